@@ -1,0 +1,54 @@
+# Needs only Python >= 3.11, make and pip: every target builds .venv from requirements.lock first when it is missing or old.
+# `make PYTHON=python3.12 test` chooses the interpreter that .venv is made with.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := pipelines serving expressions lake dashboard cli
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test check format bench lock clean
+
+help:     ## this list
+	@sed -n 's/^\([a-z]*\): *[^#]*## /\1\t/p' Makefile | expand -t 10
+
+install: .venv/.installed  ## build .venv: the locked requirements, and this checkout as an editable install
+
+demo: .venv/.installed  ## a guided tour: events in, a trait and a flag out, on a stack of its own
+	$(BIN)/tinycdp demo
+
+up: .venv/.installed  ## the whole stack on this machine, until Ctrl-C
+	$(BIN)/tinycdp up
+
+test: .venv/.installed  ## the tests, in random order (the seed is in pytest's header); ARGS="-k window" narrows
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
+
+check: .venv/.installed  ## what needs no running: lint, format, types, who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/lint-imports
+
+format: .venv/.installed  ## repair what lint and format can repair by themselves
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.installed  ## the speed budgets, each as a ratio to a floor measured in the same run
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# Universal, so that one file serves every platform; hashes, so that what was tested is what is installed; no index
+# address, so that the machine that installs decides where from. uv makes it, pip reads it.
+lock:     ## write requirements.lock from pyproject.toml (needs uv); ARGS="--upgrade" takes newer releases
+	uv --no-config pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
+	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml $(ARGS)
+
+clean:    ## remove .venv and the caches; the data in .tinycdp stays
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
+
+# The stamp is written last, so an install that was cut off is done again.
+.venv/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "TinyCDP needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

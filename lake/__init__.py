@@ -1,0 +1,1 @@
+"""The source of truth: Delta tables. Knows storage, not meaning."""

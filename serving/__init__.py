@@ -1,0 +1,1 @@
+"""The API and the speed layer: ingest, profiles and decisions over Redis."""
