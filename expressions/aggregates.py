@@ -1,0 +1,160 @@
+"""The table of aggregates.
+
+An aggregate is a record of **slots** and a **present** expression over them. A slot is a **lift** expression, from the
+event to a value, and a monoid. No execution knows an aggregate: adding one is an entry here and its cases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expressions.monoids import Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
+from expressions.ops import (
+    Argument,
+    Arithmetic,
+    Call,
+    Compare,
+    Constant,
+    EventDay,
+    EventTime,
+    Expr,
+    Now,
+    SlotValue,
+)
+from expressions.windows import DAY_MS, HOUR_MS, MINUTE_MS
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A part of an aggregate's state: what an event contributes (null: nothing), and how contributions combine."""
+
+    name: str
+    lift: Expr
+    monoid: Monoid
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A named way to summarise events.
+
+    `takes` says what stands before it: a property it needs ("required"), may have ("optional"). `dates` aggregates
+    look back over calendar dates, so their windows are in days only. `says` is its sentence in the reference.
+    """
+
+    name: str
+    slots: tuple[Slot, ...]
+    present: Expr
+    says: str
+    takes: str = "required"
+    dates: bool = False
+
+
+def _call(function: str, *args: Expr) -> Call:
+    return Call(function, args)
+
+
+_ARGUMENT = Argument()
+_NUMBER = _call("number", _ARGUMENT)
+_STRING = _call("string", _ARGUMENT)
+_SCALAR = _call("scalar", _ARGUMENT)
+_NULL = Constant(None)
+_MILLIONTHS = Constant(1_000_000.0)
+
+
+def _one_if_present(value: Expr) -> Expr:
+    return _call("if", Compare("!=", value, _NULL), Constant(1.0), _NULL)
+
+
+def _if_present(value: Expr) -> Expr:
+    return _call("if", Compare("!=", _ARGUMENT, _NULL), value, _NULL)
+
+
+_TOTAL = Slot("total", _call("millionths", _ARGUMENT), Add())
+_FIRST_AT = Slot("at", _if_present(EventTime()), Min())
+_LAST_AT = Slot("at", _if_present(EventTime()), Max())
+_SEEN = Slot("seen", _SCALAR, Union())
+_TALLY = Slot("tally", _NUMBER, Tally())
+
+
+def _age(unit_ms: int) -> Expr:
+    return _call("floor", Arithmetic("/", Arithmetic("-", Now(), SlotValue("at")), Constant(float(unit_ms))))
+
+
+def _percentile(share: float) -> Expr:
+    return _call("percentile", SlotValue("tally"), Constant(share))
+
+
+def _ages() -> tuple[Aggregate, ...]:
+    return tuple(
+        Aggregate(
+            f"{which}_seen_{unit}_ago",
+            (slot,),
+            _age(unit_ms),
+            f"Whole {unit} since the {which} such event; null if there was none.",
+            takes="optional",
+        )
+        for which, slot in (("first", _FIRST_AT), ("last", _LAST_AT))
+        for unit, unit_ms in (("minutes", MINUTE_MS), ("hours", HOUR_MS), ("days", DAY_MS))
+    )
+
+
+AGGREGATES: dict[str, Aggregate] = {
+    one.name: one
+    for one in (
+        Aggregate(
+            "count",
+            (Slot("n", _one_if_present(_ARGUMENT), Add()),),
+            SlotValue("n"),
+            "How many events; with a property, how many that have it.",
+            takes="optional",
+        ),
+        Aggregate(
+            "unique_days",
+            (Slot("days", _if_present(EventDay()), Union()),),
+            _call("length", SlotValue("days")),
+            "On how many calendar dates, today included.",
+            takes="optional",
+            dates=True,
+        ),
+        Aggregate(
+            "sum",
+            (_TOTAL,),
+            Arithmetic("/", SlotValue("total"), _MILLIONTHS),
+            "The exact sum of the numbers, to 6 decimals; 0 if there are none.",
+        ),
+        Aggregate(
+            "avg",
+            (_TOTAL, Slot("n", _one_if_present(_NUMBER), Add())),
+            # One division: dividing the sum first would round twice.
+            Arithmetic("/", SlotValue("total"), Arithmetic("*", SlotValue("n"), _MILLIONTHS)),
+            "The mean of the numbers; null if there are none.",
+        ),
+        Aggregate(
+            "min",
+            (Slot("number", _NUMBER, Min()), Slot("string", _STRING, Min())),
+            _call("coalesce", SlotValue("number"), SlotValue("string")),
+            "The least number, or the least string where there is no number.",
+        ),
+        Aggregate(
+            "max",
+            (Slot("number", _NUMBER, Max()), Slot("string", _STRING, Max())),
+            _call("coalesce", SlotValue("string"), SlotValue("number")),
+            "The greatest string, or the greatest number where there is no string.",
+        ),
+        Aggregate("first", (Slot("at", _ARGUMENT, Earliest()),), SlotValue("at"), "The value of the earliest event."),
+        Aggregate("last", (Slot("at", _ARGUMENT, Latest()),), SlotValue("at"), "The value of the latest event."),
+        Aggregate("unique", (_SEEN,), _call("length", SlotValue("seen")), "How many distinct values."),
+        Aggregate("values", (_SEEN,), SlotValue("seen"), "The distinct values, sorted."),
+        Aggregate(
+            "most_frequent",
+            (Slot("tally", _SCALAR, Tally()),),
+            _call("most_frequent", SlotValue("tally")),
+            "The value that came most often; of several, the least.",
+        ),
+        Aggregate("median", (_TALLY,), _percentile(0.5), "The middle number, linear between ranks."),
+        Aggregate("p90", (_TALLY,), _percentile(0.9), "The 90th percentile, linear between ranks."),
+        Aggregate("p95", (_TALLY,), _percentile(0.95), "The 95th percentile, linear between ranks."),
+        Aggregate("p99", (_TALLY,), _percentile(0.99), "The 99th percentile, linear between ranks."),
+        *_ages(),
+    )
+}

@@ -1,0 +1,82 @@
+"""What is known of one raw id: raw events in columns, and partial states of older intervals.
+
+A **base** is what the batch published of an id; the id's **tail** takes the same shape, with no spans. Answering merges
+any number of them (base and tail, later every member of a person): only "merge two states", no matter where history
+was cut. All of it is immutable once built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from expressions.plan import COUNTED_KINDS
+from expressions.properties import attribute_order_key
+from expressions.values import Value, from_json
+
+#: A monoid's state in Python. Add: int. Min, Max: float or str. Earliest, Latest: (ts_ms, value).
+#: Union: frozenset of values. Tally: {value: count}, never changed in place.
+State: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of one name: `ts_ms` ascending, and for every field a column of the same length, null where absent."""
+
+    ts_ms: list[int]
+    fields: dict[str, list[Value]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SpanState:
+    """Merged states, by state id, of the events with ``low_ms < ts <= high_ms``."""
+
+    low_ms: int
+    high_ms: int
+    states: Mapping[str, State]
+
+
+@dataclass(frozen=True)
+class Base:
+    """Raw events by event name (None: of names no definition reads), spans of older ones, and profile attributes.
+
+    An attribute is (ts_ms, raw JSON value): the newest of its key, null where it was removed. An id without
+    events has an empty base.
+    """
+
+    events: Mapping[str | None, Events] = field(default_factory=dict)
+    spans: tuple[SpanState, ...] = ()
+    profile: Mapping[str, tuple[int, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RawEvent:
+    """One event on its way into a base: its kind, name, time, and its fields (of an identify: its attributes)."""
+
+    kind: str
+    name: str | None
+    ts_ms: int
+    fields: Mapping[str, Any]
+
+
+def base_of(events: Iterable[RawEvent]) -> Base:
+    """A base of raw events alone, in any order; what a tail is read as."""
+    rows: dict[str | None, list[tuple[int, Mapping[str, Any]]]] = {}
+    profile: dict[str, tuple[int, Any]] = {}
+    for event in events:
+        if event.kind in COUNTED_KINDS:
+            rows.setdefault(event.name, []).append((event.ts_ms, event.fields))
+        elif event.kind == "identify":
+            for key, value in event.fields.items():
+                held = profile.get(key)
+                if held is None or (event.ts_ms, attribute_order_key(value)) > (held[0], attribute_order_key(held[1])):
+                    profile[key] = (event.ts_ms, value)
+    columns: dict[str | None, Events] = {}
+    for name, found in rows.items():
+        found.sort(key=lambda row: row[0])
+        names = {key for _, fields in found for key in fields}
+        columns[name] = Events(
+            [ts for ts, _ in found], {key: [from_json(fields.get(key)) for _, fields in found] for key in names}
+        )
+    return Base(events=columns, profile=profile)

@@ -1,0 +1,40 @@
+"""Traits, segments and flags: a key and an expression, at a version."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from expressions.ops import Expr
+
+DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
+
+#: What a key looks like; the same for all three kinds.
+KEY_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A named expression as its author wrote it. For segments and flags the expression is called the rule."""
+
+    kind: DefinitionKind
+    key: str
+    expression: str
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A definition that may be computed: its names are known, its types fit, and it is in no cycle.
+
+    `expr` has every reference to another trait or segment replaced by that one's expression (`inlined`), so an
+    execution needs no other definition; `written` keeps the references for explanations. `uses` names what it refers to
+    directly, as (kind, key).
+    """
+
+    definition: Definition
+    written: Expr
+    expr: Expr
+    uses: frozenset[tuple[DefinitionKind, str]] = field(default_factory=frozenset)
+    warnings: tuple[str, ...] = ()

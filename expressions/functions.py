@@ -1,0 +1,74 @@
+"""The closed list of functions: what each takes and gives.
+
+Every function answers null for a null first argument unless its sentence says otherwise, and for an argument of a kind
+it does not take; the binder refuses what it knows cannot fit. Internal functions stand only in the table of aggregates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expressions.dtypes import ANY, BOOLEAN, LIST, NUMBER, SCALAR, STRING, Dtype, nullable
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function's arguments (the last `optional` of them may be left out), its result, and its sentence.
+
+    `variadic`: the last argument may repeat. `returns` None: the kinds of the value arguments (coalesce, if).
+    """
+
+    name: str
+    takes: tuple[Dtype, ...]
+    returns: Dtype | None
+    says: str
+    optional: int = 0
+    variadic: bool = False
+    internal: bool = False
+
+
+FUNCTIONS: dict[str, Function] = {
+    one.name: one
+    for one in (
+        Function(
+            "contains",
+            (STRING | LIST, SCALAR),
+            BOOLEAN,
+            "Whether a string holds another, or a list holds a value; false when it has neither.",
+        ),
+        Function("starts_with", (STRING, STRING), BOOLEAN, "Whether a string begins with another; else false."),
+        Function("ends_with", (STRING, STRING), BOOLEAN, "Whether a string ends with another; else false."),
+        Function("lower", (STRING,), nullable(STRING), "The string with A to Z made small; all else stays."),
+        Function("upper", (STRING,), nullable(STRING), "The string with a to z made capital; all else stays."),
+        Function("length", (STRING | LIST,), nullable(NUMBER), "How many code points, or how many items."),
+        Function("abs", (NUMBER,), nullable(NUMBER), "The number without its sign."),
+        Function(
+            "round",
+            (NUMBER, NUMBER),
+            nullable(NUMBER),
+            "The number to so many decimals (a literal from 0 to 6; 0 if left out), half away from zero.",
+            optional=1,
+        ),
+        Function("coalesce", (ANY, ANY), None, "The first argument that is not null.", variadic=True),
+        Function("if", (BOOLEAN, ANY, ANY), None, "The second argument where the first holds (S4), else the third."),
+        Function(
+            "days_since",
+            (STRING,),
+            nullable(NUMBER),
+            "Whole days from an ISO 8601 date or date-time to now, floor; without an offset it is UTC.",
+        ),
+        Function("floor", (NUMBER,), nullable(NUMBER), "The greatest whole number not above.", internal=True),
+        Function("number", (ANY,), nullable(NUMBER), "The value where it is a number.", internal=True),
+        Function("string", (ANY,), nullable(STRING), "The value where it is a string.", internal=True),
+        Function("scalar", (ANY,), SCALAR, "The value where it is no list.", internal=True),
+        Function(
+            "millionths",
+            (ANY,),
+            nullable(NUMBER),
+            "The number in millionths as a whole number, half away from zero (S6).",
+            internal=True,
+        ),
+        Function("most_frequent", (ANY,), SCALAR, "Of a tally: the value with the greatest count.", internal=True),
+        Function("percentile", (ANY, NUMBER), nullable(NUMBER), "Of a tally: linear between ranks.", internal=True),
+    )
+}

@@ -1,0 +1,235 @@
+"""What can be said: every node of the language, as frozen records.
+
+An expression is a small tree of these nodes, whatever text it came from. The executions (`to_polars`, `to_state`,
+`to_sql`) dispatch on the node's type and list the nodes in the order of this file, so that they can be read side by
+side. A node carries where it stands in its text (`at`), which takes no part in comparison.
+
+Authors can write all nodes but the last group: those stand only inside the table of aggregates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeAlias
+
+from expressions.windows import Window
+
+Scalar: TypeAlias = None | bool | float | str
+Comparison: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]
+Operator: TypeAlias = Literal["+", "-", "*", "/", "%"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a node stands in its text: characters [start, end), counted from 0."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Expr:
+    """A node of the language."""
+
+    at: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+
+
+# ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Constant(Expr):
+    """A value written in the text: null, a boolean, a number (always a float) or a string."""
+
+    value: Scalar
+
+
+@dataclass(frozen=True)
+class ListOf(Expr):
+    """A list written in the text."""
+
+    items: tuple[Expr, ...]
+
+
+# ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Attribute(Expr):
+    """A profile attribute, `profile.plan`; the rest of the path reads inside its value."""
+
+    key: str
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Property(Expr):
+    """A property of the event at hand, nested names dotted; only inside `where(…)`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class TraitRef(Expr):
+    """Another trait's value, `trait("k")` or bare `k`."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class SegmentRef(Expr):
+    """Whether the user is in a segment, `segment("k")`."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which events an aggregation looks at, and which of their properties it takes.
+
+    `event` is None at the root: every track, page and screen event. `property` is None where the event itself counts.
+    """
+
+    event: str | None = None
+    where: Expr | None = None
+    property: str | None = None
+
+
+@dataclass(frozen=True)
+class Aggregation(Expr):
+    """An aggregate over a source within a window; no window means lifetime."""
+
+    aggregate: str
+    source: Source
+    window: Window | None = None
+
+
+# ── logic, comparison, arithmetic, functions ─────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Not(Expr):
+    """The other truth value."""
+
+    operand: Expr
+
+
+@dataclass(frozen=True)
+class And(Expr):
+    """True when both sides are."""
+
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True)
+class Or(Expr):
+    """True when either side is."""
+
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True)
+class Compare(Expr):
+    """One of the six comparisons: true or false, never unknown (S1, S3)."""
+
+    op: Comparison
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True)
+class In(Expr):
+    """Whether a list holds an item equal to the left side."""
+
+    item: Expr
+    collection: Expr
+
+
+@dataclass(frozen=True)
+class Negate(Expr):
+    """The number with the other sign."""
+
+    operand: Expr
+
+
+@dataclass(frozen=True)
+class Arithmetic(Expr):
+    """One of the five operations on numbers; null when a side is no number or the result is not finite (S5)."""
+
+    op: Operator
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True)
+class Call(Expr):
+    """One of the closed list of functions (`functions.py`)."""
+
+    function: str
+    args: tuple[Expr, ...]
+
+
+# ── inside the table of aggregates ───────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Argument(Expr):
+    """In a lift: the property the aggregate takes, or true where the event itself counts."""
+
+
+@dataclass(frozen=True)
+class EventTime(Expr):
+    """In a lift: when the event happened, UTC milliseconds."""
+
+
+@dataclass(frozen=True)
+class EventDay(Expr):
+    """In a lift: the calendar date of the event in the workspace's time zone, as days since 1970-01-01."""
+
+
+@dataclass(frozen=True)
+class SlotValue(Expr):
+    """In a present: what a slot of this aggregate reads as."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Now(Expr):
+    """In a present: the instant of the answer, UTC milliseconds."""
+
+
+def children(node: Expr) -> Iterator[Expr]:
+    """The nodes directly inside, left to right; those of an aggregation's `where` included."""
+    for one in fields(node):
+        value = getattr(node, one.name)
+        if isinstance(value, Expr):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (item for item in value if isinstance(item, Expr))
+        elif isinstance(value, Source) and value.where is not None:
+            yield value.where
+
+
+def walk(node: Expr) -> Iterator[Expr]:
+    """The node and everything inside it, outermost first."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def transform(node: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """The same tree with `change` applied to every node, innermost first."""
+    replaced: dict[str, Any] = {}
+    for one in fields(node):
+        value = getattr(node, one.name)
+        if isinstance(value, Expr):
+            replaced[one.name] = transform(value, change)
+        elif isinstance(value, tuple) and any(isinstance(item, Expr) for item in value):
+            replaced[one.name] = tuple(transform(item, change) for item in value)
+        elif isinstance(value, Source) and value.where is not None:
+            replaced[one.name] = replace(value, where=transform(value.where, change))
+    return change(replace(node, **replaced) if replaced else node)

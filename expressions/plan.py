@@ -1,0 +1,123 @@
+"""What a set of definitions needs: the distinct slots, and the event fields and profile keys they read.
+
+A **need** is one slot over one source in one window: the unit that executions compute and bases store. The
+**projection** is what a record must keep of events so that every need can be answered; it only grows, and its version
+rises when it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
+
+from expressions.aggregates import AGGREGATES, Slot
+from expressions.ops import Aggregation, Attribute, Expr, Property, Source, walk
+from expressions.windows import Window
+
+#: The kinds of events that count at the root and under their names.
+COUNTED_KINDS = frozenset({"track", "page", "screen"})
+
+
+@dataclass(frozen=True)
+class Need:
+    """One slot over one source in one window (None: lifetime)."""
+
+    source: Source
+    slot: Slot
+    window: Window | None
+
+    @cached_property
+    def state_id(self) -> str:
+        """Names what is folded, whatever the window: 12 hex characters, the same in every process and version."""
+        text = repr((self.source, self.slot.lift, self.slot.monoid))
+        return blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What records keep: per event name its properties (None: times of all events), profile keys, and how far back.
+
+    `reach` are the finite windows raw events must cover; `lifetime` the state ids kept of all history.
+    """
+
+    events: Mapping[str | None, frozenset[str]] = field(default_factory=dict)
+    attributes: frozenset[str] = frozenset()
+    reach: frozenset[Window] = frozenset()
+    lifetime: frozenset[str] = frozenset()
+
+    def __or__(self, other: Projection) -> Projection:
+        """The least projection that holds both."""
+        events = {
+            name: self.events.get(name, frozenset()) | other.events.get(name, frozenset())
+            for name in {*self.events, *other.events}
+        }
+        return Projection(
+            events, self.attributes | other.attributes, self.reach | other.reach, self.lifetime | other.lifetime
+        )
+
+    def covers(self, other: Projection) -> bool:
+        """Whether records kept under this projection answer whatever needs the other.
+
+        A shorter window is covered by the longest one: its events are raw in a light base.
+        """
+        longest = max((window.reach_ms for window in self.reach), default=0)
+        return (
+            all(name in self.events and properties <= self.events[name] for name, properties in other.events.items())
+            and other.attributes <= self.attributes
+            and all(window.reach_ms <= longest for window in other.reach)
+            and other.lifetime <= self.lifetime
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The distinct needs and profile keys of some expressions, and the projection that answers them."""
+
+    needs: tuple[Need, ...]
+    attributes: tuple[str, ...]
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        """The distinct finite windows, shortest first."""
+        return tuple(sorted({need.window for need in self.needs if need.window}, key=lambda window: window.reach_ms))
+
+    @cached_property
+    def projection(self) -> Projection:
+        """What a record must keep to answer all needs."""
+        events: dict[str | None, frozenset[str]] = {}
+        for need in self.needs:
+            read = {node.name for node in walk(need.source.where) if isinstance(node, Property)} if need.source.where else set()
+            if need.source.property is not None:
+                read.add(need.source.property)
+            events[need.source.event] = events.get(need.source.event, frozenset()) | read
+        return Projection(
+            events=events,
+            attributes=frozenset(self.attributes),
+            reach=frozenset(need.window for need in self.needs if need.window),
+            lifetime=frozenset(need.state_id for need in self.needs if need.window is None),
+        )
+
+
+def needs_of(aggregation: Aggregation) -> dict[str, Need]:
+    """Slot name -> need, for one aggregation."""
+    return {
+        slot.name: Need(aggregation.source, slot, aggregation.window) for slot in AGGREGATES[aggregation.aggregate].slots
+    }
+
+
+def plan(expressions: Iterable[Expr]) -> Plan:
+    """The plan of some bound expressions (references already replaced); needs in order of first use.
+
+    Positions are dropped from sources, so that one aggregation written twice is one need.
+    """
+    needs: dict[Need, None] = {}
+    attributes: dict[str, None] = {}
+    for expression in expressions:
+        for node in walk(expression):
+            if isinstance(node, Aggregation):
+                needs.update(dict.fromkeys(needs_of(replace(node, at=None)).values()))
+            elif isinstance(node, Attribute):
+                attributes[node.key] = None
+    return Plan(tuple(needs), tuple(sorted(attributes)))

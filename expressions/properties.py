@@ -1,0 +1,81 @@
+"""From the JSON an app sends to the typed, flat fields that all executions read.
+
+Done once, when an event is written to the lake, and the same way when it enters a record: nested names are dotted, a
+null is no property, a list stays whole. A profile attribute is different: its whole value counts, null included (S8),
+so an object appears both whole and by its dotted fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from expressions.values import canonical_json, from_json, order_key, to_json
+
+
+class Typed(NamedTuple):
+    """A value as the lake's map stores it: at most one of the four is set; all null is an attribute's null.
+
+    `json` holds a list or an object as canonical text. Lists are normalised first: an inner list or object is null.
+    """
+
+    number: float | None = None
+    string: str | None = None
+    boolean: bool | None = None
+    json: str | None = None
+
+
+def typed(raw: Any) -> Typed:
+    """The typed form of a JSON value."""
+    match raw:
+        case bool():
+            return Typed(boolean=raw)
+        case int() | float():
+            return Typed(number=float(raw) + 0.0)
+        case str():
+            return Typed(string=raw)
+        case list() | tuple():
+            return Typed(json=canonical_json(to_json(from_json(raw))))
+        case Mapping():
+            return Typed(json=canonical_json(raw))
+        case _:
+            return Typed()
+
+
+def leaves(properties: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every property: booleans, numbers, strings and lists; nulls and empty objects are none.
+
+    Where a dotted name and a nested one meet (`{"a.b": 1, "a": {"b": 2}}`), both are given; the last one counts.
+    """
+    for name, value in properties.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", value
+
+
+def event_fields(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an event, by dotted name."""
+    return dict(leaves(properties))
+
+
+def attribute_fields(traits: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an identify: every key whole, null included, and the leaves inside objects by dotted name."""
+    inner = {name: value for name, value in leaves(traits) if name not in traits}
+    return inner | dict(traits)
+
+
+def attribute_order_key(raw: Any) -> tuple[Any, ...]:
+    """Which of two attribute values at one instant is the greater: null least, objects greatest, by their text (S8)."""
+    if isinstance(raw, Mapping):
+        return (9, canonical_json(raw))
+    return order_key(from_json(raw))
+
+
+def attribute_value(raw: Any, path: tuple[str, ...]) -> Any:
+    """What `profile.KEY.PATH` reads in the key's whole JSON value; null where the path leads nowhere."""
+    for name in path:
+        if not isinstance(raw, Mapping):
+            return None
+        raw = raw.get(name)
+    return from_json(raw)

@@ -1,0 +1,193 @@
+"""What values are to Python: their kinds, their one total order, and the arithmetic all executions share.
+
+Here a number is always a float, a list a tuple, so `kind` is a look at the type. The Polars and SQL executions repeat
+the formulas of `millionths`, `rounded` and `modulo` term by term: each step is one IEEE operation, so all give the same
+bits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from datetime import date
+from typing import Any, TypeAlias
+
+from expressions.dtypes import KINDS, Kind
+from expressions.windows import DAY_MS
+
+Value: TypeAlias = "None | bool | float | str | tuple[None | bool | float | str, ...]"
+
+#: Above this a float has no fraction, so there is nothing left to round.
+WHOLE_FROM = 2.0**52
+
+_KIND_OF: dict[type, Kind] = {type(None): "null", bool: "boolean", float: "number", str: "string", tuple: "list"}
+_RANK: dict[type, int] = {python: KINDS.index(kind) for python, kind in _KIND_OF.items()}
+
+
+def kind(value: Value) -> Kind:
+    """The kind of a value."""
+    return _KIND_OF[type(value)]
+
+
+def from_json(raw: Any) -> Value:
+    """A decoded JSON value as a value of the language; an object, in a list too, becomes null, and so does an inner list."""
+    match raw:
+        case None | bool() | str():
+            return raw
+        case int() | float():
+            return float(raw) + 0.0  # adds away the sign of -0.0
+        case list() | tuple():
+            return tuple(None if isinstance(item, (list, dict, tuple)) else from_json(item) for item in raw)  # type: ignore[misc]
+        case _:
+            return None
+
+
+def to_json(value: Value) -> Any:
+    """A value ready for a JSON encoder; whole numbers become integers, so that a count prints as 3 and not 3.0."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2.0**53 else value
+    if isinstance(value, tuple):
+        return [to_json(item) for item in value]
+    return value
+
+
+def canonical_json(raw: Any) -> str:
+    """JSON text that is equal for equal values: keys sorted, no spaces."""
+    return json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def order_key(value: Value) -> tuple[Any, ...]:
+    """Sorts values of all kinds: null, then booleans, numbers, strings (by code point), lists by their JSON text (S7)."""
+    if isinstance(value, tuple):
+        return (_RANK[tuple], canonical_json(to_json(value)))
+    return (_RANK[type(value)], value)
+
+
+def same(left: Value, right: Value) -> bool:
+    """S1, S3: equal in type and value; null equals null."""
+    return type(left) is type(right) and left == right and (type(left) is not tuple or _same_items(left, right))
+
+
+def _same_items(left: Any, right: Any) -> bool:
+    return all(same(mine, other) for mine, other in zip(left, right, strict=True))
+
+
+def holds(value: Value) -> bool:
+    """S4: what a value means in a boolean place."""
+    return not (value is None or value is False or value == 0.0 or value == "")
+
+
+def finite(number: float) -> float | None:
+    """The number, or null where it is not finite (S5)."""
+    return number if math.isfinite(number) else None
+
+
+def half_away(scaled: float, least_of: float, size: float) -> float:
+    """`size` in units, rounded: `scaled` is size times the units in one, `least_of` those units.
+
+    The tie is compared in the number's own scale, ``(floor + 0.5) / units``, because a decimal such as 1.0000005 is not
+    exact in binary: the division gives the float that the tie itself would be written as.
+    """
+    if scaled >= WHOLE_FROM:
+        return scaled
+    below = float(math.floor(scaled))
+    return below + 1.0 if size >= (below + 0.5) / least_of else below
+
+
+def millionths(number: float) -> int:
+    """S6: a number in whole millionths, half away from zero."""
+    size = abs(number)
+    scaled = size * 1_000_000.0
+    if math.isinf(scaled):
+        return 0
+    whole = int(half_away(scaled, 1_000_000.0, size))
+    return -whole if number < 0 else whole
+
+
+def rounded(number: float, decimals: int = 0) -> float:
+    """S12: a number to so many decimals, half away from zero."""
+    units = 10.0**decimals
+    size = abs(number)
+    if math.isinf(size * units):
+        return number
+    whole = half_away(size * units, units, size) / units
+    return -whole + 0.0 if number < 0 else whole
+
+
+def modulo(number: float, divisor: float) -> float | None:
+    """S12: what is left of a division, with the divisor's sign; null by zero (S5)."""
+    if divisor == 0:
+        return None
+    quotient = number / divisor
+    return finite(number - divisor * math.floor(quotient)) if math.isfinite(quotient) else None
+
+
+def percentile(counts: Iterable[tuple[float, int]], share: float) -> float | None:
+    """S12: of (value, count) pairs, linear between ranks: ``low + (high - low) * fraction``."""
+    ordered = sorted(counts)
+    size = sum(count for _, count in ordered)
+    if size == 0:
+        return None
+    rank = (size - 1) * share
+    below = math.floor(rank)
+    low = high = None
+    passed = 0
+    for value, count in ordered:
+        passed += count
+        if low is None and passed > below:
+            low = value
+        if passed > min(below + 1, size - 1):
+            high = value
+            break
+    assert low is not None and high is not None, "a rank lies within the tally"
+    return finite(low + (high - low) * (rank - below))
+
+
+_SMALL = "abcdefghijklmnopqrstuvwxyz"
+_TO_LOWER = str.maketrans(_SMALL.upper(), _SMALL)
+_TO_UPPER = str.maketrans(_SMALL, _SMALL.upper())
+
+
+def lower(text: str) -> str:
+    """S12: A to Z made small; all other characters stay."""
+    return text.translate(_TO_LOWER)
+
+
+def upper(text: str) -> str:
+    """S12: a to z made capital; all other characters stay."""
+    return text.translate(_TO_UPPER)
+
+
+#: The ISO 8601 forms that `days_since` reads. Executions share this pattern; no look-around, so every engine has it.
+ISO_TIME = (
+    r"^(\d{4}-\d{2}-\d{2})"
+    r"(?:[T ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:[.,](\d{1,9}))?)?"
+    r"(Z|z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?)?$"
+)
+_ISO_TIME = re.compile(ISO_TIME, re.ASCII)
+
+
+def instant_ms(text: str) -> int | None:
+    """The instant an ISO 8601 text names, in UTC milliseconds (further digits cut off), or null."""
+    found = _ISO_TIME.match(text)
+    if not found or text.endswith("\n"):
+        return None
+    day, hour, minute, second, fraction, offset = found.groups()
+    try:
+        days = (date.fromisoformat(day) - date(1970, 1, 1)).days
+    except ValueError:
+        return None
+    ms = ((int(hour or 0) * 60 + int(minute or 0)) * 60 + int(second or 0)) * 1000
+    ms += int((fraction or "").ljust(3, "0")[:3])
+    if offset and offset not in "Zz":
+        away = int(offset[1:3]) * 60 + int(offset[-2:])
+        ms -= (-away if offset[0] == "-" else away) * 60_000
+    return days * DAY_MS + ms
+
+
+def days_since(text: str, now_ms: int) -> float | None:
+    """Whole days from an ISO 8601 instant to now, floor; null where the text is none."""
+    instant = instant_ms(text)
+    return None if instant is None else float((now_ms - instant) // DAY_MS)
