@@ -5,9 +5,9 @@ along, so a process never answers with definitions older than those acknowledged
 definition; Redis keeps the catalogue, so that the API starts while the lake is away.
 
 The **projection** is the set of event fields and profile keys that records keep. It only grows, and its version rises
-when it does. A definition remembers the projection version that first covered it, and the catalogue where each shard's
-log stood when that version was raised there (**activation**). A base answers for a definition when it was built with
-that projection and covers the log up to the activation.
+when it does. The catalogue remembers each version's projection and where each shard's log stood when it was raised
+there (**activation**). A base answers for a definition when it was built with a projection that covers the definition's
+needs, and covers the log up to that projection's activation.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ from expressions.plan import Plan, Projection, plan
 from expressions.to_state import Program
 from expressions.windows import Window, Zone
 
+#: Older projections than this many are forgotten; what they covered then waits for the oldest one kept.
+PROJECTIONS_MAX = 64
+
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One definition as it is kept: in the catalogue the newest version, in the lake every one.
 
-    `settings` holds what only its kind has (of a flag: enabled, default …). Times are UTC milliseconds.
+    `settings` holds what only its kind has (of a flag: enabled, default …). `projection` is the catalogue's projection
+    version when this was saved. Times are UTC milliseconds.
     """
 
     kind: DefinitionKind
@@ -66,9 +70,9 @@ class Catalogue:
     version: int = 0
     zone: Zone = field(default_factory=Zone)
     definitions: Mapping[tuple[DefinitionKind, str], Stored] = field(default_factory=dict)
-    projection: Projection = field(default_factory=Projection)
-    projection_version: int = 0
-    #: projection version -> the seq of each shard when it was raised there; a version without one is not active yet.
+    #: (version, projection), oldest first: each covers those before it
+    projections: tuple[tuple[int, Projection], ...] = ()
+    #: projection version -> the seq of each shard when it was raised there; one that is missing is still being raised
     activations: Mapping[int, Sequence[int]] = field(default_factory=dict)
     #: per shard; None until a rebuild has covered it
     covered: Sequence[Covered | None] = ()
@@ -88,76 +92,53 @@ class Catalogue:
         """All definitions, compiled for reading."""
         return Program(list(self.bounds.values()), self.zone)
 
+    @property
+    def projection(self) -> Projection:
+        """What records keep now."""
+        return self.projections[-1][1] if self.projections else Projection()
+
+    @property
+    def projection_version(self) -> int:
+        """The version of what records keep now; 0 while nothing needs any."""
+        return self.projections[-1][0] if self.projections else 0
+
+    @cached_property
+    def needed_versions(self) -> Mapping[tuple[DefinitionKind, str], int]:
+        """For each definition the first projection version that covers its needs; 0 where it reads no record."""
+        return {key: self._version_for(plan([bound.expr])) for key, bound in self.bounds.items()}
+
+    def _version_for(self, needed: Plan) -> int:
+        if not needed.needs and not needed.attributes:
+            return 0
+        return next(number for number, kept in self.projections if kept.covers(needed.projection))
+
     def of_kind(self, kind: DefinitionKind) -> list[Stored]:
         """The definitions of a kind, by key."""
         return sorted((one for one in self.definitions.values() if one.kind == kind), key=lambda one: one.key)
 
-    def activation(self, stored: Stored, shard: int) -> int | None:
-        """From which seq on a shard's records keep what this definition needs; None while that is being raised."""
-        if stored.projection == 0:
-            return 0
-        raised = self.activations.get(stored.projection)
-        return None if raised is None else raised[shard]
-
-    def is_ready(self, stored: Stored, shard: int, stamp: Covered | None) -> bool:
+    def is_ready(self, key: tuple[DefinitionKind, str], shard: int, stamp: Covered | None) -> bool:
         """Whether a base with this stamp (of the record, else of its shard) answers for a definition in full."""
-        if stored.projection == 0:
+        version = self.needed_versions[key]
+        if version == 0:
             return True
-        activation = self.activation(stored, shard)
-        return (
-            stamp is not None
-            and activation is not None
-            and stamp.projection >= stored.projection
-            and stamp.seq >= activation
-        )
+        raised = self.activations.get(version)
+        return stamp is not None and raised is not None and stamp.projection >= version and stamp.seq >= raised[shard]
 
     def with_definition(self, stored: Stored) -> Catalogue:
         """The next version with a definition saved or, where `deleted`, taken out.
 
-        The projection grows, and its version rises, where the definition needs more than records keep. Raises
-        `ExpressionError` when any definition would no longer bind.
+        The projection grows, and its version rises, where the definitions need more than records keep (what uses the
+        changed one has it inlined, so its needs change too). Raises `ExpressionError` when one no longer binds.
         """
-        definitions = dict(self.definitions)
+        definitions = {**self.definitions, (stored.kind, stored.key): stored}
         if stored.deleted:
             del definitions[(stored.kind, stored.key)]
-        else:
-            definitions[(stored.kind, stored.key)] = stored
-        changed = Catalogue(
-            version=self.version + 1,
-            zone=self.zone,
-            definitions=definitions,
-            projection=self.projection,
-            projection_version=self.projection_version,
-            activations=self.activations,
-            covered=self.covered,
-        )
-        if stored.deleted:
+        changed = replace(self, version=self.version + 1, definitions=definitions)
+        needed = changed.plan.projection
+        if self.projection.covers(needed):
             return changed
-        # What depends on the changed definition has it inlined, so its needs change too.
-        grown, version = self.projection, self.projection_version
-        for key, bound in changed.bounds.items():
-            needed = plan([bound.expr]).projection
-            held = definitions[key]
-            if grown.covers(needed):
-                if key == (stored.kind, stored.key) or held.projection == 0:
-                    definitions[key] = _at(held, self._least_version(needed, grown, version, self.projection_version))
-                elif not self._covered_at(held.projection, needed):
-                    definitions[key] = _at(held, version)
-                continue
-            if version == self.projection_version:
-                version += 1
-            grown = grown | needed
-            definitions[key] = _at(held, version)
-        return replace(changed, definitions=definitions, projection=grown, projection_version=version)
-
-    def _least_version(self, needed: Projection, grown: Projection, version: int, before: int) -> int:
-        """The version to remember for a definition: none if it reads no record, else the least that surely covers it."""
-        if not needed.events and not needed.attributes:
-            return 0
-        return before if self.projection.covers(needed) else version
-
-    def _covered_at(self, version: int, needed: Projection) -> bool:
-        return version >= self.projection_version and self.projection.covers(needed)
+        grown = (self.projection_version + 1, self.projection | needed)
+        return replace(changed, projections=(*self.projections, grown)[-PROJECTIONS_MAX:])
 
     def with_activation(self, version: int, sequences: Sequence[int], is_empty: bool) -> Catalogue:
         """The next version, knowing where each shard's log stood when a projection version was raised there.
@@ -170,7 +151,7 @@ class Catalogue:
             for shard, seq in enumerate(sequences):
                 if seq == 0:
                     covered[shard] = Covered(0, 0, 0, 0, version)
-        kept = {one.projection for one in self.definitions.values()} | {version}
+        kept = {number for number, _ in self.projections}
         return replace(
             self,
             version=self.version + 1,
@@ -182,14 +163,12 @@ class Catalogue:
         """The next version, after a complete rebuild; a shard's stamp never goes back."""
         held = list(self.covered) or [None] * len(covered)
         newer = [
-            mine if new is None or (mine is not None and (mine.lake_version, mine.build) >= (new.lake_version, new.build)) else new
+            mine
+            if new is None or (mine is not None and (mine.lake_version, mine.build) >= (new.lake_version, new.build))
+            else new
             for mine, new in zip(held, covered, strict=True)
         ]
         return replace(self, version=self.version + 1, covered=tuple(newer))
-
-
-def _at(stored: Stored, version: int) -> Stored:
-    return msgspec.structs.replace(stored, projection=version)
 
 
 def restored(rows: Iterable[Stored], sequences: Sequence[int], version: int, zone: Zone) -> Catalogue:
@@ -202,42 +181,54 @@ def restored(rows: Iterable[Stored], sequences: Sequence[int], version: int, zon
     for row in sorted(rows, key=lambda row: row.version):
         newest[(row.kind, row.key)] = row
     above = 1 + max((row.projection for row in newest.values()), default=0)
-    alive = {key: _at(row, above) for key, row in newest.items() if not row.deleted}
+    alive = {key: row for key, row in newest.items() if not row.deleted}
     found = Catalogue(
-        version=version, zone=zone, definitions=alive, projection_version=above, activations={above: tuple(sequences)}
+        version=version,
+        zone=zone,
+        definitions=alive,
+        activations={above: tuple(sequences)},
+        covered=(None,) * len(sequences),
     )
-    return replace(found, projection=found.plan.projection, covered=(None,) * len(sequences))
+    return replace(found, projections=((above, found.plan.projection),))
 
 
 # ── as text ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Kept(msgspec.Struct):
+    version: int
+    events: list[tuple[str | None, list[str]]]
+    attributes: list[str]
+    reach: list[tuple[int, str, bool]]
+    lifetime: list[str]
 
 
 class _Text(msgspec.Struct):
     version: int
     zone: str
     definitions: list[Stored]
-    events: list[tuple[str | None, list[str]]]
-    attributes: list[str]
-    reach: list[tuple[int, str, bool]]
-    lifetime: list[str]
-    projection_version: int
+    projections: list[_Kept]
     activations: dict[int, list[int]]
     covered: list[Covered | None]
 
 
 def encode(catalogue: Catalogue) -> bytes:
     """The catalogue as JSON."""
-    kept = catalogue.projection
     return msgspec.json.encode(
         _Text(
             version=catalogue.version,
             zone=catalogue.zone.name,
             definitions=list(catalogue.definitions.values()),
-            events=[(name, sorted(properties)) for name, properties in kept.events.items()],
-            attributes=sorted(kept.attributes),
-            reach=[(window.length, window.unit, window.dates) for window in sorted(kept.reach)],
-            lifetime=sorted(kept.lifetime),
-            projection_version=catalogue.projection_version,
+            projections=[
+                _Kept(
+                    version=number,
+                    events=[(name, sorted(properties)) for name, properties in kept.events.items()],
+                    attributes=sorted(kept.attributes),
+                    reach=[(window.length, window.unit, window.dates) for window in sorted(kept.reach)],
+                    lifetime=sorted(kept.lifetime),
+                )
+                for number, kept in catalogue.projections
+            ],
             activations={version: list(seqs) for version, seqs in catalogue.activations.items()},
             covered=list(catalogue.covered),
         )
@@ -251,13 +242,18 @@ def decode(text: bytes) -> Catalogue:
         version=read.version,
         zone=Zone(read.zone),
         definitions={(one.kind, one.key): one for one in read.definitions},
-        projection=Projection(
-            events={name: frozenset(properties) for name, properties in read.events},
-            attributes=frozenset(read.attributes),
-            reach=frozenset(Window(length, unit, dates) for length, unit, dates in read.reach),  # type: ignore[arg-type]
-            lifetime=frozenset(read.lifetime),
+        projections=tuple(
+            (
+                kept.version,
+                Projection(
+                    events={name: frozenset(properties) for name, properties in kept.events},
+                    attributes=frozenset(kept.attributes),
+                    reach=frozenset(Window(length, unit, dates) for length, unit, dates in kept.reach),  # type: ignore[arg-type]
+                    lifetime=frozenset(kept.lifetime),
+                ),
+            )
+            for kept in read.projections
         ),
-        projection_version=read.projection_version,
         activations={version: tuple(seqs) for version, seqs in read.activations.items()},
         covered=tuple(read.covered),
     )
