@@ -4,8 +4,7 @@ One value, swapped whole. It is stored in Redis as text under one key, with a ve
 along, so a process never answers with definitions older than those acknowledged. The lake keeps the history of each
 definition; Redis keeps the catalogue, so that the API starts while the lake is away.
 
-The **projection** is the set of event fields and profile keys that records keep. It only grows, and its version rises
-when it does. The catalogue remembers each version's projection and where each shard's log stood when it was raised
+The **projection** is the set of event fields and profile keys that records keep. Its version rises whenever it changes. The catalogue remembers each version's projection and where each shard's log stood when it was raised
 there (**activation**). A base answers for a definition when it was built with a projection that covers the definition's
 needs, and covers the log up to that projection's activation.
 """
@@ -15,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -70,7 +70,7 @@ class Catalogue:
     version: int = 0
     zone: Zone = field(default_factory=Zone)
     definitions: Mapping[tuple[DefinitionKind, str], Stored] = field(default_factory=dict)
-    #: (version, projection), oldest first: each covers those before it
+    #: (version, projection), oldest first
     projections: tuple[tuple[int, Projection], ...] = ()
     #: projection version -> the seq of each shard when it was raised there; one that is missing is still being raised
     activations: Mapping[int, Sequence[int]] = field(default_factory=dict)
@@ -104,13 +104,14 @@ class Catalogue:
 
     @cached_property
     def needed_versions(self) -> Mapping[tuple[DefinitionKind, str], int]:
-        """For each definition the first projection version that covers its needs; 0 where it reads no record."""
+        """For each definition the projection version from which on its needs are covered; 0 where it reads no record."""
         return {key: self._version_for(plan([bound.expr])) for key, bound in self.bounds.items()}
 
     def _version_for(self, needed: Plan) -> int:
         if not needed.needs and not needed.attributes:
             return 0
-        return next(number for number, kept in self.projections if kept.covers(needed.projection))
+        covering = takewhile(lambda one: one[1].covers(needed.projection), reversed(self.projections))
+        return min(number for number, _ in covering)
 
     def of_kind(self, kind: DefinitionKind) -> list[Stored]:
         """The definitions of a kind, by key."""
@@ -127,18 +128,19 @@ class Catalogue:
     def with_definition(self, stored: Stored) -> Catalogue:
         """The next version with a definition saved or, where `deleted`, taken out.
 
-        The projection grows, and its version rises, where the definitions need more than records keep (what uses the
-        changed one has it inlined, so its needs change too). Raises `ExpressionError` when one no longer binds.
+        The projection's version rises when the definitions together need something else than before: more, or less
+        once one is gone. Raises `ExpressionError` when a definition no longer binds.
         """
         definitions = {**self.definitions, (stored.kind, stored.key): stored}
         if stored.deleted:
             del definitions[(stored.kind, stored.key)]
         changed = replace(self, version=self.version + 1, definitions=definitions)
         needed = changed.plan.projection
-        if self.projection.covers(needed):
+        if needed == self.projection:
             return changed
-        grown = (self.projection_version + 1, self.projection | needed)
-        return replace(changed, projections=(*self.projections, grown)[-PROJECTIONS_MAX:])
+        return replace(
+            changed, projections=(*self.projections, (self.projection_version + 1, needed))[-PROJECTIONS_MAX:]
+        )
 
     def with_activation(self, version: int, sequences: Sequence[int], is_empty: bool) -> Catalogue:
         """The next version, knowing where each shard's log stood when a projection version was raised there.
@@ -162,13 +164,11 @@ class Catalogue:
     def with_covered(self, covered: Sequence[Covered | None]) -> Catalogue:
         """The next version, after a complete rebuild; a shard's stamp never goes back."""
         held = list(self.covered) or [None] * len(covered)
-        newer = [
-            mine
-            if new is None or (mine is not None and (mine.lake_version, mine.build) >= (new.lake_version, new.build))
-            else new
-            for mine, new in zip(held, covered, strict=True)
-        ]
-        return replace(self, version=self.version + 1, covered=tuple(newer))
+        for shard, new in enumerate(covered):
+            mine = held[shard]
+            if new and (mine is None or (mine.lake_version, mine.build) < (new.lake_version, new.build)):
+                held[shard] = new
+        return replace(self, version=self.version + 1, covered=tuple(held))
 
 
 def restored(rows: Iterable[Stored], sequences: Sequence[int], version: int, zone: Zone) -> Catalogue:
