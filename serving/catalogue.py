@@ -4,9 +4,10 @@ One value, swapped whole. It is stored in Redis as text under one key, with a ve
 along, so a process never answers with definitions older than those acknowledged. The lake keeps the history of each
 definition; Redis keeps the catalogue, so that the API starts while the lake is away.
 
-The **projection** is the set of event fields and profile keys that records keep. Its version rises whenever it changes. The catalogue remembers each version's projection and where each shard's log stood when it was raised
-there (**activation**). A base answers for a definition when it was built with a projection that covers the definition's
-needs, and covers the log up to that projection's activation.
+The **projection** is the set of event fields and profile keys that records keep; its version rises whenever it changes.
+The catalogue remembers each version's projection and where each shard's log stood when it was raised there
+(**activation**). A base answers for a definition when it was built with a projection that covers the definition's needs,
+and covers the log up to that projection's activation.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Catalogue:
 
     @cached_property
     def needed_versions(self) -> Mapping[tuple[DefinitionKind, str], int]:
-        """For each definition the projection version from which on its needs are covered; 0 where it reads no record."""
+        """For each definition the projection version since which its needs are covered; 0 where it reads no record."""
         return {key: self._version_for(plan([bound.expr])) for key, bound in self.bounds.items()}
 
     def _version_for(self, needed: Plan) -> int:

@@ -1,0 +1,90 @@
+"""What a caller did wrong, or what cannot be served now, as values that become answers.
+
+Refusal                 status, code, message, details
+├── Invalid       400   names the field, the value and the remedy
+├── Unauthenticated 401
+├── Forbidden     403
+├── NotFound      404
+├── Conflict      409
+├── TooMany       429   with Retry-After
+└── Unavailable   503   with Retry-After
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class Refusal(Exception):
+    """A request that is refused; the body is `{success: false, code, message, details}`."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, details: dict[str, Any] | None = None, retry_after_s: int | None = None) -> None:
+        self.message = message
+        self.details = details
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+    def body(self) -> dict[str, Any]:
+        """What the caller reads."""
+        return {"success": False, "code": self.code, "message": self.message, "details": self.details}
+
+
+class Invalid(Refusal):
+    """The request itself is wrong; sending it again changes nothing."""
+
+    status = 400
+    code = "invalid_argument"
+
+
+class Unauthenticated(Refusal):
+    """No key, or one that is not known."""
+
+    status = 401
+    code = "unauthenticated"
+
+
+class Forbidden(Refusal):
+    """The key's kind does not allow this."""
+
+    status = 403
+    code = "permission_denied"
+
+
+class NotFound(Refusal):
+    """There is no such thing."""
+
+    status = 404
+    code = "not_found"
+
+
+class Conflict(Refusal):
+    """It is there already, or others need it."""
+
+    status = 409
+    code = "already_exists"
+
+
+class TooMany(Refusal):
+    """More than can be taken now; the same request may pass later."""
+
+    status = 429
+    code = "resource_exhausted"
+
+
+class Unavailable(Refusal):
+    """A part is away or being restored; the same request may pass later."""
+
+    status = 503
+    code = "unavailable"
+
+
+def invalid(field: str, value: object, remedy: str, message: str | None = None) -> Invalid:
+    """A refusal that names the field, the value (cut to 100 characters) and the remedy."""
+    shown = repr(value)
+    shown = shown if len(shown) <= 100 else f"{shown[:97]}..."
+    return Invalid(
+        message or f"{field}: {shown} is not accepted; {remedy}", {"field": field, "value": shown, "remedy": remedy}
+    )

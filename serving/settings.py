@@ -1,0 +1,58 @@
+"""Every setting, with its default and its reason. Read from the environment, `TINYCDP_…`, by each process on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MINUTE_S = 60
+
+
+class Settings(BaseSettings):
+    """The settings of one stack. Ports may be 0: any free one."""
+
+    model_config = SettingsConfigDict(env_prefix="TINYCDP_", extra="ignore")
+
+    home: Path = Field(default=Path(".tinycdp"), description="where the embedded default keeps all it stores")
+    host: str = Field(default="127.0.0.1", description="the address that servers bind to")
+    port: int = Field(default=4000, ge=0, le=65535, description="the API")
+    prefect_port: int = Field(default=4200, ge=0, le=65535, description="Prefect's server and UI")
+    console_port: int = Field(default=8501, ge=0, le=65535, description="the console")
+    redis_port: int = Field(default=0, ge=0, le=65535, description="the embedded Redis")
+    redis_url: str | None = Field(default=None, description="a Redis >= 6.2 or Valkey of your own; none: embedded")
+    lake_uri: str | None = Field(default=None, description="a folder or object store; none: lake/ under home")
+    durability: Literal["always", "everysec"] = "always"
+    time_zone: str = Field(default="UTC", description="whose calendar dates unique_days counts; fixed at creation")
+    shards: int = Field(default=16, ge=1, le=1024, description="fixed at creation")
+
+    write_key: SecretStr | None = None
+    read_key: SecretStr | None = None
+    admin_key: SecretStr | None = None
+
+    light_events_max: int = Field(default=256, ge=0, description="beyond it an id keeps spans instead of raw events")
+    rebuild_interval_s: float = Field(default=15 * MINUTE_S, gt=0)
+    maintain_interval_s: float = Field(default=6 * 60 * MINUTE_S, gt=0)
+    drain_interval_s: float = Field(default=1.0, gt=0)
+    tail_wanted_entries: int = Field(default=1_000, ge=1, description="a longer tail asks for a rebuild of its id")
+    tail_entries_max: int = Field(default=20_000, ge=1, description="events of an id with a longer tail get 429")
+    backlog_entries_max: int = Field(default=4_000_000, ge=1, description="undrained events, all shards, before 429")
+    redis_memory_max: str = Field(
+        default="4gb", description="of the embedded Redis; ingest answers 429 before it is full"
+    )
+
+    body_bytes_max: int = Field(default=500 * 1024, ge=1024)
+    event_bytes_max: int = Field(default=32 * 1024, ge=512)
+    batch_events_max: int = Field(default=2_500, ge=1)
+
+    @property
+    def lake_root(self) -> str:
+        """Where the lake's tables are."""
+        return self.lake_uri or str((self.home / "lake").absolute())
+
+    @property
+    def horizon_ms(self) -> int:
+        """How long a heavy base stays exact without a rebuild: four intervals, at least an hour."""
+        return max(int(4 * self.rebuild_interval_s * 1000), 60 * MINUTE_S * 1000)
