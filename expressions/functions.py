@@ -65,7 +65,7 @@ FUNCTIONS: dict[str, Function] = {
             "millionths",
             (ANY,),
             nullable(NUMBER),
-            "The number in millionths as a whole number, half away from zero (S6).",
+            "The number in whole millionths, half away from zero; null beyond 10^12 (S6).",
             internal=True,
         ),
         Function("most_frequent", (ANY,), SCALAR, "Of a tally: the value with the greatest count.", internal=True),

@@ -22,6 +22,9 @@ Value: TypeAlias = "None | bool | float | str | tuple[None | bool | float | str,
 #: Above this a float has no fraction, so there is nothing left to round.
 WHOLE_FROM = 2.0**52
 
+#: S6: a greater number is refused in a summed property, and one that came before the sum was defined is not summed.
+SUMMED_MAX = 1e12
+
 _KIND_OF: dict[type, Kind] = {type(None): "null", bool: "boolean", float: "number", str: "string", tuple: "list"}
 _RANK: dict[type, int] = {python: KINDS.index(kind) for python, kind in _KIND_OF.items()}
 
@@ -96,13 +99,12 @@ def half_away(scaled: float, least_of: float, size: float) -> float:
     return below + 1.0 if size >= (below + 0.5) / least_of else below
 
 
-def millionths(number: float) -> int:
-    """S6: a number in whole millionths, half away from zero."""
+def millionths(number: float) -> int | None:
+    """S6: a number in whole millionths, half away from zero; null beyond `SUMMED_MAX`."""
     size = abs(number)
-    scaled = size * 1_000_000.0
-    if math.isinf(scaled):
-        return 0
-    whole = int(half_away(scaled, 1_000_000.0, size))
+    if not size <= SUMMED_MAX:
+        return None
+    whole = int(half_away(size * 1_000_000.0, 1_000_000.0, size))
     return -whole if number < 0 else whole
 
 

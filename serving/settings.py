@@ -1,4 +1,4 @@
-"""Every setting, with its default and its reason. Read from the environment, `TINYCDP_…`, by each process on its own."""
+"""Every setting, with its default. Each process reads them from the environment, `TINYCDP_…`."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ class Settings(BaseSettings):
     tail_wanted_entries: int = Field(default=1_000, ge=1, description="a longer tail asks for a rebuild of its id")
     tail_entries_max: int = Field(default=20_000, ge=1, description="events of an id with a longer tail get 429")
     backlog_entries_max: int = Field(default=4_000_000, ge=1, description="undrained events, all shards, before 429")
-    redis_memory_max: str = Field(
-        default="4gb", description="of the embedded Redis; ingest answers 429 before it is full"
-    )
+    redis_memory_max: str = Field(default="4gb", description="of the embedded Redis; 429 before it is full")
 
     body_bytes_max: int = Field(default=500 * 1024, ge=1024)
     event_bytes_max: int = Field(default=32 * 1024, ge=512)
