@@ -4,9 +4,10 @@ One value, swapped whole. It is stored in Redis as text under one key, with a ve
 along, so a process never answers with definitions older than those acknowledged. The lake keeps the history of each
 definition; Redis keeps the catalogue, so that the API starts while the lake is away.
 
-The **projection** is the set of event fields and profile keys that records keep; its version rises when it changes. The catalogue remembers each version's projection and where each shard's log stood when it was raised there
-(**activation**). A base answers for a definition when it was built with a projection that covers what the
-definition needs, and covers the log up to that projection's activation.
+The **projection** is the set of event fields and profile keys that records keep; its version rises when it changes. The
+catalogue remembers each version's projection and where each shard's log stood when it was raised there
+(**activation**). A base answers for a definition when it was built with a projection that covers what the definition
+needs, and covers the log up to that projection's activation.
 """
 
 from __future__ import annotations
