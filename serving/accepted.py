@@ -1,0 +1,54 @@
+"""An accepted event: what the API writes to the log and the drain reads from it, once validated and routed.
+
+The log keeps the whole event; the record keeps only what definitions need (`serving.projecting`). The clamped time, the
+receipt and the seq are not here: the ingest script adds them, since only Redis knows them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class Accepted(msgspec.Struct, frozen=True, array_like=True):
+    """One event. `id` is namespaced, and names the record; `original_ts` is the client's time in UTC ms, if it gave one.
+
+    `kind` is track, page, screen or identify (link, unlink and delete will be log entries as well). `properties` are
+    those of an event, `traits` the attributes of an identify.
+    """
+
+    event_id: str
+    kind: str
+    id: str
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    name: str | None = None
+    original_ts: int | None = None
+    properties: dict[str, Any] = {}
+    traits: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    label: str | None = None
+
+
+class LogEntry(NamedTuple):
+    """One entry of a shard's log: its seq, the event, the clamped event time and the receipt, in UTC ms."""
+
+    seq: int
+    event: Accepted
+    ts_ms: int
+    received_ms: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Accepted)
+
+
+def encode(event: Accepted) -> bytes:
+    """The event as msgpack: a field of its log entry."""
+    return _encoder.encode(event)
+
+
+def decode(data: bytes) -> Accepted:
+    """The event that `encode` wrote. Fields added later have their defaults. Raises `msgspec.DecodeError`."""
+    return _decoder.decode(data)

@@ -1,0 +1,99 @@
+"""Every Redis key: one function each, with its type, its TTL and who writes it; and the fields of the hashes.
+
+The shard is the hash tag, so all keys that one script touches share a slot of a Redis Cluster. No key has a TTL unless
+it says so: this is a store, not a cache.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# ── fields of a record ───────────────────────────────────────────────────────────────────────────────────────────
+# One letter each, so that a record fits a listpack. A field of eight bytes or more is a tail entry: the hash of an
+# event id, with one more byte for each later copy (a repeat after 24 h is a new event).
+
+BASE: Final = b"b"  # what the batch published (codec's bytes)
+STAMP: Final = b"s"  # what it covers (serving.stamps, msgpack)
+RECENT: Final = b"r"  # hashes of covered events received in the last 24 h, 20 bytes each
+LAST: Final = b"l"  # last receipt in ms and last seq, 6 bytes each, big-endian
+OWNER: Final = b"o"  # the user that an anonymous id belongs to
+MEMBERS: Final = b"m"  # the ids that belong to a user
+TOMBSTONE: Final = b"d"  # seq of the last delete, 6 bytes, big-endian
+
+TAIL_FIELD_BYTES_MIN: Final = 8
+
+# ── keys of a shard ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def record(shard: int, namespaced_id: str) -> str:
+    """Hash: base and tail of one raw id. Written by ingest, publish, replay and sweep."""
+    return f"rec:{{{shard}}}:{namespaced_id}"
+
+
+def record_pattern() -> str:
+    """What SCAN matches every record by."""
+    return "rec:{*"
+
+
+def record_id(key: bytes) -> tuple[int, str]:
+    """The shard and the namespaced id of a record's key."""
+    tag, _, namespaced_id = key[5:].partition(b"}:")
+    return int(tag), namespaced_id.decode()
+
+
+def log(shard: int) -> str:
+    """Stream: accepted events, entry id `<seq>-0`, fields e (event), t (ts), r (received). Ingest adds, the drain trims."""
+    return f"log:{{{shard}}}"
+
+
+def shard(shard: int) -> str:
+    """Hash: seq, last (ms of the last receipt), projection (version), drained (seq). Written by ingest, resume, trim, raise."""
+    return f"shard:{{{shard}}}"
+
+
+def ready(shard: int) -> str:
+    """String: run_id of the server that this shard was recovered on. Written by recovery alone; read by ingest."""
+    return f"ready:{{{shard}}}"
+
+
+def wanted(shard: int) -> str:
+    """Hash: id -> how often a rebuild of it was asked for. Ingest and the API add, the rebuild worker removes."""
+    return f"wanted:{{{shard}}}"
+
+
+# ── keys of the whole system ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def catalogue() -> str:
+    """String: every definition and what records keep (serving.catalogue's text). Written with its version by one script."""
+    return "{catalogue}"
+
+
+def catalogue_version() -> str:
+    """String: number of the catalogue's version. Read with every record."""
+    return "{catalogue}:version"
+
+
+def build() -> str:
+    """String: counter of builds. Each rebuild takes the next one."""
+    return "build"
+
+
+def rebuild() -> str:
+    """Hash: wanted (number of the last request for a full rebuild), done (number of the last one answered)."""
+    return "rebuild"
+
+
+def rejected() -> str:
+    """Stream of refused events with their reasons, at most 100k. The API adds, the drain stores and trims."""
+    return "rejected"
+
+
+def lease(name: str) -> str:
+    """String: token of the process that does `name` now. TTL: the lease."""
+    return f"lease:{name}"
+
+
+def heartbeat(name: str) -> str:
+    """String: JSON of what a part of the system last said about itself. TTL: given by the part."""
+    return f"heartbeat:{name}"

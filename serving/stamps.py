@@ -1,0 +1,39 @@
+"""What a base covers: the stamp that batch and speed are stitched by."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Covered(msgspec.Struct, frozen=True, array_like=True):
+    """The last complete rebuild of a shard: an id without a base has nothing at or before this stamp.
+
+    Lake version V, build, seq S up to which the shard's log is in, instant T that windows are aligned to (UTC ms), and
+    the version of the projection.
+    """
+
+    lake_version: int
+    build: int
+    seq: int
+    as_of_ms: int
+    projection: int
+
+
+class Stamp(Covered, frozen=True, array_like=True):
+    """What one record's base covers. `horizon_ms` is D of a heavy base, exact until T + D; of a light one 0."""
+
+    horizon_ms: int = 0
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Stamp)
+
+
+def encode(stamp: Stamp) -> bytes:
+    """The stamp as msgpack: an array, V and build first, which scripts compare."""
+    return _encoder.encode(stamp)
+
+
+def decode(data: bytes) -> Stamp:
+    """The stamp that `encode` wrote."""
+    return _decoder.decode(data)
