@@ -25,6 +25,7 @@ from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.plan import Plan, Projection, plan
 from expressions.to_state import Program
 from expressions.windows import Window, Zone
+from serving.stamps import Covered
 
 #: Older projections than this many are forgotten; what they covered then waits for the oldest one kept.
 PROJECTIONS_MAX = 64
@@ -52,16 +53,6 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def definition(self) -> Definition:
         """The part the language knows."""
         return Definition(self.kind, self.key, self.expression, self.version)
-
-
-class Covered(msgspec.Struct, frozen=True, array_like=True):
-    """The last complete rebuild of a shard: an id without a base has nothing at or before this stamp."""
-
-    lake_version: int
-    build: int
-    seq: int
-    as_of_ms: int
-    projection: int
 
 
 @dataclass(frozen=True)
