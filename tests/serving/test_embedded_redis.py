@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -208,6 +211,26 @@ class TestRefusals:
 
             assert refused.value.pid == server.pid
             assert client(server).ping()
+
+    def test_a_server_that_outlived_its_starter_still_holds_the_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When the process that started a server is killed, the folder is free only once that server is gone too."""
+        monkeypatch.setattr("serving.embedded_redis.LOCK_SECONDS_MAX", 0.1)
+        starter = (
+            "import os, sys; from serving.embedded_redis import EmbeddedRedis;"
+            "EmbeddedRedis(sys.argv[1]).start(); os._exit(9)"
+        )
+        subprocess.run([sys.executable, "-c", starter, tmp_path], check=False, timeout=60)
+        with pytest.raises(FolderInUse) as refused:
+            EmbeddedRedis(tmp_path).start()
+        assert refused.value.pid is not None
+
+        os.kill(refused.value.pid, signal.SIGKILL)
+
+        monkeypatch.undo()
+        with EmbeddedRedis(tmp_path) as server:
+            assert server.running
 
     def test_a_folder_of_a_newer_server(self, tmp_path: Path) -> None:
         """6.2 would start empty on the files of 7 and later, so it is refused."""
