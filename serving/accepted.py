@@ -12,7 +12,7 @@ import msgspec
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True):
-    """One event. `id` is namespaced, and names the record; `original_ts` is the client's time in UTC ms, if it gave one.
+    """One event. `id` is namespaced, and names the record; `original_ts` is the client's time in UTC ms, if any.
 
     `kind` is track, page, screen or identify (link, unlink and delete will be log entries as well). `properties` are
     those of an event, `traits` the attributes of an identify.

@@ -37,7 +37,7 @@ def raw_id(namespaced_id: str) -> RawId:
     kind, colon, value = namespaced_id.partition(":")
     if not colon or kind not in ID_KINDS:
         raise ValueError(f"{namespaced_id!r} is not one of {', '.join(f'{known}:…' for known in ID_KINDS)}")
-    return RawId(kind, value)  # type: ignore[arg-type]
+    return RawId(kind, value)
 
 
 def routed(user_id: str | None, anonymous_id: str | None) -> str:

@@ -42,12 +42,15 @@ def record_id(key: bytes) -> tuple[int, str]:
 
 
 def log(shard: int) -> str:
-    """Stream: accepted events, entry id `<seq>-0`, fields e (event), t (ts), r (received). Ingest adds, the drain trims."""
+    """Stream: accepted events, entry id `<seq>-0`, fields e (event), t (ts), r (received). Ingest adds, drain trims."""
     return f"log:{{{shard}}}"
 
 
 def shard(shard: int) -> str:
-    """Hash: seq, last (ms of the last receipt), projection (version), drained (seq). Written by ingest, resume, trim, raise."""
+    """Hash: seq, last (ms of the last receipt), projection (version), drained (seq).
+
+    Written by ingest, trim_log, resume and raise_projection; none of the four ever goes down.
+    """
     return f"shard:{{{shard}}}"
 
 
@@ -65,7 +68,7 @@ def wanted(shard: int) -> str:
 
 
 def catalogue() -> str:
-    """String: every definition and what records keep (serving.catalogue's text). Written with its version by one script."""
+    """String: every definition and what records keep (serving.catalogue's text). Written with its version."""
     return "{catalogue}"
 
 
@@ -74,13 +77,8 @@ def catalogue_version() -> str:
     return "{catalogue}:version"
 
 
-def build() -> str:
-    """String: counter of builds. Each rebuild takes the next one."""
-    return "build"
-
-
 def rebuild() -> str:
-    """Hash: wanted (number of the last request for a full rebuild), done (number of the last one answered)."""
+    """Hash: build (number of the last one), wanted and done (of the last full rebuild asked for, and answered)."""
     return "rebuild"
 
 

@@ -24,6 +24,10 @@ class Stamp(Covered, frozen=True, array_like=True):
 
     horizon_ms: int = 0
 
+    def heavy(self, horizon_ms: int) -> Stamp:
+        """The same stamp on a base with another horizon."""
+        return msgspec.structs.replace(self, horizon_ms=horizon_ms)
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Stamp)

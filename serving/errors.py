@@ -1,0 +1,45 @@
+"""What can go wrong between us and Redis, by what to do about it.
+
+    StoreError
+    ├── StoreUnreachable     no connection, no answer in time, loading, or a replica: a write may have happened
+    ├── ShardNotReady        the server was started or promoted since this shard was recovered: wait for the drain
+    ├── ProjectionOutdated   the caller's definitions are older than the shard's: reload them and repeat
+    ├── StoreFull            the undrained log, or the memory, is at its bound: wait
+    └── NotDurable           the server's settings could lose what was acknowledged: change them
+
+All but the last may pass by themselves, and repeating is safe: dedupe absorbs the resend.
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Something between us and Redis."""
+
+
+class StoreUnreachable(StoreError):
+    """No answer. A write may or may not have happened."""
+
+
+class ShardNotReady(StoreError):
+    """A shard is not yet recovered on this server; nothing was written."""
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(f"shard {shard} is being recovered on this Redis server")
+        self.shard = shard
+
+
+class ProjectionOutdated(StoreError):
+    """The caller projects by older definitions than the shard's; nothing was written in that shard."""
+
+    def __init__(self, shard: int, version: int) -> None:
+        super().__init__(f"shard {shard} keeps events by a newer projection than version {version}")
+        self.shard = shard
+
+
+class StoreFull(StoreError):
+    """No room for more until the drain, or the operator, has made some."""
+
+
+class NotDurable(StoreError):
+    """The server's settings could lose what was acknowledged. The message names each setting and its remedy."""

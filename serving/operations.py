@@ -1,0 +1,406 @@
+"""What can be asked of the store, in the domain's words: each operation as a request, which is a value.
+
+Pure: which keys, which words, how the replies read. `serving.store` sends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from serving import accepted, keys
+from serving.accepted import Accepted, LogEntry
+from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull
+from serving.ids import SHARDS_DEFAULT, event_hash, shard_of
+from serving.records import Reading, Record, record_of
+from serving.scripts import answered, ingest, lease, publish, raised, replaced, replay
+from serving.scripts.ingest import Outcome, Packed, TailLimits
+from serving.scripts.publish import BaseRecord, Published
+from serving.scripts.replay import Row
+from serving.scripts.script import Command, Request, chunks, command, shared
+from serving.stamps import Stamp
+
+REJECTED_MAX = 100_000
+REPLAY_ROWS_MAX = 1_000
+
+
+class Arrival(NamedTuple):
+    """An event on its way in: the whole of it, and what its record keeps (`serving.projecting`)."""
+
+    event: Accepted
+    tail: bytes
+
+
+class Receipts(NamedTuple):
+    """The latest receipt in UTC ms, and an outcome an arrival, in their order."""
+
+    received_ms: int
+    outcomes: list[Outcome]
+
+
+class ShardState(NamedTuple):
+    """Where a shard's log stands. `ready_run_id`: the server it was recovered on; `entries`: those still in the log."""
+
+    shard: int
+    seq: int
+    last_received_ms: int
+    drained: int
+    projection: int
+    ready_run_id: str | None
+    entries: int
+
+
+class Server(NamedTuple):
+    """The server that answers, by what matters here. `appendfsync` is None where the server does not tell."""
+
+    run_id: str
+    version: str
+    role: str
+    clock_ms: int
+    append_only: bool
+    appendfsync: str | None
+    eviction: str
+    memory_used: int
+    memory_max: int
+
+
+class RebuildRequests(NamedTuple):
+    """How many full rebuilds were asked for and answered, and, per shard, which ids how often."""
+
+    wanted: int
+    done: int
+    ids: dict[int, dict[str, int]]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a full rebuild is waited for."""
+        return self.wanted > self.done
+
+
+class RejectedEntry(NamedTuple):
+    """A refused event as the API put it, and its entry id, by which the stream is trimmed."""
+
+    entry_id: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Operations:
+    """The operations on a store of so many shards."""
+
+    shards: int = SHARDS_DEFAULT
+    limits: TailLimits = field(default_factory=TailLimits)
+
+    # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ingest(self, arrivals: Sequence[Arrival], projection: int) -> Request[Receipts]:
+        """Takes events: one script call a shard (or more, beyond 1,000 events of one shard).
+
+        `projection` is the version the tails were made by. Raises `ShardNotReady`, `ProjectionOutdated`, `StoreFull`
+        when a shard refused its call; the calls of other shards stand, and a repeat finds them duplicates.
+        """
+        by_shard: dict[int, list[int]] = {}
+        for index, arrival in enumerate(arrivals):
+            by_shard.setdefault(shard_of(arrival.event.id, self.shards), []).append(index)
+        commands: list[Command] = []
+        places: list[tuple[int, list[int]]] = []
+        for shard, indices in by_shard.items():
+            for some in chunks(indices, ingest.EVENTS_MAX):
+                by_id: dict[str, list[int]] = {}
+                for index in some:
+                    by_id.setdefault(arrivals[index].event.id, []).append(index)
+                records = [(one, [_packed(arrivals[index]) for index in held]) for one, held in by_id.items()]
+                commands.append(ingest.ingest(shard, records, projection, self.limits))
+                places.append((shard, [index for held in by_id.values() for index in held]))
+
+        def read(replies: list[Any]) -> Receipts:
+            outcomes: list[Outcome | None] = [None] * len(arrivals)
+            received_ms = 0
+            for (shard, indices), reply in zip(places, replies, strict=True):
+                result = ingest.read(reply)
+                if isinstance(result, str):
+                    raise _refused(shard, result, projection)
+                received_ms = max(received_ms, result.received_ms)
+                for index, outcome in zip(indices, result.outcomes, strict=True):
+                    outcomes[index] = outcome
+            return Receipts(received_ms, [outcome for outcome in outcomes if outcome is not None])
+
+        return Request(commands, read)
+
+    def reject(self, items: Sequence[bytes]) -> Request[None]:
+        """Keeps refused events for the drain, the newest 100k."""
+        name = keys.rejected()
+        return Request([command("XADD", name, "MAXLEN", "~", REJECTED_MAX, "*", "e", item) for item in items], _nothing)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def records(self, ids: Sequence[str]) -> Request[Reading]:
+        """The records of some ids, in their order, with the clock and the catalogue's version."""
+        commands = [shared("HGETALL", keys.record(shard_of(one, self.shards), one)) for one in ids]
+
+        def read(replies: list[Any]) -> Reading:
+            *flat, clock, version = replies
+            records: list[Record] = [record_of(one, fields) for one, fields in zip(ids, flat, strict=True)]
+            return Reading(records, _clock_ms(clock), None if version is None else int(version))
+
+        return Request([*commands, shared("TIME"), shared("GET", keys.catalogue_version())], read)
+
+    def now_ms(self) -> Request[int]:
+        """The server's clock, in UTC ms."""
+        return Request([shared("TIME")], lambda replies: _clock_ms(replies[0]))
+
+    # ── the log ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def read_log(self, shard: int, after: int, count: int) -> Request[list[LogEntry]]:
+        """The entries of a shard's log with seq > after, in order, at most `count`."""
+        read = self.read_logs({shard: after}, count)
+        return Request(read.commands, lambda replies: read.read(replies)[shard])
+
+    def read_logs(self, after: Mapping[int, int], count: int) -> Request[dict[int, list[LogEntry]]]:
+        """The same for several shards at once, at most `count` of each."""
+        commands = [
+            command("XRANGE", keys.log(shard), f"{seq + 1}-0", "+", "COUNT", count) for shard, seq in after.items()
+        ]
+
+        def read(replies: list[Any]) -> dict[int, list[LogEntry]]:
+            return {shard: [_log_entry(*one) for one in entries] for shard, entries in zip(after, replies, strict=True)}
+
+        return Request(commands, read)
+
+    def trim_log(self, shard: int, committed: int, margin: int = 0) -> Request[None]:
+        """Notes that the lake holds the log up to `committed`, and drops entries up to there, less a margin."""
+        return Request(
+            [
+                raised.raised(keys.shard(shard), {"drained": committed}),
+                command("XTRIM", keys.log(shard), "MINID", f"{max(committed + 1 - margin, 0)}-0"),
+            ],
+            _nothing,
+        )
+
+    def read_rejected(self, count: int) -> Request[list[RejectedEntry]]:
+        """The oldest refused events."""
+        return Request(
+            [command("XRANGE", keys.rejected(), "-", "+", "COUNT", count)],
+            lambda replies: [RejectedEntry(entry_id.decode(), fields[1]) for entry_id, fields in replies[0]],
+        )
+
+    def trim_rejected(self, entry_id: str) -> Request[None]:
+        """Drops refused events up to and with this entry, once they are in the lake."""
+        ms, _, number = entry_id.partition("-")
+        return Request([command("XTRIM", keys.rejected(), "MINID", f"{ms}-{int(number) + 1}")], _nothing)
+
+    # ── bases ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def next_build(self) -> Request[int]:
+        """The number of a new build, greater than any given out before."""
+        return Request([command("HINCRBY", keys.rebuild(), "build", 1)], lambda replies: int(replies[0]))
+
+    def raise_build(self, build: int) -> Request[None]:
+        """Makes the next build's number greater than this, for a Redis that lost its counter."""
+        return Request([raised.raised(keys.rebuild(), {"build": build})], _nothing)
+
+    def publish(self, shard: int, stamp: Stamp, records: Sequence[BaseRecord]) -> Request[list[Published]]:
+        """Puts bases in place, each unless its record holds a newer one or was deleted since; an outcome a record."""
+        commands = [publish.publish(shard, stamp, some) for some in chunks(records, publish.RECORDS_MAX)]
+        return Request(commands, lambda replies: [one for reply in replies for one in publish.read(reply)])
+
+    def scan_records(self, cursor: int, count: int = 1_000) -> Request[tuple[int, list[tuple[int, str]]]]:
+        """The next cursor (0: done) and some (shard, id) of records; from 0 to 0 each comes at least once."""
+
+        def read(replies: list[Any]) -> tuple[int, list[tuple[int, str]]]:
+            following, found = replies[0]
+            return int(following), [keys.record_id(key) for key in found]
+
+        return Request([command("SCAN", cursor, "MATCH", keys.record_pattern(), "COUNT", count, "TYPE", "hash")], read)
+
+    def sweep(self, stamp: Stamp, shard: int, ids: Sequence[str]) -> Request[int]:
+        """Empties the bases that a complete rebuild left behind; answers how many. Newer bases and tails stay."""
+        commands = [
+            publish.sweep(stamp, [keys.record(shard, one) for one in some]) for some in chunks(ids, publish.RECORDS_MAX)
+        ]
+
+        def read(replies: list[Any]) -> int:
+            return sum(outcome is Published.DONE for reply in replies for outcome in publish.read(reply))
+
+        return Request(commands, read)
+
+    # ── recovery ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def replay(self, rows: Sequence[tuple[str, Row]]) -> Request[int]:
+        """Puts lake rows, (namespaced id, row) in order of seq, back into records; answers how many were missing."""
+        by_shard: dict[int, list[tuple[str, Row]]] = {}
+        for row in rows:
+            by_shard.setdefault(shard_of(row[0], self.shards), []).append(row)
+        commands = []
+        for shard, held in by_shard.items():
+            for some in chunks(held, REPLAY_ROWS_MAX):
+                by_id: dict[str, list[Row]] = {}
+                for namespaced_id, row in some:
+                    by_id.setdefault(namespaced_id, []).append(row)
+                commands.append(replay.replay(shard, list(by_id.items()), self.limits.tail_wanted))
+        return Request(commands, lambda replies: sum(replies))
+
+    def resume(self, shard: int, seq: int, last_received_ms: int) -> Request[int]:
+        """Makes the shard's log go on above the lake's `seq`, which is drained, and its own; answers from where."""
+        command_ = raised.raised(keys.shard(shard), {"seq": seq, "last": last_received_ms, "drained": seq})
+        return Request([command_], lambda replies: int(replies[0][-1]))
+
+    def mark_ready(self, shard: int, run_id: str) -> Request[None]:
+        """Opens a shard for ingest, on the server it was recovered on and on no other."""
+        return Request([command("SET", keys.ready(shard), run_id)], _nothing)
+
+    # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def catalogue(self) -> Request[bytes | None]:
+        """The catalogue's text; None while there is none."""
+        return Request([command("GET", keys.catalogue())], lambda replies: replies[0])
+
+    def replace_catalogue(self, text: bytes, *, expected: int | None, version: int) -> Request[bool]:
+        """Puts a catalogue in the place of version `expected` (None: of none); False when there is another now."""
+        return Request([replaced.replaced(text, expected, version)], _truth)
+
+    def raise_projection(self, version: int) -> Request[list[int]]:
+        """Refuses, from now on, events projected by older versions; answers the seq of each shard at that moment."""
+        commands = [raised.raised(keys.shard(shard), {"projection": version}) for shard in range(self.shards)]
+        return Request(commands, lambda replies: [int(reply[-1]) for reply in replies])
+
+    # ── rebuild requests ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def want_rebuild(self) -> Request[int]:
+        """Asks for a full rebuild; the number under which `rebuild_requests().done` will count it."""
+        return Request([command("HINCRBY", keys.rebuild(), "wanted", 1)], lambda replies: int(replies[0]))
+
+    def want_rebuild_of(self, ids: Iterable[str]) -> Request[None]:
+        """Asks for a rebuild of single ids."""
+        commands = []
+        for one in ids:
+            shard = shard_of(one, self.shards)
+            commands.append(command("HINCRBY", keys.wanted(shard), keys.record(shard, one), 1))
+        return Request(commands, _nothing)
+
+    def rebuild_requests(self) -> Request[RebuildRequests]:
+        """What is asked for now. Read it before a rebuild pins its version, and give it back when that is published."""
+        commands = [command("HMGET", keys.rebuild(), "wanted", "done")]
+        commands += [command("HGETALL", keys.wanted(shard)) for shard in range(self.shards)]
+
+        def read(replies: list[Any]) -> RebuildRequests:
+            (wanted, done), *ids = replies
+            found = {shard: _counts(flat) for shard, flat in enumerate(ids) if flat}
+            return RebuildRequests(int(wanted or 0), int(done or 0), found)
+
+        return Request(commands, read)
+
+    def answer_rebuilds(self, requests: RebuildRequests) -> Request[None]:
+        """Takes back these requests, all of them answered; what was asked for again since stays.
+
+        After a rebuild of single ids give `requests._replace(wanted=requests.done)`.
+        """
+        commands = [raised.raised(keys.rebuild(), {"done": requests.wanted})]
+        commands += [answered.answered(shard, counts) for shard, counts in requests.ids.items()]
+        return Request(commands, _nothing)
+
+    # ── the system ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def shard_states(self) -> Request[list[ShardState]]:
+        """Where every shard stands."""
+        commands = []
+        for shard in range(self.shards):
+            commands.append(command("HMGET", keys.shard(shard), "seq", "last", "drained", "projection"))
+            commands.append(command("GET", keys.ready(shard)))
+            commands.append(command("XLEN", keys.log(shard)))
+
+        def read(replies: list[Any]) -> list[ShardState]:
+            return [
+                ShardState(
+                    shard, *(int(number or 0) for number in numbers), run_id.decode() if run_id else None, entries
+                )
+                for shard, (numbers, run_id, entries) in enumerate(
+                    zip(replies[::3], replies[1::3], replies[2::3], strict=True)
+                )
+            ]
+
+        return Request(commands, read)
+
+    def server(self) -> Request[Server]:
+        """The server, its clock, memory and how durable it is."""
+        commands = [command("INFO", section) for section in ("server", "replication", "persistence", "memory")]
+
+        def read(replies: list[Any]) -> Server:
+            info = dict(_info(b"\n".join(replies[:4])))
+            return Server(
+                run_id=info["run_id"],
+                version=info.get("valkey_version") or info["redis_version"],
+                role=info.get("role", ""),
+                clock_ms=_clock_ms(replies[4]),
+                append_only=info.get("aof_enabled") == "1",
+                appendfsync=None,
+                eviction=info.get("maxmemory_policy", ""),
+                memory_used=int(info.get("used_memory", 0)),
+                memory_max=int(info.get("maxmemory", 0)),
+            )
+
+        return Request([*commands, command("TIME")], read)
+
+    def server_setting(self, name: str) -> Request[str | None]:
+        """A setting of the server; None where it has none of that name. Raises `StoreError` where it does not tell."""
+        return Request([command("CONFIG", "GET", name)], lambda replies: replies[0][1].decode() if replies[0] else None)
+
+    def hold_lease(self, name: str, token: str, ttl_ms: int) -> Request[bool]:
+        """Takes or renews a lease; False while another holds it."""
+        return Request([lease.held(name, token, ttl_ms)], _truth)
+
+    def release_lease(self, name: str, token: str) -> Request[bool]:
+        """Gives a lease back; False when it was not held any more."""
+        return Request([lease.released(name, token)], _truth)
+
+    def beat(self, name: str, said: bytes, ttl_ms: int) -> Request[None]:
+        """Keeps what a part of the system says about itself, until it is silent for `ttl_ms`."""
+        return Request([command("SET", keys.heartbeat(name), said, "PX", ttl_ms)], _nothing)
+
+    def heartbeat(self, name: str) -> Request[bytes | None]:
+        """What that part said last; None when it has been silent."""
+        return Request([command("GET", keys.heartbeat(name))], lambda replies: replies[0])
+
+
+def _packed(arrival: Arrival) -> Packed:
+    event, tail = arrival
+    return Packed(event_hash(event.event_id), event.original_ts, accepted.encode(event), tail)
+
+
+def _refused(shard: int, word: str, projection: int) -> Exception:
+    match word:
+        case "unready":
+            return ShardNotReady(shard)
+        case "outdated":
+            return ProjectionOutdated(shard, projection)
+        case _:
+            return StoreFull(f"the log of shard {shard} is full: the drain is behind, or the lake is away")
+
+
+def _log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:
+    named = dict(zip(fields[::2], fields[1::2], strict=True))
+    return LogEntry(int(entry_id.partition(b"-")[0]), accepted.decode(named[b"e"]), int(named[b"t"]), int(named[b"r"]))
+
+
+def _counts(flat: Sequence[bytes]) -> dict[str, int]:
+    return {keys.record_id(key)[1]: int(count) for key, count in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _info(text: bytes) -> Iterable[tuple[str, str]]:
+    for line in text.decode(errors="replace").splitlines():
+        name, colon, value = line.strip().partition(":")
+        if colon and not name.startswith("#"):
+            yield name, value
+
+
+def _clock_ms(reply: Sequence[bytes]) -> int:
+    return int(reply[0]) * 1000 + int(reply[1]) // 1000
+
+
+def _truth(replies: list[Any]) -> bool:
+    return bool(replies[0])
+
+
+def _nothing(replies: list[Any]) -> None:
+    return None

@@ -1,0 +1,72 @@
+"""A record as it was read: its fields by name, its tail apart. Nothing is decoded here beyond the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from serving import keys, stamps
+from serving.scripts.copies import last_of
+from serving.stamps import Stamp
+
+
+class Record(NamedTuple):
+    """One raw id. `stamp` is None where nothing was ever published for it; then its shard's own stamp stands for it.
+
+    `base` is codec's bytes, None for an empty base. `tail` are the entries, in no order: seq, ts, received and payload
+    as `serving.scripts.copies` lays them out; every one is beyond what the base covers.
+    """
+
+    id: str
+    stamp: Stamp | None = None
+    base: bytes | None = None
+    tail: Sequence[bytes] = ()
+    last_received_ms: int = 0
+    last_seq: int = 0
+    owner: bytes | None = None
+    members: bytes | None = None
+    tombstone_seq: int = 0
+
+
+class Reading(NamedTuple):
+    """Some records as of one moment, the server's clock in UTC ms, and the catalogue's version at that moment.
+
+    A version of None: there is no catalogue, so the server is being recovered.
+    """
+
+    records: list[Record]
+    clock_ms: int
+    catalogue_version: int | None
+
+    @property
+    def now_ms(self) -> int:
+        """The instant to answer at: the clock, or, if it went back, the last receipt of what was read."""
+        return max([self.clock_ms, *(record.last_received_ms for record in self.records)])
+
+
+def record_of(namespaced_id: str, flat: Sequence[bytes]) -> Record:
+    """The record whose HGETALL this is; an absent one is empty."""
+    if not flat:
+        return Record(namespaced_id)
+    known: dict[bytes, bytes] = {}
+    tail: list[bytes] = []
+    pairs = iter(flat)
+    for field, value in zip(pairs, pairs, strict=True):
+        if len(field) >= keys.TAIL_FIELD_BYTES_MIN:
+            tail.append(value)
+        else:
+            known[field] = value
+    stamp = known.get(keys.STAMP)
+    received_ms, seq = last_of(known.get(keys.LAST))
+    tombstone = known.get(keys.TOMBSTONE)
+    return Record(
+        id=namespaced_id,
+        stamp=stamps.decode(stamp) if stamp else None,
+        base=known.get(keys.BASE) or None,
+        tail=tail,
+        last_received_ms=received_ms,
+        last_seq=seq,
+        owner=known.get(keys.OWNER),
+        members=known.get(keys.MEMBERS),
+        tombstone_seq=int.from_bytes(tombstone, "big") if tombstone else 0,
+    )

@@ -1,0 +1,177 @@
+"""The one way an event gets in: log and record change together, or not at all.
+
+One call takes the events of one shard that came with one request, grouped by record. It is refused whole, before any
+write, when the server is not the one this shard was recovered on, when the caller projects by older definitions than
+the shard's, or when the drain is too far behind. Else each event has an answer of its own: its seq; or that it is a
+duplicate, with the seq of the copy that counts; or that its id's tail is full.
+
+    KEYS  log, shard, ready, wanted, then a record each
+    ARGV  run_id, projection, tail_wanted, tail_max, backlog_max,
+          then per record: n, its n event hashes, and n times (ts or "", log payload, tail payload)
+    reply "unready" | "outdated" | "full",
+          or [now, then per event: seq | -seq of the copy that counts | 0 that one was imported | "busy"]
+
+A redis.call costs more than all else here, so an event takes one (XADD) and a record three (HMGET, HLEN, HSET).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from serving import keys
+from serving.scripts.copies import COPIES
+from serving.scripts.script import Argument, Command, Script
+
+#: Events of one call; Lua can unpack some thousands of arguments, not more.
+EVENTS_MAX = 1_000
+
+INGEST = Script(
+    COPIES
+    + """
+if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'unready' end
+
+local shard = redis.call('HMGET', KEYS[2], 'seq', 'last', 'projection', 'drained')
+local seq, last = tonumber(shard[1] or 0), tonumber(shard[2] or 0)
+if tonumber(ARGV[2]) < tonumber(shard[3] or 0) then return 'outdated' end
+if seq - tonumber(shard[4] or 0) >= tonumber(ARGV[5]) then return 'full' end
+
+local clock = redis.call('TIME')
+local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), last)
+
+local tail_wanted, tail_max = tonumber(ARGV[3]), tonumber(ARGV[4])
+local first_seq = seq
+local answers = {now}
+local at = 5
+for k = 5, #KEYS do
+  local key = KEYS[k]
+  local n = tonumber(ARGV[at + 1])
+  local hashes, bodies = at + 1, at + 1 + n
+  at = bodies + 3 * n
+  local held = redis.call('HMGET', key, 's', 'r', 'l', 'o', 'm', 'd', unpack(ARGV, hashes + 1, hashes + n))
+  local recent = held[2]
+  local others = held[1] and 1 or 0  -- a stamp never stands without a base
+  for i = 1, 6 do
+    if held[i] then others = others + 1 end
+  end
+  local before = redis.call('HLEN', key) - others
+  local tail = before
+  local written = {}
+  local changes = {}
+
+  for i = 1, n do
+    local hash = ARGV[hashes + i]
+    local field, entry = hash, held[6 + i]
+    local copy = written[hash]
+    while entry and not copy do
+      local of, _, received = header(entry)
+      if now - received < REPEAT_MS then
+        copy = of
+      else  -- that copy is old, so this is a new event beside it
+        field = field .. '\\1'
+        entry = redis.call('HGET', key, field)
+      end
+    end
+    if not copy then
+      local received, of = covered_copy(recent, hash)
+      if received and now - received < REPEAT_MS then copy = of end
+    end
+
+    if copy then
+      answers[#answers + 1] = -copy
+    elseif tail >= tail_max then
+      answers[#answers + 1] = 'busy'
+    else
+      local body = bodies + 3 * (i - 1)
+      local ts = now
+      if ARGV[body + 1] ~= '' then ts = math.min(tonumber(ARGV[body + 1]), now) end
+      seq = seq + 1
+      redis.call('XADD', KEYS[1], string.format('%d-0', seq), 'e', ARGV[body + 2], 't', ts, 'r', now)
+      changes[#changes + 1] = field
+      changes[#changes + 1] = entry_of(seq, ts, now, ARGV[body + 3])
+      written[hash] = seq
+      tail = tail + 1
+      answers[#answers + 1] = seq
+    end
+  end
+
+  if tail > before then
+    redis.call('HSET', key, 'l', struct.pack('>I6I6', now, seq), unpack(changes))
+    -- asked once each time it grows by as much again, not at every event
+    if math.floor(tail / (tail_wanted + 1)) > math.floor(before / (tail_wanted + 1)) then
+      redis.call('HINCRBY', KEYS[4], key, 1)
+    end
+  end
+end
+
+if seq > first_seq then redis.call('HSET', KEYS[2], 'seq', seq, 'last', now) end
+return answers
+"""
+)
+
+
+@dataclass(frozen=True)
+class TailLimits:
+    """How far things may grow: tail entries of an id before a rebuild of it is asked for, before its events get 429;
+    undrained events of a shard before all get 429."""
+
+    tail_wanted: int = 1_000
+    tail_max: int = 20_000
+    backlog_max: int = 250_000
+
+
+class Packed(NamedTuple):
+    """One event ready for the script: its hash, the client's time or None, its log payload, its tail payload."""
+
+    event_hash: bytes
+    ts_ms: int | None
+    log: bytes
+    tail: bytes
+
+
+def ingest(shard: int, records: Sequence[tuple[str, Sequence[Packed]]], projection: int, limits: TailLimits) -> Command:
+    """The call for one shard: (namespaced id, its events) for each record, ids distinct, at most EVENTS_MAX events."""
+    words: list[Argument] = [projection, limits.tail_wanted, limits.tail_max, limits.backlog_max]
+    for _, events in records:
+        words.append(len(events))
+        words.extend([event.event_hash for event in events])
+        for _, ts_ms, log, tail in events:
+            words += ("" if ts_ms is None else ts_ms, log, tail)
+    names = [keys.log(shard), keys.shard(shard), keys.ready(shard), keys.wanted(shard)]
+    names += [keys.record(shard, namespaced_id) for namespaced_id, _ in records]
+    return INGEST(names, words, run_id_first=True)
+
+
+class Outcome(NamedTuple):
+    """What became of one event. A duplicate's seq is that of the copy that counts, None when that was imported.
+
+    `busy`: its id has more events than the batch has covered, so it was not taken; it may pass later.
+    """
+
+    seq: int | None
+    duplicate: bool = False
+    busy: bool = False
+
+
+class Ingested(NamedTuple):
+    """The receipt in ms, and an outcome an event, in the order of the call."""
+
+    received_ms: int
+    outcomes: list[Outcome]
+
+
+def read(reply: Any) -> Ingested | str:
+    """What the call did, or the word it was refused with."""
+    if isinstance(reply, bytes):
+        return reply.decode()
+    received_ms, *answers = reply
+    return Ingested(received_ms, [_outcome(answer) for answer in answers])
+
+
+def _outcome(answer: int | bytes) -> Outcome:
+    if isinstance(answer, bytes):
+        return Outcome(None, busy=True)
+    if answer > 0:
+        return Outcome(answer)
+    return Outcome(-answer or None, duplicate=True)

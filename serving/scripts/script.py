@@ -1,0 +1,87 @@
+"""Scripts, commands and requests: what is asked of Redis, as values.
+
+A **script** is Lua text and its SHA1. A **command** is one line on the wire. A **request** is some commands and how
+their replies read. Nothing here talks to a server, so the synchronous and the asynchronous store send the very same
+bytes and read the same answers.
+
+Scripts run by EVALSHA. A server that does not know one (restarted, promoted, flushed) answers NOSCRIPT for that command
+alone, also in the middle of a pipeline; it is then sent again with its text, which the server remembers. So a script
+must not rely on commands that stand before it in the same pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import Any, Generic, TypeAlias, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+
+Argument: TypeAlias = bytes | str | int
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Lua script. Runs alone and whole: all its writes happen, or (refused before the first) none."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", sha1(self.text.encode()).hexdigest())
+
+    sha: str = ""
+
+    def __call__(self, keys: Sequence[str], arguments: Sequence[Argument], *, run_id_first: bool = False) -> Command:
+        """The command that runs it. `run_id_first`: its first argument is the run_id of the server it is sent to."""
+        if run_id_first:
+            return Command(["EVALSHA", self.sha, len(keys), *keys, "", *arguments], self, 3 + len(keys))
+        return Command(["EVALSHA", self.sha, len(keys), *keys, *arguments], self)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its words, the script it runs, and where the connection puts the run_id of its server (0: nowhere).
+
+    A `shared` command only reads, and needs no state of its own: asked twice at one moment, it is sent once.
+    """
+
+    words: list[Argument]
+    script: Script | None = None
+    run_id_at: int = 0
+    shared: bool = False
+
+    def with_text(self) -> Command:
+        """The same call by EVAL, for a server that does not know the script."""
+        assert self.script is not None
+        return Command(["EVAL", self.script.text, *self.words[2:]], self.script, self.run_id_at)
+
+    def on(self, run_id: str) -> list[Argument]:
+        """The words as they are sent over a connection to the server of this run_id."""
+        if self.run_id_at:
+            self.words[self.run_id_at] = run_id
+        return self.words
+
+
+def command(*words: Argument) -> Command:
+    """A command that is no script."""
+    return Command(list(words))
+
+
+def shared(*words: Argument) -> Command:
+    """A read that may be sent once for all who ask at the same moment."""
+    return Command(list(words), shared=True)
+
+
+@dataclass(frozen=True)
+class Request(Generic[T_co]):
+    """Commands sent together, and what their replies mean. `read` gets one reply a command, none of them an error."""
+
+    commands: Sequence[Command]
+    read: Callable[[list[Any]], T_co]
+
+
+def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """The items in order, at most `size` at a time: Lua can unpack some thousands of arguments, not more."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

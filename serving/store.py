@@ -1,0 +1,318 @@
+"""The only module that talks to Redis.
+
+Two thin shells over the same operations (`serving.operations`): `Store` waits, for flows, the drain and threads;
+`AsyncStore` is for the API's event loop. Each has every operation as a method of the same name and arguments, made from
+the operation itself, so that they cannot drift. Errors are those of `serving.errors`.
+
+Neither repeats a request whose answer was lost: the caller knows whether repeating is right.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import redis
+from redis.connection import AbstractConnection
+from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
+
+from serving.batching import Batching, run_id_in
+from serving.errors import NotDurable, StoreError, StoreFull, StoreUnreachable
+from serving.ids import SHARDS_DEFAULT
+from serving.operations import Operations, Server
+from serving.scripts.ingest import TailLimits
+from serving.scripts.script import Command, Request
+from serving.stamps import Stamp
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: A server that is silent for this long is taken for dead.
+TIMEOUT_S = 10.0
+CONNECTIONS_MAX = 32
+
+
+def _waiting(
+    operation: Callable[Concatenate[Operations, P], Request[T]],
+) -> Callable[Concatenate[Store, P], T]:
+    @functools.wraps(operation)
+    def method(self: Store, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.ask(operation(self.operations, *args, **kwargs))
+
+    return method
+
+
+def _awaited(
+    operation: Callable[Concatenate[Operations, P], Request[T]],
+) -> Callable[Concatenate[AsyncStore, P], Awaitable[T]]:
+    @functools.wraps(operation)
+    async def method(self: AsyncStore, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.ask(operation(self.operations, *args, **kwargs))
+
+    return method
+
+
+class Store:
+    """The store for callers that may wait. Safe for use by several threads."""
+
+    def __init__(
+        self,
+        url: str,
+        shards: int = SHARDS_DEFAULT,
+        limits: TailLimits | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self.operations = Operations(shards, limits or TailLimits())
+        self._pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS_MAX,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            protocol=2,
+            redis_connect_func=_greet,
+        )
+
+    @property
+    def shards(self) -> int:
+        """How many shards this system was created with."""
+        return self.operations.shards
+
+    def ask(self, request: Request[T]) -> T:
+        """Sends a request's commands together and reads what the replies mean."""
+        return self.ask_all([request])[0]
+
+    def ask_all(self, requests: Sequence[Request[T]]) -> list[T]:
+        """Several requests in one round trip; their results in order. Raises the first error, after all were sent."""
+        commands = [one for request in requests for one in request.commands]
+        replies = iter(self._replies(commands))
+        taken = [[next(replies) for _ in request.commands] for request in requests]
+        return [request.read(some) for request, some in zip(requests, taken, strict=True)]
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._pool.disconnect()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _replies(self, commands: Sequence[Command]) -> list[Any]:
+        if not commands:
+            return []
+        try:
+            connection = self._pool.get_connection()
+        except (RedisError, OSError) as error:
+            raise _unreachable(error) from error
+        try:
+            replies = _exchange(connection, commands)
+            unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if unknown:
+                again = _exchange(connection, [commands[index].with_text() for index in unknown])
+                for index, reply in zip(unknown, again, strict=True):
+                    replies[index] = reply
+        except (RedisError, OSError) as error:
+            connection.disconnect()
+            raise _unreachable(error) from error
+        except BaseException:
+            connection.disconnect()  # half a conversation: its replies must not be the next caller's
+            raise
+        finally:
+            self._pool.release(connection)
+        return checked(replies)
+
+    ingest = _waiting(Operations.ingest)
+    reject = _waiting(Operations.reject)
+    records = _waiting(Operations.records)
+    now_ms = _waiting(Operations.now_ms)
+    read_log = _waiting(Operations.read_log)
+    read_logs = _waiting(Operations.read_logs)
+    trim_log = _waiting(Operations.trim_log)
+    read_rejected = _waiting(Operations.read_rejected)
+    trim_rejected = _waiting(Operations.trim_rejected)
+    next_build = _waiting(Operations.next_build)
+    raise_build = _waiting(Operations.raise_build)
+    publish = _waiting(Operations.publish)
+    scan_records = _waiting(Operations.scan_records)
+    sweep = _waiting(Operations.sweep)
+    replay = _waiting(Operations.replay)
+    resume = _waiting(Operations.resume)
+    mark_ready = _waiting(Operations.mark_ready)
+    catalogue = _waiting(Operations.catalogue)
+    replace_catalogue = _waiting(Operations.replace_catalogue)
+    raise_projection = _waiting(Operations.raise_projection)
+    want_rebuild = _waiting(Operations.want_rebuild)
+    want_rebuild_of = _waiting(Operations.want_rebuild_of)
+    rebuild_requests = _waiting(Operations.rebuild_requests)
+    answer_rebuilds = _waiting(Operations.answer_rebuilds)
+    shard_states = _waiting(Operations.shard_states)
+    server = _waiting(Operations.server)
+    server_setting = _waiting(Operations.server_setting)
+    hold_lease = _waiting(Operations.hold_lease)
+    release_lease = _waiting(Operations.release_lease)
+    beat = _waiting(Operations.beat)
+    heartbeat = _waiting(Operations.heartbeat)
+
+    def sweep_all(self, stamps: Sequence[Stamp]) -> int:
+        """Ends a complete rebuild: every base older than its shard's stamp becomes an empty one. Answers how many.
+
+        Walks all records once, some thousand at a time, so memory stays bounded and no set of ids has to be kept.
+        """
+        swept, cursor = 0, 0
+        while True:
+            cursor, found = self.scan_records(cursor)
+            by_shard: dict[int, list[str]] = {}
+            for shard, namespaced_id in found:
+                by_shard.setdefault(shard, []).append(namespaced_id)
+            swept += sum(
+                self.ask_all([self.operations.sweep(stamps[shard], shard, ids) for shard, ids in by_shard.items()])
+            )
+            if cursor == 0:
+                return swept
+
+    def require_durable(self, durability: str = "always") -> Server:
+        """The server, if nothing that it acknowledges can be lost beyond what `durability` says. Raises `NotDurable`.
+
+        `durability` is "always" or "everysec", the least that `appendfsync` must be.
+        """
+        server = self.server()
+        settings: dict[str, str | None] = {}
+        for name in ("appendonly", "appendfsync", "maxmemory-policy"):
+            try:
+                settings[name] = self.server_setting(name)
+            except StoreError:  # a hosted server that keeps CONFIG to itself
+                settings[name] = None
+        return require_durable(server, settings, durability)
+
+
+class AsyncStore:
+    """The store for one event loop, over one connection: what is asked in one tick is written together."""
+
+    def __init__(
+        self,
+        url: str,
+        shards: int = SHARDS_DEFAULT,
+        limits: TailLimits | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self.operations = Operations(shards, limits or TailLimits())
+        self._batching = Batching(url, timeout_s)
+
+    @property
+    def shards(self) -> int:
+        """How many shards this system was created with."""
+        return self.operations.shards
+
+    async def ask(self, request: Request[T]) -> T:
+        """Sends a request's commands together and reads what the replies mean."""
+        commands = request.commands
+        if not commands:
+            return request.read([])
+        replies = await self._batching.exchange(commands)
+        unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            again = await self._batching.exchange([commands[index].with_text() for index in unknown])
+            for index, reply in zip(unknown, again, strict=True):
+                replies[index] = reply
+        return request.read(checked(replies))
+
+    async def close(self) -> None:
+        """Closes the connection; what is still asked fails."""
+        await self._batching.close()
+
+    async def __aenter__(self) -> AsyncStore:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    ingest = _awaited(Operations.ingest)
+    reject = _awaited(Operations.reject)
+    records = _awaited(Operations.records)
+    now_ms = _awaited(Operations.now_ms)
+    read_log = _awaited(Operations.read_log)
+    read_logs = _awaited(Operations.read_logs)
+    trim_log = _awaited(Operations.trim_log)
+    read_rejected = _awaited(Operations.read_rejected)
+    trim_rejected = _awaited(Operations.trim_rejected)
+    next_build = _awaited(Operations.next_build)
+    raise_build = _awaited(Operations.raise_build)
+    publish = _awaited(Operations.publish)
+    scan_records = _awaited(Operations.scan_records)
+    sweep = _awaited(Operations.sweep)
+    replay = _awaited(Operations.replay)
+    resume = _awaited(Operations.resume)
+    mark_ready = _awaited(Operations.mark_ready)
+    catalogue = _awaited(Operations.catalogue)
+    replace_catalogue = _awaited(Operations.replace_catalogue)
+    raise_projection = _awaited(Operations.raise_projection)
+    want_rebuild = _awaited(Operations.want_rebuild)
+    want_rebuild_of = _awaited(Operations.want_rebuild_of)
+    rebuild_requests = _awaited(Operations.rebuild_requests)
+    answer_rebuilds = _awaited(Operations.answer_rebuilds)
+    shard_states = _awaited(Operations.shard_states)
+    server = _awaited(Operations.server)
+    server_setting = _awaited(Operations.server_setting)
+    hold_lease = _awaited(Operations.hold_lease)
+    release_lease = _awaited(Operations.release_lease)
+    beat = _awaited(Operations.beat)
+    heartbeat = _awaited(Operations.heartbeat)
+
+
+def require_durable(server: Server, settings: dict[str, str | None], durability: str) -> Server:
+    """The rule of `Store.require_durable`: from what the server says to itself or a refusal with the remedies."""
+    wrong = []
+    if not server.append_only or settings.get("appendonly") == "no":
+        wrong.append("appendonly is no, so a restart loses everything: set `appendonly yes`")
+    enough = ("always",) if durability == "always" else ("always", "everysec")
+    fsync = settings.get("appendfsync")
+    if fsync is not None and fsync not in enough:
+        remedy = f"set `appendfsync {enough[-1]}`"
+        if fsync == "everysec":
+            remedy += ", or accept that with TINYCDP_DURABILITY=everysec"
+        wrong.append(f"appendfsync is {fsync}, so a crash loses what was acknowledged: {remedy}")
+    eviction = settings.get("maxmemory-policy") or server.eviction
+    if eviction != "noeviction":
+        wrong.append(f"maxmemory-policy is {eviction}, so records are dropped: set `maxmemory-policy noeviction`")
+    if wrong:
+        raise NotDurable("This Redis would lose events. " + "; ".join(wrong))
+    return server._replace(appendfsync=fsync)
+
+
+def checked(replies: list[Any]) -> list[Any]:
+    """The replies, none of them an error. Raises `StoreFull`, `StoreUnreachable`, `StoreError`."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            text = str(reply)
+            if "OOM command not allowed" in text or "command not allowed when used memory" in text:
+                raise StoreFull("Redis is at its memory bound (maxmemory)") from reply
+            if isinstance(reply, (ReadOnlyError, BusyLoadingError)) or "READONLY" in text:
+                raise StoreUnreachable(f"Redis cannot take writes now: {text}") from reply
+            raise StoreError(f"Redis refused a command: {text}") from reply
+    return replies
+
+
+def _unreachable(error: Exception) -> StoreUnreachable:
+    return StoreUnreachable(f"Redis cannot be reached: {error}")
+
+
+def _greet(connection: Any) -> None:
+    """Learns, with each new connection, which run of which server it leads to."""
+    connection.on_connect()
+    connection.send_command("INFO", "server")
+    connection.run_id = run_id_in(connection.read_response(disable_decoding=True))
+
+
+def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    run_id: str = connection.run_id  # type: ignore[attr-defined]
+    connection.send_packed_command(connection.pack_commands([one.on(run_id) for one in commands]))
+    replies: list[Any] = []
+    for _ in commands:
+        try:
+            replies.append(connection.read_response(disable_decoding=True))
+        except ResponseError as error:
+            replies.append(error)
+    return replies
