@@ -39,6 +39,7 @@ if seq - tonumber(shard[4] or 0) >= tonumber(ARGV[5]) then return 'full' end
 
 local clock = redis.call('TIME')
 local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), last)
+local now_text = string.format('%d', now)
 
 local tail_wanted, tail_max = tonumber(ARGV[3]), tonumber(ARGV[4])
 local first_seq = seq
@@ -49,20 +50,19 @@ for k = 5, #KEYS do
   local n = tonumber(ARGV[at + 1])
   local hashes, bodies = at + 1, at + 1 + n
   at = bodies + 3 * n
-  local held = redis.call('HMGET', key, 's', 'r', 'l', 'o', 'm', 'd', unpack(ARGV, hashes + 1, hashes + n))
+  local held = redis.call('HMGET', key, 's', 'r', unpack(ARGV, hashes + 1, hashes + n))
   local recent = held[2]
-  local others = held[1] and 1 or 0  -- a stamp never stands without a base
-  for i = 1, 6 do
-    if held[i] then others = others + 1 end
-  end
-  local before = redis.call('HLEN', key) - others
+  -- Less base and stamp, `recent`, and the last receipt. Owner, members and tombstone are not worth a look: a bound
+  -- may be off by three.
+  local fields = redis.call('HLEN', key)
+  local before = math.max(fields - (held[1] and 2 or 0) - (recent and 1 or 0) - 1, 0)
   local tail = before
   local written = {}
   local changes = {}
 
   for i = 1, n do
     local hash = ARGV[hashes + i]
-    local field, entry = hash, held[6 + i]
+    local field, entry = hash, held[2 + i]
     local copy = written[hash]
     while entry and not copy do
       local of, _, received = header(entry)
@@ -84,10 +84,12 @@ for k = 5, #KEYS do
       answers[#answers + 1] = 'busy'
     else
       local body = bodies + 3 * (i - 1)
-      local ts = now
-      if ARGV[body + 1] ~= '' then ts = math.min(tonumber(ARGV[body + 1]), now) end
+      local ts, ts_text = now, now_text
+      if ARGV[body + 1] ~= '' and tonumber(ARGV[body + 1]) < now then
+        ts, ts_text = tonumber(ARGV[body + 1]), ARGV[body + 1]
+      end
       seq = seq + 1
-      redis.call('XADD', KEYS[1], string.format('%d-0', seq), 'e', ARGV[body + 2], 't', ts, 'r', now)
+      redis.call('XADD', KEYS[1], string.format('%d-0', seq), 'e', ARGV[body + 2], 't', ts_text, 'r', now_text)
       changes[#changes + 1] = field
       changes[#changes + 1] = entry_of(seq, ts, now, ARGV[body + 3])
       written[hash] = seq
