@@ -12,8 +12,8 @@ Data first, text second: the console underlines `start`..`end`, a terminal print
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from expressions.ops import Span
 
@@ -31,6 +31,7 @@ class ExpressionError(ValueError):
         self.at = at or Span(0, 0)
         self.expected = expected
         self.nearest = tuple(nearest)
+        self.definition = ""
         super().__init__(message)
 
     @property
@@ -46,6 +47,11 @@ class ExpressionError(ValueError):
     def with_text(self, text: str) -> ExpressionError:
         """The same error, knowing the text it stands in."""
         self.text = self.text or text
+        return self
+
+    def of(self, kind: str, key: str) -> ExpressionError:
+        """The same error, knowing the definition it is in."""
+        self.definition = self.definition or f"{kind} '{key}'"
         return self
 
     def as_details(self) -> dict[str, object]:
