@@ -1,7 +1,7 @@
 """Names to definitions, and the check of types: what is saved has passed here.
 
-`bind` takes all definitions at once and gives them in an order in which each comes after those it uses; `bind_one` takes
-one more against those that are bound. Either way the bound tree has references replaced by what they stand for, so no
+`bind` takes all definitions at once and gives them in an order in which each comes after those it uses; `bind_one`
+takes one more against those that are bound. Either way the bound tree has references replaced by what they stand for, so no
 execution ever resolves a name.
 """
 
@@ -73,7 +73,7 @@ def bind(definitions: Iterable[Definition], known: Known | None = None) -> dict[
 
 
 def bind_one(definition: Definition, others: Mapping[Key, Bound], known: Known | None = None) -> Bound:
-    """One definition against those that are bound; one of its own key among them is replaced. Raises `ExpressionError`."""
+    """One definition against those that are bound, one of its own key replaced. Raises `ExpressionError`."""
     key = (definition.kind, definition.key)
     written = {one: bound.written for one, bound in others.items()} | {key: _parsed(definition)}
     _order(key, written, {})
