@@ -165,19 +165,21 @@ class Batching:
         return await wire.exchange(commands)
 
     async def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection; what is in flight fails."""
+        if self._opening is not None and not self._opening.done():
+            await asyncio.wait([self._opening])
         if self._wire is not None:
             self._wire.close(StoreUnreachable("the store is closed"))
+            await asyncio.sleep(0)  # in which the transport closes its socket
 
     async def _opened(self) -> _Wire:
         """One attempt for all who wait for one."""
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open())
-        wire = await asyncio.shield(self._opening)
-        self._wire = wire
-        return wire
+        return await asyncio.shield(self._opening)
 
     async def _open(self) -> _Wire:
+        wire: _Wire | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
                 wire = await self._connect()
@@ -185,10 +187,14 @@ class Batching:
                     (reply,) = await wire.exchange([Command(list(words))])
                     if isinstance(reply, Exception):
                         raise reply
+                wire.run_id = run_id_in(reply)
+                self._wire = wire
+                return wire
         except (OSError, TimeoutError, RedisError) as error:
-            raise StoreUnreachable(f"Redis cannot be reached: {error or 'no answer in time'}") from error
-        wire.run_id = run_id_in(reply)
-        return wire
+            unreachable = StoreUnreachable(f"Redis cannot be reached: {error or 'no answer in time'}")
+            if wire is not None:
+                wire.close(unreachable)
+            raise unreachable from error
 
     async def _connect(self) -> _Wire:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,80 @@
+"""Test vocabulary of the store: events on their way in, and what a record holds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+
+from serving import keys
+from serving.accepted import Accepted
+from serving.operations import Arrival
+from serving.projecting import payload_of
+from serving.records import Record
+from serving.scripts.copies import TAIL_HEADER_BYTES
+from serving.store import Store
+
+DAY_MS = 86_400_000
+
+#: An instant that the server's clock has not reached: the shards' clocks are put there where a test needs to know it.
+NOON_MS = 4_102_488_000_000
+
+
+def arrival(event_id: str, id: str = "user:alice", ts_ms: int | None = None, **properties: Any) -> Arrival:
+    """A purchase of Alice's, unless said otherwise."""
+    event = Accepted(event_id, "track", id, name="purchase", original_ts=ts_ms, properties=properties)
+    return Arrival(event, payload_of("track", "purchase", properties))
+
+
+def ready(store: Store) -> Store:
+    """The store, all shards open for ingest on the server as it runs now."""
+    run_id = store.server().run_id
+    for shard in range(store.shards):
+        store.mark_ready(shard, run_id)
+    return store
+
+
+def at(store: Store, now_ms: int) -> None:
+    """Puts every shard's clock forward: `now` is never before the last receipt."""
+    for shard in range(store.shards):
+        store.resume(shard, 0, now_ms)
+
+
+def tail_of(record: Record) -> list[tuple[int, int, int]]:
+    """(seq, ts, received) of each tail entry, by seq."""
+    return sorted(
+        (
+            int.from_bytes(entry[:6], "big"),
+            int.from_bytes(entry[6:12], "big", signed=True),
+            int.from_bytes(entry[12:TAIL_HEADER_BYTES], "big"),
+        )
+        for entry in record.tail
+    )
+
+
+def seqs_of(record: Record) -> list[int]:
+    """The seqs in the tail, in order."""
+    return [seq for seq, _, _ in tail_of(record)]
+
+
+@contextmanager
+def only_known_keys(url: str) -> Iterator[None]:
+    """Fails when Redis holds, at the end, a key that serving.keys does not name, or one with a TTL it does not say."""
+    yield
+    with redis.Redis.from_url(url) as client:
+        for key in client.scan_iter():
+            name = key.decode()
+            assert _is_known(name), f"a key that keys.py does not name: {name}"
+            assert (client.ttl(name) > 0) == name.startswith(("lease:", "heartbeat:")), f"the TTL of {name}"
+
+
+def _is_known(name: str) -> bool:
+    whole = {keys.catalogue(), keys.catalogue_version(), keys.rebuild(), keys.rejected()}
+    return name in whole or name.startswith(_prefixes())
+
+
+def _prefixes() -> tuple[str, ...]:
+    of_shards: Iterable[str] = (keys.record(0, ""), keys.log(0), keys.shard(0), keys.ready(0), keys.wanted(0))
+    return (*(name.partition("{")[0] + "{" for name in of_shards), keys.lease(""), keys.heartbeat(""))
