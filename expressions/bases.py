@@ -16,7 +16,7 @@ from expressions.properties import attribute_order_key
 from expressions.values import Value, from_json
 
 #: A monoid's state in Python. Add: int. Min, Max: float or str. Earliest, Latest: (ts_ms, value).
-#: Union: frozenset of values. Tally: {value: count}, never changed in place.
+#: Union: frozenset of order keys (`values.order_key`). Tally: {order key: count}, never changed in place.
 State: TypeAlias = Any
 
 
@@ -30,7 +30,10 @@ class Events:
 
 @dataclass(frozen=True)
 class SpanState:
-    """Merged states, by state id, of the events with ``low_ms < ts <= high_ms``."""
+    """Merged states, by state id, of the events with ``low_ms < ts <= high_ms``; None: no event added to it.
+
+    A state id that is absent was not computed, so what needs it cannot be answered from this span.
+    """
 
     low_ms: int
     high_ms: int
@@ -41,13 +44,14 @@ class SpanState:
 class Base:
     """Raw events by event name (None: of names no definition reads), spans of older ones, and profile attributes.
 
-    An attribute is (ts_ms, raw JSON value): the newest of its key, null where it was removed. An id without
-    events has an empty base.
+    An attribute is (ts_ms, raw JSON value): the newest of its key, null where it was removed. An id without events has
+    an empty base; a span without events is left out. `lifted` is where `to_state` keeps what it read from the events.
     """
 
     events: Mapping[str | None, Events] = field(default_factory=dict)
     spans: tuple[SpanState, ...] = ()
     profile: Mapping[str, tuple[int, Any]] = field(default_factory=dict)
+    lifted: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Names to definitions, and the check of types: what is saved has passed here.
 
 `bind` takes all definitions at once and gives them in an order in which each comes after those it uses; `bind_one`
-takes one more against those that are bound. Either way the bound tree has references replaced by what they stand for, so no
-execution ever resolves a name.
+takes one more against those that are bound. Either way the bound tree has references replaced by what they stand for,
+so no execution ever resolves a name.
 """
 
 from __future__ import annotations
@@ -110,10 +110,10 @@ def _parsed(definition: Definition) -> Expr:
 
 def _check_key(key: str) -> None:
     try:
-        is_aggregate = parse_aggregate(key) is not None
+        found = parse_aggregate(key)
     except ExpressionError:
-        is_aggregate = True  # such as count_0d: reads as one, only wrong
-    if is_aggregate:
+        found = ("count", None)  # such as count_0d: reads as one, only wrong
+    if found is not None and AGGREGATES[found[0]].takes == "optional":
         raise UnknownName(
             f"{key} is the name of an aggregate over all events, so a trait cannot have it", expected="another key"
         )
@@ -195,6 +195,8 @@ def _inlined(written: Expr, others: Mapping[Key, Bound]) -> Expr:
 
 
 def _remedy(name: str, kind: str) -> str:
+    if kind == "trait" and parse_aggregate(name) is not None:
+        return f"a property, as in events.EVENT.PROPERTY.{name}"
     if kind == "trait":
         return f"a trait, a root aggregate, events.… or profile.{name}"
     return "the key of a segment"

@@ -324,11 +324,9 @@ class _Parser:
                 expected="events.… or profile.…",
                 nearest=nearest_names(word, ("events", "profile")),
             )
-        if not is_quoted and (aggregate := self.aggregate(word, start)) is not None:
-            name, window = aggregate
-            if AGGREGATES[name].takes == "required":
-                raise SyntaxRefused(f"{name} needs a property", at=start, expected=f"events.EVENT.PROPERTY.{word}")
-            return Aggregation(name, Source(), window, at=start)
+        aggregate = None if is_quoted else self.aggregate(word, start)
+        if aggregate is not None and AGGREGATES[aggregate[0]].takes == "optional":
+            return Aggregation(aggregate[0], Source(), aggregate[1], at=start)
         return TraitRef(word, at=start)
 
     def name(self, expected: str) -> str:
@@ -391,6 +389,12 @@ class _Parser:
                 at=start,
                 expected=f"one of {', '.join(public)}",
                 nearest=nearest_names(word, public),
+            )
+        if word == "days_since" and self.in_where:
+            raise SyntaxRefused(
+                "days_since(…) inside where(…): which events count cannot change while no event comes",
+                at=start,
+                expected="a condition on properties alone",
             )
         args: list[Expr] = []
         while not self.is_next(TokenType.R_PAREN):
