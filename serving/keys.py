@@ -14,7 +14,7 @@ from typing import Final
 
 BASE: Final = b"b"  # what the batch published (codec's bytes)
 STAMP: Final = b"s"  # what it covers (serving.stamps, msgpack)
-RECENT: Final = b"r"  # hashes of covered events received in the last 24 h, 20 bytes each
+RECENT: Final = b"r"  # hashes of covered events received in the last 24 h, 20 bytes each; "+": see `recent`
 LAST: Final = b"l"  # last receipt in ms and last seq, 6 bytes each, big-endian
 OWNER: Final = b"o"  # the user that an anonymous id belongs to
 MEMBERS: Final = b"m"  # the ids that belong to a user
@@ -28,6 +28,11 @@ TAIL_FIELD_BYTES_MIN: Final = 8
 def record(shard: int, namespaced_id: str) -> str:
     """Hash: base and tail of one raw id. Written by ingest, publish, replay and sweep."""
     return f"rec:{{{shard}}}:{namespaced_id}"
+
+
+def recent(shard: int, namespaced_id: str) -> str:
+    """String: a record's `recent` where it is long, in order of the hash. Publish writes it. TTL: 25 h."""
+    return f"recent:{{{shard}}}:{namespaced_id}"
 
 
 def record_pattern() -> str:

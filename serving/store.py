@@ -10,7 +10,7 @@ Neither repeats a request whose answer was lost: the caller knows whether repeat
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import redis
@@ -45,7 +45,7 @@ def _waiting(
 
 def _awaited(
     operation: Callable[Concatenate[Operations, P], Request[T]],
-) -> Callable[Concatenate[AsyncStore, P], Awaitable[T]]:
+) -> Callable[Concatenate[AsyncStore, P], Coroutine[Any, Any, T]]:
     @functools.wraps(operation)
     async def method(self: AsyncStore, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.ask(operation(self.operations, *args, **kwargs))

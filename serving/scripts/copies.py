@@ -1,4 +1,9 @@
-"""Lua that scripts share: how a tail entry is laid out, and which copy of an event a record holds already."""
+"""Lua that scripts share: how a tail entry is laid out, and which copy of an event a record holds already.
+
+The covered events of the last 24 h (`recent`) are entries of 20 bytes. A few stand in the record. Many would make each
+read and each event of a busy id pay for all of them, so beyond RECENT_INLINE_BYTES they are a string of their own, in
+order of the hash, of which a look reads a handful of entries, and the record only says that it is there.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,13 @@ import struct
 TAIL_HEADER_BYTES = 18
 #: An entry of `recent` is the event id's hash, received, seq (0 for an imported event, which has none).
 RECENT_ENTRY_BYTES = 20
+#: Beyond this `recent` has a key of its own.
+RECENT_INLINE_BYTES = 64 * RECENT_ENTRY_BYTES
+#: What the record's field says then; no entry is this short.
+RECENT_APART = b"+"
+#: How long that key lives after its publish: as long as an entry matters, and an hour for a clock that went back.
+RECENT_TTL_MS = 25 * 3_600_000
+
 #: A repeat received this long after the copy that counts is a new event.
 REPEAT_MS = 86_400_000
 
@@ -24,18 +36,46 @@ local function entry_of(seq, ts, received, payload)
   return struct.pack('>I6i6I6', seq, ts, received) .. payload
 end
 
--- Receipt and seq of an event among the covered ones; nil when it is not there. A hash may be found across two entries,
--- so only an aligned find counts.
-local function covered_copy(recent, hash)
+local function recent_key(record)
+  return 'recent' .. string.sub(record, 4)
+end
+
+-- Among a few entries, in any order. A hash may be found across two of them, so only an aligned find counts.
+local function copy_among_few(recent, hash)
   local from = 1
-  while recent do
+  while true do
     local at = string.find(recent, hash, from, true)
     if not at then return nil end
-    if (at - 1) % RECENT_BYTES == 0 then
-      return struct.unpack('>I6I6', recent, at + 8)
-    end
+    if (at - 1) % RECENT_BYTES == 0 then return struct.unpack('>I6I6', recent, at + 8) end
     from = at + 1
   end
+end
+
+-- Among many, in order of the hash. Hashes are compared as two numbers, since Lua orders strings by the locale.
+local function copy_among_many(count, entry_at, hash)
+  local high, low = struct.unpack('>I4I4', hash)
+  local first, last = 0, count - 1
+  while first <= last do
+    local middle = math.floor((first + last) / 2)
+    local entry = entry_at(middle * RECENT_BYTES)
+    local its_high, its_low = struct.unpack('>I4I4', entry)
+    if its_high == high and its_low == low then return struct.unpack('>I6I6', entry, 9) end
+    if its_high < high or (its_high == high and its_low < low) then
+      first = middle + 1
+    else
+      last = middle - 1
+    end
+  end
+end
+
+-- Receipt and seq of an event that the base of a record covers; nil when it is not among `recent`.
+local function covered_copy(record, recent, hash)
+  if not recent then return nil end
+  if recent ~= '+' then return copy_among_few(recent, hash) end
+  local key = recent_key(record)
+  return copy_among_many(redis.call('STRLEN', key) / RECENT_BYTES, function(at)
+    return redis.call('GETRANGE', key, at, at + RECENT_BYTES - 1)
+  end, hash)
 end
 """
 
@@ -43,6 +83,12 @@ end
 def recent_entry(event_hash: bytes, received_ms: int, seq: int | None) -> bytes:
     """One covered event as `recent` remembers it; `seq` None is an imported one."""
     return event_hash + received_ms.to_bytes(6, "big") + (seq or 0).to_bytes(6, "big")
+
+
+def in_order(recent: bytes) -> bytes:
+    """The entries in order of the hash."""
+    size = RECENT_ENTRY_BYTES
+    return b"".join(sorted(recent[at : at + size] for at in range(0, len(recent), size)))
 
 
 def tail_entry(seq: int, ts_ms: int, received_ms: int, payload: bytes) -> bytes:

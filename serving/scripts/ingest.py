@@ -74,7 +74,7 @@ for k = 5, #KEYS do
       end
     end
     if not copy then
-      local received, of = covered_copy(recent, hash)
+      local received, of = covered_copy(key, recent, hash)
       if received and now - received < REPEAT_MS then copy = of end
     end
 

@@ -6,7 +6,7 @@ is taken, base, stamp and `recent` are set, and tail entries go that the base co
 (an imported copy that the base counts already).
 
     KEYS  a record each
-    ARGV  V, build, S, "every" | "held", then per record: stamp, base, recent
+    ARGV  V, build, S, "every" | "held", then per record: stamp, base, recent (in order, where it is long)
     reply per record: 1 published | 0 older than what it holds | -1 deleted since | -2 holds no base
 
 "held" is how a complete rebuild ends: an id that produced no row gets an empty base, but only if it has one to replace.
@@ -20,7 +20,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from serving import keys, stamps
-from serving.scripts.copies import COPIES
+from serving.scripts.copies import COPIES, RECENT_INLINE_BYTES, RECENT_TTL_MS, in_order
 from serving.scripts.script import Argument, Command, Script
 from serving.stamps import Stamp
 
@@ -29,6 +29,9 @@ RECORDS_MAX = 64
 
 PUBLISH = Script(
     COPIES
+    + f"""
+local RECENT_INLINE_BYTES, RECENT_TTL_MS = {RECENT_INLINE_BYTES}, {RECENT_TTL_MS}
+"""
     + """
 local version, build, covered = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
@@ -44,7 +47,7 @@ local function verdict(stamp, tombstone)
 end
 
 -- the fields of tail entries that a base with this `recent` counts
-local function counted(key, recent)
+local function counted(key, copy_of)
   local tail, gone = {}, {}
   for _, field in ipairs(redis.call('HKEYS', key)) do
     if #field >= 8 then tail[#tail + 1] = field end
@@ -57,12 +60,21 @@ local function counted(key, recent)
       if seq <= covered then
         gone[#gone + 1] = field
       else
-        local copied = covered_copy(recent, string.sub(field, 1, 8))
+        local copied = copy_of(string.sub(field, 1, 8))
         if copied and received - copied < REPEAT_MS then gone[#gone + 1] = field end
       end
     end
   end
   return gone
+end
+
+-- the same look as covered_copy, at what is being published
+local function among(recent)
+  if #recent <= RECENT_INLINE_BYTES then
+    return function(hash) return copy_among_few(recent, hash) end
+  end
+  local function entry_at(at) return string.sub(recent, at + 1, at + RECENT_BYTES) end
+  return function(hash) return copy_among_many(#recent / RECENT_BYTES, entry_at, hash) end
 end
 
 local answers = {}
@@ -71,7 +83,13 @@ for k, key in ipairs(KEYS) do
   local answer = verdict(held[1], held[2])
   if answer == 1 then
     local stamp, base, recent = ARGV[3 * k + 2], ARGV[3 * k + 3], ARGV[3 * k + 4]
-    local gone = counted(key, recent)
+    local gone = counted(key, among(recent))
+    if #recent > RECENT_INLINE_BYTES then
+      redis.call('SET', recent_key(key), recent, 'PX', RECENT_TTL_MS)
+      recent = '+'
+    elseif held[1] and redis.call('HGET', key, 'r') == '+' then
+      redis.call('DEL', recent_key(key))
+    end
     if recent == '' then
       gone[#gone + 1] = 'r'
       redis.call('HSET', key, 'b', base, 's', stamp)
@@ -99,7 +117,7 @@ class Published(IntEnum):
 
 
 class BaseRecord(NamedTuple):
-    """What a rebuild has for one id: the base (codec's bytes), `recent` (20-byte entries), a heavy base's horizon."""
+    """What a rebuild has for one id: base (codec's bytes), `recent` (entries in any order), a heavy base's horizon."""
 
     id: str
     base: bytes
@@ -112,7 +130,11 @@ def publish(shard: int, stamp: Stamp, records: Sequence[BaseRecord]) -> Command:
     plain = stamps.encode(stamp)
     words: list[Argument] = [stamp.lake_version, stamp.build, stamp.seq, "every"]
     for _, base, recent, horizon_ms in records:
-        words += (plain if horizon_ms == stamp.horizon_ms else stamps.encode(stamp.heavy(horizon_ms)), base, recent)
+        words += (
+            plain if horizon_ms == stamp.horizon_ms else stamps.encode(stamp.heavy(horizon_ms)),
+            base,
+            recent if len(recent) <= RECENT_INLINE_BYTES else in_order(recent),
+        )
     return PUBLISH([keys.record(shard, record.id) for record in records], words)
 
 

@@ -36,7 +36,7 @@ for k = 2, #KEYS do
     local field, seq, received = ARGV[row], tonumber(ARGV[row + 1]), tonumber(ARGV[row + 3])
     local is_new = seq > after
     if is_new then
-      local copied = covered_copy(held[2], field)
+      local copied = covered_copy(key, held[2], field)
       if copied and received - copied < REPEAT_MS then is_new = false end
     end
     while is_new do

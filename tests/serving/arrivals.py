@@ -67,7 +67,7 @@ def only_known_keys(url: str) -> Iterator[None]:
         for key in client.scan_iter():
             name = key.decode()
             assert _is_known(name), f"a key that keys.py does not name: {name}"
-            assert (client.ttl(name) > 0) == name.startswith(("lease:", "heartbeat:")), f"the TTL of {name}"
+            assert (client.ttl(name) > 0) == name.startswith(("lease:", "heartbeat:", "recent:")), f"the TTL of {name}"
 
 
 def _is_known(name: str) -> bool:
@@ -76,5 +76,12 @@ def _is_known(name: str) -> bool:
 
 
 def _prefixes() -> tuple[str, ...]:
-    of_shards: Iterable[str] = (keys.record(0, ""), keys.log(0), keys.shard(0), keys.ready(0), keys.wanted(0))
+    of_shards: Iterable[str] = (
+        keys.record(0, ""),
+        keys.recent(0, ""),
+        keys.log(0),
+        keys.shard(0),
+        keys.ready(0),
+        keys.wanted(0),
+    )
     return (*(name.partition("{")[0] + "{" for name in of_shards), keys.lease(""), keys.heartbeat(""))

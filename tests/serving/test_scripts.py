@@ -366,6 +366,62 @@ class TestPublish:
         assert store.publish(0, stamp(), []) == []
 
 
+class TestManyCoveredEvents:
+    """A busy id's `recent` has a key of its own, and is looked up there all the same."""
+
+    COUNT = 1_000
+
+    def entries(self, received_ms: int = NOON_MS) -> bytes:
+        return b"".join(recent_entry(event_hash(f"e{n}"), received_ms, n + 1) for n in range(self.COUNT))
+
+    def test_each_of_them_is_known(self, store: Store) -> None:
+        """Every covered event is a duplicate with its own seq, the first and the last by hash too; others are new."""
+        store.resume(0, self.COUNT, NOON_MS)
+        store.publish(0, stamp(seq=self.COUNT), [BaseRecord(ALICE, b"base", self.entries())])
+
+        receipts = store.ingest([arrival(f"e{n}") for n in range(self.COUNT + 50)], projection=0)
+
+        known, new = receipts.outcomes[: self.COUNT], receipts.outcomes[self.COUNT :]
+        assert known == [Outcome(n + 1, duplicate=True) for n in range(self.COUNT)]
+        assert new == accepted(*range(self.COUNT + 1, self.COUNT + 51))
+
+    def test_a_read_does_not_carry_them(self, store: Store, client: redis.Redis) -> None:
+        """The record itself stays small."""
+        store.publish(0, stamp(), [BaseRecord(ALICE, b"base", self.entries())])
+
+        assert client.hget(keys.record(0, ALICE), keys.RECENT) == b"+"
+        assert client.strlen(keys.recent(0, ALICE)) == 20 * self.COUNT
+        assert 24 * 3600 < client.ttl(keys.recent(0, ALICE)) <= 25 * 3600
+
+    def test_tail_copies_and_replayed_rows_of_them_go(self, store: Store) -> None:
+        """Publish and replay look there as well."""
+        rows = [(ALICE, row("e5", 2_001)), (ALICE, row("x", 2_002))]
+        store.replay(rows)
+
+        store.publish(0, stamp(seq=5), [BaseRecord(ALICE, b"base", self.entries())])
+
+        assert seqs_of(store.records([ALICE]).records[0]) == [2_002]
+        assert store.replay([(ALICE, row("e6", 2_003)), (ALICE, row("y", 2_004))]) == 1
+
+    def test_after_24_hours_they_are_new(self, store: Store) -> None:
+        """The edge is the same as within the record."""
+        at(store, NOON_MS)
+        store.publish(0, stamp(1), [BaseRecord(ALICE, b"base", self.entries(NOON_MS - DAY_MS))])
+        assert store.ingest([arrival("e7")], projection=0).outcomes == accepted(1)
+        store.publish(0, stamp(2), [BaseRecord(ALICE, b"base", self.entries(NOON_MS - DAY_MS + 1))])
+        assert store.ingest([arrival("e8")], projection=0).outcomes == [Outcome(9, duplicate=True)]
+
+    def test_the_key_goes_with_the_next_short_one(self, store: Store, client: redis.Redis) -> None:
+        """A publish with few, or a sweep, leaves no key behind."""
+        for version, few in ((1, recent_entry(b"A" * 8, NOON_MS, 1)), (3, b"")):
+            store.publish(0, stamp(version), [BaseRecord(ALICE, b"base", self.entries())])
+            store.publish(0, stamp(version + 1), [BaseRecord(ALICE, b"base", few)])
+            assert not client.exists(keys.recent(0, ALICE))
+        store.publish(0, stamp(5), [BaseRecord(ALICE, b"base", self.entries())])
+        store.sweep_all([stamp(6)])
+        assert not client.exists(keys.recent(0, ALICE))
+
+
 class TestSweep:
     def test_older_bases_become_empty_and_keep_the_stamp(self, store: Store) -> None:
         """After a complete rebuild an id without a row has an empty base with its stamp; its tail after S stays."""

@@ -1,0 +1,95 @@
+"""A record keeps of an event what definitions need, and no more."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from expressions.bases import RawEvent, base_of
+from expressions.plan import Projection
+from serving.accepted import Accepted, decode, encode
+from serving.projecting import payload_of, projected, projector, tail_payload
+
+PROJECTION = Projection(
+    events={"purchase": frozenset({"amount", "item.kind"}), "login": frozenset()},
+    attributes=frozenset({"plan", "address"}),
+)
+
+
+def track(name: str, **properties: object) -> Accepted:
+    return Accepted("e1", "track", "user:alice", name=name, properties=properties)
+
+
+def identify(**traits: object) -> Accepted:
+    return Accepted("e1", "identify", "user:alice", traits=traits)
+
+
+def test_a_named_event_keeps_the_properties_that_are_read() -> None:
+    """Properties by dotted name; what no definition reads is left out."""
+    event = track("purchase", amount=5, item={"kind": "book", "pages": 90}, note="x")
+
+    assert projected(event, PROJECTION) == ("track", "purchase", {"amount": 5, "item.kind": "book"})
+
+
+def test_an_event_whose_properties_nobody_reads_keeps_its_name() -> None:
+    """A count needs the name and the time alone."""
+    assert projected(track("login", via="sso"), PROJECTION) == ("track", "login", {})
+
+
+def test_an_event_that_nobody_names_keeps_its_time() -> None:
+    """It counts at the root, where no name is asked for."""
+    assert projected(track("hover", amount=5), PROJECTION) == ("track", None, {})
+
+
+def test_properties_read_at_the_root_are_kept_of_every_event() -> None:
+    """Where the root reads a property, named and unnamed events keep it."""
+    projection = PROJECTION | Projection(events={None: frozenset({"country"})})
+
+    assert projected(track("hover", country="IT"), projection) == ("track", None, {"country": "IT"})
+    assert projected(track("purchase", amount=1, country="IT"), projection) == (
+        "track",
+        "purchase",
+        {"amount": 1, "country": "IT"},
+    )
+
+
+def test_null_properties_are_none() -> None:
+    """A null is no property, as everywhere."""
+    assert projected(track("purchase", amount=None), PROJECTION) == ("track", "purchase", {})
+
+
+def test_an_identify_keeps_whole_attributes_and_nulls() -> None:
+    """Attributes count whole, and a null is remembered, since it removes the key (S8)."""
+    event = identify(plan=None, address={"city": "Rome"}, age=7)
+
+    assert projected(event, PROJECTION) == ("identify", None, {"plan": None, "address": {"city": "Rome"}})
+
+
+@pytest.mark.parametrize("kind", ["link", "unlink", "delete"])
+def test_other_kinds_keep_nothing(kind: str) -> None:
+    """They are entries of the log; nothing is computed of them."""
+    assert projected(Accepted("e1", kind, "user:alice"), PROJECTION) == (kind, None, {})
+
+
+def test_the_payload_is_an_array_of_three() -> None:
+    """[kind, name, fields] in msgpack, the same from an event and from parts."""
+    event = track("purchase", amount=5)
+
+    assert msgspec.msgpack.decode(tail_payload(event, PROJECTION)) == ["track", "purchase", {"amount": 5}]
+    assert projector(PROJECTION)(event) == payload_of("track", "purchase", {"amount": 5})
+
+
+def test_a_tail_of_payloads_is_a_base() -> None:
+    """What is kept is what `base_of` takes."""
+    kind, name, fields = projected(track("purchase", amount=5), PROJECTION)
+
+    assert base_of([RawEvent(kind, name, 7, fields)]).events["purchase"].fields == {"amount": [5.0]}
+
+
+def test_an_accepted_event_comes_back_from_the_log() -> None:
+    """All of it, also what no definition reads."""
+    event = Accepted(
+        "e1", "track", "user:é", "é", None, "Order Completed", 12, {"a": [1, None, {"b": "c"}]}, {}, {"ip": "::1"}
+    )
+
+    assert decode(encode(event)) == event
