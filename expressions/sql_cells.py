@@ -1,0 +1,286 @@
+"""What a value of the language is to SQL, whose columns have one type each.
+
+A **cell** holds one SQL expression for each kind the value may turn out to be; in any row at most one of them is not
+NULL, and all of them NULL is null. What cannot happen is left out when the SQL is made, so a sum is one number and
+`profile.plan == "pro"` looks at a string alone.
+
+A condition is never NULL (S1): a test that SQL would leave unknown is closed by COALESCE in this file, and everything
+above it may use NOT, AND and OR as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from sqlglot import exp
+
+from expressions.dtypes import KINDS, Kind
+
+#: A node of a sqlglot tree that stands for a value.
+Sql: TypeAlias = exp.Condition
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Kind -> SQL expression, for the kinds that may occur.
+
+    `always`: never null, so exactly one expression is set in every row. `size`: of a list, how many items it has, where
+    that is known without reading the list. `most`: of a number, a bound of its size; `whole`: it has no fraction. Both
+    only save tests for overflow.
+    """
+
+    kinds: Mapping[Kind, Sql]
+    always: bool = False
+    size: Sql | None = None
+    most: float = math.inf
+    whole: bool = False
+
+    def get(self, kind: Kind) -> Sql | None:
+        """The expression for a kind, or None where the value never is one."""
+        return self.kinds.get(kind)
+
+    def only(self, *kinds: Kind) -> Cell:
+        """The value where it is of these kinds, else null."""
+        kept = {kind: self.kinds[kind] for kind in KINDS if kind in kinds and kind in self.kinds}
+        return replace(self, kinds=kept, always=self.always and len(kept) == len(self.kinds))
+
+
+NULL = Cell({})
+
+
+def number_cell(value: Sql, always: bool = False, most: float = math.inf, whole: bool = False) -> Cell:
+    """A cell that holds a number or nothing."""
+    return Cell({"number": value}, always, most=most, whole=whole)
+
+
+def string_cell(value: Sql) -> Cell:
+    """A cell that holds a string or nothing."""
+    return Cell({"string": value})
+
+
+def boolean_cell(condition: Sql) -> Cell:
+    """A cell that holds a condition: true or false, never null."""
+    return Cell({"boolean": condition}, always=True)
+
+
+# ── literals and small calls ─────────────────────────────────────────────────────────────────────────────────────
+
+TRUE: Sql = exp.true()
+FALSE: Sql = exp.false()
+
+
+def double(value: float) -> Sql:
+    """A floating point literal, to the last bit; the exponent keeps engines from reading a decimal."""
+    digits = repr(abs(float(value))).removesuffix(".0")
+    literal = exp.Literal(this=digits if "e" in digits else f"{digits}e0", is_string=False)
+    return exp.Neg(this=literal) if value < 0 else literal
+
+
+def whole(value: int) -> Sql:
+    """An integer literal."""
+    return exp.Neg(this=exp.Literal.number(-value)) if value < 0 else exp.Literal.number(value)
+
+
+def text(value: str) -> Sql:
+    """A string literal."""
+    return exp.Literal.string(value)
+
+
+def infinity() -> Sql:
+    """The number that an overflow gives."""
+    return cast(text("inf"), "DOUBLE")
+
+
+def column(name: str, table: str | None = None) -> exp.Column:
+    """A column by name."""
+    return exp.column(name, table=table)
+
+
+def call(name: str, *args: Sql) -> Sql:
+    """A call that every engine has under this very name; sqlglot does not rewrite it."""
+    return exp.Anonymous(this=name, expressions=[one.copy() for one in args])
+
+
+def cast(value: Sql, to: str) -> Sql:
+    """CAST to a type that is named as sqlglot's own dialect names it."""
+    return exp.Cast(this=value.copy(), to=exp.DataType.build(to))
+
+
+def case(*branches: tuple[Sql, Sql], otherwise: Sql | None = None) -> Sql:
+    """CASE WHEN … THEN … [ELSE …] END; the value alone where the first condition always holds."""
+    if branches[0][0] == TRUE:
+        return branches[0][1]
+    result = exp.Case()
+    for condition, value in branches:
+        result = result.when(condition, value)
+    return result.else_(otherwise) if otherwise is not None else result
+
+
+def coalesced(values: Sequence[Sql]) -> Sql:
+    """The first that is not NULL; a single value as it is."""
+    if len(values) == 1:
+        return values[0]
+    return exp.Coalesce(this=values[0].copy(), expressions=[one.copy() for one in values[1:]])
+
+
+def finite(value: Sql) -> Sql:
+    """S5: NULL where the result of an operation on finite numbers overflowed. NaN cannot come of one operation."""
+    once: Any = exp.Nullif(this=value.copy(), expression=infinity())
+    return exp.Nullif(this=once, expression=exp.Neg(this=infinity()))
+
+
+# ── conditions ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def all_of(conditions: Iterable[Sql]) -> Sql:
+    """AND; what is known beforehand is not written."""
+    rest = [one for one in conditions if one != TRUE]
+    if any(one == FALSE for one in rest):
+        return FALSE
+    return exp.and_(*rest) if rest else TRUE
+
+
+def any_of(conditions: Iterable[Sql]) -> Sql:
+    """OR; what is known beforehand is not written."""
+    rest = [one for one in conditions if one != FALSE]
+    if any(one == TRUE for one in rest):
+        return TRUE
+    return exp.or_(*rest) if rest else FALSE
+
+
+def negated(condition: Sql) -> Sql:
+    """NOT, once."""
+    if isinstance(condition, exp.Boolean):
+        return FALSE if condition == TRUE else TRUE
+    if isinstance(condition, exp.Not):
+        positive: Sql = condition.this
+        while isinstance(positive, exp.Paren):
+            positive = positive.this
+        return positive
+    return exp.not_(condition)
+
+
+def is_null(cell: Cell) -> Sql:
+    """Whether the value is null."""
+    if cell.always:
+        return FALSE
+    return all_of(one.is_(exp.null()) for one in cell.kinds.values())
+
+
+def holds(cell: Cell) -> Sql:
+    """S4: what the value means in a boolean place; a list, even an empty one, is true."""
+    tests: list[Sql] = []
+    for kind, value in cell.kinds.items():
+        match kind:
+            case "boolean":
+                tests.append(value)
+            case "number":
+                tests.append(value.neq(double(0.0)))
+            case "string":
+                tests.append(value.neq(text("")))
+            case _:
+                # Never FALSE for a list that is there, so it may stand only last: NULL must stay open until then.
+                tests.append(case((negated(value.is_(exp.null())), TRUE)))
+    if not tests:
+        return FALSE
+    return tests[0] if cell.always and len(tests) == 1 else coalesced([*tests, FALSE])
+
+
+def equal(left: Cell, right: Cell) -> Sql:
+    """S1, S3: equal in type and value; null equals null. Lists must come as text that is equal for equal lists."""
+    shared = [kind for kind in KINDS if kind in left.kinds and kind in right.kinds]
+    if left.always or right.always:
+        if not shared:
+            return FALSE
+        tests = [left.kinds[kind].eq(right.kinds[kind]) for kind in shared]
+        one_kind = len(left.kinds) == 1 and len(right.kinds) == 1 and left.always and right.always
+        return tests[0] if one_kind else coalesced([*tests, FALSE])
+    # At most one kind is set on either side, so the values are equal when no kind tells them apart.
+    alone = [cell.kinds[kind].is_(exp.null()) for cell in (left, right) for kind in cell.kinds if kind not in shared]
+    return all_of([*(_not_distinct(left.kinds[kind], right.kinds[kind]) for kind in shared), *alone])
+
+
+def _not_distinct(left: Sql, right: Sql) -> Sql:
+    return exp.NullSafeEQ(this=_operand(left), expression=_operand(right))
+
+
+def _operand(value: Sql) -> Any:
+    return exp.paren(value) if isinstance(value, (exp.Binary, exp.Unary)) else value.copy()
+
+
+def ordered(operator: str, left: Cell, right: Cell) -> Sql:
+    """S3: one of < <= > >= within numbers or within strings; across kinds, and with null, false."""
+    build = {"<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}[operator]
+    tests: list[Sql] = [
+        getattr(left.kinds[kind], build)(right.kinds[kind])
+        for kind in ("number", "string")
+        if kind in left.kinds and kind in right.kinds
+    ]
+    if not tests:
+        return FALSE
+    closed = left.always and right.always and len(left.kinds) == 1 and len(right.kinds) == 1
+    return tests[0] if closed else coalesced([*tests, FALSE])
+
+
+# ── choices ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def chosen(condition: Sql, yes: Cell, no: Cell) -> Cell:
+    """`yes` where the condition holds, else `no`. The condition is written once a kind."""
+    if isinstance(condition, exp.Boolean):
+        return yes if condition == TRUE else no
+    kinds = [kind for kind in KINDS if kind in yes.kinds or kind in no.kinds]
+    return Cell(
+        {kind: _either(condition, yes.get(kind), no.get(kind)) for kind in kinds}, always=yes.always and no.always
+    )
+
+
+def _either(condition: Sql, yes: Sql | None, no: Sql | None) -> Sql:
+    if yes is None:
+        assert no is not None, "a kind comes from one of the two"
+        return case((negated(condition), no))
+    return case((condition, yes), otherwise=no)
+
+
+def first_present(cells: Sequence[Cell]) -> Cell:
+    """The first that is not null; every cell but the last is written once a kind."""
+    result = cells[-1]
+    for cell in reversed(cells[:-1]):
+        if cell.always:
+            result = cell
+            continue
+        kinds: dict[Kind, Sql] = {}
+        for kind in KINDS:
+            mine, rest = cell.get(kind), result.get(kind)
+            if rest is not None:
+                others = cell.only(*(other for other in cell.kinds if other != kind))
+                free = is_null(others)
+                rest = rest if free == TRUE else case((free, rest))
+            values = [value for value in (mine, rest) if value is not None]
+            if values:
+                kinds[kind] = coalesced(values)
+        result = Cell(kinds, always=result.always)
+    return result
+
+
+# ── order ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def by(value: Sql, descending: bool = False) -> exp.Ordered:
+    """An item of an ORDER BY; NULL goes last, whatever the engine does by itself."""
+    return exp.Ordered(this=value.copy(), desc=descending, nulls_first=False)
+
+
+def in_order(kinds: Mapping[Kind, Sql], descending: bool = False) -> list[exp.Ordered]:
+    """S7: by kind, then by value; lists by their text."""
+    present = [kind for kind in KINDS if kind in kinds]
+    rank = [rank_of({kind: kinds[kind] for kind in present})] if len(present) > 1 else []
+    return [by(value, descending) for value in (*rank, *(kinds[kind] for kind in present))]
+
+
+def rank_of(kinds: Mapping[Kind, Sql]) -> Sql:
+    """The place of the value's kind in `dtypes.KINDS`."""
+    return case(*((negated(value.is_(exp.null())), whole(KINDS.index(kind))) for kind, value in kinds.items()))

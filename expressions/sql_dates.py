@@ -1,0 +1,98 @@
+"""`values.instant_ms` in SQL: an ISO 8601 text to UTC milliseconds.
+
+Arithmetic on digits, and no engine's own dates: they differ in what they take, in what they raise, and in the year 0.
+Once the pattern holds, every part stands at a fixed place, so one yes-or-no match is all that is asked of the engine's
+regular expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+
+from sqlglot import exp
+
+from expressions.sql_cells import Sql, all_of, any_of, case, cast, coalesced, double, text, whole
+from expressions.values import ISO_TIME
+from expressions.windows import DAY_MS, MINUTE_MS
+
+#: The shared pattern without backslashes and with plain groups, since engines differ in both.
+_ISO_TIME = ISO_TIME.replace(r"\d", "[0-9]").replace("(?:", "(")
+
+_ZERO = double(0.0)
+_SIXTY = double(60.0)
+
+
+def instant_ms(value: Sql, bind: Callable[[Sql, str], Sql]) -> Sql:
+    """The instant a text names, as a floating point number; NULL where it names none. `bind` makes a column of a value."""
+    iso = bind(case((exp.RegexpLike(this=value.copy(), expression=text(_ISO_TIME)), value)), "iso")
+    year, month = bind(_digits(iso, 1, 4), "year"), bind(_digits(iso, 6, 2), "month")
+    day = bind(_digits(iso, 9, 2), "day_of_month")
+    minutes = coalesced([_digits(iso, 12, 2), _ZERO]) * _SIXTY + coalesced([_digits(iso, 15, 2), _ZERO])
+    seconds = case((_part(iso, 17, 1).eq(text(":")), _digits(iso, 18, 2)), otherwise=_ZERO)
+    fraction = exp.RegexpExtract(this=iso.copy(), expression=text("[.,]([0-9]+)"), group=whole(1))
+    thousandths = _digits(exp.DPipe(this=fraction, expression=text("00")), 1, 3)
+    has_fraction = _part(iso, 20, 1).isin(text("."), text(","))
+    parts: list[Sql] = [
+        exp.paren(_days(year, month, day)) * double(DAY_MS),
+        exp.paren(minutes - exp.paren(_offset_minutes(iso))) * double(MINUTE_MS),
+        exp.paren(seconds) * double(1000.0),
+        exp.paren(case((has_fraction, thousandths), otherwise=_ZERO)),
+    ]
+    exists = all_of(
+        [
+            year >= double(1.0),
+            month >= double(1.0),
+            month <= double(12.0),
+            day >= double(1.0),
+            day <= _days_in_month(year, month),
+        ]
+    )
+    return case((exists, reduce(add, parts)))
+
+
+def _part(value: Sql, start: int | Sql, length: int) -> Sql:
+    first = whole(start) if isinstance(start, int) else start
+    return exp.Substring(this=value.copy(), start=first, length=whole(length))
+
+
+def _digits(value: Sql, start: int | Sql, length: int) -> Sql:
+    """The number at a place of a text; NULL where the text ends before."""
+    return cast(exp.Nullif(this=_part(value, start, length), expression=text("")), "DOUBLE")
+
+
+def _offset_minutes(iso: Sql) -> Sql:
+    """How far the +HH:MM or -HHMM at the end lies east of UTC; 0 where there is none."""
+    end = exp.Length(this=iso.copy())
+
+    def away(sign: int, hours: int) -> tuple[Sql, Sql]:
+        mark = _part(iso, end - whole(sign), 1)
+        size = _digits(iso, end - whole(hours), 2) * _SIXTY + _digits(iso, end - whole(1), 2)
+        is_there = all_of([end > whole(10), mark.isin(text("+"), text("-"))])
+        return is_there, case((mark.eq(text("-")), _ZERO - exp.paren(size)), otherwise=size)
+
+    return case(away(5, 4), away(4, 3), otherwise=_ZERO)
+
+
+def _days(year: Sql, month: Sql, day: Sql) -> Sql:
+    """Days since 1970-01-01 of a date; years are counted from March, so that the leap day comes last."""
+    is_early = month <= double(2.0)
+    from_march = exp.paren(case((is_early, month + double(9.0)), otherwise=month - double(3.0)))
+    years = exp.paren(case((is_early, year - double(1.0)), otherwise=year))
+
+    def every(length: float) -> Sql:
+        return exp.Floor(this=years / double(length))
+
+    in_year = exp.Floor(this=exp.paren(from_march * double(153.0) + double(2.0)) / double(5.0)) + day
+    return years * double(365.0) + every(4.0) - every(100.0) + every(400.0) + in_year - double(719_469.0)
+
+
+def _days_in_month(year: Sql, month: Sql) -> Sql:
+    def divides(by: float) -> Sql:
+        return exp.paren(exp.Floor(this=year / double(by)) * double(by)).eq(year)
+
+    is_leap = any_of([all_of([divides(4.0), exp.not_(divides(100.0))]), divides(400.0)])
+    february = case((is_leap, double(29.0)), otherwise=double(28.0))
+    is_short = month.isin(*(double(one) for one in (4.0, 6.0, 9.0, 11.0)))
+    return exp.paren(case((month.eq(double(2.0)), february), (is_short, double(30.0)), otherwise=double(31.0)))

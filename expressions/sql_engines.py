@@ -1,0 +1,181 @@
+"""What the engines call differently: how a property is read, lists as JSON text, wide integers, the current time.
+
+An **engine** is a record of small functions; a new one is an entry in the table below. Everything else about a dialect
+is sqlglot's. The layout of `props` differs, because each engine has its own best type for it:
+
+    duckdb      the lake's own: MAP(VARCHAR, STRUCT(number DOUBLE, string VARCHAR, boolean BOOLEAN, json VARCHAR))
+    bigquery    a JSON column, one flat object: dotted name -> JSON value
+    snowflake   a VARIANT column, the same flat object
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sqlglot import Dialect, exp
+
+from expressions.dtypes import Kind
+from expressions.sql_cells import Cell, Sql, call, case, cast, column, double, text
+from expressions.values import WHOLE_FROM
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How one engine says what the others say differently.
+
+    `field`: name -> kind -> value of that property of the row, where "list" is the JSON text of a list or an object.
+    `has`: whether the row has the property at all, if only as an explicit null.
+    `integers`: the type that holds the sum of 10^20 numbers of 10^18. `as_double` reads it, correctly rounded.
+    `now_ms`: the engine's clock in epoch milliseconds, one value throughout a query.
+    `quoted`: a string as JSON text. `items`: the number of items of a list. `list_key`: text that is equal for equal
+    lists. `list_holds(list, item)`: whether an item, as JSON text, is in it.
+    """
+
+    name: str
+    field: Callable[[str], Mapping[Kind, Sql]]
+    has: Callable[[str], Sql]
+    integers: str
+    as_double: Callable[[Sql], Sql]
+    now_ms: Callable[[], Sql]
+    quoted: Callable[[Sql], Sql]
+    items: Callable[[Sql], Sql]
+    list_key: Callable[[Sql], Sql]
+    list_holds: Callable[[Sql, Sql], Sql]
+
+    def joined(self, value: Sql, order: Sql) -> Sql:
+        """The texts of a group, comma separated, in an order that is never NULL."""
+        # Where it goes is then all the same: where the engine puts NULL anyway, so that nothing is written.
+        first = Dialect.get_or_raise(self.name).NULL_ORDERING == "nulls_are_small"
+        place = exp.Ordered(this=order.copy(), desc=False, nulls_first=first)
+        return exp.GroupConcat(this=exp.Order(this=value.copy(), expressions=[place]), separator=text(","))
+
+    def number_json(self, number: Sql) -> Sql:
+        """A number as the JSON text that `values.canonical_json` gives it: whole ones without a point."""
+        is_whole = exp.and_(
+            number.eq(exp.Floor(this=number.copy())), exp.Abs(this=number.copy()) < double(2.0 * WHOLE_FROM)
+        )
+        return case((is_whole, cast(cast(number, "BIGINT"), "TEXT")), otherwise=cast(number, "TEXT"))
+
+    def json_item(self, cell: Cell) -> Sql:
+        """A scalar as JSON text, never NULL; a list inside a list is null."""
+        branches: list[tuple[Sql, Sql]] = []
+        for kind, value in cell.kinds.items():
+            present = exp.not_(value.is_(exp.null()))
+            match kind:
+                case "boolean":
+                    branches += [(value, text("true")), (exp.not_(value), text("false"))]
+                case "number":
+                    branches.append((present, self.number_json(value)))
+                case "string":
+                    branches.append((present, self.quoted(value)))
+        return case(*branches, otherwise=text("null")) if branches else text("null")
+
+
+def _props(name: str) -> exp.Bracket:
+    return exp.Bracket(this=column("props"), expressions=[text(name)])
+
+
+# ── DuckDB ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _struct_field(name: str) -> Mapping[Kind, Sql]:
+    columns: dict[Kind, str] = {"boolean": "boolean", "number": "number", "string": "string", "list": "json"}
+    return {kind: exp.Dot(this=_props(name), expression=exp.to_identifier(part)) for kind, part in columns.items()}
+
+
+def _through_text(value: Sql) -> Sql:
+    """DuckDB rounds twice from HUGEINT to DOUBLE beyond 2^64; its decimal reader rounds once."""
+    return cast(cast(value, "TEXT"), "DOUBLE")
+
+
+DUCKDB = Engine(
+    "duckdb",
+    field=_struct_field,
+    has=lambda name: call("MAP_CONTAINS", column("props"), text(name)),
+    integers="INT128",
+    as_double=_through_text,
+    now_ms=lambda: call("EPOCH_MS", exp.CurrentTimestamp()),
+    quoted=lambda value: cast(call("TO_JSON", value), "TEXT"),
+    items=lambda value: call("JSON_ARRAY_LENGTH", value),
+    # Read and written again, so that one way of escaping characters is left.
+    list_key=lambda value: cast(call("JSON", value), "TEXT"),
+    list_holds=lambda value, item: call("JSON_CONTAINS", value, item),
+)
+
+
+# ── BigQuery ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _json_field(name: str) -> Mapping[Kind, Sql]:
+    value = _props(name)
+
+    def typed(*types: str) -> Sql:
+        return call("JSON_TYPE", value).isin(*(text(one) for one in types))
+
+    return {
+        "boolean": case((typed("boolean"), call("LAX_BOOL", value))),
+        "number": case((typed("number"), call("LAX_FLOAT64", value))),
+        "string": case((typed("string"), call("LAX_STRING", value))),
+        "list": case((typed("array", "object"), call("TO_JSON_STRING", value))),
+    }
+
+
+BIGQUERY = Engine(
+    "bigquery",
+    field=_json_field,
+    has=lambda name: exp.not_(_props(name).is_(exp.null())),
+    integers="BIGDECIMAL",
+    as_double=lambda value: cast(value, "DOUBLE"),
+    now_ms=lambda: call("UNIX_MILLIS", exp.CurrentTimestamp()),
+    quoted=lambda value: call("TO_JSON_STRING", value),
+    items=lambda value: call("ARRAY_LENGTH", call("JSON_QUERY_ARRAY", value)),
+    list_key=lambda value: call("TO_JSON_STRING", call("PARSE_JSON", value)),
+    list_holds=lambda value, item: exp.In(
+        this=item.copy(), unnest=exp.Unnest(expressions=[call("JSON_QUERY_ARRAY", value)])
+    ),
+)
+
+
+# ── Snowflake ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _variant_field(name: str) -> Mapping[Kind, Sql]:
+    value = _props(name)
+
+    def typed(*types: str) -> Sql:
+        return call("TYPEOF", value).isin(*(text(one) for one in types))
+
+    return {
+        "boolean": case((typed("BOOLEAN"), cast(value, "BOOLEAN"))),
+        "number": case((typed("INTEGER", "DECIMAL", "DOUBLE"), cast(value, "DOUBLE"))),
+        "string": case((typed("VARCHAR"), cast(value, "TEXT"))),
+        "list": case((typed("ARRAY", "OBJECT"), call("TO_JSON", value))),
+    }
+
+
+def _parsed(value: Sql) -> Sql:
+    return call("PARSE_JSON", value)
+
+
+SNOWFLAKE = Engine(
+    "snowflake",
+    field=_variant_field,
+    has=lambda name: exp.not_(_props(name).is_(exp.null())),
+    integers="DECIMAL(38, 0)",
+    as_double=lambda value: cast(value, "DOUBLE"),
+    now_ms=lambda: call("DATE_PART", column("EPOCH_MILLISECOND"), exp.CurrentTimestamp()),
+    quoted=lambda value: call("TO_JSON", call("TO_VARIANT", value)),
+    items=lambda value: call("ARRAY_SIZE", _parsed(value)),
+    list_key=lambda value: call("TO_JSON", _parsed(value)),
+    list_holds=lambda value, item: call("ARRAY_CONTAINS", _parsed(item), call("TO_ARRAY", _parsed(value))),
+)
+
+ENGINES: dict[str, Engine] = {one.name: one for one in (DUCKDB, BIGQUERY, SNOWFLAKE)}
+
+
+def engine(dialect: str) -> Engine:
+    """The engine of that name. Raises ValueError, naming those there are."""
+    if dialect not in ENGINES:
+        raise ValueError(f"no SQL for {dialect!r}; there is SQL for {', '.join(ENGINES)}")
+    return ENGINES[dialect]

@@ -1,0 +1,225 @@
+"""The closed list of functions in SQL, in the order of `functions.FUNCTIONS`.
+
+Numbers follow the formulas of `values` term by term, so that each gives the same bits. A function looks at the kinds
+of its arguments that it takes, and is null, or false where its sentence says so, for all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from sqlglot import exp
+
+from expressions.dtypes import Kind
+from expressions.sql_cells import (
+    FALSE,
+    NULL,
+    Cell,
+    Sql,
+    any_of,
+    boolean_cell,
+    by,
+    case,
+    cast,
+    chosen,
+    coalesced,
+    column,
+    double,
+    finite,
+    first_present,
+    holds,
+    infinity,
+    number_cell,
+    string_cell,
+    text,
+    whole,
+)
+from expressions.sql_dates import instant_ms
+from expressions.sql_query import Reading, Row, Tallied, place
+from expressions.values import SUMMED_MAX, WHOLE_FROM
+from expressions.windows import DAY_MS, END_MS
+
+_SMALL = "abcdefghijklmnopqrstuvwxyz"
+
+
+def contained(row: Row, collection: Cell, item: Cell) -> Sql:
+    """Whether a list holds an item equal to the cell; NULL where the collection is no list."""
+    items = collection.get("list")
+    return FALSE if items is None else row.engine.list_holds(items, row.engine.json_item(item))
+
+
+def _contains(row: Row, subject: Cell, item: Cell) -> Cell:
+    tests: list[Sql] = []
+    whole_text, part = subject.get("string"), item.get("string")
+    if whole_text is not None and part is not None:
+        # The first finds the empty string in every engine.
+        found = exp.StrPosition(this=whole_text.copy(), substr=part.copy()) > whole(0)
+        tests.append(any_of([exp.StartsWith(this=whole_text.copy(), expression=part.copy()), found]))
+    if "list" in subject.kinds:
+        tests.append(contained(row, subject, item))
+    return boolean_cell(coalesced([*tests, FALSE]))
+
+
+def _affix(node: type[exp.Expr], row: Row, subject: Cell, affix: Cell) -> Cell:
+    if "string" not in subject.kinds or "string" not in affix.kinds:
+        return boolean_cell(FALSE)
+    test: Sql = node(this=subject.kinds["string"].copy(), expression=affix.kinds["string"].copy())  # type: ignore[assignment]
+    return boolean_cell(coalesced([test, FALSE]))
+
+
+def _translated(old: str, new: str, row: Row, subject: Cell) -> Cell:
+    value = subject.get("string")
+    if value is None:
+        return NULL
+    return string_cell(exp.Translate(this=value.copy(), from_=text(old), to=text(new)))
+
+
+def _length(row: Row, subject: Cell) -> Cell:
+    if subject.size is not None:
+        return number_cell(subject.size, always=subject.always, most=WHOLE_FROM, whole=True)
+    lengths: list[Sql] = []
+    for kind, value in subject.kinds.items():
+        if kind == "string":
+            lengths.append(cast(exp.Length(this=value.copy()), "DOUBLE"))
+        elif kind == "list":
+            lengths.append(cast(row.engine.items(value), "DOUBLE"))
+    return number_cell(coalesced(lengths), most=WHOLE_FROM, whole=True) if lengths else NULL
+
+
+def _abs(row: Row, number: Cell) -> Cell:
+    value = number.get("number")
+    return NULL if value is None else number_cell(exp.Abs(this=value.copy()), most=number.most, whole=number.whole)
+
+
+def _round(row: Row, number: Cell, decimals: Cell | None = None) -> Cell:
+    value = number.get("number")
+    if value is None:
+        return NULL
+    units = 10.0 ** (float(decimals.kinds["number"].name) if decimals else 0.0)
+    value = row.bind(value)
+    size = row.bind(exp.Abs(this=value.copy()))
+    scaled = row.bind(size * double(units))
+    to_units = row.bind(_half_away(row, scaled, units, size) / double(units))
+    signed = case((value < double(0.0), double(0.0) - to_units), otherwise=to_units)
+    return number_cell(case((scaled.eq(infinity()), value), otherwise=signed), most=number.most)
+
+
+def _half_away(row: Row, scaled: Sql, units: float, size: Sql) -> Sql:
+    """`values.half_away`, of columns."""
+    below = row.bind(exp.Floor(this=scaled.copy()))
+    tie = exp.paren(below + double(0.5)) / double(units)
+    return case((scaled >= double(WHOLE_FROM), scaled), (size >= tie, below + double(1.0)), otherwise=below)
+
+
+def _coalesce(row: Row, *values: Cell) -> Cell:
+    if all(len(value.kinds) <= 1 for value in values):
+        return first_present(values)
+    return first_present([row.steps.bind_cell(value) for value in values])
+
+
+def _if(row: Row, condition: Cell, yes: Cell, no: Cell) -> Cell:
+    test = holds(condition)
+    kinds = {*yes.kinds, *no.kinds}
+    return chosen(row.bind(test) if len(kinds) > 1 else test, yes, no)
+
+
+def _days_since(row: Row, subject: Cell) -> Cell:
+    value = subject.get("string")
+    if value is None:
+        return NULL
+    passed = exp.paren(cast(column("now_ms"), "DOUBLE") - row.bind(instant_ms(row.bind(value), row.bind), "instant"))
+    return number_cell(exp.Floor(this=passed / double(DAY_MS)), most=float(END_MS), whole=True)
+
+
+def _floor(row: Row, number: Cell) -> Cell:
+    value = number.get("number")
+    return NULL if value is None else number_cell(exp.Floor(this=value.copy()), number.always, number.most, whole=True)
+
+
+def _only(kinds: tuple[Kind, ...], row: Row, value: Cell) -> Cell:
+    return value.only(*kinds)
+
+
+def _millionths(row: Row, number: Cell) -> Cell:
+    value = number.get("number")
+    if value is None:
+        return NULL
+    size = row.bind(exp.Abs(this=value.copy()))
+    scaled = row.bind(size * double(1_000_000.0))
+    units = row.bind(_half_away(row, scaled, 1_000_000.0, size))
+    signed = case((value < double(0.0), double(0.0) - units), otherwise=units)
+    return number_cell(case((size <= double(SUMMED_MAX), signed)), most=SUMMED_MAX * 1_000_000.0, whole=True)
+
+
+def _most_frequent(row: Row, tally: Tallied) -> Cell:
+    kept = tally.kinds.values()
+    ranked = exp.select("id", *kept, place([by(column("times"), descending=True), by(column("place"))]))
+    table = row.query.add(f"{tally.table}_ranked", ranked.from_(tally.table))
+    return row.query.picked(f"{tally.table}_most", table, tally.kinds)
+
+
+def _percentile(row: Row, tally: Tallied, share: Cell) -> Cell:
+    """`values.percentile`: `passed` counts the values up to and including one, `size` all of them."""
+    number = tally.kinds["number"]
+    so_far = exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="CURRENT ROW")
+    times = exp.Sum(this=column("times"))
+    passed = exp.Window(
+        this=times, partition_by=[column("id")], order=exp.Order(expressions=[by(column("place"))]), spec=so_far
+    )
+    size = exp.Window(this=times.copy(), partition_by=[column("id")])
+    names = row.query.names
+    passed_name, size_name, low, high = (
+        names.fresh(f"{tally.table}_{part}") for part in ("passed", "size", "low", "high")
+    )
+    ranks = exp.select(
+        "id", number, exp.alias_(cast(passed, "DOUBLE"), passed_name), exp.alias_(cast(size, "DOUBLE"), size_name)
+    )
+    table = row.query.add(f"{tally.table}_ranks", ranks.from_(tally.table))
+    last = column(size_name) - double(1.0)
+    below = exp.Floor(this=exp.paren(last) * share.kinds["number"])
+    above = exp.Least(this=below + double(1.0), expressions=[last])
+    around = [
+        exp.alias_(exp.Min(this=case((column(passed_name) > rank, number))), name)
+        for rank, name in ((below, low), (above, high))
+    ]
+    total = exp.alias_(exp.Max(this=column(size_name)), size_name)
+    row.query.add(
+        f"{tally.table}_around",
+        exp.select("id", *around, total).from_(table).group_by("id"),
+        joined=[low, high, size_name],
+    )
+    rank = row.bind(exp.paren(column(size_name) - double(1.0)) * share.kinds["number"], "rank")
+    fraction = exp.paren(rank - exp.Floor(this=rank.copy()))
+    # What overflows is the difference; closing it there also closes 0 * infinity.
+    return number_cell(column(low) + finite(column(high) - column(low)) * fraction)
+
+
+#: Function -> (row, its arguments) -> its cell.
+FUNCTIONS: dict[str, Callable[..., Cell]] = {
+    "contains": _contains,
+    "starts_with": partial(_affix, exp.StartsWith),
+    "ends_with": partial(_affix, exp.EndsWith),
+    "lower": partial(_translated, _SMALL.upper(), _SMALL),
+    "upper": partial(_translated, _SMALL, _SMALL.upper()),
+    "length": _length,
+    "abs": _abs,
+    "round": _round,
+    "coalesce": _coalesce,
+    "if": _if,
+    "days_since": _days_since,
+    "floor": _floor,
+    "number": partial(_only, ("number",)),
+    "string": partial(_only, ("string",)),
+    "scalar": partial(_only, ("boolean", "number", "string")),
+    "millionths": _millionths,
+    "most_frequent": _most_frequent,
+    "percentile": _percentile,
+}
+
+
+def called(name: str, row: Row, args: list[Reading]) -> Cell:
+    """The cell of a call. Raises LookupError for a function that has no SQL."""
+    if name not in FUNCTIONS:
+        raise LookupError(f"no SQL for the function {name}")
+    return FUNCTIONS[name](row, *args)

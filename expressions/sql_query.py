@@ -1,0 +1,227 @@
+"""The query that grows while a definition is compiled: which columns and CTEs it needs, and how they are put together.
+
+seen       the events that count and happened by now: time, properties, and what is computed of each
+folds      a row per id: what one pass over `seen` adds up
+(others)   a row per id each: what needs an order or a count of values
+answers    every id with all of that and its profile, and what is computed of it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from sqlglot import exp
+
+from expressions.dtypes import Kind
+from expressions.plan import COUNTED_KINDS, Need
+from expressions.sql_cells import (
+    FALSE,
+    TRUE,
+    Cell,
+    Sql,
+    all_of,
+    any_of,
+    cast,
+    coalesced,
+    column,
+    is_null,
+    negated,
+    number_cell,
+    text,
+    whole,
+)
+from expressions.sql_engines import Engine
+from expressions.sql_profile import Profile
+from expressions.sql_rows import clock, day_of, events_once, with_calendar
+from expressions.sql_steps import Names, Steps, without_unread
+from expressions.windows import END_MS, UTC_ZONE, Window, Zone
+
+#: What a fresh name must not be: columns of the table and of the answer, and CTEs of fixed name.
+_TAKEN = """
+    id event_id kind name ts seq received_at props number string boolean json exact now_ms today day place times
+    clock calendar dates starts_at ends_at first_day last_day copies late kept once copy turn counts counted_at
+    first_received_at seen folds identified ids answers
+"""
+
+
+@dataclass(frozen=True)
+class Tallied:
+    """What a Tally reads as: a CTE with a row per id and value, its `times`, and its `place` in order, from 1."""
+
+    table: str
+    kinds: Mapping[Kind, Sql]
+
+
+#: What a slot reads as inside `present`.
+Reading: TypeAlias = Cell | Tallied
+
+
+@dataclass(frozen=True)
+class Row:
+    """What an expression is computed of: a row of `seen` or of `answers`, and what stands for its leaves there."""
+
+    query: Query
+    steps: Steps
+    argument: Cell | None = None
+    slots: Mapping[str, Reading] = field(default_factory=dict)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine the query is for."""
+        return self.query.engine
+
+    def bind(self, value: Sql, wish: str = "step") -> Sql:
+        """A column that holds the value, so that it can be read more than once."""
+        return self.steps.bind(value, wish)
+
+
+class Query:
+    """A query under construction, for one definition."""
+
+    def __init__(self, engine: Engine, zone: Zone, now_ms: int | None, table: exp.Table) -> None:
+        self.engine = engine
+        self.names = Names([*_TAKEN.split(), *(part.name for part in table.parts)])
+        self.events = Row(self, Steps(self.names))
+        self.people = Row(self, Steps(self.names))
+        self.profile = Profile(engine, self.names)
+        self.readings: dict[Need, Reading] = {}
+        self._zone, self._now_ms, self._table = zone, now_ms, table
+        self._dated = False
+        self._event_names: set[str] = set()
+        self._any_name = False
+        self._properties: dict[str, Cell] = {}
+        self._columns: list[exp.Expr] = []
+        self._folds: list[exp.Expr] = []
+        self._ctes: dict[str, exp.Query] = {}
+        self._joined: dict[str, list[str]] = {}
+        self._beyond: list[Sql] = []
+
+    # ── leaves ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def property(self, name: str) -> Cell:
+        """A property of the event at hand."""
+        if name not in self._properties:
+            named: dict[Kind, Sql] = {}
+            for kind, value in self.engine.field(name).items():
+                known = self.names.fresh(f"{name}_{kind}")
+                self._columns.append(exp.alias_(value, known))
+                named[kind] = column(known)
+            self._properties[name] = Cell(named)
+        return self._properties[name]
+
+    def time(self) -> Cell:
+        """When the event at hand happened."""
+        return _whole_number(cast(column("ts"), "DOUBLE"))
+
+    def day(self) -> Cell:
+        """The date of the event at hand."""
+        self._dated = True
+        return _whole_number(column("day"))
+
+    def now(self) -> Cell:
+        """The instant of the answer, whatever row is at hand."""
+        return _whole_number(cast(column("now_ms"), "DOUBLE"))
+
+    # ── which events ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def named(self, event: str | None) -> Sql:
+        """Whether the event at hand has the name; None: any does."""
+        if event is None:
+            self._any_name = True
+            return TRUE
+        self._event_names.add(event)
+        return column("name").eq(text(event))
+
+    def within(self, window: Window | None) -> Sql:
+        """Whether the event at hand, which is not after now, is inside the window (`windows.lower_ms`)."""
+        if window is None:
+            return TRUE
+        if window.dates:
+            self._dated = True
+            return column("day") > column("today") - whole(window.length)
+        return column("ts") > column("now_ms") - whole(window.ms)
+
+    # ── what is computed of them ─────────────────────────────────────────────────────────────────────────────────
+
+    def fold(self, value: Sql, wish: str) -> Sql:
+        """A column of `folds`, an aggregate over the events of an id; NULL for an id without events."""
+        name = self.names.fresh(wish)
+        self._folds.append(exp.alias_(value, name))
+        self._joined.setdefault("folds", []).append(name)
+        return column(name)
+
+    def add(self, wish: str, query: exp.Query, joined: Iterable[str] = ()) -> str:
+        """A CTE, whose columns `joined` the ids get to see. Returns its name."""
+        name = self.names.fresh(wish)
+        self._ctes[name] = query
+        columns = list(joined)
+        if columns:
+            self._joined[name] = columns
+        return name
+
+    def first_of(self, wish: str, cell: Cell, when: Sql, order: Sequence[exp.Ordered]) -> Cell:
+        """The value of the first event in the order, of those inside that have a value."""
+        inside = exp.select("id", *cell.kinds.values(), place(order)).from_("seen")
+        ranked = self.add(f"{wish}_ranked", inside.where(all_of([when, negated(is_null(cell))])))
+        return self.picked(wish, ranked, cell.kinds)
+
+    def picked(self, wish: str, table: str, kinds: Mapping[Kind, Sql]) -> Cell:
+        """The values in the row of place 1 of every id."""
+        named = {kind: self.names.fresh(f"{wish}_{kind}") for kind in kinds}
+        columns = [exp.alias_(value.copy(), named[kind]) for kind, value in kinds.items()]
+        best = exp.select("id", *columns).from_(table).where(column("place").eq(whole(1)))
+        self.add(wish, best, joined=named.values())
+        return Cell({kind: column(name) for kind, name in named.items()})
+
+    def cut(self, beyond: Sql) -> None:
+        """The answer is not exact where this holds: a list or a tally had more values than it keeps (S12)."""
+        self._beyond.append(coalesced([beyond, FALSE]))
+
+    # ── put together ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def select(self, values: Sequence[exp.Expr]) -> exp.Select:
+        """The whole query: id, the values, and whether they are exact."""
+        ctes = clock(self.engine, self._now_ms, self._zone, self._dated)
+        ctes |= events_once(self._table)
+        ctes |= self.events.steps.over(self._seen(), "seen")
+        if self._folds:
+            ctes["folds"] = exp.select("id", *self._folds).from_("seen").group_by("id")
+        ctes |= self._ctes
+        profile, attributes = self.profile.ctes()
+        ctes |= profile
+        ctes["ids"] = exp.select("id").distinct().from_(self._table.copy())
+        ctes |= self.people.steps.over(self._answers(self._joined | attributes), "answers")
+        final = exp.select("id", *values, exp.alias_(negated(any_of(self._beyond)), "exact")).from_("answers")
+        for name, query in without_unread(ctes, final).items():
+            final = final.with_(name, as_=query, recursive=True)
+        return final
+
+    def _seen(self) -> exp.Select:
+        query = exp.select("id", "name", "ts", *self._columns, "now_ms").from_("once").join("clock", join_type="cross")
+        if self._dated:
+            query = query.select("today", exp.alias_(day_of(column("ts"), self._zone), "day"))
+            if self._zone != UTC_ZONE:
+                query = with_calendar(query, "ts")
+        if not self._any_name:
+            query = query.where(column("name").isin(*(text(name) for name in sorted(self._event_names))))
+        kinds = column("kind").isin(*(text(kind) for kind in sorted(COUNTED_KINDS)))
+        return query.where(kinds, column("ts") <= column("now_ms"))
+
+    def _answers(self, joined: Mapping[str, Sequence[str]]) -> exp.Select:
+        query = exp.select(column("id", "ids"), column("now_ms")).from_("ids").join("clock", join_type="cross")
+        for table, columns in joined.items():
+            query = query.join(table, on=column("id", table).eq(column("id", "ids")), join_type="left")
+            query = query.select(*(column(name, table) for name in columns))
+        return query
+
+
+def _whole_number(value: Sql) -> Cell:
+    return number_cell(value, always=True, most=float(END_MS), whole=True)
+
+
+def place(order: Sequence[exp.Ordered]) -> exp.Expr:
+    """The column `place`: from 1, of the rows of an id in the order."""
+    number = exp.Window(this=exp.RowNumber(), partition_by=[column("id")], order=exp.Order(expressions=list(order)))
+    return exp.alias_(number, "place")

@@ -1,0 +1,117 @@
+"""The rows a query starts from: which events count, at which instant, and on which date each fell.
+
+    clock       one row: the instant of the answer and, where a date is needed, today's
+    calendar    when dates begin, for a time zone other than UTC
+    copies      the events, numbered among those of one id and event id: lowest seq first, imports last
+    late        of those, the repeats received 24 h or more after the first copy
+    kept        (recursive) whether a late repeat counts, turn by turn
+    once        the events that count (S11)
+
+The rule of repeats is a chain: each copy is measured against the one that counts, which may itself be a repeat. So it
+is followed copy by copy, but only through those that are late enough to matter: mostly there are none.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import sqlglot
+from sqlglot import exp
+
+from expressions.sql_cells import Sql, column, double, whole
+from expressions.sql_engines import Engine
+from expressions.windows import BEGINNING_MS, DAY_MS, END_MS, UTC_ZONE, Zone
+
+#: The dates a calendar lists, as days since 1970-01-01: 1969 to 2099, those of `windows.Zone`.
+_FIRST_DAY, _LAST_DAY = -365, 47_482
+
+_COPIES = """
+SELECT id, event_id, kind, name, ts, received_at, props,
+  ROW_NUMBER() OVER (PARTITION BY id, event_id ORDER BY COALESCE(seq, 9223372036854775807), received_at) AS copy,
+  FIRST_VALUE(received_at)
+    OVER (PARTITION BY id, event_id ORDER BY COALESCE(seq, 9223372036854775807), received_at) AS first_received_at
+FROM :table
+"""
+
+_LATE = """
+SELECT id, event_id, copy, received_at, ROW_NUMBER() OVER (PARTITION BY id, event_id ORDER BY copy) AS turn
+FROM copies WHERE received_at >= first_received_at + 86400000
+"""
+
+_KEPT = """
+SELECT id, event_id, copy, turn, received_at AS counted_at, TRUE AS counts FROM late WHERE turn = 1
+UNION ALL
+SELECT late.id, late.event_id, late.copy, late.turn,
+  CASE WHEN late.received_at >= kept.counted_at + 86400000 THEN late.received_at ELSE kept.counted_at END,
+  late.received_at >= kept.counted_at + 86400000
+FROM kept JOIN late ON late.id = kept.id AND late.event_id = kept.event_id AND late.turn = kept.turn + 1
+"""
+
+_ONCE = """
+SELECT copies.id, copies.kind, copies.name, copies.ts, copies.props
+FROM copies
+LEFT JOIN kept ON kept.id = copies.id AND kept.event_id = copies.event_id AND kept.copy = copies.copy
+WHERE copies.copy = 1 OR kept.counts
+"""
+
+
+def parsed(text: str) -> exp.Query:
+    """A fixed piece of a query, from text that can be read."""
+    tree = sqlglot.parse_one(text, dialect="duckdb")
+    assert isinstance(tree, exp.Query), "a piece is one query"
+    return tree
+
+
+def events_once(table: exp.Table) -> dict[str, exp.Query]:
+    """The CTEs from the raw table to `once`: id, kind, name, ts and props of every event that counts."""
+    copies = parsed(_COPIES.replace(":table", "events"))
+    copies.find(exp.Table).replace(table.copy())  # type: ignore[union-attr]
+    return {"copies": copies, "late": parsed(_LATE), "kept": parsed(_KEPT), "once": parsed(_ONCE)}
+
+
+def clock(engine: Engine, now_ms: int | None, zone: Zone, dated: bool) -> dict[str, exp.Query]:
+    """`clock` with now_ms and, where `dated`, today; before it the `calendar` it takes today from."""
+    instant = engine.now_ms() if now_ms is None else whole(now_ms)
+    now = exp.select(exp.alias_(exp.cast(instant, "BIGINT"), "now_ms"))
+    if not dated:
+        return {"clock": now}
+    today = exp.alias_(day_of(column("now_ms"), zone), "today")
+    query = exp.select("now_ms", today).from_(now.subquery("instant"))
+    if zone == UTC_ZONE:
+        return {"clock": query}
+    return {"calendar": _calendar(zone), "clock": with_calendar(query, "now_ms")}
+
+
+def day_of(instant_ms: Sql, zone: Zone) -> Sql:
+    """The date of an instant, as days since 1970-01-01; for zones other than UTC of a row joined by `with_calendar`."""
+    if zone == UTC_ZONE:
+        return exp.Floor(this=instant_ms / double(DAY_MS))
+    passed = exp.Floor(this=exp.paren(instant_ms - column("starts_at")) / double(DAY_MS))
+    return exp.Least(this=column("first_day") + passed, expressions=[column("last_day")])
+
+
+def with_calendar(query: exp.Select, instant: str) -> exp.Select:
+    """The query joined to the run of dates that holds its instant."""
+    at = column(instant)
+    return query.join("calendar", on=exp.and_(at >= column("starts_at"), at < column("ends_at")))
+
+
+def _calendar(zone: Zone) -> exp.Select:
+    """Runs of dates that are 24 h long, and each other date (where clocks change) by itself.
+
+    A table and not the engine's own time zones, so that every engine gives the date that `windows.Zone` gives.
+    """
+    starts = [(day, zone.day_start_ms(day)) for day in range(_FIRST_DAY, _LAST_DAY)]
+    runs = [starts[0]]
+    for (_, start), (day, following) in pairwise(starts):
+        if following - start != DAY_MS:
+            runs.append((day, following))
+    rows = [(BEGINNING_MS, runs[0][1], _FIRST_DAY - 1, _FIRST_DAY - 1)]
+    for (day, start), (next_day, end) in pairwise([*runs, (_LAST_DAY, END_MS)]):
+        rows.append((start, end, day, next_day - 1))
+    values = exp.values(
+        [tuple(whole(part) for part in row) for row in rows if row[0] < row[1]],
+        alias="dates",
+        columns=["starts_at", "ends_at", "first_day", "last_day"],
+    )
+    return exp.select("starts_at", "ends_at", "first_day", "last_day").from_(values)

@@ -1,0 +1,92 @@
+"""Named columns, computed step by step.
+
+SQL has no `let`: an expression that is read twice would be written twice, and nested ones would double at each level.
+So it becomes a column of a SELECT before, and the text grows with the size of a definition, not with its depth.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from sqlglot import exp
+
+from expressions.sql_cells import Cell, Sql, column
+
+
+class Names:
+    """Names that are used once in a query, whatever their case."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = {name.lower() for name in taken}
+
+    def fresh(self, wish: str) -> str:
+        """The wish as an identifier, with a number behind it where it is taken."""
+        stem = re.sub(r"[^a-z0-9]+", "_", wish.lower()).strip("_")[:50].strip("_") or "value"
+        stem = f"_{stem}" if stem[0].isdigit() else stem
+        name, number = stem, 1
+        while name in self._taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self._taken.add(name)
+        return name
+
+
+class Steps:
+    """Columns computed from a row, in as few SELECTs as their dependencies allow."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._level: dict[str, int] = {}
+        self._known: dict[str, str] = {}
+        self._selects: list[list[exp.Expr]] = []
+
+    def bind(self, value: Sql, wish: str = "step") -> Sql:
+        """A column that holds the expression; literals and columns stay as they are."""
+        if isinstance(value, (exp.Column, exp.Literal, exp.Null, exp.Boolean)):
+            return value
+        key = value.sql()
+        if key not in self._known:
+            level = 1 + max((self._level.get(one.name, -1) for one in value.find_all(exp.Column)), default=-1)
+            name = self._names.fresh(wish)
+            self._known[key], self._level[name] = name, level
+            if level == len(self._selects):
+                self._selects.append([])
+            self._selects[level].append(exp.alias_(value.copy(), name))
+        return column(self._known[key])
+
+    def bind_cell(self, cell: Cell, wish: str = "step") -> Cell:
+        """The cell with a column for every kind."""
+        kinds = {kind: self.bind(value, f"{wish}_{kind}") for kind, value in cell.kinds.items()}
+        return replace(cell, kinds=kinds)
+
+    def over(self, source: exp.Query, name: str) -> dict[str, exp.Query]:
+        """CTEs from the source to one of that name, which has its columns and all that were bound."""
+        names = [*(self._names.fresh(name) for _ in self._selects), name]
+        ctes: dict[str, exp.Query] = {names[0]: source}
+        for before, after, added in zip(names[:-1], names[1:], self._selects, strict=True):
+            ctes[after] = exp.select(exp.Star(), *added).from_(before)
+        return ctes
+
+
+def without_unread(ctes: Mapping[str, exp.Query], final: exp.Query) -> dict[str, exp.Query]:
+    """The CTEs without the columns that nothing after them reads, and without those that nothing reads from.
+
+    Within a query a column's name means one thing, or the same thing again, so names decide.
+    """
+    kept: dict[str, exp.Query] = {}
+    read = _read_by(final)
+    for name in reversed(list(ctes)):
+        query = ctes[name]
+        if name in read:
+            kept[name] = query.copy()
+            if isinstance(query, exp.Select):
+                needed = [one for one in query.expressions if isinstance(one, exp.Star) or one.alias_or_name in read]
+                kept[name].set("expressions", [one.copy() for one in needed])
+            read |= _read_by(kept[name])
+    return {name: kept[name] for name in ctes if name in kept}
+
+
+def _read_by(query: exp.Query) -> set[str]:
+    return {one.name for one in query.find_all(exp.Column, exp.Table)}
