@@ -43,12 +43,35 @@ class LogEntry(NamedTuple):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Accepted)
 
+#: msgpack's integers. Beyond them a number is kept as what the language reads it as, a 64-bit float.
+_INTEGERS = range(-(2**63), 2**64)
+
 
 def encode(event: Accepted) -> bytes:
     """The event as msgpack: a field of its log entry."""
-    return _encoder.encode(event)
+    return packed(event)
 
 
 def decode(data: bytes) -> Accepted:
     """The event that `encode` wrote. Fields added later have their defaults. Raises `msgspec.DecodeError`."""
     return _decoder.decode(data)
+
+
+def packed(value: Any) -> bytes:
+    """Anything an event is made of, as msgpack, with integers beyond 64 bits as floats."""
+    try:
+        return _encoder.encode(value)
+    except OverflowError:
+        return _encoder.encode(_within_64_bits(msgspec.to_builtins(value)))
+
+
+def _within_64_bits(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _within_64_bits(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_within_64_bits(item) for item in value]
+        case int() if value not in _INTEGERS:
+            return float(value)
+        case _:
+            return value

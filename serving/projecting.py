@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from expressions.plan import COUNTED_KINDS, Projection
 from expressions.properties import event_fields
-from serving.accepted import Accepted
-
-_encoder = msgspec.msgpack.Encoder()
+from serving.accepted import Accepted, packed
 
 
 def projected(event: Accepted, projection: Projection) -> tuple[str, str | None, dict[str, Any]]:
@@ -35,12 +31,12 @@ def projected(event: Accepted, projection: Projection) -> tuple[str, str | None,
 
 def tail_payload(event: Accepted, projection: Projection) -> bytes:
     """The projected event as msgpack: [kind, name, fields]."""
-    return _encoder.encode(projected(event, projection))
+    return packed(projected(event, projection))
 
 
 def payload_of(kind: str, name: str | None, fields: Mapping[str, Any]) -> bytes:
     """The same bytes from parts that were projected already: of a lake row, when it is replayed."""
-    return _encoder.encode((kind, name, fields))
+    return packed((kind, name, fields))
 
 
 def projector(projection: Projection) -> Callable[[Accepted], bytes]:

@@ -93,3 +93,11 @@ def test_an_accepted_event_comes_back_from_the_log() -> None:
     )
 
     assert decode(encode(event)) == event
+
+
+def test_a_number_beyond_64_bits_is_kept_as_the_float_it_is_read_as() -> None:
+    """A huge whole number is valid JSON, so it passes through log and record instead of breaking either."""
+    event = track("purchase", amount=10**30, note=[{"deep": -(10**20)}, 2**64 - 1])
+
+    assert decode(encode(event)).properties == {"amount": 1e30, "note": [{"deep": -1e20}, 2**64 - 1]}
+    assert msgspec.msgpack.decode(tail_payload(event, PROJECTION)) == ["track", "purchase", {"amount": 1e30}]
