@@ -82,6 +82,10 @@ class Program:
             key = (bound.definition.kind, bound.definition.key)
             self._compiled[key] = self.compile(bound.expr)
 
+    def compiled(self, key: Key) -> Evaluate:
+        """A definition as a function of a `Frame`. Raises `KeyError` for one that is not of this program."""
+        return self._compiled[key]
+
     def compile(self, expression: Expr) -> Evaluate:
         """An inlined expression as a function of a `Frame` of this program."""
         return _evaluate(expression, self)

@@ -22,6 +22,7 @@ import msgspec
 
 from expressions.bind import bind
 from expressions.definitions import Bound, Definition, DefinitionKind
+from expressions.ops import Call
 from expressions.plan import Plan, Projection, plan
 from expressions.to_state import Program
 from expressions.windows import Window, Zone
@@ -104,6 +105,16 @@ class Catalogue:
             return 0
         covering = takewhile(lambda one: one[1].covers(needed.projection), reversed(self.projections))
         return min(number for number, _ in covering)
+
+    @cached_property
+    def summed(self) -> Mapping[str, frozenset[str]]:
+        """Per event name the properties that a trait sums (S6)."""
+        found: dict[str, set[str]] = {}
+        for need in self.plan.needs:
+            lift, source = need.slot.lift, need.source
+            if isinstance(lift, Call) and lift.function == "millionths" and source.event and source.property:
+                found.setdefault(source.event, set()).add(source.property)
+        return {name: frozenset(properties) for name, properties in found.items()}
 
     def of_kind(self, kind: DefinitionKind) -> list[Stored]:
         """The definitions of a kind, by key."""

@@ -1,19 +1,21 @@
 """From a user's answers to a decision. Never an exception: a broken dependency gives the default and reason ERROR.
 
-The rule is pure and stands first; fetching the records is `serving/reading.py`'s.
+The rule is pure and stands first; fetching the records is `serving/users.py`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from expressions.definitions import DefinitionKind
 from expressions.ops import Expr, SegmentRef, TraitRef, walk
+from expressions.to_state import Key
 from expressions.values import Value, to_json
+
+_encode = msgspec.json.Encoder().encode
 
 #: OpenFeature's closed list, as far as a rule without variants needs it.
 Reason: TypeAlias = Literal["STATIC", "DEFAULT", "TARGETING_MATCH", "DISABLED", "STALE", "ERROR"]
@@ -21,46 +23,53 @@ Reason: TypeAlias = Literal["STATIC", "DEFAULT", "TARGETING_MATCH", "DISABLED", 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a flag says for a user."""
+    """What a flag says for a user. `lacking` are ids that only a rebuild of their own makes whole."""
 
     allow: bool
     reason: Reason
     reasons: list[str]
     variant: str | None = None
     value: Any = None
+    lacking: tuple[str, ...] = ()
+    explanation: dict[str, Any] | None = None
 
 
-def references(rule: Expr) -> list[tuple[DefinitionKind, str]]:
+def references(rule: Expr) -> list[Key]:
     """What a rule names: segments first, then traits, each in the order and as often as written."""
     nodes = list(walk(rule))
-    segments: list[tuple[DefinitionKind, str]] = [
-        ("segment", node.key) for node in nodes if isinstance(node, SegmentRef)
-    ]
+    segments: list[Key] = [("segment", node.key) for node in nodes if isinstance(node, SegmentRef)]
     return segments + [("trait", node.key) for node in nodes if isinstance(node, TraitRef)]
 
 
 def decision(
-    rule: Expr,
-    values: Mapping[tuple[DefinitionKind, str], Value],
+    named: Sequence[Key],
+    values: Mapping[Key, Value],
     outcome: bool,
     *,
     is_warming: bool,
     is_static: bool,
     default: bool = False,
+    lacking: tuple[str, ...] = (),
+    explanation: dict[str, Any] | None = None,
 ) -> Decision:
     """The decision of a flag without variants.
 
     `values` are those of what the rule names, `outcome` is the rule's own. While anything it rests on is warming the
     flag answers its default, since a value so far is not the value.
     """
-    reasons = [
-        f"{kind}({key}) = {msgspec.json.encode(to_json(values.get((kind, key)))).decode()}"
-        for kind, key in references(rule)
-    ]
+    reasons = [f"{kind}({key}) = {_encode(to_json(values.get((kind, key)))).decode()}" for kind, key in named]
+    reason: Reason = "TARGETING_MATCH" if outcome else "DEFAULT"
     if is_warming:
-        return Decision(default, "STALE", [*reasons, f"final_result = {_word(default)}"], value=default)
-    reason: Reason = "STATIC" if is_static else "TARGETING_MATCH" if outcome else "DEFAULT"
-    return Decision(outcome, reason, [*reasons, f"final_result = {_word(outcome)}"], value=outcome)
+        outcome, reason = default, "STALE"
+    elif is_static:
+        reason = "STATIC"
+    reasons.append(_final(outcome))
+    return Decision(outcome, reason, reasons, value=outcome, lacking=lacking, explanation=explanation)
+
+
+def disabled(default: bool = False) -> Decision:
+    """The decision of a flag that is switched off."""
+    return Decision(default, "DISABLED", [_final(default)], value=default)
 
 
 def failed(message: str, default: bool = False) -> Decision:
@@ -68,5 +77,5 @@ def failed(message: str, default: bool = False) -> Decision:
     return Decision(default, "ERROR", [f"evaluation_error: {message}"], value=default)
 
 
-def _word(outcome: bool) -> str:
-    return "true" if outcome else "false"
+def _final(outcome: bool) -> str:
+    return f"final_result = {'true' if outcome else 'false'}"

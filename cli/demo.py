@@ -1,0 +1,116 @@
+"""The demo: real history in, definitions saved, live events on top, and decisions that change, each with its reasons."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from cli.up import Stack
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+PURCHASES = EXAMPLES / "cdnow" / "purchases.parquet"
+DEFINITIONS = EXAMPLES / "definitions.yaml"
+
+READY_S_MAX = 60.0
+
+
+def read_definitions(path: Path) -> list[tuple[str, str, str]]:
+    """(kind, key, expression) of a definitions file, in an order in which each comes after those it uses."""
+    written = yaml.safe_load(path.read_text())
+    return [
+        (kind, key, str(expression))
+        for kind in ("trait", "segment", "flag")
+        for key, expression in (written.get(f"{kind}s") or {}).items()
+    ]
+
+
+class Api:
+    """The API as the demo uses it."""
+
+    def __init__(self, url: str, keys: Mapping[str, str]) -> None:
+        self._http = httpx.Client(base_url=url, timeout=30)
+        self._keys = keys
+
+    def save(self, kind: str, key: str, expression: str) -> None:
+        """Saves a definition, or changes the one of that key."""
+        field = "expression" if kind == "trait" else "rule"
+        created = self._ask("POST", f"/v1/admin/{kind}s", "admin", json={"key": key, field: expression}, allowed=(409,))
+        if created.status_code == 409:
+            self._ask("PUT", f"/v1/admin/{kind}s/{key}", "admin", json={field: expression})
+
+    def send(self, events: list[dict[str, Any]]) -> dict[str, Any]:
+        """Sends a batch of events."""
+        answer: dict[str, Any] = self._ask("POST", "/v1/batch", "write", json={"batch": events}).json()
+        return answer
+
+    def traits(self, user: str) -> dict[str, Any]:
+        """A user's traits and segments."""
+        answer: dict[str, Any] = self._ask("GET", f"/v1/users/{user}/traits", "admin").json()
+        return answer
+
+    def decide(self, user: str, flag: str, explain: bool = False) -> dict[str, Any]:
+        """What a flag says for a user."""
+        parameters = {"userId": user, "flag": flag} | ({"explain": "true"} if explain else {})
+        answer: dict[str, Any] = self._ask("GET", "/v1/decide", "read", params=parameters).json()
+        return answer
+
+    def _ask(self, method: str, path: str, key: str, allowed: tuple[int, ...] = (), **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self._keys[key]}"}
+        answer = self._http.request(method, path, headers=headers, **more)
+        if answer.status_code != 200 and answer.status_code not in allowed:
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer
+
+
+def await_settled(api: Api, user: str) -> dict[str, Any]:
+    """The user's traits once nothing is warming any more."""
+    deadline = time.monotonic() + READY_S_MAX
+    while (found := api.traits(user))["warming"]:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"still warming after {READY_S_MAX:.0f} s: {', '.join(found['warming'])}")
+        time.sleep(0.2)
+    return found
+
+
+def show(console: Console, api: Api, stack: Stack) -> None:
+    """The part that people look at: one customer before and after live events, decision by decision."""
+    user = f"visitor-{time.time_ns() // 1_000_000}"
+    await_settled(api, user)
+    before = {flag: api.decide(user, flag) for flag in ("free_shipping", "help_chat")}
+    api.send([{"type": "track", "userId": user, "event": "Product Viewed"} for _ in range(3)])
+    chatting = api.decide(user, "help_chat", explain=True)
+    api.send(
+        [
+            {"type": "track", "userId": user, "event": "purchase", "properties": {"amount": 320.5, "quantity": 2}},
+            {"type": "track", "userId": user, "event": "purchase", "properties": {"amount": 180.25, "quantity": 1}},
+        ]
+    )
+    shipping = api.decide(user, "free_shipping", explain=True)
+    api.send([{"type": "identify", "userId": user, "traits": {"plan": "premium"}}])
+    quiet = api.decide(user, "help_chat", explain=True)
+
+    table = Table(title=f"Decisions for {user}", title_justify="left")
+    for column in ("after", "flag", "allow", "because"):
+        table.add_column(column)
+    for flag, decided in before.items():
+        table.add_row("nothing yet", flag, _word(decided["allow"]), _because(decided))
+    table.add_row("3 x Product Viewed", "help_chat", _word(chatting["allow"]), _because(chatting))
+    table.add_row("2 purchases, 500.75", "free_shipping", _word(shipping["allow"]), _because(shipping))
+    table.add_row("identify plan=premium", "help_chat", _word(quiet["allow"]), _because(quiet))
+    console.print(table)
+    console.print(f"explained: [bold]tinycdp explain {user} free_shipping[/bold]")
+
+
+def _word(allow: bool) -> str:
+    return "[green]yes[/green]" if allow else "[red]no[/red]"
+
+
+def _because(decided: Mapping[str, Any]) -> str:
+    return ", ".join(reason for reason in decided["reasons"] if not reason.startswith("final_result"))

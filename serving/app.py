@@ -1,0 +1,107 @@
+"""The API: routes, refusals and the life of a process, nothing else."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from serving import admin, events, health, users
+from serving.answers import json_answer, refused
+from serving.auth import keys_of, raw_keys
+from serving.engine import Engine
+from serving.history import History
+from serving.refusals import Invalid, Refusal
+from serving.scripts.ingest import TailLimits
+from serving.settings import Settings
+from serving.store import AsyncStore, Store
+
+log = structlog.get_logger()
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application. It starts while Redis or the lake are away, and says so in `/health`."""
+    chosen = settings or Settings()
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        engine = engine_of(chosen)
+        app.state.engine = engine
+        # All that is alive now stays: a full collection over it costs tens of milliseconds of somebody's decision.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
+        try:
+            yield
+        finally:
+            await engine.store.close()
+            engine.admin_store.close()
+
+    app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False)
+    app.include_router(events.router)
+    app.include_router(users.router)
+    app.include_router(admin.router)
+    app.include_router(health.router)
+    app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
+    return app
+
+
+def engine_of(settings: Settings) -> Engine:
+    """What a process serves with. Raises when no Redis is named: the stack's supervisor names the embedded one."""
+    if settings.redis_url is None:
+        raise RuntimeError("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
+    limits = TailLimits(
+        tail_wanted=settings.tail_wanted_entries,
+        tail_max=settings.tail_entries_max,
+        backlog_max=max(1, settings.backlog_entries_max // settings.shards),
+    )
+    return Engine(
+        settings=settings,
+        store=AsyncStore(settings.redis_url, settings.shards, limits),
+        admin_store=Store(settings.redis_url, settings.shards, limits),
+        history=History(settings.lake_root),
+        keys=keys_of(raw_keys(settings)),
+    )
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return refused(error)
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    """A body or a query that does not fit its model, in our words: field, value, remedy."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "body"
+    what = "query string" if first["loc"][0] == "query" else "request body"
+    return refused(
+        Invalid(
+            f"unable to decode {what}: {where}: {first['msg']}",
+            {"field": where, "value": repr(first.get("input"))[:100], "remedy": first["msg"]},
+        )
+    )
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: ("not_found", "endpoint not found"), 405: ("method_not_allowed", "method not allowed")}
+    code, message = codes.get(error.status_code, ("invalid_argument", str(error.detail)))
+    body = {"success": False, "code": code, "message": message, "details": None}
+    return json_answer(body, error.status_code, dict(error.headers or {}))
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    """What nobody foresaw. The text stays in the log: it may hold what callers must not see."""
+    log.error("unforeseen", path=request.url.path, error=repr(error), exc_info=error)
+    body = {"success": False, "code": "internal", "message": "An internal error occurred.", "details": None}
+    return json_answer(body, 500)

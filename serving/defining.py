@@ -1,0 +1,202 @@
+"""Saving and deleting definitions: lake first, then Redis, then every shard.
+
+    check (binds, keys, who uses it)  →  lake row  →  catalogue, one version on  →  raise the projection in every shard
+                                                                                 →  activations, one version on
+
+A definition is acknowledged after the last step. If the process dies before it, the catalogue names a projection that
+is not active: what needs it is warming, and `activate` (run by the next save, and by the drain) finishes the work. One
+saver works at a time, and the catalogue is replaced by compare-and-set on its version in case a lease ran out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import msgspec
+
+from expressions.bind import Known, bind_one
+from expressions.definitions import KEY_PATTERN, Bound, Definition, DefinitionKind
+from expressions.errors import ExpressionError
+from serving.catalogue import Catalogue, Stored, decode, encode
+from serving.refusals import Conflict, Invalid, NotFound, Unavailable
+from serving.store import Store
+
+RETRIES = 20
+
+
+class History(Protocol):
+    """What saving needs of the lake."""
+
+    def append_definition(self, stored: Stored) -> None:
+        """Adds a row to the history of definitions. Raises when the lake is away."""
+
+    def holds_events(self) -> bool:
+        """Whether any event is in the lake."""
+
+
+def title(kind: DefinitionKind) -> str:
+    """Trait, Segment, Flag."""
+    return kind.capitalize()
+
+
+def field_of(kind: DefinitionKind) -> str:
+    """What the expression is called on the wire."""
+    return "expression" if kind == "trait" else "rule"
+
+
+def check(catalogue: Catalogue, definition: Definition, known: Known | None = None) -> Bound:
+    """A definition, bound against the catalogue; what uses it is bound again too. Raises `Invalid`."""
+    kind, key, text = definition.kind, definition.key, definition.expression
+    if not isinstance(key, str) or not key.strip():
+        raise Invalid(f"{title(kind)} key is required and cannot be empty", _details("key", key, "name it"))
+    if not isinstance(text, str) or not text.strip():
+        raise Invalid(
+            f"{title(kind)} {field_of(kind)} is required and cannot be empty",
+            _details(field_of(kind), text, "write an expression"),
+        )
+    if not KEY_PATTERN.fullmatch(key):
+        raise Invalid(
+            f"{title(kind)} key must start with a letter or underscore"
+            " and contain only letters, numbers, and underscores",
+            _details("key", key, "use letters, numbers and underscores"),
+        )
+    try:
+        bound = bind_one(definition, catalogue.bounds, known)
+        stored = Stored(kind=kind, key=key, expression=text)
+        catalogue.with_definition(stored).bounds  # noqa: B018 - dependents bind again, cycles show
+    except ExpressionError as error:
+        raise refused(error, field_of(kind), text) from error
+    return bound
+
+
+def refused(error: ExpressionError, field: str, text: str) -> Invalid:
+    """An expression's error as an answer."""
+    error.with_text(text)
+    heading = "Expression syntax error" if error.code == "syntax_error" else "Expression error"
+    return Invalid(
+        f"{heading}: {error}",
+        {"field": field, "value": text[:200], "error": error.code, "remedy": error.expected} | error.as_details(),
+    )
+
+
+def _details(field: str, value: object, remedy: str) -> dict[str, Any]:
+    return {"field": field, "value": repr(value)[:100], "remedy": remedy}
+
+
+def current(store: Store) -> Catalogue:
+    """The catalogue as it stands. Raises `Unavailable` while Redis is being restored."""
+    text = store.catalogue()
+    if text is None:
+        raise Unavailable("definitions are being restored", {"remedy": "try again"}, retry_after_s=1)
+    return decode(text)
+
+
+def save(
+    store: Store,
+    history: History,
+    definition: Definition,
+    now_ms: int,
+    *,
+    settings: dict[str, Any] | None = None,
+    author: str = "",
+    must_be: str = "any",
+) -> tuple[Stored, Bound]:
+    """Creates (`must_be` "new"), changes ("old") or either ("any") a definition; gives it as stored.
+
+    Returns when every process that reads from now on answers with it. Raises `Invalid`, `Conflict`, `NotFound`,
+    `Unavailable`.
+    """
+    kind, key = definition.kind, definition.key
+
+    def change(catalogue: Catalogue) -> tuple[Catalogue, Stored]:
+        held = catalogue.definitions.get((kind, key))
+        if held is not None and must_be == "new":
+            raise Conflict(f"{title(kind)} with key '{key}' already exists", {"field": "key", "value": key})
+        if held is None and must_be == "old":
+            raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
+        check(catalogue, definition)
+        stored = Stored(
+            kind=kind,
+            key=key,
+            expression=definition.expression,
+            version=catalogue.version + 1,
+            created_ms=held.created_ms if held else now_ms,
+            updated_ms=now_ms,
+            author=author,
+            settings=settings if settings is not None else (held.settings if held else {}),
+        )
+        following = catalogue.with_definition(stored)
+        stored = msgspec.structs.replace(stored, projection=following.projection_version)
+        return catalogue.with_definition(stored), stored
+
+    stored, after = _commit(store, history, change)
+    return stored, after.bounds[(kind, key)]
+
+
+def delete(store: Store, history: History, kind: DefinitionKind, key: str, now_ms: int, author: str = "") -> None:
+    """Takes a definition out. Raises `NotFound`, and `Conflict` naming the definitions that use it."""
+
+    def change(catalogue: Catalogue) -> tuple[Catalogue, Stored]:
+        held = catalogue.definitions.get((kind, key))
+        if held is None:
+            raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
+        users = users_of(catalogue, kind, key)
+        if users:
+            raise Conflict(
+                f"{title(kind)} '{key}' is used by {', '.join(users)}",
+                {"field": "key", "value": key, "used_by": users, "remedy": "change or delete those first"},
+            )
+        gone = msgspec.structs.replace(
+            held, version=catalogue.version + 1, updated_ms=now_ms, author=author, deleted=True
+        )
+        return catalogue.with_definition(gone), gone
+
+    _commit(store, history, change)
+
+
+def users_of(catalogue: Catalogue, kind: DefinitionKind, key: str) -> list[str]:
+    """What refers to a definition directly, as "segment 'buyers'"."""
+    return sorted(f"{one[0]} '{one[1]}'" for one, bound in catalogue.bounds.items() if (kind, key) in bound.uses)
+
+
+def _commit(
+    store: Store, history: History, change: Callable[[Catalogue], tuple[Catalogue, Stored]]
+) -> tuple[Stored, Catalogue]:
+    for _ in range(RETRIES):
+        before = current(store)
+        after, stored = change(before)
+        history.append_definition(stored)
+        if store.replace_catalogue(encode(after), expected=before.version, version=after.version):
+            after = activate(store, history.holds_events) or after
+            if _needs_more(before, after):
+                store.want_rebuild()
+            return stored, after
+    raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, retry_after_s=1)
+
+
+def _needs_more(before: Catalogue, after: Catalogue) -> bool:
+    """Whether something is asked of history that no base holds yet: a field, a window of a heavy id, a longer reach."""
+    return not set(after.plan.needs) <= set(before.plan.needs) or not set(after.plan.attributes) <= set(
+        before.plan.attributes
+    )
+
+
+def activate(store: Store, holds_events: Callable[[], bool]) -> Catalogue | None:
+    """Raises the newest projection in every shard and notes where their logs stood; None if it was done already."""
+    for _ in range(RETRIES):
+        catalogue = current(store)
+        version = catalogue.projection_version
+        if version == 0 or version in catalogue.activations:
+            return None
+        was_empty = not holds_events()
+        sequences = store.raise_projection(version)
+        after = catalogue.with_activation(version, sequences, was_empty)
+        if store.replace_catalogue(encode(after), expected=catalogue.version, version=after.version):
+            return after
+    raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, retry_after_s=1)
+
+
+def warnings_of(bound: Bound) -> Iterable[str]:
+    """Names that no event or profile has had so far (S9)."""
+    return bound.warnings

@@ -1,0 +1,136 @@
+"""What one API process serves with: the store, the catalogue as it last saw it, the keys and the door to the lake."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from serving.accepted import Accepted
+from serving.auth import Keys
+from serving.catalogue import Catalogue, decode
+from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull, StoreUnreachable
+from serving.history import History
+from serving.operations import Arrival, Receipts
+from serving.profile import Bases
+from serving.projecting import projector
+from serving.records import Reading
+from serving.refusals import TooMany, Unavailable
+from serving.settings import Settings
+from serving.store import AsyncStore, Store
+
+RETRY_AFTER_S = 1
+REBUILD_ASKED_S = 10.0
+ASKED_MAX = 10_000
+#: What is full needs a drain or a rebuild first.
+FULL_RETRY_AFTER_S = 10
+T = TypeVar("T")
+
+#: How often a call is repeated with newer definitions before the caller is asked to.
+RELOADS_MAX = 5
+
+
+@dataclass
+class Engine:
+    """The parts of a process. Only the catalogue changes, and only as a whole."""
+
+    settings: Settings
+    store: AsyncStore
+    admin_store: Store
+    history: History
+    keys: Keys
+    bases: Bases = field(default_factory=Bases)
+    catalogue: Catalogue | None = None
+    project: Callable[[Accepted], bytes] | None = None
+    _asked_s: dict[str, float] = field(default_factory=dict)
+    _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def current(self) -> Catalogue:
+        """The catalogue as it stands now. Raises `Unavailable` while Redis is away or being restored."""
+        reading = await self.read([])
+        return await self.at_least(reading.catalogue_version)
+
+    async def at_least(self, version: int | None) -> Catalogue:
+        """A catalogue of this version or a newer one: the one at hand, else Redis'."""
+        held = self.catalogue
+        if held is not None and version is not None and held.version == version:
+            return held
+        return await self.reload(held)
+
+    async def reload(self, held: Catalogue | None) -> Catalogue:
+        """Redis' catalogue, loaded once for all who wait for something newer than `held`."""
+        async with self._loading:
+            if self.catalogue is not None and self.catalogue is not held:
+                return self.catalogue
+            text = await self._asked(self.store.catalogue())
+            if text is None:
+                raise Unavailable("definitions are being restored", {"remedy": "try again"}, RETRY_AFTER_S)
+            found = decode(text)
+            self.project = projector(found.projection)
+            self.catalogue = found
+            return found
+
+    # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def ingest(self, events: Sequence[Accepted]) -> Receipts:
+        """Takes events; returns when they are synced. A repeat of the whole call is safe.
+
+        Raises `TooMany` when an id's tail or the log is full, `Unavailable` while Redis is away or being restored.
+        """
+        for _ in range(RELOADS_MAX):
+            catalogue = self.catalogue or await self.reload(None)
+            project = self.project
+            assert project is not None, "a catalogue is held with its projector"
+            arrivals = [Arrival(event, project(event)) for event in events]
+            try:
+                receipts = await self._asked(self.store.ingest(arrivals, catalogue.projection_version))
+            except ProjectionOutdated:
+                await self.reload(catalogue)
+                continue
+            if any(outcome.busy for outcome in receipts.outcomes):
+                raise TooMany(
+                    "an id has more events than the batch has covered yet",
+                    {"remedy": "send the same request again after Retry-After"},
+                    FULL_RETRY_AFTER_S,
+                )
+            return receipts
+        raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, RETRY_AFTER_S)
+
+    async def keep_rejected(self, items: Sequence[bytes]) -> None:
+        """Keeps refused events with their reasons, as many as there is room for."""
+        await self._asked(self.store.reject(items))
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def read(self, ids: Sequence[str]) -> Reading:
+        """Some records as of one moment."""
+        return await self._asked(self.store.records(ids))
+
+    async def want_rebuild_of(self, ids: Sequence[str]) -> None:
+        """Asks for a rebuild of ids whose bases lack something, each at most once in `REBUILD_ASKED_S`."""
+        now_s = time.monotonic()
+        wanted = [one for one in ids if now_s - self._asked_s.get(one, -REBUILD_ASKED_S) >= REBUILD_ASKED_S]
+        if wanted:
+            if len(self._asked_s) > ASKED_MAX:
+                self._asked_s.clear()
+            self._asked_s.update(dict.fromkeys(wanted, now_s))
+            await self._asked(self.store.want_rebuild_of(wanted))
+
+    def clock_ms(self) -> int:
+        """This machine's clock, UTC: for times that only people read."""
+        return time.time_ns() // 1_000_000
+
+    async def _asked(self, asking: Awaitable[T]) -> T:
+        """The answer of the store, its errors as refusals that say when to try again."""
+        try:
+            return await asking
+        except ShardNotReady as error:
+            raise Unavailable(f"{error}", {"remedy": "try again"}, RETRY_AFTER_S) from error
+        except StoreUnreachable as error:
+            raise Unavailable("Redis is away", {"remedy": "try again"}, RETRY_AFTER_S) from error
+        except StoreFull as error:
+            raise TooMany(f"{error}", {"remedy": "try again"}, FULL_RETRY_AFTER_S) from error

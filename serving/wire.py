@@ -1,0 +1,167 @@
+"""What admin requests and all answers look like: the source of the OpenAPI document.
+
+The hot paths (track, batch, decide) read and write these shapes by hand; here they are declared.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.catalogue import Stored
+
+
+class Lenient(BaseModel):
+    """A request body. Unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class TraitBody(Lenient):
+    """A new trait."""
+
+    key: str
+    expression: str
+
+
+class TraitChange(Lenient):
+    """A trait's new expression."""
+
+    expression: str
+
+
+class RuleBody(Lenient):
+    """A new segment."""
+
+    key: str
+    rule: str
+
+
+class RuleChange(Lenient):
+    """A segment's new rule."""
+
+    rule: str
+
+
+class FlagBody(RuleBody):
+    """A new flag. While it is off, or what it rests on is warming, it answers `default`."""
+
+    enabled: bool = True
+    default: bool = False
+
+
+class FlagChange(RuleChange):
+    """A flag's new rule; a switch that is left out stays as it is."""
+
+    enabled: bool | None = None
+    default: bool | None = None
+
+
+class ValidateBody(Lenient):
+    """An expression to check, unsaved."""
+
+    expression: str
+    type: str
+
+
+class TraitOut(BaseModel):
+    """A trait as stored. Times are RFC 3339."""
+
+    id: str
+    key: str
+    expression: str
+    version: int
+    created_at: str
+    updated_at: str
+    warnings: list[str] = []
+
+
+class RuleOut(BaseModel):
+    """A segment as stored."""
+
+    id: str
+    key: str
+    rule: str
+    version: int
+    created_at: str
+    updated_at: str
+    warnings: list[str] = []
+
+
+class FlagOut(RuleOut):
+    """A flag as stored."""
+
+    enabled: bool
+    default: bool
+
+
+class Validated(BaseModel):
+    """Whether an expression may be saved; if not, why and where."""
+
+    valid: bool
+    error: str | None = None
+    details: dict[str, Any] | None = None
+    type: list[str] | None = Field(default=None, description="the kinds of value it may give")
+    warnings: list[str] = []
+
+
+class Rejected(BaseModel):
+    """An event of a batch that was refused."""
+
+    index: int
+    code: str
+    message: str
+
+
+class BatchOut(BaseModel):
+    """What became of a batch: the good part stands."""
+
+    success: bool
+    accepted: int
+    duplicates: int
+    rejected: list[Rejected]
+
+
+class DecisionOut(BaseModel):
+    """What a flag says for a user, and why."""
+
+    allow: bool
+    variant: str | None
+    value: Any
+    reasons: list[str]
+    reason: Literal["STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "CACHED", "DISABLED", "UNKNOWN", "STALE", "ERROR"]
+    userId: str
+    flag: str
+    asof: dict[str, Any]
+
+
+class ErrorOut(BaseModel):
+    """Every refusal."""
+
+    success: Literal[False]
+    code: str
+    message: str
+    details: dict[str, Any] | None = None
+
+
+def rfc3339(ms: int) -> str:
+    """An instant as text, in UTC, to the millisecond."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def shown(stored: Stored, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A stored definition as the wire shows it."""
+    out: dict[str, Any] = {
+        "id": f"{stored.kind}:{stored.key}",
+        "key": stored.key,
+        "expression" if stored.kind == "trait" else "rule": stored.expression,
+        "version": stored.version,
+        "created_at": rfc3339(stored.created_ms),
+        "updated_at": rfc3339(stored.updated_ms),
+        "warnings": list(warnings),
+    }
+    if stored.kind == "flag":
+        out |= {"enabled": stored.settings.get("enabled", True), "default": stored.settings.get("default", False)}
+    return out
