@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 # ── fields of a record ───────────────────────────────────────────────────────────────────────────────────────────
-# One letter each, so that a record fits a listpack. A field of eight bytes or more is a tail entry: the hash of an
-# event id, with one more byte for each later copy (a repeat after 24 h is a new event).
+# One letter each, so that a record fits a listpack. A field of eight bytes or more is a tail entry: the newest copy of
+# an event stands under its id's hash, an older one (a repeat after 24 h is a new event) under the hash and its seq.
 
 BASE: Final = b"b"  # what the batch published (codec's bytes)
 STAMP: Final = b"s"  # what it covers (serving.stamps, msgpack)

@@ -36,6 +36,11 @@ local function entry_of(seq, ts, received, payload)
   return struct.pack('>I6i6I6', seq, ts, received) .. payload
 end
 
+-- The newest copy of an event stands under its hash, and only it decides what a repeat is; an older one moves here.
+local function older_field(hash, entry)
+  return hash .. string.sub(entry, 1, 6)
+end
+
 local function recent_key(record)
   return 'recent' .. string.sub(record, 4)
 end

@@ -62,16 +62,11 @@ for k = 5, #KEYS do
 
   for i = 1, n do
     local hash = ARGV[hashes + i]
-    local field, entry = hash, held[2 + i]
+    local entry = held[2 + i]
     local copy = written[hash]
-    while entry and not copy do
+    if entry and not copy then
       local of, _, received = header(entry)
-      if now - received < REPEAT_MS then
-        copy = of
-      else  -- that copy is old, so this is a new event beside it
-        field = field .. '\\1'
-        entry = redis.call('HGET', key, field)
-      end
+      if now - received < REPEAT_MS then copy = of end
     end
     if not copy then
       local received, of = covered_copy(key, recent, hash)
@@ -90,7 +85,11 @@ for k = 5, #KEYS do
       end
       seq = seq + 1
       redis.call('XADD', KEYS[1], string.format('%d-0', seq), 'e', ARGV[body + 2], 't', ts_text, 'r', now_text)
-      changes[#changes + 1] = field
+      if entry then  -- a copy of a day ago: this is a new event beside it
+        changes[#changes + 1] = older_field(hash, entry)
+        changes[#changes + 1] = entry
+      end
+      changes[#changes + 1] = hash
       changes[#changes + 1] = entry_of(seq, ts, now, ARGV[body + 3])
       written[hash] = seq
       tail = tail + 1

@@ -33,22 +33,22 @@ for k = 2, #KEYS do
   local n = tonumber(ARGV[at + 1])
   for i = 1, n do
     local row = at + 2 + 5 * (i - 1)
-    local field, seq, received = ARGV[row], tonumber(ARGV[row + 1]), tonumber(ARGV[row + 3])
+    local hash, seq, received = ARGV[row], tonumber(ARGV[row + 1]), tonumber(ARGV[row + 3])
     local is_new = seq > after
     if is_new then
-      local copied = covered_copy(key, held[2], field)
+      local copied = covered_copy(key, held[2], hash)
       if copied and received - copied < REPEAT_MS then is_new = false end
     end
-    while is_new do
-      local entry = redis.call('HGET', key, field)
-      if not entry then break end
-      local of, _, copied = header(entry)
-      if of == seq or received - copied < REPEAT_MS then is_new = false end
-      field = field .. '\\1'
-    end
     if is_new then
-      redis.call('HSET', key, field, entry_of(seq, tonumber(ARGV[row + 2]), received, ARGV[row + 4]))
-      taken = taken + 1
+      local entry = entry_of(seq, tonumber(ARGV[row + 2]), received, ARGV[row + 4])
+      local newest = redis.call('HGET', key, hash)
+      if not newest or header(newest) < seq then
+        if newest then redis.call('HSET', key, older_field(hash, newest), newest) end
+        redis.call('HSET', key, hash, entry)
+        taken = taken + 1
+      elseif header(newest) > seq then
+        taken = taken + redis.call('HSETNX', key, older_field(hash, entry), entry)
+      end
     end
     last_received, last_seq = math.max(last_received, received), math.max(last_seq, seq)
   end

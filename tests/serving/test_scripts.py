@@ -160,6 +160,16 @@ class TestIngest:
 
         assert store.ingest([arrival("e1")], projection=0).outcomes == [Outcome(2, duplicate=True)]
 
+    def test_a_later_copy_is_known_when_the_older_one_is_covered(self, store: Store) -> None:
+        """After the base took the first copy out of the tail, the second one still makes a repeat a duplicate."""
+        store.replay([(ALICE, row("e1", 1, NOON_MS - DAY_MS))])
+        store.resume(0, 1, NOON_MS)
+        assert store.ingest([arrival("e1")], projection=0).outcomes == accepted(2)
+
+        store.publish(0, stamp(seq=1), [BaseRecord(ALICE, b"base")])
+
+        assert store.ingest([arrival("e1")], projection=0).outcomes == [Outcome(2, duplicate=True)]
+
     def test_three_old_copies_make_room_for_a_fourth(self, store: Store) -> None:
         """Each copy a day apart is an entry of its own."""
         rows = [(ALICE, row("e1", seq, received_ms=NOON_MS - (4 - seq) * DAY_MS)) for seq in (1, 2, 3)]
@@ -485,6 +495,16 @@ class TestReplay:
 
         assert [store.replay(rows[:1]), store.replay(rows), store.replay(rows)] == [1, 2, 0]
         assert seqs_of(store.records([ALICE]).records[0]) == [1, 2]
+
+    def test_an_older_copy_may_come_after_a_newer_one(self, store: Store) -> None:
+        """A replay that finds the later copy in place puts the older one beside it, and the later one decides."""
+        store.resume(0, 5, NOON_MS)
+        store.replay([(ALICE, row("e1", 5, NOON_MS - 1))])
+
+        assert store.replay([(ALICE, row("e1", 1, NOON_MS - 2 * DAY_MS))]) == 1
+        assert store.replay([(ALICE, row("e1", 1, NOON_MS - 2 * DAY_MS))]) == 0
+        assert seqs_of(store.records([ALICE]).records[0]) == [1, 5]
+        assert store.ingest([arrival("e1")], projection=0).outcomes == [Outcome(5, duplicate=True)]
 
     def test_covered_rows_stay_out(self, store: Store) -> None:
         """A row that the base covers is not put beside it."""
