@@ -1,0 +1,405 @@
+"""From events to traits and memberships: pure functions over frames, shared by flows, previews and notebooks.
+
+    events  →  deduplicate (each event once)  →  states (one per id and need)  →  answers (one row per id)
+
+Nothing here depends on the order of rows. A frame of events has the columns of `EVENT_SCHEMA`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from expressions.aggregates import AGGREGATES
+from expressions.definitions import Bound, DefinitionKind
+from expressions.dtypes import Kind
+from expressions.monoids import VALUES_MAX, Add, Max, Min, Tally, Union
+from expressions.ops import (
+    Aggregation,
+    Argument,
+    Attribute,
+    Call,
+    Constant,
+    EventDay,
+    EventTime,
+    Expr,
+    Now,
+    Property,
+    SlotValue,
+    Source,
+    walk,
+)
+from expressions.plan import COUNTED_KINDS, Need, needs_of, plan
+from expressions.to_polars import (
+    COLUMN_KINDS,
+    FRAMES,
+    SIMPLE,
+    Cell,
+    compile_cell,
+    holds,
+    item_keys,
+    item_of_key,
+    most_frequent,
+    percentile,
+    typed_cell,
+)
+from expressions.values import Value
+from expressions.windows import UTC_ZONE, Zone, lower_ms
+
+Key: TypeAlias = tuple[DefinitionKind, str]
+
+TYPED = pl.Struct({"number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "json": pl.String})
+
+#: One row an event. `seq` is null for imported ones; times are UTC milliseconds; `props` are typed fields by dotted
+#: name (of an identify its attributes, whole and dotted, an explicit null with all four null).
+EVENT_SCHEMA: dict[str, Any] = {
+    "shard": pl.Int32,
+    "seq": pl.Int64,
+    "event_id": pl.String,
+    "kind": pl.String,
+    "id": pl.String,
+    "name": pl.String,
+    "ts": pl.Int64,
+    "received_at": pl.Int64,
+    "props": pl.Map(pl.String, TYPED),
+}
+
+REPEAT_MS = 86_400_000
+
+
+# ── each event once ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows that count (S11), in no order.
+
+    Per id and event id the lowest seq counts; a repeat received within 24 h of the copy that counts is dropped, a later
+    one is new and counts from then on; an imported row with the id of a logged one is dropped.
+    """
+    # Repeats are rare, since ingest dropped most: find ids that meet by hash, which is cheap and may only find too
+    # many, and follow the chains of those few one by one.
+    marked = events.with_columns(pl.struct("id", "event_id").hash().is_duplicated().alias("met")).collect()
+    single, met = marked.filter(~pl.col("met")).drop("met"), marked.filter("met").drop("met")
+    if met.is_empty():
+        return single.lazy()
+    ordered = met.sort("id", "event_id", "seq", "received_at", nulls_last=True)
+    return pl.concat([single, ordered.filter(pl.Series(_counting(ordered)))]).lazy()
+
+
+def _counting(ordered: pl.DataFrame) -> list[bool]:
+    """Which rows count, of rows in order of id, event id, seq (imported ones last), receipt."""
+    counts: list[bool] = []
+    held: tuple[str, str] | None = None
+    anchor = 0
+    is_logged = False
+    for one, event_id, seq, received in ordered.select("id", "event_id", "seq", "received_at").iter_rows():
+        if (one, event_id) != held:
+            held, anchor, is_logged = (one, event_id), received, seq is not None
+            counts.append(True)
+        elif (seq is None and is_logged) or received - anchor < REPEAT_MS:
+            counts.append(False)
+        else:
+            anchor = received
+            counts.append(True)
+    return counts
+
+
+def after_deletes(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows that no later delete of their id covers; without deletes, all of them."""
+    deletes = (
+        events.filter(pl.col("kind") == "delete")
+        .group_by("id")
+        .agg(pl.col("seq").max().alias("deleted_seq"), pl.col("received_at").max().alias("deleted_at"))
+    )
+    joined = events.join(deletes, on="id", how="left")
+    is_after = (
+        pl.when(pl.col("seq").is_not_null())
+        .then(pl.col("seq") > pl.col("deleted_seq"))
+        .otherwise(pl.col("received_at") > pl.col("deleted_at"))
+    )
+    kept = (pl.col("deleted_seq").is_null() | is_after) & (pl.col("kind") != "delete")
+    return joined.filter(kept).drop("deleted_seq", "deleted_at")
+
+
+# ── lifting ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def source_mask(source: Source, now_ms: int) -> pl.Expr:
+    """Which rows a source looks at."""
+    mask = pl.col("kind").is_in(sorted(COUNTED_KINDS))
+    if source.event is not None:
+        mask = mask & (pl.col("name") == source.event).fill_null(False)
+    if source.where is not None:
+        mask = mask & holds(compile_cell(source.where, _event_leaf(source, UTC_ZONE), now_ms))
+    return mask
+
+
+def lifted_cell(need: Need, zone: Zone, now_ms: int) -> Cell:
+    """What an event contributes to a need, without regard to its source's mask."""
+    return compile_cell(need.slot.lift, _event_leaf(need.source, zone), now_ms)
+
+
+def _event_leaf(source: Source, zone: Zone) -> Any:
+    def leaf(node: Expr) -> Cell | None:
+        match node:
+            case Property(name):
+                return _property(name)
+            case Argument():
+                return Cell({"boolean": pl.lit(True)}) if source.property is None else _property(source.property)
+            case EventTime():
+                return Cell({"number": pl.col("ts").cast(pl.Float64)})
+            case EventDay():
+                return Cell({"number": _day(zone)})
+            case _:
+                return None
+
+    return leaf
+
+
+def _property(name: str) -> Cell:
+    return typed_cell(pl.col("props").map.get(name))
+
+
+def _day(zone: Zone) -> pl.Expr:
+    if zone.name == "UTC":
+        return pl.col("ts").floordiv(86_400_000).cast(pl.Float64)
+    local = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.replace_time_zone("UTC").dt.convert_time_zone(zone.name)
+    return local.dt.date().cast(pl.Int32).cast(pl.Float64)
+
+
+# ── states per id ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class States:
+    """Every need of some definitions, folded: one frame, one row an id, and the cell that each slot reads as."""
+
+    def __init__(
+        self, events: pl.LazyFrame, needs: Iterable[Need], attributes: Iterable[Attribute], now_ms: int, zone: Zone
+    ) -> None:
+        self.now_ms = now_ms
+        self.needs = list(dict.fromkeys(needs))
+        self.at = {need: index for index, need in enumerate(self.needs)}
+        self.zone = zone
+        self._rows: dict[Need, pl.LazyFrame] = {}
+        self._cells: dict[Need, Cell] = {}
+        self.frame = self._folded(events, list(dict.fromkeys(attributes)))
+
+    def _folded(self, events: pl.LazyFrame, attributes: list[Attribute]) -> pl.LazyFrame:
+        prepared, aggregations = [], []
+        for need in self.needs:
+            name = f"n{self.at[need]}"
+            cell = lifted_cell(need, self.zone, self.now_ms)
+            inside = (
+                source_mask(need.source, self.now_ms)
+                & (pl.col("ts") > lower_ms(need.window, self.now_ms, self.zone))
+                & (pl.col("ts") <= self.now_ms)
+            )
+            masked = cell.where(inside)
+            fold = SIMPLE.get(type(need.slot.monoid))
+            prepared += masked.named(name)
+            if fold is not None:
+                aggregations += [fold(pl.col(f"{name}.{kind}")).alias(f"{name}.{kind}") for kind in cell.kinds]
+                self._cells[need] = cell.columns(name)
+            else:
+                self._cells[need] = Cell({kind: pl.col(f"v.{kind}") for kind in cell.kinds})
+        # Lifting once, into columns, lets all simple needs share one group-by; a filter inside a group is far slower.
+        rows = events.select("id", "ts", *prepared).collect().lazy()
+        frame = rows.group_by("id").agg(aggregations)
+        for need in self.needs:
+            if type(need.slot.monoid) in FRAMES:
+                name = f"n{self.at[need]}"
+                cell = Cell({kind: pl.col(f"{name}.{kind}") for kind in self._cells[need].kinds})
+                own = rows.filter(~cell.is_null).select("id", "ts", *cell.named("v"))
+                found = FRAMES[type(need.slot.monoid)](own, ["id"], self._cells[need])
+                if isinstance(need.slot.monoid, Union | Tally):
+                    self._rows[need] = found.collect().lazy()
+                else:
+                    renamed = found.select("id", *self._cells[need].named(name))
+                    frame = frame.join(renamed, on="id", how="left")
+                    self._cells[need] = cell
+        for index, attribute in enumerate(attributes):
+            frame = frame.join(_attribute(events, attribute, f"a{index}"), on="id", how="left")
+        self.attributes = {attribute: _attribute_cell(f"a{index}") for index, attribute in enumerate(attributes)}
+        return frame
+
+    def present(self, aggregation: Aggregation) -> tuple[Cell, pl.Expr]:
+        """The value of an aggregation, and whether it is exact; joins to `frame` what that takes."""
+        needs = needs_of(replace(aggregation, at=None))
+        exact = pl.lit(True)
+        for need in needs.values():
+            if isinstance(need.slot.monoid, Union | Tally):
+                exact = exact & (self._size(need) <= VALUES_MAX)
+
+        def leaf(node: Expr) -> Cell | None:
+            match node:
+                case Now():
+                    return Cell({"number": pl.lit(float(self.now_ms))})
+                case Call("length", (SlotValue(name),)):
+                    return Cell({"number": pl.min_horizontal(self._size(needs[name]), VALUES_MAX).cast(pl.Float64)})
+                case Call("most_frequent", (SlotValue(name),)):
+                    return self._joined(
+                        needs[name], "mode", most_frequent(self._rows[needs[name]], self._cells[needs[name]])
+                    )
+                case Call("percentile", (SlotValue(name), Constant(float() as share))):
+                    found = percentile(self._rows[needs[name]], share).rename({"value": "v.number"})
+                    return self._joined(needs[name], f"p{share}", found)
+                case SlotValue(name):
+                    return self._read(needs[name])
+                case _:
+                    return None
+
+        return compile_cell(AGGREGATES[aggregation.aggregate].present, leaf, self.now_ms), exact
+
+    def _read(self, need: Need) -> Cell:
+        name = f"n{self.at[need]}"
+        match need.slot.monoid:
+            case Add():
+                return Cell({"number": pl.col(f"{name}.number").fill_null(0).cast(pl.Float64)})
+            case Min() | Max():
+                return self._cells[need]
+            case Union():
+                lists = self._rows[need].filter(pl.col("place") < VALUES_MAX).sort("id", "place")
+                keys = lists.group_by("id", maintain_order=True).agg(item_keys(self._cells[need]).alias("v.list"))
+                found = self._joined(need, "list", keys)
+                return Cell({"list": found.get("list").fill_null(pl.lit([], dtype=pl.List(pl.String)))})
+            case _:
+                return self._cells[need]
+
+    def _size(self, need: Need) -> pl.Expr:
+        """How many distinct values, one more than may be read at the most."""
+        name = f"n{self.at[need]}.size"
+        if name not in self.frame.collect_schema():
+            sizes = self._rows[need].group_by("id").agg(pl.len().cast(pl.Int64).alias(name))
+            self.frame = self.frame.join(sizes, on="id", how="left")
+        return pl.col(name).fill_null(0)
+
+    def _joined(self, need: Need, what: str, found: pl.LazyFrame) -> Cell:
+        prefix = f"n{self.at[need]}.{what}"
+        kinds: list[Kind] = [kind for kind in COLUMN_KINDS if f"v.{kind}" in found.collect_schema()]
+        if f"{prefix}.{kinds[0]}" not in self.frame.collect_schema():
+            renamed = found.select("id", *[pl.col(f"v.{kind}").alias(f"{prefix}.{kind}") for kind in kinds])
+            self.frame = self.frame.join(renamed, on="id", how="left")
+        return Cell({kind: pl.col(f"{prefix}.{kind}") for kind in kinds})
+
+
+def _attribute(events: pl.LazyFrame, attribute: Attribute, name: str) -> pl.LazyFrame:
+    """id, and the value of an attribute by kind: of the newest identify that has the key (S8)."""
+    whole = pl.col("props").map.get(attribute.key)
+    own = typed_cell(whole)
+    is_object = whole.struct.field("json").str.starts_with("{").fill_null(False)
+    leaf = typed_cell(pl.col("props").map.get(".".join([attribute.key, *attribute.path])))
+    value = leaf.where(is_object) if attribute.path else own
+    json = whole.struct.field("json")
+    rank = (
+        pl.when(is_object)
+        .then(9)
+        .when(json.is_not_null())
+        .then(4)
+        .when(own.get("string").is_not_null())
+        .then(3)
+        .when(own.get("number").is_not_null())
+        .then(2)
+        .when(own.get("boolean").is_not_null())
+        .then(1)
+        .otherwise(0)
+    )
+    rows = events.filter((pl.col("kind") == "identify") & pl.col("props").map.contains_key(attribute.key)).select(
+        "id",
+        "ts",
+        rank.alias("rank"),
+        own.get("boolean").alias("k.boolean"),
+        own.get("number").alias("k.number"),
+        own.get("string").alias("k.string"),
+        json.alias("k.json"),
+        *value.named(name),
+    )
+    keys = ["ts", "rank", "k.boolean", "k.number", "k.string", "k.json"]
+    newest = rows.sort(keys, nulls_last=False).unique(subset=["id"], keep="last", maintain_order=True)
+    return newest.select("id", *[f"{name}.{kind}" for kind in value.kinds])
+
+
+def _attribute_cell(name: str) -> Cell:
+    return Cell({kind: pl.col(f"{name}.{kind}") for kind in COLUMN_KINDS})
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def answer_frame(events: pl.LazyFrame, bounds: Sequence[Bound], now_ms: int, zone: Zone = UTC_ZONE) -> pl.DataFrame:
+    """One row for every id that has a row, with a struct for every definition, named as `column_of` says.
+
+    A struct has the fields boolean, number, string, list (tagged keys, see `to_polars`) and exact; of a segment or a
+    flag boolean alone counts. `events` are deduplicated, and rows after `now_ms` are as if they had not come yet.
+    """
+    expressions = [bound.expr for bound in bounds]
+    aggregations = _distinct_nodes(expressions, Aggregation)
+    attributes = _distinct_nodes(expressions, Attribute)
+    states = States(events, plan(expressions).needs, attributes, now_ms, zone)
+    presented = {node: states.present(node) for node in aggregations}
+    answers = []
+    for bound in bounds:
+        cell = compile_cell(bound.expr, lambda node: _person_leaf(node, presented, states), now_ms)
+        used = _distinct_nodes([bound.expr], Aggregation)
+        exact = pl.lit(True)
+        for node in used:
+            exact = exact & presented[node][1]
+        answers.append(
+            pl.struct(*[cell.get(kind).alias(kind) for kind in COLUMN_KINDS], exact.alias("exact")).alias(
+                column_of((bound.definition.kind, bound.definition.key))
+            )
+        )
+    return states.frame.select("id", *answers).collect()
+
+
+def _person_leaf(node: Expr, presented: Mapping[Expr, tuple[Cell, pl.Expr]], states: States) -> Cell | None:
+    if isinstance(node, Aggregation):
+        return presented[replace(node, at=None)][0]
+    if isinstance(node, Attribute):
+        return states.attributes[replace(node, at=None)]
+    return None
+
+
+def _distinct_nodes(expressions: Iterable[Expr], kind: type[Expr]) -> list[Any]:
+    found = (replace(node, at=None) for one in expressions for node in walk(one) if isinstance(node, kind))
+    return list(dict.fromkeys(found))
+
+
+def column_of(key: Key) -> str:
+    """The column of a definition: "trait:total_spent"."""
+    return f"{key[0]}:{key[1]}"
+
+
+def values_of(answers: pl.DataFrame, key: Key) -> dict[str, Value]:
+    """id -> value of one definition, as Python values."""
+    found: dict[str, Value] = {}
+    for one, answer in answers.select("id", column_of(key)).iter_rows():
+        found[one] = answer["boolean"] if key[0] != "trait" else value_of(answer)
+    return found
+
+
+def value_of(answer: Mapping[str, Any]) -> Value:
+    """The value of one answer's struct."""
+    if answer["list"] is not None:
+        return tuple(item_of_key(key) for key in answer["list"])  # type: ignore[misc]
+    return next((answer[kind] for kind in COLUMN_KINDS if answer[kind] is not None), None)
+
+
+def users_where(answers: pl.DataFrame, key: Key) -> pl.DataFrame:
+    """`id` of those for whom a definition holds (S4), sorted."""
+    cell = Cell({kind: pl.col(column_of(key)).struct.field(kind) for kind in COLUMN_KINDS})
+    return answers.filter(holds(cell)).select("id").sort("id")
+
+
+def event_frame(rows: Iterable[Mapping[str, Any]]) -> pl.LazyFrame:
+    """Rows in Python as a frame of events; `props` as a mapping from name to (number, string, boolean, json)."""
+    fields = ("number", "string", "boolean", "json")
+    shaped = []
+    for row in rows:
+        props = row.get("props") or {}
+        entries = [{"key": name, "value": dict(zip(fields, value, strict=True))} for name, value in props.items()]
+        shaped.append({**{name: row.get(name) for name in EVENT_SCHEMA}, "props": entries})
+    flat = {**EVENT_SCHEMA, "props": pl.List(pl.Struct({"key": pl.String, "value": TYPED}))}
+    return pl.DataFrame(shaped, schema=flat).with_columns(pl.col("props").cast(EVENT_SCHEMA["props"])).lazy()
