@@ -1,18 +1,24 @@
-"""The sqlglot dialect that is our syntax.
+"""The sqlglot dialect that is our syntax: text to tokens, each with its place.
 
-Its tokenizer knows strings in either quote, names in backticks and our operators, and nothing else: no comments, no
-keywords of SQL, nothing inherited by luck. Its parser is `parse.py`'s grammar and not sqlglot's, which reads SQL first,
-would let `(select 1) > 0` or an unknown function through, and has positions on names alone. Generation (`to_sql.py`) is
-sqlglot's own, dialect by dialect.
+Its tokenizer knows words, numbers, strings in either quote, names in backticks and the marks below, and nothing else:
+no comments, no keywords of SQL, nothing inherited by luck. The grammar over these tokens is `parse.py`'s and not
+sqlglot's parser: that one reads SQL first, so every query and type would have to be forbidden again, keeps positions on
+names alone, and spends a dozen stack frames on a parenthesis (64 of them, our bound, exceed Python's limit).
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import ParseError, TokenError
+from sqlglot.parser import Parser as SqlglotParser
+from sqlglot.tokens import Token, TokenType
 from sqlglot.tokens import Tokenizer as SqlglotTokenizer
-from sqlglot.tokens import TokenType
+
+from expressions.errors import SyntaxRefused
+from expressions.ops import Span
 
 
 class TinyCDP(Dialect):
@@ -33,7 +39,75 @@ class TinyCDP(Dialect):
             "!=": TokenType.NEQ,
             ">=": TokenType.GTE,
             "<=": TokenType.LTE,
+            # read whole, to be refused whole
+            "===": TokenType.UNKNOWN,
+            "!==": TokenType.UNKNOWN,
+            "<>": TokenType.UNKNOWN,
         }
         SINGLE_TOKENS: ClassVar[dict[str, TokenType]] = {
-            mark: kind for mark, kind in SqlglotTokenizer.SINGLE_TOKENS.items() if mark in "()[],.<>+-*/%!'\"`"
+            "(": TokenType.L_PAREN,
+            ")": TokenType.R_PAREN,
+            "[": TokenType.L_BRACKET,
+            "]": TokenType.R_BRACKET,
+            ",": TokenType.COMMA,
+            ".": TokenType.DOT,
+            "<": TokenType.LT,
+            ">": TokenType.GT,
+            "+": TokenType.PLUS,
+            "-": TokenType.DASH,
+            "*": TokenType.STAR,
+            "/": TokenType.SLASH,
+            "%": TokenType.MOD,
+            "!": TokenType.NOT,
+            # Marks that only end a word. Braces and # must not be among them: sqlglot adds the comments {# … #} to
+            # every dialect, and finds them by such marks.
+            **dict.fromkeys("=&|;:?@^~\\'\"`", TokenType.UNKNOWN),
         }
+
+    class Parser(SqlglotParser):
+        """Not the way in."""
+
+        def parse(self, raw_tokens: list[Token], sql: str | None = None) -> list[Any]:
+            """Raises: sqlglot's grammar would take SQL for an expression."""
+            raise ParseError("expressions are read by expressions.parse")
+
+
+def tokens(text: str) -> list[Token]:
+    """The tokens of an expression. Raises `SyntaxRefused` where a quote is not closed."""
+    try:
+        return list(TinyCDP().tokenize(text))
+    except TokenError as error:
+        start = _open_quote(text)
+        at = Span(start, len(text))
+        raise SyntaxRefused("a quote is not closed", text, at, expected=f"{text[start]} at its end") from error
+
+
+def span(token: Token) -> Span:
+    """Where a token stands, its quotes included."""
+    return Span(token.start, token.end + 1)
+
+
+def string_value(written: str) -> str:
+    """What a string in quotes says: a backslash makes the next character stand for itself."""
+    return re.sub(r"\\(.)", r"\1", written[1:-1], flags=re.DOTALL)
+
+
+def name_value(written: str) -> str:
+    """What a name in backticks says: two backticks are one."""
+    return written[1:-1].replace("``", "`")
+
+
+def _open_quote(text: str) -> int:
+    """Where the quote stands that is never closed: the only thing that cannot be read as tokens."""
+    at, quote, start = 0, "", 0
+    while at < len(text):
+        if quote:
+            if text[at] == "\\" and quote != "`":
+                at += 1
+            elif text[at] == quote:
+                quote = ""
+        elif text[at] in "'\"`":
+            quote, start = text[at], at
+        at += 1
+    assert quote, "tokens fail for an open quote alone"
+    return start

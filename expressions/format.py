@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from functools import singledispatch
 
+from expressions.names import RESERVED, backticked, is_plain, path, quoted
 from expressions.ops import (
     Aggregation,
     And,
@@ -25,22 +24,15 @@ from expressions.ops import (
     Source,
     TraitRef,
 )
+from expressions.parse import BINDS, BINDS_UNARY
+from expressions.runs import run
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_UNARY = 9
 _PRIMARY = 10
-_BINDS = {"==": 4, "!=": 4, "<": 5, "<=": 5, ">": 5, ">=": 5, "+": 7, "-": 7, "*": 8, "/": 8, "%": 8}
 
 
 def format_expression(node: Expr) -> str:
     """The text of a tree."""
     return _written(node)[0]
-
-
-def quoted(text: str) -> str:
-    """A string as it is written: in double quotes, quotes and backslashes escaped."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def number_text(value: float) -> str:
@@ -77,23 +69,15 @@ def _(node: ListOf) -> tuple[str, int]:
     return f"[{', '.join(map(format_expression, node.items))}]", _PRIMARY
 
 
-def _path(names: tuple[str, ...] | list[str]) -> str:
-    return "".join(f".{name}" if _PLAIN.fullmatch(name) else f"[{quoted(name)}]" for name in names)
-
-
 @_written.register
 def _(node: Attribute) -> tuple[str, int]:
-    return f"profile{_path([node.key, *node.path])}", _PRIMARY
+    return f"profile{path([node.key, *node.path])}", _PRIMARY
 
 
 @_written.register
 def _(node: Property) -> tuple[str, int]:
     first, *rest = node.name.split(".")
-    plain = _PLAIN.fullmatch(first) and first not in _KEPT_WORDS
-    return (first if plain else f"`{first}`") + _path(rest), _PRIMARY
-
-
-_KEPT_WORDS = frozenset({"true", "false", "null", "in", "and", "or", "not", "events", "profile"})
+    return (first if is_plain(first) and first not in RESERVED else backticked(first)) + path(rest), _PRIMARY
 
 
 @_written.register
@@ -112,48 +96,42 @@ def _(node: Aggregation) -> tuple[str, int]:
     if node.source == Source():
         return word, _PRIMARY
     where = f".where({format_expression(node.source.where)})" if node.source.where else ""
-    property_ = _path(node.source.property.split(".")) if node.source.property is not None else ""
-    return f"events{_path([node.source.event or ''])}{where}{property_}.{word}", _PRIMARY
+    property_ = path(node.source.property.split(".")) if node.source.property is not None else ""
+    return f"events{path([node.source.event or ''])}{where}{property_}.{word}", _PRIMARY
 
 
 @_written.register
 def _(node: Not) -> tuple[str, int]:
-    return f"!{_inside(node.operand, _UNARY)}", _UNARY
+    return f"!{_inside(node.operand, BINDS_UNARY)}", BINDS_UNARY
 
 
-def _chain(mark: str, binds: int) -> Callable[[And | Or], tuple[str, int]]:
-    def written(node: And | Or) -> tuple[str, int]:
-        # The parser makes balanced trees of its own, so a tree of another shape keeps its shape by parentheses.
-        left, right = _inside(node.left, binds + 1), _inside(node.right, binds + 1)
-        return f"{left} {mark} {right}", binds
-
-    return written
-
-
-_written.register(And, _chain("&&", 2))
-_written.register(Or, _chain("||", 1))
+@_written.register(And)
+@_written.register(Or)
+def _(node: And | Or) -> tuple[str, int]:
+    mark, binds = ("&&", BINDS["and"]) if isinstance(node, And) else ("||", BINDS["or"])
+    # A tree of another shape than the parser makes of a run keeps its shape by parentheses.
+    operands = run(node) or [node.left, node.right]
+    return f" {mark} ".join(_inside(one, binds + 1) for one in operands), binds
 
 
-@_written.register
-def _(node: Compare) -> tuple[str, int]:
-    binds = _BINDS[node.op]
+@_written.register(Compare)
+@_written.register(Arithmetic)
+def _(node: Compare | Arithmetic) -> tuple[str, int]:
+    binds = BINDS[node.op]
     return f"{_inside(node.left, binds)} {node.op} {_inside(node.right, binds + 1)}", binds
 
 
 @_written.register
 def _(node: In) -> tuple[str, int]:
-    return f"{_inside(node.item, 6)} in {_inside(node.collection, 7)}", 6
+    binds = BINDS["in"]
+    return f"{_inside(node.item, binds)} in {_inside(node.collection, binds + 1)}", binds
 
 
 @_written.register
 def _(node: Negate) -> tuple[str, int]:
-    return f"-{_inside(node.operand, _UNARY)}", _UNARY
-
-
-@_written.register
-def _(node: Arithmetic) -> tuple[str, int]:
-    binds = _BINDS[node.op]
-    return f"{_inside(node.left, binds)} {node.op} {_inside(node.right, binds + 1)}", binds
+    if isinstance(node.operand, Constant) and isinstance(node.operand.value, float):
+        return f"-({format_expression(node.operand)})", BINDS_UNARY  # without them it reads as a negative number
+    return f"-{_inside(node.operand, BINDS_UNARY)}", BINDS_UNARY
 
 
 @_written.register

@@ -221,6 +221,15 @@ def walk(node: Expr) -> Iterator[Expr]:
         yield from walk(child)
 
 
+def extent(root: Expr) -> tuple[int, int, Expr]:
+    """How many nodes there are, in how many levels, and a node of the deepest one; found without recursion."""
+    count, depth, level = 0, 0, [root]
+    while level:
+        count, depth, deepest = count + len(level), depth + 1, level[0]
+        level = [child for node in level for child in children(node)]
+    return count, depth, deepest
+
+
 def transform(node: Expr, change: Callable[[Expr], Expr]) -> Expr:
     """The same tree with `change` applied to every node, innermost first."""
     replaced: dict[str, Any] = {}

@@ -1,0 +1,237 @@
+"""Which kinds of value an expression may give, and the refusal of what cannot fit (S3, S4, S9, S10).
+
+An operation is refused when none of the kinds that may come fits it. Null fits everywhere: it behaves as the numbered
+semantics say. So `profile.age > 41` passes, since an attribute may be a number, and `"a" > 1` does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache, singledispatch
+from types import MappingProxyType
+from typing import TypeAlias
+
+from expressions import dtypes
+from expressions.aggregates import AGGREGATES
+from expressions.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, ORDERED, STRING, Dtype, nullable, present
+from expressions.errors import TypeRefused
+from expressions.functions import FUNCTIONS
+from expressions.monoids import Add, Union
+from expressions.ops import (
+    Aggregation,
+    And,
+    Argument,
+    Arithmetic,
+    Attribute,
+    Call,
+    Compare,
+    Constant,
+    EventDay,
+    EventTime,
+    Expr,
+    In,
+    ListOf,
+    Negate,
+    Not,
+    Now,
+    Or,
+    Property,
+    SegmentRef,
+    SlotValue,
+    Span,
+    TraitRef,
+)
+
+#: What stands behind names: ("trait", key), ("segment", key), and inside aggregates ("slot", name), ("argument", "").
+Names: TypeAlias = Mapping[tuple[str, str], Dtype]
+
+_NO_NAMES: Names = MappingProxyType({})
+
+#: What `round` may be told.
+DECIMALS = frozenset({0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0})
+
+
+def dtype_of(node: Expr, names: Names = _NO_NAMES) -> Dtype:
+    """The kinds of value an expression may give. Raises `TypeRefused` where some part cannot fit.
+
+    An inlined expression needs no names; a written one those of all traits and segments it refers to.
+    """
+    return _dtype(node, names)
+
+
+def require_boolean(dtype: Dtype, at: Span | None, where: str) -> None:
+    """S4: refuses what is known to be no boolean in a boolean place; null is false there."""
+    if present(dtype) and "boolean" not in dtype:
+        raise TypeRefused(
+            f"{where} with {dtypes.name(dtype)}",
+            at=at,
+            expected="true or false; a value is compared, as in x > 0 or x != null",
+        )
+
+
+@lru_cache(maxsize=128)
+def aggregate_dtype(name: str, has_property: bool) -> Dtype:
+    """The kinds that an aggregate gives, as its slots and its present expression say."""
+    aggregate = AGGREGATES[name]
+    argument: Names = {("argument", ""): ANY if has_property else BOOLEAN}
+    slots: dict[tuple[str, str], Dtype] = {}
+    for slot in aggregate.slots:
+        match slot.monoid:
+            case Add():
+                slots["slot", slot.name] = NUMBER
+            case Union():
+                slots["slot", slot.name] = LIST
+            case _:
+                slots["slot", slot.name] = nullable(_dtype(slot.lift, argument))
+    return _dtype(aggregate.present, slots)
+
+
+# ── by node, in the order of `ops` ───────────────────────────────────────────────────────────────────────────────
+
+
+@singledispatch
+def _dtype(node: Expr, names: Names) -> Dtype:
+    raise AssertionError(f"every node has a type, and {type(node).__name__} was forgotten")
+
+
+@_dtype.register
+def _(node: Constant, names: Names) -> Dtype:
+    match node.value:
+        case None:
+            return NULL
+        case bool():
+            return BOOLEAN
+        case float():
+            return NUMBER
+        case str():
+            return STRING
+
+
+@_dtype.register
+def _(node: ListOf, names: Names) -> Dtype:
+    return LIST
+
+
+@_dtype.register(Attribute)
+@_dtype.register(Property)
+def _(node: Attribute | Property, names: Names) -> Dtype:
+    return ANY
+
+
+@_dtype.register
+def _(node: TraitRef, names: Names) -> Dtype:
+    return names["trait", node.key]
+
+
+@_dtype.register
+def _(node: SegmentRef, names: Names) -> Dtype:
+    return names["segment", node.key]
+
+
+@_dtype.register
+def _(node: Aggregation, names: Names) -> Dtype:
+    where = node.source.where
+    if where is not None:
+        require_boolean(_dtype(where, names), where.at, "where(…)")
+    return aggregate_dtype(node.aggregate, node.source.property is not None)
+
+
+@_dtype.register
+def _(node: Not, names: Names) -> Dtype:
+    require_boolean(_dtype(node.operand, names), node.operand.at, "!")
+    return BOOLEAN
+
+
+@_dtype.register(And)
+@_dtype.register(Or)
+def _(node: And | Or, names: Names) -> Dtype:
+    for side in (node.left, node.right):
+        require_boolean(_dtype(side, names), side.at, "&&" if isinstance(node, And) else "||")
+    return BOOLEAN
+
+
+@_dtype.register
+def _(node: Compare, names: Names) -> Dtype:
+    left, right = present(_dtype(node.left, names)), present(_dtype(node.right, names))
+    if node.op not in ("==", "!=") and not _have_order(left, right):
+        given = f"{dtypes.name(left)} and {dtypes.name(right)}"
+        raise TypeRefused(f"{node.op} between {given}", at=node.at, expected="two numbers or two strings")
+    return BOOLEAN
+
+
+@_dtype.register
+def _(node: In, names: Names) -> Dtype:
+    _dtype(node.item, names)
+    collection = _dtype(node.collection, names)
+    remedy = "; contains(text, part) looks inside a string" if present(collection) == STRING else ""
+    _require(collection, LIST, node.collection.at, "in", remedy)
+    return BOOLEAN
+
+
+@_dtype.register
+def _(node: Negate, names: Names) -> Dtype:
+    _require(_dtype(node.operand, names), NUMBER, node.operand.at, "-")
+    return nullable(NUMBER)
+
+
+@_dtype.register
+def _(node: Arithmetic, names: Names) -> Dtype:
+    for side in (node.left, node.right):
+        _require(_dtype(side, names), NUMBER, side.at, node.op)
+    return nullable(NUMBER)
+
+
+@_dtype.register
+def _(node: Call, names: Names) -> Dtype:
+    function = FUNCTIONS[node.function]
+    given = [_dtype(arg, names) for arg in node.args]
+    for index, (arg, dtype) in enumerate(zip(node.args, given, strict=True)):
+        wanted = function.takes[min(index, len(function.takes) - 1)]
+        if wanted == BOOLEAN:
+            require_boolean(dtype, arg.at, function.name)
+        else:
+            _require(dtype, wanted, arg.at, function.name)
+    if function.name == "round" and len(node.args) == 2:
+        _require_decimals(node.args[1])
+    if function.returns is not None:
+        return function.returns
+    values = given[1:] if function.name == "if" else given
+    kinds: Dtype = frozenset().union(*values)
+    if function.name == "coalesce" and not all("null" in dtype for dtype in values):
+        return present(kinds)
+    return kinds
+
+
+@_dtype.register
+def _(node: Argument, names: Names) -> Dtype:
+    return names["argument", ""]
+
+
+@_dtype.register(EventTime)
+@_dtype.register(EventDay)
+@_dtype.register(Now)
+def _(node: EventTime | EventDay | Now, names: Names) -> Dtype:
+    return NUMBER
+
+
+@_dtype.register
+def _(node: SlotValue, names: Names) -> Dtype:
+    return names["slot", node.name]
+
+
+def _have_order(left: Dtype, right: Dtype) -> bool:
+    """Whether two values of these kinds may be ordered; null alone compares to false, which is no mistake of types."""
+    if left and right:
+        return bool(left & right & ORDERED)
+    return not (left or right) or bool((left | right) & ORDERED)
+
+
+def _require(dtype: Dtype, wanted: Dtype, at: Span | None, where: str, remedy: str = "") -> None:
+    """Refuses what can be nothing but null or a kind that does not fit."""
+    if present(dtype) and not present(dtype) & wanted:
+        raise TypeRefused(f"{where} with {dtypes.name(dtype)}", at=at, expected=dtypes.name(wanted) + remedy)
+
+
+def _require_decimals(node: Expr) -> None:
+    if not isinstance(node, Constant) or isinstance(node.value, bool) or node.value not in DECIMALS:
+        raise TypeRefused("decimals that round cannot keep", at=node.at, expected="a literal from 0 to 6")

@@ -1,0 +1,74 @@
+"""How names are written: plain words, names in brackets, and aggregates with their windows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from expressions.aggregates import AGGREGATES
+from expressions.errors import SyntaxRefused
+from expressions.windows import UNIT_MS, WINDOW_MS_MAX, Window
+
+#: Words that name no trait, and inside `where` no property, unless in backticks.
+RESERVED = frozenset({"true", "false", "null", "in", "and", "or", "not", "events", "profile"})
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WINDOWED = re.compile(r"(.+?)_(\d+)([A-Za-z]+)", re.ASCII)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name may follow a dot as it is."""
+    return _PLAIN.fullmatch(name) is not None
+
+
+def quoted(text: str) -> str:
+    """A string as it is written: in double quotes, with quotes and backslashes escaped."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def backticked(name: str) -> str:
+    """A name as it is written where no bracket can stand."""
+    escaped = name.replace("`", "``")
+    return f"`{escaped}`"
+
+
+def path(names: Iterable[str]) -> str:
+    """Names behind a first word: each with a dot, or in brackets where it is not plain."""
+    return "".join(f".{name}" if is_plain(name) else f"[{quoted(name)}]" for name in names)
+
+
+def aggregate_named(word: str) -> tuple[str, Window | None] | None:
+    """The aggregate and window that a word such as `count_30d` means, or None.
+
+    Raises `SyntaxRefused`, without a place, for an aggregate with a window that cannot be.
+    """
+    if word in AGGREGATES:
+        return word, None
+    found = _WINDOWED.fullmatch(word)
+    if not found or found[1] not in AGGREGATES:
+        return None
+    aggregate, digits, unit = found.groups()
+    if unit not in UNIT_MS:
+        raise SyntaxRefused(f"{unit} is no unit of a window", expected=f"m, h or d, as in {aggregate}_30d")
+    length = int(digits) if len(digits) < 10 else 10**10
+    if not 0 < length * UNIT_MS[unit] <= WINDOW_MS_MAX:
+        raise SyntaxRefused(f"a window of {digits}{unit}", expected="a window from 1m to 3650d")
+    dates = AGGREGATES[aggregate].dates
+    if dates and unit != "d":
+        raise SyntaxRefused(f"{aggregate} counts calendar dates", expected=f"days, as in {aggregate}_7d")
+    return aggregate, Window(length, unit, dates)  # type: ignore[arg-type]
+
+
+def root_aggregate_named(word: str) -> tuple[str, Window | None] | None:
+    """The aggregate over all events that a bare word means; None where it is free to name a trait.
+
+    Only aggregates that need no property stand at the root, so `sum_30d` or `first_1st` is a trait's name.
+    """
+    return aggregate_named(word) if stem(word) in AGGREGATES and AGGREGATES[stem(word)].takes == "optional" else None
+
+
+def stem(word: str) -> str:
+    """The word without what looks like a window."""
+    found = _WINDOWED.fullmatch(word)
+    return found[1] if found else word
