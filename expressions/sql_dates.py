@@ -25,7 +25,7 @@ _SIXTY = double(60.0)
 
 
 def instant_ms(value: Sql, bind: Callable[[Sql, str], Sql]) -> Sql:
-    """The instant a text names, as a floating point number; NULL where it names none. `bind` makes a column of a value."""
+    """The instant a text names, as a number; NULL where it names none. `bind` makes a column of a value."""
     iso = bind(case((exp.RegexpLike(this=value.copy(), expression=text(_ISO_TIME)), value)), "iso")
     year, month = bind(_digits(iso, 1, 4), "year"), bind(_digits(iso, 6, 2), "month")
     day = bind(_digits(iso, 9, 2), "day_of_month")

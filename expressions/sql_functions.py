@@ -17,6 +17,7 @@ from expressions.sql_cells import (
     NULL,
     Cell,
     Sql,
+    all_of,
     any_of,
     boolean_cell,
     by,
@@ -45,8 +46,11 @@ _SMALL = "abcdefghijklmnopqrstuvwxyz"
 
 def contained(row: Row, collection: Cell, item: Cell) -> Sql:
     """Whether a list holds an item equal to the cell; NULL where the collection is no list."""
-    items = collection.get("list")
-    return FALSE if items is None else row.engine.list_holds(items, row.engine.json_item(item))
+    items, inner = collection.get("list"), item.get("list")
+    if items is None:
+        return FALSE
+    holds_item = row.engine.list_holds(items, row.engine.json_item(item))
+    return holds_item if inner is None else all_of([inner.is_(exp.null()), holds_item])
 
 
 def _contains(row: Row, subject: Cell, item: Cell) -> Cell:

@@ -16,9 +16,6 @@ from expressions.sql_cells import Cell, Sql, by, case, column, in_order, text, w
 from expressions.sql_engines import Engine
 from expressions.sql_steps import Names
 
-#: An object sorts after all values of the language.
-_OBJECT_RANK = len(KINDS)
-
 
 @dataclass
 class Profile:
@@ -35,7 +32,11 @@ class Profile:
             if name not in fields:
                 fields[name] = {kind: self.names.fresh(f"{name}_{kind}") for kind in self.engine.field(name)}
         kinds: dict[Kind, Sql] = {kind: column(known) for kind, known in fields[name].items()}
-        kinds["list"] = case((_is_list(kinds["list"]), kinds["list"]))
+        kinds["list"] = case((_starts(kinds["list"], "["), kinds["list"]))
+        if path:
+            # A key whose own name has a dot is not inside anything.
+            inside = _starts(column(fields[key]["list"]), "{")
+            kinds = {kind: case((inside, value)) for kind, value in kinds.items()}
         return Cell({kind: kinds[kind] for kind in KINDS if kind in kinds})
 
     def ctes(self) -> tuple[dict[str, exp.Query], dict[str, list[str]]]:
@@ -61,13 +62,13 @@ class Profile:
         return ({"identified": identified, **ctes} if ctes else {}), joined
 
 
-def _is_list(json: Sql) -> Sql:
-    """Of the JSON text of a list or an object: whether it is a list."""
-    return exp.Left(this=json.copy(), expression=whole(1)).eq(text("["))
+def _starts(json: Sql, bracket: str) -> Sql:
+    """Of the JSON text of a list or an object: whether it is the one of this bracket."""
+    return exp.Left(this=json.copy(), expression=whole(1)).eq(text(bracket))
 
 
 def _newest(columns: dict[Kind, str]) -> list[exp.Ordered]:
     kinds: dict[Kind, Sql] = {kind: column(name) for kind, name in columns.items()}
     json = kinds["list"]
-    is_object = case((_is_list(json), whole(0)), (json.is_(exp.null()), whole(0)), otherwise=whole(_OBJECT_RANK))
+    is_object = case((_starts(json, "{"), whole(1)), otherwise=whole(0))
     return [by(column("ts"), True), by(is_object, True), *in_order(kinds, descending=True)]

@@ -42,7 +42,7 @@ from expressions.windows import END_MS, UTC_ZONE, Window, Zone
 _TAKEN = """
     id event_id kind name ts seq received_at props number string boolean json exact now_ms today day place times
     clock calendar dates starts_at ends_at first_day last_day copies late kept once copy turn counts counted_at
-    first_received_at seen folds identified ids answers
+    first_received_at first_seq deleted deleted_seq deleted_at live repeated events seen folds identified ids answers
 """
 
 
@@ -182,7 +182,7 @@ class Query:
     # ── put together ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def select(self, values: Sequence[exp.Expr]) -> exp.Select:
-        """The whole query: id, the values, and whether they are exact."""
+        """The whole query: id, the values, and whether they are exact. Raises ValueError for a table named like a CTE."""
         ctes = clock(self.engine, self._now_ms, self._zone, self._dated)
         ctes |= events_once(self._table)
         ctes |= self.events.steps.over(self._seen(), "seen")
@@ -191,8 +191,10 @@ class Query:
         ctes |= self._ctes
         profile, attributes = self.profile.ctes()
         ctes |= profile
-        ctes["ids"] = exp.select("id").distinct().from_(self._table.copy())
+        ctes["ids"] = exp.select("id").distinct().from_("live")
         ctes |= self.people.steps.over(self._answers(self._joined | attributes), "answers")
+        if not self._table.db and self._table.name.lower() in ctes:
+            raise ValueError(f"a part of the query is called {self._table.name} too; put the table's schema before it")
         final = exp.select("id", *values, exp.alias_(negated(any_of(self._beyond)), "exact")).from_("answers")
         for name, query in without_unread(ctes, final).items():
             final = final.with_(name, as_=query, recursive=True)

@@ -2,13 +2,17 @@
 
     clock       one row: the instant of the answer and, where a date is needed, today's
     calendar    when dates begin, for a time zone other than UTC
-    copies      the events, numbered among those of one id and event id: lowest seq first, imports last
-    late        of those, the repeats received 24 h or more after the first copy
+    deleted     ids that were deleted, and when last
+    live        the events that no delete of their id covers
+    repeated    which event ids an id has more than once
+    copies      the events of those, numbered: lowest seq first, imports last
+    late        of them, the repeats received 24 h or more after the first copy; no imports of what was logged
     kept        (recursive) whether a late repeat counts, turn by turn
     once        the events that count (S11)
 
 The rule of repeats is a chain: each copy is measured against the one that counts, which may itself be a repeat. So it
-is followed copy by copy, but only through those that are late enough to matter: mostly there are none.
+is followed copy by copy, but only through those that are late enough to matter: mostly there are none, and an event
+that came once, as nearly all do, is touched by nothing but a hash join.
 """
 
 from __future__ import annotations
@@ -25,17 +29,35 @@ from expressions.windows import BEGINNING_MS, DAY_MS, END_MS, UTC_ZONE, Zone
 #: The dates a calendar lists, as days since 1970-01-01: 1969 to 2099, those of `windows.Zone`.
 _FIRST_DAY, _LAST_DAY = -365, 47_482
 
+_DELETED = """
+SELECT id, MAX(seq) AS deleted_seq, MAX(received_at) AS deleted_at FROM events WHERE kind = 'delete' GROUP BY id
+"""
+
+_LIVE = """
+SELECT events.id, events.event_id, events.kind, events.name, events.ts, events.seq, events.received_at, events.props
+FROM events
+LEFT JOIN deleted ON deleted.id = events.id
+WHERE events.kind <> 'delete' AND (deleted.id IS NULL OR events.seq > deleted.deleted_seq
+  OR (events.seq IS NULL AND events.received_at > deleted.deleted_at))
+"""
+
+_REPEATED = "SELECT id, event_id FROM live GROUP BY id, event_id HAVING COUNT(*) > 1"
+
 _COPIES = """
-SELECT id, event_id, kind, name, ts, received_at, props,
-  ROW_NUMBER() OVER (PARTITION BY id, event_id ORDER BY COALESCE(seq, 9223372036854775807), received_at) AS copy,
-  FIRST_VALUE(received_at)
-    OVER (PARTITION BY id, event_id ORDER BY COALESCE(seq, 9223372036854775807), received_at) AS first_received_at
-FROM :table
+SELECT live.id, live.event_id, live.kind, live.name, live.ts, live.seq, live.received_at, live.props,
+  ROW_NUMBER() OVER (PARTITION BY live.id, live.event_id ORDER BY COALESCE(live.seq, 9223372036854775807),
+    live.received_at) AS copy,
+  FIRST_VALUE(live.received_at) OVER (PARTITION BY live.id, live.event_id
+    ORDER BY COALESCE(live.seq, 9223372036854775807), live.received_at) AS first_received_at,
+  MIN(live.seq) OVER (PARTITION BY live.id, live.event_id) AS first_seq
+FROM live
+JOIN repeated ON repeated.id = live.id AND repeated.event_id = live.event_id
 """
 
 _LATE = """
 SELECT id, event_id, copy, received_at, ROW_NUMBER() OVER (PARTITION BY id, event_id ORDER BY copy) AS turn
-FROM copies WHERE received_at >= first_received_at + 86400000
+FROM copies
+WHERE received_at >= first_received_at + 86400000 AND (seq IS NOT NULL OR first_seq IS NULL)
 """
 
 _KEPT = """
@@ -48,25 +70,41 @@ FROM kept JOIN late ON late.id = kept.id AND late.event_id = kept.event_id AND l
 """
 
 _ONCE = """
+SELECT live.id, live.kind, live.name, live.ts, live.props
+FROM live
+LEFT JOIN repeated ON repeated.id = live.id AND repeated.event_id = live.event_id
+WHERE repeated.id IS NULL
+UNION ALL
 SELECT copies.id, copies.kind, copies.name, copies.ts, copies.props
 FROM copies
 LEFT JOIN kept ON kept.id = copies.id AND kept.event_id = copies.event_id AND kept.copy = copies.copy
 WHERE copies.copy = 1 OR kept.counts
 """
 
-
-def parsed(text: str) -> exp.Query:
-    """A fixed piece of a query, from text that can be read."""
-    tree = sqlglot.parse_one(text, dialect="duckdb")
-    assert isinstance(tree, exp.Query), "a piece is one query"
-    return tree
+_PIECES = {
+    "deleted": _DELETED,
+    "live": _LIVE,
+    "repeated": _REPEATED,
+    "copies": _COPIES,
+    "late": _LATE,
+    "kept": _KEPT,
+    "once": _ONCE,
+}
 
 
 def events_once(table: exp.Table) -> dict[str, exp.Query]:
-    """The CTEs from the raw table to `once`: id, kind, name, ts and props of every event that counts."""
-    copies = parsed(_COPIES.replace(":table", "events"))
-    copies.find(exp.Table).replace(table.copy())  # type: ignore[union-attr]
-    return {"copies": copies, "late": parsed(_LATE), "kept": parsed(_KEPT), "once": parsed(_ONCE)}
+    """The CTEs from the raw table to `live` and `once`: id, kind, name, ts and props of every event that counts."""
+    return {name: _over(table, text) for name, text in _PIECES.items()}
+
+
+def _over(table: exp.Table, text: str) -> exp.Query:
+    """A fixed piece of a query, from text that can be read, with the table in the place of `events`."""
+    tree = sqlglot.parse_one(text, dialect="duckdb")
+    assert isinstance(tree, exp.Query), "a piece is one query"
+    for one in list(tree.find_all(exp.Table)):
+        if one.name == "events":
+            one.replace(table.copy() if table.sql() == "events" else exp.alias_(table.copy(), "events", table=True))
+    return tree
 
 
 def clock(engine: Engine, now_ms: int | None, zone: Zone, dated: bool) -> dict[str, exp.Query]:

@@ -83,7 +83,8 @@ def without_unread(ctes: Mapping[str, exp.Query], final: exp.Query) -> dict[str,
             kept[name] = query.copy()
             if isinstance(query, exp.Select):
                 needed = [one for one in query.expressions if isinstance(one, exp.Star) or one.alias_or_name in read]
-                kept[name].set("expressions", [one.copy() for one in needed])
+                # A row may count even where none of its columns does.
+                kept[name].set("expressions", [one.copy() for one in needed or query.expressions[:1]])
             read |= _read_by(kept[name])
     return {name: kept[name] for name in ctes if name in kept}
 
