@@ -83,7 +83,7 @@ def catalogue_version() -> str:
 
 
 def rebuild() -> str:
-    """Hash: build (number of the last one), wanted and done (of the last full rebuild asked for, and answered)."""
+    """Hash: build (the last one), wanted and done (of the last full rebuild asked for, and answered)."""
     return "rebuild"
 
 

@@ -14,7 +14,7 @@ from serving.accepted import Accepted, LogEntry
 from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull
 from serving.ids import SHARDS_DEFAULT, event_hash, shard_of
 from serving.records import Reading, Record, record_of
-from serving.scripts import answered, ingest, lease, publish, raised, replaced, replay
+from serving.scripts import answered, begun, ingest, lease, publish, raised, replaced, replay
 from serving.scripts.ingest import Outcome, Packed, TailLimits
 from serving.scripts.publish import BaseRecord, Published
 from serving.scripts.replay import Row
@@ -193,12 +193,8 @@ class Operations:
     # ── bases ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def next_build(self) -> Request[int]:
-        """The number of a new build, greater than any given out before."""
-        return Request([command("HINCRBY", keys.rebuild(), "build", 1)], lambda replies: int(replies[0]))
-
-    def raise_build(self, build: int) -> Request[None]:
-        """Makes the next build's number greater than this, for a Redis that lost its counter."""
-        return Request([raised.raised(keys.rebuild(), {"build": build})], _nothing)
+        """The number of a new build, greater than any before, those of a Redis that was wiped or restored included."""
+        return Request([begun.begun()], lambda replies: int(replies[0]))
 
     def publish(self, shard: int, stamp: Stamp, records: Sequence[BaseRecord]) -> Request[list[Published]]:
         """Puts bases in place, each unless its record holds a newer one or was deleted since; an outcome a record."""
