@@ -1,0 +1,124 @@
+"""What runs and whether it is well; and the proof that live answers are those of the lake.
+
+Parity: for a sample of ids every live answer is compared, bit for bit, with one computed by Polars from the lake's rows up
+to the very same positions, at the same instant.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from expressions.frames import answer_frame, values_of
+from expressions.to_state import Key
+from expressions.values import to_json
+from lake.lake import Lake
+from pipelines.rebuild import counted
+from serving.defining import current
+from serving.ids import shard_of
+from serving.profile import Bases, Person, person
+from serving.settings import Settings
+from serving.store import Store
+
+
+def examined(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[str, Any]:
+    """Everything that doctor looks at, as JSON; `well` is false when any part is not."""
+    server = store.server()
+    states = store.shard_states()
+    parts = {name: _said(store.heartbeat(name)) for name in ("drain", "worker")}
+    run = lake.last_run()
+    horizon_left_s = None
+    if run is not None:
+        horizon_left_s = (run["as_of"] + settings.horizon_ms - server.clock_ms) / 1000
+    recovering = [state.shard for state in states if state.ready_run_id != server.run_id]
+    compared, differing = parity(store, lake, sample)
+    well = (
+        not recovering
+        and not differing
+        and all(said is not None and "error" not in said for said in parts.values())
+        and (horizon_left_s is None or horizon_left_s > 0)
+    )
+    return {
+        "well": well,
+        "redis": {"version": server.version, "memory_used": server.memory_used, "recovering": recovering},
+        "parts": parts,
+        "drain_lag": sum(max(state.seq - state.drained, 0) for state in states),
+        "last_build": run,
+        "horizon_left_s": horizon_left_s,
+        "parity": {"compared": compared, "differing": differing},
+    }
+
+
+def _said(beat: bytes | None) -> dict[str, Any] | None:
+    return None if beat is None else msgspec.json.decode(beat)
+
+
+def parity(store: Store, lake: Lake, sample: int) -> tuple[int, list[dict[str, Any]]]:
+    """How many answers were compared, and those that differ. An id with events not yet drained is left out."""
+    catalogue = current(store)
+    keys: list[Key] = [key for key in catalogue.definitions if key[0] != "flag"]
+    version = lake.events_version()
+    seqs = lake.transaction_versions(version, store.shards)
+    ids = _sample(store, sample)
+    if not ids or not keys:
+        return 0, []
+    rows = counted(lake.events(version), ids).collect()
+    compared, differing = 0, []
+    bases = Bases()
+    for one in ids:
+        who = person(store.records([one]), catalogue, bases)
+        if who.reading.records[0].last_seq > seqs[shard_of(one, store.shards)]:
+            continue
+        answers = who.answers(keys)
+        own = rows.filter(pl.col("id") == one).lazy()
+        batch = answer_frame(own, [catalogue.bounds[key] for key in keys], who.now_ms, catalogue.zone)
+        for key in keys:
+            if key in answers.warming or not answers.exact:
+                continue
+            live = answers.values[key].value
+            held = values_of(batch, key)
+            if one not in held:
+                continue
+            compared += 1
+            if held[one] != live or type(held[one]) is not type(live):
+                differing.append(_difference(who, one, key, live, held[one]))
+    return compared, differing
+
+
+def _difference(who: Person, one: str, key: Key, live: Any, lake_value: Any) -> dict[str, Any]:
+    return {"id": one, "key": key[1], "live": to_json(live), "lake": to_json(lake_value), "now": who.now_ms}
+
+
+def _sample(store: Store, most: int) -> list[str]:
+    """Some ids, spread over the whole keyspace by the order in which Redis scans it."""
+    cursor, found = 0, []
+    while True:
+        cursor, some = store.scan_records(cursor)
+        found += [one for _, one in some]
+        if cursor == 0 or len(found) > 50 * most:
+            break
+    chosen = random.Random(0).sample(found, min(most, len(found)))
+    return sorted(chosen)
+
+
+def shown(found: dict[str, Any]) -> str:
+    """What was found, for people."""
+    run = found["last_build"]
+    lines = [
+        f"{'well' if found['well'] else 'NOT WELL'}",
+        f"redis        {found['redis']['version']}, {found['redis']['memory_used'] / 2**20:.1f} MiB"
+        + (f", recovering shards {found['redis']['recovering']}" if found["redis"]["recovering"] else ""),
+    ]
+    for name, said in found["parts"].items():
+        lines.append(f"{name:<12} {'silent' if said is None else said.get('error') or 'runs'}")
+    lines.append(f"drain lag    {found['drain_lag']} events")
+    if run is not None:
+        lines.append(f"last build   {run['build']}: {run['users']:,} users, {run['events']:,} events")
+        lines.append(f"horizon left {found['horizon_left_s']:.0f} s")
+    compared, differing = found["parity"]["compared"], found["parity"]["differing"]
+    lines.append(f"parity       {len(differing)} of {compared} answers differ")
+    lines += [f"  {one['id']} {one['key']}: live {one['live']!r}, lake {one['lake']!r}" for one in differing[:10]]
+    return "\n".join(lines)

@@ -1,0 +1,86 @@
+"""The processes of the stack, each of which also starts alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+import uvicorn
+
+from lake.lake import Lake
+from pipelines.drain import Drain
+from pipelines.maintain import maintain
+from pipelines.rebuild import rebuild
+from pipelines.recover import recover
+from pipelines.worker import Worker
+from serving.app import create_app
+from serving.errors import StoreError
+from serving.scripts.ingest import TailLimits
+from serving.settings import Settings
+from serving.store import Store
+
+log = structlog.get_logger()
+
+REDIS_S_MAX = 60.0
+
+
+def run_api(settings: Settings) -> None:
+    """The API, until SIGTERM; requests under way are finished."""
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+def run_drain(settings: Settings) -> None:
+    """The drain and recovery, until SIGTERM."""
+    store = _store(settings)
+    lake = Lake(settings.lake_root)
+    drain = Drain(store, lake, settings, recover=lambda: recover(store, lake, settings))
+    _until_stopped(drain.run)
+
+
+def run_worker(settings: Settings) -> None:
+    """The rebuild worker, until SIGTERM; with Prefect's record of its runs where its server is named."""
+    store = _store(settings)
+    lake = Lake(settings.lake_root)
+    if os.environ.get("TINYCDP_PREFECT") == "true":
+        from pipelines.deploy import flows
+
+        run_rebuild, run_maintain = flows(store, lake, settings)
+    else:
+        run_rebuild, run_maintain = (lambda ids: rebuild(store, lake, settings, ids=ids)), (lambda: maintain(lake))
+    _until_stopped(Worker(store, lake, settings, run_rebuild, run_maintain).run)
+
+
+def _store(settings: Settings) -> Store:
+    """The store, once Redis answers and is durable. Raises `NotDurable` with the remedy."""
+    if settings.redis_url is None:
+        raise SystemExit("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
+    store = Store(settings.redis_url, settings.shards, TailLimits(tail_wanted=settings.tail_wanted_entries))
+    deadline = time.monotonic() + REDIS_S_MAX
+    while True:
+        try:
+            store.require_durable(settings.durability)
+            return store
+        except StoreError as error:
+            if time.monotonic() > deadline or type(error).__name__ == "NotDurable":
+                raise
+            time.sleep(0.2)
+
+
+def _until_stopped(run: Callable[[threading.Event], None]) -> None:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    run(stop)

@@ -1,0 +1,64 @@
+"""Prefect's view of the work: the flows `rebuild` and `maintain`, their runs, tasks, progress and schedules.
+
+The only file that names Prefect, and slow to import. The flows run in the worker's own process, since a request must be
+answered within seconds and a fresh interpreter takes as long; Prefect's server records every run, and its UI shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+
+from lake.lake import Lake
+from pipelines import maintain as maintaining
+from pipelines import rebuild as rebuilding
+from serving.settings import Settings
+from serving.store import Store
+
+STEPS = ("reading", "publishing", "sweeping", "writing", "done")
+
+
+def flows(
+    store: Store, lake: Lake, settings: Settings
+) -> tuple[Callable[[Collection[str] | None], Any], Callable[[], Any]]:
+    """The two flows over the parts of this process: (rebuild, maintain), called like the plain functions."""
+
+    @task(name="rebuild everybody or some ids")
+    def rebuild_task(ids: list[str] | None) -> rebuilding.Run:
+        progress = create_progress_artifact(progress=0.0, description="rebuild")
+        logger = get_run_logger()
+        seen: list[str] = []
+
+        def on_progress(step: str, done: int) -> None:
+            if step not in seen:
+                seen.append(step)
+                logger.info("%s", step)
+                share = 100.0 * STEPS.index(step) / (len(STEPS) - 1)
+                update_progress_artifact(artifact_id=progress, progress=share)
+
+        return rebuilding.rebuild(store, lake, settings, ids=ids, progress=on_progress)
+
+    @flow(name="rebuild", log_prints=True)
+    def rebuild_flow(ids: list[str] | None = None) -> rebuilding.Run:
+        """Every trait and segment from the lake, and a fresh base for every id (or for some)."""
+        run = rebuild_task(ids)
+        create_table_artifact(key="rebuild", table=[rebuilding.run_row(run) | {"seqs": str(run.seqs)}])
+        return run
+
+    @flow(name="maintain", log_prints=True)
+    def maintain_flow() -> dict[str, Any]:
+        """Compaction, checkpoint and vacuum of the lake's tables."""
+        return maintaining.maintain(lake)
+
+    def run_rebuild(ids: Collection[str] | None) -> rebuilding.Run:
+        found: rebuilding.Run = rebuild_flow(None if ids is None else sorted(ids))
+        return found
+
+    def run_maintain() -> dict[str, Any]:
+        found: dict[str, Any] = maintain_flow()
+        return found
+
+    return run_rebuild, run_maintain

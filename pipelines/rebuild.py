@@ -1,0 +1,166 @@
+"""Rebuild: every trait and segment from the lake, and a fresh base for every id.
+
+Read the clock; pin a version of the lake, which says for each shard how far its log is in; count each event once; compute
+every definition; publish a base for every id; empty the bases that produced no row; write traits and memberships; and
+say, per shard, that all before is covered. Every step may run again, and two rebuilds may run at once: a record takes
+only what is newer than what it holds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from expressions.base_frames import base_states
+from expressions.frames import after_deletes, answer_frame, deduplicate
+from lake.lake import Lake
+from pipelines.publish import publish, recent_of
+from pipelines.rows import membership_rows, trait_rows
+from serving.catalogue import Catalogue, decode, encode
+from serving.defining import activate, current
+from serving.refusals import Unavailable
+from serving.settings import Settings
+from serving.stamps import Covered, Stamp
+from serving.store import Store
+
+RETRIES = 20
+#: Called with what is being done and how many records it has done.
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a rebuild did. `seqs` is how far each shard's log was in; times are UTC ms."""
+
+    build: int
+    version: int
+    as_of_ms: int
+    seqs: tuple[int, ...]
+    events: int
+    users: int
+    published: int
+    seconds: float
+    kind: str
+
+
+def rebuild(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    *,
+    ids: Collection[str] | None = None,
+    progress: Progress = lambda what, done: None,
+) -> Run:
+    """Rebuilds everybody, or only `ids` (their records alone: no tables, nothing covered). Raises when a part is away."""
+    started = time.monotonic()
+    requests = store.rebuild_requests()
+    activate(store, lake.holds_events)
+    catalogue = current(store)
+    as_of_ms = store.now_ms()
+    version = lake.events_version()
+    seqs = lake.transaction_versions(version, store.shards)
+    build = store.next_build()
+    stamps = {
+        shard: Stamp(version, build, seq, as_of_ms, catalogue.projection_version) for shard, seq in enumerate(seqs)
+    }
+    progress("reading", 0)
+    events = counted(lake.events(version), ids).collect().lazy()
+    count = events.select(pl.len()).collect().item()
+    progress("publishing", 0)
+    bases = base_states(
+        events, catalogue.plan, as_of_ms, settings.horizon_ms, settings.light_events_max, catalogue.zone
+    )
+    recent = recent_of(events, as_of_ms)
+    published = publish(store, bases, stamps, recent, settings.horizon_ms, lambda done: progress("publishing", done))
+    users = events.select(pl.col("id").n_unique()).collect().item()
+    if ids is None:
+        progress("sweeping", 0)
+        store.sweep_all([stamps[shard] for shard in range(store.shards)])
+        progress("writing", 0)
+        write_answers(lake, events, catalogue, as_of_ms, build, is_latest=True)
+        cover(store, [covered_by(stamps[shard]) for shard in range(store.shards)])
+    run = Run(
+        build,
+        version,
+        as_of_ms,
+        tuple(seqs),
+        count,
+        users,
+        published,
+        time.monotonic() - started,
+        "full" if ids is None else "ids",
+    )
+    lake.append_run(run_row(run))
+    store.answer_rebuilds(requests if ids is None else requests._replace(wanted=requests.done))
+    progress("done", 0)
+    return run
+
+
+def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
+    """Traits and memberships as of a time: by event time, over all rows now in the lake. Never published, never latest."""
+    started = time.monotonic()
+    catalogue = current(store)
+    version = lake.events_version()
+    build = store.next_build()
+    events = counted(lake.events(version), None).filter(pl.col("ts") <= at_ms).collect().lazy()
+    count = events.select(pl.len()).collect().item()
+    users = events.select(pl.col("id").n_unique()).collect().item()
+    write_answers(lake, events, catalogue, at_ms, build, is_latest=False)
+    seqs = tuple(lake.transaction_versions(version, store.shards))
+    run = Run(build, version, at_ms, seqs, count, users, 0, time.monotonic() - started, "as_of")
+    lake.append_run(run_row(run))
+    return run
+
+
+def counted(events: pl.LazyFrame, ids: Collection[str] | None = None) -> pl.LazyFrame:
+    """The rows that count: each event once, after the last delete of its id."""
+    wanted = events if ids is None else events.filter(pl.col("id").is_in(sorted(ids)))
+    return after_deletes(deduplicate(wanted))
+
+
+def write_answers(
+    lake: Lake, events: pl.LazyFrame, catalogue: Catalogue, as_of_ms: int, build: int, *, is_latest: bool
+) -> None:
+    """Every trait and membership, as rows of the lake."""
+    bounds = [bound for key, bound in catalogue.bounds.items() if key[0] != "flag"]
+    answers = answer_frame(events, bounds, as_of_ms, catalogue.zone)
+    keys = [(bound.definition.kind, bound.definition.key) for bound in bounds]
+    lake.write_traits(trait_rows(answers, keys, as_of_ms, build), is_latest=is_latest)
+    lake.write_memberships(membership_rows(answers, keys, as_of_ms, build), is_latest=is_latest)
+
+
+def cover(store: Store, covered: list[Covered]) -> None:
+    """Says of every shard that an id without a base has nothing up to this stamp."""
+    for _ in range(RETRIES):
+        text = store.catalogue()
+        if text is None:
+            raise Unavailable("definitions are being restored")
+        catalogue = decode(text)
+        after = catalogue.with_covered(covered)
+        if store.replace_catalogue(encode(after), expected=catalogue.version, version=after.version):
+            return
+    raise Unavailable("definitions are changing too fast")
+
+
+def covered_by(stamp: Stamp) -> Covered:
+    """What a shard is covered up to, from the stamp of its bases."""
+    return Covered(stamp.lake_version, stamp.build, stamp.seq, stamp.as_of_ms, stamp.projection)
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """A run as a row of the lake's `runs`."""
+    return {
+        "build": run.build,
+        "version": run.version,
+        "as_of": run.as_of_ms,
+        "seqs": list(run.seqs),
+        "events": run.events,
+        "users": run.users,
+        "published": run.published,
+        "seconds": run.seconds,
+        "kind": run.kind,
+    }

@@ -1,0 +1,109 @@
+"""The process that rebuilds: on a schedule, on request, and at once for single ids. With or without Prefect's server.
+
+Requests are counters in Redis, read before a rebuild pins its version and answered when it has published, so one that
+comes in between is not lost. A lease keeps two workers from doing the same work; nothing breaks if it runs out.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+import structlog
+
+from lake.errors import LakeError
+from lake.lake import Lake
+from serving.errors import StoreError
+from serving.refusals import Refusal
+from serving.settings import Settings
+from serving.store import Store
+
+log = structlog.get_logger()
+
+LEASE_MS = 60_000
+BEAT_MS = 10_000
+#: How often requests are looked for.
+LOOK_S = 0.25
+#: A rebuild that failed is not tried again sooner.
+PAUSE_S = 2.0
+
+#: Runs a rebuild of everybody (None) or of some ids.
+Rebuild = Callable[[Collection[str] | None], Any]
+Maintain = Callable[[], Any]
+
+
+class Worker:
+    """Looks for work until told to stop."""
+
+    def __init__(self, store: Store, lake: Lake, settings: Settings, rebuild: Rebuild, maintain: Maintain) -> None:
+        self.store, self.lake, self.settings = store, lake, settings
+        self.rebuild, self.maintain = rebuild, maintain
+        self.token = secrets.token_hex(8)
+        self.said: dict[str, Any] = {"last_build": None}
+        self.next_full_s = time.monotonic() + settings.rebuild_interval_s
+        self.next_maintain_s = time.monotonic() + settings.maintain_interval_s
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop` is set. What fails is said, in the log and in the heartbeat, and tried again."""
+        beats = threading.Thread(target=self._beat, args=(stop,), daemon=True)
+        beats.start()
+        while not stop.is_set():
+            pause_s = LOOK_S
+            try:
+                self.look()
+                self.said.pop("error", None)
+            except (StoreError, LakeError, Refusal, OSError) as error:
+                log.warning("rebuild_failed", error=str(error))
+                self.said["error"] = str(error)
+                pause_s = PAUSE_S
+            stop.wait(pause_s)
+        self.store.release_lease("rebuild", self.token)
+        beats.join(timeout=5)
+
+    def look(self) -> bool:
+        """Does what is due; answers whether anything was."""
+        requests = self.store.rebuild_requests()
+        is_due = time.monotonic() >= self.next_full_s
+        ids = [one for held in requests.ids.values() for one in held]
+        if not (requests.is_full or is_due or ids) and time.monotonic() < self.next_maintain_s:
+            return False
+        if not self._is_ready() or not self.store.hold_lease("rebuild", self.token, LEASE_MS):
+            return False
+        if requests.is_full or is_due:
+            self.next_full_s = time.monotonic() + self.settings.rebuild_interval_s
+            self._note(self.rebuild(None))
+        elif ids:
+            self._note(self.rebuild(ids))
+        if time.monotonic() >= self.next_maintain_s:
+            self.next_maintain_s = time.monotonic() + self.settings.maintain_interval_s
+            self.said["maintained"] = self.maintain()
+        return True
+
+    def _is_ready(self) -> bool:
+        """Whether Redis is recovered: until then the recovery is the one that rebuilds."""
+        run_id = self.store.server().run_id
+        return all(state.ready_run_id == run_id for state in self.store.shard_states())
+
+    def _note(self, run: Any) -> None:
+        self.said["last_build"] = {
+            "build": run.build,
+            "as_of": run.as_of_ms,
+            "users": run.users,
+            "events": run.events,
+            "seconds": round(run.seconds, 3),
+            "kind": run.kind,
+        }
+
+    def _beat(self, stop: threading.Event) -> None:
+        """Says, apart from the work, that the process is alive; a long rebuild also keeps its lease that way."""
+        while not stop.is_set():
+            try:
+                self.store.beat("worker", msgspec.json.encode(self.said), BEAT_MS)
+                self.store.hold_lease("rebuild", self.token, LEASE_MS)
+            except StoreError as error:
+                log.warning("beat_failed", error=str(error))
+            stop.wait(BEAT_MS / 4_000)
