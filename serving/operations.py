@@ -196,6 +196,10 @@ class Operations:
         """The number of a new build, greater than any before, those of a Redis that was wiped or restored included."""
         return Request([begun.begun()], lambda replies: int(replies[0]))
 
+    def raise_build(self, build: int) -> Request[None]:
+        """Makes the next build's number greater than this, should the clock have gone back behind the lake's builds."""
+        return Request([raised.raised(keys.rebuild(), {"build": build})], _nothing)
+
     def publish(self, shard: int, stamp: Stamp, records: Sequence[BaseRecord]) -> Request[list[Published]]:
         """Puts bases in place, each unless its record holds a newer one or was deleted since; an outcome a record."""
         commands = [publish.publish(shard, stamp, some) for some in chunks(records, publish.RECORDS_MAX)]

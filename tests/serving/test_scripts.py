@@ -567,6 +567,8 @@ class TestNumbersThatOnlyRise:
 
         client.hset(keys.rebuild(), "build", NOON_MS)
         assert store.next_build() == NOON_MS + 1
+        store.raise_build(NOON_MS + 9)
+        assert store.next_build() == NOON_MS + 10
 
         client.flushall()
         wait_until(lambda: store.now_ms() > before[-1], "the clock to pass the last build")
