@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
 from expressions.definitions import Definition, DefinitionKind
+from expressions.kinds import dtype_of
 from serving import defining
 from serving.engine import Engine
 from serving.refusals import Invalid, NotFound, invalid
@@ -211,4 +212,4 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
         bound = defining.check(catalogue, Definition(kind, "unsaved_expression", body.expression))
     except Invalid as refusal:
         return Validated(valid=False, error=refusal.message, details=refusal.details)
-    return Validated(valid=True, type=sorted(defining.kinds_of(bound)), warnings=list(bound.warnings))
+    return Validated(valid=True, type=sorted(dtype_of(bound.expr)), warnings=list(bound.warnings))

@@ -1,0 +1,216 @@
+"""The lake: Delta tables in a folder or an object store. Knows storage, not meaning.
+
+A version of `events` is a barrier: it says which rows it holds, and, through the transactions that were committed with
+them, how far each shard's log is in. Writers check and write through the same open table object; the other way, by URI,
+loads a newer table after the check and commits a duplicate.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from lake.errors import LakeConflict, LakeUnreachable
+from lake.schemas import DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
+
+ATTEMPTS = 10
+#: The columns that executions read of an event.
+FRAME_COLUMNS = ("shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at", "props")
+
+
+def log_app(shard: int) -> str:
+    """Under which name a shard's log is committed."""
+    return f"log/{shard}"
+
+
+class Lake:
+    """The tables under one root. Safe for use by several threads; every write is one commit."""
+
+    def __init__(self, root: str, storage_options: Mapping[str, str] | None = None) -> None:
+        self.root = root.rstrip("/")
+        self.storage_options = dict(storage_options or {})
+        self._tables: dict[str, DeltaTable] = {}
+        self._lock = threading.RLock()
+
+    # ── tables ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def uri(self, table: Table) -> str:
+        """Where a table is."""
+        return f"{self.root}/{table.name}"
+
+    def open(self, table: Table) -> DeltaTable:
+        """The table at its newest version, created where it is absent."""
+        with self._lock:
+            held = self._tables.get(table.name)
+            try:
+                if held is None:
+                    held = self._tables[table.name] = DeltaTable.create(
+                        self.uri(table),
+                        schema=table.columns,
+                        mode="ignore",
+                        partition_by=list(table.partition) or None,
+                        storage_options=self.storage_options or None,
+                        configuration=_configuration(table),
+                    )
+                held.update_incremental()
+            except (DeltaError, OSError) as error:
+                self._tables.pop(table.name, None)
+                raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
+            return held
+
+    def append(self, table: Table, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> None:
+        """Adds rows in one commit, with transactions of the same commit. Raises `LakeConflict` if one of them was first.
+
+        Without transactions appends never conflict.
+        """
+        with self._lock:
+            self.append_to(self.open(table), rows, transactions)
+
+    def append_to(self, opened: DeltaTable, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> None:
+        """The same through a table object that the caller has checked, at the version that it was checked at."""
+        try:
+            write_deltalake(
+                opened,
+                rows,
+                mode="append",
+                commit_properties=CommitProperties(app_transactions=list(transactions)) if transactions else None,
+            )
+        except CommitFailedError as error:
+            raise LakeConflict(str(error)) from error
+        except (DeltaError, OSError) as error:
+            raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+
+    # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def events_version(self) -> int:
+        """The newest version of `events`."""
+        return self.open(EVENTS).version()
+
+    def events(self, version: int | None = None) -> pl.LazyFrame:
+        """The frame of events that executions read, as of a version."""
+        return self._scan(EVENTS, version).select(*FRAME_COLUMNS)
+
+    def transaction_versions(self, version: int | None, shards: int) -> list[int]:
+        """For each shard the seq up to which its log is in, as of a version of `events`."""
+        opened = self._at(EVENTS, version)
+        return [opened.transaction_version(log_app(shard)) or 0 for shard in range(shards)]
+
+    def holds_events(self) -> bool:
+        """Whether any event is in the lake."""
+        return bool(self.open(EVENTS).file_uris())
+
+    def shard_rows(self, shard: int, after: int, upto: int, version: int | None = None) -> pl.DataFrame:
+        """The logged rows of a shard with after < seq <= upto, in order of seq, as of a version."""
+        wanted = (pl.col("shard") == shard) & (pl.col("seq") > after) & (pl.col("seq") <= upto)
+        return self._scan(EVENTS, version).filter(wanted).sort("seq").collect()
+
+    def last_received_ms(self) -> int:
+        """The latest receipt of any event; 0 in an empty lake."""
+        found = self._scan(EVENTS, None).select(pl.col("received_at").max()).collect().item()
+        return int(found or 0)
+
+    # ── the other tables ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def append_definition(self, body: Mapping[str, Any]) -> None:
+        """Adds a version of a definition to the history; `body` has kind, key, version, expression … ."""
+        row = {
+            "kind": body["kind"],
+            "key": body["key"],
+            "version": body["version"],
+            "expression": body["expression"],
+            "deleted": bool(body.get("deleted", False)),
+            "author": body.get("author", ""),
+            "updated_at": body.get("updated_ms", 0),
+            "body": msgspec.json.encode(body).decode(),
+        }
+        self.append(DEFINITIONS, pa.Table.from_pylist([row], schema=DEFINITIONS.columns))
+
+    def definitions(self) -> list[dict[str, Any]]:
+        """Every version of every definition, as it was given, in order of version."""
+        rows = self._scan(DEFINITIONS, None).sort("version").select("body").collect()
+        return [msgspec.json.decode(body) for body in rows.get_column("body").to_list()]
+
+    def write_traits(self, rows: pl.DataFrame, *, is_latest: bool) -> None:
+        """Adds a run's trait values; latest ones take the place of those before."""
+        self._write_run(TRAITS, rows, is_latest)
+
+    def write_memberships(self, rows: pl.DataFrame, *, is_latest: bool) -> None:
+        """Adds a run's memberships; latest ones take the place of those before."""
+        self._write_run(MEMBERSHIPS, rows, is_latest)
+
+    def traits(self) -> pl.LazyFrame:
+        """The trait values of the newest full rebuild."""
+        return self._scan(TRAITS, None).filter("is_latest")
+
+    def memberships(self) -> pl.LazyFrame:
+        """The memberships of the newest full rebuild."""
+        return self._scan(MEMBERSHIPS, None).filter("is_latest")
+
+    def append_run(self, row: Mapping[str, Any]) -> None:
+        """Notes what a rebuild did."""
+        self.append(RUNS, pa.Table.from_pylist([dict(row)], schema=RUNS.columns))
+
+    def last_run(self) -> dict[str, Any] | None:
+        """The newest full rebuild."""
+        runs = self._scan(RUNS, None).filter(pl.col("kind") == "full").sort("build").tail(1).collect()
+        return runs.row(0, named=True) if len(runs) else None
+
+    def last_build(self) -> int:
+        """The greatest number that any rebuild had; 0 if there was none."""
+        found = self._scan(RUNS, None).select(pl.col("build").max()).collect().item()
+        return int(found or 0)
+
+    def append_rejected(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keeps refused events with their reasons."""
+        if rows:
+            shaped = [{name: row.get(name) for name in REJECTED.columns.names} for row in rows]
+            self.append(REJECTED, pa.Table.from_pylist(shaped, schema=REJECTED.columns))
+
+    def rejected(self) -> pl.LazyFrame:
+        """Refused events."""
+        return self._scan(REJECTED, None)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _write_run(self, table: Table, rows: pl.DataFrame, is_latest: bool) -> None:
+        shaped = rows.with_columns(pl.lit(is_latest).alias("is_latest")).select(*table.columns.names)
+        data = shaped.to_arrow().cast(table.columns)
+        for _ in range(ATTEMPTS):
+            with self._lock:
+                opened = self.open(table)
+                try:
+                    if is_latest:
+                        write_deltalake(opened, data, mode="overwrite", predicate="is_latest = true")
+                    else:
+                        write_deltalake(opened, data, mode="append")
+                    return
+                except CommitFailedError:
+                    continue  # another rebuild replaced them first: this one is the later
+                except (DeltaError, OSError) as error:
+                    raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
+        raise LakeConflict(f"{self.uri(table)}: other rebuilds were first {ATTEMPTS} times")
+
+    def _at(self, table: Table, version: int | None) -> DeltaTable:
+        opened = self.open(table)
+        if version is None or version == opened.version():
+            return opened
+        try:
+            return DeltaTable(self.uri(table), version=version, storage_options=self.storage_options or None)
+        except (DeltaError, OSError) as error:
+            raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
+
+    def _scan(self, table: Table, version: int | None) -> pl.LazyFrame:
+        opened = self._at(table, version)
+        return pl.scan_delta(self.uri(table), version=opened.version(), storage_options=self.storage_options or None)
+
+
+def _configuration(table: Table) -> dict[str, str | None]:
+    kept = [name for name in ("shard", "seq", "ts") if name in table.columns.names]
+    return {"delta.dataSkippingStatsColumns": ",".join(kept)} if kept else {"delta.dataSkippingNumIndexedCols": "0"}

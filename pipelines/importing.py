@@ -1,0 +1,376 @@
+"""History from a file into the lake: CSV, Parquet or JSONL, gzipped or not.
+
+    file  →  chunks of rows as Python values  →  events, or a reason  →  rows of `events` and of `rejected`
+
+Each chunk is one commit with a transaction named by the file's content and the mapping of its columns, so a run that was
+cut off goes on where it stopped and a rerun adds nothing. Imported rows have no seq: they are outside the log.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import Transaction
+
+from expressions.properties import event_fields, typed
+from expressions.values import instant_ms
+from lake.errors import LakeConflict
+from lake.lake import Lake
+from lake.schemas import EVENTS
+from serving import ids
+from serving.refusals import Invalid
+from serving.track import Limits, accept
+
+ROWS_AT_ONCE = 50_000
+ATTEMPTS = 10
+_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+}
+
+#: Called with how many rows are done, and of how many where that is known.
+Progress = Callable[[int, int | None], None]
+Row = tuple[int, dict[str, Any]]
+
+
+class ImportRefused(ValueError):
+    """The file cannot be imported as a whole; the message ends with the remedy."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of the rows of a file. `already` were in the lake from an earlier run."""
+
+    accepted: int
+    rejected: int
+    already: int
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column says what; all others become properties."""
+
+    user: str
+    event: str
+    time: str
+    id: str | None = None
+
+    def required(self) -> list[str]:
+        """The columns that a file must have."""
+        return [self.user, self.event, self.time, *([self.id] if self.id else [])]
+
+
+def import_file(
+    lake: Lake,
+    path: Path,
+    *,
+    user_column: str,
+    event_column: str,
+    time_column: str,
+    id_column: str | None = None,
+    shift_to_now: bool = False,
+    now_ms: int,
+    shards: int = ids.SHARDS_DEFAULT,
+    progress: Progress = lambda done, total: None,
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> Imported:
+    """Imports a file; returns when its rows are in the lake. Raises `ImportRefused`, `LakeError`.
+
+    `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
+    the latest is `now_ms`.
+    """
+    columns = Columns(user_column, event_column, time_column, id_column)
+    identity = _identity(path, columns, shift_to_now)
+    total, first_names = _shape(path)
+    missing = [name for name in columns.required() if name not in first_names]
+    if missing:
+        raise ImportRefused(
+            f"{path.name} has no column {', '.join(missing)}; it has {', '.join(first_names)}: name them by "
+            "--user, --event, --time and --id"
+        )
+    shift_ms = now_ms - _latest_ms(path, columns.time, now_ms) if shift_to_now else 0
+    accepted = rejected = already = 0
+    done = 0
+    rows = _rows(path, columns.required())
+    chunk = 0
+    while some := list(islice(rows, rows_at_once)):
+        chunk += 1
+        good, bad = _read(some, columns, identity, shift_ms, now_ms, shards)
+        if _append(lake, identity, chunk, good):
+            accepted += len(good)
+            rejected += len(bad)
+            lake.append_rejected([{"received_at": now_ms, "source": path.name, **row} for row in bad])
+        else:
+            already += len(good)
+        done += len(some)
+        progress(done, total)
+    return Imported(accepted, rejected, already)
+
+
+def _append(lake: Lake, identity: str, chunk: int, good: list[dict[str, Any]]) -> bool:
+    """Commits a chunk, unless an earlier run did."""
+    app = f"import/{identity}"
+    rows = pa.Table.from_pylist(good, schema=EVENTS.columns)
+    for _ in range(ATTEMPTS):
+        opened = lake.open(EVENTS)
+        if (opened.transaction_version(app) or 0) >= chunk:
+            return False
+        try:
+            lake.append_to(opened, rows, [Transaction(app, chunk)])
+            return True
+        except LakeConflict:
+            continue
+    raise LakeConflict(f"{app}: other imports of the same file were first {ATTEMPTS} times")
+
+
+def _identity(path: Path, columns: Columns, shift_to_now: bool) -> str:
+    """Names this file read this way, by its content: a copy under another name is the same."""
+    digest = blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    digest.update(repr((columns, shift_to_now)).encode())
+    return digest.hexdigest()
+
+
+# ── rows to events ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _read(
+    rows: list[Row], columns: Columns, identity: str, shift_ms: int, now_ms: int, shards: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    good: list[dict[str, Any]] = []
+    bad: list[dict[str, Any]] = []
+    today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
+    skipped = {columns.user, columns.event, columns.time, columns.id}
+    for line, row in rows:
+        try:
+            good.append(_event(line, row, columns, skipped, identity, shift_ms, now_ms, shards, today))
+        except Invalid as refusal:
+            text = msgspec.json.encode(row, enc_hook=str)[:4_096].decode("utf-8", "replace")
+            bad.append({"line": line, "code": refusal.code, "reason": refusal.message, "event": text})
+    return good, bad
+
+
+def _event(
+    line: int,
+    row: dict[str, Any],
+    columns: Columns,
+    skipped: set[str | None],
+    identity: str,
+    shift_ms: int,
+    now_ms: int,
+    shards: int,
+    today: date,
+) -> dict[str, Any]:
+    """A row of `events`. Raises `Invalid` with what is wrong with the row."""
+    if row.get("__error__"):
+        raise Invalid(row["__error__"])
+    time = row.get(columns.time)
+    if time is None or time == "":
+        raise Invalid(f"{columns.time}: there is no time", {"field": columns.time})
+    given_ms = _time_ms(time, columns.time)
+    properties = {name: _plain(value) for name, value in row.items() if name not in skipped}
+    properties = {name: value for name, value in properties.items() if value is not None and value != ""}
+    event = accept(
+        {
+            "userId": _id_text(row.get(columns.user)),
+            "event": row.get(columns.event),
+            "messageId": str(row[columns.id]) if columns.id and row.get(columns.id) not in (None, "") else "-",
+            "properties": properties,
+        },
+        Limits(),
+        "track",
+    )
+    event_id = event.event_id
+    if event_id == "-":
+        event_id = blake2b(f"{identity}:{line}".encode(), digest_size=12).hexdigest()
+    fields = event_fields(properties)
+    return {
+        "ingest_date": today,
+        "shard": ids.shard_of(event.id, shards),
+        "seq": None,
+        "event_id": event_id,
+        "kind": event.kind,
+        "id_kind": "user",
+        "id": event.id,
+        "user_id": event.user_id,
+        "anonymous_id": None,
+        "name": event.name,
+        "ts": min(given_ms + shift_ms, now_ms),
+        "original_ts": given_ms,
+        "received_at": now_ms,
+        "properties": msgspec.json.encode(properties).decode() if properties else None,
+        "props": [(name, typed(value)._asdict()) for name, value in fields.items()],
+        "traits": None,
+        "context": None,
+    }
+
+
+def _id_text(value: Any) -> Any:
+    """An id as text: a whole number without a fraction, since 7.0 is how some files hold 7."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: times as ISO text, numbers that are none as null."""
+    match value:
+        case datetime() | date():
+            return value.isoformat()
+        case float() if not math.isfinite(value):
+            raise Invalid(f"{value} is no number that can be stored; leave the cell empty")
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case Mapping():
+            return {str(name): _plain(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            return str(value)
+
+
+def _time_ms(value: Any, name: str) -> int:
+    """A time as UTC milliseconds: ISO 8601 text, a timestamp or a date, or epoch milliseconds."""
+    match value:
+        case bool():
+            pass
+        case datetime():
+            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+            return math.floor(aware.timestamp() * 1000)
+        case date():
+            return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()) * 1000
+        case int() | float() if math.isfinite(value) and abs(value) < 2**47:
+            return math.floor(value)
+        case str():
+            found = instant_ms(value.strip())
+            if found is None and value.strip().lstrip("-").isdigit() and len(value.strip()) >= 10:
+                found = int(value)
+            if found is not None and abs(found) < 2**47:
+                return found
+    raise Invalid(f"{name}: {value!r} is no time; use ISO 8601, as 1998-07-01T00:00:00Z, or epoch milliseconds")
+
+
+def _latest_ms(path: Path, time_column: str, now_ms: int) -> int:
+    latest: int | None = None
+    for _, row in _rows(path):
+        try:
+            found = _time_ms(row.get(time_column), time_column)
+        except Invalid:
+            continue
+        latest = found if latest is None else max(latest, found)
+    return now_ms if latest is None else latest
+
+
+# ── files to rows ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _format(path: Path) -> tuple[str, bool]:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    gzipped = bool(suffixes) and suffixes[-1] == ".gz"
+    last = suffixes[-2] if gzipped and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
+    found = _FORMATS.get(last)
+    if found is None:
+        raise ImportRefused(f"{path.name}: use a file named .csv, .parquet or .jsonl, .gz behind it if it is gzipped")
+    return found, gzipped
+
+
+def _opened(path: Path, gzipped: bool) -> BinaryIO:
+    return gzip.open(path, "rb") if gzipped else open(path, "rb")  # type: ignore[return-value]
+
+
+def _shape(path: Path) -> tuple[int | None, list[str]]:
+    """How many rows there are, where the file says it, and the names of its columns."""
+    kind, gzipped = _format(path)
+    if kind == "parquet" and not gzipped:
+        try:
+            metadata = pq.read_metadata(path)
+            return metadata.num_rows, list(pq.read_schema(path).names)
+        except pa.ArrowInvalid as error:
+            raise ImportRefused(f"{path.name} is no Parquet file: {error}") from error
+    names: dict[str, None] = {}
+    for _, row in islice(_rows(path), 1_000):
+        names.update(dict.fromkeys(row))
+    return None, list(names)
+
+
+def _rows(path: Path, as_text: Collection[str] = ()) -> Iterator[Row]:
+    """(line, row) of a file; the line counts from 1, in CSV the heading is line 1. Cells of `as_text` stay text."""
+    kind, gzipped = _format(path)
+    with _opened(path, gzipped) as file:
+        match kind:
+            case "csv":
+                yield from _csv_rows(file, "\t" if ".tsv" in path.name.lower() else ",", as_text)
+            case "jsonl":
+                yield from _jsonl_rows(file)
+            case _:
+                yield from _parquet_rows(io.BytesIO(file.read()) if gzipped else file, path.name)
+
+
+def _csv_rows(file: BinaryIO, delimiter: str, as_text: Collection[str]) -> Iterator[Row]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.reader(text, delimiter=delimiter)
+    heading = next(reader, [])
+    reads = [str if name in as_text else _cell for name in heading]
+    for cells in reader:
+        if not cells:
+            continue
+        if len(cells) != len(heading):
+            yield reader.line_num, {"__error__": f"{len(cells)} cells under {len(heading)} names"}
+            continue
+        yield reader.line_num, {name: read(cell) for name, read, cell in zip(heading, reads, cells, strict=True)}
+
+
+def _cell(cell: str) -> Any:
+    """A cell of text as what it says: a number, true or false, else text. "007" and "1e5" stay text, as ids do."""
+    if cell in ("true", "false"):
+        return cell == "true"
+    if cell and cell.lstrip("-").replace(".", "", 1).isdigit() and cell.isascii():
+        digits = cell.lstrip("-")
+        if len(cell) - len(digits) <= 1 and (digits[0] != "0" or digits[:2] in ("0", "0.")) and digits[-1] != ".":
+            return float(cell) if "." in cell else int(cell) if len(cell) < 19 else float(cell)
+    return cell
+
+
+def _jsonl_rows(file: BinaryIO) -> Iterator[Row]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            row = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            yield number, {"__error__": f"no JSON: {error}"}
+            continue
+        yield number, row if isinstance(row, dict) else {"__error__": "no JSON object"}
+
+
+def _parquet_rows(file: BinaryIO, name: str) -> Iterator[Row]:
+    try:
+        parquet = pq.ParquetFile(file)
+        number = 0
+        for batch in parquet.iter_batches(10_000):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except pa.ArrowInvalid as error:
+        raise ImportRefused(f"{name} is no Parquet file: {error}") from error

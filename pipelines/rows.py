@@ -1,0 +1,134 @@
+"""Between what Redis and computations hold and the rows of the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+
+from expressions.dtypes import Kind
+from expressions.frames import column_of
+from expressions.plan import Projection
+from expressions.properties import attribute_fields, event_fields, typed
+from expressions.to_polars import item_of_key
+from expressions.to_state import Key
+from expressions.values import canonical_json, to_json
+from lake.schemas import EVENTS
+from serving import ids
+from serving.accepted import Accepted, LogEntry
+from serving.projecting import tail_payload
+from serving.scripts.replay import Row
+
+_encode = msgspec.json.Encoder().encode
+
+
+def props_of(event: Accepted) -> list[tuple[str, dict[str, Any]]]:
+    """The typed map of an event's fields, or of an identify's attributes."""
+    fields = attribute_fields(event.traits) if event.kind == "identify" else event_fields(event.properties)
+    return [(name, typed(value)._asdict()) for name, value in fields.items()]
+
+
+def event_rows(entries: Sequence[tuple[int, LogEntry]]) -> pa.Table:
+    """Rows of `events` from log entries, (shard, entry)."""
+    rows = []
+    for shard, (seq, event, ts_ms, received_ms) in entries:
+        rows.append(
+            {
+                "ingest_date": datetime.fromtimestamp(received_ms / 1000, UTC).date(),
+                "shard": shard,
+                "seq": seq,
+                "event_id": event.event_id,
+                "kind": event.kind,
+                "id_kind": ids.raw_id(event.id).kind,
+                "id": event.id,
+                "user_id": event.user_id,
+                "anonymous_id": event.anonymous_id,
+                "name": event.name,
+                "ts": ts_ms,
+                "original_ts": event.original_ts,
+                "received_at": received_ms,
+                "properties": _text(event.properties),
+                "props": props_of(event),
+                "traits": _text(event.traits),
+                "context": _text(event.context),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=EVENTS.columns)
+
+
+def _text(value: Mapping[str, Any]) -> str | None:
+    return _encode(value).decode() if value else None
+
+
+def replayed(rows: pl.DataFrame, projection: Projection) -> list[tuple[str, Row]]:
+    """Lake rows as what a record's tail had of them, in the order given."""
+    found = []
+    for row in rows.iter_rows(named=True):
+        event = Accepted(
+            event_id=row["event_id"],
+            kind=row["kind"],
+            id=row["id"],
+            name=row["name"],
+            properties=msgspec.json.decode(row["properties"]) if row["properties"] else {},
+            traits=msgspec.json.decode(row["traits"]) if row["traits"] else {},
+        )
+        tail = tail_payload(event, projection)
+        found.append((row["id"], Row(ids.event_hash(row["event_id"]), row["seq"], row["ts"], row["received_at"], tail)))
+    return found
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def trait_rows(answers: pl.DataFrame, keys: Sequence[Key], as_of_ms: int, build: int) -> pl.DataFrame:
+    """One row for every id and trait that has a value: id, key, number, string, boolean, json, exact, as_of, build."""
+    parts = []
+    for key in keys:
+        if key[0] != "trait":
+            continue
+        value = pl.col(column_of(key)).struct
+        kinds: tuple[Kind, ...] = ("number", "string", "boolean")
+        json = value.field("list").map_batches(_list_texts, pl.String)
+        part = answers.select(
+            "id",
+            pl.lit(key[1]).alias("key"),
+            *[value.field(kind).alias(kind) for kind in kinds],
+            json.alias("json"),
+            value.field("exact").alias("exact"),
+        )
+        parts.append(part.filter(pl.any_horizontal(pl.col("number", "string", "boolean", "json").is_not_null())))
+    schema = {
+        "id": pl.String,
+        "key": pl.String,
+        "number": pl.Float64,
+        "string": pl.String,
+        "boolean": pl.Boolean,
+        "json": pl.String,
+        "exact": pl.Boolean,
+    }
+    rows = pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+    return rows.with_columns(pl.lit(as_of_ms).alias("as_of"), pl.lit(build).alias("build"))
+
+
+def _list_texts(lists: pl.Series) -> pl.Series:
+    texts = [None if keys is None else _list_text(keys) for keys in lists.to_list()]
+    return pl.Series(lists.name, texts, dtype=pl.String)
+
+
+def _list_text(keys: Sequence[str]) -> str:
+    return canonical_json(to_json(tuple(item_of_key(key) for key in keys)))  # type: ignore[arg-type]
+
+
+def membership_rows(answers: pl.DataFrame, keys: Sequence[Key], as_of_ms: int, build: int) -> pl.DataFrame:
+    """One row for every id and segment that it is in: id, key, as_of, build."""
+    parts = [
+        answers.filter(pl.col(column_of(key)).struct.field("boolean")).select("id", pl.lit(key[1]).alias("key"))
+        for key in keys
+        if key[0] == "segment"
+    ]
+    rows = pl.concat(parts) if parts else pl.DataFrame(schema={"id": pl.String, "key": pl.String})
+    return rows.with_columns(pl.lit(as_of_ms).alias("as_of"), pl.lit(build).alias("build"))
