@@ -182,7 +182,7 @@ class Query:
     # ── put together ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def select(self, values: Sequence[exp.Expr]) -> exp.Select:
-        """The whole query: id, the values, and whether they are exact. Raises ValueError for a table named like a CTE."""
+        """The whole query: id, the values, whether they are exact. Raises ValueError for a table named like a CTE."""
         ctes = clock(self.engine, self._now_ms, self._zone, self._dated)
         ctes |= events_once(self._table)
         ctes |= self.events.steps.over(self._seen(), "seen")
@@ -197,7 +197,7 @@ class Query:
             raise ValueError(f"a part of the query is called {self._table.name} too; put the table's schema before it")
         final = exp.select("id", *values, exp.alias_(negated(any_of(self._beyond)), "exact")).from_("answers")
         for name, query in without_unread(ctes, final).items():
-            final = final.with_(name, as_=query, recursive=True)
+            final.with_(name, as_=query, recursive=True, copy=False)
         return final
 
     def _seen(self) -> exp.Select:
