@@ -152,7 +152,7 @@ def _(node: And | Or, names: Names) -> Dtype:
 
 @_dtype.register
 def _(node: Compare, names: Names) -> Dtype:
-    left, right = present(_dtype(node.left, names)), present(_dtype(node.right, names))
+    left, right = _dtype(node.left, names), _dtype(node.right, names)
     if node.op not in ("==", "!=") and not _have_order(left, right):
         given = f"{dtypes.name(left)} and {dtypes.name(right)}"
         raise TypeRefused(f"{node.op} between {given}", at=node.at, expected="two numbers or two strings")
@@ -221,6 +221,7 @@ def _(node: SlotValue, names: Names) -> Dtype:
 
 def _have_order(left: Dtype, right: Dtype) -> bool:
     """Whether two values of these kinds may be ordered; null alone compares to false, which is no mistake of types."""
+    left, right = present(left), present(right)
     if left and right:
         return bool(left & right & ORDERED)
     return not (left or right) or bool((left | right) & ORDERED)

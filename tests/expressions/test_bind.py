@@ -1,0 +1,519 @@
+"""Names to definitions: order, cycles, types, inlining, refusals and warnings (S3, S4, S9, S10)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expressions import dtypes
+from expressions.aggregates import AGGREGATES
+from expressions.bind import (
+    INLINED_DEPTH_MAX,
+    INLINED_NODES_MAX,
+    Key,
+    Known,
+    bind,
+    bind_one,
+    dependents,
+    dtype_of,
+)
+from expressions.definitions import Bound, Definition, DefinitionKind
+from expressions.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, SCALAR, STRING, Dtype, nullable
+from expressions.errors import (
+    CycleRefused,
+    ExpressionError,
+    KeyRefused,
+    SyntaxRefused,
+    TooLarge,
+    TypeRefused,
+    UnknownName,
+)
+from expressions.kinds import aggregate_dtype
+from expressions.ops import Expr, Not, SegmentRef, Span, TraitRef, extent, walk
+from expressions.parse import parse
+
+SEEDS = {
+    "power_user": "events.app_open.unique_days_14d >= 5",
+    "recent_buyer": "events.purchase.count_30d >= 1 && last_seen_minutes_ago < 1440",
+    "frequent_visitor": "events.page_view.count_7d >= 10",
+    "high_value_customer": "events.purchase.amount.sum_30d >= 100",
+    "mobile_user": 'profile.device_type == "mobile"',
+}
+SEED_SEGMENTS = {
+    "power_users": "power_user == true",
+    "recent_buyers": "recent_buyer == true",
+    "engaged_users": "power_user == true || frequent_visitor == true",
+    "vip_customers": "high_value_customer == true && recent_buyer == true",
+    "mobile_engaged": "mobile_user == true && power_user == true",
+}
+SEED_FLAGS = {
+    "premium_features": 'segment("power_users")',
+    "discount_offer": 'segment("recent_buyers") == false',
+    "vip_support": 'segment("vip_customers")',
+    "mobile_push_notifications": 'segment("mobile_engaged")',
+    "beta_features": 'trait("power_user") == true && trait("high_value_customer") == true',
+}
+
+
+def definitions(kind: DefinitionKind = "trait", /, **texts: str) -> list[Definition]:
+    return [Definition(kind, key, text) for key, text in texts.items()]
+
+
+def trait(text: str, /, **others: str) -> Bound:
+    """A trait with this expression, bound beside others."""
+    return bind(definitions(**others, this=text))["trait", "this"]
+
+
+def segment(text: str, /, **traits: str) -> Bound:
+    return bind([*definitions(**traits), Definition("segment", "this", text)])["segment", "this"]
+
+
+def refusal(*wanted: Definition) -> ExpressionError:
+    with pytest.raises(ExpressionError) as refused:
+        bind(wanted)
+    return refused.value
+
+
+# ── order and inlining ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_binds_the_seeds() -> None:
+    """The definitions that the original seeds bind together, whatever their order."""
+    seeds = [
+        *definitions("flag", **SEED_FLAGS),
+        *definitions("segment", **SEED_SEGMENTS),
+        *definitions(**SEEDS),
+    ]
+    assert set(bind(seeds)) == {(one.kind, one.key) for one in seeds}
+
+
+@given(
+    st.permutations(
+        [*definitions("flag", **SEED_FLAGS), *definitions("segment", **SEED_SEGMENTS), *definitions(**SEEDS)]
+    )
+)
+def test_each_comes_after_those_it_uses(seeds: list[Definition]) -> None:
+    """The mapping is in dependency order, and what is bound does not depend on the order of arrival."""
+    bounds = bind(seeds)
+    done: set[Key] = set()
+    for key, bound in bounds.items():
+        assert bound.uses <= done
+        done.add(key)
+    assert bounds == bind(reversed(seeds))
+
+
+def test_nothing_refers_once_bound() -> None:
+    """References are replaced by what they stand for; the text as written keeps them."""
+    bounds = bind(
+        [
+            *definitions(a="b + 1", b="profile.x"),
+            *definitions("segment", s="a > 0"),
+            *definitions("flag", f='segment("s") && b'),
+        ]
+    )
+    assert bounds["trait", "a"].expr == parse("profile.x + 1")
+    assert bounds["flag", "f"].expr == parse("(profile.x + 1 > 0) && profile.x")
+    assert bounds["flag", "f"].written == parse('segment("s") && b')
+    for bound in bounds.values():
+        assert not [node for node in walk(bound.expr) if isinstance(node, TraitRef | SegmentRef)]
+
+
+def test_uses_and_dependents() -> None:
+    """`uses` names what is referred to directly, `dependents` the other way round."""
+    bounds = bind(
+        [*definitions(a="b + 1", b="1"), *definitions("segment", s="a > 0"), *definitions("flag", f='segment("s")')]
+    )
+    assert bounds["segment", "s"].uses == {("trait", "a")}
+    assert dependents(("trait", "a"), bounds) == [("segment", "s")]
+    assert dependents(("trait", "b"), bounds) == [("trait", "a")]
+    assert dependents(("segment", "s"), bounds) == [("flag", "f")]
+    assert dependents(("flag", "f"), bounds) == []
+
+
+def test_a_trait_and_a_segment_may_share_a_key() -> None:
+    """A bare name is the trait, `segment(…)` the segment."""
+    bounds = bind(
+        [
+            *definitions(vip="profile.n"),
+            *definitions("segment", vip="vip > 3"),
+            *definitions("flag", vip='segment("vip")'),
+        ]
+    )
+    assert bounds["flag", "vip"].expr == parse("profile.n > 3")
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("profile.vip", Not(Not(parse("profile.vip")))),
+        ("null", Not(Not(parse("null")))),
+        ("if(true, true, null)", Not(Not(parse("if(true, true, null)")))),
+        ("profile.vip == true", parse("profile.vip == true")),
+        ("true", parse("true")),
+        ("!profile.vip", parse("!profile.vip")),
+    ],
+)
+def test_a_rule_is_a_boolean(rule: str, expected: Expr) -> None:
+    """S10: what may be no boolean is reduced to one by S4; what is one already is left alone."""
+    assert segment(rule).expr == expected
+
+
+def test_bind_one_equals_bind() -> None:
+    """Binding one definition against the rest gives what binding all gives."""
+    wanted = [*definitions(**SEEDS), *definitions("segment", **SEED_SEGMENTS), *definitions("flag", **SEED_FLAGS)]
+    bounds = bind(wanted)
+    for one in wanted:
+        assert bind_one(one, bounds) == bounds[one.kind, one.key]
+
+
+def test_bind_one_replaces_its_own_key() -> None:
+    """A definition is checked against the others, not against its older self."""
+    bounds = bind(definitions(a="profile.x", b="a + 1"))
+    assert bind_one(Definition("trait", "a", "profile.y"), bounds).expr == parse("profile.y")
+
+
+# ── cycles ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_cycles_are_refused() -> None:
+    """A cycle is named step by step, at the first step, in the text of the definition where it begins."""
+    error = refusal(*definitions(a="1 + b", b="c", c="a"))
+    assert isinstance(error, CycleRefused)
+    assert error.message == "trait a needs trait b needs trait c needs trait a"
+    assert (error.definition, error.text, error.at) == ("trait 'a'", "1 + b", Span(4, 5))
+
+
+def test_a_cycle_beside_the_start() -> None:
+    """What leads into a cycle is not part of it."""
+    error = refusal(*definitions(a="b", b="c", c="b"))
+    assert error.message == "trait b needs trait c needs trait b"
+    assert (error.definition, error.text) == ("trait 'b'", "c")
+
+
+def test_cycles_through_segments() -> None:
+    """Traits and segments may form a cycle together."""
+    error = refusal(*definitions(a='segment("s")'), *definitions("segment", s="a"))
+    assert error.message == "trait a needs segment s needs trait a"
+
+
+@pytest.mark.parametrize("text", ["a", "b", "profile.x + b"])
+def test_bind_one_refuses_a_cycle(text: str) -> None:
+    """A definition that closes a cycle is refused at its own reference."""
+    others = bind(definitions(a="profile.x", b="a + 1"))
+    with pytest.raises(CycleRefused) as refused:
+        bind_one(Definition("trait", "a", text), others)
+    assert (refused.value.definition, refused.value.text) == ("trait 'a'", text)
+    assert text[refused.value.at.start : refused.value.at.end] == text[-1]
+
+
+# ── refusals (S9) ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "nearest", "expected"),
+    [
+        ("power_usr == true", (0, 9), ("power_user",), "the key of a trait"),
+        ('1 > 0 && trait("power_usr")', (9, 27), ("power_user",), "the key of a trait"),
+        ('segment("power_user")', (0, 21), ("power_users",), "the key of a segment"),
+        ("plan", (0, 4), (), "profile.plan"),
+        ("sum_30d > 1", (0, 7), (), "events.EVENT.PROPERTY.sum_30d"),
+        ("userId", (0, 6), (), "profile.userId"),
+        ("True", (0, 4), (), "profile.True"),
+    ],
+)
+def test_unknown_references(text: str, at: tuple[int, int], nearest: tuple[str, ...], expected: str) -> None:
+    """A trait or segment that does not exist is refused with the nearest that do, and with what else it may be."""
+    error = refusal(
+        *definitions(power_user="true"), *definitions("segment", power_users="true"), Definition("segment", "s", text)
+    )
+    assert isinstance(error, UnknownName)
+    assert (error.at, error.nearest, error.definition) == (Span(*at), nearest, "segment 's'")
+    assert expected in error.expected
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *sorted(name for name, one in AGGREGATES.items() if one.takes == "optional"),
+        *("count_30d", "unique_days_7d", "last_seen_days_ago_3d", "count_0d", "count_9w"),
+        *("true", "null", "in", "not", "and", "or", "events", "profile"),
+    ],
+)
+def test_keys_of_the_language_are_refused(key: str) -> None:
+    """A trait named as a root aggregate or a word of the language could never be meant by its bare name."""
+    error = refusal(Definition("trait", key, "1"))
+    assert isinstance(error, KeyRefused)
+    assert error.definition == f"trait '{key}'"
+    assert "\n  1" not in str(error)
+    assert not isinstance(bind([Definition("segment", key, "true")]), ExpressionError)
+
+
+@pytest.mark.parametrize("key", ["sum", "sum_30d", "first_1st", "counts", "count_", "count_30", "trait", "length"])
+def test_other_keys_are_free(key: str) -> None:
+    """Aggregates that need a property are no names at the root, so a trait may have them."""
+    bounds = bind(definitions(**{key: "1", "other": f"{key} + 1"}))
+    assert bounds["trait", "other"].uses == {("trait", key)}
+
+
+def test_a_missing_property_is_refused_with_the_remedy() -> None:
+    """`events.x.sum_30d` says which path would be right."""
+    error = refusal(*definitions(spent="events.purchase.sum_30d"))
+    assert isinstance(error, SyntaxRefused)
+    assert error.definition == "trait 'spent'"
+    assert error.expected == "a property before it, as in events.purchase.PROPERTY.sum_30d"
+
+
+def test_the_first_error_is_raised() -> None:
+    """Definitions are looked at in their order, texts before names."""
+    assert refusal(*definitions(a="nobody", b="1 +")).definition == "trait 'b'"
+    assert refusal(*definitions(a="nobody", b="somebody")).definition == "trait 'a'"
+
+
+def test_references_multiply_up_to_a_bound() -> None:
+    """Traits that use each other twice and twice again are refused before they fill the memory."""
+    doubling = definitions(t0="profile.x", **{f"t{index}": f"t{index - 1} + t{index - 1}" for index in range(1, 40)})
+    error = refusal(*doubling)
+    assert isinstance(error, TooLarge)
+    assert error.has_place
+    assert extent(bind(doubling[:14])["trait", "t13"].expr)[0] <= INLINED_NODES_MAX
+
+
+def test_references_pile_up_to_a_bound() -> None:
+    """A long chain of traits is refused while every execution can still walk it."""
+    chain = definitions(t0="profile.x", **{f"t{index}": f"t{index - 1} + 1" for index in range(1, 2_000)})
+    assert isinstance(refusal(*chain), TooLarge)
+    assert extent(bind(chain[:INLINED_DEPTH_MAX])["trait", f"t{INLINED_DEPTH_MAX - 1}"].expr)[1] == INLINED_DEPTH_MAX
+
+
+def test_a_chain_of_names_may_be_long() -> None:
+    """A trait that only renames another adds no level."""
+    chain = definitions(t0="profile.x", **{f"t{index}": f"t{index - 1}" for index in range(1, 2_000)})
+    assert bind(reversed(chain))["trait", "t1999"].expr == parse("profile.x")
+
+
+# ── warnings (S9) ────────────────────────────────────────────────────────────────────────────────────────────────
+
+KNOWN = Known(
+    events={"purchase": frozenset({"amount", "currency", "item.sku"}), "Order Completed": frozenset({"total"})},
+    attributes=frozenset({"plan", "country"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        ("events.purchase.amount.sum_30d", ()),
+        ('events.purchase.where(currency == "EUR" && item.sku != null).amount.sum', ()),
+        ('events["Order Completed"].total.max', ()),
+        ("profile.plan", ()),
+        ("last_seen_days_ago", ()),
+        ("events.purchse.count", ("event purchse was never seen; did you mean purchase?",)),
+        ("events.order_completed.total.sum", ("event order_completed was never seen; did you mean Order Completed?",)),
+        ("events.zzz.count", ("event zzz was never seen",)),
+        ("events.purchase.amout.sum", ("property of purchase amout was never seen; did you mean amount?",)),
+        (
+            "events.purchase.where(curency == 'EUR' && item.sk).amount.sum",
+            (
+                "property of purchase curency was never seen; did you mean currency?",
+                "property of purchase item.sk was never seen; did you mean item.sku?",
+            ),
+        ),
+        ("profile.plann", ("profile attribute plann was never seen; did you mean plan?",)),
+        ("profile.x == profile.x", ("profile attribute x was never seen",)),
+        (
+            "events.a.count > events.b.count",
+            ("event a was never seen", "event b was never seen"),
+        ),
+    ],
+)
+def test_names_never_seen_are_warned_of(text: str, warnings: tuple[str, ...]) -> None:
+    """Event, property and profile names that nobody sent are saved, each with one warning that names the nearest."""
+    assert bind([Definition("trait", "t", text)], KNOWN)["trait", "t"].warnings == warnings
+    assert bind_one(Definition("trait", "t", text), {}, KNOWN).warnings == warnings
+
+
+def test_without_known_names_nothing_is_warned_of() -> None:
+    """Who asks for no warnings gets none; on an empty system everything is new."""
+    assert trait("events.zzz.count").warnings == ()
+    assert bind_one(Definition("trait", "t", "events.zzz.count"), {}, Known()).warnings == ("event zzz was never seen",)
+
+
+def test_warnings_are_of_ones_own_text() -> None:
+    """What a trait refers to has had its warnings already."""
+    bounds = bind(definitions(a="events.zzz.count", b="a + 1"), KNOWN)
+    assert bounds["trait", "b"].warnings == ()
+
+
+# ── types (S3, S4, S10) ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype"),
+    [
+        ("null", NULL),
+        ("true", BOOLEAN),
+        ("1", NUMBER),
+        ("'a'", STRING),
+        ("[]", LIST),
+        ("profile.x", ANY),
+        ("1 < 2", BOOLEAN),
+        ("profile.x == 1", BOOLEAN),
+        ("!profile.x", BOOLEAN),
+        ("profile.x && true", BOOLEAN),
+        ("1 in [1]", BOOLEAN),
+        ("-profile.x", nullable(NUMBER)),
+        ("1 + 1", nullable(NUMBER)),
+        ("contains('a', 'b')", BOOLEAN),
+        ("lower(profile.x)", nullable(STRING)),
+        ("length([])", nullable(NUMBER)),
+        ("days_since('2024-01-01')", nullable(NUMBER)),
+        ("if(true, 1, 'a')", NUMBER | STRING),
+        ("if(true, 1, null)", nullable(NUMBER)),
+        ("coalesce(profile.x, 1)", ANY - NULL),
+        ("coalesce(null, 1)", NUMBER),
+        ("coalesce(null, lower('a'))", nullable(STRING)),
+        ("events.x.count", NUMBER),
+        ("count_3d", NUMBER),
+        ("events.x.y.sum", nullable(NUMBER)),
+        ("events.x.y.values", LIST),
+    ],
+)
+def test_dtypes(text: str, dtype: Dtype) -> None:
+    """The kinds a value may have follow from the kinds of its parts."""
+    assert dtype_of(parse(text)) == dtype
+    assert dtype_of(trait(text).expr) == dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("count", NUMBER),
+        ("unique_days", nullable(NUMBER)),
+        ("sum", nullable(NUMBER)),
+        ("avg", nullable(NUMBER)),
+        ("min", nullable(NUMBER | STRING)),
+        ("max", nullable(NUMBER | STRING)),
+        ("first", ANY),
+        ("last", ANY),
+        ("unique", nullable(NUMBER)),
+        ("values", LIST),
+        ("most_frequent", SCALAR),
+        ("median", nullable(NUMBER)),
+        ("p90", nullable(NUMBER)),
+        ("p95", nullable(NUMBER)),
+        ("p99", nullable(NUMBER)),
+        *(
+            (f"{which}_seen_{unit}_ago", nullable(NUMBER))
+            for which in ("first", "last")
+            for unit in ("minutes", "hours", "days")
+        ),
+    ],
+)
+def test_aggregates_types_follow_from_the_table(name: str, dtype: Dtype) -> None:
+    """An aggregate's kinds are read off its slots and its present expression; nobody lists them."""
+    assert aggregate_dtype(name, True) == dtype
+    assert set(AGGREGATES) >= {name}
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "message", "expected"),
+    [
+        ("1 < 2 < 3", (0, 9), "< between boolean and number", "two numbers or two strings"),
+        ("'a' > 1", (0, 7), "> between string and number", "two numbers"),
+        ("true >= false", (0, 13), ">= between boolean and boolean", "two numbers"),
+        ("[1] < [2]", (0, 9), "< between list and list", "two numbers"),
+        ("profile.x > true", (0, 16), "> between anything and boolean", "two numbers"),
+        ("events.x.count_7d >= '5'", (0, 24), ">= between number and string", "two numbers"),
+        ("events.x.y.min < []", (0, 19), "< between number or string and list", "two numbers"),
+        ("true > null", (0, 11), "> between boolean and null", "two numbers"),
+        ("1 + 'a'", (4, 7), "+ with string", "number"),
+        ("true * 2", (0, 4), "* with boolean", "number"),
+        ("-'a'", (1, 4), "- with string", "number"),
+        ("events.x.y.values / 2", (0, 17), "/ with list", "number"),
+        ("1 && true", (0, 1), "&& with number", "true or false"),
+        ("true || ('x')", (8, 13), "|| with string", "true or false"),
+        ("!events.x.count", (1, 15), "! with number", "x > 0"),
+        ("if('a', 1, 2)", (3, 6), "if with string", "true or false"),
+        ("events.x.where('a').count", (15, 18), "where(…) with string", "true or false"),
+        ("events.x.where(a && 1).count", (20, 21), "&& with number", "true or false"),
+        ("events.x.where(lower(1) == a).count", (21, 22), "lower with number", "string"),
+        ("profile.plan in 'premium'", (16, 25), "in with string", "list; contains(text, part)"),
+        ("1 in 2", (5, 6), "in with number", "list"),
+        ("lower(1)", (6, 7), "lower with number", "string"),
+        ("abs('a')", (4, 7), "abs with string", "number"),
+        ("length(true)", (7, 11), "length with boolean", "string or list"),
+        ("contains(1, 'a')", (9, 10), "contains with number", "string or list"),
+        ("contains('a', [])", (14, 16), "contains with list", "boolean, number or string"),
+        ("days_since(5)", (11, 12), "days_since with number", "string"),
+        ("round(1, profile.n)", (9, 18), "decimals that round cannot keep", "a literal from 0 to 6"),
+        ("round(1, 7)", (9, 10), "decimals that round cannot keep", "a literal from 0 to 6"),
+        ("round(1, 1.5)", (9, 12), "decimals that round cannot keep", "a literal from 0 to 6"),
+        ("round(1, -1)", (9, 11), "decimals that round cannot keep", "a literal from 0 to 6"),
+    ],
+)
+def test_what_cannot_fit_is_refused(text: str, at: tuple[int, int], message: str, expected: str) -> None:
+    """Kinds that are known not to fit are an error where they stand, and it says what would fit."""
+    error = refusal(*definitions(t=text))
+    assert isinstance(error, TypeRefused)
+    assert (error.message, error.at, error.text) == (message, Span(*at), text)
+    assert expected in error.expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'5' == 5",
+        "true != 1",
+        "[1] == 1",
+        "profile.x == [1]",
+        "profile.age > '41'",
+        "profile.age > profile.limit",
+        "events.x.y.min > 'a'",
+        "events.x.y.max > 5",
+        "null > 5",
+        "null < null",
+        "profile.x + 1",
+        "null + 1",
+        "profile.x && null",
+        "lower(null)",
+        "1 in profile.tags",
+        "1 in null",
+        "[1] in [1]",
+        "if(profile.x, 1, 'a') > 2",
+        "coalesce(profile.name, 'nobody') == 'nobody'",
+        "round(profile.x, 6)",
+        "events.x.where(a).count",
+        "events.x.y.first > 1",
+        "events.x.y.most_frequent && true",
+        "profile.date < '2024-01-01'",
+    ],
+)
+def test_what_may_fit_is_taken(text: str) -> None:
+    """What is only known when it runs is let through, and null everywhere: the numbered semantics say the rest."""
+    trait(text)
+
+
+@pytest.mark.parametrize("text", ["1", "'x'", "[]", "events.x.count_3d", "1 + 1", "if(true, 1, 'a')"])
+@pytest.mark.parametrize("kind", ["segment", "flag"])
+def test_rules_are_boolean(kind: DefinitionKind, text: str) -> None:
+    """S10: a rule that is known to be no boolean is refused as a whole; a trait may be anything."""
+    error = refusal(Definition(kind, "r", text))
+    assert isinstance(error, TypeRefused)
+    assert error.message.startswith(f"a {kind}'s rule with ")
+    assert error.at == Span(0, len(text))
+    trait(text)
+
+
+def test_types_reach_through_references() -> None:
+    """The kinds of a trait are known where it is referred to, and the error stands at the reference."""
+    error = refusal(*definitions(n="events.x.count", s="n + 1", t="true && s"))
+    assert isinstance(error, TypeRefused)
+    assert (error.definition, error.text, error.at) == ("trait 't'", "true && s", Span(8, 9))
+    assert dtypes.name(dtype_of(trait("s", n="events.x.count", s="n + 1").expr)) == "number"
+
+
+def test_a_segment_is_boolean_where_it_is_referred_to() -> None:
+    """S10: `segment(…)` is no number, even where its rule might be one."""
+    error = refusal(*definitions("segment", s="profile.x"), *definitions(t='segment("s") + 1'))
+    assert error.message == "+ with boolean"
