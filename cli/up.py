@@ -78,6 +78,7 @@ def start(settings: Settings, *, with_prefect: bool = True) -> Stack:
     Raises `StackError` when another stack runs on this home, or when this one is not ready within two minutes.
     """
     home = settings.home.absolute()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
     (home / "logs").mkdir(parents=True, exist_ok=True)
     with _only_one(home, settings):
         environment, parts, where = _planned(settings, home, with_prefect)
@@ -116,7 +117,6 @@ def stop(settings: Settings, found: Stack) -> None:
 
 def wait_for_end(found: Stack) -> None:
     """Returns on SIGINT or SIGTERM. Raises `StackError` when the supervisor itself ended."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while _is_alive(found.pid):
             time.sleep(0.5)

@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await engine.store.close()
             engine.admin_store.close()
 
-    app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False)
+    app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False, strict_content_type=False)
     app.include_router(events.router)
     app.include_router(users.router)
     app.include_router(admin.router)
