@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 from sqlglot.tokens import TokenType
 
@@ -89,6 +90,7 @@ _AGGREGATE = f"one of {', '.join(AGGREGATES)}; a window behind it is written as 
 _SMALLER = "a trait of its own for a part"
 
 
+@lru_cache(maxsize=2_048)  # a catalogue is bound again for each version, and all but one of its texts are old
 def parse(text: str) -> Expr:
     """The tree of an expression. Raises `SyntaxRefused`, `UnknownName` (of functions and aggregates) or `TooLarge`."""
     if len(text) > CHARACTERS_MAX:
