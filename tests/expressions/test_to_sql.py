@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -11,18 +12,25 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 import pytest
 import sqlglot
+from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expressions import values
+from expressions import ops, values
 from expressions.bind import bind
 from expressions.definitions import Bound, Definition, DefinitionKind
+from expressions.functions import FUNCTIONS
+from expressions.monoids import MONOIDS
 from expressions.properties import attribute_fields, event_fields, typed
 from expressions.sql_engines import ENGINES
-from expressions.to_sql import to_sql
+from expressions.sql_folds import fold
+from expressions.sql_functions import FUNCTIONS as SQL_FUNCTIONS
+from expressions.to_sql import cell, to_sql
 from expressions.windows import DAY_MS, HOUR_MS, UTC_ZONE, Zone
+from lake.schemas import EVENTS
 
 CDNOW = Path(__file__).parents[2] / "examples" / "cdnow"
 NOW = 1_700_000_000_000
@@ -488,6 +496,20 @@ MANY = {
 }
 
 
+def test_nothing_of_the_language_is_without_sql() -> None:
+    """Every node, monoid and function has its place, and one that had none would be named."""
+    unknown = type("Novel", (ops.Expr,), {})()
+
+    assert {node for node in vars(ops).values() if isinstance(node, type) and issubclass(node, ops.Expr)} <= {
+        *cell.registry,
+        ops.Expr,
+    }
+    assert set(MONOIDS) <= set(fold.registry)
+    assert list(SQL_FUNCTIONS) == list(FUNCTIONS)
+    with pytest.raises(TypeError, match="Novel"):
+        to_sql(replace(bound("1"), expr=unknown), "duckdb", NOW)
+
+
 @pytest.mark.parametrize("dialect", ENGINES)
 @pytest.mark.parametrize("name", MANY)
 def test_the_text_parses_again_in_its_dialect(name: str, dialect: str) -> None:
@@ -534,6 +556,20 @@ def test_a_table_may_be_anywhere() -> None:
     assert table.execute(text).fetchone() == ("user:a", 1.0, None, None, None, True)
     with pytest.raises(ValueError, match="once"):
         to_sql(bound("count"), "duckdb", NOW, table="once")
+
+
+def test_the_lake_is_read_as_it_is(tmp_path: Path) -> None:
+    """The columns of the lake's own table, written by delta-rs, are what the text expects."""
+    rows = numbered([event(NOW - 1, {"x": 2.5, "tags": ["a"]}), event(NOW, {"plan": None}, kind="identify")])
+    for row in rows:
+        row["props"] = [(field["key"], field["value"]) for field in row["props"]]
+    write_deltalake(tmp_path, pa.Table.from_pylist(rows, schema=EVENTS.columns))
+    table = duckdb.connect()
+    table.register("events", DeltaTable(tmp_path).to_pyarrow_dataset())
+
+    text = to_sql(bound("if(profile.plan == null, events.purchase.tags.last, events.purchase.x.sum)"), "duckdb", NOW)
+
+    assert table.execute(text).fetchall() == [("user:a", None, None, None, '["a"]', True)]
 
 
 def test_an_engine_there_is_no_sql_for_is_named() -> None:
