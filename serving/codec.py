@@ -1,12 +1,14 @@
 """Bases as bytes: columns, each in the smallest form that gives back the same bits.
 
-    version byte, then msgpack [events, spans, state ids, profile]
-    events   per name: name, n, first ts, unit, width, steps, then per field: name, form, presence, …, data
+    version byte, crc32 of the rest (4), then msgpack [events, spans, state ids, profile]
+    events   per name: name, n, first ts, unit, width, steps, columns
+    column   field, kind, width, data, which events have the field, scale or words
     spans    low, high, {index in state ids: state}
 
 Times are steps from one to the next in a common unit; numbers are whole multiples of a decimal fraction where that is
 exact, else floats; strings are indices in a dictionary. A column that is none of these is msgpack. Integers are
-little-endian. Decoding checks what it reads: bytes that are no base raise `CodecError`.
+little-endian. Decoding checks what it reads: bytes that are no base raise `CodecError`, and one that was damaged on its
+way does so by its checksum.
 """
 
 from __future__ import annotations
@@ -14,25 +16,79 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Annotated, Any, NamedTuple
+from zlib import crc32
 
 import msgspec
 
 from expressions.bases import Base, Events, SpanState, State
 from expressions.values import Value, from_json, order_key
+from serving.accepted import packed
 
 VERSION = 1
+#: The version byte and the checksum.
+_HEADER_BYTES = 5
 
 #: Decimal fractions that amounts come in.
 _SCALES = (1, 100, 10, 1_000, 1_000_000)
 _SIGNED = (("b", 2**7), ("h", 2**15), ("i", 2**31), ("q", 2**63))
 _UNSIGNED = (("B", 2**8), ("H", 2**16), ("I", 2**32), ("Q", 2**64))
-_SIZES = {"b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "d": 8}
+_WIDTHS = {code: array(code).itemsize for code in "bBhHiIqQd"}
+assert _WIDTHS == {"b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "d": 8}, "as C has them everywhere"
+
+_Natural = Annotated[int, msgspec.Meta(ge=0)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Column(NamedTuple):
+    """One field of some events. `presence` is None where no value is null, else a bit an event, the first one lowest.
+
+    Kinds: n numbers, whole multiples of 1 / scale; d floats; s indices in `words`; ? booleans; m msgpack.
+    """
+
+    field: str
+    kind: str
+    width: str
+    data: bytes
+    presence: bytes | None = None
+    scale: _Positive = 1
+    words: list[str] = []  # noqa: RUF012  a default is never changed: packing only reads it
+
+
+class _Packed(NamedTuple):
+    """The events of one name."""
+
+    name: str | None
+    size: _Natural
+    first_ms: int
+    unit_ms: _Positive
+    width: str
+    steps: bytes
+    columns: list[_Column]
+
+
+class _Span(NamedTuple):
+    """A span; its states by their place among the base's state ids."""
+
+    low_ms: int
+    high_ms: int
+    states: dict[_Natural, Any]
+
+
+class _Body(NamedTuple):
+    """A base."""
+
+    events: list[_Packed]
+    spans: list[_Span]
+    state_ids: list[bytes]
+    profile: dict[str, tuple[int, Any]]
+
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
+_unpack_body = msgspec.msgpack.Decoder(_Body).decode
 
 
 class CodecError(ValueError):
@@ -40,76 +96,78 @@ class CodecError(ValueError):
 
 
 def encode(base: Base) -> bytes:
-    """The base as bytes; `decode` gives it back equal, bit for bit."""
+    """The base as bytes; `decode` gives it back equal, bit for bit.
+
+    Only an attribute's whole numbers beyond 64 bits come back as the floats they are read as.
+    """
     ids = sorted({state_id for span in base.spans for state_id in span.states})
     index = {state_id: at for at, state_id in enumerate(ids)}
-    body = [
-        [_events(name, events) for name, events in base.events.items()],
-        [
-            [span.low_ms, span.high_ms, {index[one]: _state(state) for one, state in span.states.items()}]
-            for span in base.spans
-        ],
-        [bytes.fromhex(state_id) for state_id in ids],
-        {key: list(held) for key, held in base.profile.items()},
-    ]
-    return bytes([VERSION]) + _pack(body)
+    body = _pack(
+        (
+            [_events(name, events) for name, events in base.events.items()],
+            [
+                _Span(span.low_ms, span.high_ms, {index[one]: _state(span.states[one]) for one in sorted(span.states)})
+                for span in base.spans
+            ],
+            [bytes.fromhex(state_id) for state_id in ids],
+            msgspec.Raw(packed(dict(base.profile))),
+        )
+    )
+    return bytes([VERSION]) + crc32(body).to_bytes(4, "little") + body
 
 
 def decode(data: bytes) -> Base:
     """The base that `encode` wrote. Raises `CodecError`."""
+    if not data or data[0] != VERSION:
+        raise CodecError(f"{len(data)} bytes of version {data[0] if data else 'none'}, and {VERSION} is known")
+    packed = memoryview(data)[_HEADER_BYTES:]
+    if crc32(packed) != int.from_bytes(data[1:_HEADER_BYTES], "little"):
+        raise CodecError(f"these {len(data)} bytes were damaged: their checksum is another")
     try:
-        if data[0] != VERSION:
-            raise CodecError(f"a base of version {data[0]}, and {VERSION} is known")
-        events, spans, ids, profile = _unpack(memoryview(data)[1:])
-        names = [one.hex() for one in ids]
+        body = _unpack_body(packed)
+        names = [one.hex() for one in body.state_ids]
         return Base(
-            events=dict(map(_read_events, events)),
+            events={one.name: _read_events(one) for one in body.events},
             spans=tuple(
-                SpanState(low, high, {names[at]: _read_state(state) for at, state in states.items()})
-                for low, high, states in spans
+                [
+                    SpanState(low, high, {names[at]: _read_state(state) for at, state in states.items()})
+                    for low, high, states in body.spans
+                ]
             ),
-            profile={key: (ts, value) for key, (ts, value) in profile.items()},
+            profile=body.profile,
         )
-    except (msgspec.DecodeError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, IndexError, OverflowError) as error:
         raise CodecError(f"these {len(data)} bytes are no base: {error}") from error
 
 
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _events(name: str | None, events: Events) -> list[Any]:
+def _events(name: str | None, events: Events) -> _Packed:
     times = events.ts_ms
     steps = [later - earlier for earlier, later in pairwise(times)]
     unit = math.gcd(*steps) or 1
-    code, data = _integers([step // unit for step in steps], _UNSIGNED)
-    packed: list[Any] = [name, len(times), times[0] if times else 0, unit, code, data]
-    for field, column in events.fields.items():
-        packed += [field, *_column(column)]
-    return packed
+    width, data = _integers([step // unit for step in steps], _UNSIGNED)
+    columns = [_column(field, column) for field, column in events.fields.items()]
+    return _Packed(name, len(times), times[0] if times else 0, unit, width, data, columns)
 
 
-def _read_events(packed: list[Any]) -> tuple[str | None, Events]:
-    name, size, first, unit, code, data = packed[:6]
-    steps = _read_integers(code, data)
-    if len(steps) != max(size - 1, 0):
+def _read_events(packed: _Packed) -> Events:
+    _, size, first_ms, unit_ms, width, data, columns = packed
+    steps = _read_integers(width, data)
+    if len(steps) != (size - 1 if size else 0):
         raise CodecError(f"{size} events with {len(steps)} steps between them")
-    if unit != 1:
-        steps = [step * unit for step in steps]
-    times = list(accumulate(steps, initial=first)) if size else []
-    fields = {}
-    for at in range(6, len(packed), 4):
-        field, form, presence, column = packed[at : at + 4]
-        fields[field] = values = _read_column(form, presence, column)
-        if len(values) != size:
-            raise CodecError(f"{size} events with {len(values)} values of {field}")
-    return name, Events(times, fields)
+    if unit_ms != 1:
+        steps = [step * unit_ms for step in steps]
+    times = list(accumulate(steps, initial=first_ms)) if size else []
+    return Events(times, {column.field: _read_column(column, size) for column in columns})
 
 
-def _integers(numbers: list[int], widths: tuple[tuple[str, int], ...]) -> tuple[str, bytes]:
+def _integers(numbers: Sequence[int], widths: tuple[tuple[str, int], ...]) -> tuple[str, bytes]:
     least, greatest = min(numbers, default=0), max(numbers, default=0)
-    for code, bound in widths:
-        if greatest < bound and least >= (-bound if code.islower() else 0):
-            return code, _bytes_of(array(code, numbers))
+    for width, bound in widths:
+        if greatest < bound and least >= (-bound if width.islower() else 0):
+            return width, _bytes_of(array(width, numbers))
     raise CodecError(f"numbers from {least} to {greatest} have no form")
 
 
@@ -119,78 +177,89 @@ def _bytes_of(numbers: array[Any]) -> bytes:
     return numbers.tobytes()
 
 
-def _read_integers(code: str, data: bytes) -> list[int]:
-    if code not in _SIZES:
-        raise CodecError(f"no form {code}")
-    found = array(code)
-    found.frombytes(data)
+def _read_integers(width: str, data: bytes) -> list[Any]:
+    if width not in _WIDTHS:
+        raise CodecError(f"no width {width!r}")
+    found = array(width, data)
     if sys.byteorder == "big":
         found.byteswap()
     return found.tolist()
 
 
 # ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────────
-# [form, presence, data]: presence is nil where no value is null, else a byte each. A form is a list: its kind, and what
-# the kind needs.
 
 
-def _column(column: list[Value]) -> list[Any]:
+def _column(field: str, column: list[Value]) -> _Column:
     presence = None
     if None in column:
-        presence = bytes(value is not None for value in column)
+        presence = _bits([value is not None for value in column])
         column = [value for value in column if value is not None]
     kinds = {type(value) for value in column}
     if kinds == {float}:
-        return _numbers(column, presence)  # type: ignore[arg-type]
+        return _numbers(field, column, presence)  # type: ignore[arg-type]  # all are floats
     if kinds == {bool}:
-        return [["?"], presence, bytes(column)]  # type: ignore[arg-type]
+        return _Column(field, "?", "B", bytes(column), presence)  # type: ignore[arg-type]  # all are booleans
     if kinds == {str}:
-        words = list(dict.fromkeys(column))
-        at = {word: index for index, word in enumerate(words)}
-        code, data = _integers([at[word] for word in column], _UNSIGNED)
-        return [["s", code, words], presence, data]
-    return [["m"], presence, _pack([list(value) if isinstance(value, tuple) else value for value in column])]
+        words: dict[Any, int] = {word: index for index, word in enumerate(dict.fromkeys(column))}
+        width, data = _integers([words[word] for word in column], _UNSIGNED)
+        return _Column(field, "s", width, data, presence, words=list(words))
+    return _Column(field, "m", "B", _pack(column), presence)
 
 
-def _numbers(column: list[float], presence: bytes | None) -> list[Any]:
+def _numbers(field: str, column: list[float], presence: bytes | None) -> _Column:
     for scale in _SCALES:
-        whole = [round(value * scale) for value in column] if _fits(column, scale) else []
+        whole = [round(value * scale) for value in column] if _may_be_whole(column, scale) else []
         if whole and all(number / scale == value for number, value in zip(whole, column, strict=True)):
-            code, data = _integers(whole, _SIGNED)
-            return [["n", code, scale], presence, data]
-    return [["d"], presence, _bytes_of(array("d", column))]
+            width, data = _integers(whole, _SIGNED)
+            return _Column(field, "n", width, data, presence, scale)
+    return _Column(field, "d", "d", _bytes_of(array("d", column)), presence)
 
 
-def _fits(column: list[float], scale: int) -> bool:
-    return all(abs(value) * scale < 2.0**53 for value in column)
+def _may_be_whole(column: list[float], scale: int) -> bool:
+    """Whether multiples of 1 / scale are exact here; an integer has no -0.0."""
+    return all(abs(value) * scale < 2.0**53 and (value != 0.0 or math.copysign(1.0, value) > 0.0) for value in column)
 
 
-def _read_column(form: list[Any], presence: bytes | None, data: bytes) -> list[Value]:
-    match form:
-        case ["n", code, 1]:
-            values: list[Any] = list(map(float, _read_integers(code, data)))
-        case ["n", code, scale]:
-            values = [number / scale for number in _read_integers(code, data)]
-        case ["s", code, words]:
-            values = [words[index] for index in _read_integers(code, data)]
-        case ["?"]:
-            values = [byte == 1 for byte in data]
-        case ["d"]:
-            values = _read_integers("d", data)
-        case ["m"]:
-            values = [from_json(value) for value in _unpack(data)]
-        case _:
-            raise CodecError(f"no form {form}")
+def _read_column(column: _Column, size: int) -> list[Value]:
+    _, kind, width, data, presence, scale, words = column
+    values: list[Any]
+    if kind == "n":
+        whole = _read_integers(width, data)
+        values = list(map(float, whole)) if scale == 1 else [number / scale for number in whole]
+    elif kind == "s":
+        values = [words[index] for index in _read_integers(width, data)]
+    elif kind == "d":
+        values = _read_integers("d", data)
+    elif kind == "?":
+        values = [byte == 1 for byte in data]
+    elif kind == "m":
+        values = [tuple(value) if type(value) is list else value for value in _unpack(data)]
+    else:
+        raise CodecError(f"no kind of column {kind!r}")
+    there = size if presence is None else int.from_bytes(presence, "little").bit_count()
+    if there != len(values):
+        raise CodecError(f"{there} of {size} events have {column.field}, and {len(values)} values came")
     if presence is None:
         return values
-    if sum(presence) != len(values):
-        raise CodecError(f"{sum(presence)} values are there, and {len(values)} came")
-    following: Callable[[], Value] = iter(values).__next__
-    return [following() if is_there else None for is_there in presence]
+    following = iter(values).__next__
+    return [following() if is_there else None for is_there in _read_bits(presence, size)]
+
+
+def _bits(flags: Sequence[bool]) -> bytes:
+    number = int("".join("1" if flag else "0" for flag in reversed(flags)), 2)
+    return number.to_bytes((len(flags) + 7) // 8, "little")
+
+
+def _read_bits(data: bytes, size: int) -> list[bool]:
+    text = f"{int.from_bytes(data, 'little'):0{size}b}"
+    if len(text) != size:
+        raise CodecError(f"{len(text)} bits for {size} events")
+    return [bit == "1" for bit in reversed(text)]
 
 
 # ── states ───────────────────────────────────────────────────────────────────────────────────────────────────────
 # An integer beyond 64 bits is text; a pair of time and value, a set and a tally are lists that begin with their kind.
+# Sets and tallies hold order keys of scalars, whose rank follows from the value.
 
 
 def _state(state: State) -> Any:
@@ -213,18 +282,18 @@ def _state(state: State) -> Any:
 
 def _read_state(packed: Any) -> State:
     match packed:
-        case ["i", digits]:
+        case None | bool() | int() | float() | str():
+            return packed
+        case ["i", str() as digits]:
             return int(digits)
         case ["t", int() as ts_ms, value]:
             return ts_ms, from_json(value)
-        case ["u", items]:
+        case ["u", list() as items]:
             return frozenset(_keys(items))
-        case ["c", items, counts]:
+        case ["c", list() as items, list() as counts]:
             return dict(zip(_keys(items), counts, strict=True))
-        case list() | dict() | bytes():
-            raise CodecError(f"no state {packed!r}")
         case _:
-            return packed
+            raise CodecError(f"no state {packed!r}")
 
 
 def _keys(items: list[Any]) -> Iterator[Any]:
