@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.tree import Tree
 
+from expressions.definitions import DefinitionKind
 from expressions.explain import explained
 from expressions.frames import answer_frame, users_where
 from expressions.to_sql import to_sql
@@ -23,9 +24,9 @@ from serving.users import record_of
 
 def key_of(catalogue: Catalogue, key: str) -> Key:
     """The definition that a bare key names: a trait before a segment before a flag; `segment:key` says which."""
-    kinds = ("trait", "segment", "flag")
-    kind, colon, rest = key.partition(":")
-    wanted: list[Key] = [(kind, rest)] if colon and kind in kinds else [(one, key) for one in kinds]  # type: ignore[list-item]
+    kinds: tuple[DefinitionKind, ...] = ("trait", "segment", "flag")
+    wanted: list[Key] = [(kind, key.removeprefix(f"{kind}:")) for kind in kinds if key.startswith(f"{kind}:")]
+    wanted = wanted or [(kind, key) for kind in kinds]
     for one in wanted:
         if one in catalogue.definitions:
             return one

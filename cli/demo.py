@@ -1,4 +1,4 @@
-"""The demo: real history in, definitions saved, live events on top, and decisions that change, each with its reasons."""
+"""The demo: real history in, definitions saved, live events on top, and decisions that change, with their reasons."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.up import Stack
+from serving.auth import KeyKind
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PURCHASES = EXAMPLES / "cdnow" / "purchases.parquet"
@@ -34,7 +35,7 @@ def read_definitions(path: Path) -> list[tuple[str, str, str]]:
 class Api:
     """The API as the demo uses it."""
 
-    def __init__(self, url: str, keys: Mapping[str, str]) -> None:
+    def __init__(self, url: str, keys: Mapping[KeyKind, str]) -> None:
         self._http = httpx.Client(base_url=url, timeout=30)
         self._keys = keys
 
@@ -61,7 +62,7 @@ class Api:
         answer: dict[str, Any] = self._ask("GET", "/v1/decide", "read", params=parameters).json()
         return answer
 
-    def _ask(self, method: str, path: str, key: str, allowed: tuple[int, ...] = (), **more: Any) -> httpx.Response:
+    def _ask(self, method: str, path: str, key: KeyKind, allowed: tuple[int, ...] = (), **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._keys[key]}"}
         answer = self._http.request(method, path, headers=headers, **more)
         if answer.status_code != 200 and answer.status_code not in allowed:

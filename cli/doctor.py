@@ -1,7 +1,7 @@
 """What runs and whether it is well; and the proof that live answers are those of the lake.
 
-Parity: for a sample of ids every live answer is compared, bit for bit, with one computed by Polars from the lake's rows up
-to the very same positions, at the same instant.
+Parity: for a sample of ids every live answer is compared, bit for bit, with one computed by Polars from the lake's rows
+up to the very same positions, at the same instant.
 """
 
 from __future__ import annotations

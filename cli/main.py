@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
@@ -51,7 +51,7 @@ def main() -> None:
         fail(str(error), WRONG)
 
 
-def fail(message: str, code: int = WRONG) -> None:
+def fail(message: str, code: int = WRONG) -> NoReturn:
     """Ends the command: the message on standard error, the code as exit code."""
     err.print(message, style="red", markup=False)
     raise SystemExit(code)
@@ -86,7 +86,6 @@ def connected() -> tuple[Any, Any, Settings]:
     settings = found_settings()
     if settings.redis_url is None:
         fail("no stack runs here: start one with `tinycdp up`, or set TINYCDP_REDIS_URL", AWAY)
-    assert settings.redis_url is not None
     return Store(settings.redis_url, settings.shards), Lake(settings.lake_root), settings
 
 

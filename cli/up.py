@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -149,9 +150,7 @@ def _only_one(home: Path, settings: Settings) -> Iterator[None]:
         yield
 
 
-def _planned(
-    settings: Settings, home: Path, with_prefect: bool
-) -> tuple[dict[str, str], list[Part], dict[str, str | None]]:
+def _planned(settings: Settings, home: Path, with_prefect: bool) -> tuple[dict[str, str], list[Part], dict[str, Any]]:
     """The environment of all parts, the parts, and where they answer."""
     host = settings.host
     api_port = settings.port or free_port(host)

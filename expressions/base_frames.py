@@ -19,7 +19,7 @@ from expressions.frames import lifted_cell, source_mask
 from expressions.monoids import Add, Earliest, Latest, Max, Min, Tally, Union
 from expressions.plan import COUNTED_KINDS, Need, Plan
 from expressions.properties import attribute_order_key
-from expressions.to_polars import FRAMES, SIMPLE, Cell, order_key_of, scalar_of
+from expressions.to_polars import FRAMES, SIMPLE, Cell, Lets, order_key_of, scalar_of
 from expressions.values import Value, from_json
 from expressions.windows import UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts, lower_ms
 
@@ -156,8 +156,9 @@ def _distinct_states(needs: Sequence[Need]) -> list[Need]:
 
 def _states_of(rows: pl.LazyFrame, need: Need, zone: Zone, now_ms: int) -> dict[tuple[str, int], Any]:
     """(id, span) -> the state of a need, as `bases.State` says."""
-    cell = lifted_cell(need, zone, now_ms)
-    own = rows.filter(source_mask(need.source, now_ms)).select("id", "span", "ts", *cell.named("v"))
+    lets = Lets(rows)
+    cell, mask = lifted_cell(need, zone, now_ms, lets.let), source_mask(need.source, now_ms, lets.let)
+    own = lets.frame.filter(mask).select("id", "span", "ts", *cell.named("v"))
     lifted = Cell({kind: pl.col(f"v.{kind}") for kind in cell.kinds})
     own = own.filter(~lifted.is_null)
     by = ["id", "span"]

@@ -7,7 +7,7 @@ Nothing here depends on the order of rows. A frame of events has the columns of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -38,6 +38,8 @@ from expressions.to_polars import (
     FRAMES,
     SIMPLE,
     Cell,
+    Lets,
+    Scope,
     compile_cell,
     holds,
     item_keys,
@@ -127,19 +129,19 @@ def after_deletes(events: pl.LazyFrame) -> pl.LazyFrame:
 # ── lifting ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def source_mask(source: Source, now_ms: int) -> pl.Expr:
+def source_mask(source: Source, now_ms: int, let: Callable[[Cell], Cell]) -> pl.Expr:
     """Which rows a source looks at."""
     mask = pl.col("kind").is_in(sorted(COUNTED_KINDS))
     if source.event is not None:
         mask = mask & (pl.col("name") == source.event).fill_null(False)
     if source.where is not None:
-        mask = mask & holds(compile_cell(source.where, _event_leaf(source, UTC_ZONE), now_ms))
+        mask = mask & holds(compile_cell(source.where, Scope(_event_leaf(source, UTC_ZONE), now_ms, let)))
     return mask
 
 
-def lifted_cell(need: Need, zone: Zone, now_ms: int) -> Cell:
+def lifted_cell(need: Need, zone: Zone, now_ms: int, let: Callable[[Cell], Cell]) -> Cell:
     """What an event contributes to a need, without regard to its source's mask."""
-    return compile_cell(need.slot.lift, _event_leaf(need.source, zone), now_ms)
+    return compile_cell(need.slot.lift, Scope(_event_leaf(need.source, zone), now_ms, let))
 
 
 def _event_leaf(source: Source, zone: Zone) -> Any:
@@ -188,12 +190,13 @@ class States:
         self.frame = self._folded(events, list(dict.fromkeys(attributes)))
 
     def _folded(self, events: pl.LazyFrame, attributes: list[Attribute]) -> pl.LazyFrame:
+        lets = Lets(events)
         prepared, aggregations = [], []
         for need in self.needs:
             name = f"n{self.at[need]}"
-            cell = lifted_cell(need, self.zone, self.now_ms)
+            cell = lifted_cell(need, self.zone, self.now_ms, lets.let)
             inside = (
-                source_mask(need.source, self.now_ms)
+                source_mask(need.source, self.now_ms, lets.let)
                 & (pl.col("ts") > lower_ms(need.window, self.now_ms, self.zone))
                 & (pl.col("ts") <= self.now_ms)
             )
@@ -206,7 +209,7 @@ class States:
             else:
                 self._cells[need] = Cell({kind: pl.col(f"v.{kind}") for kind in cell.kinds})
         # Lifting once, into columns, lets all simple needs share one group-by; a filter inside a group is far slower.
-        rows = events.select("id", "ts", *prepared).collect().lazy()
+        rows = lets.frame.select("id", "ts", *prepared).collect().lazy()
         frame = rows.group_by("id").agg(aggregations)
         for need in self.needs:
             if type(need.slot.monoid) in FRAMES:
@@ -251,7 +254,7 @@ class States:
                 case _:
                     return None
 
-        return compile_cell(AGGREGATES[aggregation.aggregate].present, leaf, self.now_ms), exact
+        return compile_cell(AGGREGATES[aggregation.aggregate].present, Scope(leaf, self.now_ms)), exact
 
     def _read(self, need: Need) -> Cell:
         name = f"n{self.at[need]}"
@@ -339,9 +342,10 @@ def answer_frame(events: pl.LazyFrame, bounds: Sequence[Bound], now_ms: int, zon
     attributes = _distinct_nodes(expressions, Attribute)
     states = States(events, plan(expressions).needs, attributes, now_ms, zone)
     presented = {node: states.present(node) for node in aggregations}
+    lets = Lets(states.frame)
     answers = []
     for bound in bounds:
-        cell = compile_cell(bound.expr, lambda node: _person_leaf(node, presented, states), now_ms)
+        cell = compile_cell(bound.expr, Scope(lambda node: _person_leaf(node, presented, states), now_ms, lets.let))
         used = _distinct_nodes([bound.expr], Aggregation)
         exact = pl.lit(True)
         for node in used:
@@ -351,7 +355,7 @@ def answer_frame(events: pl.LazyFrame, bounds: Sequence[Bound], now_ms: int, zon
                 column_of((bound.definition.kind, bound.definition.key))
             )
         )
-    return states.frame.select("id", *answers).collect()
+    return lets.frame.select("id", *answers).collect()
 
 
 def _person_leaf(node: Expr, presented: Mapping[Expr, tuple[Cell, pl.Expr]], states: States) -> Cell | None:

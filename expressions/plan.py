@@ -88,7 +88,11 @@ class Plan:
         """What a record must keep to answer all needs."""
         events: dict[str | None, frozenset[str]] = {}
         for need in self.needs:
-            read = {node.name for node in walk(need.source.where) if isinstance(node, Property)} if need.source.where else set()
+            read = (
+                {node.name for node in walk(need.source.where) if isinstance(node, Property)}
+                if need.source.where
+                else set()
+            )
             if need.source.property is not None:
                 read.add(need.source.property)
             events[need.source.event] = events.get(need.source.event, frozenset()) | read
@@ -103,7 +107,8 @@ class Plan:
 def needs_of(aggregation: Aggregation) -> dict[str, Need]:
     """Slot name -> need, for one aggregation."""
     return {
-        slot.name: Need(aggregation.source, slot, aggregation.window) for slot in AGGREGATES[aggregation.aggregate].slots
+        slot.name: Need(aggregation.source, slot, aggregation.window)
+        for slot in AGGREGATES[aggregation.aggregate].slots
     }
 
 

@@ -19,6 +19,7 @@ import polars as pl
 from expressions.dtypes import KINDS, Kind
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
 from expressions.ops import (
+    Aggregation,
     And,
     Arithmetic,
     Call,
@@ -30,6 +31,7 @@ from expressions.ops import (
     Negate,
     Not,
     Or,
+    children,
 )
 from expressions.values import ISO_TIME, SUMMED_MAX, WHOLE_FROM, Value, from_json, order_key
 from expressions.windows import DAY_MS
@@ -157,19 +159,63 @@ def item_keys(cell: Cell) -> pl.Expr:
 # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def compile_cell(node: Expr, leaf: Leaf, now_ms: int) -> Cell:
-    """An expression as a cell. `leaf` gives the cell of a node that names columns (None: it names none)."""
-    found = leaf(node)
-    return found if found is not None else _compiled(node, leaf, now_ms)
+#: How many levels of an expression are computed as one.
+LEVELS = 4
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where an expression stands: `leaf` gives the cell of a node that names columns (None: it names none), `let` makes
+    columns of a cell and gives the cell that reads them.
+
+    A cell may be used several times by the node around it (S1 alone asks twice: equal, or both null), which doubles the
+    work with each level; what has become a column is computed once. So every few levels become columns.
+    """
+
+    leaf: Leaf
+    now_ms: int
+    let: Callable[[Cell], Cell] = lambda cell: cell
+
+
+def compile_cell(node: Expr, scope: Scope) -> Cell:
+    """An expression as a cell."""
+    found = scope.leaf(node)
+    if found is not None:
+        return found
+    cell = _compiled(node, scope)
+    height = _height(node)
+    is_heavy = height > 2 and isinstance(node, Call)  # rounding uses its number nine times
+    return scope.let(cell) if is_heavy or height % LEVELS == 0 else cell
+
+
+def _height(node: Expr) -> int:
+    """How many levels are below a node, itself included, down to what names columns."""
+    inner = [] if isinstance(node, Aggregation) else [_height(child) for child in children(node)]
+    return 1 + max(inner, default=0)
+
+
+class Lets:
+    """A frame to which cells are added as columns, and its `let`."""
+
+    def __init__(self, frame: pl.LazyFrame) -> None:
+        self.frame = frame
+        self._count = 0
+
+    def let(self, cell: Cell) -> Cell:
+        """The cell as columns of the frame."""
+        self._count += 1
+        name = f"let{self._count}"
+        self.frame = self.frame.with_columns(cell.named(name))
+        return cell.columns(name)
 
 
 @singledispatch
-def _compiled(node: Expr, leaf: Leaf, now_ms: int) -> Cell:
+def _compiled(node: Expr, scope: Scope) -> Cell:
     raise TypeError(f"to_polars does not know {type(node).__name__} here")
 
 
 @_compiled.register
-def _(node: Constant, leaf: Leaf, now_ms: int) -> Cell:
+def _(node: Constant, scope: Scope) -> Cell:
     match node.value:
         case None:
             return Cell({})
@@ -182,7 +228,7 @@ def _(node: Constant, leaf: Leaf, now_ms: int) -> Cell:
 
 
 @_compiled.register
-def _(node: ListOf, leaf: Leaf, now_ms: int) -> Cell:
+def _(node: ListOf, scope: Scope) -> Cell:
     return Cell({"list": pl.lit([item_key(one) for one in _constants(node)], dtype=pl.List(pl.String))})
 
 
@@ -191,18 +237,18 @@ def _constants(node: ListOf) -> list[Value]:
 
 
 @_compiled.register
-def _(node: Not, leaf: Leaf, now_ms: int) -> Cell:
-    return _truth(~holds(compile_cell(node.operand, leaf, now_ms)))
+def _(node: Not, scope: Scope) -> Cell:
+    return _truth(~holds(compile_cell(node.operand, scope)))
 
 
 @_compiled.register
-def _(node: And, leaf: Leaf, now_ms: int) -> Cell:
-    return _truth(holds(compile_cell(node.left, leaf, now_ms)) & holds(compile_cell(node.right, leaf, now_ms)))
+def _(node: And, scope: Scope) -> Cell:
+    return _truth(holds(compile_cell(node.left, scope)) & holds(compile_cell(node.right, scope)))
 
 
 @_compiled.register
-def _(node: Or, leaf: Leaf, now_ms: int) -> Cell:
-    return _truth(holds(compile_cell(node.left, leaf, now_ms)) | holds(compile_cell(node.right, leaf, now_ms)))
+def _(node: Or, scope: Scope) -> Cell:
+    return _truth(holds(compile_cell(node.left, scope)) | holds(compile_cell(node.right, scope)))
 
 
 def _truth(condition: pl.Expr) -> Cell:
@@ -240,8 +286,8 @@ _ORDER: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
 
 
 @_compiled.register
-def _(node: Compare, leaf: Leaf, now_ms: int) -> Cell:
-    left, right = compile_cell(node.left, leaf, now_ms), compile_cell(node.right, leaf, now_ms)
+def _(node: Compare, scope: Scope) -> Cell:
+    left, right = compile_cell(node.left, scope), compile_cell(node.right, scope)
     if node.op in ("==", "!="):
         return _truth(_same(left, right) if node.op == "==" else ~_same(left, right))
     kinds: list[Kind] = [kind for kind in left.kinds if kind in right.kinds and kind in ("number", "string")]
@@ -250,13 +296,13 @@ def _(node: Compare, leaf: Leaf, now_ms: int) -> Cell:
 
 
 @_compiled.register
-def _(node: In, leaf: Leaf, now_ms: int) -> Cell:
-    return _truth(_is_in(compile_cell(node.item, leaf, now_ms), node.collection, leaf, now_ms))
+def _(node: In, scope: Scope) -> Cell:
+    return _truth(_is_in(compile_cell(node.item, scope), node.collection, scope))
 
 
-def _is_in(item: Cell, collection: Expr, leaf: Leaf, now_ms: int) -> pl.Expr:
+def _is_in(item: Cell, collection: Expr, scope: Scope) -> pl.Expr:
     if not isinstance(collection, ListOf):
-        items = compile_cell(collection, leaf, now_ms)
+        items = compile_cell(collection, scope)
         return _holds_item(items, item)
     constants = _constants(collection)
     tests = [item.is_null] if None in constants else []
@@ -275,14 +321,14 @@ def _holds_item(items: Cell, item: Cell) -> pl.Expr:
 
 
 @_compiled.register
-def _(node: Negate, leaf: Leaf, now_ms: int) -> Cell:
-    return _number(0.0 - compile_cell(node.operand, leaf, now_ms).get("number"))
+def _(node: Negate, scope: Scope) -> Cell:
+    return _number(0.0 - compile_cell(node.operand, scope).get("number"))
 
 
 @_compiled.register
-def _(node: Arithmetic, leaf: Leaf, now_ms: int) -> Cell:
-    left = compile_cell(node.left, leaf, now_ms).get("number")
-    right = compile_cell(node.right, leaf, now_ms).get("number")
+def _(node: Arithmetic, scope: Scope) -> Cell:
+    left = compile_cell(node.left, scope).get("number")
+    right = compile_cell(node.right, scope).get("number")
     return _number(_ARITHMETIC[node.op](left, right))
 
 
@@ -305,10 +351,10 @@ def _number(one: pl.Expr) -> Cell:
 
 
 @_compiled.register
-def _(node: Call, leaf: Leaf, now_ms: int) -> Cell:
-    args = [compile_cell(arg, leaf, now_ms) for arg in node.args]
+def _(node: Call, scope: Scope) -> Cell:
+    args = [compile_cell(arg, scope) for arg in node.args]
     if node.function == "days_since":
-        return Cell({"number": _days_since(args[0].get("string"), now_ms)})
+        return Cell({"number": _days_since(args[0].get("string"), scope.now_ms)})
     if node.function == "round":
         decimals = node.args[1] if len(node.args) == 2 else Constant(0.0)
         assert isinstance(decimals, Constant) and isinstance(decimals.value, float), "round takes a literal"
@@ -326,7 +372,7 @@ def _if(condition: Cell, then: Cell, otherwise: Cell) -> Cell:
 
 
 def _coalesce(*cells: Cell) -> Cell:
-    return reduce(lambda left, right: _if(_truth(~left.is_null), left, right), cells)
+    return reduce(lambda right, left: _if(_truth(~left.is_null), left, right), reversed(cells))
 
 
 def _text_test(test: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Callable[[Cell, Cell], Cell]:

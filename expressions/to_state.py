@@ -72,7 +72,7 @@ class Answer:
 
 
 class Program:
-    """Definitions, compiled. Immutable, and free of any person's data."""
+    """Definitions, compiled, and free of any person's data. More expressions may be compiled later."""
 
     def __init__(self, bounds: Iterable[Bound], zone: Zone = UTC_ZONE) -> None:
         self.zone = zone
@@ -89,6 +89,14 @@ class Program:
     def compile(self, expression: Expr) -> Evaluate:
         """An inlined expression as a function of a `Frame` of this program."""
         return _evaluate(expression, self)
+
+    def slots(self, aggregation: Aggregation) -> dict[str, Evaluate]:
+        """What each slot of an aggregation reads as, by name, as functions of a `Frame` of this program."""
+        found: dict[str, Evaluate] = {}
+        for name, need in needs_of(replace(aggregation, at=None)).items():
+            index = self.needs.setdefault(need, len(self.needs))
+            found[name] = _read(index, need, Lift(need, self.zone))
+        return found
 
     def evaluate(self, bases: Sequence[Base], now_ms: int, keys: Iterable[Key] | None = None) -> dict[Key, Answer]:
         """The answers of these definitions (all, if not said) for whom the bases are of, at `now_ms`."""
@@ -336,11 +344,7 @@ def _(node: Attribute, program: Program) -> Evaluate:
 
 @_evaluate.register
 def _(node: Aggregation, program: Program) -> Evaluate:
-    slots: dict[str, Evaluate] = {}
-    for name, need in needs_of(replace(node, at=None)).items():
-        index = program.needs.setdefault(need, len(program.needs))
-        slots[name] = _read(index, need, Lift(need, program.zone))
-    return _present(AGGREGATES[node.aggregate].present, slots)
+    return _present(AGGREGATES[node.aggregate].present, program.slots(node))
 
 
 @_evaluate.register

@@ -35,7 +35,7 @@ def kind(value: Value) -> Kind:
 
 
 def from_json(raw: Any) -> Value:
-    """A decoded JSON value as a value of the language; an object, in a list too, becomes null, and so does an inner list."""
+    """A decoded JSON value as a value of the language; an object becomes null, and so does a list within a list."""
     match raw:
         case None | bool() | str():
             return raw
@@ -62,7 +62,7 @@ def canonical_json(raw: Any) -> str:
 
 
 def order_key(value: Value) -> tuple[Any, ...]:
-    """Sorts values of all kinds: null, then booleans, numbers, strings (by code point), lists by their JSON text (S7)."""
+    """Sorts values of all kinds: null, booleans, numbers, strings (by code point), lists by their JSON text (S7)."""
     if isinstance(value, tuple):
         return (_RANK[tuple], canonical_json(to_json(value)))
     return (_RANK[type(value)], value)

@@ -1,8 +1,9 @@
 """Every window edge, in one file.
 
-A window of length w at `now` holds the events with ``now - w < ts <= now``, in UTC milliseconds: an event exactly w old
-is out, one at `now` is in. A window of N calendar dates holds the events whose date, in the workspace's time zone, is
-today or one of the N - 1 dates before it. Both are one rule with two lower edges: ``lower_ms(window, now) < ts <= now``.
+A window of length w at `now` holds the events with ``now - w < ts <= now``, in UTC milliseconds: an event exactly w
+old is out, one at `now` is in. A window of N calendar dates holds the events whose date, in the workspace's time zone,
+is today or one of the N - 1 dates before it. Both are one rule with two lower edges:
+``lower_ms(window, now) < ts <= now``.
 
 An id with many events keeps its base as **spans** (one merged state each) between **edges** (raw events). Aligned to an
 instant T and good for a horizon D, an edge holds the only events that can leave a window before T + D, so a span is
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -153,5 +155,5 @@ def heavy_cuts(windows: Iterable[Window | None], as_of_ms: int, horizon_ms: int,
     split: list[tuple[int, int]] = []
     for low, high in spans:
         points = [low, *(point for point in inner if low < point < high), high]
-        split.extend(zip(points[:-1], points[1:], strict=True))
+        split.extend(pairwise(points))
     return Cuts(edges=tuple(edges), spans=tuple(split))

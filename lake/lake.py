@@ -66,7 +66,7 @@ class Lake:
             return held
 
     def append(self, table: Table, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> None:
-        """Adds rows in one commit, with transactions of the same commit. Raises `LakeConflict` if one of them was first.
+        """Adds rows in one commit, with transactions of the same commit. Raises `LakeConflict` if another was first.
 
         Without transactions appends never conflict.
         """

@@ -23,8 +23,8 @@ class Table:
     order: tuple[str, ...] = ()
 
 
-#: Every accepted event, once or more often: readers deduplicate. `seq` is null for imported ones. `properties`, `traits`
-#: and `context` are JSON as it came, for people; `props` is what executions read.
+#: Every accepted event, once or more often: readers deduplicate. `seq` is null for imported ones. `properties`,
+#: `traits` and `context` are JSON as it came, for people; `props` is what executions read.
 EVENTS = Table(
     "events",
     pa.schema(
@@ -122,7 +122,7 @@ RUNS = Table(
     ),
 )
 
-#: Refused events and rows, with the reason. `source` is "api" or the name of an imported file, `line` its line or index.
+#: Refused events and rows, with the reason. `source` is "api" or an imported file, `line` its line or index.
 REJECTED = Table(
     "rejected",
     pa.schema(

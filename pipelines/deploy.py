@@ -1,13 +1,15 @@
 """Prefect's view of the work: the flows `rebuild` and `maintain`, their runs, tasks, progress and schedules.
 
-The only file that names Prefect, and slow to import. The flows run in the worker's own process, since a request must be
-answered within seconds and a fresh interpreter takes as long; Prefect's server records every run, and its UI shows them.
+The only file that names Prefect, and slow to import. The flows run in the worker's own process, since a request must
+be answered within seconds and a fresh interpreter takes as long; Prefect's server records every run, and its UI shows
+them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from typing import Any
+from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
@@ -29,6 +31,7 @@ def flows(
     @task(name="rebuild everybody or some ids")
     def rebuild_task(ids: list[str] | None) -> rebuilding.Run:
         progress = create_progress_artifact(progress=0.0, description="rebuild")
+        assert isinstance(progress, UUID), "a task that waits gets an id"
         logger = get_run_logger()
         seen: list[str] = []
 

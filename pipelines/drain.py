@@ -1,9 +1,9 @@
 """The drain: log to lake, exactly once.
 
 One small daemon with one lease. A round reads, on one open table, how far each shard is committed; takes the log after
-that; appends it with a transaction for every shard it touched, all in one commit; and only then trims the log. Whoever is
-killed at any step, and however many drains believe they hold the lease, the lake's rows of a shard are exactly seq 1 to
-its transaction: a second commit over the same shard conflicts, and is made again from what the first one left.
+that; appends it with a transaction for every shard it touched, all in one commit; and only then trims the log. Whoever
+is killed at any step, and however many drains believe they hold the lease, the lake's rows of a shard are exactly seq 1
+to its transaction: a second commit over the same shard conflicts, and is made again from what the first one left.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Drained:
 
 
 class Drain:
-    """Drains until told to stop. `recover` is asked before each round; `on_step` names each step, for fault injection."""
+    """Drains until told to stop. `recover` is asked before each round; `on_step` names each step, to inject faults."""
 
     def __init__(
         self,

@@ -2,8 +2,8 @@
 
     file  →  chunks of rows as Python values  →  events, or a reason  →  rows of `events` and of `rejected`
 
-Each chunk is one commit with a transaction named by the file's content and the mapping of its columns, so a run that was
-cut off goes on where it stopped and a rerun adds nothing. Imported rows have no seq: they are outside the log.
+Each chunk is one commit with a transaction named by the file's content and the mapping of its columns, so a run that
+was cut off goes on where it stopped and a rerun adds nothing. Imported rows have no seq: they are outside the log.
 """
 
 from __future__ import annotations

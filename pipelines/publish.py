@@ -20,7 +20,7 @@ RECORDS_AT_ONCE = 2_000
 
 
 def recent_of(events: pl.LazyFrame, as_of_ms: int) -> dict[str, bytes]:
-    """Per id what a record remembers of covered events received within 24 h, imports included; `events` deduplicated."""
+    """Per id what a record remembers of covered events received within 24 h, imports too; `events` deduplicated."""
     rows = events.filter(pl.col("received_at") > as_of_ms - REPEAT_MS).select("id", "event_id", "received_at", "seq")
     found: dict[str, list[bytes]] = {}
     for one, event_id, received_ms, seq in rows.collect().iter_rows():

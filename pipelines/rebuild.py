@@ -1,9 +1,9 @@
 """Rebuild: every trait and segment from the lake, and a fresh base for every id.
 
-Read the clock; pin a version of the lake, which says for each shard how far its log is in; count each event once; compute
-every definition; publish a base for every id; empty the bases that produced no row; write traits and memberships; and
-say, per shard, that all before is covered. Every step may run again, and two rebuilds may run at once: a record takes
-only what is newer than what it holds.
+Read the clock; pin a version of the lake, which says for each shard how far its log is in; count each event once;
+publish a base for every id; empty the bases that produced no row; compute every definition and write traits and
+memberships; and say, per shard, that all before is covered. Every step may run again, and two rebuilds may run at once:
+a record takes only what is newer than what it holds.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def rebuild(
     ids: Collection[str] | None = None,
     progress: Progress = lambda what, done: None,
 ) -> Run:
-    """Rebuilds everybody, or only `ids` (their records alone: no tables, nothing covered). Raises when a part is away."""
+    """Rebuilds everybody, or only `ids` (their records alone: no tables, nothing covered). Raises if a part is away."""
     started = time.monotonic()
     requests = store.rebuild_requests()
     activate(store, lake.holds_events)
@@ -101,7 +101,7 @@ def rebuild(
 
 
 def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
-    """Traits and memberships as of a time: by event time, over all rows now in the lake. Never published, never latest."""
+    """Traits and memberships as of a time: by event time, over all rows now in the lake. Never published or latest."""
     started = time.monotonic()
     catalogue = current(store)
     version = lake.events_version()

@@ -120,7 +120,7 @@ def _list_texts(lists: pl.Series) -> pl.Series:
 
 
 def _list_text(keys: Sequence[str]) -> str:
-    return canonical_json(to_json(tuple(item_of_key(key) for key in keys)))  # type: ignore[arg-type]
+    return canonical_json(to_json(tuple(map(item_of_key, keys))))  # type: ignore[arg-type]
 
 
 def membership_rows(answers: pl.DataFrame, keys: Sequence[Key], as_of_ms: int, build: int) -> pl.DataFrame:

@@ -61,7 +61,7 @@ async def identify(request: Request) -> Response:
 
 @router.post("/v1/batch", responses={200: {"model": BatchOut}})
 async def batch(request: Request) -> Response:
-    """Takes many events. The good ones stand; each refused one is named by its index. A repeat of the request is safe."""
+    """Takes many events. The good ones stand; each refused one is named by its index. Repeating the request is safe."""
     engine = _admitted(request)
     settings = engine.settings
     if engine.catalogue is None:

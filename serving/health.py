@@ -1,4 +1,4 @@
-"""Whether the stack is ready: Redis, every shard, the definitions, and what drain and worker last said of themselves."""
+"""Whether the stack is ready: Redis, every shard, the definitions, and what drain and worker last said."""
 
 from __future__ import annotations
 
