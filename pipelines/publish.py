@@ -20,8 +20,13 @@ RECORDS_AT_ONCE = 2_000
 
 
 def recent_of(events: pl.LazyFrame, as_of_ms: int) -> dict[str, bytes]:
-    """Per id what a record remembers of covered events received within 24 h, imports too; `events` deduplicated."""
-    rows = events.filter(pl.col("received_at") > as_of_ms - REPEAT_MS).select("id", "event_id", "received_at", "seq")
+    """Per id what a record remembers of covered events received within 24 h, imports too; `events` deduplicated.
+
+    Imports are remembered for twice as long: a repeat that came within 24 h of one, before the base counted it, may
+    still be in the tail, and must go from there.
+    """
+    since_ms = pl.when(pl.col("seq").is_null()).then(as_of_ms - 2 * REPEAT_MS).otherwise(as_of_ms - REPEAT_MS)
+    rows = events.filter(pl.col("received_at") > since_ms).select("id", "event_id", "received_at", "seq")
     found: dict[str, list[bytes]] = {}
     for one, event_id, received_ms, seq in rows.collect().iter_rows():
         found.setdefault(one, []).append(recent_entry(event_hash(event_id), received_ms, seq))

@@ -4,6 +4,7 @@ Looks each second: a shard whose `ready` is not the run_id of the server that an
 
 * a server that has lost the catalogue has lost everything (or never had it): every seq is set from the lake, the
   definitions are loaded from their history, everybody is rebuilt at the newest version, and only then are shards ready;
+* definitions that the lake has and Redis has not are loaded again (it came back from before they were saved);
 * a shard whose seq is behind the lake's (a restored backup, a promoted replica) gets the missing lake rows back into
   its records, and goes on above the lake's seq;
 * a shard whose seq is not behind has lost nothing: Redis read its own file.
@@ -21,8 +22,9 @@ from expressions.windows import Zone
 from lake.lake import Lake
 from pipelines.rebuild import rebuild
 from pipelines.rows import replayed
-from serving.catalogue import Stored, decode, encode, restored
+from serving.catalogue import Catalogue, Stored, decode, encode, restored
 from serving.operations import ShardState
+from serving.refusals import Unavailable
 from serving.settings import Settings
 from serving.store import Store
 
@@ -45,13 +47,14 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     if text is None:
         _restore(store, lake, settings, seqs, on_step)
     else:
-        held = decode(text)
         store.raise_build(lake.last_build())  # a rewound counter would give a number out twice
+        held = _newest(store, lake, decode(text), seqs)
+        if held.projection_version:
+            store.raise_projection(held.projection_version)
+        on_step("defined")
         for state in waiting:
             if state.seq < seqs[state.shard]:
                 _replay(store, lake, version, state, seqs[state.shard], on_step)
-        if held.projection_version:
-            store.raise_projection(held.projection_version)
     on_step("before_ready")
     for state in waiting:
         store.mark_ready(state.shard, server.run_id)
@@ -72,10 +75,26 @@ def _restore(store: Store, lake: Lake, settings: Settings, seqs: list[int], on_s
     if catalogue.projection_version:
         store.raise_projection(catalogue.projection_version)
     store.replace_catalogue(encode(catalogue), expected=None, version=version)
+    store.want_rebuild()  # should this process be killed before its own
     on_step("defined")
     # A rebuild also of an empty lake: it is what says that ids without a base have no history.
     rebuild(store, lake, settings)
     on_step("rebuilt")
+
+
+def _newest(store: Store, lake: Lake, held: Catalogue, seqs: list[int]) -> Catalogue:
+    """The catalogue; where Redis came back with one from before a definition that the lake has, all of them anew."""
+    rows = [Stored(**row) for row in lake.definitions()]
+    newest = max((row.version for row in rows), default=0)
+    if newest <= held.version:
+        return held
+    stand = [max(state.seq, seqs[state.shard]) for state in store.shard_states()]
+    catalogue = restored(rows, stand, newest + 1, held.zone)
+    if not store.replace_catalogue(encode(catalogue), expected=held.version, version=catalogue.version):
+        raise Unavailable("definitions changed during a recovery")
+    store.want_rebuild()
+    log.info("definitions_restored", from_version=held.version, to_version=catalogue.version)
+    return catalogue
 
 
 def _replay(
