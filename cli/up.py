@@ -28,6 +28,9 @@ import httpx
 from serving.embedded_redis import find_server, render_config, server_settings
 from serving.settings import Settings
 
+#: Supervisors that this process started, by pid.
+_started: dict[int, subprocess.Popen[bytes]] = {}
+
 READY_S_MAX = 120.0
 STOP_S_MAX = 60.0
 
@@ -93,6 +96,7 @@ def start(settings: Settings, *, with_prefect: bool = True) -> Stack:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches us, and we stop the parts in order
         )
+        _started[supervisor.pid] = supervisor
         found = Stack(pid=supervisor.pid, **where)
         (home / "stack.json").write_text(json.dumps(asdict(found)))
     try:
@@ -127,11 +131,12 @@ def wait_for_end(found: Stack) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether the process runs; one of our own that has ended is reaped here."""
-    try:
-        return os.waitpid(pid, os.WNOHANG) == (0, 0)
-    except ChildProcessError:
-        pass
+    """Whether the process runs; one that this process started is reaped when it has ended."""
+    if pid in _started:
+        if _started[pid].poll() is None:
+            return True
+        del _started[pid]
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

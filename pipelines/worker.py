@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ import structlog
 
 from lake.errors import LakeError
 from lake.lake import Lake
+from serving.catalogue import Catalogue
+from serving.defining import current
 from serving.errors import StoreError
 from serving.refusals import Refusal
 from serving.settings import Settings
@@ -28,12 +31,22 @@ LEASE_MS = 60_000
 BEAT_MS = 10_000
 #: How often requests are looked for.
 LOOK_S = 0.25
+#: How long a requested rebuild lets the drain go first.
+DRAIN_S = 3.0
 #: A rebuild that failed is not tried again sooner.
 PAUSE_S = 2.0
 
 #: Runs a rebuild of everybody (None) or of some ids.
 Rebuild = Callable[[Collection[str] | None], Any]
 Maintain = Callable[[], Any]
+
+
+class Uncovered(Enum):
+    """What the definitions wait for: nothing, a rebuild that can cover them, or first the drain."""
+
+    NOTHING = "nothing"
+    DRAINED = "drained"
+    UNDRAINED = "undrained"
 
 
 class Worker:
@@ -44,6 +57,8 @@ class Worker:
         self.rebuild, self.maintain = rebuild, maintain
         self.token = secrets.token_hex(8)
         self.said: dict[str, Any] = {"last_build": None}
+        self.catalogue: Catalogue | None = None
+        self.asked_s = time.monotonic()
         self.next_full_s = time.monotonic() + settings.rebuild_interval_s
         self.next_maintain_s = time.monotonic() + settings.maintain_interval_s
 
@@ -67,10 +82,15 @@ class Worker:
     def look(self) -> bool:
         """Does what is due; answers whether anything was."""
         requests = self.store.rebuild_requests()
-        is_due = time.monotonic() >= self.next_full_s
+        waits_for = self._waits_for()
+        is_due = time.monotonic() >= self.next_full_s or waits_for is Uncovered.DRAINED
         ids = [one for held in requests.ids.values() for one in held]
         if not (requests.is_full or is_due or ids) and time.monotonic() < self.next_maintain_s:
+            self.asked_s = time.monotonic()
             return False
+        if waits_for is Uncovered.UNDRAINED and time.monotonic() - self.asked_s < DRAIN_S:
+            return False  # a rebuild now would have to be done again
+        self.asked_s = time.monotonic()
         if not self._is_ready() or not self.store.hold_lease("rebuild", self.token, LEASE_MS):
             return False
         if requests.is_full or is_due:
@@ -82,6 +102,26 @@ class Worker:
             self.next_maintain_s = time.monotonic() + self.settings.maintain_interval_s
             self.said["maintained"] = self.maintain()
         return True
+
+    def _waits_for(self) -> Uncovered:
+        """Whether a definition waits for a rebuild, and whether the lake holds what that rebuild must cover."""
+        version = self.store.records([]).catalogue_version
+        if version is None:
+            return Uncovered.NOTHING
+        if self.catalogue is None or self.catalogue.version != version:
+            self.catalogue = current(self.store)
+        held = self.catalogue
+        waiting = {
+            (held.needed_versions[key], shard)
+            for key in held.definitions
+            for shard, covered in enumerate(held.covered)
+            if not held.is_ready(key, shard, covered)
+        }
+        if not waiting or not all(number in held.activations for number, _ in waiting):
+            return Uncovered.NOTHING  # what is being activated comes with a request of its own
+        drained = [state.drained for state in self.store.shard_states()]
+        is_drained = all(drained[shard] >= held.activations[number][shard] for number, shard in waiting)
+        return Uncovered.DRAINED if is_drained else Uncovered.UNDRAINED
 
     def _is_ready(self) -> bool:
         """Whether Redis is recovered: until then the recovery is the one that rebuilds."""

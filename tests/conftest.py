@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from cli import up
 from serving.embedded_redis import EmbeddedRedis
+from serving.settings import Settings
+from tests.running import RunningStack
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +27,16 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
         client.flushall()
         client.config_set("appendfsync", "always")
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """The whole stack as `tinycdp up --no-prefect` runs it, for tests of the group "stack"."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"), port=0, drain_interval_s=0.1)
+    found = up.start(settings, with_prefect=False)
+    running = RunningStack(found, settings)
+    try:
+        yield running
+    finally:
+        running.http.close()
+        up.stop(settings, found)

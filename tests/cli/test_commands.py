@@ -1,0 +1,114 @@
+"""The command line as people and scripts meet it, against a running stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+@pytest.fixture(scope="module")
+def imported(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> RunningStack:
+    """A stack with a trait and a segment on imported events, one row of them bad."""
+    file = tmp_path_factory.mktemp("files") / "history.csv"
+    file.write_text(
+        "who,what,when,price\n"
+        "cli-1,order,1998-06-01T00:00:00Z,10\n"
+        "cli-1,order,1998-06-01T00:00:00Z,10\n"
+        "cli-2,order,1998-06-20T00:00:00Z,99.5\n"
+        "cli-3,order,yesterday,1\n"
+    )
+    stack.define("trait", "order_total", "events.order.price.sum")
+    stack.define("trait", "orders_20d", "events.order.count_20d")
+    stack.define("segment", "spenders", "order_total >= 20")
+    arguments = ("import", str(file), "--user", "who", "--event", "what", "--time", "when")
+    assert stack.json(*arguments) == {"accepted": 3, "rejected": 1, "already": 0}
+    assert stack.json(*arguments) == {"accepted": 0, "rejected": 0, "already": 3}
+    return stack
+
+
+def test_users_are_counted_at_any_time(imported: RunningStack) -> None:
+    """`users` evaluates on the fly as of a time; equal rows without an id are distinct events."""
+    assert imported.json("users", "spenders") == {"users": ["cli-1", "cli-2"]}
+    assert imported.json("users", "spenders", "--at", "1998-06-10T00:00:00Z") == {"users": ["cli-1"]}
+    assert imported.tinycdp("users", "orders_20d", "--at", "1998-06-20T23:59:59Z", "--count").stdout.strip() == "2"
+    assert imported.tinycdp("users", "orders_20d", "--at", "1998-06-21T00:00:00Z", "--count").stdout.strip() == "1"
+
+
+def test_live_answers_know_imported_history(imported: RunningStack) -> None:
+    """The import waits for its rebuild, so the next read counts it."""
+    assert imported.traits("cli-1")["traits"]["order_total"] == 20
+
+
+def test_a_bad_row_is_kept_with_its_line(imported: RunningStack) -> None:
+    """The line of the file and the reason are in `rejected`."""
+    from lake.lake import Lake
+
+    rows = Lake(imported.stack.lake_uri).rejected().collect().to_dicts()
+    assert [(row["line"], "yesterday" in row["reason"]) for row in rows if row["source"] == "history.csv"] == [
+        (5, True)
+    ]
+
+
+def test_explain_shows_every_part(imported: RunningStack) -> None:
+    """The tree has each text and value, for people and as JSON."""
+    tree = imported.json("explain", "cli-2", "spenders")["explanation"]
+
+    assert (tree["text"], tree["value"], tree["threshold"]) == ('trait("order_total") >= 20', True, 20)
+    assert tree["parts"][0]["definition"]["value"] == 99.5
+    assert "99.5" in imported.tinycdp("explain", "cli-2", "spenders").stdout
+
+
+def test_sql_is_given_for_each_warehouse(imported: RunningStack) -> None:
+    """The same definition as text of each dialect; an unknown dialect is an error."""
+    for dialect in ("duckdb", "bigquery", "snowflake"):
+        assert "SELECT" in imported.tinycdp("sql", "spenders", "--dialect", dialect).stdout
+    assert imported.tinycdp("sql", "spenders", "--dialect", "cobol", ok=False).returncode == 1
+
+
+def test_a_rebuild_as_of_a_time_never_replaces_the_latest(imported: RunningStack) -> None:
+    """Rows are written with their as_of beside the latest ones, and live answers do not change."""
+    run = imported.json("rebuild", "--at", "1998-06-10T00:00:00Z")
+
+    assert (run["kind"], run["published"]) == ("as_of", 0)
+    assert imported.traits("cli-2")["traits"]["order_total"] == 99.5
+
+
+def test_doctor_finds_live_and_lake_equal(imported: RunningStack) -> None:
+    """Well, with answers compared and none of them different."""
+    imported.track("cli-4", "order", properties={"price": 0.1})
+
+    def parity() -> bool:
+        found = imported.json("doctor")
+        return bool(found["well"] and found["parity"]["compared"] > 0 and not found["parity"]["differing"])
+
+    assert wait_until(parity, "all is well")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("users", "no_such_key"), 1),
+        (("users", "spenders", "--at", "noon"), 2),
+        (("import", "absent.csv", "--user", "a", "--event", "b", "--time", "c"), 2),
+        (("nonsense",), 2),
+    ],
+)
+def test_exit_codes_mean_something(imported: RunningStack, arguments: tuple[str, ...], code: int) -> None:
+    """1 for what was asked wrongly, 2 for a call that is none."""
+    assert imported.tinycdp(*arguments, ok=False).returncode == code
+
+
+def test_without_a_stack_a_command_says_so(stack: RunningStack, tmp_path: Path) -> None:
+    """Exit code 3, and the remedy."""
+    lonely = RunningStack.__new__(RunningStack)
+    lonely.settings = stack.settings.model_copy(update={"home": tmp_path})
+    done = lonely.tinycdp("users", "x", ok=False)
+
+    assert done.returncode == 3
+    assert "tinycdp up" in done.stderr
