@@ -95,7 +95,8 @@ class _Wire(asyncio.Protocol):
             else:
                 takers = [(asked, index)]
             self._waiting.append(takers)
-            self._out.append(hiredis.pack_command(tuple(one.on(self.run_id))))
+            words: tuple[Any, ...] = tuple(one.on(self.run_id))
+            self._out.append(hiredis.pack_command(words))
         if not self._is_flushing:
             self._is_flushing = True
             self.loop.call_soon(self._flush)

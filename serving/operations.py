@@ -311,14 +311,13 @@ class Operations:
             commands.append(command("XLEN", keys.log(shard)))
 
         def read(replies: list[Any]) -> list[ShardState]:
-            return [
-                ShardState(
-                    shard, *(int(number or 0) for number in numbers), run_id.decode() if run_id else None, entries
-                )
-                for shard, (numbers, run_id, entries) in enumerate(
-                    zip(replies[::3], replies[1::3], replies[2::3], strict=True)
-                )
-            ]
+            states = []
+            for shard in range(self.shards):
+                numbers, run_id, entries = replies[3 * shard : 3 * shard + 3]
+                seq, last, drained, projection = (int(number or 0) for number in numbers)
+                ready = run_id.decode() if run_id else None
+                states.append(ShardState(shard, seq, last, drained, projection, ready, entries))
+            return states
 
         return Request(commands, read)
 

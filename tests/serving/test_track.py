@@ -70,7 +70,9 @@ def test_a_time_is_read_from_iso_text_or_milliseconds(given: dict[str, Any], exp
     assert accept(track(**given), NO_LIMITS).original_ts == expected
 
 
-@pytest.mark.parametrize("bad", ["yesterday", "2023", "5", "12/31/2023", "2023-02-30", "2023-01-01T25:00:00Z", True, {}])
+@pytest.mark.parametrize(
+    "bad", ["yesterday", "2023", "5", "12/31/2023", "2023-02-30", "2023-01-01T25:00:00Z", True, {}]
+)
 def test_a_time_that_is_no_time_is_refused(bad: Any) -> None:
     """Nothing is guessed: a bare year or a date in another order is refused with the form to use."""
     assert refusal(track(timestamp=bad)).message.startswith("Invalid timestamp format. Use ISO 8601")
