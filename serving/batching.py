@@ -22,7 +22,7 @@ import hiredis
 from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from serving.errors import StoreUnreachable
+from serving.errors import ServerReplaced, StoreUnreachable
 from serving.scripts.script import Argument, Command
 
 #: Commands in flight. Beyond it Redis does not keep up, and to queue more would only make all of them late.
@@ -83,19 +83,22 @@ class _Wire(asyncio.Protocol):
         if self.lost or len(self._waiting) > IN_FLIGHT_MAX:
             done.set_exception(self.lost or StoreUnreachable("Redis does not keep up with what is asked of it"))
             return done
+        try:
+            packed: list[tuple[Any, ...]] = [tuple(one.on(self.run_id)) for one in commands]
+        except ServerReplaced as error:
+            done.set_exception(error)
+            return done
         asked = _Exchange(len(commands), done)
-        for index, one in enumerate(commands):
+        for index, (one, words) in enumerate(zip(commands, packed, strict=True)):
             if one.shared:
-                key = tuple(one.words)
-                others = self._asked.get(key)
+                others = self._asked.get(words)
                 if others is not None:
                     others.append((asked, index))
                     continue
-                takers = self._asked[key] = [(asked, index)]
+                takers = self._asked[words] = [(asked, index)]
             else:
                 takers = [(asked, index)]
             self._waiting.append(takers)
-            words: tuple[Any, ...] = tuple(one.on(self.run_id))
             self._out.append(hiredis.pack_command(words))
         if not self._is_flushing:
             self._is_flushing = True

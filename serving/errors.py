@@ -4,6 +4,7 @@
     ├── StoreUnreachable     no connection, no answer in time, loading, or a replica: a write may have happened
     ├── ShardNotReady        the server was started or promoted since this shard was recovered: wait for the drain
     ├── ProjectionOutdated   the caller's definitions are older than the shard's: reload them and repeat
+    ├── ServerReplaced       the server was started or promoted since a piece of work began: begin it again
     ├── StoreFull            the undrained log, or the memory, is at its bound: wait
     └── NotDurable           the server's settings could lose what was acknowledged: change them
 
@@ -35,6 +36,13 @@ class ProjectionOutdated(StoreError):
     def __init__(self, shard: int, version: int) -> None:
         super().__init__(f"shard {shard} keeps events by a newer projection than version {version}")
         self.shard = shard
+
+
+class ServerReplaced(StoreError):
+    """The server is another one, or another run, than the work at hand began on; nothing was written.
+
+    It may have lost what the work has written so far, so the work must not be finished as if it had not.
+    """
 
 
 class StoreFull(StoreError):

@@ -69,6 +69,14 @@ def wanted(shard: int) -> str:
     return f"wanted:{{{shard}}}"
 
 
+def patterns() -> list[str]:
+    """What SCAN matches every key by that holds data; leases and heartbeats belong to processes and run out."""
+    of_shards = [
+        name.partition("{")[0] for name in (record(0, ""), recent(0, ""), log(0), shard(0), ready(0), wanted(0))
+    ]
+    return [*(f"{prefix}{{*" for prefix in of_shards), catalogue() + "*", rebuild(), rejected()]
+
+
 # ── keys of the whole system ─────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -214,8 +214,12 @@ class Operations:
 
         return Request([command("SCAN", cursor, "MATCH", keys.record_pattern(), "COUNT", count, "TYPE", "hash")], read)
 
-    def sweep(self, stamp: Stamp, shard: int, ids: Sequence[str]) -> Request[int]:
-        """Empties the bases that a complete rebuild left behind; answers how many. Newer bases and tails stay."""
+    def sweep(self, stamp: Stamp, shard: int, ids: Sequence[str], run_id: str | None = None) -> Request[int]:
+        """Empties the bases that a complete rebuild left behind; answers how many. Newer bases and tails stay.
+
+        `run_id` is the server's when the rebuild began. A server that came back without what was published since must
+        not be swept: raises `ServerReplaced`.
+        """
         commands = [
             publish.sweep(stamp, [keys.record(shard, one) for one in some]) for some in chunks(ids, publish.RECORDS_MAX)
         ]
@@ -223,7 +227,7 @@ class Operations:
         def read(replies: list[Any]) -> int:
             return sum(outcome is Published.DONE for reply in replies for outcome in publish.read(reply))
 
-        return Request(commands, read)
+        return Request(commands, read).during(run_id)
 
     # ── recovery ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -256,9 +260,14 @@ class Operations:
         """The catalogue's text; None while there is none."""
         return Request([command("GET", keys.catalogue())], lambda replies: replies[0])
 
-    def replace_catalogue(self, text: bytes, *, expected: int | None, version: int) -> Request[bool]:
-        """Puts a catalogue in the place of version `expected` (None: of none); False when there is another now."""
-        return Request([replaced.replaced(text, expected, version)], _truth)
+    def replace_catalogue(
+        self, text: bytes, *, expected: int | None, version: int, run_id: str | None = None
+    ) -> Request[bool]:
+        """Puts a catalogue in the place of version `expected` (None: of none); False when there is another now.
+
+        With a `run_id` only on that run of the server, else raises `ServerReplaced`.
+        """
+        return Request([replaced.replaced(text, expected, version)], _truth).during(run_id)
 
     def raise_projection(self, version: int) -> Request[list[int]]:
         """Refuses, from now on, events projected by older versions; answers the seq of each shard at that moment."""
@@ -291,14 +300,15 @@ class Operations:
 
         return Request(commands, read)
 
-    def answer_rebuilds(self, requests: RebuildRequests) -> Request[None]:
+    def answer_rebuilds(self, requests: RebuildRequests, run_id: str | None = None) -> Request[None]:
         """Takes back these requests, all of them answered; what was asked for again since stays.
 
-        After a rebuild of single ids give `requests._replace(wanted=requests.done)`.
+        After a rebuild of single ids give `requests._replace(wanted=requests.done)`. `run_id` is the server's when they
+        were read: another one counts anew, so raises `ServerReplaced`.
         """
         commands = [raised.raised(keys.rebuild(), {"done": requests.wanted})]
         commands += [answered.answered(shard, counts) for shard, counts in requests.ids.items()]
-        return Request(commands, _nothing)
+        return Request(commands, _nothing).during(run_id)
 
     # ── the system ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -17,12 +17,13 @@ import redis
 from redis.connection import AbstractConnection
 from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
+from serving import keys
 from serving.batching import Batching, run_id_in
-from serving.errors import NotDurable, StoreError, StoreFull, StoreUnreachable
+from serving.errors import NotDurable, ServerReplaced, StoreError, StoreFull, StoreUnreachable
 from serving.ids import SHARDS_DEFAULT
 from serving.operations import Operations, Server
 from serving.scripts.ingest import TailLimits
-from serving.scripts.script import Command, Request
+from serving.scripts.script import Command, Request, command
 from serving.stamps import Stamp
 
 P = ParamSpec("P")
@@ -117,6 +118,8 @@ class Store:
         except (RedisError, OSError) as error:
             connection.disconnect()
             raise _unreachable(error) from error
+        except ServerReplaced:
+            raise  # before anything was sent
         except BaseException:
             connection.disconnect()  # half a conversation: its replies must not be the next caller's
             raise
@@ -156,10 +159,11 @@ class Store:
     beat = _waiting(Operations.beat)
     heartbeat = _waiting(Operations.heartbeat)
 
-    def sweep_all(self, stamps: Sequence[Stamp]) -> int:
+    def sweep_all(self, stamps: Sequence[Stamp], run_id: str | None = None) -> int:
         """Ends a complete rebuild: every base older than its shard's stamp becomes an empty one. Answers how many.
 
         Walks all records once, some thousand at a time, so memory stays bounded and no set of ids has to be kept.
+        `run_id` is the server's when the rebuild began; raises `ServerReplaced` when it is another one now.
         """
         swept, cursor = 0, 0
         while True:
@@ -168,10 +172,27 @@ class Store:
             for shard, namespaced_id in found:
                 by_shard.setdefault(shard, []).append(namespaced_id)
             swept += sum(
-                self.ask_all([self.operations.sweep(stamps[shard], shard, ids) for shard, ids in by_shard.items()])
+                self.ask_all(
+                    [self.operations.sweep(stamps[shard], shard, ids, run_id) for shard, ids in by_shard.items()]
+                )
             )
             if cursor == 0:
                 return swept
+
+    def clear(self) -> None:
+        """Removes everything of ours from Redis, for a recovery that finds it of no use. Other keys stay."""
+        for pattern in keys.patterns():
+            cursor = 0
+            while True:
+                request = Request(
+                    [command("SCAN", cursor, "MATCH", pattern, "COUNT", 1_000)], lambda replies: replies[0]
+                )
+                following, found = self.ask(request)
+                if found:
+                    self.ask(Request([command("DEL", *found)], lambda replies: None))
+                cursor = int(following)
+                if cursor == 0:
+                    break
 
     def require_durable(self, durability: str = "always") -> Server:
         """The server, if nothing that it acknowledges can be lost beyond what `durability` says. Raises `NotDurable`.

@@ -12,9 +12,11 @@ must not rely on commands that stand before it in the same pipeline.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha1
 from typing import Any, Generic, TypeAlias, TypeVar
+
+from serving.errors import ServerReplaced
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -43,21 +45,25 @@ class Script:
 class Command:
     """One command: its words, the script it runs, and where the connection puts the run_id of its server (0: nowhere).
 
-    A `shared` command only reads, and needs no state of its own: asked twice at one moment, it is sent once.
+    A `shared` command only reads, and needs no state of its own: asked twice at one moment, it is sent once. One with
+    an `of_run` is sent to that run of a server or not at all.
     """
 
     words: list[Argument]
     script: Script | None = None
     run_id_at: int = 0
     shared: bool = False
+    of_run: str | None = None
 
     def with_text(self) -> Command:
         """The same call by EVAL, for a server that does not know the script."""
         assert self.script is not None
-        return Command(["EVAL", self.script.text, *self.words[2:]], self.script, self.run_id_at)
+        return replace(self, words=["EVAL", self.script.text, *self.words[2:]])
 
     def on(self, run_id: str) -> list[Argument]:
-        """The words as they are sent over a connection to the server of this run_id."""
+        """The words as they are sent over a connection to the server of this run_id. Raises `ServerReplaced`."""
+        if self.of_run is not None and self.of_run != run_id:
+            raise ServerReplaced("the Redis server was started or promoted since this work began")
         if self.run_id_at:
             self.words[self.run_id_at] = run_id
         return self.words
@@ -79,6 +85,12 @@ class Request(Generic[T_co]):
 
     commands: Sequence[Command]
     read: Callable[[list[Any]], T_co]
+
+    def during(self, run_id: str | None) -> Request[T_co]:
+        """The same, for this run of the server alone: `ServerReplaced` is raised when it is over. None: for any."""
+        if run_id is None:
+            return self
+        return replace(self, commands=[replace(one, of_run=run_id) for one in self.commands])
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -16,9 +16,10 @@ import redis
 
 from serving import keys
 from serving.embedded_redis import EmbeddedRedis
-from serving.errors import NotDurable, ShardNotReady, StoreError, StoreUnreachable
+from serving.errors import NotDurable, ServerReplaced, ShardNotReady, StoreError, StoreUnreachable
 from serving.ids import shard_of
 from serving.operations import Operations
+from serving.scripts.copies import recent_entry
 from serving.scripts.ingest import Outcome
 from serving.scripts.publish import BaseRecord
 from serving.scripts.script import Request, command
@@ -281,6 +282,66 @@ class TestLostServers:
             return [(await task).outcomes for task in staying]
 
         assert in_loop(store, redis_url, work) == [[Outcome(n)] for n in range(1, 6)]
+
+
+class TestWorkOfOneRun:
+    """What must not be finished on a server that may have lost its beginning is bound to the server's run."""
+
+    def test_it_is_done_on_that_run(self, store: Store, redis_url: str) -> None:
+        """While the server is the same, the bound request is the request."""
+        run_id = store.server().run_id
+
+        assert store.replace_catalogue(b"one", expected=None, version=1, run_id=run_id)
+
+        async def work(opened: AsyncStore) -> Any:
+            return await opened.replace_catalogue(b"two", expected=1, version=2, run_id=run_id)
+
+        assert in_loop(store, redis_url, work)
+        assert store.catalogue() == b"two"
+
+    def test_another_run_is_left_alone(self, own_server: EmbeddedRedis) -> None:
+        """After a restart nothing of it is sent: no sweep, no catalogue, no answer to requests."""
+        with Store(own_server.url, shards=1) as store:
+            run_id = store.server().run_id
+            store.publish(0, Stamp(1, 1, 0, NOON_MS, 0), [BaseRecord(ALICE, b"base")])
+            store.want_rebuild()
+            requests = store.rebuild_requests()
+            own_server.restart()
+
+            with pytest.raises(ServerReplaced):
+                store.sweep_all([Stamp(2, 2, 0, NOON_MS, 0)], run_id)
+            with pytest.raises(ServerReplaced):
+                store.answer_rebuilds(requests, run_id)
+            with pytest.raises(ServerReplaced):
+                store.replace_catalogue(b"text", expected=None, version=1, run_id=run_id)
+
+            async def work(opened: AsyncStore) -> Any:
+                with pytest.raises(ServerReplaced):
+                    await opened.replace_catalogue(b"text", expected=None, version=1, run_id=run_id)
+
+            in_loop(store, own_server.url, work)
+            assert store.records([ALICE]).records[0].base == b"base"
+            assert store.rebuild_requests().is_full
+            assert store.catalogue() is None
+
+
+class TestClearing:
+    def test_everything_of_ours_goes_and_nothing_else(self, store: Store, client: redis.Redis) -> None:
+        """A clear leaves other keys, and the leases and heartbeats of processes that go on."""
+        store.ingest([arrival("e1")], projection=0)
+        recent = b"".join(recent_entry(bytes([n]) * 8, NOON_MS, n) for n in range(100))
+        store.publish(0, Stamp(1, 1, 0, NOON_MS, 0), [BaseRecord(ALICE, b"base", recent)])
+        store.want_rebuild()
+        store.want_rebuild_of([ALICE])
+        store.replace_catalogue(b"text", expected=None, version=1)
+        store.reject([b"bad"])
+        store.hold_lease("drain", "one", 60_000)
+        client.set("record of somebody else", 1)
+
+        store.clear()
+
+        assert sorted(client.keys()) == [b"lease:drain", b"record of somebody else"]
+        client.delete("record of somebody else")
 
 
 class TestBatching:
