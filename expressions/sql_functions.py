@@ -196,7 +196,10 @@ def _percentile(row: Row, tally: Tallied, share: Cell) -> Cell:
     rank = row.bind(exp.paren(column(size_name) - double(1.0)) * share.kinds["number"], "rank")
     fraction = exp.paren(rank - exp.Floor(this=rank.copy()))
     # What overflows is the difference; closing it there also closes 0 * infinity.
-    return number_cell(column(low) + finite(column(high) - column(low)) * fraction)
+    step = exp.paren(finite(column(high) - column(low)))
+    from_low = column(low) + step * fraction
+    from_high = column(high) - step.copy() * exp.paren(double(1.0) - fraction.copy())
+    return number_cell(case((fraction.copy() < double(0.5), from_low), otherwise=from_high))
 
 
 #: Function -> (row, its arguments) -> its cell.

@@ -515,7 +515,9 @@ def percentile(values: pl.LazyFrame, share: float) -> pl.LazyFrame:
         number.filter(pl.col("passed") > pl.min_horizontal(below + 1, pl.col("size") - 1)).min().alias("high"),
         (pl.col("rank") - below).first().alias("fraction"),
     )
-    value = pl.col("low") + (pl.col("high") - pl.col("low")) * pl.col("fraction")
+    step, fraction = pl.col("high") - pl.col("low"), pl.col("fraction")
+    from_low, from_high = pl.col("low") + step * fraction, pl.col("high") - step * (1.0 - fraction)
+    value = pl.when(fraction < 0.5).then(from_low).otherwise(from_high)
     return found.select("id", pl.when(value.is_finite()).then(value).alias("value"))
 
 

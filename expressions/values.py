@@ -131,7 +131,10 @@ def modulo(number: float, divisor: float) -> float | None:
 
 
 def percentile(counts: Iterable[tuple[float, int]], share: float) -> float | None:
-    """S12: of (value, count) pairs, linear between ranks: ``low + (high - low) * fraction``."""
+    """S12: of (value, count) pairs, linear between ranks.
+
+    Between two ranks it starts from the nearer one, as numpy's does: the middle of 0.2 and 10 is 5.1 from there.
+    """
     ordered = sorted(counts)
     size = sum(count for _, count in ordered)
     if size == 0:
@@ -148,7 +151,8 @@ def percentile(counts: Iterable[tuple[float, int]], share: float) -> float | Non
             high = value
             break
     assert low is not None and high is not None, "a rank lies within the tally"
-    return finite(low + (high - low) * (rank - below))
+    step, fraction = high - low, rank - below
+    return finite(low + step * fraction if fraction < 0.5 else high - step * (1.0 - fraction))
 
 
 _SMALL = "abcdefghijklmnopqrstuvwxyz"

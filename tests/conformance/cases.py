@@ -1,0 +1,77 @@
+"""The cases of this folder, read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from expressions.bases import RawEvent
+from expressions.definitions import DefinitionKind
+from expressions.values import instant_ms
+
+HERE = Path(__file__).parent
+NOW = "2026-03-01T12:00:00Z"
+UNITS = {"ms": 1, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case, its times made absolute."""
+
+    id: str
+    says: str
+    definitions: tuple[tuple[DefinitionKind, str, str], ...]
+    key: tuple[DefinitionKind, str]
+    events: tuple[RawEvent, ...]
+    now: int
+    zone: str
+    value: Any
+    error: Mapping[str, Any] | None
+
+
+def all_cases() -> list[Case]:
+    """Every case of every file."""
+    found = []
+    for path in sorted(HERE.glob("*.json")):
+        body = json.loads(path.read_text())
+        found += [_case(path.stem, case, body["given"]) for case in body["cases"]]
+    return found
+
+
+def _case(stem: str, case: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
+    now = _absolute(case.get("now", NOW), 0)
+    events = given[case["given"]] if "given" in case else case.get("events", [])
+    others = [(*name.split(":", 1), text) for name, text in case.get("definitions", {}).items()]
+    key = (case.get("kind", "trait"), case.get("key", "the_case"))
+    return Case(
+        id=f"{stem}-{case['id']}",
+        says=case["says"],
+        definitions=(*others, (*key, case["expression"])),  # type: ignore[arg-type]
+        key=key,
+        events=tuple(_event(event, now) for event in events),
+        now=now,
+        zone=case.get("zone", "UTC"),
+        value=case.get("value"),
+        error=case.get("error"),
+    )
+
+
+def _event(event: Mapping[str, Any], now: int) -> RawEvent:
+    at = _absolute(event["at"], now)
+    if "identify" in event:
+        return RawEvent("identify", None, at, event["identify"])
+    kind = next(kind for kind in ("event", "page", "screen") if kind in event)
+    return RawEvent("track" if kind == "event" else kind, event[kind], at, event.get("properties", {}))
+
+
+def _absolute(text: str, now: int) -> int:
+    instant = instant_ms(text)
+    if instant is not None:
+        return instant
+    parts = re.findall(r"([+-]?\d+)(ms|[mhd])?", text)
+    assert "".join(number + unit for number, unit in parts) == text, f"{text} is no time"
+    return now + sum(int(number) * UNITS[unit or "ms"] for number, unit in parts)

@@ -1,0 +1,62 @@
+"""Every case, judged by the oracle, on every execution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from expressions.errors import ExpressionError
+from tests.conformance.cases import Case, all_cases
+from tests.executions import EXECUTIONS, bound, by_oracle
+
+CASES = all_cases()
+ANSWERED = [case for case in CASES if case.error is None]
+REFUSED = [case for case in CASES if case.error is not None]
+
+
+def expected(value: Any) -> Any:
+    """A JSON value as the language has it."""
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    return tuple(expected(item) for item in value) if isinstance(value, list) else float(value)
+
+
+def kinds(value: Any) -> Any:
+    """The types of a value, since to Python 1.0 equals True."""
+    return tuple(kinds(item) for item in value) if isinstance(value, tuple) else type(value)
+
+
+@pytest.mark.parametrize("case", ANSWERED, ids=lambda case: case.id)
+def test_the_oracle_agrees_with_the_case(case: Case) -> None:
+    """What a case expects is what loops and ifs find."""
+    found = by_oracle(bound(*case.definitions), case.events, case.now, case.zone)[case.key]
+
+    assert (found, kinds(found)) == (expected(case.value), kinds(expected(case.value))), case.says
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("case", ANSWERED, ids=lambda case: case.id)
+def test_every_execution_gives_the_same_answer(case: Case, execution: str) -> None:
+    """One definition, one answer, bit for bit."""
+    found = EXECUTIONS[execution](bound(*case.definitions), case.events, case.now, case.zone)[case.key]
+
+    assert (found, kinds(found)) == (expected(case.value), kinds(expected(case.value))), case.says
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
+def test_what_is_wrong_is_refused_where_it_stands(case: Case) -> None:
+    """A refusal has its code, line and column."""
+    assert case.error is not None
+    with pytest.raises(ExpressionError) as caught:
+        bound(*case.definitions)
+
+    error = caught.value
+    assert (error.code, error.line, error.column) == (case.error["code"], case.error["line"], case.error["column"]), (
+        case.says
+    )
+
+
+def test_ids_are_unique() -> None:
+    """A case is found by its id."""
+    assert len({case.id for case in CASES}) == len(CASES)
