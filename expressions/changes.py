@@ -11,15 +11,15 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from expressions.aggregates import AGGREGATES
 from expressions.ops import Aggregation, Call, Compare, Constant, Expr, Now, children, extent, walk
-from expressions.plan import Need, needs_of
-from expressions.to_state import Evaluate, Frame, Lift, Program
+from expressions.plan import Need, plan
+from expressions.to_state import Evaluate, Frame, Program
 from expressions.values import instant_ms
-from expressions.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Window, Zone, lower_ms
+from expressions.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Window, lower_ms
 
 #: What may be spent on one explanation, in nodes evaluated: some tens of milliseconds.
 WORK_MAX = 100_000
@@ -72,33 +72,16 @@ def next_change_ms(node: Expr, frame: Frame, work: Work | None = None) -> int | 
 
 
 def _watches(node: Expr, program: Program) -> Iterator[Watch]:
-    match node:
-        case Compare(_, age, Constant(float() as number)) | Compare(_, Constant(float() as number), age):
-            # Only two of the instants at which an age grows can matter to a number it is compared with.
-            grows = _growth(age, program)
-            if grows is not None:
-                yield _reaching(grows, math.floor(number))
-                yield from _inner_watches(age, program)
-                return
-    grows = _growth(node, program)
-    if grows is not None:
-        yield _growing(grows)
-    yield from _inner_watches(node, program)
+    for need in plan([node]).needs:
+        if need.window is not None:
+            yield _leaving(need, need.window, program)
+    yield from _ages(node, program)
 
 
-def _inner_watches(node: Expr, program: Program) -> Iterator[Watch]:
-    if isinstance(node, Aggregation):
-        for need in needs_of(replace(node, at=None)).values():
-            if need.window is not None:
-                yield _leaving(need, need.window, program.zone)
-    else:
-        for child in children(node):
-            yield from _watches(child, program)
-
-
-def _leaving(need: Need, window: Window, zone: Zone) -> Watch:
+def _leaving(need: Need, window: Window, program: Program) -> Watch:
     """When the oldest event still inside a window leaves it, or the window begins to cut through a span."""
-    lift = Lift(need, zone)
+    zone = program.zone
+    _, lift = program.lift(need)
 
     def outside_ms(ts_ms: int) -> int:
         return zone.day_start_ms(zone.day(ts_ms) + window.length) if window.dates else ts_ms + window.ms
@@ -117,6 +100,23 @@ def _leaving(need: Need, window: Window, zone: Zone) -> Watch:
         return min(moves, default=None)
 
     return watch
+
+
+def _ages(node: Expr, program: Program) -> Iterator[Watch]:
+    inside: Expr = node
+    match node:
+        case Compare(_, age, Constant(float() as number)) | Compare(_, Constant(float() as number), age):
+            # Only two of the instants at which an age grows can matter to a number it is compared with.
+            grows = _growth(age, program)
+            if grows is not None:
+                yield _reaching(grows, math.floor(number))
+                inside = age
+        case _:
+            grows = _growth(node, program)
+            if grows is not None:
+                yield _growing(grows)
+    for child in children(inside):
+        yield from _ages(child, program)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Program:
 
     def __init__(self, bounds: Iterable[Bound], zone: Zone = UTC_ZONE) -> None:
         self.zone = zone
-        self.needs: dict[Need, int] = {}
+        self._lifts: dict[Need, tuple[int, Lift]] = {}
         self._compiled: dict[Key, Evaluate] = {}
         for bound in bounds:
             key = (bound.definition.kind, bound.definition.key)
@@ -94,9 +94,14 @@ class Program:
         """What each slot of an aggregation reads as, by name, as functions of a `Frame` of this program."""
         found: dict[str, Evaluate] = {}
         for name, need in needs_of(replace(aggregation, at=None)).items():
-            index = self.needs.setdefault(need, len(self.needs))
-            found[name] = _read(index, need, Lift(need, self.zone))
+            found[name] = _read(*self.lift(need), need)
         return found
+
+    def lift(self, need: Need) -> tuple[int, Lift]:
+        """How events are read for a need, compiled once, and its number among the needs of this program."""
+        if need not in self._lifts:
+            self._lifts[need] = len(self._lifts), Lift(need, self.zone)
+        return self._lifts[need]
 
     def evaluate(self, bases: Sequence[Base], now_ms: int, keys: Iterable[Key] | None = None) -> dict[Key, Answer]:
         """The answers of these definitions (all, if not said) for whom the bases are of, at `now_ms`."""
@@ -390,7 +395,7 @@ def _present(node: Expr, slots: Mapping[str, Evaluate]) -> Evaluate:
             return lambda frame: compute(*[child(frame) for child in inner])
 
 
-def _read(index: int, need: Need, lift: Lift) -> Evaluate:
+def _read(index: int, lift: Lift, need: Need) -> Evaluate:
     """A slot's value as it reads inside a present expression."""
     monoid = COMBINE[type(need.slot.monoid)]
 

@@ -1,0 +1,168 @@
+"""The next change that is told is the next change: nothing moves before it, and it moves there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expressions.bases import Base, RawEvent, base_of
+from expressions.changes import Work, next_change_ms
+from expressions.plan import plan
+from expressions.to_state import Frame, Program
+from expressions.windows import DAY_MS, HOUR_MS, MINUTE_MS, UTC_ZONE, Zone, heavy_cuts, light_cuts
+from tests.expressions.cut_bases import NOW_MS, bounds_of, cut, event, events, identify, seeded
+
+TEXTS = (
+    "events.purchase.count_7d >= 2",
+    "events.purchase.count_30d",
+    "events.purchase.amount.sum_1d > 3 || events.view.count_30d > 0",
+    "events.purchase.unique_days_7d >= 1",
+    "events.purchase.where(amount > 1).amount.max_7d",
+    "last_seen_days_ago < 3",
+    "5 <= last_seen_hours_ago",
+    "events.purchase.last_seen_hours_ago / 2 > 10",
+    "events.purchase.first_seen_days_ago",
+    "events.view.last_seen_days_ago == 3 && events.purchase.count_30d > 0",
+    "last_seen_days_ago < events.purchase.count_30d",
+    "events.purchase.count > 2",
+    "if(events.purchase.count_7d > 0, last_seen_days_ago, 100) > 9.5",
+)
+KATHMANDU = Zone("Asia/Kathmandu")
+
+
+def next_change(text: str, *bases: Base, zone: Zone = UTC_ZONE, now_ms: int = NOW_MS) -> int | None:
+    """When an expression next changes for whom these bases are of."""
+    (bound,) = bounds_of(text).values()
+    return next_change_ms(bound.expr, Frame(Program([bound], zone), bases, now_ms))
+
+
+def told_of(text: str, base: Base, found: list[RawEvent], zone: Zone, now_ms: int) -> int | None:
+    """The next change of an expression; fails where the events themselves say otherwise."""
+    (bound,) = bounds_of(text).values()
+    program = Program([bound], zone)
+    evaluate = program.compile(bound.expr)
+    whole = base_of(found)
+
+    def value(at_ms: int) -> object:
+        return Frame(program, [whole], at_ms).answer(evaluate).value
+
+    at = next_change_ms(bound.expr, Frame(program, [base], now_ms))
+    if at is not None:
+        assert at > now_ms
+        assert value(at - 1) == value(now_ms) != value(at)
+        assert all(value(now_ms) == value(one) for one in instants(found, zone) if now_ms < one < at)
+    return at
+
+
+def instants(found: list[RawEvent], zone: Zone) -> Iterator[int]:
+    """Around every instant at which one of the texts may change, half a year long."""
+    for one in found:
+        for length in (DAY_MS, 7 * DAY_MS, 30 * DAY_MS):
+            yield from range(one.ts_ms + length - 1, one.ts_ms + length + 2)
+        for hours in range(0, 12 * 24, 1):
+            yield one.ts_ms + hours * HOUR_MS
+    for day in range(180):
+        yield zone.day_start_ms(zone.day(NOW_MS) + day)
+
+
+class TestNextChange:
+    @seeded
+    @given(st.sampled_from(TEXTS), events, st.sampled_from([UTC_ZONE, KATHMANDU]))
+    def test_it_is_the_first_instant_with_another_value(self, text: str, found: list[RawEvent], zone: Zone) -> None:
+        """At the instant told the value differs, and at no instant before it; where none is told, at none at all."""
+        (bound,) = bounds_of(text).values()
+        program = Program([bound], zone)
+        evaluate = program.compile(bound.expr)
+        base = base_of(found)
+
+        at = told_of(text, base, found, zone, NOW_MS)
+
+        if at is None:
+            now = Frame(program, [base], NOW_MS).answer(evaluate).value
+            later = (one for one in instants(found, zone) if one > NOW_MS)
+            assert all(Frame(program, [base], one).answer(evaluate).value == now for one in later)
+
+    @seeded
+    @given(st.sampled_from(TEXTS), events, st.booleans(), st.integers(0, 2 * DAY_MS - 1))
+    def test_what_a_cut_base_tells_is_true_of_its_events(
+        self, text: str, found: list[RawEvent], is_heavy: bool, later_ms: int
+    ) -> None:
+        """A base of spans tells a change only where it knows of it: never a wrong instant, never one too late."""
+        bounds = bounds_of(text)
+        windows = plan(one.expr for one in bounds.values()).windows
+        cuts = heavy_cuts(windows, NOW_MS, 2 * DAY_MS) if is_heavy else light_cuts(windows, NOW_MS)
+
+        told_of(text, cut(found, bounds.values(), cuts, NOW_MS), found, UTC_ZONE, NOW_MS + later_ms)
+
+    def test_a_count_falls_when_the_event_that_holds_it_leaves(self) -> None:
+        """count >= k ends when the k-th newest event is a window old."""
+        base = base_of([event("purchase", ago * HOUR_MS) for ago in (1, 5, 20)])
+
+        assert next_change("events.purchase.count_1d >= 2", base) == NOW_MS - 5 * HOUR_MS + DAY_MS
+        assert next_change("events.purchase.count_1d >= 1", base) == NOW_MS - HOUR_MS + DAY_MS
+        assert next_change("events.purchase.count_1d >= 4", base) is None
+
+    def test_an_age_passes_the_number_it_is_compared_with(self) -> None:
+        """last_seen < n ends when the last event is n units old, however many units that are from now."""
+        base = base_of([event("purchase", 90_000)])
+        seen_ms = NOW_MS - 90_000
+
+        assert next_change("last_seen_minutes_ago < 1440", base) == seen_ms + 1440 * MINUTE_MS
+        assert next_change("last_seen_minutes_ago <= 1440", base) == seen_ms + 1441 * MINUTE_MS
+        assert next_change("last_seen_minutes_ago < 5000000", base) == seen_ms + 5_000_000 * MINUTE_MS
+        assert next_change("last_seen_minutes_ago < 1e300", base) is None
+        assert next_change("last_seen_minutes_ago", base) == seen_ms + 2 * MINUTE_MS
+
+    def test_an_age_is_known_from_history_that_is_no_longer_raw(self) -> None:
+        """The last event is a state among others; its age goes on."""
+        text = "events.purchase.last_seen_days_ago < 400"
+        bounds = bounds_of(text, "count_1d")
+        windows = plan(one.expr for one in bounds.values()).windows
+        base = cut([event("purchase", 390 * DAY_MS)], bounds.values(), light_cuts(windows, NOW_MS), NOW_MS)
+
+        assert not base.events
+        assert next_change(text, base) == NOW_MS + 10 * DAY_MS
+
+    def test_a_date_in_the_profile_ages(self) -> None:
+        """days_since changes by time alone too."""
+        base = base_of([identify(1, since="2026-01-01")])
+        start_ms = 1_767_225_600_000
+
+        assert next_change("days_since(profile.since) >= 365", base) == start_ms + 365 * DAY_MS
+        assert next_change("days_since(profile.since) + 0", base) == (NOW_MS // DAY_MS + 1) * DAY_MS
+        assert next_change("days_since(profile.other) > 3", base) is None
+
+    def test_what_chooses_between_two_dates_may_age_itself(self) -> None:
+        """The date that counts may change before a day is over."""
+        base = base_of([event("purchase", 60_000)])
+        text = "days_since(if(last_seen_minutes_ago < 5, '2020-01-01', '2030-01-01')) > 0"
+
+        assert next_change(text, base) == NOW_MS + 4 * MINUTE_MS
+
+    @pytest.mark.parametrize("text", ["1 == 1", "profile.plan == 'pro'", "events.purchase.count > 3", "segments == 1"])
+    def test_what_time_does_not_move_has_no_next_change(self, text: str) -> None:
+        """Constants, attributes and lifetime counts stay as they are."""
+        text = text.replace("segments", "events.purchase.amount.values")
+
+        assert next_change(text, base_of([event(amount=1), identify(1, plan="pro")])) is None
+
+    def test_past_its_horizon_a_base_tells_nothing(self) -> None:
+        """A span that a window cuts through may lose events at any instant, so none is named."""
+        bounds = bounds_of("events.purchase.count_7d")
+        cuts = heavy_cuts(plan(one.expr for one in bounds.values()).windows, NOW_MS, HOUR_MS)
+        found = [event("purchase", ago * HOUR_MS) for ago in range(167)]
+        base = cut(found, bounds.values(), cuts, NOW_MS)
+
+        assert next_change("events.purchase.count_7d > 160", base) is None
+        assert next_change("events.purchase.count_7d > 160", base, now_ms=NOW_MS + 2 * HOUR_MS) is None
+
+    def test_no_more_is_spent_than_allowed(self) -> None:
+        """Where too many instants would have to be tried, nothing is told, and what was left is gone."""
+        (bound,) = bounds_of("last_seen_minutes_ago + 0 > 1000000").values()
+        work = Work(500)
+
+        assert next_change_ms(bound.expr, Frame(Program([bound]), [base_of([event()])], NOW_MS), work) is None
+        assert work.left < 0

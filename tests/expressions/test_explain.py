@@ -1,0 +1,94 @@
+"""An explanation is the tree its author wrote, with every value, each definition told once."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from expressions.bases import Base, base_of
+from expressions.bind import bind
+from expressions.definitions import Definition
+from expressions.explain import explained
+from expressions.to_state import Frame, Key, Program
+from expressions.windows import DAY_MS, HOUR_MS
+from tests.expressions.cut_bases import NOW_MS, event, identify
+
+
+def explain(definitions: list[Definition], key: Key, base: Base) -> dict[str, Any]:
+    """The explanation of one of some definitions."""
+    bounds = bind(definitions)
+    return explained(bounds, key, Frame(Program(bounds.values()), [base], NOW_MS))
+
+
+PERSON = base_of(
+    [event("purchase", 2 * HOUR_MS, amount=60), event("purchase", 20 * DAY_MS, amount=50), identify(1, plan="pro")]
+)
+DEFINITIONS = [
+    Definition("trait", "spent", "events.purchase.amount.sum_30d"),
+    Definition("segment", "big", "spent >= 100"),
+    Definition("flag", "offer", 'segment("big") && profile.plan == "pro" && spent < 1000'),
+]
+
+
+def test_a_flag_is_explained_down_to_its_aggregates() -> None:
+    """Every part has text and value; a comparison its threshold; a reference the tree behind it, once."""
+    tree = explain(DEFINITIONS, ("flag", "offer"), PERSON)
+    leaves_ms = NOW_MS - 20 * DAY_MS + 30 * DAY_MS
+
+    assert (tree["kind"], tree["key"], tree["value"]) == ("flag", "offer", True)
+    assert tree["changes_at"] == leaves_ms
+    shown = {part["text"]: part for part in every_part(tree)}
+    assert shown['trait("spent")']["value"] == 110
+    assert shown['trait("spent") >= 100'] | {"parts": 0} == {
+        "kind": "segment",
+        "key": "big",
+        "text": 'trait("spent") >= 100',
+        "value": True,
+        "threshold": 100,
+        "changes_at": leaves_ms,
+        "parts": 0,
+    }
+    assert shown['profile.plan == "pro"']["threshold"] == "pro"
+    assert "changes_at" not in shown['profile.plan == "pro"']
+    assert shown["events.purchase.amount.sum_30d"]["value"] == 110
+    assert [part.get("key") for part in every_part(tree)].count("spent") == 1
+
+
+def test_an_explanation_is_json() -> None:
+    """Lists, nulls and whole numbers come as an encoder takes them."""
+    tree = explain([Definition("trait", "all", "events.purchase.amount.values")], ("trait", "all"), PERSON)
+
+    assert json.loads(json.dumps(tree)) == tree
+    assert tree["value"] == [50, 60]
+
+
+def test_a_definition_used_many_times_over_is_told_once() -> None:
+    """Definitions that double each other make a tree of thousands of parts; its explanation stays small and quick."""
+    definitions = [Definition("trait", "t0", "events.purchase.count_30d")]
+    definitions += [Definition("trait", f"t{index}", f"t{index - 1} + t{index - 1}") for index in range(1, 11)]
+
+    started_s = time.process_time()
+    tree = explain(definitions, ("trait", "t10"), PERSON)
+
+    assert tree["value"] == 2 * 2**10
+    assert len(list(every_part(tree))) < 50
+    assert time.process_time() - started_s < 5
+
+
+def test_a_large_rule_costs_no_more_than_is_allowed() -> None:
+    """Hundreds of conditions over hundreds of events: the inner parts are left out at some point, the answer never."""
+    rule = " || ".join(f"events.purchase.where(amount == {number}).count_30d > 5" for number in range(150))
+    base = base_of(event("purchase", index * HOUR_MS, amount=index) for index in range(250))
+
+    started_s = time.process_time()
+    tree = explain([Definition("segment", "large", rule)], ("segment", "large"), base)
+
+    assert tree["value"] is False
+    assert time.process_time() - started_s < 5
+
+
+def every_part(tree: dict[str, Any]) -> list[dict[str, Any]]:
+    """All nodes of an explanation, outermost first."""
+    inner = [*tree.get("parts", ()), *([tree["definition"]] if "definition" in tree else ())]
+    return [tree, *(part for one in inner for part in every_part(one))]
