@@ -1,0 +1,97 @@
+"""Events and expressions at random: ties, nulls, late and mixed values, window edges; typed well and loosely."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from expressions.aggregates import AGGREGATES
+from expressions.bases import RawEvent
+
+NOW = 1_772_366_400_000
+DAY = 86_400_000
+#: Ages that stand on or beside the edges of windows, and in between.
+AGES = [0, 1, -1, 59_999, 60_000, 60_001, 3_600_000, DAY - 1, DAY, DAY + 1, 3 * DAY, 7 * DAY, 7 * DAY + 1, 40 * DAY]
+WINDOWS = ["", "_1m", "_90m", "_1d", "_7d"]
+TEXTS = ["", "a", "b", "Z", "é", "😀", "10", "premium"]
+NUMBERS = [0, 1, -1, 2.5, 0.1, 0.2, 0.0000005, -0.0000015, 1e12, -1e12, 1.000001e12, 1e300, 7, 42, 1e-9, 123456.789012]
+
+scalars = st.one_of(st.none(), st.booleans(), st.sampled_from(NUMBERS), st.sampled_from(TEXTS))
+raw_values = st.one_of(scalars, st.lists(scalars, max_size=3), st.fixed_dictionaries({"in": scalars}))
+times = st.sampled_from(AGES).map(lambda age: NOW - age)
+
+tracks = st.builds(
+    lambda name, at, fields: RawEvent("track", name, at, {key: value for key, value in fields.items() if value != "?"}),
+    st.sampled_from(["x", "x", "y", "an event"]),
+    times,
+    st.fixed_dictionaries({}, optional={"v": raw_values, "w": scalars}),
+)
+identifies = st.builds(
+    lambda at, traits: RawEvent("identify", None, at, traits),
+    times,
+    st.dictionaries(st.sampled_from(["p", "q"]), raw_values, min_size=1),
+)
+events = st.lists(st.one_of(tracks, tracks, tracks, identifies), max_size=12)
+
+conditions = st.sampled_from(
+    [
+        "v == 1",
+        "v != null",
+        "v > 0.1",
+        'w in ["a", 1, null]',
+        "v",
+        "!w",
+        'contains(v, "a")',
+        "v.in == w",
+        "v <= w || w == true",
+    ]
+)
+
+
+@st.composite
+def aggregations(draw: st.DrawFn) -> str:
+    """An aggregation, over an event or at the root."""
+    name = draw(st.sampled_from(sorted(AGGREGATES)))
+    one = AGGREGATES[name]
+    window = draw(st.sampled_from(["", "_1d", "_7d"] if one.dates else WINDOWS))
+    if one.takes == "optional" and draw(st.booleans()):
+        return name + window
+    event = draw(st.sampled_from([".x", ".y", '["an event"]', ".never"]))
+    where = f".where({draw(conditions)})" if draw(st.booleans()) else ""
+    needs = one.takes == "required" or draw(st.booleans())
+    return f"events{event}{where}{draw(st.sampled_from(['.v', '.w', '.v.in'])) if needs else ''}.{name}{window}"
+
+
+def _constant(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+leaves = st.one_of(
+    aggregations(), aggregations(), st.sampled_from(["profile.p", "profile.q", "profile.p.in"]), scalars.map(_constant)
+)
+
+
+def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    pair = st.tuples(inner, inner)
+    operators = ["==", "!=", "<", ">=", "+", "-", "*", "/", "%", "&&", "||"]
+    return st.one_of(
+        st.tuples(pair, st.sampled_from(operators)).map(lambda one: f"({one[0][0]} {one[1]} {one[0][1]})"),
+        st.tuples(inner, st.sampled_from(["!", "-"])).map(lambda one: f"{one[1]}({one[0]})"),
+        inner.map(lambda one: f'({one} in [1, "a", null, true])'),
+        st.tuples(inner, inner).map(lambda one: f"({one[0]} in {one[1]})"),
+        st.tuples(st.sampled_from(["abs", "round", "length", "lower", "upper", "days_since"]), inner).map(
+            lambda one: f"{one[0]}({one[1]})"
+        ),
+        inner.map(lambda one: f"round({one}, 2)"),
+        st.tuples(st.sampled_from(["contains", "starts_with", "ends_with", "coalesce"]), pair).map(
+            lambda one: f"{one[0]}({one[1][0]}, {one[1][1]})"
+        ),
+        st.tuples(inner, inner, inner).map(lambda one: f"if({one[0]}, {one[1]}, {one[2]})"),
+    )
+
+
+#: Texts of expressions; many are refused by types, which is not an error of theirs.
+expressions = st.recursive(leaves, _grown, max_leaves=5)
