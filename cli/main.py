@@ -306,7 +306,7 @@ def explain(
 @app.command()
 def sql(
     key: Annotated[str, typer.Argument(help="a trait or a segment")],
-    dialect: Annotated[str, typer.Option(help="duckdb, bigquery, snowflake …")] = "duckdb",
+    dialect: Annotated[str, typer.Option(help="duckdb, bigquery or snowflake")] = "duckdb",
     at: Annotated[str | None, typer.Option(help="as of a time, ISO 8601; the warehouse's clock if left out")] = None,
 ) -> None:
     """The same definition as one SELECT for a warehouse that holds the events."""
