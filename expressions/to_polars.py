@@ -33,7 +33,7 @@ from expressions.ops import (
     Or,
     children,
 )
-from expressions.values import ISO_TIME, SUMMED_MAX, WHOLE_FROM, Value, from_json, order_key
+from expressions.values import ISO_TIME, SUMMED_MAX, WHOLE_FROM, Value, canonical_json, from_json, order_key, to_json
 from expressions.windows import DAY_MS
 
 Leaf = Callable[[Expr], "Cell | None"]
@@ -84,7 +84,7 @@ class Cell:
         rank = pl.coalesce(
             *[pl.when(self.kinds[kind].is_not_null()).then(KINDS.index(kind)) for kind in self.kinds], pl.lit(0)
         )
-        return [rank, *(self.kinds[kind] for kind in self.kinds)]
+        return [rank, *(list_texts(one) if kind == "list" else one for kind, one in self.kinds.items())]
 
 
 def typed_cell(entry: pl.Expr) -> Cell:
@@ -143,9 +143,21 @@ def _keys_of_json(texts: pl.Series) -> pl.Series:
     )
 
 
+def list_texts(keys: pl.Expr) -> pl.Expr:
+    """The JSON text of a list column, by which lists sort (S7)."""
+    return keys.map_batches(_texts_of_keys, pl.String)
+
+
+def _texts_of_keys(lists: pl.Series) -> pl.Series:
+    def text(keys: Iterable[str]) -> str:
+        return canonical_json([to_json(item_of_key(key)) for key in keys])
+
+    return pl.Series(lists.name, [None if keys is None else text(keys) for keys in lists.to_list()], dtype=pl.String)
+
+
 def item_keys(cell: Cell) -> pl.Expr:
     """`item_key` of a cell without lists."""
-    number = cell.get("number") + 0.0
+    number = _unsigned_zero(cell.get("number"))
     return pl.coalesce(
         pl.when(cell.get("boolean").is_not_null()).then(
             pl.when(cell.get("boolean")).then(pl.lit("b1")).otherwise(pl.lit("b0"))
@@ -322,7 +334,7 @@ def _holds_item(items: Cell, item: Cell) -> pl.Expr:
 
 @_compiled.register
 def _(node: Negate, scope: Scope) -> Cell:
-    return _number(0.0 - compile_cell(node.operand, scope).get("number"))
+    return _number(-compile_cell(node.operand, scope).get("number"))
 
 
 @_compiled.register
@@ -332,8 +344,20 @@ def _(node: Arithmetic, scope: Scope) -> Cell:
     return _number(_ARITHMETIC[node.op](left, right))
 
 
+def _quotient(left: pl.Expr, right: pl.Expr | float) -> pl.Expr:
+    """One IEEE division. Polars multiplies by the reciprocal of a constant, which rounds twice: 123456789 / 1e6 would
+    end in 78899999999. A divisor that depends on the row is divided by.
+    """
+    return left / (right + left * 0.0)
+
+
+def _unsigned_zero(number: pl.Expr) -> pl.Expr:
+    """The number with -0.0 as 0.0; Polars leaves out the addition of a zero."""
+    return pl.when(number == 0.0).then(0.0).otherwise(number)
+
+
 def _divided(left: pl.Expr, right: pl.Expr) -> pl.Expr:
-    return pl.when(right != 0.0).then(left / right)
+    return pl.when(right != 0.0).then(_quotient(left, right))
 
 
 _ARITHMETIC: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
@@ -347,7 +371,7 @@ _ARITHMETIC: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
 
 def _number(one: pl.Expr) -> Cell:
     """A number; null where it is not finite (S5)."""
-    return Cell({"number": pl.when(one.is_finite()).then(one)})
+    return Cell({"number": pl.when(one.is_finite()).then(_unsigned_zero(one))})
 
 
 @_compiled.register
@@ -396,34 +420,35 @@ def _length(whole: Cell) -> Cell:
 def _half_away(scaled: pl.Expr, units: float, size: pl.Expr) -> pl.Expr:
     """`values.half_away`, term by term."""
     below = scaled.floor()
-    up = pl.when(size >= (below + 0.5) / units).then(below + 1.0).otherwise(below)
+    up = pl.when(size >= _quotient(below + 0.5, units)).then(below + 1.0).otherwise(below)
     return pl.when(scaled >= WHOLE_FROM).then(scaled).otherwise(up)
 
 
 def _rounded(number: pl.Expr, units: float) -> pl.Expr:
     size = number.abs()
     scaled = size * units
-    whole = _half_away(scaled, units, size) / units
-    signed = pl.when(number < 0.0).then(0.0 - whole).otherwise(whole)
-    return pl.when(scaled.is_infinite()).then(number).otherwise(signed)
+    whole = _quotient(_half_away(scaled, units, size), units)
+    signed = pl.when(number < 0.0).then(-whole).otherwise(whole)
+    return pl.when(scaled.is_infinite()).then(number).otherwise(_unsigned_zero(signed))
 
 
 def _millionths(value: Cell) -> Cell:
     number = value.get("number")
     size = number.abs()
     whole = _half_away(size * 1_000_000.0, 1_000_000.0, size)
-    signed = pl.when(number < 0.0).then(0.0 - whole).otherwise(whole)
+    signed = pl.when(number < 0.0).then(-whole).otherwise(whole)
     return Cell({"number": pl.when(size <= SUMMED_MAX).then(signed)})
 
 
 def _days_since(text: pl.Expr, now_ms: int) -> pl.Expr:
     def part(index: int) -> pl.Expr:
-        return text.str.extract(ISO_TIME, index)
+        return text.str.extract(f"(?-u){ISO_TIME}", index)  # digits are those of ASCII
 
     def whole(one: pl.Expr) -> pl.Expr:
         return one.cast(pl.Int64, strict=False).fill_null(0)
 
-    days = part(1).str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32).cast(pl.Int64)
+    date = pl.when(~part(1).str.starts_with("0000")).then(part(1))  # ISO 8601 as Python has it begins in year 1
+    days = date.str.to_date("%Y-%m-%d", strict=False).cast(pl.Int32).cast(pl.Int64)
     ms = ((whole(part(2)) * 60 + whole(part(3))) * 60 + whole(part(4))) * 1000
     ms += whole((part(5) + "00").str.slice(0, 3))
     offset = part(6)
