@@ -55,8 +55,13 @@ def rebuild(
     ids: Collection[str] | None = None,
     progress: Progress = lambda what, done: None,
 ) -> Run:
-    """Rebuilds everybody, or only `ids` (their records alone: no tables, nothing covered). Raises if a part is away."""
+    """Rebuilds everybody, or only `ids` (their records alone: no tables, nothing covered). Raises if a part is away.
+
+    Its end is bound to the server it began on: one that came back without what was published must not be swept, nor be
+    told that all is covered. `ServerReplaced` is raised then, and the requests stay.
+    """
     started = time.monotonic()
+    run_id = store.server().run_id
     requests = store.rebuild_requests()
     activate(store, lake.holds_events)
     catalogue = current(store)
@@ -79,10 +84,10 @@ def rebuild(
     users = events.select(pl.col("id").n_unique()).collect().item()
     if ids is None:
         progress("sweeping", 0)
-        store.sweep_all([stamps[shard] for shard in range(store.shards)])
+        store.sweep_all([stamps[shard] for shard in range(store.shards)], run_id)
         progress("writing", 0)
         write_answers(lake, events, catalogue, as_of_ms, build, is_latest=True)
-        cover(store, [covered_by(stamps[shard]) for shard in range(store.shards)])
+        cover(store, [covered_by(stamps[shard]) for shard in range(store.shards)], run_id)
     run = Run(
         build,
         version,
@@ -95,7 +100,7 @@ def rebuild(
         "full" if ids is None else "ids",
     )
     lake.append_run(run_row(run))
-    store.answer_rebuilds(requests if ids is None else requests._replace(wanted=requests.done))
+    store.answer_rebuilds(requests if ids is None else requests._replace(wanted=requests.done), run_id)
     progress("done", 0)
     return run
 
@@ -133,7 +138,7 @@ def write_answers(
     lake.write_memberships(membership_rows(answers, keys, as_of_ms, build), is_latest=is_latest)
 
 
-def cover(store: Store, covered: list[Covered]) -> None:
+def cover(store: Store, covered: list[Covered], run_id: str | None = None) -> None:
     """Says of every shard that an id without a base has nothing up to this stamp."""
     for _ in range(RETRIES):
         text = store.catalogue()
@@ -141,7 +146,7 @@ def cover(store: Store, covered: list[Covered]) -> None:
             raise Unavailable("definitions are being restored")
         catalogue = decode(text)
         after = catalogue.with_covered(covered)
-        if store.replace_catalogue(encode(after), expected=catalogue.version, version=after.version):
+        if store.replace_catalogue(encode(after), expected=catalogue.version, version=after.version, run_id=run_id):
             return
     raise Unavailable("definitions are changing too fast")
 

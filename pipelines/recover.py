@@ -2,19 +2,19 @@
 
 Looks each second: a shard whose `ready` is not the run_id of the server that answers was not recovered on it. Then
 
-* a server that has lost the catalogue has lost everything (or never had it): every seq is set from the lake, the
-  definitions are loaded from their history, everybody is rebuilt at the newest version, and only then are shards ready;
-* definitions that the lake has and Redis has not are loaded again (it came back from before they were saved);
+* definitions that the lake has and Redis has not (it is empty, or came back from before they were saved) are loaded;
 * a shard whose seq is behind the lake's (a restored backup, a promoted replica) gets the missing lake rows back into
-  its records, and goes on above the lake's seq;
-* a shard whose seq is not behind has lost nothing: Redis read its own file.
+  its records; where that would be many, or Redis is empty, everybody is rebuilt at the newest version instead;
+* its log then goes on above the lake's seq, which is raised last, so that a recovery that was cut off is seen;
+* a shard whose seq is not behind has lost nothing: Redis read its own file;
+* a log that has another event than the lake under some seq is of a life that was given up: all of it is cleared.
 
 Until a shard is ready ingest answers 503, and decisions say what is warming. Every step may be cut off and run again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -31,6 +31,8 @@ from serving.store import Store
 log = structlog.get_logger()
 
 REPLAY_ROWS_AT_ONCE = 10_000
+#: More missing rows of a shard than this are not put back one by one: a rebuild covers them.
+REPLAY_ROWS_MAX = 50_000
 
 
 def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str], None] = lambda step: None) -> bool:
@@ -43,18 +45,30 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)
     on_step("pinned")
-    text = store.catalogue()
-    if text is None:
-        _restore(store, lake, settings, seqs, on_step)
+    if _is_of_another_life(store, lake, version, waiting, seqs):
+        log.error("log_contradicts_lake", run_id=server.run_id)
+        store.clear()
+        waiting = store.shard_states()
+        on_step("cleared")
+    store.raise_build(lake.last_build())  # should the clock stand behind the builds that the lake knows
+    is_empty = store.catalogue() is None
+    catalogue = _newest(store, lake, settings, seqs)
+    if catalogue.projection_version:
+        store.raise_projection(catalogue.projection_version)
+    on_step("defined")
+    behind = [state for state in waiting if state.seq < seqs[state.shard]]
+    missing = [seqs[state.shard] - state.seq for state in behind]
+    if is_empty or any(state.seq == 0 for state in behind) or max(missing, default=0) > REPLAY_ROWS_MAX:
+        # Of an empty lake too: it is what says that ids without a base have no history.
+        rebuild(store, lake, settings)
+        on_step("rebuilt")
+        last_received_ms = lake.last_received_ms()
+        for state in behind:
+            store.resume(state.shard, seqs[state.shard], last_received_ms)
+            on_step("resumed")
     else:
-        store.raise_build(lake.last_build())  # a rewound counter would give a number out twice
-        held = _newest(store, lake, decode(text), seqs)
-        if held.projection_version:
-            store.raise_projection(held.projection_version)
-        on_step("defined")
-        for state in waiting:
-            if state.seq < seqs[state.shard]:
-                _replay(store, lake, version, state, seqs[state.shard], on_step)
+        for state in behind:
+            _replay(store, lake, version, catalogue, state, seqs[state.shard], on_step)
     on_step("before_ready")
     for state in waiting:
         store.mark_ready(state.shard, server.run_id)
@@ -62,54 +76,66 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     return True
 
 
-def _restore(store: Store, lake: Lake, settings: Settings, seqs: list[int], on_step: Callable[[str], None]) -> None:
-    """An empty Redis: seqs, definitions and bases from the lake."""
-    rows = [Stored(**row) for row in lake.definitions()]
-    last_received_ms = lake.last_received_ms()
-    for shard, seq in enumerate(seqs):
-        store.resume(shard, seq, last_received_ms)
-    store.raise_build(lake.last_build())
-    on_step("resumed")
-    version = 1 + max((row.version for row in rows), default=0)
-    catalogue = restored(rows, seqs, version, Zone(settings.time_zone))
-    if catalogue.projection_version:
-        store.raise_projection(catalogue.projection_version)
-    store.replace_catalogue(encode(catalogue), expected=None, version=version)
-    store.want_rebuild()  # should this process be killed before its own
-    on_step("defined")
-    # A rebuild also of an empty lake: it is what says that ids without a base have no history.
-    rebuild(store, lake, settings)
-    on_step("rebuilt")
+def _is_of_another_life(
+    store: Store, lake: Lake, version: int, waiting: Sequence[ShardState], seqs: Sequence[int]
+) -> bool:
+    """Whether a log has another event than the lake under some seq.
+
+    An old backup may be brought back after the seqs it gave out last were lost and given out again. What it had drained
+    is in the lake for good, so only entries after that are compared; usually there are none.
+    """
+    for state in waiting:
+        upto = min(state.seq, seqs[state.shard])
+        if state.drained < upto:
+            rows = lake.shard_rows(state.shard, state.drained, upto, version)
+            held = {seq: (one, event_id) for seq, one, event_id in rows.select("seq", "id", "event_id").iter_rows()}
+            for entry in store.read_log(state.shard, state.drained, upto - state.drained):
+                if entry.seq <= upto and held.get(entry.seq) != (entry.event.id, entry.event.event_id):
+                    return True
+    return False
 
 
-def _newest(store: Store, lake: Lake, held: Catalogue, seqs: list[int]) -> Catalogue:
-    """The catalogue; where Redis came back with one from before a definition that the lake has, all of them anew."""
+def _newest(store: Store, lake: Lake, settings: Settings, seqs: Sequence[int]) -> Catalogue:
+    """The catalogue; where Redis has none, or one from before a definition that the lake has, all of them anew."""
+    text = store.catalogue()
+    held = decode(text) if text is not None else None
     rows = [Stored(**row) for row in lake.definitions()]
-    newest = max((row.version for row in rows), default=0)
-    if newest <= held.version:
+    newest = {(row.kind, row.key): row for row in sorted(rows, key=lambda row: row.version)}
+    if held is not None and not any(_is_lost(row, held.definitions.get(key)) for key, row in newest.items()):
         return held
     stand = [max(state.seq, seqs[state.shard]) for state in store.shard_states()]
-    catalogue = restored(rows, stand, newest + 1, held.zone)
-    if not store.replace_catalogue(encode(catalogue), expected=held.version, version=catalogue.version):
+    version = 1 + max([held.version if held else 0, *(row.version for row in rows)])
+    catalogue = restored(rows, stand, version, held.zone if held else Zone(settings.time_zone))
+    expected = held.version if held else None
+    if not store.replace_catalogue(encode(catalogue), expected=expected, version=version):
         raise Unavailable("definitions changed during a recovery")
-    store.want_rebuild()
-    log.info("definitions_restored", from_version=held.version, to_version=catalogue.version)
+    store.want_rebuild()  # until then all are warming
+    log.info("definitions_restored", version=version, definitions=len(catalogue.definitions))
     return catalogue
 
 
+def _is_lost(row: Stored, held: Stored | None) -> bool:
+    """Whether the newest row of a definition's history is not what the catalogue has. (The catalogue's own version says
+    nothing: a rebuild that outlived the old server may have counted it on.)"""
+    return not row.deleted if held is None else row.version > held.version
+
+
 def _replay(
-    store: Store, lake: Lake, version: int, state: ShardState, upto: int, on_step: Callable[[str], None]
+    store: Store,
+    lake: Lake,
+    version: int,
+    catalogue: Catalogue,
+    state: ShardState,
+    upto: int,
+    on_step: Callable[[str], None],
 ) -> None:
     """The lake rows that a shard has lost, back into its records; then its log goes on above them."""
-    text = store.catalogue()
-    assert text is not None, "a shard is replayed under a catalogue"
-    projection = decode(text).projection
     last_received_ms = state.last_received_ms
     after = state.seq
     while after < upto:
         rows = lake.shard_rows(state.shard, after, min(after + REPLAY_ROWS_AT_ONCE, upto), version)
         last_received_ms = max([last_received_ms, *rows.get_column("received_at").to_list()])
-        store.replay(replayed(rows, projection))
+        store.replay(replayed(rows, catalogue.projection))
         after += REPLAY_ROWS_AT_ONCE
         on_step("replayed")
     store.resume(state.shard, upto, last_received_ms)
