@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from expressions.plan import COUNTED_KINDS
 from expressions.properties import attribute_order_key
@@ -54,8 +54,7 @@ class Base:
     lifted: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(frozen=True)
-class RawEvent:
+class RawEvent(NamedTuple):
     """One event on its way into a base: its kind, name, time, and its fields (of an identify: its attributes)."""
 
     kind: str
@@ -68,14 +67,14 @@ def base_of(events: Iterable[RawEvent]) -> Base:
     """A base of raw events alone, in any order; what a tail is read as."""
     rows: dict[str | None, list[tuple[int, Mapping[str, Any]]]] = {}
     profile: dict[str, tuple[int, Any]] = {}
-    for event in events:
-        if event.kind in COUNTED_KINDS:
-            rows.setdefault(event.name, []).append((event.ts_ms, event.fields))
-        elif event.kind == "identify":
-            for key, value in event.fields.items():
+    for kind, event_name, ts_ms, given in events:
+        if kind in COUNTED_KINDS:
+            rows.setdefault(event_name, []).append((ts_ms, given))
+        elif kind == "identify":
+            for key, value in given.items():
                 held = profile.get(key)
-                if held is None or (event.ts_ms, attribute_order_key(value)) > (held[0], attribute_order_key(held[1])):
-                    profile[key] = (event.ts_ms, value)
+                if held is None or (ts_ms, attribute_order_key(value)) > (held[0], attribute_order_key(held[1])):
+                    profile[key] = (ts_ms, value)
     columns: dict[str | None, Events] = {}
     for name, found in rows.items():
         found.sort(key=lambda row: row[0])

@@ -36,11 +36,13 @@ def kind(value: Value) -> Kind:
 
 def from_json(raw: Any) -> Value:
     """A decoded JSON value as a value of the language; an object becomes null, and so does a list within a list."""
+    if type(raw) is float:
+        return raw + 0.0  # adds away the sign of -0.0
     match raw:
         case None | bool() | str():
             return raw
         case int() | float():
-            return float(raw) + 0.0  # adds away the sign of -0.0
+            return float(raw) + 0.0
         case list() | tuple():
             return tuple(None if isinstance(item, (list, dict, tuple)) else from_json(item) for item in raw)  # type: ignore[misc]
         case _:

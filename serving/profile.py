@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,41 +20,67 @@ from serving.catalogue import Catalogue
 from serving.ids import shard_of
 from serving.records import Reading, Record
 from serving.scripts.copies import TAIL_HEADER_BYTES
-from serving.stamps import Covered
+from serving.stamps import Covered, Stamp
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode
 
-#: Decoded bases that a process keeps, newest use last: some 10 KB each.
-BASES_MAX = 20_000
-EMPTY = Base()
+#: Encoded bytes of what a process keeps decoded; decoded they take some twenty times as much.
+KEPT_BYTES_MAX = 4_000_000
+
+
+class _Kept(NamedTuple):
+    """A record's base and tail, decoded, and what they were decoded from."""
+
+    stamp: Stamp | None
+    base: Base | None
+    tail_mark: tuple[int, int, int]
+    tail: Base | None
+    size: int
 
 
 class Bases:
-    """Decoded bases by their bytes' stamp, so that a person asked for again is not decoded again."""
+    """What was decoded, by record, so that a person asked for again is not decoded again; the newest use last.
 
-    def __init__(self, most: int = BASES_MAX) -> None:
-        self._held: OrderedDict[str, tuple[Any, Base]] = OrderedDict()
-        self._most = most
+    A base is known by its stamp, since no two builds share a number. A tail is known by base, last seq, last receipt
+    and length: a seq alone may come again after Redis lost its last events.
+    """
 
-    def base(self, record: Record) -> Base:
-        """The record's base, decoded; an empty one where nothing was published."""
-        if record.base is None:
-            return EMPTY
-        held = self._held.get(record.id)
-        if held is not None and held[0] == record.stamp:
-            self._held.move_to_end(record.id)
-            return held[1]
-        base = codec.decode(record.base)
-        self._held[record.id] = (record.stamp, base)
-        if len(self._held) > self._most:
-            self._held.popitem(last=False)
-        return base
+    def __init__(self, bytes_max: int = KEPT_BYTES_MAX) -> None:
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._bytes_max = bytes_max
+        self._bytes = 0
+
+    def parts(self, record: Record) -> list[Base]:
+        """The record's base and its tail, as far as it has them. Raises `CodecError` for a base that was damaged."""
+        if record.base is None and not record.tail:
+            return []
+        kept = self._kept.get(record.id)
+        mark = (record.last_seq, record.last_received_ms, len(record.tail))
+        if kept is not None and kept.stamp == record.stamp and kept.tail_mark == mark:
+            self._kept.move_to_end(record.id)
+        else:
+            kept = self._keep(record, mark, kept)
+        return [one for one in (kept.base, kept.tail) if one is not None]
+
+    def _keep(self, record: Record, mark: tuple[int, int, int], before: _Kept | None) -> _Kept:
+        base = None
+        if record.base is not None:
+            same = before is not None and before.stamp == record.stamp
+            base = before.base if before is not None and same else codec.decode(record.base)
+        tail = tail_base(record.tail) if record.tail else None
+        size = len(record.base or b"") + sum(map(len, record.tail))
+        kept = self._kept[record.id] = _Kept(record.stamp, base, mark, tail, size)
+        self._kept.move_to_end(record.id)
+        self._bytes += size - (before.size if before is not None else 0)
+        while self._bytes > self._bytes_max:
+            self._bytes -= self._kept.popitem(last=False)[1].size
+        return kept
 
 
 @dataclass(frozen=True)
 class Answers:
     """What was asked of a person. `warming` are the definitions whose value is only the value so far; `lacking` the ids
-    whose bases lack a state that one of them needs, so that only a rebuild of those ids makes it whole."""
+    that only a rebuild of their own makes whole again, because a base lacks a state or is past its horizon."""
 
     values: dict[Key, Answer]
     now_ms: int
@@ -65,10 +91,13 @@ class Answers:
 
 
 def tail_base(entries: Sequence[bytes]) -> Base:
-    """The tail in the shape of a base."""
+    """The tail in the shape of a base. Raises `CodecError` for an entry that is none."""
     events = []
     for entry in entries:
-        kind, name, fields = _unpack(entry[TAIL_HEADER_BYTES:])
+        try:
+            kind, name, fields = _unpack(entry[TAIL_HEADER_BYTES:])
+        except msgspec.DecodeError as error:
+            raise codec.CodecError(f"these {len(entry)} bytes are no tail entry: {error}") from error
         events.append(RawEvent(kind, name, int.from_bytes(entry[6:12], "big", signed=True), fields))
     return base_of(events)
 
@@ -85,13 +114,10 @@ def person(reading: Reading, catalogue: Catalogue, bases: Bases) -> Person:
         stamp = record.stamp if record.stamp is not None else _covered(catalogue, shard)
         stamps.append((shard, stamp))
         now_ms = max(now_ms, record.last_received_ms, stamp.as_of_ms if stamp is not None else 0)
-        if record.base is not None:
-            parts.append(bases.base(record))
+        parts += bases.parts(record)
         if record.stamp is not None and record.stamp.horizon_ms:
             horizon = record.stamp.as_of_ms + record.stamp.horizon_ms
             until_ms = horizon if until_ms is None else min(until_ms, horizon)
-        if record.tail:
-            parts.append(tail_base(record.tail))
     return Person(reading, catalogue, parts, stamps, now_ms, until_ms)
 
 
@@ -134,7 +160,7 @@ class Person:
         for key in keys:
             answer = found[key] = self.frame.answer(program.compiled(key))
             lacks = answer.missing or (answer.straddled and not past)
-            is_lacking = is_lacking or lacks
+            is_lacking = is_lacking or lacks or answer.straddled
             if lacks or not all(self.catalogue.is_ready(key, shard, stamp) for shard, stamp in self.stamps):
                 warming.add(key)
         exact = all(answer.exact and not (answer.straddled and past) for answer in found.values())

@@ -1,0 +1,385 @@
+"""From records to answers: base and tail are one history, `now` never goes back, and what is not certain is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from expressions.bases import Base, RawEvent, base_of
+from expressions.to_state import Key
+from expressions.values import Value
+from expressions.windows import DAY_MS, HOUR_MS, heavy_cuts
+from serving import codec
+from serving.catalogue import Catalogue, Stored
+from serving.codec import CodecError
+from serving.ids import shard_of
+from serving.operations import Arrival
+from serving.profile import Answers, Bases, person, tail_base
+from serving.projecting import payload_of, tail_payload
+from serving.records import Reading, Record
+from serving.scripts.copies import tail_entry
+from serving.scripts.publish import BaseRecord
+from serving.stamps import Covered, Stamp
+from serving.store import Store
+from tests.expressions.cut_bases import NOW_MS, cut, event, identify
+from tests.serving.arrivals import arrival, ready
+
+SHARDS = 4
+ALICE = "user:alice"
+PHONE = "anon:phone"
+COUNT: Key = ("trait", "t0")
+
+
+def catalogue_of(*texts: str, seqs: Sequence[int] = (0,) * SHARDS, is_empty: bool = False) -> Catalogue:
+    """Traits t0, t1, …, each activated where the log of each shard stood at `seqs`."""
+    found = Catalogue()
+    for index, text in enumerate(texts):
+        found = found.with_definition(Stored(kind="trait", key=f"t{index}", expression=text))
+        found = found.with_activation(found.projection_version, seqs, is_empty)
+    return found
+
+
+def stamp_of(catalogue: Catalogue, seq: int = 0, as_of_ms: int = NOW_MS, horizon_ms: int = 0, build: int = 1) -> Stamp:
+    """What a base of now covers."""
+    return Stamp(7, build, seq, as_of_ms, catalogue.projection_version, horizon_ms)
+
+
+def tail_of(*events: RawEvent, first_seq: int = 1, received_ms: int = NOW_MS) -> list[bytes]:
+    """Tail entries as ingest writes them."""
+    return [
+        tail_entry(first_seq + index, one.ts_ms, received_ms, payload_of(one.kind, one.name, one.fields))
+        for index, one in enumerate(events)
+    ]
+
+
+def record(id: str = ALICE, base: Base | None = None, tail: Sequence[bytes] = (), **more: Any) -> Record:
+    """A record with these parts."""
+    return Record(id, base=None if base is None else codec.encode(base), tail=tail, **more)
+
+
+def answers(catalogue: Catalogue, *records: Record, clock_ms: int = NOW_MS, bases: Bases | None = None) -> Answers:
+    """All that a catalogue says of these records."""
+    reading = Reading(list(records), clock_ms, catalogue.version)
+    return person(reading, catalogue, bases or Bases()).answers(list(catalogue.definitions))
+
+
+def values(found: Answers) -> dict[str, Value]:
+    """Key -> value."""
+    return {key: one.value for (_, key), one in found.values.items()}
+
+
+class TestOneHistory:
+    def test_base_and_tail_are_merged(self) -> None:
+        """What the batch published and what came since count together, in windows that reach over both."""
+        catalogue = catalogue_of(
+            "events.purchase.count_30d", "events.purchase.amount.sum", "events.purchase.amount.last"
+        )
+        base = base_of([event("purchase", 40 * DAY_MS, amount=1), event("purchase", 2 * DAY_MS, amount=2.5)])
+        tail = tail_of(event("purchase", HOUR_MS, amount=4), event("purchase", 3 * DAY_MS, amount=8))
+
+        found = answers(catalogue, record(base=base, tail=tail, stamp=stamp_of(catalogue)))
+
+        assert values(found) == {"t0": 3.0, "t1": 15.5, "t2": 4.0}
+        assert found.exact
+        assert not found.warming
+
+    def test_the_records_of_a_person_are_merged(self) -> None:
+        """A user and a device that belongs to them answer as one; the newest attribute wins, wherever it stands."""
+        catalogue = catalogue_of("events.purchase.count", "profile.plan", "first_seen_days_ago", is_empty=True)
+        user = record(tail=tail_of(event("purchase", HOUR_MS), identify(HOUR_MS, plan="pro")))
+        phone = record(PHONE, base=base_of([event("purchase", 9 * DAY_MS), identify(5, plan="free")]))
+
+        found = answers(catalogue, user, phone._replace(stamp=stamp_of(catalogue)))
+
+        assert values(found) == {"t0": 2.0, "t1": "free", "t2": 9.0}
+
+    def test_nobody_has_answers_too(self) -> None:
+        """An id that never sent anything has zeros and nulls, for good: its shard is covered."""
+        found = answers(catalogue_of("events.purchase.count", "profile.plan", is_empty=True), record())
+
+        assert values(found) == {"t0": 0.0, "t1": None}
+        assert found.exact
+        assert not found.warming
+
+    def test_a_tail_entry_keeps_every_kind_of_value(self) -> None:
+        """Numbers, texts, booleans, lists and a negative instant come out of an entry as they went in."""
+        entry = tail_of(RawEvent("track", "purchase", -5, {"n": 3, "s": "é", "b": True, "l": [1, None]}))
+
+        (held,) = tail_base(entry).events.values()
+
+        assert held.ts_ms == [-5]
+        assert held.fields == {"n": [3.0], "s": ["é"], "b": [True], "l": [(1.0, None)]}
+
+    def test_damaged_bytes_are_never_read_as_something_else(self) -> None:
+        """A base or a tail entry that is none raises, so that a decision gives its default and says ERROR."""
+        catalogue = catalogue_of("events.purchase.count", is_empty=True)
+        whole = record(base=base_of([event()]), stamp=stamp_of(catalogue))
+        assert whole.base is not None
+
+        for damaged in (whole._replace(base=whole.base[:-1]), record(tail=[bytes(18) + b"\xc1"])):
+            with pytest.raises(CodecError):
+                answers(catalogue, damaged)
+
+
+class TestNow:
+    def test_now_is_the_latest_of_clock_receipts_and_bases(self) -> None:
+        """A clock that went back does not bring back what a window has let go."""
+        catalogue = catalogue_of("events.purchase.count_1h")
+        user = record(base=base_of([event()]), stamp=stamp_of(catalogue, as_of_ms=NOW_MS + 3), last_received_ms=NOW_MS)
+        phone = record(PHONE, last_received_ms=NOW_MS + 2)
+
+        assert answers(catalogue, user, phone, clock_ms=NOW_MS + 9).now_ms == NOW_MS + 9
+        assert answers(catalogue, user, phone, clock_ms=NOW_MS - DAY_MS).now_ms == NOW_MS + 3
+        assert answers(catalogue, phone, clock_ms=NOW_MS - DAY_MS).now_ms == NOW_MS + 2
+
+    def test_windows_finish_at_now_without_an_event(self) -> None:
+        """The same records, an hour later: the event has left, to the millisecond."""
+        catalogue = catalogue_of("events.purchase.count_1h")
+        user = record(base=base_of([event()]), stamp=stamp_of(catalogue))
+
+        assert values(answers(catalogue, user, clock_ms=NOW_MS + HOUR_MS - 1)) == {"t0": 1.0}
+        assert values(answers(catalogue, user, clock_ms=NOW_MS + HOUR_MS)) == {"t0": 0.0}
+
+    def test_an_answer_names_what_it_rests_on(self) -> None:
+        """asof: the instant, the catalogue, and of each id its last seq and what its base covers."""
+        catalogue = catalogue_of("events.purchase.count")
+        user = record(stamp=stamp_of(catalogue, seq=40, build=9), last_seq=42)
+
+        assert answers(catalogue, user, record(PHONE, last_seq=3)).asof == {
+            "now": NOW_MS,
+            "catalogue": catalogue.version,
+            "ids": {ALICE: {"seq": 42, "version": 7, "build": 9, "covered": 40}, PHONE: {"seq": 3}},
+        }
+
+
+class TestWarming:
+    def test_a_base_of_an_older_projection_warms(self) -> None:
+        """What was built before the fields were kept gives its value so far, and only those definitions say so."""
+        before = catalogue_of("events.purchase.count")
+        catalogue = catalogue_of("events.purchase.count", "events.purchase.amount.sum")
+        user = record(base=base_of([event()]), stamp=stamp_of(before), tail=tail_of(event(amount=5)))
+
+        found = answers(catalogue, user)
+
+        assert values(found) == {"t0": 2.0, "t1": 5.0}
+        assert found.warming == {("trait", "t1")}
+        assert not found.lacking
+
+    @pytest.mark.parametrize(("covered", "is_warming"), [(11, True), (12, False), (13, False)])
+    def test_a_base_answers_once_it_covers_the_activation(self, covered: int, is_warming: bool) -> None:
+        """Events up to the activation may be in the log without their fields; a base must have read them anew."""
+        catalogue = catalogue_of("events.purchase.amount.sum", seqs=(12,) * SHARDS)
+
+        found = answers(catalogue, record(base=base_of([event()]), stamp=stamp_of(catalogue, seq=covered)))
+
+        assert bool(found.warming) is is_warming
+
+    def test_an_id_without_a_base_goes_by_its_shard(self) -> None:
+        """The last complete rebuild of its shard says that there was nothing; before one, nobody knows."""
+        catalogue = catalogue_of("events.purchase.count", seqs=(5,) * SHARDS)
+        version = catalogue.projection_version
+        covered = [Covered(7, 1, 5 if shard == shard_of(ALICE, SHARDS) else 4, NOW_MS, version) for shard in range(4)]
+        other = next(
+            f"user:{number}" for number in range(99) if shard_of(f"user:{number}", SHARDS) != shard_of(ALICE, 4)
+        )
+
+        assert answers(catalogue, record()).warming == {COUNT}
+        assert not answers(catalogue.with_covered(covered), record()).warming
+        assert answers(catalogue.with_covered(covered), record(other)).warming == {COUNT}
+
+    def test_every_record_of_a_person_must_be_ready(self) -> None:
+        """One member that is not covered makes the person's answer the value so far."""
+        catalogue = catalogue_of("events.purchase.count")
+        user = record(stamp=stamp_of(catalogue))
+
+        assert not answers(catalogue, user).warming
+        assert answers(catalogue, user, record(PHONE)).warming == {COUNT}
+
+    def test_what_reads_no_record_is_always_ready(self) -> None:
+        """A definition of constants alone waits for nothing."""
+        found = answers(catalogue_of("1 + 1"), record())
+
+        assert values(found) == {"t0": 2.0}
+        assert not found.warming
+
+    def test_a_definition_over_kept_fields_is_ready_at_once(self) -> None:
+        """A light base holds raw events, so a new window or filter over the same fields needs no rebuild."""
+        before = catalogue_of("events.purchase.amount.sum_30d")
+        catalogue = before.with_definition(
+            Stored(kind="trait", key="t1", expression="events.purchase.where(amount > 3).count_7d")
+        )
+
+        found = answers(catalogue, record(base=base_of([event(amount=5)]), stamp=stamp_of(before)))
+
+        assert values(found) == {"t0": 5.0, "t1": 1.0}
+        assert not found.warming
+
+
+class TestHeavy:
+    HORIZON_MS = 4 * HOUR_MS
+
+    def heavy(self, catalogue: Catalogue, *texts: str) -> Record:
+        """A heavy record of now with an event an hour, built for a catalogue of these traits."""
+        built_for = catalogue_of(*texts) if texts else catalogue
+        cuts = heavy_cuts(built_for.plan.windows, NOW_MS, self.HORIZON_MS)
+        found = [event("purchase", ago * HOUR_MS, amount=ago) for ago in range(8 * 24)]
+        base = cut(found, built_for.bounds.values(), cuts, NOW_MS)
+        return record(base=base, stamp=stamp_of(catalogue, horizon_ms=self.HORIZON_MS))
+
+    def test_it_is_exact_until_its_horizon(self) -> None:
+        """From T up to T + D a window loses its events one by one, as if all were raw."""
+        catalogue = catalogue_of("events.purchase.count_7d", "events.purchase.amount.max_7d")
+        heavy = self.heavy(catalogue)
+
+        for hours in range(4):
+            found = answers(catalogue, heavy, clock_ms=NOW_MS + hours * HOUR_MS)
+            assert values(found) == {"t0": 168.0 - hours, "t1": 167.0 - hours}
+            assert found.exact
+            assert not found.lacking
+
+    def test_past_its_horizon_it_says_so_and_asks_for_a_rebuild(self) -> None:
+        """A window that cuts through a span is no longer exact; all time still is."""
+        catalogue = catalogue_of("events.purchase.count_7d", "events.purchase.count")
+        heavy = self.heavy(catalogue)
+        reading = Reading([heavy], NOW_MS + self.HORIZON_MS + 1, catalogue.version)
+        who = person(reading, catalogue, Bases())
+
+        windowed, lifetime = who.answers([COUNT]), who.answers([("trait", "t1")])
+
+        assert who.is_past_horizon
+        assert (windowed.exact, windowed.warming, windowed.lacking) == (False, frozenset(), (ALICE,))
+        assert (lifetime.exact, lifetime.lacking, values(lifetime)) == (True, (), {"t1": 192.0})
+
+    def test_a_state_it_lacks_warms_until_the_id_is_rebuilt(self) -> None:
+        """Its spans cannot be folded anew, so a new definition over the same fields waits for this id alone."""
+        catalogue = catalogue_of("events.purchase.amount.sum_7d", "events.purchase.amount.max_7d")
+        found = answers(catalogue, self.heavy(catalogue, "events.purchase.amount.sum_7d"))
+
+        assert found.values[COUNT].exact
+        assert found.warming == {("trait", "t1")}
+        assert found.lacking == (ALICE,)
+
+    def test_a_window_it_was_not_cut_for_warms(self) -> None:
+        """A new window that cuts through a span before the horizon is no alarm; it is a definition that waits."""
+        catalogue = catalogue_of("events.purchase.count_7d", "events.purchase.count_3d")
+        found = answers(catalogue, self.heavy(catalogue, "events.purchase.count_7d"))
+
+        assert found.warming == {("trait", "t1")}
+        assert found.lacking == (ALICE,)
+        assert found.exact
+
+
+class TestKept:
+    def test_a_base_is_decoded_once(self) -> None:
+        """The same stamp gives the very same base; another build another one."""
+        catalogue = catalogue_of("events.purchase.count")
+        bases = Bases()
+        user = record(base=base_of([event()]), stamp=stamp_of(catalogue))
+
+        (first,) = bases.parts(user)
+        (again,) = bases.parts(user)
+        (rebuilt,) = bases.parts(user._replace(stamp=stamp_of(catalogue, build=2)))
+
+        assert first is again
+        assert first is not rebuilt
+
+    def test_a_new_event_leaves_the_base_as_it_is(self) -> None:
+        """Only the tail is read anew when it grew."""
+        catalogue = catalogue_of("events.purchase.count")
+        bases = Bases()
+        user = record(base=base_of([event()]), stamp=stamp_of(catalogue), tail=tail_of(event()), last_seq=1)
+        grown = user._replace(tail=tail_of(event(), event()), last_seq=2)
+
+        base, tail = bases.parts(user)
+        same_base, longer = bases.parts(grown)
+
+        assert base is same_base
+        assert len(tail.events["purchase"].ts_ms) == 1
+        assert len(longer.events["purchase"].ts_ms) == 2
+        assert bases.parts(grown)[1] is longer
+
+    def test_a_seq_that_comes_again_is_another_event(self) -> None:
+        """After Redis lost its last events a seq is given out again; the receipt tells the two apart."""
+        bases = Bases()
+        lost = record(tail=tail_of(event(amount=1)), last_seq=1, last_received_ms=NOW_MS)
+        later = record(tail=tail_of(event(amount=2)), last_seq=1, last_received_ms=NOW_MS + 1)
+
+        bases.parts(lost)
+        (tail,) = bases.parts(later)
+
+        assert tail.events["purchase"].fields == {"amount": [2.0]}
+
+    def test_what_is_kept_is_bounded(self) -> None:
+        """Beyond its bytes the one used longest ago goes first."""
+        catalogue = catalogue_of("events.purchase.count")
+        users = [record(f"user:{number}", base_of([event()]), stamp=stamp_of(catalogue)) for number in range(3)]
+        assert users[0].base is not None
+        bases = Bases(bytes_max=2 * len(users[0].base))
+
+        first, second = bases.parts(users[0])[0], bases.parts(users[1])[0]
+        bases.parts(users[0])
+        bases.parts(users[2])
+
+        assert bases.parts(users[0])[0] is first
+        assert bases.parts(users[1])[0] is not second
+
+    def test_one_record_larger_than_the_bound_is_still_read(self) -> None:
+        """It is decoded each time instead."""
+        bases = Bases(bytes_max=1)
+        user = record(base=base_of([event()]), stamp=stamp_of(catalogue_of("events.purchase.count")))
+
+        assert bases.parts(user) == bases.parts(user) == [base_of([event()])]
+
+    def test_answers_do_not_depend_on_what_is_kept(self) -> None:
+        """A person asked for again, later and after new events, answers as one asked for the first time."""
+        catalogue = catalogue_of("events.purchase.count_1h", "events.purchase.amount.sum")
+        bases = Bases()
+        user = record(base=base_of([event(amount=1)]), stamp=stamp_of(catalogue))
+        for number in range(5):
+            user = user._replace(
+                tail=[*user.tail, *tail_of(event(amount=number), first_seq=number)], last_seq=number + 1
+            )
+            clock_ms = NOW_MS + number * HOUR_MS // 2
+            assert answers(catalogue, user, clock_ms=clock_ms, bases=bases) == answers(
+                catalogue, user, clock_ms=clock_ms
+            )
+
+
+class TestOnRedis:
+    @pytest.fixture
+    def store(self, redis_url: str) -> Iterator[Store]:
+        """An open store."""
+        with Store(redis_url, shards=SHARDS) as opened:
+            yield ready(opened)
+
+    def test_the_next_read_sees_what_was_acknowledged(self, store: Store) -> None:
+        """Each event counts as soon as ingest has answered; a repeat does not; a publish changes nothing."""
+        catalogue = catalogue_of("events.purchase.count_1h", "events.purchase.amount.sum", is_empty=True)
+        bases = Bases()
+        shard = shard_of(ALICE, SHARDS)
+
+        def now() -> dict[str, Value]:
+            found = person(store.records([ALICE]), catalogue, bases).answers(list(catalogue.definitions))
+            assert found.exact
+            assert not found.warming
+            return values(found)
+
+        def purchase(event_id: str, amount: int) -> Arrival:
+            one = arrival(event_id, amount=amount)
+            return Arrival(one.event, tail_payload(one.event, catalogue.projection))
+
+        assert now() == {"t0": 0.0, "t1": 0.0}
+        store.ingest([purchase("e1", 5)], catalogue.projection_version)
+        assert now() == {"t0": 1.0, "t1": 5.0}
+        store.ingest([purchase("e1", 5), purchase("e2", 7)], catalogue.projection_version)
+        assert now() == {"t0": 2.0, "t1": 12.0}
+
+        (held,) = store.records([ALICE]).records
+        stamp = stamp_of(catalogue, seq=held.last_seq, as_of_ms=store.now_ms())
+        store.publish(shard, stamp, [BaseRecord(ALICE, codec.encode(tail_base(held.tail)))])
+        assert not store.records([ALICE]).records[0].tail
+        assert now() == {"t0": 2.0, "t1": 12.0}
+        store.ingest([purchase("e3", 1)], catalogue.projection_version)
+        assert now() == {"t0": 3.0, "t1": 13.0}
