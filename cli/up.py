@@ -144,6 +144,21 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
+def chosen_port(host: str, port: int, setting: str) -> int:
+    """The port that is wanted, or a free one for 0. Raises `StackError` when it is taken."""
+    if port == 0:
+        return free_port(host)
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StackError(
+                f"port {port} cannot be had ({error.strerror}): set {setting}, 0 for any free one"
+            ) from None
+    return port
+
+
 @contextmanager
 def _only_one(home: Path, settings: Settings) -> Iterator[None]:
     with open(home / "up.lock", "w") as lock:
@@ -158,7 +173,7 @@ def _only_one(home: Path, settings: Settings) -> Iterator[None]:
 def _planned(settings: Settings, home: Path, with_prefect: bool) -> tuple[dict[str, str], list[Part], dict[str, Any]]:
     """The environment of all parts, the parts, and where they answer."""
     host = settings.host
-    api_port = settings.port or free_port(host)
+    api_port = chosen_port(host, settings.port, "TINYCDP_PORT")
     tinycdp = (sys.executable, "-m", "cli.main")
     environment = {
         **os.environ,
@@ -174,12 +189,12 @@ def _planned(settings: Settings, home: Path, with_prefect: bool) -> tuple[dict[s
         Part("worker", (*tinycdp, "worker"), 50, stop_s=30),
     ]
     if settings.redis_url is None:
-        port = settings.redis_port or free_port("127.0.0.1")
+        port = chosen_port("127.0.0.1", settings.redis_port, "TINYCDP_REDIS_PORT")
         environment["TINYCDP_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
         parts.append(Part("redis", _redis_command(settings, home, port), 10, stop_s=30))
     prefect_url = None
     if with_prefect:
-        port = settings.prefect_port or free_port(host)
+        port = chosen_port(host, settings.prefect_port, "TINYCDP_PREFECT_PORT")
         prefect_url = f"http://{host}:{port}"
         environment |= prefect_environment(home, prefect_url)
         server = (sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port))
