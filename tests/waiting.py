@@ -11,7 +11,7 @@ T = TypeVar("T")
 PAUSE_S = 0.01
 
 
-def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
+def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 60.0) -> T:
     """What `condition` gives, as soon as it is true. Fails, naming `what` was awaited, when it never is."""
     deadline = time.monotonic() + timeout_s
     while True:

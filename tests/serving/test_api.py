@@ -190,7 +190,7 @@ def test_a_definition_with_a_new_field_warms_up_and_then_counts_history(defined:
     defined.track("warm", "signup", properties={"seats": 7})
     defined.define("trait", "seats", "events.signup.seats.sum")
     defined.define("flag", "big_team", "seats >= 5", default=False)
-    wait_until(lambda: "seats" not in defined.traits("warm")["warming"], "the rebuild covers it", 20)
+    wait_until(lambda: "seats" not in defined.traits("warm")["warming"], "the rebuild covers it", 60)
 
     assert defined.traits("warm")["traits"]["seats"] == 7
     assert defined.decide("warm", "big_team")["reason"] == "TARGETING_MATCH"
