@@ -159,6 +159,19 @@ class TestNextChange:
         assert next_change("events.purchase.count_7d > 160", base) is None
         assert next_change("events.purchase.count_7d > 160", base, now_ms=NOW_MS + 2 * HOUR_MS) is None
 
+    def test_at_its_horizon_a_base_tells_nothing_either(self) -> None:
+        """There the next instant already cuts through a span, which the window would pass as a whole later."""
+        bounds = bounds_of("events.purchase.count_7d > 1", "count_1d")
+        cuts = heavy_cuts(plan(one.expr for one in bounds.values()).windows, NOW_MS, HOUR_MS)
+        found = [event("purchase", 6 * DAY_MS), event("purchase", 5 * DAY_MS)]
+        base = cut(found, bounds.values(), cuts, NOW_MS)
+        tail = base_of([event("purchase", -HOUR_MS)])
+
+        (bound, _) = bounds.values()
+        frame = Frame(Program([bound]), [base, tail], NOW_MS + HOUR_MS)
+        assert frame.answer(frame.program.compile(bound.expr)).value is True
+        assert next_change_ms(bound.expr, frame) is None
+
     def test_no_more_is_spent_than_allowed(self) -> None:
         """Where too many instants would have to be tried, nothing is told, and what was left is gone."""
         (bound,) = bounds_of("last_seen_minutes_ago + 0 > 1000000").values()

@@ -325,6 +325,20 @@ class TestKept:
         assert bases.parts(users[0])[0] is first
         assert bases.parts(users[1])[0] is not second
 
+    def test_a_record_that_is_read_anew_is_counted_once(self) -> None:
+        """However often one id gets events, the others stay."""
+        catalogue = catalogue_of("events.purchase.count")
+        quiet = record(PHONE, base=base_of([event()]), stamp=stamp_of(catalogue))
+        busy = record(base=base_of([event()]), stamp=stamp_of(catalogue))
+        assert quiet.base is not None
+        bases = Bases(bytes_max=10 * len(quiet.base))
+
+        (kept,) = bases.parts(quiet)
+        for build in range(30):
+            bases.parts(busy._replace(stamp=stamp_of(catalogue, build=build)))
+
+        assert bases.parts(quiet)[0] is kept
+
     def test_one_record_larger_than_the_bound_is_still_read(self) -> None:
         """It is decoded each time instead."""
         bases = Bases(bytes_max=1)
