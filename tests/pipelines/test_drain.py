@@ -1,0 +1,119 @@
+"""The lake's rows of a shard are exactly seq 1 to its transaction, whoever is killed and however many drain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import redis
+
+from lake.errors import LakeError
+from lake.lake import Lake
+from serving.errors import StoreFull
+from serving.scripts.ingest import TailLimits
+from tests.pipelines.world import World, purchase
+
+STEPS = ["checked", "read", "before_write", "after_write", "trimmed"]
+
+
+class Killed(RuntimeError):
+    """The process ends here."""
+
+
+def exact(world: World) -> bool:
+    """Whether each shard's rows are 1, 2, 3 … to what Redis has given out."""
+    return all(world.seqs(state.shard) == list(range(1, state.seq + 1)) for state in world.store.shard_states())
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path) -> World:
+    """A recovered world with one trait."""
+    found = World(redis_url, tmp_path, shards=4)
+    found.recover()
+    found.define("trait", {"orders": "events.purchase.count"})
+    return found
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_drain_killed_at_any_step_is_made_good_by_the_next(world: World, step: str) -> None:
+    """Nothing is lost and nothing is there twice."""
+
+    def killed(at: str) -> None:
+        if at == step:
+            raise Killed(at)
+
+    for round_number in range(3):
+        world.ingest(purchase(f"u{n}", round_number) for n in range(20))
+        with pytest.raises(Killed):
+            world.drain(killed).step()
+        world.ingest(purchase(f"u{n}", 100 + round_number) for n in range(5))
+        world.drain().step()
+
+    assert exact(world)
+    assert world.store.shard_states()[0].drained == world.store.shard_states()[0].seq
+
+
+def test_two_drains_of_one_version_commit_once(world: World) -> None:
+    """One that was paused after its check finds the other's commit, and takes what is left."""
+    world.ingest(purchase(f"u{n}", 1) for n in range(30))
+    other = World(world.settings.redis_url or "", world.settings.home, shards=4)
+    passed: list[int] = []
+
+    def paused(at: str) -> None:
+        if at == "before_write" and not passed:
+            passed.append(other.drain().step().rows)
+            world.ingest(purchase(f"u{n}", 2) for n in range(30))
+
+    world.drain(paused).step()
+    world.drain().step()
+
+    assert passed == [30]
+    assert exact(world)
+
+
+def test_a_shard_with_a_gap_stands_still_and_says_so(world: World) -> None:
+    """A seq that is missing is never skipped: the base would be short for ever."""
+    world.ingest(purchase("u1", n) for n in range(3))
+    shard = next(state.shard for state in world.store.shard_states() if state.seq == 3)
+    raw = world.store.ask_all([world.store.operations.read_log(shard, 0, 10)])[0]
+
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        client.xdel(f"log:{{{shard}}}", "2-0")
+    drained = world.drain().step()
+
+    assert [entry.seq for entry in raw] == [1, 2, 3]
+    assert drained.stopped == {shard: "after seq 1 comes 3"}
+    assert world.seqs(shard) == []
+
+
+def test_while_the_lake_is_away_ingest_and_reads_go_on_within_a_bound(world: World, tmp_path: Path) -> None:
+    """The log takes what its bound allows, then refuses; when the lake is back nothing is missing."""
+    bounded = World(world.settings.redis_url or "", tmp_path, TailLimits(backlog_max=10), shards=4)
+    folder = tmp_path / "lake" / "events"
+    world.drain().step()
+    away = folder.rename(tmp_path / "away")
+    folder.write_text("no folder")
+    with pytest.raises(LakeError):
+        World(world.settings.redis_url or "", tmp_path, shards=4).drain().step()
+    accepted = 10
+    for n in range(accepted):
+        bounded.ingest([purchase("u1", n)])
+    with pytest.raises(StoreFull):
+        bounded.ingest([purchase("u1", accepted)])
+    assert bounded.values("u1") == {"orders": accepted}
+
+    folder.unlink()
+    away.rename(folder)
+    back = World(world.settings.redis_url or "", tmp_path, shards=4)
+    back.drain().step()
+    assert exact(back)
+    assert back.values("u1") == {"orders": accepted}
+
+
+def test_refused_events_move_to_the_lake_once(world: World) -> None:
+    """The stream of refused events is emptied into `rejected`."""
+    item = b'{"received_at": 1, "source": "api", "line": 0, "code": "invalid_argument", "reason": "r", "event": "{}"}'
+    world.store.reject([item, item])
+
+    assert [world.drain().keep_rejected() for _ in range(2)] == [2, 0]
+    assert Lake(str(world.settings.home / "lake")).rejected().collect().height == 2

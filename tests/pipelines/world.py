@@ -1,0 +1,100 @@
+"""A small system in one process: a real Redis, a real lake, and the parts that work between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from expressions.definitions import Definition, DefinitionKind
+from lake.lake import Lake
+from pipelines.drain import Drain
+from pipelines.rebuild import Run, rebuild
+from pipelines.recover import recover
+from serving import defining
+from serving.accepted import Accepted
+from serving.catalogue import Catalogue
+from serving.operations import Arrival, Receipts
+from serving.profile import Answers, Bases, person
+from serving.projecting import tail_payload
+from serving.scripts.ingest import TailLimits
+from serving.settings import Settings
+from serving.store import Store
+from serving.track import Limits, accept
+
+Key = tuple[DefinitionKind, str]
+
+
+class History:
+    """The lake as `serving.history` shows it, over this world's lake."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+
+    def append_definition(self, stored: Any) -> None:
+        """Adds a row to the history of definitions."""
+        self.lake.append_definition(msgspec.to_builtins(stored))
+
+    def holds_events(self) -> bool:
+        """Whether any event is in the lake."""
+        return self.lake.holds_events()
+
+
+class World:
+    """One system on one Redis and one folder."""
+
+    def __init__(self, redis_url: str, folder: Path, limits: TailLimits | None = None, **settings: Any) -> None:
+        self.settings = Settings(home=folder, redis_url=redis_url, **settings)
+        self.store = Store(redis_url, self.settings.shards, limits or TailLimits())
+        self.lake = Lake(str(folder / "lake"))
+
+    def recover(self) -> bool:
+        """What the drain's process does before each round."""
+        return recover(self.store, self.lake, self.settings)
+
+    def drain(self, on_step: Callable[[str], None] = lambda step: None) -> Drain:
+        """A drain of this world."""
+        return Drain(self.store, self.lake, self.settings, on_step=on_step)
+
+    def rebuild(self, ids: list[str] | None = None) -> Run:
+        """A rebuild of everybody, or of some ids."""
+        return rebuild(self.store, self.lake, self.settings, ids=ids)
+
+    def define(self, kind: DefinitionKind, definitions: Mapping[str, str]) -> None:
+        """Saves definitions."""
+        for key, expression in definitions.items():
+            defining.save(self.store, History(self.lake), Definition(kind, key, expression), 0)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The catalogue as it stands."""
+        return defining.current(self.store)
+
+    def ingest(self, raw: Iterable[Mapping[str, Any]]) -> Receipts:
+        """Sends events, as one request."""
+        catalogue = self.catalogue
+        events: list[Accepted] = [accept(one, Limits()) for one in raw]
+        arrivals = [Arrival(event, tail_payload(event, catalogue.projection)) for event in events]
+        return self.store.ask(self.store.operations.ingest(arrivals, catalogue.projection_version))
+
+    def answers(self, user: str) -> Answers:
+        """All traits and segments of a user, live."""
+        catalogue = self.catalogue
+        who = person(self.store.records([f"user:{user}"]), catalogue, Bases())
+        return who.answers(key for key in catalogue.definitions if key[0] != "flag")
+
+    def values(self, user: str) -> dict[str, Any]:
+        """The values of a user's traits and segments."""
+        return {key: answer.value for (_, key), answer in self.answers(user).values.items()}
+
+    def seqs(self, shard: int) -> list[int]:
+        """The seqs of a shard's rows in the lake, in order."""
+        found: list[int] = self.lake.shard_rows(shard, 0, 2**60).get_column("seq").to_list()
+        return found
+
+
+def purchase(user: str, number: int, **more: Any) -> dict[str, Any]:
+    """A purchase with an id of its own."""
+    return {"type": "track", "userId": user, "event": "purchase", "messageId": f"{user}-{number}", **more}
