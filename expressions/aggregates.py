@@ -69,7 +69,8 @@ def _if_present(value: Expr) -> Expr:
     return _call("if", Compare("!=", _ARGUMENT, _NULL), value, _NULL)
 
 
-_TOTAL = Slot("total", _call("millionths", _ARGUMENT), Add())
+_SUMMED = _call("millionths", _ARGUMENT)
+_TOTAL = Slot("total", _SUMMED, Add())
 _FIRST_AT = Slot("at", _if_present(EventTime()), Min())
 _LAST_AT = Slot("at", _if_present(EventTime()), Max())
 _SEEN = Slot("seen", _SCALAR, Union())
@@ -124,7 +125,8 @@ AGGREGATES: dict[str, Aggregate] = {
         ),
         Aggregate(
             "avg",
-            (_TOTAL, Slot("n", _one_if_present(_NUMBER), Add())),
+            # What is beyond the sum (S6) is beyond its mean too.
+            (_TOTAL, Slot("n", _one_if_present(_SUMMED), Add())),
             # One division: dividing the sum first would round twice.
             Arithmetic("/", SlotValue("total"), Arithmetic("*", SlotValue("n"), _MILLIONTHS)),
             "The mean of the numbers; null if there are none.",

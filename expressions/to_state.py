@@ -432,24 +432,39 @@ class Lift:
     def _lifted(self, base: Base) -> tuple[list[int], list[Any]]:
         if self.source.event is not None:
             events = base.events.get(self.source.event)
-            return self._of(events) if events is not None else ([], [])
-        parts = [self._of(events) for events in base.events.values()]
+            return self._of(self.source.event, events, base) if events is not None else ([], [])
+        parts = [self._of(name, events, base) for name, events in base.events.items()]
         if len(parts) == 1:
             return parts[0]
         merged = sorted((pair for part in parts for pair in zip(*part, strict=True)), key=itemgetter(0))
         return [ts for ts, _ in merged], [value for _, value in merged]
 
-    def _of(self, events: Events) -> tuple[list[int], list[Any]]:
-        times, lifted = events.ts_ms, self._column(self.lift, events)
+    def _of(self, name: str | None, events: Events, base: Base) -> tuple[list[int], list[Any]]:
+        read = _Columns(name, events, base.lifted, self.zone)
+        times, lifted = events.ts_ms, read.column(self.lift)
         if self.where is not None:
-            kept = [holds(value) for value in self._column(self.where, events)]
+            kept = [holds(value) for value in read.column(self.where)]
             times, lifted = list(compress(times, kept)), list(compress(lifted, kept))
         if None in lifted:
             kept = [value is not None for value in lifted]
             times, lifted = list(compress(times, kept)), list(compress(lifted, kept))
         return times, lifted
 
-    def _column(self, node: Expr, events: Events) -> list[Any]:
+
+class _Columns:
+    """The events of one name in a base, read a column at a time."""
+
+    __slots__ = ("events", "kept", "name", "zone")
+
+    def __init__(self, name: str | None, events: Events, kept: dict[Any, Any], zone: Zone) -> None:
+        self.name = name
+        self.events = events
+        self.kept = kept
+        self.zone = zone
+
+    def column(self, node: Expr) -> list[Any]:
+        """What a node gives for each event. What sums and averages share is kept with the base."""
+        events = self.events
         size = len(events.ts_ms)
         match node:
             case Constant(value):
@@ -462,17 +477,20 @@ class Lift:
                 return [float(self.zone.day(ts)) for ts in events.ts_ms]
             case Call("days_since"):
                 raise TypeError("days_since reads the clock, which no event has")
-            case Call(function, (inner,)) if function in COLUMN:
-                return COLUMN[function](self._column(inner, events))
+            case Call(function, (Property(name) as inner,)) if function in COLUMN:
+                key = (self.name, function, name)
+                found: list[Any] | None = self.kept.get(key)
+                if found is None:
+                    found = self.kept[key] = COLUMN[function](self.column(inner))
+                return found
             case Call("if", (condition, Constant(then), Constant(otherwise))):
-                column = self._column(condition, events)
-                return [then if value is True or holds(value) else otherwise for value in column]
+                chosen = self.column(condition)
+                return [then if value is True or holds(value) else otherwise for value in chosen]
             case Compare("!=", inner, Constant(None)):
-                return [value is not None for value in self._column(inner, events)]
+                return [value is not None for value in self.column(inner)]
         # All nodes whose children are constants are folded, so at least one column ends the map.
         columns: list[Iterable[Any]] = [
-            repeat(child.value) if isinstance(child, Constant) else self._column(child, events)
-            for child in children(node)
+            repeat(child.value) if isinstance(child, Constant) else self.column(child) for child in children(node)
         ]
         return list(map(operation(node), *columns)) if size else []
 

@@ -197,6 +197,15 @@ class TestAggregates:
         assert kinds([expected]) == kinds([answer(text, bases).value])
 
 
+def test_what_is_too_great_to_sum_is_in_no_mean() -> None:
+    """S6: a number beyond 10^12 that came before the sum was defined is left out of sum and average alike."""
+    base = base_of([event(amount=3), event(amount=1e12 + 1), event(amount=-1e13)])
+
+    assert answer("events.purchase.amount.sum", base).value == 3.0
+    assert answer("events.purchase.amount.avg", base).value == 3.0
+    assert answer("events.purchase.amount.max", base).value == 1e12 + 1
+
+
 class TestSources:
     def test_the_root_counts_events_of_every_name(self) -> None:
         """Named and unnamed events count together, in the order of their times; an identify does not."""
@@ -333,7 +342,7 @@ class TestReading:
         kept = dict(base.lifted)
         program.evaluate([base], NOW_MS + DAY_MS)
 
-        assert len(kept) == 2  # millionths, and how many are numbers
+        assert len(kept) == 3  # a column of millionths, the series of them, and how many there are
         assert all(base.lifted[key] is series for key, series in kept.items())
 
     def test_two_programs_do_not_share_dates_of_different_zones(self) -> None:
