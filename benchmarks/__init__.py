@@ -1,0 +1,1 @@
+"""Every speed budget against its floor, measured in one run: `make bench`."""

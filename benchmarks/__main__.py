@@ -1,0 +1,125 @@
+"""Measures every budget and writes `results.md` and `results.json`. `--small` takes a minute and proves little."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks import batch, http, memory
+from expressions.bases import RawEvent, base_of
+from serving.embedded_redis import find_server
+from serving.settings import Settings
+
+HERE = Path(__file__).parent
+PACKAGES = ("polars", "deltalake", "redis", "fastapi", "uvicorn", "msgspec")
+
+
+def main() -> None:
+    """Runs what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--small", action="store_true", help="few users, few events, short runs")
+    parser.add_argument("--only", help="decide, track, batch, rebuild, publish or memory", default="")
+    asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="tinycdp-bench-"))
+    try:
+        results = measured(folder, asked.small, asked.only)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    report(results)
+
+
+def measured(folder: Path, small: bool, only: str) -> dict[str, Any]:
+    """Every figure, by path."""
+    rows: dict[str, Any] = {}
+    seconds, rounds = (1.5, 2) if small else (5.0, 5)
+    if not only or only in ("decide", "track", "batch"):
+        settings = Settings(home=folder / "home", port=0)
+        with http.running(settings, 2_000 if small else 100_000) as stack:
+            stack.define()
+            stack.fill(100)
+            for connections in (8, 32):
+                for name in ("decide", "track", "batch"):
+                    if only in ("", name):
+                        row = getattr(stack, name)(connections, seconds, rounds)
+                        rows[f"{name}, {connections} connections"] = judged(name, row)
+                        print(name, connections, row, flush=True)
+    if only in ("", "memory"):
+        for events, row in memory.measured(folder).items():
+            rows[f"memory, {events} events"] = row
+            print("memory", events, row, flush=True)
+    if only in ("", "publish"):
+        chance = random.Random(0)
+        bases = [
+            (f"user:{http.user_of(n)}", base_of(_history(chance, 20)), False) for n in range(2_000 if small else 20_000)
+        ]
+        rows["publish"] = batch.published(folder, bases)
+        print("publish", rows["publish"], flush=True)
+    if only in ("", "rebuild"):
+        events, users = (200_000, 10_000) if small else (10_000_000, 500_000)
+        rows["rebuild"] = batch.rebuilt(folder, events, users, 2 if small else 3)
+        print("rebuild", rows["rebuild"], flush=True)
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "small": small,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "python": platform.python_version(),
+        "redis": ".".join(map(str, find_server().version)),
+        "packages": {name: version(name) for name in PACKAGES},
+        "rows": rows,
+    }
+
+
+def _history(chance: random.Random, size: int) -> list[RawEvent]:
+    return [
+        RawEvent(
+            "track",
+            "purchase",
+            batch.NOW - chance.randrange(90 * batch.DAY_MS),
+            {"amount": chance.randrange(10_000) / 100},
+        )
+        for _ in range(size)
+    ]
+
+
+BUDGETS = {"decide": (0.5, 3.0), "track": (0.4, None), "batch": (0.1, None)}
+
+
+def judged(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its budget and whether it is kept."""
+    least, tail = BUDGETS[name]
+    passed = row["ratio"] >= least and (tail is None or row["p99_ratio"] <= tail)
+    budget = f"ratio >= {least}" + (f", p99 <= {tail} x the floor's" if tail else "")
+    return {**row, "budget": budget, "passed": passed}
+
+
+def report(results: dict[str, Any]) -> None:
+    """Writes both files."""
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    lines = [
+        "# Speed, each path against its floor in the same run",
+        "",
+        f"{results['at']}, {results['machine']}, Python {results['python']}, Redis {results['redis']}, "
+        + ", ".join(f"{name} {number}" for name, number in results["packages"].items())
+        + (". **Small run: it proves little.**" if results["small"] else "."),
+        "",
+        "| path | figures | kept |",
+        "|---|---|---|",
+    ]
+    for name, row in results["rows"].items():
+        figures = ", ".join(f"{key} {value}" for key, value in row.items() if key != "passed")
+        lines.append(f"| {name} | {figures} | {'yes' if row['passed'] else '**no**'} |")
+    (HERE / "results.md").write_text("\n".join(lines) + "\n")
+    print((HERE / "results.md").read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""decide, track and batch over HTTP, each against its floor under the same server."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import msgspec
+import redis
+
+from benchmarks.load import Load, measure, request
+from benchmarks.pairs import paired
+from cli import up
+from expressions.bases import Base, RawEvent, base_of
+from pipelines.publish import publish
+from serving.auth import raw_keys
+from serving.defining import current
+from serving.ids import shard_of
+from serving.settings import Settings
+from serving.stamps import Stamp
+from serving.store import Store
+
+DAY_MS = 86_400_000
+TRAITS = {"spent": "events.purchase.amount.sum_90d", "orders": "events.purchase.count_30d"}
+RULE = "spent >= 500 && orders >= 2 && last_seen_days_ago < 30"
+
+
+def user_of(number: int) -> str:
+    """A user id of 25 bytes."""
+    return f"customer-{number:016d}"
+
+
+class Stack:
+    """A running stack with users whose bases were published, and the floor's app beside it."""
+
+    def __init__(self, settings: Settings, users: int, floor_url: str) -> None:
+        found = up.running_stack(settings)
+        assert found is not None, "the stack runs"
+        self.url, self.floor_url, self.users = found.api_url, floor_url, users
+        self.store = Store(found.redis_url, settings.shards)
+        self.redis_url = found.redis_url
+        self.keys = raw_keys(settings)
+
+    def define(self) -> None:
+        """Two traits and a flag over them: three aggregates."""
+        with httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.keys['admin']}"}) as http:
+            for key, expression in TRAITS.items():
+                http.post("/v1/admin/traits", json={"key": key, "expression": expression}).raise_for_status()
+            http.post("/v1/admin/flags", json={"key": "offer", "rule": RULE}).raise_for_status()
+
+    def fill(self, events: int) -> float:
+        """A base of so many purchases for every user; answers records published a second."""
+        catalogue = current(self.store)
+        now = self.store.now_ms()
+        build = self.store.next_build()
+        stamps = {shard: Stamp(1, build, 0, now, catalogue.projection_version) for shard in range(self.store.shards)}
+        started = time.perf_counter()
+        publish(self.store, self._bases(events, now), stamps, {}, 0)
+        return self.users / (time.perf_counter() - started)
+
+    def _bases(self, events: int, now: int) -> Iterator[tuple[str, Base, bool]]:
+        chance = random.Random(0)
+        for number in range(self.users):
+            rows = [
+                RawEvent(
+                    "track", "purchase", now - chance.randrange(90 * DAY_MS), {"amount": chance.randrange(10_000) / 100}
+                )
+                for _ in range(events)
+            ]
+            yield f"user:{user_of(number)}", base_of(rows), False
+
+    def decide(self, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
+        """One flag over three aggregates against one GET of a value of the same size."""
+        chance = random.Random(1)
+        chosen = [user_of(chance.randrange(self.users)) for _ in range(20_000)]
+        with redis.Redis.from_url(self.redis_url) as client, client.pipeline(transaction=False) as pipeline:
+            for user in set(chosen):
+                record = client.hget(f"rec:{{{shard_of(f'user:{user}', self.store.shards)}}}:user:{user}", "b")
+                pipeline.set(f"floor:{user}", record or b"")
+            pipeline.execute()
+        ours = [request("GET", f"/v1/decide?userId={user}&flag=offer", self.keys["read"]) for user in chosen]
+        floor = [request("GET", f"/?floor:{user}", "x") for user in chosen]
+        return paired(
+            lambda: measure(self.floor_url, floor, connections, seconds),
+            lambda: measure(self.url, ours, connections, seconds),
+            rounds,
+        )
+
+    def track(self, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
+        """One event a request, synced, against one XADD of the same bytes."""
+        bodies = [_event(number, self.users) for number in range(20_000)]
+        ours = [request("POST", "/v1/track", self.keys["write"], body) for body in bodies]
+        floor = [request("POST", "/", "x", body) for body in bodies]
+        return paired(
+            lambda: measure(self.floor_url, floor, connections, seconds),
+            lambda: measure(self.url, ours, connections, seconds),
+            rounds,
+        )
+
+    def batch(self, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
+        """100 events a request, the drain running, against a pipeline of 100 XADD of the same bytes; events a second."""
+        events = [_event(number, self.users, fill=220) for number in range(5_000)]
+        bodies = [
+            b'{"batch":[' + b",".join(events[start : start + 100]) + b"]}" for start in range(0, len(events), 100)
+        ]
+        ours = [request("POST", "/v1/batch", self.keys["write"], body) for body in bodies]
+
+        def floor() -> Load:
+            with redis.Redis.from_url(self.redis_url) as client:
+                latencies: list[float] = []
+                started = time.perf_counter()
+                while time.perf_counter() - started < seconds:
+                    one = time.perf_counter()
+                    pipeline = client.pipeline(transaction=False)
+                    for event in events[:100]:
+                        pipeline.xadd("floor", {"e": event}, maxlen=100_000)
+                    pipeline.execute()
+                    latencies.append(time.perf_counter() - one)
+                elapsed = time.perf_counter() - started
+            ordered = sorted(latencies)
+            middle, tail = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+            return Load(100 * len(ordered) / elapsed, 1000 * middle, 1000 * tail)
+
+        def mine() -> Load:
+            found = measure(self.url, ours, connections, seconds)
+            return Load(100 * found.per_second, found.p50_ms, found.p99_ms)
+
+        return paired(floor, mine, rounds)
+
+
+def _event(number: int, users: int, fill: int = 0) -> bytes:
+    properties: dict[str, Any] = {"amount": (number % 10_000) / 100}
+    if fill:
+        properties["note"] = "x" * fill
+    body = {"type": "track", "userId": user_of(number % users), "event": "purchase", "properties": properties}
+    return msgspec.json.encode(body)
+
+
+@contextmanager
+def running(settings: Settings, users: int) -> Iterator[Stack]:
+    """A stack and the floor's app, on free ports, until the block ends."""
+    found = up.start(settings, with_prefect=False)
+    port = up.free_port(settings.host)
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.floor_app:app", "--port", str(port), "--loop", "uvloop"]
+    command += ["--http", "httptools", "--log-level", "warning", "--no-access-log", "--lifespan", "off"]
+    floor = subprocess.Popen(command, env={**os.environ, "TINYCDP_REDIS_URL": found.redis_url})
+    try:
+        floor_url = f"http://127.0.0.1:{port}"
+        for _ in range(200):
+            try:
+                httpx.get(floor_url, timeout=1)
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        yield Stack(settings, users, floor_url)
+    finally:
+        floor.terminate()
+        floor.wait()
+        up.stop(settings, found)
