@@ -105,7 +105,7 @@ class Stack:
         )
 
     def batch(self, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
-        """100 events a request, the drain running, against a pipeline of 100 XADD of the same bytes; events a second."""
+        """100 events a request, the drain running, against 100 XADD of the same bytes in one go; events a second."""
         events = [_event(number, self.users, fill=220) for number in range(5_000)]
         bodies = [
             b'{"batch":[' + b",".join(events[start : start + 100]) + b"]}" for start in range(0, len(events), 100)
