@@ -149,7 +149,8 @@ def running(settings: Settings, users: int) -> Iterator[Stack]:
     found = up.start(settings, with_prefect=False)
     port = up.free_port(settings.host)
     command = [sys.executable, "-m", "uvicorn", "benchmarks.floor_app:app", "--port", str(port), "--loop", "uvloop"]
-    command += ["--http", "httptools", "--log-level", "warning", "--no-access-log", "--lifespan", "off"]
+    command += ["--http", "httptools", "--log-level", "warning", "--no-access-log", "--no-proxy-headers"]
+    command += ["--lifespan", "off"]
     floor = subprocess.Popen(command, env={**os.environ, "TINYCDP_REDIS_URL": found.redis_url})
     try:
         floor_url = f"http://127.0.0.1:{port}"

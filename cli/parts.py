@@ -38,6 +38,7 @@ def run_api(settings: Settings) -> None:
         http="httptools",
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=10,
     )
 

@@ -17,12 +17,20 @@ from serving.answers import json_answer, refused
 from serving.auth import keys_of, raw_keys
 from serving.engine import Engine
 from serving.history import History
+from serving.hot import Endpoint, HotPaths
 from serving.refusals import Invalid, Refusal
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
 from serving.store import AsyncStore, Store
 
 log = structlog.get_logger()
+
+HOT: dict[tuple[str, str], Endpoint] = {
+    ("GET", "/v1/decide"): users.decide,
+    ("POST", "/v1/track"): events.track,
+    ("POST", "/v1/identify"): events.identify,
+    ("POST", "/v1/batch"): events.batch,
+}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -44,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             engine.admin_store.close()
 
     app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False, strict_content_type=False)
+    app.add_middleware(HotPaths, endpoints=HOT)
     app.include_router(events.router)
     app.include_router(users.router)
     app.include_router(admin.router)
