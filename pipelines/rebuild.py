@@ -64,10 +64,11 @@ def rebuild(
     run_id = store.server().run_id
     requests = store.rebuild_requests()
     activate(store, lake.holds_events)
-    catalogue = current(store)
     as_of_ms = store.now_ms()
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)
+    # After the version: what a newer definition needs of later events is then beyond these seqs, and stays in the tails.
+    catalogue = current(store)
     build = store.next_build()
     stamps = {
         shard: Stamp(version, build, seq, as_of_ms, catalogue.projection_version) for shard, seq in enumerate(seqs)

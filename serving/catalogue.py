@@ -165,11 +165,17 @@ class Catalogue:
         )
 
     def with_covered(self, covered: Sequence[Covered | None]) -> Catalogue:
-        """The next version, after a complete rebuild; a shard's stamp never goes back."""
+        """The next version, after a complete rebuild; a shard's stamp never goes back.
+
+        A rebuild that knew less than what is covered now, and covers no more of the log, changes nothing: on an empty
+        system a definition is live at once, and stays so when a rebuild ends that began before it.
+        """
         held = list(self.covered) or [None] * len(covered)
         for shard, new in enumerate(covered):
             mine = held[shard]
-            if new and (mine is None or (mine.lake_version, mine.build) < (new.lake_version, new.build)):
+            if new is None or (mine and mine.projection > new.projection and mine.seq >= new.seq):
+                continue
+            if mine is None or (mine.lake_version, mine.build) < (new.lake_version, new.build):
                 held[shard] = new
         return replace(self, version=self.version + 1, covered=tuple(held))
 
