@@ -67,7 +67,7 @@ def rebuild(
     as_of_ms = store.now_ms()
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)
-    # After the version: what a newer definition needs of later events is then beyond these seqs, and stays in the tails.
+    # After the version: what newer definitions need of later events is beyond these seqs then, and stays in the tails.
     catalogue = current(store)
     build = store.next_build()
     stamps = {
