@@ -53,7 +53,7 @@ def measured(folder: Path, small: bool, only: str) -> dict[str, Any]:
                         rows[f"{name}, {connections} connections"] = judged(name, row)
                         print(name, connections, row, flush=True)
     if only in ("", "memory"):
-        for events, row in memory.measured(folder).items():
+        for events, row in memory.measured(folder, 0.2 if small else 1.0).items():
             rows[f"memory, {events} events"] = row
             print("memory", events, row, flush=True)
     if only in ("", "publish"):

