@@ -207,17 +207,21 @@ def _column(field: str, column: list[Value]) -> _Column:
 
 
 def _numbers(field: str, column: list[float], presence: bytes | None) -> _Column:
+    greatest = max(max(column), -min(column))
+    first = column[0]
     for scale in _SCALES:
-        whole = [round(value * scale) for value in column] if _may_be_whole(column, scale) else []
-        if whole and all(number / scale == value for number, value in zip(whole, column, strict=True)):
-            width, data = _integers(whole, _SIGNED)
-            return _Column(field, "n", width, data, presence, scale)
+        # The first value tells most scales apart; the rest is looked at for a scale that it fits.
+        if greatest * scale < 2.0**53 and round(first * scale) / scale == first and not _has_negative_zero(column):
+            whole = [round(value * scale) for value in column]
+            if [number / scale for number in whole] == column:
+                width, data = _integers(whole, _SIGNED)
+                return _Column(field, "n", width, data, presence, scale)
     return _Column(field, "d", "d", _bytes_of(array("d", column)), presence)
 
 
-def _may_be_whole(column: list[float], scale: int) -> bool:
-    """Whether multiples of 1 / scale are exact here; an integer has no -0.0."""
-    return all(abs(value) * scale < 2.0**53 and (value != 0.0 or math.copysign(1.0, value) > 0.0) for value in column)
+def _has_negative_zero(column: list[float]) -> bool:
+    """Whether there is a -0.0, which no integer is."""
+    return 0.0 in column and any(value == 0.0 and math.copysign(1.0, value) < 0.0 for value in column)
 
 
 def _read_column(column: _Column, size: int) -> list[Value]:
