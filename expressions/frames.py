@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -83,12 +84,14 @@ def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
     """
     # Repeats are rare, since ingest dropped most: find ids that meet by hash, which is cheap and may only find too
     # many, and follow the chains of those few one by one.
-    marked = events.with_columns(pl.struct("id", "event_id").hash().is_duplicated().alias("met")).collect()
-    single, met = marked.filter(~pl.col("met")).drop("met"), marked.filter("met").drop("met")
-    if met.is_empty():
-        return single.lazy()
-    ordered = met.sort("id", "event_id", "seq", "received_at", nulls_last=True)
-    return pl.concat([single, ordered.filter(pl.Series(_counting(ordered)))]).lazy()
+    rows = events.collect()
+    hashes = rows.select(pl.struct("id", "event_id").hash().alias("hash"))["hash"]
+    in_order = hashes.sort()
+    met = hashes.is_in(in_order.filter(in_order == in_order.shift(1)).unique().implode())
+    if not met.any():
+        return rows.lazy()
+    ordered = rows.filter(met).sort("id", "event_id", "seq", "received_at", nulls_last=True)
+    return pl.concat([rows.filter(~met), ordered.filter(pl.Series(_counting(ordered)))]).lazy()
 
 
 def _counting(ordered: pl.DataFrame) -> list[bool]:
@@ -110,13 +113,16 @@ def _counting(ordered: pl.DataFrame) -> list[bool]:
 
 
 def after_deletes(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows that no later delete of their id covers; without deletes, all of them."""
+    """The rows that no later delete of their id covers; without deletes, all of them. `events` are in memory."""
     deletes = (
         events.filter(pl.col("kind") == "delete")
         .group_by("id")
         .agg(pl.col("seq").max().alias("deleted_seq"), pl.col("received_at").max().alias("deleted_at"))
+        .collect()
     )
-    joined = events.join(deletes, on="id", how="left")
+    if deletes.is_empty():
+        return events
+    joined = events.join(deletes.lazy(), on="id", how="left")
     is_after = (
         pl.when(pl.col("seq").is_not_null())
         .then(pl.col("seq") > pl.col("deleted_seq"))
@@ -129,28 +135,41 @@ def after_deletes(events: pl.LazyFrame) -> pl.LazyFrame:
 # ── lifting ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def source_mask(source: Source, now_ms: int, let: Callable[[Cell], Cell]) -> pl.Expr:
-    """Which rows a source looks at."""
+def property_cell(name: str) -> Cell:
+    """A property of an event, or an attribute of an identify, by its dotted name."""
+    return typed_cell(pl.col("props").map.get(name))
+
+
+def source_mask(
+    source: Source, now_ms: int, let: Callable[[Cell], Cell], own: Callable[[str], Cell] = property_cell
+) -> pl.Expr:
+    """Which rows a source looks at. `own` gives a property's cell, a column where many read it."""
     mask = pl.col("kind").is_in(sorted(COUNTED_KINDS))
     if source.event is not None:
         mask = mask & (pl.col("name") == source.event).fill_null(False)
     if source.where is not None:
-        mask = mask & holds(compile_cell(source.where, Scope(_event_leaf(source, UTC_ZONE), now_ms, let)))
+        mask = mask & holds(compile_cell(source.where, Scope(_event_leaf(source, UTC_ZONE, own), now_ms, let)))
     return mask
 
 
-def lifted_cell(need: Need, zone: Zone, now_ms: int, let: Callable[[Cell], Cell]) -> Cell:
-    """What an event contributes to a need, without regard to its source's mask."""
-    return compile_cell(need.slot.lift, Scope(_event_leaf(need.source, zone), now_ms, let))
+def lifted_cell(
+    need: Need,
+    zone: Zone,
+    now_ms: int,
+    let: Callable[[Cell], Cell],
+    own: Callable[[str], Cell] = property_cell,
+) -> Cell:
+    """What an event contributes to a need, without regard to its source's mask. `own` as in `source_mask`."""
+    return compile_cell(need.slot.lift, Scope(_event_leaf(need.source, zone, own), now_ms, let))
 
 
-def _event_leaf(source: Source, zone: Zone) -> Any:
+def _event_leaf(source: Source, zone: Zone, own: Callable[[str], Cell]) -> Any:
     def leaf(node: Expr) -> Cell | None:
         match node:
             case Property(name):
-                return _property(name)
+                return own(name)
             case Argument():
-                return Cell({"boolean": pl.lit(True)}) if source.property is None else _property(source.property)
+                return Cell({"boolean": pl.lit(True)}) if source.property is None else own(source.property)
             case EventTime():
                 return Cell({"number": pl.col("ts").cast(pl.Float64)})
             case EventDay():
@@ -161,10 +180,6 @@ def _event_leaf(source: Source, zone: Zone) -> Any:
     return leaf
 
 
-def _property(name: str) -> Cell:
-    return typed_cell(pl.col("props").map.get(name))
-
-
 def _day(zone: Zone) -> pl.Expr:
     if zone.name == "UTC":
         return pl.col("ts").floordiv(86_400_000).cast(pl.Float64)
@@ -173,6 +188,10 @@ def _day(zone: Zone) -> pl.Expr:
 
 
 # ── states per id ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _column(lets: Lets, condition: pl.Expr) -> pl.Expr:
+    return lets.let(Cell({"boolean": condition})).get("boolean")
 
 
 class States:
@@ -191,12 +210,17 @@ class States:
 
     def _folded(self, events: pl.LazyFrame, attributes: list[Attribute]) -> pl.LazyFrame:
         lets = Lets(events)
+        # What several needs share is a column of its own: Polars finds equal parts of expressions, but none within one.
+        read = cache(lambda name: lets.let(property_cell(name)))
+        seen = cache(lambda source: _column(lets, source_mask(source, self.now_ms, lets.let, read)))
+        lifted = cache(lambda need: lets.let(lifted_cell(need, self.zone, self.now_ms, lets.let, read)))
         prepared, aggregations = [], []
         for need in self.needs:
             name = f"n{self.at[need]}"
-            cell = lifted_cell(need, self.zone, self.now_ms, lets.let)
+            # Whatever its window: an event contributes the same to all of them.
+            cell = lifted(replace(need, window=None))
             inside = (
-                source_mask(need.source, self.now_ms, lets.let)
+                seen(need.source)
                 & (pl.col("ts") > lower_ms(need.window, self.now_ms, self.zone))
                 & (pl.col("ts") <= self.now_ms)
             )
@@ -204,13 +228,18 @@ class States:
             fold = SIMPLE.get(type(need.slot.monoid))
             prepared += masked.named(name)
             if fold is not None:
-                aggregations += [fold(pl.col(f"{name}.{kind}")).alias(f"{name}.{kind}") for kind in cell.kinds]
+                aggregations += [(fold, f"{name}.{kind}") for kind in cell.kinds]
                 self._cells[need] = cell.columns(name)
             else:
                 self._cells[need] = Cell({kind: pl.col(f"v.{kind}") for kind in cell.kinds})
         # Lifting once, into columns, lets all simple needs share one group-by; a filter inside a group is far slower.
-        rows = lets.frame.select("id", "ts", *prepared).collect().lazy()
-        frame = rows.group_by("id").agg(aggregations)
+        columns = lets.frame.select("id", "ts", *prepared).collect()
+        rows = columns.lazy()
+        # Most properties are of one kind, so most columns of the other kinds hold nothing to fold.
+        nothing = {one.name: pl.lit(None, dtype=one.dtype) for one in columns if one.null_count() == len(one)}
+        frame = rows.group_by("id").agg(
+            [nothing.get(name, fold(pl.col(name))).alias(name) for fold, name in aggregations]
+        )
         for need in self.needs:
             if type(need.slot.monoid) in FRAMES:
                 name = f"n{self.at[need]}"
