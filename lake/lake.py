@@ -18,7 +18,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lake.errors import LakeConflict, LakeUnreachable
-from lake.schemas import DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
+from lake.schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
 
 ATTEMPTS = 10
 #: The columns that executions read of an event.
@@ -152,6 +152,22 @@ class Lake:
     def memberships(self) -> pl.LazyFrame:
         """The memberships of the newest full rebuild."""
         return self._scan(MEMBERSHIPS, None).filter("is_latest")
+
+    def append_api_key(self, row: Mapping[str, Any]) -> None:
+        """Notes that an admin made a key, or revoked it."""
+        self.append(API_KEYS, pa.Table.from_pylist([dict(row)], schema=API_KEYS.columns))
+
+    def api_keys(self) -> list[dict[str, Any]]:
+        """Every row of every key, in the order of writing as far as times tell."""
+        return self._scan(API_KEYS, None).sort("created_at").collect().to_dicts()
+
+    def append_audit(self, row: Mapping[str, Any]) -> None:
+        """Notes what an admin did."""
+        self.append(AUDIT, pa.Table.from_pylist([dict(row)], schema=AUDIT.columns))
+
+    def audit(self) -> pl.LazyFrame:
+        """What admins did."""
+        return self._scan(AUDIT, None)
 
     def append_run(self, row: Mapping[str, Any]) -> None:
         """Notes what a rebuild did."""

@@ -137,4 +137,35 @@ REJECTED = Table(
     ),
 )
 
-TABLES = (EVENTS, DEFINITIONS, TRAITS, MEMBERSHIPS, RUNS, REJECTED)
+#: Every key that an admin made, a row when it was made and one when it was revoked; the digest, never the key.
+API_KEYS = Table(
+    "api_keys",
+    pa.schema(
+        [
+            ("id", pa.string()),
+            ("kind", pa.string()),
+            ("label", pa.string()),
+            ("digest", pa.string()),
+            ("created_at", pa.int64()),
+            ("author", pa.string()),
+            ("revoked_at", pa.int64()),
+        ]
+    ),
+)
+
+#: What admins did: `action` on a `kind` of thing named `key`, signed with the label of the key that was used.
+AUDIT = Table(
+    "audit",
+    pa.schema(
+        [
+            ("at", pa.int64()),
+            ("author", pa.string()),
+            ("action", pa.string()),
+            ("kind", pa.string()),
+            ("key", pa.string()),
+            ("details", pa.string()),
+        ]
+    ),
+)
+
+TABLES = (EVENTS, DEFINITIONS, TRAITS, MEMBERSHIPS, RUNS, REJECTED, API_KEYS, AUDIT)

@@ -22,6 +22,7 @@ from expressions.windows import Zone
 from lake.lake import Lake
 from pipelines.rebuild import rebuild
 from pipelines.rows import replayed
+from serving import api_keys
 from serving.catalogue import Catalogue, Stored, decode, encode, restored
 from serving.operations import ShardState
 from serving.refusals import Unavailable
@@ -55,6 +56,7 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     catalogue = _newest(store, lake, settings, seqs)
     if catalogue.projection_version:
         store.raise_projection(catalogue.projection_version)
+    api_keys.restore(store, lake.api_keys())
     on_step("defined")
     behind = [state for state in waiting if state.seq < seqs[state.shard]]
     missing = [seqs[state.shard] - state.seq for state in behind]

@@ -1,24 +1,26 @@
-"""Create, read, change, delete and check definitions. Rare calls: they run in a thread and may take the lake's time."""
+"""Definitions over HTTP: create, read, change, delete, bring back, check. Rare calls, which run in a thread."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeAlias
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
 from expressions.definitions import Definition, DefinitionKind
 from expressions.kinds import dtype_of
-from serving import defining
+from serving import audit, defining
+from serving.callers import REFUSALS, Admin, EngineOf, require_admin
 from serving.engine import Engine
 from serving.refusals import Invalid, NotFound, invalid
 from serving.wire import (
-    ErrorOut,
+    Described,
     FlagBody,
     FlagChange,
     FlagOut,
+    RollbackBody,
     RuleBody,
     RuleChange,
     RuleOut,
@@ -27,58 +29,63 @@ from serving.wire import (
     TraitOut,
     ValidateBody,
     Validated,
+    VersionList,
+    rfc3339,
     shown,
 )
 
-
-async def engine_of(request: Request) -> Engine:
-    """What the process serves with."""
-    engine: Engine = request.app.state.engine
-    return engine
-
-
-async def require_admin(
-    engine: Annotated[Engine, Depends(engine_of)],
-    authorization: Annotated[str | None, Header()] = None,
-    apiKey: Annotated[str | None, Query()] = None,
-) -> None:
-    """Lets an admin key pass."""
-    engine.keys.require(authorization, apiKey, "admin")
-
-
-EngineOf = Annotated[Engine, Depends(engine_of)]
-REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorOut} for status in (400, 401, 403, 404, 409, 503)}
-
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["admin"])
+
+#: As paths name the kinds.
+Kinds: TypeAlias = Literal["traits", "segments", "flags"]
+KIND_OF: dict[Kinds, DefinitionKind] = {"traits": "trait", "segments": "segment", "flags": "flag"}
+Limit = Annotated[int, Query(ge=1, le=10_000)]
+Offset = Annotated[int, Query(ge=0, le=1_000_000)]
+LIMIT = 1_000
 
 
 async def _saved(
-    engine: Engine, kind: DefinitionKind, key: str, text: str, must_be: str, settings: dict[str, Any] | None = None
+    engine: Engine,
+    author: str,
+    definition: Definition,
+    must_be: defining.MustBe,
+    settings: Callable[[dict[str, Any]], dict[str, Any]],
+    action: str = "save",
 ) -> dict[str, Any]:
-    stored, bound = await to_thread.run_sync(
-        lambda: defining.save(
+    """Saves, and notes who did."""
+    kind, key = definition.kind, definition.key
+
+    def save() -> dict[str, Any]:
+        stored, bound = defining.save(
             engine.admin_store,
             engine.history,
-            Definition(kind, key, text),
+            definition,
             engine.clock_ms(),
             settings=settings,
-            author="admin",
+            author=author,
             must_be=must_be,
         )
-    )
-    return {kind: shown(stored, bound.warnings)}
+        audit.note(engine.history, stored.updated_ms, author, action, kind, key, {"version": stored.version})
+        return {kind: shown(stored, bound.warnings)}
+
+    return await to_thread.run_sync(save)
 
 
-async def _deleted(engine: Engine, kind: DefinitionKind, key: str) -> Response:
-    await to_thread.run_sync(
-        lambda: defining.delete(engine.admin_store, engine.history, kind, key, engine.clock_ms(), "admin")
-    )
+async def _deleted(engine: Engine, author: str, kind: DefinitionKind, key: str) -> Response:
+    def delete() -> None:
+        now_ms = engine.clock_ms()
+        defining.delete(engine.admin_store, engine.history, kind, key, now_ms, author)
+        audit.note(engine.history, now_ms, author, "delete", kind, key)
+
+    await to_thread.run_sync(delete)
     return Response(status_code=200)
 
 
-async def _listed(engine: Engine, kind: DefinitionKind) -> dict[str, Any]:
+async def _listed(engine: Engine, kind: DefinitionKind, limit: int, offset: int) -> dict[str, Any]:
     catalogue = await engine.current()
-    return {f"{kind}s": [shown(one, catalogue.bounds[(kind, one.key)].warnings) for one in catalogue.of_kind(kind)]}
+    held = catalogue.of_kind(kind)
+    page = held[offset : offset + limit]
+    return {f"{kind}s": [shown(one, catalogue.bounds[(kind, one.key)].warnings) for one in page]}
 
 
 async def _one(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]:
@@ -89,19 +96,27 @@ async def _one(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]
     return {kind: shown(stored, catalogue.bounds[(kind, key)].warnings)}
 
 
+def _with(body: Described, *names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Settings with those of a body, as far as it has them."""
+    given = {name: getattr(body, name) for name in ("description", "owner", "tags", *names)}
+    return lambda held: held | {name: value for name, value in given.items() if value is not None}
+
+
 # ── traits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @router.post("/traits")
-async def create_trait(body: TraitBody, engine: EngineOf) -> Mapping[str, TraitOut]:
+async def create_trait(body: TraitBody, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
     """Saves a new trait. 409 where the key is taken."""
-    return await _saved(engine, "trait", body.key, body.expression, "new")
+    return await _saved(
+        engine, caller.label, Definition("trait", body.key, body.expression), "new", _with(body), "create"
+    )
 
 
 @router.get("/traits")
-async def list_traits(engine: EngineOf) -> Mapping[str, list[TraitOut]]:
-    """All traits, by key."""
-    return await _listed(engine, "trait")
+async def list_traits(engine: EngineOf, limit: Limit = LIMIT, offset: Offset = 0) -> Mapping[str, list[TraitOut]]:
+    """Traits, by key."""
+    return await _listed(engine, "trait", limit, offset)
 
 
 @router.get("/traits/{key}")
@@ -111,30 +126,30 @@ async def read_trait(key: str, engine: EngineOf) -> Mapping[str, TraitOut]:
 
 
 @router.put("/traits/{key}")
-async def change_trait(key: str, body: TraitChange, engine: EngineOf) -> Mapping[str, TraitOut]:
+async def change_trait(key: str, body: TraitChange, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
     """Changes a trait; what uses it follows at once."""
-    return await _saved(engine, "trait", key, body.expression, "old")
+    return await _saved(engine, caller.label, Definition("trait", key, body.expression), "old", _with(body))
 
 
 @router.delete("/traits/{key}")
-async def delete_trait(key: str, engine: EngineOf) -> Response:
+async def delete_trait(key: str, engine: EngineOf, caller: Admin) -> Response:
     """Deletes a trait. 409, naming them, while others use it."""
-    return await _deleted(engine, "trait", key)
+    return await _deleted(engine, caller.label, "trait", key)
 
 
 # ── segments ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @router.post("/segments")
-async def create_segment(body: RuleBody, engine: EngineOf) -> Mapping[str, RuleOut]:
+async def create_segment(body: RuleBody, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
     """Saves a new segment."""
-    return await _saved(engine, "segment", body.key, body.rule, "new")
+    return await _saved(engine, caller.label, Definition("segment", body.key, body.rule), "new", _with(body), "create")
 
 
 @router.get("/segments")
-async def list_segments(engine: EngineOf) -> Mapping[str, list[RuleOut]]:
-    """All segments, by key."""
-    return await _listed(engine, "segment")
+async def list_segments(engine: EngineOf, limit: Limit = LIMIT, offset: Offset = 0) -> Mapping[str, list[RuleOut]]:
+    """Segments, by key."""
+    return await _listed(engine, "segment", limit, offset)
 
 
 @router.get("/segments/{key}")
@@ -144,31 +159,31 @@ async def read_segment(key: str, engine: EngineOf) -> Mapping[str, RuleOut]:
 
 
 @router.put("/segments/{key}")
-async def change_segment(key: str, body: RuleChange, engine: EngineOf) -> Mapping[str, RuleOut]:
+async def change_segment(key: str, body: RuleChange, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
     """Changes a segment; what uses it follows at once."""
-    return await _saved(engine, "segment", key, body.rule, "old")
+    return await _saved(engine, caller.label, Definition("segment", key, body.rule), "old", _with(body))
 
 
 @router.delete("/segments/{key}")
-async def delete_segment(key: str, engine: EngineOf) -> Response:
+async def delete_segment(key: str, engine: EngineOf, caller: Admin) -> Response:
     """Deletes a segment. 409, naming them, while others use it."""
-    return await _deleted(engine, "segment", key)
+    return await _deleted(engine, caller.label, "segment", key)
 
 
 # ── flags ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @router.post("/flags")
-async def create_flag(body: FlagBody, engine: EngineOf) -> Mapping[str, FlagOut]:
+async def create_flag(body: FlagBody, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
     """Saves a new flag."""
-    settings = {"enabled": body.enabled, "default": body.default}
-    return await _saved(engine, "flag", body.key, body.rule, "new", settings)
+    settings = _with(body, "enabled", "default")
+    return await _saved(engine, caller.label, Definition("flag", body.key, body.rule), "new", settings, "create")
 
 
 @router.get("/flags")
-async def list_flags(engine: EngineOf) -> Mapping[str, list[FlagOut]]:
-    """All flags, by key."""
-    return await _listed(engine, "flag")
+async def list_flags(engine: EngineOf, limit: Limit = LIMIT, offset: Offset = 0) -> Mapping[str, list[FlagOut]]:
+    """Flags, by key."""
+    return await _listed(engine, "flag", limit, offset)
 
 
 @router.get("/flags/{key}")
@@ -178,21 +193,60 @@ async def read_flag(key: str, engine: EngineOf) -> Mapping[str, FlagOut]:
 
 
 @router.put("/flags/{key}")
-async def change_flag(key: str, body: FlagChange, engine: EngineOf) -> Mapping[str, FlagOut]:
+async def change_flag(key: str, body: FlagChange, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
     """Changes a flag, at once in every process."""
-    catalogue = await engine.current()
-    held = catalogue.definitions.get(("flag", key))
-    settings = dict(held.settings) if held else {}
-    for name in ("enabled", "default"):
-        if getattr(body, name) is not None:
-            settings[name] = getattr(body, name)
-    return await _saved(engine, "flag", key, body.rule, "old", settings)
+    settings = _with(body, "enabled", "default")
+    return await _saved(engine, caller.label, Definition("flag", key, body.rule), "old", settings)
 
 
 @router.delete("/flags/{key}")
-async def delete_flag(key: str, engine: EngineOf) -> Response:
+async def delete_flag(key: str, engine: EngineOf, caller: Admin) -> Response:
     """Deletes a flag, at once in every process."""
-    return await _deleted(engine, "flag", key)
+    return await _deleted(engine, caller.label, "flag", key)
+
+
+# ── versions ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@router.get("/{kinds}/{key}/history")
+async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
+    """Every version of a definition, the newest first; of a deleted one too."""
+    versions = await to_thread.run_sync(lambda: engine.history.definition_versions(KIND_OF[kinds], key))
+    if not versions:
+        raise NotFound(f"{defining.title(KIND_OF[kinds])} not found", {"field": "key", "value": key})
+    return VersionList.model_validate(
+        {
+            "versions": [
+                {
+                    "version": one.version,
+                    "expression": one.expression,
+                    "author": one.author,
+                    "updated_at": rfc3339(one.updated_ms),
+                    "deleted": one.deleted,
+                    "settings": one.settings,
+                }
+                for one in versions
+            ]
+        }
+    )
+
+
+@router.post("/{kinds}/{key}/rollback")
+async def roll_back(
+    kinds: Kinds, key: str, body: RollbackBody, engine: EngineOf, caller: Admin
+) -> Mapping[str, TraitOut | FlagOut | RuleOut]:
+    """Saves an older version again, as a new one; a deleted definition comes back with it."""
+    kind = KIND_OF[kinds]
+    versions = await to_thread.run_sync(lambda: engine.history.definition_versions(kind, key))
+    found = next((one for one in versions if one.version == body.version and not one.deleted), None)
+    if found is None:
+        known = [one.version for one in versions if not one.deleted]
+        raise NotFound(
+            f"{defining.title(kind)} '{key}' has no version {body.version}",
+            {"field": "version", "value": body.version, "known": known[:100]},
+        )
+    definition = Definition(kind, key, found.expression)
+    return await _saved(engine, caller.label, definition, "any", lambda held: found.settings, "rollback")
 
 
 # ── checking ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from fastapi import FastAPI, Request
@@ -12,8 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from serving import admin, events, health, users
+from serving import access, admin, events, health, users
 from serving.answers import json_answer, refused
+from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
 from serving.engine import Engine
 from serving.history import History
@@ -45,9 +47,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 50, 100)
+        following = asyncio.create_task(_follow_keys(engine))
         try:
             yield
         finally:
+            following.cancel()
             await engine.store.close()
             engine.admin_store.close()
 
@@ -56,12 +60,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(events.router)
     app.include_router(users.router)
     app.include_router(admin.router)
+    app.include_router(access.router)
     app.include_router(health.router)
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
     return app
+
+
+async def _follow_keys(engine: Engine) -> None:
+    while True:
+        with suppress(Refusal):  # Redis is away: the keys known so far stand
+            await engine.follow_keys()
+        await asyncio.sleep(FOLLOWED_S)
 
 
 def engine_of(settings: Settings) -> Engine:

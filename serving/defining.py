@@ -11,7 +11,7 @@ saver works at a time, and the catalogue is replaced by compare-and-set on its v
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,9 @@ from serving.refusals import Conflict, Invalid, NotFound, Unavailable
 from serving.store import Store
 
 RETRIES = 20
+
+#: What a save expects to find of its definition: nothing, an older version, or either.
+MustBe: TypeAlias = Literal["new", "old", "any"]
 
 
 class History(Protocol):
@@ -98,11 +101,13 @@ def save(
     definition: Definition,
     now_ms: int,
     *,
-    settings: dict[str, Any] | None = None,
+    settings: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     author: str = "",
-    must_be: str = "any",
+    must_be: MustBe = "any",
 ) -> tuple[Stored, Bound]:
     """Creates (`must_be` "new"), changes ("old") or either ("any") a definition; gives it as stored.
+
+    `settings` makes the new settings of those held so far, which are empty for a new definition.
 
     Returns when every process that reads from now on answers with it. Raises `Invalid`, `Conflict`, `NotFound`,
     `Unavailable`.
@@ -124,7 +129,7 @@ def save(
             created_ms=held.created_ms if held else now_ms,
             updated_ms=now_ms,
             author=author,
-            settings=settings if settings is not None else (held.settings if held else {}),
+            settings=settings(dict(held.settings) if held else {}),
         )
         following = catalogue.with_definition(stored)
         stored = msgspec.structs.replace(stored, projection=following.projection_version)

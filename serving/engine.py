@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from serving import api_keys
 from serving.accepted import Accepted
 from serving.auth import Keys
 from serving.catalogue import Catalogue, decode
@@ -119,6 +120,15 @@ class Engine:
                 self._asked_s.clear()
             self._asked_s.update(dict.fromkeys(wanted, now_s))
             await self._asked(self.store.want_rebuild_of(wanted))
+
+    # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def follow_keys(self) -> None:
+        """Learns of keys that were made or revoked, by any process, and notes which were used. Once: see `app`."""
+        self.keys.know(api_keys.callers(api_keys.decode(await self._asked(self.store.api_keys()))))
+        used = self.keys.take_used()
+        if used:
+            await self._asked(self.store.note_used(dict.fromkeys(used, self.clock_ms())))
 
     def clock_ms(self) -> int:
         """This machine's clock, UTC: for times that only people read."""

@@ -1,34 +1,59 @@
-"""The one door of serving to the lake: the history of definitions, and whether there is any history of events.
+"""The one door of serving to the lake: definitions and their history, keys, the audit log, whether there are events.
 
-Called from threads, never from the event loop.
+Called from threads, never from the event loop. While the lake is away every call raises `Unavailable`, which says when
+to try again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
 import msgspec
+import polars as pl
 
 from lake.errors import LakeError
 from lake.lake import Lake
 from serving.catalogue import Stored
 from serving.refusals import Unavailable
 
+T = TypeVar("T")
+
 
 class History:
-    """The lake as serving sees it. Errors become refusals that say when to try again."""
+    """The lake as serving sees it."""
 
     def __init__(self, lake_root: str) -> None:
         self._lake = Lake(lake_root)
 
     def append_definition(self, stored: Stored) -> None:
-        """Adds a row to the history of definitions. Raises `Unavailable` while the lake is away."""
-        try:
-            self._lake.append_definition(msgspec.to_builtins(stored))
-        except LakeError as error:
-            raise Unavailable("the lake is away", {"remedy": "try again"}, retry_after_s=5) from error
+        """Adds a row to the history of definitions."""
+        self._asked(lambda: self._lake.append_definition(msgspec.to_builtins(stored)))
+
+    def definition_versions(self, kind: str, key: str) -> list[Stored]:
+        """Every version of a definition, the newest first; deleted ones too."""
+        rows = [msgspec.convert(row, Stored) for row in self._asked(self._lake.definitions)]
+        return [row for row in reversed(rows) if (row.kind, row.key) == (kind, key)]
 
     def holds_events(self) -> bool:
-        """Whether any event is in the lake. Raises `Unavailable`."""
+        """Whether any event is in the lake."""
+        return self._asked(self._lake.holds_events)
+
+    def append_api_key(self, row: Mapping[str, Any]) -> None:
+        """Notes that a key was made or revoked."""
+        self._asked(lambda: self._lake.append_api_key(row))
+
+    def append_audit(self, row: Mapping[str, Any]) -> None:
+        """Notes what an admin did."""
+        self._asked(lambda: self._lake.append_audit(row))
+
+    def audit(self, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
+        """A page of what admins did, the newest first, and how much there is."""
+        rows = self._asked(lambda: self._lake.audit().sort("at", descending=True, maintain_order=True).collect())
+        return rows.slice(offset, limit).to_dicts(), len(rows)
+
+    def _asked(self, ask: Callable[[], T]) -> T:
         try:
-            return self._lake.holds_events()
-        except LakeError as error:
+            return ask()
+        except (LakeError, pl.exceptions.PolarsError, OSError) as error:
             raise Unavailable("the lake is away", {"remedy": "try again"}, retry_after_s=5) from error

@@ -74,7 +74,7 @@ def patterns() -> list[str]:
     of_shards = [
         name.partition("{")[0] for name in (record(0, ""), recent(0, ""), log(0), shard(0), ready(0), wanted(0))
     ]
-    return [*(f"{prefix}{{*" for prefix in of_shards), catalogue() + "*", rebuild(), rejected()]
+    return [*(f"{prefix}{{*" for prefix in of_shards), catalogue() + "*", rebuild(), rejected(), api_keys() + "*"]
 
 
 # ── keys of the whole system ─────────────────────────────────────────────────────────────────────────────────────
@@ -98,6 +98,16 @@ def rebuild() -> str:
 def rejected() -> str:
     """Stream of refused events with their reasons, at most 100k. The API adds, the drain stores and trims."""
     return "rejected"
+
+
+def api_keys() -> str:
+    """Hash: id -> JSON of a key that an admin made (its digest, never the key). The API adds, recovery restores."""
+    return "apikeys"
+
+
+def api_keys_used() -> str:
+    """Hash: id of a key -> UTC ms of about its last use. Every API process adds."""
+    return "apikeys:used"
 
 
 def lease(name: str) -> str:

@@ -355,6 +355,27 @@ class Operations:
         """A setting of the server; None where it has none of that name. Raises `StoreError` where it does not tell."""
         return Request([command("CONFIG", "GET", name)], lambda replies: replies[0][1].decode() if replies[0] else None)
 
+    def api_keys(self) -> Request[dict[str, bytes]]:
+        """The keys that admins made, by id, as they were put."""
+        return Request([command("HGETALL", keys.api_keys())], lambda replies: dict(_pairs(replies[0])))
+
+    def put_api_keys(self, texts: Mapping[str, bytes]) -> Request[None]:
+        """Keeps keys, by id."""
+        words = [word for pair in texts.items() for word in pair]
+        return Request([command("HSET", keys.api_keys(), *words)] if words else [], _nothing)
+
+    def note_used(self, used_ms: Mapping[str, int]) -> Request[None]:
+        """Notes when keys were used, by id."""
+        words = [word for pair in used_ms.items() for word in pair]
+        return Request([command("HSET", keys.api_keys_used(), *words)] if words else [], _nothing)
+
+    def keys_used(self) -> Request[dict[str, int]]:
+        """When each key was used last, UTC ms by id."""
+        return Request(
+            [command("HGETALL", keys.api_keys_used())],
+            lambda replies: {key_id: int(ms) for key_id, ms in _pairs(replies[0])},
+        )
+
     def hold_lease(self, name: str, token: str, ttl_ms: int) -> Request[bool]:
         """Takes or renews a lease; False while another holds it."""
         return Request([lease.held(name, token, ttl_ms)], _truth)
@@ -390,6 +411,10 @@ def _refused(shard: int, word: str, projection: int) -> Exception:
 def _log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:
     named = dict(zip(fields[::2], fields[1::2], strict=True))
     return LogEntry(int(entry_id.partition(b"-")[0]), accepted.decode(named[b"e"]), int(named[b"t"]), int(named[b"r"]))
+
+
+def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[str, bytes]]:
+    return ((name.decode(), value) for name, value in zip(flat[::2], flat[1::2], strict=True))
 
 
 def _counts(flat: Sequence[bytes]) -> dict[str, int]:

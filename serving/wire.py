@@ -19,27 +19,35 @@ class Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class TraitBody(Lenient):
+class Described(Lenient):
+    """What a definition says to people. In a change, what is left out stays as it is."""
+
+    description: str | None = Field(default=None, max_length=2_000)
+    owner: str | None = Field(default=None, max_length=200)
+    tags: list[str] | None = Field(default=None, max_length=50)
+
+
+class TraitBody(Described):
     """A new trait."""
 
     key: str
     expression: str
 
 
-class TraitChange(Lenient):
+class TraitChange(Described):
     """A trait's new expression."""
 
     expression: str
 
 
-class RuleBody(Lenient):
+class RuleBody(Described):
     """A new segment."""
 
     key: str
     rule: str
 
 
-class RuleChange(Lenient):
+class RuleChange(Described):
     """A segment's new rule."""
 
     rule: str
@@ -73,6 +81,10 @@ class TraitOut(BaseModel):
     key: str
     expression: str
     version: int
+    author: str
+    description: str
+    owner: str
+    tags: list[str]
     created_at: str
     updated_at: str
     warnings: list[str] = []
@@ -85,6 +97,10 @@ class RuleOut(BaseModel):
     key: str
     rule: str
     version: int
+    author: str
+    description: str
+    owner: str
+    tags: list[str]
     created_at: str
     updated_at: str
     warnings: list[str] = []
@@ -105,6 +121,84 @@ class Validated(BaseModel):
     details: dict[str, Any] | None = None
     type: list[str] | None = Field(default=None, description="the kinds of value it may give")
     warnings: list[str] = []
+
+
+class VersionOut(BaseModel):
+    """One version of a definition: what it said, who saved it and when; `deleted`: this version took it out."""
+
+    version: int
+    expression: str
+    author: str
+    updated_at: str
+    deleted: bool
+    settings: dict[str, Any]
+
+
+class VersionList(BaseModel):
+    """Every version of a definition, the newest first."""
+
+    versions: list[VersionOut]
+
+
+class RollbackBody(Lenient):
+    """Which version to bring back."""
+
+    version: int
+
+
+class KeyBody(Lenient):
+    """A key to make. `description` is another name of `label`."""
+
+    kind: str
+    label: str | None = None
+    description: str | None = None
+
+
+class CreatedKey(BaseModel):
+    """A new key; `key` cannot be read again."""
+
+    id: str
+    key: str
+    kind: str
+    label: str
+    created_at: str
+
+
+class KeyOut(BaseModel):
+    """A key, without its text. Those of the configuration have no time of making and cannot be revoked here."""
+
+    id: str
+    kind: str
+    label: str
+    author: str
+    created_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+
+class KeyList(BaseModel):
+    """All keys."""
+
+    keys: list[KeyOut]
+
+
+class AuditEntry(BaseModel):
+    """One thing that an admin did; `author` is the label of the key that was used."""
+
+    at: str
+    author: str
+    action: str
+    kind: str
+    key: str
+    details: dict[str, Any]
+
+
+class AuditPage(BaseModel):
+    """A page of the audit log."""
+
+    entries: list[AuditEntry]
+    total: int
+    hasMore: bool
 
 
 class Rejected(BaseModel):
@@ -158,6 +252,10 @@ def shown(stored: Stored, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
         "key": stored.key,
         "expression" if stored.kind == "trait" else "rule": stored.expression,
         "version": stored.version,
+        "author": stored.author,
+        "description": stored.settings.get("description", ""),
+        "owner": stored.settings.get("owner", ""),
+        "tags": stored.settings.get("tags", []),
         "created_at": rfc3339(stored.created_ms),
         "updated_at": rfc3339(stored.updated_ms),
         "warnings": list(warnings),

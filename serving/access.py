@@ -1,0 +1,67 @@
+"""API keys and the audit log, over HTTP: who may call, and what admins did."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+
+from serving import api_keys, audit
+from serving.callers import REFUSALS, Admin, EngineOf, require_admin
+from serving.wire import AuditPage, CreatedKey, KeyBody, KeyList, rfc3339
+
+router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["access"])
+
+
+@router.post("/keys")
+async def create_key(body: KeyBody, engine: EngineOf, caller: Admin) -> CreatedKey:
+    """Makes a key of a kind: write sends events, read asks for decisions, admin does all. Its text is shown once."""
+    now_ms = engine.clock_ms()
+
+    def create() -> tuple[api_keys.ApiKey, str]:
+        label = body.label or body.description or ""
+        made = api_keys.create(engine.admin_store, engine.history, body.kind, label, caller.label, now_ms)
+        audit.note(engine.history, now_ms, caller.label, "create", "key", made[0].id, {"kind": body.kind})
+        return made
+
+    key, text = await to_thread.run_sync(create)
+    await engine.follow_keys()
+    return CreatedKey(id=key.id, key=text, kind=key.kind, label=key.label, created_at=rfc3339(now_ms))
+
+
+@router.get("/keys")
+async def list_keys(engine: EngineOf) -> KeyList:
+    """All keys, revoked ones too, with when each was used last (to about a second); never the text of one."""
+
+    def read() -> list[dict[str, Any]]:
+        store = engine.admin_store
+        return api_keys.listed(engine.keys, api_keys.made(store), store.keys_used())
+
+    return KeyList.model_validate({"keys": await to_thread.run_sync(read)})
+
+
+@router.delete("/keys/{key_id}")
+async def revoke_key(key_id: str, engine: EngineOf, caller: Admin) -> Response:
+    """Revokes a key for good: at once in this process, within a second in others."""
+    now_ms = engine.clock_ms()
+
+    def revoke() -> None:
+        api_keys.revoke(engine.admin_store, engine.history, engine.keys, key_id, now_ms)
+        audit.note(engine.history, now_ms, caller.label, "revoke", "key", key_id)
+
+    await to_thread.run_sync(revoke)
+    await engine.follow_keys()
+    return Response(status_code=200)
+
+
+@router.get("/audit")
+async def read_audit(
+    engine: EngineOf,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+) -> AuditPage:
+    """What admins did, the newest first."""
+    found = await to_thread.run_sync(lambda: audit.page(engine.history, limit, offset))
+    return AuditPage.model_validate(found)

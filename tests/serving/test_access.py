@@ -1,0 +1,115 @@
+"""Keys that admins make and revoke, and the log of what they did: on a real stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from lake.lake import Lake
+from pipelines.recover import recover
+from serving.store import Store
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+def made(stack: RunningStack, kind: str, label: str) -> dict[str, Any]:
+    """A new key."""
+    answer = stack.call("POST", "/v1/admin/keys", json={"kind": kind, "label": label})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def decided_with(stack: RunningStack, key: str) -> httpx.Response:
+    """The answer to a decision asked for with this key; 404 says that the key passed."""
+    return stack.http.get(
+        "/v1/decide", params={"userId": "a", "flag": "no_such_flag"}, headers={"Authorization": f"Bearer {key}"}
+    )
+
+
+def listed(stack: RunningStack, key_id: str) -> dict[str, Any]:
+    """A key as the list shows it."""
+    return next(one for one in stack.call("GET", "/v1/admin/keys").json()["keys"] if one["id"] == key_id)
+
+
+def test_a_made_key_does_what_its_kind_allows_and_no_more(stack: RunningStack) -> None:
+    """A read key decides, and neither sends events nor reads anything of an admin's."""
+    key = made(stack, "read", "web app")["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+
+    assert decided_with(stack, key).status_code == 404
+    assert stack.http.post("/v1/track", json={"userId": "a", "event": "e"}, headers=headers).status_code == 403
+    assert stack.http.get("/v1/admin/keys", headers=headers).status_code == 403
+
+
+def test_a_revoked_key_is_refused_at_once(stack: RunningStack) -> None:
+    """The answer after the revocation is 401; the list keeps the key with the time, and shows no key's text."""
+    key = made(stack, "read", "lost laptop")
+    assert decided_with(stack, key["key"]).status_code == 404
+
+    assert stack.call("DELETE", f"/v1/admin/keys/{key['id']}").status_code == 200
+
+    assert decided_with(stack, key["key"]).status_code == 401
+    shown = listed(stack, key["id"])
+    assert shown["revoked_at"] is not None
+    assert key["key"] not in stack.call("GET", "/v1/admin/keys").text
+
+
+def test_the_list_says_when_a_key_was_used(stack: RunningStack) -> None:
+    """Unused at first; after a use it has a time."""
+    key = made(stack, "read", "cron")
+    assert listed(stack, key["id"])["last_used_at"] is None
+
+    decided_with(stack, key["key"])
+
+    wait_until(lambda: listed(stack, key["id"])["last_used_at"] is not None, "the use is noted")
+
+
+@pytest.mark.parametrize(
+    ("key_id", "status"), [("configured:admin", 409), ("0000000000000000", 404)], ids=["configured", "unknown"]
+)
+def test_what_cannot_be_revoked_is_said(stack: RunningStack, key_id: str, status: int) -> None:
+    """A key of the configuration is changed there; an unknown one is not found."""
+    assert stack.call("DELETE", f"/v1/admin/keys/{key_id}").status_code == status
+
+
+def test_an_unknown_kind_is_refused(stack: RunningStack) -> None:
+    """400 names the field and the kinds."""
+    answer = stack.call("POST", "/v1/admin/keys", json={"kind": "root"})
+
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "Kind must be one of: write, read, admin"
+    assert answer.json()["details"]["field"] == "kind"
+
+
+def test_keys_outlive_a_wiped_redis(stack: RunningStack, redis_url: str) -> None:
+    """Recovery brings keys back from the lake, and a revoked one comes back revoked."""
+    kept, gone = made(stack, "read", "kept"), made(stack, "read", "gone")
+    stack.call("DELETE", f"/v1/admin/keys/{gone['id']}")
+    with Store(redis_url, stack.settings.shards) as store:
+        recover(store, Lake(stack.settings.lake_root), stack.settings)
+
+        with redis.Redis.from_url(redis_url) as client:
+            found = {key.decode(): value for key, value in client.hgetall("apikeys").items()}
+    assert b'"revoked_at":null' in found[kept["id"]] or b"revoked_at" not in found[kept["id"]]
+    assert b'"revoked_at":1' in found[gone["id"]]
+
+
+def test_the_audit_log_says_who_did_what(stack: RunningStack) -> None:
+    """A change of a definition is signed with the label of the key that made it; the newest entry comes first."""
+    headers = {"Authorization": f"Bearer {made(stack, 'admin', 'ada')['key']}"}
+    body = {"key": "audited", "expression": "events.audited.count"}
+    assert stack.http.post("/v1/admin/traits", json=body, headers=headers).status_code == 200
+    assert stack.http.delete("/v1/admin/traits/audited", headers=headers).status_code == 200
+
+    entries = stack.call("GET", "/v1/admin/audit", params={"limit": 2}).json()["entries"]
+
+    assert [(one["author"], one["action"], one["kind"], one["key"]) for one in entries] == [
+        ("ada", "delete", "trait", "audited"),
+        ("ada", "create", "trait", "audited"),
+    ]
