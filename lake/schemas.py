@@ -89,7 +89,7 @@ TRAITS = Table(
     partition=("is_latest",),
 )
 
-#: An id that is in a segment.
+#: An id that is in a segment; `since` is when the first rebuild saw it there that no other has contradicted since.
 MEMBERSHIPS = Table(
     "memberships",
     pa.schema(
@@ -97,6 +97,7 @@ MEMBERSHIPS = Table(
             ("is_latest", pa.bool_()),
             ("id", pa.string()),
             ("key", pa.string()),
+            ("since", pa.int64()),
             ("as_of", pa.int64()),
             ("build", pa.int64()),
         ]

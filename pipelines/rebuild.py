@@ -136,7 +136,8 @@ def write_answers(
     answers = answer_frame(events, bounds, as_of_ms, catalogue.zone)
     keys = [(bound.definition.kind, bound.definition.key) for bound in bounds]
     lake.write_traits(trait_rows(answers, keys, as_of_ms, build), is_latest=is_latest)
-    lake.write_memberships(membership_rows(answers, keys, as_of_ms, build), is_latest=is_latest)
+    before = lake.memberships().collect() if is_latest else None
+    lake.write_memberships(membership_rows(answers, keys, as_of_ms, build, before), is_latest=is_latest)
 
 
 def cover(store: Store, covered: list[Covered], run_id: str | None = None) -> None:

@@ -123,12 +123,22 @@ def _list_text(keys: Sequence[str]) -> str:
     return canonical_json(to_json(tuple(map(item_of_key, keys))))  # type: ignore[arg-type]
 
 
-def membership_rows(answers: pl.DataFrame, keys: Sequence[Key], as_of_ms: int, build: int) -> pl.DataFrame:
-    """One row for every id and segment that it is in: id, key, as_of, build."""
+def membership_rows(
+    answers: pl.DataFrame, keys: Sequence[Key], as_of_ms: int, build: int, before: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """One row for every id and segment that it is in: id, key, since, as_of, build.
+
+    `before` are the memberships of the last rebuild: who was in a segment then is in it since what was said then.
+    """
     parts = [
         answers.filter(pl.col(column_of(key)).struct.field("boolean")).select("id", pl.lit(key[1]).alias("key"))
         for key in keys
         if key[0] == "segment"
     ]
     rows = pl.concat(parts) if parts else pl.DataFrame(schema={"id": pl.String, "key": pl.String})
+    if before is None:
+        rows = rows.with_columns(pl.lit(as_of_ms).alias("since"))
+    else:
+        held = before.select("id", "key", "since")
+        rows = rows.join(held, on=["id", "key"], how="left").with_columns(pl.col("since").fill_null(as_of_ms))
     return rows.with_columns(pl.lit(as_of_ms).alias("as_of"), pl.lit(build).alias("build"))
