@@ -33,7 +33,7 @@ from expressions.ops import (
     Source,
     walk,
 )
-from expressions.plan import COUNTED_KINDS, Need, needs_of, plan
+from expressions.plan import COUNTED_KINDS, Need, Plan, needs_of, plan
 from expressions.to_polars import (
     COLUMN_KINDS,
     FRAMES,
@@ -86,12 +86,36 @@ def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
     # many, and follow the chains of those few one by one.
     rows = events.collect()
     hashes = rows.select(pl.struct("id", "event_id").hash().alias("hash"))["hash"]
-    in_order = hashes.sort()
-    met = hashes.is_in(in_order.filter(in_order == in_order.shift(1)).unique().implode())
+    met = hashes.is_in(_repeated(hashes))
     if not met.any():
         return rows.lazy()
     ordered = rows.filter(met).sort("id", "event_id", "seq", "received_at", nulls_last=True)
     return pl.concat([rows.filter(~met), ordered.filter(pl.Series(_counting(ordered)))]).lazy()
+
+
+def needed_rows(events: pl.LazyFrame, needed: Plan) -> pl.LazyFrame:
+    """The rows without which the answers would be others, to be deduplicated as all rows would be.
+
+    Left out are events of names that nothing reads and attributes that nothing reads, but for one row of each id, since
+    an id without events has answers too, and for rows that have id and event id (or the hash of them) in common with
+    another, since of those it matters which comes first.
+    """
+    names = set(needed.projection.events)
+    if None in names:
+        return events
+    is_read = pl.col("kind").is_in(sorted(COUNTED_KINDS)) & pl.col("name").is_in(sorted(filter(None, names)))
+    if needed.attributes:
+        is_read = is_read | (pl.col("kind") == "identify")
+    is_other = ~pl.col("kind").is_in([*sorted(COUNTED_KINDS), "identify"])
+    hashed = pl.struct("id", "event_id").hash()
+    met = _repeated(events.select(hashed.alias("hash")).collect()["hash"])
+    return events.filter(is_read | is_other | pl.col("id").is_first_distinct() | hashed.is_in(met))
+
+
+def _repeated(hashes: pl.Series) -> pl.Series:
+    """The hashes that are there more than once, as one list."""
+    in_order = hashes.sort()
+    return in_order.filter(in_order == in_order.shift(1)).unique().implode()
 
 
 def _counting(ordered: pl.DataFrame) -> list[bool]:

@@ -95,7 +95,7 @@ class Lake:
 
     def events(self, version: int | None = None) -> pl.LazyFrame:
         """The frame of events that executions read, as of a version."""
-        return self._scan(EVENTS, version).select(*FRAME_COLUMNS)
+        return self.scan(EVENTS, version).select(*FRAME_COLUMNS)
 
     def transaction_versions(self, version: int | None, shards: int) -> list[int]:
         """For each shard the seq up to which its log is in, as of a version of `events`."""
@@ -109,11 +109,11 @@ class Lake:
     def shard_rows(self, shard: int, after: int, upto: int, version: int | None = None) -> pl.DataFrame:
         """The logged rows of a shard with after < seq <= upto, in order of seq, as of a version."""
         wanted = (pl.col("shard") == shard) & (pl.col("seq") > after) & (pl.col("seq") <= upto)
-        return self._scan(EVENTS, version).filter(wanted).sort("seq").collect()
+        return self.scan(EVENTS, version).filter(wanted).sort("seq").collect()
 
     def last_received_ms(self) -> int:
         """The latest receipt of any event; 0 in an empty lake."""
-        found = self._scan(EVENTS, None).select(pl.col("received_at").max()).collect().item()
+        found = self.scan(EVENTS, None).select(pl.col("received_at").max()).collect().item()
         return int(found or 0)
 
     # ── the other tables ─────────────────────────────────────────────────────────────────────────────────────────
@@ -134,7 +134,7 @@ class Lake:
 
     def definitions(self) -> list[dict[str, Any]]:
         """Every version of every definition, as it was given, in order of version."""
-        rows = self._scan(DEFINITIONS, None).sort("version").select("body").collect()
+        rows = self.scan(DEFINITIONS, None).sort("version").select("body").collect()
         return [msgspec.json.decode(body) for body in rows.get_column("body").to_list()]
 
     def write_traits(self, rows: pl.DataFrame, *, is_latest: bool) -> None:
@@ -147,11 +147,11 @@ class Lake:
 
     def traits(self) -> pl.LazyFrame:
         """The trait values of the newest full rebuild."""
-        return self._scan(TRAITS, None).filter("is_latest")
+        return self.scan(TRAITS, None).filter("is_latest")
 
     def memberships(self) -> pl.LazyFrame:
         """The memberships of the newest full rebuild."""
-        return self._scan(MEMBERSHIPS, None).filter("is_latest")
+        return self.scan(MEMBERSHIPS, None).filter("is_latest")
 
     def append_api_key(self, row: Mapping[str, Any]) -> None:
         """Notes that an admin made a key, or revoked it."""
@@ -159,7 +159,7 @@ class Lake:
 
     def api_keys(self) -> list[dict[str, Any]]:
         """Every row of every key, in the order of writing as far as times tell."""
-        return self._scan(API_KEYS, None).sort("created_at").collect().to_dicts()
+        return self.scan(API_KEYS, None).sort("created_at").collect().to_dicts()
 
     def append_audit(self, row: Mapping[str, Any]) -> None:
         """Notes what an admin did."""
@@ -167,7 +167,7 @@ class Lake:
 
     def audit(self) -> pl.LazyFrame:
         """What admins did."""
-        return self._scan(AUDIT, None)
+        return self.scan(AUDIT, None)
 
     def append_run(self, row: Mapping[str, Any]) -> None:
         """Notes what a rebuild did."""
@@ -175,12 +175,12 @@ class Lake:
 
     def last_run(self) -> dict[str, Any] | None:
         """The newest full rebuild."""
-        runs = self._scan(RUNS, None).filter(pl.col("kind") == "full").sort("build").tail(1).collect()
+        runs = self.scan(RUNS, None).filter(pl.col("kind") == "full").sort("build").tail(1).collect()
         return runs.row(0, named=True) if len(runs) else None
 
     def last_build(self) -> int:
         """The greatest number that any rebuild had; 0 if there was none."""
-        found = self._scan(RUNS, None).select(pl.col("build").max()).collect().item()
+        found = self.scan(RUNS, None).select(pl.col("build").max()).collect().item()
         return int(found or 0)
 
     def append_rejected(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -191,7 +191,7 @@ class Lake:
 
     def rejected(self) -> pl.LazyFrame:
         """Refused events."""
-        return self._scan(REJECTED, None)
+        return self.scan(REJECTED, None)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,7 +222,8 @@ class Lake:
         except (DeltaError, OSError) as error:
             raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
 
-    def _scan(self, table: Table, version: int | None) -> pl.LazyFrame:
+    def scan(self, table: Table, version: int | None = None) -> pl.LazyFrame:
+        """All rows of a table, as of a version."""
         opened = self._at(table, version)
         return pl.scan_delta(self.uri(table), version=opened.version(), storage_options=self.storage_options or None)
 

@@ -11,11 +11,15 @@ from fastapi.responses import Response
 
 from expressions.definitions import Definition, DefinitionKind
 from expressions.kinds import dtype_of
-from serving import audit, defining
+from expressions.plan import plan
+from serving import audit, defining, lookups
 from serving.callers import REFUSALS, Admin, EngineOf, require_admin
+from serving.catalogue import encode
 from serving.engine import Engine
-from serving.refusals import Invalid, NotFound, invalid
+from serving.lookups import asked
+from serving.refusals import Invalid, NotFound, Unavailable, invalid
 from serving.wire import (
+    Cost,
     Described,
     FlagBody,
     FlagChange,
@@ -266,4 +270,17 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
         bound = defining.check(catalogue, Definition(kind, "unsaved_expression", body.expression))
     except Invalid as refusal:
         return Validated(valid=False, error=refusal.message, details=refusal.details)
-    return Validated(valid=True, type=sorted(dtype_of(bound.expr)), warnings=list(bound.warnings))
+    needed, held = plan([bound.expr]), catalogue.plan
+    live = set(needed.needs) <= set(held.needs) and set(needed.attributes) <= set(held.attributes)
+    try:
+        root, text = engine.settings.lake_root, encode(catalogue)
+        size = await asked(lookups.cost, root, text, kind, body.expression, engine.clock_ms())
+    except Unavailable:
+        size = None  # the lake is away: whether it is valid is known all the same
+    return Validated(
+        valid=True,
+        type=sorted(dtype_of(bound.expr)),
+        warnings=list(bound.warnings),
+        references=[f"{one} '{named}'" for one, named in sorted(bound.uses)],
+        cost=Cost(bytesPerUser=size, live=live),
+    )

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from serving import access, admin, events, health, users
+from serving import access, admin, events, health, people, users
 from serving.answers import json_answer, refused
 from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
@@ -61,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(users.router)
     app.include_router(admin.router)
     app.include_router(access.router)
+    app.include_router(people.router)
     app.include_router(health.router)
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_validation)

@@ -113,6 +113,14 @@ class FlagOut(RuleOut):
     default: bool
 
 
+class Cost(BaseModel):
+    """What saving an expression would cost: bytes of Redis a user, measured on some (null: on nobody yet), and whether
+    it would be live at once, since all it reads is kept already, or wait for a rebuild."""
+
+    bytesPerUser: float | None
+    live: bool
+
+
 class Validated(BaseModel):
     """Whether an expression may be saved; if not, why and where."""
 
@@ -120,7 +128,113 @@ class Validated(BaseModel):
     error: str | None = None
     details: dict[str, Any] | None = None
     type: list[str] | None = Field(default=None, description="the kinds of value it may give")
+    references: list[str] = Field(default=[], description="definitions that it names")
+    cost: Cost | None = None
     warnings: list[str] = []
+
+
+class PreviewBody(ValidateBody):
+    """An expression to try on everybody, and how many of those for whom it holds to show."""
+
+    sample: int = Field(default=10, ge=0, le=1_000)
+
+
+class PreviewUser(BaseModel):
+    """Somebody for whom an expression holds, and its value."""
+
+    id: str
+    value: Any
+
+
+class PreviewOut(BaseModel):
+    """For how many of all known ids an expression holds, as of an instant."""
+
+    count: int
+    total: int
+    sample: list[PreviewUser]
+    asof: str
+
+
+class Alias(BaseModel):
+    """An id of a person; `kind` is externalId, deviceId or emailHash."""
+
+    kind: str
+    value: str
+
+
+class FoundUser(BaseModel):
+    """A user as the search shows one."""
+
+    id: str
+    created_at: str
+    aliases: list[Alias]
+    lastEventTime: str | None
+    eventCount: int
+    activeSegments: list[str]
+
+
+class UserPage(BaseModel):
+    """A page of users."""
+
+    users: list[FoundUser]
+    total: int
+    hasMore: bool
+
+
+class RecentEvent(BaseModel):
+    """An event as it came."""
+
+    id: str
+    ts: str
+    name: str | None
+    props: Any
+
+
+class TraitValue(BaseModel):
+    """A trait's value, live."""
+
+    key: str
+    value: Any
+    updated_at: str
+    warming: bool
+
+
+class SegmentValue(BaseModel):
+    """Whether a user is in a segment, live, and since when as far as a rebuild has seen it."""
+
+    key: str
+    inSegment: bool
+    since: str | None
+    updated_at: str
+    warming: bool
+
+
+class EventCounts(BaseModel):
+    """How many events, in all and by rolling windows."""
+
+    total: int
+    last_24h: int
+    last_7d: int
+    last_30d: int
+
+
+class UserDetail(BaseModel):
+    """Everything about one user."""
+
+    id: str
+    created_at: str
+    aliases: list[Alias]
+    attributes: dict[str, Any]
+    recentEvents: list[RecentEvent]
+    traits: list[TraitValue]
+    segments: list[SegmentValue]
+    eventCounts: EventCounts
+
+
+class UserOut(BaseModel):
+    """One user."""
+
+    user: UserDetail
 
 
 class VersionOut(BaseModel):

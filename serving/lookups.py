@@ -1,0 +1,203 @@
+"""Questions about people and about unsaved expressions, asked of the lake in a process of their own.
+
+A query over millions of rows takes seconds of two cores; in the event loop's process it would take them from
+decisions. So each function here takes and gives plain values, and `asked` runs it elsewhere, few at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+import polars as pl
+from anyio import CapacityLimiter, to_process
+
+from expressions.base_frames import base_states
+from expressions.bases import RawEvent, base_of
+from expressions.bind import bind_one
+from expressions.definitions import Definition, DefinitionKind
+from expressions.frames import (
+    after_deletes,
+    answer_frame,
+    column_of,
+    deduplicate,
+    needed_rows,
+    users_where,
+    value_of,
+)
+from expressions.plan import COUNTED_KINDS, plan
+from expressions.values import to_json
+from expressions.windows import DAY_MS
+from lake.errors import LakeError
+from lake.lake import Lake
+from lake.schemas import EVENTS
+from serving import codec
+from serving.catalogue import decode
+from serving.ids import raw_id
+from serving.refusals import Unavailable
+from serving.wire import rfc3339
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Questions at once; more wait. Each has the memory of a query of its own.
+AT_ONCE = 1
+RECENT_EVENTS = 50
+#: Users that a cost is measured on, and how long their heavy bases would have to last.
+COST_SAMPLE, HORIZON_MS = 200, 3_600_000
+#: What an id of ours is called in answers, as the kinds of the wire.
+ALIAS_KINDS = {"user": "externalId", "anon": "deviceId", "email": "emailHash"}
+
+_limiter = CapacityLimiter(AT_ONCE)
+
+
+async def asked(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
+    """The answer of one of the functions below. Raises `Unavailable` while the lake is away."""
+    try:
+        return await to_process.run_sync(question, *args, cancellable=True, limiter=_limiter)
+    except (LakeError, pl.exceptions.PolarsError, OSError) as error:
+        raise Unavailable("the lake is away", {"remedy": "try again"}, retry_after_s=5) from error
+
+
+# ── unsaved expressions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def preview(
+    lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str, now_ms: int, sample: int
+) -> dict[str, Any]:
+    """For whom an expression holds (S4) at `now_ms`: how many of how many ids, and some of them with their values."""
+    catalogue = decode(catalogue_text)
+    bound = bind_one(Definition(kind, "unsaved_expression", text), catalogue.bounds)
+    events = after_deletes(deduplicate(needed_rows(Lake(lake_root).events(), plan([bound.expr]))))
+    answers = answer_frame(events, [bound], now_ms, catalogue.zone)
+    key = (kind, "unsaved_expression")
+    holding = users_where(answers, key)
+    shown = holding.head(sample).join(answers, on="id", how="left").sort("id")
+    total = Lake(lake_root).events().select(pl.col("id").n_unique()).collect().item()
+    return {
+        "count": len(holding),
+        "total": total,
+        "sample": [
+            {"id": one, "value": bool(answer["boolean"]) if kind != "trait" else to_json(value_of(answer))}
+            for one, answer in shown.select("id", column_of(key)).iter_rows()
+        ],
+        "asof": rfc3339(now_ms),
+    }
+
+
+def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str, now_ms: int) -> float | None:
+    """Bytes of Redis that an expression takes by itself, a user: the mean over some users of the lake.
+
+    None where there are none yet. What other definitions keep already it does not take again.
+    """
+    catalogue = decode(catalogue_text)
+    needed = plan([bind_one(Definition(kind, "unsaved_expression", text), catalogue.bounds).expr])
+    events = Lake(lake_root).events()
+    ids = events.select(pl.col("id").unique()).collect()["id"]
+    some = ids.sample(min(len(ids), COST_SAMPLE), seed=0)
+    rows = after_deletes(deduplicate(events.filter(pl.col("id").is_in(some.implode()))))
+    sizes = [len(codec.encode(base)) for _, base, _ in base_states(rows, needed, now_ms, HORIZON_MS)]
+    return round(sum(sizes) / len(some), 1) if len(some) else None
+
+
+# ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def search(lake_root: str, text: str, limit: int, offset: int) -> dict[str, Any]:
+    """Users whose id contains the text, whatever its case, the newest first: a page of them and how many there are."""
+    lake = Lake(lake_root)
+    events = lake.events().filter(pl.col("kind") != "delete")
+    if text:
+        value = pl.col("id").str.splitn(":", 2).struct.field("field_1")
+        events = events.filter(value.str.to_lowercase().str.contains(text.lower(), literal=True))
+    counted = pl.col("kind").is_in(sorted(COUNTED_KINDS))
+    found = (
+        events.group_by("id")
+        .agg(
+            pl.col("ts").min().alias("created_at"),
+            pl.col("ts").filter(counted).max().alias("last"),
+            counted.sum().alias("events"),
+        )
+        .sort("created_at", "id", descending=[True, False])
+        .collect()
+    )
+    page = found.slice(offset, limit)
+    inside = lake.memberships().filter(pl.col("id").is_in(page["id"].implode())).select("id", "key").sort("key")
+    segments: dict[str, list[str]] = {}
+    for one, key in inside.collect().iter_rows():
+        segments.setdefault(one, []).append(key)
+    users = [
+        {
+            "id": one,
+            "created_at": rfc3339(created),
+            "aliases": aliases([one]),
+            "lastEventTime": rfc3339(last) if last is not None else None,
+            "eventCount": events_of,
+            "activeSegments": segments.get(one, []),
+        }
+        for one, created, last, events_of in page.iter_rows()
+    ]
+    return {"users": users, "total": len(found), "hasMore": offset + limit < len(found)}
+
+
+#: What the lake has of somebody whose first events are not drained yet.
+NOTHING: dict[str, Any] = {
+    "attributes": {},
+    "recentEvents": [],
+    "eventCounts": {"total": 0, "last_24h": 0, "last_7d": 0, "last_30d": 0},
+}
+
+
+def history(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | None:
+    """What the lake has of a person's records: attributes, recent events, counts, since when in which segment.
+
+    None for a person without a row.
+    """
+    lake = Lake(lake_root)
+    wanted = pl.col("id").is_in(ids)
+    rows = after_deletes(deduplicate(lake.events().filter(wanted))).sort("ts", descending=True).collect()
+    if rows.is_empty():
+        return None
+    counted = rows.filter(pl.col("kind").is_in(sorted(COUNTED_KINDS)))
+    recent = counted.head(RECENT_EVENTS)
+    texts = _texts(lake, recent, "properties")
+    identifies = rows.filter(pl.col("kind") == "identify")
+    said = _texts(lake, identifies, "traits")
+    attributes = base_of(
+        RawEvent("identify", None, ts, msgspec.json.decode(said.get((one, event_id), "{}")))
+        for one, event_id, ts in identifies.select("id", "event_id", "ts").iter_rows()
+    ).profile
+    return {
+        "created_at": rfc3339(int(rows["ts"].min())),  # type: ignore[arg-type]  # there is a row
+        "attributes": {key: value for key, (_, value) in sorted(attributes.items()) if value is not None},
+        "recentEvents": [
+            {
+                "id": event_id,
+                "ts": rfc3339(ts),
+                "name": name,
+                "props": msgspec.json.decode(texts.get((one, event_id), "null")),
+            }
+            for one, event_id, ts, name in recent.select("id", "event_id", "ts", "name").iter_rows()
+        ],
+        "eventCounts": {
+            "total": len(counted),
+            **{
+                f"last_{name}": len(counted.filter(pl.col("ts") > now_ms - days * DAY_MS))
+                for name, days in (("24h", 1), ("7d", 7), ("30d", 30))
+            },
+        },
+        "since": dict(lake.memberships().filter(wanted).select("key", "since").collect().iter_rows()),
+    }
+
+
+def _texts(lake: Lake, rows: pl.DataFrame, column: str) -> dict[tuple[str, str], str]:
+    """A column of some events as it came: JSON by id and event id."""
+    wanted = pl.col("id").is_in(rows["id"].unique().implode()) & pl.col("event_id").is_in(rows["event_id"].implode())
+    found = lake.scan(EVENTS).filter(wanted).select("id", "event_id", column).collect()
+    return {(one, event_id): text for one, event_id, text in found.iter_rows() if text}
+
+
+def aliases(ids: list[str]) -> list[dict[str, str]]:
+    """Ids of records as the wire names them."""
+    return [{"kind": ALIAS_KINDS[kind], "value": value} for kind, value in map(raw_id, ids)]

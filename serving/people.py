@@ -1,0 +1,83 @@
+"""Finding users and looking at one, and trying an unsaved expression on all of them: for people at the console."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+
+from expressions.definitions import Definition, DefinitionKind
+from serving import defining, lookups
+from serving.callers import REFUSALS, EngineOf, require_admin
+from serving.catalogue import encode
+from serving.lookups import asked
+from serving.refusals import NotFound, invalid
+from serving.users import all_values, read_person, record_of
+from serving.wire import PreviewBody, PreviewOut, UserOut, UserPage, rfc3339
+
+router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["people"])
+
+KINDS: dict[str, DefinitionKind] = {"trait": "trait", "segment": "segment", "flag": "flag"}
+
+
+@router.post("/preview")
+async def preview(body: PreviewBody, engine: EngineOf) -> PreviewOut:
+    """For whom an unsaved expression holds, from the lake as it is now: how many, and some of them with their values.
+
+    What was not drained yet, a second or so, is not in it.
+    """
+    kind = KINDS.get(body.type)
+    if kind is None:
+        raise invalid("type", body.type, "use trait, segment or flag", "Type must be one of: trait, segment, flag")
+    catalogue = await engine.current()
+    defining.check(catalogue, Definition(kind, "unsaved_expression", body.expression))
+    root, text = engine.settings.lake_root, encode(catalogue)
+    found = await asked(lookups.preview, root, text, kind, body.expression, engine.clock_ms(), body.sample)
+    return PreviewOut.model_validate(found)
+
+
+@router.get("/users/search")
+async def search(
+    engine: EngineOf,
+    query: Annotated[str, Query(max_length=500)] = "",
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    offset: Annotated[int, Query(ge=0, le=100_000_000)] = 0,
+) -> UserPage:
+    """Users whose id contains the text, whatever its case; all where there is none. The newest first."""
+    return UserPage.model_validate(await asked(lookups.search, engine.settings.lake_root, query, limit, offset))
+
+
+@router.get("/users/{user}")
+async def detail(user: str, engine: EngineOf) -> UserOut:
+    """One user: ids, attributes, traits and segments live, recent events and counts as far as they are drained."""
+    who = await read_person(engine, record_of(user))
+    ids = [record.id for record in who.reading.records]
+    now_ms = engine.clock_ms()
+    found = await asked(lookups.history, engine.settings.lake_root, ids, now_ms)
+    if found is None and not any(record.last_seq for record in who.reading.records):
+        raise NotFound("User not found", {"field": "userId", "value": user})
+    values, lacking = all_values(who)
+    if lacking:
+        await engine.want_rebuild_of(lacking)
+    since: dict[str, int] = (found or {}).pop("since", {})
+    warming = set(values["warming"])
+    at = rfc3339(who.now_ms)
+    shown: dict[str, Any] = {
+        "id": user,
+        "aliases": lookups.aliases(ids),
+        "traits": [
+            {"key": key, "value": value, "updated_at": at, "warming": key in warming}
+            for key, value in values["traits"].items()
+        ],
+        "segments": [
+            {
+                "key": key,
+                "inSegment": value,
+                "since": rfc3339(since[key]) if value and key in since else None,
+                "updated_at": at,
+                "warming": key in warming,
+            }
+            for key, value in values["segments"].items()
+        ],
+    }
+    return UserOut.model_validate({"user": lookups.NOTHING | (found or {"created_at": at}) | shown})

@@ -1,0 +1,122 @@
+"""Finding users, looking at one, trying an expression on all: on a real stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+@pytest.fixture(scope="module")
+def people(stack: RunningStack) -> RunningStack:
+    """A stack with three people of this module, their events drained and rebuilt."""
+    stack.define("trait", "seen_items", "events.seen.count")
+    stack.define("segment", "keen", "seen_items >= 2")
+    for name, count in (("Zoe_one", 1), ("zoe_two", 2), ("zoe_three", 3)):
+        for number in range(count):
+            stack.track(name, "seen", messageId=f"{name}-{number}", properties={"item": number})
+    body = {"userId": "zoe_two", "traits": {"plan": "pro", "gone": 1}, "timestamp": "2024-01-01T00:00:00Z"}
+    assert stack.call("POST", "/v1/identify", "write", json=body).status_code == 200
+    body |= {"traits": {"gone": None}, "timestamp": "2024-01-02T00:00:00Z"}
+    assert stack.call("POST", "/v1/identify", "write", json=body).status_code == 200
+    wait_until(lambda: found(stack, "zoe_")["total"] == 3, "the events are drained")
+    stack.tinycdp("rebuild")
+    return stack
+
+
+def found(stack: RunningStack, text: str, **more: Any) -> dict[str, Any]:
+    """A page of users."""
+    answer = stack.call("GET", "/v1/admin/users/search", params={"query": text, **more})
+    assert answer.status_code == 200, answer.text
+    page: dict[str, Any] = answer.json()
+    return page
+
+
+def test_users_are_found_by_a_part_of_their_id(people: RunningStack) -> None:
+    """Whatever the case, `_` and `%` meaning themselves; with counts, aliases and segments."""
+    page = found(people, "ZOE_T")
+    by_id = {one["id"]: one for one in page["users"]}
+
+    assert (page["total"], page["hasMore"]) == (2, False)
+    assert by_id["user:zoe_three"]["eventCount"] == 3
+    assert by_id["user:zoe_three"]["activeSegments"] == ["keen"]
+    assert by_id["user:zoe_three"]["aliases"] == [{"kind": "externalId", "value": "zoe_three"}]
+    assert found(people, "zoe%")["total"] == 0
+
+
+def test_the_search_is_paged(people: RunningStack) -> None:
+    """Each page goes on where the last one ended, until there is no more."""
+    pages = [found(people, "zoe_", limit=1, offset=at) for at in range(3)]
+
+    assert len({page["users"][0]["id"] for page in pages}) == 3
+    assert [page["hasMore"] for page in pages] == [True, True, False]
+    assert people.call("GET", "/v1/admin/users/search?limit=0").status_code == 400
+
+
+def test_a_user_is_shown_whole(people: RunningStack) -> None:
+    """Attributes without removed ones, traits and segments live, events as they came, rolling counts."""
+    user = people.call("GET", "/v1/admin/users/zoe_two").json()["user"]
+
+    assert user["attributes"] == {"plan": "pro"}
+    assert next(one["value"] for one in user["traits"] if one["key"] == "seen_items") == 2
+    keen = next(one for one in user["segments"] if one["key"] == "keen")
+    assert keen["inSegment"] is True
+    assert keen["since"] is not None
+    assert [one["props"] for one in user["recentEvents"]] == [{"item": 1}, {"item": 0}]
+    assert user["eventCounts"] == {"total": 2, "last_24h": 2, "last_7d": 2, "last_30d": 2}
+    assert user["aliases"] == [{"kind": "externalId", "value": "zoe_two"}]
+
+
+def test_an_unknown_user_is_not_found(people: RunningStack) -> None:
+    """404, not an empty user."""
+    assert people.call("GET", "/v1/admin/users/nobody_at_all").status_code == 404
+
+
+def test_a_preview_counts_as_a_saved_definition_would(people: RunningStack) -> None:
+    """How many, of how many, and who; ids without such events count where the expression holds for them."""
+
+    def tried(expression: str, kind: str = "segment") -> dict[str, Any]:
+        body = {"type": kind, "expression": expression, "sample": 100}
+        answer = people.call("POST", "/v1/admin/preview", json=body)
+        assert answer.status_code == 200, answer.text
+        result: dict[str, Any] = answer.json()
+        return result
+
+    some = tried("events.seen.count", "trait")
+    none = tried("events.seen.count == 0")
+    assert [(one["id"], one["value"]) for one in some["sample"]] == [
+        ("user:Zoe_one", 1),
+        ("user:zoe_three", 3),
+        ("user:zoe_two", 2),
+    ]
+    assert some["count"] == 3
+    assert none["count"] + some["count"] == some["total"] == none["total"]
+    assert tried('segment("keen") && seen_items > 2')["count"] == 1
+
+
+def test_a_preview_of_a_wrong_expression_says_where(people: RunningStack) -> None:
+    """400 with the position, as saving would say."""
+    answer = people.call("POST", "/v1/admin/preview", json={"type": "segment", "expression": "seen_items >"})
+
+    assert answer.status_code == 400
+    assert answer.json()["details"]["line"] == 1
+
+
+def test_validation_tells_what_saving_costs(people: RunningStack) -> None:
+    """What is kept already is live at once; a new event is not; what it names is listed."""
+
+    def validated(expression: str) -> dict[str, Any]:
+        body = {"type": "trait", "expression": expression}
+        result: dict[str, Any] = people.call("POST", "/v1/admin/validate", json=body).json()
+        return result
+
+    held, new = validated('segment("keen") && seen_items > 5'), validated("events.never_seen.amount.sum_30d")
+    assert held["references"] == ["segment 'keen'", "trait 'seen_items'"]
+    assert held["cost"]["live"] is True
+    assert held["cost"]["bytesPerUser"] > 0
+    assert new["cost"]["live"] is False
