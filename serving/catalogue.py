@@ -22,7 +22,7 @@ import msgspec
 
 from expressions.bind import bind
 from expressions.definitions import Bound, Definition, DefinitionKind
-from expressions.ops import Call
+from expressions.ops import Call, Expr, SegmentRef, TraitRef, walk
 from expressions.plan import Plan, Projection, plan
 from expressions.to_state import Program
 from expressions.windows import Window, Zone
@@ -99,6 +99,11 @@ class Catalogue:
     def needed_versions(self) -> Mapping[tuple[DefinitionKind, str], int]:
         """For each definition the projection version since which its needs are covered; 0 where it reads no record."""
         return {key: self._version_for(plan([bound.expr])) for key, bound in self.bounds.items()}
+
+    @cached_property
+    def references(self) -> Mapping[tuple[DefinitionKind, str], list[tuple[DefinitionKind, str]]]:
+        """What each flag's rule names: segments, then traits, each in the order and as often as written."""
+        return {key: references(bound.written) for key, bound in self.bounds.items() if key[0] == "flag"}
 
     def _version_for(self, needed: Plan) -> int:
         if not needed.needs and not needed.attributes:
@@ -178,6 +183,13 @@ class Catalogue:
             if mine is None or (mine.lake_version, mine.build) < (new.lake_version, new.build):
                 held[shard] = new
         return replace(self, version=self.version + 1, covered=tuple(held))
+
+
+def references(rule: Expr) -> list[tuple[DefinitionKind, str]]:
+    """What a rule names: segments first, then traits, each in the order and as often as written."""
+    nodes = list(walk(rule))
+    found: list[tuple[DefinitionKind, str]] = [("segment", node.key) for node in nodes if isinstance(node, SegmentRef)]
+    return found + [("trait", node.key) for node in nodes if isinstance(node, TraitRef)]
 
 
 def restored(rows: Iterable[Stored], sequences: Sequence[int], version: int, zone: Zone) -> Catalogue:

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from expressions.ops import Expr, SegmentRef, TraitRef, walk
 from expressions.to_state import Key
 from expressions.values import Value, to_json
 
@@ -32,13 +31,6 @@ class Decision:
     value: Any = None
     lacking: tuple[str, ...] = ()
     explanation: dict[str, Any] | None = None
-
-
-def references(rule: Expr) -> list[Key]:
-    """What a rule names: segments first, then traits, each in the order and as often as written."""
-    nodes = list(walk(rule))
-    segments: list[Key] = [("segment", node.key) for node in nodes if isinstance(node, SegmentRef)]
-    return segments + [("trait", node.key) for node in nodes if isinstance(node, TraitRef)]
 
 
 def decision(

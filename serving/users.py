@@ -13,7 +13,7 @@ from expressions.values import to_json
 from serving.answers import json_answer
 from serving.catalogue import Catalogue, Stored
 from serving.codec import CodecError
-from serving.decide import Decision, decision, disabled, failed, references
+from serving.decide import Decision, decision, disabled, failed
 from serving.engine import Engine
 from serving.errors import StoreError
 from serving.ids import namespaced
@@ -86,8 +86,7 @@ def flag_decision(who: Person, flag: Stored, with_tree: bool = False) -> Decisio
     if not flag.settings.get("enabled", True):
         return disabled(default)
     own: Key = ("flag", flag.key)
-    bound = who.catalogue.bounds[own]
-    named = references(bound.written)
+    named = who.catalogue.references[own]
     answers = who.answers([*dict.fromkeys(named), own])
     return decision(
         named,
