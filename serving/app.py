@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from serving import access, admin, events, health, people, users
 from serving.answers import json_answer, refused
@@ -27,12 +28,12 @@ from serving.store import AsyncStore, Store
 
 log = structlog.get_logger()
 
+#: How long a browser remembers that it may send; more than two hours Chromium does not.
+CORS_MAX_AGE_S = 7_200
+
 HOT: dict[tuple[str, str], Endpoint] = {
     ("GET", "/v1/decide"): users.decide,
-    ("POST", "/v1/track"): events.track,
-    ("POST", "/v1/identify"): events.identify,
-    ("POST", "/v1/batch"): events.batch,
-}
+} | {("POST", path): endpoint for path, endpoint in events.PATHS.items()}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -57,6 +58,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False, strict_content_type=False)
     app.add_middleware(HotPaths, endpoints=HOT)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origin_regex=chosen.cors_regex,
+        allow_methods=["GET", "POST", "PUT", "DELETE", "OPTIONS"],
+        allow_headers=["*"],
+        expose_headers=["ETag", "Retry-After", "X-RateLimit-Reset"],
+        max_age=CORS_MAX_AGE_S,
+    )
     app.include_router(events.router)
     app.include_router(users.router)
     app.include_router(admin.router)

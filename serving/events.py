@@ -1,8 +1,10 @@
-"""Events in over HTTP: one at a time, or a batch whose good part stands."""
+"""Events in over HTTP: one at a time, or a batch whose good part stands; ours and Segment's paths alike."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -10,34 +12,47 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.accepted import Accepted
-from serving.answers import json_answer, json_body
+from serving.answers import json_answer
+from serving.bodies import body_of, json_of
 from serving.engine import Engine
-from serving.refusals import Invalid, invalid
-from serving.track import Limits, accept
-from serving.wire import BatchOut, ErrorOut
+from serving.refusals import Invalid, NotFound, invalid
+from serving.segment import BATCH_PATHS, KINDS_OF_PATHS, batch_of, body_keys, header_keys, settings_of
+from serving.track import Around, Limits, accept
+from serving.wire import BatchOut, ErrorOut, IdentifiedOut, TrackedOut
 
 REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorOut} for status in (400, 401, 403, 429, 503)}
 router = APIRouter(tags=["events"], responses=REFUSALS)
 
-
-def _admitted(request: Request) -> Engine:
-    engine: Engine = request.app.state.engine
-    engine.keys.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "write")
-    return engine
+#: What a single event's request may add to the event: a key, when it was sent.
+AROUND_BYTES = 1024
 
 
-def _limits(engine: Engine) -> Limits:
-    return Limits(engine.catalogue.summed) if engine.catalogue is not None else Limits()
+def _admit(engine: Engine, request: Request, body: Any = None) -> None:
+    """Lets a request in whose key may write: the first that is known of the header's, the body's and the query's.
+
+    Raises `Unauthenticated` or `Forbidden`.
+    """
+    query = request.query_params.get("apiKey")
+    found = chain(header_keys(request.headers.get("authorization")), body_keys(body), [query] if query else [])
+    keys = list(found)
+    known = next((key for key in keys if engine.keys.caller(key) is not None), keys[0] if keys else None)
+    engine.keys.require(None, known, "write")
+
+
+async def _limits(engine: Engine) -> Limits:
+    catalogue = engine.catalogue or await engine.reload(None)
+    return Limits(catalogue.summed)
 
 
 async def _one(request: Request, kind: str) -> tuple[Accepted, bool]:
     """Takes one event; the event and whether it was there already. A refused one is kept for `rejected`."""
-    engine = _admitted(request)
-    if engine.catalogue is None:
-        await engine.reload(None)
-    raw = await json_body(request, engine.settings.event_bytes_max)
+    engine: Engine = request.app.state.engine
+    body = await body_of(request, engine.settings.event_bytes_max + AROUND_BYTES)
+    raw = _read(engine, request, body, json_of)
+    _admit(engine, request, raw)
+    limits = await _limits(engine)
     try:
-        event = accept(raw, _limits(engine), kind)
+        event = accept(raw, limits, kind, Around(received_ms=engine.clock_ms()))
     except Invalid as refusal:
         await keep_rejected(engine, [(0, raw, refusal)])
         raise
@@ -45,39 +60,73 @@ async def _one(request: Request, kind: str) -> tuple[Accepted, bool]:
     return event, receipts.outcomes[0].duplicate
 
 
-@router.post("/v1/track")
+def _read(engine: Engine, request: Request, body: bytes, read: Callable[[bytes], Any]) -> Any:
+    """The body as `read` reads it. What is no JSON is refused to those whose header is known, or who have none."""
+    try:
+        return read(body)
+    except Invalid:
+        if request.headers.get("authorization") is not None:
+            _admit(engine, request)
+        raise
+
+
 async def track(request: Request) -> Response:
     """Takes one event. A repeat of its `messageId` within 24 h is acknowledged and not counted again."""
-    event, is_duplicate = await _one(request, "track")
-    return json_answer({"success": True, "eventId": event.event_id, "duplicate": is_duplicate})
+    return await _told(request, "track")
 
 
-@router.post("/v1/identify")
 async def identify(request: Request) -> Response:
     """Takes profile attributes: whole values of top-level keys, the newest time wins, null removes (S8)."""
     event, is_duplicate = await _one(request, "identify")
     return json_answer({"success": True, "userId": event.user_id or event.anonymous_id, "duplicate": is_duplicate})
 
 
-@router.post("/v1/batch", responses={200: {"model": BatchOut}})
+async def page(request: Request) -> Response:
+    """Takes the view of a page: it counts as the event "Page Viewed", with `name` and `category` as properties."""
+    return await _told(request, "page")
+
+
+async def screen(request: Request) -> Response:
+    """Takes the view of a screen: it counts as the event "Screen Viewed", with `name` and `category` as properties."""
+    return await _told(request, "screen")
+
+
+async def group(request: Request) -> Response:
+    """Takes that a user belongs to a group. It is kept in the lake and counts as no event."""
+    return await _told(request, "group")
+
+
+async def alias(request: Request) -> Response:
+    """Takes that `previousId` is the same person as `userId`."""
+    return await _told(request, "alias")
+
+
+async def _told(request: Request, kind: str) -> Response:
+    event, is_duplicate = await _one(request, kind)
+    return json_answer({"success": True, "eventId": event.event_id, "duplicate": is_duplicate})
+
+
 async def batch(request: Request) -> Response:
     """Takes many events. The good ones stand; each refused one is named by its index. Repeating the request is safe."""
-    engine = _admitted(request)
+    engine: Engine = request.app.state.engine
     settings = engine.settings
-    if engine.catalogue is None:
-        await engine.reload(None)
-    body = await json_body(request, settings.body_bytes_max)
-    raw_events = body.get("batch") if isinstance(body, dict) else None
-    if not isinstance(raw_events, list):
-        raise invalid("batch", raw_events, 'send {"batch": [event, …]}')
-    if len(raw_events) > settings.batch_events_max:
-        raise invalid("batch", f"{len(raw_events)} events", f"send at most {settings.batch_events_max} at once")
-    limits = _limits(engine)
+    told = _read(engine, request, await body_of(request, settings.body_bytes_max), batch_of)
+    _admit(engine, request, told)
+    if len(told.batch) > settings.batch_events_max:
+        raise invalid("batch", f"{len(told.batch)} events", f"send at most {settings.batch_events_max} at once")
+    if told.context is not None and not isinstance(told.context, dict):
+        raise invalid("context", told.context, "send a JSON object")
+    limits = await _limits(engine)
+    around = Around(engine.clock_ms(), told.sentAt, told.context or {})
     events: list[Accepted] = []
     refusals: list[tuple[int, Any, Invalid]] = []
-    for index, raw in enumerate(raw_events):
+    for index, text in enumerate(told.batch):
+        raw: Any = None
         try:
-            events.append(accept(raw, limits))
+            if len(memoryview(text)) > settings.event_bytes_max:
+                raise invalid("event", f"over {settings.event_bytes_max} bytes", "send less in one event")
+            raw = json_of(text)
+            events.append(accept(raw, limits, around=around))
         except Invalid as refusal:
             refusals.append((index, raw, refusal))
     duplicates = 0
@@ -109,9 +158,64 @@ async def keep_rejected(engine: Engine, refusals: list[tuple[int, Any, Invalid]]
                 "line": index,
                 "code": refusal.code,
                 "reason": refusal.message,
-                "event": msgspec.json.encode(raw)[:4_096].decode("utf-8", "replace"),
+                "event": msgspec.json.encode(_without_key(raw))[:4_096].decode("utf-8", "replace"),
             }
         )
         for index, raw, refusal in refusals
     ]
     await engine.keep_rejected(items)
+
+
+def _without_key(raw: Any) -> Any:
+    return {name: value for name, value in raw.items() if name != "writeKey"} if isinstance(raw, dict) else raw
+
+
+async def measures(request: Request) -> Response:
+    """Takes what analytics.js measures of itself, and forgets it."""
+    return json_answer({"success": True})
+
+
+@router.get("/v1/projects/{write_key}/settings", include_in_schema=False)
+@router.get("/v1/projects/{write_key}/settings/", include_in_schema=False)
+async def project_settings(write_key: str, request: Request) -> Response:
+    """What clients of Segment load at their start, where they are told this server as their CDN."""
+    engine: Engine = request.app.state.engine
+    caller = engine.keys.caller(write_key)
+    if caller is None or caller.kind != "write":
+        raise NotFound("no such write key", {"field": "write key", "remedy": "use a key of kind write"})
+    return json_answer(settings_of(write_key, request.url.netloc, request.url.scheme))
+
+
+async def options(request: Request) -> Response:
+    """What may be sent to this path. The questions of browsers are answered before they come here."""
+    return Response(status_code=204, headers={"Allow": "POST, OPTIONS"})
+
+
+_OF_KINDS: dict[str, Callable[[Request], Awaitable[Response]]] = {
+    "track": track,
+    "identify": identify,
+    "page": page,
+    "screen": screen,
+    "group": group,
+    "alias": alias,
+}
+_ANSWERS = {"batch": BatchOut, "identify": IdentifiedOut}
+
+
+def _paths() -> Iterator[tuple[str, Callable[[Request], Awaitable[Response]]]]:
+    for name, kind in KINDS_OF_PATHS.items():
+        yield name, _OF_KINDS[kind]
+    for name in BATCH_PATHS:
+        yield name, batch
+    yield "m", measures
+
+
+#: Every path that takes events, with the function that answers it. Clients that end theirs with a slash are heard too.
+PATHS = {f"/v1/{name}{end}": endpoint for name, endpoint in _paths() for end in ("", "/")}
+
+for _path, _endpoint in PATHS.items():
+    _name = _path.removeprefix("/v1/")
+    _is_ours = _name == "batch" or _name in _OF_KINDS
+    _answer: dict[int | str, dict[str, Any]] = {200: {"model": _ANSWERS.get(_name, TrackedOut)}} if _is_ours else {}
+    router.add_api_route(_path, _endpoint, methods=["POST"], include_in_schema=_is_ours, responses=_answer)
+    router.add_api_route(_path, options, methods=["OPTIONS"], include_in_schema=False)

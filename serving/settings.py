@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -41,9 +42,16 @@ class Settings(BaseSettings):
     backlog_entries_max: int = Field(default=4_000_000, ge=1, description="undrained events, all shards, before 429")
     redis_memory_max: str = Field(default="4gb", description="of the embedded Redis; 429 before it is full")
 
+    cors_origins: str = Field(default="*", description="whose pages may call: origins with commas, * all, empty none")
     body_bytes_max: int = Field(default=500 * 1024, ge=1024)
     event_bytes_max: int = Field(default=32 * 1024, ge=512)
     batch_events_max: int = Field(default=2_500, ge=1)
+
+    @property
+    def cors_regex(self) -> str:
+        """The origins whose pages may call, as a regular expression of the whole origin."""
+        origins = [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+        return ".*" if "*" in origins else "|".join(map(re.escape, origins))
 
     @property
     def lake_root(self) -> str:

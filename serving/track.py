@@ -10,19 +10,19 @@ import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from expressions.properties import event_fields
-from expressions.values import SUMMED_MAX, instant_ms
+from expressions.values import SUMMED_MAX
 from serving.accepted import Accepted
+from serving.clocks import event_time
 from serving.ids import routed
 from serving.refusals import Invalid, invalid
 
-EVENT_KINDS = ("track", "identify", "page", "screen")
+EVENT_KINDS = ("track", "identify", "page", "screen", "group", "alias")
 ID_BYTES_MAX = 256
 NAME_CHARACTERS_MAX = 200
-MESSAGE_ID_CHARACTERS_MAX = 100
+MESSAGE_ID_CHARACTERS_MAX = 99
 PROPERTIES_MAX = 512
 NESTING_MAX = 16
 #: S8
@@ -31,8 +31,6 @@ ATTRIBUTE_BYTES_MAX = 8 * 1024
 
 #: page and screen events count under these names, as audience builders elsewhere call them
 NAMES_OF_KINDS = {"page": "Page Viewed", "screen": "Screen Viewed"}
-
-_TIMESTAMP_MESSAGE = "Invalid timestamp format. Use ISO 8601 format (e.g., '2023-01-01T12:00:00Z')"
 
 
 def _identifier_message(kind: str) -> str:
@@ -49,7 +47,7 @@ def identifier(raw: Mapping[str, Any], *fields: str) -> str | None:
             continue
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise invalid(name, value, "send a string")
-        text = str(value)
+        text = value if isinstance(value, str) else _digits(value)
         if len(text.encode("utf-8", "surrogatepass")) > ID_BYTES_MAX:
             raise invalid(name, text, f"send at most {ID_BYTES_MAX} bytes")
         if not text.strip():
@@ -59,41 +57,17 @@ def identifier(raw: Mapping[str, Any], *fields: str) -> str | None:
     return None
 
 
+def _digits(number: float) -> str:
+    """A number sent as an id, as JavaScript writes it: 42, not 42.0."""
+    return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
+
+
 def _require_text(name: str, text: str) -> None:
     """Text that has no UTF-8 form (lone surrogates) cannot be stored; nor can it come from valid JSON."""
     try:
         text.encode()
     except UnicodeEncodeError:
         raise invalid(name, text, "send valid Unicode") from None
-
-
-def timestamp_ms(raw: Mapping[str, Any]) -> int | None:
-    """The client's time in UTC ms, from `timestamp` or `ts`: ISO 8601 text or epoch milliseconds; None if absent."""
-    name = "timestamp" if raw.get("timestamp") is not None else "ts"
-    value = raw.get(name)
-    if value is None:
-        return None
-    if isinstance(value, str):
-        found = instant_ms(value.strip())
-        if found is None:
-            found = _other_iso_ms(value.strip())
-        if found is not None and abs(found) < 2**47:
-            return found
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**47:
-        return math.floor(value)
-    raise invalid(name, value, "use ISO 8601, as 2023-01-01T12:00:00Z", _TIMESTAMP_MESSAGE)
-
-
-def _other_iso_ms(text: str) -> int | None:
-    """The further ISO 8601 forms that the standard library reads, such as 20230101T120000Z; a bare year is none."""
-    if len(text) < 8:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return math.floor(aware.timestamp() * 1000)
 
 
 def _object(raw: Mapping[str, Any], *fields: str) -> dict[str, Any]:
@@ -138,7 +112,19 @@ class Limits:
     summed: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None) -> Accepted:
+@dataclass(frozen=True)
+class Around:
+    """What a request says about all of its events: when it was received (UTC ms) and sent, and their context."""
+
+    received_ms: int = 0
+    sent_at: Any = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+ALONE = Around()
+
+
+def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, around: Around = ALONE) -> Accepted:
     """One raw event, checked. `kind` where the path says it, else the event's own `type`.
 
     Unknown fields are ignored. Without `messageId` the event gets an id of its own, so it is never a duplicate.
@@ -151,25 +137,32 @@ def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None) -> A
         raise invalid("type", kind, f"use one of {', '.join(EVENT_KINDS)}")
     user_id = identifier(raw, "userId", "externalId")
     anonymous_id = identifier(raw, "anonymousId", "deviceId")
+    if kind == "alias":
+        anonymous_id = _previous(raw, user_id, anonymous_id)
     if user_id is None and anonymous_id is None:
         raise Invalid(_identifier_message(kind), {"field": "userId", "value": None, "remedy": "send one of them"})
-    name: str | None = None
-    if kind == "track":
-        name = raw.get("event")
-        if not isinstance(name, str) or not name.strip():
-            raise invalid("event", name, "name what happened", "Event name is required and cannot be empty")
-        if len(name) > NAME_CHARACTERS_MAX:
-            raise invalid("event", name, f"use at most {NAME_CHARACTERS_MAX} characters")
-        _require_text("event", name)
-    else:
-        name = NAMES_OF_KINDS.get(kind)
-    original_ts = timestamp_ms(raw)
-    properties = _object(raw, "properties", "props") if kind != "identify" else {}
-    traits = _object(raw, "traits") if kind == "identify" else {}
-    if kind == "identify":
-        _check_attributes(traits)
-    elif name is not None:
+    context = _context(raw, around)
+    name: str | None = NAMES_OF_KINDS.get(kind)
+    properties: dict[str, Any] = {}
+    traits: dict[str, Any] = {}
+    match kind:
+        case "track":
+            name = _event_name(raw)
+            properties = _object(raw, "properties", "props")
+        case "page" | "screen":
+            properties = _named(raw, _object(raw, "properties", "props"))
+        case "identify":
+            # Some clients send the attributes of an identify in its context alone.
+            traits = _object(raw, "traits") or _object(context, "traits")
+            _check_attributes(traits)
+        case "group":
+            properties = {"groupId": _group(raw)}
+            traits = _object(raw, "traits")
+    if name is not None:
         _check_summed(name, properties, limits)
+    at = event_time(raw, around.sent_at, around.received_ms)
+    if at.clock is not None:
+        context = {**context, "clock": at.clock}
     return Accepted(
         event_id=_message_id(raw),
         kind=kind,
@@ -177,17 +170,64 @@ def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None) -> A
         user_id=user_id,
         anonymous_id=anonymous_id,
         name=name,
-        original_ts=original_ts,
+        original_ts=at.ms,
         properties=properties,
         traits=traits,
-        context=_object(raw, "context"),
+        context=context,
     )
+
+
+def _event_name(raw: Mapping[str, Any]) -> str:
+    name = raw.get("event")
+    if not isinstance(name, str) or not name.strip():
+        raise invalid("event", name, "name what happened", "Event name is required and cannot be empty")
+    if len(name) > NAME_CHARACTERS_MAX:
+        raise invalid("event", name, f"use at most {NAME_CHARACTERS_MAX} characters")
+    _require_text("event", name)
+    return name
+
+
+def _named(raw: Mapping[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
+    """The properties of a page or a screen, with its `name` and `category`, which clients send beside them."""
+    beside = {key: raw[key] for key in ("name", "category") if raw.get(key) is not None and key not in properties}
+    if not beside:
+        return properties
+    for key, value in beside.items():
+        if not isinstance(value, str):
+            raise invalid(key, value, "send a string")
+        _require_text(key, value)
+    return {**properties, **beside}
+
+
+def _group(raw: Mapping[str, Any]) -> str:
+    group_id = identifier(raw, "groupId")
+    if group_id is None:
+        raise invalid("groupId", None, "name the group", "groupId is required")
+    return group_id
+
+
+def _previous(raw: Mapping[str, Any], user_id: str | None, anonymous_id: str | None) -> str:
+    """The id that an alias says was the user's before."""
+    previous = identifier(raw, "previousId") or anonymous_id
+    if user_id is None:
+        raise invalid("userId", None, "name the user that the previous id belongs to", "userId is required")
+    if previous is None:
+        raise invalid("previousId", None, "name the id that the user had before", "previousId is required")
+    return previous
+
+
+def _context(raw: Mapping[str, Any], around: Around) -> dict[str, Any]:
+    """The event's context over the request's."""
+    context = _object(raw, "context")
+    return {**around.context, **context} if around.context else context
 
 
 def _message_id(raw: Mapping[str, Any]) -> str:
     value = raw.get("messageId")
     if value is None or value == "":
         return str(uuid.uuid4())
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = _digits(value)
     if not isinstance(value, str) or len(value) > MESSAGE_ID_CHARACTERS_MAX:
         raise invalid("messageId", value, f"send a string of at most {MESSAGE_ID_CHARACTERS_MAX} characters")
     _require_text("messageId", value)

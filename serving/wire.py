@@ -323,6 +323,22 @@ class Rejected(BaseModel):
     message: str
 
 
+class TrackedOut(BaseModel):
+    """An event that was taken; `duplicate` when its messageId was there already."""
+
+    success: Literal[True]
+    eventId: str
+    duplicate: bool
+
+
+class IdentifiedOut(BaseModel):
+    """Attributes that were taken, and whose they are."""
+
+    success: Literal[True]
+    userId: str
+    duplicate: bool
+
+
 class BatchOut(BaseModel):
     """What became of a batch: the good part stands."""
 

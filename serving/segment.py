@@ -1,0 +1,91 @@
+"""Segment's tracking API as its clients speak it: what their paths mean, where they put the key, what a batch holds.
+
+Every path takes the same events by the same rules as ours do, since ours are among them. `docs/segment.md` lists what
+each client sends.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from serving.bodies import json_of
+from serving.refusals import Invalid, invalid
+
+#: path under /v1 → the kind of its event; analytics.js asks by the first letter
+KINDS_OF_PATHS = {
+    name: kind for kind in ("track", "identify", "page", "screen", "group", "alias") for name in (kind, kind[0])
+}
+
+#: paths under /v1 that take many events; analytics.js asks for b, some mobile clients for import
+BATCH_PATHS = ("batch", "b", "import")
+
+
+class Batch(msgspec.Struct):
+    """A batch: its events, each still text, and what it says about all of them."""
+
+    batch: list[msgspec.Raw]
+    context: Any = None
+    sentAt: Any = None
+    writeKey: Any = None
+
+
+_batch = msgspec.json.Decoder(Batch).decode
+
+
+def batch_of(body: bytes) -> Batch:
+    """The parts of a batch. Raises `Invalid`."""
+    try:
+        return _batch(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = json_of(body)  # raises where the body is no JSON at all
+        events = found.get("batch") if isinstance(found, dict) else None
+        raise invalid("batch", events, 'send {"batch": [event, …]}') from None
+
+
+def header_keys(authorization: str | None) -> Iterator[str]:
+    """The key of an Authorization header: Basic's user name, with or without the colon, or what Bearer carries."""
+    if authorization is None:
+        return
+    scheme, _, rest = authorization.strip().partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            name = base64.b64decode(rest.strip(), validate=True).decode().partition(":")[0]
+        except (binascii.Error, UnicodeDecodeError):
+            return
+    else:
+        name = authorization.removeprefix("Bearer ")
+    if name.strip():
+        yield name.strip()
+
+
+def body_keys(body: Any) -> Iterator[str]:
+    """The key that a body carries, in itself or in its first event that has one."""
+    key = body.writeKey if isinstance(body, Batch) else body.get("writeKey") if isinstance(body, dict) else None
+    if isinstance(key, str) and key:
+        yield key
+    if isinstance(body, Batch):
+        for raw in body.batch:
+            try:
+                event = json_of(raw)
+            except Invalid:
+                continue
+            if isinstance(event, dict) and isinstance(event.get("writeKey"), str) and event["writeKey"]:
+                yield event["writeKey"]
+                return
+
+
+def settings_of(write_key: str, host: str, protocol: str) -> dict[str, Any]:
+    """What analytics.js and the mobile clients load before they send: that all events go to this server."""
+    destination = {"apiKey": write_key, "apiHost": f"{host}/v1", "protocol": protocol}
+    return {
+        "integrations": {"Segment.io": destination},
+        "plan": {},
+        "edgeFunction": {},
+        "middlewareSettings": {},
+        "metrics": {"sampleRate": 0},
+    }
