@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from serving import access, admin, events, health, people, users
+from serving import access, admin, events, health, ofrep, people, users
 from serving.answers import json_answer, refused
 from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
@@ -33,6 +33,7 @@ CORS_MAX_AGE_S = 7_200
 
 HOT: dict[tuple[str, str], Endpoint] = {
     ("GET", "/v1/decide"): users.decide,
+    ("POST", "/ofrep/v1/evaluate/flags"): ofrep.evaluate_flags,
 } | {("POST", path): endpoint for path, endpoint in events.PATHS.items()}
 
 
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.include_router(events.router)
     app.include_router(users.router)
+    app.include_router(ofrep.router)
     app.include_router(admin.router)
     app.include_router(access.router)
     app.include_router(people.router)

@@ -1,0 +1,200 @@
+"""OpenFeature's remote evaluation protocol, OFREP 0.3: every OpenFeature SDK asks flags here, without code of ours.
+
+What the published providers trip over is avoided on purpose, and named where it is: `docs/openfeature.md` lists it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from hashlib import blake2b
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from serving.answers import json_answer, refused
+from serving.bodies import body_of
+from serving.catalogue import Stored
+from serving.decide import Decision, Reason
+from serving.engine import Engine
+from serving.profile import Person
+from serving.refusals import Invalid, Refusal
+from serving.track import identifier
+from serving.users import flag_decision, read_person, record_of
+from serving.wire import OfrepBulk, OfrepFailure, OfrepRequest, OfrepSuccess, OfrepTrouble
+
+ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]
+
+#: OFREP's list of reasons is shorter than OpenFeature's. What it lacks is UNKNOWN, and stands in full in the metadata.
+REASONS: Mapping[Reason, str] = {
+    "STATIC": "STATIC",
+    "TARGETING_MATCH": "TARGETING_MATCH",
+    "DISABLED": "DISABLED",
+}
+
+_ASKED: dict[str, Any] = {
+    "requestBody": {"content": {"application/json": {"schema": OfrepRequest.model_json_schema()}}, "required": True}
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": OfrepFailure},
+    401: {"model": OfrepTrouble},
+    403: {"model": OfrepTrouble},
+    503: {"model": OfrepTrouble},
+}
+_ETAG = {"ETag": {"description": "changes with the answers", "schema": {"type": "string"}}}
+router = APIRouter(prefix="/ofrep/v1/evaluate", tags=["OpenFeature"], responses=_ERRORS)
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class EvaluationFailed(Exception):
+    """A flag, or the whole request, that OFREP answers with one of its error codes."""
+
+    def __init__(self, code: ErrorCode, details: str) -> None:
+        self.code: ErrorCode = code
+        self.details = details
+        super().__init__(details)
+
+    def body(self, key: str | None) -> dict[str, Any]:
+        """The error as OFREP writes it. Providers read `errorDetails` without looking whether it is there."""
+        return {**({} if key is None else {"key": key}), "errorCode": self.code, "errorDetails": self.details}
+
+
+Evaluation: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
+    """Its refusals as OFREP words them."""
+
+    @wraps(evaluate)
+    async def answered(request: Request) -> Response:
+        try:
+            return await evaluate(request)
+        except EvaluationFailed as failure:
+            status = 404 if failure.code == "FLAG_NOT_FOUND" else 400
+            return json_answer(failure.body(request.path_params.get("key")), status)
+        except Refusal as refusal:
+            like = refused(refusal)
+            headers = {name: like.headers[name] for name in ("retry-after", "www-authenticate") if name in like.headers}
+            return json_answer(refusal.body() | {"errorDetails": refusal.message}, refusal.status, headers)
+
+    return answered
+
+
+@router.post(
+    "/flags/{key}",
+    responses={200: {"model": OfrepSuccess}, 404: {"model": OfrepFailure}},
+    openapi_extra=_ASKED,
+)
+@_in_ofrep_words
+async def evaluate_flag(request: Request) -> Response:
+    """One flag for the user whom the context's `targetingKey` names. A flag that asks nothing of a user needs none."""
+    engine = _admitted(request)
+    key = request.path_params["key"]
+    ids = await _ids(engine, request)
+    who = await read_person(engine, *ids)
+    flag = who.catalogue.definitions.get(("flag", key))
+    if flag is None:
+        raise EvaluationFailed("FLAG_NOT_FOUND", f"Flag '{key}' not found")
+    lacking: list[str] = []
+    body = evaluated(who, flag, bool(ids), lacking)
+    await engine.want_rebuild_of(lacking)
+    return json_answer(body)
+
+
+@router.post(
+    "/flags",
+    responses={200: {"model": OfrepBulk, "headers": _ETAG}, 304: {"description": "as before", "headers": _ETAG}},
+    openapi_extra=_ASKED
+    | {
+        "parameters": [
+            {"in": "header", "name": "If-None-Match", "required": False, "schema": {"type": "string"}},
+            {"in": "query", "name": "flagConfigEtag", "required": False, "schema": {"type": "string"}},
+            {"in": "query", "name": "flagConfigLastModified", "required": False, "schema": {"type": "string"}},
+        ]
+    },
+)
+@_in_ofrep_words
+async def evaluate_flags(request: Request) -> Response:
+    """Every flag for a user, with an ETag that changes with the answers: by a definition, an event, or time alone."""
+    engine = _admitted(request)
+    ids = await _ids(engine, request)
+    who = await read_person(engine, *ids)
+    flags = [stored for (kind, _), stored in sorted(who.catalogue.definitions.items()) if kind == "flag"]
+    lacking: list[str] = []
+    items = []
+    for flag in flags:
+        try:
+            items.append(evaluated(who, flag, bool(ids), lacking))
+        except EvaluationFailed as failure:
+            items.append(failure.body(flag.key))
+    await engine.want_rebuild_of(lacking)
+    body = _encode({"flags": items})
+    headers = {"ETag": etag_of(who.catalogue.version, ids, body), "Cache-Control": "private, no-cache"}
+    if _is_held(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(body, 200, headers, "application/json")
+
+
+def evaluated(who: Person, flag: Stored, has_user: bool, lacking: list[str]) -> dict[str, Any]:
+    """A flag's answer as OFREP words it; `lacking` takes ids that need a rebuild of their own.
+
+    Raises `EvaluationFailed` where the answer depends on a user and none is named.
+    """
+    found = flag_decision(who, flag)
+    if not has_user and found.reason not in ("STATIC", "DISABLED"):
+        raise EvaluationFailed("TARGETING_KEY_MISSING", f"flag '{flag.key}' depends on the user: send targetingKey")
+    lacking.extend(found.lacking)
+    return success(flag, found)
+
+
+def success(flag: Stored, found: Decision) -> dict[str, Any]:
+    """The answer itself. `value`, `reason` and `variant` are always there: providers fail without any of them."""
+    return {
+        "key": flag.key,
+        "value": found.value,
+        "reason": REASONS.get(found.reason, "UNKNOWN"),
+        "variant": found.variant or ("on" if found.allow else "off"),
+        "metadata": {"reason": found.reason, "version": flag.version},
+    }
+
+
+def etag_of(version: int, ids: tuple[str, ...], body: bytes) -> str:
+    """A tag of the definitions, the user and all answers: no answer changes without it."""
+    return f'"{blake2b(repr((version, ids)).encode() + body, digest_size=16).hexdigest()}"'
+
+
+def _is_held(if_none_match: str | None, etag: str) -> bool:
+    held = [] if if_none_match is None else [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
+    return etag in held or held == ["*"]
+
+
+def _admitted(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    engine.keys.require(request.headers.get("authorization"), request.headers.get("x-api-key"), "read")
+    return engine
+
+
+async def _ids(engine: Engine, request: Request) -> tuple[str, ...]:
+    """The records that a request's context names: none, or the user's. Raises `EvaluationFailed`."""
+    try:
+        body = _decode(await body_of(request, engine.settings.event_bytes_max) or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise EvaluationFailed("PARSE_ERROR", f"the body is no JSON: {error}") from None
+    except Invalid as refusal:
+        raise EvaluationFailed("PARSE_ERROR", refusal.message) from None
+    if not isinstance(body, dict):
+        raise EvaluationFailed("PARSE_ERROR", 'send {"context": {"targetingKey": "…"}}')
+    context = body.get("context")
+    if context is None:
+        return ()
+    if not isinstance(context, dict):
+        raise EvaluationFailed("INVALID_CONTEXT", "context: send a JSON object")
+    try:
+        user = identifier(context, "targetingKey")
+    except Invalid as refusal:
+        raise EvaluationFailed("INVALID_CONTEXT", refusal.message) from None
+    return () if user is None else (record_of(user),)

@@ -1,0 +1,92 @@
+"""OpenFeature's Python SDK with its published OFREP provider, as they are, against a running stack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from openfeature import api
+from openfeature.client import OpenFeatureClient
+from openfeature.contrib.provider.ofrep import OFREPProvider
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import ErrorCode
+from openfeature.flag_evaluation import Reason
+
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+@pytest.fixture(scope="module")
+def defined(stack: RunningStack) -> RunningStack:
+    """A stack with flags of each way to answer."""
+    stack.define("trait", "ofpy_orders", "events.ofpy_order.count_30d")
+    stack.define("flag", "ofpy_loyal", "ofpy_orders >= 2")
+    stack.define("flag", "ofpy_static", "true")
+    stack.define("flag", "ofpy_off", "true", enabled=False)
+    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
+    return stack
+
+
+def client_of(stack: RunningStack, headers: dict[str, str]) -> OpenFeatureClient:
+    """A client that asks this stack with these headers."""
+    api.set_provider(OFREPProvider(stack.stack.api_url, headers_factory=lambda: headers))
+    return api.get_client()
+
+
+@pytest.fixture
+def client(defined: RunningStack) -> Iterator[OpenFeatureClient]:
+    """A client with a read key."""
+    yield client_of(defined, {"Authorization": f"Bearer {defined.keys['read']}"})
+    api.shutdown()
+
+
+def test_a_flag_follows_what_the_user_does(defined: RunningStack, client: OpenFeatureClient) -> None:
+    """Each evaluation sees every event that was acknowledged before it."""
+    who = EvaluationContext("ofpy", {"plan": "pro"})
+    seen = []
+    for n in range(3):
+        seen.append(client.get_boolean_details("ofpy_loyal", True, who))
+        defined.track("ofpy", "ofpy_order", messageId=f"ofpy-{n}")
+
+    assert [one.value for one in seen] == [False, False, True]
+    assert [one.error_code for one in seen] == [None, None, None]
+    assert (seen[2].reason, seen[2].variant) == (Reason.TARGETING_MATCH, "on")
+    assert seen[0].flag_metadata["reason"] == "DEFAULT"
+
+
+def test_flags_without_a_user_answer_without_one(client: OpenFeatureClient) -> None:
+    """Static flags and flags that are off answer; one that asks for the user says what is missing."""
+    static = client.get_boolean_details("ofpy_static", False)
+    off = client.get_boolean_details("ofpy_off", True)
+    loyal = client.get_boolean_details("ofpy_loyal", True)
+
+    assert (static.value, static.reason, static.error_code) == (True, Reason.STATIC, None)
+    assert (off.value, off.reason, off.error_code) == (False, Reason.DISABLED, None)
+    assert (loyal.value, loyal.error_code) == (True, ErrorCode.TARGETING_KEY_MISSING)
+
+
+def test_a_flag_that_is_not_known_gives_the_codes_default(client: OpenFeatureClient) -> None:
+    """FLAG_NOT_FOUND, with a message."""
+    found = client.get_boolean_details("ofpy_unknown", True, EvaluationContext("ofpy"))
+
+    assert (found.value, found.error_code) == (True, ErrorCode.FLAG_NOT_FOUND)
+    assert found.error_message == "Flag 'ofpy_unknown' not found"
+
+
+def test_a_flag_of_another_type_gives_the_codes_default(client: OpenFeatureClient) -> None:
+    """TYPE_MISMATCH: the provider checks what it gets."""
+    found = client.get_string_details("ofpy_static", "code")
+
+    assert (found.value, found.error_code) == ("code", ErrorCode.TYPE_MISMATCH)
+
+
+def test_an_api_key_header_works_and_a_wrong_key_gives_the_codes_default(defined: RunningStack) -> None:
+    """X-API-Key stands for Bearer; without a key that may read the provider says unauthorized."""
+    key = client_of(defined, {"X-API-Key": defined.keys["read"]}).get_boolean_details("ofpy_static", False)
+    wrong = client_of(defined, {"X-API-Key": "wrong"}).get_boolean_details("ofpy_static", False)
+    api.shutdown()
+
+    assert (key.value, key.error_code) == (True, None)
+    assert (wrong.value, wrong.error_code, wrong.error_message) == (False, ErrorCode.GENERAL, "unauthorized")

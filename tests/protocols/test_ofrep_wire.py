@@ -1,0 +1,184 @@
+"""OFREP over raw requests: shapes, error codes, keys, and an ETag that knows the user's state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+from tests.protocols.ofrep_schema import BULK, FAILURE, SUCCESS
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+FLAGS = "/ofrep/v1/evaluate/flags"
+
+
+@pytest.fixture(scope="module")
+def defined(stack: RunningStack) -> RunningStack:
+    """A stack with a flag that asks for a user, one that does not, and one that is off."""
+    stack.define("trait", "of_orders", "events.of_order.count_30d")
+    stack.define("flag", "of_loyal", "of_orders >= 2")
+    stack.define("flag", "of_static", "true")
+    stack.define("flag", "of_off", "of_orders >= 2", enabled=False)
+    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
+    return stack
+
+
+def ask(stack: RunningStack, flag: str | None, context: Any = None, **headers: str) -> httpx.Response:
+    """One flag, or all of them, for a context."""
+    path = FLAGS if flag is None else f"{FLAGS}/{flag}"
+    return stack.call("POST", path, "read", json={"context": {} if context is None else context}, headers=headers)
+
+
+def test_a_flag_answers_with_value_variant_reason_and_metadata(defined: RunningStack) -> None:
+    """All of them are always there, as published providers fail without any; the answer follows each event at once."""
+    of_loyal = []
+    for n in range(3):
+        of_loyal.append(ask(defined, "of_loyal", {"targetingKey": "single", "plan": "x"}).json())
+        defined.track("single", "of_order", messageId=f"single-{n}")
+
+    assert [one["value"] for one in of_loyal] == [False, False, True]
+    assert isinstance(of_loyal[2]["metadata"].pop("version"), int)
+    assert of_loyal[2] == {
+        "key": "of_loyal",
+        "value": True,
+        "reason": "TARGETING_MATCH",
+        "variant": "on",
+        "metadata": {"reason": "TARGETING_MATCH"},
+    }
+    assert (of_loyal[0]["reason"], of_loyal[0]["metadata"]["reason"]) == ("UNKNOWN", "DEFAULT")
+    for one in of_loyal:
+        jsonschema.validate(one, SUCCESS)
+
+
+@pytest.mark.parametrize(
+    ("flag", "content", "status", "code"),
+    [
+        ("of_loyal", b'{"context": {}}', 400, "TARGETING_KEY_MISSING"),
+        ("of_loyal", b'{"context": {"targetingKey": " "}}', 400, "TARGETING_KEY_MISSING"),
+        ("of_loyal", b"{}", 400, "TARGETING_KEY_MISSING"),
+        ("of_loyal", b"", 400, "TARGETING_KEY_MISSING"),
+        ("of_loyal", b'{"context": 5}', 400, "INVALID_CONTEXT"),
+        ("of_loyal", b'{"context": {"targetingKey": ["x"]}}', 400, "INVALID_CONTEXT"),
+        ("of_loyal", b'{"context":', 400, "PARSE_ERROR"),
+        ("of_loyal", b"[]", 400, "PARSE_ERROR"),
+        ("of_loyal", b"\xff", 400, "PARSE_ERROR"),
+        ("unknown", b'{"context": {"targetingKey": "x"}}', 404, "FLAG_NOT_FOUND"),
+        ("unknown", b'{"context": {}}', 404, "FLAG_NOT_FOUND"),
+        (None, b'{"context": 5}', 400, "INVALID_CONTEXT"),
+        (None, b"[", 400, "PARSE_ERROR"),
+    ],
+)
+def test_every_error_has_a_code_and_details(
+    defined: RunningStack, flag: str | None, content: bytes, status: int, code: str
+) -> None:
+    """Providers read both without looking; a single flag's error names the flag."""
+    answer = defined.call("POST", FLAGS if flag is None else f"{FLAGS}/{flag}", "read", content=content)
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (status, code)
+    assert answer.json().get("key") == flag
+    jsonschema.validate(answer.json(), FAILURE)
+
+
+def test_flags_that_ask_nothing_of_a_user_answer_without_one(defined: RunningStack) -> None:
+    """A static flag and one that is off need no targetingKey; in bulk the others say so, each for itself."""
+    assert ask(defined, "of_static").json()["reason"] == "STATIC"
+    assert ask(defined, "of_off").json()["reason"] == "DISABLED"
+
+    bulk = ask(defined, None).json()
+    jsonschema.validate(bulk, BULK)
+    flags = {one["key"]: one for one in bulk["flags"]}
+    assert flags["of_static"]["value"] is True
+    assert flags["of_off"]["value"] is False
+    assert flags["of_loyal"]["errorCode"] == "TARGETING_KEY_MISSING"
+
+
+def test_bulk_answers_every_flag_as_single_does(defined: RunningStack) -> None:
+    """The same body for each flag."""
+    context = {"targetingKey": "bulk"}
+    bulk = ask(defined, None, context).json()
+
+    jsonschema.validate(bulk, BULK)
+    assert {"of_loyal", "of_static", "of_off"} <= {one["key"] for one in bulk["flags"]}
+    for one in bulk["flags"]:
+        assert one == ask(defined, one["key"], context).json()
+
+
+def test_an_etag_holds_until_an_answer_changes(defined: RunningStack) -> None:
+    """304 without a body while all is as before; an event that changes an answer, and a definition, change the tag."""
+    context = {"targetingKey": "tagged"}
+    first = ask(defined, None, context)
+    tag = first.headers["etag"]
+    again = ask(defined, None, context, **{"If-None-Match": tag})
+    weak = ask(defined, None, context, **{"If-None-Match": f'"other", W/{tag}'})
+
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert weak.status_code == 304
+
+    for n in range(2):
+        defined.track("tagged", "of_order", messageId=f"tagged-{n}")
+    after = ask(defined, None, context, **{"If-None-Match": tag})
+    assert after.status_code == 200
+    assert after.headers["etag"] != tag
+
+    defined.call("PUT", "/v1/admin/flags/of_static", json={"rule": "1 < 2"})
+    changed = ask(defined, None, context, **{"If-None-Match": after.headers["etag"]})
+    assert changed.status_code == 200
+
+
+def test_an_etag_is_one_users(defined: RunningStack) -> None:
+    """Two users with the same answers have different tags."""
+    tags = [ask(defined, None, {"targetingKey": user}).headers["etag"] for user in ("tag-a", "tag-b", "tag-a")]
+
+    assert tags[0] == tags[2] != tags[1]
+
+
+def test_a_key_is_taken_as_bearer_and_as_x_api_key(defined: RunningStack) -> None:
+    """A read or admin key either way; without one 401, with one that may only write 403."""
+
+    def status(**headers: str) -> int:
+        body = {"context": {"targetingKey": "keyed"}}
+        return defined.http.post(f"{FLAGS}/of_loyal", json=body, headers=headers).status_code
+
+    read, write = defined.keys["read"], defined.keys["write"]
+    assert status(Authorization=f"Bearer {read}") == 200
+    assert status(**{"X-API-Key": read}) == 200
+    assert status(**{"X-API-Key": defined.keys["admin"]}) == 200
+    assert status() == 401
+    assert status(**{"X-API-Key": "unknown"}) == 401
+    assert status(Authorization=f"Bearer {write}") == 403
+
+
+def test_a_refusal_says_why_in_both_languages(defined: RunningStack) -> None:
+    """401 has our code and message, and OFREP's errorDetails."""
+    body = defined.http.post(FLAGS, json={"context": {}}).json()
+
+    assert (body["success"], body["code"]) == (False, "unauthenticated")
+    assert body["errorDetails"] == body["message"]
+
+
+def test_answers_say_that_they_are_json(defined: RunningStack) -> None:
+    """JavaScript providers read no other."""
+    for flag in ("of_static", None):
+        assert ask(defined, flag).headers["content-type"] == "application/json"
+
+
+def test_a_page_may_ask_and_read_the_etag(defined: RunningStack) -> None:
+    """A browser is allowed the headers that the web provider sends, and to read the tag."""
+    origin = {"Origin": "https://shop.example"}
+    asked = defined.http.options(
+        FLAGS,
+        headers={
+            **origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type,if-none-match,x-api-key",
+        },
+    )
+    answered = ask(defined, None, {"targetingKey": "page"}, **origin)
+
+    assert {"if-none-match", "x-api-key"} <= set(asked.headers["access-control-allow-headers"].split(","))
+    assert "ETag" in answered.headers["access-control-expose-headers"]
