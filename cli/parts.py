@@ -17,8 +17,9 @@ from pipelines.maintain import maintain
 from pipelines.rebuild import rebuild
 from pipelines.recover import recover
 from pipelines.worker import Worker
-from serving.app import create_app
+from serving.app import HOT, create_app
 from serving.errors import StoreError
+from serving.hot import Shortcut
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
 from serving.store import Store
@@ -31,7 +32,7 @@ REDIS_S_MAX = 60.0
 def run_api(settings: Settings) -> None:
     """The API, until SIGTERM; requests under way are finished."""
     uvicorn.run(
-        create_app(settings),
+        Shortcut(create_app(settings), HOT),
         host=settings.host,
         port=settings.port,
         loop="uvloop",

@@ -20,6 +20,20 @@ from expressions.values import Value, from_json
 State: TypeAlias = Any
 
 
+class Decimals(list[Any]):
+    """A column of numbers that are whole multiples of a decimal fraction: each is `whole / scale`, none is null.
+
+    Sums start from the whole numbers, which are exact already.
+    """
+
+    __slots__ = ("scale", "whole")
+
+    def __init__(self, whole: list[int], scale: int) -> None:
+        super().__init__(map(float, whole) if scale == 1 else [number / scale for number in whole])
+        self.whole = whole
+        self.scale = scale
+
+
 @dataclass(frozen=True)
 class Events:
     """The events of one name: `ts_ms` ascending, and for every field a column of the same length, null where absent."""

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from expressions import values
 from expressions.aggregates import AGGREGATES
-from expressions.bases import Base, Events, State
+from expressions.bases import Base, Decimals, Events, State
 from expressions.definitions import Bound, DefinitionKind
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
 from expressions.ops import (
@@ -472,7 +472,7 @@ class _Columns:
             case Property(name):
                 return events.fields.get(name) or [None] * size
             case EventTime():
-                return [float(ts) for ts in events.ts_ms]
+                return list(map(float, events.ts_ms))
             case EventDay():
                 return [float(self.zone.day(ts)) for ts in events.ts_ms]
             case Call("days_since"):
@@ -497,6 +497,8 @@ class _Columns:
 
 def _of_kind(python: type) -> Callable[[list[Any]], list[Any]]:
     def kept(column: list[Any]) -> list[Any]:
+        if python is float and type(column) is Decimals:
+            return column
         if set(map(type, column)) == {python}:
             return column
         return [value if type(value) is python else None for value in column]
@@ -504,7 +506,16 @@ def _of_kind(python: type) -> Callable[[list[Any]], list[Any]]:
     return kept
 
 
+_MILLION = 1_000_000
+#: Up to here a number is far closer to its whole millionths than to any tie between two of them.
+_EXACT_MAX = 10**15
+
+
 def _millionths(column: list[Any]) -> list[Any]:
+    if type(column) is Decimals and _MILLION % column.scale == 0:
+        units = _MILLION // column.scale
+        if not column or max(max(column.whole), -min(column.whole)) * units < _EXACT_MAX:
+            return [number * units for number in column.whole]
     compute = FUNCTION["millionths"]
     return [
         near

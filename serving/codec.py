@@ -23,7 +23,7 @@ from zlib import crc32
 
 import msgspec
 
-from expressions.bases import Base, Events, SpanState, State
+from expressions.bases import Base, Decimals, Events, SpanState, State
 from expressions.values import Value, from_json, order_key
 from serving.accepted import packed
 
@@ -228,8 +228,7 @@ def _read_column(column: _Column, size: int) -> list[Value]:
     _, kind, width, data, presence, scale, words = column
     values: list[Any]
     if kind == "n":
-        whole = _read_integers(width, data)
-        values = list(map(float, whole)) if scale == 1 else [number / scale for number in whole]
+        values = Decimals(_read_integers(width, data), scale)
     elif kind == "s":
         values = [words[index] for index in _read_integers(width, data)]
     elif kind == "d":
