@@ -1,4 +1,4 @@
-"""The one door of serving to the lake: definitions and their history, keys, the audit log, whether there are events.
+"""The one door of serving to the lake: definitions and their history, keys, the audit log, and frames to ask.
 
 Called from threads, never from the event loop. While the lake is away every call raises `Unavailable`, which says when
 to try again.
@@ -14,6 +14,7 @@ import polars as pl
 
 from lake.errors import LakeError
 from lake.lake import Lake
+from lake.schemas import EVENTS
 from serving.catalogue import Stored
 from serving.refusals import Unavailable
 
@@ -52,8 +53,32 @@ class History:
         rows = self._asked(lambda: self._lake.audit().sort("at", descending=True, maintain_order=True).collect())
         return rows.slice(offset, limit).to_dicts(), len(rows)
 
+    # ── frames, for questions that run in a process of their own (`serving.lookups`) ─────────────────────────────────
+
+    def events(self) -> pl.LazyFrame:
+        """The frame of events that executions read."""
+        return self._asked(self._lake.events)
+
+    def memberships(self) -> pl.LazyFrame:
+        """Who is in which segment since when, by the newest full rebuild."""
+        return self._asked(self._lake.memberships)
+
+    def sent(self) -> pl.LazyFrame:
+        """Events as they were sent: id, event_id, and `properties`, `traits` and `context` as JSON."""
+        scan = self._asked(lambda: self._lake.scan(EVENTS))
+        return scan.select("id", "event_id", "properties", "traits", "context")
+
     def _asked(self, ask: Callable[[], T]) -> T:
         try:
             return ask()
-        except (LakeError, pl.exceptions.PolarsError, OSError) as error:
-            raise Unavailable("the lake is away", {"remedy": "try again"}, retry_after_s=5) from error
+        except AWAY as error:
+            raise away() from error
+
+
+#: What reading the lake raises while it is away; a frame raises it when it is collected.
+AWAY = (LakeError, pl.exceptions.PolarsError, OSError)
+
+
+def away() -> Unavailable:
+    """What a caller is told then."""
+    return Unavailable("the lake is away", {"remedy": "try again"}, retry_after_s=5)

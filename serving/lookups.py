@@ -29,11 +29,9 @@ from expressions.frames import (
 from expressions.plan import COUNTED_KINDS, plan
 from expressions.values import to_json
 from expressions.windows import DAY_MS
-from lake.errors import LakeError
-from lake.lake import Lake
-from lake.schemas import EVENTS
 from serving import codec
 from serving.catalogue import decode
+from serving.history import AWAY, History, away
 from serving.ids import raw_id
 from serving.refusals import Unavailable
 from serving.wire import rfc3339
@@ -56,8 +54,8 @@ async def asked(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
     """The answer of one of the functions below. Raises `Unavailable` while the lake is away."""
     try:
         return await to_process.run_sync(question, *args, cancellable=True, limiter=_limiter)
-    except (LakeError, pl.exceptions.PolarsError, OSError) as error:
-        raise Unavailable("the lake is away", {"remedy": "try again"}, retry_after_s=5) from error
+    except (*AWAY, Unavailable) as error:  # a refusal loses its details on its way between processes
+        raise away() from error
 
 
 # ── unsaved expressions ──────────────────────────────────────────────────────────────────────────────────────────
@@ -69,12 +67,12 @@ def preview(
     """For whom an expression holds (S4) at `now_ms`: how many of how many ids, and some of them with their values."""
     catalogue = decode(catalogue_text)
     bound = bind_one(Definition(kind, "unsaved_expression", text), catalogue.bounds)
-    events = after_deletes(deduplicate(needed_rows(Lake(lake_root).events(), plan([bound.expr]))))
+    events = after_deletes(deduplicate(needed_rows(History(lake_root).events(), plan([bound.expr]))))
     answers = answer_frame(events, [bound], now_ms, catalogue.zone)
     key = (kind, "unsaved_expression")
     holding = users_where(answers, key)
     shown = holding.head(sample).join(answers, on="id", how="left").sort("id")
-    total = Lake(lake_root).events().select(pl.col("id").n_unique()).collect().item()
+    total = History(lake_root).events().select(pl.col("id").n_unique()).collect().item()
     return {
         "count": len(holding),
         "total": total,
@@ -93,7 +91,7 @@ def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str,
     """
     catalogue = decode(catalogue_text)
     needed = plan([bind_one(Definition(kind, "unsaved_expression", text), catalogue.bounds).expr])
-    events = Lake(lake_root).events()
+    events = History(lake_root).events()
     ids = events.select(pl.col("id").unique()).collect()["id"]
     some = ids.sample(min(len(ids), COST_SAMPLE), seed=0)
     rows = after_deletes(deduplicate(events.filter(pl.col("id").is_in(some.implode()))))
@@ -106,7 +104,7 @@ def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str,
 
 def search(lake_root: str, text: str, limit: int, offset: int) -> dict[str, Any]:
     """Users whose id contains the text, whatever its case, the newest first: a page of them and how many there are."""
-    lake = Lake(lake_root)
+    lake = History(lake_root)
     events = lake.events().filter(pl.col("kind") != "delete")
     if text:
         value = pl.col("id").str.splitn(":", 2).struct.field("field_1")
@@ -154,7 +152,7 @@ def history(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | Non
 
     None for a person without a row.
     """
-    lake = Lake(lake_root)
+    lake = History(lake_root)
     wanted = pl.col("id").is_in(ids)
     rows = after_deletes(deduplicate(lake.events().filter(wanted))).sort("ts", descending=True).collect()
     if rows.is_empty():
@@ -191,10 +189,10 @@ def history(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | Non
     }
 
 
-def _texts(lake: Lake, rows: pl.DataFrame, column: str) -> dict[tuple[str, str], str]:
+def _texts(lake: History, rows: pl.DataFrame, column: str) -> dict[tuple[str, str], str]:
     """A column of some events as it came: JSON by id and event id."""
     wanted = pl.col("id").is_in(rows["id"].unique().implode()) & pl.col("event_id").is_in(rows["event_id"].implode())
-    found = lake.scan(EVENTS).filter(wanted).select("id", "event_id", column).collect()
+    found = lake.sent().filter(wanted).select("id", "event_id", column).collect()
     return {(one, event_id): text for one, event_id, text in found.iter_rows() if text}
 
 
