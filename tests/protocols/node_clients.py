@@ -81,7 +81,8 @@ def installed() -> NodeClients:
     place = CACHE / sha256(lock).hexdigest()[:16]
     if not place.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as draft:
+        draft = Path(tempfile.mkdtemp(dir=CACHE))
+        try:
             for name in ("package.json", "package-lock.json", ".npmrc"):
                 shutil.copy(CLIENTS / name, draft)
             done = subprocess.run(
@@ -94,8 +95,10 @@ def installed() -> NodeClients:
             )
             assert done.returncode == 0, f"npm ci: {done.stderr}"
             with suppress(OSError):  # another process was first: its copy is the same
-                os.rename(Path(draft) / "node_modules", place)
-    return NodeClients(node, place)
+                draft.rename(place)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return NodeClients(node, place / "node_modules")
 
 
 def _with_path(node: str) -> Mapping[str, str]:
