@@ -16,10 +16,11 @@ from lake.lake import Lake
 from pipelines.rebuild import counted
 from serving.catalogue import Catalogue
 from serving.defining import current
+from serving.identity import gathered
+from serving.ids import record_of
 from serving.profile import Bases, Person, person
 from serving.refusals import NotFound
 from serving.store import Store
-from serving.users import record_of
 
 
 def key_of(catalogue: Catalogue, key: str) -> Key:
@@ -48,7 +49,7 @@ def users_having(store: Store, lake: Lake, key: str, at_ms: int) -> list[str]:
 def live_person(store: Store, user: str) -> Person:
     """A user as the API sees them now."""
     catalogue = current(store)
-    return person(store.records([record_of(user)]), catalogue, Bases())
+    return person(store.follow(gathered(store.operations, record_of(user))), catalogue, Bases())
 
 
 def explanation(store: Store, user: str, key: str) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import msgspec
 class Accepted(msgspec.Struct, frozen=True, array_like=True):
     """One event. `id` is namespaced, and names the record; `original_ts` is the client's time in UTC ms, if any.
 
-    `kind` is track, page, screen or identify (link, unlink and delete will be log entries as well). `properties` are
-    those of an event, `traits` the attributes of an identify.
+    `kind` is track, page, screen, identify, group or alias; and, of entries that nobody sends, link (`name` is the id
+    that owns this one from now on), unlink or delete. `properties` are those of an event, `traits` the attributes of
+    an identify. Of an alias `anonymous_id` is the id that the user had before, of whatever kind.
     """
 
     event_id: str
@@ -29,6 +30,7 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
     traits: dict[str, Any] = {}
     context: dict[str, Any] = {}
     label: str | None = None
+    email_hash: str | None = None
 
 
 class LogEntry(NamedTuple):

@@ -14,11 +14,14 @@ from serving.auth import Keys
 from serving.catalogue import Catalogue, decode
 from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull, StoreUnreachable
 from serving.history import History
-from serving.operations import Arrival, Receipts
+from serving.identity import gathered
+from serving.links import Unlinked, distinct_claims, linking
+from serving.operations import Arrival, Claim, Receipts
 from serving.profile import Bases
 from serving.projecting import projector
 from serving.records import Reading
 from serving.refusals import TooMany, Unavailable
+from serving.scripts.claim import Owner
 from serving.settings import Settings
 from serving.store import AsyncStore, Store
 
@@ -77,18 +80,20 @@ class Engine:
 
     # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def ingest(self, events: Sequence[Accepted]) -> Receipts:
-        """Takes events; returns when they are synced. A repeat of the whole call is safe.
+    async def ingest(self, events: Sequence[Accepted]) -> tuple[Receipts, list[Unlinked]]:
+        """Takes events and the links that they make; returns when they are synced, with the links that were refused.
 
-        Raises `TooMany` when an id's tail or the log is full, `Unavailable` while Redis is away or being restored.
+        A repeat of the whole call is safe. Raises `TooMany` when an id's tail or the log is full, `Unavailable` while
+        Redis is away or being restored.
         """
+        claims = distinct_claims(events)
         for _ in range(RELOADS_MAX):
             catalogue = self.catalogue or await self.reload(None)
             project = self.project
             assert project is not None, "a catalogue is held with its projector"
             arrivals = [Arrival(event, project(event)) for event in events]
             try:
-                receipts = await self._asked(self.store.ingest(arrivals, catalogue.projection_version))
+                receipts, owners = await self._ingested(arrivals, catalogue.projection_version, claims)
             except ProjectionOutdated:
                 await self.reload(catalogue)
                 continue
@@ -98,8 +103,19 @@ class Engine:
                     {"remedy": "send the same request again after Retry-After"},
                     FULL_RETRY_AFTER_S,
                 )
-            return receipts
+            if all(owner is not None and owner.id == claim.owner for claim, owner in zip(claims, owners, strict=True)):
+                return receipts, []
+            return receipts, await self._asked(self.store.follow(linking(self.store.operations, claims, owners)))
         raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, RETRY_AFTER_S)
+
+    async def _ingested(
+        self, arrivals: Sequence[Arrival], projection: int, claims: Sequence[Claim]
+    ) -> tuple[Receipts, list[Owner | None]]:
+        """Events in; and, in the same round trip, whose the ids are that they claim."""
+        if not claims:
+            return await self._asked(self.store.ingest(arrivals, projection)), []
+        owners = self.store.owners([claim.id for claim in claims])
+        return await self._asked(asyncio.gather(self.store.ingest(arrivals, projection), owners))
 
     async def keep_rejected(self, items: Sequence[bytes]) -> None:
         """Keeps refused events with their reasons, as many as there is room for."""
@@ -110,6 +126,10 @@ class Engine:
     async def read(self, ids: Sequence[str]) -> Reading:
         """Some records as of one moment."""
         return await self._asked(self.store.records(ids))
+
+    async def read_person(self, namespaced_id: str) -> Reading:
+        """The records of the person that an id belongs to."""
+        return await self._asked(self.store.follow(gathered(self.store.operations, namespaced_id)))
 
     async def want_rebuild_of(self, ids: Sequence[str]) -> None:
         """Asks for a rebuild of ids whose bases lack something, each at most once in `REBUILD_ASKED_S`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,7 +15,8 @@ from serving.accepted import Accepted
 from serving.answers import json_answer
 from serving.bodies import body_of, json_of
 from serving.engine import Engine
-from serving.refusals import Invalid, NotFound, invalid
+from serving.links import Unlinked
+from serving.refusals import Conflict, Invalid, NotFound, invalid
 from serving.segment import BATCH_PATHS, KINDS_OF_PATHS, batch_of, body_keys, header_keys, settings_of
 from serving.track import Around, Limits, accept
 from serving.wire import BatchOut, ErrorOut, IdentifiedOut, TrackedOut
@@ -44,8 +45,11 @@ async def _limits(engine: Engine) -> Limits:
     return Limits(catalogue.summed)
 
 
-async def _one(request: Request, kind: str) -> tuple[Accepted, bool]:
-    """Takes one event; the event and whether it was there already. A refused one is kept for `rejected`."""
+async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
+    """Takes one event; the event, whether it was there already, and what is to be said of its links.
+
+    A refused one is kept for `rejected`. Raises `Conflict` for an alias that cannot be.
+    """
     engine: Engine = request.app.state.engine
     body = await body_of(request, engine.settings.event_bytes_max + AROUND_BYTES)
     raw = _read(engine, request, body, json_of)
@@ -56,8 +60,21 @@ async def _one(request: Request, kind: str) -> tuple[Accepted, bool]:
     except Invalid as refusal:
         await keep_rejected(engine, [(0, raw, refusal)])
         raise
-    receipts = await engine.ingest([event])
-    return event, receipts.outcomes[0].duplicate
+    receipts, unlinked = await engine.ingest([event])
+    warnings = warned(unlinked, [event])
+    if warnings and event.kind == "alias":
+        raise Conflict(warnings[0], {"field": "previousId", "value": event.anonymous_id, "remedy": "unlink it first"})
+    return event, receipts.outcomes[0].duplicate, warnings
+
+
+def warned(unlinked: Sequence[Unlinked], events: Sequence[Accepted]) -> list[str]:
+    """What to tell of links that were refused; not that a device is another's, unless an alias asked for just that."""
+    aliases = {event.event_id for event in events if event.kind == "alias"}
+    return [one.message for one in unlinked if one.why != "taken" or one.claim.event_id in aliases]
+
+
+def _noted(body: dict[str, Any], warnings: list[str]) -> Response:
+    return json_answer(body | {"warnings": warnings} if warnings else body)
 
 
 def _read(engine: Engine, request: Request, body: bytes, read: Callable[[bytes], Any]) -> Any:
@@ -77,8 +94,9 @@ async def track(request: Request) -> Response:
 
 async def identify(request: Request) -> Response:
     """Takes profile attributes: whole values of top-level keys, the newest time wins, null removes (S8)."""
-    event, is_duplicate = await _one(request, "identify")
-    return json_answer({"success": True, "userId": event.user_id or event.anonymous_id, "duplicate": is_duplicate})
+    event, is_duplicate, warnings = await _one(request, "identify")
+    user = event.user_id or event.anonymous_id or event.email_hash
+    return _noted({"success": True, "userId": user, "duplicate": is_duplicate}, warnings)
 
 
 async def page(request: Request) -> Response:
@@ -102,8 +120,8 @@ async def alias(request: Request) -> Response:
 
 
 async def _told(request: Request, kind: str) -> Response:
-    event, is_duplicate = await _one(request, kind)
-    return json_answer({"success": True, "eventId": event.event_id, "duplicate": is_duplicate})
+    event, is_duplicate, warnings = await _one(request, kind)
+    return _noted({"success": True, "eventId": event.event_id, "duplicate": is_duplicate}, warnings)
 
 
 async def batch(request: Request) -> Response:
@@ -130,12 +148,14 @@ async def batch(request: Request) -> Response:
         except Invalid as refusal:
             refusals.append((index, raw, refusal))
     duplicates = 0
+    warnings: list[str] = []
     if events:
-        receipts = await engine.ingest(events)
+        receipts, unlinked = await engine.ingest(events)
+        warnings = warned(unlinked, events)
         duplicates = sum(outcome.duplicate for outcome in receipts.outcomes)
     if refusals:
         await keep_rejected(engine, refusals)
-    return json_answer(
+    return _noted(
         {
             "success": True,
             "accepted": len(events) - duplicates,
@@ -143,7 +163,8 @@ async def batch(request: Request) -> Response:
             "rejected": [
                 {"index": index, "code": refusal.code, "message": refusal.message} for index, _, refusal in refusals
             ],
-        }
+        },
+        warnings,
     )
 
 

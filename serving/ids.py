@@ -5,13 +5,23 @@ Ids are deterministic: whoever sees the same raw id, in whatever process, names 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from zlib import crc32
+
+from serving.refusals import invalid
 
 IdKind: TypeAlias = Literal["user", "anon", "email"]
 
 ID_KINDS: tuple[IdKind, ...] = ("user", "anon", "email")
+
+ID_BYTES_MAX = 256
+
+#: How requests name an id of each kind; the first that holds one counts.
+USER_FIELDS = ("userId", "externalId")
+ANONYMOUS_FIELDS = ("anonymousId", "deviceId")
+EMAIL_FIELDS = ("emailHash",)
 
 #: Bytes of an event id's hash. Two events of one raw id would have to meet in 64 bits to be taken for one.
 EVENT_HASH_BYTES = 8
@@ -27,6 +37,74 @@ class RawId(NamedTuple):
     value: str
 
 
+class Ids(NamedTuple):
+    """The ids that one request or event names; None where it names none of a kind."""
+
+    user: str | None = None
+    anonymous: str | None = None
+    email: str | None = None
+
+    @property
+    def strongest_first(self) -> list[str]:
+        """The namespaced ids: the user's, the email hash's, the anonymous one, as far as they are there.
+
+        The first says who it is about; it owns the others (`serving.links`).
+        """
+        named: tuple[tuple[IdKind, str | None], ...] = (
+            ("user", self.user),
+            ("email", self.email),
+            ("anon", self.anonymous),
+        )
+        return [namespaced(kind, value) for kind, value in named if value is not None]
+
+
+def ids_in(raw: Mapping[str, Any]) -> Ids:
+    """Every id that a request or an event names, whichever kind it is. Raises `Invalid`, which names the field."""
+    email = identifier(raw, *EMAIL_FIELDS)
+    return Ids(
+        identifier(raw, *USER_FIELDS),
+        identifier(raw, *ANONYMOUS_FIELDS),
+        None if email is None else email.strip().lower(),  # a hash is hexadecimal: its case says nothing
+    )
+
+
+def identifier(raw: Mapping[str, Any], *fields: str) -> str | None:
+    """The first of these fields that holds an id; numbers become text, blanks are none. Raises `Invalid`."""
+    for name in fields:
+        value = raw.get(name)
+        if value is None or value == "":
+            continue
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise invalid(name, value, "send a string")
+        text = value if isinstance(value, str) else digits(value)
+        if len(text.encode("utf-8", "surrogatepass")) > ID_BYTES_MAX:
+            raise invalid(name, text, f"send at most {ID_BYTES_MAX} bytes")
+        if not text.strip():
+            continue
+        require_text(name, text)
+        return text
+    return None
+
+
+def digits(number: float) -> str:
+    """A number sent as an id, as JavaScript writes it: 42, not 42.0."""
+    return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
+
+
+def require_text(name: str, text: str) -> None:
+    """Text that has no UTF-8 form (lone surrogates) cannot be stored; nor can it come from valid JSON."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise invalid(name, text, "send valid Unicode") from None
+
+
+def record_of(text: str) -> str:
+    """The record that an id means where only one can be given: a user's, or what `anon:`, `email:`, `user:` says."""
+    kind, colon, value = text.partition(":")
+    return text if colon and value.strip() and kind in ID_KINDS else namespaced("user", text)
+
+
 def namespaced(kind: IdKind, value: str) -> str:
     """The id of a record: `user:alice`, `anon:5f3…`, `email:…`."""
     return f"{kind}:{value}"
@@ -40,13 +118,18 @@ def raw_id(namespaced_id: str) -> RawId:
     return RawId(kind, value)
 
 
-def routed(user_id: str | None, anonymous_id: str | None) -> str:
-    """The record of an event: of its user where it names one, else of its anonymous id. Raises without either."""
+def routed(user_id: str | None, anonymous_id: str | None, email_hash: str | None = None) -> str:
+    """The record of an event: of its user where it names one, else of its anonymous id, else of its email hash.
+
+    Raises without any.
+    """
     if user_id:
         return namespaced("user", user_id)
     if anonymous_id:
         return namespaced("anon", anonymous_id)
-    raise ValueError("an event needs a userId or an anonymousId")
+    if email_hash:
+        return namespaced("email", email_hash)
+    raise ValueError("an event needs a userId, an anonymousId or an emailHash")
 
 
 def shard_of(namespaced_id: str, shards: int) -> int:

@@ -16,9 +16,10 @@ BASE: Final = b"b"  # what the batch published (codec's bytes)
 STAMP: Final = b"s"  # what it covers (serving.stamps, msgpack)
 RECENT: Final = b"r"  # hashes of covered events received in the last 24 h, 20 bytes each; "+": see `recent`
 LAST: Final = b"l"  # last receipt in ms and last seq, 6 bytes each, big-endian
-OWNER: Final = b"o"  # the user that an anonymous id belongs to
-MEMBERS: Final = b"m"  # the ids that belong to a user
-TOMBSTONE: Final = b"d"  # seq of the last delete, 6 bytes, big-endian
+OWNER: Final = b"o"  # whose this id is: owner, seq, receipt and event of the claim, msgpack (serving.scripts.claim)
+MEMBERS: Final = b"m"  # ids that were claimed for this one, and perhaps more, msgpack (serving.scripts.members)
+UNLINKED: Final = b"u"  # seq and receipt in ms of the last unlink, 6 bytes each, big-endian
+TOMBSTONE: Final = b"d"  # seq and receipt in ms of the last delete, 6 bytes each, big-endian
 
 TAIL_FIELD_BYTES_MIN: Final = 8
 

@@ -19,10 +19,10 @@ from serving.bodies import body_of
 from serving.catalogue import Stored
 from serving.decide import Decision, Reason
 from serving.engine import Engine
+from serving.ids import identifier, record_of
 from serving.profile import Person
 from serving.refusals import Invalid, Refusal
-from serving.track import identifier
-from serving.users import flag_decision, read_person, record_of
+from serving.users import flag_decision, read_person
 from serving.wire import OfrepBulk, OfrepFailure, OfrepRequest, OfrepSuccess, OfrepTrouble
 
 ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from serving import accepted, keys
 from serving.accepted import Accepted, LogEntry
 from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull
-from serving.ids import SHARDS_DEFAULT, event_hash, shard_of
+from serving.ids import SHARDS_DEFAULT, event_hash, raw_id, shard_of
 from serving.records import Reading, Record, record_of
-from serving.scripts import answered, begun, ingest, lease, publish, raised, replaced, replay
+from serving.scripts import answered, begun, claim, ingest, lease, members, publish, raised, replaced, replay
+from serving.scripts.claim import Claimed, Owner, owner_of
 from serving.scripts.ingest import Outcome, Packed, TailLimits
 from serving.scripts.publish import BaseRecord, Published
 from serving.scripts.replay import Row
@@ -30,6 +31,18 @@ class Arrival(NamedTuple):
 
     event: Accepted
     tail: bytes
+
+
+class Claim(NamedTuple):
+    """That an id belongs to another from now on: both namespaced, and the event that said so.
+
+    `since_ms` is the receipt of an event whose claim is repeated later; what was taken back since stays so.
+    """
+
+    id: str
+    owner: str
+    event_id: str
+    since_ms: int | None = None
 
 
 class Receipts(NamedTuple):
@@ -145,6 +158,50 @@ class Operations:
             return Reading(records, _clock_ms(clock), None if version is None else int(version))
 
         return Request([*commands, shared("TIME"), shared("GET", keys.catalogue_version())], read)
+
+    # ── whose an id is ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def owners(self, ids: Sequence[str]) -> Request[list[Owner | None]]:
+        """Whose each of these ids is; None for those that are nobody's."""
+        commands = [shared("HGET", keys.record(shard_of(one, self.shards), one), keys.OWNER) for one in ids]
+        return Request(commands, lambda replies: [owner_of(reply) for reply in replies])
+
+    def add_members(self, claims: Sequence[Claim]) -> Request[list[bool]]:
+        """Lists ids with those they are about to be claimed for; per claim whether there was room."""
+        commands = [members.added(shard_of(one.owner, self.shards), one.owner, [one.id]) for one in claims]
+        return Request(commands, lambda replies: [bool(reply[0]) for reply in replies])
+
+    def drop_members(self, claims: Sequence[Claim]) -> Request[None]:
+        """Takes ids off the lists of those they are not of, or not of any more."""
+        commands = [members.dropped(shard_of(one.owner, self.shards), one.owner, [one.id]) for one in claims]
+        return Request(commands, _nothing)
+
+    def link(self, claims: Sequence[Claim]) -> Request[list[Claimed]]:
+        """Claims ids, in order; what became of each. Raises `ShardNotReady`, `StoreFull`; a repeat is safe."""
+        commands = []
+        for one in claims:
+            entry = accepted.encode(link_entry(one))
+            shard = shard_of(one.id, self.shards)
+            commands.append(
+                claim.link(shard, one.id, entry, one.owner, one.event_id, one.since_ms, self.limits.backlog_max)
+            )
+        return Request(commands, lambda replies: self._claimed([one.id for one in claims], replies))
+
+    def unlink(self, namespaced_id: str, event_id: str) -> Request[Claimed]:
+        """Makes an id nobody's. Raises `ShardNotReady`, `StoreFull`; a repeat is safe."""
+        entry = accepted.encode(Accepted(event_id, "unlink", namespaced_id))
+        shard = shard_of(namespaced_id, self.shards)
+        command_ = claim.unlink(shard, namespaced_id, entry, self.limits.backlog_max)
+        return Request([command_], lambda replies: self._claimed([namespaced_id], replies)[0])
+
+    def _claimed(self, ids: Sequence[str], replies: Sequence[Any]) -> list[Claimed]:
+        found = []
+        for one, reply in zip(ids, replies, strict=True):
+            result = claim.read(reply)
+            if isinstance(result, str):
+                raise _refused(shard_of(one, self.shards), result, 0)
+            found.append(result)
+        return found
 
     def now_ms(self) -> Request[int]:
         """The server's clock, in UTC ms."""
@@ -391,6 +448,12 @@ class Operations:
     def heartbeat(self, name: str) -> Request[bytes | None]:
         """What that part said last; None when it has been silent."""
         return Request([command("GET", keys.heartbeat(name))], lambda replies: replies[0])
+
+
+def link_entry(one: Claim) -> Accepted:
+    """A claim as its log has it: an entry of the claimed id, `name` the owner."""
+    kind, value = raw_id(one.owner)
+    return Accepted(f"{one.event_id}:link", "link", one.id, user_id=value if kind == "user" else None, name=one.owner)
 
 
 def _packed(arrival: Arrival) -> Packed:

@@ -10,9 +10,10 @@ from expressions.definitions import Definition, DefinitionKind
 from serving import defining, lookups
 from serving.callers import REFUSALS, EngineOf, require_admin
 from serving.catalogue import encode
+from serving.ids import record_of
 from serving.lookups import asked
 from serving.refusals import NotFound, invalid
-from serving.users import all_values, read_person, record_of
+from serving.users import all_values, read_person
 from serving.wire import PreviewBody, PreviewOut, UserOut, UserPage, rfc3339
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["people"])

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from serving import keys, stamps
+from serving.scripts.claim import Owner, owner_of
 from serving.scripts.copies import last_of
+from serving.scripts.members import members_of
 from serving.stamps import Stamp
 
 
@@ -14,7 +16,8 @@ class Record(NamedTuple):
     """One raw id. `stamp` is None where nothing was ever published for it; then its shard's own stamp stands for it.
 
     `base` is codec's bytes, None for an empty base. `tail` are the entries, in no order: seq, ts, received and payload
-    as `serving.scripts.copies` lays them out; every one is beyond what the base covers.
+    as `serving.scripts.copies` lays them out; every one is beyond what the base covers. `members` may name ids that are
+    another's: whose an id is, its own `owner` says.
     """
 
     id: str
@@ -23,8 +26,8 @@ class Record(NamedTuple):
     tail: Sequence[bytes] = ()
     last_received_ms: int = 0
     last_seq: int = 0
-    owner: bytes | None = None
-    members: bytes | None = None
+    owner: Owner | None = None
+    members: Sequence[str] = ()
     tombstone_seq: int = 0
 
 
@@ -66,7 +69,7 @@ def record_of(namespaced_id: str, flat: Sequence[bytes]) -> Record:
         tail=tail,
         last_received_ms=received_ms,
         last_seq=seq,
-        owner=known.get(keys.OWNER),
-        members=known.get(keys.MEMBERS),
-        tombstone_seq=int.from_bytes(tombstone, "big") if tombstone else 0,
+        owner=owner_of(known.get(keys.OWNER)),
+        members=members_of(known.get(keys.MEMBERS)),
+        tombstone_seq=int.from_bytes(tombstone[:6], "big") if tombstone else 0,
     )

@@ -23,7 +23,7 @@ from serving.errors import NotDurable, ServerReplaced, StoreError, StoreFull, St
 from serving.ids import SHARDS_DEFAULT
 from serving.operations import Operations, Server
 from serving.scripts.ingest import TailLimits
-from serving.scripts.script import Command, Request, command
+from serving.scripts.script import Command, Request, Steps, command
 from serving.stamps import Stamp
 
 P = ParamSpec("P")
@@ -91,6 +91,15 @@ class Store:
         taken = [[next(replies) for _ in request.commands] for request in requests]
         return [request.read(some) for request, some in zip(requests, taken, strict=True)]
 
+    def follow(self, steps: Steps[T]) -> T:
+        """Answers requests that depend on each other, one after another; what comes of them in the end."""
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(self.ask(request))
+        except StopIteration as stop:
+            return stop.value
+
     def close(self) -> None:
         """Closes all connections."""
         self._pool.disconnect()
@@ -130,6 +139,11 @@ class Store:
     ingest = _waiting(Operations.ingest)
     reject = _waiting(Operations.reject)
     records = _waiting(Operations.records)
+    owners = _waiting(Operations.owners)
+    add_members = _waiting(Operations.add_members)
+    drop_members = _waiting(Operations.drop_members)
+    link = _waiting(Operations.link)
+    unlink = _waiting(Operations.unlink)
     now_ms = _waiting(Operations.now_ms)
     read_log = _waiting(Operations.read_log)
     read_logs = _waiting(Operations.read_logs)
@@ -244,6 +258,15 @@ class AsyncStore:
                 replies[index] = reply
         return request.read(checked(replies))
 
+    async def follow(self, steps: Steps[T]) -> T:
+        """Answers requests that depend on each other, one after another; what comes of them in the end."""
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(await self.ask(request))
+        except StopIteration as stop:
+            return stop.value
+
     async def close(self) -> None:
         """Closes the connection; what is still asked fails."""
         await self._batching.close()
@@ -257,6 +280,11 @@ class AsyncStore:
     ingest = _awaited(Operations.ingest)
     reject = _awaited(Operations.reject)
     records = _awaited(Operations.records)
+    owners = _awaited(Operations.owners)
+    add_members = _awaited(Operations.add_members)
+    drop_members = _awaited(Operations.drop_members)
+    link = _awaited(Operations.link)
+    unlink = _awaited(Operations.unlink)
     now_ms = _awaited(Operations.now_ms)
     read_log = _awaited(Operations.read_log)
     read_logs = _awaited(Operations.read_logs)

@@ -16,11 +16,10 @@ from expressions.properties import event_fields
 from expressions.values import SUMMED_MAX
 from serving.accepted import Accepted
 from serving.clocks import event_time
-from serving.ids import routed
+from serving.ids import digits, identifier, ids_in, require_text, routed
 from serving.refusals import Invalid, invalid
 
 EVENT_KINDS = ("track", "identify", "page", "screen", "group", "alias")
-ID_BYTES_MAX = 256
 NAME_CHARACTERS_MAX = 200
 MESSAGE_ID_CHARACTERS_MAX = 99
 PROPERTIES_MAX = 512
@@ -37,37 +36,6 @@ def _identifier_message(kind: str) -> str:
     if kind == "identify":
         return "At least one identifier (deviceId, userId, or externalId) is required"
     return "At least one identifier (userId, deviceId, or externalId) is required"
-
-
-def identifier(raw: Mapping[str, Any], *fields: str) -> str | None:
-    """The first of these fields that holds an id; numbers become text, blanks are none. Raises `Invalid`."""
-    for name in fields:
-        value = raw.get(name)
-        if value is None or value == "":
-            continue
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise invalid(name, value, "send a string")
-        text = value if isinstance(value, str) else _digits(value)
-        if len(text.encode("utf-8", "surrogatepass")) > ID_BYTES_MAX:
-            raise invalid(name, text, f"send at most {ID_BYTES_MAX} bytes")
-        if not text.strip():
-            continue
-        _require_text(name, text)
-        return text
-    return None
-
-
-def _digits(number: float) -> str:
-    """A number sent as an id, as JavaScript writes it: 42, not 42.0."""
-    return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
-
-
-def _require_text(name: str, text: str) -> None:
-    """Text that has no UTF-8 form (lone surrogates) cannot be stored; nor can it come from valid JSON."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise invalid(name, text, "send valid Unicode") from None
 
 
 def _object(raw: Mapping[str, Any], *fields: str) -> dict[str, Any]:
@@ -91,7 +59,7 @@ def _check_tree(place: str, value: Any, depth: int, left: list[int]) -> None:
         if not isinstance(value, bool) and abs(value) >= 2**1023:
             raise invalid(place, "a number that is too large", "send a number within 64-bit floating point")
     elif isinstance(value, str):
-        _require_text(place, value)
+        require_text(place, value)
     elif isinstance(value, (dict, list)):
         if depth == 0:
             raise invalid(place, "nested too deeply", f"nest at most {NESTING_MAX} levels")
@@ -135,11 +103,10 @@ def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, arou
     kind = kind or raw.get("type")
     if kind not in EVENT_KINDS:
         raise invalid("type", kind, f"use one of {', '.join(EVENT_KINDS)}")
-    user_id = identifier(raw, "userId", "externalId")
-    anonymous_id = identifier(raw, "anonymousId", "deviceId")
+    user_id, anonymous_id, email_hash = ids_in(raw)
     if kind == "alias":
         anonymous_id = _previous(raw, user_id, anonymous_id)
-    if user_id is None and anonymous_id is None:
+    if user_id is None and anonymous_id is None and email_hash is None:
         raise Invalid(_identifier_message(kind), {"field": "userId", "value": None, "remedy": "send one of them"})
     context = _context(raw, around)
     name: str | None = NAMES_OF_KINDS.get(kind)
@@ -166,7 +133,7 @@ def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, arou
     return Accepted(
         event_id=_message_id(raw),
         kind=kind,
-        id=routed(user_id, anonymous_id),
+        id=routed(user_id, anonymous_id, email_hash),
         user_id=user_id,
         anonymous_id=anonymous_id,
         name=name,
@@ -174,6 +141,7 @@ def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, arou
         properties=properties,
         traits=traits,
         context=context,
+        email_hash=email_hash,
     )
 
 
@@ -183,7 +151,7 @@ def _event_name(raw: Mapping[str, Any]) -> str:
         raise invalid("event", name, "name what happened", "Event name is required and cannot be empty")
     if len(name) > NAME_CHARACTERS_MAX:
         raise invalid("event", name, f"use at most {NAME_CHARACTERS_MAX} characters")
-    _require_text("event", name)
+    require_text("event", name)
     return name
 
 
@@ -195,7 +163,7 @@ def _named(raw: Mapping[str, Any], properties: dict[str, Any]) -> dict[str, Any]
     for key, value in beside.items():
         if not isinstance(value, str):
             raise invalid(key, value, "send a string")
-        _require_text(key, value)
+        require_text(key, value)
     return {**properties, **beside}
 
 
@@ -227,10 +195,10 @@ def _message_id(raw: Mapping[str, Any]) -> str:
     if value is None or value == "":
         return str(uuid.uuid4())
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = _digits(value)
+        value = digits(value)
     if not isinstance(value, str) or len(value) > MESSAGE_ID_CHARACTERS_MAX:
         raise invalid("messageId", value, f"send a string of at most {MESSAGE_ID_CHARACTERS_MAX} characters")
-    _require_text("messageId", value)
+    require_text("messageId", value)
     return value
 
 

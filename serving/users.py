@@ -16,10 +16,9 @@ from serving.codec import CodecError
 from serving.decide import Decision, decision, disabled, failed
 from serving.engine import Engine
 from serving.errors import StoreError
-from serving.ids import namespaced
+from serving.ids import identifier, ids_in, record_of
 from serving.profile import Person, person
 from serving.refusals import Invalid, NotFound, Unavailable
-from serving.track import identifier
 from serving.wire import DecisionOut, ErrorOut
 
 REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorOut} for status in (400, 401, 403, 404)}
@@ -32,9 +31,11 @@ async def decide(request: Request) -> Response:
     engine: Engine = request.app.state.engine
     query = request.query_params
     engine.keys.require(request.headers.get("authorization"), query.get("apiKey"), "read")
-    user = _required(query.get("userId"), "userId", "INVALID_USER_ID")
+    ids = ids_in(query)
+    named = ids.strongest_first
+    user = _required(ids.user or ids.email or ids.anonymous, "userId", "INVALID_USER_ID")
     key = _required(query.get("flag"), "flag", "INVALID_FLAG_KEY")
-    found, asof = await _decided(engine, user, key, with_tree=query.get("explain") in ("true", "1"))
+    found, asof = await _decided(engine, named[0], key, with_tree=query.get("explain") in ("true", "1"))
     body = {
         "allow": found.allow,
         "variant": found.variant,
@@ -60,11 +61,11 @@ def _required(value: str | None, name: str, code: str) -> str:
     return value
 
 
-async def _decided(engine: Engine, user: str, key: str, with_tree: bool) -> tuple[Decision, dict[str, Any]]:
+async def _decided(engine: Engine, namespaced_id: str, key: str, with_tree: bool) -> tuple[Decision, dict[str, Any]]:
     """The decision and what it rests on. Only a flag that is not known raises, `NotFound`."""
     held = engine.catalogue
     try:
-        who = await read_person(engine, namespaced("user", user))
+        who = await read_person(engine, namespaced_id)
     except (Unavailable, StoreError, CodecError) as error:
         flag = held.definitions.get(("flag", key)) if held is not None else None
         if held is not None and flag is None:
@@ -101,8 +102,8 @@ def flag_decision(who: Person, flag: Stored, with_tree: bool = False) -> Decisio
 
 
 async def read_person(engine: Engine, *ids: str) -> Person:
-    """A person from the records of their ids, with the catalogue of that moment."""
-    reading = await engine.read(ids)
+    """The person that an id belongs to, with the catalogue of that moment; nobody where no id is given."""
+    reading = await engine.read_person(ids[0]) if ids else await engine.read(())
     catalogue = await engine.at_least(reading.catalogue_version)
     return person(reading, catalogue, engine.bases)
 
@@ -118,11 +119,6 @@ async def traits(user: str, request: Request) -> Response:
     if lacking:
         await engine.want_rebuild_of(lacking)
     return json_answer(body)
-
-
-def record_of(user: str) -> str:
-    """The record that an id in a path means: a user's, or, where it says `anon:`, a device's."""
-    return user if user.startswith(("anon:", "user:")) else namespaced("user", user)
 
 
 def all_values(who: Person) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -329,6 +329,7 @@ class TrackedOut(BaseModel):
     success: Literal[True]
     eventId: str
     duplicate: bool
+    warnings: list[str] | None = None
 
 
 class IdentifiedOut(BaseModel):
@@ -337,6 +338,7 @@ class IdentifiedOut(BaseModel):
     success: Literal[True]
     userId: str
     duplicate: bool
+    warnings: list[str] | None = None
 
 
 class BatchOut(BaseModel):
@@ -346,6 +348,7 @@ class BatchOut(BaseModel):
     accepted: int
     duplicates: int
     rejected: list[Rejected]
+    warnings: list[str] | None = None
 
 
 class DecisionOut(BaseModel):

@@ -11,7 +11,7 @@ must not rely on commands that stand before it in the same pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha1
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -91,6 +91,10 @@ class Request(Generic[T_co]):
         if run_id is None:
             return self
         return replace(self, commands=[replace(one, of_run=run_id) for one in self.commands])
+
+
+#: Requests that depend on what earlier ones found: yields a request, is sent its result, returns a value.
+Steps: TypeAlias = Generator[Request[Any], Any, T_co]
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

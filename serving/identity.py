@@ -1,0 +1,53 @@
+"""A person: an id, the id it belongs to, and every id that belongs to that one, merged at read.
+
+    record asked for  →  up, from owner to owner, to the one that is nobody's  →  down, through the lists of members
+
+An id without owner and members, as most are, is one read. Nothing is folded, so a link or an unlink shows at once, and
+every record is read by itself: which of them a rebuild has reached does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from serving.links import STEPS_MAX
+from serving.operations import Operations
+from serving.records import Reading, Record
+from serving.scripts.script import Steps
+
+
+def gathered(operations: Operations, namespaced_id: str) -> Steps[Reading]:
+    """The records of the person that an id belongs to, the person's own first, read one after another."""
+    first: Reading = yield operations.records([namespaced_id])
+    (record,) = first.records
+    if record.owner is None and not record.members:
+        return first
+    known: dict[str, Record] = {record.id: record}
+    latest = first
+    root = record.id
+    above = [root]
+    while (owner := known[root].owner) is not None and len(above) < STEPS_MAX:
+        if owner.id in above:  # each the other's: nothing writes that, and it must not be endless
+            root = min(above[above.index(owner.id) :])
+            break
+        root = owner.id
+        above.append(root)
+        if root not in known:
+            latest = yield operations.records([root])
+            known[root] = latest.records[0]
+    person = [root]
+    level = [root]
+    while level:
+        named = {member: one for one in level for member in known[one].members if member not in person}
+        missing = [member for member in named if member not in known]
+        if missing:
+            latest = yield operations.records(missing)
+            known |= {record.id: record for record in latest.records}
+        level = [member for member, one in named.items() if _belongs(known, member, one)]
+        person += level
+    return Reading([known[one] for one in person], latest.clock_ms, latest.catalogue_version)
+
+
+def _belongs(known: Mapping[str, Record], member: str, to: str) -> bool:
+    owner = known[member].owner
+    return owner is not None and owner.id == to

@@ -1,0 +1,131 @@
+"""Which ids of an event belong together, and how that is written down.
+
+An event that names several ids says that they are one person's: the strongest of them (user before email hash before
+anonymous id) claims the others. The claim is an entry in the log of the claimed id's shard, and two pointers follow it:
+the list of members in the owner's record, written first, and the owner in the claimed id's record, written with the
+entry. The first claim wins: a later user of the same device gets only events of their own.
+
+    owners, read together with the ingest  →  (claims of nobody's ids)  →  member list  →  claim
+
+Nothing here talks to Redis: the steps are requests, which either store follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from serving.accepted import Accepted
+from serving.ids import ID_KINDS, Ids, namespaced
+from serving.operations import Claim, Operations
+from serving.scripts.claim import Owner
+from serving.scripts.members import MEMBERS_MAX
+from serving.scripts.script import Steps
+
+Why: TypeAlias = Literal["full", "taken", "cycle"]
+
+#: Ids between one and the person it belongs to, at the most: each alias of a known user to another adds one.
+STEPS_MAX = 64
+
+
+class Unlinked(NamedTuple):
+    """A claim that did not become a link, and why: the owner has no room, the id is another's, or it owns the owner."""
+
+    claim: Claim
+    why: Why
+
+    @property
+    def message(self) -> str:
+        """What to tell the caller; never whose the id is."""
+        id, owner = self.claim.id, self.claim.owner
+        match self.why:
+            case "full":
+                return f"{id} was not linked to {owner}, which has {MEMBERS_MAX} linked ids already: unlink one of them"
+            case "taken":
+                return f"{id} was not linked to {owner}: it is linked to another user, unlink it first"
+            case "cycle":
+                return f"{id} was not linked to {owner}: {owner} belongs to {id} already, alias it the other way round"
+
+
+def claims_of(event: Accepted) -> list[Claim]:
+    """What an event says about whose its ids are; nothing where it names one id alone."""
+    if event.kind == "alias":
+        if event.user_id is None or event.anonymous_id is None:
+            return []
+        owner = namespaced("user", event.user_id)
+        return [Claim(one, owner, event.event_id) for one in previous_ids(event.anonymous_id) if one != owner]
+    if event.kind == "link" or (event.anonymous_id is None and event.email_hash is None):
+        return []
+    owner, *others = Ids(event.user_id, event.anonymous_id, event.email_hash).strongest_first
+    return [Claim(one, owner, event.event_id) for one in others]
+
+
+def previous_ids(previous: str) -> list[str]:
+    """The records that an alias' previous id may mean: what its prefix says, else the device and the user so called.
+
+    Both are claimed, whether or not either was seen before, so that it does not matter which came first.
+    """
+    kind, colon, value = previous.partition(":")
+    if colon and value and kind in ID_KINDS:
+        return [previous]
+    return [namespaced("anon", previous), namespaced("user", previous)]
+
+
+def distinct_claims(events: Iterable[Accepted]) -> list[Claim]:
+    """The claims of some events, each pair of ids once, in order."""
+    found: dict[tuple[str, str], Claim] = {}
+    for event in events:
+        if event.anonymous_id is not None or event.email_hash is not None:
+            for claim in claims_of(event):
+                found.setdefault((claim.id, claim.owner), claim)
+    return list(found.values())
+
+
+def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Owner | None]) -> Steps[list[Unlinked]]:
+    """Makes links of claims, whose ids had these owners a moment ago; returns those that did not become one."""
+    refused = [
+        Unlinked(claim, "taken")
+        for claim, held in zip(claims, owners, strict=True)
+        if held is not None and held.id != claim.owner
+    ]
+    wanted = []
+    for claim in (claim for claim, held in zip(claims, owners, strict=True) if held is None):
+        if (yield from owns(operations, claim.id, claim.owner)):
+            refused.append(Unlinked(claim, "cycle"))
+        else:
+            wanted.append(claim)
+    if not wanted:
+        return refused
+    room = yield operations.add_members(wanted)
+    refused += [Unlinked(claim, "full") for claim, has_room in zip(wanted, room, strict=True) if not has_room]
+    wanted = [claim for claim, has_room in zip(wanted, room, strict=True) if has_room]
+    claimed = yield operations.link(wanted)
+    lost = [
+        claim
+        for claim, result in zip(wanted, claimed, strict=True)
+        if not result.is_done and (result.owner is None or result.owner.id != claim.owner)
+    ]
+    refused += [Unlinked(claim, "taken") for claim in lost]
+    for claim, result in zip(wanted, claimed, strict=True):
+        # Two aliases at once, each the other way round, may both have found nothing in their way.
+        if result.is_done and (yield from owns(operations, claim.id, claim.owner)):
+            yield operations.unlink(claim.id, f"{claim.event_id}:unlink")
+            lost.append(claim)
+            refused.append(Unlinked(claim, "cycle"))
+    if lost:
+        yield operations.drop_members(lost)
+    return refused
+
+
+def owns(operations: Operations, namespaced_id: str, other: str) -> Steps[bool]:
+    """Whether `other` belongs to this id, at any remove. Only users can, since only they are owners of their like."""
+    if not (namespaced_id.startswith("user:") and other.startswith("user:")):
+        return False
+    for _ in range(STEPS_MAX):
+        if other == namespaced_id:
+            return True
+        (owner,) = yield operations.owners([other])
+        if owner is None:
+            return False
+        other = owner.id
+    return True
