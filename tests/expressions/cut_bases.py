@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from expressions.bases import Base, RawEvent, SpanState, base_of
 from expressions.bind import bind
 from expressions.definitions import Bound, Definition
+from expressions.lifting import Lift
 from expressions.plan import Need, plan
-from expressions.to_state import COMBINE, Answer, Key, Lift, Program
+from expressions.state_monoids import COMBINE
+from expressions.to_state import Answer, Key, Program
 from expressions.windows import DAY_MS, HOUR_MS, UTC_ZONE, Cuts, Zone, lower_ms
 
 #: The same examples each time, however slow the machine is.

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expressions.bases import Decimals
-from expressions.to_state import COLUMN
+from expressions.lifting import COLUMN
 
 
 @given(

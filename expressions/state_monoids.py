@@ -1,0 +1,90 @@
+"""Monoids on Python states: how the execution at read time folds, merges and reads them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from expressions.bases import State
+from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
+from expressions.values import Value, order_key
+
+
+@dataclass(frozen=True)
+class Combine:
+    """A monoid on Python states: fold a slice of lifted values, merge two states, read one (None: nothing added)."""
+
+    fold: Callable[[list[int], list[Any], int, int], State]
+    merge: Callable[[State, State], State]
+    read: Callable[[State], Any]
+    is_bounded: bool = False
+
+
+def _least(keys: Iterable[Any]) -> frozenset[Any]:
+    """A set within its bound: one more than may be read, so that the excess shows (S12)."""
+    found = frozenset(keys)
+    return found if len(found) <= VALUES_MAX + 1 else frozenset(sorted(found)[: VALUES_MAX + 1])
+
+
+def _least_counts(counts: dict[Any, int]) -> dict[Any, int]:
+    if len(counts) <= VALUES_MAX + 1:
+        return counts
+    return {key: counts[key] for key in sorted(counts)[: VALUES_MAX + 1]}
+
+
+def _merged_counts(left: Mapping[Any, int], right: Mapping[Any, int]) -> dict[Any, int]:
+    merged = dict(left)
+    for key, count in right.items():
+        merged[key] = merged.get(key, 0) + count
+    return _least_counts(merged)
+
+
+def _by_time_and_value(held: tuple[int, Value]) -> tuple[Any, ...]:
+    return (held[0], order_key(held[1]))
+
+
+def _earliest(times: list[int], lifted: list[Any], start: int, end: int) -> tuple[int, Value]:
+    ties = bisect_right(times, times[start], start, end)
+    return times[start], min(lifted[start:ties], key=order_key)
+
+
+def _latest(times: list[int], lifted: list[Any], start: int, end: int) -> tuple[int, Value]:
+    ties = bisect_left(times, times[end - 1], start, end)
+    return times[end - 1], max(lifted[ties:end], key=order_key)
+
+
+#: By monoid, in the order of `monoids.py`. Sets and tallies hold order keys, (rank, value): to Python True is 1.0.
+COMBINE: dict[type[Monoid], Combine] = {
+    Add: Combine(
+        fold=lambda times, lifted, start, end: int(sum(lifted[start:end])),
+        merge=lambda left, right: left + right,
+        read=lambda state: float(state or 0),
+    ),
+    Min: Combine(fold=lambda times, lifted, start, end: min(lifted[start:end]), merge=min, read=lambda state: state),
+    Max: Combine(fold=lambda times, lifted, start, end: max(lifted[start:end]), merge=max, read=lambda state: state),
+    Earliest: Combine(
+        fold=_earliest,
+        merge=lambda left, right: min(left, right, key=_by_time_and_value),
+        read=lambda state: None if state is None else state[1],
+    ),
+    Latest: Combine(
+        fold=_latest,
+        merge=lambda left, right: max(left, right, key=_by_time_and_value),
+        read=lambda state: None if state is None else state[1],
+    ),
+    Union: Combine(
+        fold=lambda times, lifted, start, end: _least(map(order_key, lifted[start:end])),
+        merge=lambda left, right: _least(left | right),
+        read=lambda state: tuple(value for _, value in sorted(state or ())[:VALUES_MAX]),
+        is_bounded=True,
+    ),
+    Tally: Combine(
+        fold=lambda times, lifted, start, end: _least_counts(Counter(map(order_key, lifted[start:end]))),
+        merge=_merged_counts,
+        read=lambda state: [(key[1], state[key]) for key in sorted(state or ())[:VALUES_MAX]],
+        is_bounded=True,
+    ),
+}
