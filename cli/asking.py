@@ -9,11 +9,11 @@ from rich.tree import Tree
 
 from expressions.definitions import DefinitionKind
 from expressions.explain import explained
-from expressions.frames import answer_frame, users_where
+from expressions.frames import answer_frame, counted, users_where
+from expressions.identity import people
 from expressions.to_sql import to_sql
 from expressions.to_state import Key
 from lake.lake import Lake
-from pipelines.rebuild import counted
 from serving.catalogue import Catalogue
 from serving.defining import current
 from serving.identity import gathered
@@ -41,7 +41,7 @@ def users_having(store: Store, lake: Lake, key: str, at_ms: int) -> list[str]:
     """
     catalogue = current(store)
     chosen = key_of(catalogue, key)
-    events = counted(lake.events(lake.events_version()))
+    events = people(counted(lake.events(lake.events_version())))
     found = users_where(answer_frame(events, [catalogue.bounds[chosen]], at_ms, catalogue.zone), chosen)
     return [one.removeprefix("user:") for one in found.get_column("id").to_list()]
 

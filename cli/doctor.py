@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from expressions.frames import answer_frame, values_of
+from expressions.frames import answer_frame, counted, values_of
+from expressions.identity import people
 from expressions.to_state import Key
 from expressions.values import to_json
 from lake.lake import Lake
-from pipelines.rebuild import counted
 from serving.defining import current
+from serving.identity import gathered
 from serving.ids import shard_of
 from serving.profile import Bases, Person, person
 from serving.settings import Settings
@@ -65,15 +66,19 @@ def parity(store: Store, lake: Lake, sample: int) -> tuple[int, list[dict[str, A
     ids = _sample(store, sample)
     if not ids or not keys:
         return 0, []
-    rows = counted(lake.events(version), ids).collect()
-    compared, differing = 0, []
     bases = Bases()
-    for one in ids:
-        who = person(store.records([one]), catalogue, bases)
-        if who.reading.records[0].last_seq > seqs[shard_of(one, store.shards)]:
+    whole = [person(store.follow(gathered(store.operations, one)), catalogue, bases) for one in ids]
+    found = list({who.reading.records[0].id: who for who in whole}.values())  # several ids may be one person's
+    wanted = [record.id for who in found for record in who.reading.records]
+    rows = counted(lake.events(version).filter(pl.col("id").is_in(wanted))).collect()
+    compared, differing = 0, []
+    for who in found:
+        records = who.reading.records
+        one = records[0].id
+        if any(record.last_seq > seqs[shard_of(record.id, store.shards)] for record in records):
             continue
         answers = who.answers(keys)
-        own = rows.filter(pl.col("id") == one).lazy()
+        own = people(rows.filter(pl.col("id").is_in([record.id for record in records])).lazy())
         batch = answer_frame(own, [catalogue.bounds[key] for key in keys], who.now_ms, catalogue.zone)
         for key in keys:
             if key in answers.warming or not answers.exact:

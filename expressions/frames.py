@@ -17,6 +17,7 @@ import polars as pl
 from expressions.aggregates import AGGREGATES
 from expressions.definitions import Bound, DefinitionKind
 from expressions.dtypes import Kind
+from expressions.identity import LINK_KINDS
 from expressions.monoids import VALUES_MAX, Add, Max, Min, Tally, Union
 from expressions.ops import (
     Aggregation,
@@ -80,13 +81,14 @@ def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
     """The rows that count (S11), in no order.
 
     Per id and event id the lowest seq counts; a repeat received within 24 h of the copy that counts is dropped, a later
-    one is new and counts from then on; an imported row with the id of a logged one is dropped.
+    one is new and counts from then on; an imported row with the id of a logged one is dropped. Deletes come first
+    (`after_deletes`): what they cover has no say. Links and unlinks are acts of their own, and all stay.
     """
     # Repeats are rare, since ingest dropped most: find ids that meet by hash, which is cheap and may only find too
     # many, and follow the chains of those few one by one.
     rows = events.collect()
     hashes = rows.select(pl.struct("id", "event_id").hash().alias("hash"))["hash"]
-    met = hashes.is_in(_repeated(hashes))
+    met = hashes.is_in(_repeated(hashes)) & ~rows["kind"].is_in(LINK_KINDS)
     if not met.any():
         return rows.lazy()
     ordered = rows.filter(met).sort("id", "event_id", "seq", "received_at", nulls_last=True)
@@ -137,23 +139,43 @@ def _counting(ordered: pl.DataFrame) -> list[bool]:
 
 
 def after_deletes(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows that no later delete of their id covers; without deletes, all of them. `events` are in memory."""
-    deletes = (
-        events.filter(pl.col("kind") == "delete")
-        .group_by("id")
-        .agg(pl.col("seq").max().alias("deleted_seq"), pl.col("received_at").max().alias("deleted_at"))
-        .collect()
-    )
+    """The rows that no later delete of their id covers, without the deletes; in memory.
+
+    A delete covers what is before it in its id's log; and of imported rows those of a time up to the delete, whenever
+    they are imported, so that a copy of old history brings nobody back.
+    """
+    rows, deletes = _deletes(events)
     if deletes.is_empty():
-        return events
-    joined = events.join(deletes.lazy(), on="id", how="left")
-    is_after = (
-        pl.when(pl.col("seq").is_not_null())
-        .then(pl.col("seq") > pl.col("deleted_seq"))
-        .otherwise(pl.col("received_at") > pl.col("deleted_at"))
-    )
-    kept = (pl.col("deleted_seq").is_null() | is_after) & (pl.col("kind") != "delete")
-    return joined.filter(kept).drop("deleted_seq", "deleted_at")
+        return rows.lazy()
+    kept = (pl.col("deleted_seq").is_null() | _IS_AFTER) & (pl.col("kind") != "delete")
+    return rows.lazy().join(deletes.lazy(), on="id", how="left").filter(kept).drop("deleted_seq", "deleted_at")
+
+
+def deleted(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The logged rows that a later delete of their id covers: a repeat of one of them is no new event either."""
+    rows, deletes = _deletes(events)
+    covered = pl.col("seq").is_not_null() & ~_IS_AFTER
+    return rows.lazy().join(deletes.lazy(), on="id", how="inner").filter(covered).drop("deleted_seq", "deleted_at")
+
+
+def _deletes(events: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows, in memory, and the last delete of each id that has one."""
+    rows = events.collect()
+    deletes = rows.lazy().filter(pl.col("kind") == "delete").group_by("id")
+    last = deletes.agg(pl.col("seq").max().alias("deleted_seq"), pl.col("received_at").max().alias("deleted_at"))
+    return rows, last.collect()
+
+
+_IS_AFTER = (
+    pl.when(pl.col("seq").is_not_null())
+    .then(pl.col("seq") > pl.col("deleted_seq"))
+    .otherwise(pl.col("ts") > pl.col("deleted_at"))
+)
+
+
+def counted(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows that count: after the last delete of their id, each event once."""
+    return deduplicate(after_deletes(events))
 
 
 # ── lifting ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -43,6 +43,7 @@ _TAKEN = """
     id event_id kind name ts seq received_at props number string boolean json exact now_ms today day place times
     clock calendar dates starts_at ends_at first_day last_day copies late kept once copy turn counts counted_at
     first_received_at first_seq deleted deleted_seq deleted_at live repeated events seen folds identified ids answers
+    unlinked unlinked_seq linked linked_seq owners owner above removes people person
 """
 
 
@@ -191,7 +192,6 @@ class Query:
         ctes |= self._ctes
         profile, attributes = self.profile.ctes()
         ctes |= profile
-        ctes["ids"] = exp.select("id").distinct().from_("live")
         ctes |= self.people.steps.over(self._answers(self._joined | attributes), "answers")
         if not self._table.db and self._table.name.lower() in ctes:
             raise ValueError(f"a part of the query is called {self._table.name} too; put the table's schema before it")

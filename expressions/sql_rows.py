@@ -8,7 +8,12 @@
     copies      the events of those, numbered: lowest seq first, imports last
     late        of them, the repeats received 24 h or more after the first copy; no imports of what was logged
     kept        (recursive) whether a late repeat counts, turn by turn
-    once        the events that count (S11)
+    unlinked    ids that were unlinked, and when last
+    linked      ids that were linked since, and by which claim first
+    owners      whose these ids are
+    above       (recursive) each of them with all it belongs to, at any remove
+    people      each of them with the person at the end
+    once        the events that count (S11), each under its person's id
 
 The rule of repeats is a chain: each copy is measured against the one that counts, which may itself be a repeat. So it
 is followed copy by copy, but only through those that are late enough to matter: mostly there are none, and an event
@@ -38,7 +43,7 @@ SELECT events.id, events.event_id, events.kind, events.name, events.ts, events.s
 FROM events
 LEFT JOIN deleted ON deleted.id = events.id
 WHERE events.kind <> 'delete' AND (deleted.id IS NULL OR events.seq > deleted.deleted_seq
-  OR (events.seq IS NULL AND events.received_at > deleted.deleted_at))
+  OR (events.seq IS NULL AND events.ts > deleted.deleted_at))
 """
 
 _REPEATED = "SELECT id, event_id FROM live GROUP BY id, event_id HAVING COUNT(*) > 1"
@@ -69,16 +74,56 @@ SELECT late.id, late.event_id, late.copy, late.turn,
 FROM kept JOIN late ON late.id = kept.id AND late.event_id = kept.event_id AND late.turn = kept.turn + 1
 """
 
+_UNLINKED = "SELECT id, MAX(seq) AS unlinked_seq FROM live WHERE kind = 'unlink' GROUP BY id"
+
+_LINKED = """
+SELECT live.id, MIN(live.seq) AS linked_seq
+FROM live
+LEFT JOIN unlinked ON unlinked.id = live.id
+WHERE live.kind = 'link' AND (unlinked.id IS NULL OR live.seq > unlinked.unlinked_seq)
+GROUP BY live.id
+"""
+
+_OWNERS = """
+SELECT live.id, live.name AS owner
+FROM live
+JOIN linked ON linked.id = live.id AND linked.linked_seq = live.seq
+WHERE live.kind = 'link'
+"""
+
+_ABOVE = """
+SELECT id, owner AS person, 1 AS removes FROM owners
+UNION ALL
+SELECT above.id, owners.owner, above.removes + 1
+FROM above JOIN owners ON owners.id = above.person
+WHERE above.removes < 1000
+"""
+
+_PEOPLE = """
+SELECT above.id, above.person
+FROM above
+LEFT JOIN owners ON owners.id = above.person
+WHERE owners.id IS NULL
+"""
+
 _ONCE = """
-SELECT live.id, live.kind, live.name, live.ts, live.props
+SELECT COALESCE(people.person, live.id) AS id, live.kind, live.name, live.ts, live.props
 FROM live
 LEFT JOIN repeated ON repeated.id = live.id AND repeated.event_id = live.event_id
+LEFT JOIN people ON people.id = live.id
 WHERE repeated.id IS NULL
 UNION ALL
-SELECT copies.id, copies.kind, copies.name, copies.ts, copies.props
+SELECT COALESCE(people.person, copies.id) AS id, copies.kind, copies.name, copies.ts, copies.props
 FROM copies
 LEFT JOIN kept ON kept.id = copies.id AND kept.event_id = copies.event_id AND kept.copy = copies.copy
+LEFT JOIN people ON people.id = copies.id
 WHERE copies.copy = 1 OR kept.counts
+"""
+
+_IDS = """
+SELECT DISTINCT COALESCE(people.person, live.id) AS id
+FROM live
+LEFT JOIN people ON people.id = live.id
 """
 
 _PIECES = {
@@ -88,12 +133,18 @@ _PIECES = {
     "copies": _COPIES,
     "late": _LATE,
     "kept": _KEPT,
+    "unlinked": _UNLINKED,
+    "linked": _LINKED,
+    "owners": _OWNERS,
+    "above": _ABOVE,
+    "people": _PEOPLE,
     "once": _ONCE,
+    "ids": _IDS,
 }
 
 
 def events_once(table: exp.Table) -> dict[str, exp.Query]:
-    """The CTEs from the raw table to `live` and `once`: id, kind, name, ts and props of every event that counts."""
+    """The CTEs from the raw table to `once`: id, kind, name, ts and props of every event that counts; and to `ids`."""
     return {name: _over(table, text) for name, text in _PIECES.items()}
 
 

@@ -25,6 +25,7 @@ from lake.schemas import EVENTS
 from pipelines.rows import event_rows
 from serving.accepted import LogEntry
 from serving.errors import StoreError
+from serving.links import repeating
 from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store import Store
@@ -124,6 +125,9 @@ class Drain:
             upto[shard] = kept[-1].seq
         self.on_step("read")
         if entries:
+            # Before they are committed, so that a drain that is killed here does it again.
+            self.store.follow(repeating(self.store.operations, (entry for _, entry in entries)))
+            self.on_step("linked")
             rows = event_rows(entries)
             self.on_step("before_write")
             self.lake.append_to(opened, rows, [Transaction(log_app(shard), seq) for shard, seq in upto.items()])

@@ -20,7 +20,9 @@ RECORDS_AT_ONCE = 2_000
 
 
 def recent_of(events: pl.LazyFrame, as_of_ms: int) -> dict[str, bytes]:
-    """Per id what a record remembers of covered events received within 24 h, imports too; `events` deduplicated.
+    """Per id what a record remembers of covered events received within 24 h, imports too.
+
+    `events` are those that count, and those that a delete covers: a repeat that is still on its way is no new event.
 
     Imports are remembered for twice as long: a repeat that came within 24 h of one, before the base counted it, may
     still be in the tail, and must go from there.

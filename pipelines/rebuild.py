@@ -16,7 +16,8 @@ from typing import Any
 import polars as pl
 
 from expressions.base_frames import base_states
-from expressions.frames import after_deletes, answer_frame, deduplicate
+from expressions.frames import answer_frame, counted, deleted
+from expressions.identity import people
 from lake.lake import Lake
 from pipelines.publish import publish, recent_of
 from pipelines.rows import membership_rows, trait_rows
@@ -74,13 +75,15 @@ def rebuild(
         shard: Stamp(version, build, seq, as_of_ms, catalogue.projection_version) for shard, seq in enumerate(seqs)
     }
     progress("reading", 0)
-    events = counted(lake.events(version), ids).collect().lazy()
+    rows = lake.events(version)
+    rows = (rows if ids is None else rows.filter(pl.col("id").is_in(sorted(ids)))).collect().lazy()
+    events = counted(rows).collect().lazy()
     count = events.select(pl.len()).collect().item()
     progress("publishing", 0)
     bases = base_states(
         events, catalogue.plan, as_of_ms, settings.horizon_ms, settings.light_events_max, catalogue.zone
     )
-    recent = recent_of(events, as_of_ms)
+    recent = recent_of(pl.concat([events, deleted(rows)]), as_of_ms)
     published = publish(store, bases, stamps, recent, settings.horizon_ms, lambda done: progress("publishing", done))
     users = events.select(pl.col("id").n_unique()).collect().item()
     if ids is None:
@@ -112,7 +115,7 @@ def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
     catalogue = current(store)
     version = lake.events_version()
     build = store.next_build()
-    events = counted(lake.events(version), None).filter(pl.col("ts") <= at_ms).collect().lazy()
+    events = counted(lake.events(version)).filter(pl.col("ts") <= at_ms).collect().lazy()
     count = events.select(pl.len()).collect().item()
     users = events.select(pl.col("id").n_unique()).collect().item()
     write_answers(lake, events, catalogue, at_ms, build, is_latest=False)
@@ -122,18 +125,12 @@ def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
     return run
 
 
-def counted(events: pl.LazyFrame, ids: Collection[str] | None = None) -> pl.LazyFrame:
-    """The rows that count: each event once, after the last delete of its id."""
-    wanted = events if ids is None else events.filter(pl.col("id").is_in(sorted(ids)))
-    return after_deletes(deduplicate(wanted))
-
-
 def write_answers(
     lake: Lake, events: pl.LazyFrame, catalogue: Catalogue, as_of_ms: int, build: int, *, is_latest: bool
 ) -> None:
-    """Every trait and membership, as rows of the lake."""
+    """Every trait and membership of every person, as rows of the lake."""
     bounds = [bound for key, bound in catalogue.bounds.items() if key[0] != "flag"]
-    answers = answer_frame(events, bounds, as_of_ms, catalogue.zone)
+    answers = answer_frame(people(events), bounds, as_of_ms, catalogue.zone)
     keys = [(bound.definition.kind, bound.definition.key) for bound in bounds]
     lake.write_traits(trait_rows(answers, keys, as_of_ms, build), is_latest=is_latest)
     before = lake.memberships().collect() if is_latest else None

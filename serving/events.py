@@ -16,9 +16,9 @@ from serving.answers import json_answer
 from serving.bodies import body_of, json_of
 from serving.engine import Engine
 from serving.links import Unlinked
-from serving.refusals import Conflict, Invalid, NotFound, invalid
+from serving.refusals import Invalid, NotFound, invalid
 from serving.segment import BATCH_PATHS, KINDS_OF_PATHS, batch_of, body_keys, header_keys, settings_of
-from serving.track import Around, Limits, accept
+from serving.track import Around, Limits, accept, checked_object
 from serving.wire import BatchOut, ErrorOut, IdentifiedOut, TrackedOut
 
 REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorOut} for status in (400, 401, 403, 429, 503)}
@@ -48,7 +48,8 @@ async def _limits(engine: Engine) -> Limits:
 async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
     """Takes one event; the event, whether it was there already, and what is to be said of its links.
 
-    A refused one is kept for `rejected`. Raises `Conflict` for an alias that cannot be.
+    A refused one is kept for `rejected`. Raises `Invalid`, too, for an alias that cannot be: of a user to one of their
+    own ids, or to a user who has too many.
     """
     engine: Engine = request.app.state.engine
     body = await body_of(request, engine.settings.event_bytes_max + AROUND_BYTES)
@@ -61,10 +62,12 @@ async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
         await keep_rejected(engine, [(0, raw, refusal)])
         raise
     receipts, unlinked = await engine.ingest([event])
-    warnings = warned(unlinked, [event])
-    if warnings and event.kind == "alias":
-        raise Conflict(warnings[0], {"field": "previousId", "value": event.anonymous_id, "remedy": "unlink it first"})
-    return event, receipts.outcomes[0].duplicate, warnings
+    if event.kind == "alias":
+        for one in unlinked:
+            if one.why != "taken":
+                remedy = "unlink an id first" if one.why == "full" else "send the ids the other way round"
+                raise invalid("previousId", event.anonymous_id, remedy, one.message)
+    return event, receipts.outcomes[0].duplicate, warned(unlinked, [event])
 
 
 def warned(unlinked: Sequence[Unlinked], events: Sequence[Accepted]) -> list[str]:
@@ -132,10 +135,9 @@ async def batch(request: Request) -> Response:
     _admit(engine, request, told)
     if len(told.batch) > settings.batch_events_max:
         raise invalid("batch", f"{len(told.batch)} events", f"send at most {settings.batch_events_max} at once")
-    if told.context is not None and not isinstance(told.context, dict):
-        raise invalid("context", told.context, "send a JSON object")
+    context = checked_object({"context": told.context}, "context")
     limits = await _limits(engine)
-    around = Around(engine.clock_ms(), told.sentAt, told.context or {})
+    around = Around(engine.clock_ms(), told.sentAt, context)
     events: list[Accepted] = []
     refusals: list[tuple[int, Any, Invalid]] = []
     for index, text in enumerate(told.batch):

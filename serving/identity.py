@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serving.links import STEPS_MAX
 from serving.operations import Operations
 from serving.records import Reading, Record
 from serving.scripts.script import Steps
@@ -26,7 +25,7 @@ def gathered(operations: Operations, namespaced_id: str) -> Steps[Reading]:
     latest = first
     root = record.id
     above = [root]
-    while (owner := known[root].owner) is not None and len(above) < STEPS_MAX:
+    while (owner := known[root].owner) is not None:
         if owner.id in above:  # each the other's: nothing writes that, and it must not be endless
             root = min(above[above.index(owner.id) :])
             break

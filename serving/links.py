@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from serving.accepted import Accepted
+from serving.accepted import Accepted, LogEntry
 from serving.ids import ID_KINDS, Ids, namespaced
 from serving.operations import Claim, Operations
 from serving.scripts.claim import Owner
@@ -115,6 +115,43 @@ def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Ow
     if lost:
         yield operations.drop_members(lost)
     return refused
+
+
+def repeating(operations: Operations, entries: Iterable[LogEntry]) -> Steps[None]:
+    """Puts right what a caller left half done that was cut off between an event and its links. Changes nothing else.
+
+    An event whose claim was not written is given it, unless the id was given up or deleted since; an id that is not on
+    the list of its owner comes onto it.
+    """
+    said: dict[tuple[str, str], Claim] = {}
+    for entry in entries:
+        event = entry.event
+        if event.kind == "link" and event.name is not None:
+            said.setdefault((event.id, event.name), Claim(event.id, event.name, event.event_id, entry.received_ms))
+        for claim in claims_of(event):
+            said.setdefault((claim.id, claim.owner), claim._replace(since_ms=entry.received_ms))
+    claims = list(said.values())
+    if not claims:
+        return
+    owners = yield operations.owners([claim.id for claim in claims])
+    held = [claim for claim, owner in zip(claims, owners, strict=True) if owner and owner.id == claim.owner]
+    if held:
+        yield operations.add_members(held)
+    yield from linking(operations, claims, owners)
+
+
+def unlinking(operations: Operations, namespaced_id: str, event_id: str) -> Steps[Owner | None]:
+    """Makes an id a person of its own; whose it was, None where it was nobody's. A repeat is safe."""
+    (owner,) = yield operations.owners([namespaced_id])
+    if owner is None:
+        return None
+    yield operations.unlink(namespaced_id, event_id)
+    claim = Claim(namespaced_id, owner.id, owner.event_id)
+    yield operations.drop_members([claim])
+    (after,) = yield operations.owners([namespaced_id])
+    if after is not None and after.id == owner.id:  # claimed again meanwhile, by an event that names both
+        yield operations.add_members([claim])
+    return owner
 
 
 def owns(operations: Operations, namespaced_id: str, other: str) -> Steps[bool]:

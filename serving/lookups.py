@@ -18,14 +18,14 @@ from expressions.bases import RawEvent, base_of
 from expressions.bind import bind_one
 from expressions.definitions import Definition, DefinitionKind
 from expressions.frames import (
-    after_deletes,
     answer_frame,
     column_of,
-    deduplicate,
+    counted,
     needed_rows,
     users_where,
     value_of,
 )
+from expressions.identity import people
 from expressions.plan import COUNTED_KINDS, plan
 from expressions.values import to_json
 from expressions.windows import DAY_MS
@@ -67,7 +67,7 @@ def preview(
     """For whom an expression holds (S4) at `now_ms`: how many of how many ids, and some of them with their values."""
     catalogue = decode(catalogue_text)
     bound = bind_one(Definition(kind, "unsaved_expression", text), catalogue.bounds)
-    events = after_deletes(deduplicate(needed_rows(History(lake_root).events(), plan([bound.expr]))))
+    events = people(counted(needed_rows(History(lake_root).events(), plan([bound.expr]))))
     answers = answer_frame(events, [bound], now_ms, catalogue.zone)
     key = (kind, "unsaved_expression")
     holding = users_where(answers, key)
@@ -94,7 +94,7 @@ def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str,
     events = History(lake_root).events()
     ids = events.select(pl.col("id").unique()).collect()["id"]
     some = ids.sample(min(len(ids), COST_SAMPLE), seed=0)
-    rows = after_deletes(deduplicate(events.filter(pl.col("id").is_in(some.implode()))))
+    rows = counted(events.filter(pl.col("id").is_in(some.implode())))
     sizes = [len(codec.encode(base)) for _, base, _ in base_states(rows, needed, now_ms, HORIZON_MS)]
     return round(sum(sizes) / len(some), 1) if len(some) else None
 
@@ -109,13 +109,13 @@ def search(lake_root: str, text: str, limit: int, offset: int) -> dict[str, Any]
     if text:
         value = pl.col("id").str.splitn(":", 2).struct.field("field_1")
         events = events.filter(value.str.to_lowercase().str.contains(text.lower(), literal=True))
-    counted = pl.col("kind").is_in(sorted(COUNTED_KINDS))
+    is_counted = pl.col("kind").is_in(sorted(COUNTED_KINDS))
     found = (
         events.group_by("id")
         .agg(
             pl.col("ts").min().alias("created_at"),
-            pl.col("ts").filter(counted).max().alias("last"),
-            counted.sum().alias("events"),
+            pl.col("ts").filter(is_counted).max().alias("last"),
+            is_counted.sum().alias("events"),
         )
         .sort("created_at", "id", descending=[True, False])
         .collect()
@@ -154,11 +154,11 @@ def history(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | Non
     """
     lake = History(lake_root)
     wanted = pl.col("id").is_in(ids)
-    rows = after_deletes(deduplicate(lake.events().filter(wanted))).sort("ts", descending=True).collect()
+    rows = counted(lake.events().filter(wanted)).sort("ts", descending=True).collect()
     if rows.is_empty():
         return None
-    counted = rows.filter(pl.col("kind").is_in(sorted(COUNTED_KINDS)))
-    recent = counted.head(RECENT_EVENTS)
+    tracked = rows.filter(pl.col("kind").is_in(sorted(COUNTED_KINDS)))
+    recent = tracked.head(RECENT_EVENTS)
     texts = _texts(lake, recent, "properties")
     identifies = rows.filter(pl.col("kind") == "identify")
     said = _texts(lake, identifies, "traits")
@@ -179,9 +179,9 @@ def history(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | Non
             for one, event_id, ts, name in recent.select("id", "event_id", "ts", "name").iter_rows()
         ],
         "eventCounts": {
-            "total": len(counted),
+            "total": len(tracked),
             **{
-                f"last_{name}": len(counted.filter(pl.col("ts") > now_ms - days * DAY_MS))
+                f"last_{name}": len(tracked.filter(pl.col("ts") > now_ms - days * DAY_MS))
                 for name, days in (("24h", 1), ("7d", 7), ("30d", 30))
             },
         },

@@ -9,10 +9,9 @@ import polars as pl
 import pytest
 
 from expressions.bases import RawEvent, base_of
-from expressions.frames import answer_frame, values_of
+from expressions.frames import answer_frame, counted, values_of
 from expressions.to_state import Program
 from pipelines.importing import import_file
-from pipelines.rebuild import counted
 from tests.pipelines.world import World
 
 PURCHASES = Path(__file__).parents[2] / "examples" / "cdnow" / "purchases.parquet"

@@ -16,6 +16,9 @@ from pipelines.recover import recover
 from serving import defining
 from serving.accepted import Accepted
 from serving.catalogue import Catalogue
+from serving.identity import gathered
+from serving.ids import record_of
+from serving.links import distinct_claims, linking
 from serving.operations import Arrival, Receipts
 from serving.profile import Answers, Bases, person
 from serving.projecting import tail_payload
@@ -73,16 +76,20 @@ class World:
         return defining.current(self.store)
 
     def ingest(self, raw: Iterable[Mapping[str, Any]]) -> Receipts:
-        """Sends events, as one request."""
+        """Sends events, as one request, and links what they name together."""
         catalogue = self.catalogue
         events: list[Accepted] = [accept(one, Limits()) for one in raw]
         arrivals = [Arrival(event, tail_payload(event, catalogue.projection)) for event in events]
-        return self.store.ask(self.store.operations.ingest(arrivals, catalogue.projection_version))
+        receipts = self.store.ingest(arrivals, catalogue.projection_version)
+        claims = distinct_claims(events)
+        held = self.store.owners([claim.id for claim in claims])
+        self.store.follow(linking(self.store.operations, claims, held))
+        return receipts
 
     def answers(self, user: str) -> Answers:
-        """All traits and segments of a user, live."""
+        """All traits and segments of a user, or of the id that a prefix says, live."""
         catalogue = self.catalogue
-        who = person(self.store.records([f"user:{user}"]), catalogue, Bases())
+        who = person(self.store.follow(gathered(self.store.operations, record_of(user))), catalogue, Bases())
         return who.answers(key for key in catalogue.definitions if key[0] != "flag")
 
     def values(self, user: str) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""Which ids are one person: the rule by which claims become owners and owners become people, over frames.
+
+    claims  →  owners (an id belongs to whom its first claim names)  →  roots (of that one's owner, and so on)
+
+An id's own log decides alone: of its links after its last unlink the one with the lowest seq (deletes were applied
+before: `frames.after_deletes`). `serving.scripts.claim` keeps the same rule claim by claim; a test compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+#: Rows that say whose an id is. A link's `name` is the owner. Each is an act of its own, so none is ever a repeat.
+LINK_KINDS = ("link", "unlink")
+
+
+def owners(events: pl.LazyFrame) -> pl.DataFrame:
+    """One row for every id that belongs to another: id, owner, seq, received_at and event_id of the claim."""
+    rows = events.filter(pl.col("kind").is_in(LINK_KINDS)).select(
+        "id", "kind", "seq", "received_at", "event_id", pl.col("name").alias("owner")
+    )
+    last = rows.filter(pl.col("kind") == "unlink").group_by("id").agg(pl.col("seq").max().alias("unlinked"))
+    claims = rows.filter(pl.col("kind") == "link").join(last, on="id", how="left")
+    standing = claims.filter(pl.col("unlinked").is_null() | (pl.col("seq") > pl.col("unlinked")))
+    first = standing.sort("seq").unique(subset=["id"], keep="first", maintain_order=True)
+    return first.select("id", "owner", "seq", "received_at", "event_id").collect()
+
+
+def roots(owner_of: Mapping[str, str]) -> dict[str, str]:
+    """id -> the person it belongs to, for every id that has an owner.
+
+    Ids that own each other in a ring (nothing writes that) are all the person of the least of them.
+    """
+    found: dict[str, str] = {}
+    for one in owner_of:
+        path: dict[str, None] = {}
+        at = one
+        while at in owner_of and at not in found and at not in path:
+            path[at] = None
+            at = owner_of[at]
+        if at in path:
+            ids = list(path)
+            at = min(ids[ids.index(at) :])
+        found |= dict.fromkeys(path, found.get(at, at))
+    return {one: root for one, root in found.items() if one != root}
+
+
+def people(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The same rows with the person in the place of each id. `events` are in memory, deletes applied."""
+    held = owners(events)
+    if held.is_empty():
+        return events
+    found = roots(dict(held.select("id", "owner").iter_rows()))
+    columns = {"id": list(found), "person": list(found.values())}
+    known = pl.LazyFrame(columns, schema={"id": pl.String, "person": pl.String})
+    joined = events.join(known, on="id", how="left")
+    return joined.with_columns(pl.coalesce("person", "id").alias("id")).drop("person")

@@ -1,0 +1,256 @@
+"""Links in any order, at any step: live, the lake's tables and SQL see the same people."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from expressions.frames import answer_frame, counted, values_of
+from expressions.identity import people, roots
+from expressions.to_sql import to_sql
+from serving.embedded_redis import EmbeddedRedis
+from serving.ids import record_of
+from serving.links import claims_of, repeating, unlinking
+from serving.track import Limits, accept
+from tests.pipelines.world import World
+
+DEFINITIONS = {"visits": "events.visit.count", "pages": "events.visit.page.values", "city": "profile.city"}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis for this module, so that an example costs no start."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+def new_world(url: str, folder: Path) -> World:
+    """An empty system of two shards that knows the definitions."""
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    world = World(url, folder, shards=2)
+    world.recover()
+    world.define("trait", DEFINITIONS)
+    return world
+
+
+numbers = itertools.count()
+
+
+def visit(page: int, **ids: str) -> dict[str, Any]:
+    """A visit of a page."""
+    return {"type": "track", "event": "visit", "messageId": f"v{next(numbers)}", "properties": {"page": page}, **ids}
+
+
+def lives_in(city: str, **ids: str) -> dict[str, Any]:
+    """What is known of somebody."""
+    return {"type": "identify", "messageId": f"i{next(numbers)}", "traits": {"city": city}, **ids}
+
+
+def alias(previous: str, user: str) -> dict[str, Any]:
+    """That one id was the other's before."""
+    return {"type": "alias", "messageId": f"a{next(numbers)}", "previousId": previous, "userId": user}
+
+
+def in_batch(world: World) -> dict[str, dict[str, Any]]:
+    """Every person's values, from the lake by frames."""
+    events = people(counted(world.lake.events()))
+    answers = answer_frame(events, list(world.catalogue.bounds.values()), world.store.now_ms())
+    found: dict[str, dict[str, Any]] = {}
+    for key in world.catalogue.bounds:
+        for one, value in values_of(answers, key).items():
+            found.setdefault(one, {})[key[1]] = value
+    return found
+
+
+def in_sql(world: World) -> dict[str, Any]:
+    """Every person's number of visits, from the lake by SQL."""
+    text = to_sql(world.catalogue.bounds[("trait", "visits")], "duckdb", world.store.now_ms())
+    connection = duckdb.connect()
+    connection.register("events", world.lake.events().collect().to_arrow())
+    return {one: number for one, number, *_ in connection.execute(text).fetchall()}
+
+
+def check(world: World, ids: list[str]) -> None:
+    """Every id's live values are those of its person in the batch; SQL agrees on who there is and how often."""
+    while world.drain().step().rows:
+        pass
+    batch, sql = in_batch(world), in_sql(world)
+    assert {one: values["visits"] for one, values in batch.items()} == sql
+    for one in ids:
+        answers = world.answers(one)
+        root = next(iter(answers.asof["ids"]))
+        values = {key: answer.value for (_, key), answer in answers.values.items()}
+        assert values == batch.get(root, {"visits": 0, "pages": (), "city": None}), (one, root)
+
+
+def test_the_order_of_links_and_events_does_not_matter(url: str, tmp_path: Path) -> None:
+    """Events before, between and after; a device, an email, a chain of two known users; drains and rebuilds between."""
+    calls = [
+        visit(1, anonymousId="d1"),
+        visit(2, userId="old"),
+        visit(3, userId="new"),
+        visit(4, emailHash="e1"),
+        lives_in("Oslo", userId="old", anonymousId="d1"),
+        lives_in("Bonn", userId="new", emailHash="e1"),
+        alias("user:old", "new"),
+        alias("user:older", "old"),
+        visit(5, userId="older"),
+    ]
+    ids = ["user:old", "user:older", "user:new", "anon:d1", "email:e1"]
+    for call in calls:  # in their own time, whatever order they come in
+        call["timestamp"] = f"2024-01-0{calls.index(call) + 1}T00:00:00Z"
+    chance = random.Random(30)
+    for number in range(6):
+        world = new_world(url, tmp_path / str(number))
+        for call in chance.sample(calls, len(calls)):
+            world.ingest([call])
+            match chance.randrange(4):
+                case 0:
+                    world.drain().step()
+                case 1:
+                    world.rebuild()
+        for one in ids:
+            assert world.values(one) == {"visits": 5, "pages": (1, 2, 3, 4, 5), "city": "Bonn"}, (number, one)
+        check(world, ids)
+
+
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["visit", "visit", "identify", "alias", "unlink", "drain", "rebuild"]),
+        st.sampled_from(["ann", "bob", None]),
+        st.sampled_from(["d1", "d2", None]),
+        st.sampled_from(["e1", None, None]),
+    ),
+    min_size=4,
+    max_size=14,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(acts=ACTS)
+def test_live_batch_and_sql_see_the_same_people(
+    url: str, tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, str | None, str | None, str | None]]
+) -> None:
+    """Whatever is linked, claimed twice, aliased and unlinked: the first claim since the last unlink, everywhere."""
+    world = new_world(url, tmp_path_factory.mktemp("world"))
+    owner: dict[str, str] = {}
+    for act, user, device, email in acts:
+        ids = {"userId": user, "anonymousId": device, "emailHash": email}
+        named = {name: value for name, value in ids.items() if value is not None}
+        call: dict[str, Any] | None = None
+        match act:
+            case "drain":
+                world.drain().step()
+            case "rebuild":
+                world.rebuild()
+            case "unlink" if device:
+                world.store.follow(unlinking(world.store.operations, f"anon:{device}", f"u{next(numbers)}"))
+                owner.pop(f"anon:{device}", None)
+            case "alias" if user:
+                call = alias("user:bob" if user == "ann" else "user:ann", user)
+            case "visit" if named:
+                call = visit(1, **named)
+            case "identify" if named:
+                call = lives_in(f"c{next(numbers)}", **named)
+        if call is None:
+            continue
+        world.ingest([call])
+        for claim in claims_of(accept(call, Limits())):
+            is_ring = owner.get(claim.owner) == claim.id
+            if not is_ring:
+                owner.setdefault(claim.id, claim.owner)
+    every = ["user:ann", "user:bob", "anon:d1", "anon:d2", "email:e1"]
+    known = roots(owner)
+    for one in every:
+        assert next(iter(world.answers(one).asof["ids"])) == known.get(one, one)
+    check(world, every)
+
+
+def test_a_later_user_of_a_device_gets_only_own_events_in_the_lake_too(url: str, tmp_path: Path) -> None:
+    """The first claim wins in the tables as it does live, and nothing counts twice."""
+    world = new_world(url, tmp_path)
+    world.ingest([visit(1, anonymousId="d")])
+    world.ingest([lives_in("Rome", userId="first", anonymousId="d")])
+    world.ingest([visit(2, userId="second", anonymousId="d"), visit(3, anonymousId="d")])
+    check(world, ["user:first", "user:second", "anon:d"])
+    world.rebuild()
+
+    rows = world.lake.traits().filter(pl.col("key") == "visits").select("id", "number").collect()
+    assert dict(rows.iter_rows()) == {"user:first": 2, "user:second": 1}
+
+
+def test_two_users_cannot_be_each_other(url: str, tmp_path: Path) -> None:
+    """The alias that would close a ring changes nothing, at once or at any remove."""
+    world = new_world(url, tmp_path)
+    world.ingest([visit(1, userId="a"), visit(2, userId="b"), visit(3, userId="c")])
+    for previous, user in (("user:a", "b"), ("user:b", "c"), ("user:c", "a"), ("user:b", "a")):
+        world.ingest([alias(previous, user)])
+
+    check(world, ["user:a", "user:b", "user:c"])
+    assert list(world.answers("a").asof["ids"]) == ["user:c", "user:b", "user:a"]
+
+
+class Killed(Exception):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("at", ["before the list", "before the claim"])
+def test_a_call_that_is_cut_off_before_its_link_is_completed_by_the_drain(url: str, tmp_path: Path, at: str) -> None:
+    """The user's own event is right at once; after the drain the device is theirs; another drain changes nothing."""
+    world = new_world(url, tmp_path)
+    world.ingest([visit(1, anonymousId="d")])
+    operations = world.store.operations
+    name = "add_members" if at == "before the list" else "link"
+    object.__setattr__(operations, name, _killed)
+    with pytest.raises(Killed):
+        world.ingest([visit(2, userId="ann", anonymousId="d")])
+    object.__delattr__(operations, name)
+
+    assert world.values("ann")["visits"] == 1
+    world.drain().step()
+    assert world.values("ann")["visits"] == 2
+    check(world, ["user:ann", "anon:d"])
+    entries = [entry for shard in range(2) for entry in world.store.read_log(shard, 0, 100)]
+    before = world.store.shard_states()
+    world.store.follow(repeating(operations, entries))
+    assert world.store.shard_states() == before
+
+
+def _killed(*_: Any) -> None:
+    raise Killed
+
+
+def test_an_unlinked_device_stays_unlinked_when_old_events_are_drained(url: str, tmp_path: Path) -> None:
+    """What the drain repeats of an event's links is no new claim: what came after that event stands."""
+    world = new_world(url, tmp_path)
+    world.ingest([visit(1, userId="ann", anonymousId="d")])
+    world.store.follow(unlinking(world.store.operations, "anon:d", "u"))
+    check(world, ["user:ann", "anon:d"])
+    assert list(world.answers("ann").asof["ids"]) == ["user:ann"]
+
+    world.ingest([visit(2, userId="ann", anonymousId="d")])
+    check(world, ["user:ann", "anon:d"])
+    assert list(world.answers("anon:d").asof["ids"]) == ["user:ann", "anon:d"]
+
+
+def test_ids_of_any_kind_are_named_by_their_prefix() -> None:
+    """Where only one id can be given, a bare one is a user's."""
+    assert [record_of(text) for text in ("a", "user:a", "anon:a", "email:a", "anon:", "x:a")] == [
+        "user:a",
+        "user:a",
+        "anon:a",
+        "email:a",
+        "user:anon:",
+        "user:x:a",
+    ]
