@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
 
 from serving import access, admin, events, health, ofrep, people, users
 from serving.answers import json_answer, refused
@@ -21,6 +22,7 @@ from serving.auth import keys_of, raw_keys
 from serving.engine import Engine
 from serving.history import History
 from serving.hot import Endpoint, HotPaths
+from serving.openapi import documents
 from serving.refusals import Invalid, Refusal
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
@@ -30,6 +32,8 @@ log = structlog.get_logger()
 
 #: How long a browser remembers that it may send; more than two hours Chromium does not.
 CORS_MAX_AGE_S = 7_200
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
 HOT: dict[tuple[str, str], Endpoint] = {
     ("GET", "/v1/decide"): users.decide,
@@ -62,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(
         CORSMiddleware,
         allow_origin_regex=chosen.cors_regex,
-        allow_methods=["GET", "POST", "PUT", "DELETE", "OPTIONS"],
+        allow_methods=METHODS,
         allow_headers=["*"],
         expose_headers=["ETag", "Retry-After", "X-RateLimit-Reset"],
         max_age=CORS_MAX_AGE_S,
@@ -78,6 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
+    app.openapi = documents(app)  # type: ignore[method-assign]
     return app
 
 
@@ -127,10 +132,23 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
     codes = {404: ("not_found", "endpoint not found"), 405: ("method_not_allowed", "method not allowed")}
     code, message = codes.get(error.status_code, ("invalid_argument", str(error.detail)))
     body = {"success": False, "code": code, "message": message, "details": None}
-    return json_answer(body, error.status_code, dict(error.headers or {}))
+    return json_answer(body, error.status_code, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that some route takes at this path; the framework names those of the first route only."""
+
+    def takes(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return list(filter(takes, METHODS))
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

@@ -18,8 +18,9 @@ from serving.refusals import invalid
 #: A smaller difference is the way through the network, and is left alone.
 SKEW_MIN_MS = 1_000
 
-#: Of instants that are read, either way: the year 6429
-_INSTANT_MAX_MS = 2**47
+#: Instants that are kept: from the year 1, before which calendars end, to 6429. What is later is in the future anyway,
+#: and clamped to the receipt.
+INSTANT_MIN_MS, INSTANT_MAX_MS = -62_135_596_800_000, 2**47 - 1
 
 _TIMESTAMP_MESSAGE = "Invalid timestamp format. Use ISO 8601 format (e.g., '2023-01-01T12:00:00Z')"
 
@@ -49,7 +50,7 @@ def event_time(raw: Mapping[str, Any], sent_at: Any, received_ms: int) -> EventT
         sent = read_ms(own)
     if sent is None or abs(received_ms - sent) < SKEW_MIN_MS:
         return EventTime(told)
-    return EventTime(told + received_ms - sent, {"timestamp": told, "sentAt": sent})
+    return EventTime(_kept(told + received_ms - sent), {"timestamp": told, "sentAt": sent})
 
 
 def read_ms(value: Any) -> int | None:
@@ -59,13 +60,19 @@ def read_ms(value: Any) -> int | None:
         found = instant_ms(text)
         if found is None:
             found = _other_iso_ms(text)
-        return found if found is not None and abs(found) < _INSTANT_MAX_MS else None
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _INSTANT_MAX_MS:
+        return None if found is None else _kept(found)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and INSTANT_MIN_MS <= value <= INSTANT_MAX_MS:
         return math.floor(value)
     return None
 
 
+def _kept(ms: int) -> int:
+    return min(max(ms, INSTANT_MIN_MS), INSTANT_MAX_MS)
+
+
 def _first(raw: Mapping[str, Any], *fields: str) -> int | None:
+    """The first of these fields that holds a time. Raises `Invalid` for any of them that holds something else."""
+    first: int | None = None
     for name in fields:
         value = raw.get(name)
         if value is None:
@@ -73,8 +80,8 @@ def _first(raw: Mapping[str, Any], *fields: str) -> int | None:
         found = read_ms(value)
         if found is None:
             raise invalid(name, value, "use ISO 8601, as 2023-01-01T12:00:00Z", _TIMESTAMP_MESSAGE)
-        return found
-    return None
+        first = found if first is None else first
+    return first
 
 
 def _other_iso_ms(text: str) -> int | None:

@@ -16,7 +16,10 @@ IdKind: TypeAlias = Literal["user", "anon", "email"]
 
 ID_KINDS: tuple[IdKind, ...] = ("user", "anon", "email")
 
-ID_BYTES_MAX = 256
+ID_CHARACTERS_MAX = 256
+
+#: Of ids sent as numbers, either way: what a client's 64-bit integer holds.
+ID_NUMBER_MAX = 2**63
 
 #: How requests name an id of each kind; the first that holds one counts.
 USER_FIELDS = ("userId", "externalId")
@@ -69,25 +72,31 @@ def ids_in(raw: Mapping[str, Any]) -> Ids:
 
 
 def identifier(raw: Mapping[str, Any], *fields: str) -> str | None:
-    """The first of these fields that holds an id; numbers become text, blanks are none. Raises `Invalid`."""
+    """The first of these fields that holds an id; numbers become text, blanks are none.
+
+    Raises `Invalid` for any of them that holds what is no id.
+    """
+    first: str | None = None
     for name in fields:
         value = raw.get(name)
         if value is None or value == "":
             continue
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise invalid(name, value, "send a string")
-        text = value if isinstance(value, str) else digits(value)
-        if len(text.encode("utf-8", "surrogatepass")) > ID_BYTES_MAX:
-            raise invalid(name, text, f"send at most {ID_BYTES_MAX} bytes")
+        text = value if isinstance(value, str) else digits(name, value)
+        if len(text) > ID_CHARACTERS_MAX:
+            raise invalid(name, text, f"send at most {ID_CHARACTERS_MAX} characters")
         if not text.strip():
             continue
         require_text(name, text)
-        return text
-    return None
+        first = first or text
+    return first
 
 
-def digits(number: float) -> str:
-    """A number sent as an id, as JavaScript writes it: 42, not 42.0."""
+def digits(name: str, number: float) -> str:
+    """A number sent as an id, as JavaScript writes it: 42, not 42.0. Raises `Invalid`."""
+    if abs(number) > ID_NUMBER_MAX:
+        raise invalid(name, number, "send so large a number as a string")
     return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
 
 

@@ -23,7 +23,7 @@ from serving.ids import identifier, record_of
 from serving.profile import Person
 from serving.refusals import Invalid, Refusal
 from serving.users import flag_decision, read_person
-from serving.wire import OfrepBulk, OfrepFailure, OfrepRequest, OfrepSuccess, OfrepTrouble
+from serving.wire import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 
 ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]
 
@@ -34,9 +34,6 @@ REASONS: Mapping[Reason, str] = {
     "DISABLED": "DISABLED",
 }
 
-_ASKED: dict[str, Any] = {
-    "requestBody": {"content": {"application/json": {"schema": OfrepRequest.model_json_schema()}}, "required": True}
-}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": OfrepFailure},
     401: {"model": OfrepTrouble},
@@ -87,7 +84,6 @@ def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
 @router.post(
     "/flags/{key}",
     responses={200: {"model": OfrepSuccess}, 404: {"model": OfrepFailure}},
-    openapi_extra=_ASKED,
 )
 @_in_ofrep_words
 async def evaluate_flag(request: Request) -> Response:
@@ -108,14 +104,6 @@ async def evaluate_flag(request: Request) -> Response:
 @router.post(
     "/flags",
     responses={200: {"model": OfrepBulk, "headers": _ETAG}, 304: {"description": "as before", "headers": _ETAG}},
-    openapi_extra=_ASKED
-    | {
-        "parameters": [
-            {"in": "header", "name": "If-None-Match", "required": False, "schema": {"type": "string"}},
-            {"in": "query", "name": "flagConfigEtag", "required": False, "schema": {"type": "string"}},
-            {"in": "query", "name": "flagConfigLastModified", "required": False, "schema": {"type": "string"}},
-        ]
-    },
 )
 @_in_ofrep_words
 async def evaluate_flags(request: Request) -> Response:
@@ -181,7 +169,7 @@ def _admitted(request: Request) -> Engine:
 async def _ids(engine: Engine, request: Request) -> tuple[str, ...]:
     """The records that a request's context names: none, or the user's. Raises `EvaluationFailed`."""
     try:
-        body = _decode(await body_of(request, engine.settings.event_bytes_max) or b"{}")
+        body = _decode(await body_of(request, engine.settings.event_bytes_max))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EvaluationFailed("PARSE_ERROR", f"the body is no JSON: {error}") from None
     except Invalid as refusal:
@@ -193,6 +181,8 @@ async def _ids(engine: Engine, request: Request) -> tuple[str, ...]:
         return ()
     if not isinstance(context, dict):
         raise EvaluationFailed("INVALID_CONTEXT", "context: send a JSON object")
+    if not isinstance(context.get("targetingKey"), (str, type(None))):
+        raise EvaluationFailed("INVALID_CONTEXT", "targetingKey: send a string")
     try:
         user = identifier(context, "targetingKey")
     except Invalid as refusal:

@@ -38,7 +38,12 @@ def _identifier_message(kind: str) -> str:
     return "At least one identifier (userId, deviceId, or externalId) is required"
 
 
-def _object(raw: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+def checked_object(raw: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    """The first of these fields that holds an object; else an empty one.
+
+    Raises `Invalid` for any of them that holds something else, or an object beyond the bounds.
+    """
+    first: dict[str, Any] | None = None
     for name in fields:
         value = raw.get(name)
         if value is None:
@@ -46,8 +51,8 @@ def _object(raw: Mapping[str, Any], *fields: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise invalid(name, value, "send a JSON object")
         _check_tree(name, value, NESTING_MAX, [PROPERTIES_MAX])
-        return value
-    return {}
+        first = value if first is None else first
+    return {} if first is None else first
 
 
 def _check_tree(place: str, value: Any, depth: int, left: list[int]) -> None:
@@ -115,16 +120,16 @@ def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, arou
     match kind:
         case "track":
             name = _event_name(raw)
-            properties = _object(raw, "properties", "props")
+            properties = checked_object(raw, "properties", "props")
         case "page" | "screen":
-            properties = _named(raw, _object(raw, "properties", "props"))
+            properties = _named(raw, checked_object(raw, "properties", "props"))
         case "identify":
             # Some clients send the attributes of an identify in its context alone.
-            traits = _object(raw, "traits") or _object(context, "traits")
+            traits = checked_object(raw, "traits") or checked_object(context, "traits")
             _check_attributes(traits)
         case "group":
             properties = {"groupId": _group(raw)}
-            traits = _object(raw, "traits")
+            traits = checked_object(raw, "traits")
     if name is not None:
         _check_summed(name, properties, limits)
     at = event_time(raw, around.sent_at, around.received_ms)
@@ -186,7 +191,7 @@ def _previous(raw: Mapping[str, Any], user_id: str | None, anonymous_id: str | N
 
 def _context(raw: Mapping[str, Any], around: Around) -> dict[str, Any]:
     """The event's context over the request's."""
-    context = _object(raw, "context")
+    context = checked_object(raw, "context")
     return {**around.context, **context} if around.context else context
 
 
@@ -195,7 +200,7 @@ def _message_id(raw: Mapping[str, Any]) -> str:
     if value is None or value == "":
         return str(uuid.uuid4())
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = digits(value)
+        value = digits("messageId", value)
     if not isinstance(value, str) or len(value) > MESSAGE_ID_CHARACTERS_MAX:
         raise invalid("messageId", value, f"send a string of at most {MESSAGE_ID_CHARACTERS_MAX} characters")
     require_text("messageId", value)

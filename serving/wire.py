@@ -263,7 +263,7 @@ class RollbackBody(Lenient):
 class KeyBody(Lenient):
     """A key to make. `description` is another name of `label`."""
 
-    kind: str
+    kind: str = Field(json_schema_extra={"enum": ["write", "read", "admin"]})
     label: str | None = None
     description: str | None = None
 
@@ -362,22 +362,6 @@ class DecisionOut(BaseModel):
     userId: str
     flag: str
     asof: dict[str, Any]
-
-
-class OfrepContext(BaseModel):
-    """Whom OpenFeature asks for; further entries are taken and not looked at."""
-
-    model_config = ConfigDict(extra="allow")
-
-    targetingKey: str = Field(default="", max_length=256)
-
-
-class OfrepRequest(BaseModel):
-    """A question of OpenFeature's."""
-
-    model_config = ConfigDict(extra="allow")
-
-    context: OfrepContext | None = None
 
 
 class OfrepSuccess(BaseModel):

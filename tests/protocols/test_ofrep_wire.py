@@ -61,7 +61,7 @@ def test_a_flag_answers_with_value_variant_reason_and_metadata(defined: RunningS
         ("of_loyal", b'{"context": {}}', 400, "TARGETING_KEY_MISSING"),
         ("of_loyal", b'{"context": {"targetingKey": " "}}', 400, "TARGETING_KEY_MISSING"),
         ("of_loyal", b"{}", 400, "TARGETING_KEY_MISSING"),
-        ("of_loyal", b"", 400, "TARGETING_KEY_MISSING"),
+        ("of_loyal", b"", 400, "PARSE_ERROR"),
         ("of_loyal", b'{"context": 5}', 400, "INVALID_CONTEXT"),
         ("of_loyal", b'{"context": {"targetingKey": ["x"]}}', 400, "INVALID_CONTEXT"),
         ("of_loyal", b'{"context":', 400, "PARSE_ERROR"),
