@@ -139,31 +139,31 @@ def _counting(ordered: pl.DataFrame) -> list[bool]:
 
 
 def after_deletes(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows that no later delete of their id covers, without the deletes; in memory.
+    """The rows that no later delete of their id covers, without the deletes.
 
     A delete covers what is before it in its id's log; and of imported rows those of a time up to the delete, whenever
     they are imported, so that a copy of old history brings nobody back.
     """
-    rows, deletes = _deletes(events)
+    deletes = _deletes(events)
     if deletes.is_empty():
-        return rows.lazy()
+        return events
     kept = (pl.col("deleted_seq").is_null() | _IS_AFTER) & (pl.col("kind") != "delete")
-    return rows.lazy().join(deletes.lazy(), on="id", how="left").filter(kept).drop("deleted_seq", "deleted_at")
+    return events.join(deletes.lazy(), on="id", how="left").filter(kept).drop("deleted_seq", "deleted_at")
 
 
 def deleted(events: pl.LazyFrame) -> pl.LazyFrame:
     """The logged rows that a later delete of their id covers: a repeat of one of them is no new event either."""
-    rows, deletes = _deletes(events)
+    deletes = _deletes(events)
     covered = pl.col("seq").is_not_null() & ~_IS_AFTER
-    return rows.lazy().join(deletes.lazy(), on="id", how="inner").filter(covered).drop("deleted_seq", "deleted_at")
+    return events.join(deletes.lazy(), on="id", how="inner").filter(covered).drop("deleted_seq", "deleted_at")
 
 
-def _deletes(events: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows, in memory, and the last delete of each id that has one."""
-    rows = events.collect()
-    deletes = rows.lazy().filter(pl.col("kind") == "delete").group_by("id")
-    last = deletes.agg(pl.col("seq").max().alias("deleted_seq"), pl.col("received_at").max().alias("deleted_at"))
-    return rows, last.collect()
+def _deletes(events: pl.LazyFrame) -> pl.DataFrame:
+    """The last delete of each id that has one."""
+    deletes = events.filter(pl.col("kind") == "delete").group_by("id")
+    return deletes.agg(
+        pl.col("seq").max().alias("deleted_seq"), pl.col("received_at").max().alias("deleted_at")
+    ).collect()
 
 
 _IS_AFTER = (

@@ -48,7 +48,7 @@ def roots(owner_of: Mapping[str, str]) -> dict[str, str]:
 
 
 def people(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The same rows with the person in the place of each id. `events` are in memory, deletes applied."""
+    """The same rows with the person in the place of each id. Deletes were applied before."""
     held = owners(events)
     if held.is_empty():
         return events

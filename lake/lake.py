@@ -146,12 +146,32 @@ class Lake:
         self._write_run(MEMBERSHIPS, rows, is_latest)
 
     def traits(self) -> pl.LazyFrame:
-        """The trait values of the newest full rebuild."""
-        return self.scan(TRAITS, None).filter("is_latest")
+        """The trait values of the newest full rebuild, without those of people who were deleted since."""
+        return self._standing(self.scan(TRAITS, None).filter("is_latest"))
 
     def memberships(self) -> pl.LazyFrame:
-        """The memberships of the newest full rebuild."""
-        return self.scan(MEMBERSHIPS, None).filter("is_latest")
+        """The memberships of the newest full rebuild, without those of people who were deleted since."""
+        return self._standing(self.scan(MEMBERSHIPS, None).filter("is_latest"))
+
+    def _standing(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Rows of a rebuild less those of ids with a delete that its seqs do not cover.
+
+        A rebuild that was cut off before it noted its seqs is taken to have covered none.
+        """
+        deletes = (
+            self.scan(EVENTS, None)
+            .filter(pl.col("kind") == "delete")
+            .group_by("id")
+            .agg(pl.col("shard").first(), pl.col("seq").max().alias("deleted_seq"))
+            .collect()
+        )
+        if deletes.is_empty():
+            return rows
+        runs = self.scan(RUNS, None).select("build", "seqs")
+        marked = rows.join(deletes.lazy(), on="id", how="left").join(runs, on="build", how="left")
+        covered = pl.col("seqs").list.get(pl.col("shard"), null_on_oob=True).fill_null(-1)
+        kept = pl.col("deleted_seq").is_null() | (pl.col("deleted_seq") <= covered)
+        return marked.filter(kept).drop("shard", "deleted_seq", "seqs")
 
     def append_api_key(self, row: Mapping[str, Any]) -> None:
         """Notes that an admin made a key, or revoked it."""

@@ -3,6 +3,7 @@
 Looks each second: a shard whose `ready` is not the run_id of the server that answers was not recovered on it. Then
 
 * definitions that the lake has and Redis has not (it is empty, or came back from before they were saved) are loaded;
+* whose ids are and what was deleted, as far as Redis may lack it, comes back first (`pipelines.standings`);
 * a shard whose seq is behind the lake's (a restored backup, a promoted replica) gets the missing lake rows back into
   its records; where that would be many, or Redis is empty, everybody is rebuilt at the newest version instead;
 * its log then goes on above the lake's seq, which is raised last, so that a recovery that was cut off is seen;
@@ -22,6 +23,7 @@ from expressions.windows import Zone
 from lake.lake import Lake
 from pipelines.rebuild import rebuild
 from pipelines.rows import replayed
+from pipelines.standings import restore_standings
 from serving import api_keys
 from serving.catalogue import Catalogue, Stored, decode, encode, restored
 from serving.operations import ShardState
@@ -60,6 +62,9 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     on_step("defined")
     behind = [state for state in waiting if state.seq < seqs[state.shard]]
     missing = [seqs[state.shard] - state.seq for state in behind]
+    # Before any row: what a delete covers must not come back.
+    restore_standings(store, lake, version, {state.shard: state.seq for state in behind})
+    on_step("standings")
     if is_empty or any(state.seq == 0 for state in behind) or max(missing, default=0) > REPLAY_ROWS_MAX:
         # Of an empty lake too: it is what says that ids without a base have no history.
         rebuild(store, lake, settings)
@@ -92,7 +97,8 @@ def _is_of_another_life(
             rows = lake.shard_rows(state.shard, state.drained, upto, version)
             held = {seq: (one, event_id) for seq, one, event_id in rows.select("seq", "id", "event_id").iter_rows()}
             for entry in store.read_log(state.shard, state.drained, upto - state.drained):
-                if entry.seq <= upto and held.get(entry.seq) != (entry.event.id, entry.event.event_id):
+                # A seq without a row was purged with its person.
+                if entry.seq in held and held[entry.seq] != (entry.event.id, entry.event.event_id):
                     return True
     return False
 

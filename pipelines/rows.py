@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from expressions.dtypes import Kind
 from expressions.frames import column_of
+from expressions.identity import LINK_KINDS
 from expressions.plan import Projection
 from expressions.properties import attribute_fields, event_fields, typed
 from expressions.to_polars import item_of_key
@@ -65,9 +66,9 @@ def _text(value: Mapping[str, Any]) -> str | None:
 
 
 def replayed(rows: pl.DataFrame, projection: Projection) -> list[tuple[str, Row]]:
-    """Lake rows as what a record's tail had of them, in the order given."""
+    """Lake rows as what a record's tail had of them, in the order given. Links and deletes have no place in a tail."""
     found = []
-    for row in rows.iter_rows(named=True):
+    for row in rows.filter(~pl.col("kind").is_in([*LINK_KINDS, "delete"])).iter_rows(named=True):
         event = Accepted(
             event_id=row["event_id"],
             kind=row["kind"],

@@ -34,8 +34,8 @@ def gathered(operations: Operations, namespaced_id: str) -> Steps[Reading]:
         if root not in known:
             latest = yield operations.records([root])
             known[root] = latest.records[0]
-    person = [root]
-    level = [root]
+    person = list(dict.fromkeys([root, *reversed(above)]))
+    level = person
     while level:
         named = {member: one for one in level for member in known[one].members if member not in person}
         missing = [member for member in named if member not in known]

@@ -14,11 +14,25 @@ from serving.accepted import Accepted, LogEntry
 from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull
 from serving.ids import SHARDS_DEFAULT, event_hash, raw_id, shard_of
 from serving.records import Reading, Record, record_of
-from serving.scripts import answered, begun, claim, ingest, lease, members, publish, raised, replaced, replay
+from serving.scripts import (
+    answered,
+    begun,
+    claim,
+    delete,
+    ingest,
+    lease,
+    members,
+    publish,
+    raised,
+    replaced,
+    replay,
+    restore,
+)
 from serving.scripts.claim import Claimed, Owner, owner_of
 from serving.scripts.ingest import Outcome, Packed, TailLimits
 from serving.scripts.publish import BaseRecord, Published
 from serving.scripts.replay import Row
+from serving.scripts.restore import Standing
 from serving.scripts.script import Command, Request, chunks, command, shared
 from serving.stamps import Stamp
 
@@ -194,6 +208,25 @@ class Operations:
         command_ = claim.unlink(shard, namespaced_id, entry, self.limits.backlog_max)
         return Request([command_], lambda replies: self._claimed([namespaced_id], replies)[0])
 
+    def delete(self, entries: Sequence[Accepted]) -> Request[list[int]]:
+        """Deletes what ids have up to now, in order; the seq of each one's tombstone. Raises `ShardNotReady`.
+
+        `entries` are of kind delete. A repeat writes another tombstone, which changes nothing more.
+        """
+        ids = [entry.id for entry in entries]
+        commands = [delete.delete(shard_of(one.id, self.shards), one.id, accepted.encode(one)) for one in entries]
+
+        def read(replies: list[Any]) -> list[int]:
+            seqs = []
+            for one, reply in zip(ids, replies, strict=True):
+                result = delete.read(reply)
+                if isinstance(result, str):
+                    raise _refused(shard_of(one, self.shards), result, 0)
+                seqs.append(result)
+            return seqs
+
+        return Request(commands, read)
+
     def _claimed(self, ids: Sequence[str], replies: Sequence[Any]) -> list[Claimed]:
         found = []
         for one, reply in zip(ids, replies, strict=True):
@@ -301,6 +334,10 @@ class Operations:
                     by_id.setdefault(namespaced_id, []).append(row)
                 commands.append(replay.replay(shard, list(by_id.items()), self.limits.tail_wanted))
         return Request(commands, lambda replies: sum(replies))
+
+    def restore(self, standings: Sequence[Standing]) -> Request[None]:
+        """Puts back whose ids are and when they were deleted, as the lake says."""
+        return Request([restore.restore(shard_of(one.id, self.shards), one) for one in standings], _nothing)
 
     def resume(self, shard: int, seq: int, last_received_ms: int) -> Request[int]:
         """Makes the shard's log go on above the lake's `seq`, which is drained, and its own; answers from where."""

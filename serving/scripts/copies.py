@@ -84,6 +84,44 @@ local function covered_copy(record, recent, hash)
 end
 """
 
+REMEMBER = (
+    f"""
+local RECENT_INLINE_BYTES, RECENT_TTL_MS = {RECENT_INLINE_BYTES}, {RECENT_TTL_MS}
+"""
+    + """
+-- Adds to `kept`, which maps hashes to entries, those that a record remembers by now.
+local function remembered(key, now, kept)
+  local recent = redis.call('HGET', key, 'r')
+  if recent == '+' then recent = redis.call('GET', recent_key(key)) end
+  for at = 1, #(recent or ''), RECENT_BYTES do
+    if now - struct.unpack('>I6', recent, at + 8) < REPEAT_MS then
+      kept[string.sub(recent, at, at + 7)] = string.sub(recent, at, at + RECENT_BYTES - 1)
+    end
+  end
+end
+
+-- Makes `kept` what a record remembers: in order of the hash, as numbers, since Lua orders strings by the locale.
+local function remember(key, kept)
+  local entries = {}
+  for hash, entry in pairs(kept) do
+    local high, low = struct.unpack('>I4I4', hash)
+    entries[#entries + 1] = {high, low, entry}
+  end
+  table.sort(entries, function(a, b)
+    if a[1] ~= b[1] then return a[1] < b[1] end
+    return a[2] < b[2]
+  end)
+  for i, one in ipairs(entries) do entries[i] = one[3] end
+  local recent = table.concat(entries)
+  if #recent > RECENT_INLINE_BYTES then
+    redis.call('SET', recent_key(key), recent, 'PX', RECENT_TTL_MS)
+    recent = '+'
+  end
+  if recent ~= '' then redis.call('HSET', key, 'r', recent) end
+end
+"""
+)
+
 
 def recent_entry(event_hash: bytes, received_ms: int, seq: int | None) -> bytes:
     """One covered event as `recent` remembers it; `seq` None is an imported one."""

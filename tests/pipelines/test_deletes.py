@@ -1,0 +1,234 @@
+"""A deleted person stays deleted, whatever is going on: rebuilds, recoveries, imports, retries."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import redis
+
+from expressions.frames import counted
+from pipelines import rebuild as rebuilding
+from pipelines.importing import import_file
+from pipelines.recover import recover
+from serving.accepted import Accepted
+from serving.deleting import deleting
+from serving.embedded_redis import EmbeddedRedis
+from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
+from tests.pipelines.world import World
+
+NOBODY = {"visits": 0, "pages": (), "city": None}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis for this module."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+def delete(world: World, id: str, event_id: str = "gone") -> dict[str, int]:
+    """Deletes a person by any of their ids."""
+    return world.store.follow(deleting(world.store.operations, id, event_id))
+
+
+def known(world: World, *ids: str) -> list[dict[str, Any]]:
+    """What each id's person has, live."""
+    return [world.values(one) for one in ids]
+
+
+@pytest.mark.parametrize("by", ["user:ann", "anon:d1", "email:e1"])
+def test_a_delete_by_any_id_takes_the_whole_person_at_once(url: str, tmp_path: Path, by: str) -> None:
+    """Every id is empty with the next read, drained and rebuilt or not; others keep what they have."""
+    world = new_world(url, tmp_path)
+    world.ingest([visit(1, anonymousId="d1"), lives_in("Oslo", userId="ann", anonymousId="d1")])
+    world.ingest([visit(2, userId="ann", emailHash="e1"), visit(3, userId="bob")])
+    world.drain().step()
+    world.rebuild()
+    world.ingest([visit(4, userId="ann")])
+
+    assert sorted(delete(world, by)) == ["anon:d1", "email:e1", "user:ann"]
+    ids = ("user:ann", "anon:d1", "email:e1")
+    assert known(world, *ids) == [NOBODY] * 3
+    check(world, [*ids, "user:bob"])
+    world.rebuild()
+    assert known(world, *ids) == [NOBODY] * 3
+    assert list(in_batch(world)) == ["user:bob"]
+
+
+def test_tables_of_an_older_rebuild_do_not_show_who_was_deleted_since(url: str, tmp_path: Path) -> None:
+    """Traits and memberships of the lake leave the person out as soon as the delete is drained."""
+    world = new_world(url, tmp_path)
+    world.define("segment", {"keen": "events.visit.count > 0"})
+    world.ingest([visit(1, userId="ann"), visit(1, userId="bob")])
+    world.drain().step()
+    world.rebuild()
+    delete(world, "user:ann")
+    world.drain().step()
+
+    assert world.lake.memberships().collect()["id"].to_list() == ["user:bob"]
+    assert set(world.lake.traits().collect()["id"]) == {"user:bob"}
+    world.ingest([visit(2, userId="ann")])
+    world.drain().step()
+    world.rebuild()
+    assert set(world.lake.memberships().collect()["id"]) == {"user:ann", "user:bob"}
+
+
+@pytest.mark.parametrize("step", ["reading", "publishing", "sweeping", "writing", "done"])
+def test_a_delete_at_any_step_of_a_rebuild_is_final(url: str, tmp_path: Path, step: str) -> None:
+    """A rebuild that began before the delete publishes nothing of the person, whatever it had read."""
+    world = new_world(url, tmp_path)
+    world.ingest([visit(n, userId="ann", anonymousId="d") for n in range(5)])
+    world.drain().step()
+    seen = []
+
+    def progress(what: str, done: int) -> None:
+        if what == step and not seen:
+            seen.append(step)
+            delete(world, "user:ann")
+            assert known(world, "user:ann", "anon:d") == [NOBODY] * 2
+
+    rebuilding.rebuild(world.store, world.lake, world.settings, progress=progress)
+    assert seen
+    assert known(world, "user:ann", "anon:d") == [NOBODY] * 2
+    world.drain().step()
+    world.rebuild()
+    assert known(world, "user:ann", "anon:d") == [NOBODY] * 2
+    assert in_batch(world) == {}
+
+
+def test_what_comes_after_a_delete_counts_alone(url: str, tmp_path: Path) -> None:
+    """New events count, links before are gone, and a retry of a deleted event within 24 h is no new event."""
+    world = new_world(url, tmp_path)
+    old = [visit(1, anonymousId="d"), lives_in("Oslo", userId="ann", anonymousId="d"), visit(2, userId="ann")]
+    world.ingest(old)
+    delete(world, "anon:d")
+    receipts = world.ingest([old[0], old[2], visit(3, userId="ann"), visit(4, anonymousId="d")])
+
+    assert [outcome.duplicate for outcome in receipts.outcomes] == [True, True, False, False]
+    assert [one["visits"] for one in known(world, "user:ann", "anon:d")] == [1, 1]
+    check(world, ["user:ann", "anon:d"])
+    world.rebuild()
+    receipts = world.ingest([old[0], old[2]])
+    assert [outcome.duplicate for outcome in receipts.outcomes] == [True, True]
+    world.ingest([visit(5, userId="ann", anonymousId="d")])
+    assert known(world, "anon:d")[0] == {"visits": 3, "pages": (3, 4, 5), "city": None}
+    check(world, ["user:ann", "anon:d"])
+
+
+def test_a_wiped_redis_does_not_bring_anybody_back(url: str, tmp_path: Path) -> None:
+    """Recovery restores links, unlinks and deletes exactly, and what retries are known by."""
+    world = new_world(url, tmp_path)
+    gone = visit(1, userId="ann", anonymousId="d1")
+    world.ingest([gone, visit(2, userId="bob", anonymousId="d2"), visit(3, userId="cy", emailHash="e")])
+    delete(world, "user:ann")
+    world.ingest([visit(4, userId="cy", anonymousId="d1")])
+    ids = ["user:ann", "anon:d1", "user:bob", "anon:d2", "user:cy", "email:e"]
+    check(world, ids)
+    before = [(world.values(one), world.answers(one).asof["ids"].keys()) for one in ids]
+    with redis.Redis.from_url(url) as client:
+        fields = {key: client.hmget(key, "o", "u", "d", "l") for key in client.scan_iter("rec:*")}
+        client.flushall()
+    assert world.recover()
+
+    assert [(world.values(one), world.answers(one).asof["ids"].keys()) for one in ids] == before
+    with redis.Redis.from_url(url) as client:
+        assert {key: client.hmget(key, "o", "u", "d", "l")[:3] for key in client.scan_iter("rec:*")} == {
+            key: held[:3] for key, held in fields.items()
+        }
+    assert world.ingest([gone]).outcomes[0].duplicate
+    check(world, ids)
+
+
+def test_a_rewound_redis_learns_of_links_and_deletes_that_it_lost(tmp_path: Path) -> None:
+    """An older copy of its files, from before the delete: what was deleted is not there even for a moment."""
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        world = new_world(server.url, tmp_path)
+        world.ingest([visit(1, userId="ann", anonymousId="d1"), visit(2, userId="bob")])
+        while world.drain().step().rows:
+            pass
+        world.rebuild()
+        world.ingest([visit(3, userId="ann")])
+        server.stop()
+        shutil.copytree(tmp_path / "redis", tmp_path / "older")
+        server.start()
+        assert world.recover()
+        delete(world, "user:ann")
+        world.ingest([visit(4, userId="bob", anonymousId="d2"), visit(5, anonymousId="d2")])
+        while world.drain().step().rows:
+            pass
+        server.stop()
+        shutil.rmtree(tmp_path / "redis")
+        shutil.copytree(tmp_path / "older", tmp_path / "redis")
+        server.start()
+        steps = []
+
+        def look(step: str) -> None:
+            steps.append(step)
+            if step in ("standings", "replayed", "before_ready"):
+                assert known(world, "user:ann", "anon:d1") == [NOBODY] * 2, step
+
+        assert recover(world.store, world.lake, world.settings, look)
+        assert "replayed" in steps
+        assert world.values("bob")["pages"] == world.values("anon:d2")["pages"] == (2, 4, 5)
+        check(world, ["user:ann", "anon:d1", "user:bob", "anon:d2"])
+
+
+def test_history_that_is_imported_again_after_a_delete_brings_nobody_back(url: str, tmp_path: Path) -> None:
+    """The same file adds nothing; another file with events of before the delete counts for nothing; later ones do."""
+    world = new_world(url, tmp_path)
+
+    def imported(name: str, *rows: tuple[str, int]) -> None:
+        file = tmp_path / name
+        frame = pl.DataFrame({"who": [who for who, _ in rows], "what": "visit", "at": [at for _, at in rows]})
+        frame.write_parquet(file)
+        import_file(
+            world.lake,
+            file,
+            user_column="who",
+            event_column="what",
+            time_column="at",
+            now_ms=world.store.now_ms(),
+            shards=2,
+        )
+        world.rebuild()
+
+    start = world.store.now_ms() - 1_000_000
+    imported("one.parquet", ("ann", start), ("bob", start))
+    assert world.values("ann")["visits"] == 1
+    delete(world, "user:ann")
+    world.drain().step()
+    imported("one.parquet", ("ann", start), ("bob", start))
+    imported("two.parquet", ("ann", start), ("ann", start + 1), ("bob", start))
+
+    assert known(world, "ann")[0] == NOBODY
+    assert world.values("bob")["visits"] == 2
+    assert set(counted(world.lake.events()).collect()["id"]) == {"user:bob"}
+    check(world, ["user:ann", "user:bob"])
+
+
+def test_a_delete_that_is_cut_off_is_completed_by_asking_again(url: str, tmp_path: Path) -> None:
+    """Whichever id it is asked by: from that id whatever is left is still found."""
+    for number, by in enumerate(("user:b", "user:a", "anon:d1", "anon:d2")):
+        world = new_world(url, tmp_path / str(number))
+        world.ingest([visit(1, userId="a", anonymousId="d1"), visit(2, userId="b", anonymousId="d2")])
+        world.ingest([{"type": "alias", "previousId": "user:a", "userId": "b"}])
+        whole = list(delete(world, by))
+        assert sorted(whole) == ["anon:d1", "anon:d2", "user:a", "user:b"]
+        for done in range(1, 4):
+            world = new_world(url, tmp_path / f"{number}-{done}")
+            world.ingest([visit(1, userId="a", anonymousId="d1"), visit(2, userId="b", anonymousId="d2")])
+            world.ingest([{"type": "alias", "previousId": "user:a", "userId": "b"}])
+            request = world.store.operations.delete
+            entries = [_entry(one) for one in whole[:done]]
+            world.store.ask(request(entries))
+            delete(world, by)
+            assert known(world, *whole) == [NOBODY] * 4, (by, done)
+
+
+def _entry(id: str) -> Any:
+    return Accepted("gone", "delete", id)
