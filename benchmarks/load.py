@@ -14,11 +14,12 @@ import uvloop
 
 @dataclass(frozen=True)
 class Load:
-    """What a server did: answers a second, and the latency in ms of half and of 99 % of them."""
+    """What a server did: answers a second, the latency in ms of half and of 99 % of them, and how many there were."""
 
     per_second: float
     p50_ms: float
     p99_ms: float
+    answers: int = 0
 
 
 class _Connection(asyncio.Protocol):
@@ -86,7 +87,8 @@ async def _measure(url: str, requests: Sequence[bytes], connections: int, second
     for transport, _ in opened:
         transport.close()
     ordered = sorted(latencies)
-    return Load(len(ordered) / elapsed, 1000 * ordered[len(ordered) // 2], 1000 * ordered[int(len(ordered) * 0.99)])
+    half, most = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+    return Load(len(ordered) / elapsed, 1000 * half, 1000 * most, len(ordered))
 
 
 def request(method: str, path: str, key: str, body: bytes = b"") -> bytes:

@@ -27,7 +27,8 @@ from serving.store import Store
 
 log = structlog.get_logger()
 
-LEASE_MS = 60_000
+#: Renewed with every beat; so long the next worker waits for one that was killed.
+LEASE_MS = 15_000
 BEAT_MS = 10_000
 #: How often requests are looked for.
 LOOK_S = 0.25

@@ -1,0 +1,37 @@
+"""What a stack must hold after a fault, judged from what its clients were told."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from lake.lake import Lake
+from tests.faults.load import Load
+from tests.running import RunningStack
+
+SHARDS = 16
+
+
+def assert_lake_is_exact(root: str) -> None:
+    """The lake's rows of every shard are seq 1 to its transaction, each once, and no event id is there twice."""
+    lake = Lake(root)
+    version = lake.events_version()
+    rows = lake.events(version).filter(pl.col("seq").is_not_null()).select("shard", "seq", "id", "event_id").collect()
+    for shard, upto in enumerate(lake.transaction_versions(version, SHARDS)):
+        seqs = rows.filter(pl.col("shard") == shard).get_column("seq").sort().to_list()
+        assert seqs == list(range(1, upto + 1)), f"shard {shard} has other rows than 1 to {upto}"
+    assert not rows.select("id", "event_id").is_duplicated().any(), "an event is in the lake twice"
+
+
+def assert_all_counted(stack: RunningStack, sent: Load) -> None:
+    """Every user's live answers are those of brute force over the acknowledged events, none lost and none twice."""
+    for user, (orders, spent) in sent.expected().items():
+        found = stack.traits(user)
+        assert found["traits"] == {"orders": orders, "spent": spent}, user
+        assert not found["warming"], user
+
+
+def assert_in_lake(root: str, sent: Load) -> None:
+    """The lake has every acknowledged event of this load, once."""
+    found = Lake(root).events().select("event_id").collect().get_column("event_id").to_list()
+    ours = [one for one in found if one.startswith(f"{sent.name}-")]
+    assert sorted(ours) == sorted(sent.sent)
