@@ -1,0 +1,74 @@
+"""Buckets: the same everywhere, evenly spread, and moved no more than a change of weights asks for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expressions.bucketing import BUCKETS, Shares, Split, bucket_of, counts_of, moved
+
+VECTORS = json.loads((Path(__file__).parents[1] / "conformance" / "buckets.json").read_text())["vectors"]
+
+weights = st.dictionaries(
+    st.sampled_from(["control", "blue", "green", "red", "größer"]),
+    st.floats(0, 1_000, allow_subnormal=False),
+    min_size=1,
+).filter(lambda given: sum(given.values()) > 0.001)
+
+
+def owners(shares: Shares) -> list[str | None]:
+    """Whose each bucket is, of all of them."""
+    split = Split(shares)
+    return [split.name_of(bucket) for bucket in range(BUCKETS)]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["says"])
+def test_vectors(vector: dict[str, object]) -> None:
+    """An id is in the bucket that every implementation puts it in."""
+    assert bucket_of(str(vector["salt"]), str(vector["id"])) == vector["bucket"]
+
+
+@given(weights)
+def test_counts_are_all_buckets_and_each_within_one_of_its_share(given_weights: dict[str, float]) -> None:
+    """Rounding loses no bucket, and gives nobody one too many."""
+    counts = counts_of(given_weights)
+    total = sum(given_weights.values())
+
+    assert sum(counts.values()) == BUCKETS
+    assert all(abs(counts[name] - weight * BUCKETS / total) < 1 + 1e-6 for name, weight in given_weights.items())
+
+
+@settings(deadline=None)  # it looks at every bucket
+@given(st.lists(weights, min_size=2, max_size=5))
+def test_a_change_of_weights_moves_only_as_many_as_it_must(history: list[dict[str, float]]) -> None:
+    """After any history of changes, the buckets that change hands are half of the sum of the changes, exactly."""
+    shares: Shares = moved({}, counts_of(history[0]))
+    for before, after in zip(map(counts_of, history), map(counts_of, history[1:]), strict=False):
+        following = moved(shares, after)
+        was, now = owners(shares), owners(following)
+
+        must = sum(abs(before.get(name, 0) - after.get(name, 0)) for name in before | after) / 2
+        assert Counter(now) == Counter({name: count for name, count in after.items() if count})
+        assert sum(one != other for one, other in zip(was, now, strict=True)) == must
+        shares = following
+
+
+@pytest.mark.parametrize("ids", ["user:{}", "anon:{}", "user:ключ-{}", "user:00000000{}"])
+def test_ids_spread_evenly(ids: str) -> None:
+    """Of 20,000 ids of any form each tenth of the buckets holds a tenth, within four standard deviations."""
+    tenths = Counter(bucket_of("spread", ids.format(n)) // (BUCKETS // 10) for n in range(20_000))
+
+    assert all(abs(tenths[tenth] - 2_000) < 4 * 42.5 for tenth in range(10))
+
+
+def test_two_salts_say_nothing_of_each_other() -> None:
+    """Who is in the first half of one salt is in either half of another equally often."""
+    first = [n for n in range(20_000) if bucket_of("flag:membership", f"user:{n}") < BUCKETS // 2]
+    both = [n for n in first if bucket_of("flag:variant", f"user:{n}") < BUCKETS // 2]
+
+    assert abs(len(both) / len(first) - 0.5) < 4 * 0.5 / len(first) ** 0.5
