@@ -57,6 +57,7 @@ for k = 5, #KEYS do
   local fields = redis.call('HLEN', key)
   local before = math.max(fields - (held[1] and 2 or 0) - (recent and 1 or 0) - 1, 0)
   local tail = before
+  local refused = false
   local written = {}
   local changes = {}
 
@@ -77,6 +78,7 @@ for k = 5, #KEYS do
       answers[#answers + 1] = -copy
     elseif tail >= tail_max then
       answers[#answers + 1] = 'busy'
+      refused = true
     else
       local body = bodies + 3 * (i - 1)
       local ts, ts_text = now, now_text
@@ -99,10 +101,11 @@ for k = 5, #KEYS do
 
   if tail > before then
     redis.call('HSET', key, 'l', struct.pack('>I6I6', now, seq), unpack(changes))
-    -- asked once each time it grows by as much again, not at every event
-    if math.floor(tail / (tail_wanted + 1)) > math.floor(before / (tail_wanted + 1)) then
-      redis.call('HINCRBY', KEYS[4], key, 1)
-    end
+  end
+  -- Asked once each time it grows by as much again, not at every event; and while it is full, since what was asked for
+  -- before may have been answered from a lake that the drain had not brought its events to.
+  if refused or math.floor(tail / (tail_wanted + 1)) > math.floor(before / (tail_wanted + 1)) then
+    redis.call('HINCRBY', KEYS[4], key, 1)
   end
 end
 

@@ -43,7 +43,10 @@ def test_a_page_sends_every_kind_of_call(
     settings: dict[str, Any],
     paths: set[str],
 ) -> None:
-    """The page loads its settings from the stack, asks before it sends, sends as text, and every call counts."""
+    """The page loads its settings from the stack, asks before it sends, sends as text, and every call counts.
+
+    So does what the browser sent before it said who the user is.
+    """
     user, key = f"browser-{name}", defined.keys["write"]
     said = node_clients.run(
         "segment_browser.cjs",
@@ -64,10 +67,10 @@ def test_a_page_sends_every_kind_of_call(
         found = defined.traits(user)["traits"]
         return {one: value for one, value in found.items() if one.startswith("browser_")}
 
-    wait_until(lambda: arrived()["browser_screen"] and arrived()["browser_orders"] == 3, "all calls arrive")
+    wait_until(lambda: arrived()["browser_screen"] and arrived()["browser_orders"] == 4, "all calls arrive")
     assert arrived() == {
-        "browser_orders": 3,
-        "browser_spent": 7,
+        "browser_orders": 4,
+        "browser_spent": 15,
         "browser_page": "Install",
         "browser_screen": "Cart",
         "browser_plan": "pro",

@@ -107,6 +107,21 @@ def test_segment_says_when_it_happened(defined: RunningStack, segment: tuple[Seg
     assert of(defined, user, "py_orders", "py_orders_2h") == {"py_orders": 2, "py_orders_2h": 1}
 
 
+def test_segment_makes_one_person_of_two_ids(defined: RunningStack, segment: tuple[SegmentClient, Errors]) -> None:
+    """What a device did counts for the user whom an identify links it to, and an alias brings a former id along."""
+    client, errors = segment
+    user, before, device = (f"{name}-{client.gzip}" for name in ("whole", "before", "device"))
+    client.track(anonymous_id=device, event="py_order", properties={"amount": 1})
+    client.track(before, "py_order", {"amount": 2})
+    client.track(user, "py_order", {"amount": 4})
+    client.identify(user, {"py_plan": "pro"}, anonymous_id=device)
+    client.alias(before, user)
+    client.flush()
+
+    assert errors == []
+    assert of(defined, user, "py_orders", "py_spent") == {"py_orders": 3, "py_spent": 7}
+
+
 def test_segment_drops_what_an_unknown_key_sent(defined: RunningStack) -> None:
     """401 with code and message is read as an error of the API, which the client does not repeat."""
     client = SegmentClient("unknown", host=defined.stack.api_url, sync_mode=True)

@@ -15,6 +15,7 @@ const pages = createServer((request, response) => {
 
 async function visit({ host, writeKey, user, settings }) {
   const [analytics] = await window.AnalyticsNext.AnalyticsBrowser.load({ writeKey, cdnURL: host }, settings);
+  await analytics.track("browser_order", { amount: 8 });  // before anybody has said who this is
   await analytics.identify(user, { browser_plan: "pro" });
   for (const amount of [1, 2, 4]) await analytics.track("browser_order", { amount });
   await analytics.page("Docs", "Install");
