@@ -1,0 +1,581 @@
+"""A small world around the protocol: a real Redis, a real lake, the product's own drain, rebuild and recovery, and the
+plain truth beside them.
+
+Every step is a method, and any of them may come at any time. After each, `check` reads every id and compares it with
+brute force over what was acknowledged. A rebuild stops before it publishes, so that its records go out one by one, in
+any order, again, or long after a newer one. The world has its own clock, in a year that no server's clock has reached;
+the shards follow it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import redis
+
+from expressions.definitions import Definition
+from expressions.windows import DAY_MS, HOUR_MS
+from lake.lake import Lake
+from pipelines.drain import Drain
+from pipelines.importing import import_file
+from pipelines.rebuild import cover, covered_by, rebuild
+from pipelines.recover import recover
+from serving.accepted import Accepted
+from serving.catalogue import Catalogue, Stored, decode
+from serving.defining import delete, save
+from serving.embedded_redis import EmbeddedRedis
+from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
+from serving.ids import shard_of
+from serving.operations import Arrival, Operations
+from serving.profile import Bases, person
+from serving.projecting import tail_payload
+from serving.records import Record
+from serving.refusals import Unavailable
+from serving.scripts.ingest import Outcome
+from serving.scripts.publish import BaseRecord, Published
+from serving.scripts.script import Request
+from serving.settings import Settings
+from serving.stamps import Stamp
+from serving.store import Store
+
+SHARDS = 2
+IDS = ("user:ann", "user:bob", "user:cy", "anon:1", "anon:2")
+NOON_MS = 4_102_488_000_000
+
+DEFINITIONS = {
+    "buys": "events.buy.count",
+    "spent": "events.buy.n.sum",
+    "which": "events.buy.n.values",
+    "lately": "events.buy.count_1h",
+    "today": "events.buy.n.max_1d",
+    "any": "count_2h",
+    "plan": "profile.plan",
+    "views": "events.view.n.values",
+    "viewed": "events.view.count_2d",
+    "city": "profile.city",
+}
+AT_FIRST = ("buys", "spent", "which", "lately", "today", "any", "plan")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One event that counts: as it was sent, and where the log has it; of an imported one the lake's version."""
+
+    event: Accepted
+    seq: int | None
+    ts_ms: int
+    received_ms: int
+    version: int = 0
+
+
+@dataclass
+class Pending:
+    """A rebuild that has computed everything and published nothing yet; a full one, or of single ids."""
+
+    stamps: dict[int, Stamp] = field(default_factory=dict)
+    records: list[tuple[int, BaseRecord]] = field(default_factory=list)
+    is_full: bool = True
+    run_id: str = ""
+
+
+class Stopped(Exception):
+    """The process was killed here."""
+
+
+class WorldStore(Store):
+    """The store, in a world with a clock of its own."""
+
+    clock_ms = NOON_MS
+
+    def now_ms(self) -> int:  # type: ignore[override]
+        """The world's clock."""
+        return self.clock_ms
+
+
+@dataclass(frozen=True)
+class WithheldOperations(Operations):
+    """The operations of a rebuild whose bases are kept here instead of being published."""
+
+    pending: Pending = field(default_factory=Pending)
+
+    def publish(self, shard: int, stamp: Stamp, records: Sequence[BaseRecord]) -> Request[list[Published]]:
+        """Keeps them, and says that it was done."""
+        self.pending.stamps[shard] = stamp
+        self.pending.records += [(shard, record) for record in records]
+        return Request([], lambda replies: [Published.DONE for _ in records])
+
+
+class WithholdingStore(WorldStore):
+    """The store of a rebuild that is killed when it has computed everything."""
+
+    def __init__(self, url: str, pending: Pending, clock_ms: int) -> None:
+        super().__init__(url, SHARDS)
+        self.operations = WithheldOperations(SHARDS, pending=pending)
+        self.clock_ms = clock_ms
+
+    def sweep_all(self, stamps: Sequence[Stamp], run_id: str | None = None) -> int:
+        """The end of a full rebuild begins here; it never comes."""
+        assert isinstance(self.operations, WithheldOperations)
+        self.operations.pending.stamps.update(enumerate(stamps))
+        raise Stopped
+
+
+def brute_force(key: str, copies: Sequence[Copy], now_ms: int) -> Any:
+    """The value of a definition, by loops over what counts."""
+
+    def numbers(name: str, window_ms: int = 2**60) -> list[float]:
+        return [
+            float(copy.event.properties["n"])
+            for copy in copies
+            if copy.event.name == name and now_ms - window_ms < copy.ts_ms <= now_ms
+        ]
+
+    def attribute(name: str) -> str | None:
+        said = [(copy.ts_ms, copy.event.traits[name]) for copy in copies if name in copy.event.traits]
+        return max(said)[1] if said else None
+
+    match key:
+        case "buys":
+            return float(len(numbers("buy")))
+        case "spent":
+            return sum(numbers("buy"))
+        case "which":
+            return tuple(sorted(set(numbers("buy"))))
+        case "lately":
+            return float(len(numbers("buy", HOUR_MS)))
+        case "today":
+            return max(numbers("buy", DAY_MS), default=None)
+        case "any":
+            return float(sum(len(numbers(name, 2 * HOUR_MS)) for name in ("buy", "view")))
+        case "views":
+            return tuple(sorted(set(numbers("view"))))
+        case "viewed":
+            return float(len(numbers("view", 2 * DAY_MS)))
+        case "plan" | "city":
+            return attribute(key)
+    raise AssertionError(f"no brute force for {key}")
+
+
+class WorldHistory:
+    """What saving a definition needs of the lake."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+
+    def append_definition(self, stored: Stored) -> None:
+        """Adds it to the history."""
+        self.lake.append_definition(msgspec.to_builtins(stored))
+
+    def holds_events(self) -> bool:
+        """Whether there is any."""
+        return self.lake.holds_events()
+
+
+class World:
+    """The system and the truth about it. `light_events_max` as in the settings."""
+
+    def __init__(self, server: EmbeddedRedis, folder: Path, light_events_max: int = 256) -> None:
+        self.server = server
+        self.client = redis.Redis.from_url(server.url, protocol=2)
+        self.client.flushall()
+        self.folder = folder
+        self.settings = Settings(home=folder, shards=SHARDS, light_events_max=light_events_max, rebuild_interval_s=900)
+        self.store = WorldStore(server.url, SHARDS)
+        self.lake = Lake(str(folder / "lake"))
+        self.history = WorldHistory(self.lake)
+        self.truth: dict[str, list[Copy]] = {one: [] for one in IDS}
+        self.sent: list[Accepted] = []
+        self.imported: dict[str, Copy] = {}
+        self.builds: list[Pending] = []
+        self.backup: dict[bytes, tuple[bytes, int]] | None = None
+        self.defined: set[str] = set()
+        self.is_open = False
+        self.last_stamps: dict[str, tuple[int, int]] = {}
+        self.recover()
+        for key in AT_FIRST:
+            self.define(key)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.store.close()
+        self.client.close()
+
+    @property
+    def now_ms(self) -> int:
+        """The world's clock."""
+        return self.store.clock_ms
+
+    def catalogue(self) -> Catalogue:
+        """The definitions as Redis has them; none while it has lost them."""
+        text = self.store.catalogue()
+        return Catalogue() if text is None else decode(text)
+
+    # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def send(self, whose: int, kind: str, age_ms: int | None) -> None:
+        """A new event of an id, so old (negative: from the future; None: without a time)."""
+        number = len(self.sent)
+        ts_ms = None if age_ms is None else self.now_ms - age_ms
+        if kind == "identify":
+            traits = {"plan": f"p{number}", "city": f"c{number}"}
+            event = Accepted(f"e{number}", kind, IDS[whose], original_ts=ts_ms, traits=traits)
+        else:
+            event = Accepted(f"e{number}", "track", IDS[whose], name=kind, original_ts=ts_ms, properties={"n": number})
+        self.sent.append(event)
+        self.ingest([event])
+
+    def resend(self, which: Sequence[int]) -> None:
+        """Events that were sent before, whatever became of them, in one call."""
+        events = [self.sent[number % len(self.sent)] for number in which] if self.sent else []
+        events = [event for event in events if self.may_come_again(event)]
+        if events:
+            self.ingest(events)
+
+    def may_come_again(self, event: Accepted) -> bool:
+        """Any event that was sent; one that was imported as well only once, and within 24 h, since how often it counts
+        later depends on what the batch has seen."""
+        imported = self.imported.get(event.event_id)
+        is_logged = any(copy.event.event_id == event.event_id for copy in self.truth[event.id])
+        return imported is None or (not is_logged and self.now_ms - imported.received_ms < DAY_MS)
+
+    def ingest(self, events: Sequence[Accepted]) -> None:
+        """One call. Each event is taken or known to be a duplicate, exactly as the truth has it."""
+        catalogue = self.catalogue()
+        arrivals = [Arrival(event, tail_payload(event, catalogue.projection)) for event in events]
+        if not self.is_open:
+            try:
+                self.store.ingest(arrivals, catalogue.projection_version)
+            except ShardNotReady:
+                return
+            raise AssertionError("a server that is not recovered took an event")
+        seqs = {}
+        for state in self.store.shard_states():
+            self.store.resume(state.shard, 0, self.now_ms)
+            seqs[state.shard] = state.seq
+        outcomes = self.store.ingest(arrivals, catalogue.projection_version).outcomes
+        by_id: dict[str, list[tuple[Accepted, Outcome]]] = {}
+        for event, outcome in zip(events, outcomes, strict=True):
+            by_id.setdefault(event.id, []).append((event, outcome))
+        for event, outcome in [one for held in by_id.values() for one in held]:
+            expected = self.expected(event, seqs)
+            assert outcome == expected, f"{event}\nanswered {outcome}, expected {expected}"
+
+    def expected(self, event: Accepted, seqs: dict[int, int]) -> Outcome:
+        """What the call must answer for an event; counted in the truth, where it is new."""
+        copies = [copy for copy in self.truth[event.id] if copy.event.event_id == event.event_id]
+        imported = self.imported.get(event.event_id)
+        if not copies and imported is not None and self.is_known(imported):
+            return Outcome(None, duplicate=True)
+        newest = max(copies, key=lambda copy: copy.received_ms, default=None)
+        if newest is not None and self.now_ms - newest.received_ms < DAY_MS:
+            return Outcome(newest.seq, duplicate=True)
+        shard = shard_of(event.id, SHARDS)
+        seqs[shard] += 1
+        ts_ms = self.now_ms if event.original_ts is None else min(event.original_ts, self.now_ms)
+        self.truth[event.id].append(Copy(event, seqs[shard], ts_ms, self.now_ms))
+        return Outcome(seqs[shard])
+
+    def is_known(self, imported: Copy) -> bool:
+        """Whether the record of an imported event remembers it: its base counts it, and it came within 24 h."""
+        (record,) = self.store.records([imported.event.id]).records
+        is_covered = record.stamp is not None and imported.version <= record.stamp.lake_version
+        return is_covered and self.now_ms - imported.received_ms < DAY_MS
+
+    def ingest_by_old_definitions(self, whose: int) -> None:
+        """A process that did not notice the newest definitions is sent back."""
+        version = self.catalogue().projection_version
+        if self.is_open and version > 1:
+            event = Accepted(f"old{len(self.sent)}", "track", IDS[whose], name="view", properties={"n": 0})
+            try:
+                self.store.ingest([Arrival(event, b"\x93\xa5track\xc0\x80")], version - 1)
+            except ProjectionOutdated:
+                return
+            raise AssertionError("an event was taken that keeps less than definitions need")
+
+    def tick(self, ms: int) -> None:
+        """Time goes on."""
+        self.store.clock_ms += ms
+
+    # ── history from a file ──────────────────────────────────────────────────────────────────────────────────────
+
+    def import_history(self, whose: int, count: int, age_ms: int) -> None:
+        """Some old purchases of a user, from a file, straight into the lake; then the same file again."""
+        if not IDS[whose].startswith("user:"):
+            return
+        rows = []
+        ts_ms = self.now_ms - age_ms
+        for _ in range(count):
+            number = len(self.sent)
+            event = Accepted(f"e{number}", "track", IDS[whose], name="buy", original_ts=ts_ms, properties={"n": number})
+            self.sent.append(event)
+            rows.append({"user": IDS[whose][5:], "event": "buy", "at": ts_ms, "id": event.event_id, "n": number})
+        path = self.folder / f"history{len(self.sent)}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        for already in (False, True):
+            done = import_file(
+                self.lake, path, user_column="user", event_column="event", time_column="at", id_column="id",
+                now_ms=self.now_ms, shards=SHARDS,
+            )  # fmt: skip
+            assert (done.accepted, done.already) == ((0, count) if already else (count, 0))
+        version = self.lake.events_version()
+        for event in self.sent[-count:]:
+            self.imported[event.event_id] = Copy(event, None, ts_ms, self.now_ms, version)
+
+    # ── drain ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def drain(self, rows: int, killed_at: str | None) -> None:
+        """One round over so many rows, perhaps killed at some step."""
+        if self.is_open:
+
+            def on_step(step: str) -> None:
+                if step == killed_at:
+                    raise Stopped
+
+            with suppress(Stopped):
+                Drain(self.store, self.lake, self.settings, on_step=on_step, rows_max=rows).step()
+
+    def drain_twice(self, rows: int, paused_at: str) -> None:
+        """A drain is paused at some step while another one does a whole round."""
+        if self.is_open:
+            other = Drain(self.store, Lake(self.lake.root), self.settings, rows_max=rows)
+            paused = []
+
+            def on_step(step: str) -> None:
+                if step == paused_at and not paused:
+                    paused.append(step)
+                    other.step()
+
+            Drain(self.store, self.lake, self.settings, on_step=on_step, rows_max=rows).step()
+
+    # ── rebuilds ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def build(self, whose: Sequence[int] | None) -> None:
+        """Starts a rebuild, of everybody or of some; it stops before it publishes."""
+        if not self.is_open:
+            return
+        pending = Pending(is_full=whose is None, run_id=self.store.server().run_id)
+        ids = None if whose is None else [IDS[one] for one in whose]
+        with WithholdingStore(self.server.url, pending, self.now_ms) as store, suppress(Stopped):
+            rebuild(store, self.lake, self.settings, ids=ids)
+        self.builds.append(pending)
+
+    def publish(self, which: int, record: int, repeat: bool) -> None:
+        """One record of some build, perhaps to come once more."""
+        pending = [build for build in self.builds if build.records]
+        if pending:
+            build = pending[which % len(pending)]
+            shard, one = build.records[record % len(build.records)]
+            self.store.publish(shard, build.stamps[shard], [one])
+            if not repeat:
+                build.records.remove((shard, one))
+
+    def finish(self, which: int) -> None:
+        """The rest of some build, and its end."""
+        if self.builds:
+            build = self.builds.pop(which % len(self.builds))
+            for shard, one in build.records:
+                self.store.publish(shard, build.stamps[shard], [one])
+            if build.is_full:
+                stamps = [build.stamps[shard] for shard in range(SHARDS)]
+                with suppress(ServerReplaced, Unavailable):
+                    self.store.sweep_all(stamps, build.run_id)
+                    cover(self.store, [covered_by(stamp) for stamp in stamps], build.run_id)
+
+    # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take_backup(self) -> None:
+        """A copy of all that Redis holds."""
+        self.backup = {key: (self.client.dump(key), max(self.client.pttl(key), 0)) for key in self.client.scan_iter()}
+
+    def rewind(self) -> None:
+        """Redis comes back as it was at the backup; what only it held since then is lost."""
+        if self.backup is not None:
+            self.client.flushall()
+            for key, (value, ttl_ms) in self.backup.items():
+                self.client.restore(key, ttl_ms, value)
+            self.lose()
+
+    def is_of_another_life(self) -> bool:
+        """Whether the log has another event than the lake under some seq: a backup from before seqs were lost."""
+        held = {(shard, seq): own for shard, seq, *own in self.lake_rows()}
+        return any(
+            held.get((shard, entry.seq), own) != own
+            for shard in range(SHARDS)
+            for entry in self.store.read_log(shard, 0, 100_000)
+            for own in [[entry.event.id, entry.event.event_id, entry.ts_ms, entry.received_ms]]
+        )
+
+    def wipe(self) -> None:
+        """Redis comes back empty."""
+        self.client.flushall()
+        self.lose()
+
+    def lose(self) -> None:
+        """The server is started anew. What counts now is what the lake has, and what is left of the log beyond it."""
+        self.server.restart()
+        self.is_open = False
+        self.last_stamps.clear()
+        by_key = {(event.id, event.event_id): event for event in self.sent}
+        self.truth = {one: [] for one in IDS}
+        committed = [0] * SHARDS
+        for shard, seq, one, event_id, ts_ms, received_ms in self.lake_rows():
+            committed[shard] = max(committed[shard], seq)
+            self.truth[one].append(Copy(by_key[one, event_id], seq, ts_ms, received_ms))
+        for shard, seq in enumerate(committed if not self.is_of_another_life() else ()):
+            for entry in self.store.read_log(shard, seq, 100_000):
+                copy = Copy(entry.event, entry.seq, entry.ts_ms, entry.received_ms)
+                self.truth[entry.event.id].append(copy)
+
+    def lake_rows(self) -> list[tuple[int, int, str, str, int, int]]:
+        """(shard, seq, id, event_id, ts, received_at) of all logged rows of the lake, in order of seq."""
+        logged = self.lake.events().filter(pl.col("seq").is_not_null()).sort("seq")
+        return logged.select("shard", "seq", "id", "event_id", "ts", "received_at").collect().rows()
+
+    def recover(self, killed_at: int | None = None) -> None:
+        """Recovers the server, perhaps killed after so many steps."""
+        steps = []
+
+        def on_step(step: str) -> None:
+            steps.append(step)
+            if len(steps) == killed_at:
+                raise Stopped
+
+        if not self.is_open:
+            try:
+                recover(self.store, self.lake, self.settings, on_step)
+                self.is_open = True
+            except Stopped:
+                run_id = self.store.server().run_id
+                self.is_open = all(state.ready_run_id == run_id for state in self.store.shard_states())
+
+    # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def define(self, key: str) -> None:
+        """A definition is saved."""
+        if self.is_open:
+            save(self.store, self.history, Definition("trait", key, DEFINITIONS[key]), self.now_ms)
+            self.defined.add(key)
+
+    def undefine(self, key: str) -> None:
+        """A definition is deleted."""
+        if self.is_open and key in self.defined:
+            delete(self.store, self.history, "trait", key, self.now_ms)
+            self.defined.remove(key)
+
+    # ── what must hold ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def counted(self, record: Record) -> list[Copy]:
+        """The copies that count of an id, imported ones from the lake's version on that its base was built from."""
+        logged = self.truth[record.id]
+        known = {copy.event.event_id for copy in logged}
+        version = record.stamp.lake_version if record.stamp is not None else 0
+        return logged + [
+            copy
+            for copy in self.imported.values()
+            if copy.event.id == record.id and copy.version <= version and copy.event.event_id not in known
+        ]
+
+    def check(self) -> None:
+        """Every id answers, for what is not warming, what brute force says; and its stamps never go back."""
+        catalogue = self.catalogue()
+        if self.is_open:
+            assert {key for _, key in catalogue.definitions} == self.defined, "definitions were lost"
+        for one in IDS:
+            reading = self.store.records([one])
+            (record,) = reading.records
+            self.check_record(record)
+            if not self.is_open:
+                continue
+            answers = person(reading._replace(clock_ms=self.now_ms), catalogue, Bases()).answers(catalogue.definitions)
+            assert answers.now_ms == self.now_ms
+            if not answers.exact:
+                assert record.stamp is not None
+                assert 0 < record.stamp.horizon_ms <= self.now_ms - record.stamp.as_of_ms, f"{one} is not exact"
+                continue
+            copies = self.counted(record)
+            for key in self.defined:
+                if ("trait", key) not in answers.warming:
+                    expected = brute_force(key, copies, self.now_ms)
+                    answer = answers.values["trait", key].value
+                    assert answer == expected, f"{one} {key}: {answer}, brute force says {expected}"
+
+    def check_record(self, record: Record) -> None:
+        """Base and tail do not overlap, and (V, build) only grows."""
+        tail = [int.from_bytes(entry[:6], "big") for entry in record.tail]
+        assert len(set(tail)) == len(tail), f"{record.id} has an event twice in its tail"
+        if record.stamp is not None:
+            assert all(seq > record.stamp.seq for seq in tail), f"{record.id} has covered events in its tail"
+            now = (record.stamp.lake_version, record.stamp.build)
+            assert now >= self.last_stamps.get(record.id, now), f"the base of {record.id} went back"
+            self.last_stamps[record.id] = now
+
+    def check_lake(self) -> None:
+        """The lake's rows of a shard are 1 … txn, each once."""
+        rows = self.lake_rows()
+        for shard, committed in enumerate(self.lake.transaction_versions(None, SHARDS)):
+            seqs = [seq for at, seq, *_ in rows if at == shard]
+            assert seqs == list(range(1, committed + 1)), (
+                f"shard {shard} of the lake has {seqs}, its txn is {committed}"
+            )
+
+    def settle(self) -> None:
+        """With nothing in the way any more, all is covered and nothing is warming."""
+        self.recover()
+        while any(state.seq > state.drained for state in self.store.shard_states()):
+            self.drain(100_000, None)
+        rebuild(self.store, self.lake, self.settings)
+        catalogue = self.catalogue()
+        for one in IDS:
+            answers = person(self.store.records([one]), catalogue, Bases()).answers(catalogue.definitions)
+            assert not answers.warming, f"{one} is still warming: {sorted(answers.warming)}"
+        self.check()
+        self.check_lake()
+
+
+AGES_MS = (None, 0, 1, -1, -HOUR_MS, HOUR_MS - 1, HOUR_MS, 2 * HOUR_MS, DAY_MS, 3 * DAY_MS)
+TICKS_MS = (1, 1, HOUR_MS - 1, HOUR_MS, DAY_MS - 1, DAY_MS)
+KINDS = ("buy", "buy", "view", "identify")
+DRAIN_STEPS = ("checked", "read", "before_write", "after_write", "trimmed")
+
+#: Each step, how often a walk takes it, and how it draws what the step needs.
+STEPS: dict[str, tuple[int, Callable[[random.Random], Sequence[Any]]]] = {
+    "send": (32, lambda r: (r.randrange(5), r.choice(KINDS), r.choice(AGES_MS))),
+    "resend": (16, lambda r: ([r.randrange(500) for _ in range(r.randint(1, 3))],)),
+    "tick": (8, lambda r: (r.choice(TICKS_MS),)),
+    "import_history": (1, lambda r: (r.randrange(5), r.randint(1, 3), r.choice(AGES_MS[5:]))),
+    "drain": (12, lambda r: (r.randint(2, 9), r.choice((None, None, None, *DRAIN_STEPS)))),
+    "drain_twice": (2, lambda r: (r.randint(2, 9), r.choice(DRAIN_STEPS))),
+    "build": (6, lambda r: (r.choice((None, None, None, [r.randrange(5), r.randrange(5)])),)),
+    "publish": (22, lambda r: (r.randrange(9), r.randrange(9), r.random() < 0.3)),
+    "finish": (4, lambda r: (r.randrange(9),)),
+    "take_backup": (3, lambda r: ()),
+    "rewind": (3, lambda r: ()),
+    "wipe": (1, lambda r: ()),
+    "recover": (8, lambda r: (r.choice((None, None, r.randint(1, 6))),)),
+    "define": (3, lambda r: (r.choice(list(DEFINITIONS)),)),
+    "undefine": (1, lambda r: (r.choice(list(DEFINITIONS)),)),
+    "ingest_by_old_definitions": (1, lambda r: (r.randrange(5),)),
+}
+
+
+def walk(world: World, seed: int, steps: int) -> Iterator[str]:
+    """A random walk, the same for the same seed; gives each step just before it is taken and checked."""
+    chance = random.Random(seed)
+    names = list(STEPS)
+    weights = [STEPS[name][0] for name in names]
+    for _ in range(steps):
+        (name,) = chance.choices(names, weights)
+        arguments = STEPS[name][1](chance)
+        yield f"{name}{tuple(arguments)}"
+        getattr(world, name)(*arguments)
+        world.check()
+    yield "settle()"
+    world.settle()

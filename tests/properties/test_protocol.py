@@ -1,0 +1,187 @@
+"""The protocol as a state machine: whatever happens, in whatever order, every id answers what brute force says.
+
+The rules are the steps of `protocol_world`, on a real Redis and a real Delta table; after each of them every id is read
+and compared. Thousands of runs: TINYCDP_PROTOCOL_RUNS=2000.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from serving.embedded_redis import EmbeddedRedis
+from tests.properties.protocol_world import (
+    AGES_MS,
+    DEFINITIONS,
+    DRAIN_STEPS,
+    IDS,
+    KINDS,
+    TICKS_MS,
+    World,
+    walk,
+)
+
+RUNS = int(os.environ.get("TINYCDP_PROTOCOL_RUNS", "15"))
+STEPS = 50
+WALKS = 6
+WALK_STEPS = 120
+
+someone = st.integers(0, len(IDS) - 1)
+some_rows = st.integers(2, 9)
+some_number = st.integers(0, 8)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A server that these tests restart. It does not wait for the disk: no test here takes its power away."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), settings={"appendfsync": "no"}) as found:
+        yield found
+
+
+def machine(server: EmbeddedRedis, folder: Path, light_events_max: int) -> type[RuleBasedStateMachine]:
+    """The machine over one server; each run has a lake of its own."""
+
+    class Protocol(RuleBasedStateMachine):
+        """One run of the world."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.world = World(server, Path(mkdtemp(dir=folder)), light_events_max)
+
+        @rule(whose=someone, kind=st.sampled_from(KINDS), age_ms=st.sampled_from(AGES_MS))
+        def send(self, whose: int, kind: str, age_ms: int | None) -> None:
+            """A new event, of any age."""
+            self.world.send(whose, kind, age_ms)
+
+        @rule(whose=someone, kind=st.sampled_from(KINDS))
+        def send_now(self, whose: int, kind: str) -> None:
+            """Most events are new, and there are many."""
+            self.world.send(whose, kind, 0)
+
+        @rule(which=st.lists(st.integers(0, 99), min_size=1, max_size=3))
+        def resend(self, which: list[int]) -> None:
+            """Events that came before, in one call."""
+            self.world.resend(which)
+
+        @rule(ms=st.sampled_from(TICKS_MS))
+        def tick(self, ms: int) -> None:
+            """Time goes on."""
+            self.world.tick(ms)
+
+        @rule(whose=someone, count=st.integers(1, 3), age_ms=st.sampled_from(AGES_MS[5:]))
+        def import_history(self, whose: int, count: int, age_ms: int) -> None:
+            """A file of history, twice."""
+            self.world.import_history(whose, count, age_ms)
+
+        @rule(rows=some_rows, killed_at=st.none() | st.sampled_from(DRAIN_STEPS))
+        def drain(self, rows: int, killed_at: str | None) -> None:
+            """A round of the drain, perhaps killed."""
+            self.world.drain(rows, killed_at)
+
+        @rule(rows=some_rows, paused_at=st.sampled_from(DRAIN_STEPS))
+        def drain_twice(self, rows: int, paused_at: str) -> None:
+            """Two drains at once."""
+            self.world.drain_twice(rows, paused_at)
+
+        @rule(whose=st.none() | st.lists(someone, min_size=1, max_size=2))
+        def build(self, whose: list[int] | None) -> None:
+            """A rebuild that has published nothing yet."""
+            self.world.build(whose)
+
+        @rule(which=some_number, record=some_number, repeat=st.booleans())
+        def publish(self, which: int, record: int, repeat: bool) -> None:
+            """One record of any of them, whatever was published since."""
+            self.world.publish(which, record, repeat)
+
+        @rule(which=some_number)
+        def finish(self, which: int) -> None:
+            """The rest of one, and its end."""
+            self.world.finish(which)
+
+        @rule()
+        def take_backup(self) -> None:
+            """A copy of Redis."""
+            self.world.take_backup()
+
+        @rule(kept=st.booleans(), killed_at=st.none() | st.integers(1, 6))
+        def lose(self, kept: bool, killed_at: int | None) -> None:
+            """Redis comes back empty, or as it was at the copy; recovery begins and is perhaps killed."""
+            if kept:
+                self.world.rewind()
+            else:
+                self.world.wipe()
+            self.world.recover(killed_at)
+
+        @rule()
+        def recover(self) -> None:
+            """Recovery runs through."""
+            self.world.recover()
+
+        @rule(key=st.sampled_from(sorted(DEFINITIONS)))
+        def define(self, key: str) -> None:
+            """A definition is saved."""
+            self.world.define(key)
+
+        @rule(key=st.sampled_from(sorted(DEFINITIONS)))
+        def undefine(self, key: str) -> None:
+            """A definition is deleted."""
+            self.world.undefine(key)
+
+        @rule(whose=someone)
+        def ingest_by_old_definitions(self, whose: int) -> None:
+            """A process with older definitions is sent back."""
+            self.world.ingest_by_old_definitions(whose)
+
+        @invariant()
+        def holds(self) -> None:
+            """Every id answers what brute force says."""
+            self.world.check()
+
+        def teardown(self) -> None:
+            """In the end nothing is warming, and the lake has each seq once."""
+            try:
+                self.world.settle()
+            finally:
+                self.world.close()
+
+    return Protocol
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("light_events_max", [256, 2])
+def test_every_order_of_steps_leaves_answers_right(
+    server: EmbeddedRedis, tmp_path: Path, light_events_max: int
+) -> None:
+    """Hypothesis chooses the steps, and shrinks what fails."""
+    run_state_machine_as_test(
+        machine(server, tmp_path, light_events_max),
+        settings=settings(
+            max_examples=RUNS,
+            stateful_step_count=STEPS,
+            derandomize=True,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(WALKS))
+def test_long_walks_leave_answers_right(server: EmbeddedRedis, tmp_path: Path, seed: int) -> None:
+    """Steps weighted as they come in life go further than a search for small counterexamples does."""
+    world = World(server, tmp_path, 256 if seed % 2 else 2)
+    taken: list[Any] = []
+    try:
+        taken += walk(world, seed, WALK_STEPS)
+    finally:
+        world.close()
+    assert len(taken) == WALK_STEPS + 1
