@@ -12,18 +12,16 @@ from fastapi.responses import Response
 from expressions.definitions import Definition, DefinitionKind
 from expressions.kinds import dtype_of
 from expressions.plan import plan
-from serving import audit, defining, lookups
+from serving import audit, defining, flags, lookups
 from serving.callers import REFUSALS, Admin, EngineOf, require_admin
 from serving.catalogue import encode
 from serving.engine import Engine
+from serving.flag_bodies import FlagBody, FlagChange, FlagFields, FlagOut
 from serving.lookups import asked
 from serving.refusals import Invalid, NotFound, Unavailable, invalid
 from serving.wire import (
     Cost,
     Described,
-    FlagBody,
-    FlagChange,
-    FlagOut,
     RollbackBody,
     RuleBody,
     RuleChange,
@@ -55,6 +53,7 @@ async def _saved(
     must_be: defining.MustBe,
     settings: Callable[[dict[str, Any]], dict[str, Any]],
     action: str = "save",
+    keeps_expression: bool = False,
 ) -> dict[str, Any]:
     """Saves, and notes who did."""
     kind, key = definition.kind, definition.key
@@ -68,6 +67,7 @@ async def _saved(
             settings=settings,
             author=author,
             must_be=must_be,
+            keeps_expression=keeps_expression,
         )
         audit.note(engine.history, stored.updated_ms, author, action, kind, key, {"version": stored.version})
         return {kind: shown(stored, bound.warnings)}
@@ -104,6 +104,10 @@ def _with(body: Described, *names: str) -> Callable[[dict[str, Any]], dict[str, 
     """Settings with those of a body, as far as it has them."""
     given = {name: getattr(body, name) for name in ("description", "owner", "tags", *names)}
     return lambda held: held | {name: value for name, value in given.items() if value is not None}
+
+
+def _flag_settings(body: FlagFields) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda held: flags.settings_after(held, body.settings())
 
 
 # ── traits ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -180,8 +184,9 @@ async def delete_segment(key: str, engine: EngineOf, caller: Admin) -> Response:
 @router.post("/flags")
 async def create_flag(body: FlagBody, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
     """Saves a new flag."""
-    settings = _with(body, "enabled", "default")
-    return await _saved(engine, caller.label, Definition("flag", body.key, body.rule), "new", settings, "create")
+    rule = "true" if body.rule is None else body.rule
+    definition = Definition("flag", body.key, rule)
+    return await _saved(engine, caller.label, definition, "new", _flag_settings(body), "create")
 
 
 @router.get("/flags")
@@ -199,8 +204,9 @@ async def read_flag(key: str, engine: EngineOf) -> Mapping[str, FlagOut]:
 @router.put("/flags/{key}")
 async def change_flag(key: str, body: FlagChange, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
     """Changes a flag, at once in every process."""
-    settings = _with(body, "enabled", "default")
-    return await _saved(engine, caller.label, Definition("flag", key, body.rule), "old", settings)
+    definition = Definition("flag", key, body.rule or "")
+    keeps = body.rule is None
+    return await _saved(engine, caller.label, definition, "old", _flag_settings(body), keeps_expression=keeps)
 
 
 @router.delete("/flags/{key}")

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 
-from serving import access, admin, events, health, ofrep, people, users
+from serving import access, admin, deciding, events, health, ofrep, people, users
 from serving.answers import json_answer, refused
 from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
@@ -36,7 +36,8 @@ CORS_MAX_AGE_S = 7_200
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
 HOT: dict[tuple[str, str], Endpoint] = {
-    ("GET", "/v1/decide"): users.decide,
+    ("GET", "/v1/decide"): deciding.decide,
+    ("POST", "/v1/decide"): deciding.decide_many,
     ("POST", "/ofrep/v1/evaluate/flags"): ofrep.evaluate_flags,
 } | {("POST", path): endpoint for path, endpoint in events.PATHS.items()}
 
@@ -72,6 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_age=CORS_MAX_AGE_S,
     )
     app.include_router(events.router)
+    app.include_router(deciding.router)
     app.include_router(users.router)
     app.include_router(ofrep.router)
     app.include_router(admin.router)

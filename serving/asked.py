@@ -73,9 +73,20 @@ _ASKED_OF_FLAGS: dict[str, Any] = {
     },
 }
 
+_FLAGS: dict[str, Any] = {
+    "flags": {
+        "type": ["array", "null"],
+        "maxItems": 1_000,
+        "items": {"type": "string", "pattern": r"\S", "maxLength": ID_CHARACTERS_MAX},
+        "description": "keys of flags; all where it is left out",
+    },
+    "explain": {"type": ["boolean", "null"]},
+}
+
 BODIES: dict[str, dict[str, Any]] = {
     "/ofrep/v1/evaluate/flags": _ASKED_OF_FLAGS,
     "/ofrep/v1/evaluate/flags/{key}": _ASKED_OF_FLAGS,
+    "/v1/decide": _body({}, _FLAGS, _ANYBODY),
     "/v1/track": _body({"event": _EVENT_NAME}, _PROPERTIES, _ANYBODY),
     "/v1/identify": _body({}, _TRAITS, _ANYBODY),
     "/v1/page": _body({}, _VIEW, _ANYBODY),
@@ -114,7 +125,9 @@ QUERIES: dict[tuple[str, str], list[dict[str, Any]]] = {
         _query("userId", {"type": "string", "pattern": r"\S", "maxLength": ID_CHARACTERS_MAX}, required=True),
         _query("flag", {"type": "string", "pattern": r"\S"}, required=True),
         _query("explain", {"type": "string"}),
+        _query("If-None-Match", _STRING, where="header"),
     ],
+    ("post", "/v1/decide"): [_query("If-None-Match", _STRING, where="header")],
     ("post", "/ofrep/v1/evaluate/flags"): [
         _query("If-None-Match", _STRING, where="header"),
         _query("flagConfigEtag", _STRING),

@@ -26,6 +26,7 @@ from expressions.ops import Call, Expr, SegmentRef, TraitRef, walk
 from expressions.plan import Plan, Projection, plan
 from expressions.to_state import Program
 from expressions.windows import Window, Zone
+from serving.flags import Flag, flag_of
 from serving.stamps import Covered
 
 #: Older projections than this many are forgotten; what they covered then waits for the oldest one kept.
@@ -104,6 +105,24 @@ class Catalogue:
     def references(self) -> Mapping[tuple[DefinitionKind, str], list[tuple[DefinitionKind, str]]]:
         """What each flag's rule names: segments, then traits, each in the order and as often as written."""
         return {key: references(bound.written) for key, bound in self.bounds.items() if key[0] == "flag"}
+
+    @cached_property
+    def flags(self) -> Mapping[str, Flag]:
+        """Every flag by key, ready to be asked."""
+        return {
+            stored.key: flag_of(stored.key, stored.settings, stored.version)
+            for stored in self.definitions.values()
+            if stored.kind == "flag"
+        }
+
+    @cached_property
+    def static_flags(self) -> frozenset[str]:
+        """The flags whose rule says the same of everybody, and that nothing else tells people apart for."""
+        return frozenset(
+            key
+            for key, flag in self.flags.items()
+            if self.needed_versions["flag", key] == 0 and not flag.users and not flag.prerequisites
+        )
 
     def _version_for(self, needed: Plan) -> int:
         if not needed.needs and not needed.attributes:

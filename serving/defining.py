@@ -18,6 +18,7 @@ import msgspec
 from expressions.bind import Known, bind_one
 from expressions.definitions import KEY_PATTERN, Bound, Definition, DefinitionKind
 from expressions.errors import ExpressionError
+from serving import flags
 from serving.catalogue import Catalogue, Stored, decode, encode
 from serving.refusals import Conflict, Invalid, NotFound, Unavailable
 from serving.store import Store
@@ -104,10 +105,12 @@ def save(
     settings: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     author: str = "",
     must_be: MustBe = "any",
+    keeps_expression: bool = False,
 ) -> tuple[Stored, Bound]:
     """Creates (`must_be` "new"), changes ("old") or either ("any") a definition; gives it as stored.
 
-    `settings` makes the new settings of those held so far, which are empty for a new definition.
+    `settings` makes the new settings of those held so far, which are empty for a new definition. `keeps_expression`:
+    the one held stays, whatever the definition says.
 
     Returns when every process that reads from now on answers with it. Raises `Invalid`, `Conflict`, `NotFound`,
     `Unavailable`.
@@ -120,11 +123,12 @@ def save(
             raise Conflict(f"{title(kind)} with key '{key}' already exists", {"field": "key", "value": key})
         if held is None and must_be == "old":
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
-        check(catalogue, definition)
+        expression = held.expression if held is not None and keeps_expression else definition.expression
+        check(catalogue, Definition(kind, key, expression))
         stored = Stored(
             kind=kind,
             key=key,
-            expression=definition.expression,
+            expression=expression,
             version=catalogue.version + 1,
             created_ms=held.created_ms if held else now_ms,
             updated_ms=now_ms,
@@ -132,6 +136,8 @@ def save(
             settings=settings(dict(held.settings) if held else {}),
         )
         following = catalogue.with_definition(stored)
+        if kind == "flag":
+            flags.check_names(key, following.flags, {one for named, one in following.definitions if named == "trait"})
         stored = msgspec.structs.replace(stored, projection=following.projection_version)
         return catalogue.with_definition(stored), stored
 
@@ -162,7 +168,9 @@ def delete(store: Store, history: History, kind: DefinitionKind, key: str, now_m
 
 def users_of(catalogue: Catalogue, kind: DefinitionKind, key: str) -> list[str]:
     """What refers to a definition directly, as "segment 'buyers'"."""
-    return sorted(f"{one[0]} '{one[1]}'" for one, bound in catalogue.bounds.items() if (kind, key) in bound.uses)
+    found = {one for one, bound in catalogue.bounds.items() if (kind, key) in bound.uses}
+    found |= {("flag", one) for one in flags.users_of(kind, key, catalogue.flags)}
+    return sorted(f"{one[0]} '{one[1]}'" for one in found)
 
 
 def _commit(

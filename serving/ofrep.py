@@ -17,12 +17,12 @@ from fastapi.responses import Response
 from serving.answers import json_answer, refused
 from serving.bodies import body_of
 from serving.catalogue import Stored
-from serving.decide import Decision, Reason
+from serving.decide import Decision, Reason, flag_decision
 from serving.engine import Engine
 from serving.ids import identifier, record_of
 from serving.profile import Person
 from serving.refusals import Invalid, Refusal
-from serving.users import flag_decision, read_person
+from serving.users import read_person
 from serving.wire import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 
 ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]

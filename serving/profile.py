@@ -147,6 +147,11 @@ class Person:
         self.frame = Frame(catalogue.program, parts, now_ms)
 
     @property
+    def id(self) -> str:
+        """The namespaced id that the others belong to; empty for nobody."""
+        return self.reading.records[0].id if self.reading.records else ""
+
+    @property
     def is_past_horizon(self) -> bool:
         """Whether a heavy base has waited too long for a rebuild."""
         return self.until_ms is not None and self.now_ms >= self.until_ms

@@ -53,20 +53,6 @@ class RuleChange(Described):
     rule: str
 
 
-class FlagBody(RuleBody):
-    """A new flag. While it is off, or what it rests on is warming, it answers `default`."""
-
-    enabled: bool = True
-    default: bool = False
-
-
-class FlagChange(RuleChange):
-    """A flag's new rule; a switch that is left out stays as it is."""
-
-    enabled: bool | None = None
-    default: bool | None = None
-
-
 class ValidateBody(Lenient):
     """An expression to check, unsaved."""
 
@@ -104,13 +90,6 @@ class RuleOut(BaseModel):
     created_at: str
     updated_at: str
     warnings: list[str] = []
-
-
-class FlagOut(RuleOut):
-    """A flag as stored."""
-
-    enabled: bool
-    default: bool
 
 
 class Cost(BaseModel):
@@ -351,19 +330,6 @@ class BatchOut(BaseModel):
     warnings: list[str] | None = None
 
 
-class DecisionOut(BaseModel):
-    """What a flag says for a user, and why."""
-
-    allow: bool
-    variant: str | None
-    value: Any
-    reasons: list[str]
-    reason: Literal["STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "CACHED", "DISABLED", "UNKNOWN", "STALE", "ERROR"]
-    userId: str
-    flag: str
-    asof: dict[str, Any]
-
-
 class OfrepSuccess(BaseModel):
     """A flag's answer. `metadata.reason` is the reason in full; `reason` knows fewer."""
 
@@ -428,5 +394,6 @@ def shown(stored: Stored, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
         "warnings": list(warnings),
     }
     if stored.kind == "flag":
-        out |= {"enabled": stored.settings.get("enabled", True), "default": stored.settings.get("default", False)}
+        out |= {"enabled": True, "default": False, "salt": stored.key}
+        out |= {name: value for name, value in stored.settings.items() if name != "intervals"}
     return out

@@ -1,0 +1,126 @@
+"""What requests and answers about flags look like: the source of the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from serving.flags import CACHE_S_MAX, NAME_CHARACTERS_MAX, PREREQUISITES_MAX, USERS_MAX, VARIANTS_MAX, WEIGHT_MAX
+from serving.wire import Described, Lenient, RuleOut
+
+
+class VariantBody(Lenient):
+    """A variant; weights are relative to each other. Without a `value` it is its name."""
+
+    name: str = Field(min_length=1, max_length=NAME_CHARACTERS_MAX)
+    weight: float = Field(default=1, ge=0, le=WEIGHT_MAX)
+    value: Any = None
+
+
+class PrerequisiteBody(Lenient):
+    """Another flag that must allow, and if named with this variant."""
+
+    flag: str
+    variant: str | None = None
+
+
+class FlagFields(Described):
+    """What a flag has besides its rule. In a change, what is left out stays, and null takes it back."""
+
+    enabled: bool | None = Field(default=None, description="true if left out")
+    default: bool | str | None = Field(
+        default=None,
+        description="a variant for whom the flag does not allow; or true: allow while the flag is off or warming",
+    )
+    variants: list[VariantBody] | None = Field(default=None, max_length=VARIANTS_MAX)
+    rollout: float | None = Field(default=None, ge=0, le=100, description="percentage of those whom the rule allows")
+    salt: str | None = Field(default=None, max_length=NAME_CHARACTERS_MAX, description="the flag's key if left out")
+    bucket_by: str | None = Field(default=None, description="userId, deviceId or trait:KEY")
+    starts_at: str | None = Field(default=None, description="ISO 8601; the flag is off before")
+    ends_at: str | None = Field(default=None, description="ISO 8601; the flag is off from here on")
+    prerequisites: list[PrerequisiteBody] | None = Field(default=None, max_length=PREREQUISITES_MAX)
+    users: dict[str, bool | str] | None = Field(
+        default=None, max_length=USERS_MAX, description="id to true, false or a variant, whatever the rule says"
+    )
+    cache_seconds: int | None = Field(default=None, ge=0, le=CACHE_S_MAX)
+
+    def settings(self) -> dict[str, Any]:
+        """What was sent, as `flags.settings_after` takes it."""
+        given = self.model_dump(include=set(FlagFields.model_fields), exclude_unset=True)
+        described = {name: given.pop(name) for name in Described.model_fields if name in given}
+        return given | {name: value for name, value in described.items() if value is not None}
+
+
+class FlagBody(FlagFields):
+    """A new flag. One without a rule is for everybody."""
+
+    key: str
+    rule: str | None = None
+
+
+class FlagChange(FlagFields):
+    """A change of a flag; a rule that is left out stays."""
+
+    rule: str | None = None
+
+
+class VariantOut(BaseModel):
+    """A variant."""
+
+    name: str
+    weight: float
+    value: Any
+
+
+class PrerequisiteOut(BaseModel):
+    """Another flag that must allow, and if named with this variant."""
+
+    flag: str
+    variant: str | None = None
+
+
+class FlagOut(RuleOut):
+    """A flag as stored."""
+
+    enabled: bool
+    default: bool | str
+    variants: list[VariantOut] = Field(default=[])
+    rollout: float = 100
+    salt: str = ""
+    bucket_by: str = "userId"
+    starts_at: str | None = None
+    ends_at: str | None = None
+    prerequisites: list[PrerequisiteOut] = Field(default=[])
+    users: dict[str, bool | str] = Field(default={})
+    cache_seconds: int = 0
+
+
+class DecisionOut(BaseModel):
+    """What a flag says for a user, and why. `explain=true` adds the last two."""
+
+    allow: bool
+    variant: str | None
+    value: Any
+    reasons: list[str]
+    reason: Literal["STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "CACHED", "DISABLED", "UNKNOWN", "STALE", "ERROR"]
+    userId: str
+    flag: str
+    valid_until: str | None = Field(
+        default=None, description="no answer changes before by time alone; null where that is not in sight"
+    )
+    explanation: dict[str, Any] | None = None
+
+
+class DecidedOut(DecisionOut):
+    """One decision, and what it rests on."""
+
+    asof: dict[str, Any]
+
+
+class DecisionsOut(BaseModel):
+    """Several decisions for one user, as of one moment."""
+
+    userId: str
+    decisions: list[DecisionOut]
+    asof: dict[str, Any]

@@ -1,0 +1,261 @@
+"""What a flag is besides its rule: a switch, a schedule, prerequisites, named users, a rollout, variants.
+
+A flag is saved as settings, plain JSON beside its rule; `settings_after` checks a change of them and deals out the
+buckets of its variants. `flag_of` makes of the settings what decisions ask, once a catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from expressions.bucketing import BUCKETS, Split, counts_of, moved
+from expressions.values import instant_ms
+from serving.ids import ID_CHARACTERS_MAX, record_of, require_text
+from serving.refusals import Invalid, invalid
+
+#: A share of 1 is the whole; buckets give it three decimals as a percentage.
+BUCKETS_A_PERCENT = BUCKETS // 100
+VARIANTS_MAX = 100
+VALUE_BYTES_MAX = 8_192
+PREREQUISITES_MAX = 20
+USERS_MAX = 1_000
+NAME_CHARACTERS_MAX = 100
+CACHE_S_MAX = 60
+WEIGHT_MAX = 1_000_000
+#: Each change of weights may cut the shares of variants once more.
+INTERVALS_MAX = 1_000
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Prerequisite:
+    """Another flag that must allow, and where `variant` is given, with that one."""
+
+    flag: str
+    variant: str | None = None
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag, ready to be asked. Times are UTC ms, `rollout` counts buckets; `users` are by namespaced id."""
+
+    key: str
+    version: int = 0
+    enabled: bool = True
+    #: what is answered where nothing allows: a variant; or for a flag that is off or warming also to allow
+    default: bool | str = False
+    values: Mapping[str, Any] = field(default_factory=dict)
+    intervals: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    rollout: int = BUCKETS
+    salt: str = ""
+    bucket_by: str = "userId"
+    starts_ms: int | None = None
+    ends_ms: int | None = None
+    prerequisites: tuple[Prerequisite, ...] = ()
+    users: Mapping[str, bool | str] = field(default_factory=dict)
+    cache_s: int = 0
+
+    @cached_property
+    def split(self) -> Split:
+        """Whose a bucket is."""
+        return Split(self.intervals)
+
+    @cached_property
+    def only_variant(self) -> str | None:
+        """The variant that has all buckets, if one has."""
+        weighted = [name for name, intervals in self.intervals.items() if intervals]
+        return weighted[0] if len(weighted) == 1 else None
+
+    @cached_property
+    def bucketing_trait(self) -> str | None:
+        """The trait whose value is bucketed, where that is not an id."""
+        kind, _, key = self.bucket_by.partition(":")
+        return key if kind == "trait" else None
+
+    @cached_property
+    def is_timed(self) -> bool:
+        """Whether it has a schedule."""
+        return self.starts_ms is not None or self.ends_ms is not None
+
+    def is_scheduled(self, now_ms: int) -> bool:
+        """Whether an instant is in [start, end)."""
+        return (self.starts_ms is None or self.starts_ms <= now_ms) and (self.ends_ms is None or now_ms < self.ends_ms)
+
+    def next_boundary_ms(self, now_ms: int) -> int | None:
+        """The next instant at which the schedule begins or ends."""
+        return min((at for at in (self.starts_ms, self.ends_ms) if at is not None and at > now_ms), default=None)
+
+
+def flag_of(key: str, settings: Mapping[str, Any], version: int = 0) -> Flag:
+    """The flag that these settings, which passed `settings_after`, describe."""
+    return Flag(
+        key=key,
+        version=version,
+        enabled=settings.get("enabled", True),
+        default=settings.get("default", False),
+        values={one["name"]: one["value"] for one in settings.get("variants", [])},
+        intervals={
+            name: [(start, end) for start, end in intervals]
+            for name, intervals in settings.get("intervals", {}).items()
+        },
+        rollout=round(settings.get("rollout", 100) * BUCKETS_A_PERCENT),
+        salt=settings.get("salt", key),
+        bucket_by=settings.get("bucket_by", "userId"),
+        starts_ms=instant_ms(settings["starts_at"]) if "starts_at" in settings else None,
+        ends_ms=instant_ms(settings["ends_at"]) if "ends_at" in settings else None,
+        prerequisites=tuple(Prerequisite(one["flag"], one.get("variant")) for one in settings.get("prerequisites", [])),
+        users={record_of(user): said for user, said in settings.get("users", {}).items()},
+        cache_s=settings.get("cache_seconds", 0),
+    )
+
+
+# ── saving ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def settings_after(held: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings after a change: what is given counts, null takes a setting out, what is left out stays.
+
+    Raises `Invalid`, which names the field.
+    """
+    settings = {**held, **given}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    variants = settings.get("variants", [])
+    settings["variants"] = [_variant(one, f"variants[{at}]") for at, one in enumerate(variants)]
+    names = [one["name"] for one in settings["variants"]]
+    _check_variants(settings["variants"], names)
+    _check_default(settings.get("default", False), names)
+    _check_schedule(settings)
+    _check_bucket_by(settings.get("bucket_by", "userId"))
+    _check_users(settings.get("users", {}), names)
+    if "salt" in settings:
+        require_text("salt", settings["salt"])
+    settings.pop("intervals", None)
+    if names:
+        settings["intervals"] = _intervals(held, settings)
+    else:
+        del settings["variants"]
+    return settings
+
+
+def _variant(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    name, weight = given["name"], given.get("weight", 1.0)
+    if not name.strip() or len(name) > NAME_CHARACTERS_MAX:
+        raise invalid(f"{where}.name", name, f"name it, in at most {NAME_CHARACTERS_MAX} characters")
+    require_text(f"{where}.name", name)
+    if not 0 <= weight <= WEIGHT_MAX:
+        raise invalid(f"{where}.weight", weight, f"send a number from 0 to {WEIGHT_MAX}")
+    value = given.get("value", name)  # null is a value
+    size = len(_encode(value))
+    if size > VALUE_BYTES_MAX:
+        raise invalid(f"{where}.value", f"{size} bytes of JSON", f"send at most {VALUE_BYTES_MAX}")
+    return {"name": name, "weight": weight, "value": value}
+
+
+def _check_variants(variants: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise invalid(f"variants[{at}].name", name, "give each variant a name of its own")
+    if variants and not sum(one["weight"] for one in variants) > 0:
+        raise invalid("variants", [one["weight"] for one in variants], "give one of them a weight above 0")
+
+
+def _check_default(default: bool | str, names: Sequence[str]) -> None:
+    if isinstance(default, str) and default not in names:
+        raise invalid("default", default, f"send true, false or the name of a variant{_known(names)}")
+    if default is True and names:
+        raise invalid(
+            "default", default, f"name a variant: a flag that has some cannot allow without one{_known(names)}"
+        )
+
+
+def _known(names: Sequence[str]) -> str:
+    return f": {', '.join(names[:10])}" if names else ""
+
+
+def _check_schedule(settings: Mapping[str, Any]) -> None:
+    at = {name: instant_ms(settings[name]) for name in ("starts_at", "ends_at") if name in settings}
+    for name, instant in at.items():
+        if instant is None:
+            raise invalid(name, settings[name], "send an ISO 8601 time, such as 2026-03-01T12:00:00Z")
+    starts_ms, ends_ms = at.get("starts_at"), at.get("ends_at")
+    if starts_ms is not None and ends_ms is not None and ends_ms <= starts_ms:
+        raise invalid("ends_at", settings["ends_at"], "send a time after starts_at")
+
+
+def _check_bucket_by(by: str) -> None:
+    if by not in ("userId", "deviceId") and not (by.startswith("trait:") and by != "trait:"):
+        raise invalid("bucket_by", by, "send userId, deviceId or trait:KEY")
+
+
+def _check_users(users: Mapping[str, bool | str], names: Sequence[str]) -> None:
+    for user, said in users.items():
+        if not user.strip() or len(user) > ID_CHARACTERS_MAX:
+            raise invalid("users", user, f"send ids of 1 to {ID_CHARACTERS_MAX} characters")
+        require_text("users", user)
+        if isinstance(said, str) and said not in names:
+            raise invalid(f"users.{user}", said, f"send true, false or the name of a variant{_known(names)}")
+
+
+def _intervals(held: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
+    """Shares after this change. Under another salt everybody is elsewhere, so nothing is held on to."""
+    shares = held.get("intervals", {}) if held.get("salt") == settings.get("salt") else {}
+    counts = counts_of({one["name"]: one["weight"] for one in settings["variants"]})
+    found = moved({name: [(start, end) for start, end in one] for name, one in shares.items()}, counts)
+    if sum(map(len, found.values())) > INTERVALS_MAX:
+        raise Invalid(
+            f"weights changed so often that shares are in more than {INTERVALS_MAX} parts",
+            {"field": "variants", "remedy": "send a new salt: everybody is then dealt out anew"},
+        )
+    return found
+
+
+# ── what a flag names ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_names(key: str, flags: Mapping[str, Flag], traits: Collection[str]) -> None:
+    """What a saved flag names is there, what others want of it still is, and no flag waits for itself.
+
+    Raises `Invalid`.
+    """
+    flag = flags[key]
+    if flag.bucketing_trait is not None and flag.bucketing_trait not in traits:
+        raise invalid("bucket_by", flag.bucket_by, "name a trait that exists")
+    for one in flag.prerequisites:
+        if one.flag not in flags:
+            raise invalid("prerequisites", one.flag, "name a flag that exists")
+        if one.variant is not None and one.variant not in flags[one.flag].values:
+            raise invalid("prerequisites", one.variant, f"name a variant of flag '{one.flag}'")
+    for other in flags.values():
+        for one in other.prerequisites:
+            if one.flag == key and one.variant is not None and one.variant not in flag.values:
+                raise invalid("variants", list(flag.values), f"keep '{one.variant}': flag '{other.key}' asks for it")
+    cycle = _cycle(key, flags)
+    if cycle:
+        raise invalid("prerequisites", " needs ".join(cycle), "flags that do not need each other")
+
+
+def _cycle(key: str, flags: Mapping[str, Flag]) -> list[str]:
+    """A way from a flag through prerequisites back to it; empty where there is none."""
+    ways, seen = [[key]], {key}
+    while ways:
+        way = ways.pop()
+        for one in flags[way[-1]].prerequisites:
+            if one.flag == key:
+                return [*way, key]
+            if one.flag in flags and one.flag not in seen:
+                seen.add(one.flag)
+                ways.append([*way, one.flag])
+    return []
+
+
+def users_of(kind: str, key: str, flags: Mapping[str, Flag]) -> list[str]:
+    """The flags that need a flag, or bucket by a trait, outside of their rules."""
+    if kind == "flag":
+        return [one.key for one in flags.values() if any(before.flag == key for before in one.prerequisites)]
+    return [one.key for one in flags.values() if kind == "trait" and one.bucketing_trait == key]

@@ -1,0 +1,314 @@
+"""The decision of a flag, step by step: who is asked, what ends it, and what the answer says of itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from expressions.bases import base_of
+from expressions.bucketing import bucket_of
+from expressions.values import instant_ms
+from serving import codec
+from serving.catalogue import Catalogue, Stored
+from serving.decide import Decider, Decision, failed
+from serving.flags import flag_of, settings_after
+from serving.profile import Bases, person
+from serving.records import Reading, Record
+from tests.expressions.cut_bases import NOW_MS, identify
+
+BLUE_AND_RED: dict[str, Any] = {"variants": [{"name": "blue", "weight": 3}, {"name": "red", "value": {"hex": "#f00"}}]}
+LATER, EARLIER = "2199-01-01T00:00:00Z", "2001-01-01T00:00:00Z"
+
+
+def catalogue_of(*flags: tuple[str, str, dict[str, Any]], is_empty: bool = True) -> Catalogue:
+    """Flags, (key, rule, settings as they are sent), beside a trait `plan`, all live where the system is empty."""
+    found = Catalogue().with_definition(Stored(kind="trait", key="plan", expression="profile.plan"))
+    for key, rule, given in flags:
+        found = found.with_definition(Stored(kind="flag", key=key, expression=rule, settings=settings_after({}, given)))
+    return found.with_activation(found.projection_version, (0,), is_empty)
+
+
+def decider(catalogue: Catalogue, *ids: str, device: str | None = None, plan: str = "pro", **more: Any) -> Decider:
+    """Somebody of these ids whose plan is this one."""
+    base = codec.encode(base_of([identify(0, plan=plan)]))
+    records = [Record(one, base=base if at == 0 else None) for at, one in enumerate(ids)]
+    return Decider(person(Reading(records, NOW_MS, catalogue.version), catalogue, Bases()), device, **more)
+
+
+def decided(rule: str = "true", user: str = "user:ada", plan: str = "pro", **settings: Any) -> Decision:
+    """What one flag says for one user."""
+    return decider(catalogue_of(("f", rule, settings)), user, plan=plan).decision("f")
+
+
+def said(found: Decision) -> tuple[bool, str, str | None, Any]:
+    """The answer and why."""
+    return found.allow, found.reason, found.variant, found.value
+
+
+class TestPlainFlags:
+    @pytest.mark.parametrize(
+        ("rule", "answer"),
+        [
+            ("true", (True, "STATIC", None, True)),
+            ("false", (False, "STATIC", None, False)),
+            ("plan == 'pro'", (True, "TARGETING_MATCH", None, True)),
+            ("plan == 'free'", (False, "DEFAULT", None, False)),
+        ],
+    )
+    def test_the_rule_alone_answers(self, rule: str, answer: tuple[Any, ...]) -> None:
+        """Without variants the value is whether it allows; what is the same for everybody is STATIC."""
+        assert said(decided(rule)) == answer
+
+    def test_off_answers_the_default(self) -> None:
+        """A flag that is off is DISABLED, whatever its rule says."""
+        assert said(decided(enabled=False)) == (False, "DISABLED", None, False)
+        assert said(decided("false", enabled=False, default=True)) == (True, "DISABLED", None, True)
+
+    def test_a_rule_that_says_no_does_not_allow_by_default(self) -> None:
+        """The default true is for what cannot be asked."""
+        assert said(decided("plan == 'free'", default=True)) == (False, "DEFAULT", None, False)
+
+    def test_warming_answers_the_default(self) -> None:
+        """A value so far is not the value: the answer is STALE."""
+        catalogue = catalogue_of(("f", "plan == 'pro'", {"default": True}), is_empty=False)
+
+        found = decider(catalogue, "user:ada").decision("f")
+
+        assert said(found) == (True, "STALE", None, True)
+
+    def test_reasons_keep_their_format(self) -> None:
+        """Segments, traits, then the result, as the text has always been."""
+        assert decided("trait('plan') == 'pro'").reasons == ['trait(plan) = "pro"', "final_result = true"]
+
+
+class TestVariants:
+    def test_everybody_has_the_variant_of_their_bucket(self) -> None:
+        """Shares are as the weights say, and a value that was not sent is the name."""
+        catalogue = catalogue_of(("f", "true", BLUE_AND_RED))
+        found = [decider(catalogue, f"user:{n}").decision("f") for n in range(4_000)]
+
+        assert {(one.allow, one.reason) for one in found} == {(True, "SPLIT")}
+        assert {one.variant: one.value for one in found} == {"blue": "blue", "red": {"hex": "#f00"}}
+        assert abs(Counter(one.variant for one in found)["blue"] - 3_000) < 4 * 27.4
+
+    def test_the_variant_is_that_of_the_documented_hash(self) -> None:
+        """blue has the first three quarters of the buckets under the salt KEY:variant."""
+        for n in range(200):
+            expected = "blue" if bucket_of("f:variant", f"user:{n}") < 75_000 else "red"
+            assert decided(user=f"user:{n}", **BLUE_AND_RED).variant == expected
+
+    def test_one_variant_for_all_is_no_split(self) -> None:
+        """A variant with all the weight is TARGETING_MATCH or STATIC, as without variants."""
+        only = {"variants": [{"name": "on", "weight": 1, "value": 1}, {"name": "off", "weight": 0, "value": 0}]}
+
+        assert said(decided(**only)) == (True, "STATIC", "on", 1)
+        assert said(decided("plan == 'pro'", **only)) == (True, "TARGETING_MATCH", "on", 1)
+
+    def test_a_default_variant_is_answered_without_allowing(self) -> None:
+        """Who is not allowed has the default's value."""
+        off = {"variants": [{"name": "on", "value": 10}, {"name": "off", "weight": 0, "value": 0}], "default": "off"}
+
+        assert said(decided("plan == 'free'", **off)) == (False, "DEFAULT", "off", 0)
+        assert said(decided(enabled=False, **off)) == (False, "DISABLED", "off", 0)
+
+    def test_null_and_false_are_values(self) -> None:
+        """A payload is any JSON, null too."""
+        assert decided(variants=[{"name": "none", "value": None}]).value is None
+        assert decided(variants=[{"name": "none", "value": False}]).value is False
+
+
+class TestRollout:
+    def test_a_share_of_those_whom_the_rule_allows(self) -> None:
+        """Membership is the bucket under KEY:membership below the rollout; both sides of it are SPLIT."""
+        for n in range(200):
+            found = decided("plan == 'pro'", user=f"user:{n}", rollout=12.5)
+            assert found.allow is (bucket_of("f:membership", f"user:{n}") < 12_500)
+            assert found.reason == "SPLIT"
+            assert found.reasons[1] == f"rollout(12.5) = {str(found.allow).lower()}"
+        assert decided("plan == 'free'", rollout=99.9).reason == "DEFAULT"
+
+    def test_growing_keeps_who_is_in(self) -> None:
+        """Who is in at 10 % is in at 20 %, with the same variant."""
+        for n in range(300):
+            small = decided(user=f"user:{n}", rollout=10, **BLUE_AND_RED)
+            large = decided(user=f"user:{n}", rollout=20, **BLUE_AND_RED)
+            assert not small.allow or large.variant == small.variant
+
+    def test_nobody_and_everybody(self) -> None:
+        """0 is nobody, 100 is as if there were none."""
+        assert said(decided(rollout=0)) == (False, "SPLIT", None, False)
+        assert said(decided(rollout=100)) == (True, "STATIC", None, True)
+
+    def test_another_salt_is_another_draw(self) -> None:
+        """Two flags with one salt agree on everybody; another salt does not."""
+        first, same, other = (
+            [decided(user=f"user:{n}", rollout=50, salt=salt).allow for n in range(200)] for salt in ("a", "a", "b")
+        )
+
+        assert first == same
+        assert first != other
+
+
+class TestBucketing:
+    def test_a_person_is_bucketed_by_the_id_that_owns_the_others(self) -> None:
+        """Whichever id asks, after linking it is the user's bucket."""
+        catalogue = catalogue_of(("f", "true", {"rollout": 50}))
+        for n in range(50):
+            linked = decider(catalogue, f"user:{n}", f"anon:{n}", device=f"anon:{n}").decision("f")
+            assert linked.allow is (bucket_of("f:membership", f"user:{n}") < 50_000)
+
+    def test_by_device(self) -> None:
+        """The device that asks, before and after it belongs to a user; without one it is the user."""
+        catalogue = catalogue_of(("f", "true", {"rollout": 50, "bucket_by": "deviceId"}))
+        for n in range(50):
+            of_device = bucket_of("f:membership", f"anon:{n}") < 50_000
+            before = decider(catalogue, f"anon:{n}", device=f"anon:{n}").decision("f")
+            after = decider(catalogue, f"user:{n}", f"anon:{n}", device=f"anon:{n}").decision("f")
+            without = decider(catalogue, f"user:{n}").decision("f")
+            assert (before.allow, after.allow) == (of_device, of_device)
+            assert without.allow is (bucket_of("f:membership", f"user:{n}") < 50_000)
+
+    def test_by_a_trait(self) -> None:
+        """People with one value are in or out together; nobody is in with null."""
+        catalogue = catalogue_of(("f", "true", {"rollout": 50, "bucket_by": "trait:plan"}))
+        for plan in ("pro", "free", "größer"):
+            together = {decider(catalogue, f"user:{n}", plan=plan).decision("f").allow for n in range(20)}
+            assert together == {bucket_of("f:membership", f'trait:"{plan}"') < 50_000}
+        everybody = catalogue_of(("f", "true", {"rollout": 99.999, "bucket_by": "trait:plan"}))
+        nobody = Decider(person(Reading([Record("user:x")], NOW_MS, 1), everybody, Bases()))
+        assert said(nobody.decision("f")) == (False, "SPLIT", None, False)
+
+
+class TestNamedUsers:
+    def test_what_is_said_by_name_stands_above_the_rule(self) -> None:
+        """true, false or a variant, whatever rule and rollout say."""
+        settings = {**BLUE_AND_RED, "rollout": 0, "users": {"ada": "red", "anon:phone": True, "eve": False}}
+        catalogue = catalogue_of(("f", "plan == 'free'", settings), ("g", "true", settings | {"rollout": 100}))
+
+        assert said(decider(catalogue, "user:ada").decision("f")) == (True, "TARGETING_MATCH", "red", {"hex": "#f00"})
+        assert decider(catalogue, "user:bob", "anon:phone").decision("f").allow
+        assert said(decider(catalogue, "user:eve").decision("g")) == (False, "TARGETING_MATCH", None, False)
+        assert decider(catalogue, "user:bob").decision("f").reason == "DEFAULT"
+
+    def test_a_flag_with_names_is_not_static(self) -> None:
+        """An answer that some do not get is not the same for everybody."""
+        assert decided(users={"ada": False}, user="user:bob").reason == "TARGETING_MATCH"
+
+
+class TestSchedule:
+    @pytest.mark.parametrize(
+        ("schedule", "reason"),
+        [
+            ({"starts_at": LATER}, "DISABLED"),
+            ({"ends_at": EARLIER}, "DISABLED"),
+            ({"starts_at": EARLIER, "ends_at": LATER}, "STATIC"),
+        ],
+    )
+    def test_outside_of_it_a_flag_is_off(self, schedule: dict[str, str], reason: str) -> None:
+        """From the start on, up to but not at the end."""
+        found = decided(**schedule)
+
+        assert (found.allow, found.reason) == (reason == "STATIC", reason)
+        assert ("scheduled = false" in found.reasons) is (reason == "DISABLED")
+
+    def test_the_instants_themselves(self) -> None:
+        """[start, end): the first instant is inside, the last is not."""
+        flag = flag_of("f", settings_after({}, {"starts_at": "2026-01-01", "ends_at": "2026-01-02"}))
+        start_ms, end_ms = instant_ms("2026-01-01"), instant_ms("2026-01-02")
+        assert start_ms is not None
+        assert end_ms is not None
+
+        assert [flag.is_scheduled(at) for at in (start_ms - 1, start_ms, end_ms - 1, end_ms)] == [
+            False,
+            True,
+            True,
+            False,
+        ]
+
+    def test_it_says_until_when(self) -> None:
+        """An answer names the next instant of its schedule, so that nobody caches beyond it."""
+        assert decided(starts_at=EARLIER, ends_at=LATER).fresh_until_ms == instant_ms(LATER)
+        assert decided(starts_at=EARLIER).fresh_until_ms is None
+
+
+class TestPrerequisites:
+    def test_another_flag_must_allow(self) -> None:
+        """Where it does not, the default is answered; a variant may be asked for too."""
+        catalogue = catalogue_of(
+            ("open", "true", {}),
+            ("shut", "false", {}),
+            ("colour", "true", {**BLUE_AND_RED, "users": {"ada": "red"}}),
+            ("after_open", "true", {"prerequisites": [{"flag": "open"}]}),
+            ("after_shut", "true", {"prerequisites": [{"flag": "open"}, {"flag": "shut"}]}),
+            ("after_red", "true", {"prerequisites": [{"flag": "colour", "variant": "red"}]}),
+            ("after_blue", "true", {"prerequisites": [{"flag": "colour", "variant": "blue"}]}),
+        )
+        ada = decider(catalogue, "user:ada")
+
+        found = {key: ada.decision(key) for key in ("after_open", "after_shut", "after_red", "after_blue")}
+
+        assert {key: (one.allow, one.reason) for key, one in found.items()} == {
+            "after_open": (True, "TARGETING_MATCH"),
+            "after_shut": (False, "DEFAULT"),
+            "after_red": (True, "TARGETING_MATCH"),
+            "after_blue": (False, "DEFAULT"),
+        }
+        assert found["after_shut"].reasons == [
+            "prerequisite(open) = true",
+            "prerequisite(shut) = false",
+            "final_result = false",
+        ]
+
+    def test_what_waits_for_a_warming_flag_is_stale(self) -> None:
+        """It cannot say yet."""
+        catalogue = catalogue_of(
+            ("first", "plan == 'pro'", {}), ("second", "true", {"prerequisites": [{"flag": "first"}]}), is_empty=False
+        )
+
+        assert decider(catalogue, "user:ada").decision("second").reason == "STALE"
+
+
+class TestExplaining:
+    def test_every_step_is_told(self) -> None:
+        """The rule's tree, and beside it each step with what it looked at."""
+        settings = {**BLUE_AND_RED, "rollout": 99.999, "prerequisites": [{"flag": "open"}]}
+        catalogue = catalogue_of(("open", "true", {}), ("f", "plan == 'pro'", settings))
+        found = decider(catalogue, "user:ada", with_tree=True).decision("f")
+
+        assert found.explanation is not None
+        steps = {one["step"]: one for one in found.explanation["steps"]}
+        assert list(steps) == ["prerequisite", "rule", "rollout", "variant"]
+        assert steps["prerequisite"]["decision"] == {"allow": True, "variant": None, "reason": "STATIC"}
+        assert steps["rollout"]["bucket"] == bucket_of("f:membership", "user:ada")
+        assert steps["variant"]["variant"] == found.variant
+        assert found.explanation["parts"][0]["text"] == 'trait("plan")'
+
+    def test_until_when_the_answer_stands(self) -> None:
+        """The earliest of a window's end and the schedule's; null where nothing is in sight."""
+        in_days = "days_since(if(plan == 'pro', '2026-09-01', '')) >= 10"
+        catalogue = catalogue_of(
+            ("f", in_days, {}), ("g", in_days, {"ends_at": "2026-09-10"}), ("h", "plan == 'x'", {})
+        )
+        ada = decider(catalogue, "user:ada", with_tree=True)
+
+        until = [ada.decision(key).valid_until_ms for key in ("f", "g", "h")]
+
+        assert until == [instant_ms("2026-09-11"), instant_ms("2026-09-10"), None]
+
+    def test_what_was_not_asked_is_not_told(self) -> None:
+        """A tree costs time, so it is there only on request."""
+        found = decided()
+
+        assert (found.explanation, found.valid_until_ms) == (None, None)
+
+
+def test_what_is_broken_answers_the_default() -> None:
+    """ERROR, and the default of the flag as far as it is known."""
+    flag = flag_of("f", settings_after({}, {**BLUE_AND_RED, "default": "blue"}))
+
+    assert said(failed("Redis is away")) == (False, "ERROR", None, False)
+    assert said(failed("Redis is away", flag_of("f", {"default": True}))) == (True, "ERROR", None, True)
+    assert said(failed("Redis is away", flag)) == (False, "ERROR", "blue", "blue")
+    assert failed("Redis is away").reasons == ["evaluation_error: Redis is away"]

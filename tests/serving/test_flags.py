@@ -1,0 +1,244 @@
+"""Flags over HTTP: saved with what they need, refused where they cannot stand, asked one by one or many at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from expressions.bucketing import bucket_of
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+SIZES = [{"name": "small", "weight": 1, "value": {"items": 3}}, {"name": "large", "weight": 1, "value": {"items": 9}}]
+
+
+@pytest.fixture(scope="module")
+def flags(stack: RunningStack) -> RunningStack:
+    """A stack with flags of each sort."""
+    stack.define("trait", "flag_orders", "events.flag_order.count_30d")
+    stack.define("flag", "plain", "flag_orders >= 1")
+    stack.define("flag", "sized", "true", variants=SIZES, users={"ada": "large"})
+    stack.define("flag", "after_plain", "true", prerequisites=[{"flag": "plain"}])
+    stack.define("flag", "cached", "flag_orders >= 0", cache_seconds=30)
+    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
+    return stack
+
+
+def change(stack: RunningStack, key: str, **fields: Any) -> dict[str, Any]:
+    """Changes a flag, which must be accepted."""
+    answer = stack.call("PUT", f"/v1/admin/flags/{key}", json=fields)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()["flag"]
+    return found
+
+
+def asked(stack: RunningStack, body: Any, **more: Any) -> Any:
+    """Many flags at once."""
+    return stack.call("POST", "/v1/decide", "read", json=body, **more)
+
+
+class TestSaving:
+    def test_a_flag_of_key_and_rule_answers_as_ever(self, flags: RunningStack) -> None:
+        """Nothing that a plain flag does not have shows in its decision."""
+        found = flags.decide("plain-user", "plain")
+
+        assert list(found) == ["allow", "variant", "value", "reasons", "reason", "userId", "flag", "asof"]
+        assert (found["allow"], found["variant"], found["value"], found["reason"]) == (False, None, False, "DEFAULT")
+
+    def test_a_flag_without_a_rule_is_for_everybody(self, flags: RunningStack) -> None:
+        """Rollout and variants need no rule."""
+        assert flags.call("POST", "/v1/admin/flags", json={"key": "no_rule"}).json()["flag"]["rule"] == "true"
+        assert flags.decide("anybody", "no_rule")["reason"] == "STATIC"
+
+    def test_what_is_saved_is_shown(self, flags: RunningStack) -> None:
+        """Every field comes back, with defaults where none was sent."""
+        shown = flags.call("GET", "/v1/admin/flags/sized").json()["flag"]
+
+        assert shown["variants"] == SIZES
+        assert (shown["rollout"], shown["salt"], shown["bucket_by"]) == (100, "sized", "userId")
+        assert (shown["enabled"], shown["default"], shown["users"]) == (True, False, {"ada": "large"})
+        assert "intervals" not in shown
+
+    def test_a_change_leaves_what_it_does_not_name(self, flags: RunningStack) -> None:
+        """A switch is one field; null takes a setting back."""
+        flags.define("flag", "changing", "flag_orders >= 0", rollout=5, owner="growth", ends_at="2199-01-01")
+
+        off = change(flags, "changing", enabled=False)
+        assert (off["rule"], off["rollout"], off["owner"], off["enabled"]) == ("flag_orders >= 0", 5, "growth", False)
+        back = change(flags, "changing", rollout=None, ends_at=None, enabled=True)
+        assert (back["rollout"], back["ends_at"]) == (100, None)
+        assert flags.decide("anybody", "changing")["allow"] is True
+
+    def test_a_moved_weight_keeps_the_others(self, flags: RunningStack) -> None:
+        """From 50:50 to 75:25 only half of large moves, all of it to small; a rollback brings them back."""
+        first = flags.define("flag", "weighed", "true", variants=SIZES)
+        users = [f"w{n}" for n in range(60)]
+
+        def variants() -> dict[str, str]:
+            return {user: flags.decide(user, "weighed")["variant"] for user in users}
+
+        before = variants()
+        change(flags, "weighed", variants=[SIZES[0] | {"weight": 3}, SIZES[1]])
+        after = variants()
+        flags.call("POST", "/v1/admin/flags/weighed/rollback", json={"version": first["version"]})
+
+        moved = {user for user in users if before[user] != after[user]}
+        assert moved == {user for user in users if bucket_of("weighed:variant", f"user:{user}") >= 75_000}
+        assert {after[user] for user in moved} == {"small"}
+        assert variants() == before
+
+    @pytest.mark.parametrize(
+        ("fields", "field"),
+        [
+            ({"rollout": 101}, "rollout"),
+            ({"rollout": "half"}, "rollout"),
+            ({"cache_seconds": 61}, "cache_seconds"),
+            ({"variants": [{"name": "a"}, {"name": "a"}]}, "variants[1].name"),
+            ({"variants": [{"name": "a", "weight": 0}]}, "variants"),
+            ({"variants": [{"name": "a", "weight": -1}]}, "variants.0.weight"),
+            ({"variants": [{"name": " "}]}, "variants[0].name"),
+            ({"variants": [{"name": "a", "value": "x" * 9_000}]}, "variants[0].value"),
+            ({"variants": SIZES, "default": "medium"}, "default"),
+            ({"variants": SIZES, "default": True}, "default"),
+            ({"variants": SIZES, "users": {"ada": "medium"}}, "users.ada"),
+            ({"users": {" ": True}}, "users"),
+            ({"starts_at": "tomorrow"}, "starts_at"),
+            ({"starts_at": "2026-01-02", "ends_at": "2026-01-02"}, "ends_at"),
+            ({"bucket_by": "shoe size"}, "bucket_by"),
+            ({"bucket_by": "trait:unknown"}, "bucket_by"),
+            ({"prerequisites": [{"flag": "unknown"}]}, "prerequisites"),
+            ({"prerequisites": [{"flag": "plain", "variant": "small"}]}, "prerequisites"),
+            ({"prerequisites": [{"flag": "refused"}]}, "prerequisites"),
+            ({"rule": " "}, "rule"),
+        ],
+    )
+    def test_what_cannot_stand_is_refused_by_name(
+        self, flags: RunningStack, fields: dict[str, Any], field: str
+    ) -> None:
+        """400 names the field, the value and the remedy, and nothing is saved."""
+        answer = flags.call("POST", "/v1/admin/flags", json={"key": "refused", "rule": "true", **fields})
+
+        assert (answer.status_code, answer.json()["details"]["field"]) == (400, field), answer.text
+        assert answer.json()["details"]["remedy"]
+        assert flags.call("GET", "/v1/admin/flags/refused").status_code == 404
+
+    def test_prerequisites_make_no_circle(self, flags: RunningStack) -> None:
+        """The change that would close one is refused, and says the way."""
+        answer = flags.call("PUT", "/v1/admin/flags/plain", json={"prerequisites": [{"flag": "after_plain"}]})
+
+        assert answer.status_code == 400
+        assert "plain needs after_plain needs plain" in answer.json()["message"]
+
+    def test_what_others_need_stays(self, flags: RunningStack) -> None:
+        """A flag that another waits for, a trait that one buckets by, a variant that one asks for."""
+        flags.define("trait", "flag_company", "profile.company")
+        flags.define("flag", "by_company", "true", rollout=50, bucket_by="trait:flag_company")
+        flags.define("flag", "after_large", "true", prerequisites=[{"flag": "sized", "variant": "large"}])
+
+        for path, user in (("flags/plain", "flag 'after_plain'"), ("traits/flag_company", "flag 'by_company'")):
+            answer = flags.call("DELETE", f"/v1/admin/{path}")
+            assert (answer.status_code, answer.json()["details"]["used_by"]) == (409, [user])
+        answer = flags.call("PUT", "/v1/admin/flags/sized", json={"variants": SIZES[:1], "users": None})
+        assert (answer.status_code, answer.json()["details"]["field"]) == (400, "variants")
+
+
+class TestDeciding:
+    def test_many_flags_with_one_question(self, flags: RunningStack) -> None:
+        """Each is what it says by itself, all as of one moment; one that is not known is an error of its own."""
+        body = asked(flags, {"userId": "ada", "flags": ["sized", "plain", "unknown", "sized"]}).json()
+
+        assert [one["flag"] for one in body["decisions"]] == ["sized", "plain", "unknown"]
+        assert [one["reason"] for one in body["decisions"]] == ["TARGETING_MATCH", "DEFAULT", "ERROR"]
+        assert body["decisions"][0] | {"asof": body["asof"]} == flags.decide("ada", "sized") | {"asof": body["asof"]}
+        assert body["decisions"][2]["reasons"] == ["evaluation_error: Flag 'unknown' not found"]
+        assert body["userId"] == "ada"
+
+    def test_all_flags_where_none_are_named(self, flags: RunningStack) -> None:
+        """The list of the catalogue, by key."""
+        saved = [one["key"] for one in flags.call("GET", "/v1/admin/flags").json()["flags"]]
+
+        assert [one["flag"] for one in asked(flags, {"deviceId": "d1"}).json()["decisions"]] == saved
+        assert asked(flags, {"deviceId": "d1", "flags": []}).json()["decisions"] == []
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ([], "body"),
+            ({}, "userId"),
+            ({"userId": True}, "userId"),
+            ({"userId": "u", "flags": "plain"}, "flags"),
+            ({"userId": "u", "flags": [""]}, "flags[0]"),
+            ({"userId": "u", "flags": ["x"] * 1_001}, "flags"),
+            ({"userId": "u", "explain": "yes"}, "explain"),
+        ],
+    )
+    def test_a_question_that_is_none(self, flags: RunningStack, body: Any, field: str) -> None:
+        """400 names the field."""
+        answer = asked(flags, body)
+
+        assert (answer.status_code, answer.json()["details"]["field"]) == (400, field)
+
+    def test_every_kind_of_id_asks(self, flags: RunningStack) -> None:
+        """A user, a device and an email hash; linked ids get the answer of the person."""
+        flags.define("flag", "half", "true", rollout=50)
+        for n in range(20):
+            body = {"userId": f"linked{n}", "anonymousId": f"device{n}", "event": "flag_visit"}
+            assert flags.call("POST", "/v1/track", "write", json=body).status_code == 200
+            answers = {
+                flags.call("GET", "/v1/decide", "read", params={**ids, "flag": "half"}).json()["allow"]
+                for ids in ({"userId": f"linked{n}"}, {"anonymousId": f"device{n}"}, {"deviceId": f"device{n}"})
+            }
+            assert answers == {bucket_of("half:membership", f"user:linked{n}") < 50_000}
+        email = flags.call("GET", "/v1/decide", "read", params={"emailHash": "ABC1", "flag": "half"}).json()
+        assert email["allow"] is (bucket_of("half:membership", "email:abc1") < 50_000)
+
+    def test_why_and_until_when(self, flags: RunningStack) -> None:
+        """`explain` tells each step, and the instant before which time alone changes nothing."""
+        flags.track("why-flag", "flag_order", messageId="why-flag-1")
+        found = flags.decide("why-flag", "after_plain", explain="true")
+
+        assert [one["step"] for one in found["explanation"]["steps"]] == ["prerequisite", "rule"]
+        assert found["valid_until"] is not None
+        many = asked(flags, {"userId": "why-flag", "flags": ["after_plain"], "explain": True}).json()["decisions"][0]
+        assert many["valid_until"] == found["valid_until"]
+
+    def test_an_answer_that_is_held_is_not_sent_again(self, flags: RunningStack) -> None:
+        """304 until the person sends something or the flag is changed; for many flags too."""
+        single = ("GET", {"params": {"userId": "held", "flag": "plain"}})
+        many = ("POST", {"json": {"userId": "held", "flags": ["plain", "sized"]}})
+        for n, (method, more) in enumerate((single, many)):
+            first = flags.call(method, "/v1/decide", "read", **more)
+            held = {"If-None-Match": first.headers["etag"]}
+            assert first.headers["cache-control"] == "private, no-cache"
+            again = flags.call(method, "/v1/decide", "read", headers=held, **more)
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+            flags.track("held", "flag_order", messageId=f"held-{n}")
+            after = flags.call(method, "/v1/decide", "read", headers=held, **more)
+            assert (after.status_code, after.headers["etag"] != first.headers["etag"]) == (200, True)
+            change(flags, "plain", description=f"changed {n}")
+            held = {"If-None-Match": after.headers["etag"]}
+            assert flags.call(method, "/v1/decide", "read", headers=held, **more).status_code == 200
+
+    def test_only_who_asks_for_it_is_cached(self, flags: RunningStack) -> None:
+        """`cache_seconds` is the answer's max-age, never beyond the flag's schedule."""
+
+        def kept(key: str) -> str:
+            return flags.call("GET", "/v1/decide", "read", params={"userId": "c", "flag": key}).headers["cache-control"]
+
+        assert kept("cached") == "private, max-age=30"
+        change(flags, "cached", starts_at="2199-01-01")
+        assert kept("cached") == "private, max-age=30"
+        change(flags, "cached", starts_at=None, cache_seconds=0)
+        assert kept("cached") == "private, no-cache"
+
+    def test_a_change_is_live_in_the_next_decision(self, flags: RunningStack) -> None:
+        """No process answers with a flag that was changed before; a deleted one is not found."""
+        flags.define("flag", "switched", "true")
+        for enabled in (False, True):
+            change(flags, "switched", enabled=enabled)
+            assert flags.decide("anybody", "switched")["allow"] is enabled
+        assert flags.call("DELETE", "/v1/admin/flags/switched").status_code == 200
+        assert flags.decide("anybody", "switched")["code"] == "not_found"
