@@ -31,8 +31,8 @@ from expressions.sql_functions import FUNCTIONS as SQL_FUNCTIONS
 from expressions.to_sql import cell, to_sql
 from expressions.windows import DAY_MS, HOUR_MS, UTC_ZONE, Zone
 from lake.schemas import EVENTS
+from tests.facts import CDNOW, COUNTED, FACTS
 
-CDNOW = Path(__file__).parents[2] / "examples" / "cdnow"
 NOW = 1_700_000_000_000
 
 TYPED = pl.Struct({"number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "json": pl.String})
@@ -101,24 +101,6 @@ def value_of(expression: str, *rows: Row, now_ms: int = NOW, zone: Zone = UTC_ZO
 
 
 # ── real data ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-FACTS = json.loads((CDNOW / "facts.json").read_text())
-
-COUNTED = {
-    "users_lifetime_count_ge_10": "events.purchase.count >= 10",
-    "users_lifetime_amount_ge_500": "events.purchase.amount.sum >= 500",
-    "users_last_seen_days_ago_lt_60": "last_seen_days_ago < 60",
-    "users_max_amount_ge_200": "events.purchase.amount.max >= 200",
-} | {
-    f"users_{fact}": f"events.purchase.{measure}_{window} >= {least}"
-    for window in ("30d", "90d", "365d")
-    for fact, measure, least in (
-        (f"with_purchase_{window}", "count", 1),
-        (f"count_{window}_ge_2", "count", 2),
-        (f"count_{window}_ge_5", "count", 5),
-        (f"amount_sum_{window}_ge_100", "amount.sum", 100),
-    )
-}
 
 
 @pytest.fixture(scope="module")

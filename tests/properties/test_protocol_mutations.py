@@ -1,0 +1,178 @@
+"""Each rule of the protocol is needed: without it, some walk of the world goes wrong, so the tests have teeth.
+
+A rule is switched off here, by editing the script's text or by putting another function in its place; the product has
+no such switches. A mutation names the seed of a walk that shows it; should the walks change, the next ones are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+from expressions.to_state import Frame
+from lake.lake import Lake
+from pipelines import rebuild as rebuilding
+from pipelines import recover as recovering
+from serving.catalogue import Catalogue
+from serving.embedded_redis import EmbeddedRedis
+from serving.scripts import ingest, publish, raised, replay
+from serving.scripts.script import Script
+from tests.properties.protocol_world import World, walk
+
+STEPS = 150
+TRIES = 12
+
+
+@dataclass(frozen=True)
+class InScript:
+    """A rule of a script, and the text without it."""
+
+    rule: str
+    module: ModuleType
+    name: str
+    old: str
+    new: str
+    seed: int = 0
+    light_events_max: int = 256
+
+    def switch_off(self, patch: pytest.MonkeyPatch) -> None:
+        """Edits the script's text."""
+        script: Script = getattr(self.module, self.name)
+        assert script.text.count(self.old) == 1, f"the rule is not where it was: {self.old}"
+        patch.setattr(self.module, self.name, Script(script.text.replace(self.old, self.new)))
+
+
+@dataclass(frozen=True)
+class InPython:
+    """A rule of a function, and what stands in its place."""
+
+    rule: str
+    owner: Any
+    name: str
+    without: Callable[[Any], Any]
+    seed: int = 0
+    light_events_max: int = 256
+
+    def switch_off(self, patch: pytest.MonkeyPatch) -> None:
+        """Puts the other function in its place; it is given the right one."""
+        patch.setattr(self.owner, self.name, self.without(getattr(self.owner, self.name)))
+
+
+def _by_uri(append_to: Any) -> Any:
+    """Writes through a table opened anew, so that a commit in between is not noticed."""
+    return lambda lake, opened, rows, transactions: append_to(lake, DeltaTable(opened.table_uri), rows, transactions)
+
+
+def _one_more(stamp: Any) -> Any:
+    """Says that a base covers one event more than its version has."""
+    return lambda version, build, seq, *others: stamp(version, build, seq + 1, *others)
+
+
+def _unsaid(answer: Any) -> Any:
+    """Does not say that a span reaches out of its window."""
+    return lambda frame, evaluate: replace(answer(frame, evaluate), straddled=False)
+
+
+FENCE = "if version < held[1] or (version == held[1] and build <= held[2]) then return 0 end"
+
+MUTATIONS: list[InScript | InPython] = [
+    InScript(
+        "a repeat of an event in the tail is a duplicate", ingest, "INGEST",
+        "if now - received < REPEAT_MS then copy = of end\n    end", "end",
+    ),
+    InScript(
+        "a repeat of an event that the base covers is a duplicate", ingest, "INGEST",
+        "if received and now - received < REPEAT_MS then copy = of end", "", seed=0,
+    ),
+    InScript(
+        "a repeat after 24 h is a new event", ingest, "INGEST",
+        "local REPEAT_MS = 86400000", "local REPEAT_MS = 3600000",
+    ),
+    InScript(
+        "an event from the future counts from its receipt", ingest, "INGEST",
+        "if ARGV[body + 1] ~= '' and tonumber(ARGV[body + 1]) < now then", "if ARGV[body + 1] ~= '' then",
+    ),
+    InScript(
+        "a shard that was not recovered on this server takes nothing", ingest, "INGEST",
+        "if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'unready' end", "",
+    ),
+    InScript(
+        "events projected by older definitions are sent back", ingest, "INGEST",
+        "if tonumber(ARGV[2]) < tonumber(shard[3] or 0) then return 'outdated' end", "",
+    ),
+    InScript("a base never goes back", publish, "PUBLISH", FENCE, ""),
+    InScript(
+        "a base never goes back within a version", publish, "PUBLISH",
+        FENCE, "if version < held[1] then return 0 end",
+    ),
+    InScript("what a base covers leaves the tail", publish, "PUBLISH", "if seq <= covered then", "if false then"),
+    InScript("what a base does not cover stays", publish, "PUBLISH", "if seq <= covered then", "if true then"),
+    InScript(
+        "a tail's copy of an imported event leaves the tail", publish, "PUBLISH",
+        "if copied and received - copied < REPEAT_MS then gone[#gone + 1] = field end", "", seed=11,
+    ),
+    InScript(
+        "a log goes on above the lake's", raised, "RAISED",
+        "if tonumber(ARGV[i + 1]) > held then", "if ARGV[i] ~= 'seq' and tonumber(ARGV[i + 1]) > held then",
+    ),
+    InScript(
+        "lost rows come back into records", replay, "REPLAY",
+        "local is_new = seq > after", "local is_new = false", seed=1,
+    ),
+    InScript(
+        "rows that a base covers do not come back", replay, "REPLAY",
+        "local is_new = seq > after", "local is_new = true", seed=1,
+    ),
+    InPython("a drain writes through the table that it checked", Lake, "append_to", _by_uri),
+    InPython("a base covers what its version has", rebuilding, "Stamp", _one_more),
+    InPython(
+        "a rebuild counts each event once", rebuilding, "counted",
+        lambda counted: lambda events, ids=None: events if ids is None else counted(events, ids), seed=10,
+    ),
+    InPython(
+        "a log of another life is given up", recovering, "_is_of_another_life",
+        lambda right: lambda *given: False, seed=19,
+    ),
+    InPython(
+        "what a base does not have is warming", Catalogue, "is_ready", lambda right: lambda *given: True
+    ),
+    InPython("past its horizon a heavy base says so", Frame, "answer", _unsaid, seed=9, light_events_max=2),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A server that these tests restart."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), settings={"appendfsync": "no"}) as found:
+        yield found
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.rule.replace(" ", "_"))
+def test_a_walk_shows_that_the_rule_is_needed(
+    server: EmbeddedRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutation: InScript | InPython
+) -> None:
+    """Without the rule an answer, an outcome or the lake is wrong, and the walk says so."""
+    mutation.switch_off(monkeypatch)
+    for seed in range(mutation.seed, mutation.seed + TRIES):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        try:
+            world = World(server, folder, mutation.light_events_max)
+        except AssertionError:
+            return
+        try:
+            for _ in walk(world, seed, STEPS):
+                pass
+        except Exception as found:  # whatever goes wrong: with the rule, none of these walks does
+            print(f"seed {seed}: {found}")
+            return
+        finally:
+            world.close()
+    pytest.fail(f"{TRIES} walks went well without the rule: {mutation.rule}")
