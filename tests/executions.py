@@ -1,10 +1,15 @@
-"""Every execution behind one door: definitions, one user's events and an instant in; Python values out."""
+"""Every execution behind one door: definitions, users' events and an instant in; Python values out.
+
+Naive        loops and ifs                          Light, Heavy   what a rebuild publishes, and a tail behind it
+Polars       the batch                              StateSplit     the events dealt out to several bases
+StateWhole   read time, all events in the tail      Sql            the generated SQL, in DuckDB
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 import msgspec
@@ -21,11 +26,16 @@ from expressions.to_state import Program
 from expressions.values import Value, from_json
 from expressions.windows import HOUR_MS, Zone
 from serving import codec
-from tests.oracle import naive
+from tests.history import Event
+from tests.oracle import naive, once
 
-Key = tuple[DefinitionKind, str]
-Execution = Callable[[Mapping[Key, Bound], Sequence[RawEvent], int, str], dict[Key, Value]]
-USER = "user:ada"
+Key: TypeAlias = tuple[DefinitionKind, str]
+Bounds: TypeAlias = Mapping[Key, Bound]
+#: User -> their events in the order of arrival.
+Users: TypeAlias = Mapping[str, Sequence[Event]]
+#: Definition -> user -> value.
+Found: TypeAlias = dict[Key, dict[str, Value]]
+Execution: TypeAlias = Callable[[Bounds, Users, int, str], Found]
 
 
 def bound(*definitions: tuple[DefinitionKind, str, str]) -> dict[Key, Bound]:
@@ -33,99 +43,62 @@ def bound(*definitions: tuple[DefinitionKind, str, str]) -> dict[Key, Bound]:
     return bind(Definition(*one) for one in definitions)
 
 
-def raw_events(events: Sequence[RawEvent]) -> list[RawEvent]:
-    """Events whose fields are flat, as records and the lake keep them."""
-    flat = []
-    for event in events:
-        fields = dict(event.fields) if event.kind == "identify" else event_fields(event.fields)
-        flat.append(RawEvent(event.kind, event.name, event.ts_ms, fields))
-    return flat
+def by_oracle(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
+    """Loops and ifs."""
+    return {
+        key: {user: naive(one.expr, once(events), now, zone) for user, events in users.items()}
+        for key, one in bounds.items()
+    }
 
 
-def frame_rows(events: Sequence[RawEvent], user: str = USER) -> list[dict[str, Any]]:
-    """Rows of the frame of events, seqs in the order given."""
-    rows = []
-    for seq, event in enumerate(events, 1):
-        fields = attribute_fields(event.fields) if event.kind == "identify" else event_fields(event.fields)
-        rows.append(
-            {
-                "shard": 0,
-                "seq": seq,
-                "event_id": f"e{seq}",
-                "kind": event.kind,
-                "id": user,
-                "name": event.name,
-                "ts": event.ts_ms,
-                "received_at": event.ts_ms,
-                "props": {name: typed(value) for name, value in fields.items()},
-            }
-        )
+# ── the batch ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def frame_rows(users: Users) -> list[dict[str, Any]]:
+    """Rows of the frame of events: those of all users mixed, each user's in the order of arrival."""
+    waiting = {user: list(events) for user, events in users.items()}
+    shuffler = random.Random(sum(map(len, waiting.values())))
+    rows: list[dict[str, Any]] = []
+    while waiting := {user: events for user, events in waiting.items() if events}:
+        user = shuffler.choice(sorted(waiting))
+        rows.append(_row(user, waiting[user].pop(0), len(rows) + 1))
+    shuffler.shuffle(rows)
     return rows
 
 
-def by_oracle(bounds: Mapping[Key, Bound], events: Sequence[RawEvent], now: int, zone: str) -> dict[Key, Value]:
-    """Loops and ifs."""
-    return {key: naive(one.expr, raw_events(events), now, zone) for key, one in bounds.items()}
+def _row(user: str, event: Event, seq: int) -> dict[str, Any]:
+    fields = attribute_fields(event.fields) if event.kind == "identify" else event_fields(event.fields)
+    return {
+        "shard": 0,
+        "seq": None if event.imported else seq,
+        "event_id": event.id or f"{user}-{seq}",
+        "kind": event.kind,
+        "id": user,
+        "name": event.name,
+        "ts": event.ts_ms,
+        "received_at": event.came_ms,
+        "props": {name: typed(value) for name, value in fields.items()},
+    }
 
 
-def by_polars(bounds: Mapping[Key, Bound], events: Sequence[RawEvent], now: int, zone: str) -> dict[Key, Value]:
-    """The batch."""
-    answers = answer_frame(deduplicate(event_frame(frame_rows(events))), list(bounds.values()), now, Zone(zone))
-    if answers.is_empty():
-        return by_state(bounds, [], now, zone)
-    return {key: values_of(answers, key)[USER] for key in bounds}
+def by_polars(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
+    """All definitions in one query over one frame."""
+    answers = answer_frame(deduplicate(event_frame(frame_rows(users))), list(bounds.values()), now, Zone(zone))
+    found = {key: values_of(answers, key) for key in bounds}
+    return _with_absent(found, bounds, users, now, zone)
 
 
-def by_state(bounds: Mapping[Key, Bound], events: Sequence[RawEvent], now: int, zone: str) -> dict[Key, Value]:
-    """Read time, all events in the tail."""
-    return _answered(bounds, [base_of(raw_events(events))], now, zone)
-
-
-def by_parts(bounds: Mapping[Key, Bound], events: Sequence[RawEvent], now: int, zone: str) -> dict[Key, Value]:
-    """Read time, the events shuffled and split over several bases."""
-    shuffler = random.Random(len(events))
-    shuffled = raw_events(events)
-    shuffler.shuffle(shuffled)
-    parts: list[list[RawEvent]] = [[] for _ in range(3)]
-    for event in shuffled:
-        parts[shuffler.randrange(3)].append(event)
-    return _answered(bounds, [codec.decode(codec.encode(base_of(part))) for part in parts], now, zone)
-
-
-def _published(light_events_max: int) -> Execution:
-    def execute(bounds: Mapping[Key, Bound], events: Sequence[RawEvent], now: int, zone: str) -> dict[Key, Value]:
-        # The base is aligned to an instant up to an hour before the answer; what came after it is the tail.
-        as_of = now - random.Random(len(events)).randrange(HOUR_MS)
-        covered = [event for event in events if event.ts_ms <= as_of or event.ts_ms > now]
-        tail = [event for event in events if as_of < event.ts_ms <= now]
-        needed = plan(one.expr for one in bounds.values())
-        frame = deduplicate(event_frame(frame_rows(covered)))
-        bases = [base for _, base, _ in base_states(frame, needed, as_of, HOUR_MS, light_events_max, Zone(zone))]
-        parts: list[Base] = [codec.decode(codec.encode(base)) for base in bases]
-        return _answered(bounds, [*parts, base_of(raw_events(tail))], now, zone)
-
-    return execute
-
-
-def _answered(bounds: Mapping[Key, Bound], bases: list[Base], now: int, zone: str) -> dict[Key, Value]:
-    answers = Program(list(bounds.values()), Zone(zone)).evaluate(bases, now)
-    for key, answer in answers.items():
-        assert not answer.missing and not answer.straddled, f"{key} is not covered"
-    return {key: answer.value for key, answer in answers.items()}
-
-
-def by_sql(bounds: Mapping[Key, Bound], events: Sequence[RawEvent], now: int, zone: str) -> dict[Key, Value]:
-    """Generated SQL in DuckDB."""
-    if not events:
-        return by_state(bounds, [], now, zone)
-    found: dict[Key, Value] = {}
+def by_sql(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
+    """One SELECT a definition."""
+    found: Found = {}
     with duckdb.connect() as connection:
-        connection.register("events", event_frame(frame_rows(events)).collect().to_arrow())
-        for key, one in bounds.items():
+        connection.register("events", event_frame(frame_rows(users)).collect().to_arrow())
+        for (kind, key), one in bounds.items():
             rows = connection.sql(to_sql(one, "duckdb", now, Zone(zone))).to_arrow_table().to_pylist()
-            (row,) = rows
-            found[key] = row["boolean"] if key[0] != "trait" else _sql_value(row)
-    return found
+            read = _sql_value if kind == "trait" else lambda row: row["boolean"]
+            found[kind, key] = {row["id"]: read(row) for row in rows}
+            assert len(rows) == len(found[kind, key]), "an id has one row"
+    return _with_absent(found, bounds, users, now, zone)
 
 
 def _sql_value(row: Mapping[str, Any]) -> Value:
@@ -134,11 +107,90 @@ def _sql_value(row: Mapping[str, Any]) -> Value:
     return next((row[kind] for kind in ("number", "string", "boolean") if row[kind] is not None), None)
 
 
+def _with_absent(found: Found, bounds: Bounds, users: Users, now: int, zone: str) -> Found:
+    """A user without any row is in no frame; read time answers for them."""
+    absent: Users = {user: [] for user, events in users.items() if not events}
+    for key, values in by_state(bounds, absent, now, zone).items():
+        assert not values.keys() & found[key].keys(), "who has no row has no answer"
+        found[key] |= values
+    return found
+
+
+# ── read time ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def by_state(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
+    """All events in the tail; ingest has refused repeats before."""
+    return _answered(bounds, {user: [base_of(_raw(once(events)))] for user, events in users.items()}, now, zone)
+
+
+def by_parts(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
+    """The events shuffled and dealt out: to raw bases, and to a light and a heavy one as a rebuild cuts them."""
+    bases: dict[str, list[Base]] = {}
+    for user, events in users.items():
+        shuffler = random.Random(len(events))
+        kept = once(events)
+        shuffler.shuffle(kept)
+        parts: list[list[Event]] = [[] for _ in range(4)]
+        for event in kept:
+            parts[shuffler.randrange(4)].append(event)
+        bases[user] = [base_of(_raw(part)) for part in parts[:2]]
+        for part, light_events_max in zip(parts[2:], (256, 0), strict=True):
+            as_of = now - shuffler.randrange(HOUR_MS)
+            bases[user] += _bases(bounds, {user: part}, as_of, zone, light_events_max)[user]
+    return _answered(bounds, bases, now, zone)
+
+
+def _published(light_events_max: int) -> Execution:
+    def execute(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
+        # A base is aligned to an instant up to its horizon before the answer; what came after it is the tail.
+        as_of = now - random.Random(sum(map(len, users.values()))).randrange(HOUR_MS)
+        kept = {user: once(events) for user, events in users.items()}
+        covered = {user: [one for one in events if one.ts_ms <= as_of] for user, events in kept.items()}
+        tails = {user: [one for one in events if one.ts_ms > as_of] for user, events in kept.items()}
+        bases = _bases(bounds, covered, as_of, zone, light_events_max)
+        for user, tail in tails.items():
+            bases[user].append(base_of(_raw(tail)))
+        return _answered(bounds, bases, now, zone)
+
+    return execute
+
+
+def _bases(bounds: Bounds, users: Users, as_of: int, zone: str, light_events_max: int) -> dict[str, list[Base]]:
+    """What a rebuild publishes of these events, through the bytes that Redis keeps."""
+    needed = plan(one.expr for one in bounds.values())
+    frame = deduplicate(event_frame(frame_rows(users)))
+    bases: dict[str, list[Base]] = {user: [] for user in users}
+    for user, base, _ in base_states(frame, needed, as_of, HOUR_MS, light_events_max, Zone(zone)):
+        bases[user].append(codec.decode(codec.encode(base)))
+    return bases
+
+
+def _raw(events: Sequence[Event]) -> list[RawEvent]:
+    """Events whose fields are flat, as records keep them."""
+    return [
+        RawEvent(
+            one.kind, one.name, one.ts_ms, dict(one.fields) if one.kind == "identify" else event_fields(one.fields)
+        )
+        for one in events
+    ]
+
+
+def _answered(bounds: Bounds, bases: Mapping[str, list[Base]], now: int, zone: str) -> Found:
+    program = Program(bounds.values(), Zone(zone))
+    found: Found = {key: {} for key in bounds}
+    for user, parts in bases.items():
+        for key, answer in program.evaluate(parts, now).items():
+            assert not answer.missing and not answer.straddled, f"{key} is not covered"
+            found[key][user] = answer.value
+    return found
+
+
 EXECUTIONS: dict[str, Execution] = {
-    "polars": by_polars,
-    "state": by_state,
-    "parts": by_parts,
-    "light": _published(256),
-    "heavy": _published(0),
-    "sql": by_sql,
+    "Polars": by_polars,
+    "StateWhole": by_state,
+    "StateSplit": by_parts,
+    "Light": _published(256),
+    "Heavy": _published(0),
+    "Sql": by_sql,
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from expressions.aggregates import AGGREGATES
-from expressions.bases import RawEvent
+from tests.history import Event
 
 NOW = 1_772_366_400_000
 DAY = 86_400_000
@@ -22,17 +23,35 @@ raw_values = st.one_of(scalars, st.lists(scalars, max_size=3), st.fixed_dictiona
 times = st.sampled_from(AGES).map(lambda age: NOW - age)
 
 tracks = st.builds(
-    lambda name, at, fields: RawEvent("track", name, at, {key: value for key, value in fields.items() if value != "?"}),
+    lambda name, at, fields: Event("track", name, at, {key: value for key, value in fields.items() if value != "?"}),
     st.sampled_from(["x", "x", "y", "an event"]),
     times,
     st.fixed_dictionaries({}, optional={"v": raw_values, "w": scalars}),
 )
 identifies = st.builds(
-    lambda at, traits: RawEvent("identify", None, at, traits),
+    lambda at, traits: Event("identify", None, at, traits),
     times,
     st.dictionaries(st.sampled_from(["p", "q"]), raw_values, min_size=1),
 )
-events = st.lists(st.one_of(tracks, tracks, tracks, identifies), max_size=12)
+some = st.one_of(tracks, tracks, tracks, identifies)
+#: Ids that come again, and what lies between two receipts: 24 h tell a repeat from a new event.
+IDS = ["", "", "", "", "r", "s"]
+PAUSES = [1, 2, 3_600_000, DAY - 1, DAY]
+
+
+@st.composite
+def histories(draw: st.DrawFn, size: int = 12) -> list[Event]:
+    """One user's events in the order of arrival, no two received at once; some repeated, some imported."""
+    received = NOW - 40 * DAY
+    arrived = []
+    for event in draw(st.lists(some, max_size=size)):
+        received += draw(st.sampled_from(PAUSES))
+        marks = {"id": draw(st.sampled_from(IDS)), "imported": draw(st.sampled_from([False, False, False, True]))}
+        arrived.append(replace(event, received_ms=received, **marks))
+    return arrived
+
+
+users = st.fixed_dictionaries({"user:ada": histories(), "user:bob": histories(3)})
 
 conditions = st.sampled_from(
     [

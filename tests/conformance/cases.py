@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expressions.bases import RawEvent
 from expressions.definitions import DefinitionKind
 from expressions.values import instant_ms
+from tests.history import Event
 
 HERE = Path(__file__).parent
 NOW = "2026-03-01T12:00:00Z"
@@ -26,7 +26,7 @@ class Case:
     says: str
     definitions: tuple[tuple[DefinitionKind, str, str], ...]
     key: tuple[DefinitionKind, str]
-    events: tuple[RawEvent, ...]
+    events: tuple[Event, ...]
     now: int
     zone: str
     value: Any
@@ -60,12 +60,18 @@ def _case(stem: str, case: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
     )
 
 
-def _event(event: Mapping[str, Any], now: int) -> RawEvent:
-    at = _absolute(event["at"], now)
-    if "identify" in event:
-        return RawEvent("identify", None, at, event["identify"])
-    kind = next(kind for kind in ("event", "page", "screen") if kind in event)
-    return RawEvent("track" if kind == "event" else kind, event[kind], at, event.get("properties", {}))
+def _event(event: Mapping[str, Any], now: int) -> Event:
+    kind = next(kind for kind in ("identify", "event", "page", "screen") if kind in event)
+    is_identify = kind == "identify"
+    return Event(
+        kind="track" if kind == "event" else kind,
+        name=None if is_identify else event[kind],
+        ts_ms=_absolute(event["at"], now),
+        fields=event["identify"] if is_identify else event.get("properties", {}),
+        id=event.get("id", ""),
+        received_ms=_absolute(event["received"], now) if "received" in event else None,
+        imported=event.get("imported", False),
+    )
 
 
 def _absolute(text: str, now: int) -> int:

@@ -11,6 +11,7 @@ from tests.conformance.cases import Case, all_cases
 from tests.executions import EXECUTIONS, bound, by_oracle
 
 CASES = all_cases()
+USER = "user:ada"
 ANSWERED = [case for case in CASES if case.error is None]
 REFUSED = [case for case in CASES if case.error is not None]
 
@@ -30,7 +31,7 @@ def kinds(value: Any) -> Any:
 @pytest.mark.parametrize("case", ANSWERED, ids=lambda case: case.id)
 def test_the_oracle_agrees_with_the_case(case: Case) -> None:
     """What a case expects is what loops and ifs find."""
-    found = by_oracle(bound(*case.definitions), case.events, case.now, case.zone)[case.key]
+    found = by_oracle(bound(*case.definitions), {USER: case.events}, case.now, case.zone)[case.key][USER]
 
     assert (found, kinds(found)) == (expected(case.value), kinds(expected(case.value))), case.says
 
@@ -39,7 +40,8 @@ def test_the_oracle_agrees_with_the_case(case: Case) -> None:
 @pytest.mark.parametrize("case", ANSWERED, ids=lambda case: case.id)
 def test_every_execution_gives_the_same_answer(case: Case, execution: str) -> None:
     """One definition, one answer, bit for bit."""
-    found = EXECUTIONS[execution](bound(*case.definitions), case.events, case.now, case.zone)[case.key]
+    users = {USER: case.events}
+    found = EXECUTIONS[execution](bound(*case.definitions), users, case.now, case.zone)[case.key][USER]
 
     assert (found, kinds(found)) == (expected(case.value), kinds(expected(case.value))), case.says
 

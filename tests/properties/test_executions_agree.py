@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from expressions.bases import RawEvent
 from expressions.errors import ExpressionError
 from tests.conformance.test_executions import kinds
 from tests.executions import EXECUTIONS, bound, by_oracle
-from tests.strategies import NOW, events, expressions
+from tests.history import Event
+from tests.strategies import NOW, expressions, users
 
 EXAMPLES = int(os.environ.get("TINYCDP_EXAMPLES", "150"))
-COST = {"sql": 3}
+COST = {"Sql": 3}
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
@@ -31,15 +31,16 @@ def test_an_execution_answers_as_the_oracle_does(execution: str, zone: str) -> N
         database=None,
         suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
     )
-    @given(text=expressions, history=events)
-    def agrees(text: str, history: Sequence[RawEvent]) -> None:
+    @given(text=expressions, given_users=users)
+    def agrees(text: str, given_users: Mapping[str, Sequence[Event]]) -> None:
         try:
             bounds = bound(("trait", "it", text))
         except ExpressionError:
             assume(False)
         key = ("trait", "it")
-        judged = by_oracle(bounds, history, NOW, zone)[key]
-        found = EXECUTIONS[execution](bounds, history, NOW, zone)[key]
-        assert (found, kinds(found)) == (judged, kinds(judged))
+        judged = by_oracle(bounds, given_users, NOW, zone)[key]
+        found = EXECUTIONS[execution](bounds, given_users, NOW, zone)[key]
+        for user, value in judged.items():
+            assert (found[user], kinds(found[user])) == (value, kinds(value)), user
 
     agrees()

@@ -1,0 +1,126 @@
+"""What single values mean to the oracle: kinds, order, equality, arithmetic and functions, the long way.
+
+`expressions.values` is not asked: what it computes in floats is here a fraction or a decimal, rounded once.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from fractions import Fraction
+from typing import Any
+
+from expressions.values import ISO_TIME
+
+DAY_MS = 86_400_000
+RANK = {type(None): 0, bool: 1, float: 2, str: 3, tuple: 4, dict: 5}
+ORDERINGS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "%": operator.mod}
+
+
+def called(name: str, args: list[Any], now: int) -> Any:
+    """A function; of a first argument of another kind false or null, as its sentence says."""
+    first, kind = args[0], type(args[0])
+    if name == "if":
+        return args[1] if truth(first) else args[2]
+    if name == "coalesce":
+        return next((one for one in args if one is not None), None)
+    if name == "contains" and kind is tuple:
+        return any(equal(one, args[1]) for one in first)
+    if name in ("contains", "starts_with", "ends_with"):
+        test = {"contains": str.__contains__, "starts_with": str.startswith, "ends_with": str.endswith}[name]
+        return kind is str and type(args[1]) is str and test(first, args[1])
+    if name == "length":
+        return float(len(first)) if kind in (str, tuple) else None
+    if kind is str and name in ("lower", "upper"):
+        return re.sub("[A-Za-z]", lambda letter: getattr(letter[0], name)(), first)
+    if kind is float and name in ("abs", "round"):
+        return abs(first) if name == "abs" else float(decimal(first, int(args[1]) if args[1:] else 0)) + 0.0
+    return days_since(first, now) if kind is str and name == "days_since" else None
+
+
+def days_since(text: str, now: int) -> float | None:
+    """Whole days, floor; UTC without an offset; digits beyond milliseconds are cut off."""
+    if not re.fullmatch(ISO_TIME, text, re.ASCII):
+        return None
+    try:
+        at = datetime.fromisoformat(text.upper())
+    except ValueError:  # no such day
+        return None
+    since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return float((now - since // timedelta(milliseconds=1)) // DAY_MS)
+
+
+def plain(raw: Any) -> Any:
+    """A JSON value as a value: numbers are floats with one zero, lists hold scalars, an object is null."""
+    if isinstance(raw, list | tuple):
+        return tuple(None if isinstance(item, list | tuple | dict) else plain(item) for item in raw)
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        return float(raw) + 0.0
+    return None if isinstance(raw, dict) else raw
+
+
+def flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Properties by dotted name."""
+    found: dict[str, Any] = {}
+    for name, raw in fields.items():
+        found |= flat(raw, f"{before}{name}.") if isinstance(raw, dict) else {before + name: raw}
+    return found
+
+
+def order(raw: Any) -> tuple[int, Any]:
+    """S7, S8: by kind, then by value; lists and objects by their JSON text."""
+    one = raw if isinstance(raw, dict) else plain(raw)
+    if type(one) is tuple:
+        raw = [int(item) if type(item) is float and item.is_integer() and abs(item) < 2**53 else item for item in one]
+    text = json.dumps(raw, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return (RANK[type(one)], text if type(one) in (tuple, dict) else one)
+
+
+def equal(left: Any, right: Any) -> bool:
+    """S1, S3: strict by type, also within lists."""
+    if type(left) is tuple and type(right) is tuple:
+        return len(left) == len(right) and all(map(equal, left, right))
+    return type(left) is type(right) and bool(left == right)
+
+
+def truth(one: Any) -> bool:
+    """S4; 0.0 equals False."""
+    return one not in (None, False, "")
+
+
+def compared(op: str, left: Any, right: Any) -> bool:
+    if op in ("==", "!="):
+        return equal(left, right) == (op == "==")
+    return type(left) is type(right) and type(left) in (float, str) and ORDERINGS[op](left, right)
+
+
+def computed(op: str, left: Any, right: Any) -> float | None:
+    """S5, S12: exactly, then the nearest float; null where there is none."""
+    if type(left) is not float or type(right) is not float:
+        return None
+    try:
+        return float(ARITHMETIC[op](Fraction(left), Fraction(right))) + 0.0
+    except ArithmeticError:  # by zero, or beyond the greatest float
+        return None
+
+
+def decimal(number: float, places: int) -> Decimal:
+    """S6, S12: the number as it is written, half away from zero."""
+    with localcontext(prec=400):
+        return Decimal(repr(number)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+
+
+def percentile(numbers: list[float], share: float) -> float | None:
+    """S12: linear between the ranks around, from the nearer one; null beyond the greatest float."""
+    if not numbers:
+        return None
+    below, part = divmod((len(numbers) - 1) * share, 1)
+    low, high = numbers[int(below)], numbers[min(int(below) + 1, len(numbers) - 1)]
+    if high - low == float("inf"):
+        return None
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
