@@ -16,13 +16,12 @@ from fastapi.responses import Response
 
 from serving.answers import json_answer, refused
 from serving.bodies import body_of
-from serving.catalogue import Stored
-from serving.decide import Decision, Reason, flag_decision
-from serving.engine import Engine
-from serving.ids import identifier, record_of
-from serving.profile import Person
-from serving.refusals import Invalid, Refusal
-from serving.users import read_person
+from serving.decide import Reason
+from serving.deciding import Decided, decisions
+from serving.engine import RETRY_AFTER_S, Engine
+from serving.flags import Flag
+from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
+from serving.refusals import Invalid, Refusal, Unavailable
 from serving.wire import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 
 ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]
@@ -31,6 +30,7 @@ ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_
 REASONS: Mapping[Reason, str] = {
     "STATIC": "STATIC",
     "TARGETING_MATCH": "TARGETING_MATCH",
+    "SPLIT": "SPLIT",
     "DISABLED": "DISABLED",
 }
 
@@ -91,14 +91,12 @@ async def evaluate_flag(request: Request) -> Response:
     engine = _admitted(request)
     key = request.path_params["key"]
     ids = await _ids(engine, request)
-    who = await read_person(engine, *ids)
-    flag = who.catalogue.definitions.get(("flag", key))
-    if flag is None:
+    decided = await decisions(engine, ids, (key,))
+    if key not in decided.flags:
+        if not decided.asof and not decided.flags:
+            raise Unavailable("definitions are away", {"remedy": "try again"}, RETRY_AFTER_S)
         raise EvaluationFailed("FLAG_NOT_FOUND", f"Flag '{key}' not found")
-    lacking: list[str] = []
-    body = evaluated(who, flag, bool(ids), lacking)
-    await engine.want_rebuild_of(lacking)
-    return json_answer(body)
+    return json_answer(evaluated(decided, key, ids))
 
 
 @router.post(
@@ -110,47 +108,47 @@ async def evaluate_flags(request: Request) -> Response:
     """Every flag for a user, with an ETag that changes with the answers: by a definition, an event, or time alone."""
     engine = _admitted(request)
     ids = await _ids(engine, request)
-    who = await read_person(engine, *ids)
-    flags = [stored for (kind, _), stored in sorted(who.catalogue.definitions.items()) if kind == "flag"]
-    lacking: list[str] = []
+    decided = await decisions(engine, ids, None)
     items = []
-    for flag in flags:
+    for key in decided.decisions:
         try:
-            items.append(evaluated(who, flag, bool(ids), lacking))
+            items.append(evaluated(decided, key, ids))
         except EvaluationFailed as failure:
-            items.append(failure.body(flag.key))
-    await engine.want_rebuild_of(lacking)
+            items.append(failure.body(key))
     body = _encode({"flags": items})
-    headers = {"ETag": etag_of(who.catalogue.version, ids, body), "Cache-Control": "private, no-cache"}
+    if not decided.asof:  # defaults, since something is away: nobody's to keep
+        return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
+    headers = {"ETag": etag_of(decided.asof["catalogue"], ids, body), "Cache-Control": "private, no-cache"}
     if _is_held(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, "application/json")
 
 
-def evaluated(who: Person, flag: Stored, has_user: bool, lacking: list[str]) -> dict[str, Any]:
-    """A flag's answer as OFREP words it; `lacking` takes ids that need a rebuild of their own.
+def evaluated(decided: Decided, key: str, ids: Ids) -> dict[str, Any]:
+    """A flag's answer as OFREP words it. `value`, `reason` and `variant` are always there: providers fail without.
 
     Raises `EvaluationFailed` where the answer depends on a user and none is named.
     """
-    found = flag_decision(who, flag)
-    if not has_user and found.reason not in ("STATIC", "DISABLED"):
-        raise EvaluationFailed("TARGETING_KEY_MISSING", f"flag '{flag.key}' depends on the user: send targetingKey")
-    lacking.extend(found.lacking)
-    return success(flag, found)
-
-
-def success(flag: Stored, found: Decision) -> dict[str, Any]:
-    """The answer itself. `value`, `reason` and `variant` are always there: providers fail without any of them."""
+    found, flag = decided.decisions[key], decided.flags[key]
+    if not ids.strongest_first and found.reason not in ("STATIC", "DISABLED", "ERROR"):
+        raise EvaluationFailed("TARGETING_KEY_MISSING", f"flag '{key}' depends on the user: send targetingKey")
     return {
-        "key": flag.key,
-        "value": found.value,
+        "key": key,
+        "value": _as_written(found.value, flag),
         "reason": REASONS.get(found.reason, "UNKNOWN"),
         "variant": found.variant or ("on" if found.allow else "off"),
-        "metadata": {"reason": found.reason, "version": flag.version},
+        "metadata": {"reason": found.reason},
     }
 
 
-def etag_of(version: int, ids: tuple[str, ...], body: bytes) -> str:
+def _as_written(value: Any, flag: Flag) -> Any:
+    """The value; of a flag with a fraction among its variants every number with its point, as typed clients need."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value) if any(isinstance(one, float) for one in flag.values.values()) else value
+    return value
+
+
+def etag_of(version: int, ids: Ids, body: bytes) -> str:
     """A tag of the definitions, the user and all answers: no answer changes without it."""
     return f'"{blake2b(repr((version, ids)).encode() + body, digest_size=16).hexdigest()}"'
 
@@ -166,8 +164,11 @@ def _admitted(request: Request) -> Engine:
     return engine
 
 
-async def _ids(engine: Engine, request: Request) -> tuple[str, ...]:
-    """The records that a request's context names: none, or the user's. Raises `EvaluationFailed`."""
+async def _ids(engine: Engine, request: Request) -> Ids:
+    """Whom a request's context names: `targetingKey`, and the device that it says beside it.
+
+    Raises `EvaluationFailed`.
+    """
     try:
         body = _decode(await body_of(request, engine.settings.event_bytes_max))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -178,13 +179,22 @@ async def _ids(engine: Engine, request: Request) -> tuple[str, ...]:
         raise EvaluationFailed("PARSE_ERROR", 'send {"context": {"targetingKey": "…"}}')
     context = body.get("context")
     if context is None:
-        return ()
+        return Ids()
     if not isinstance(context, dict):
         raise EvaluationFailed("INVALID_CONTEXT", "context: send a JSON object")
     if not isinstance(context.get("targetingKey"), (str, type(None))):
         raise EvaluationFailed("INVALID_CONTEXT", "targetingKey: send a string")
     try:
-        user = identifier(context, "targetingKey")
+        key, device = identifier(context, "targetingKey"), identifier(context, *ANONYMOUS_FIELDS)
     except Invalid as refusal:
         raise EvaluationFailed("INVALID_CONTEXT", refusal.message) from None
-    return () if user is None else (record_of(user),)
+    if key is None:
+        return Ids()
+    kind, value = raw_id(record_of(key))
+    match kind:
+        case "user":
+            return Ids(value, device)
+        case "anon":
+            return Ids(anonymous=value)
+        case "email":
+            return Ids(email=value)

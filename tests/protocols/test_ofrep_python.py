@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from openfeature import api
@@ -25,8 +26,21 @@ def defined(stack: RunningStack) -> RunningStack:
     stack.define("flag", "ofpy_loyal", "ofpy_orders >= 2")
     stack.define("flag", "ofpy_static", "true")
     stack.define("flag", "ofpy_off", "true", enabled=False)
+    for key, values in TYPED.items():
+        variants = [{"name": name, "value": value, "weight": name == "on"} for name, value in values.items()]
+        stack.define("flag", key, "ofpy_orders >= 2", variants=variants, default="off")
     wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
     return stack
+
+
+#: A flag of each type: what it answers once its rule holds, and before.
+TYPED: dict[str, dict[str, Any]] = {
+    "ofpy_text": {"on": "hello", "off": ""},
+    "ofpy_whole": {"on": 7, "off": 0},
+    "ofpy_fraction": {"on": 1, "off": 0.5},
+    "ofpy_object": {"on": {"a": [1, {"b": None}]}, "off": {}},
+    "ofpy_list": {"on": [1, 2.5, "x"], "off": []},
+}
 
 
 def client_of(stack: RunningStack, headers: dict[str, str]) -> OpenFeatureClient:
@@ -65,6 +79,24 @@ def test_flags_without_a_user_answer_without_one(client: OpenFeatureClient) -> N
     assert (static.value, static.reason, static.error_code) == (True, Reason.STATIC, None)
     assert (off.value, off.reason, off.error_code) == (False, Reason.DISABLED, None)
     assert (loyal.value, loyal.error_code) == (True, ErrorCode.TARGETING_KEY_MISSING)
+
+
+def test_every_type_arrives_as_itself(defined: RunningStack, client: OpenFeatureClient) -> None:
+    """Strings, integers, fractions (a whole one among them too), objects and lists, of the rule and of the default."""
+    for n in range(2):
+        defined.track("ofpy-typed", "ofpy_order", messageId=f"ofpy-typed-{n}")
+    for user, variant in (("ofpy-typed", "on"), ("ofpy-other", "off")):
+        who = EvaluationContext(user)
+        found = {
+            "ofpy_text": client.get_string_details("ofpy_text", "?", who),
+            "ofpy_whole": client.get_integer_details("ofpy_whole", -1, who),
+            "ofpy_fraction": client.get_float_details("ofpy_fraction", -1.0, who),
+            "ofpy_object": client.get_object_details("ofpy_object", {"?": 1}, who),
+            "ofpy_list": client.get_object_details("ofpy_list", ["?"], who),
+        }
+        assert {key: one.error_code for key, one in found.items()} == dict.fromkeys(TYPED)
+        assert {key: one.value for key, one in found.items()} == {key: TYPED[key][variant] for key in TYPED}
+        assert {one.variant for one in found.values()} == {variant}
 
 
 def test_a_flag_that_is_not_known_gives_the_codes_default(client: OpenFeatureClient) -> None:
