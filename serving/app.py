@@ -144,7 +144,13 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods that some route takes at this path; the framework names those of the first route only."""
+    """The methods of a path that is documented as it stands; else those that some route takes at it.
+
+    The framework names those of the first route only.
+    """
+    documented = request.app.openapi()["paths"].get(request.url.path)
+    if documented is not None:
+        return [method for method in METHODS if method.lower() in documented]
 
     def takes(method: str) -> bool:
         scope = {**request.scope, "method": method}

@@ -28,12 +28,15 @@ _USER += [{"required": ["externalId"], "properties": {"externalId": _NAMED}}]
 _DEVICE = [{"required": [name], "properties": {name: _NAMED}} for name in ("anonymousId", "deviceId")]
 _EMAIL = [{"required": ["emailHash"], "properties": {"emailHash": _NAMED}}]
 
-_EVENT: dict[str, Any] = {
+_IDS: dict[str, Any] = {
     "userId": _ID,
     "externalId": _ID,
     "anonymousId": _ID,
     "deviceId": _ID,
     "emailHash": _ID,
+}
+_EVENT: dict[str, Any] = {
+    **_IDS,
     "messageId": {
         "anyOf": [{"type": "string", "maxLength": MESSAGE_ID_CHARACTERS_MAX}, _NUMBER, {"type": "null"}],
         "description": "what a repeat is known by",
@@ -67,8 +70,12 @@ _ASKED_OF_FLAGS: dict[str, Any] = {
     "properties": {
         "context": {
             "type": ["object", "null"],
-            "properties": {"targetingKey": {"type": ["string", "null"], "maxLength": ID_CHARACTERS_MAX}},
-            "description": "whom OpenFeature asks for; further entries are taken and not looked at",
+            "properties": {
+                "targetingKey": {"type": ["string", "null"], "maxLength": ID_CHARACTERS_MAX},
+                "anonymousId": _ID,
+                "deviceId": _ID,
+            },
+            "description": "whom OpenFeature asks for, and the device; further entries are taken and not looked at",
         }
     },
 }
@@ -86,7 +93,7 @@ _FLAGS: dict[str, Any] = {
 BODIES: dict[str, dict[str, Any]] = {
     "/ofrep/v1/evaluate/flags": _ASKED_OF_FLAGS,
     "/ofrep/v1/evaluate/flags/{key}": _ASKED_OF_FLAGS,
-    "/v1/decide": _body({}, _FLAGS, _ANYBODY),
+    "/v1/decide": {"type": "object", "properties": {**_IDS, **_FLAGS}, "anyOf": _ANYBODY},
     "/v1/track": _body({"event": _EVENT_NAME}, _PROPERTIES, _ANYBODY),
     "/v1/identify": _body({}, _TRAITS, _ANYBODY),
     "/v1/page": _body({}, _VIEW, _ANYBODY),
@@ -118,11 +125,17 @@ def _query(name: str, schema: dict[str, Any], *, required: bool = False, where: 
 
 
 _STRING: dict[str, Any] = {"type": "string"}
+_NAMED_USER: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"\S",
+    "maxLength": ID_CHARACTERS_MAX,
+    "description": "in its place externalId, anonymousId, deviceId or emailHash do as well",
+}
 
 #: Parameters that are read by hand, by method and path.
 QUERIES: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("get", "/v1/decide"): [
-        _query("userId", {"type": "string", "pattern": r"\S", "maxLength": ID_CHARACTERS_MAX}, required=True),
+        _query("userId", _NAMED_USER, required=True),
         _query("flag", {"type": "string", "pattern": r"\S"}, required=True),
         _query("explain", {"type": "string"}),
         _query("If-None-Match", _STRING, where="header"),
