@@ -34,9 +34,9 @@ def _admit(engine: Engine, request: Request, body: Any = None) -> None:
     Raises `Unauthenticated` or `Forbidden`.
     """
     query = request.query_params.get("apiKey")
-    found = chain(header_keys(request.headers.get("authorization")), body_keys(body), [query] if query else [])
-    keys = list(found)
-    known = next((key for key in keys if engine.keys.caller(key) is not None), keys[0] if keys else None)
+    given = chain(header_keys(request.headers.get("authorization")), body_keys(body), [query] if query else [])
+    # One after the other: to look for a key in the events means to read them.
+    known = next((key for key in given if engine.keys.caller(key) is not None), None)
     engine.keys.require(None, known, "write")
 
 

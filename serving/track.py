@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,27 +55,31 @@ def checked_object(raw: Mapping[str, Any], *fields: str) -> dict[str, Any]:
     return {} if first is None else first
 
 
-def _check_tree(place: str, value: Any, depth: int, left: list[int]) -> None:
-    """Bounds on depth and count, and no number that is not finite (S5)."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise invalid(place, value, "send a finite number")
-    elif isinstance(value, int):
-        if not isinstance(value, bool) and abs(value) >= 2**1023:
-            raise invalid(place, "a number that is too large", "send a number within 64-bit floating point")
-    elif isinstance(value, str):
-        require_text(place, value)
-    elif isinstance(value, (dict, list)):
-        if depth == 0:
-            raise invalid(place, "nested too deeply", f"nest at most {NESTING_MAX} levels")
-        left[0] -= len(value) if isinstance(value, dict) else 0
+def _check_tree(place: str, tree: dict[str, Any] | list[Any], depth: int, left: list[int]) -> None:
+    """Bounds on depth and count, and no number that is not finite (S5). Places are written out for refusals only."""
+    if depth == 0:
+        raise invalid(place, "nested too deeply", f"nest at most {NESTING_MAX} levels")
+    if isinstance(tree, dict):
+        left[0] -= len(tree)
         if left[0] < 0:
             raise invalid(place, f"more than {PROPERTIES_MAX} names", f"send at most {PROPERTIES_MAX} in one event")
-        items = value.items() if isinstance(value, dict) else ((str(index), item) for index, item in enumerate(value))
-        for name, item in items:
+        for name in tree:
             if len(name) > NAME_CHARACTERS_MAX:
                 raise invalid(place, name, f"name it in at most {NAME_CHARACTERS_MAX} characters")
-            _check_tree(f"{place}.{name}", item, depth - 1, left)
+    items: Iterable[tuple[str | int, Any]] = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for at, value in items:
+        kind = type(value)
+        if kind is str:
+            if not value.isascii():
+                require_text(f"{place}.{at}", value)
+        elif kind is float:
+            if not math.isfinite(value):
+                raise invalid(f"{place}.{at}", value, "send a finite number")
+        elif kind is int:
+            if value.bit_length() > 1_023:
+                raise invalid(f"{place}.{at}", "too large a number", "send a number within 64-bit floating point")
+        elif kind is dict or kind is list:
+            _check_tree(f"{place}.{at}", value, depth - 1, left)
 
 
 @dataclass(frozen=True)
