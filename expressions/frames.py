@@ -298,8 +298,9 @@ class States:
                     renamed = found.select("id", *self._cells[need].named(name))
                     frame = frame.join(renamed, on="id", how="left")
                     self._cells[need] = cell
+        said = events.filter((pl.col("kind") == "identify") & (pl.col("ts") <= self.now_ms))
         for index, attribute in enumerate(attributes):
-            frame = frame.join(_attribute(events, attribute, f"a{index}"), on="id", how="left")
+            frame = frame.join(_attribute(said, attribute, f"a{index}"), on="id", how="left")
         self.attributes = {attribute: _attribute_cell(f"a{index}") for index, attribute in enumerate(attributes)}
         return frame
 
@@ -363,7 +364,7 @@ class States:
         return Cell({kind: pl.col(f"{prefix}.{kind}") for kind in kinds})
 
 
-def _attribute(events: pl.LazyFrame, attribute: Attribute, name: str) -> pl.LazyFrame:
+def _attribute(identifies: pl.LazyFrame, attribute: Attribute, name: str) -> pl.LazyFrame:
     """id, and the value of an attribute by kind: of the newest identify that has the key (S8)."""
     whole = pl.col("props").map.get(attribute.key)
     own = typed_cell(whole)
@@ -384,7 +385,7 @@ def _attribute(events: pl.LazyFrame, attribute: Attribute, name: str) -> pl.Lazy
         .then(1)
         .otherwise(0)
     )
-    rows = events.filter((pl.col("kind") == "identify") & pl.col("props").map.contains_key(attribute.key)).select(
+    rows = identifies.filter(pl.col("props").map.contains_key(attribute.key)).select(
         "id",
         "ts",
         rank.alias("rank"),

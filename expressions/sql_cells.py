@@ -195,7 +195,7 @@ def equal(left: Cell, right: Cell) -> Sql:
     if left.always or right.always:
         if not shared:
             return FALSE
-        tests = [left.kinds[kind].eq(right.kinds[kind]) for kind in shared]
+        tests = [_operand(left.kinds[kind]).eq(_operand(right.kinds[kind])) for kind in shared]
         one_kind = len(left.kinds) == 1 and len(right.kinds) == 1 and left.always and right.always
         return tests[0] if one_kind else coalesced([*tests, FALSE])
     # At most one kind is set on either side, so the values are equal when no kind tells them apart.

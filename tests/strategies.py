@@ -29,7 +29,7 @@ tracks = st.builds(
     st.fixed_dictionaries({}, optional={"v": raw_values, "w": scalars}),
 )
 identifies = st.builds(
-    lambda at, traits: Event("identify", None, at, traits),
+    lambda at, traits: Event("identify", None, min(at, NOW), traits),  # a base knows no attribute but the newest
     times,
     st.dictionaries(st.sampled_from(["p", "q"]), raw_values, min_size=1),
 )
