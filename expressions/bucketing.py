@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 BUCKETS = 100_000
 HASH_DIGITS = 13
+SALT_CHARACTERS_MAX = 100
 
 #: Buckets [start, end).
 Interval: TypeAlias = tuple[int, int]

@@ -59,7 +59,7 @@ def next_change_ms(node: Expr, frame: Frame, work: Work | None = None) -> int | 
         moves = [at for watch in watches if (at := watch(frame)) is not None and at > frame.now_ms]
         if not moves or min(moves) >= END_MS:
             return None
-        frame = Frame(program, frame.bases, min(moves))
+        frame = Frame(program, frame.bases, min(moves), frame.id)
         answer = frame.answer(evaluate)
         if answer.straddled:
             return None

@@ -57,6 +57,18 @@ FUNCTIONS: dict[str, Function] = {
             nullable(NUMBER),
             "Whole days from an ISO 8601 date or date-time to now, floor; without an offset it is UTC.",
         ),
+        Function(
+            "matches",
+            (STRING, STRING),
+            BOOLEAN,
+            "Whether a pattern (a literal, of `expressions.patterns`) is found anywhere in a string; else false.",
+        ),
+        Function(
+            "bucket",
+            (STRING,),
+            nullable(NUMBER),
+            "The person's number from 0 to 99,999 under a salt (a literal): the same for ever, spread evenly.",
+        ),
         Function("floor", (NUMBER,), nullable(NUMBER), "The greatest whole number not above.", internal=True),
         Function("number", (ANY,), nullable(NUMBER), "The value where it is a number.", internal=True),
         Function("string", (ANY,), nullable(STRING), "The value where it is a string.", internal=True),

@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 from expressions import dtypes
 from expressions.aggregates import AGGREGATES
+from expressions.bucketing import SALT_CHARACTERS_MAX
 from expressions.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, ORDERED, STRING, Dtype, nullable, present
-from expressions.errors import TypeRefused
+from expressions.errors import SyntaxRefused, TooLarge, TypeRefused
 from expressions.functions import FUNCTIONS
 from expressions.monoids import Add, Union
 from expressions.ops import (
@@ -41,6 +42,7 @@ from expressions.ops import (
     Span,
     TraitRef,
 )
+from expressions.patterns import PatternRefused, portable
 
 #: What stands behind names: ("trait", key), ("segment", key), and inside aggregates ("slot", name), ("argument", "").
 Names: TypeAlias = Mapping[tuple[str, str], Dtype]
@@ -193,6 +195,8 @@ def _(node: Call, names: Names) -> Dtype:
             _require(dtype, wanted, arg.at, function.name)
     if function.name == "round" and len(node.args) == 2:
         _require_decimals(node.args[1])
+    if function.name in ("matches", "bucket"):
+        _require_literal(node)
     if function.returns is not None:
         return function.returns
     values = given[1:] if function.name == "if" else given
@@ -231,6 +235,21 @@ def _require(dtype: Dtype, wanted: Dtype, at: Span | None, where: str, remedy: s
     """Refuses what can be nothing but null or a kind that does not fit."""
     if present(dtype) and not present(dtype) & wanted:
         raise TypeRefused(f"{where} with {dtypes.name(dtype)}", at=at, expected=dtypes.name(wanted) + remedy)
+
+
+def _require_literal(node: Call) -> None:
+    """A pattern or a salt is known when it is saved, and a pattern is one that all engines read alike."""
+    literal = node.args[-1]
+    if not isinstance(literal, Constant) or not isinstance(literal.value, str):
+        what = "pattern" if node.function == "matches" else "salt"
+        raise TypeRefused(f"{node.function} with a {what} that is computed", at=literal.at, expected="a text in quotes")
+    if node.function == "matches":
+        try:
+            portable(literal.value)
+        except PatternRefused as error:
+            raise SyntaxRefused(str(error), at=literal.at, expected=error.remedy) from None
+    elif len(literal.value) > SALT_CHARACTERS_MAX:
+        raise TooLarge("a salt that long", at=literal.at, expected=f"at most {SALT_CHARACTERS_MAX} characters")
 
 
 def _require_decimals(node: Expr) -> None:

@@ -12,7 +12,9 @@ from operator import itemgetter
 from typing import Any, TypeAlias
 
 from expressions import values
+from expressions.bucketing import bucket_of
 from expressions.ops import And, Arithmetic, Call, Compare, Expr, In, ListOf, Negate, Not, Or
+from expressions.patterns import searcher
 from expressions.values import Value, holds, same
 
 Operation: TypeAlias = Callable[..., Any]
@@ -141,6 +143,8 @@ FUNCTION: dict[str, Operation] = {
     "coalesce": _coalesce,
     "if": lambda condition, then, otherwise: then if holds(condition) else otherwise,
     "days_since": lambda text, now_ms: values.days_since(text, int(now_ms)) if type(text) is str else None,
+    "matches": lambda text, pattern: type(text) is str and searcher(pattern).search(text) is not None,
+    "bucket": lambda salt, id: float(bucket_of(salt, id)) if id else None,
     "floor": _of(float, lambda number: float(number // 1.0)),
     "number": lambda value: value if type(value) is float else None,
     "string": lambda value: value if type(value) is str else None,

@@ -286,6 +286,8 @@ class _Grammar(Cursor):
                 at=start,
                 expected="a condition on properties alone",
             )
+        if word == "bucket" and self.is_in_where:
+            raise SyntaxRefused("bucket(…) inside where(…)", at=start, expected="a condition on properties alone")
         self.take(TokenType.L_PAREN, "(")
         args: list[Expr] = []
         while not self.is_next(TokenType.R_PAREN):

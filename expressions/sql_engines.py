@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from sqlglot import Dialect, exp
 
+from expressions.bucketing import HASH_DIGITS
 from expressions.dtypes import Kind
-from expressions.sql_cells import Cell, Sql, call, case, cast, column, double, text
+from expressions.sql_cells import Cell, Sql, call, case, cast, column, double, text, whole
 from expressions.values import WHOLE_FROM
 
 
@@ -29,7 +30,8 @@ class Engine:
     `integers`: the type that holds the sum of 10^20 numbers of 10^18. `as_double` reads it, correctly rounded.
     `now_ms`: the engine's clock in epoch milliseconds, one value throughout a query.
     `quoted`: a string as JSON text. `items`: the number of items of a list. `list_key`: text that is equal for equal
-    lists. `list_holds(list, item)`: whether an item, as JSON text, is in it.
+    lists. `list_holds(list, item)`: whether an item, as JSON text, is in it. `matches(text, pattern)`: whether one of
+    `expressions.patterns` is found anywhere. `sha256_hex`: of a text in UTF-8. `hex_number`: 13 such digits.
     """
 
     name: str
@@ -42,6 +44,9 @@ class Engine:
     items: Callable[[Sql], Sql]
     list_key: Callable[[Sql], Sql]
     list_holds: Callable[[Sql, Sql], Sql]
+    matches: Callable[[Sql, Sql], Sql]
+    sha256_hex: Callable[[Sql], Sql]
+    hex_number: Callable[[Sql], Sql]
 
     def joined(self, value: Sql, order: Sql) -> Sql:
         """The texts of a group, comma separated, in an order that is never NULL."""
@@ -101,6 +106,9 @@ DUCKDB = Engine(
     # Read and written again, so that one way of escaping characters is left.
     list_key=lambda value: cast(call("JSON", value), "TEXT"),
     list_holds=lambda value, item: call("JSON_CONTAINS", value, item),
+    matches=lambda value, pattern: call("REGEXP_MATCHES", value, pattern),
+    sha256_hex=lambda value: call("SHA256", value),
+    hex_number=lambda digits: cast(call("CONCAT", text("0x"), digits), "BIGINT"),
 )
 
 
@@ -134,6 +142,9 @@ BIGQUERY = Engine(
     list_holds=lambda value, item: exp.In(
         this=item.copy(), unnest=exp.Unnest(expressions=[call("JSON_QUERY_ARRAY", value)])
     ),
+    matches=lambda value, pattern: call("REGEXP_CONTAINS", value, pattern),
+    sha256_hex=lambda value: call("TO_HEX", call("SHA256", value)),
+    hex_number=lambda digits: cast(call("CONCAT", text("0x"), digits), "BIGINT"),
 )
 
 
@@ -169,6 +180,10 @@ SNOWFLAKE = Engine(
     items=lambda value: call("ARRAY_SIZE", _parsed(value)),
     list_key=lambda value: call("TO_JSON", _parsed(value)),
     list_holds=lambda value, item: call("ARRAY_CONTAINS", _parsed(item), call("TO_ARRAY", _parsed(value))),
+    # Its REGEXP_LIKE wants the whole text to match.
+    matches=lambda value, pattern: call("REGEXP_INSTR", value, pattern) > whole(0),
+    sha256_hex=lambda value: call("SHA2", value, whole(256)),
+    hex_number=lambda digits: call("TO_NUMBER", digits, text("X" * HASH_DIGITS)),
 )
 
 ENGINES: dict[str, Engine] = {one.name: one for one in (DUCKDB, BIGQUERY, SNOWFLAKE)}

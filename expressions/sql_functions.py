@@ -11,7 +11,9 @@ from functools import partial
 
 from sqlglot import exp
 
+from expressions.bucketing import BUCKETS, HASH_DIGITS
 from expressions.dtypes import Kind
+from expressions.patterns import portable
 from expressions.sql_cells import (
     FALSE,
     NULL,
@@ -21,6 +23,7 @@ from expressions.sql_cells import (
     any_of,
     boolean_cell,
     by,
+    call,
     case,
     cast,
     chosen,
@@ -136,6 +139,22 @@ def _days_since(row: Row, subject: Cell) -> Cell:
     return number_cell(exp.Floor(this=passed / double(DAY_MS)), most=float(END_MS), whole=True)
 
 
+def _matches(row: Row, subject: Cell, pattern: Cell) -> Cell:
+    value = subject.get("string")
+    if value is None:
+        return boolean_cell(FALSE)
+    found = row.engine.matches(value.copy(), text(portable(pattern.kinds["string"].name)))
+    return boolean_cell(coalesced([found, FALSE]))
+
+
+def _bucket(row: Row, salt: Cell) -> Cell:
+    """`bucketing.bucket_of`, of the id at hand."""
+    salted = call("CONCAT", text(f"{salt.kinds['string'].name}:"), column("id"))
+    digits = exp.Substring(this=row.engine.sha256_hex(salted), start=whole(1), length=whole(HASH_DIGITS))
+    number = exp.Mod(this=row.bind(row.engine.hex_number(digits), "hash"), expression=whole(BUCKETS))
+    return number_cell(cast(number, "DOUBLE"), always=True, most=float(BUCKETS), whole=True)
+
+
 def _floor(row: Row, number: Cell) -> Cell:
     value = number.get("number")
     return NULL if value is None else number_cell(exp.Floor(this=value.copy()), number.always, number.most, whole=True)
@@ -215,6 +234,8 @@ FUNCTIONS: dict[str, Callable[..., Cell]] = {
     "coalesce": _coalesce,
     "if": _if,
     "days_since": _days_since,
+    "matches": _matches,
+    "bucket": _bucket,
     "floor": _floor,
     "number": partial(_only, ("number",)),
     "string": partial(_only, ("string",)),

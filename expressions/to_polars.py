@@ -10,12 +10,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce, singledispatch
+from functools import partial, reduce, singledispatch
 from typing import Any
 
 import msgspec
 import polars as pl
 
+from expressions.bucketing import bucket_of
 from expressions.dtypes import KINDS, Kind
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
 from expressions.ops import (
@@ -33,6 +34,7 @@ from expressions.ops import (
     Or,
     children,
 )
+from expressions.patterns import portable
 from expressions.values import ISO_TIME, SUMMED_MAX, WHOLE_FROM, Value, canonical_json, from_json, order_key, to_json
 from expressions.windows import DAY_MS
 
@@ -379,11 +381,25 @@ def _(node: Call, scope: Scope) -> Cell:
     args = [compile_cell(arg, scope) for arg in node.args]
     if node.function == "days_since":
         return Cell({"number": _days_since(args[0].get("string"), scope.now_ms)})
+    if node.function == "bucket":
+        return Cell({"number": pl.col("id").map_batches(partial(_buckets, _literal(node.args[0])), pl.Float64)})
+    if node.function == "matches":
+        found = args[0].get("string").str.contains(portable(_literal(node.args[1])))
+        return _truth(found.fill_null(False))
     if node.function == "round":
         decimals = node.args[1] if len(node.args) == 2 else Constant(0.0)
         assert isinstance(decimals, Constant) and isinstance(decimals.value, float), "round takes a literal"
         return Cell({"number": _rounded(args[0].get("number"), 10.0 ** int(decimals.value))})
     return FUNCTION[node.function](*args)
+
+
+def _literal(node: Expr) -> str:
+    assert isinstance(node, Constant) and isinstance(node.value, str), "patterns and salts are literals"
+    return node.value
+
+
+def _buckets(salt: str, ids: pl.Series) -> pl.Series:
+    return pl.Series(ids.name, [bucket_of(salt, id) for id in ids.to_list()], dtype=pl.Float64)
 
 
 # ── functions ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -477,7 +493,7 @@ FUNCTION: dict[str, Callable[..., Cell]] = {
     "millionths": _millionths,
 }
 #: What the batch computes while it folds (a tally), or with the node at hand.
-FOLDED_FUNCTIONS = frozenset({"most_frequent", "percentile", "round", "days_since"})
+FOLDED_FUNCTIONS = frozenset({"most_frequent", "percentile", "round", "days_since", "matches", "bucket"})
 
 
 # ── monoids ──────────────────────────────────────────────────────────────────────────────────────────────────────

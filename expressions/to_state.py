@@ -88,18 +88,24 @@ class Program:
             self._lifts[need] = len(self._lifts), Lift(need, self.zone)
         return self._lifts[need]
 
-    def evaluate(self, bases: Sequence[Base], now_ms: int, keys: Iterable[Key] | None = None) -> dict[Key, Answer]:
-        """The answers of these definitions (all, if not said) for whom the bases are of, at `now_ms`."""
-        frame = Frame(self, bases, now_ms)
+    def evaluate(
+        self, bases: Sequence[Base], now_ms: int, keys: Iterable[Key] | None = None, id: str = ""
+    ) -> dict[Key, Answer]:
+        """The answers of these definitions (all, if not said) for whom the bases are of, at `now_ms`.
+
+        `id`: the person's own, namespaced; without one `bucket` is null.
+        """
+        frame = Frame(self, bases, now_ms, id)
         return {key: frame.answer(self._compiled[key]) for key in (self._compiled if keys is None else keys)}
 
 
 class Frame:
-    """One person at one instant: the bases, and the states that were folded so far."""
+    """One person at one instant: the id, the bases, and the states that were folded so far."""
 
-    __slots__ = ("bases", "flags", "folded", "lowers", "now_ms", "program")
+    __slots__ = ("bases", "flags", "folded", "id", "lowers", "now_ms", "program")
 
-    def __init__(self, program: Program, bases: Sequence[Base], now_ms: int) -> None:
+    def __init__(self, program: Program, bases: Sequence[Base], now_ms: int, id: str = "") -> None:
+        self.id = id
         self.program = program
         self.bases = bases
         self.now_ms = now_ms
@@ -212,6 +218,8 @@ def _(node: Or, program: Program) -> Evaluate:
 def _(node: Call, program: Program) -> Evaluate:
     compute = operation(node)
     inner = [_evaluate(child, program) for child in node.args]
+    if node.function == "bucket":
+        return lambda frame: compute(inner[0](frame), frame.id)
     if node.function == "days_since":
         return lambda frame: compute(inner[0](frame), frame.now_ms)
     if len(inner) == 1:

@@ -121,7 +121,12 @@ class Catalogue:
         return frozenset(
             key
             for key, flag in self.flags.items()
-            if self.needed_versions["flag", key] == 0 and not flag.users and not flag.prerequisites
+            if self.needed_versions["flag", key] == 0
+            and not flag.users
+            and not flag.prerequisites
+            and not any(
+                isinstance(node, Call) and node.function == "bucket" for node in walk(self.bounds["flag", key].expr)
+            )
         )
 
     def _version_for(self, needed: Plan) -> int:

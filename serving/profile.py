@@ -144,7 +144,7 @@ class Person:
         self.now_ms = now_ms
         #: from here on the base of a heavy id is no longer exact
         self.until_ms = until_ms
-        self.frame = Frame(catalogue.program, parts, now_ms)
+        self.frame = Frame(catalogue.program, parts, now_ms, self.id)
 
     @property
     def id(self) -> str:

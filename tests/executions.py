@@ -46,7 +46,7 @@ def bound(*definitions: tuple[DefinitionKind, str, str]) -> dict[Key, Bound]:
 def by_oracle(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
     """Loops and ifs."""
     return {
-        key: {user: naive(one.expr, once(events), now, zone) for user, events in users.items()}
+        key: {user: naive(one.expr, once(events), now, zone, user) for user, events in users.items()}
         for key, one in bounds.items()
     }
 
@@ -180,7 +180,7 @@ def _answered(bounds: Bounds, bases: Mapping[str, list[Base]], now: int, zone: s
     program = Program(bounds.values(), Zone(zone))
     found: Found = {key: {} for key in bounds}
     for user, parts in bases.items():
-        for key, answer in program.evaluate(parts, now).items():
+        for key, answer in program.evaluate(parts, now, id=user).items():
             assert not answer.missing and not answer.straddled, f"{key} is not covered"
             found[key][user] = answer.value
     return found

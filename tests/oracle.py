@@ -7,6 +7,7 @@ in our own arithmetic shows.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -24,9 +25,9 @@ VALUES_MAX = 10_000
 SHARES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
-def naive(node: ops.Expr, events: Sequence[Event | RawEvent], now: int, zone: str = "UTC") -> Any:
+def naive(node: ops.Expr, events: Sequence[Event | RawEvent], now: int, zone: str = "UTC", user: str = "") -> Any:
     """The value of an inlined expression for one user, of events that count, in any order."""
-    return _Oracle([one for one in events if one.ts_ms <= now], now, ZoneInfo(zone)).value(node)
+    return _Oracle([one for one in events if one.ts_ms <= now], now, ZoneInfo(zone), user).value(node)
 
 
 def once(events: Iterable[Event]) -> list[Event]:
@@ -42,8 +43,8 @@ def once(events: Iterable[Event]) -> list[Event]:
 
 
 class _Oracle:
-    def __init__(self, events: list[Event | RawEvent], now: int, zone: ZoneInfo) -> None:
-        self.events, self.now, self.zone = events, now, zone
+    def __init__(self, events: list[Event | RawEvent], now: int, zone: ZoneInfo, user: str) -> None:
+        self.events, self.now, self.zone, self.user = events, now, zone, user
 
     def value(self, node: ops.Expr, event: Event | RawEvent | None = None) -> Any:
         match node:
@@ -74,6 +75,9 @@ class _Oracle:
                 return computed("-", 0.0, inner[0])
             case ops.Arithmetic():
                 return computed(node.op, *inner)
+            case ops.Call("bucket"):
+                digest = hashlib.sha256(f"{inner[0]}:{self.user}".encode()).digest()
+                return float((int.from_bytes(digest[:7]) >> 4) % 100_000)
             case ops.Call():
                 return called(node.function, inner, self.now)
         raise TypeError(node)

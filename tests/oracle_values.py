@@ -34,6 +34,11 @@ def called(name: str, args: list[Any], now: int) -> Any:
     if name in ("contains", "starts_with", "ends_with"):
         test = {"contains": str.__contains__, "starts_with": str.startswith, "ends_with": str.endswith}[name]
         return kind is str and type(args[1]) is str and test(first, args[1])
+    if name == "matches":
+        flag = "(?ai)" if args[1].startswith("(?i)") else "(?a)"
+        # Python's $ is also before a last line feed.
+        text = re.sub(r"(?<!\\)\$", r"\\Z", args[1].removeprefix("(?i)"))
+        return kind is str and re.search(flag + text, first) is not None
     if name == "length":
         return float(len(first)) if kind in (str, tuple) else None
     if kind is str and name in ("lower", "upper"):

@@ -29,7 +29,7 @@ def test_says_everything() -> None:
         "    lenght(profile.name) > 3",
         "    ^^^^^^",
         "expected one of contains, starts_with, ends_with, lower, upper, length, abs, round, coalesce, if, days_since,"
-        " trait, segment",
+        " matches, bucket, trait, segment",
         "did you mean length?",
     ]
 
