@@ -55,7 +55,7 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
     ids = [record.id for record in who.reading.records]
     now_ms = engine.clock_ms()
     found = await asked(lookups.history, engine.settings.lake_root, ids, now_ms)
-    if found is None and not any(record.last_seq for record in who.reading.records):
+    if found is None and not any(record.has_events for record in who.reading.records):
         raise NotFound("User not found", {"field": "userId", "value": user})
     values, lacking = all_values(who)
     if lacking:

@@ -30,6 +30,11 @@ class Record(NamedTuple):
     members: Sequence[str] = ()
     tombstone_seq: int = 0
 
+    @property
+    def has_events(self) -> bool:
+        """Whether anything was logged for it since it was deleted last, or at all."""
+        return self.last_seq > self.tombstone_seq
+
 
 class Reading(NamedTuple):
     """Some records as of one moment, the server's clock in UTC ms, and the catalogue's version at that moment.
