@@ -475,6 +475,7 @@ MANY = {
     "profile": 'profile.plan in ["premium", "enterprise"] && profile.address.city != null',
     "dates": "unique_days_14d + days_since(profile.signed_up)",
     "functions": 'if(starts_with(lower(profile.name), "a"), round(events.purchase.x.avg, 2) % 3, length(profile.name))',
+    "share": r"""bucket("it's") < 50000 && matches(profile.email, "(?i)^[^@\\s]+@example\\.com$")""",
 }
 
 

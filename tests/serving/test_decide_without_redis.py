@@ -1,0 +1,67 @@
+"""A decision while what it rests on is away or broken: the default, reason ERROR, and no exception."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from serving.app import engine_of
+from serving.catalogue import Catalogue
+from serving.deciding import Decided, decisions
+from serving.ids import Ids
+from serving.refusals import Unavailable
+from serving.settings import Settings
+from tests.serving.test_decide import BLUE_AND_RED, catalogue_of
+
+#: Nobody listens there.
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def decided(home: Path, catalogue: Catalogue | None, keys: list[str] | None) -> Decided:
+    """What a process answers that once knew this catalogue, and cannot reach Redis any more."""
+
+    async def ask() -> Decided:
+        engine = engine_of(Settings(home=home, redis_url=NOWHERE))
+        engine.catalogue = catalogue
+        try:
+            return await decisions(engine, Ids(user="ada"), keys)
+        finally:
+            await engine.store.close()
+            engine.admin_store.close()
+
+    return anyio.run(ask)
+
+
+def test_the_defaults_of_the_flags_that_are_known(tmp_path: Path) -> None:
+    """Each flag answers its own default, a variant too; one that was never known is a no."""
+    catalogue = catalogue_of(
+        ("off", "true", {}), ("on", "true", {"default": True}), ("coloured", "true", {**BLUE_AND_RED, "default": "red"})
+    )
+
+    found = decided(tmp_path, catalogue, ["off", "on", "coloured", "unknown"])
+
+    assert {key: (one.allow, one.variant, one.value, one.reason) for key, one in found.decisions.items()} == {
+        "off": (False, None, False, "ERROR"),
+        "on": (True, None, True, "ERROR"),
+        "coloured": (False, "red", {"hex": "#f00"}, "ERROR"),
+        "unknown": (False, None, False, "ERROR"),
+    }
+    assert found.decisions["on"].reasons == ["evaluation_error: Redis is away"]
+    assert found.asof == {}
+
+
+def test_all_flags_that_are_known(tmp_path: Path) -> None:
+    """Asked for all, a process answers those of the catalogue that it holds, by key."""
+    catalogue = catalogue_of(("b", "true", {}), ("a", "true", {}))
+
+    assert list(decided(tmp_path, catalogue, None).decisions) == ["a", "b"]
+
+
+def test_a_process_that_never_knew_a_flag(tmp_path: Path) -> None:
+    """Named flags are a no; all flags cannot be named, so that alone is refused, to be tried again."""
+    assert decided(tmp_path, None, ["f"]).decisions["f"].reason == "ERROR"
+    with pytest.raises(Unavailable) as caught:
+        decided(tmp_path, None, None)
+    assert caught.value.retry_after_s
