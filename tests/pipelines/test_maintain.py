@@ -1,0 +1,90 @@
+"""Compaction, checkpoints and vacuum change no answer and no row, whatever the drain is doing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lake.schemas import EVENTS
+from pipelines.maintain import maintain
+from tests.pipelines.world import World, purchase
+
+STEPS = ("checked", "read", "before_write", "after_write")
+
+
+def tomorrow(world: World) -> datetime:
+    """A day on which today's partition is closed."""
+    return datetime.fromtimestamp(world.store.now_ms() / 1000, UTC) + timedelta(days=1)
+
+
+def drained_in_parts(world: World, first: int, parts: int) -> None:
+    """So many small commits of purchases by a few users."""
+    for number in range(first, first + parts):
+        world.ingest(purchase(f"u{user}", number, properties={"amount": number}) for user in range(4))
+        world.drain().step()
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path) -> World:
+    """A system with some commits in the lake."""
+    found = World(redis_url, tmp_path, shards=4)
+    found.recover()
+    found.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum"})
+    drained_in_parts(found, 0, 6)
+    return found
+
+
+def test_compaction_leaves_every_row_and_how_far_each_log_is_in(world: World) -> None:
+    """Fewer files, the same rows, the same seqs; a rebuild then answers the same."""
+    before = world.lake.events().sort("id", "seq").collect()
+    upto = world.lake.transaction_versions(None, 4)
+    files = len(world.lake.open(EVENTS).file_uris())
+    values = world.values("u1")
+
+    did = maintain(world.lake, tomorrow(world))
+
+    assert did["events"]["compacted"] == files > len(world.lake.open(EVENTS).file_uris())
+    assert world.lake.events().sort("id", "seq").collect().equals(before)
+    assert world.lake.transaction_versions(None, 4) == upto
+    world.rebuild()
+    assert world.values("u1") == values == {"orders": 6, "spent": 15}
+
+
+def test_a_version_that_a_reader_has_pinned_can_still_be_read(world: World) -> None:
+    """Files that were compacted away stay for a day."""
+    pinned = world.lake.events_version()
+    before = world.lake.events(pinned).sort("id", "seq").collect()
+
+    maintain(world.lake, tomorrow(world))
+
+    assert world.lake.events(pinned).sort("id", "seq").collect().equals(before)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_drain_that_meets_a_compaction_commits_every_event_once(world: World, step: str) -> None:
+    """The compaction may commit at any step of the drain's round."""
+    world.ingest(purchase(f"u{user}", 100) for user in range(4))
+
+    def on_step(reached: str) -> None:
+        if reached == step:
+            maintain(world.lake, tomorrow(world))
+
+    world.drain(on_step).step()
+    drained_in_parts(world, 101, 1)
+
+    assert [len(world.seqs(shard)) for shard in range(4)] == world.lake.transaction_versions(None, 4)
+    for shard in range(4):
+        assert world.seqs(shard) == list(range(1, len(world.seqs(shard)) + 1))
+    assert world.lake.events().collect().height == 4 * 8
+
+
+def test_today_is_left_alone(world: World) -> None:
+    """The partition that the drain writes to is not rewritten."""
+    files = set(world.lake.open(EVENTS).file_uris())
+
+    did = maintain(world.lake, tomorrow(world) - timedelta(days=1))
+
+    assert did["events"]["compacted"] == 0
+    assert set(world.lake.open(EVENTS).file_uris()) == files
