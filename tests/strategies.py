@@ -89,7 +89,10 @@ def _constant(value: Any) -> str:
 
 
 leaves = st.one_of(
-    aggregations(), aggregations(), st.sampled_from(["profile.p", "profile.q", "profile.p.in"]), scalars.map(_constant)
+    aggregations(),
+    aggregations(),
+    st.sampled_from(["profile.p", "profile.q", "profile.p.in", 'bucket("s")']),
+    scalars.map(_constant),
 )
 
 
@@ -105,6 +108,9 @@ def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
             lambda one: f"{one[0]}({one[1]})"
         ),
         inner.map(lambda one: f"round({one}, 2)"),
+        st.tuples(inner, st.sampled_from(["a|^$", "(?i)[^a-c]", r"^\\w+$"])).map(
+            lambda one: f'matches({one[0]}, "{one[1]}")'
+        ),
         st.tuples(st.sampled_from(["contains", "starts_with", "ends_with", "coalesce"]), pair).map(
             lambda one: f"{one[0]}({one[1][0]}, {one[1][1]})"
         ),
