@@ -12,7 +12,8 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import blake2b
@@ -29,7 +30,7 @@ from expressions.properties import event_fields, typed
 from expressions.values import instant_ms
 from lake.errors import LakeConflict
 from lake.lake import Lake
-from lake.schemas import EVENTS
+from lake.schemas import EVENTS, REJECTED, Table
 from serving import ids
 from serving.refusals import Invalid
 from serving.track import Limits, accept
@@ -97,7 +98,7 @@ def import_file(
     the latest is `now_ms`.
     """
     columns = Columns(user_column, event_column, time_column, id_column)
-    identity = _identity(path, columns, shift_to_now)
+    identity = _identity(path, columns, shift_to_now, rows_at_once)
     total, first_names = _shape(path)
     missing = [name for name in columns.required() if name not in first_names]
     if missing:
@@ -108,28 +109,29 @@ def import_file(
     shift_ms = now_ms - _latest_ms(path, columns.time, now_ms) if shift_to_now else 0
     accepted = rejected = already = 0
     done = 0
-    rows = _rows(path, columns.required())
     chunk = 0
-    while some := list(islice(rows, rows_at_once)):
-        chunk += 1
-        good, bad = _read(some, columns, identity, shift_ms, now_ms, shards)
-        if _append(lake, identity, chunk, good):
-            accepted += len(good)
-            rejected += len(bad)
-            lake.append_rejected([{"received_at": now_ms, "source": path.name, **row} for row in bad])
-        else:
-            already += len(good)
-        done += len(some)
-        progress(done, total)
+    with closing(_rows(path, columns.required())) as rows:
+        while some := list(islice(rows, rows_at_once)):
+            chunk += 1
+            good, bad = _read(some, columns, identity, shift_ms, now_ms, shards)
+            # What is refused first: a run that is cut off in between repeats neither.
+            refused = [{"received_at": now_ms, "source": path.name, **row} for row in bad]
+            rejected += len(bad) if _append(lake, REJECTED, identity, chunk, refused) else 0
+            if _append(lake, EVENTS, identity, chunk, good):
+                accepted += len(good)
+            else:
+                already += len(good)
+            done += len(some)
+            progress(done, total)
     return Imported(accepted, rejected, already)
 
 
-def _append(lake: Lake, identity: str, chunk: int, good: list[dict[str, Any]]) -> bool:
-    """Commits a chunk, unless an earlier run did."""
+def _append(lake: Lake, table: Table, identity: str, chunk: int, given: list[dict[str, Any]]) -> bool:
+    """Commits a chunk's rows of a table, unless an earlier run did."""
     app = f"import/{identity}"
-    rows = pa.Table.from_pylist(good, schema=EVENTS.columns)
+    rows = pa.Table.from_pylist(given, schema=table.columns)
     for _ in range(ATTEMPTS):
-        opened = lake.open(EVENTS)
+        opened = lake.open(table)
         if (opened.transaction_version(app) or 0) >= chunk:
             return False
         try:
@@ -140,13 +142,13 @@ def _append(lake: Lake, identity: str, chunk: int, good: list[dict[str, Any]]) -
     raise LakeConflict(f"{app}: other imports of the same file were first {ATTEMPTS} times")
 
 
-def _identity(path: Path, columns: Columns, shift_to_now: bool) -> str:
+def _identity(path: Path, columns: Columns, shift_to_now: bool, rows_at_once: int) -> str:
     """Names this file read this way, by its content: a copy under another name is the same."""
     digest = blake2b(digest_size=16)
     with open(path, "rb") as file:
         while part := file.read(1 << 20):
             digest.update(part)
-    digest.update(repr((columns, shift_to_now)).encode())
+    digest.update(repr((columns, shift_to_now, rows_at_once)).encode())
     return digest.hexdigest()
 
 
@@ -309,12 +311,13 @@ def _shape(path: Path) -> tuple[int | None, list[str]]:
         except pa.ArrowInvalid as error:
             raise ImportRefused(f"{path.name} is no Parquet file: {error}") from error
     names: dict[str, None] = {}
-    for _, row in islice(_rows(path), 1_000):
-        names.update(dict.fromkeys(row))
+    with closing(_rows(path)) as rows:
+        for _, row in islice(rows, 1_000):
+            names.update(dict.fromkeys(row))
     return None, list(names)
 
 
-def _rows(path: Path, as_text: Collection[str] = ()) -> Iterator[Row]:
+def _rows(path: Path, as_text: Collection[str] = ()) -> Generator[Row, None, None]:
     """(line, row) of a file; the line counts from 1, in CSV the heading is line 1. Cells of `as_text` stay text."""
     kind, gzipped = _format(path)
     with _opened(path, gzipped) as file:
@@ -328,17 +331,16 @@ def _rows(path: Path, as_text: Collection[str] = ()) -> Iterator[Row]:
 
 
 def _csv_rows(file: BinaryIO, delimiter: str, as_text: Collection[str]) -> Iterator[Row]:
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter=delimiter)
-    heading = next(reader, [])
-    reads = [str if name in as_text else _cell for name in heading]
-    for cells in reader:
-        if not cells:
-            continue
-        if len(cells) != len(heading):
-            yield reader.line_num, {"__error__": f"{len(cells)} cells under {len(heading)} names"}
-            continue
-        yield reader.line_num, {name: read(cell) for name, read, cell in zip(heading, reads, cells, strict=True)}
+    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        reader = csv.reader(text, delimiter=delimiter)
+        heading = next(reader, [])
+        reads = [str if name in as_text else _cell for name in heading]
+        for cells in reader:
+            line = reader.line_num
+            if len(cells) == len(heading):
+                yield line, {name: read(cell) for name, read, cell in zip(heading, reads, cells, strict=True)}
+            elif cells:
+                yield line, {"__error__": f"{len(cells)} cells under {len(heading)} names"}
 
 
 def _cell(cell: str) -> Any:

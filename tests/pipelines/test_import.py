@@ -1,0 +1,154 @@
+"""Files of history: every format gives the same rows, a bad row stays out, and a rerun adds nothing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from lake.lake import Lake
+from pipelines.importing import Imported, ImportRefused, import_file
+
+NOW = 1_800_000_000_000
+ROWS: list[dict[str, Any]] = [
+    {
+        "who": f"u{number % 7}",
+        "what": "order",
+        "when": 1_700_000_000_000 + number,
+        "price": number / 4,
+        "gift": number % 2 == 0,
+    }
+    for number in range(40)
+]
+
+
+class Cut(Exception):
+    """The process was killed here."""
+
+
+class CutLake(Lake):
+    """A lake whose process is killed just before it commits to a table for the n-th time."""
+
+    def __init__(self, root: str, table: str, at: int) -> None:
+        super().__init__(root)
+        self.table, self.left = table, at
+
+    def append_to(self, opened: Any, rows: Any, transactions: Any = ()) -> None:
+        """Commits, or is killed."""
+        if f"/{self.table}" in opened.table_uri:
+            self.left -= 1
+            if self.left == 0:
+                raise Cut
+        super().append_to(opened, rows, transactions)
+
+
+def imported(lake: Lake, path: Path, **more: Any) -> Imported:
+    """A file with the columns who, what and when."""
+    return import_file(lake, path, user_column="who", event_column="what", time_column="when", now_ms=NOW, **more)
+
+
+def rows(lake: Lake) -> list[dict[str, Any]]:
+    """What an import wrote, without ids that depend on the file."""
+    found = lake.events().drop("event_id").sort("ts", "id").collect()
+    return found.to_dicts()
+
+
+def written(folder: Path, name: str) -> Path:
+    """The rows in the format that the name says."""
+    path = folder / name
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+    heading = ",".join(ROWS[0])
+    cells = "".join(",".join(json.dumps(value).strip('"') for value in row.values()) + "\n" for row in ROWS)
+    match name.removesuffix(".gz"):
+        case "a.jsonl":
+            data = lines.encode()
+        case "a.csv":
+            data = f"{heading}\n{cells}".encode()
+        case _:
+            pl.DataFrame(ROWS).write_parquet(path.with_suffix("") if name.endswith(".gz") else path)
+            data = (path.with_suffix("") if name.endswith(".gz") else path).read_bytes()
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl.gz", "a.parquet", "a.parquet.gz"])
+def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
+    """CSV, Parquet and JSONL, gzipped or not: the same events with the same typed properties."""
+    plain, other = Lake(str(tmp_path / "plain")), Lake(str(tmp_path / "other"))
+    imported(plain, written(tmp_path, "a.jsonl"))
+
+    assert imported(other, written(tmp_path, name)) == Imported(accepted=40, rejected=0, already=0)
+    assert rows(other) == rows(plain)
+
+
+@pytest.mark.parametrize("table", ["events", "rejected"])
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_an_import_that_was_cut_off_goes_on_where_it_stopped(tmp_path: Path, table: str, at: int) -> None:
+    """Whichever commit it was killed before, a rerun completes it; good and bad rows are there once."""
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row | ({"when": "once"} if row["price"] == 5 else {})) + "\n" for row in ROWS))
+    root = str(tmp_path / "lake")
+    with pytest.raises(Cut):
+        imported(CutLake(root, table, at), path, rows_at_once=10)
+
+    imported(Lake(root), path, rows_at_once=10)
+
+    assert Lake(root).events().select("ts").collect().height == 39
+    assert Lake(root).rejected().select("line").collect()["line"].to_list() == [21]
+    assert imported(Lake(root), path, rows_at_once=10) == Imported(accepted=0, rejected=0, already=39)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"when": None}, "when"),
+        ({"when": "yesterday"}, "yesterday"),
+        ({"who": ""}, "userId"),
+        ({"what": ""}, "Event name"),
+    ],
+)
+def test_a_bad_row_stays_out_and_says_why(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    """Its line and its reason are kept; all other rows go in."""
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [ROWS[0], ROWS[1] | change, ROWS[2]]))
+    lake = Lake(str(tmp_path / "lake"))
+
+    assert imported(lake, path) == Imported(accepted=2, rejected=1, already=0)
+    (found,) = lake.rejected().collect().to_dicts()
+    assert (found["line"], found["source"]) == (2, "a.jsonl")
+    assert says in found["reason"]
+
+
+def test_a_file_without_a_column_is_refused_with_those_it_has(tmp_path: Path) -> None:
+    """Nothing is imported, and the message names the columns."""
+    path = tmp_path / "a.csv"
+    path.write_text("user,what,when\nu1,order,2024-01-01\n")
+
+    with pytest.raises(ImportRefused, match="no column who; it has user, what, when"):
+        imported(Lake(str(tmp_path / "lake")), path)
+
+
+def test_equal_rows_without_an_id_are_distinct_and_with_one_they_are_not(tmp_path: Path) -> None:
+    """Two purchases of the same thing at the same time are two; the same id twice is one event."""
+    path = tmp_path / "a.jsonl"
+    path.write_text((json.dumps(ROWS[0] | {"order": "o1"}) + "\n") * 2)
+    without, by_id = Lake(str(tmp_path / "without")), Lake(str(tmp_path / "by_id"))
+    imported(without, path)
+    imported(by_id, path, id_column="order")
+
+    assert without.events().collect()["event_id"].n_unique() == 2
+    assert by_id.events().collect()["event_id"].unique().to_list() == ["o1"]
+
+
+def test_a_shift_moves_all_times_alike(tmp_path: Path) -> None:
+    """The latest event is now, and the distances stay."""
+    lake = Lake(str(tmp_path / "lake"))
+    imported(lake, written(tmp_path, "a.csv"), shift_to_now=True)
+
+    times = lake.events().collect()["ts"].sort().to_list()
+    assert times[-1] == NOW
+    assert [later - times[0] for later in times] == list(range(40))
