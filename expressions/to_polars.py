@@ -183,7 +183,8 @@ class Scope:
     columns of a cell and gives the cell that reads them.
 
     A cell may be used several times by the node around it (S1 alone asks twice: equal, or both null), which doubles the
-    work with each level; what has become a column is computed once. So every few levels become columns.
+    work with each level; what has become a column is computed once. So every few levels become columns, and all that
+    is calculated: a remainder of a rounded number was once a query of gigabytes.
     """
 
     leaf: Leaf
@@ -198,7 +199,7 @@ def compile_cell(node: Expr, scope: Scope) -> Cell:
         return found
     cell = _compiled(node, scope)
     height = _height(node)
-    is_heavy = height > 2 and isinstance(node, Call)  # rounding uses its number nine times
+    is_heavy = height > 1 and isinstance(node, (Arithmetic, Call))  # rounding uses its number some sixty times
     return scope.let(cell) if is_heavy or height % LEVELS == 0 else cell
 
 
