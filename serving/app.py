@@ -15,13 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 
-from serving import access, admin, deciding, events, health, ofrep, people, users
+from serving import access, admin, deciding, events, health, ofrep, people, persons, users
 from serving.answers import json_answer, refused
 from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
 from serving.engine import Engine
 from serving.history import History
 from serving.hot import Endpoint, HotPaths
+from serving.media import AlwaysJson
 from serving.openapi import documents
 from serving.refusals import Invalid, Refusal
 from serving.scripts.ingest import TailLimits
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             engine.admin_store.close()
 
     app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False, strict_content_type=False)
+    app.add_middleware(AlwaysJson)
     app.add_middleware(HotPaths, endpoints=HOT)
     app.add_middleware(
         CORSMiddleware,
@@ -79,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(admin.router)
     app.include_router(access.router)
     app.include_router(people.router)
+    app.include_router(persons.router)
     app.include_router(health.router)
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_validation)

@@ -16,12 +16,13 @@ from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull, StoreUn
 from serving.history import History
 from serving.identity import gathered
 from serving.links import Unlinked, distinct_claims, linking
-from serving.operations import Arrival, Claim, Receipts
+from serving.operations import Arrival, Claim, Receipts, ShardState
 from serving.profile import Bases
 from serving.projecting import projector
 from serving.records import Reading
 from serving.refusals import TooMany, Unavailable
 from serving.scripts.claim import Owner
+from serving.scripts.script import Steps
 from serving.settings import Settings
 from serving.store import AsyncStore, Store
 
@@ -105,7 +106,7 @@ class Engine:
                 )
             if all(owner is not None and owner.id == claim.owner for claim, owner in zip(claims, owners, strict=True)):
                 return receipts, []
-            return receipts, await self._asked(self.store.follow(linking(self.store.operations, claims, owners)))
+            return receipts, await self.follow(linking(self.store.operations, claims, owners))
         raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, RETRY_AFTER_S)
 
     async def _ingested(
@@ -127,9 +128,17 @@ class Engine:
         """Some records as of one moment."""
         return await self._asked(self.store.records(ids))
 
+    async def follow(self, steps: Steps[T]) -> T:
+        """Follows requests that depend on each other."""
+        return await self._asked(self.store.follow(steps))
+
+    async def shard_states(self) -> list[ShardState]:
+        """Where every shard's log stands."""
+        return await self._asked(self.store.shard_states())
+
     async def read_person(self, namespaced_id: str) -> Reading:
         """The records of the person that an id belongs to."""
-        return await self._asked(self.store.follow(gathered(self.store.operations, namespaced_id)))
+        return await self.follow(gathered(self.store.operations, namespaced_id))
 
     async def want_rebuild_of(self, ids: Sequence[str]) -> None:
         """Asks for a rebuild of ids whose bases lack something, each at most once in `REBUILD_ASKED_S`."""

@@ -64,9 +64,9 @@ class History:
         return self._asked(self._lake.memberships)
 
     def sent(self) -> pl.LazyFrame:
-        """Events as they were sent: id, event_id, and `properties`, `traits` and `context` as JSON."""
+        """Events as they were sent: id, event_id, received_at, and `properties`, `traits` and `context` as JSON."""
         scan = self._asked(lambda: self._lake.scan(EVENTS))
-        return scan.select("id", "event_id", "properties", "traits", "context")
+        return scan.select("id", "event_id", "received_at", "properties", "traits", "context")
 
     def _asked(self, ask: Callable[[], T]) -> T:
         try:

@@ -7,7 +7,7 @@ decisions. So each function here takes and gives plain values, and `asked` runs 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import msgspec
 import polars as pl
@@ -18,6 +18,7 @@ from expressions.bases import RawEvent, base_of
 from expressions.bind import bind_one
 from expressions.definitions import Definition, DefinitionKind
 from expressions.frames import (
+    after_deletes,
     answer_frame,
     column_of,
     counted,
@@ -25,7 +26,7 @@ from expressions.frames import (
     users_where,
     value_of,
 )
-from expressions.identity import people
+from expressions.identity import LINK_KINDS, people
 from expressions.plan import COUNTED_KINDS, plan
 from expressions.values import to_json
 from expressions.windows import DAY_MS
@@ -47,6 +48,9 @@ COST_SAMPLE, HORIZON_MS = 200, 3_600_000
 #: What an id of ours is called in answers, as the kinds of the wire.
 ALIAS_KINDS = {"user": "externalId", "anon": "deviceId", "email": "emailHash"}
 
+#: A text of each event, by what tells its copies apart.
+Texts: TypeAlias = dict[tuple[str, str, int], str]
+
 _limiter = CapacityLimiter(AT_ONCE)
 
 
@@ -64,7 +68,7 @@ async def asked(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
 def preview(
     lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str, now_ms: int, sample: int
 ) -> dict[str, Any]:
-    """For whom an expression holds (S4) at `now_ms`: how many of how many ids, and some of them with their values."""
+    """For whom an expression holds (S4) at `now_ms`: how many of how many people, and some with their values."""
     catalogue = decode(catalogue_text)
     bound = bind_one(Definition(kind, "unsaved_expression", text), catalogue.bounds)
     events = people(counted(needed_rows(History(lake_root).events(), plan([bound.expr]))))
@@ -72,10 +76,9 @@ def preview(
     key = (kind, "unsaved_expression")
     holding = users_where(answers, key)
     shown = holding.head(sample).join(answers, on="id", how="left").sort("id")
-    total = History(lake_root).events().select(pl.col("id").n_unique()).collect().item()
     return {
         "count": len(holding),
-        "total": total,
+        "total": len(answers),
         "sample": [
             {"id": one, "value": bool(answer["boolean"]) if kind != "trait" else to_json(value_of(answer))}
             for one, answer in shown.select("id", column_of(key)).iter_rows()
@@ -103,12 +106,10 @@ def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str,
 
 
 def search(lake_root: str, text: str, limit: int, offset: int) -> dict[str, Any]:
-    """Users whose id contains the text, whatever its case, the newest first: a page of them and how many there are."""
+    """People with an id that contains the text, whatever its case, the newest first: a page, and how many there are."""
     lake = History(lake_root)
-    events = lake.events().filter(pl.col("kind") != "delete")
-    if text:
-        value = pl.col("id").str.splitn(":", 2).struct.field("field_1")
-        events = events.filter(value.str.to_lowercase().str.contains(text.lower(), literal=True))
+    events = people(after_deletes(lake.events()).with_columns(pl.col("id").alias("raw")))
+    value = pl.col("raw").str.splitn(":", 2).struct.field("field_1").str.to_lowercase()
     is_counted = pl.col("kind").is_in(sorted(COUNTED_KINDS))
     found = (
         events.group_by("id")
@@ -116,8 +117,12 @@ def search(lake_root: str, text: str, limit: int, offset: int) -> dict[str, Any]
             pl.col("ts").min().alias("created_at"),
             pl.col("ts").filter(is_counted).max().alias("last"),
             is_counted.sum().alias("events"),
+            pl.col("raw").unique().alias("ids"),
+            value.str.contains(text.lower(), literal=True).any().alias("meant"),
         )
+        .filter("meant")
         .sort("created_at", "id", descending=[True, False])
+        .drop("meant")
         .collect()
     )
     page = found.slice(offset, limit)
@@ -129,12 +134,12 @@ def search(lake_root: str, text: str, limit: int, offset: int) -> dict[str, Any]
         {
             "id": one,
             "created_at": rfc3339(created),
-            "aliases": aliases([one]),
+            "aliases": aliases(sorted(ids, key=lambda raw: (raw != one, raw))),
             "lastEventTime": rfc3339(last) if last is not None else None,
             "eventCount": events_of,
             "activeSegments": segments.get(one, []),
         }
-        for one, created, last, events_of in page.iter_rows()
+        for one, created, last, events_of, ids in page.iter_rows()
     ]
     return {"users": users, "total": len(found), "hasMore": offset + limit < len(found)}
 
@@ -161,22 +166,17 @@ def history(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | Non
     recent = tracked.head(RECENT_EVENTS)
     texts = _texts(lake, recent, "properties")
     identifies = rows.filter(pl.col("kind") == "identify")
-    said = _texts(lake, identifies, "traits")
-    attributes = base_of(
-        RawEvent("identify", None, ts, msgspec.json.decode(said.get((one, event_id), "{}")))
-        for one, event_id, ts in identifies.select("id", "event_id", "ts").iter_rows()
-    ).profile
     return {
         "created_at": rfc3339(int(rows["ts"].min())),  # type: ignore[arg-type]  # there is a row
-        "attributes": {key: value for key, (_, value) in sorted(attributes.items()) if value is not None},
+        "attributes": _attributes(identifies, _texts(lake, identifies, "traits")),
         "recentEvents": [
             {
                 "id": event_id,
                 "ts": rfc3339(ts),
                 "name": name,
-                "props": msgspec.json.decode(texts.get((one, event_id), "null")),
+                "props": msgspec.json.decode(texts.get((one, event_id, at), "null")),
             }
-            for one, event_id, ts, name in recent.select("id", "event_id", "ts", "name").iter_rows()
+            for one, event_id, at, ts, name in recent.select("id", "event_id", "received_at", "ts", "name").iter_rows()
         ],
         "eventCounts": {
             "total": len(tracked),
@@ -189,11 +189,52 @@ def history(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | Non
     }
 
 
-def _texts(lake: History, rows: pl.DataFrame, column: str) -> dict[tuple[str, str], str]:
-    """A column of some events as it came: JSON by id and event id."""
+def data(lake_root: str, ids: list[str], limit: int, offset: int) -> dict[str, Any]:
+    """What the lake has of a person: attributes, and a page of all that came, the oldest first."""
+    lake = History(lake_root)
+    wanted = pl.col("id").is_in(ids)
+    rows = counted(lake.events().filter(wanted)).filter(~pl.col("kind").is_in(LINK_KINDS)).collect()
+    page = rows.sort("ts", "received_at", "event_id").slice(offset, limit)
+    texts = {column: _texts(lake, page, column) for column in ("properties", "traits", "context")}
+    identifies = rows.filter(pl.col("kind") == "identify")
+    return {
+        "attributes": _attributes(identifies, _texts(lake, identifies, "traits")),
+        "events": [
+            {
+                "id": one,
+                "kind": kind,
+                "eventId": event_id,
+                "ts": rfc3339(ts),
+                "received_at": rfc3339(received_at),
+                "name": name,
+                **{
+                    column: msgspec.json.decode(said.get((one, event_id, received_at), "null"))
+                    for column, said in texts.items()
+                },
+            }
+            for one, kind, event_id, ts, received_at, name in page.select(
+                "id", "kind", "event_id", "ts", "received_at", "name"
+            ).iter_rows()
+        ],
+        "total": len(rows),
+        "hasMore": offset + limit < len(rows),
+    }
+
+
+def _attributes(identifies: pl.DataFrame, said: Texts) -> dict[str, Any]:
+    """The attributes that identifies left (S8), from what each said, as it came."""
+    profile = base_of(
+        RawEvent("identify", None, ts, msgspec.json.decode(said.get((one, event_id, at), "{}")))
+        for one, event_id, at, ts in identifies.select("id", "event_id", "received_at", "ts").iter_rows()
+    ).profile
+    return {key: value for key, (_, value) in sorted(profile.items()) if value is not None}
+
+
+def _texts(lake: History, rows: pl.DataFrame, column: str) -> Texts:
+    """A column of some events as it came: JSON by id, event id and receipt."""
     wanted = pl.col("id").is_in(rows["id"].unique().implode()) & pl.col("event_id").is_in(rows["event_id"].implode())
-    found = lake.sent().filter(wanted).select("id", "event_id", column).collect()
-    return {(one, event_id): text for one, event_id, text in found.iter_rows() if text}
+    found = lake.sent().filter(wanted).select("id", "event_id", "received_at", column).collect()
+    return {(one, event_id, at): text for one, event_id, at, text in found.iter_rows() if text}
 
 
 def aliases(ids: list[str]) -> list[dict[str, str]]:

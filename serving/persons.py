@@ -1,0 +1,144 @@
+"""One person over HTTP: whose ids are whose and since when, unlinking, deletion, and all that is known, to hand out."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Query
+
+from serving import audit, lookups
+from serving.callers import REFUSALS, Admin, EngineOf, require_admin
+from serving.deleting import deleting
+from serving.engine import Engine
+from serving.ids import identifier, raw_id, record_of, shard_of
+from serving.links import unlinking
+from serving.lookups import asked
+from serving.person_bodies import DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut
+from serving.records import Record
+from serving.refusals import NotFound
+from serving.users import all_values, read_person
+from serving.wire import Alias, rfc3339
+
+router = APIRouter(prefix="/v1/admin/users", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["people"])
+
+#: How long an answer waits for the lake to have what Redis has, before it says that it has not yet.
+SETTLED_S, LOOK_S = 5.0, 0.05
+
+
+@router.get("/{user}/identity")
+async def identity(user: str, engine: EngineOf) -> IdentityOut:
+    """The ids of the person that an id belongs to: each one's owner, since when, and by which event.
+
+    The person's own id comes first; it has no owner.
+    """
+    who = await read_person(engine, _named(user))
+    records = who.reading.records
+    if not any(record.has_events or record.base is not None for record in records):
+        raise NotFound("User not found", {"field": "userId", "value": user})
+    return IdentityOut(id=records[0].id, ids=_linked(records))
+
+
+@router.post("/{user}/unlink")
+async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
+    """Takes an id from the person it belongs to: it is a person of its own from the next read on, with its own events.
+
+    Name the id that is to go: `anon:…`, `email:…`, or an aliased user. A later call that names both links them again.
+    """
+    named = _named(user)
+    owner = await engine.follow(unlinking(engine.store.operations, named, str(uuid.uuid4())))
+    if owner is None:
+        raise NotFound(
+            f"{named} belongs to nobody else", {"field": "userId", "value": user, "remedy": "name a linked id: anon:…"}
+        )
+    await _note(engine, author.label, "unlink", named)
+    return UnlinkedOut(success=True, id=named, owner=owner.id)
+
+
+@router.delete("/{user}")
+async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
+    """Deletes the person that an id belongs to, every id of them: gone from every answer, for good.
+
+    New events count anew, and alone. What the lake's files hold goes with the next `tinycdp purge`. `settled` is false
+    while the lake does not know yet (the drain is behind): live answers do not wait for it.
+    """
+    named = _named(user)
+    seqs = await engine.follow(deleting(engine.store.operations, named, str(uuid.uuid4())))
+    settled = await _is_drained(engine, seqs)
+    for one in seqs:
+        await _note(engine, author.label, "delete", one)
+    deleted = [Alias(**one) for one in lookups.aliases(list(seqs))]
+    return DeletedOut(success=True, deleted=deleted, settled=settled)
+
+
+@router.get("/{user}/data")
+async def data(
+    user: str,
+    engine: EngineOf,
+    limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,
+    offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
+) -> DataOut:
+    """Everything that is known of a person: ids, attributes, traits, segments, and events as they came, oldest first.
+
+    Events come in pages; all else is in each.
+    """
+    who = await read_person(engine, _named(user))
+    records = who.reading.records
+    await _is_drained(engine, {record.id: record.last_seq for record in records})
+    ids = [record.id for record in records]
+    found = await asked(lookups.data, engine.settings.lake_root, ids, limit, offset)
+    if found["total"] == 0 and not any(record.has_events for record in records):
+        raise NotFound("User not found", {"field": "userId", "value": user})
+    values, _ = all_values(who)
+    shown = {"id": ids[0], "ids": _linked(records), "asof": rfc3339(who.now_ms)}
+    return DataOut.model_validate(found | shown | {name: values[name] for name in ("traits", "segments")})
+
+
+def _named(user: str) -> str:
+    identifier({"userId": user}, "userId")
+    return record_of(user)
+
+
+def _linked(records: Sequence[Record]) -> list[LinkedId]:
+    """The ids of a person, their own first, then in the order in which they were linked."""
+    own, *others = records
+    others.sort(key=lambda record: (record.owner.received_ms if record.owner else 0, record.id))
+    found = []
+    for record in (own, *others):
+        kind, value = raw_id(record.id)
+        owner = record.owner
+        found.append(
+            LinkedId(
+                id=record.id,
+                kind=lookups.ALIAS_KINDS[kind],
+                value=value,
+                owner=owner.id if owner else None,
+                since=rfc3339(owner.received_ms) if owner else None,
+                event=owner.event_id if owner else None,
+            )
+        )
+    return found
+
+
+async def _is_drained(engine: Engine, seqs: Mapping[str, int]) -> bool:
+    """Whether the lake has the logs of these ids up to these seqs; waits for it, for a while."""
+    wanted: dict[int, int] = {}
+    for one, seq in seqs.items():
+        shard = shard_of(one, engine.settings.shards)
+        wanted[shard] = max(seq, wanted.get(shard, 0))
+    for _ in range(int(SETTLED_S / LOOK_S)):
+        states = await engine.shard_states()
+        if all(states[shard].drained >= seq for shard, seq in wanted.items()):
+            return True
+        await asyncio.sleep(LOOK_S)
+    return False
+
+
+async def _note(engine: Engine, author: str, action: str, namespaced_id: str) -> None:
+    """Says in the audit log who did it; the id by its hash, since the log is kept when the person is gone."""
+    digest = blake2b(namespaced_id.encode(), digest_size=16).hexdigest()
+    await to_thread.run_sync(audit.note, engine.history, engine.clock_ms(), author, action, "user", digest)

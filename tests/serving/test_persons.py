@@ -1,0 +1,129 @@
+"""A person's ids, data and deletion, as an administrator meets them: on a real stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.running import RunningStack
+from tests.serving.test_identity import sent, visit, visits
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+@pytest.fixture(scope="module")
+def persons(stack: RunningStack) -> RunningStack:
+    """A stack that counts visits and has a segment of them."""
+    stack.define("trait", "visits", "events.visit.count")
+    stack.define("trait", "home_city", "profile.city")
+    stack.define("segment", "visitors", "visits >= 1")
+    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
+    return stack
+
+
+def asked(stack: RunningStack, method: str, user: str, what: str = "", **more: Any) -> dict[str, Any]:
+    """An administrator's call about a person, which must be answered."""
+    answer = stack.call(method, f"/v1/admin/users/{user}{what}", **more)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_the_identity_says_whose_ids_are_whose_since_when_and_by_which_event(persons: RunningStack) -> None:
+    """By any id of the person; the person's own id first, without an owner."""
+    visit(persons, userId="dora", deviceId="tv", messageId="said-so")
+    visit(persons, userId="dora", emailHash="AA")
+    found = asked(persons, "GET", "anon:tv", "/identity")
+    by_id = {one["id"]: one for one in found["ids"]}
+
+    assert found == asked(persons, "GET", "dora", "/identity") == asked(persons, "GET", "email:aa", "/identity")
+    assert found["id"] == found["ids"][0]["id"] == "user:dora"
+    assert (
+        by_id["user:dora"] | {"value": "dora", "kind": "externalId", "owner": None, "since": None} == by_id["user:dora"]
+    )
+    assert (by_id["anon:tv"]["owner"], by_id["anon:tv"]["event"]) == ("user:dora", "said-so")
+    assert by_id["anon:tv"]["kind"] == "deviceId"
+    assert by_id["anon:tv"]["since"].startswith("20")
+    assert persons.call("GET", "/v1/admin/users/nobody-at-all/identity").status_code == 404
+
+
+def test_an_alias_joins_two_known_users_and_refuses_a_ring(persons: RunningStack) -> None:
+    """Events, devices and attributes of the one are the other's from then on; the way back is refused by name."""
+    visit(persons, userId="maiden", deviceId="m-phone")
+    visit(persons, userId="married")
+    sent(persons, "alias", previousId="maiden", userId="married")
+
+    assert visits(persons, "maiden") == visits(persons, "married") == visits(persons, "anon:m-phone") == 2
+    back = persons.call("POST", "/v1/alias", "write", json={"previousId": "user:married", "userId": "maiden"})
+    assert (back.status_code, back.json()["details"]["field"]) == (400, "previousId")
+    assert "belongs to user:married already" in back.json()["message"]
+    assert visits(persons, "maiden") == 2
+
+
+def test_an_unlinked_id_is_a_person_of_its_own(persons: RunningStack) -> None:
+    """With its own events and nothing of the other's, at once; an id that is nobody's cannot be unlinked."""
+    visit(persons, deviceId="pad")
+    sent(persons, "identify", userId="eve", deviceId="pad", traits={"city": "Bern"})
+    assert visits(persons, "eve") == 1
+    found = asked(persons, "POST", "anon:pad", "/unlink")
+
+    assert (found["id"], found["owner"]) == ("anon:pad", "user:eve")
+    assert (visits(persons, "eve"), visits(persons, "anon:pad")) == (0, 1)
+    assert persons.traits("anon:pad")["traits"]["home_city"] is None
+    again = persons.call("POST", "/v1/admin/users/anon:pad/unlink")
+    assert (again.status_code, again.json()["details"]["field"]) == (404, "userId")
+
+
+def test_a_person_gets_all_their_data(persons: RunningStack) -> None:
+    """Ids, attributes, traits, segments and every event of every id, as they came, in pages."""
+    visit(persons, deviceId="gus-pad", timestamp="2024-01-01T00:00:00Z", properties={"page": {"n": 1}})
+    sent(persons, "identify", userId="gus", deviceId="gus-pad", traits={"city": "Graz", "secret": [1]})
+    visit(persons, userId="gus", context={"ip": "203.0.113.9"})
+    found = asked(persons, "GET", "gus", "/data")
+
+    assert [one["id"] for one in found["ids"]] == ["user:gus", "anon:gus-pad"]
+    assert found["attributes"] == {"city": "Graz", "secret": [1]}
+    assert (found["traits"]["visits"], found["segments"]["visitors"]) == (2, True)
+    assert [(one["id"], one["kind"]) for one in found["events"]] == [
+        ("anon:gus-pad", "track"),
+        ("user:gus", "identify"),
+        ("user:gus", "track"),
+    ]
+    assert found["events"][0]["properties"] == {"page": {"n": 1}}
+    assert found["events"][2]["context"]["ip"] == "203.0.113.9"
+    pages = [asked(persons, "GET", "gus", f"/data?limit=2&offset={at}") for at in (0, 2)]
+    assert [one for page in pages for one in page["events"]] == found["events"]
+    assert [page["hasMore"] for page in pages] == [True, False]
+
+
+def test_a_deleted_person_is_gone_from_every_answer(persons: RunningStack) -> None:
+    """By any id: live, search, detail, data, preview, the lake; new events count alone, repeats do not count at all."""
+    visit(persons, deviceId="ivy-pad", messageId="ivy-1")
+    sent(persons, "identify", userId="ivy-ann", deviceId="ivy-pad", traits={"city": "Nice"})
+    persons.tinycdp("rebuild")
+    deleted = asked(persons, "DELETE", "anon:ivy-pad")
+
+    assert deleted["settled"] is True
+    assert {one["value"] for one in deleted["deleted"]} == {"ivy-ann", "ivy-pad"}
+    for user in ("ivy-ann", "anon:ivy-pad"):
+        assert persons.traits(user)["traits"] | {"visits": 0, "home_city": None} == persons.traits(user)["traits"]
+        for what in ("", "/data", "/identity"):
+            assert persons.call("GET", f"/v1/admin/users/{user}{what}").status_code == 404
+    assert persons.call("GET", "/v1/admin/users/search", params={"query": "ivy-"}).json()["total"] == 0
+    assert "ivy" not in persons.tinycdp("users", "visitors").stdout
+    assert "ivy-pad" not in str(persons.call("GET", "/v1/admin/audit").json())
+
+    assert visit(persons, deviceId="ivy-pad", messageId="ivy-1")["duplicate"] is True
+    visit(persons, deviceId="ivy-pad")
+    persons.tinycdp("rebuild")
+    assert (visits(persons, "anon:ivy-pad"), visits(persons, "ivy-ann")) == (1, 0)
+
+
+def test_only_administrators_may(persons: RunningStack) -> None:
+    """Read and write keys see and delete nobody."""
+    for method, what in (("GET", "/identity"), ("GET", "/data"), ("POST", "/unlink"), ("DELETE", "")):
+        for key in ("read", "write"):
+            assert persons.call(method, f"/v1/admin/users/someone{what}", key).status_code == 403
+        assert persons.call(method, f"/v1/admin/users/someone{what}", None).status_code == 401
