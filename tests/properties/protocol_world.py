@@ -1,10 +1,10 @@
 """A small world around the protocol: a real Redis, a real lake, the product's own drain, rebuild and recovery, and the
 plain truth beside them.
 
-Every step is a method, and any of them may come at any time. After each, `check` reads every id and compares it with
-brute force over what was acknowledged. A rebuild stops before it publishes, so that its records go out one by one, in
-any order, again, or long after a newer one. The world has its own clock, in a year that no server's clock has reached;
-the shards follow it.
+Every step is a method, and any of them may come at any time. After each, `check` reads every id and compares its person
+with brute force over what was acknowledged. A rebuild stops before it publishes, so that its records go out one by one,
+in any order, again, or long after a newer one. The world has its own clock, in a year that no server's clock has
+reached; the shards follow it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,23 @@ import polars as pl
 import redis
 
 from expressions.definitions import Definition
+from expressions.frames import answer_frame, counted, values_of
+from expressions.identity import people
 from expressions.windows import DAY_MS, HOUR_MS
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.importing import import_file
 from pipelines.rebuild import cover, covered_by, rebuild
 from pipelines.recover import recover
-from serving.accepted import Accepted
+from serving.accepted import Accepted, LogEntry
 from serving.catalogue import Catalogue, Stored, decode
 from serving.defining import delete, save
+from serving.deleting import deleting
 from serving.embedded_redis import EmbeddedRedis
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
-from serving.ids import shard_of
+from serving.identity import gathered
+from serving.ids import raw_id, shard_of
+from serving.links import distinct_claims, linking, unlinking
 from serving.operations import Arrival, Operations
 from serving.profile import Bases, person
 from serving.projecting import tail_payload
@@ -45,9 +50,12 @@ from serving.scripts.script import Request
 from serving.settings import Settings
 from serving.stamps import Stamp
 from serving.store import Store
+from tests.properties.people import People
 
 SHARDS = 2
-IDS = ("user:ann", "user:bob", "user:cy", "anon:1", "anon:2")
+USERS = ("user:ann", "user:bob", "user:cy")
+DEVICES = ("anon:1", "anon:2")
+IDS = USERS + DEVICES
 NOON_MS = 4_102_488_000_000
 
 DEFINITIONS = {
@@ -164,6 +172,11 @@ def brute_force(key: str, copies: Sequence[Copy], now_ms: int) -> Any:
     raise AssertionError(f"no brute force for {key}")
 
 
+def _name(entry: LogEntry) -> tuple[str, str, int, int]:
+    """What tells an entry of the log from any other."""
+    return entry.event.id, entry.event.event_id, entry.ts_ms, entry.received_ms
+
+
 class WorldHistory:
     """What saving a definition needs of the lake."""
 
@@ -192,6 +205,9 @@ class World:
         self.lake = Lake(str(folder / "lake"))
         self.history = WorldHistory(self.lake)
         self.truth: dict[str, list[Copy]] = {one: [] for one in IDS}
+        self.deleted: dict[str, list[Copy]] = {one: [] for one in IDS}
+        self.deleted_ms: dict[str, int] = {}
+        self.people = People()
         self.sent: list[Accepted] = []
         self.imported: dict[str, Copy] = {}
         self.builds: list[Pending] = []
@@ -240,9 +256,11 @@ class World:
             self.ingest(events)
 
     def may_come_again(self, event: Accepted) -> bool:
-        """Any event that was sent; one that was imported as well only once, and within 24 h, since how often it counts
-        later depends on what the batch has seen."""
+        """Any event that was sent; one that was imported as well only once, within 24 h, and not after a delete: how
+        often it counts then depends on what the batch has seen."""
         imported = self.imported.get(event.event_id)
+        if imported is not None and event.id in self.deleted_ms:
+            return False
         is_logged = any(copy.event.event_id == event.event_id for copy in self.truth[event.id])
         return imported is None or (not is_logged and self.now_ms - imported.received_ms < DAY_MS)
 
@@ -256,10 +274,7 @@ class World:
             except ShardNotReady:
                 return
             raise AssertionError("a server that is not recovered took an event")
-        seqs = {}
-        for state in self.store.shard_states():
-            self.store.resume(state.shard, 0, self.now_ms)
-            seqs[state.shard] = state.seq
+        seqs = self.on_the_clock()
         outcomes = self.store.ingest(arrivals, catalogue.projection_version).outcomes
         by_id: dict[str, list[tuple[Accepted, Outcome]]] = {}
         for event, outcome in zip(events, outcomes, strict=True):
@@ -267,10 +282,24 @@ class World:
         for event, outcome in [one for held in by_id.values() for one in held]:
             expected = self.expected(event, seqs)
             assert outcome == expected, f"{event}\nanswered {outcome}, expected {expected}"
+        claims = distinct_claims(events)
+        if claims:
+            owners = self.store.owners([claim.id for claim in claims])
+            refused = self.store.follow(linking(self.store.operations, claims, owners))
+            expected_refusals = {claim: why for claim in claims if (why := self.people.claim(claim.id, claim.owner))}
+            assert dict(refused) == expected_refusals
+
+    def on_the_clock(self) -> dict[int, int]:
+        """Sets the shards to the world's clock; the seq of each."""
+        states = self.store.shard_states()
+        for state in states:
+            self.store.resume(state.shard, 0, self.now_ms)
+        return {state.shard: state.seq for state in states}
 
     def expected(self, event: Accepted, seqs: dict[int, int]) -> Outcome:
         """What the call must answer for an event; counted in the truth, where it is new."""
-        copies = [copy for copy in self.truth[event.id] if copy.event.event_id == event.event_id]
+        known = self.truth[event.id] + self.deleted[event.id]
+        copies = [copy for copy in known if copy.event.event_id == event.event_id]
         imported = self.imported.get(event.event_id)
         if not copies and imported is not None and self.is_known(imported):
             return Outcome(None, duplicate=True)
@@ -299,6 +328,48 @@ class World:
             except ProjectionOutdated:
                 return
             raise AssertionError("an event was taken that keeps less than definitions need")
+
+    # ── whose ids are whose ──────────────────────────────────────────────────────────────────────────────────────
+
+    def send_together(self, whose: int, device: int, kind: str) -> None:
+        """An event that names a user and a device."""
+        user, anonymous = raw_id(USERS[whose]).value, raw_id(DEVICES[device]).value
+        number = len(self.sent)
+        event = Accepted(
+            f"e{number}", "track", USERS[whose], user, anonymous, kind, self.now_ms, properties={"n": number}
+        )
+        self.sent.append(event)
+        self.ingest([event])
+
+    def alias(self, whose: int, previous: int) -> None:
+        """Says that a known user is another one."""
+        if whose != previous:
+            event = Accepted(f"e{len(self.sent)}", "alias", USERS[whose], raw_id(USERS[whose]).value, USERS[previous])
+            self.sent.append(event)
+            self.ingest([event])
+
+    def unlink(self, whose: int) -> None:
+        """Takes an id from whom it belongs to."""
+        if self.is_open:
+            self.on_the_clock()
+            owner = self.store.follow(unlinking(self.store.operations, IDS[whose], f"u{len(self.sent)}"))
+            assert (owner.id if owner else None) == self.people.unlink(IDS[whose])
+
+    def delete_person(self, whose: int) -> None:
+        """Deletes the person that an id belongs to."""
+        if self.is_open:
+            self.on_the_clock()
+            seqs = self.store.follow(deleting(self.store.operations, IDS[whose], f"d{len(self.sent)}"))
+            assert set(seqs) == self.people.ids_of(IDS[whose])
+            for one in seqs:
+                self.forget(one, self.now_ms)
+
+    def forget(self, one: str, at_ms: int) -> None:
+        """A delete of an id: nothing of it counts, it is nobody's, and repeats are known."""
+        self.deleted[one] += self.truth[one]
+        self.truth[one] = []
+        self.deleted_ms[one] = at_ms
+        self.people.unlink(one)
 
     def tick(self, ms: int) -> None:
         """Time goes on."""
@@ -405,12 +476,11 @@ class World:
 
     def is_of_another_life(self) -> bool:
         """Whether the log has another event than the lake under some seq: a backup from before seqs were lost."""
-        held = {(shard, seq): own for shard, seq, *own in self.lake_rows()}
+        held = {(shard, row.seq): _name(row) for shard, row in self.lake_rows()}
         return any(
-            held.get((shard, entry.seq), own) != own
+            held.get((shard, entry.seq), _name(entry)) != _name(entry)
             for shard in range(SHARDS)
             for entry in self.store.read_log(shard, 0, 100_000)
-            for own in [[entry.event.id, entry.event.event_id, entry.ts_ms, entry.received_ms]]
         )
 
     def wipe(self) -> None:
@@ -423,21 +493,40 @@ class World:
         self.server.restart()
         self.is_open = False
         self.last_stamps.clear()
-        by_key = {(event.id, event.event_id): event for event in self.sent}
-        self.truth = {one: [] for one in IDS}
+        self.truth, self.deleted = {one: [] for one in IDS}, {one: [] for one in IDS}
+        self.deleted_ms = {}
+        self.people = People()
         committed = [0] * SHARDS
-        for shard, seq, one, event_id, ts_ms, received_ms in self.lake_rows():
-            committed[shard] = max(committed[shard], seq)
-            self.truth[one].append(Copy(by_key[one, event_id], seq, ts_ms, received_ms))
+        for shard, row in self.lake_rows():
+            committed[shard] = max(committed[shard], row.seq)
+            self.happened(row)
         for shard, seq in enumerate(committed if not self.is_of_another_life() else ()):
             for entry in self.store.read_log(shard, seq, 100_000):
-                copy = Copy(entry.event, entry.seq, entry.ts_ms, entry.received_ms)
-                self.truth[entry.event.id].append(copy)
+                self.happened(entry)
 
-    def lake_rows(self) -> list[tuple[int, int, str, str, int, int]]:
-        """(shard, seq, id, event_id, ts, received_at) of all logged rows of the lake, in order of seq."""
-        logged = self.lake.events().filter(pl.col("seq").is_not_null()).sort("seq")
-        return logged.select("shard", "seq", "id", "event_id", "ts", "received_at").collect().rows()
+    def happened(self, entry: LogEntry) -> None:
+        """An entry of the log, which the truth begins with anew."""
+        event = entry.event
+        match event.kind:
+            case "link":
+                assert event.name is not None
+                self.people.owner_of[event.id] = event.name
+            case "unlink":
+                self.people.unlink(event.id)
+            case "delete":
+                self.forget(event.id, entry.received_ms)
+            case _:
+                sent = next(one for one in self.sent if (one.id, one.event_id) == (event.id, event.event_id))
+                self.truth[event.id].append(Copy(sent, entry.seq, entry.ts_ms, entry.received_ms))
+
+    def lake_rows(self) -> list[tuple[int, LogEntry]]:
+        """All logged rows of the lake by shard, in order of seq."""
+        columns = ["shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at"]
+        logged = self.lake.events().filter(pl.col("seq").is_not_null()).sort("seq").select(columns).collect()
+        return [
+            (shard, LogEntry(seq, Accepted(event_id, kind, one, name=name), ts_ms, received_ms))
+            for shard, seq, event_id, kind, one, name, ts_ms, received_ms in logged.iter_rows()
+        ]
 
     def recover(self, killed_at: int | None = None) -> None:
         """Recovers the server, perhaps killed after so many steps."""
@@ -480,7 +569,10 @@ class World:
         return logged + [
             copy
             for copy in self.imported.values()
-            if copy.event.id == record.id and copy.version <= version and copy.event.event_id not in known
+            if copy.event.id == record.id
+            and copy.version <= version
+            and copy.event.event_id not in known
+            and copy.ts_ms > self.deleted_ms.get(record.id, -(2**62))
         ]
 
     def check(self) -> None:
@@ -489,18 +581,22 @@ class World:
         if self.is_open:
             assert {key for _, key in catalogue.definitions} == self.defined, "definitions were lost"
         for one in IDS:
-            reading = self.store.records([one])
-            (record,) = reading.records
-            self.check_record(record)
+            reading = self.store.follow(gathered(self.store.operations, one))
+            for record in reading.records:
+                self.check_record(record)
             if not self.is_open:
                 continue
+            ids = [record.id for record in reading.records]
+            assert (ids[0], set(ids)) == (self.people.root_of(one), self.people.ids_of(one)), f"{one} is {ids}"
             answers = person(reading._replace(clock_ms=self.now_ms), catalogue, Bases()).answers(catalogue.definitions)
             assert answers.now_ms == self.now_ms
             if not answers.exact:
-                assert record.stamp is not None
-                assert 0 < record.stamp.horizon_ms <= self.now_ms - record.stamp.as_of_ms, f"{one} is not exact"
+                stamps = [record.stamp for record in reading.records if record.stamp is not None]
+                assert any(0 < stamp.horizon_ms <= self.now_ms - stamp.as_of_ms for stamp in stamps), (
+                    f"{one}: not exact"
+                )
                 continue
-            copies = self.counted(record)
+            copies = [copy for record in reading.records for copy in self.counted(record)]
             for key in self.defined:
                 if ("trait", key) not in answers.warming:
                     expected = brute_force(key, copies, self.now_ms)
@@ -521,7 +617,7 @@ class World:
         """The lake's rows of a shard are 1 … txn, each once."""
         rows = self.lake_rows()
         for shard, committed in enumerate(self.lake.transaction_versions(None, SHARDS)):
-            seqs = [seq for at, seq, *_ in rows if at == shard]
+            seqs = [row.seq for at, row in rows if at == shard]
             assert seqs == list(range(1, committed + 1)), (
                 f"shard {shard} of the lake has {seqs}, its txn is {committed}"
             )
@@ -534,10 +630,32 @@ class World:
         rebuild(self.store, self.lake, self.settings)
         catalogue = self.catalogue()
         for one in IDS:
-            answers = person(self.store.records([one]), catalogue, Bases()).answers(catalogue.definitions)
+            reading = self.store.follow(gathered(self.store.operations, one))
+            answers = person(reading, catalogue, Bases()).answers(catalogue.definitions)
             assert not answers.warming, f"{one} is still warming: {sorted(answers.warming)}"
         self.check()
         self.check_lake()
+        self.check_batch()
+
+    def check_batch(self) -> None:
+        """The batch answers for the same people, each under one id, what brute force says of all rows of the lake."""
+        bounds = self.catalogue().bounds
+        answers = answer_frame(people(counted(self.lake.events())), list(bounds.values()), self.now_ms)
+        assert {self.people.root_of(one) for one in answers["id"]} == set(answers["id"])
+        for kind, key in bounds:
+            for one, value in values_of(answers, (kind, key)).items():
+                ids = self.people.ids_of(one)
+                copies = [copy for own in ids for copy in self.truth[own]]
+                known = {(copy.event.id, copy.event.event_id) for copy in copies}
+                copies += [
+                    copy
+                    for copy in self.imported.values()
+                    if copy.event.id in ids
+                    and (copy.event.id, copy.event.event_id) not in known
+                    and copy.ts_ms > self.deleted_ms.get(copy.event.id, -(2**62))
+                ]
+                expected = brute_force(key, copies, self.now_ms)
+                assert value == expected, f"the batch says {value} of {one} {key}, brute force {expected}"
 
 
 AGES_MS = (None, 0, 1, -1, -HOUR_MS, HOUR_MS - 1, HOUR_MS, 2 * HOUR_MS, DAY_MS, 3 * DAY_MS)
@@ -549,6 +667,10 @@ DRAIN_STEPS = ("checked", "read", "before_write", "after_write", "trimmed")
 STEPS: dict[str, tuple[int, Callable[[random.Random], Sequence[Any]]]] = {
     "send": (32, lambda r: (r.randrange(5), r.choice(KINDS), r.choice(AGES_MS))),
     "resend": (16, lambda r: ([r.randrange(500) for _ in range(r.randint(1, 3))],)),
+    "send_together": (6, lambda r: (r.randrange(3), r.randrange(2), r.choice(KINDS[:3]))),
+    "alias": (2, lambda r: (r.randrange(3), r.randrange(3))),
+    "unlink": (3, lambda r: (r.randrange(5),)),
+    "delete_person": (2, lambda r: (r.randrange(5),)),
     "tick": (8, lambda r: (r.choice(TICKS_MS),)),
     "import_history": (1, lambda r: (r.randrange(5), r.randint(1, 3), r.choice(AGES_MS[5:]))),
     "drain": (12, lambda r: (r.randint(2, 9), r.choice((None, None, None, *DRAIN_STEPS)))),

@@ -25,6 +25,7 @@ from tests.properties.protocol_world import (
     IDS,
     KINDS,
     TICKS_MS,
+    USERS,
     World,
     walk,
 )
@@ -35,6 +36,7 @@ WALKS = 6
 WALK_STEPS = 120
 
 someone = st.integers(0, len(IDS) - 1)
+some_user = st.integers(0, len(USERS) - 1)
 some_rows = st.integers(2, 9)
 some_number = st.integers(0, 8)
 
@@ -70,6 +72,26 @@ def machine(server: EmbeddedRedis, folder: Path, light_events_max: int) -> type[
         def resend(self, which: list[int]) -> None:
             """Events that came before, in one call."""
             self.world.resend(which)
+
+        @rule(whose=some_user, device=st.integers(0, 1), kind=st.sampled_from(KINDS[:3]))
+        def send_together(self, whose: int, device: int, kind: str) -> None:
+            """An event of a user on a device."""
+            self.world.send_together(whose, device, kind)
+
+        @rule(whose=some_user, previous=some_user)
+        def alias(self, whose: int, previous: int) -> None:
+            """Two known users are one."""
+            self.world.alias(whose, previous)
+
+        @rule(whose=someone)
+        def unlink(self, whose: int) -> None:
+            """An id is a person of its own again."""
+            self.world.unlink(whose)
+
+        @rule(whose=someone)
+        def delete_person(self, whose: int) -> None:
+            """A person is deleted, by any id."""
+            self.world.delete_person(whose)
 
         @rule(ms=st.sampled_from(TICKS_MS))
         def tick(self, ms: int) -> None:

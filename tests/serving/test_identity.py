@@ -9,19 +9,8 @@ import pytest
 
 from serving.scripts.members import MEMBERS_MAX
 from tests.running import RunningStack
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")
-
-
-@pytest.fixture(scope="module")
-def people(stack: RunningStack) -> RunningStack:
-    """A stack that counts visits and knows a city."""
-    stack.define("trait", "visits", "events.visit.count")
-    stack.define("trait", "home_city", "profile.city")
-    stack.define("flag", "returning", "visits >= 2")
-    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
-    return stack
 
 
 def sent(stack: RunningStack, kind: str, **body: Any) -> dict[str, Any]:

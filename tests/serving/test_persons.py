@@ -14,13 +14,11 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 
 @pytest.fixture(scope="module")
-def persons(stack: RunningStack) -> RunningStack:
-    """A stack that counts visits and has a segment of them."""
-    stack.define("trait", "visits", "events.visit.count")
-    stack.define("trait", "home_city", "profile.city")
-    stack.define("segment", "visitors", "visits >= 1")
-    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
-    return stack
+def persons(people: RunningStack) -> RunningStack:
+    """With a segment of those who came."""
+    people.define("segment", "visitors", "visits >= 1")
+    wait_until(lambda: not people.traits("nobody")["warming"], "definitions settle")
+    return people
 
 
 def asked(stack: RunningStack, method: str, user: str, what: str = "", **more: Any) -> dict[str, Any]:
