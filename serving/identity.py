@@ -8,7 +8,7 @@ every record is read by itself: which of them a rebuild has reached does not mat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 from serving.operations import Operations
 from serving.records import Reading, Record
@@ -37,16 +37,16 @@ def gathered(operations: Operations, namespaced_id: str) -> Steps[Reading]:
     person = list(dict.fromkeys([root, *reversed(above)]))
     level = person
     while level:
-        named = {member: one for one in level for member in known[one].members if member not in person}
+        named = dict.fromkeys(member for one in level for member in known[one].members if member not in person)
         missing = [member for member in named if member not in known]
         if missing:
             latest = yield operations.records(missing)
             known |= {record.id: record for record in latest.records}
-        level = [member for member, one in named.items() if _belongs(known, member, one)]
+        # A list is a hint: of two that name one id, either may be the old one.
+        level = [member for member in named if _belongs(known[member], person)]
         person += level
     return Reading([known[one] for one in person], latest.clock_ms, latest.catalogue_version)
 
 
-def _belongs(known: Mapping[str, Record], member: str, to: str) -> bool:
-    owner = known[member].owner
-    return owner is not None and owner.id == to
+def _belongs(member: Record, person: Collection[str]) -> bool:
+    return member.owner is not None and member.owner.id in person

@@ -21,6 +21,7 @@ from expressions.to_sql import to_sql
 from serving.embedded_redis import EmbeddedRedis
 from serving.ids import record_of
 from serving.links import claims_of, repeating, unlinking
+from serving.operations import Claim
 from serving.track import Limits, accept
 from tests.pipelines.world import World
 
@@ -254,3 +255,13 @@ def test_ids_of_any_kind_are_named_by_their_prefix() -> None:
         "user:anon:",
         "user:x:a",
     ]
+
+
+def test_a_device_is_found_whichever_list_names_it_too(url: str, tmp_path: Path) -> None:
+    """A list of members is a hint: an old one, of another id of the person, takes nothing away."""
+    world = new_world(url, tmp_path)
+    world.ingest([visit(1, userId="new", anonymousId="d"), visit(2, anonymousId="d"), alias("user:old", "new")])
+    world.store.add_members([Claim("anon:d", "user:old", "before")])
+
+    for one in ("old", "new", "anon:d"):
+        assert world.values(one)["visits"] == 2
