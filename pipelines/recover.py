@@ -111,9 +111,11 @@ def _newest(store: Store, lake: Lake, settings: Settings, seqs: Sequence[int]) -
     newest = {(row.kind, row.key): row for row in sorted(rows, key=lambda row: row.version)}
     if held is not None and not any(_is_lost(row, held.definitions.get(key)) for key, row in newest.items()):
         return held
-    stand = [max(state.seq, seqs[state.shard]) for state in store.shard_states()]
+    states = store.shard_states()
+    stand = [max(state.seq, seqs[state.shard]) for state in states]
     version = 1 + max([held.version if held else 0, *(row.version for row in rows)])
-    catalogue = restored(rows, stand, version, held.zone if held else Zone(settings.time_zone))
+    projection = max(state.projection for state in states)
+    catalogue = restored(rows, stand, version, held.zone if held else Zone(settings.time_zone), projection)
     expected = held.version if held else None
     if not store.replace_catalogue(encode(catalogue), expected=expected, version=version):
         raise Unavailable("definitions changed during a recovery")

@@ -216,16 +216,21 @@ def references(rule: Expr) -> list[tuple[DefinitionKind, str]]:
     return found + [("trait", node.key) for node in nodes if isinstance(node, TraitRef)]
 
 
-def restored(rows: Iterable[Stored], sequences: Sequence[int], version: int, zone: Zone) -> Catalogue:
+def restored(
+    rows: Iterable[Stored], sequences: Sequence[int], version: int, zone: Zone, projection: int = 0
+) -> Catalogue:
     """The catalogue from the lake's history of definitions, for a Redis that has lost it.
 
-    All definitions start together at a projection version above any that was used before; the log stands at
-    `sequences`, so a rebuild up to there makes them ready.
+    All definitions start together at a projection version above any that was used before, in the lake's history or by
+    a shard (`projection` is the greatest of these): a number that meant something else would make bases ready that are
+    not, and a shard refuses what is projected by an older one. The log stands at `sequences`, so a rebuild up to there
+    makes them ready.
     """
     newest: dict[tuple[DefinitionKind, str], Stored] = {}
+    above = 1 + projection
     for row in sorted(rows, key=lambda row: row.version):
         newest[(row.kind, row.key)] = row
-    above = 1 + max((row.projection for row in newest.values()), default=0)
+        above = max(above, 1 + row.projection)
     alive = {key: row for key, row in newest.items() if not row.deleted}
     found = Catalogue(
         version=version,

@@ -161,7 +161,8 @@ def delete(store: Store, history: History, kind: DefinitionKind, key: str, now_m
         gone = msgspec.structs.replace(
             held, version=catalogue.version + 1, updated_ms=now_ms, author=author, deleted=True
         )
-        return catalogue.with_definition(gone), gone
+        following = catalogue.with_definition(gone)
+        return following, msgspec.structs.replace(gone, projection=following.projection_version)
 
     _commit(store, history, change)
 

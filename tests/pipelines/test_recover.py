@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from serving import defining, keys
 from serving.embedded_redis import EmbeddedRedis
 from serving.errors import ShardNotReady
 from serving.refusals import Unavailable
-from tests.pipelines.world import World, purchase
+from tests.pipelines.world import History, World, purchase
 
 
 def some_orders(world: World, first: int, count: int) -> None:
@@ -91,3 +92,20 @@ def test_a_killed_redis_has_all_that_was_acknowledged(tmp_path: Path, definition
         some_orders(world, 0, 50)
 
         assert sum(world.values(f"u{n}")["orders"] for n in range(7)) == 50
+
+
+def test_a_catalogue_that_was_lost_comes_back_above_what_shards_keep(redis_url: str, tmp_path: Path) -> None:
+    """Deleted definitions count: a shard that has seen their versions takes events by the restored ones."""
+    world = World(redis_url, tmp_path, shards=4)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count", "views": "events.view.count", "city": "profile.city"})
+    for key in ("views", "city"):
+        defining.delete(world.store, History(world.lake), "trait", key, 0)
+    kept = max(state.projection for state in world.store.shard_states())
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(keys.catalogue(), keys.catalogue_version(), *(keys.ready(shard) for shard in range(4)))
+
+    assert world.recover()
+    assert world.catalogue.projection_version > kept
+    some_orders(world, 0, 7)
+    assert world.values("u1") == {"orders": 1}

@@ -32,7 +32,8 @@ from tests.properties.protocol_world import (
 
 RUNS = int(os.environ.get("TINYCDP_PROTOCOL_RUNS", "15"))
 STEPS = 50
-WALKS = 6
+#: The last two once found what the others did not.
+WALKS = (*range(6), 217, 241)
 WALK_STEPS = 120
 
 someone = st.integers(0, len(IDS) - 1)
@@ -197,7 +198,7 @@ def test_every_order_of_steps_leaves_answers_right(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(WALKS))
+@pytest.mark.parametrize("seed", WALKS)
 def test_long_walks_leave_answers_right(server: EmbeddedRedis, tmp_path: Path, seed: int) -> None:
     """Steps weighted as they come in life go further than a search for small counterexamples does."""
     world = World(server, tmp_path, 256 if seed % 2 else 2)
