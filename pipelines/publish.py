@@ -19,15 +19,16 @@ from serving.store import Store
 RECORDS_AT_ONCE = 2_000
 
 
-def recent_of(events: pl.LazyFrame, as_of_ms: int) -> dict[str, bytes]:
+def recent_of(events: pl.LazyFrame, as_of_ms: int, undrained_ms: int | None = None) -> dict[str, bytes]:
     """Per id what a record remembers of covered events received within 24 h, imports too.
 
     `events` are those that count, and those that a delete covers: a repeat that is still on its way is no new event.
 
-    Imports are remembered for twice as long: a repeat that came within 24 h of one, before the base counted it, may
-    still be in the tail, and must go from there.
+    A repeat of an import may have come before any base counted the import, and be in a tail since `undrained_ms`, when
+    the oldest event was received that the lake lacks: it must go from there. So imports are remembered from 24 h before.
     """
-    since_ms = pl.when(pl.col("seq").is_null()).then(as_of_ms - 2 * REPEAT_MS).otherwise(as_of_ms - REPEAT_MS)
+    imported_since_ms = min(as_of_ms, as_of_ms if undrained_ms is None else undrained_ms) - REPEAT_MS
+    since_ms = pl.when(pl.col("seq").is_null()).then(imported_since_ms).otherwise(as_of_ms - REPEAT_MS)
     rows = events.filter(pl.col("received_at") > since_ms).select("id", "event_id", "received_at", "seq")
     found: dict[str, list[bytes]] = {}
     for one, event_id, received_ms, seq in rows.collect().iter_rows():

@@ -66,6 +66,7 @@ def rebuild(
     requests = store.rebuild_requests()
     activate(store, lake.holds_events)
     as_of_ms = store.now_ms()
+    undrained_ms = _undrained_ms(store)  # before the version, which can only have more
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)
     # After the version: what newer definitions need of later events is beyond these seqs then, and stays in the tails.
@@ -83,7 +84,7 @@ def rebuild(
     bases = base_states(
         events, catalogue.plan, as_of_ms, settings.horizon_ms, settings.light_events_max, catalogue.zone
     )
-    recent = recent_of(pl.concat([events, deleted(rows)]), as_of_ms)
+    recent = recent_of(pl.concat([events, deleted(rows)]), as_of_ms, undrained_ms)
     published = publish(store, bases, stamps, recent, settings.horizon_ms, lambda done: progress("publishing", done))
     users = events.select(pl.col("id").n_unique()).collect().item()
     if ids is None:
@@ -107,6 +108,12 @@ def rebuild(
     store.answer_rebuilds(requests if ids is None else requests._replace(wanted=requests.done), run_id)
     progress("done", 0)
     return run
+
+
+def _undrained_ms(store: Store) -> int | None:
+    """When the oldest event was received that is not known to be in the lake; None where all are."""
+    logs = store.read_logs({state.shard: state.drained for state in store.shard_states()}, 1)
+    return min((entries[0].received_ms for entries in logs.values() if entries), default=None)
 
 
 def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:

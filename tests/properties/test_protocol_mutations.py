@@ -12,16 +12,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from expressions.frames import deduplicate
 from expressions.to_state import Frame
 from lake.lake import Lake
 from pipelines import rebuild as rebuilding
 from pipelines import recover as recovering
+from serving import identity
 from serving.catalogue import Catalogue
 from serving.embedded_redis import EmbeddedRedis
-from serving.scripts import ingest, publish, raised, replay
+from serving.scripts import claim, delete, ingest, publish, raised, replay
 from serving.scripts.script import Script
 from tests.properties.protocol_world import World, walk
 
@@ -128,6 +131,35 @@ MUTATIONS: list[InScript | InPython] = [
     InScript(
         "rows that a base covers do not come back", replay, "REPLAY",
         "local is_new = seq > after", "local is_new = true", seed=1,
+    ),
+    InScript(
+        "a base does not bring back what was deleted since", publish, "PUBLISH",
+        "if tombstone and struct.unpack('>I6', tombstone) > covered then return -1 end", "",
+    ),
+    InScript(
+        "rows from before a delete do not come back", replay, "REPLAY",
+        "if held[4] then after = math.max(after, (struct.unpack('>I6', held[4]))) end", "",
+    ),
+    InScript(
+        "a repeat of a deleted event is a duplicate", delete, "DELETE",
+        "if now - received < REPEAT_MS then kept[hash] = hash .. struct.pack('>I6I6', received, of) end", "",
+    ),
+    InScript(
+        "the first claim of an id wins", claim, "CLAIM", "if is_link and held[1] then return {0, held[1]} end", "",
+    ),
+    InScript(
+        "what a delete takes is nobody's", delete, "DELETE", "redis.call('DEL', key, recent_key(key))",
+        "redis.call('HDEL', key, 'b', 's'); redis.call('DEL', recent_key(key))",
+    ),
+    InPython(
+        "a rebuild leaves out what a delete covers", rebuilding, "counted",
+        lambda counted: lambda events: deduplicate(events.filter(pl.col("kind") != "delete")),
+    ),
+    InPython(
+        "a recovery brings links and deletes back", recovering, "restore_standings", lambda right: lambda *given: 0
+    ),
+    InPython(
+        "a read asks each id whose it is", identity, "_belongs", lambda right: lambda member, person: True
     ),
     InPython("a drain writes through the table that it checked", Lake, "append_to", _by_uri),
     InPython("a base covers what its version has", rebuilding, "Stamp", _one_more),
