@@ -7,7 +7,7 @@ was cut. All of it is immutable once built.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,18 +20,57 @@ from expressions.values import Value, from_json
 State: TypeAlias = Any
 
 
-class Decimals(list[Any]):
+class Decimals(Sequence[Any]):
     """A column of numbers that are whole multiples of a decimal fraction: each is `whole / scale`, none is null.
 
-    Sums start from the whole numbers, which are exact already.
+    The floats are made when they are asked for; sums start from the whole numbers, which are exact already.
     """
 
     __slots__ = ("scale", "whole")
 
-    def __init__(self, whole: list[int], scale: int) -> None:
-        super().__init__(map(float, whole) if scale == 1 else [number / scale for number in whole])
+    def __init__(self, whole: Sequence[int], scale: int) -> None:
         self.whole = whole
         self.scale = scale
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            scale = self.scale
+            return [number / scale for number in self.whole[at]]
+        return self.whole[at] / self.scale
+
+    def __iter__(self) -> Iterator[float]:
+        scale = self.scale
+        return iter([number / scale for number in self.whole])
+
+    def __contains__(self, value: object) -> bool:
+        return value is not None and value in list(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (Decimals, list)) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as a list has none
+
+
+class Millionths(Decimals):
+    """A column of whole numbers, each `whole * scale`: what `Decimals` come to in millionths."""
+
+    __slots__ = ()
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            scale = self.scale
+            return [number * scale for number in self.whole[at]]
+        return self.whole[at] * self.scale
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self[:])
+
+    def total(self, start: int, end: int) -> int:
+        """The sum of [start, end)."""
+        return sum(self.whole[start:end]) * self.scale
 
 
 @dataclass(frozen=True)
@@ -39,7 +78,7 @@ class Events:
     """The events of one name: `ts_ms` ascending, and for every field a column of the same length, null where absent."""
 
     ts_ms: list[int]
-    fields: dict[str, list[Value]] = field(default_factory=dict)
+    fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ window is two bisections and a fold over a slice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress, repeat
 from operator import itemgetter
 from typing import Any
 
-from expressions.bases import Base, Decimals, Events
+from expressions.bases import Base, Decimals, Events, Millionths
 from expressions.operations import FUNCTION, operation
 from expressions.ops import (
     Argument,
@@ -43,14 +44,14 @@ class Lift:
         self.lift = _folded(transform(need.slot.lift, lambda node: argument if isinstance(node, Argument) else node))
         self.where = None if self.source.where is None else _folded(self.source.where)
 
-    def series(self, base: Base) -> tuple[list[int], list[Any]]:
+    def series(self, base: Base) -> tuple[list[int], Sequence[Any]]:
         """Times ascending, and the lifted value of each; kept with the base."""
         held = base.lifted.get(self.key)
         if held is None:
             held = base.lifted[self.key] = self._lifted(base)
         return held
 
-    def _lifted(self, base: Base) -> tuple[list[int], list[Any]]:
+    def _lifted(self, base: Base) -> tuple[list[int], Sequence[Any]]:
         if self.source.event is not None:
             events = base.events.get(self.source.event)
             return self._of(self.source.event, events, base) if events is not None else ([], [])
@@ -60,7 +61,7 @@ class Lift:
         merged = sorted((pair for part in parts for pair in zip(*part, strict=True)), key=itemgetter(0))
         return [ts for ts, _ in merged], [value for _, value in merged]
 
-    def _of(self, name: str | None, events: Events, base: Base) -> tuple[list[int], list[Any]]:
+    def _of(self, name: str | None, events: Events, base: Base) -> tuple[list[int], Sequence[Any]]:
         read = _Columns(name, events, base.lifted, self.zone)
         times, lifted = events.ts_ms, read.column(self.lift)
         if self.where is not None:
@@ -83,7 +84,7 @@ class _Columns:
         self.kept = kept
         self.zone = zone
 
-    def column(self, node: Expr) -> list[Any]:
+    def column(self, node: Expr) -> Sequence[Any]:
         """What a node gives for each event. What sums and averages share is kept with the base."""
         events = self.events
         size = len(events.ts_ms)
@@ -100,7 +101,7 @@ class _Columns:
                 raise TypeError("days_since reads the clock, which no event has")
             case Call(function, (Property(name) as inner,)) if function in COLUMN:
                 key = (self.name, function, name)
-                found: list[Any] | None = self.kept.get(key)
+                found: Sequence[Any] | None = self.kept.get(key)
                 if found is None:
                     found = self.kept[key] = COLUMN[function](self.column(inner))
                 return found
@@ -116,8 +117,8 @@ class _Columns:
         return list(map(operation(node), *columns)) if size else []
 
 
-def _of_kind(python: type) -> Callable[[list[Any]], list[Any]]:
-    def kept(column: list[Any]) -> list[Any]:
+def _of_kind(python: type) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    def kept(column: Sequence[Any]) -> Sequence[Any]:
         if python is float and type(column) is Decimals:
             return column
         if set(map(type, column)) == {python}:
@@ -132,11 +133,19 @@ _MILLION = 1_000_000
 _EXACT_MAX = 10**15
 
 
-def _millionths(column: list[Any]) -> list[Any]:
+def _size_of(whole: Sequence[int]) -> int:
+    """What none of these numbers is greater than, of either sign: of an array what its items have room for, if that is
+    little."""
+    if isinstance(whole, array) and whole.itemsize <= 4:
+        return 1 << (8 * whole.itemsize - 1)
+    return max(max(whole), -min(whole)) if whole else 0
+
+
+def _millionths(column: Sequence[Any]) -> Sequence[Any]:
     if type(column) is Decimals and _MILLION % column.scale == 0:
         units = _MILLION // column.scale
-        if not column or max(max(column.whole), -min(column.whole)) * units < _EXACT_MAX:
-            return [number * units for number in column.whole]
+        if _size_of(column.whole) * units < _EXACT_MAX:
+            return Millionths(column.whole, units)
     compute = FUNCTION["millionths"]
     return [
         near
@@ -149,7 +158,7 @@ def _millionths(column: list[Any]) -> list[Any]:
 
 
 #: What every sum and average asks of each event, a column at a time: the same answers, without a call an event.
-COLUMN: dict[str, Callable[[list[Any]], list[Any]]] = {
+COLUMN: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
     "number": _of_kind(float),
     "string": _of_kind(str),
     "millionths": _millionths,

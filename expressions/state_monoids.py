@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expressions.bases import State
+from expressions.bases import Millionths, State
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
 from expressions.values import Value, order_key
 
@@ -17,10 +17,14 @@ from expressions.values import Value, order_key
 class Combine:
     """A monoid on Python states: fold a slice of lifted values, merge two states, read one (None: nothing added)."""
 
-    fold: Callable[[list[int], list[Any], int, int], State]
+    fold: Callable[[list[int], Sequence[Any], int, int], State]
     merge: Callable[[State, State], State]
     read: Callable[[State], Any]
     is_bounded: bool = False
+
+
+def _total(times: list[int], lifted: Sequence[Any], start: int, end: int) -> int:
+    return lifted.total(start, end) if type(lifted) is Millionths else int(sum(lifted[start:end]))
 
 
 def _least(keys: Iterable[Any]) -> frozenset[Any]:
@@ -46,12 +50,12 @@ def _by_time_and_value(held: tuple[int, Value]) -> tuple[Any, ...]:
     return (held[0], order_key(held[1]))
 
 
-def _earliest(times: list[int], lifted: list[Any], start: int, end: int) -> tuple[int, Value]:
+def _earliest(times: list[int], lifted: Sequence[Any], start: int, end: int) -> tuple[int, Value]:
     ties = bisect_right(times, times[start], start, end)
     return times[start], min(lifted[start:ties], key=order_key)
 
 
-def _latest(times: list[int], lifted: list[Any], start: int, end: int) -> tuple[int, Value]:
+def _latest(times: list[int], lifted: Sequence[Any], start: int, end: int) -> tuple[int, Value]:
     ties = bisect_left(times, times[end - 1], start, end)
     return times[end - 1], max(lifted[ties:end], key=order_key)
 
@@ -59,7 +63,7 @@ def _latest(times: list[int], lifted: list[Any], start: int, end: int) -> tuple[
 #: By monoid, in the order of `monoids.py`. Sets and tallies hold order keys, (rank, value): to Python True is 1.0.
 COMBINE: dict[type[Monoid], Combine] = {
     Add: Combine(
-        fold=lambda times, lifted, start, end: int(sum(lifted[start:end])),
+        fold=_total,
         merge=lambda left, right: left + right,
         read=lambda state: float(state or 0),
     ),

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce, singledispatch
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from expressions.aggregates import AGGREGATES
 from expressions.bases import Base, State
@@ -45,8 +45,7 @@ Key: TypeAlias = tuple[DefinitionKind, str]
 INEXACT, MISSING, STRADDLED = 1, 2, 4
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """A value; whether a bound was reached (`exact` is then false); whether a base lacks a state it needs (`missing`),
     or holds one that a window now cuts through (`straddled`: a base past its horizon, or older than the definition)."""
 

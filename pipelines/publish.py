@@ -25,7 +25,7 @@ def recent_of(events: pl.LazyFrame, as_of_ms: int, undrained_ms: int | None = No
     `events` are those that count, and those that a delete covers: a repeat that is still on its way is no new event.
 
     A repeat of an import may have come before any base counted the import, and be in a tail since `undrained_ms`, when
-    the oldest event was received that the lake lacks: it must go from there. So imports are remembered from 24 h before.
+    the oldest event was received that the lake lacks: it must go from there. So imports are kept from 24 h before that.
     """
     imported_since_ms = min(as_of_ms, as_of_ms if undrained_ms is None else undrained_ms) - REPEAT_MS
     since_ms = pl.when(pl.col("seq").is_null()).then(imported_since_ms).otherwise(as_of_ms - REPEAT_MS)

@@ -13,9 +13,23 @@ from serving.refusals import Refusal
 _encode = msgspec.json.Encoder().encode
 
 
+class Ready(Response):
+    """An answer whose headers are as they are sent."""
+
+    def __init__(self, body: bytes, status: int, raw_headers: list[tuple[bytes, bytes]]) -> None:
+        self.body = body
+        self.status_code = status
+        self.raw_headers = raw_headers
+        self.background = None
+
+
 def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer, ready to send."""
-    return Response(_encode(body), status, headers, "application/json")
+    text = _encode(body)
+    raw = [(b"content-length", b"%d" % len(text)), (b"content-type", b"application/json")]
+    if headers:
+        raw += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return Ready(text, status, raw)
 
 
 def refused(refusal: Refusal) -> Response:

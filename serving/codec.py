@@ -178,18 +178,22 @@ def _bytes_of(numbers: array[Any]) -> bytes:
 
 
 def _read_integers(width: str, data: bytes) -> list[Any]:
+    return _read_array(width, data).tolist()
+
+
+def _read_array(width: str, data: bytes) -> array[Any]:
     if width not in _WIDTHS:
         raise CodecError(f"no width {width!r}")
     found = array(width, data)
     if sys.byteorder == "big":
         found.byteswap()
-    return found.tolist()
+    return found
 
 
 # ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _column(field: str, column: list[Value]) -> _Column:
+def _column(field: str, column: Sequence[Value]) -> _Column:
     presence = None
     if None in column:
         presence = _bits([value is not None for value in column])
@@ -206,7 +210,7 @@ def _column(field: str, column: list[Value]) -> _Column:
     return _Column(field, "m", "B", _pack(column), presence)
 
 
-def _numbers(field: str, column: list[float], presence: bytes | None) -> _Column:
+def _numbers(field: str, column: Sequence[float], presence: bytes | None) -> _Column:
     greatest = max(max(column), -min(column))
     first = column[0]
     for scale in _SCALES:
@@ -219,16 +223,16 @@ def _numbers(field: str, column: list[float], presence: bytes | None) -> _Column
     return _Column(field, "d", "d", _bytes_of(array("d", column)), presence)
 
 
-def _has_negative_zero(column: list[float]) -> bool:
+def _has_negative_zero(column: Sequence[float]) -> bool:
     """Whether there is a -0.0, which no integer is."""
     return 0.0 in column and any(value == 0.0 and math.copysign(1.0, value) < 0.0 for value in column)
 
 
-def _read_column(column: _Column, size: int) -> list[Value]:
+def _read_column(column: _Column, size: int) -> Sequence[Value]:
     _, kind, width, data, presence, scale, words = column
-    values: list[Any]
+    values: Sequence[Any]
     if kind == "n":
-        values = Decimals(_read_integers(width, data), scale)
+        values = Decimals(_read_array(width, data), scale)
     elif kind == "s":
         values = [words[index] for index in _read_integers(width, data)]
     elif kind == "d":

@@ -18,6 +18,7 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from serving.answers import json_answer
 from serving.bodies import body_of
 from serving.codec import CodecError
 from serving.decide import Decider, Decision, failed
@@ -73,7 +74,7 @@ async def decisions(engine: Engine, ids: Ids, keys: Sequence[str] | None, explai
     if lacking:
         with suppress(Refusal):  # the decision stands; the next one asks again
             await engine.want_rebuild_of(lacking)
-    return Decided(found, flags, who.asof())
+    return Decided(found, flags, who.asof)
 
 
 def _guarded(decider: Decider, key: str, flags: Mapping[str, Flag]) -> Decision:
@@ -212,7 +213,7 @@ def _answered(
 ) -> Response:
     """The answer, or 304 where the client holds one that says the same. What is broken is nobody's to keep."""
     if not decided.asof:
-        return Response(_encode(body), 200, {"Cache-Control": "no-store"}, "application/json")
+        return json_answer(body, 200, {"Cache-Control": "no-store"})
     versions = [decided.flags[key].version for key in decided.decisions if key in decided.flags]
     seqs = [(one, held["seq"]) for one, held in decided.asof["ids"].items()]
     # Weak, and without the instant or a rebuild's stamps: they are not part of what an answer says.
@@ -223,7 +224,7 @@ def _answered(
     }
     if _is_held(request.headers.get("if-none-match"), held):
         return Response(status_code=304, headers=headers)
-    return Response(_encode(body), 200, headers, "application/json")
+    return json_answer(body, 200, headers)
 
 
 def _is_held(if_none_match: str | None, tag: str) -> bool:

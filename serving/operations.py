@@ -36,6 +36,9 @@ from serving.scripts.restore import Standing
 from serving.scripts.script import Command, Request, chunks, command, shared
 from serving.stamps import Stamp
 
+#: Read with every record.
+_TIME, _VERSION = shared("TIME"), shared("GET", keys.catalogue_version())
+
 REJECTED_MAX = 100_000
 REPLAY_ROWS_MAX = 1_000
 
@@ -171,7 +174,7 @@ class Operations:
             records: list[Record] = [record_of(one, fields) for one, fields in zip(ids, flat, strict=True)]
             return Reading(records, _clock_ms(clock), None if version is None else int(version))
 
-        return Request([*commands, shared("TIME"), shared("GET", keys.catalogue_version())], read)
+        return Request([*commands, _TIME, _VERSION], read)
 
     # ── whose an id is ───────────────────────────────────────────────────────────────────────────────────────────────
 

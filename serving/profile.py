@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -175,9 +176,10 @@ class Person:
             exact=exact,
             warming=frozenset(warming),
             lacking=tuple(record.id for record in self.reading.records) if is_lacking else (),
-            asof=self.asof(),
+            asof=self.asof,
         )
 
+    @cached_property
     def asof(self) -> dict[str, Any]:
         """What the answers rest on: the instant, the catalogue, and per id its last seq and what its base covers."""
         return {

@@ -7,7 +7,7 @@ no such switches. A mutation names the seed of a walk that shows it; should the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -79,7 +79,7 @@ def _one_more(stamp: Any) -> Any:
 
 def _unsaid(answer: Any) -> Any:
     """Does not say that a span reaches out of its window."""
-    return lambda frame, evaluate: replace(answer(frame, evaluate), straddled=False)
+    return lambda frame, evaluate: answer(frame, evaluate)._replace(straddled=False)
 
 
 FENCE = "if version < held[1] or (version == held[1] and build <= held[2]) then return 0 end"

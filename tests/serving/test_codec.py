@@ -15,7 +15,7 @@ import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from expressions.bases import Base, Events, RawEvent, SpanState, base_of
+from expressions.bases import Base, Decimals, Events, RawEvent, SpanState, base_of
 from expressions.values import from_json, order_key
 from serving import codec, keys, stamps
 from serving.codec import CodecError
