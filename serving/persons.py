@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Annotated
@@ -18,6 +17,7 @@ from serving.engine import Engine
 from serving.ids import identifier, raw_id, record_of, shard_of
 from serving.links import unlinking
 from serving.lookups import asked
+from serving.made_ids import made_id
 from serving.person_bodies import DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut
 from serving.records import Record
 from serving.refusals import NotFound
@@ -50,7 +50,7 @@ async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
     Name the id that is to go: `anon:…`, `email:…`, or an aliased user. A later call that names both links them again.
     """
     named = _named(user)
-    owner = await engine.follow(unlinking(engine.store.operations, named, str(uuid.uuid4())))
+    owner = await engine.follow(unlinking(engine.store.operations, named, made_id()))
     if owner is None:
         raise NotFound(
             f"{named} belongs to nobody else", {"field": "userId", "value": user, "remedy": "name a linked id: anon:…"}
@@ -67,7 +67,7 @@ async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
     while the lake does not know yet (the drain is behind): live answers do not wait for it.
     """
     named = _named(user)
-    seqs = await engine.follow(deleting(engine.store.operations, named, str(uuid.uuid4())))
+    seqs = await engine.follow(deleting(engine.store.operations, named, made_id()))
     settled = await _is_drained(engine, seqs)
     for one in seqs:
         await _note(engine, author.label, "delete", one)

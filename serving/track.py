@@ -7,7 +7,6 @@ value and the remedy. In a batch the good events stand whatever the others are.
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from expressions.values import SUMMED_MAX
 from serving.accepted import Accepted
 from serving.clocks import event_time
 from serving.ids import digits, identifier, ids_in, require_text, routed
+from serving.made_ids import made_id
 from serving.refusals import Invalid, invalid
 
 EVENT_KINDS = ("track", "identify", "page", "screen", "group", "alias")
@@ -202,7 +202,7 @@ def _context(raw: Mapping[str, Any], around: Around) -> dict[str, Any]:
 def _message_id(raw: Mapping[str, Any]) -> str:
     value = raw.get("messageId")
     if value is None or value == "":
-        return str(uuid.uuid4())
+        return made_id()
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = digits("messageId", value)
     if not isinstance(value, str) or len(value) > MESSAGE_ID_CHARACTERS_MAX:

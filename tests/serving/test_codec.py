@@ -86,7 +86,7 @@ def bits(value: Any) -> Any:
             return ("dict", [(bits(key), bits(item)) for key, item in sorted(value.items(), key=repr)])
         case frozenset():
             return ("set", sorted((bits(item) for item in value), key=repr))
-        case list():  # a column may know more than a plain list does
+        case list() | Decimals():  # a column may know more than a plain list does
             return ("list", [bits(item) for item in value])
         case tuple():
             return ("tuple", [bits(item) for item in value])
