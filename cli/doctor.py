@@ -24,6 +24,9 @@ from serving.profile import Bases, Person, person
 from serving.settings import Settings
 from serving.store import Store
 
+#: So long `/metrics` tells what the last comparison found.
+PARITY_KEPT_MS = 7 * 86_400_000
+
 
 def examined(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[str, Any]:
     """Everything that doctor looks at, as JSON; `well` is false when any part is not."""
@@ -36,6 +39,8 @@ def examined(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[
         horizon_left_s = (run["as_of"] + settings.horizon_ms - server.clock_ms) / 1000
     recovering = [state.shard for state in states if state.ready_run_id != server.run_id]
     compared, differing = parity(store, lake, sample)
+    said = {"compared": compared, "differing": len(differing), "at": server.clock_ms}
+    store.beat("parity", msgspec.json.encode(said), PARITY_KEPT_MS)
     well = (
         not recovering
         and not differing

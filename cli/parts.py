@@ -20,6 +20,7 @@ from pipelines.worker import Worker
 from serving.app import HOT, create_app
 from serving.errors import StoreError
 from serving.hot import Shortcut
+from serving.logs import configure
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
 from serving.store import Store
@@ -31,6 +32,8 @@ REDIS_S_MAX = 60.0
 
 def run_api(settings: Settings) -> None:
     """The API, until SIGTERM; requests under way are finished."""
+    configure(settings.log_level)
+    _require_redis(settings)
     uvicorn.run(
         Shortcut(create_app(settings), HOT),
         host=settings.host,
@@ -38,6 +41,7 @@ def run_api(settings: Settings) -> None:
         loop="uvloop",
         http="httptools",
         log_level="warning",
+        log_config=None,  # its lines go where ours go
         access_log=False,
         proxy_headers=False,
         timeout_graceful_shutdown=10,
@@ -46,6 +50,7 @@ def run_api(settings: Settings) -> None:
 
 def run_drain(settings: Settings) -> None:
     """The drain and recovery, until SIGTERM."""
+    configure(settings.log_level)
     store = _store(settings)
     lake = Lake(settings.lake_root)
     drain = Drain(store, lake, settings, recover=lambda: recover(store, lake, settings))
@@ -54,6 +59,7 @@ def run_drain(settings: Settings) -> None:
 
 def run_worker(settings: Settings) -> None:
     """The rebuild worker, until SIGTERM; with Prefect's record of its runs where its server is named."""
+    configure(settings.log_level)
     store = _store(settings)
     lake = Lake(settings.lake_root)
     if os.environ.get("TINYCDP_PREFECT") == "true":
@@ -67,9 +73,7 @@ def run_worker(settings: Settings) -> None:
 
 def _store(settings: Settings) -> Store:
     """The store, once Redis answers and is durable. Raises `NotDurable` with the remedy."""
-    if settings.redis_url is None:
-        raise SystemExit("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
-    store = Store(settings.redis_url, settings.shards, TailLimits(tail_wanted=settings.tail_wanted_entries))
+    store = Store(_require_redis(settings), settings.shards, TailLimits(tail_wanted=settings.tail_wanted_entries))
     deadline = time.monotonic() + REDIS_S_MAX
     while True:
         try:
@@ -79,6 +83,12 @@ def _store(settings: Settings) -> Store:
             if time.monotonic() > deadline or type(error).__name__ == "NotDurable":
                 raise
             time.sleep(0.2)
+
+
+def _require_redis(settings: Settings) -> str:
+    if settings.redis_url is None:
+        raise SystemExit("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
+    return settings.redis_url
 
 
 def _until_stopped(run: Callable[[threading.Event], None]) -> None:

@@ -65,6 +65,15 @@ class Lake:
                 raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
             return held
 
+    def reach(self) -> None:
+        """Looks for the table of events, without loading or making it. Raises `LakeUnreachable` if it is not there."""
+        try:
+            is_there = DeltaTable.is_deltatable(self.uri(EVENTS), self.storage_options or None)
+        except (DeltaError, OSError) as error:
+            raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
+        if not is_there:
+            raise LakeUnreachable(f"{self.uri(EVENTS)}: no table is there")
+
     def append(self, table: Table, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> None:
         """Adds rows in one commit, with transactions of the same commit. Raises `LakeConflict` if another was first.
 
@@ -86,6 +95,13 @@ class Lake:
             raise LakeConflict(str(error)) from error
         except (DeltaError, OSError) as error:
             raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+
+    def size(self, table: Table) -> tuple[int, int]:
+        """Rows and bytes of a table's newest version, from its log; of tables by `is_latest` those that are."""
+        adds = pl.DataFrame(self.open(table).get_add_actions(flatten=True))
+        if "is_latest" in table.partition and len(adds):
+            adds = adds.filter(pl.col("partition.is_latest"))
+        return int(adds["num_records"].sum()), int(adds["size_bytes"].sum())
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -13,11 +13,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from expressions.base_frames import base_states
 from expressions.frames import answer_frame, counted, deleted
 from expressions.identity import people
+from expressions.totals import totals
 from lake.lake import Lake
 from pipelines.publish import publish, recent_of
 from pipelines.rows import membership_rows, trait_rows
@@ -91,7 +93,9 @@ def rebuild(
         progress("sweeping", 0)
         store.sweep_all([stamps[shard] for shard in range(store.shards)], run_id)
         progress("writing", 0)
-        write_answers(lake, events, catalogue, as_of_ms, build, is_latest=True)
+        by_kind = write_answers(lake, events, catalogue, as_of_ms, build, is_latest=True)
+        found = totals(people(events), as_of_ms) | by_kind | {"ids": users, "as_of": as_of_ms}
+        store.keep_totals(msgspec.json.encode(found))
         cover(store, [covered_by(stamps[shard]) for shard in range(store.shards)], run_id)
     run = Run(
         build,
@@ -134,14 +138,20 @@ def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
 
 def write_answers(
     lake: Lake, events: pl.LazyFrame, catalogue: Catalogue, as_of_ms: int, build: int, *, is_latest: bool
-) -> None:
-    """Every trait and membership of every person, as rows of the lake."""
+) -> dict[str, dict[str, int]]:
+    """Every trait and membership of every person, as rows of the lake; how many rows of each key: traits, segments."""
     bounds = [bound for key, bound in catalogue.bounds.items() if key[0] != "flag"]
     answers = answer_frame(people(events), bounds, as_of_ms, catalogue.zone)
     keys = [(bound.definition.kind, bound.definition.key) for bound in bounds]
-    lake.write_traits(trait_rows(answers, keys, as_of_ms, build), is_latest=is_latest)
+    traits = trait_rows(answers, keys, as_of_ms, build)
+    lake.write_traits(traits, is_latest=is_latest)
     before = lake.memberships().collect() if is_latest else None
-    lake.write_memberships(membership_rows(answers, keys, as_of_ms, build, before), is_latest=is_latest)
+    memberships = membership_rows(answers, keys, as_of_ms, build, before)
+    lake.write_memberships(memberships, is_latest=is_latest)
+    return {
+        name: dict(rows.group_by("key").len().iter_rows())
+        for name, rows in (("traits", traits), ("segments", memberships))
+    }
 
 
 def cover(store: Store, covered: list[Covered], run_id: str | None = None) -> None:

@@ -15,19 +15,22 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 
-from serving import access, admin, deciding, events, health, ofrep, people, persons, users
+from serving import access, admin, deciding, events, exposition, health, ofrep, people, persons, totals, users
 from serving.answers import json_answer, refused
 from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
 from serving.engine import Engine
 from serving.history import History
 from serving.hot import Endpoint, HotPaths
+from serving.logs import request_id
 from serving.media import AlwaysJson
+from serving.observed import Observed
 from serving.openapi import documents
 from serving.refusals import Invalid, Refusal
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
 from serving.store import AsyncStore, Store
+from serving.tally import Tally
 
 log = structlog.get_logger()
 
@@ -49,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        engine = engine_of(chosen)
+        engine = engine_of(chosen, app.state.tally)
         app.state.engine = engine
         # All that is alive now stays: a full collection over it costs tens of milliseconds of somebody's decision.
         gc.collect()
@@ -64,6 +67,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             engine.admin_store.close()
 
     app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False, strict_content_type=False)
+    app.state.tally = Tally()
+    app.state.says_all = chosen.log_level == "debug"
     app.add_middleware(AlwaysJson)
     app.add_middleware(HotPaths, endpoints=HOT)
     app.add_middleware(
@@ -71,9 +76,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         allow_origin_regex=chosen.cors_regex,
         allow_methods=METHODS,
         allow_headers=["*"],
-        expose_headers=["ETag", "Retry-After", "X-RateLimit-Reset"],
+        expose_headers=["ETag", "Retry-After", "X-RateLimit-Reset", "X-Request-Id"],
         max_age=CORS_MAX_AGE_S,
     )
+    app.add_middleware(Observed, tally=app.state.tally, hot=HOT)
     app.include_router(events.router)
     app.include_router(deciding.router)
     app.include_router(users.router)
@@ -82,7 +88,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(access.router)
     app.include_router(people.router)
     app.include_router(persons.router)
+    app.include_router(totals.router)
     app.include_router(health.router)
+    app.include_router(exposition.router)
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
@@ -98,7 +106,7 @@ async def _follow_keys(engine: Engine) -> None:
         await asyncio.sleep(FOLLOWED_S)
 
 
-def engine_of(settings: Settings) -> Engine:
+def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
     """What a process serves with. Raises when no Redis is named: the stack's supervisor names the embedded one."""
     if settings.redis_url is None:
         raise RuntimeError("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
@@ -113,6 +121,7 @@ def engine_of(settings: Settings) -> Engine:
         admin_store=Store(settings.redis_url, settings.shards, limits),
         history=History(settings.lake_root),
         keys=keys_of(raw_keys(settings)),
+        tally=tally or Tally(),
     )
 
 
@@ -163,7 +172,8 @@ def _allowed(request: Request) -> list[str]:
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    """What nobody foresaw. The text stays in the log: it may hold what callers must not see."""
-    log.error("unforeseen", path=request.url.path, error=repr(error), exc_info=error)
+    """What nobody foresaw: the log has where, under the id that the caller is told."""
+    known_as = request_id(request.scope)
+    log.error("unforeseen", request_id=known_as, exc_info=error)
     body = {"success": False, "code": "internal", "message": "An internal error occurred.", "details": None}
-    return json_answer(body, 500)
+    return json_answer(body, 500, {"X-Request-Id": known_as})

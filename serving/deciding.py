@@ -65,11 +65,15 @@ async def decisions(engine: Engine, ids: Ids, keys: Sequence[str] | None, explai
     try:
         who = await read_person(engine, *named[:1])
     except (Refusal, StoreError, CodecError) as error:
-        return _without_person(engine, keys, error)
+        without = _without_person(engine, keys, error)
+        engine.tally.decided(without.decisions.values())
+        return without
     flags = who.catalogue.flags
     device = None if ids.anonymous is None else namespaced("anon", ids.anonymous)
     decider = Decider(who, device, with_tree=explain)
     found = {key: _guarded(decider, key, flags) for key in (sorted(flags) if keys is None else keys)}
+    engine.tally.decided(found.values())
+    engine.tally.read(who.reading.records)
     lacking = list(dict.fromkeys(one for decision in found.values() for one in decision.lacking))
     if lacking:
         with suppress(Refusal):  # the decision stands; the next one asks again
@@ -86,7 +90,7 @@ def _guarded(decider: Decider, key: str, flags: Mapping[str, Flag]) -> Decision:
     except CodecError as error:
         return failed(str(error), flags[key])
     except Exception as error:
-        log.error("undecided", flag=key, error=repr(error), exc_info=error)
+        log.error("undecided", flag=key, exc_info=error)
         return failed("the flag could not be evaluated", flags[key])
 
 

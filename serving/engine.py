@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from serving import api_keys
 from serving.accepted import Accepted
@@ -16,6 +16,7 @@ from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull, StoreUn
 from serving.history import History
 from serving.identity import gathered
 from serving.links import Unlinked, distinct_claims, linking
+from serving.lookout import Lookout, Recent
 from serving.operations import Arrival, Claim, Receipts, ShardState
 from serving.profile import Bases
 from serving.projecting import projector
@@ -25,6 +26,7 @@ from serving.scripts.claim import Owner
 from serving.scripts.script import Steps
 from serving.settings import Settings
 from serving.store import AsyncStore, Store
+from serving.tally import Tally
 
 RETRY_AFTER_S = 1
 REBUILD_ASKED_S = 10.0
@@ -33,6 +35,8 @@ ASKED_MAX = 10_000
 FULL_RETRY_AFTER_S = 10
 T = TypeVar("T")
 
+#: How long the numbers of `/v1/admin/metrics` are not asked for again.
+SIZES_GOOD_S = 2.0
 #: How often a call is repeated with newer definitions before the caller is asked to.
 RELOADS_MAX = 5
 
@@ -46,11 +50,17 @@ class Engine:
     admin_store: Store
     history: History
     keys: Keys
+    tally: Tally = field(default_factory=Tally)
     bases: Bases = field(default_factory=Bases)
     catalogue: Catalogue | None = None
     project: Callable[[Accepted], bytes] | None = None
     _asked_s: dict[str, float] = field(default_factory=dict)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.lake_seen = Lookout(self.history.reach)
+        self.storage_seen = Lookout(self.history.reach_storage)
+        self.sizes: Recent[dict[str, Any]] = Recent(SIZES_GOOD_S)
 
     # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,7 +108,10 @@ class Engine:
             except ProjectionOutdated:
                 await self.reload(catalogue)
                 continue
-            if any(outcome.busy for outcome in receipts.outcomes):
+            busy = sum(outcome.busy for outcome in receipts.outcomes)
+            duplicates = sum(outcome.duplicate for outcome in receipts.outcomes)
+            self.tally.ingested(len(events) - busy, duplicates)
+            if busy:
                 raise TooMany(
                     "an id has more events than the batch has covered yet",
                     {"remedy": "send the same request again after Retry-After"},
@@ -120,6 +133,7 @@ class Engine:
 
     async def keep_rejected(self, items: Sequence[bytes]) -> None:
         """Keeps refused events with their reasons, as many as there is room for."""
+        self.tally.rejected += len(items)
         await self._asked(self.store.reject(items))
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -135,6 +149,10 @@ class Engine:
     async def shard_states(self) -> list[ShardState]:
         """Where every shard's log stands."""
         return await self._asked(self.store.shard_states())
+
+    async def ask_totals(self) -> tuple[bytes | None, int]:
+        """What the last full rebuild counted, if there was one; and how many keys admins have made."""
+        return await self._asked(self.store.totals())
 
     async def read_person(self, namespaced_id: str) -> Reading:
         """The records of the person that an id belongs to."""

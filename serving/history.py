@@ -14,7 +14,8 @@ import polars as pl
 
 from lake.errors import LakeError
 from lake.lake import Lake
-from lake.schemas import EVENTS
+from lake.schemas import EVENTS, TABLES
+from lake.storage import list_root
 from serving.catalogue import Stored
 from serving.refusals import Unavailable
 
@@ -52,6 +53,20 @@ class History:
         """A page of what admins did, the newest first, and how much there is."""
         rows = self._asked(lambda: self._lake.audit().sort("at", descending=True, maintain_order=True).collect())
         return rows.slice(offset, limit).to_dicts(), len(rows)
+
+    # ── whether it is there ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def reach(self) -> None:
+        """Looks whether the table of events can be read. Writes nothing."""
+        self._asked(self._lake.reach)
+
+    def reach_storage(self) -> None:
+        """Lists what is under the lake's root. Writes nothing."""
+        self._asked(lambda: list_root(self._lake.root))
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """By table: rows that are in force, and bytes of their files, as the tables' logs say."""
+        return self._asked(lambda: {table.name: self._lake.size(table) for table in TABLES})
 
     # ── frames, for questions that run in a process of their own (`serving.lookups`) ─────────────────────────────────
 

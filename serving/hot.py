@@ -8,6 +8,7 @@ called straight away. They are the very functions that the routes name, and thei
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
 from typing import TypeAlias, cast
 
 from fastapi import FastAPI
@@ -16,7 +17,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.answers import refused
+from serving.logs import request_id, say_answered
 from serving.refusals import Refusal
+from serving.tally import Tally
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Endpoints: TypeAlias = Mapping[tuple[str, str], Endpoint]
@@ -71,12 +74,15 @@ class Shortcut:
     """The same in front of the whole application, for requests that are no browser's.
 
     A browser on another site names its `Origin`, and needs the answers of the application's middleware; a server does
-    not, and saves what they cost.
+    not, and saves what they cost. Requests are counted here as there; a line is written of errors, and of all of them
+    where the log says everything.
     """
 
     def __init__(self, app: FastAPI, endpoints: Endpoints) -> None:
         self.app = app
         self.endpoints = endpoints
+        self.tally: Tally = app.state.tally
+        self.says_all: bool = app.state.says_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, or passes on."""
@@ -84,6 +90,7 @@ class Shortcut:
         if endpoint is None or any(name == b"origin" for name, _ in scope["headers"]):
             await self.app(scope, receive, send)
             return
+        started = perf_counter()
         scope["app"] = self.app
         request = HotRequest(scope, receive)
         try:
@@ -91,7 +98,14 @@ class Shortcut:
         except Exception as error:
             unforeseen = cast(Callable[..., Awaitable[Response]], self.app.exception_handlers[Exception])
             response = await unforeseen(request, error)
+        status = response.status_code
+        if status >= 500:
+            response.headers["X-Request-Id"] = request_id(scope)
         await response(scope, receive, send)
+        seconds = perf_counter() - started
+        self.tally.answered(scope["method"], scope["path"], status, seconds)
+        if status >= 500 or self.says_all:
+            say_answered(scope, scope["path"], status, seconds, is_quiet=True)
 
 
 async def _answered(endpoint: Endpoint, request: Request) -> Response:

@@ -75,7 +75,14 @@ def patterns() -> list[str]:
     of_shards = [
         name.partition("{")[0] for name in (record(0, ""), recent(0, ""), log(0), shard(0), ready(0), wanted(0))
     ]
-    return [*(f"{prefix}{{*" for prefix in of_shards), catalogue() + "*", rebuild(), rejected(), api_keys() + "*"]
+    return [
+        *(f"{prefix}{{*" for prefix in of_shards),
+        catalogue() + "*",
+        rebuild(),
+        totals(),
+        rejected(),
+        api_keys() + "*",
+    ]
 
 
 # ── keys of the whole system ─────────────────────────────────────────────────────────────────────────────────────
@@ -94,6 +101,11 @@ def catalogue_version() -> str:
 def rebuild() -> str:
     """Hash: build (the last one), wanted and done (of the last full rebuild asked for, and answered)."""
     return "rebuild"
+
+
+def totals() -> str:
+    """String: JSON of what the last full rebuild counted (expressions.totals). The rebuild writes it."""
+    return "totals"
 
 
 def rejected() -> str:

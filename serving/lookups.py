@@ -28,6 +28,7 @@ from expressions.frames import (
 )
 from expressions.identity import LINK_KINDS, people
 from expressions.plan import COUNTED_KINDS, plan
+from expressions.totals import totals
 from expressions.values import to_json
 from expressions.windows import DAY_MS
 from serving import codec
@@ -100,6 +101,24 @@ def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str,
     rows = counted(events.filter(pl.col("id").is_in(some.implode())))
     sizes = [len(codec.encode(base)) for _, base, _ in base_states(rows, needed, now_ms, HORIZON_MS)]
     return round(sum(sizes) / len(some), 1) if len(some) else None
+
+
+# ── the whole system ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sizes(lake_root: str, now_ms: int, fresh_rows_max: int) -> dict[str, Any]:
+    """Rows of each table and bytes of all, from the tables' own logs; and people and events, counted now (`fresh`).
+
+    `fresh` is None where the lake has more than `fresh_rows_max` rows of events, which would take seconds.
+    """
+    lake = History(lake_root)
+    found = lake.sizes()
+    rows = {name: rows for name, (rows, _) in found.items()}
+    fresh = None
+    if rows["events"] <= fresh_rows_max:
+        events = counted(lake.events()).collect()
+        fresh = totals(people(events.lazy()), now_ms) | {"ids": events["id"].n_unique(), "as_of": now_ms}
+    return {"rows": rows, "bytes": sum(size for _, size in found.values()), "fresh": fresh}
 
 
 # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,6 +25,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
 #: By how a path begins: the ways to send its key. Paths that begin with none of them need no key.
 KEYS: dict[str, tuple[str, ...]] = {
     "/v1/admin/": ("bearer", "query"),
+    "/metrics": ("bearer", "query"),
     "/ofrep/": ("bearer", "header"),
     "/v1/": ("bearer", "basic", "query"),
 }

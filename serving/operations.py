@@ -108,6 +108,15 @@ class RebuildRequests(NamedTuple):
         return self.wanted > self.done
 
 
+class Waiting(NamedTuple):
+    """How much waits: full rebuilds, ids with their own, refused events. `parity` is what `doctor` last said of it."""
+
+    rebuilds: int
+    ids: int
+    rejected: int
+    parity: bytes | None
+
+
 class RejectedEntry(NamedTuple):
     """A refused event as the API put it, and its entry id, by which the stream is trimmed."""
 
@@ -407,6 +416,15 @@ class Operations:
         commands += [answered.answered(shard, counts) for shard, counts in requests.ids.items()]
         return Request(commands, _nothing).during(run_id)
 
+    def keep_totals(self, text: bytes) -> Request[None]:
+        """Keeps what a full rebuild counted, in the place of what the one before did."""
+        return Request([command("SET", keys.totals(), text)], _nothing)
+
+    def totals(self) -> Request[tuple[bytes | None, int]]:
+        """What the last full rebuild counted, None before the first; and how many keys were made."""
+        commands = [command("GET", keys.totals()), command("HLEN", keys.api_keys())]
+        return Request(commands, lambda replies: (replies[0], int(replies[1])))
+
     # ── the system ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def shard_states(self) -> Request[list[ShardState]]:
@@ -425,6 +443,21 @@ class Operations:
                 ready = run_id.decode() if run_id else None
                 states.append(ShardState(shard, seq, last, drained, projection, ready, entries))
             return states
+
+        return Request(commands, read)
+
+    def waiting(self) -> Request[Waiting]:
+        """How much waits for the worker and the drain: counts alone, whatever they are of."""
+        commands = [
+            command("HMGET", keys.rebuild(), "wanted", "done"),
+            command("XLEN", keys.rejected()),
+            command("GET", keys.heartbeat("parity")),
+        ]
+        commands += [command("HLEN", keys.wanted(shard)) for shard in range(self.shards)]
+
+        def read(replies: list[Any]) -> Waiting:
+            (wanted, done), rejected, parity, *ids = replies
+            return Waiting(max(0, int(wanted or 0) - int(done or 0)), sum(ids), rejected, parity)
 
         return Request(commands, read)
 

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     backlog_entries_max: int = Field(default=4_000_000, ge=1, description="undrained events, all shards, before 429")
     redis_memory_max: str = Field(default="4gb", description="of the embedded Redis; 429 before it is full")
 
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug: a line for each event sent and each decision too"
+    )
+    metrics_open: bool = Field(default=False, description="/metrics without a key, to callers on this machine alone")
+
     cors_origins: str = Field(default="*", description="whose pages may call: origins with commas, * all, empty none")
     body_bytes_max: int = Field(default=500 * 1024, ge=1024)
     event_bytes_max: int = Field(default=32 * 1024, ge=512)

@@ -294,6 +294,118 @@ class AuditPage(BaseModel):
     hasMore: bool
 
 
+class HealthCheck(BaseModel):
+    """What one check found; `latency` in milliseconds where something was asked. Some say more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: Literal["ok", "error"]
+    latency: float | None = None
+    error: str | None = None
+
+
+class HealthOut(BaseModel):
+    """Whether a part does its work, and what each check found."""
+
+    status: Literal["ok", "error"]
+    service: str
+    timestamp: str
+    database: Literal["connected", "disconnected"] | None = None
+    storage: Literal["connected", "disconnected"] | None = None
+    durability: str | None = None
+    checks: dict[str, HealthCheck]
+
+
+class UserTotals(BaseModel):
+    """People; active are those with an event that was tracked in the last 24 hours, 7 and 30 days."""
+
+    total: int
+    activeLastDay: int
+    activeLastWeek: int
+    activeLastMonth: int
+
+
+class EventType(BaseModel):
+    """An event's name, and how often it came in the last 30 days."""
+
+    name: str | None
+    count: int
+
+
+class EventTotals(BaseModel):
+    """Events that count: track, page and screen, repeats not."""
+
+    total: int
+    lastDay: int
+    lastWeek: int
+    lastMonth: int
+    topEventTypes: list[EventType]
+
+
+class UsersOfKey(BaseModel):
+    """Of a trait how many have a value, of a segment how many are in it."""
+
+    key: str
+    userCount: int
+
+
+class TraitTotals(BaseModel):
+    """Traits, and their values at the last full rebuild."""
+
+    definitionCount: int
+    computedCount: int
+    topTraits: list[UsersOfKey]
+
+
+class SegmentTotals(BaseModel):
+    """Segments, and their memberships at the last full rebuild."""
+
+    definitionCount: int
+    computedCount: int
+    topSegments: list[UsersOfKey]
+
+
+class FlagTotals(BaseModel):
+    """Flags."""
+
+    definitionCount: int
+
+
+class TableSize(BaseModel):
+    """Rows of a table."""
+
+    name: str
+    rowCount: int
+
+
+class DatabaseTotals(BaseModel):
+    """What is stored; `size` is the bytes of the lake's tables."""
+
+    size: int
+    tables: list[TableSize]
+
+
+class SystemMetrics(BaseModel):
+    """How much there is: people and events as of `asof`, values and memberships as of `computedAsof`, the last full
+    rebuild (null before the first)."""
+
+    asof: str | None
+    computedAsof: str | None
+    users: UserTotals
+    events: EventTotals
+    traits: TraitTotals
+    segments: SegmentTotals
+    flags: FlagTotals
+    database: DatabaseTotals
+
+
+class SystemMetricsOut(BaseModel):
+    """How much there is."""
+
+    timestamp: str
+    metrics: SystemMetrics
+
+
 class Rejected(BaseModel):
     """An event of a batch that was refused."""
 

@@ -231,7 +231,7 @@ def test_health_says_that_all_is_ready(defined: RunningStack) -> None:
     answer = defined.call("GET", "/health", None)
 
     assert answer.status_code == 200
-    assert answer.json()["checks"].keys() == {"redis", "shards", "definitions", "drain", "worker"}
+    assert answer.json()["checks"].keys() == {"redis", "shards", "definitions", "drain", "worker", "lake"}
 
 
 def test_refused_events_reach_the_lake_with_their_reasons(defined: RunningStack) -> None:

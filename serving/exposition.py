@@ -1,0 +1,231 @@
+"""`GET /metrics`: what Prometheus scrapes of one API process and of the system behind it.
+
+Counters are this process's since it began (scrape each process of an API that runs as several). Gauges are the
+system's, asked of Redis when scraped; while Redis is away they are left out and `tinycdp_redis_up` is 0, so that an
+alert on absence is an alert on Redis. Nothing here names a person, a key or an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from serving.catalogue import Catalogue
+from serving.engine import Engine
+from serving.errors import StoreError
+from serving.health import PARTS, Standing, standing
+from serving.lookout import Seen
+from serving.operations import Waiting
+from serving.refusals import Refusal
+from serving.tally import Spread, Tally
+from serving.wire import ErrorOut
+
+router = APIRouter(tags=["health"])
+
+#: Callers on the same machine, as far as their address says; a proxy's `Forwarded` says that it speaks for others.
+LOOPBACK = ("127.0.0.1", "::1")
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+
+class System(NamedTuple):
+    """The system as it stood when it was scraped."""
+
+    standing: Standing
+    waiting: Waiting
+    catalogue: Catalogue | None
+    horizon_ms: int
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={status: {"model": ErrorOut} for status in (401, 403)},
+)
+async def metrics(
+    request: Request,
+    authorization: Annotated[str | None, Header()] = None,
+    apiKey: Annotated[str | None, Query()] = None,
+) -> Response:
+    """Counters and gauges in Prometheus' text format. Takes an admin key; with TINYCDP_METRICS_OPEN none from here."""
+    engine: Engine = request.app.state.engine
+    if not (engine.settings.metrics_open and _is_local(request)):
+        engine.keys.require(authorization, apiKey, "admin")
+    system, lake = await asyncio.gather(_system(engine), engine.lake_seen.seen())
+    registry = CollectorRegistry()
+    ProcessCollector(namespace="tinycdp", registry=registry)
+    registry.register(_Collected([*of_process(engine.tally), *of_system(system), *of_lake(lake)]))
+    return Response(generate_latest(registry), 200, None, CONTENT_TYPE_LATEST)
+
+
+def _is_local(request: Request) -> bool:
+    is_forwarded = any(name in request.headers for name in FORWARDED)
+    return request.client is not None and request.client.host in LOOPBACK and not is_forwarded
+
+
+async def _system(engine: Engine) -> System | None:
+    try:
+        found, waiting = await asyncio.gather(standing(engine), engine.store.waiting())
+        catalogue = None
+        if found.catalogue_version is not None:
+            catalogue = await engine.at_least(found.catalogue_version)
+    except (StoreError, Refusal):
+        return None
+    return System(found, waiting, catalogue, engine.settings.horizon_ms)
+
+
+class _Collected:
+    """A collector of what is there already."""
+
+    def __init__(self, found: Iterable[Metric]) -> None:
+        self.found = list(found)
+
+    def collect(self) -> list[Metric]:
+        return self.found
+
+
+# ── this process ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def of_process(tally: Tally) -> Iterator[Metric]:
+    """What this process has done."""
+    requests = CounterMetricFamily(
+        "tinycdp_requests", "Requests answered, by path template.", labels=("method", "path", "status")
+    )
+    seconds = HistogramMetricFamily(
+        "tinycdp_request_seconds", "Time from a request to the end of its answer.", labels=("method", "path")
+    )
+    for (method, path), found in tally.requests.items():
+        for status, count in found.statuses.items():
+            requests.add_metric((method, path, str(status)), count)
+        seconds.add_metric((method, path), buckets(found.seconds), found.seconds.total)
+    yield requests
+    yield seconds
+    yield _counter("tinycdp_events_accepted", "Events taken and synced, repeats not counted.", tally.accepted)
+    yield _counter("tinycdp_events_duplicate", "Repeats of events, acknowledged and not counted.", tally.duplicates)
+    yield _counter("tinycdp_events_rejected", "Events refused as invalid, and kept with the reason.", tally.rejected)
+    decisions = CounterMetricFamily("tinycdp_decisions", "Flags decided, by reason.", labels=("reason",))
+    for reason, count in tally.reasons.items():
+        decisions.add_metric((reason,), count)
+    yield decisions
+    tails = HistogramMetricFamily(
+        "tinycdp_read_tail_entries", "Events beyond the base, of each record read for a decision."
+    )
+    tails.add_metric((), buckets(tally.tails), tally.tails.total)
+    yield tails
+
+
+def buckets(spread: Spread) -> list[tuple[str, float]]:
+    """Counts up to and with each bound, as Prometheus wants them."""
+    bounds = [*(str(float(bound)) for bound in spread.bounds), "+Inf"]
+    return list(zip(bounds, accumulate(spread.counts), strict=True))
+
+
+# ── the system ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def of_lake(seen: Seen) -> Iterator[Metric]:
+    """Whether the lake answers."""
+    yield _gauge("tinycdp_lake_up", "Whether the lake's table of events can be read.", seen.error is None)
+    yield _gauge("tinycdp_lake_look_seconds", "How long the last look at the lake took.", seen.latency_ms / 1000)
+
+
+def of_system(system: System | None) -> Iterator[Metric]:
+    """What Redis says of the system; without Redis only that it is away."""
+    yield _gauge("tinycdp_redis_up", "Whether Redis answers.", system is not None)
+    if system is None:
+        return
+    found = system.standing
+    yield _gauge("tinycdp_redis_look_seconds", "How long Redis took to say all this.", found.latency_ms / 1000)
+    yield _gauge("tinycdp_redis_memory_bytes", "Memory that Redis uses.", found.server.memory_used)
+    yield _gauge("tinycdp_redis_memory_max_bytes", "Memory that Redis may use; 0: no bound.", found.server.memory_max)
+    yield from _of_shards(found)
+    yield from _of_parts(found)
+    if system.catalogue is not None:
+        yield from _of_definitions(system, system.catalogue)
+    waiting = system.waiting
+    yield _gauge("tinycdp_rebuilds_waiting", "Full rebuilds asked for and not done yet.", waiting.rebuilds)
+    yield _gauge("tinycdp_rebuild_ids_waiting", "Ids of which a rebuild of their own is asked for.", waiting.ids)
+    yield _gauge("tinycdp_rejected_waiting", "Refused events that the drain has yet to store.", waiting.rejected)
+    if waiting.parity is not None:
+        yield from _of_parity(found, msgspec.json.decode(waiting.parity))
+
+
+def _of_shards(found: Standing) -> Iterator[Metric]:
+    lag = GaugeMetricFamily(
+        "tinycdp_lake_lag_seq", "Events of a shard that are not in the lake yet.", labels=("shard",)
+    )
+    entries = GaugeMetricFamily("tinycdp_log_entries", "Entries in the log of a shard.", labels=("shard",))
+    last = GaugeMetricFamily("tinycdp_log_seq", "The seq of the last event of a shard.", labels=("shard",))
+    for state in found.shards:
+        name = (str(state.shard),)
+        lag.add_metric(name, max(state.seq - state.drained, 0))
+        entries.add_metric(name, state.entries)
+        last.add_metric(name, state.seq)
+    yield from (lag, entries, last)
+    waiting = sum(state.ready_run_id != found.server.run_id for state in found.shards)
+    yield _gauge("tinycdp_shards_recovering", "Shards that take no events until they are recovered.", waiting)
+
+
+def _of_parts(found: Standing) -> Iterator[Metric]:
+    up = GaugeMetricFamily("tinycdp_part_up", "Whether a part has spoken lately, and of no error.", labels=("part",))
+    said: dict[str, Any] = {part: msgspec.json.decode(found.said[part] or b"{}") for part in PARTS}
+    for part in PARTS:
+        up.add_metric((part,), found.said[part] is not None and "error" not in said[part])
+    yield up
+    stopped = len(said["drain"].get("stopped", {}))
+    yield _gauge("tinycdp_shards_stopped", "Shards whose log contradicts the lake, so that the drain stands.", stopped)
+    last = said["worker"].get("last_build")
+    if last is not None:
+        yield _gauge("tinycdp_last_rebuild_seconds", "How long the worker's last rebuild took.", last["seconds"])
+        yield _gauge("tinycdp_last_rebuild_events", "Events that the worker's last rebuild counted.", last["events"])
+        yield _gauge("tinycdp_last_rebuild_users", "Ids that the worker's last rebuild published.", last["users"])
+
+
+def _of_definitions(system: System, catalogue: Catalogue) -> Iterator[Metric]:
+    now_ms = system.standing.server.clock_ms
+    count = GaugeMetricFamily("tinycdp_definitions", "Definitions that are in force.", labels=("kind",))
+    for kind in ("trait", "segment", "flag"):
+        count.add_metric((kind,), sum(key[0] == kind for key in catalogue.definitions))
+    yield count
+    warming = sum(
+        any(not catalogue.is_ready(key, shard, covered) for shard, covered in enumerate(catalogue.covered))
+        for key in catalogue.definitions
+    )
+    yield _gauge("tinycdp_definitions_warming", "Definitions that wait for a rebuild to be complete.", warming)
+    aligned = [covered.as_of_ms for covered in catalogue.covered if covered is not None and covered.as_of_ms]
+    if aligned:
+        oldest_ms = min(aligned)
+        yield _gauge(
+            "tinycdp_last_full_rebuild_age_seconds",
+            "Time since the instant that the last full rebuild is of.",
+            (now_ms - oldest_ms) / 1000,
+        )
+        yield _gauge(
+            "tinycdp_horizon_left_seconds",
+            "Time until values of heavy ids stop being exact without a rebuild.",
+            (oldest_ms + system.horizon_ms - now_ms) / 1000,
+        )
+
+
+def _of_parity(found: Standing, parity: dict[str, int]) -> Iterator[Metric]:
+    yield _gauge("tinycdp_parity_compared", "Live answers that the last `doctor` compared.", parity["compared"])
+    yield _gauge("tinycdp_parity_mismatches", "Those of them that were not the lake's: must be 0.", parity["differing"])
+    age_s = (found.server.clock_ms - parity["at"]) / 1000
+    yield _gauge("tinycdp_parity_age_seconds", "Time since the last `doctor`.", age_s)
+
+
+def _gauge(name: str, says: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, says, value)
+
+
+def _counter(name: str, says: str, value: float) -> Metric:
+    return CounterMetricFamily(name, says, value)

@@ -1,0 +1,121 @@
+"""Logs: one JSON object a line, on standard output, of what the system did and never of whom.
+
+A line names path templates, statuses, counts, shards and builds. It has no id, key, query string, body, property or
+address of a client: our own lines do not put them in, and what others write is cut to where they cannot be. An
+exception's text may quote what somebody sent, so of an exception its type and the places in the code are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import MutableMapping
+from secrets import token_hex
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+import structlog
+from starlette.types import Scope
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+Line: TypeAlias = MutableMapping[str, Any]
+
+FRAMES_MAX = 20
+#: What a URL may hide: who logs in, and a signature.
+_SECRETS = re.compile(r"(?<=://)[^/\s@]+@|(?<=\w)\?[^\s'\"]+")
+
+log = structlog.get_logger()
+
+
+def configure(level: Level) -> None:
+    """Sends our lines and those of libraries (from warnings on) to standard output."""
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, frames_only, without_secrets, structlog.processors.JSONRenderer(serializer=_json)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                first_line,
+                frames_only,
+                without_secrets,
+                structlog.processors.JSONRenderer(serializer=_json),
+            ],
+            keep_exc_info=True,
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    sys.excepthook = lambda kind, error, where: log.critical("died", exc_info=error)
+
+
+def frames_only(logger: Any, name: str, line: Line) -> Line:
+    """Of an exception its type and the places that it came through, the last ones; not what it says."""
+    error = line.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()
+    if isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        line["error_type"] = type(error).__name__
+        frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
+        line["frames"] = [f"{_place(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
+    return line
+
+
+def without_secrets(logger: Any, name: str, line: Line) -> Line:
+    """Texts without what URLs in them hide."""
+    for key, value in line.items():
+        if isinstance(value, str) and ("?" in value or "://" in value):
+            line[key] = _SECRETS.sub("…", value)
+    return line
+
+
+def first_line(logger: Any, name: str, line: Line) -> Line:
+    """Of a library's message its first line; those after it quote what was at hand."""
+    line["event"] = str(line["event"]).strip().partition("\n")[0]
+    return line
+
+
+def request_id(scope: Scope) -> str:
+    """What a request is called in the log and, by `X-Request-Id`, to its caller. Ours: theirs might say anything."""
+    found: str = scope.setdefault("request_id", "") or token_hex(8)
+    scope["request_id"] = found
+    return found
+
+
+def say_answered(scope: Scope, template: str, status: int, seconds: float, *, is_quiet: bool) -> None:
+    """The line of a request: an error for 500, a warning for 503 and its like; debug where lines would be too many."""
+    said = {
+        "method": scope["method"],
+        "path": template,
+        "status": status,
+        "ms": round(seconds * 1000, 3),
+        "request_id": request_id(scope),
+    }
+    if status == 500:
+        log.error("answered", **said)
+    elif status > 500:
+        log.warning("answered", **said)
+    elif is_quiet:
+        log.debug("answered", **said)
+    else:
+        log.info("answered", **said)
+
+
+def _place(filename: str) -> str:
+    return "/".join(filename.split("/")[-2:])
+
+
+def _json(line: Line, **_: Any) -> str:
+    return msgspec.json.encode(line, enc_hook=repr).decode()

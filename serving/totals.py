@@ -1,0 +1,116 @@
+"""`GET /v1/admin/metrics`: how much there is, without a scan of the lake.
+
+A full rebuild reads every event anyway: it counts people, events, values and memberships on its way and leaves the
+numbers in Redis, of the instant that it is of. A small lake is counted afresh, in a process beside the API. Row counts
+of tables are those that the tables' own logs give. All of it is asked for at most once in `GOOD_S`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Depends
+
+from expressions.definitions import DefinitionKind
+from serving.callers import REFUSALS, EngineOf, require_admin
+from serving.catalogue import Catalogue
+from serving.engine import Engine
+from serving.lookups import asked, sizes
+from serving.wire import SystemMetrics, SystemMetricsOut, rfc3339
+
+router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["admin"])
+
+#: A lake of no more rows is counted when asked; a larger one by rebuilds alone.
+FRESH_ROWS_MAX = 200_000
+TOP = 10
+
+#: Before the first full rebuild.
+NOTHING: dict[str, Any] = {
+    "users": 0,
+    "active": {"day": 0, "week": 0, "month": 0},
+    "events": 0,
+    "recent": {"day": 0, "week": 0, "month": 0},
+    "names": [],
+    "ids": 0,
+    "as_of": None,
+    "traits": {},
+    "segments": {},
+}
+
+
+@router.get("/metrics")
+async def system_metrics(engine: EngineOf) -> SystemMetricsOut:
+    """How many users, events, values and memberships there are, and when that was counted: `asof`, `computedAsof`."""
+    found = await engine.sizes.of(lambda: _found(engine))
+    return SystemMetricsOut(timestamp=rfc3339(engine.clock_ms()), metrics=SystemMetrics.model_validate(found))
+
+
+async def _found(engine: Engine) -> dict[str, Any]:
+    catalogue = await engine.current()
+    text, keys = await engine.ask_totals()
+    counted = NOTHING if text is None else msgspec.json.decode(text)
+    size = await asked(sizes, engine.settings.lake_root, engine.clock_ms(), FRESH_ROWS_MAX)
+    fresh = counted | size["fresh"] if size["fresh"] is not None else counted
+    return shown(catalogue, counted, fresh, size, len(engine.keys.configured) + keys)
+
+
+def shown(
+    catalogue: Catalogue, counted: Mapping[str, Any], fresh: Mapping[str, Any], size: Mapping[str, Any], keys: int
+) -> dict[str, Any]:
+    """What the wire shows: values and memberships as `counted` has them, people and events as `fresh` has them."""
+
+    def definitions(kind: DefinitionKind) -> int:
+        return len(catalogue.of_kind(kind))
+
+    def top(kind: DefinitionKind) -> list[dict[str, Any]]:
+        held = counted[f"{kind}s"].items()
+        known = [(key, users) for key, users in held if users and (kind, key) in catalogue.definitions]
+        known.sort(key=lambda one: (-one[1], one[0]))
+        return [{"key": key, "userCount": users} for key, users in known[:TOP]]
+
+    tables = {
+        "api_keys": keys,
+        "events": size["rows"]["events"],
+        "flags": definitions("flag"),
+        "segment_defs": definitions("segment"),
+        "trait_defs": definitions("trait"),
+        "user_aliases": fresh["ids"],
+        "user_segments": size["rows"]["memberships"],
+        "user_traits": size["rows"]["traits"],
+        "users": fresh["users"],
+    }
+    return {
+        "asof": _instant(fresh["as_of"]),
+        "computedAsof": _instant(counted["as_of"]),
+        "users": {"total": fresh["users"], **_by_span("activeLast", fresh["active"])},
+        "events": {
+            "total": fresh["events"],
+            **_by_span("last", fresh["recent"]),
+            "topEventTypes": [{"name": name, "count": count} for name, count in fresh["names"]],
+        },
+        "traits": {
+            "definitionCount": definitions("trait"),
+            "computedCount": sum(counted["traits"].values()),
+            "topTraits": top("trait"),
+        },
+        "segments": {
+            "definitionCount": definitions("segment"),
+            "computedCount": sum(counted["segments"].values()),
+            "topSegments": top("segment"),
+        },
+        "flags": {"definitionCount": definitions("flag")},
+        "database": {
+            "size": size["bytes"],
+            "tables": [{"name": name, "rowCount": rows} for name, rows in sorted(tables.items())],
+        },
+    }
+
+
+def _by_span(prefix: str, counts: Mapping[str, int]) -> dict[str, int]:
+    return {f"{prefix}{span.title()}": count for span, count in counts.items()}
+
+
+def _instant(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)
