@@ -23,7 +23,8 @@ def totals(events: pl.LazyFrame, now_ms: int) -> dict[str, Any]:
     """
     tracked = pl.col("kind").is_in(sorted(COUNTED_KINDS))
     within = {name: tracked & (pl.col("ts") > now_ms - days * DAY_MS) for name, days in SPANS.items()}
-    last = events.group_by("id").agg(pl.col("ts").filter(tracked).max().alias("last"))
+    at = pl.when(tracked).then("ts").alias("last")
+    last = events.select("id", at).group_by("id").agg(pl.col("last").max())
     people, counts, names = pl.collect_all(
         [
             last.select(
@@ -36,7 +37,8 @@ def totals(events: pl.LazyFrame, now_ms: int) -> dict[str, Any]:
             .len()
             .sort("len", "name", descending=[True, False])
             .head(TOP),
-        ]
+        ],
+        engine="streaming",
     )
     of_people, of_events = people.row(0, named=True), counts.row(0, named=True)
     return {

@@ -28,8 +28,10 @@ def flows(
 ) -> tuple[Callable[[Collection[str] | None], Any], Callable[[], Any]]:
     """The two flows over the parts of this process: (rebuild, maintain), called like the plain functions."""
 
+    asked: list[str] | None = None  # not a parameter of the flow: Prefect keeps and shows those, and ids are people's
+
     @task(name="rebuild everybody or some ids")
-    def rebuild_task(ids: list[str] | None) -> rebuilding.Run:
+    def rebuild_task() -> rebuilding.Run:
         progress = create_progress_artifact(progress=0.0, description="rebuild")
         assert isinstance(progress, UUID), "a task that waits gets an id"
         logger = get_run_logger()
@@ -42,12 +44,12 @@ def flows(
                 share = 100.0 * STEPS.index(step) / (len(STEPS) - 1)
                 update_progress_artifact(artifact_id=progress, progress=share)
 
-        return rebuilding.rebuild(store, lake, settings, ids=ids, progress=on_progress)
+        return rebuilding.rebuild(store, lake, settings, ids=asked, progress=on_progress)
 
     @flow(name="rebuild", log_prints=True)
-    def rebuild_flow(ids: list[str] | None = None) -> rebuilding.Run:
-        """Every trait and segment from the lake, and a fresh base for every id (or for some)."""
-        run = rebuild_task(ids)
+    def rebuild_flow(users: int | None) -> rebuilding.Run:
+        """Every trait and segment from the lake, and a fresh base for every id (or for so many)."""
+        run = rebuild_task()
         create_table_artifact(key="rebuild", table=[rebuilding.run_row(run) | {"seqs": str(run.seqs)}])
         return run
 
@@ -57,7 +59,9 @@ def flows(
         return maintaining.maintain(lake)
 
     def run_rebuild(ids: Collection[str] | None) -> rebuilding.Run:
-        found: rebuilding.Run = rebuild_flow(None if ids is None else sorted(ids))
+        nonlocal asked
+        asked = None if ids is None else sorted(ids)
+        found: rebuilding.Run = rebuild_flow(None if asked is None else len(asked))
         return found
 
     def run_maintain() -> dict[str, Any]:

@@ -40,8 +40,8 @@ REDIS_S = 2.0
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "ingest": ("database", "shards", "definitions", "backlog"),
     "identity": ("database", "shards", "definitions"),
-    "traits": ("database", "definitions", "lake", "worker"),
-    "segments": ("database", "definitions", "lake", "worker"),
+    "traits": ("database", "definitions", "worker", "lake"),
+    "segments": ("database", "definitions", "worker", "lake"),
     "decide": ("database", "definitions"),
     "admin": ("database", "definitions", "lake"),
     "exports": ("database", "lake", "storage"),

@@ -1,0 +1,135 @@
+"""What the logs say, and what they never say."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from serving.logs import Level, first_line, frames_only, without_secrets
+from serving.settings import Settings
+from tests.running import RunningStack
+from tests.serving.local_api import NOWHERE, answers, get
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+MARK = "zqxmark"
+
+
+def logs_of(stack: RunningStack) -> str:
+    """All logs of all parts."""
+    return "\n".join(path.read_text() for path in (stack.settings.home / "logs").glob("*.log*"))
+
+
+def lines_of(stack: RunningStack) -> list[dict[str, Any]]:
+    """What the API's log says, line by line: each is an object."""
+    return [msgspec.json.decode(line) for line in (stack.settings.home / "logs" / "api.log").read_text().splitlines()]
+
+
+def test_nobody_and_no_key_is_in_any_log(stack: RunningStack) -> None:
+    """After all kinds of traffic, good and bad, no log of any part has an id, name, property, query or key of it."""
+    key = stack.call("POST", "/v1/admin/keys", json={"kind": "write", "label": "logged"}).json()["key"]
+    who = {"userId": f"{MARK}-user", "anonymousId": f"{MARK}-device"}
+    stack.track(f"{MARK}-user", f"{MARK}-event", properties={f"{MARK}-name": f"{MARK}-value"})
+    stack.call("POST", "/v1/identify", "write", json={**who, "traits": {"email": f"{MARK}@example.com"}})
+    stack.call("POST", "/v1/track", None, json={**who, "event": "e"}, headers={"Authorization": f"Bearer {key}"})
+    stack.call("POST", "/v1/track", "write", json={**who, "event": " ", "properties": {"p": MARK}})
+    stack.call("POST", "/v1/track", "write", content=f'{{"broken": "{MARK}'.encode())
+    stack.call("POST", "/v1/batch", "write", json={"batch": [{**who, "type": MARK}]})
+    stack.call("GET", "/v1/decide", None, params={"userId": f"{MARK}-user", "flag": MARK, "apiKey": key})
+    stack.call("GET", f"/v1/users/{MARK}-user/traits")
+    stack.call("GET", f"/v1/admin/users/search?query={MARK}")
+    stack.call("GET", f"/{MARK}/nothing?email={MARK}@example.com")
+    stack.call("POST", "/v1/admin/validate", json={"expression": f'profile.email == "{MARK}"', "type": "trait"})
+    stack.call("GET", f"/v1/admin/users/{MARK}-user")
+    stack.json("rebuild")
+    stack.call("DELETE", f"/v1/admin/users/{MARK}-user")
+    wait_until(lambda: "/v1/admin/users/search" in logs_of(stack), "the log is written")
+
+    said = logs_of(stack)
+
+    assert MARK not in said
+    assert key not in said
+    assert [kind for kind, text in stack.keys.items() if text in said] == []
+    assert "127.0.0.1:" not in "\n".join(str(line) for line in lines_of(stack))
+
+
+def test_a_request_is_a_line_with_its_template_and_the_id_that_the_caller_got(stack: RunningStack) -> None:
+    """Method, path template, status, milliseconds and request id; hot paths are quiet by default."""
+    known_as = stack.call("GET", "/v1/users/somebody/traits").headers["x-request-id"]
+    stack.track("somebody", "quiet")
+
+    line = wait_until(
+        lambda: next((one for one in lines_of(stack) if one.get("request_id") == known_as), None), "the line is there"
+    )
+
+    assert (line["event"], line["level"], line["method"], line["status"]) == ("answered", "info", "GET", 200)
+    assert line["path"] == "/v1/users/{user}/traits"
+    assert line["ms"] > 0
+    assert [one for one in lines_of(stack) if one.get("path") in ("/v1/track", "/v1/decide", "/metrics")] == []
+
+
+@pytest.mark.parametrize(("level", "told"), [("info", []), ("debug", ["/v1/decide"])])
+def test_hot_paths_are_told_on_demand(tmp_path: Path, level: Level, told: list[str]) -> None:
+    """A line for each decision is written at debug, and only then."""
+    settings = Settings(home=tmp_path, redis_url=NOWHERE, log_level=level)
+    with capture_logs() as captured:
+        answers(settings, [get("/v1/decide?userId=a&flag=b")])
+
+    assert [one["path"] for one in captured if one["event"] == "answered"] == told
+
+
+def test_an_error_is_a_line_whatever_the_path(tmp_path: Path) -> None:
+    """503 on a hot path is a warning, and the caller gets the request id of the line."""
+    settings = Settings(home=tmp_path, redis_url=NOWHERE, write_key=SecretStr("a-write-key"))
+    sent = httpx.Request(
+        "POST",
+        "http://api/v1/track",
+        headers={"Authorization": "Bearer a-write-key"},
+        json={"userId": "a", "event": "e"},
+    )
+    with capture_logs() as captured:
+        (answer,) = answers(settings, [sent])
+
+    (line,) = [one for one in captured if one["event"] == "answered"]
+    assert (answer.status_code, line["log_level"], line["path"]) == (503, "warning", "/v1/track")
+    assert answer.headers["x-request-id"] == line["request_id"]
+
+
+def test_of_an_exception_the_places_are_kept_and_not_the_text() -> None:
+    """Its text may quote an event; its type and where it came from do not."""
+    try:
+        {}[MARK]
+    except KeyError:
+        line = frames_only(None, "error", {"event": "unforeseen", "exc_info": sys.exc_info()})
+
+    assert line["error_type"] == "KeyError"
+    assert line["frames"][-1].startswith("serving/test_logs.py:")
+    assert MARK not in str(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("redis://:pw@host:6379/0 is away", "redis://…host:6379/0 is away"),
+        ("https://host/lake?sig=abc&x=1 failed", "https://host/lake… failed"),
+        ("is it there? no", "is it there? no"),
+    ],
+)
+def test_urls_lose_what_they_hide(text: str, kept: str) -> None:
+    """Passwords and signatures in addresses are cut out of every line."""
+    assert without_secrets(None, "error", {"event": text})["event"] == kept
+
+
+def test_of_a_librarys_message_the_first_line_is_kept() -> None:
+    """Those after it quote what was at hand."""
+    line = first_line(None, "error", {"event": f"Task exception was never retrieved\nfuture: {MARK}"})
+
+    assert line["event"] == "Task exception was never retrieved"

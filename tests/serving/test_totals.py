@@ -1,0 +1,125 @@
+"""How much there is: the admin's metrics against counts by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+
+from expressions.identity import LINK_KINDS
+from lake.lake import Lake
+from serving import lookups
+from tests.pipelines.world import World, purchase
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+FIELDS = {
+    "users": {"total", "activeLastDay", "activeLastWeek", "activeLastMonth"},
+    "events": {"total", "lastDay", "lastWeek", "lastMonth", "topEventTypes"},
+    "traits": {"definitionCount", "computedCount", "topTraits"},
+    "segments": {"definitionCount", "computedCount", "topSegments"},
+    "flags": {"definitionCount"},
+    "database": {"size", "tables"},
+}
+TABLES = [
+    "api_keys",
+    "events",
+    "flags",
+    "segment_defs",
+    "trait_defs",
+    "user_aliases",
+    "user_segments",
+    "user_traits",
+    "users",
+]
+
+
+def metrics(stack: RunningStack) -> dict[str, Any]:
+    """What the admin's metrics say."""
+    answer = stack.call("GET", "/v1/admin/metrics")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()["metrics"]
+    return found
+
+
+def test_every_number_of_the_original_is_there(stack: RunningStack) -> None:
+    """The same names, tables by name, and no key but an admin's."""
+    found = metrics(stack)
+
+    assert {name: set(found[name]) for name in FIELDS} == FIELDS
+    assert [table["name"] for table in found["database"]["tables"]] == TABLES
+    assert found["database"]["size"] > 0
+    assert stack.call("GET", "/v1/admin/metrics", "read").status_code == 403
+
+
+def test_new_events_people_and_memberships_are_counted(stack: RunningStack) -> None:
+    """Two events of a new person are in the totals soon, their trait and segment after the next rebuild."""
+    stack.define("trait", "totalled", "events.totalled.count")
+    stack.define("segment", "totalled_twice", "totalled >= 2")
+    before = metrics(stack)
+    for _ in range(2):
+        stack.track("totalled", "totalled")
+    found = wait_until(lambda: _grown(before, metrics(stack)), "the events are counted")
+    assert found["users"]["activeLastDay"] > before["users"]["activeLastDay"]
+    stack.json("rebuild")
+
+    def top() -> list[dict[str, Any]]:
+        return [one for one in metrics(stack)["segments"]["topSegments"] if one["key"] == "totalled_twice"]
+
+    assert wait_until(top, "the membership is counted") == [{"key": "totalled_twice", "userCount": 1}]
+
+
+def _grown(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any] | None:
+    return now if now["events"]["lastDay"] >= before["events"]["lastDay"] + 2 else None
+
+
+def test_a_rebuild_leaves_what_a_small_lake_is_counted_to(tmp_path: Path, redis_url: str) -> None:
+    """The numbers that a rebuild writes down are those of a count of the lake's rows by plain loops."""
+    world = World(redis_url, tmp_path)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    world.define("segment", {"buyers": "orders >= 2"})
+    old = {"timestamp": "2020-01-01T00:00:00Z"}
+    world.ingest(
+        [
+            *(purchase("ada", n) for n in range(3)),
+            purchase("bob", 1, anonymousId="device-1", **old),
+            {"type": "page", "anonymousId": "device-1", "messageId": "p", "name": "Home"},
+            {"type": "identify", "userId": "carol", "traits": {"plan": "free"}},
+        ]
+    )
+    world.drain().step()
+    run = world.rebuild()
+    text, _ = world.store.totals()
+    fresh = lookups.sizes(str(tmp_path / "lake"), run.as_of_ms, fresh_rows_max=1_000)["fresh"]
+
+    assert text is not None
+    kept = msgspec.json.decode(text)
+    assert kept["traits"] == {"orders": 3}
+    assert kept["segments"] == {"buyers": 1}
+    assert {name: kept[name] for name in fresh} == fresh
+    assert (kept["users"], kept["ids"], kept["events"]) == (3, 4, 5)
+    assert kept["active"] == {"day": 2, "week": 2, "month": 2}
+    assert kept["recent"] == {"day": 4, "week": 4, "month": 4}
+    assert kept["names"] == [["purchase", 3], ["Page Viewed", 1]]
+
+
+def test_a_large_lake_is_not_scanned(tmp_path: Path, redis_url: str) -> None:
+    """Beyond the bound only the tables' logs are read: row counts are right though no file can be read."""
+    world = World(redis_url, tmp_path)
+    world.recover()
+    world.ingest([purchase("ada", n) for n in range(3)])
+    world.drain().step()
+    lake = Lake(str(tmp_path / "lake"))
+    rows = lake.events().filter(~pl.col("kind").is_in(LINK_KINDS)).collect().height
+    for file in (tmp_path / "lake" / "events").rglob("*.parquet"):
+        file.write_bytes(b"nothing")
+
+    found = lookups.sizes(str(tmp_path / "lake"), 0, fresh_rows_max=0)
+
+    assert (found["rows"]["events"], found["fresh"]) == (rows, None)
