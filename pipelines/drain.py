@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from deltalake import Transaction
+from deltalake import DeltaTable, Transaction
 
 from lake.errors import LakeConflict, LakeError
 from lake.lake import Lake, log_app
@@ -41,6 +41,8 @@ REJECTED_AT_ONCE = 1_000
 #: With `everysec` a crash takes back up to a second of the log: what is drained must be older.
 SYNCED_AFTER_MS = 2_000
 ATTEMPTS = 5
+#: Where nothing came in, a log is trimmed again after this: another Redis may have lost the last time.
+TRIM_AGAIN_S = 10.0
 
 
 @dataclass
@@ -70,6 +72,9 @@ class Drain:
         self.rows_max = rows_max
         self.token = secrets.token_hex(8)
         self.said: dict[str, Any] = {}
+        self._beaten: tuple[float, dict[str, Any]] | None = None
+        self._committed: tuple[int, dict[int, int]] | None = None
+        self._trimmed: dict[int, tuple[int, float]] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set. What is away is said, in the log and in the heartbeat, and tried again."""
@@ -78,7 +83,8 @@ class Drain:
             has_more = False
             try:
                 if self.store.hold_lease("drain", self.token, LEASE_MS):
-                    self.recover()
+                    if self.recover():
+                        self._trimmed.clear()
                     found = self.step()
                     has_more = found.has_more
                     self.said = {"stopped": {str(shard): why for shard, why in found.stopped.items()}}
@@ -105,7 +111,7 @@ class Drain:
     def _round(self) -> Drained:
         opened = self.lake.open(EVENTS)
         shards = range(self.store.shards)
-        committed = {shard: opened.transaction_version(log_app(shard)) or 0 for shard in shards}
+        committed = self._committed_at(opened)
         self.on_step("checked")
         drained = Drained()
         entries: list[tuple[int, LogEntry]] = []
@@ -134,11 +140,25 @@ class Drain:
             self.on_step("after_write")
         for shard in shards:
             seq = upto.get(shard, committed[shard])
-            if shard in upto or seq > 0:
+            if seq > 0 and self._is_to_trim(shard, seq):
                 self.store.trim_log(shard, seq, MARGIN_ENTRIES)
+                self._trimmed[shard] = seq, time.monotonic()
                 self.on_step("trimmed")
         drained.rows = len(entries)
         return drained
+
+    def _committed_at(self, opened: DeltaTable) -> dict[int, int]:
+        """How far each shard is committed in a version, which reads the table's log once a version."""
+        version = opened.version()
+        if self._committed is None or self._committed[0] != version:
+            shards = range(self.store.shards)
+            found = {shard: opened.transaction_version(log_app(shard)) or 0 for shard in shards}
+            self._committed = version, found
+        return self._committed[1]
+
+    def _is_to_trim(self, shard: int, seq: int) -> bool:
+        held = self._trimmed.get(shard)
+        return held is None or held[0] != seq or time.monotonic() - held[1] >= TRIM_AGAIN_S
 
     def _synced_ms(self) -> int | None:
         return self.store.now_ms() - SYNCED_AFTER_MS if self.settings.durability == "everysec" else None
@@ -152,8 +172,13 @@ class Drain:
         return len(found)
 
     def _beat(self) -> None:
+        """Says what there is to say: when it is new, else often enough."""
+        now_s = time.monotonic()
+        if self._beaten is not None and self._beaten[1] == self.said and now_s - self._beaten[0] < BEAT_MS / 4_000:
+            return
         try:
             self.store.beat("drain", msgspec.json.encode(self.said), BEAT_MS)
+            self._beaten = now_s, dict(self.said)
         except StoreError as error:
             log.warning("beat_failed", error=str(error))
 

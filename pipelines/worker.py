@@ -59,6 +59,7 @@ class Worker:
         self.token = secrets.token_hex(8)
         self.said: dict[str, Any] = {"last_build": None}
         self.catalogue: Catalogue | None = None
+        self.uncovered: set[tuple[int, int]] = set()
         self.asked_s = time.monotonic()
         self.next_full_s = time.monotonic() + settings.rebuild_interval_s
         self.next_maintain_s = time.monotonic() + settings.maintain_interval_s
@@ -111,13 +112,8 @@ class Worker:
             return Uncovered.NOTHING
         if self.catalogue is None or self.catalogue.version != version:
             self.catalogue = current(self.store)
-        held = self.catalogue
-        waiting = {
-            (held.needed_versions[key], shard)
-            for key in held.definitions
-            for shard, covered in enumerate(held.covered)
-            if not held.is_ready(key, shard, covered)
-        }
+            self.uncovered = _uncovered(self.catalogue)
+        held, waiting = self.catalogue, self.uncovered
         if not waiting or not all(number in held.activations for number, _ in waiting):
             return Uncovered.NOTHING  # what is being activated comes with a request of its own
         drained = [state.drained for state in self.store.shard_states()]
@@ -148,3 +144,13 @@ class Worker:
             except StoreError as error:
                 log.warning("beat_failed", error=str(error))
             stop.wait(BEAT_MS / 4_000)
+
+
+def _uncovered(held: Catalogue) -> set[tuple[int, int]]:
+    """Which projection versions which shards are not covered for yet."""
+    return {
+        (held.needed_versions[key], shard)
+        for key in held.definitions
+        for shard, covered in enumerate(held.covered)
+        if not held.is_ready(key, shard, covered)
+    }
