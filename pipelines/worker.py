@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 import msgspec
+import polars as pl
 import structlog
 
 from lake.errors import LakeError
@@ -34,6 +35,8 @@ BEAT_MS = 10_000
 LOOK_S = 0.25
 #: How long a requested rebuild lets the drain go first.
 DRAIN_S = 3.0
+#: What the heartbeat says of a rebuild, beside its seconds.
+SAID_OF_RUN = ("build", "as_of", "users", "events", "kind")
 #: A rebuild that failed is not tried again sooner.
 PAUSE_S = 2.0
 
@@ -66,6 +69,7 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set. What fails is said, in the log and in the heartbeat, and tried again."""
+        self._recall()
         beats = threading.Thread(target=self._beat, args=(stop,), daemon=True)
         beats.start()
         while not stop.is_set():
@@ -134,6 +138,17 @@ class Worker:
             "seconds": round(run.seconds, 3),
             "kind": run.kind,
         }
+
+    def _recall(self) -> None:
+        """Says what the rebuild before this process did, if the lake is there to ask."""
+        try:
+            last = self.lake.last_run()
+        except (LakeError, pl.exceptions.PolarsError, OSError) as error:
+            log.warning("last_run_unknown", error=str(error))
+            return
+        if last is not None:
+            said = {name: last[name] for name in SAID_OF_RUN}
+            self.said["last_build"] = said | {"seconds": round(last["seconds"], 3)}
 
     def _beat(self, stop: threading.Event) -> None:
         """Says, apart from the work, that the process is alive; a long rebuild also keeps its lease that way."""

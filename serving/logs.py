@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import MutableMapping
 from secrets import token_hex
@@ -57,6 +58,7 @@ def configure(level: Level) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     sys.excepthook = lambda kind, error, where: log.critical("died", exc_info=error)
+    threading.excepthook = lambda died: log.critical("died", exc_info=died.exc_value)
 
 
 def frames_only(logger: Any, name: str, line: Line) -> Line:
