@@ -67,7 +67,10 @@ def run_worker(settings: Settings) -> None:
 
         run_rebuild, run_maintain = flows(store, lake, settings)
     else:
-        run_rebuild, run_maintain = (lambda ids: rebuild(store, lake, settings, ids=ids)), (lambda: maintain(lake))
+        run_rebuild, run_maintain = (
+            (lambda ids: rebuild(store, lake, settings, ids=ids)),
+            (lambda: maintain(lake, export_days=settings.export_retention_days)),
+        )
     _until_stopped(Worker(store, lake, settings, run_rebuild, run_maintain).run)
 
 

@@ -49,11 +49,18 @@ def roots(owner_of: Mapping[str, str]) -> dict[str, str]:
 
 def people(events: pl.LazyFrame) -> pl.LazyFrame:
     """The same rows with the person in the place of each id. Deletes were applied before."""
-    held = owners(events)
-    if held.is_empty():
-        return events
-    found = roots(dict(held.select("id", "owner").iter_rows()))
+    return with_person(events, persons(events)).with_columns(pl.col("person").alias("id")).drop("person")
+
+
+def persons(events: pl.LazyFrame) -> pl.DataFrame:
+    """One row for every id that belongs to another: id, person. Deletes were applied before."""
+    found = roots(dict(owners(events).select("id", "owner").iter_rows()))
     columns = {"id": list(found), "person": list(found.values())}
-    known = pl.LazyFrame(columns, schema={"id": pl.String, "person": pl.String})
-    joined = events.join(known, on="id", how="left")
-    return joined.with_columns(pl.coalesce("person", "id").alias("id")).drop("person")
+    return pl.DataFrame(columns, schema={"id": pl.String, "person": pl.String})
+
+
+def with_person(rows: pl.LazyFrame, known: pl.DataFrame) -> pl.LazyFrame:
+    """The same rows with a column `person` more: of `known` ids theirs, of others the id itself."""
+    if known.is_empty():
+        return rows.with_columns(pl.col("id").alias("person"))
+    return rows.join(known.lazy(), on="id", how="left").with_columns(pl.coalesce("person", "id"))

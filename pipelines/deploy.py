@@ -56,7 +56,7 @@ def flows(
     @flow(name="maintain", log_prints=True)
     def maintain_flow() -> dict[str, Any]:
         """Compaction, checkpoint and vacuum of the lake's tables."""
-        return maintaining.maintain(lake)
+        return maintaining.maintain(lake, export_days=settings.export_retention_days)
 
     def run_rebuild(ids: Collection[str] | None) -> rebuilding.Run:
         nonlocal asked

@@ -1,14 +1,15 @@
-"""Keeping the lake's tables quick: compaction, checkpoint, vacuum. Safe beside the drain, which only appends."""
+"""Keeping the lake quick and small: compaction, checkpoint, vacuum, old exports. Safe beside the drain."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lake.errors import LakeUnreachable
+from lake.files import Files
 from lake.lake import Lake
 from lake.schemas import EVENTS, TABLES
 
@@ -16,11 +17,17 @@ log = structlog.get_logger()
 
 #: Files that no version needs any more are kept this long, for readers that pinned one.
 RETENTION_HOURS = 24
+#: Exports are kept this long, where the settings say nothing else: they name people, and are quickly made again.
+EXPORT_DAYS = 7.0
 
 
-def maintain(lake: Lake, now: datetime | None = None) -> dict[str, Any]:
-    """Compacts closed days, writes checkpoints, drops files that no version of the last day needs; says what it did."""
-    today = (now or datetime.now(UTC)).date()
+def maintain(lake: Lake, now: datetime | None = None, export_days: float = EXPORT_DAYS) -> dict[str, Any]:
+    """Compacts closed days, writes checkpoints, drops files that no version of the last day needs, and old exports.
+
+    Says what it did.
+    """
+    now = now or datetime.now(UTC)
+    today = now.date()
     did: dict[str, Any] = {}
     for table in TABLES:
         opened = lake.open(table)
@@ -40,6 +47,7 @@ def maintain(lake: Lake, now: datetime | None = None) -> dict[str, Any]:
             did[table.name] = {"compacted": 0, "removed": 0}
         except (DeltaError, OSError) as error:
             raise LakeUnreachable(f"{lake.uri(table)}: {error}") from error
+    did["exports"] = {"removed": Files(lake.root, "exports").delete_before(now - timedelta(days=export_days))}
     return did
 
 

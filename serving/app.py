@@ -15,11 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 
-from serving import access, admin, deciding, events, exposition, health, ofrep, people, persons, totals, users
+from serving import access, admin, deciding, events, exports, exposition, health, ofrep, people, persons, totals, users
 from serving.answers import json_answer, refused
 from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
 from serving.engine import Engine
+from serving.export_runs import ExportRuns
 from serving.history import History
 from serving.hot import Endpoint, HotPaths
 from serving.logs import request_id
@@ -29,6 +30,7 @@ from serving.openapi import documents
 from serving.refusals import Invalid, Refusal
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
+from serving.signing import Signer
 from serving.store import AsyncStore, Store
 from serving.tally import Tally
 
@@ -54,6 +56,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def life(app: FastAPI) -> AsyncIterator[None]:
         engine = engine_of(chosen, app.state.tally)
         app.state.engine = engine
+        app.state.exports = ExportRuns(engine)
+        app.state.signer = Signer(chosen.home)
         # All that is alive now stays: a full collection over it costs tens of milliseconds of somebody's decision.
         gc.collect()
         gc.freeze()
@@ -63,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
         finally:
             following.cancel()
+            await app.state.exports.close()
             await engine.store.close()
             engine.admin_store.close()
 
@@ -89,6 +94,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(people.router)
     app.include_router(persons.router)
     app.include_router(totals.router)
+    app.include_router(exports.router)
+    app.include_router(exports.files)
     app.include_router(health.router)
     app.include_router(exposition.router)
     app.add_exception_handler(Refusal, _on_refusal)

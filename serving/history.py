@@ -6,13 +6,14 @@ to try again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 import polars as pl
 
 from lake.errors import LakeError
+from lake.files import File, Files
 from lake.lake import Lake
 from lake.schemas import EVENTS, TABLES
 from lake.storage import list_root
@@ -27,6 +28,7 @@ class History:
 
     def __init__(self, lake_root: str) -> None:
         self._lake = Lake(lake_root)
+        self._files = Files(lake_root, "exports")
 
     def append_definition(self, stored: Stored) -> None:
         """Adds a row to the history of definitions."""
@@ -70,9 +72,13 @@ class History:
 
     # ── frames, for questions that run in a process of their own (`serving.lookups`) ─────────────────────────────────
 
-    def events(self) -> pl.LazyFrame:
-        """The frame of events that executions read."""
-        return self._asked(self._lake.events)
+    def events_version(self) -> int:
+        """The newest version of the events, for questions that are asked in parts."""
+        return self._asked(self._lake.events_version)
+
+    def events(self, version: int | None = None) -> pl.LazyFrame:
+        """The frame of events that executions read, as of a version."""
+        return self._asked(lambda: self._lake.events(version))
 
     def memberships(self) -> pl.LazyFrame:
         """Who is in which segment since when, by the newest full rebuild."""
@@ -82,6 +88,28 @@ class History:
         """Events as they were sent: id, event_id, received_at, and `properties`, `traits` and `context` as JSON."""
         scan = self._asked(lambda: self._lake.scan(EVENTS))
         return scan.select("id", "event_id", "received_at", "properties", "traits", "context")
+
+    # ── files beside the tables ──────────────────────────────────────────────────────────────────────────────────────
+
+    def put_export(self, name: str, chunks: Iterator[bytes]) -> None:
+        """Writes an export in the place of one of that name, once it is complete; one that fails leaves the old one."""
+        self._asked(lambda: self._files.put(name, chunks))
+
+    def exports(self) -> list[File]:
+        """The exports that are kept, the newest first."""
+        return self._asked(self._files.listed)
+
+    def export(self, name: str) -> File | None:
+        """An export as it is kept; None where there is none of that name."""
+        return self._asked(lambda: self._files.head(name))
+
+    def export_chunks(self, name: str) -> AsyncIterator[bytes]:
+        """The bytes of an export, some at a time. Raises `FileNotFoundError` where there is none of that name."""
+        return self._files.chunks(name)
+
+    def store_url(self, name: str, seconds: int) -> str | None:
+        """An address at which the object store itself gives an export out, for a while; None for a plain folder."""
+        return self._asked(lambda: self._files.signed(name, seconds))
 
     def _asked(self, ask: Callable[[], T]) -> T:
         try:

@@ -26,6 +26,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
 KEYS: dict[str, tuple[str, ...]] = {
     "/v1/admin/": ("bearer", "query"),
     "/metrics": ("bearer", "query"),
+    "/v1/export/": ("bearer", "query"),
     "/ofrep/": ("bearer", "header"),
     "/v1/": ("bearer", "basic", "query"),
 }

@@ -46,7 +46,8 @@ class Settings(BaseSettings):
         default="info", description="debug: a line for each event sent and each decision too"
     )
     metrics_open: bool = Field(default=False, description="/metrics without a key, to callers on this machine alone")
-
+    public_url: str | None = Field(default=None, description="how clients reach the API; none: as they just did")
+    export_retention_days: float = Field(default=7, gt=0, description="exports are kept so long")
     cors_origins: str = Field(default="*", description="whose pages may call: origins with commas, * all, empty none")
     body_bytes_max: int = Field(default=500 * 1024, ge=1024)
     event_bytes_max: int = Field(default=32 * 1024, ge=512)

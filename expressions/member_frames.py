@@ -1,0 +1,57 @@
+"""The members of a segment, some people at a time, so that memory is bounded by how many, not by how many there are.
+
+    events  →  links (of all)  →  a slice: every row of some people  →  members of it
+
+A slice is chosen by the hash of the person, so all ids of a person are in the same one, and the slices together are
+everybody, once.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from expressions.definitions import Bound
+from expressions.frames import after_deletes, answer_frame, counted, needed_rows, users_where
+from expressions.identity import LINK_KINDS, persons, with_person
+from expressions.plan import plan
+from expressions.windows import Zone
+
+#: What a person is known by, first to last: the column, and the kind of id.
+ID_COLUMNS = {"device_id": "anon", "external_id": "user", "email_hash": "email"}
+
+
+def linked_persons(events: pl.LazyFrame) -> pl.DataFrame:
+    """id and person of every id that belongs to another, from all events as they came; reads only rows about ids."""
+    return persons(after_deletes(events.filter(pl.col("kind").is_in([*LINK_KINDS, "delete"]))))
+
+
+def person_slice(rows: pl.LazyFrame, known: pl.DataFrame, slices: int, number: int) -> pl.LazyFrame:
+    """The rows of the people of one of so many slices, with a column `person` more. `known` as in `linked_persons`."""
+    return with_person(rows, known).filter(pl.col("person").hash() % slices == number)
+
+
+def members(rows: pl.DataFrame, bound: Bound, now_ms: int, zone: Zone) -> pl.DataFrame:
+    """One row for every member of a segment at `now_ms`, of all rows of some people, as `person_slice` gives them.
+
+    Columns: id (the person), created_at (the time of its first event), device_id, external_id, email_hash (the value of
+    the first id of the kind, its own id before others; null where it has none). The newest comes first.
+    """
+    needed = counted(needed_rows(rows.lazy(), plan([bound.expr])))
+    folded = needed.with_columns(pl.col("person").alias("id")).drop("person")
+    key = (bound.definition.kind, bound.definition.key)
+    found = users_where(answer_frame(folded, [bound], now_ms, zone), key)
+    live = after_deletes(rows.lazy()).join(found.lazy(), left_on="person", right_on="id", how="semi").collect()
+    of_ids = live.group_by("person", "id").agg(pl.col("ts").min())
+    own = of_ids.group_by("person").agg(pl.col("ts").min())
+    # A person whose own id has sent nothing is known by it all the same.
+    own = own.with_columns(pl.col("person").alias("id"), pl.lit(True).alias("is_own"))
+    ids = pl.concat([own.select("person", "id", "ts", "is_own"), of_ids.with_columns(pl.lit(False).alias("is_own"))])
+    halves = pl.col("id").str.splitn(":", 2).struct
+    ordered = ids.with_columns(halves.field("field_0").alias("kind"), halves.field("field_1").alias("value")).sort(
+        pl.col("is_own").not_(), "ts", "value"
+    )
+    firsts = [
+        pl.col("value").filter(pl.col("kind") == kind).first().alias(column) for column, kind in ID_COLUMNS.items()
+    ]
+    listed = ordered.group_by("person", maintain_order=True).agg(pl.col("ts").min().alias("created_at"), *firsts)
+    return listed.rename({"person": "id"}).sort("created_at", "id", descending=[True, False])

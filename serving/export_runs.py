@@ -1,0 +1,203 @@
+"""Exports under way in this process: few at a time, each in a process of its own, and what is known of how far it is.
+
+What an export last said is also in Redis, so that any API process can tell; there it is kept for a day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+import structlog
+
+from serving.catalogue import encode
+from serving.engine import Engine
+from serving.errors import StoreError
+from serving.exporting import LAKE_AWAY, ROWS_AT_ONCE, Order, Progress
+from serving.history import away
+from serving.refusals import NotFound, Refusal, TooMany, Unavailable
+
+log = structlog.get_logger()
+
+#: Exports at once, of one API process: each may take hundreds of megabytes and all the cores that nobody else wants.
+AT_ONCE = 1
+#: Exports that wait for their turn; beyond that callers are asked to come back.
+WAITING_MAX = 20
+RETRY_AFTER_S = 30
+#: An export that says nothing for so long, not one slice, is given up.
+SILENT_S_MAX = 900
+#: How often what an export said is said again, and how long it is believed after: the API may have been killed.
+BEAT_S, BELIEVED_MS = 15.0, 60_000
+#: How long the end of an export can be asked for.
+REMEMBERED_MS = 24 * 3_600_000
+#: Characters of a segment's key in a file's name; folders take names of 255 bytes.
+NAMED_CHARACTERS = 160
+
+State = Literal["waiting", "running", "done", "failed"]
+
+
+class Export(msgspec.Struct):
+    """An export and how far it is. `done` of `of` are rows of the lake that were looked at; times are UTC ms."""
+
+    id: str
+    key: str
+    filename: str
+    state: State = "waiting"
+    done: int = 0
+    of: int | None = None
+    members: int = 0
+    as_of_ms: int | None = None
+    error: str | None = None
+
+
+class ExportRuns:
+    """Starts exports and follows them."""
+
+    def __init__(self, engine: Engine, rows_at_once: int = ROWS_AT_ONCE) -> None:
+        self._engine, self._rows_at_once = engine, rows_at_once
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._exports: dict[str, Export] = {}
+
+    async def start(self, key: str) -> Export:
+        """An export of a segment as it will be when its turn comes: one that waits already, else a new one.
+
+        Raises `NotFound` for an unknown segment, `TooMany` when too many wait.
+        """
+        await self._require(key)
+        waiting = [one for one in self._exports.values() if one.state == "waiting"]
+        held = next((one for one in waiting if one.key == key), None)
+        if held is not None:
+            return held
+        if len(waiting) >= WAITING_MAX:
+            raise TooMany(
+                f"{WAITING_MAX} exports are waiting", {"remedy": "try again after Retry-After"}, RETRY_AFTER_S
+            )
+        export = Export(secrets.token_hex(8), key, _filename(key, self._engine.clock_ms()))
+        self._exports[export.id] = export
+        task = asyncio.create_task(self._run(export))
+        self._tasks[export.id] = task
+        await self._say(export, BELIEVED_MS)
+        return export
+
+    async def ended(self, export: Export) -> Export:
+        """The same, when it has ended well. Raises `NotFound` where its segment is gone, `Unavailable` otherwise."""
+        task = self._tasks.get(export.id)
+        if task is not None:
+            await asyncio.shield(task)
+        if export.state == "failed":
+            raise Unavailable(f"the export failed: {export.error}", {"remedy": "try again"}, retry_after_s=5)
+        return export
+
+    async def find(self, export_id: str) -> Export:
+        """An export of this or another process. Raises `NotFound` when none is known."""
+        held = self._exports.get(export_id)
+        if held is not None:
+            return held
+        try:
+            said = await self._engine.store.heartbeat(_part(export_id))
+        except StoreError as error:
+            raise Unavailable("Redis is away", {"remedy": "try again"}, retry_after_s=1) from error
+        if said is None:
+            raise NotFound("Export not found", {"field": "id", "value": export_id})
+        return msgspec.json.decode(said, type=Export)
+
+    async def close(self) -> None:
+        """Stops all exports; nothing of an unfinished file is left to be seen."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _require(self, key: str) -> bytes:
+        catalogue = await self._engine.current()
+        if ("segment", key) not in catalogue.definitions:
+            raise NotFound("Segment not found", {"field": "key", "value": key})
+        return encode(catalogue)
+
+    async def _run(self, export: Export) -> None:
+        beating = asyncio.create_task(self._beat(export))
+        try:
+            async with self._turn:
+                export.state = "running"
+                now_ms = export.as_of_ms = self._engine.clock_ms()
+                export.filename = _filename(export.key, now_ms)
+                text = await self._require(export.key)
+                root = self._engine.settings.lake_root
+                order = Order(root, text, export.key, now_ms, export.filename, self._rows_at_once)
+                await _exported(order, lambda progress: _advance(export, progress))
+            export.state = "done"
+        except Refusal as refusal:
+            export.state, export.error = "failed", refusal.message
+        except Exception as error:
+            log.error("export_failed", segment=export.key, error=repr(error))
+            export.state, export.error = "failed", "an internal error occurred"
+        finally:
+            beating.cancel()
+            if export.state not in ("done", "failed"):
+                export.state, export.error = "failed", "the API was stopped"
+            await self._say(export, REMEMBERED_MS)
+            del self._exports[export.id], self._tasks[export.id]
+
+    async def _beat(self, export: Export) -> None:
+        while True:
+            await self._say(export, BELIEVED_MS)
+            await asyncio.sleep(BEAT_S if export.state == "waiting" else 1.0)
+
+    async def _say(self, export: Export, ttl_ms: int) -> None:
+        with suppress(StoreError):  # Redis is away: the export does not need it
+            await self._engine.store.beat(_part(export.id), msgspec.json.encode(export), ttl_ms)
+
+
+async def _exported(order: Order, on_progress: Callable[[Progress], None]) -> None:
+    """Runs an order in a process of its own. Raises `Unavailable` while the lake is away, `RuntimeError` for a bug."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "serving.exporting",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    said = asyncio.create_task(process.stderr.read())
+    try:
+        process.stdin.write(msgspec.json.encode(order))
+        process.stdin.close()
+        while line := await asyncio.wait_for(process.stdout.readline(), SILENT_S_MAX):
+            on_progress(msgspec.json.decode(line, type=Progress))
+        status = await process.wait()
+        if status == LAKE_AWAY:
+            log.warning("export_failed", segment=order.key, error=(await said).decode(errors="replace"))
+            raise away()
+        if status != 0:
+            raise RuntimeError(f"{status}: {(await said).decode(errors='replace')[-2_000:]}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        said.cancel()
+
+
+def _advance(export: Export, progress: Progress) -> None:
+    export.done, export.of, export.members = progress.done, progress.of, progress.members
+
+
+def _filename(key: str, now_ms: int) -> str:
+    """`segment_<key>_<date>.csv`, by the date in UTC: a later export of the same day takes the place of the file."""
+    named = key
+    if len(key) > NAMED_CHARACTERS:
+        named = f"{key[:NAMED_CHARACTERS]}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return f"segment_{named}_{datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()}.csv"
+
+
+def _part(export_id: str) -> str:
+    return f"export:{export_id}"

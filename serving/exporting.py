@@ -1,0 +1,99 @@
+"""One export, in a process of its own: it reads an order, writes the file, says how far it is, and ends.
+
+    python -m serving.exporting  <  order (JSON)  >  a line of JSON for each slice
+
+So its memory is back when it is done, the API's loop never waits for it, and it is killed like any process. It runs at
+the lowest priority: decisions go first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+import msgspec
+import polars as pl
+
+from expressions.member_frames import linked_persons, members, person_slice
+from serving.catalogue import decode
+from serving.history import AWAY, History
+from serving.member_csv import csv_chunks
+from serving.refusals import Unavailable
+
+#: Rows of the lake that are in memory at once, about: those of some people, all of each.
+ROWS_AT_ONCE = 500_000
+#: With which the process ends when it is the lake that failed, and when it is we.
+LAKE_AWAY, FAILED = 3, 1
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What to export: a segment by key, of a catalogue (`serving.catalogue`'s text), as of UTC ms, to a file."""
+
+    lake_root: str
+    catalogue: bytes
+    key: str
+    as_of_ms: int
+    filename: str
+    rows_at_once: int = ROWS_AT_ONCE
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far an export is: rows of the lake that were looked at, of how many, and members found so far."""
+
+    done: int
+    of: int
+    members: int
+
+
+def export(order: Order, progress: Callable[[Progress], None]) -> None:
+    """Writes the members of a segment, in slices of one version of the lake. Raises `AWAY`, `Unavailable`."""
+    lake = History(order.lake_root)
+    lake.put_export(order.filename, csv_chunks(_parts(lake, order, progress)))
+
+
+def _parts(lake: History, order: Order, progress: Callable[[Progress], None]) -> Iterator[pl.DataFrame]:
+    catalogue = decode(order.catalogue)
+    bound = catalogue.bounds[("segment", order.key)]
+    events = lake.events(lake.events_version())
+    held = lake.memberships().filter(pl.col("key") == order.key).select("id", "since")
+    of = int(events.select(pl.len()).collect().item())
+    slices = -(-of // order.rows_at_once) or 1
+    known = linked_persons(events)
+    done = count = 0
+    progress(Progress(0, of, 0))
+    for number in range(slices):
+        rows = person_slice(events, known, slices, number).collect(engine="streaming")
+        found = members(rows, bound, order.as_of_ms, catalogue.zone)
+        done, count = done + len(rows), count + len(found)
+        yield _since(found, held, order.as_of_ms)
+        progress(Progress(done, of, count))
+
+
+def _since(found: pl.DataFrame, held: pl.LazyFrame, as_of_ms: int) -> pl.DataFrame:
+    """Since when, as far as a rebuild has seen it; else since this export has."""
+    known = held.join(found.lazy().select("id"), on="id", how="semi").collect(engine="streaming")
+    as_of = pl.lit(as_of_ms, dtype=pl.Int64)
+    return found.join(known, on="id", how="left", maintain_order="left").with_columns(
+        pl.col("since").fill_null(as_of), as_of.alias("updated_at")
+    )
+
+
+def main() -> None:
+    """Does what the order on the standard input says."""
+    os.nice(10)
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+
+    def say(progress: Progress) -> None:
+        sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
+        sys.stdout.buffer.flush()
+
+    try:
+        export(order, say)
+    except (*AWAY, Unavailable) as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(LAKE_AWAY) from error
+
+
+if __name__ == "__main__":
+    main()
