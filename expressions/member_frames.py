@@ -1,9 +1,6 @@
-"""The members of a segment, some people at a time, so that memory is bounded by how many, not by how many there are.
+"""The members of a segment, from every row of some people: so they can be found some people at a time.
 
-    events  →  links (of all)  →  a slice: every row of some people  →  members of it
-
-A slice is chosen by the hash of the person, so all ids of a person are in the same one, and the slices together are
-everybody, once.
+events  →  whose ids are whose (of all)  →  every row of some people  →  the members among them
 """
 
 from __future__ import annotations
@@ -12,7 +9,7 @@ import polars as pl
 
 from expressions.definitions import Bound
 from expressions.frames import after_deletes, answer_frame, counted, needed_rows, users_where
-from expressions.identity import LINK_KINDS, persons, with_person
+from expressions.identity import LINK_KINDS, persons
 from expressions.plan import plan
 from expressions.windows import Zone
 
@@ -25,13 +22,8 @@ def linked_persons(events: pl.LazyFrame) -> pl.DataFrame:
     return persons(after_deletes(events.filter(pl.col("kind").is_in([*LINK_KINDS, "delete"]))))
 
 
-def person_slice(rows: pl.LazyFrame, known: pl.DataFrame, slices: int, number: int) -> pl.LazyFrame:
-    """The rows of the people of one of so many slices, with a column `person` more. `known` as in `linked_persons`."""
-    return with_person(rows, known).filter(pl.col("person").hash() % slices == number)
-
-
 def members(rows: pl.DataFrame, bound: Bound, now_ms: int, zone: Zone) -> pl.DataFrame:
-    """One row for every member of a segment at `now_ms`, of all rows of some people, as `person_slice` gives them.
+    """One row for every member of a segment at `now_ms`, of every row of some people (a column `person` says whose).
 
     Columns: id (the person), created_at (the time of its first event), device_id, external_id, email_hash (the value of
     the first id of the kind, its own id before others; null where it has none). The newest comes first.

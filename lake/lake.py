@@ -8,7 +8,7 @@ loads a newer table after the check and commits a duplicate.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -112,6 +112,20 @@ class Lake:
     def events(self, version: int | None = None) -> pl.LazyFrame:
         """The frame of events that executions read, as of a version."""
         return self.scan(EVENTS, version).select(*FRAME_COLUMNS)
+
+    def event_batches(self, version: int, rows: int) -> Iterator[pl.DataFrame]:
+        """The same rows, so many at a time and in no order: in the memory of some batches, however many there are.
+
+        Polars' own scan keeps as many row groups in memory as it finds room for.
+        """
+        dataset = self._at(EVENTS, version).to_pyarrow_dataset()
+        found = dataset.scanner(list(FRAME_COLUMNS), batch_size=rows, batch_readahead=1, fragment_readahead=1)
+        try:
+            for batch in found.to_batches():
+                if batch.num_rows:
+                    yield pl.from_arrow(batch)  # type: ignore[misc]  # a batch becomes a frame
+        except (pa.ArrowException, OSError) as error:
+            raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
 
     def transaction_versions(self, version: int | None, shards: int) -> list[int]:
         """For each shard the seq up to which its log is in, as of a version of `events`."""

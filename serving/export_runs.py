@@ -31,7 +31,7 @@ AT_ONCE = 1
 #: Exports that wait for their turn; beyond that callers are asked to come back.
 WAITING_MAX = 20
 RETRY_AFTER_S = 30
-#: An export that says nothing for so long, not one slice, is given up.
+#: An export that says nothing for so long is given up: the lake does not answer.
 SILENT_S_MAX = 900
 #: How often what an export said is said again, and how long it is believed after: the API may have been killed.
 BEAT_S, BELIEVED_MS = 15.0, 60_000

@@ -1,6 +1,6 @@
 """One export, in a process of its own: it reads an order, writes the file, says how far it is, and ends.
 
-    python -m serving.exporting  <  order (JSON)  >  a line of JSON for each slice
+    python -m serving.exporting  <  order (JSON)  >  lines of JSON that say how far it is
 
 So its memory is back when it is done, the API's loop never waits for it, and it is killed like any process. It runs at
 the lowest priority: decisions go first.
@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterator
 import msgspec
 import polars as pl
 
-from expressions.member_frames import linked_persons, members, person_slice
+from expressions.member_frames import linked_persons, members
 from serving.catalogue import decode
 from serving.history import AWAY, History
 from serving.member_csv import csv_chunks
+from serving.person_files import FILES_MAX, PersonFiles
 from serving.refusals import Unavailable
 
 #: Rows of the lake that are in memory at once, about: those of some people, all of each.
-ROWS_AT_ONCE = 500_000
+ROWS_AT_ONCE = 100_000
+#: Rows of the lake that are read at a time.
+BATCH_ROWS = 50_000
 #: With which the process ends when it is the lake that failed, and when it is we.
 LAKE_AWAY, FAILED = 3, 1
 
@@ -39,7 +42,8 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far an export is: rows of the lake that were looked at, of how many, and members found so far."""
+    """How far an export is, of how much, and the members found so far. Every row of the lake is two steps: it is put
+    beside the others of its person, and it is looked at."""
 
     done: int
     of: int
@@ -55,19 +59,23 @@ def export(order: Order, progress: Callable[[Progress], None]) -> None:
 def _parts(lake: History, order: Order, progress: Callable[[Progress], None]) -> Iterator[pl.DataFrame]:
     catalogue = decode(order.catalogue)
     bound = catalogue.bounds[("segment", order.key)]
-    events = lake.events(lake.events_version())
+    version = lake.events_version()
+    events = lake.events(version)
     held = lake.memberships().filter(pl.col("key") == order.key).select("id", "since")
-    of = int(events.select(pl.len()).collect().item())
-    slices = -(-of // order.rows_at_once) or 1
+    rows = int(events.select(pl.len()).collect().item())
     known = linked_persons(events)
     done = count = 0
-    progress(Progress(0, of, 0))
-    for number in range(slices):
-        rows = person_slice(events, known, slices, number).collect(engine="streaming")
-        found = members(rows, bound, order.as_of_ms, catalogue.zone)
-        done, count = done + len(rows), count + len(found)
-        yield _since(found, held, order.as_of_ms)
-        progress(Progress(done, of, count))
+    with PersonFiles(min(-(-rows // order.rows_at_once) or 1, FILES_MAX), known) as slices:
+        for batch in lake.event_batches(version, BATCH_ROWS):
+            progress(Progress(done, 2 * rows, 0))
+            slices.add(batch)
+            done += len(batch)
+        for some in slices.take():
+            found = members(some, bound, order.as_of_ms, catalogue.zone)
+            done, count = done + len(some), count + len(found)
+            yield _since(found, held, order.as_of_ms)
+            progress(Progress(done, 2 * rows, count))
+    progress(Progress(done, 2 * rows, count))
 
 
 def _since(found: pl.DataFrame, held: pl.LazyFrame, as_of_ms: int) -> pl.DataFrame:

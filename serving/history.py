@@ -80,6 +80,10 @@ class History:
         """The frame of events that executions read, as of a version."""
         return self._asked(lambda: self._lake.events(version))
 
+    def event_batches(self, version: int, rows: int) -> Iterator[pl.DataFrame]:
+        """The same rows, so many at a time: in the memory of some batches, however many there are."""
+        return self._lake.event_batches(version, rows)
+
     def memberships(self) -> pl.LazyFrame:
         """Who is in which segment since when, by the newest full rebuild."""
         return self._asked(self._lake.memberships)
