@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import secrets
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ import structlog
 from serving.catalogue import encode
 from serving.engine import Engine
 from serving.errors import StoreError
-from serving.exporting import LAKE_AWAY, ROWS_AT_ONCE, Order, Progress
+from serving.exporting import ALLOCATOR, LAKE_AWAY, ROWS_AT_ONCE, Order, Progress
 from serving.history import away
 from serving.refusals import NotFound, Refusal, TooMany, Unavailable
 
@@ -163,6 +164,7 @@ async def _exported(order: Order, on_progress: Callable[[Progress], None]) -> No
         sys.executable,
         "-m",
         "serving.exporting",
+        env={**os.environ, **ALLOCATOR},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -26,6 +26,8 @@ from serving.refusals import Unavailable
 ROWS_AT_ONCE = 100_000
 #: Rows of the lake that are read at a time.
 BATCH_ROWS = 50_000
+#: What the process is to be started with: otherwise Polars' allocator keeps what it was given back, more and more.
+ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:500,muzzy_decay_ms:0"}
 #: With which the process ends when it is the lake that failed, and when it is we.
 LAKE_AWAY, FAILED = 3, 1
 

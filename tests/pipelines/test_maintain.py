@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lake.files import Files
 from lake.schemas import EVENTS
 from pipelines.maintain import maintain
 from tests.pipelines.world import World, purchase
@@ -88,3 +89,15 @@ def test_today_is_left_alone(world: World) -> None:
 
     assert did["events"]["compacted"] == 0
     assert set(world.lake.open(EVENTS).file_uris()) == files
+
+
+def test_exports_are_dropped_when_they_are_old_enough(world: World) -> None:
+    """After so many days, which is a setting; the tables beside them are not touched."""
+    kept = Files(world.lake.root, "exports")
+    kept.put("segment_a_2026-01-01.csv", iter([b"user_id"]))
+    now = datetime.now(UTC)
+
+    assert maintain(world.lake, now + timedelta(days=6))["exports"] == {"removed": 0}
+    assert maintain(world.lake, now + timedelta(days=2), export_days=1)["exports"] == {"removed": 1}
+    assert kept.listed() == []
+    assert world.lake.events().collect().height == 24

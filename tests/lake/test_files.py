@@ -1,0 +1,95 @@
+"""Files beside the tables: written whole or not at all, listed, dropped when they are old, in a folder or a store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lake.files import STAGED_HOURS, Files
+
+
+@pytest.fixture(params=["a folder", "a file:// address"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the lake is, written either way; with a blank in it."""
+    folder = tmp_path / "my lake"
+    return str(folder) if request.param == "a folder" else folder.as_uri()
+
+
+def read(files: Files, name: str) -> bytes:
+    """The whole of a file."""
+
+    async def whole() -> bytes:
+        return b"".join([chunk async for chunk in files.chunks(name)])
+
+    return asyncio.run(whole())
+
+
+def test_a_file_comes_back_as_it_was_written(root: str) -> None:
+    """However its bytes were cut; a later one of the name takes its place."""
+    files = Files(root, "exports")
+    files.put("a.csv", iter([b"old"]))
+    files.put("a.csv", iter([b"x" * 3_000_000, b"", b"y" * 9_000_000]))
+
+    assert read(files, "a.csv") == b"x" * 3_000_000 + b"y" * 9_000_000
+    assert [(file.name, file.size) for file in files.listed()] == [("a.csv", 12_000_000)]
+    assert files.head("a.csv") == files.listed()[0]
+    assert files.head("b.csv") is None
+    with pytest.raises(FileNotFoundError):
+        read(files, "b.csv")
+
+
+def test_a_file_whose_bytes_fail_is_not_there_and_leaves_the_old_one(root: str) -> None:
+    """Not even a part of it can be seen."""
+    files = Files(root, "exports")
+    files.put("a.csv", iter([b"old"]))
+
+    def broken() -> Iterator[bytes]:
+        yield b"x" * 20_000_000
+        raise ValueError("no more")
+
+    for name in ("a.csv", "b.csv"):
+        with pytest.raises(ValueError, match="no more"):
+            files.put(name, broken())
+    assert [file.name for file in files.listed()] == ["a.csv"]
+    assert read(files, "a.csv") == b"old"
+
+
+def test_old_files_are_dropped_and_what_killed_writers_left(tmp_path: Path) -> None:
+    """A part of a file that is still being written, or may be, stays."""
+    files = Files(str(tmp_path), "exports")
+    for name in ("old.csv", "new.csv", "left.csv#1", "writing.csv#1"):
+        files.put(name.partition("#")[0], iter([b"x"]))
+        (tmp_path / "exports" / name).write_bytes(b"x")
+    now = datetime.now(UTC)
+    for name, hours in (("old.csv", 200), ("left.csv#1", STAGED_HOURS + 1)):
+        at = (now - timedelta(hours=hours)).timestamp()
+        os.utime(tmp_path / "exports" / name, (at, at))
+
+    assert files.delete_before(now - timedelta(days=7)) == 1
+    kept = sorted(path.name for path in (tmp_path / "exports").iterdir())
+    assert kept == ["left.csv", "new.csv", "writing.csv", "writing.csv#1"]
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
+    """Whatever a caller let through."""
+    (tmp_path / "secret").write_text("no")
+    files = Files(str(tmp_path), "exports")
+    for name in ("../secret", "a/../../secret"):
+        with pytest.raises(ValueError, match="path"):
+            files.head(name)
+    assert files.head("/secret") is None
+
+
+def test_an_object_store_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signed by it, for as long as was asked, of the file under the lake's own prefix; a folder has none."""
+    for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "eu-west-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    url = Files("s3://bucket/some/lake", "exports").signed("a.csv", 3_600)
+
+    assert url is not None
+    assert "/some/lake/exports/a.csv?" in url and "X-Amz-Expires=3600" in url and "X-Amz-Signature=" in url

@@ -1,0 +1,102 @@
+"""The process of an export: everybody once, folded, in slices, whatever their number; in memory that does not grow."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.exports import filled, measured
+from lake.lake import Lake
+from serving.catalogue import encode
+from serving.exporting import Order, Progress, export
+from tests.pipelines.world import World
+
+FILE = "segment_buyers_2026-01-01.csv"
+
+
+def exported(world: World, rows_at_once: int, key: str = "buyers") -> tuple[list[dict[str, str]], list[Progress]]:
+    """The rows of a file, in order of user id, and what the export said on the way."""
+    said: list[Progress] = []
+    order = Order(world.lake.root, encode(world.catalogue), key, world.store.now_ms(), FILE, rows_at_once=rows_at_once)
+    export(order, said.append)
+    with (Path(world.lake.root) / "exports" / FILE).open(newline="", encoding="utf-8") as file:
+        return sorted(csv.DictReader(file), key=lambda row: row["user_id"]), said
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path) -> World:
+    """People with one id and several, some of whom bought enough only with all their ids together."""
+    found = World(redis_url, tmp_path, shards=4)
+    found.recover()
+    found.define("segment", {"buyers": "events.purchase.count >= 2"})
+    events: list[dict[str, Any]] = []
+    for user in range(30):
+        events += [bought(f"{user}-1", userId=f"u{user}"), bought(f"{user}-2", deviceId=f"d{user}")]
+        if user % 3:
+            events.append({"type": "identify", "userId": f"u{user}", "deviceId": f"d{user}", "messageId": f"i{user}"})
+    found.ingest(events)
+    found.drain().step()
+    return found
+
+
+def bought(number: str, **ids: str) -> dict[str, Any]:
+    """A purchase by whom these ids name."""
+    return {"type": "track", "event": "purchase", "messageId": number, **ids}
+
+
+def test_everybody_is_exported_once_however_many_slices_there_are(world: World) -> None:
+    """The ids of a person are in one slice: who needs all of them to be a member is one, and is one row."""
+    whole, at_once = exported(world, 1_000)
+    slices, said = exported(world, 5)
+
+    assert len(at_once) < len(said)
+    for row in (*whole, *slices):
+        row.pop("updated_at"), row.pop("since")
+    assert whole == slices
+    assert [(row["user_id"], row["device_id"]) for row in slices] == sorted(
+        (f"u{user}", f"d{user}") for user in range(30) if user % 3
+    )
+    rows = world.lake.events().collect().height
+    assert (said[0].done, said[-1]) == (0, Progress(2 * rows, 2 * rows, 20))
+    assert [one.done for one in said] == sorted(one.done for one in said)
+
+
+def test_since_is_when_a_rebuild_saw_it_first_else_the_export(world: World) -> None:
+    """And a member is one now, whether or not a rebuild has seen it."""
+    world.rebuild()
+    (row, *_), _ = exported(world, 1_000)
+    world.ingest([bought("new-1", userId="zoe"), bought("new-2", userId="zoe")])
+    world.drain().step()
+    rows, _ = exported(world, 1_000)
+
+    assert rows[0]["since"] == row["since"] < rows[0]["updated_at"]
+    assert rows[-1]["user_id"] == "zoe"
+    assert rows[-1]["since"] == rows[-1]["updated_at"]
+
+
+def test_an_export_that_fails_leaves_the_file_of_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of its own."""
+    before, _ = exported(world, 1_000)
+    with pytest.raises(KeyError):
+        exported(world, 1_000, "unknown")
+
+    folder = Path(world.lake.root) / "exports"
+    assert [path.name for path in folder.iterdir()] == [FILE]
+    assert len((folder / FILE).read_text().splitlines()) == len(before) + 1
+
+
+def test_memory_does_not_grow_with_the_number_of_members(tmp_path: Path) -> None:
+    """Eight times the members take little more, where all of them at once would take hundreds of megabytes."""
+    few, many = filled(tmp_path / "few", 5_000), filled(tmp_path / "many", 40_000)
+
+    def peak(lake: Lake, rows_at_once: int) -> float:
+        found = measured(lake, tmp_path, rows_at_once)
+        assert found.said[-1].done == found.said[-1].of
+        return found.peak_mb
+
+    small, large, whole = peak(few, 8_000), peak(many, 8_000), peak(many, 1_000_000)
+
+    assert large - small < (whole - small) / 2
