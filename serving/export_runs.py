@@ -182,6 +182,8 @@ async def _exported(order: Order, on_progress: Callable[[Progress], None]) -> No
             raise away()
         if status != 0:
             raise RuntimeError(f"{status}: {(await said).decode(errors='replace')[-2_000:]}")
+    except TimeoutError:
+        raise away() from None
     finally:
         if process.returncode is None:
             process.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -26,10 +27,18 @@ OPEN_S = 3_600
 NAME = re.compile(r"segment_[A-Za-z0-9_]+_\d{4}-\d{2}-\d{2}\.csv")
 
 _REFUSED: dict[int | str, dict[str, Any]] = {**REFUSALS, 429: {"model": ErrorOut}}
+#: The same where the answer is CSV and the refusal is not: the framework would take both for CSV.
+_REFUSED_IN_JSON: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": HTTPStatus(int(status)).phrase,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}},
+    }
+    for status in _REFUSED
+}
 router = APIRouter(prefix="/v1/export", dependencies=[Depends(require_admin)], responses=_REFUSED, tags=["exports"])
 files = APIRouter(
     prefix="/exports/files",
-    responses={status: {"model": ErrorOut} for status in (400, 403, 404, 503)},
+    responses={status: _REFUSED_IN_JSON[status] for status in (400, 403, 404, 503)},
     tags=["exports"],
 )
 
@@ -73,7 +82,7 @@ async def list_exports(
     return ExportList.model_validate({"exports": rows, "total": len(found), "hasMore": more})
 
 
-@router.get("/segment/{key}.csv", response_class=Csv)
+@router.get("/segment/{key}.csv", response_class=Csv, responses=_REFUSED_IN_JSON)
 async def segment_csv(key: str, engine: EngineOf, runs: RunsOf, caller: Admin) -> Csv:
     """The members of a segment as they are now, as CSV. It begins when the export is done: a large one takes minutes,
     for which `POST /v1/export/segment/{key}` is made."""
@@ -92,9 +101,13 @@ async def export_segment(key: str, request: Request, engine: EngineOf, runs: Run
     return ExportedOut(downloadUrl=url, filename=export.filename, userCount=export.members)
 
 
+@router.post("/segment/{key}.csv")
 @router.post("/segment/{key}")
 async def start_export(key: str, request: Request, engine: EngineOf, runs: RunsOf, caller: Admin) -> ExportOut:
-    """Starts an export and answers at once; `GET /v1/export/{id}` says how far it is. One that waits already is it."""
+    """Starts an export and answers at once; `GET /v1/export/{id}` says how far it is. One that waits already is it.
+
+    The suffix changes nothing here: the file is CSV either way.
+    """
     export = await runs.start(key)
     await _note(engine, caller.label, export)
     return await _shown(request, export)

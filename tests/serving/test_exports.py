@@ -6,10 +6,13 @@ import csv
 import io
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import httpx
+import psutil
 import pytest
 
 from serving.signing import Signer
@@ -214,3 +217,42 @@ def test_an_address_opens_its_own_file_for_an_hour_and_nothing_else(exporting: R
     secret = exporting.settings.home / "signing.key"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert status(urlunsplit(urlsplit(url)._replace(query=""))) == 400
+
+
+def test_many_who_ask_at_once_share_the_export_that_waits(exporting: RunningStack) -> None:
+    """One is under way, and all others wait for the same next one."""
+    with ThreadPoolExecutor(8) as pool:
+        asked = pool.map(lambda _: exporting.call("POST", "/v1/export/segment/signed_up").json(), range(8))
+        ids = {one["id"] for one in asked}
+
+    assert 1 <= len(ids) <= 2
+    for one in ids:
+        wait_until(lambda one=one: exporting.call("GET", f"/v1/export/{one}").json()["state"] == "done", "the export")
+
+
+def test_an_export_whose_process_is_killed_has_failed_and_leaves_nothing(exporting: RunningStack) -> None:
+    """It says so, the next one does not mind, and the file of before is still there."""
+    before = exported(exporting, "signed_up")
+    started = exporting.call("POST", "/v1/export/segment/signed_up").json()
+    wait_until(lambda: killed(exporting), "its process")
+
+    def seen() -> dict[str, Any]:
+        found: dict[str, Any] = exporting.call("GET", f"/v1/export/{started['id']}").json()
+        return found
+
+    failed = wait_until(lambda: (found := seen())["state"] != "running" and found, "the end")
+    assert (failed["state"], failed.get("downloadUrl")) == ("failed", None)
+    assert failed["error"]
+    assert len(rows_of(httpx.get(before["downloadUrl"]).text)) == before["userCount"]
+    assert exported(exporting, "signed_up")["userCount"] == before["userCount"]
+
+
+def killed(stack: RunningStack) -> bool:
+    """Kills the process of this stack's export, if there is one."""
+    home = str(stack.settings.home)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if "serving.exporting" in process.cmdline() and process.environ().get("TINYCDP_HOME") == home:
+                process.kill()
+                return True
+    return False
