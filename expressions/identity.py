@@ -54,9 +54,15 @@ def people(events: pl.LazyFrame) -> pl.LazyFrame:
 
 def persons(events: pl.LazyFrame) -> pl.DataFrame:
     """One row for every id that belongs to another: id, person. Deletes were applied before."""
-    found = roots(dict(owners(events).select("id", "owner").iter_rows()))
-    columns = {"id": list(found), "person": list(found.values())}
-    return pl.DataFrame(columns, schema={"id": pl.String, "person": pl.String})
+    held = owners(events).select("id", "owner")
+    # Most owners belong to nobody, and there may be millions of them: only the others are followed one by one.
+    chained = held.join(held.select(pl.col("id").alias("owner")), on="owner", how="semi")
+    direct = held.join(chained, on="id", how="anti").select("id", pl.col("owner").alias("person"))
+    ends = direct.join(chained.select(pl.col("owner").alias("id")).unique(), on="id", how="semi")
+    found = roots(dict(chained.iter_rows()) | dict(ends.iter_rows()))
+    # What ends a chain is in both; a ring's own person belongs to nobody.
+    followed = pl.DataFrame({"id": list(found), "person": list(found.values())}, schema=direct.schema)
+    return pl.concat([direct.join(ends, on="id", how="anti"), followed])
 
 
 def with_person(rows: pl.LazyFrame, known: pl.DataFrame) -> pl.LazyFrame:
