@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from pipelines.rebuild import rebuild
 from pipelines.recover import recover
 from pipelines.worker import Worker
 from serving.app import HOT, create_app
+from serving.connections import Connection
 from serving.errors import StoreError
 from serving.hot import Shortcut
 from serving.logs import configure
@@ -28,24 +30,40 @@ from serving.store import Store
 log = structlog.get_logger()
 
 REDIS_S_MAX = 60.0
+#: Files that the API has open beside its connections, of the lake above all.
+FILES_BESIDE = 256
 
 
 def run_api(settings: Settings) -> None:
     """The API, until SIGTERM; requests under way are finished."""
     configure(settings.log_level)
     _require_redis(settings)
+    connections_max = _room_for(settings.connections_max)
     uvicorn.run(
         Shortcut(create_app(settings), HOT),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Connection.bounded(connections_max, settings.request_s_max),
+        ws="none",
         log_level="warning",
         log_config=None,  # its lines go where ours go
         access_log=False,
         proxy_headers=False,
+        server_header=False,
         timeout_graceful_shutdown=10,
     )
+
+
+def _room_for(connections: int) -> int:
+    """As many connections as this process may have: it asks for more files where it has too few, and leaves some."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + FILES_BESIDE
+    if resource.RLIM_INFINITY in (soft, hard) or soft >= wanted:
+        return connections
+    found = min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, found), hard))
+    return max(1, found - FILES_BESIDE)
 
 
 def run_drain(settings: Settings) -> None:

@@ -27,7 +27,7 @@ from serving.logs import request_id
 from serving.media import AlwaysJson
 from serving.observed import Observed
 from serving.openapi import documents
-from serving.refusals import Invalid, Refusal
+from serving.refusals import Invalid, Refusal, shown
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
 from serving.signing import Signer
@@ -74,7 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False, strict_content_type=False)
     app.state.tally = Tally()
     app.state.says_all = chosen.log_level == "debug"
-    app.add_middleware(AlwaysJson)
+    app.add_middleware(AlwaysJson, bytes_max=chosen.body_bytes_max)
     app.add_middleware(HotPaths, endpoints=HOT)
     app.add_middleware(
         CORSMiddleware,
@@ -129,6 +129,7 @@ def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
         history=History(settings.lake_root),
         keys=keys_of(raw_keys(settings)),
         tally=tally or Tally(),
+        keys=keys_of(raw_keys(settings), settings.rate_limit),
     )
 
 
@@ -146,7 +147,7 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     return refused(
         Invalid(
             f"unable to decode {what}: {where}: {first['msg']}",
-            {"field": where, "value": repr(first.get("input"))[:100], "remedy": first["msg"]},
+            {"field": where, "value": shown(None if first["type"] == "missing" else first.get("input")), "remedy": first["msg"]},
         )
     )
 

@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from serving.rates import Rates
 from serving.refusals import Forbidden, Unauthenticated
 from serving.settings import Settings
 
@@ -38,8 +39,9 @@ class Caller:
 class Keys:
     """The known keys by the SHA-256 of each: those of the configuration, and those that an admin made."""
 
-    def __init__(self, configured: Mapping[bytes, Caller]) -> None:
+    def __init__(self, configured: Mapping[bytes, Caller], per_second: float = 0) -> None:
         self.configured = dict(configured)
+        self.rates = Rates(per_second)
         self._used: set[str] = set()
         self.know({})
 
@@ -47,6 +49,7 @@ class Keys:
         """Takes the keys that admins made, all of them, in the place of those known so far."""
         known = {**made, **self.configured}
         self._known = {digest[:_PREFIX_BYTES]: (digest, caller) for digest, caller in known.items()}
+        self.rates.keep(caller.id for caller in known.values())
 
     def take_used(self) -> set[str]:
         """The ids of keys used since this was asked last."""
@@ -65,7 +68,8 @@ class Keys:
     def require(self, authorization: str | None, query_key: str | None, needed: KeyKind) -> Caller:
         """The caller, when the request carries a key of the needed kind or an admin key.
 
-        Raises `Unauthenticated` without a known key, `Forbidden` for one of another kind.
+        Raises `Unauthenticated` without a known key, `Forbidden` for one of another kind, `TooMany` for one that asks
+        too often.
         """
         key = authorization.removeprefix("Bearer ").strip() if authorization is not None else query_key
         found = self.caller(key) if key else None
@@ -75,12 +79,13 @@ class Keys:
             raise Forbidden(
                 f"{needed} permission required", {"kind": found.kind, "remedy": f"use a key of kind {needed}"}
             )
+        self.rates.take(found.id)
         return found
 
 
-def keys_of(raw: Mapping[KeyKind, str]) -> Keys:
-    """The keys of the configuration, hashed. Each is signed with its kind."""
-    return Keys({digest_of(key): Caller(f"configured:{kind}", kind, kind) for kind, key in raw.items()})
+def keys_of(raw: Mapping[KeyKind, str], per_second: float = 0) -> Keys:
+    """The keys of the configuration, hashed, and how much each may ask for. Each is signed with its kind."""
+    return Keys({digest_of(key): Caller(f"configured:{kind}", kind, kind) for kind, key in raw.items()}, per_second)
 
 
 def digest_of(key: str) -> bytes:

@@ -2,23 +2,40 @@
 
 Clients send JSON as `text/plain` (a browser then asks no permission first), as a form, gzipped under any type. So the
 type is not looked at, and `Content-Encoding` alone says whether a body is gzipped. The bound holds for the bytes on the
-wire and for the bytes they unpack to: a kilobyte that unpacks to a gigabyte is given up at the bound.
+wire and for the bytes they unpack to: a kilobyte that unpacks to a gigabyte is given up at the bound. Bodies that are
+still on their way have a bound together, too, since a client may begin many and end none.
 """
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
-from serving.refusals import Invalid, invalid
+from serving.refusals import Invalid, Unavailable, invalid
+
+#: Bytes of bodies that are on their way to this process, of all clients together.
+ARRIVING_BYTES_MAX = 256 * 1024 * 1024
+#: Levels of what an admin sends; of an event's objects `track` allows fewer.
+NESTING_MAX = 32
 
 #: zlib's windowBits that ask for gzip's header and trailer
 _GZIP = 31
 
 _decode = msgspec.json.Decoder().decode
+
+
+@dataclass
+class Arriving:
+    """How many bytes of bodies this process holds whose end is not there yet."""
+
+    bytes: int = 0
+
+
+arriving = Arriving()
 
 
 async def json_body(request: Request, bytes_max: int) -> Any:
@@ -27,21 +44,46 @@ async def json_body(request: Request, bytes_max: int) -> Any:
 
 
 async def body_of(request: Request, bytes_max: int) -> bytes:
-    """The bytes of a body, unpacked. Raises `Invalid` beyond `bytes_max`, and for what is not the gzip it claims."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > bytes_max:
-            raise _too_long(bytes_max)
-        parts.append(part)
-    body = b"".join(parts)
+    """The bytes of a body, unpacked. Raises `Invalid` beyond `bytes_max`, and for what is not the gzip it claims;
+    `Unavailable` while too much is on its way; `ClientDisconnect` when the client leaves.
+    """
+    body = await _arrived(request, bytes_max)
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip"):
         raise invalid("Content-Encoding", encoding, "send gzip, or no encoding")
     return gunzipped(body, bytes_max)
+
+
+async def _arrived(request: Request, bytes_max: int) -> bytes:
+    """The bytes of a body as they were sent."""
+    if _declared(request) > bytes_max:
+        raise _too_long(bytes_max)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while True:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            part = message.get("body", b"")
+            size += len(part)
+            arriving.bytes += len(part)
+            if size > bytes_max:
+                raise _too_long(bytes_max)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+            if arriving.bytes > ARRIVING_BYTES_MAX:
+                raise Unavailable("too much is being sent at once", {"remedy": "try again"}, retry_after_s=1)
+    finally:
+        arriving.bytes -= size
+
+
+def _declared(request: Request) -> int:
+    """The length that a body is said to have; 0 where nothing is said. The parser lets only digits through."""
+    return int(request.headers.get("content-length", "0"))
 
 
 def gunzipped(packed: bytes, bytes_max: int) -> bytes:
@@ -68,11 +110,27 @@ def json_of(body: bytes | msgspec.Raw) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(
             f"unable to decode request body: {error}",
-            {"field": "body", "value": repr(bytes(body)[:50]), "remedy": "send JSON in UTF-8"},
+            # What cannot be read may hold a key anywhere, so none of it is repeated.
+            {"field": "body", "value": f"{len(memoryview(body))} bytes", "remedy": "send JSON in UTF-8"},
         ) from None
     except RecursionError:
         raise invalid("body", "nested too deeply", "send flatter JSON") from None
 
 
+def require_flat(value: Any) -> None:
+    """Raises `Invalid` for JSON that nests deeper than whoever reads it again can follow."""
+    level: list[Any] = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(NESTING_MAX):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return
+    raise invalid("body", "nested too deeply", f"nest at most {NESTING_MAX} levels")
+
+
 def _too_long(bytes_max: int) -> Invalid:
-    return invalid("body", f"over {bytes_max} bytes", "send fewer events in one request")
+    return invalid("body", f"over {bytes_max} bytes", "send less in one request")

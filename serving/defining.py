@@ -20,10 +20,13 @@ from expressions.definitions import KEY_PATTERN, Bound, Definition, DefinitionKi
 from expressions.errors import ExpressionError
 from serving import flags
 from serving.catalogue import Catalogue, Stored, decode, encode
-from serving.refusals import Conflict, Invalid, NotFound, Unavailable
+from serving.refusals import Conflict, Invalid, NotFound, Unavailable, shown
 from serving.store import Store
 
 RETRIES = 20
+
+#: A flag is asked for by its key, as a user by an id; a trait and a segment stand in expressions.
+KEY_CHARACTERS_MAX = 200
 
 #: What a save expects to find of its definition: nothing, an older version, or either.
 MustBe: TypeAlias = Literal["new", "old", "any"]
@@ -65,6 +68,9 @@ def check(catalogue: Catalogue, definition: Definition, known: Known | None = No
             " and contain only letters, numbers, and underscores",
             _details("key", key, "use letters, numbers and underscores"),
         )
+    if len(key) > KEY_CHARACTERS_MAX:
+        remedy = f"use at most {KEY_CHARACTERS_MAX} characters"
+        raise Invalid(f"{title(kind)} key has {len(key)} characters; {remedy}", _details("key", key, remedy))
     try:
         bound = bind_one(definition, catalogue.bounds, known)
         stored = Stored(kind=kind, key=key, expression=text)
@@ -85,7 +91,7 @@ def refused(error: ExpressionError, field: str, text: str) -> Invalid:
 
 
 def _details(field: str, value: object, remedy: str) -> dict[str, Any]:
-    return {"field": field, "value": repr(value)[:100], "remedy": remedy}
+    return {"field": field, "value": shown(value), "remedy": remedy}
 
 
 def current(store: Store) -> Catalogue:

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 
 from serving.accepted import Accepted
 from serving.answers import json_answer
+from serving.auth import Caller
 from serving.bodies import body_of, json_of
 from serving.engine import Engine
 from serving.links import Unlinked
@@ -26,18 +27,20 @@ router = APIRouter(tags=["events"], responses=REFUSALS)
 
 #: What a single event's request may add to the event: a key, when it was sent.
 AROUND_BYTES = 1024
+#: What a batch may say about all of its events.
+CONTEXT_BYTES_MAX = 4 * 1024
 
 
-def _admit(engine: Engine, request: Request, body: Any = None) -> None:
+def _admit(engine: Engine, request: Request, body: Any = None) -> Caller:
     """Lets a request in whose key may write: the first that is known of the header's, the body's and the query's.
 
-    Raises `Unauthenticated` or `Forbidden`.
+    Raises `Unauthenticated`, `Forbidden` or `TooMany`.
     """
     query = request.query_params.get("apiKey")
     given = chain(header_keys(request.headers.get("authorization")), body_keys(body), [query] if query else [])
     # One after the other: to look for a key in the events means to read them.
     known = next((key for key in given if engine.keys.caller(key) is not None), None)
-    engine.keys.require(None, known, "write")
+    return engine.keys.require(None, known, "write")
 
 
 async def _limits(engine: Engine) -> Limits:
@@ -132,10 +135,12 @@ async def batch(request: Request) -> Response:
     engine: Engine = request.app.state.engine
     settings = engine.settings
     told = _read(engine, request, await body_of(request, settings.body_bytes_max), batch_of)
-    _admit(engine, request, told)
+    # Before the key, which may be in any event: to look for it means to read them.
     if len(told.batch) > settings.batch_events_max:
         raise invalid("batch", f"{len(told.batch)} events", f"send at most {settings.batch_events_max} at once")
-    context = checked_object({"context": told.context}, "context")
+    caller = _admit(engine, request, told)
+    engine.keys.rates.owe(caller.id, len(told.batch) - 1)
+    context = _context_of_all(told.context)
     limits = await _limits(engine)
     around = Around(engine.clock_ms(), told.sentAt, context)
     events: list[Accepted] = []
@@ -170,6 +175,16 @@ async def batch(request: Request) -> Response:
     )
 
 
+def _context_of_all(given: Any) -> dict[str, Any]:
+    """The context of a batch. Each event keeps it, so it is small: else one request could fill Redis. Raises `Invalid`."""
+    context = checked_object({"context": given}, "context")
+    size = len(msgspec.json.encode(context))
+    if size > CONTEXT_BYTES_MAX:
+        remedy = f"send at most {CONTEXT_BYTES_MAX} for all events, and the rest with the events that it is about"
+        raise invalid("context", f"{size} bytes", remedy)
+    return context
+
+
 async def keep_rejected(engine: Engine, refusals: list[tuple[int, Any, Invalid]]) -> None:
     """Puts refused events where the drain finds them for the lake's `rejected`, each cut to 4 KB of its text."""
     now_ms = time.time_ns() // 1_000_000
@@ -181,12 +196,20 @@ async def keep_rejected(engine: Engine, refusals: list[tuple[int, Any, Invalid]]
                 "line": index,
                 "code": refusal.code,
                 "reason": refusal.message,
-                "event": msgspec.json.encode(_without_key(raw))[:4_096].decode("utf-8", "replace"),
+                "event": _as_text(raw),
             }
         )
         for index, raw, refusal in refusals
     ]
     await engine.keep_rejected(items)
+
+
+def _as_text(raw: Any) -> str:
+    """The begin of an event's text, without its key."""
+    try:
+        return msgspec.json.encode(_without_key(raw))[:4_096].decode("utf-8", "replace")
+    except RecursionError:  # just flat enough to be read
+        return ""
 
 
 def _without_key(raw: Any) -> Any:

@@ -8,11 +8,12 @@ called straight away. They are the very functions that the routes name, and thei
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from time import perf_counter
 from typing import TypeAlias, cast
 
 from fastapi import FastAPI
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -66,8 +67,9 @@ class HotPaths:
         if endpoint is None:
             await self.app(scope, receive, send)
         else:
-            response = await _answered(endpoint, HotRequest(scope, receive))
-            await response(scope, receive, send)
+            with suppress(ClientDisconnect):  # nobody is there to be answered
+                response = await _answered(endpoint, HotRequest(scope, receive))
+                await response(scope, receive, send)
 
 
 class Shortcut:
@@ -95,6 +97,8 @@ class Shortcut:
         request = HotRequest(scope, receive)
         try:
             response = await _answered(endpoint, request)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
         except Exception as error:
             unforeseen = cast(Callable[..., Awaitable[Response]], self.app.exception_handlers[Exception])
             response = await unforeseen(request, error)

@@ -38,6 +38,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": OfrepFailure},
     401: {"model": OfrepTrouble},
     403: {"model": OfrepTrouble},
+    429: {"model": OfrepTrouble},
     503: {"model": OfrepTrouble},
 }
 _ETAG = {"ETag": {"description": "changes with the answers", "schema": {"type": "string"}}}
@@ -75,7 +76,8 @@ def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
             return json_answer(failure.body(request.path_params.get("key")), status)
         except Refusal as refusal:
             like = refused(refusal)
-            headers = {name: like.headers[name] for name in ("retry-after", "www-authenticate") if name in like.headers}
+            told = ("retry-after", "x-ratelimit-reset", "www-authenticate")
+            headers = {name: like.headers[name] for name in told if name in like.headers}
             return json_answer(refusal.body() | {"errorDetails": refusal.message}, refusal.status, headers)
 
     return answered

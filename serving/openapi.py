@@ -95,5 +95,6 @@ _KEYED = {
     "400": "What was sent is not accepted; details name the field, the value and the remedy.",
     "401": "No key, or one that is not known.",
     "403": "The key is of another kind.",
+    "429": "The key asks for more than it may; Retry-After says when to ask again.",
     "503": "A part is away or being restored; Retry-After says when to ask again.",
 }

@@ -12,7 +12,11 @@ Refusal                 status, code, message, details
 
 from __future__ import annotations
 
+from reprlib import Repr
 from typing import Any, ClassVar
+
+#: Of a value that is refused, what is repeated.
+SHOWN_CHARACTERS_MAX = 100
 
 
 class Refusal(Exception):
@@ -81,10 +85,28 @@ class Unavailable(Refusal):
     code = "unavailable"
 
 
+class _Shown(Repr):
+    """Values as Python writes them, of nested ones no more than is read: of all of it, a few thousand brackets in each
+    other would exhaust the stack."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist = 4, 8, 16
+        self.maxstring = self.maxlong = self.maxother = 1_000
+
+
+_repr = _Shown().repr
+
+
+def shown(value: object) -> str:
+    """A value as refusals repeat it: at most 100 characters of it."""
+    text = _repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[: SHOWN_CHARACTERS_MAX - 3]}..."
+
+
 def invalid(field: str, value: object, remedy: str, message: str | None = None) -> Invalid:
     """A refusal that names the field, the value (cut to 100 characters) and the remedy."""
-    shown = repr(value)
-    shown = shown if len(shown) <= 100 else f"{shown[:97]}..."
+    said = shown(value)
     return Invalid(
-        message or f"{field}: {shown} is not accepted; {remedy}", {"field": field, "value": shown, "remedy": remedy}
+        message or f"{field}: {said} is not accepted; {remedy}", {"field": field, "value": said, "remedy": remedy}
     )

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     body_bytes_max: int = Field(default=500 * 1024, ge=1024)
     event_bytes_max: int = Field(default=32 * 1024, ge=512)
     batch_events_max: int = Field(default=2_500, ge=1)
+    rate_limit: float = Field(default=0, ge=0, description="requests and events a second of a key; 0: as many as come")
+    connections_max: int = Field(default=4_000, ge=1, description="of one API process, at once")
+    request_s_max: float = Field(default=30, gt=0, description="for a request to arrive, and an answer to be taken")
 
     @property
     def cors_regex(self) -> str:

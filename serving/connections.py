@@ -1,0 +1,157 @@
+"""One connection of one client, with a bound on everything that it can make us wait for or hold.
+
+The HTTP parser itself has none: a header that never ends is kept until memory does, and a connection that says nothing
+stays open for ever. So here a request has so many bytes before its body, so many seconds to arrive, and an answer so
+many to be taken; and a process so many connections. What HTTP itself leaves unclear (two lengths, a length beside
+chunks, bare line feeds) is refused by the parser. Refusals are in our words, and close the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+#: Path and query of a request. The longest that is meant anything, an id of 256 characters percent-encoded, has 3 KB.
+URL_BYTES_MAX = 16 * 1024
+#: Bytes of a request before its body, beyond the first piece that the network hands over (at most 256 KiB).
+HEAD_BYTES_MAX = 64 * 1024
+#: Bytes of a request that are neither head nor body: lengths of chunks, what is said of them and behind them.
+FRAME_BYTES_MAX = 4 * 1024 * 1024
+HEADERS_MAX = 100
+#: How often a connection looks at the clock.
+CHECK_S = 1.0
+
+
+class _Nowhere(list[tuple[bytes, bytes]]):
+    """Headers that are not kept."""
+
+    def append(self, one: tuple[bytes, bytes]) -> None:
+        """Forgets it."""
+
+
+_NOWHERE = _Nowhere()
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, bounded. `bounded` makes the class for the bounds of a server."""
+
+    connections_max: ClassVar[int] = 4_000
+    request_s_max: ClassVar[float] = 30.0
+
+    _began_s: float | None = None
+    _stuck_s: float | None = None
+    _is_in_head = False
+    _beside_bytes = 0
+    _refusal = (400, "invalid_argument", "this is no HTTP request that can be understood")
+    _check: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def bounded(cls, connections_max: int, request_s_max: float) -> type[Connection]:
+        """The class of a server's connections: so many at once, and so many seconds for a request to arrive."""
+        return type("BoundedConnection", (cls,), {"connections_max": connections_max, "request_s_max": request_s_max})
+
+    # ── a connection ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.connections_max:
+            self._refuse(503, "unavailable", f"more than {self.connections_max} connections: try again")
+            return
+        self._began_s = self.loop.time()
+        self._check = self.loop.call_later(CHECK_S, self._look_at_clock)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._check is not None:
+            self._check.cancel()
+        super().connection_lost(exc)
+
+    def _look_at_clock(self) -> None:
+        """Ends a request that does not arrive, and an answer that nobody takes."""
+        now = self.loop.time()
+        if self._stuck_s is not None and now - self._stuck_s > self.request_s_max:
+            self.transport.abort()
+        elif self._began_s is not None and now - self._began_s > self.request_s_max and not self.pipeline:
+            # A request that waits behind another of its connection is late through no fault of its own.
+            self._refuse(408, "deadline_exceeded", f"the request did not arrive within {self.request_s_max:g} s")
+        else:
+            self._check = self.loop.call_later(CHECK_S, self._look_at_clock)
+
+    def pause_writing(self) -> None:
+        self._stuck_s = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stuck_s = None
+        super().resume_writing()
+
+    # ── a request ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def data_received(self, data: bytes) -> None:
+        if self._began_s is None:
+            self._began_s = self.loop.time()
+        if self.transport.is_closing():
+            return
+        self._beside_bytes += len(data)
+        super().data_received(data)
+        if self._beside_bytes > (HEAD_BYTES_MAX if self._is_in_head else FRAME_BYTES_MAX):
+            most = HEAD_BYTES_MAX if self._is_in_head else FRAME_BYTES_MAX
+            if not self.transport.is_closing():
+                self._refuse(431, "invalid_argument", f"more than {most} bytes beside the body")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._began_s, self._is_in_head, self._beside_bytes = self.loop.time(), True, 0
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        if len(self.url) > URL_BYTES_MAX:
+            self._refusal = (414, "invalid_argument", f"a path and query of more than {URL_BYTES_MAX} bytes")
+            raise ValueError(self._refusal)
+        if len(self.headers) > HEADERS_MAX:
+            self._refusal = (431, "invalid_argument", f"more than {HEADERS_MAX} headers")
+            raise ValueError(self._refusal)
+        super().on_headers_complete()
+        self.headers = _NOWHERE  # what follows a body is no header: nobody slips in a key or a length behind it
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_bytes -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._began_s = None
+        super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """We speak HTTP/1.1 alone; who offers more is answered in it, and nothing is said in the log."""
+
+    # ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser did not take."""
+        self._refuse(*self._refusal)
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        """Says so, unless that would be read as the answer to another request, and closes."""
+        self._began_s = None
+        under_way = None if self.cycle is None or self.cycle.response_complete else self.cycle
+        if under_way is None or (under_way.more_body and not under_way.response_started):
+            self.transport.write(_answer(status, code, message))
+        self.transport.close()
+
+
+def _answer(status: int, code: str, message: str) -> bytes:
+    body: dict[str, Any] = {"success": False, "code": code, "message": message, "details": None}
+    text = msgspec.json.encode(body)
+    retry = b"retry-after: 1\r\n" if status == 503 else b""
+    return b"".join(
+        (
+            STATUS_LINE[status],
+            b"content-type: application/json\r\n",
+            retry,
+            b"content-length: %d\r\nconnection: close\r\n\r\n" % len(text),
+            text,
+        )
+    )

@@ -1,0 +1,62 @@
+"""How much a key may ask for: a token bucket for each known key, in the memory of the process.
+
+A request takes one token and a batch one for each of its events, so that many small requests and few large ones are the
+same. A bucket holds what flows in within `BURST_S`. Who finds it empty is refused; who finds anything in it is let in
+whole, and may leave it in debt: a batch is never larger than what can ever be had.
+
+The count is kept here and not in Redis, where it would cost each request a round trip: with N processes of the API a
+key has up to N times its rate. Keys that are not known have no bucket, so nobody can make this grow. They are not
+counted by address either: keys of 192 bits are not found by trying, an address table is memory that strangers fill,
+and behind a proxy all of them are one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+
+from serving.refusals import TooMany
+
+#: What a bucket holds, in seconds of its rate.
+BURST_S = 2.0
+#: Clients wait no longer, whatever is said.
+RETRY_AFTER_S_MAX = 300
+
+
+class Rates:
+    """The buckets by the id of a key: what is in it and when that was true, in seconds of `clock`."""
+
+    def __init__(self, per_second: float = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.per_second = per_second
+        self._clock = clock
+        self._full = max(1.0, per_second * BURST_S)
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def take(self, key_id: str, tokens: int = 1) -> None:
+        """Takes tokens of a key. Raises `TooMany` while there are none; without a rate it does nothing."""
+        if not self.per_second:
+            return
+        now = self._clock()
+        left, at = self._buckets.get(key_id, (self._full, now))
+        left = min(self._full, left + (now - at) * self.per_second)
+        if left < 1.0:
+            wait_s = math.ceil((1.0 - left) / self.per_second)
+            raise TooMany(
+                f"this key may ask for {self.per_second:g} requests and events a second",
+                {"field": "key", "value": key_id, "remedy": "send the same request again after Retry-After"},
+                min(max(wait_s, 1), RETRY_AFTER_S_MAX),
+            )
+        self._buckets[key_id] = left - tokens, now
+
+    def owe(self, key_id: str, tokens: int) -> None:
+        """Takes tokens of a key that was let in: how many there are to take is known by then."""
+        if self.per_second and key_id in self._buckets:
+            left, at = self._buckets[key_id]
+            self._buckets[key_id] = left - tokens, at
+
+    def keep(self, key_ids: Iterable[str]) -> None:
+        """Forgets all keys but these."""
+        known = set(key_ids)
+        for gone in self._buckets.keys() - known:
+            del self._buckets[gone]

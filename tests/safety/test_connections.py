@@ -1,0 +1,171 @@
+"""What a client can do to a connection: say nothing, say too much, say two things at once."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.running import RunningStack
+from tests.safety.conftest import CONNECTIONS
+from tests.safety.raw_requests import said
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+EVENT = b'{"userId":"raw","event":"raw"}'
+CHUNKED = b"1e\r\n" + EVENT + b"\r\n0\r\n\r\n"
+KILOBYTES = b"x" * 65_536
+
+
+def head(stack: RunningStack, *lines: bytes) -> bytes:
+    """The head of a request that sends an event."""
+    key = stack.keys["write"].encode()
+    given = (b"POST /v1/track HTTP/1.1", b"Host: api", b"Authorization: Bearer " + key, *lines)
+    return b"\r\n".join(given) + b"\r\n\r\n"
+
+
+def ok(stack: RunningStack) -> bool:
+    """Whether the API still takes an event."""
+    return stack.call("POST", "/v1/track", "write", json={"userId": "raw", "event": "raw"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("lines", "body"),
+    [
+        ((b"Content-Length: 30", b"Content-Length: 5"), EVENT),
+        ((b"Content-Length: 30", b"Transfer-Encoding: chunked"), CHUNKED),
+        ((b"Transfer-Encoding: chunked", b"Content-Length: 30"), CHUNKED),
+        ((b"Transfer-Encoding: xchunked",), CHUNKED),
+        ((b"Transfer-Encoding: chunked, identity",), CHUNKED),
+        ((b"Content-Length: +30",), EVENT),
+        ((b"Content-Length: 99999999999999999999999",), EVENT),
+        ((b"Content-Length : 30",), EVENT),
+        ((b"X: a\r\n b", b"Content-Length: 30"), EVENT),
+        ((b"X: a\0b", b"Content-Length: 30"), EVENT),
+        ((b"X: a\nContent-Length: 30",), EVENT),
+    ],
+)
+def test_what_two_servers_may_read_differently_is_refused(
+    stack: RunningStack, lines: tuple[bytes, ...], body: bytes
+) -> None:
+    """Two lengths, a length beside chunks, folded or bare lines: 400 in our words, and the connection is closed."""
+    answer = said(stack.stack.api_url, [head(stack, *lines) + body])
+
+    assert (answer.status, answer.closed) == (400, True)
+    assert answer.json()["code"] == "invalid_argument"
+
+
+def test_what_follows_a_body_is_no_header(stack: RunningStack) -> None:
+    """A key in the trailer of a chunked body is not the request's key."""
+    lines = b"POST /v1/track HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n1e\r\n" + EVENT + b"\r\n0\r\n"
+    trailer = b"Authorization: Bearer " + stack.keys["write"].encode() + b"\r\n\r\n"
+
+    assert said(stack.stack.api_url, [lines + trailer]).status == 401
+
+
+def test_a_long_path_and_many_headers_are_refused(stack: RunningStack) -> None:
+    """16 KiB of path and query, and 100 headers, are more than anybody means."""
+    long = b"GET /v1/decide?userId=" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: api\r\n\r\n"
+    many = b"GET /health HTTP/1.1\r\nHost: api\r\n" + b"a: b\r\n" * 100 + b"\r\n"
+
+    assert said(stack.stack.api_url, [long]).status == 414
+    assert said(stack.stack.api_url, [many]).status == 431
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"GET /",
+        b"GET /health HTTP/1.1\r\nX: ",
+        b"POST /v1/track HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n5;",
+        b"POST /v1/track HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+    ],
+)
+def test_a_head_that_never_ends_is_cut_off(stack: RunningStack, begin: bytes) -> None:
+    """Of a path, a header, a chunk's or a trailer's text without an end 8 MB are not waited for."""
+
+    def endless() -> Iterator[bytes]:
+        yield begin
+        for _ in range(512):
+            yield KILOBYTES
+
+    assert said(stack.stack.api_url, endless(), timeout_s=5).closed
+    assert ok(stack)
+
+
+@pytest.mark.parametrize("path", [b"/v1/track", b"/v1/batch", b"/v1/decide", b"/v1/admin/traits", b"/no/such/path"])
+def test_a_body_that_never_ends_is_cut_off(stack: RunningStack, path: bytes) -> None:
+    """Chunk after chunk without a key: 400 as soon as it is too much, on the paths of admins too."""
+
+    def endless() -> Iterator[bytes]:
+        yield b"POST " + path + b" HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for _ in range(9):
+            yield b"10000\r\n" + KILOBYTES + b"\r\n"
+
+    answer = said(stack.stack.api_url, endless())
+    assert answer.status in (400, 401), answer
+    assert ok(stack)
+
+
+def test_a_length_that_is_too_much_is_refused_before_the_body(stack: RunningStack) -> None:
+    """Nobody has to send 10 GB to be told."""
+    answer = said(stack.stack.api_url, [head(stack, b"Content-Length: 9999999999")])
+
+    assert answer.status == 400
+    assert "over" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"",
+        b"\r\n",
+        b"GET /health HT",
+        b"GET /health HTTP/1.1\r\nHost: a",
+        b"POST /v1/track HTTP/1.1\r\nHost: api\r\nContent-Length: 30\r\n\r\n{",
+        b"POST /v1/admin/traits HTTP/1.1\r\nHost: api\r\nContent-Length: 30\r\n\r\n{",
+    ],
+)
+def test_a_request_that_does_not_arrive_is_not_waited_for(narrow: str, begin: bytes) -> None:
+    """After `TINYCDP_REQUEST_S_MAX` the connection is closed with 408, whatever is lacking."""
+    answer = said(narrow, [begin])
+
+    assert answer.closed
+    assert answer.status == 408
+
+
+def test_so_many_connections_and_no_more(narrow: str) -> None:
+    """One beyond `TINYCDP_CONNECTIONS_MAX` is told 503 and when to try again; when others leave it is served."""
+    where = urlsplit(narrow)
+    with ExitStack() as opened:
+        for _ in range(CONNECTIONS + 2):
+            wire = opened.enter_context(socket.create_connection((where.hostname, where.port or 80)))
+        answer = said(narrow, [b""])
+        assert (answer.status, answer.headers.get("retry-after")) == (503, "1")
+        del wire
+    assert wait_until(lambda: said(narrow, [b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"]).status == 200, "served again")
+
+
+def test_a_client_that_leaves_is_no_error(stack: RunningStack) -> None:
+    """A connection that ends in the middle of a body leaves no trace in the log."""
+    log = stack.settings.home / "logs" / "api.log"
+    before = log.read_bytes().count(b"ClientDisconnect")
+    where = urlsplit(stack.stack.api_url)
+    for path in (b"/v1/track", b"/v1/admin/traits"):
+        with socket.create_connection((where.hostname, where.port or 80)) as wire:
+            wire.sendall(b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+
+    assert ok(stack)
+    assert log.read_bytes().count(b"ClientDisconnect") == before
+
+
+def test_nothing_but_http_1_is_spoken(stack: RunningStack) -> None:
+    """An offer of a WebSocket is answered as the plain request that it is."""
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "x"}
+
+    assert httpx.get(f"{stack.stack.api_url}/health", headers=headers).status_code == 200
