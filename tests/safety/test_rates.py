@@ -1,0 +1,126 @@
+"""How much a key may ask for: by the arithmetic of one bucket, and over HTTP."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from serving.auth import Keys
+from serving.rates import BURST_S, Rates
+from serving.refusals import TooMany
+from tests.running import RunningStack
+from tests.safety.conftest import RATE
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def refusal(rates: Rates, key: str = "key") -> TooMany | None:
+    """Why one more request is refused; None if it is not."""
+    try:
+        rates.take(key)
+    except TooMany as error:
+        return error
+    return None
+
+
+def test_a_key_has_its_rate_and_a_burst() -> None:
+    """What flows in within two seconds may be asked for at once, then as much as flows in."""
+    clock = Clock()
+    rates = Rates(10, clock)
+
+    assert [refusal(rates) is None for _ in range(21)] == [True] * int(10 * BURST_S) + [False]
+    assert refusal(rates, "another") is None, "a bucket each"
+    clock.now += 0.1
+    assert [refusal(rates) is None for _ in range(2)] == [True, False]
+    clock.now += 1_000
+    assert [refusal(rates) is None for _ in range(21)] == [True] * 20 + [False], "no bucket holds more"
+
+
+def test_a_batch_may_go_into_debt_and_is_paid_back() -> None:
+    """Who is let in takes all that the batch holds; the next one waits until that has flowed in."""
+    clock = Clock()
+    rates = Rates(100, clock)
+    rates.take("key")
+    rates.owe("key", 2_499)
+
+    refused = refusal(rates)
+    assert refused is not None
+    assert refused.retry_after_s == 24
+    clock.now += 24
+    assert refusal(rates) is None
+
+
+@pytest.mark.parametrize(("per_second", "owed", "wait_s"), [(1_000, 2_000, 1), (0.001, 1, 300), (1, 10_000, 300)])
+def test_nobody_is_told_to_wait_for_less_than_a_second_or_more_than_five_minutes(
+    per_second: float, owed: int, wait_s: int
+) -> None:
+    """Retry-After is a whole number of 1 to 300: clients take no other."""
+    rates = Rates(per_second, Clock())
+    rates.take("key")
+    rates.owe("key", owed)
+
+    refused = refusal(rates)
+    assert refused is not None
+    assert refused.retry_after_s == wait_s
+
+
+def test_only_known_keys_are_counted() -> None:
+    """Keys that nobody made leave nothing behind, and a key that was revoked is forgotten."""
+    keys = Keys({}, per_second=10)
+    for number in range(100):
+        assert keys.caller(f"guess-{number}") is None
+    assert keys.rates._buckets == {}
+
+    keys.rates.take("revoked")
+    keys.know({})
+    assert keys.rates._buckets == {}
+
+
+def test_too_many_requests_are_answered_429(stack: RunningStack, narrow: str) -> None:
+    """In our words, with whole seconds to wait, on every path and for this key alone; nothing of it was taken."""
+    write = {"Authorization": f"Bearer {stack.keys['write']}"}
+    event = {"type": "track", "userId": "rate", "event": "rate"}
+    with httpx.Client(base_url=narrow, headers=write) as http:
+        assert http.post("/v1/batch", json={"batch": [event] * (10 * RATE)}).status_code == 200
+        answers = [
+            http.post("/v1/track", json=event),
+            http.post("/v1/batch", json={"batch": [event]}),
+            http.post("/v1/track", json=event, headers={"Origin": "https://shop.example"}),
+        ]
+        for answer in answers:
+            assert answer.status_code == 429
+            assert answer.json()["code"] == "resource_exhausted"
+            assert 1 <= int(answer.headers["retry-after"]) <= 300
+            assert answer.headers["x-ratelimit-reset"] == answer.headers["retry-after"]
+        assert answers[2].headers["access-control-allow-origin"] == "https://shop.example"
+        read = {"Authorization": f"Bearer {stack.keys['read']}"}
+        assert http.post("/ofrep/v1/evaluate/flags", json={}, headers=read).status_code == 200
+
+
+def test_openfeature_is_told_in_its_own_words(stack: RunningStack, narrow: str) -> None:
+    """A provider reads Retry-After of 429 from OFREP, too."""
+    headers = {"Authorization": f"Bearer {stack.keys['read']}"}
+    with httpx.Client(base_url=narrow, headers=headers) as http:
+        for _ in range(20 * RATE):
+            answer = http.post("/ofrep/v1/evaluate/flags", json={})
+            if answer.status_code != 200:
+                break
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["errorDetails"]
+
+
+def test_without_a_rate_nobody_is_counted(stack: RunningStack) -> None:
+    """The default: as many as come."""
+    assert stack.settings.rate_limit == 0
+    assert {stack.call("GET", "/v1/decide", "read", params={"userId": "a"}).status_code for _ in range(300)} == {400}
