@@ -27,7 +27,7 @@ from serving.logs import request_id
 from serving.media import AlwaysJson
 from serving.observed import Observed
 from serving.openapi import documents
-from serving.refusals import Invalid, Refusal, shown
+from serving.refusals import Invalid, Refusal, cut, shown
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
 from serving.signing import Signer
@@ -142,12 +142,14 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     """A body or a query that does not fit its model, in our words: field, value, remedy."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or "body"
+    where = cut(".".join(str(part) for part in first["loc"][1:]) or "body")
     what = "query string" if first["loc"][0] == "query" else "request body"
+    # Of a field that is lacking the input is all that was sent beside it.
+    value = None if first["type"] == "missing" else first.get("input")
     return refused(
         Invalid(
             f"unable to decode {what}: {where}: {first['msg']}",
-            {"field": where, "value": shown(None if first["type"] == "missing" else first.get("input")), "remedy": first["msg"]},
+            {"field": where, "value": shown(value), "remedy": first["msg"]},
         )
     )
 

@@ -44,6 +44,7 @@ class Connection(HttpToolsProtocol):
     _began_s: float | None = None
     _stuck_s: float | None = None
     _is_in_head = False
+    _is_refused = False
     _beside_bytes = 0
     _refusal = (400, "invalid_argument", "this is no HTTP request that can be understood")
     _check: asyncio.TimerHandle | None = None
@@ -92,14 +93,13 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._began_s is None:
             self._began_s = self.loop.time()
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
         self._beside_bytes += len(data)
         super().data_received(data)
-        if self._beside_bytes > (HEAD_BYTES_MAX if self._is_in_head else FRAME_BYTES_MAX):
-            most = HEAD_BYTES_MAX if self._is_in_head else FRAME_BYTES_MAX
-            if not self.transport.is_closing():
-                self._refuse(431, "invalid_argument", f"more than {most} bytes beside the body")
+        bytes_max = HEAD_BYTES_MAX if self._is_in_head else FRAME_BYTES_MAX
+        if self._beside_bytes > bytes_max and not self._is_refused:
+            self._refuse(431, "invalid_argument", f"more than {bytes_max} bytes beside the body")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -134,12 +134,14 @@ class Connection(HttpToolsProtocol):
         self._refuse(*self._refusal)
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """Says so, unless that would be read as the answer to another request, and closes."""
-        self._began_s = None
-        under_way = None if self.cycle is None or self.cycle.response_complete else self.cycle
-        if under_way is None or (under_way.more_body and not under_way.response_started):
+        """Says so and closes; while an earlier request is under way, its answer is the last."""
+        self._began_s, self._is_refused = None, True
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
             self.transport.write(_answer(status, code, message))
-        self.transport.close()
+            self.transport.close()
+        else:
+            cycle.keep_alive = False
 
 
 def _answer(status: int, code: str, message: str) -> bytes:

@@ -27,7 +27,7 @@ from serving.errors import StoreError
 from serving.flag_bodies import DecidedOut, DecisionsOut
 from serving.flags import Flag
 from serving.ids import ID_CHARACTERS_MAX, Ids, identifier, ids_in, namespaced
-from serving.refusals import Invalid, NotFound, Refusal, Unavailable, invalid
+from serving.refusals import Invalid, NotFound, Refusal, Unavailable, cut, invalid
 from serving.users import REFUSALS, read_person
 from serving.wire import rfc3339
 
@@ -84,7 +84,7 @@ async def decisions(engine: Engine, ids: Ids, keys: Sequence[str] | None, explai
 def _guarded(decider: Decider, key: str, flags: Mapping[str, Flag]) -> Decision:
     """One decision; a mistake of ours is the flag's default and a line in the log, and leaves the other flags."""
     if key not in flags:
-        return failed(f"Flag '{key}' not found")
+        return failed(f"Flag '{cut(key)}' not found")
     try:
         return decider.decision(key)
     except CodecError as error:
@@ -103,7 +103,7 @@ def _without_person(engine: Engine, keys: Sequence[str] | None, error: Exception
     flags = engine.catalogue.flags
     asked = sorted(flags) if keys is None else keys
     found = {
-        key: failed(str(error), flags[key]) if key in flags else failed(f"Flag '{key}' not found") for key in asked
+        key: failed(str(error), flags[key]) if key in flags else failed(f"Flag '{cut(key)}' not found") for key in asked
     }
     return Decided(found, flags, {})
 
@@ -126,7 +126,7 @@ async def decide(request: Request) -> Response:
     decided = await decisions(engine, ids, (key,), query.get("explain") in ("true", "1"))
     flag, found = decided.flags.get(key), decided.decisions[key]
     if flag is None and (decided.asof or decided.flags):
-        raise NotFound(f"Flag '{key}' not found", {"field": "flag", "value": key})
+        raise NotFound(f"Flag '{cut(key)}' not found", {"field": "flag", "value": key})
     body = shown(key, user, found)
     return _answered(request, body | {"asof": decided.asof}, [body], decided, _cached(flag, found, decided.asof))
 

@@ -21,7 +21,7 @@ from serving.deciding import Decided, decisions
 from serving.engine import RETRY_AFTER_S, Engine
 from serving.flags import Flag
 from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
-from serving.refusals import Invalid, Refusal, Unavailable
+from serving.refusals import Invalid, Refusal, Unavailable, cut
 from serving.wire import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 
 ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]
@@ -97,7 +97,7 @@ async def evaluate_flag(request: Request) -> Response:
     if key not in decided.flags:
         if not decided.asof and not decided.flags:
             raise Unavailable("definitions are away", {"remedy": "try again"}, RETRY_AFTER_S)
-        raise EvaluationFailed("FLAG_NOT_FOUND", f"Flag '{key}' not found")
+        raise EvaluationFailed("FLAG_NOT_FOUND", f"Flag '{cut(key)}' not found")
     return json_answer(evaluated(decided, key, ids))
 
 

@@ -32,8 +32,11 @@ class Refusal(Exception):
         super().__init__(message)
 
     def body(self) -> dict[str, Any]:
-        """What the caller reads."""
-        return {"success": False, "code": self.code, "message": self.message, "details": self.details}
+        """What the caller reads. Of a value that was sent no more than is needed to know it again is repeated."""
+        details = self.details
+        if details is not None and isinstance(value := details.get("value"), str):
+            details = details | {"value": cut(value)}
+        return {"success": False, "code": self.code, "message": self.message, "details": details}
 
 
 class Invalid(Refusal):
@@ -100,7 +103,11 @@ _repr = _Shown().repr
 
 def shown(value: object) -> str:
     """A value as refusals repeat it: at most 100 characters of it."""
-    text = _repr(value)
+    return cut(_repr(value))
+
+
+def cut(text: str) -> str:
+    """Text, or its begin with an ellipsis."""
     return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[: SHOWN_CHARACTERS_MAX - 3]}..."
 
 
