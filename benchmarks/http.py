@@ -30,6 +30,8 @@ from serving.store import Store
 DAY_MS = 86_400_000
 TRAITS = {"spent": "events.purchase.amount.sum_90d", "orders": "events.purchase.count_30d"}
 RULE = "spent >= 500 && orders >= 2 && last_seen_days_ago < 30"
+#: Flags that one request for many asks for, each with a rule of its own over the same aggregates.
+FLAGS = {f"offer_{number}": RULE.replace("500", str(100 + 20 * number)) for number in range(50)}
 
 
 def user_of(number: int) -> str:
@@ -49,11 +51,12 @@ class Stack:
         self.keys = raw_keys(settings)
 
     def define(self) -> None:
-        """Two traits and a flag over them: three aggregates."""
+        """Two traits and flags over them: three aggregates."""
         with httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.keys['admin']}"}) as http:
             for key, expression in TRAITS.items():
                 http.post("/v1/admin/traits", json={"key": key, "expression": expression}).raise_for_status()
-            http.post("/v1/admin/flags", json={"key": "offer", "rule": RULE}).raise_for_status()
+            for key, rule in {"offer": RULE, **FLAGS}.items():
+                http.post("/v1/admin/flags", json={"key": key, "rule": rule}).raise_for_status()
 
     def fill(self, events: int) -> float:
         """A base of so many purchases for every user; answers records published a second."""
@@ -78,13 +81,7 @@ class Stack:
 
     def decide(self, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
         """One flag over three aggregates against one GET of a value of the same size."""
-        chance = random.Random(1)
-        chosen = [user_of(chance.randrange(self.users)) for _ in range(20_000)]
-        with redis.Redis.from_url(self.redis_url) as client, client.pipeline(transaction=False) as pipeline:
-            for user in set(chosen):
-                record = client.hget(f"rec:{{{shard_of(f'user:{user}', self.store.shards)}}}:user:{user}", "b")
-                pipeline.set(f"floor:{user}", record or b"")
-            pipeline.execute()
+        chosen = self._chosen()
         ours = [request("GET", f"/v1/decide?userId={user}&flag=offer", self.keys["read"]) for user in chosen]
         floor = [request("GET", f"/?floor:{user}", "x") for user in chosen]
         return paired(
@@ -92,6 +89,30 @@ class Stack:
             lambda: measure(self.url, ours, connections, seconds),
             rounds,
         )
+
+    def bulk(self, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
+        """50 flags a request against one GET of a value of the same size; decisions a second against GETs."""
+        chosen = self._chosen()
+        asked = [msgspec.json.encode({"userId": user, "flags": list(FLAGS)}) for user in chosen]
+        ours = [request("POST", "/v1/decide", self.keys["read"], body) for body in asked]
+        floor = [request("GET", f"/?floor:{user}", "x") for user in chosen]
+
+        def mine() -> Load:
+            found = measure(self.url, ours, connections, seconds)
+            return Load(len(FLAGS) * found.per_second, found.p50_ms, found.p99_ms)
+
+        return paired(lambda: measure(self.floor_url, floor, connections, seconds), mine, rounds)
+
+    def _chosen(self) -> list[str]:
+        """Users to ask for at random, with their bases under keys of the floor's too."""
+        chance = random.Random(1)
+        chosen = [user_of(chance.randrange(self.users)) for _ in range(20_000)]
+        with redis.Redis.from_url(self.redis_url) as client, client.pipeline(transaction=False) as pipeline:
+            for user in set(chosen):
+                record = client.hget(f"rec:{{{shard_of(f'user:{user}', self.store.shards)}}}:user:{user}", "b")
+                pipeline.set(f"floor:{user}", record or b"")
+            pipeline.execute()
+        return chosen
 
     def track(self, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
         """One event a request, synced, against one XADD of the same bytes."""
