@@ -20,21 +20,24 @@ from tests.waiting import wait_until
 CLIENTS = 64
 #: Longer where somebody asks for it: TINYCDP_LOAD_S=60.
 SECONDS = float(os.environ.get("TINYCDP_LOAD_S", "6"))
-#: More than can be answered: no event is sent twice.
-EVENTS_A_SECOND_MAX = 8_000
+#: More rounds of the five calls than can be answered: no event is sent twice.
+ROUNDS_A_SECOND_MAX = 500
+BATCH = 20
+FLAGS = 50
 USERS = 500
 GROWTH_MB_MAX = 60
 
 
 @pytest.fixture
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A stack of its own, with a trait and a flag."""
+    """A stack of its own, with a trait and 50 flags."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), port=0)
     found = up.start(settings, with_prefect=False)
     running = RunningStack(found, settings)
     try:
         running.define("trait", "bought", "events.purchase.count_30d")
-        running.define("flag", "offer", "bought >= 3")
+        for number in range(FLAGS):
+            running.define("flag", f"offer_{number}", f"bought >= {number}")
         wait_until(lambda: not running.traits("nobody")["warming"], "the definitions are ready")
         yield running
     finally:
@@ -44,33 +47,55 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 @pytest.mark.timeout(600)
 def test_full_load(stack: RunningStack) -> None:
-    """Every answer is 200; every event that was sent is in the lake once; the API's memory stays where it was."""
+    """Every answer is 200; every event that was sent is in the lake once; the API's memory stays where it was.
 
-    def track(number: int) -> bytes:
-        body = {"userId": f"u{number % USERS}", "event": "purchase", "messageId": f"load-{number}"}
-        return request("POST", "/v1/track", stack.keys["write"], msgspec.json.encode(body))
+    Events one by one and in batches, decisions one by one, 50 at once, and as OpenFeature asks for them, in turn.
+    """
+    sent: list[str] = []
 
-    decide = [request("GET", f"/v1/decide?userId=u{number}&flag=offer", stack.keys["read"]) for number in range(USERS)]
+    def event(user: int) -> bytes:
+        sent.append(f"load-{len(sent)}")
+        return msgspec.json.encode(
+            {"type": "track", "userId": f"u{user}", "event": "purchase", "messageId": sent[-1]}
+        )
+
+    def calls(number: int) -> list[tuple[list[str], bytes]]:
+        """A round: each call as bytes, and the events that it brings."""
+        user, before = number % USERS, len(sent)
+        named = {"userId": f"u{user}", "flags": [f"offer_{one}" for one in range(FLAGS)]}
+        context = {"context": {"targetingKey": f"u{user}"}}
+        write, read = stack.keys["write"], stack.keys["read"]
+        track = request("POST", "/v1/track", write, event(user))
+        many = b'{"batch":[' + b",".join(event((user + one) % USERS) for one in range(BATCH)) + b"]}"
+        return [
+            (sent[before : before + 1], track),
+            ([], request("GET", f"/v1/decide?userId=u{user}&flag=offer_3", read)),
+            (sent[before + 1 :], request("POST", "/v1/batch", write, many)),
+            ([], request("POST", "/v1/decide", read, msgspec.json.encode(named))),
+            ([], request("POST", "/ofrep/v1/evaluate/flags", read, msgspec.json.encode(context))),
+        ]
+
     pid = pid_of(stack, "api")
     assert pid is not None
     api = psutil.Process(pid)
-    sent = 0
+    arrived: list[str] = []
 
-    def load(seconds: float) -> None:
-        """Events and decisions in turn. An answer that is no 200 raises."""
-        nonlocal sent
-        numbers = range(sent, sent + int(seconds * EVENTS_A_SECOND_MAX) // 2)
-        calls = [one for number in numbers for one in (track(number), decide[number % USERS])]
-        answers = measure(stack.stack.api_url, calls, CLIENTS, seconds).answers
-        assert answers < len(calls), "each event was sent once"
-        sent += (answers + 1) // 2
+    def load(seconds: float) -> float:
+        """The calls in turn; how many were answered a second. An answer that is no 200 raises."""
+        made = [one for number in range(int(seconds * ROUNDS_A_SECOND_MAX)) for one in calls(number)]
+        found = measure(stack.stack.api_url, [call for _, call in made], CLIENTS, seconds)
+        assert found.answers < len(made), "each event was sent once"
+        arrived.extend(event for events, _ in made[: found.answers] for event in events)
+        return found.per_second
 
     load(SECONDS / 3)
     before = api.memory_info().rss
-    load(SECONDS * 2 / 3)
+    per_second = load(SECONDS * 2 / 3)
+    grown_mb = (api.memory_info().rss - before) / 1_000_000
 
     await_drained(stack)
     rows = Lake(stack.settings.lake_root).events().select("event_id").collect()
-    assert sorted(rows["event_id"]) == sorted(f"load-{number}" for number in range(sent))
-    assert api.memory_info().rss - before < GROWTH_MB_MAX * 1_000_000
+    print(f"{per_second:.0f} answers/s, {len(arrived)} events, API grew by {grown_mb:.1f} MB")
+    assert sorted(rows["event_id"]) == sorted(arrived)
+    assert grown_mb < GROWTH_MB_MAX
     assert pid_of(stack, "api") == pid, "nothing was started anew"
