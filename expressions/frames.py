@@ -236,6 +236,10 @@ def _day(zone: Zone) -> pl.Expr:
 # ── states per id ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+#: Joins that are planned as one query.
+JOINS = 32
+
+
 def _column(lets: Lets, condition: pl.Expr) -> pl.Expr:
     return lets.let(Cell({"boolean": condition})).get("boolean")
 
@@ -252,6 +256,7 @@ class States:
         self.zone = zone
         self._rows: dict[Need, pl.LazyFrame] = {}
         self._cells: dict[Need, Cell] = {}
+        self._joins = 0
         self.frame = self._folded(events, list(dict.fromkeys(attributes)))
 
     def _folded(self, events: pl.LazyFrame, attributes: list[Attribute]) -> pl.LazyFrame:
@@ -296,11 +301,11 @@ class States:
                     self._rows[need] = found.collect().lazy()
                 else:
                     renamed = found.select("id", *self._cells[need].named(name))
-                    frame = frame.join(renamed, on="id", how="left")
+                    frame = self._with(frame, renamed)
                     self._cells[need] = cell
         said = events.filter((pl.col("kind") == "identify") & (pl.col("ts") <= self.now_ms))
         for index, attribute in enumerate(attributes):
-            frame = frame.join(_attribute(said, attribute, f"a{index}"), on="id", how="left")
+            frame = self._with(frame, _attribute(said, attribute, f"a{index}"))
         self.attributes = {attribute: _attribute_cell(f"a{index}") for index, attribute in enumerate(attributes)}
         return frame
 
@@ -352,7 +357,7 @@ class States:
         name = f"n{self.at[need]}.size"
         if name not in self.frame.collect_schema():
             sizes = self._rows[need].group_by("id").agg(pl.len().cast(pl.Int64).alias(name))
-            self.frame = self.frame.join(sizes, on="id", how="left")
+            self.frame = self._with(self.frame, sizes)
         return pl.col(name).fill_null(0)
 
     def _joined(self, need: Need, what: str, found: pl.LazyFrame) -> Cell:
@@ -360,8 +365,16 @@ class States:
         kinds: list[Kind] = [kind for kind in COLUMN_KINDS if f"v.{kind}" in found.collect_schema()]
         if f"{prefix}.{kinds[0]}" not in self.frame.collect_schema():
             renamed = found.select("id", *[pl.col(f"v.{kind}").alias(f"{prefix}.{kind}") for kind in kinds])
-            self.frame = self.frame.join(renamed, on="id", how="left")
+            self.frame = self._with(self.frame, renamed)
         return Cell({kind: pl.col(f"{prefix}.{kind}") for kind in kinds})
+
+    def _with(self, frame: pl.LazyFrame, found: pl.LazyFrame) -> pl.LazyFrame:
+        """The frame with more columns. With hundreds of joins in one query Polars takes minutes to plan it, so they are
+        done in parts.
+        """
+        joined = frame.join(found, on="id", how="left")
+        self._joins += 1
+        return joined if self._joins % JOINS else joined.collect().lazy()
 
 
 def _attribute(identifies: pl.LazyFrame, attribute: Attribute, name: str) -> pl.LazyFrame:

@@ -55,9 +55,7 @@ def test_full_load(stack: RunningStack) -> None:
 
     def event(user: int) -> bytes:
         sent.append(f"load-{len(sent)}")
-        return msgspec.json.encode(
-            {"type": "track", "userId": f"u{user}", "event": "purchase", "messageId": sent[-1]}
-        )
+        return msgspec.json.encode({"type": "track", "userId": f"u{user}", "event": "purchase", "messageId": sent[-1]})
 
     def calls(number: int) -> list[tuple[list[str], bytes]]:
         """A round: each call as bytes, and the events that it brings."""

@@ -30,9 +30,7 @@ EVENT_FIELDS = ["userId", "event", "messageId", "timestamp", "properties", "cont
 
 @pytest.mark.parametrize("nested", [lists, objects])
 @pytest.mark.parametrize("field", EVENT_FIELDS)
-def test_no_depth_is_too_much_to_be_refused(
-    stack: RunningStack, field: str, nested: Callable[[int], bytes]
-) -> None:
+def test_no_depth_is_too_much_to_be_refused(stack: RunningStack, field: str, nested: Callable[[int], bytes]) -> None:
     """From a few levels to ten thousand, and at each of the last that Python can follow: never an error of ours."""
     for depth in (20, 300, *range(930, 1_010, 4), 10_000):
         body = b'{"userId":"deep","event":"deep","%s":%s}' % (field.encode(), nested(depth))
@@ -77,7 +75,17 @@ def test_a_variants_value_is_nested_no_deeper_than_others_can_read(stack: Runnin
 
 @pytest.mark.parametrize(
     "value",
-    [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"9" * 400, b"9" * 5_000, rb'"\ud800"', rb'"\udc00\ud800"', b'"\xff"'],
+    [
+        b"NaN",
+        b"Infinity",
+        b"-Infinity",
+        b"1e999",
+        b"9" * 400,
+        b"9" * 5_000,
+        rb'"\ud800"',
+        rb'"\udc00\ud800"',
+        b'"\xff"',
+    ],
 )
 def test_what_is_no_json_is_refused(stack: RunningStack, value: bytes) -> None:
     """Numbers beyond 64-bit floats, NaN, halves of characters, other bytes than UTF-8: 400, for admins too."""
