@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.bodies import NESTING_MAX, ARRIVING_BYTES_MAX, arriving
+from serving.bodies import ARRIVING_BYTES_MAX, NESTING_MAX, arriving
 from serving.events import CONTEXT_BYTES_MAX
 from serving.refusals import SHOWN_CHARACTERS_MAX, invalid, shown
 from tests.running import RunningStack
@@ -155,7 +155,7 @@ def test_admins_may_pack_their_bodies_too(stack: RunningStack) -> None:
 
 
 def test_a_gzip_that_is_shorter_than_it_says_is_refused(stack: RunningStack) -> None:
-    """Cut off by Content-Length: the begin of a stream is no stream. What is behind it does not take the answer away."""
+    """Cut off by Content-Length: the begin of a stream is no stream. What follows takes no answer away."""
     packed = gzip.compress(b'{"userId":"a","event":"e"}')
     head = (
         b"POST /v1/track HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Encoding: gzip\r\n"
