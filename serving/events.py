@@ -176,7 +176,7 @@ async def batch(request: Request) -> Response:
 
 
 def _context_of_all(given: Any) -> dict[str, Any]:
-    """The context of a batch. Each event keeps it, so it is small: else one request could fill Redis. Raises `Invalid`."""
+    """The context of a batch, which each event keeps: one request could fill Redis with it. Raises `Invalid`."""
     context = checked_object({"context": given}, "context")
     size = len(msgspec.json.encode(context))
     if size > CONTEXT_BYTES_MAX:
