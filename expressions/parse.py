@@ -55,6 +55,8 @@ DEPTH_MAX = 64
 NODES_MAX = 2_000
 ITEMS_MAX = 1_000
 NAMES_MAX = 32
+#: Up to so many characters a text is short.
+SHORT_CHARACTERS = 1_000
 
 _MARKS: dict[TokenType, str] = {
     TokenType.OR: "or",
@@ -90,15 +92,24 @@ _AGGREGATE = f"one of {', '.join(AGGREGATES)}; a window behind it is written as 
 _SMALLER = "a trait of its own for a part"
 
 
-@lru_cache(maxsize=2_048)  # a catalogue is bound again for each version, and all but one of its texts are old
 def parse(text: str) -> Expr:
     """The tree of an expression. Raises `SyntaxRefused`, `UnknownName` (of functions and aggregates) or `TooLarge`."""
+    return (_parsed if len(text) <= SHORT_CHARACTERS else _parsed_long)(text)
+
+
+def _tree(text: str) -> Expr:
     if len(text) > CHARACTERS_MAX:
         raise TooLarge(f"an expression of {len(text)} characters", expected=f"at most {CHARACTERS_MAX}")
     try:
         return _Grammar(text).whole()
     except ExpressionError as error:
         raise error.with_text(text) from None
+
+
+# A catalogue is bound again for each version, and all but one of its texts are old. The tree of a long text has half a
+# megabyte, so of those fewer are kept.
+_parsed = lru_cache(maxsize=2_048)(_tree)
+_parsed_long = lru_cache(maxsize=64)(_tree)
 
 
 class _Grammar(Cursor):

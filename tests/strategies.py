@@ -108,6 +108,9 @@ def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
             lambda one: f"{one[0]}({one[1]})"
         ),
         inner.map(lambda one: f"round({one}, 2)"),
+        # What is calculated from what was calculated: each level once doubled, or worse, the work of the last.
+        inner.map(lambda one: f"round(round({one} % 7, 1) / 3 % 2)"),
+        inner.map(lambda one: f"coalesce(abs(-({one}) % 7) - 1, round({one}))"),
         st.tuples(inner, st.sampled_from(["a|^$", "(?i)[^a-c]", r"^\\w+$"])).map(
             lambda one: f'matches({one[0]}, "{one[1]}")'
         ),
