@@ -127,7 +127,6 @@ def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
         store=AsyncStore(settings.redis_url, settings.shards, limits),
         admin_store=Store(settings.redis_url, settings.shards, limits),
         history=History(settings.lake_root),
-        keys=keys_of(raw_keys(settings)),
         tally=tally or Tally(),
         keys=keys_of(raw_keys(settings), settings.rate_limit),
     )
