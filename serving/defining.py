@@ -55,6 +55,17 @@ def field_of(kind: DefinitionKind) -> str:
 def check(catalogue: Catalogue, definition: Definition, known: Known | None = None) -> Bound:
     """A definition, bound against the catalogue; what uses it is bound again too. Raises `Invalid`."""
     kind, key, text = definition.kind, definition.key, definition.expression
+    bound = _bound(catalogue, definition, known)
+    try:
+        catalogue.with_definition(Stored(kind=kind, key=key, expression=text)).bounds  # noqa: B018 - for its errors
+    except ExpressionError as error:
+        raise refused(error, field_of(kind), text) from error
+    return bound
+
+
+def _bound(catalogue: Catalogue, definition: Definition, known: Known | None = None) -> Bound:
+    """A definition by itself, whatever uses it. Raises `Invalid`: for its key, then for its expression."""
+    kind, key, text = definition.kind, definition.key, definition.expression
     if not isinstance(key, str) or not key.strip():
         raise Invalid(f"{title(kind)} key is required and cannot be empty", _details("key", key, "name it"))
     if not isinstance(text, str) or not text.strip():
@@ -72,12 +83,9 @@ def check(catalogue: Catalogue, definition: Definition, known: Known | None = No
         remedy = f"use at most {KEY_CHARACTERS_MAX} characters"
         raise Invalid(f"{title(kind)} key has {len(key)} characters; {remedy}", _details("key", key, remedy))
     try:
-        bound = bind_one(definition, catalogue.bounds, known)
-        stored = Stored(kind=kind, key=key, expression=text)
-        catalogue.with_definition(stored).bounds  # noqa: B018 - dependents bind again, cycles show
+        return bind_one(definition, catalogue.bounds, known)
     except ExpressionError as error:
         raise refused(error, field_of(kind), text) from error
-    return bound
 
 
 def refused(error: ExpressionError, field: str, text: str) -> Invalid:
@@ -125,11 +133,13 @@ def save(
 
     def change(catalogue: Catalogue) -> tuple[Catalogue, Stored]:
         held = catalogue.definitions.get((kind, key))
+        expression = held.expression if held is not None and keeps_expression else definition.expression
+        if held is not None or not keeps_expression:
+            _bound(catalogue, Definition(kind, key, expression))  # what is wrong in itself is said first
         if held is not None and must_be == "new":
             raise Conflict(f"{title(kind)} with key '{key}' already exists", {"field": "key", "value": key})
         if held is None and must_be == "old":
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
-        expression = held.expression if held is not None and keeps_expression else definition.expression
         check(catalogue, Definition(kind, key, expression))
         stored = Stored(
             kind=kind,

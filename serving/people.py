@@ -18,6 +18,9 @@ from serving.wire import PreviewBody, PreviewOut, UserOut, UserPage, rfc3339
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["people"])
 
+#: Users on a page of the search, if not said otherwise and at most.
+PAGE, PAGE_MAX = 50, 100
+
 KINDS: dict[str, DefinitionKind] = {"trait": "trait", "segment": "segment", "flag": "flag"}
 
 
@@ -41,10 +44,11 @@ async def preview(body: PreviewBody, engine: EngineOf) -> PreviewOut:
 async def search(
     engine: EngineOf,
     query: Annotated[str, Query(max_length=500)] = "",
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    limit: Annotated[int, Query(ge=0, description=f"0 is {PAGE}, more than {PAGE_MAX} is {PAGE_MAX}")] = PAGE,
     offset: Annotated[int, Query(ge=0, le=100_000_000)] = 0,
 ) -> UserPage:
     """Users whose id contains the text, whatever its case; all where there is none. The newest first."""
+    limit = min(limit or PAGE, PAGE_MAX)
     return UserPage.model_validate(await asked(lookups.search, engine.settings.lake_root, query, limit, offset))
 
 
@@ -64,7 +68,7 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
     warming = set(values["warming"])
     at = rfc3339(who.now_ms)
     shown: dict[str, Any] = {
-        "id": user,
+        "id": ids[0],
         "aliases": lookups.aliases(ids),
         "traits": [
             {"key": key, "value": value, "updated_at": at, "warming": key in warming}

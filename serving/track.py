@@ -112,18 +112,17 @@ def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, arou
     kind = kind or raw.get("type")
     if kind not in EVENT_KINDS:
         raise invalid("type", kind, f"use one of {', '.join(EVENT_KINDS)}")
+    name = _event_name(raw) if kind == "track" else NAMES_OF_KINDS.get(kind)
     user_id, anonymous_id, email_hash = ids_in(raw)
     if kind == "alias":
         anonymous_id = _previous(raw, user_id, anonymous_id)
     if user_id is None and anonymous_id is None and email_hash is None:
         raise Invalid(_identifier_message(kind), {"field": "userId", "value": None, "remedy": "send one of them"})
     context = _context(raw, around)
-    name: str | None = NAMES_OF_KINDS.get(kind)
     properties: dict[str, Any] = {}
     traits: dict[str, Any] = {}
     match kind:
         case "track":
-            name = _event_name(raw)
             properties = checked_object(raw, "properties", "props")
         case "page" | "screen":
             properties = _named(raw, checked_object(raw, "properties", "props"))
