@@ -1,0 +1,131 @@
+"""Validation and keys, as clients of the original TypeScript TinyCDP ask for them, against a running stack."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.running import RunningStack
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+@pytest.fixture(scope="module")
+def named(stack: RunningStack) -> RunningStack:
+    """A stack with the names that the rules below refer to, of fitting types."""
+    for key, expression in {"vk_a": "profile.vk_a", "vk_b": "profile.vk_b", "vk_n": "events.vk.count"}.items():
+        stack.define("trait", key, expression)
+    stack.define("segment", "vk_s", "vk_n >= 1")
+    stack.define("segment", "vk_t", "vk_n >= 2")
+    return stack
+
+
+def validated(stack: RunningStack, kind: str, expression: str) -> dict[str, Any]:
+    """What validation says."""
+    answer = stack.call("POST", "/v1/admin/validate", json={"type": kind, "expression": expression})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_a_valid_expression_has_no_error(named: RunningStack) -> None:
+    """`valid` alone, as ever, beside what is new; `ast`, which the original declared and never gave, is gone."""
+    found = validated(named, "trait", "events.purchase.count_30d >= 5")
+
+    assert found["valid"] is True
+    assert not {"error", "ast"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "expression"),
+    [("trait", "events.purchase."), ("trait", "events.purchase.count_30d >="), ("segment", "vk_a =="), ("flag", "(")],
+)
+def test_an_invalid_one_says_why(named: RunningStack, kind: str, expression: str) -> None:
+    """200 with `valid: false` and `error`, not a refusal: the question itself was fine."""
+    found = validated(named, kind, expression)
+
+    assert found["valid"] is False
+    assert found["error"].startswith("Expression syntax error: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"expression": "true", "type": "audience"}, "Type must be one of: trait, segment, flag"),
+        ({"expression": "", "type": "trait"}, "Expression is required and cannot be empty"),
+        ({"expression": " ", "type": "flag"}, "Expression is required and cannot be empty"),
+    ],
+)
+def test_a_question_that_is_none_is_refused_in_the_originals_words(
+    named: RunningStack, body: dict[str, str], message: str
+) -> None:
+    """400, with the field."""
+    answer = named.call("POST", "/v1/admin/validate", json=body)
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (400, "invalid_argument", message)
+
+
+#: What either the original's checker or its evaluator of segments took, and its documents showed.
+SEGMENTS = [
+    *("vk_a == true", "vk_a", "vk_a || vk_b", "vk_n >= 5", "vk_n == 5.25", 'vk_a == "x y"', "vk_a == null"),
+    *("vk_a&&vk_b", "(vk_a == true)", "!vk_a", "vk_n == -1", "vk_a == 'x'", "vk_a == vk_b", "5 == vk_n"),
+    *('vk_a in ["x"]', 'segment("vk_s")', 'trait("vk_a") == true', "vk_n + 1 > 5", 'profile.plan == "x"'),
+]
+FLAGS = [
+    *('segment("vk_s") && segment("vk_t")', 'trait("vk_n") >= 500', 'segment("vk_s") == false', "true"),
+    *('!segment("vk_s")', '(segment("vk_s"))', "segment('vk_s')", 'segment( "vk_s" )', 'trait("vk_a") in ["y"]'),
+    *('trait("vk_a") == trait("vk_b")', "vk_n >= 5"),
+]
+#: What the original's checkers let through although it could not mean anything, or only by JavaScript.
+REFUSED = [
+    *(("segment", "vk_n"), ("segment", "vk_a === true"), ("segment", "vk_a == true &&"), ("segment", "no_such_trait")),
+    *(("flag", "5"), ("flag", "anything"), ("flag", "random() < 0.1"), ("flag", 'segment("no_such_segment")')),
+    *(("trait", "foo"), ("trait", "events.purchase.count_3000000d"), ("trait", "events.purchase.median_30d")),
+    *(("trait", "events.purchase.seen"), ("trait", "vk_a.constructor"), ("trait", '"open')),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expression"),
+    [*(("segment", one) for one in SEGMENTS), *(("flag", one) for one in FLAGS), *REFUSED],
+)
+def test_saving_says_what_validation_says(named: RunningStack, kind: str, expression: str) -> None:
+    """One check for both: what is valid is saved, what is not is refused with the same words.
+
+    The original's checker was unrelated to what ran, and saving asked neither.
+    """
+    valid = (kind, expression) not in REFUSED
+    found = validated(named, kind, expression)
+    field = "expression" if kind == "trait" else "rule"
+    body = {"key": "vk_saved", field: expression}
+    answer = named.call("POST", f"/v1/admin/{kind}s", json=body)
+    named.call("DELETE", f"/v1/admin/{kind}s/vk_saved")
+
+    assert (found["valid"], answer.status_code) == (valid, 200 if valid else 400), (found, answer.text)
+    if not valid:
+        assert answer.json()["message"] == found["error"].replace("unsaved_expression", "vk_saved")
+
+
+@pytest.mark.parametrize("kind", ["write", "read", "admin"])
+def test_a_key_is_made_in_the_originals_shape(stack: RunningStack, kind: str) -> None:
+    """`id`, `key` and `kind`; `description` is its label; the text is long, and no two are alike."""
+    made = [
+        stack.call("POST", "/v1/admin/keys", json={"kind": kind, "description": "vk", "unknown": 1}) for _ in range(2)
+    ]
+    first, second = (answer.json() for answer in made)
+    for one in (first, second):
+        stack.call("DELETE", f"/v1/admin/keys/{one['id']}")
+
+    assert [answer.status_code for answer in made] == [200, 200]
+    assert (first["kind"], first["label"]) == (kind, "vk")
+    assert re.fullmatch(rf"{kind}_[A-Za-z0-9_-]{{32}}", first["key"])
+    assert len({first["key"], second["key"], first["id"], second["id"]}) == 4
+
+
+def test_an_unknown_kind_of_key_is_refused(stack: RunningStack) -> None:
+    """400 with the kinds, before anything is made."""
+    answer = stack.call("POST", "/v1/admin/keys", json={"kind": "owner"})
+
+    assert (answer.status_code, answer.json()["message"]) == (400, "Kind must be one of: write, read, admin")
