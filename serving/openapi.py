@@ -27,6 +27,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "/v1/admin/": ("bearer", "query"),
     "/metrics": ("bearer", "query"),
     "/v1/export/": ("bearer", "query"),
+    "/v1/decide": ("bearer", "query"),
+    "/v1/users/": ("bearer", "query"),
     "/ofrep/": ("bearer", "header"),
     "/v1/": ("bearer", "basic", "query"),
 }

@@ -159,13 +159,17 @@ def test_the_originals_seeds_are_saved_as_they_are(stack: RunningStack) -> None:
     for n in range(10):
         stack.track("seed-1", "page_view", messageId=f"seed-view-{n}")
 
-    assert stack.traits("seed-1")["segments"] | {
-        "power_users": False,
-        "recent_buyers": True,
-        "engaged_users": True,
-        "vip_customers": True,
-        "mobile_engaged": False,
-    } == stack.traits("seed-1")["segments"]
+    assert (
+        stack.traits("seed-1")["segments"]
+        | {
+            "power_users": False,
+            "recent_buyers": True,
+            "engaged_users": True,
+            "vip_customers": True,
+            "mobile_engaged": False,
+        }
+        == stack.traits("seed-1")["segments"]
+    )
     assert {one: stack.decide("seed-1", one)["allow"] for one in ("discount_offer", "vip_support")} == {
         "discount_offer": False,
         "vip_support": True,

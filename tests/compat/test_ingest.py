@@ -153,6 +153,8 @@ def test_identify_with_both_ids_makes_them_one_person(counting: RunningStack) ->
     """What the device did counts for the user whom it is identified as; the user's id is the stronger one."""
     sent(counting, "/v1/track", {"deviceId": "tc-tablet", "event": "ingested"})
     sent(counting, "/v1/track", {"externalId": "tc-alice", "event": "ingested"})
-    assert sent(counting, "/v1/identify", {"deviceId": "tc-tablet", "externalId": "tc-alice"})[1]["userId"] == "tc-alice"
+    assert (
+        sent(counting, "/v1/identify", {"deviceId": "tc-tablet", "externalId": "tc-alice"})[1]["userId"] == "tc-alice"
+    )
 
     assert counting.traits("tc-alice")["traits"]["ingest_seen"] == 2
