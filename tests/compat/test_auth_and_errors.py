@@ -59,7 +59,7 @@ def test_a_key_is_sent_as_ever(
     ],
 )
 def test_a_key_in_the_address_stands_for_the_header(stack: RunningStack, method: str, path: str, kind: Any) -> None:
-    """`apiKey` works for every call, as beacons send it; where it is asked for, a header goes first, a wrong one too."""
+    """`apiKey` works for every call, as beacons send it; a header goes first, a wrong one too, but for events."""
     query = {"apiKey": stack.keys[kind], "userId": "a", "flag": "auth_flag"}
     stack.call("POST", "/v1/admin/flags", json={"key": "auth_flag", "rule": "true"})
 
