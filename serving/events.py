@@ -99,7 +99,7 @@ async def track(request: Request) -> Response:
 
 
 async def identify(request: Request) -> Response:
-    """Takes profile attributes: whole values of top-level keys, the newest time wins, null removes (S8)."""
+    """Takes profile attributes: whole values of top-level keys, the newest time wins, null removes."""
     event, is_duplicate, warnings = await _one(request, "identify")
     user = event.user_id or event.anonymous_id or event.email_hash
     return _noted({"success": True, "userId": user, "duplicate": is_duplicate}, warnings)

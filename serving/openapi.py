@@ -22,6 +22,14 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 
+#: What stands above the list of calls.
+ABOUT = """Send events, ask for decisions, keep definitions.
+
+Each call takes a key, `Authorization: Bearer <key>` or `?apiKey=<key>`: a write key sends events, a read key asks for
+decisions, an admin key does everything. A refusal is `{success: false, code, message, details}` and names the field,
+the value and the remedy; after 429 and 503 the same request may be sent again when `Retry-After` is over, and counts
+once."""
+
 #: By how a path begins: the ways to send its key. Paths that begin with none of them need no key.
 KEYS: dict[str, tuple[str, ...]] = {
     "/v1/admin/": ("bearer", "query"),
@@ -44,7 +52,7 @@ def documents(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            found = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            found = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
             for path, method, operation in _operations(found):
                 _complete(path, method, operation)
             found.setdefault("components", {})["securitySchemes"] = SCHEMES

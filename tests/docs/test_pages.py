@@ -1,0 +1,93 @@
+"""What the pages of docs tell people to type, typed; and every file that they name, there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+
+#: Made by what the page itself says to run.
+MADE = {"benchmarks/results.md", ".tinycdp/keys.json"}
+
+
+def curls(page: str, heading: str) -> list[str]:
+    """The curl commands below a heading of a page."""
+    part = (ROOT / "docs" / page).read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return [
+        line.partition("  #")[0].rstrip()
+        for block in re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("curl")
+    ]
+
+
+def typed(stack: RunningStack, command: str) -> str:
+    """What a shell prints of one command, with the two words of the README's first block defined."""
+    keys = stack.settings.home / "keys.json"
+    read = f"import json; print(json.load(open('{keys}'))['$1'])"
+    words = f'api={stack.stack.api_url}; key() {{ python3 -c "{read}"; }}; '
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", words + command.replace("curl -s", "curl -sS --fail-with-body")],
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_the_page_on_flags(stack: RunningStack) -> None:
+    """A flag with variants as the page has them answers what the page shows."""
+    variants = [{"name": "blue", "value": {"colour": "#00f"}}, {"name": "red", "weight": 0}]
+    stack.define("flag", "checkout", "true", variants=variants)
+    (command,) = curls("flags.md", "Asking")
+    found = json.loads(typed(stack, command))
+
+    assert (found["flag"], found["variant"], found["value"]) == ("checkout", "blue", {"colour": "#00f"})
+
+
+def test_the_page_on_keys(stack: RunningStack) -> None:
+    """A key is made, listed and revoked."""
+    make, show, revoke = curls("admin.md", "Keys")
+    made = json.loads(typed(stack, make))
+    listed = json.loads(typed(stack, show))["keys"]
+    typed(stack, revoke.replace("KEY_ID", made["id"]))
+
+    assert made["id"] in [one["id"] for one in listed]
+    assert stack.http.get(f"/v1/decide?userId=a&flag=b&apiKey={made['key']}").status_code == 401
+
+
+def test_the_page_on_identity(stack: RunningStack) -> None:
+    """A person's ids are shown, one is unlinked, all is handed out, and the person is deleted."""
+    stack.track("paged", "read", deviceId="paged-pad")
+    shown, unlinked, data, deleted = curls("identity.md", "Asking and changing")
+
+    def of(command: str, user: str) -> str:
+        return typed(stack, command.replace("USER", user))
+
+    assert [one["id"] for one in json.loads(of(shown, "paged"))["ids"]] == ["user:paged", "anon:paged-pad"]
+    assert json.loads(of(unlinked, "anon:paged-pad"))["owner"] == "user:paged"
+    assert wait_until(lambda: json.loads(of(data, "paged"))["total"] == 1, "the event is drained")
+    assert json.loads(of(deleted, "paged"))["success"] is True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    """What stands in backquotes and looks like the path of a file or of a folder of ours is one."""
+    folders = "|".join(one.name for one in ROOT.iterdir() if one.is_dir() and not one.name.startswith("."))
+    named = set(re.findall(rf"`((?:{folders})/[\w./-]+|[\w-]+\.md|[A-Z][A-Z]+\.md)`", page.read_text()))
+
+    assert sorted(name for name in named - MADE if not (ROOT / name).exists()) == []
