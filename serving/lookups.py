@@ -34,7 +34,7 @@ from expressions.windows import DAY_MS
 from serving import codec
 from serving.catalogue import decode
 from serving.history import AWAY, History, away
-from serving.ids import raw_id
+from serving.ids import ID_KINDS, raw_id
 from serving.refusals import Unavailable
 from serving.wire import rfc3339
 
@@ -125,10 +125,17 @@ def sizes(lake_root: str, now_ms: int, fresh_rows_max: int) -> dict[str, Any]:
 
 
 def search(lake_root: str, text: str, limit: int, offset: int) -> dict[str, Any]:
-    """People with an id that contains the text, whatever its case, the newest first: a page, and how many there are."""
+    """People with an id that contains the text, whatever its case, the newest first: a page, and how many there are.
+
+    A text with a kind before it, `user:ad`, is the beginning of an id of that kind.
+    """
+    text = text.lower()
     lake = History(lake_root)
     events = people(after_deletes(lake.events()).with_columns(pl.col("id").alias("raw")))
-    value = pl.col("raw").str.splitn(":", 2).struct.field("field_1").str.to_lowercase()
+    raw = pl.col("raw").str.to_lowercase()
+    is_meant = raw.str.splitn(":", 2).struct.field("field_1").str.contains(text, literal=True)
+    if text.startswith(tuple(f"{kind}:" for kind in ID_KINDS)):
+        is_meant |= raw.str.starts_with(text)
     is_counted = pl.col("kind").is_in(sorted(COUNTED_KINDS))
     found = (
         events.group_by("id")
@@ -137,7 +144,7 @@ def search(lake_root: str, text: str, limit: int, offset: int) -> dict[str, Any]
             pl.col("ts").filter(is_counted).max().alias("last"),
             is_counted.sum().alias("events"),
             pl.col("raw").unique().alias("ids"),
-            value.str.contains(text.lower(), literal=True).any().alias("meant"),
+            is_meant.any().alias("meant"),
         )
         .filter("meant")
         .sort("created_at", "id", descending=[True, False])

@@ -47,7 +47,10 @@ async def search(
     limit: Annotated[int, Query(ge=0, description=f"0 is {PAGE}, more than {PAGE_MAX} is {PAGE_MAX}")] = PAGE,
     offset: Annotated[int, Query(ge=0, le=100_000_000)] = 0,
 ) -> UserPage:
-    """Users whose id contains the text, whatever its case; all where there is none. The newest first."""
+    """Users whose id contains the text, whatever its case; all where there is none. The newest first.
+
+    A text with a kind before it, `user:ad`, is the beginning of an id of that kind, as `id` shows it.
+    """
     limit = min(limit or PAGE, PAGE_MAX)
     return UserPage.model_validate(await asked(lookups.search, engine.settings.lake_root, query, limit, offset))
 

@@ -61,10 +61,21 @@ def test_a_page_has_the_originals_fields(searched: RunningStack) -> None:
 
 @pytest.mark.parametrize(
     ("query", "total"),
-    [("UC-ANNA", 1), ("c-be", 1), ("uc-phone", 1), ("uc-", 3), ("uc%", 0), ("uc_carl", 0), ("nobody at all", 0)],
+    [
+        ("UC-ANNA", 1),
+        ("c-be", 1),
+        ("uc-phone", 1),
+        ("uc-", 3),
+        ("user:uc-an", 1),
+        ("ANON:uc-ph", 1),
+        ("user:c-be", 0),
+        ("uc%", 0),
+        ("uc_carl", 0),
+        ("nobody at all", 0),
+    ],
 )
 def test_users_are_found_by_a_part_of_any_id(searched: RunningStack, query: str, total: int) -> None:
-    """Whatever its case; `%` and `_`, which were wildcards in the original, mean themselves."""
+    """Whatever its case, or by the begin of the `id` that a page shows; `%` and `_`, once wildcards, are text."""
     assert found(searched, query=query)["total"] == total
 
 
