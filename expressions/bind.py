@@ -161,7 +161,7 @@ def _bound(definition: Definition, written: Expr, others: Mapping[Key, Bound], k
             require_boolean(dtype, written.at, f"a {definition.kind}'s rule")
             if dtype != BOOLEAN:
                 expr = Not(Not(expr, at=expr.at), at=expr.at)  # what S4 makes of it
-        warnings = dict.fromkeys(_warnings(written, known)) if known is not None else ()
+        warnings = dict.fromkeys(warnings_of(written, known)) if known is not None else ()
         return Bound(definition, written, expr, uses, tuple(warnings))
     except ExpressionError as error:
         raise error.of(definition.kind, definition.key).with_text(definition.expression) from None
@@ -225,7 +225,7 @@ def _too_large(at: Span | None) -> TooLarge:
     )
 
 
-def _warnings(written: Expr, known: Known) -> Iterator[str]:
+def warnings_of(written: Expr, known: Known) -> Iterator[str]:
     """S9: names that were never seen are saved with a warning, from left to right."""
     for node in walk(written):
         if isinstance(node, Attribute) and node.key not in known.attributes:

@@ -9,16 +9,17 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
-from expressions.definitions import Definition, DefinitionKind
+from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.kinds import dtype_of
 from expressions.plan import plan
 from serving import audit, defining, flags, lookups
 from serving.callers import REFUSALS, Admin, EngineOf, require_admin
-from serving.catalogue import encode
+from serving.catalogue import Stored, encode
 from serving.engine import Engine
 from serving.flag_bodies import FlagBody, FlagChange, FlagFields, FlagOut
 from serving.lookups import asked
 from serving.refusals import Invalid, NotFound, Unavailable, invalid
+from serving.unseen import unseen
 from serving.wire import (
     Cost,
     Described,
@@ -58,8 +59,8 @@ async def _saved(
     """Saves, and notes who did."""
     kind, key = definition.kind, definition.key
 
-    def save() -> dict[str, Any]:
-        stored, bound = defining.save(
+    def save() -> tuple[Stored, Bound]:
+        saved = defining.save(
             engine.admin_store,
             engine.history,
             definition,
@@ -69,10 +70,11 @@ async def _saved(
             must_be=must_be,
             keeps_expression=keeps_expression,
         )
-        audit.note(engine.history, stored.updated_ms, author, action, kind, key, {"version": stored.version})
-        return {kind: shown(stored, bound.warnings)}
+        audit.note(engine.history, saved[0].updated_ms, author, action, kind, key, {"version": saved[0].version})
+        return saved
 
-    return await to_thread.run_sync(save)
+    stored, bound = await to_thread.run_sync(save)
+    return {kind: shown(stored, await unseen(engine, bound))}
 
 
 async def _deleted(engine: Engine, author: str, kind: DefinitionKind, key: str) -> Response:
@@ -89,7 +91,7 @@ async def _listed(engine: Engine, kind: DefinitionKind, limit: int, offset: int)
     catalogue = await engine.current()
     held = catalogue.of_kind(kind)
     page = held[offset : offset + limit]
-    return {f"{kind}s": [shown(one, catalogue.bounds[(kind, one.key)].warnings) for one in page]}
+    return {f"{kind}s": [shown(one) for one in page]}
 
 
 async def _one(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]:
@@ -97,7 +99,7 @@ async def _one(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]
     stored = catalogue.definitions.get((kind, key))
     if stored is None:
         raise NotFound(f"{defining.title(kind)} not found", {"field": "key", "value": key})
-    return {kind: shown(stored, catalogue.bounds[(kind, key)].warnings)}
+    return {kind: shown(stored)}
 
 
 def _with(body: Described, *names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -286,7 +288,7 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
     return Validated(
         valid=True,
         type=sorted(dtype_of(bound.expr)),
-        warnings=list(bound.warnings),
+        warnings=await unseen(engine, bound),
         references=[f"{one} '{named}'" for one, named in sorted(bound.uses)],
         cost=Cost(bytesPerUser=size, live=live),
     )

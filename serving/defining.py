@@ -10,12 +10,12 @@ saver works at a time, and the catalogue is replaced by compare-and-set on its v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from expressions.bind import Known, bind_one
+from expressions.bind import bind_one
 from expressions.definitions import KEY_PATTERN, Bound, Definition, DefinitionKind
 from expressions.errors import ExpressionError
 from serving import flags
@@ -52,10 +52,10 @@ def field_of(kind: DefinitionKind) -> str:
     return "expression" if kind == "trait" else "rule"
 
 
-def check(catalogue: Catalogue, definition: Definition, known: Known | None = None) -> Bound:
+def check(catalogue: Catalogue, definition: Definition) -> Bound:
     """A definition, bound against the catalogue; what uses it is bound again too. Raises `Invalid`."""
     kind, key, text = definition.kind, definition.key, definition.expression
-    bound = _bound(catalogue, definition, known)
+    bound = _bound(catalogue, definition)
     try:
         catalogue.with_definition(Stored(kind=kind, key=key, expression=text)).bounds  # noqa: B018 - for its errors
     except ExpressionError as error:
@@ -63,7 +63,7 @@ def check(catalogue: Catalogue, definition: Definition, known: Known | None = No
     return bound
 
 
-def _bound(catalogue: Catalogue, definition: Definition, known: Known | None = None) -> Bound:
+def _bound(catalogue: Catalogue, definition: Definition) -> Bound:
     """A definition by itself, whatever uses it. Raises `Invalid`: for its key, then for its expression."""
     kind, key, text = definition.kind, definition.key, definition.expression
     if not isinstance(key, str) or not key.strip():
@@ -83,7 +83,7 @@ def _bound(catalogue: Catalogue, definition: Definition, known: Known | None = N
         remedy = f"use at most {KEY_CHARACTERS_MAX} characters"
         raise Invalid(f"{title(kind)} key has {len(key)} characters; {remedy}", _details("key", key, remedy))
     try:
-        return bind_one(definition, catalogue.bounds, known)
+        return bind_one(definition, catalogue.bounds)
     except ExpressionError as error:
         raise refused(error, field_of(kind), text) from error
 
@@ -225,8 +225,3 @@ def activate(store: Store, holds_events: Callable[[], bool]) -> Catalogue | None
         if store.replace_catalogue(encode(after), expected=catalogue.version, version=after.version):
             return after
     raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, retry_after_s=1)
-
-
-def warnings_of(bound: Bound) -> Iterable[str]:
-    """Names that no event or profile has had so far (S9)."""
-    return bound.warnings

@@ -5,6 +5,7 @@ The hot paths (track, batch, decide) read and write these shapes by hand; here t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -490,8 +491,8 @@ def rfc3339(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def shown(stored: Stored, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A stored definition as the wire shows it."""
+def shown(stored: Stored, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """A stored definition as the wire shows it; `warnings` are said when it is saved, of names that were never seen."""
     out: dict[str, Any] = {
         "id": f"{stored.kind}:{stored.key}",
         "key": stored.key,
