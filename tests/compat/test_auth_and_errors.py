@@ -117,7 +117,8 @@ def test_every_call_about_people_and_definitions_needs_an_admin_key(stack: Runni
     [
         ("POST", "/v1/track", "{", 400, "unable to decode request body:"),
         ("POST", "/v1/identify", "", 400, "unable to decode request body:"),
-        ("POST", "/v1/admin/traits", "{", 400, "unable to decode request body:"),
+        ("POST", "/v1/admin/traits", "{", 400, "unable to decode request body: Expecting property name"),
+        ("POST", "/v1/admin/traits", b'{"key": "\xff"}', 400, "unable to decode request body: not UTF-8"),
         ("POST", "/v1/admin/traits", "{}", 400, "unable to decode request body: key"),
         ("POST", "/v1/admin/traits", '{"key": 5, "expression": "1"}', 400, "unable to decode request body: key"),
         ("POST", "/v1/admin/traits", '{"key": null, "expression": "1"}', 400, "unable to decode request body: key"),
@@ -133,7 +134,7 @@ def test_every_call_about_people_and_definitions_needs_an_admin_key(stack: Runni
     ],
 )
 def test_what_does_not_fit_is_refused_in_the_originals_words(
-    stack: RunningStack, method: str, path: str, body: str | None, status: int, begins: str
+    stack: RunningStack, method: str, path: str, body: str | bytes | None, status: int, begins: str
 ) -> None:
     """A body or a query that cannot be read, and paths that are not there; internal calls of the original are not."""
     answer = stack.call(method, path, content=body)
