@@ -76,14 +76,14 @@ KEY_IS_ODD = "{Kind} key must start with a letter or underscore and contain only
         ("a\n", "true", 400, KEY_IS_ODD),
         ("def_taken", "1 +", 400, "Expression syntax error: "),
         ("def_taken", "true", 409, "{Kind} with key 'def_taken' already exists"),
-        ("_2", "true", 200, ""),
+        ("_2", "1 == 2", 200, ""),
     ],
 )
 def test_creating_is_checked_in_the_originals_order(
     stack: RunningStack, kind: str, key: str, text: str, status: int, message: str
 ) -> None:
     """Key, expression, the key's letters, syntax, and last whether there is one already."""
-    called(stack, "POST", kind, key="def_taken", it="1 == 1")
+    called(stack, "POST", kind, key="def_taken", it="1 == 2")
     found, answer = called(stack, "POST", kind, key=key, it=text)
     expected = message.format(Kind=kind.capitalize(), field=KINDS[kind][0])
     called(stack, "DELETE", kind, "_2")
@@ -119,7 +119,7 @@ def test_changing_is_checked_in_the_originals_order(
 def test_two_who_create_the_same_at_once_are_one_and_a_conflict(stack: RunningStack, kind: str) -> None:
     """One is saved and all others are told that it exists; the original answered them 500."""
     with ThreadPoolExecutor(4) as pool:
-        race = [pool.submit(called, stack, "POST", kind, key=f"def_race_{kind}", it="1 == 1") for _ in range(4)]
+        race = [pool.submit(called, stack, "POST", kind, key=f"def_race_{kind}", it="1 == 2") for _ in range(4)]
         statuses = sorted(one.result()[0] for one in race)
 
     assert statuses == [200, 409, 409, 409]
@@ -198,7 +198,7 @@ def test_a_sum_of_nothing_is_refused_with_the_remedy(stack: RunningStack) -> Non
 def test_the_examples_of_the_originals_documents_are_valid(stack: RunningStack, kind: str, example: str) -> None:
     """Every expression that its documents show, where the names that they name exist."""
     for named, key in (("trait", "def_spent"), ("segment", "def_recent"), ("segment", "def_high")):
-        called(stack, "POST", named, key=key, it="events.defined.count" if named == "trait" else "1 == 1")
+        called(stack, "POST", named, key=key, it="events.defined.count" if named == "trait" else "1 == 2")
     answer = stack.call("POST", "/v1/admin/validate", json={"type": kind, "expression": example}).json()
 
     assert answer["valid"] is True, answer

@@ -54,7 +54,8 @@ def test_a_page_has_the_originals_fields(searched: RunningStack) -> None:
         ("externalId", "uc-Anna"),
         ("deviceId", "uc-phone"),
     }
-    assert (anna["eventCount"], anna["activeSegments"]) == (61, ["uc_active"])
+    assert anna["eventCount"] == 61
+    assert {"uc_active", "uc_never"} & set(anna["activeSegments"]) == {"uc_active"}
     assert by_alias["uc-ben"]["lastEventTime"] == "2024-02-02T00:00:00.000Z"
     assert [one["aliases"][0]["value"] for one in page["users"]] == ["uc-carl", "uc-ben", "uc-Anna"]  # newest first
 
