@@ -132,9 +132,6 @@ def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
     )
 
 
-_NO_JSON = {"field": "body", "value": None, "remedy": "send JSON in UTF-8"}
-
-
 async def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return refused(error)
@@ -144,8 +141,6 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     """A body or a query that does not fit its model, in our words: field, value, remedy."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    if first["type"] == "json_invalid":  # its place is a character, not a field
-        return refused(Invalid(f"unable to decode request body: {first['ctx']['error']}", _NO_JSON))
     where = cut(".".join(str(part) for part in first["loc"][1:]) or "body")
     what = "query string" if first["loc"][0] == "query" else "request body"
     # Of a field that is lacking the input is all that was sent beside it.
@@ -163,14 +158,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_allowed(request))
-    codes = {
-        400: ("invalid_argument", "unable to decode request body: not UTF-8"),  # the framework has no other
-        404: ("not_found", "endpoint not found"),
-        405: ("method_not_allowed", "method not allowed"),
-    }
+    codes = {404: ("not_found", "endpoint not found"), 405: ("method_not_allowed", "method not allowed")}
     code, message = codes.get(error.status_code, ("invalid_argument", str(error.detail)))
-    details = _NO_JSON if error.status_code == 400 else None
-    body = {"success": False, "code": code, "message": message, "details": details}
+    body = {"success": False, "code": code, "message": message, "details": None}
     return json_answer(body, error.status_code, headers)
 
 
