@@ -18,11 +18,13 @@ import redis
 from benchmarks.load import Load, measure, request
 from benchmarks.pairs import paired
 from cli import up
-from expressions.bases import Base, RawEvent, base_of
+from expressions.bases import RawEvent, base_of
 from pipelines.publish import publish
+from serving import codec
 from serving.auth import raw_keys
 from serving.defining import current
 from serving.ids import shard_of
+from serving.scripts.publish import BaseRecord
 from serving.settings import Settings
 from serving.stamps import Stamp
 from serving.store import Store
@@ -65,10 +67,10 @@ class Stack:
         build = self.store.next_build()
         stamps = {shard: Stamp(1, build, 0, now, catalogue.projection_version) for shard in range(self.store.shards)}
         started = time.perf_counter()
-        publish(self.store, self._bases(events, now), stamps, {}, 0)
+        publish(self.store, self._records(events, now), stamps)
         return self.users / (time.perf_counter() - started)
 
-    def _bases(self, events: int, now: int) -> Iterator[tuple[str, Base, bool]]:
+    def _records(self, events: int, now: int) -> Iterator[BaseRecord]:
         chance = random.Random(0)
         for number in range(self.users):
             rows = [
@@ -77,7 +79,7 @@ class Stack:
                 )
                 for _ in range(events)
             ]
-            yield f"user:{user_of(number)}", base_of(rows), False
+            yield BaseRecord(f"user:{user_of(number)}", codec.encode(base_of(rows)))
 
     def decide(self, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
         """One flag over three aggregates against one GET of a value of the same size."""

@@ -9,13 +9,13 @@ from typing import Any
 import redis
 
 from benchmarks.http import DAY_MS, TRAITS, user_of
-from expressions.base_frames import base_states
+from expressions.base_frames import base_parts
 from expressions.bind import bind
 from expressions.definitions import Definition
 from expressions.frames import event_frame
 from expressions.plan import plan
 from expressions.properties import typed
-from pipelines.publish import publish
+from pipelines.publish import Recent, publish, records_of
 from serving.embedded_redis import EmbeddedRedis
 from serving.stamps import Stamp
 from serving.store import Store
@@ -49,19 +49,20 @@ def measured(folder: Path, share: float = 1.0) -> dict[int, dict[str, Any]]:
             for user in range(users)
             for number in range(events)
         ]
-        bases = list(base_states(event_frame(rows), needed, NOW, 3_600_000))
+        frame = event_frame(rows)
+        parts = list(base_parts(frame, needed, NOW, 3_600_000))
         with EmbeddedRedis(folder / f"memory-{events}") as server, Store(server.url) as store:
             client = redis.Redis.from_url(server.url)
             before = client.info("memory")["used_memory"]
             stamps = {shard: Stamp(1, 1, 0, NOW, 1) for shard in range(store.shards)}
-            publish(store, bases, stamps, {}, 3_600_000)
+            publish(store, records_of(parts, Recent(frame, NOW), 3_600_000), stamps)
             used = (client.info("memory")["used_memory"] - before) / users
             client.close()
         found[events] = {
             "users": users,
             "bytes": round(used),
             "budget": f"<= {budget}",
-            "heavy": bases[0][2],
+            "heavy": parts[0].heavy[0],
             "passed": used <= budget,
         }
     return found

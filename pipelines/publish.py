@@ -1,61 +1,115 @@
-"""Bases to Redis records: encoded, with what each remembers of the last 24 hours, many records a call."""
+"""Bases to Redis records: encoded, with what each remembers of the last 24 hours, many records a call.
+
+A part of the ids is encoded at a time, and sent while the next one is encoded: no more than that is in memory.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import blake2b
+from itertools import islice, pairwise
 
+import numpy as np
 import polars as pl
 
-from expressions.bases import Base
-from serving import codec
-from serving.ids import event_hash, shard_of
-from serving.scripts.copies import REPEAT_MS, recent_entry
+from expressions.base_frames import BasePart, dealt
+from serving.base_columns import encoded
+from serving.ids import EVENT_HASH_BYTES, shard_of
+from serving.scripts.copies import RECENT_ENTRY_BYTES, REPEAT_MS
 from serving.scripts.publish import BaseRecord, Published
 from serving.stamps import Stamp
 from serving.store import Store
 
-#: Records that are encoded and sent together: one round trip, some megabytes.
+#: Records that are sent together: one round trip, some megabytes.
 RECORDS_AT_ONCE = 2_000
+#: Round trips that may wait for their turn: about as many as a part of the ids has.
+SENDS_AHEAD = 10
 
 
-def recent_of(events: pl.LazyFrame, as_of_ms: int, undrained_ms: int | None = None) -> dict[str, bytes]:
-    """Per id what a record remembers of covered events received within 24 h, imports too.
+class Recent:
+    """What records remember of covered events received within 24 h, imports too.
 
     `events` are those that count, and those that a delete covers: a repeat that is still on its way is no new event.
 
     A repeat of an import may have come before any base counted the import, and be in a tail since `undrained_ms`, when
     the oldest event was received that the lake lacks: it must go from there. So imports are kept from 24 h before that.
     """
-    imported_since_ms = min(as_of_ms, as_of_ms if undrained_ms is None else undrained_ms) - REPEAT_MS
-    since_ms = pl.when(pl.col("seq").is_null()).then(imported_since_ms).otherwise(as_of_ms - REPEAT_MS)
-    rows = events.filter(pl.col("received_at") > since_ms).select("id", "event_id", "received_at", "seq")
-    found: dict[str, list[bytes]] = {}
-    for one, event_id, received_ms, seq in rows.collect().iter_rows():
-        found.setdefault(one, []).append(recent_entry(event_hash(event_id), received_ms, seq))
-    return {one: b"".join(entries) for one, entries in found.items()}
+
+    def __init__(self, events: pl.LazyFrame, as_of_ms: int, undrained_ms: int | None = None) -> None:
+        imported_since_ms = min(as_of_ms, as_of_ms if undrained_ms is None else undrained_ms) - REPEAT_MS
+        since_ms = pl.when(pl.col("seq").is_null()).then(imported_since_ms).otherwise(as_of_ms - REPEAT_MS)
+        rows = events.filter(pl.col("received_at") > since_ms)
+        self._rows = rows.select("id", "event_id", "received_at", pl.col("seq").fill_null(0)).collect()
+        self._numbers = pl.Series(dtype=pl.UInt32)
+        self._parts = 0
+
+    def of(self, part: BasePart) -> dict[str, bytes]:
+        """Per id of a part the entries of its `recent` (`copies.recent_entry`), in any order."""
+        if self._parts != part.parts:
+            self._parts, self._numbers = part.parts, dealt(self._rows, part.parts)
+        return _entries(self._rows.filter(self._numbers == part.number))
+
+    def everyone(self) -> dict[str, bytes]:
+        """The same of all ids."""
+        return _entries(self._rows)
+
+
+def _entries(rows: pl.DataFrame) -> dict[str, bytes]:
+    if rows.is_empty():
+        return {}
+    rows = rows.sort("id")
+    # As `ids.event_hash` makes it.
+    hashes = [blake2b(one.encode(), digest_size=EVENT_HASH_BYTES).digest() for one in rows["event_id"].to_list()]
+    entries = np.empty((len(rows), RECENT_ENTRY_BYTES), dtype=np.uint8)
+    entries[:, :8] = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, 8)
+    for at, name in ((8, "received_at"), (14, "seq")):
+        entries[:, at : at + 6] = rows[name].to_numpy().astype(">i8").view(np.uint8).reshape(-1, 8)[:, 2:]
+    data = entries.tobytes()
+    groups = rows.group_by("id", maintain_order=True).len()
+    ends = [0, *(groups["len"].cum_sum().cast(pl.Int64) * RECENT_ENTRY_BYTES).to_list()]
+    return {one: data[start:end] for one, (start, end) in zip(groups["id"].to_list(), pairwise(ends), strict=True)}
+
+
+def records_of(parts: Iterable[BasePart], recent: Recent, horizon_ms: int) -> Iterator[BaseRecord]:
+    """What is published of the ids of some parts."""
+    for part in parts:
+        remembered = recent.of(part)
+        for one, is_heavy, base in zip(part.ids, part.heavy, encoded(part), strict=True):
+            yield BaseRecord(one, base, remembered.get(one, b""), horizon_ms if is_heavy else 0)
 
 
 def publish(
     store: Store,
-    bases: Iterable[tuple[str, Base, bool]],
+    records: Iterable[BaseRecord],
     stamps: Mapping[int, Stamp],
-    recent: Mapping[str, bytes],
-    horizon_ms: int,
     on_published: Callable[[int], None] = lambda count: None,
 ) -> int:
-    """Publishes bases, (id, base, whether it is heavy); answers how many were taken. Safe to run again, in any order.
+    """Publishes records; answers how many were taken. Safe to run again, in any order.
 
     A record refuses a base that is older than its own, or that a delete has overtaken; that is not an error.
     """
     taken = 0
-    for some in _parts(iter(bases)):
-        records = [
-            BaseRecord(one, codec.encode(base), recent.get(one, b""), horizon_ms if is_heavy else 0)
-            for one, base, is_heavy in some
-        ]
-        taken += send(store, records, stamps)
-        on_published(len(some))
+    following = iter(records)
+    waiting: deque[tuple[int, Future[int]]] = deque()
+
+    def settle() -> int:
+        count, sent = waiting.popleft()
+        done = sent.result()
+        on_published(count)
+        return done
+
+    sender = ThreadPoolExecutor(1, thread_name_prefix="publish")
+    try:
+        while some := list(islice(following, RECORDS_AT_ONCE)):
+            waiting.append((len(some), sender.submit(send, store, some, stamps)))
+            if len(waiting) > SENDS_AHEAD:
+                taken += settle()
+        while waiting:
+            taken += settle()
+    finally:
+        sender.shutdown(cancel_futures=True)
     return taken
 
 
@@ -66,8 +120,3 @@ def send(store: Store, records: Iterable[BaseRecord], stamps: Mapping[int, Stamp
         by_shard.setdefault(shard_of(record.id, store.shards), []).append(record)
     requests = [store.operations.publish(shard, stamps[shard], some) for shard, some in by_shard.items()]
     return sum(outcome is Published.DONE for outcomes in store.ask_all(requests) for outcome in outcomes)
-
-
-def _parts(bases: Iterator[tuple[str, Base, bool]]) -> Iterator[list[tuple[str, Base, bool]]]:
-    while some := list(islice(bases, RECORDS_AT_ONCE)):
-        yield some

@@ -9,19 +9,19 @@ a record takes only what is newer than what it holds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import polars as pl
 
-from expressions.base_frames import base_states
+from expressions.base_frames import BasePart, base_parts
 from expressions.frames import answer_frame, counted, deleted
 from expressions.identity import people
 from expressions.totals import totals
 from lake.lake import Lake
-from pipelines.publish import publish, recent_of
+from pipelines.publish import Recent, publish, records_of
 from pipelines.rows import membership_rows, trait_rows
 from serving.catalogue import Catalogue, decode, encode
 from serving.defining import activate, current
@@ -83,12 +83,22 @@ def rebuild(
     events = counted(rows).collect().lazy()
     count = events.select(pl.len()).collect().item()
     progress("publishing", 0)
-    bases = base_states(
-        events, catalogue.plan, as_of_ms, settings.horizon_ms, settings.light_events_max, catalogue.zone
-    )
-    recent = recent_of(pl.concat([events, deleted(rows)]), as_of_ms, undrained_ms)
-    published = publish(store, bases, stamps, recent, settings.horizon_ms, lambda done: progress("publishing", done))
-    users = events.select(pl.col("id").n_unique()).collect().item()
+    recent = Recent(pl.concat([events, deleted(rows)]), as_of_ms, undrained_ms)
+    del rows
+    users = 0
+
+    def parts() -> Iterator[BasePart]:
+        nonlocal users
+        found = base_parts(
+            events, catalogue.plan, as_of_ms, settings.horizon_ms, settings.light_events_max, catalogue.zone
+        )
+        for part in found:
+            users += len(part.ids)
+            yield part
+
+    records = records_of(parts(), recent, settings.horizon_ms)
+    published = publish(store, records, stamps, lambda done: progress("publishing", done))
+    del recent, records
     if ids is None:
         progress("sweeping", 0)
         store.sweep_all([stamps[shard] for shard in range(store.shards)], run_id)

@@ -9,7 +9,7 @@ import polars as pl
 from expressions.frames import after_deletes, deleted
 from expressions.identity import LINK_KINDS, owners
 from lake.lake import Lake
-from pipelines.publish import recent_of
+from pipelines.publish import Recent
 from serving.ids import shard_of
 from serving.operations import Claim
 from serving.scripts.claim import Owner
@@ -44,7 +44,7 @@ def restore_standings(store: Store, lake: Lake, version: int, after: Mapping[int
         one: Owner(owner, seq, at, event.removesuffix(":link")) for one, owner, seq, at, event in claims.iter_rows()
     }
     gone = deleted(events.filter(pl.col("id").is_in(list(deletes))))
-    recent = recent_of(gone, store.now_ms()) if deletes else {}
+    recent = Recent(gone, store.now_ms()).everyone() if deletes else {}
     standings = [
         Standing(one, deletes.get(one), unlinks.get(one), owner_of.get(one), latest[one], recent.get(one, b""))
         for one in ids.to_list()

@@ -28,15 +28,16 @@ from expressions.values import Value, from_json, order_key
 from serving.accepted import packed
 
 VERSION = 1
+_VERSION_BYTE = bytes([VERSION])
 #: The version byte and the checksum.
 _HEADER_BYTES = 5
 
 #: Decimal fractions that amounts come in.
-_SCALES = (1, 100, 10, 1_000, 1_000_000)
-_SIGNED = (("b", 2**7), ("h", 2**15), ("i", 2**31), ("q", 2**63))
-_UNSIGNED = (("B", 2**8), ("H", 2**16), ("I", 2**32), ("Q", 2**64))
-_WIDTHS = {code: array(code).itemsize for code in "bBhHiIqQd"}
-assert _WIDTHS == {"b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "d": 8}, "as C has them everywhere"
+SCALES = (1, 100, 10, 1_000, 1_000_000)
+SIGNED = (("b", 2**7), ("h", 2**15), ("i", 2**31), ("q", 2**63))
+UNSIGNED = (("B", 2**8), ("H", 2**16), ("I", 2**32), ("Q", 2**64))
+WIDTHS = {code: array(code).itemsize for code in "bBhHiIqQd"}
+assert WIDTHS == {"b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "d": 8}, "as C has them everywhere"
 
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -102,18 +103,23 @@ def encode(base: Base) -> bytes:
     """
     ids = sorted({state_id for span in base.spans for state_id in span.states})
     index = {state_id: at for at, state_id in enumerate(ids)}
-    body = _pack(
-        (
-            [_events(name, events) for name, events in base.events.items()],
-            [
-                _Span(span.low_ms, span.high_ms, {index[one]: _state(span.states[one]) for one in sorted(span.states)})
-                for span in base.spans
-            ],
-            [bytes.fromhex(state_id) for state_id in ids],
-            msgspec.Raw(packed(dict(base.profile))),
-        )
+    return framed(
+        [_events(name, events) for name, events in base.events.items()],
+        [
+            _Span(
+                span.low_ms, span.high_ms, {index[one]: packed_state(span.states[one]) for one in sorted(span.states)}
+            )
+            for span in base.spans
+        ],
+        [bytes.fromhex(state_id) for state_id in ids],
+        msgspec.Raw(packed(dict(base.profile))),
     )
-    return bytes([VERSION]) + crc32(body).to_bytes(4, "little") + body
+
+
+def framed(events: Sequence[Any], spans: Sequence[Any], state_ids: Sequence[bytes], profile: msgspec.Raw) -> bytes:
+    """The bytes of a base whose parts are packed: what `base_columns` makes of many at once ends here too."""
+    body = _pack((events, spans, state_ids, profile))
+    return _VERSION_BYTE + crc32(body).to_bytes(4, "little") + body
 
 
 def decode(data: bytes) -> Base:
@@ -147,8 +153,8 @@ def _events(name: str | None, events: Events) -> _Packed:
     times = events.ts_ms
     steps = [later - earlier for earlier, later in pairwise(times)]
     unit = math.gcd(*steps) or 1
-    width, data = _integers([step // unit for step in steps], _UNSIGNED)
-    columns = [_column(field, column) for field, column in events.fields.items()]
+    width, data = _integers([step // unit for step in steps], UNSIGNED)
+    columns = [packed_column(field, column) for field, column in events.fields.items()]
     return _Packed(name, len(times), times[0] if times else 0, unit, width, data, columns)
 
 
@@ -182,7 +188,7 @@ def _read_integers(width: str, data: bytes) -> list[Any]:
 
 
 def _read_array(width: str, data: bytes) -> array[Any]:
-    if width not in _WIDTHS:
+    if width not in WIDTHS:
         raise CodecError(f"no width {width!r}")
     found = array(width, data)
     if sys.byteorder == "big":
@@ -193,7 +199,8 @@ def _read_array(width: str, data: bytes) -> array[Any]:
 # ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _column(field: str, column: Sequence[Value]) -> _Column:
+def packed_column(field: str, column: Sequence[Value]) -> _Column:
+    """One field of some events."""
     presence = None
     if None in column:
         presence = _bits([value is not None for value in column])
@@ -205,7 +212,7 @@ def _column(field: str, column: Sequence[Value]) -> _Column:
         return _Column(field, "?", "B", bytes(column), presence)  # type: ignore[arg-type]  # all are booleans
     if kinds == {str}:
         words: dict[Any, int] = {word: index for index, word in enumerate(dict.fromkeys(column))}
-        width, data = _integers([words[word] for word in column], _UNSIGNED)
+        width, data = _integers([words[word] for word in column], UNSIGNED)
         return _Column(field, "s", width, data, presence, words=list(words))
     return _Column(field, "m", "B", _pack(column), presence)
 
@@ -213,12 +220,12 @@ def _column(field: str, column: Sequence[Value]) -> _Column:
 def _numbers(field: str, column: Sequence[float], presence: bytes | None) -> _Column:
     greatest = max(max(column), -min(column))
     first = column[0]
-    for scale in _SCALES:
+    for scale in SCALES:
         # The first value tells most scales apart; the rest is looked at for a scale that it fits.
         if greatest * scale < 2.0**53 and round(first * scale) / scale == first and not _has_negative_zero(column):
             whole = [round(value * scale) for value in column]
             if [number / scale for number in whole] == column:
-                width, data = _integers(whole, _SIGNED)
+                width, data = _integers(whole, SIGNED)
                 return _Column(field, "n", width, data, presence, scale)
     return _Column(field, "d", "d", _bytes_of(array("d", column)), presence)
 
@@ -269,7 +276,8 @@ def _read_bits(data: bytes, size: int) -> list[bool]:
 # Sets and tallies hold order keys of scalars, whose rank follows from the value.
 
 
-def _state(state: State) -> Any:
+def packed_state(state: State) -> Any:
+    """A state as msgpack holds it."""
     match state:
         case bool() | None | float() | str():
             return state
