@@ -483,9 +483,12 @@ def _millionths(value: Cell) -> Cell:
     return Cell({"number": pl.when(size <= SUMMED_MAX).then(signed)})
 
 
-def _days_since(text: pl.Expr, now_ms: int) -> pl.Expr:
+def instant(text: pl.Expr) -> pl.Expr:
+    """`values.instant_ms`: the instant an ISO 8601 text names, in UTC milliseconds, or null."""
+    parts = text.str.extract_groups(f"(?-u){ISO_TIME}").struct  # digits are those of ASCII
+
     def part(index: int) -> pl.Expr:
-        return text.str.extract(f"(?-u){ISO_TIME}", index)  # digits are those of ASCII
+        return parts.field(str(index))
 
     def whole(one: pl.Expr) -> pl.Expr:
         return one.cast(pl.Int64, strict=False).fill_null(0)
@@ -499,8 +502,11 @@ def _days_since(text: pl.Expr, now_ms: int) -> pl.Expr:
     signed = (
         pl.when(offset.str.starts_with("-")).then(0 - away).when(offset.str.len_bytes() > 1).then(away).otherwise(0)
     )
-    instant = days * DAY_MS + ms - signed * 60_000
-    return (pl.lit(now_ms, dtype=pl.Int64) - instant).floordiv(DAY_MS).cast(pl.Float64)
+    return days * DAY_MS + ms - signed * 60_000
+
+
+def _days_since(text: pl.Expr, now_ms: int) -> pl.Expr:
+    return (pl.lit(now_ms, dtype=pl.Int64) - instant(text)).floordiv(DAY_MS).cast(pl.Float64)
 
 
 FUNCTION: dict[str, Callable[..., Cell]] = {

@@ -12,16 +12,20 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import closing
+import re
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
+import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import Transaction
@@ -31,11 +35,13 @@ from expressions.values import instant_ms
 from lake.errors import LakeConflict
 from lake.lake import Lake
 from lake.schemas import EVENTS, REJECTED, Table
+from pipelines.import_columns import NUMBER, Names, Told, cell_number, instants, plain_rows
 from serving import ids
 from serving.refusals import Invalid
 from serving.track import Limits, accept
 
 ROWS_AT_ONCE = 50_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ATTEMPTS = 10
 _FORMATS = {
     ".csv": "csv",
@@ -48,7 +54,7 @@ _FORMATS = {
 
 #: Called with how many rows are done, and of how many where that is known.
 Progress = Callable[[int, int | None], None]
-Row = tuple[int, dict[str, Any]]
+_NUMBER = re.compile(NUMBER.removesuffix("$") + r"\Z")
 
 
 class ImportRefused(ValueError):
@@ -106,30 +112,30 @@ def import_file(
             f"{path.name} has no column {', '.join(missing)}; it has {', '.join(first_names)}: name them by "
             "--user, --event, --time and --id"
         )
-    shift_ms = now_ms - _latest_ms(path, columns.time, now_ms) if shift_to_now else 0
+    shift_ms = now_ms - _latest_ms(path, columns, now_ms) if shift_to_now else 0
     accepted = rejected = already = 0
     done = 0
     chunk = 0
-    with closing(_rows(path, columns.required())) as rows:
-        while some := list(islice(rows, rows_at_once)):
+    with closing(_chunks(path, columns.required(), rows_at_once)) as chunks:
+        for some in chunks:
             chunk += 1
             good, bad = _read(some, columns, identity, shift_ms, now_ms, shards)
             # What is refused first: a run that is cut off in between repeats neither.
             refused = [{"received_at": now_ms, "source": path.name, **row} for row in bad]
-            rejected += len(bad) if _append(lake, REJECTED, identity, chunk, refused) else 0
+            reasons = pa.Table.from_pylist(refused, schema=REJECTED.columns)
+            rejected += len(bad) if _append(lake, REJECTED, identity, chunk, reasons) else 0
             if _append(lake, EVENTS, identity, chunk, good):
                 accepted += len(good)
             else:
                 already += len(good)
-            done += len(some)
+            done += len(some.lines)
             progress(done, total)
     return Imported(accepted, rejected, already)
 
 
-def _append(lake: Lake, table: Table, identity: str, chunk: int, given: list[dict[str, Any]]) -> bool:
+def _append(lake: Lake, table: Table, identity: str, chunk: int, rows: pa.Table) -> bool:
     """Commits a chunk's rows of a table, unless an earlier run did."""
     app = f"import/{identity}"
-    rows = pa.Table.from_pylist(given, schema=table.columns)
     for _ in range(ATTEMPTS):
         opened = lake.open(table)
         if (opened.transaction_version(app) or 0) >= chunk:
@@ -156,19 +162,33 @@ def _identity(path: Path, columns: Columns, shift_to_now: bool, rows_at_once: in
 
 
 def _read(
-    rows: list[Row], columns: Columns, identity: str, shift_ms: int, now_ms: int, shards: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    chunk: Chunk, columns: Columns, identity: str, shift_ms: int, now_ms: int, shards: int
+) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """Rows of `events` in the order of the file, and what is refused."""
+    plain, is_plain = EVENTS.columns.empty_table(), np.zeros(len(chunk.lines), dtype=bool)
+    if chunk.columns is not None:
+        names = Names(columns.user, columns.event, columns.time, columns.id)
+        told = Told(identity, shift_ms, now_ms, shards)
+        plain, is_plain = plain_rows(chunk.columns, chunk.lines, names, told, are_cells=chunk.are_cells)
     good: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
+    at_good: list[int] = []
     today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
     skipped = {columns.user, columns.event, columns.time, columns.id}
-    for line, row in rows:
+    left = np.flatnonzero(~is_plain).tolist()
+    for at, row in zip(left, chunk.rows(left), strict=True):
+        line = chunk.lines[at]
         try:
             good.append(_event(line, row, columns, skipped, identity, shift_ms, now_ms, shards, today))
+            at_good.append(at)
         except Invalid as refusal:
             text = msgspec.json.encode(row, enc_hook=str)[:4_096].decode("utf-8", "replace")
             bad.append({"line": line, "code": refusal.code, "reason": refusal.message, "event": text})
-    return good, bad
+    if not good:
+        return plain, bad
+    both = pa.concat_tables([plain, pa.Table.from_pylist(good, schema=EVENTS.columns)])
+    order = np.argsort(np.concatenate([np.flatnonzero(is_plain), np.array(at_good, dtype=np.int64)]), kind="stable")
+    return both.take(pa.array(order)), bad
 
 
 def _event(
@@ -259,7 +279,7 @@ def _time_ms(value: Any, name: str) -> int:
             pass
         case datetime():
             aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-            return math.floor(aware.timestamp() * 1000)
+            return (aware - _EPOCH) // timedelta(milliseconds=1)
         case date():
             return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()) * 1000
         case int() | float() if math.isfinite(value) and abs(value) < 2**47:
@@ -273,14 +293,20 @@ def _time_ms(value: Any, name: str) -> int:
     raise Invalid(f"{name}: {value!r} is no time; use ISO 8601, as 1998-07-01T00:00:00Z, or epoch milliseconds")
 
 
-def _latest_ms(path: Path, time_column: str, now_ms: int) -> int:
+def _latest_ms(path: Path, columns: Columns, now_ms: int) -> int:
     latest: int | None = None
-    for _, row in _rows(path):
-        try:
-            found = _time_ms(row.get(time_column), time_column)
-        except Invalid:
-            continue
-        latest = found if latest is None else max(latest, found)
+    with closing(_chunks(path, columns.required(), ROWS_AT_ONCE)) as chunks:
+        for chunk in chunks:
+            left: list[int] = list(range(len(chunk.lines)))
+            if chunk.columns is not None:
+                times = instants(chunk.columns[columns.time])
+                found = times.filter(~pl.int_range(len(times), eager=True).is_in(sorted(chunk.broken))).max()
+                latest = max(latest or -(2**63), found) if isinstance(found, int) else latest
+                left = sorted({*times.is_null().arg_true().to_list(), *chunk.broken})
+            for row in chunk.rows(left):
+                with suppress(Invalid):
+                    one = _time_ms(row.get(columns.time), columns.time)
+                    latest = one if latest is None else max(latest, one)
     return now_ms if latest is None else latest
 
 
@@ -312,67 +338,131 @@ def _shape(path: Path) -> tuple[int | None, list[str]]:
             raise ImportRefused(f"{path.name} is no Parquet file: {error}") from error
     names: dict[str, None] = {}
     with closing(_rows(path)) as rows:
-        for _, row in islice(rows, 1_000):
+        for row in islice(rows, 1_000):
             names.update(dict.fromkeys(row))
     return None, list(names)
 
 
-def _rows(path: Path, as_text: Collection[str] = ()) -> Generator[Row, None, None]:
-    """(line, row) of a file; the line counts from 1, in CSV the heading is line 1. Cells of `as_text` stay text."""
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows: the line of each, and a way to read some of them as Python values.
+
+    `columns` are there where the file has them as such; of CSV they are cells of text, and `broken` rows have no cells
+    that count. A line counts from 1; in CSV the heading is line 1.
+    """
+
+    lines: Sequence[int]
+    rows: Callable[[Sequence[int]], Iterable[dict[str, Any]]]
+    columns: dict[str, pl.Series] | None = None
+    are_cells: bool = False
+    broken: Collection[int] = ()
+
+
+def _chunks(path: Path, as_text: Collection[str], rows_at_once: int) -> Generator[Chunk, None, None]:
+    """The rows of a file, so many at a time. Cells of `as_text` stay text."""
     kind, gzipped = _format(path)
     with _opened(path, gzipped) as file:
         match kind:
             case "csv":
-                yield from _csv_rows(file, "\t" if ".tsv" in path.name.lower() else ",", as_text)
+                yield from _csv_chunks(file, "\t" if ".tsv" in path.name.lower() else ",", as_text, rows_at_once)
             case "jsonl":
-                yield from _jsonl_rows(file)
+                yield from _jsonl_chunks(file, rows_at_once)
             case _:
-                yield from _parquet_rows(io.BytesIO(file.read()) if gzipped else file, path.name)
+                yield from _parquet_chunks(io.BytesIO(file.read()) if gzipped else file, path.name, rows_at_once)
 
 
-def _csv_rows(file: BinaryIO, delimiter: str, as_text: Collection[str]) -> Iterator[Row]:
+def _rows(path: Path, as_text: Collection[str] = ()) -> Generator[dict[str, Any], None, None]:
+    with closing(_chunks(path, as_text, 1_000)) as chunks:
+        for chunk in chunks:
+            yield from chunk.rows(range(len(chunk.lines)))
+
+
+def _csv_chunks(
+    file: BinaryIO, delimiter: str, as_text: Collection[str], rows_at_once: int
+) -> Generator[Chunk, None, None]:
     with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         reader = csv.reader(text, delimiter=delimiter)
         heading = next(reader, [])
-        reads = [str if name in as_text else _cell for name in heading]
-        for cells in reader:
-            line = reader.line_num
+        found = ((reader.line_num, cells) for cells in reader if cells)
+        while some := list(islice(found, rows_at_once)):
+            yield _csv_chunk(heading, some, as_text)
+
+
+def _csv_chunk(heading: list[str], some: list[tuple[int, list[str]]], as_text: Collection[str]) -> Chunk:
+    reads = [str if name in as_text else _cell for name in heading]
+
+    def rows(wanted: Sequence[int]) -> Iterator[dict[str, Any]]:
+        for at in wanted:
+            cells = some[at][1]
             if len(cells) == len(heading):
-                yield line, {name: read(cell) for name, read, cell in zip(heading, reads, cells, strict=True)}
-            elif cells:
-                yield line, {"__error__": f"{len(cells)} cells under {len(heading)} names"}
+                yield {name: read(cell) for name, read, cell in zip(heading, reads, cells, strict=True)}
+            else:
+                yield {"__error__": f"{len(cells)} cells under {len(heading)} names"}
+
+    lines = [line for line, _ in some]
+    broken = {at for at, (_, cells) in enumerate(some) if len(cells) != len(heading)}
+    absent = [""] * len(heading)
+    columns: dict[str, pl.Series] | None = None
+    if len(set(heading)) == len(heading):
+        cells = [absent if at in broken else cells for at, (_, cells) in enumerate(some)]
+        with suppress(UnicodeEncodeError):  # what is no UTF-8 has to be refused row by row
+            columns = {
+                name: pl.Series(name, column, dtype=pl.String)
+                for name, column in zip(heading, zip(*cells, strict=True), strict=True)
+            }
+    return Chunk(lines, rows, columns, are_cells=True, broken=broken)
 
 
 def _cell(cell: str) -> Any:
     """A cell of text as what it says: a number, true or false, else text. "007" and "1e5" stay text, as ids do."""
     if cell in ("true", "false"):
         return cell == "true"
-    if cell and cell.lstrip("-").replace(".", "", 1).isdigit() and cell.isascii():
-        digits = cell.lstrip("-")
-        if len(cell) - len(digits) <= 1 and (digits[0] != "0" or digits[:2] in ("0", "0.")) and digits[-1] != ".":
-            return float(cell) if "." in cell else int(cell) if len(cell) < 19 else float(cell)
-    return cell
+    return cell_number(cell) if _NUMBER.match(cell) else cell
 
 
-def _jsonl_rows(file: BinaryIO) -> Iterator[Row]:
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            row = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            yield number, {"__error__": f"no JSON: {error}"}
-            continue
-        yield number, row if isinstance(row, dict) else {"__error__": "no JSON object"}
+def _jsonl_chunks(file: BinaryIO, rows_at_once: int) -> Generator[Chunk, None, None]:
+    found = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    while some := list(islice(found, rows_at_once)):
+        read = [_jsonl_row(line) for _, line in some]
+        yield Chunk([number for number, _ in some], partial(_chosen, read))
 
 
-def _parquet_rows(file: BinaryIO, name: str) -> Iterator[Row]:
+def _chosen(rows: list[dict[str, Any]], wanted: Sequence[int]) -> Iterator[dict[str, Any]]:
+    return (rows[at] for at in wanted)
+
+
+def _jsonl_row(line: bytes) -> dict[str, Any]:
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return {"__error__": f"no JSON: {error}"}
+    return row if isinstance(row, dict) else {"__error__": "no JSON object"}
+
+
+def _parquet_chunks(file: BinaryIO, name: str, rows_at_once: int) -> Generator[Chunk, None, None]:
     try:
         parquet = pq.ParquetFile(file)
-        number = 0
-        for batch in parquet.iter_batches(10_000):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
+        first = 1
+        held: list[pa.RecordBatch] = []
+        for batch in parquet.iter_batches(rows_at_once):
+            held.append(batch)
+            while sum(map(len, held)) >= rows_at_once:
+                whole = pa.Table.from_batches(held)
+                yield _parquet_chunk(whole.slice(0, rows_at_once), first)
+                first += rows_at_once
+                held = whole.slice(rows_at_once).to_batches()
+        if sum(map(len, held)):
+            yield _parquet_chunk(pa.Table.from_batches(held), first)
     except pa.ArrowInvalid as error:
         raise ImportRefused(f"{name} is no Parquet file: {error}") from error
+
+
+def _parquet_chunk(table: pa.Table, first: int) -> Chunk:
+    def rows(wanted: Sequence[int]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = table.take(pa.array(wanted, pa.int64())).to_pylist()
+        return found
+
+    columns: dict[str, pl.Series] | None = None
+    with suppress(pl.exceptions.PolarsError, ValueError, NotImplementedError):  # a type that Polars does not have
+        columns = {name: pl.Series(name, pl.from_arrow(table[name])) for name in table.column_names}
+    return Chunk(range(first, first + len(table)), rows, columns)

@@ -1,0 +1,169 @@
+"""What an import makes of many rows at once is what it makes of each by itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import string
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from pipelines.importing import Columns, _chunks, _read
+
+NOW = 1_800_000_000_000
+COLUMNS = Columns("who", "what", "when", "key")
+WITHOUT_ID = Columns("who", "what", "when")
+
+seeded = settings(
+    derandomize=True, deadline=None, max_examples=80, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+texts = st.text(alphabet=string.ascii_letters + " é😀\"\\,\n\x00\x1f\x7f\x85\u2028'{}[]:-", max_size=6)
+digits = st.one_of(
+    st.from_regex(r"\A-{0,2}[0-9]{0,3}\.?[0-9]{0,4}\Z"),
+    st.integers(-(10**20), 10**20).map(str),
+    st.decimals(allow_nan=False, allow_infinity=False, places=7).map(str),
+    st.sampled_from(
+        ["007", "1e5", "-0", "-0.0", "0.0001", "0.00001", "1.50", "5.00", ".5", "5.", "-", ".", "+1", "1_0"]
+    ),
+)
+cells = st.one_of(st.sampled_from(["", "true", "false", "True", "null"]), digits, texts)
+times = st.one_of(
+    st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)).map(lambda at: at.isoformat()),
+    st.sampled_from(
+        [
+            "1998-07-01",
+            "1998-07-01T00:00:00Z",
+            "1998-07-01 10:11",
+            "1998-07-01T10:11:12.123456+02:00",
+            "1998-02-30",
+            "0000-01-01",
+            " 1998-07-01 ",
+            "yesterday",
+            "",
+            "-123456789",
+            "1700000000123",
+            "999999999999999",
+            "140737488355328",
+            "-140737488355327",
+        ]
+    ),
+    st.integers(-(2**48), 2**48).map(str),
+    texts,
+)
+ids = st.one_of(st.sampled_from(["u1", "u2", "", " ", "\u3000", "x" * 256, "x" * 257, "-"]), texts, digits)
+csv_rows = st.lists(
+    st.one_of(
+        st.tuples(ids, ids, times, ids, cells, cells, cells).map(list),
+        st.tuples(st.just("u"), st.just("bought"), st.just("1998-07-01"), st.just(""), cells, cells, cells).map(list),
+        st.lists(texts, max_size=3),
+    ),
+    max_size=12,
+)
+
+
+def read(path: Path, columns: Columns, shift_ms: int = 5) -> None:
+    """Reads each chunk as a whole, and row by row: rows and refusals are the same."""
+    for chunk in _chunks(path, columns.required(), 5):
+        assert chunk.columns is not None
+        together = _read(chunk, columns, "file", shift_ms, NOW, 16)
+        one_by_one = _read(replace(chunk, columns=None), columns, "file", shift_ms, NOW, 16)
+        assert together[1] == one_by_one[1]
+        assert repr(together[0].to_pylist()) == repr(one_by_one[0].to_pylist())
+        assert together[0].schema == one_by_one[0].schema
+
+
+@seeded
+@given(rows=csv_rows)
+@example(rows=[["u", "bought", "1998-07-01", "", "-0", "-0.0", "0.10"]])
+def test_csv(tmp_path_factory: Any, rows: list[list[str]]) -> None:
+    """Numbers, booleans and texts of every look, with line breaks and quotes inside, too many cells and too few."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["who", "what", "when", "key", "a", 'b "q"', "c.d"])
+    writer.writerows(rows)
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    path.write_bytes(text.getvalue().encode())
+    read(path, COLUMNS)
+    read(path, WITHOUT_ID)
+
+
+floats = st.one_of(
+    st.floats(),
+    st.integers(-(10**6), 10**6).map(float),
+    st.integers(-(10**9), 10**9).map(lambda cents: cents / 100),
+    st.sampled_from([0.0, -0.0, 1e15, 1e16, 1e-3, 1e-5, 123456789012345.6, 0.1 + 0.2]),
+)
+KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
+    (pa.string(), st.one_of(texts, digits, st.sampled_from(["", "u1", "-"]))),
+    (pa.large_string(), texts),
+    (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    (pa.int32(), st.integers(-1_000, 1_000)),
+    (pa.uint64(), st.integers(0, 2**64 - 1)),
+    (pa.float64(), floats),
+    (pa.float32(), st.floats(width=32)),
+    (pa.bool_(), st.booleans()),
+    (pa.date32(), st.dates(date(1900, 1, 1), date(2100, 1, 1))),
+    (pa.timestamp("us"), st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))),
+    (pa.timestamp("ms", "UTC"), st.integers(0, 2**41).map(lambda ms: datetime.fromtimestamp(ms // 1000, UTC))),
+    (pa.decimal128(12, 3), st.decimals(-(10**6), 10**6, places=3)),
+    (pa.binary(), st.binary(max_size=3)),
+    (pa.null(), st.none()),
+    (pa.list_(pa.int64()), st.lists(st.integers(0, 3), max_size=2)),
+    (pa.struct([("x", pa.int64())]), st.fixed_dictionaries({"x": st.integers(0, 3)})),
+]
+SIMPLE = KINDS[:-2]
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pa.Table:
+    """Columns of any type, nulls among them; ids, names and times mostly of a type that makes sense."""
+    size = draw(st.integers(0, 8))
+    usual = {
+        "who": [*KINDS[:4], KINDS[5]],
+        "what": [(pa.string(), st.sampled_from(["bought", "seen", "", " "]))] * 4 + [KINDS[2]],
+        "when": [KINDS[2], KINDS[5], KINDS[8], KINDS[9], KINDS[10], (pa.string(), times)],
+        "key": KINDS[:6],
+    }
+    columns = {}
+    for name in ("who", "what", "when", "key", "a", "b"):
+        rare = KINDS if draw(st.integers(0, 9)) == 0 else SIMPLE
+        kind, values = draw(st.sampled_from(usual.get(name, rare)))
+        columns[name] = pa.array(draw(st.lists(st.none() | values, min_size=size, max_size=size)), kind)
+    return pa.table(columns)
+
+
+@seeded
+@given(table=tables())
+def test_parquet(tmp_path_factory: Any, table: pa.Table) -> None:
+    """Columns of every type."""
+    path = tmp_path_factory.mktemp("parquet") / "a.parquet"
+    pq.write_table(table, path)
+    read(path, COLUMNS)
+    read(path, WITHOUT_ID)
+
+
+def test_nearly_all_rows_of_a_usual_file_are_read_together(tmp_path: Path) -> None:
+    """One strange row does not make its neighbours slow."""
+    path = tmp_path / "a.csv"
+    rows = [{"who": f"u{n}", "what": "buy", "when": "1998-07-01T00:00:00Z", "paid": f"{n}.50"} for n in range(50)]
+    pl.DataFrame([*rows, {**rows[0], "when": "never"}]).write_csv(path)
+
+    (chunk,) = _chunks(path, WITHOUT_ID.required(), 100)
+    asked: list[int] = []
+
+    def noted(wanted: Any) -> Any:
+        asked.extend(wanted)
+        return chunk.rows(wanted)
+
+    good, bad = _read(replace(chunk, rows=noted), WITHOUT_ID, "file", 0, NOW, 16)
+    assert asked == [50]
+    assert (len(good), [row["line"] for row in bad]) == (50, [52])
