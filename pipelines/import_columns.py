@@ -28,6 +28,8 @@ _Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
 #: What a time must be less than, either way.
 TIME_MAX_MS = 2**47
+#: The form of ISO 8601 that most programs write.
+_USUAL_TIME = r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,3})?Z$"
 _WHOLE = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 _FLOATS = (pl.Float32, pl.Float64)
 
@@ -136,8 +138,7 @@ def instants(column: pl.Series) -> pl.Series:
     one = pl.col("t")
     match column.dtype:
         case pl.String:
-            digits = pl.when(one.str.contains(r"^-?[0-9]{10,14}$")).then(one.cast(pl.Int64, strict=False))
-            found = pl.coalesce(instant(one), digits)
+            return _text_instants(column)
         case pl.Datetime():
             found = one.dt.timestamp("us").floordiv(1_000)
         case pl.Date:
@@ -148,8 +149,24 @@ def instants(column: pl.Series) -> pl.Series:
             found = pl.when(one.is_finite() & (one.abs() < float(TIME_MAX_MS))).then(one.floor()).cast(pl.Int64)
         case _:
             found = pl.lit(None, dtype=pl.Int64)
-    inside = (found < TIME_MAX_MS) & (found > -TIME_MAX_MS)
-    return frame.select(pl.when(inside).then(found).alias("t"))["t"]
+    return frame.select(_inside(found).alias("t"))["t"]
+
+
+def _inside(found: pl.Expr) -> pl.Expr:
+    return pl.when((found < TIME_MAX_MS) & (found > -TIME_MAX_MS)).then(found)
+
+
+def _text_instants(column: pl.Series) -> pl.Series:
+    """The usual form by the shortest way, what is left by the general one."""
+    one = pl.col("t")
+    parsed = one.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ms", strict=False).dt.epoch("ms")
+    usual = column.to_frame("t").select(pl.when(one.str.contains(_USUAL_TIME)).then(parsed).alias("t"))["t"]
+    left = usual.is_null().arg_true()
+    if left.is_empty():
+        return usual
+    digits = pl.when(one.str.contains(r"^-?[0-9]{10,14}$")).then(one.cast(pl.Int64, strict=False))
+    found = column.gather(left).to_frame("t").select(_inside(pl.coalesce(instant(one), digits)).alias("t"))["t"]
+    return usual.scatter(left, found)
 
 
 # ── properties ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -269,13 +286,11 @@ def _table(frame: pl.DataFrame, lines: Sequence[int], fields: Mapping[str, pl.Da
     size = len(frame)
     users = frame["user"]
     ids = pl.select(pl.concat_str(pl.lit("user:"), users)).to_series()
-    event_ids = frame["event_id"].to_list()
-    begun = blake2b(f"{told.identity}:".encode(), digest_size=12)
-    for at, event_id in enumerate(event_ids):
-        if event_id is None:
-            digest = begun.copy()
-            digest.update(b"%d" % lines[at])
-            event_ids[at] = digest.hexdigest()
+    begun = f"{told.identity}:".encode()
+    event_ids = [
+        blake2b(begun + b"%d" % line, digest_size=12).hexdigest() if event_id is None else event_id
+        for event_id, line in zip(frame["event_id"].to_list(), lines, strict=True)
+    ]
     original = frame["original_ts"].to_numpy()
     received = np.full(size, told.now_ms)
     columns: dict[str, Any] = {

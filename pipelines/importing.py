@@ -9,12 +9,13 @@ was cut off goes on where it stopped and a rerun adds nothing. Imported rows hav
 from __future__ import annotations
 
 import csv
+import gc
 import gzip
 import io
 import math
 import re
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -384,8 +385,25 @@ def _csv_chunks(
         reader = csv.reader(text, delimiter=delimiter)
         heading = next(reader, [])
         found = ((reader.line_num, cells) for cells in reader if cells)
-        while some := list(islice(found, rows_at_once)):
-            yield _csv_chunk(heading, some, as_text)
+        while True:
+            with _without_cycles():
+                some = list(islice(found, rows_at_once))
+                chunk = _csv_chunk(heading, some, as_text) if some else None
+            if chunk is None:
+                return
+            yield chunk
+
+
+@contextmanager
+def _without_cycles() -> Generator[None, None, None]:
+    """Nothing here refers to itself, and looking for what does, among so many new lists, would double the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _csv_chunk(heading: list[str], some: list[tuple[int, list[str]]], as_text: Collection[str]) -> Chunk:
@@ -399,16 +417,18 @@ def _csv_chunk(heading: list[str], some: list[tuple[int, list[str]]], as_text: C
             else:
                 yield {"__error__": f"{len(cells)} cells under {len(heading)} names"}
 
-    lines = [line for line, _ in some]
-    broken = {at for at, (_, cells) in enumerate(some) if len(cells) != len(heading)}
-    absent = [""] * len(heading)
+    lines, found = zip(*some, strict=True)
+    size = len(heading)
+    broken = [] if set(map(len, found)) == {size} else [at for at, cells in enumerate(found) if len(cells) != size]
     columns: dict[str, pl.Series] | None = None
-    if len(set(heading)) == len(heading):
-        cells = [absent if at in broken else cells for at, (_, cells) in enumerate(some)]
+    if len(set(heading)) == size:
+        whole = list(found)
+        for at in broken:
+            whole[at] = [""] * size
         with suppress(UnicodeEncodeError):  # what is no UTF-8 has to be refused row by row
             columns = {
                 name: pl.Series(name, column, dtype=pl.String)
-                for name, column in zip(heading, zip(*cells, strict=True), strict=True)
+                for name, column in zip(heading, zip(*whole, strict=True), strict=True)
             }
     return Chunk(lines, rows, columns, are_cells=True, broken=broken)
 
