@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import random
 import shutil
 import tempfile
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import batch, http, memory
-from expressions.bases import RawEvent, base_of
 from serving.embedded_redis import find_server
 from serving.settings import Settings
 
@@ -57,11 +55,8 @@ def measured(folder: Path, small: bool, only: str) -> dict[str, Any]:
             rows[f"memory, {events} events"] = row
             print("memory", events, row, flush=True)
     if only in ("", "publish"):
-        chance = random.Random(0)
-        bases = [
-            (f"user:{http.user_of(n)}", base_of(_history(chance, 20)), False) for n in range(2_000 if small else 20_000)
-        ]
-        rows["publish"] = batch.published(folder, bases)
+        events, users = (40_000, 2_000) if small else (400_000, 20_000)
+        rows["publish"] = batch.published(folder, events, users)
         print("publish", rows["publish"], flush=True)
     if only in ("", "rebuild"):
         events, users = (200_000, 10_000) if small else (10_000_000, 500_000)
@@ -76,18 +71,6 @@ def measured(folder: Path, small: bool, only: str) -> dict[str, Any]:
         "packages": {name: version(name) for name in PACKAGES},
         "rows": rows,
     }
-
-
-def _history(chance: random.Random, size: int) -> list[RawEvent]:
-    return [
-        RawEvent(
-            "track",
-            "purchase",
-            batch.NOW - chance.randrange(90 * batch.DAY_MS),
-            {"amount": chance.randrange(10_000) / 100},
-        )
-        for _ in range(size)
-    ]
 
 
 BUDGETS = {"decide": (0.5, 3.0), "bulk": (2.0, None), "track": (0.4, None), "batch": (0.1, None)}
