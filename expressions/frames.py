@@ -100,9 +100,11 @@ def needed_rows(events: pl.LazyFrame, needed: Plan) -> pl.LazyFrame:
 
     Left out are events of names that nothing reads and attributes that nothing reads, but for one row of each id, since
     an id without events has answers too, and for rows that have id and event id (or the hash of them) in common with
-    another, since of those it matters which comes first.
+    another, since of those it matters which comes first. The column `props` is left out where nothing reads a field.
     """
     names = set(needed.projection.events)
+    if not needed.attributes and not any(needed.projection.events.values()):
+        events = events.drop("props")  # most of what there is to read, and nothing asks for it
     if None in names:
         return events
     is_read = pl.col("kind").is_in(sorted(COUNTED_KINDS)) & pl.col("name").is_in(sorted(filter(None, names)))
