@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from expressions.deletes import of_ids
 from expressions.frames import answer_frame, counted, values_of
 from expressions.identity import people
 from expressions.to_state import Key
@@ -75,7 +76,7 @@ def parity(store: Store, lake: Lake, sample: int) -> tuple[int, list[dict[str, A
     whole = [person(store.follow(gathered(store.operations, one)), catalogue, bases) for one in ids]
     found = list({who.reading.records[0].id: who for who in whole}.values())  # several ids may be one person's
     wanted = [record.id for who in found for record in who.reading.records]
-    rows = counted(lake.events(version).filter(pl.col("id").is_in(wanted))).collect()
+    rows = counted(of_ids(lake.events(version), wanted)).collect()
     compared, differing = 0, []
     for who in found:
         records = who.reading.records

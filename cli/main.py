@@ -221,9 +221,10 @@ def run_import(
     """The import, its bar, its rebuild and its report."""
     from cli.waiting import await_rebuild
     from pipelines.importing import ImportRefused, import_file
+    from pipelines.leases import writing
 
     store, lake, settings = connected()
-    with progress_bar(f"importing {file.name}", quiet) as on_progress:
+    with progress_bar(f"importing {file.name}", quiet) as on_progress, writing(store):
         try:
             found = import_file(
                 lake,
@@ -253,18 +254,45 @@ def rebuild(
 ) -> None:
     """Rebuild every trait and segment now, and wait for it."""
     from cli.waiting import await_rebuild
+    from pipelines.leases import writing
     from pipelines.rebuild import rebuild_at, run_row
 
     store, lake, _ = connected()
     at_ms = instant(at)
     if at_ms is not None:
-        run = rebuild_at(store, lake, at_ms)
+        with writing(store):
+            run = rebuild_at(store, lake, at_ms)
         text = f"{run.users:,} users as of {at} from {run.events:,} events, build {run.build}"
         say(run_row(run), text, as_json)
         return
     with progress_bar("rebuilding", as_json):
         await_rebuild(store)
     say({"done": True}, "rebuilt", as_json)
+
+
+@app.command()
+def purge(
+    now: Annotated[
+        bool, typer.Option("--now", help="today's rows too, and out of every file before it returns")
+    ] = False,
+    id: Annotated[
+        list[str] | None,
+        typer.Option("--id", help="an id of somebody who is gone (anon:…, email:…): search for it too"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take what was deleted out of the lake's tables and files, then search every store for the ids; 0: none found."""
+    from cli.purging import purged, shown
+    from pipelines.leases import NotHeld
+
+    store, lake, settings = connected()
+    try:
+        found = purged(store, lake, settings, now=now, ids=id or [], on_step=lambda step: None)
+    except NotHeld as error:
+        fail(str(error), AWAY)
+    say(found, shown(found), as_json)
+    if not found["clean"]:
+        raise SystemExit(WRONG)
 
 
 @app.command()

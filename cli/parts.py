@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 import structlog
 import uvicorn
@@ -15,6 +16,7 @@ import uvicorn
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.maintain import maintain
+from pipelines.purge import purge
 from pipelines.rebuild import rebuild
 from pipelines.recover import recover
 from pipelines.worker import Worker
@@ -83,13 +85,14 @@ def run_worker(settings: Settings) -> None:
     if os.environ.get("TINYCDP_PREFECT") == "true":
         from pipelines.deploy import flows
 
-        run_rebuild, run_maintain = flows(store, lake, settings)
+        work = flows(store, lake, settings)
     else:
-        run_rebuild, run_maintain = (
-            (lambda ids: rebuild(store, lake, settings, ids=ids)),
-            (lambda: maintain(lake, export_days=settings.export_retention_days)),
+        work = (
+            lambda ids: rebuild(store, lake, settings, ids=ids),
+            lambda: asdict(purge(store, lake)),
+            lambda: maintain(lake, export_days=settings.export_retention_days, retention_days=settings.retention_days),
         )
-    _until_stopped(Worker(store, lake, settings, run_rebuild, run_maintain).run)
+    _until_stopped(Worker(store, lake, settings, *work).run)
 
 
 def _store(settings: Settings) -> Store:

@@ -16,6 +16,7 @@ import polars as pl
 
 from expressions.aggregates import AGGREGATES
 from expressions.definitions import Bound, DefinitionKind
+from expressions.deletes import after_deletes
 from expressions.dtypes import Kind
 from expressions.identity import LINK_KINDS
 from expressions.monoids import VALUES_MAX, Add, Max, Min, Tally, Union
@@ -82,7 +83,7 @@ def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
 
     Per id and event id the lowest seq counts; a repeat received within 24 h of the copy that counts is dropped, a later
     one is new and counts from then on; an imported row with the id of a logged one is dropped. Deletes come first
-    (`after_deletes`): what they cover has no say. Links and unlinks are acts of their own, and all stay.
+    (`expressions.deletes`): what they cover has no say. Links and unlinks are acts of their own, and all stay.
     """
     # Repeats are rare, since ingest dropped most: find ids that meet by hash, which is cheap and may only find too
     # many, and follow the chains of those few one by one.
@@ -138,41 +139,6 @@ def _counting(ordered: pl.DataFrame) -> list[bool]:
             anchor = received
             counts.append(True)
     return counts
-
-
-def after_deletes(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows that no later delete of their id covers, without the deletes.
-
-    A delete covers what is before it in its id's log; and of imported rows those of a time up to the delete, whenever
-    they are imported, so that a copy of old history brings nobody back.
-    """
-    deletes = _deletes(events)
-    if deletes.is_empty():
-        return events
-    kept = (pl.col("deleted_seq").is_null() | _IS_AFTER) & (pl.col("kind") != "delete")
-    return events.join(deletes.lazy(), on="id", how="left").filter(kept).drop("deleted_seq", "deleted_at")
-
-
-def deleted(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The logged rows that a later delete of their id covers: a repeat of one of them is no new event either."""
-    deletes = _deletes(events)
-    covered = pl.col("seq").is_not_null() & ~_IS_AFTER
-    return events.join(deletes.lazy(), on="id", how="inner").filter(covered).drop("deleted_seq", "deleted_at")
-
-
-def _deletes(events: pl.LazyFrame) -> pl.DataFrame:
-    """The last delete of each id that has one."""
-    deletes = events.filter(pl.col("kind") == "delete").group_by("id")
-    return deletes.agg(
-        pl.col("seq").max().alias("deleted_seq"), pl.col("received_at").max().alias("deleted_at")
-    ).collect()
-
-
-_IS_AFTER = (
-    pl.when(pl.col("seq").is_not_null())
-    .then(pl.col("seq") > pl.col("deleted_seq"))
-    .otherwise(pl.col("ts") > pl.col("deleted_at"))
-)
 
 
 def counted(events: pl.LazyFrame) -> pl.LazyFrame:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import polars as pl
 
 from expressions.definitions import Bound
-from expressions.frames import after_deletes, answer_frame, counted, needed_rows, users_where
+from expressions.deletes import after_deletes
+from expressions.frames import answer_frame, counted, needed_rows, users_where
 from expressions.identity import LINK_KINDS, persons
 from expressions.plan import plan
 from expressions.windows import Zone

@@ -31,7 +31,8 @@ class Engine:
     `now_ms`: the engine's clock in epoch milliseconds, one value throughout a query.
     `quoted`: a string as JSON text. `items`: the number of items of a list. `list_key`: text that is equal for equal
     lists. `list_holds(list, item)`: whether an item, as JSON text, is in it. `matches(text, pattern)`: whether one of
-    `expressions.patterns` is found anywhere. `sha256_hex`: of a text in UTF-8. `hex_number`: 13 such digits.
+    `expressions.patterns` is found anywhere. `sha256_hex`, `sha1_hex`: of a text in UTF-8. `hex_number`: 13 digits of
+    such a hash.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Engine:
     list_holds: Callable[[Sql, Sql], Sql]
     matches: Callable[[Sql, Sql], Sql]
     sha256_hex: Callable[[Sql], Sql]
+    sha1_hex: Callable[[Sql], Sql]
     hex_number: Callable[[Sql], Sql]
 
     def joined(self, value: Sql, order: Sql) -> Sql:
@@ -108,6 +110,7 @@ DUCKDB = Engine(
     list_holds=lambda value, item: call("JSON_CONTAINS", value, item),
     matches=lambda value, pattern: call("REGEXP_MATCHES", value, pattern),
     sha256_hex=lambda value: call("SHA256", value),
+    sha1_hex=lambda value: call("SHA1", value),
     hex_number=lambda digits: cast(call("CONCAT", text("0x"), digits), "BIGINT"),
 )
 
@@ -144,6 +147,7 @@ BIGQUERY = Engine(
     ),
     matches=lambda value, pattern: call("REGEXP_CONTAINS", value, pattern),
     sha256_hex=lambda value: call("TO_HEX", call("SHA256", value)),
+    sha1_hex=lambda value: call("TO_HEX", call("SHA1", value)),
     hex_number=lambda digits: cast(call("CONCAT", text("0x"), digits), "BIGINT"),
 )
 
@@ -183,6 +187,7 @@ SNOWFLAKE = Engine(
     # Its REGEXP_LIKE wants the whole text to match.
     matches=lambda value, pattern: call("REGEXP_INSTR", value, pattern) > whole(0),
     sha256_hex=lambda value: call("SHA2", value, whole(256)),
+    sha1_hex=lambda value: call("SHA1", value),
     hex_number=lambda digits: call("TO_NUMBER", digits, text("X" * HASH_DIGITS)),
 )
 

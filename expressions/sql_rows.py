@@ -2,7 +2,8 @@
 
     clock       one row: the instant of the answer and, where a date is needed, today's
     calendar    when dates begin, for a time zone other than UTC
-    deleted     ids that were deleted, and when last
+    purged      the deletes that stand under the hash of an id (`deletes.tombstone_id`)
+    deleted     ids that were deleted, and when last; purged ones too, of which only an import can have rows
     live        the events that no delete of their id covers
     repeated    which event ids an id has more than once
     copies      the events of those, numbered: lowest seq first, imports last
@@ -34,8 +35,20 @@ from expressions.windows import BEGINNING_MS, DAY_MS, END_MS, UTC_ZONE, Zone
 #: The dates a calendar lists, as days since 1970-01-01: 1969 to 2099, those of `windows.Zone`.
 _FIRST_DAY, _LAST_DAY = -365, 47_482
 
+_PURGED = """
+SELECT id, seq, received_at FROM events WHERE kind = 'delete' AND id LIKE 'gone:%'
+"""
+
 _DELETED = """
-SELECT id, MAX(seq) AS deleted_seq, MAX(received_at) AS deleted_at FROM events WHERE kind = 'delete' GROUP BY id
+SELECT named.id, MAX(named.seq) AS deleted_seq, MAX(named.received_at) AS deleted_at
+FROM (
+  SELECT id, seq, received_at FROM events WHERE kind = 'delete'
+  UNION ALL
+  SELECT imported.id, purged.seq, purged.received_at
+  FROM (SELECT id, SHA1_HEX(id) AS digest FROM events WHERE seq IS NULL GROUP BY id) AS imported
+  JOIN purged ON purged.id = CONCAT('gone:', imported.digest)
+) AS named
+GROUP BY named.id
 """
 
 _LIVE = """
@@ -127,6 +140,7 @@ LEFT JOIN people ON people.id = live.id
 """
 
 _PIECES = {
+    "purged": _PURGED,
     "deleted": _DELETED,
     "live": _LIVE,
     "repeated": _REPEATED,
@@ -143,18 +157,21 @@ _PIECES = {
 }
 
 
-def events_once(table: exp.Table) -> dict[str, exp.Query]:
+def events_once(table: exp.Table, engine: Engine) -> dict[str, exp.Query]:
     """The CTEs from the raw table to `once`: id, kind, name, ts and props of every event that counts; and to `ids`."""
-    return {name: _over(table, text) for name, text in _PIECES.items()}
+    return {name: _over(table, text, engine) for name, text in _PIECES.items()}
 
 
-def _over(table: exp.Table, text: str) -> exp.Query:
+def _over(table: exp.Table, text: str, engine: Engine) -> exp.Query:
     """A fixed piece of a query, from text that can be read, with the table in the place of `events`."""
     tree = sqlglot.parse_one(text, dialect="duckdb")
     assert isinstance(tree, exp.Query), "a piece is one query"
     for one in list(tree.find_all(exp.Table)):
         if one.name == "events":
             one.replace(table.copy() if table.sql() == "events" else exp.alias_(table.copy(), "events", table=True))
+    for call in list(tree.find_all(exp.Anonymous)):
+        if call.name == "SHA1_HEX":
+            call.replace(engine.sha1_hex(call.expressions[0]))
     return tree
 
 

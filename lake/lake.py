@@ -8,7 +8,7 @@ loads a newer table after the check and commits a duplicate.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -102,6 +102,56 @@ class Lake:
         if "is_latest" in table.partition and len(adds):
             adds = adds.filter(pl.col("partition.is_latest"))
         return int(adds["num_records"].sum()), int(adds["size_bytes"].sum())
+
+    def partitions(self, table: Table) -> list[dict[str, str]]:
+        """The partitions that have rows, as column -> value; one without columns for a table that has none."""
+        found = self.open(table).partitions()
+        return found if table.partition else [{}]
+
+    def batches(self, table: Table, partition: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+        """The rows of a partition as they are now, some at a time, all columns in the table's order."""
+        return _batches(table, self._dataset(self.open(table), partition))
+
+    def rewrite(
+        self, table: Table, partition: Mapping[str, str], change: Callable[[pa.RecordBatch], pa.RecordBatch]
+    ) -> None:
+        """Puts what `change` makes of a partition's rows in their place, batch by batch, in one commit.
+
+        The table's log names the partition and nothing else. Raises `LakeConflict` if another writer was first.
+        """
+        with self._lock:
+            opened = self.open(table)
+            is_inside = [f"{column} = '{value}'" for column, value in partition.items()]
+            try:
+                rows = _batches(table, self._dataset(opened, partition))
+                changed = (change(one) for one in rows)
+                write_deltalake(
+                    opened,
+                    pa.RecordBatchReader.from_batches(table.columns, changed),
+                    mode="overwrite",
+                    predicate=" and ".join(is_inside) or None,
+                )
+            except CommitFailedError as error:
+                raise LakeConflict(str(error)) from error
+            except (DeltaError, OSError) as error:
+                raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+
+    def drop_files(self, table: Table, older_than_hours: int, *, strays: bool = False) -> int:
+        """Deletes files that no newest version needs since so many hours; answers how many.
+
+        `strays` too: files that a writer left that was cut off, or came second. With 0 hours nobody else may write.
+        """
+        with self._lock:
+            opened = self.open(table)
+            try:
+                opened.create_checkpoint()
+                dropped = opened.vacuum(older_than_hours, False, enforce_retention_duration=False, full=strays)
+                opened.cleanup_metadata()
+            except CommitFailedError as error:
+                raise LakeConflict(str(error)) from error
+            except (DeltaError, OSError) as error:
+                raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+            return len(dropped)
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -263,6 +313,10 @@ class Lake:
                     raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
         raise LakeConflict(f"{self.uri(table)}: other rebuilds were first {ATTEMPTS} times")
 
+    def _dataset(self, opened: DeltaTable, partition: Mapping[str, str]) -> Any:
+        files = [(column, "=", value) for column, value in partition.items()]
+        return opened.to_pyarrow_dataset(file_pruning_predicate=files or None)
+
     def _at(self, table: Table, version: int | None) -> DeltaTable:
         opened = self.open(table)
         if version is None or version == opened.version():
@@ -276,6 +330,13 @@ class Lake:
         """All rows of a table, as of a version."""
         opened = self._at(table, version)
         return pl.scan_delta(self.uri(table), version=opened.version(), storage_options=self.storage_options or None)
+
+
+def _batches(table: Table, rows: Any) -> Iterator[pa.RecordBatch]:
+    """The rows of a dataset. Asks nothing of tables: a writer takes them in a thread in which those cannot answer."""
+    for one in rows.to_batches():
+        if one.num_rows:
+            yield one.select(table.columns.names).cast(table.columns)
 
 
 def _configuration(table: Table) -> dict[str, str | None]:

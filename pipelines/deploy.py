@@ -1,13 +1,14 @@
-"""Prefect's view of the work: the flows `rebuild` and `maintain`, their runs, tasks, progress and schedules.
+"""Prefect's view of the work: the flows `rebuild`, `purge` and `maintain`, their runs, tasks, progress and schedules.
 
 The only file that names Prefect, and slow to import. The flows run in the worker's own process, since a request must
 be answered within seconds and a fresh interpreter takes as long; Prefect's server records every run, and its UI shows
-them.
+them. It is told how many ids a rebuild is of, not which: what it records is kept when a person is gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 
 from lake.lake import Lake
 from pipelines import maintain as maintaining
+from pipelines import purge as purging
 from pipelines import rebuild as rebuilding
 from serving.settings import Settings
 from serving.store import Store
@@ -25,9 +27,8 @@ STEPS = ("reading", "publishing", "sweeping", "writing", "done")
 
 def flows(
     store: Store, lake: Lake, settings: Settings
-) -> tuple[Callable[[Collection[str] | None], Any], Callable[[], Any]]:
-    """The two flows over the parts of this process: (rebuild, maintain), called like the plain functions."""
-
+) -> tuple[Callable[[Collection[str] | None], Any], Callable[[], Any], Callable[[], Any]]:
+    """The flows over the parts of this process: (rebuild, purge, maintain), called like the plain functions."""
     asked: list[str] | None = None  # not a parameter of the flow: Prefect keeps and shows those, and ids are people's
 
     @task(name="rebuild everybody or some ids")
@@ -53,10 +54,17 @@ def flows(
         create_table_artifact(key="rebuild", table=[rebuilding.run_row(run) | {"seqs": str(run.seqs)}])
         return run
 
+    @flow(name="purge", log_prints=True)
+    def purge_flow() -> dict[str, Any]:
+        """What deletes cover, out of all tables and files."""
+        return asdict(purging.purge(store, lake))
+
     @flow(name="maintain", log_prints=True)
     def maintain_flow() -> dict[str, Any]:
-        """Compaction, checkpoint and vacuum of the lake's tables."""
-        return maintaining.maintain(lake, export_days=settings.export_retention_days)
+        """Retention, compaction, checkpoint and vacuum of the lake's tables."""
+        return maintaining.maintain(
+            lake, export_days=settings.export_retention_days, retention_days=settings.retention_days
+        )
 
     def run_rebuild(ids: Collection[str] | None) -> rebuilding.Run:
         nonlocal asked
@@ -64,8 +72,12 @@ def flows(
         found: rebuilding.Run = rebuild_flow(None if asked is None else len(asked))
         return found
 
+    def run_purge() -> dict[str, Any]:
+        found: dict[str, Any] = purge_flow()
+        return found
+
     def run_maintain() -> dict[str, Any]:
         found: dict[str, Any] = maintain_flow()
         return found
 
-    return run_rebuild, run_maintain
+    return run_rebuild, run_purge, run_maintain

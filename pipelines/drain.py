@@ -82,7 +82,7 @@ class Drain:
             started = time.monotonic()
             has_more = False
             try:
-                if self.store.hold_lease("drain", self.token, LEASE_MS):
+                if self.store.hold_lease("drain", self.token, LEASE_MS, "gives way"):
                     if self.recover():
                         self._trimmed.clear()
                     found = self.step()

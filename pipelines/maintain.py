@@ -1,14 +1,21 @@
-"""Keeping the lake quick and small: compaction, checkpoint, vacuum, old exports. Safe beside the drain."""
+"""Keeping the lake's tables quick, and no longer than is wanted: retention, compaction, checkpoint, vacuum, exports.
+
+Safe beside the drain, which only appends.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import math
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import polars as pl
+import pyarrow as pa
 import structlog
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from lake.errors import LakeUnreachable
+from expressions.identity import LINK_KINDS
+from lake.errors import LakeConflict, LakeUnreachable
 from lake.files import Files
 from lake.lake import Lake
 from lake.schemas import EVENTS, TABLES
@@ -21,14 +28,19 @@ RETENTION_HOURS = 24
 EXPORT_DAYS = 7.0
 
 
-def maintain(lake: Lake, now: datetime | None = None, export_days: float = EXPORT_DAYS) -> dict[str, Any]:
-    """Compacts closed days, writes checkpoints, drops files that no version of the last day needs, and old exports.
+def maintain(
+    lake: Lake, now: datetime | None = None, export_days: float = EXPORT_DAYS, retention_days: int | None = None
+) -> dict[str, Any]:
+    """Drops events older than `retention_days`, compacts closed days, writes checkpoints, drops files that no version
+    of the last day needs, and old exports.
 
     Says what it did.
     """
     now = now or datetime.now(UTC)
     today = now.date()
     did: dict[str, Any] = {}
+    if retention_days is not None:
+        did["retention"] = {"removed": expire(lake, now - timedelta(days=retention_days), today)}
     for table in TABLES:
         opened = lake.open(table)
         try:
@@ -49,6 +61,31 @@ def maintain(lake: Lake, now: datetime | None = None, export_days: float = EXPOR
             raise LakeUnreachable(f"{lake.uri(table)}: {error}") from error
     did["exports"] = {"removed": Files(lake.root, "exports").delete_before(now - timedelta(days=export_days))}
     return did
+
+
+def expire(lake: Lake, before: datetime, today: date) -> int:
+    """Drops the rows of events of an earlier time, of days that are over; answers how many.
+
+    Links, unlinks and deletes are no events: they stay, since whose an id is does not age.
+    """
+    before_ms = math.floor(before.timestamp() * 1000)
+    old = (pl.col("ts") < before_ms) & ~pl.col("kind").is_in([*LINK_KINDS, "delete"])
+    rows = lake.scan(EVENTS).filter(old, pl.col("ingest_date") < today)
+    counts = dict(rows.group_by("ingest_date").len().collect().iter_rows())
+
+    def kept(batch: pa.RecordBatch) -> pa.RecordBatch:
+        judged = pl.from_arrow(batch.select(["ts", "kind"]))
+        assert isinstance(judged, pl.DataFrame)
+        return batch.filter(pa.array(judged.select(~old).to_series().to_list(), pa.bool_()))
+
+    removed = 0
+    for day, count in sorted(counts.items()):
+        try:
+            lake.rewrite(EVENTS, {"ingest_date": day.isoformat()}, kept)
+            removed += count
+        except LakeConflict as error:
+            log.info("retention_conflict", day=day.isoformat(), error=str(error))  # a writer was first: next time
+    return removed
 
 
 def _compact_closed_days(lake: Lake, today: str) -> int:

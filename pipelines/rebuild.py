@@ -17,7 +17,8 @@ import msgspec
 import polars as pl
 
 from expressions.base_frames import BasePart, base_parts
-from expressions.frames import answer_frame, counted, deleted
+from expressions.deletes import deleted, of_ids
+from expressions.frames import answer_frame, counted
 from expressions.identity import people
 from expressions.totals import totals
 from lake.lake import Lake
@@ -79,7 +80,7 @@ def rebuild(
     }
     progress("reading", 0)
     rows = lake.events(version)
-    rows = (rows if ids is None else rows.filter(pl.col("id").is_in(sorted(ids)))).collect().lazy()
+    rows = (rows if ids is None else of_ids(rows, ids)).collect().lazy()
     events = counted(rows).collect().lazy()
     count = events.select(pl.len()).collect().item()
     progress("publishing", 0)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from expressions.deletes import tombstone_id
 from expressions.windows import Zone
 from lake.lake import Lake
 from pipelines.rebuild import rebuild
@@ -97,8 +98,9 @@ def _is_of_another_life(
             rows = lake.shard_rows(state.shard, state.drained, upto, version)
             held = {seq: (one, event_id) for seq, one, event_id in rows.select("seq", "id", "event_id").iter_rows()}
             for entry in store.read_log(state.shard, state.drained, upto - state.drained):
-                # A seq without a row was purged with its person.
-                if entry.seq in held and held[entry.seq] != (entry.event.id, entry.event.event_id):
+                # A seq without a row was purged with its person, and a purged tombstone has the hash of its id.
+                own = [(one, entry.event.event_id) for one in (entry.event.id, tombstone_id(entry.event.id))]
+                if entry.seq in held and held[entry.seq] not in own:
                     return True
     return False
 

@@ -22,6 +22,7 @@ from lake.lake import Lake
 from serving.catalogue import Catalogue
 from serving.defining import current
 from serving.errors import StoreError
+from serving.operations import RebuildRequests
 from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store import Store
@@ -42,7 +43,8 @@ PAUSE_S = 2.0
 
 #: Runs a rebuild of everybody (None) or of some ids.
 Rebuild = Callable[[Collection[str] | None], Any]
-Maintain = Callable[[], Any]
+#: A purge, or maintenance.
+Chore = Callable[[], Any]
 
 
 class Uncovered(Enum):
@@ -56,9 +58,11 @@ class Uncovered(Enum):
 class Worker:
     """Looks for work until told to stop."""
 
-    def __init__(self, store: Store, lake: Lake, settings: Settings, rebuild: Rebuild, maintain: Maintain) -> None:
+    def __init__(
+        self, store: Store, lake: Lake, settings: Settings, rebuild: Rebuild, purge: Chore, maintain: Chore
+    ) -> None:
         self.store, self.lake, self.settings = store, lake, settings
-        self.rebuild, self.maintain = rebuild, maintain
+        self.rebuild, self.purge, self.maintain = rebuild, purge, maintain
         self.token = secrets.token_hex(8)
         self.said: dict[str, Any] = {"last_build": None}
         self.catalogue: Catalogue | None = None
@@ -66,6 +70,9 @@ class Worker:
         self.asked_s = time.monotonic()
         self.next_full_s = time.monotonic() + settings.rebuild_interval_s
         self.next_maintain_s = time.monotonic() + settings.maintain_interval_s
+        # Soon, since a stack that is started anew each day has a purge each day too.
+        self.next_purge_s = time.monotonic() + min(settings.purge_interval_s, settings.rebuild_interval_s)
+        self.is_working = False
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set. What fails is said, in the log and in the heartbeat, and tried again."""
@@ -91,23 +98,33 @@ class Worker:
         waits_for = self._waits_for()
         is_due = time.monotonic() >= self.next_full_s or waits_for is Uncovered.DRAINED
         ids = [one for held in requests.ids.values() for one in held]
-        if not (requests.is_full or is_due or ids) and time.monotonic() < self.next_maintain_s:
+        if not (requests.is_full or is_due or ids) and not self._is_chore_due():
             self.asked_s = time.monotonic()
             return False
         if waits_for is Uncovered.UNDRAINED and time.monotonic() - self.asked_s < DRAIN_S:
             return False  # a rebuild now would have to be done again
         self.asked_s = time.monotonic()
-        if not self._is_ready() or not self.store.hold_lease("rebuild", self.token, LEASE_MS):
-            return False
+        self.is_working = True  # before the lease is had, so that no beat gives it away
+        try:
+            if not self._is_ready() or not self.store.hold_lease("rebuild", self.token, LEASE_MS, "gives way"):
+                return False
+            self._work(requests, is_due, ids)
+        finally:
+            self.is_working = False
+        return True
+
+    def _work(self, requests: RebuildRequests, is_due: bool, ids: list[str]) -> None:
         if requests.is_full or is_due:
             self.next_full_s = time.monotonic() + self.settings.rebuild_interval_s
             self._note(self.rebuild(None))
         elif ids:
             self._note(self.rebuild(ids))
+        if time.monotonic() >= self.next_purge_s:
+            self.next_purge_s = time.monotonic() + self.settings.purge_interval_s
+            self.said["purged"] = self.purge()
         if time.monotonic() >= self.next_maintain_s:
             self.next_maintain_s = time.monotonic() + self.settings.maintain_interval_s
             self.said["maintained"] = self.maintain()
-        return True
 
     def _waits_for(self) -> Uncovered:
         """Whether a definition waits for a rebuild, and whether the lake holds what that rebuild must cover."""
@@ -123,6 +140,9 @@ class Worker:
         drained = [state.drained for state in self.store.shard_states()]
         is_drained = all(drained[shard] >= held.activations[number][shard] for number, shard in waiting)
         return Uncovered.DRAINED if is_drained else Uncovered.UNDRAINED
+
+    def _is_chore_due(self) -> bool:
+        return time.monotonic() >= min(self.next_purge_s, self.next_maintain_s)
 
     def _is_ready(self) -> bool:
         """Whether Redis is recovered: until then the recovery is the one that rebuilds."""
@@ -155,7 +175,8 @@ class Worker:
         while not stop.is_set():
             try:
                 self.store.beat("worker", msgspec.json.encode(self.said), BEAT_MS)
-                self.store.hold_lease("rebuild", self.token, LEASE_MS)
+                # Not while another waits to be next, unless there is work to be finished first.
+                self.store.hold_lease("rebuild", self.token, LEASE_MS, "" if self.is_working else "gives way")
             except StoreError as error:
                 log.warning("beat_failed", error=str(error))
             stop.wait(BEAT_MS / 4_000)

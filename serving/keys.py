@@ -36,6 +36,11 @@ def recent(shard: int, namespaced_id: str) -> str:
     return f"recent:{{{shard}}}:{namespaced_id}"
 
 
+def gone(shard: int) -> str:
+    """Hash: digest of an id -> its tombstone and what it remembers (serving.scripts.gone). Written by the purge."""
+    return f"gone:{{{shard}}}"
+
+
 def record_pattern() -> str:
     """What SCAN matches every record by."""
     return "rec:{*"
@@ -73,7 +78,8 @@ def wanted(shard: int) -> str:
 def patterns() -> list[str]:
     """What SCAN matches every key by that holds data; leases and heartbeats belong to processes and run out."""
     of_shards = [
-        name.partition("{")[0] for name in (record(0, ""), recent(0, ""), log(0), shard(0), ready(0), wanted(0))
+        name.partition("{")[0]
+        for name in (record(0, ""), recent(0, ""), gone(0), log(0), shard(0), ready(0), wanted(0))
     ]
     return [
         *(f"{prefix}{{*" for prefix in of_shards),
@@ -125,7 +131,12 @@ def api_keys_used() -> str:
 
 def lease(name: str) -> str:
     """String: token of the process that does `name` now. TTL: the lease."""
-    return f"lease:{name}"
+    return f"lease:{{{name}}}"
+
+
+def next_lease(name: str) -> str:
+    """String: token of the process that asked to do `name` next. TTL: as long as it asks."""
+    return f"lease:{{{name}}}:next"
 
 
 def heartbeat(name: str) -> str:

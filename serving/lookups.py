@@ -17,8 +17,8 @@ from expressions.base_frames import base_states
 from expressions.bases import RawEvent, base_of
 from expressions.bind import bind_one
 from expressions.definitions import Definition, DefinitionKind
+from expressions.deletes import after_deletes, of_ids
 from expressions.frames import (
-    after_deletes,
     answer_frame,
     column_of,
     counted,
@@ -98,7 +98,7 @@ def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str,
     events = History(lake_root).events()
     ids = events.select(pl.col("id").unique()).collect()["id"]
     some = ids.sample(min(len(ids), COST_SAMPLE), seed=0)
-    rows = counted(events.filter(pl.col("id").is_in(some.implode())))
+    rows = counted(of_ids(events, some.to_list()))
     sizes = [len(codec.encode(base)) for _, base, _ in base_states(rows, needed, now_ms, HORIZON_MS)]
     return round(sum(sizes) / len(some), 1) if len(some) else None
 
@@ -185,7 +185,7 @@ def history(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | Non
     """
     lake = History(lake_root)
     wanted = pl.col("id").is_in(ids)
-    rows = counted(lake.events().filter(wanted)).sort("ts", descending=True).collect()
+    rows = counted(of_ids(lake.events(), ids)).sort("ts", descending=True).collect()
     if rows.is_empty():
         return None
     tracked = rows.filter(pl.col("kind").is_in(sorted(COUNTED_KINDS)))
@@ -218,8 +218,7 @@ def history(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | Non
 def data(lake_root: str, ids: list[str], limit: int, offset: int) -> dict[str, Any]:
     """What the lake has of a person: attributes, and a page of all that came, the oldest first."""
     lake = History(lake_root)
-    wanted = pl.col("id").is_in(ids)
-    rows = counted(lake.events().filter(wanted)).filter(~pl.col("kind").is_in(LINK_KINDS)).collect()
+    rows = counted(of_ids(lake.events(), ids)).filter(~pl.col("kind").is_in(LINK_KINDS)).collect()
     page = rows.sort("ts", "received_at", "event_id").slice(offset, limit)
     texts = {column: _texts(lake, page, column) for column in ("properties", "traits", "context")}
     identifies = rows.filter(pl.col("kind") == "identify")

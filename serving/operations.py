@@ -19,6 +19,7 @@ from serving.scripts import (
     begun,
     claim,
     delete,
+    gone,
     ingest,
     lease,
     members,
@@ -93,6 +94,14 @@ class Server(NamedTuple):
     eviction: str
     memory_used: int
     memory_max: int
+
+
+class FileState(NamedTuple):
+    """The server's append-only file: whether it has one, is writing it anew, and whether the last time went well."""
+
+    is_used: bool
+    is_busy: bool
+    went_well: bool
 
 
 class RebuildRequests(NamedTuple):
@@ -360,6 +369,68 @@ class Operations:
         """Opens a shard for ingest, on the server it was recovered on and on no other."""
         return Request([command("SET", keys.ready(shard), run_id)], _nothing)
 
+    # ── purging ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def bury(self, deleted: Mapping[str, int]) -> Request[int]:
+        """Takes the names from the records of deleted ids, whose deletes have these seqs; answers of how many.
+
+        One that got something new since, or a newer delete, keeps it.
+        """
+        by_shard: dict[int, list[tuple[str, int]]] = {}
+        for one, seq in deleted.items():
+            by_shard.setdefault(shard_of(one, self.shards), []).append((one, seq))
+        commands = [
+            gone.bury(shard, some) for shard, held in by_shard.items() for some in chunks(held, gone.RECORDS_MAX)
+        ]
+        return Request(commands, lambda replies: sum(map(int, replies)))
+
+    def recall(self, tombstones: Mapping[int, Sequence[tuple[str, int, int]]]) -> Request[None]:
+        """Puts tombstones without a name back, per shard (digest, seq, receipt in ms)."""
+        commands = [
+            gone.recall(shard, some) for shard, held in tombstones.items() for some in chunks(held, gone.RECORDS_MAX)
+        ]
+        return Request(commands, _nothing)
+
+    def forget_gone(self, before_ms: int) -> Request[int]:
+        """Drops tombstones without a name that are older: what they refused is no more. Answers how many."""
+        return Request([gone.forget(shard, before_ms) for shard in range(self.shards)], lambda replies: sum(replies))
+
+    def members(self, ids: Sequence[str]) -> Request[dict[str, tuple[str, ...]]]:
+        """The ids that others list as theirs; those that list none are left out."""
+        commands = [command("HGET", keys.record(shard_of(one, self.shards), one), keys.MEMBERS) for one in ids]
+        return Request(
+            commands,
+            lambda replies: {
+                one: members.members_of(field) for one, field in zip(ids, replies, strict=True) if field is not None
+            },
+        )
+
+    def clean_log(self, shard: int, committed: int) -> Request[bool]:
+        """Leaves nothing of a shard's log up to `committed`, to the last byte; False when too much is behind that."""
+        return Request([gone.clean(keys.log(shard), f"{committed}-0")], lambda replies: int(replies[0]) >= 0)
+
+    def clean_rejected(self, entry_id: str) -> Request[bool]:
+        """Leaves nothing of the refused events up to this one; False when too many came since."""
+        return Request([gone.clean(keys.rejected(), entry_id)], lambda replies: int(replies[0]) >= 0)
+
+    def rewrite_file(self) -> Request[None]:
+        """Has the server write its append-only file anew, with what there is now. Raises `StoreError` if it cannot."""
+        return Request([command("SLOWLOG", "RESET"), command("BGREWRITEAOF")], _nothing)
+
+    def file_state(self) -> Request[FileState]:
+        """Whether the append-only file is being written anew, and how that went last."""
+
+        def read(replies: list[Any]) -> FileState:
+            info = dict(_info(replies[0]))
+            busy = "1" in (info.get("aof_rewrite_in_progress"), info.get("aof_rewrite_scheduled"))
+            return FileState(info.get("aof_enabled") == "1", busy, info.get("aof_last_bgrewrite_status") == "ok")
+
+        return Request([command("INFO", "persistence")], read)
+
+    def set_server(self, name: str, value: str) -> Request[None]:
+        """Changes a setting of the server. Raises `StoreError` where it does not let us."""
+        return Request([command("CONFIG", "SET", name, value)], _nothing)
+
     # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def catalogue(self) -> Request[bytes | None]:
@@ -506,9 +577,13 @@ class Operations:
             lambda replies: {key_id: int(ms) for key_id, ms in _pairs(replies[0])},
         )
 
-    def hold_lease(self, name: str, token: str, ttl_ms: int) -> Request[bool]:
-        """Takes or renews a lease; False while another holds it."""
-        return Request([lease.held(name, token, ttl_ms)], _truth)
+    def hold_lease(self, name: str, token: str, ttl_ms: int, manner: lease.Manner = "") -> Request[bool]:
+        """Takes or renews a lease; False while another holds it.
+
+        "next": no one else who gives way takes it before. "gives way": not, and given back, if another asked for that;
+        "joins": not then, but left to others of the same token.
+        """
+        return Request([lease.held(name, token, ttl_ms, manner)], _truth)
 
     def release_lease(self, name: str, token: str) -> Request[bool]:
         """Gives a lease back; False when it was not held any more."""

@@ -13,6 +13,7 @@ from typing import IO, Any
 import polars as pl
 import pyarrow as pa
 
+from expressions.deletes import GONE
 from expressions.identity import with_person
 
 #: Files at the most: each is open. Beyond so many times the rows that fit in memory, each file holds more than those.
@@ -37,9 +38,14 @@ class PersonFiles:
     def add(self, events: pl.DataFrame) -> None:
         """Puts rows where they belong, with a column `person` more."""
         rows = with_person(events.lazy(), self._known).collect()
-        parts = rows.with_columns((pl.col("person").hash() % len(self._files)).alias("file"))
-        for (number,), part in parts.partition_by("file", as_dict=True, include_key=False).items():
-            table = part.to_arrow()
+        # A purged delete has the hash of an id, which no file can be told by: it is in each.
+        is_nameless = pl.col("id").str.starts_with(GONE)
+        nameless = rows.filter(is_nameless)
+        named = rows.filter(~is_nameless).with_columns((pl.col("person").hash() % len(self._files)).alias("file"))
+        parts = named.partition_by("file", as_dict=True, include_key=False)
+        found = {number: part for (number,), part in parts.items()}
+        for number in range(len(self._files)) if len(nameless) else found:
+            table = pl.concat([nameless, *([found[number]] if number in found else [])]).to_arrow()
             if number not in self._writers:
                 packed = pa.ipc.IpcWriteOptions(compression="lz4")
                 self._writers[number] = pa.ipc.new_stream(self._files[number], table.schema, options=packed)

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     light_events_max: int = Field(default=256, ge=0, description="beyond it an id keeps spans instead of raw events")
     rebuild_interval_s: float = Field(default=15 * MINUTE_S, gt=0)
     maintain_interval_s: float = Field(default=6 * 60 * MINUTE_S, gt=0)
+    purge_interval_s: float = Field(default=24 * 60 * MINUTE_S, gt=0, description="deleted people out of all files")
+    retention_days: int | None = Field(default=None, ge=1, description="events older than this go; none: all are kept")
     drain_interval_s: float = Field(default=1.0, gt=0)
     tail_wanted_entries: int = Field(default=1_000, ge=1, description="a longer tail asks for a rebuild of its id")
     tail_entries_max: int = Field(default=20_000, ge=1, description="events of an id with a longer tail get 429")

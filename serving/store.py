@@ -10,7 +10,7 @@ Neither repeats a request whose answer was lost: the caller knows whether repeat
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import redis
@@ -23,7 +23,7 @@ from serving.errors import NotDurable, ServerReplaced, StoreError, StoreFull, St
 from serving.ids import SHARDS_DEFAULT
 from serving.operations import Operations, Server
 from serving.scripts.ingest import TailLimits
-from serving.scripts.script import Command, Request, Steps, command
+from serving.scripts.script import Argument, Command, Request, Steps, command
 from serving.stamps import Stamp
 
 P = ParamSpec("P")
@@ -159,6 +159,15 @@ class Store:
     replay = _waiting(Operations.replay)
     restore = _waiting(Operations.restore)
     resume = _waiting(Operations.resume)
+    bury = _waiting(Operations.bury)
+    recall = _waiting(Operations.recall)
+    forget_gone = _waiting(Operations.forget_gone)
+    members = _waiting(Operations.members)
+    clean_log = _waiting(Operations.clean_log)
+    clean_rejected = _waiting(Operations.clean_rejected)
+    rewrite_file = _waiting(Operations.rewrite_file)
+    file_state = _waiting(Operations.file_state)
+    set_server = _waiting(Operations.set_server)
     mark_ready = _waiting(Operations.mark_ready)
     catalogue = _waiting(Operations.catalogue)
     replace_catalogue = _waiting(Operations.replace_catalogue)
@@ -216,6 +225,38 @@ class Store:
                 cursor = int(following)
                 if cursor == 0:
                     break
+
+    def everything(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every key of the server, with all that is in it as bytes; a stream in several parts. For a search."""
+        cursor = 0
+        while True:
+            scan = Request([command("SCAN", cursor, "COUNT", 1_000)], lambda replies: replies[0])
+            following, names = self.ask(scan)
+            kinds = self.ask(Request([command("TYPE", name) for name in names], lambda replies: replies))
+            for name, kind in zip(names, kinds, strict=True):
+                yield from ((name, _flat(part)) for part in self._parts(name, kind))
+            cursor = int(following)
+            if cursor == 0:
+                return
+
+    def _parts(self, name: bytes, kind: bytes) -> Iterator[Any]:
+        if kind == b"stream":
+            after = "-"
+            while entries := self._said("XRANGE", name, after, "+", "COUNT", 5_000):
+                yield entries
+                after = "(" + entries[-1][0].decode()
+            return
+        words: dict[bytes, list[Argument]] = {
+            b"string": ["GET", name],
+            b"hash": ["HGETALL", name],
+            b"list": ["LRANGE", name, 0, -1],
+            b"set": ["SMEMBERS", name],
+            b"zset": ["ZRANGE", name, 0, -1],
+        }
+        yield self._said(*words[kind]) if kind in words else b""
+
+    def _said(self, *words: Argument) -> Any:
+        return self.ask(Request([command(*words)], lambda replies: replies[0]))
 
     def require_durable(self, durability: str = "always") -> Server:
         """The server, if nothing that it acknowledges can be lost beyond what `durability` says. Raises `NotDurable`.
@@ -305,6 +346,15 @@ class AsyncStore:
     replay = _awaited(Operations.replay)
     restore = _awaited(Operations.restore)
     resume = _awaited(Operations.resume)
+    bury = _awaited(Operations.bury)
+    recall = _awaited(Operations.recall)
+    forget_gone = _awaited(Operations.forget_gone)
+    members = _awaited(Operations.members)
+    clean_log = _awaited(Operations.clean_log)
+    clean_rejected = _awaited(Operations.clean_rejected)
+    rewrite_file = _awaited(Operations.rewrite_file)
+    file_state = _awaited(Operations.file_state)
+    set_server = _awaited(Operations.set_server)
     mark_ready = _awaited(Operations.mark_ready)
     catalogue = _awaited(Operations.catalogue)
     replace_catalogue = _awaited(Operations.replace_catalogue)
@@ -347,6 +397,13 @@ def require_durable(server: Server, settings: dict[str, str | None], durability:
     if wrong:
         raise NotDurable("This Redis would lose events. " + "; ".join(wrong))
     return server._replace(appendfsync=fsync)
+
+
+def _flat(reply: Any) -> bytes:
+    """A reply's texts, each by itself."""
+    if isinstance(reply, (list, tuple)):
+        return b"\0".join(map(_flat, reply))
+    return reply if isinstance(reply, bytes) else str(reply or "").encode()
 
 
 def checked(replies: list[Any]) -> list[Any]:

@@ -68,6 +68,6 @@ class RunningStack:
             assert done.returncode == 0, done.stderr
         return done
 
-    def json(self, *arguments: str) -> Any:
+    def json(self, *arguments: str, ok: bool = True) -> Any:
         """What a command says with --json."""
-        return json.loads(self.tinycdp(*arguments, "--json").stdout)
+        return json.loads(self.tinycdp(*arguments, "--json", ok=ok).stdout)

@@ -19,14 +19,21 @@ from typing import Any, NamedTuple
 import msgspec
 
 from serving import keys
+from serving.scripts.gone import GONE
 from serving.scripts.script import Argument, Command, Script
 
 CLAIM = Script(
-    """
+    GONE
+    + """
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'unready' end
 
 local held = redis.call('HMGET', KEYS[4], 'o', 'u', 'd')
 local is_link = ARGV[3] == 'link'
+local is_gone = false
+if not held[1] and not held[2] and not held[3] then
+  held[3] = gone_tombstone(KEYS[4])
+  is_gone = held[3] and true
+end
 if is_link and held[1] then return {0, held[1]} end
 if not is_link and not held[1] then return {0, ''} end
 if is_link and ARGV[7] ~= '' then
@@ -45,6 +52,7 @@ local clock = redis.call('TIME')
 local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), last)
 local now_text = string.format('%d', now)
 seq = seq + 1
+if is_gone then revive(KEYS[4]) end
 redis.call('XADD', KEYS[1], string.format('%d-0', seq), 'e', ARGV[4], 't', now_text, 'r', now_text)
 redis.call('HSET', KEYS[4], 'l', struct.pack('>I6I6', now, seq))
 if is_link then

@@ -15,11 +15,13 @@ from typing import Any
 
 from serving import keys
 from serving.scripts.copies import COPIES, REMEMBER
+from serving.scripts.gone import GONE
 from serving.scripts.script import Command, Script
 
 DELETE = Script(
     COPIES
     + REMEMBER
+    + GONE
     + """
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'unready' end
 
@@ -31,6 +33,7 @@ local now_text = string.format('%d', now)
 
 local key = KEYS[4]
 local kept = {}
+revive(key)
 remembered(key, now, kept)
 local fields = redis.call('HGETALL', key)
 for i = 1, #fields, 2 do

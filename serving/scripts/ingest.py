@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from serving import keys
 from serving.scripts.copies import COPIES
+from serving.scripts.gone import GONE
 from serving.scripts.script import Argument, Command, Script
 
 #: Events of one call; Lua can unpack some thousands of arguments, not more.
@@ -29,6 +30,7 @@ EVENTS_MAX = 1_000
 
 INGEST = Script(
     COPIES
+    + GONE
     + """
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'unready' end
 
@@ -55,6 +57,7 @@ for k = 5, #KEYS do
   -- Less base and stamp, `recent`, and the last receipt. Owner, members and tombstone are not worth a look: a bound
   -- may be off by three.
   local fields = redis.call('HLEN', key)
+  if fields == 0 and revive(key) then recent = redis.call('HGET', key, 'r') end
   local before = math.max(fields - (held[1] and 2 or 0) - (recent and 1 or 0) - 1, 0)
   local tail = before
   local refused = false

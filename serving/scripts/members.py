@@ -15,13 +15,15 @@ from collections.abc import Sequence
 import msgspec
 
 from serving import keys
+from serving.scripts.gone import GONE
 from serving.scripts.script import Command, Script
 
 #: Ids that may belong to one id directly. Beyond it a link is refused.
 MEMBERS_MAX = 20
 
 MEMBERS = Script(
-    """
+    GONE
+    + """
 local field = redis.call('HGET', KEYS[1], 'm')
 local members = field and cmsgpack.unpack(field) or {}
 local before = #members
@@ -34,6 +36,7 @@ end
 
 local answers = {}
 if ARGV[1] == 'add' then
+  if not field then revive(KEYS[1]) end
   for i = 3, #ARGV do
     if place_of(ARGV[i]) then
       answers[#answers + 1] = 1

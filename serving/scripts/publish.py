@@ -20,7 +20,8 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from serving import keys, stamps
-from serving.scripts.copies import COPIES, RECENT_INLINE_BYTES, RECENT_TTL_MS, in_order
+from serving.scripts.copies import COPIES, RECENT_INLINE_BYTES, REMEMBER, in_order
+from serving.scripts.gone import GONE
 from serving.scripts.script import Argument, Command, Script
 from serving.stamps import Stamp
 
@@ -29,9 +30,8 @@ RECORDS_MAX = 64
 
 PUBLISH = Script(
     COPIES
-    + f"""
-local RECENT_INLINE_BYTES, RECENT_TTL_MS = {RECENT_INLINE_BYTES}, {RECENT_TTL_MS}
-"""
+    + REMEMBER
+    + GONE
     + """
 local version, build, covered = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
@@ -77,20 +77,48 @@ local function among(recent)
   return function(hash) return copy_among_many(#recent / RECENT_BYTES, entry_at, hash) end
 end
 
+-- What deletes cover may be purged from the lake, which knows nothing of its repeats then: the record still does.
+local function remember_deleted(key, tombstone, recent)
+  local clock = redis.call('TIME')
+  local kept = {}
+  remembered(key, clock[1] * 1000 + math.floor(clock[2] / 1000), kept)
+  for hash, entry in pairs(kept) do
+    local seq = struct.unpack('>I6', entry, 15)
+    if seq == 0 or seq > struct.unpack('>I6', tombstone) then kept[hash] = nil end
+  end
+  for at = 1, #recent, RECENT_BYTES do
+    kept[string.sub(recent, at, at + 7)] = string.sub(recent, at, at + RECENT_BYTES - 1)
+  end
+  redis.call('HDEL', key, 'r')
+  redis.call('DEL', recent_key(key))
+  remember(key, kept)
+end
+
 local answers = {}
 for k, key in ipairs(KEYS) do
   local held = redis.call('HMGET', key, 's', 'd')
+  local is_gone = false
+  if ARGV[4] == 'every' and not held[1] and not held[2] then
+    held[2] = gone_tombstone(key)
+    is_gone = held[2] and true
+  end
   local answer = verdict(held[1], held[2])
   if answer == 1 then
+    if is_gone then revive(key) end
     local stamp, base, recent = ARGV[3 * k + 2], ARGV[3 * k + 3], ARGV[3 * k + 4]
     local gone = counted(key, among(recent))
-    if #recent > RECENT_INLINE_BYTES then
+    if held[2] then
+      remember_deleted(key, held[2], recent)
+      recent = false
+    elseif #recent > RECENT_INLINE_BYTES then
       redis.call('SET', recent_key(key), recent, 'PX', RECENT_TTL_MS)
       recent = '+'
     elseif held[1] and redis.call('HGET', key, 'r') == '+' then
       redis.call('DEL', recent_key(key))
     end
-    if recent == '' then
+    if not recent then
+      redis.call('HSET', key, 'b', base, 's', stamp)
+    elseif recent == '' then
       gone[#gone + 1] = 'r'
       redis.call('HSET', key, 'b', base, 's', stamp)
     else

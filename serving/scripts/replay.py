@@ -15,15 +15,18 @@ from typing import NamedTuple
 
 from serving import keys
 from serving.scripts.copies import COPIES
+from serving.scripts.gone import GONE
 from serving.scripts.script import Argument, Command, Script
 
 REPLAY = Script(
     COPIES
+    + GONE
     + """
 local taken = 0
 local at = 1
 for k = 2, #KEYS do
   local key = KEYS[k]
+  if redis.call('EXISTS', key) == 0 then revive(key) end
   local held = redis.call('HMGET', key, 's', 'r', 'l', 'd')
   local after = held[1] and cmsgpack.unpack(held[1])[3] or 0
   if held[4] then after = math.max(after, (struct.unpack('>I6', held[4]))) end

@@ -14,13 +14,16 @@ from typing import NamedTuple
 from serving import keys
 from serving.scripts.claim import Owner, owner_field
 from serving.scripts.copies import COPIES, REMEMBER
+from serving.scripts.gone import GONE
 from serving.scripts.script import Command, Script
 
 RESTORE = Script(
     COPIES
     + REMEMBER
+    + GONE
     + """
 local key = KEYS[1]
+revive(key)
 local held = redis.call('HMGET', key, 's', 'd', 'l')
 if ARGV[1] ~= '' and (not held[2] or struct.unpack('>I6', held[2]) < struct.unpack('>I6', ARGV[1])) then
   local seq, now = struct.unpack('>I6I6', ARGV[1])

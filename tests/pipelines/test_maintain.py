@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from lake.files import Files
 from lake.schemas import EVENTS
 from pipelines.maintain import maintain
+from serving.wire import rfc3339
 from tests.pipelines.world import World, purchase
 
 STEPS = ("checked", "read", "before_write", "after_write")
@@ -101,3 +103,22 @@ def test_exports_are_dropped_when_they_are_old_enough(world: World) -> None:
     assert maintain(world.lake, now + timedelta(days=2), export_days=1)["exports"] == {"removed": 1}
     assert kept.listed() == []
     assert world.lake.events().collect().height == 24
+
+
+def test_retention_drops_old_events_of_closed_days_and_a_rebuild_counts_what_is_left(world: World) -> None:
+    """By the time of the event; lifetime aggregates forget with the next rebuild; links and deletes stay."""
+    old = rfc3339(world.store.now_ms() - 40 * 86_400_000)
+    world.ingest([purchase("u1", 900, timestamp=old, properties={"amount": 500}), purchase("u2", 901, anonymousId="d")])
+    world.drain().step()
+    world.rebuild()
+    assert world.values("u1") == {"orders": 7, "spent": 515}
+
+    today = tomorrow(world) - timedelta(days=1)
+    assert maintain(world.lake, today, retention_days=30)["retention"] == {"removed": 0}
+    assert maintain(world.lake, tomorrow(world), retention_days=30)["retention"] == {"removed": 1}
+    assert maintain(world.lake, tomorrow(world), retention_days=30)["retention"] == {"removed": 0}
+    assert world.lake.events().filter(pl.col("kind") == "link").collect().height == 1
+    world.rebuild()
+    assert world.values("u1") == {"orders": 6, "spent": 15}
+    assert maintain(world.lake, tomorrow(world) + timedelta(days=60), retention_days=30)["retention"]["removed"] == 25
+    assert world.values("anon:d")["orders"] == 7

@@ -79,9 +79,10 @@ def _prefixes() -> tuple[str, ...]:
     of_shards: Iterable[str] = (
         keys.record(0, ""),
         keys.recent(0, ""),
+        keys.gone(0),
         keys.log(0),
         keys.shard(0),
         keys.ready(0),
         keys.wanted(0),
     )
-    return (*(name.partition("{")[0] + "{" for name in of_shards), keys.lease(""), keys.heartbeat(""))
+    return (*(name.partition("{")[0] + "{" for name in of_shards), keys.lease("").partition("{")[0], keys.heartbeat(""))

@@ -340,7 +340,7 @@ class TestClearing:
 
         store.clear()
 
-        assert sorted(client.keys()) == [b"lease:drain", b"record of somebody else"]
+        assert sorted(client.keys()) == [b"lease:{drain}", b"record of somebody else"]
         client.delete("record of somebody else")
 
 
@@ -506,3 +506,18 @@ class TestAddresses:
                     return await opened.now_ms()
 
                 assert in_loop(store, url, work) > 0
+
+
+def test_a_lease_goes_to_who_asked_to_be_next(redis_url: str) -> None:
+    """Who gives way hands it over; who has work to finish keeps it until then; who shares it does not take it away."""
+    with Store(redis_url) as store:
+        assert store.hold_lease("work", "old", 60_000, "gives way")
+        assert not store.hold_lease("work", "new", 60_000, "next")
+        assert store.hold_lease("work", "old", 60_000)
+        assert not store.hold_lease("work", "old", 60_000, "joins")
+        assert not store.hold_lease("work", "new", 60_000, "next")
+        assert not store.hold_lease("work", "old", 60_000, "gives way")
+        assert not store.hold_lease("work", "third", 60_000, "gives way")
+        assert store.hold_lease("work", "new", 60_000, "next")
+        assert store.release_lease("work", "new")
+        assert store.hold_lease("work", "old", 60_000, "gives way")

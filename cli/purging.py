@@ -1,0 +1,67 @@
+"""`tinycdp purge`: the purge, and the report that nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lake.lake import Lake
+from pipelines.erasing import PATIENCE_S, erase
+from pipelines.leases import leases
+from pipelines.naming import Names
+from pipelines.purge import deleted_people, purge
+from pipelines.searching import redis_folder, searched
+from serving.ids import record_of
+from serving.settings import Settings
+from serving.store import Store
+
+
+def purged(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    *,
+    now: bool,
+    ids: Sequence[str],
+    on_step: Callable[[str], None],
+) -> dict[str, Any]:
+    """Purges, then searches everything for who is gone, and for `ids`; `clean` when none was found.
+
+    Whose delete was purged earlier has no name any more that could be searched for: give it as one of `ids`. Those who
+    came back after their delete are not searched for, since what came after is kept.
+    """
+    if now:
+        did, gone = erase(store, lake, settings, on_step=on_step)
+    else:
+        with leases(store, ["rebuild"], PATIENCE_S) as held:
+            gone = deleted_people(lake).gone
+            did = purge(store, lake, on_step=lambda step: held.require())
+    names = Names({*gone, *map(record_of, ids)})
+    folders = [one for one in (settings.home.absolute(), redis_folder(store)) if one is not None]
+    found = searched(names, store, lake.root, folders)
+    return {
+        "clean": found.found_count == 0,
+        "purged": asdict(did),
+        "searched": asdict(found) | {"places": found.places},
+    }
+
+
+def shown(found: dict[str, Any]) -> str:
+    """The report, for people."""
+    purged, searched = found["purged"], found["searched"]
+    rows = ", ".join(f"{count:,} of {table}" for table, count in purged["rows"].items() if count) or "none"
+    lines = [
+        f"purged       rows: {rows}; {purged['records']:,} records of Redis, {purged['files']:,} files, "
+        f"{purged['exports']:,} exports",
+        f"searched     {searched['places']:,} places ({searched['files']:,} files, {searched['keys']:,} keys of Redis, "
+        f"{searched['bytes'] / 2**20:,.1f} MiB) for {searched['ids']:,} ids",
+    ]
+    if purged["returned"]:
+        lines.append(f"returned     {purged['returned']:,} ids have something newer than their delete: that is kept")
+    if found["clean"]:
+        lines.append("found        none of them anywhere")
+    else:
+        lines.append(f"FOUND        in {searched['found_count']:,} places:")
+        lines += [f"  {where}" for where in searched["found"]]
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""All files under the lake's root, whatever they are and whatever kind of store it is: to search, and to delete one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore, from_url
+
+from lake.errors import LakeUnreachable
+
+
+class Stored:
+    """Every file under a root, tables and all else. Paths are relative to it. Raises `LakeUnreachable`."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        is_bucket = "://" in root and not root.startswith("file://")
+        #: The folder of a lake on this machine: read as one, since a store does not list what its writers left there.
+        self.folder = None if is_bucket else Path(unquote(urlparse(root).path) if "://" in root else root).absolute()
+        self._bucket = root if is_bucket else ""
+
+    @cached_property
+    def _store(self) -> ObjectStore:
+        return from_url(self._bucket)
+
+    def under(self, prefix: str = "") -> Iterator[str]:
+        """The paths of all files in a folder and below it."""
+        if self.folder is not None:
+            found = sorted(path for path in (self.folder / prefix).rglob("*") if path.is_file())
+            yield from (path.relative_to(self.folder).as_posix() for path in found)
+            return
+        try:
+            for some in obstore.list(self._store, prefix=prefix or None):
+                yield from (one["path"] for one in some)
+        except (BaseError, OSError) as error:
+            raise LakeUnreachable(f"{self.root}: {error}") from error
+
+    def read(self, path: str) -> bytes | None:
+        """A file's bytes; None when it has gone meanwhile."""
+        try:
+            if self.folder is not None:
+                return (self.folder / path).read_bytes()
+            return bytes(obstore.get(self._store, path).bytes())
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise LakeUnreachable(f"{self.root}/{path}: {error}") from error
+
+    def delete(self, path: str) -> None:
+        """Deletes a file, if it is there still."""
+        try:
+            if self.folder is not None:
+                (self.folder / path).unlink(missing_ok=True)
+                return
+            obstore.delete(self._store, path)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise LakeUnreachable(f"{self.root}/{path}: {error}") from error

@@ -1,0 +1,101 @@
+"""The purge at once: nothing of the deleted is left in a file when it returns, today's included.
+
+It takes the leases of the drain, of rebuilds and of other writers as soon as each has done what it is at; drains by
+itself; purges all days; drops the files that nothing needs any more; and has Redis write its file anew. Events are
+taken all the while: they wait in the log, and the drain goes on from there. Killed anywhere, it is run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lake.lake import Lake
+from pipelines.drain import Drain
+from pipelines.leases import WRITERS, leases
+from pipelines.purge import Purged, deleted_people, purge
+from serving.errors import StoreError
+from serving.refusals import Unavailable
+from serving.settings import Settings
+from serving.store import Store
+
+PATIENCE_S = 600.0
+LOOK_S = 0.05
+#: How long Redis may take to write its file anew.
+REWRITE_S_MAX = 600.0
+
+
+def erase(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    *,
+    on_step: Callable[[str], None] = lambda step: None,
+    patience_s: float = PATIENCE_S,
+) -> tuple[Purged, frozenset[str]]:
+    """Purges everything that was deleted by now, from the lake's files, the streams and Redis' file.
+
+    What it did, and the ids that are gone by it.
+
+    Raises `NotHeld` when drain or worker do not give way in time, `StoreError` and `LakeError` when a part is away.
+    """
+    with leases(store, ["drain", "rebuild", WRITERS], patience_s) as held:
+
+        def step(name: str) -> None:
+            on_step(name)
+            held.require()
+
+        drain = Drain(store, lake, settings)
+        _drain_all(store, drain, patience_s)
+        step("drained")
+        gone = deleted_people(lake).gone
+        did = purge(store, lake, with_today=True, on_step=step)
+        while not all([store.clean_log(state.shard, state.drained) for state in store.shard_states()]):
+            drain.step()  # so much came meanwhile that the log is not moved in one go
+        step("cleaned")
+    rewrite_file(store)
+    on_step("rewritten")
+    return did, gone
+
+
+def _drain_all(store: Store, drain: Drain, patience_s: float) -> None:
+    """Drains all that is in the log now, and the refused events."""
+    server = store.server()
+    wanted = store.shard_states()
+    if any(state.ready_run_id != server.run_id for state in wanted):
+        raise Unavailable("Redis is being recovered: try again when `tinycdp doctor` is well")
+    deadline = time.monotonic() + patience_s
+    while any(now.drained < then.seq for now, then in zip(store.shard_states(), wanted, strict=True)):
+        stopped = drain.step().stopped
+        if stopped or time.monotonic() > deadline:
+            raise Unavailable(f"the log cannot be drained: {stopped or 'it takes too long'}")
+        time.sleep(LOOK_S)
+    while drain.keep_rejected():
+        pass
+
+
+def rewrite_file(store: Store) -> None:
+    """Has Redis write its append-only file anew, as plain bytes, so that they can be searched; waits for it.
+
+    Raises `StoreError` when it fails, or where the server does not let us.
+    """
+    if not store.file_state().is_used:
+        return
+    packed = store.server_setting("rdbcompression")
+    _await_file(store)
+    store.set_server("rdbcompression", "no")
+    try:
+        store.rewrite_file()
+        _await_file(store)
+    finally:
+        store.set_server("rdbcompression", packed or "yes")
+    if not store.file_state().went_well:
+        raise StoreError("Redis could not write its append-only file anew: see its log")
+
+
+def _await_file(store: Store) -> None:
+    deadline = time.monotonic() + REWRITE_S_MAX
+    while store.file_state().is_busy:
+        if time.monotonic() > deadline:
+            raise StoreError(f"Redis is writing its append-only file for {REWRITE_S_MAX:.0f} s now")
+        time.sleep(LOOK_S)

@@ -1,0 +1,271 @@
+"""The purge: what deletes cover goes from every table and file, and nothing names the deleted any more.
+
+    what is covered  →  rejected, traits, memberships, exports  →  events, day by day  →  Redis  →  files
+
+A day's rows are rewritten when the day is over, in one commit a day whose entry in the table's log names the day and
+nothing else: a commit conflicts with appends to the same day, and to no other. The tombstones stay, under the hash of
+their ids (`expressions.deletes`), and go on refusing rebuilds, recoveries and imports. An id is **gone** when nothing
+came after its delete; one that came back keeps its name, and only what the delete covers goes.
+
+The tombstones of a day are written last, and what names are to be looked for comes from them, so a purge that was cut
+off anywhere is simply run again. Compaction waits for it: the worker does one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import polars as pl
+import pyarrow as pa
+
+from expressions.deletes import GONE, IS_AFTER, after_deletes, last_deletes, tombstone_id
+from expressions.identity import owners
+from lake.errors import LakeConflict
+from lake.lake import Lake
+from lake.schemas import EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
+from lake.stored import Stored
+from pipelines.naming import Names, unpacked
+from serving.ids import shard_of
+from serving.operations import Claim
+from serving.scripts.claim import Owner
+from serving.scripts.copies import REPEAT_MS
+from serving.store import Store
+
+#: Files that no version needs any more are kept this long, for readers that pinned one.
+RETENTION_HOURS = 24
+#: A purged tombstone is kept in Redis for as long as a retry of what it covers may come, and an hour more.
+GONE_MS = REPEAT_MS + 3_600_000
+ATTEMPTS = 10
+#: What a row of events is judged by.
+JUDGED = ("ingest_date", "kind", "id", "seq", "ts", "name", "user_id", "anonymous_id")
+#: Columns of other people's events that may name an id that is gone: a device that was theirs too.
+NAMING = ("user_id", "anonymous_id")
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """The deletes of a lake. `deletes`: id, deleted_seq, deleted_at, purged ones under their hash too; `gone`: ids of
+    which nothing is left to show; `returned`: those with something newer than their delete."""
+
+    deletes: pl.DataFrame
+    gone: frozenset[str]
+    returned: frozenset[str]
+
+
+@dataclass
+class Purged:
+    """What a purge did: rows gone per table, records of Redis, files; and which ids were (and are) to be gone."""
+
+    gone: int = 0
+    returned: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    records: int = 0
+    files: int = 0
+    exports: int = 0
+
+
+def purge(
+    store: Store,
+    lake: Lake,
+    now: datetime | None = None,
+    *,
+    with_today: bool = False,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Purged:
+    """Purges what may be: closed days, or all of them `with_today`, when nobody else may write (`pipelines.erasing`).
+
+    Raises when Redis or the lake are away, and `LakeConflict` when other writers were first ten times; what was done
+    stays done.
+    """
+    today = (now or datetime.now(UTC)).date()
+    found = deleted_people(lake)
+    did = Purged(len(found.gone), len(found.returned))
+    on_step("looked")
+    if not found.deletes.is_empty():
+        did.rows[REJECTED.name] = _rewrite(lake, REJECTED, {}, _without_named(Names(found.gone)))
+        on_step("rejected")
+        did.exports = _drop_exports(Stored(lake.root), Names(found.gone))
+        for table in (TRAITS, MEMBERSHIPS):
+            # Before the tombstones lose their names: until then these tables are read without what they cover.
+            did.rows[table.name] = sum(
+                _rewrite(lake, table, one, _standing(lake, found.deletes, store.shards))
+                for one in lake.partitions(table)
+            )
+            on_step(table.name)
+        days = _days(lake, found)
+        did.rows[EVENTS.name] = 0
+        for day in days:
+            if with_today or day < today.isoformat():
+                did.rows[EVENTS.name] += _rewrite(lake, EVENTS, {"ingest_date": day}, _purged(found))
+                on_step("events")
+    did.records = _forget(store, found)
+    on_step("forgotten")
+    for table in (EVENTS, TRAITS, MEMBERSHIPS, REJECTED):
+        did.files += lake.drop_files(table, 0 if with_today else RETENTION_HOURS, strays=True)
+        on_step("files")
+    return did
+
+
+def deleted_people(lake: Lake) -> Deleted:
+    """Who was deleted, by the newest rows, and of whom something is newer than that."""
+    events = lake.events(lake.events_version()).select(
+        "shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at"
+    )
+    deletes = last_deletes(events)
+    named = pl.col("id").is_in(deletes["id"].implode())
+    live = after_deletes(events)
+    returned = set(live.filter(named).select(pl.col("id").unique()).collect()["id"])
+    owned = set(owners(live)["owner"]) if len(deletes) else set()
+    names = {one for one in deletes["id"] if not one.startswith(GONE)}
+    returned |= names & owned
+    return Deleted(deletes, frozenset(names - returned), frozenset(returned))
+
+
+# ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _rewrite(
+    lake: Lake, table: Table, partition: Mapping[str, str], change: Callable[[pa.RecordBatch], pa.RecordBatch]
+) -> int:
+    """Rewrites a partition if that changes anything; how many rows went."""
+    for _ in range(ATTEMPTS):
+        went, is_changed = 0, False
+        for one in lake.batches(table, partition):
+            after = change(one)
+            went += one.num_rows - after.num_rows
+            is_changed = is_changed or not after.equals(one)
+        if not is_changed:
+            return 0
+        try:
+            lake.rewrite(table, partition, change)
+            return went
+        except LakeConflict:
+            continue  # somebody wrote there meanwhile: look again
+    raise LakeConflict(f"{table.name}: others were first {ATTEMPTS} times")
+
+
+def _judged(rows: pl.LazyFrame, found: Deleted) -> pl.LazyFrame:
+    """Rows with what becomes of them: `goes`, `loses_name` (tombstones), and `hides_…` of columns that name ids."""
+    gone = sorted(found.gone)
+    is_covered = pl.col("deleted_seq").is_not_null() & ~IS_AFTER & (pl.col("kind") != "delete")
+    # A link to somebody who is gone was given up before, else its id were deleted as well: it says nothing any more.
+    is_past = (pl.col("kind") == "link") & pl.col("name").is_in(gone)
+    return rows.join(found.deletes.lazy(), on="id", how="left", maintain_order="left").with_columns(
+        (is_covered | is_past).fill_null(False).alias("goes"),
+        ((pl.col("kind") == "delete") & ~pl.col("id").str.starts_with(GONE)).alias("loses_name"),
+        pl.format("user:{}", "user_id").is_in(gone).fill_null(False).alias("hides_user_id"),
+        # An alias says of its previous id what kind it is, or leaves it open.
+        pl.any_horizontal(
+            pl.format("anon:{}", "anonymous_id").is_in(gone),
+            pl.col("anonymous_id").is_in(gone),
+            (pl.col("kind") == "alias") & pl.format("user:{}", "anonymous_id").is_in(gone),
+        )
+        .fill_null(False)
+        .alias("hides_anonymous_id"),
+    )
+
+
+def _days(lake: Lake, found: Deleted) -> list[str]:
+    """The days with anything to change, the latest last."""
+    rows = _judged(lake.scan(EVENTS).select(*JUDGED), found)
+    changed = pl.any_horizontal("goes", "loses_name", *[f"hides_{column}" for column in NAMING])
+    days = rows.filter(changed).select(pl.col("ingest_date").unique()).collect()["ingest_date"]
+    return sorted(day.isoformat() for day in days)
+
+
+def _purged(found: Deleted) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    def change(batch: pa.RecordBatch) -> pa.RecordBatch:
+        rows = _judged(pl.from_arrow(batch.select(list(JUDGED))).lazy(), found).collect()  # type: ignore[union-attr]
+        columns = {name: batch.column(name) for name in batch.schema.names}
+        if rows["loses_name"].any():
+            ids = [tombstone_id(one) if loses else one for one, loses in rows.select("id", "loses_name").iter_rows()]
+            columns["id"] = pa.array(ids, batch.schema.field("id").type)
+        for name in NAMING:
+            if rows[f"hides_{name}"].any():
+                kept = rows.select(pl.when(f"hides_{name}").then(None).otherwise(name)).to_series().to_list()
+                columns[name] = pa.array(kept, batch.schema.field(name).type)
+        after = pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
+        return after.filter(pa.array((~rows["goes"]).to_list(), pa.bool_()))
+
+    return change
+
+
+def _standing(lake: Lake, deletes: pl.DataFrame, shards: int) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    """Rows of a rebuild less those of ids with a delete that its seqs do not cover."""
+    runs = lake.scan(RUNS).select("build", "seqs").unique(subset=["build"]).collect()
+    where = pl.Series("shard", [shard_of(one, shards) for one in deletes["id"]], pl.Int32)
+    marked = deletes.select("id", "deleted_seq").with_columns(where)
+
+    def change(batch: pa.RecordBatch) -> pa.RecordBatch:
+        rows = pl.from_arrow(batch.select(["id", "build"])).lazy()  # type: ignore[union-attr]
+        joined = rows.join(marked.lazy(), on="id", how="left", maintain_order="left").join(
+            runs.lazy(), on="build", how="left", maintain_order="left"
+        )
+        covered = pl.col("seqs").list.get(pl.col("shard"), null_on_oob=True).fill_null(-1)
+        stands = joined.select(pl.col("deleted_seq").is_null() | (pl.col("deleted_seq") <= covered)).collect()
+        return batch.filter(pa.array(stands.to_series().to_list(), pa.bool_()))
+
+    return change
+
+
+def _without_named(names: Names) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    def change(batch: pa.RecordBatch) -> pa.RecordBatch:
+        texts = [batch.column(column).to_pylist() for column in ("event", "reason")]
+        named = {text for column in texts for text in names.among(pl.Series(column, dtype=pl.String))}
+        kept = [event not in named and reason not in named for event, reason in zip(*texts, strict=True)]
+        return batch.filter(pa.array(kept, pa.bool_()))
+
+    return change
+
+
+def _drop_exports(files: Stored, names: Names) -> int:
+    """Exports that name somebody who is gone: what was taken out before the delete must be taken out anew."""
+    dropped = 0
+    for path in files.under("exports") if len(names) else ():
+        if names.are_in(unpacked(files.read(path) or b"")):
+            files.delete(path)
+            dropped += 1
+    return dropped
+
+
+# ── Redis, and files ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _forget(store: Store, found: Deleted) -> int:
+    """Takes the names out of Redis: records, lists of members, what is drained; answers how many records went."""
+    buried, cursor = 0, 0
+    seqs = dict(found.deletes.select("id", "deleted_seq").iter_rows())
+    while seqs:
+        cursor, some = store.scan_records(cursor)
+        ids = [one for _, one in some]
+        for owner, members in store.members(ids).items():
+            _unlist(store, owner, [one for one in members if _seq(seqs, one) is not None and one not in found.returned])
+        deletes = {one: seq for one in ids if (seq := _seq(seqs, one)) is not None and one not in found.returned}
+        buried += store.bury(deletes)
+        if cursor == 0:
+            break
+    for state in store.shard_states():
+        store.clean_log(state.shard, state.drained)
+    store.clean_rejected("0-0")
+    store.forget_gone(store.now_ms() - GONE_MS)
+    return buried
+
+
+def _seq(seqs: Mapping[str, int], one: str) -> int | None:
+    """The seq of an id's last delete, whether or not that has a name still."""
+    return max(filter(None, (seqs.get(one), seqs.get(tombstone_id(one)))), default=None)
+
+
+def _unlist(store: Store, owner: str, ids: list[str]) -> None:
+    """Takes ids off a list of members, but for those that are that owner's: claimed since."""
+    past = [Claim(one, owner, "") for one, held in zip(ids, store.owners(ids), strict=True) if not _is_of(held, owner)]
+    if past:
+        store.drop_members(past)
+        again = store.owners([one.id for one in past])
+        store.add_members([one for one, held in zip(past, again, strict=True) if _is_of(held, owner)])
+
+
+def _is_of(held: Owner | None, owner: str) -> bool:
+    return held is not None and held.id == owner

@@ -1,0 +1,71 @@
+"""`tinycdp purge --now` against a running stack: nothing of a deleted person is left, and nothing else is touched."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+USER, DEVICE = "purge-me-7c1f0b54", "purge-device-99e0a1"
+
+
+def bytes_naming(folder: Path, text: str) -> list[Path]:
+    """Files that have a text in them as it is, read by nothing of ours."""
+    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def sent(stack: RunningStack, number: int) -> None:
+    """A purchase of a bystander, which must be taken."""
+    stack.track("purge-bystander", "purge_order", properties={"amount": 1}, messageId=f"bystander-{number}")
+
+
+def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) -> None:
+    """Drain and worker give way; events of others are taken all the while, each once; then all goes on as before."""
+    stack.define("trait", "purge_orders", "events.purge_order.count")
+    stack.call(
+        "POST", "/v1/identify", "write", json={"userId": USER, "anonymousId": DEVICE, "traits": {"city": "Oslo"}}
+    )
+    stack.track(USER, "purge_order", properties={"amount": 5, "note": f"of {USER}"}, messageId="purge-1")
+    stack.call("POST", "/v1/track", "write", json={"userId": USER, "event": 7})  # refused, and kept with its reason
+    stack.json("rebuild")
+    assert stack.traits(USER)["traits"]["purge_orders"] == 1
+    assert bytes_naming(stack.settings.home, USER)
+
+    answer = stack.call("DELETE", f"/v1/admin/users/{USER}").json()
+    assert answer["success"] and len(answer["deleted"]) == 2
+    stop = threading.Event()
+    numbers: list[int] = []
+
+    def send() -> None:
+        while not stop.is_set():
+            sent(stack, len(numbers))
+            numbers.append(1)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        wait_until(lambda: len(numbers) > 5, "the first events")
+        report: dict[str, Any] = stack.json("purge", "--now", "--id", USER, "--id", f"anon:{DEVICE}")
+        during = len(numbers)
+        wait_until(lambda: len(numbers) > during + 5, "events after the purge")
+    finally:
+        stop.set()
+        sender.join()
+
+    assert report["clean"] and report["searched"]["found"] == []
+    assert report["searched"]["ids"] == 2 and report["searched"]["places"] > 50
+    assert report["purged"]["gone"] == 2
+    assert bytes_naming(stack.settings.home, USER) == bytes_naming(stack.settings.home, DEVICE) == []
+    assert stack.traits("purge-bystander")["traits"]["purge_orders"] == len(numbers)
+    stack.json("rebuild")
+    assert stack.traits("purge-bystander")["traits"]["purge_orders"] == len(numbers)
+    assert stack.traits(USER).get("traits", {}).get("purge_orders", 0) == 0
+    assert stack.json("doctor")["well"]
+    assert "found        none" in stack.tinycdp("purge", "--now", "--id", USER).stdout

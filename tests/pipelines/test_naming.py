@@ -1,0 +1,50 @@
+"""Where an id is named, and where only its letters stand."""
+
+from __future__ import annotations
+
+import gzip
+
+import polars as pl
+import pytest
+
+from pipelines.naming import Names, unpacked
+
+LONG = "a-long-and-unique-id"
+
+
+@pytest.mark.parametrize(
+    ("id", "text", "is_named"),
+    [
+        ("user:joanna", '{"user_id":"joanna"}', True),
+        ("user:joanna", "GET /v1/users/joanna/traits", True),
+        ("user:joanna", "rec:{3}:user:joanna", True),
+        ("user:joanna", "joannas house", False),
+        ("user:joanna", "user:joanna-2", False),
+        ("user:7", '{"amount": 7}', False),
+        ("user:7", '{"userId":"7"}', True),
+        ("user:7", "rec:{3}:user:7", True),
+        ("user:7", "rec:{3}:user:77", False),
+        (f"user:{LONG}", f"\x1d{LONG}xyz", True),
+        ('user:with "quotes"', '{"userId":"with \\"quotes\\""}', True),
+        ("user:møller-9", '{"userId":"m\\u00f8ller-9"}', True),
+        ("user:møller-9", "/users/m%C3%B8ller-9", True),
+    ],
+)
+def test_an_id_is_found_in_every_writing_and_not_inside_another(id: str, text: str, is_named: bool) -> None:
+    """In bytes and in columns alike."""
+    names = Names(["user:somebody-else", id])
+    assert names.are_in(text.encode()) is is_named
+    assert (names.among(pl.Series([None, "", text])) == [text]) is is_named
+
+
+def test_a_cell_that_is_a_short_id_names_it() -> None:
+    """As a whole; bytes that merely have it in them do not."""
+    assert Names(["anon:d1"]).among(pl.Series(["d1", "d11", "xd1"])) == ["d1"]
+    assert not Names(["anon:d1"]).are_in(b"d1")
+    assert Names([]).among(pl.Series(["d1"])) == []
+
+
+def test_gzip_is_unpacked() -> None:
+    """And what only begins like gzip is taken as it is."""
+    assert unpacked(gzip.compress(b"user:ann")) == b"user:ann"
+    assert unpacked(b"\x1f\x8b no") == b"\x1f\x8b no"

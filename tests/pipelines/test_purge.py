@@ -1,0 +1,327 @@
+"""A purge leaves nothing of who was deleted in any file, stream or key; what it leaves goes on refusing them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import redis
+
+from expressions.deletes import tombstone_id
+from lake.schemas import TABLES
+from pipelines.erasing import erase
+from pipelines.importing import import_file
+from pipelines.naming import Names
+from pipelines.purge import Purged, purge
+from pipelines.rebuild import rebuild_at
+from pipelines.recover import recover
+from pipelines.searching import Searched, redis_folder, searched
+from serving.embedded_redis import EmbeddedRedis
+from tests.pipelines.test_deletes import NOBODY, delete
+from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
+from tests.pipelines.world import World
+
+ANN, DEVICE, EMAIL = "user:ann-of-the-green-gables", "anon:device-5f3a", "email:e1c0ffee"
+EVERY = (ANN, DEVICE, EMAIL)
+IDS = {"userId": "ann-of-the-green-gables", "anonymousId": "device-5f3a"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A Redis for this module."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as found:
+        yield found
+
+
+@pytest.fixture
+def world(server: EmbeddedRedis, tmp_path: Path) -> World:
+    """A person with three ids, drained and rebuilt, beside bob; tables as of a time, a refused event, an export."""
+    found = new_world(server.url, tmp_path)
+    found.define("segment", {"keen": "events.visit.count > 0"})
+    found.ingest([visit(1, anonymousId=IDS["anonymousId"]), lives_in("Oslo", **IDS), visit(2, userId="bob")])
+    found.ingest([visit(3, userId=IDS["userId"], emailHash="e1c0ffee")])
+    found.store.reject(
+        [
+            b'{"received_at": 1, "code": "bad", "reason": "no", "event": "{\\"userId\\": \\"%s\\"}"}'
+            % IDS["userId"].encode()
+        ]
+    )
+    drained(found)
+    found.rebuild()
+    rebuild_at(found.store, found.lake, found.store.now_ms())
+    exports = tmp_path / "lake" / "exports"
+    exports.mkdir()
+    (exports / "keen.csv").write_text(f"user_id\n{IDS['userId']}\nbob\n")
+    (exports / "others.csv").write_text("user_id\nbob\n")
+    return found
+
+
+def known(world: World, *ids: str) -> list[dict[str, Any]]:
+    """What each id's person has, live."""
+    return [{key: value for key, value in world.values(one).items() if key != "keen"} for one in ids]
+
+
+def drained(world: World) -> None:
+    """All of the log in the lake, and what was refused."""
+    while world.drain().step().rows:
+        pass
+    world.drain().keep_rejected()
+
+
+def tomorrow(world: World, days: int = 1) -> datetime:
+    """A day on which today's rows may be rewritten."""
+    return datetime.fromtimestamp(world.store.now_ms() / 1000, UTC) + timedelta(days=days)
+
+
+def erased(world: World, **more: Any) -> Purged:
+    """The purge at once."""
+    return erase(world.store, world.lake, world.settings, **more)[0]
+
+
+def search(world: World, *ids: str) -> Searched:
+    """A search of all that this world stores."""
+    folder = redis_folder(world.store)
+    assert folder is not None
+    return searched(Names(ids), world.store, world.lake.root, [folder])
+
+
+def test_a_search_finds_an_id_in_every_kind_of_place(world: World) -> None:
+    """In columns of tables however packed, in a map's values, in exports, keys, streams and Redis' own file."""
+    world.ingest([visit(4, **IDS, friend="bob")])
+    found = search(world, ANN).found
+    for place in (
+        "column id",
+        "column user_id",
+        "column event",
+        "exports/keen.csv",
+        "appendonly",
+        "redis log:",
+        "redis rec:",
+    ):
+        assert any(place in where for where in found), place
+    assert any("memberships" in where for where in found) and any("traits" in where for where in found)
+    assert search(world, "user:nobody-of-this-name").found == []
+
+
+@pytest.mark.parametrize("by", EVERY)
+def test_a_purge_at_once_leaves_no_byte(world: World, by: str) -> None:
+    """Right after it, today's rows included: tables, logs of tables, exports, streams, records, Redis' file."""
+    bob = known(world, "user:bob")
+    delete(world, by)
+    did = erased(world)
+
+    assert did.gone == 3 and did.records == 3 and did.exports == 1
+    found = search(world, *EVERY)
+    assert found.found == [] and found.files > 20 and found.keys > 5
+    assert search(world, "user:bob").found_count > 5
+    assert known(world, *EVERY, "user:bob") == [NOBODY] * 3 + bob
+    tombstones = world.lake.events().filter(pl.col("kind") == "delete").collect()["id"].to_list()
+    assert sorted(tombstones) == sorted(map(tombstone_id, EVERY))
+    check(world, [*EVERY, "user:bob"])
+    world.rebuild()
+    assert list(in_batch(world)) == ["user:bob"]
+    assert search(world, *EVERY).found == []
+    assert erased(world).gone == 0
+
+
+def test_today_waits_until_it_is_over(world: World) -> None:
+    """The daily purge leaves the rows of today alone, takes them the next day, and the files a day after that."""
+    delete(world, ANN)
+    drained(world)
+    before = world.lake.events().collect().height
+    assert purge(world.store, world.lake, tomorrow(world, 0)).rows["events"] == 0
+    assert world.lake.events().collect().height == before
+
+    did = purge(world.store, world.lake, tomorrow(world))
+    assert did.rows["events"] == 5 and did.gone == 3
+    for table in ("events", "traits", "memberships", "rejected"):
+        opened = world.lake.open(next(one for one in TABLES if one.name == table))
+        for uri in opened.file_uris():
+            assert not Names(EVERY).among(pl.read_parquet(uri).to_series(0).cast(pl.String)), uri
+    assert {where.split("/")[1] for where in search(world, *EVERY).found if where.startswith("lake/")} <= {
+        "events",
+        "traits",
+        "memberships",
+        "rejected",
+    }  # files of older versions, for a day
+
+
+def test_a_wiped_redis_and_the_archive_bring_nobody_back(world: World, tmp_path: Path) -> None:
+    """After the purge: Redis recovered from the lake alone, and the whole history imported again."""
+    start = world.store.now_ms() - 1_000_000
+    delete(world, DEVICE)
+    erased(world)
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        client.flushall()
+    assert world.recover()
+    assert known(world, *EVERY) == [NOBODY] * 3
+
+    file = tmp_path / "archive.parquet"
+    pl.DataFrame({"who": [IDS["userId"], "bob"], "what": "visit", "at": [start, start]}).write_parquet(file)
+    import_file(
+        world.lake,
+        file,
+        user_column="who",
+        event_column="what",
+        time_column="at",
+        now_ms=world.store.now_ms(),
+        shards=2,
+    )
+    world.rebuild()
+    assert known(world, *EVERY) == [NOBODY] * 3
+    assert world.values("bob")["visits"] == 2
+    world.rebuild([ANN])
+    assert known(world, ANN) == [NOBODY]
+    check(world, [*EVERY, "user:bob"])
+    assert erased(world).rows["events"] == 1
+    assert search(world, *EVERY).found == []
+
+
+def test_what_comes_after_a_purge_counts_alone_and_retries_do_not(world: World) -> None:
+    """A retry of a deleted event within 24 h is no new event; a new one counts; its tombstone stays without a name."""
+    old = visit(9, userId=IDS["userId"])
+    world.ingest([old])
+    delete(world, ANN)
+    erased(world)
+    receipts = world.ingest([old])
+    assert [one.duplicate for one in receipts.outcomes] == [True]
+    receipts = world.ingest([visit(10, userId=IDS["userId"])])
+    assert [one.duplicate for one in receipts.outcomes] == [False]
+    assert known(world, ANN, DEVICE) == [{"visits": 1, "pages": (10,), "city": None}, NOBODY]
+    check(world, [*EVERY, "user:bob"])
+    world.rebuild()
+    assert [one.duplicate for one in world.ingest([old]).outcomes] == [True]
+    assert known(world, ANN)[0]["pages"] == (10,)
+
+    did = erased(world)
+    assert (did.gone, did.returned) == (0, 1)
+    assert known(world, ANN)[0]["pages"] == (10,)
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        client.flushall()
+    assert world.recover()
+    check(world, [*EVERY, "user:bob"])
+    assert known(world, ANN)[0]["pages"] == (10,)
+    delete(world, ANN)
+    erased(world)
+    assert search(world, *EVERY).found == []
+
+
+def test_a_rebuild_that_began_before_does_not_get_past_a_tombstone_without_a_name(world: World) -> None:
+    """It has read the person's rows, and publishes after the purge, as one that was paused for long would."""
+    from pipelines import rebuild as rebuilding
+
+    seen = []
+
+    def progress(what: str, done: int) -> None:
+        if what == "publishing" and not seen:
+            seen.append(what)
+            delete(world, ANN)
+            erased(world)
+
+    rebuilding.rebuild(world.store, world.lake, world.settings, progress=progress)
+    assert seen
+    assert known(world, *EVERY) == [NOBODY] * 3
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        assert [key for key in client.scan_iter("rec:*") if b"bob" not in key] == []
+
+
+STEPS = ("drained", "looked", "rejected", "traits", "memberships", "events", "forgotten", "files", "cleaned")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_purge_that_is_cut_off_is_run_again(world: World, step: str) -> None:
+    """At any step; events that came meanwhile are all there, once."""
+    delete(world, EMAIL)
+
+    def cut(reached: str) -> None:
+        if reached == step:
+            world.ingest([visit(20, userId="bob")])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        erased(world, on_step=cut)
+    erased(world)
+    assert search(world, *EVERY).found == []
+    assert world.values("bob")["pages"] == (2, 20)
+    check(world, [*EVERY, "user:bob"])
+    for shard in range(2):
+        seqs = world.seqs(shard)
+        assert len(set(seqs)) == len(seqs)
+
+
+def test_events_that_come_during_a_purge_wait_in_the_log(world: World) -> None:
+    """At every step: taken, answered at once, and in the lake with the drain's next round, each once."""
+    delete(world, ANN)
+    page = 100
+
+    def on_step(step: str) -> None:
+        nonlocal page
+        page += 1
+        world.ingest([visit(page, userId="bob")])
+        assert page in world.values("bob")["pages"]
+
+    erased(world, on_step=on_step)
+    assert search(world, *EVERY).found == []
+    drained(world)
+    rows = world.lake.events().filter(pl.col("id") == "user:bob", pl.col("kind") == "track").collect()
+    assert rows.height == 1 + page - 100 == rows["event_id"].n_unique()
+    check(world, [*EVERY, "user:bob"])
+
+
+def test_what_only_names_the_gone_forgets_them(world: World) -> None:
+    """A device that was theirs too in another's events, and a link that was given up; the others' answers stay."""
+    from serving.links import unlinking
+
+    world.ingest([visit(5, userId="cy", anonymousId=IDS["anonymousId"])])
+    world.ingest([visit(6, userId=IDS["userId"], anonymousId="tablet-of-cy")])
+    world.store.follow(unlinking(world.store.operations, "anon:tablet-of-cy", "off"))
+    world.ingest([visit(7, anonymousId="tablet-of-cy")])
+    drained(world)
+    delete(world, ANN)
+    erased(world)
+    assert search(world, *EVERY).found == []
+    assert known(world, "user:cy", "anon:tablet-of-cy") == [
+        {"visits": 1, "pages": (5,), "city": None},
+        {"visits": 1, "pages": (7,), "city": None},
+    ]
+    check(world, [*EVERY, "user:cy", "anon:tablet-of-cy"])
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        client.flushall()
+    assert world.recover()
+    check(world, [*EVERY, "user:cy", "anon:tablet-of-cy"])
+
+
+def test_a_rewound_redis_does_not_bring_anybody_back(tmp_path: Path) -> None:
+    """An older copy of its files, from before the delete, whose tombstones have no name in the lake any more."""
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        world = new_world(server.url, tmp_path)
+        world.ingest([visit(1, **IDS), visit(2, userId="bob")])
+        drained(world)
+        world.rebuild()
+        world.ingest([visit(3, userId=IDS["userId"])])
+        server.stop()
+        shutil.copytree(tmp_path / "redis", tmp_path / "older")
+        server.start()
+        assert world.recover()
+        delete(world, ANN)
+        world.ingest([visit(4, userId="bob")])
+        erased(world)
+        server.stop()
+        shutil.rmtree(tmp_path / "redis")
+        shutil.copytree(tmp_path / "older", tmp_path / "redis")
+        server.start()
+
+        def look(step: str) -> None:
+            if step in ("standings", "replayed", "before_ready"):
+                assert known(world, ANN, DEVICE) == [NOBODY] * 2, step
+
+        assert recover(world.store, world.lake, world.settings, look)
+        assert world.values("bob")["pages"] == (2, 4)
+        check(world, [ANN, DEVICE, "user:bob"])
+        erased(world)
+        assert search(world, ANN, DEVICE).found == []
