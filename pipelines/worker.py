@@ -120,8 +120,9 @@ class Worker:
         elif ids:
             self._note(self.rebuild(ids))
         if time.monotonic() >= self.next_purge_s:
-            self.next_purge_s = time.monotonic() + self.settings.purge_interval_s
+            self.next_purge_s = time.monotonic() + self.settings.rebuild_interval_s  # should it fail
             self.said["purged"] = self.purge()
+            self.next_purge_s = time.monotonic() + self.settings.purge_interval_s
         if time.monotonic() >= self.next_maintain_s:
             self.next_maintain_s = time.monotonic() + self.settings.maintain_interval_s
             self.said["maintained"] = self.maintain()
