@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 import redis
 
-from expressions.deletes import tombstone_id
+from expressions.deletes import after_deletes, tombstone_id
+from expressions.member_frames import linked_persons
 from lake.schemas import TABLES
 from pipelines.erasing import erase
 from pipelines.importing import import_file
@@ -22,6 +23,7 @@ from pipelines.rebuild import rebuild_at
 from pipelines.recover import recover
 from pipelines.searching import Searched, redis_folder, searched
 from serving.embedded_redis import EmbeddedRedis
+from serving.person_files import PersonFiles
 from tests.pipelines.test_deletes import NOBODY, delete
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World
@@ -178,6 +180,10 @@ def test_a_wiped_redis_and_the_archive_bring_nobody_back(world: World, tmp_path:
     world.rebuild([ANN])
     assert known(world, ANN) == [NOBODY]
     check(world, [*EVERY, "user:bob"])
+    with PersonFiles(8, linked_persons(world.lake.events())) as slices:  # as exports read them, some people at a time
+        slices.add(world.lake.events().collect())
+        live = [one for rows in slices.take() for one in after_deletes(rows.lazy()).collect()["id"].to_list()]
+    assert set(live) == {"user:bob"} and len(live) == 2
     assert erased(world).rows["events"] == 1
     assert search(world, *EVERY).found == []
 
