@@ -134,7 +134,8 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InScript(
         "rows that a base covers do not come back", replay, "REPLAY",
-        "local is_new = seq > after", "local is_new = true", favour=("take_backup", "rewind", "build", "publish"),
+        "local is_new = seq > after", "local is_new = true", seed=5,
+        favour=("take_backup", "rewind", "build", "publish", "drain", "tick"),
     ),
     InScript(
         "a base does not bring back what was deleted since", publish, "PUBLISH",
@@ -143,7 +144,8 @@ MUTATIONS: list[InScript | InPython] = [
     InScript(
         "rows from before a delete do not come back", replay, "REPLAY",
         "if held[4] then after = math.max(after, (struct.unpack('>I6', held[4]))) end", "",
-        favour=("drain", "delete_person", "take_backup", "rewind", "recover"),
+        seed=3,
+        favour=("drain", "delete_person", "take_backup", "rewind", "recover", "tick"),
     ),
     InScript(
         "a repeat of a deleted event is a duplicate", delete, "DELETE",
@@ -162,7 +164,7 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InPython(
         "a read asks each id whose it is", identity, "_belongs", lambda right: lambda member, person: True,
-        favour=(*LOST, "unlink", "send_together", "drain"),
+        seed=12, favour=(*LOST, "unlink", "send_together", "drain"),
     ),
     InPython("a drain writes through the table that it checked", Lake, "append_to", _by_uri),
     InPython("a base covers what its version has", rebuilding, "Stamp", _one_more),
@@ -172,7 +174,7 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InPython(
         "a log of another life is given up", recovering, "_is_of_another_life",
-        lambda right: lambda *given: False, favour=LOST,
+        lambda right: lambda *given: False, seed=1, favour=(*LOST, "send", "drain"),
     ),
     InPython(
         "what a base does not have is warming", Catalogue, "is_ready", lambda right: lambda *given: True
