@@ -43,7 +43,15 @@ def test_nothing_is_unpacked_beyond_the_bound() -> None:
         gunzipped(b"".join([packed_nothing(1)] * 50), 100_000)
 
 
-@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(b"{}")[:-9], gzip.compress(b"{}") + b"more", b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"not gzip", id="another format"),
+        pytest.param(gzip.compress(b"{}")[:-9], id="a cut stream"),
+        pytest.param(gzip.compress(b"{}") + b"more", id="bytes after the end"),
+        pytest.param(b"\x1f\x8b", id="a header alone"),
+    ],
+)
 def test_what_is_no_gzip_is_refused(body: bytes) -> None:
     """Another format, a cut stream, and bytes after the end are said to be what they are."""
     with pytest.raises(Invalid):
