@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from statistics import median
 from typing import Any
 
 import httpx
@@ -21,7 +22,7 @@ from cli import up
 from expressions.bases import RawEvent, base_of
 from pipelines.publish import publish
 from serving import codec
-from serving.auth import raw_keys
+from serving.auth import KeyKind, raw_keys
 from serving.defining import current
 from serving.ids import shard_of
 from serving.scripts.publish import BaseRecord
@@ -156,6 +157,51 @@ class Stack:
             return Load(100 * found.per_second, found.p50_ms, found.p99_ms)
 
         return paired(floor, mine, rounds)
+
+    def visible(self, events: int) -> dict[str, Any]:
+        """Events whose acknowledgement came before a read that does not have them: none."""
+        unseen = 0
+        with httpx.Client(base_url=self.url) as http:
+            for number in range(1, events + 1):
+                body = {"userId": "visible", "event": "purchase", "properties": {"amount": 1}}
+                http.post("/v1/track", headers=self._bearer("write"), json=body).raise_for_status()
+                found = http.get("/v1/users/visible/traits", headers=self._bearer("admin")).json()
+                unseen += found["traits"]["orders"] != number
+        return {"events": events, "unseen": unseen, "budget": "0", "passed": unseen == 0}
+
+    def flat(self, seconds: float) -> dict[str, Any]:
+        """Batches for ids with a history against ids without one; and with a hundred definitions more."""
+
+        def per_second(first: int) -> float:
+            events = [_event(first + number, self.users, fill=220) for number in range(5_000)]
+            bodies = [b'{"batch":[' + b",".join(events[at : at + 100]) + b"]}" for at in range(0, len(events), 100)]
+            ours = [request("POST", "/v1/batch", self.keys["write"], body) for body in bodies]
+            return median(100 * measure(self.url, ours, 8, seconds).per_second for _ in range(3))
+
+        known = per_second(0)
+        users, self.users = self.users, 2 * self.users
+        fresh = per_second(users)
+        self.users = users
+        with httpx.Client(base_url=self.url, headers=self._bearer("admin")) as http:
+            for days in range(1, 101):
+                trait = {"key": f"more_{days}", "expression": f"events.purchase.amount.sum_{days}d"}
+                http.post("/v1/admin/traits", json=trait).raise_for_status()
+        while self.store.rebuild_requests().is_full:
+            time.sleep(0.1)
+        many = per_second(0)
+        history, definitions = round(known / fresh, 2), round(many / known, 2)
+        return {
+            "events_per_second": round(known),
+            "of ids without history": round(fresh),
+            "with 100 more definitions": round(many),
+            "ratio by history": history,
+            "ratio by definitions": definitions,
+            "budget": "both >= 0.8",
+            "passed": history >= 0.8 and definitions >= 0.8,
+        }
+
+    def _bearer(self, kind: KeyKind) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.keys[kind]}"}
 
 
 def _event(number: int, users: int, fill: int = 0) -> bytes:

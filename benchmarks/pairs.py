@@ -34,6 +34,6 @@ def paired(floor: Callable[[], Load], ours: Callable[[], Load], rounds: int) -> 
         "floor_p99_ms": round(median(one.p99_ms for one in floors), 3),
         "ratio": round(median(ratios), 3),
         "p99_ratio": round(median(tails), 2),
-        "pairs": len(kept),
+        "pairs": len(kept),  # none: the machine drifted all the time, and the figures prove nothing
         "dropped": rounds - len(kept),
     }

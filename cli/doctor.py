@@ -9,9 +9,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import httpx
 import msgspec
 import polars as pl
 
+from cli.up import running_stack
 from expressions.deletes import of_ids
 from expressions.frames import answer_frame, counted, values_of
 from expressions.identity import people
@@ -25,6 +27,8 @@ from serving.profile import Bases, Person, person
 from serving.settings import Settings
 from serving.store import Store
 
+#: How long a server may take to answer.
+ANSWER_S = 5.0
 #: So long `/metrics` tells what the last comparison found.
 PARITY_KEPT_MS = 7 * 86_400_000
 
@@ -33,7 +37,7 @@ def examined(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[
     """Everything that doctor looks at, as JSON; `well` is false when any part is not."""
     server = store.server()
     states = store.shard_states()
-    parts = {name: _said(store.heartbeat(name)) for name in ("drain", "worker")}
+    parts = {name: _said(store.heartbeat(name)) for name in ("drain", "worker")} | _answering(settings)
     run = lake.last_run()
     horizon_left_s = None
     if run is not None:
@@ -57,6 +61,24 @@ def examined(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[
         "horizon_left_s": horizon_left_s,
         "parity": {"compared": compared, "differing": differing},
     }
+
+
+def _answering(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The servers of the stack on this home, if one runs here: nothing of a server that is well, else what is wrong."""
+    stack = running_stack(settings)
+    if stack is None:
+        return {}
+    urls = {"api": f"{stack.api_url}/health", "prefect": f"{stack.prefect_url}/api/health"}
+    found: dict[str, dict[str, Any]] = {}
+    for name, url in urls.items():
+        if name == "prefect" and stack.prefect_url is None:
+            continue
+        try:
+            answer = httpx.get(url, timeout=ANSWER_S)
+            found[name] = {} if answer.is_success else {"error": f"answers {answer.status_code}"}
+        except httpx.TransportError as error:
+            found[name] = {"error": f"does not answer: {error}"}
+    return found
 
 
 def _said(beat: bytes | None) -> dict[str, Any] | None:
@@ -91,11 +113,11 @@ def parity(store: Store, lake: Lake, sample: int) -> tuple[int, list[dict[str, A
                 continue
             live = answers.values[key].value
             held = values_of(batch, key)
-            if one not in held:
-                continue
+            if one not in held and not any(record.has_events for record in records):
+                continue  # imported history that is not published yet, or nothing at all
             compared += 1
-            if held[one] != live or type(held[one]) is not type(live):
-                differing.append(_difference(who, one, key, live, held[one]))
+            if one not in held or repr(held[one]) != repr(live):  # equal to the bit, and in type
+                differing.append(_difference(who, one, key, live, held.get(one)))
     return compared, differing
 
 

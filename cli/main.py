@@ -41,11 +41,15 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON document on standar
 
 def main() -> None:
     """Runs the command line; what went wrong is said in one sentence, without a trace."""
+    import httpx
+
+    from cli.waiting import TookTooLong
     from lake.errors import LakeError
+    from pipelines.leases import NotHeld
 
     try:
         app()
-    except (StoreError, LakeError) as error:
+    except (StoreError, LakeError, TookTooLong, NotHeld, httpx.TransportError) as error:
         fail(str(error), AWAY)
     except (Refusal, ExpressionError) as error:
         fail(str(error), WRONG)

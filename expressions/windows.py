@@ -137,7 +137,7 @@ def heavy_cuts(windows: Iterable[Window | None], as_of_ms: int, horizon_ms: int,
     for window in windows:
         if window is not None:
             low = lower_ms(window, as_of_ms, zone)
-            high = min(lower_ms(window, as_of_ms + horizon_ms, zone), as_of_ms)
+            high = min(lower_ms(window, as_of_ms + horizon_ms - 1, zone), as_of_ms)
             if low < high:
                 raw.append((low, high))
     edges: list[tuple[int, int]] = []

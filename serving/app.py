@@ -91,8 +91,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(ofrep.router)
     app.include_router(admin.router)
     app.include_router(access.router)
-    app.include_router(people.router)
     app.include_router(persons.router)
+    # After persons: an id may hold a slash, and what comes after it says what is asked.
+    app.include_router(people.router)
     app.include_router(totals.router)
     app.include_router(exports.router)
     app.include_router(exports.files)

@@ -67,7 +67,7 @@ def ids_in(raw: Mapping[str, Any]) -> Ids:
     return Ids(
         identifier(raw, *USER_FIELDS),
         identifier(raw, *ANONYMOUS_FIELDS),
-        None if email is None else email.strip().lower(),  # a hash is hexadecimal: its case says nothing
+        None if email is None else email_hash_of(email),
     )
 
 
@@ -110,8 +110,20 @@ def require_text(name: str, text: str) -> None:
 
 def record_of(text: str) -> str:
     """The record that an id means where only one can be given: a user's, or what `anon:`, `email:`, `user:` says."""
+    return prefixed(text) or namespaced("user", text)
+
+
+def prefixed(text: str) -> str | None:
+    """The record that a text names whose kind stands before it; None where none does."""
     kind, colon, value = text.partition(":")
-    return text if colon and value.strip() and kind in ID_KINDS else namespaced("user", text)
+    if not colon or not value.strip() or kind not in ID_KINDS:
+        return None
+    return namespaced("email", email_hash_of(value)) if kind == "email" else text
+
+
+def email_hash_of(text: str) -> str:
+    """An email's hash as it is kept: it is hexadecimal, so its case says nothing."""
+    return text.strip().lower()
 
 
 def namespaced(kind: IdKind, value: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from serving.accepted import Accepted, LogEntry
-from serving.ids import ID_KINDS, Ids, namespaced
+from serving.ids import Ids, namespaced, prefixed
 from serving.operations import Claim, Operations
 from serving.scripts.claim import Owner
 from serving.scripts.members import MEMBERS_MAX
@@ -65,9 +65,9 @@ def previous_ids(previous: str) -> list[str]:
 
     Both are claimed, whether or not either was seen before, so that it does not matter which came first.
     """
-    kind, colon, value = previous.partition(":")
-    if colon and value and kind in ID_KINDS:
-        return [previous]
+    named = prefixed(previous)
+    if named is not None:
+        return [named]
     return [namespaced("anon", previous), namespaced("user", previous)]
 
 

@@ -55,7 +55,7 @@ async def search(
     return UserPage.model_validate(await asked(lookups.search, engine.settings.lake_root, query, limit, offset))
 
 
-@router.get("/users/{user}")
+@router.get("/users/{user:path}")
 async def detail(user: str, engine: EngineOf) -> UserOut:
     """One user: ids, attributes, traits and segments live, recent events and counts as far as they are drained."""
     who = await read_person(engine, record_of(user))

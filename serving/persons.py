@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1/admin/users", dependencies=[Depends(require_admin
 SETTLED_S, LOOK_S = 5.0, 0.05
 
 
-@router.get("/{user}/identity")
+@router.get("/{user:path}/identity")
 async def identity(user: str, engine: EngineOf) -> IdentityOut:
     """The ids of the person that an id belongs to: each one's owner, since when, and by which event.
 
@@ -43,7 +43,7 @@ async def identity(user: str, engine: EngineOf) -> IdentityOut:
     return IdentityOut(id=records[0].id, ids=_linked(records))
 
 
-@router.post("/{user}/unlink")
+@router.post("/{user:path}/unlink")
 async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
     """Takes an id from the person it belongs to: it is a person of its own from the next read on, with its own events.
 
@@ -59,7 +59,7 @@ async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
     return UnlinkedOut(success=True, id=named, owner=owner.id)
 
 
-@router.delete("/{user}")
+@router.delete("/{user:path}")
 async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
     """Deletes the person that an id belongs to, every id of them: gone from every answer, for good.
 
@@ -75,7 +75,7 @@ async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
     return DeletedOut(success=True, deleted=deleted, settled=settled)
 
 
-@router.get("/{user}/data")
+@router.get("/{user:path}/data")
 async def data(
     user: str,
     engine: EngineOf,

@@ -27,7 +27,7 @@ async def read_person(engine: Engine, *ids: str) -> Person:
     return person(reading, catalogue, engine.bases)
 
 
-@router.get("/v1/users/{user}/traits")
+@router.get("/v1/users/{user:path}/traits")
 async def traits(user: str, request: Request) -> Response:
     """All traits and segments of a user, live. `warming` names those whose value is only the value so far."""
     engine: Engine = request.app.state.engine

@@ -60,8 +60,8 @@ def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) 
         sender.join()
 
     assert report["clean"] and report["searched"]["found"] == []
-    assert report["searched"]["ids"] == 2 and report["searched"]["places"] > 50
-    assert report["purged"]["gone"] == 2
+    assert report["searched"]["ids"] >= 2 and report["searched"]["places"] > 50
+    assert report["purged"]["gone"] >= 2
     assert bytes_naming(stack.settings.home, USER) == bytes_naming(stack.settings.home, DEVICE) == []
     assert stack.traits("purge-bystander")["traits"]["purge_orders"] == len(numbers)
     stack.json("rebuild")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.xdist_group("stack")
 @pytest.fixture(scope="module")
 def sent(stack: RunningStack) -> RunningStack:
     """A stack whose lake has an event with properties, and an attribute."""
-    stack.track("un-1", "un_ordered", props={"un_total": 5, "un_address": {"city": "Bonn"}})
+    stack.track("un-1", "unmistakable", props={"un_total": 5, "un_address": {"city": "Bonn"}})
     body = {"userId": "un-1", "traits": {"un_colour": "red"}}
     assert stack.call("POST", "/v1/identify", "write", json=body).status_code == 200
     wait_until(lambda: warnings(stack, "profile.un_colour") == [], "both are drained")
@@ -30,12 +30,12 @@ def warnings(stack: RunningStack, expression: str) -> list[str]:
 @pytest.mark.parametrize(
     ("expression", "says"),
     [
-        ("events.un_ordered.count_30d", None),
-        ("events.un_ordered.un_total.sum + events.un_ordered.un_address.city.unique", None),
-        ("events.un_orderd.count_30d", "event un_orderd was never seen; did you mean un_ordered?"),
+        ("events.unmistakable.count_30d", None),
+        ("events.unmistakable.un_total.sum + events.unmistakable.un_address.city.unique", None),
+        ("events.unmistakabel.count_30d", "event unmistakabel was never seen; did you mean unmistakable?"),
         (
-            "events.un_ordered.un_totl.sum",
-            "property of un_ordered un_totl was never seen; did you mean un_total?",
+            "events.unmistakable.un_totl.sum",
+            "property of unmistakable un_totl was never seen; did you mean un_total?",
         ),
         ("profile.un_color", "profile attribute un_color was never seen; did you mean un_colour?"),
         ("last_seen_days_ago > 3", None),

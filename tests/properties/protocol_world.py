@@ -42,7 +42,7 @@ from serving.links import distinct_claims, linking, unlinking
 from serving.operations import Arrival, Operations
 from serving.profile import Bases, person
 from serving.projecting import tail_payload
-from serving.records import Record
+from serving.records import Reading, Record
 from serving.refusals import Unavailable
 from serving.scripts.ingest import Outcome
 from serving.scripts.publish import BaseRecord, Published
@@ -460,6 +460,21 @@ class World:
                     self.store.sweep_all(stamps, build.run_id)
                     cover(self.store, [covered_by(stamp) for stamp in stamps], build.run_id)
 
+    def read_between(self, whose: int, which: int, record: int) -> None:
+        """Somebody is read, and between one record and the next something of a build is published, and drained."""
+        if not self.is_open:
+            return
+        steps = gathered(self.store.operations, IDS[whose])
+        request = next(steps)
+        try:
+            while True:
+                found = self.store.ask(request)
+                self.publish(which, record, repeat=False)
+                self.drain(9, None)
+                request = steps.send(found)
+        except StopIteration as stop:
+            self.check_reading(IDS[whose], stop.value)
+
     # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def take_backup(self) -> None:
@@ -586,22 +601,25 @@ class World:
                 self.check_record(record)
             if not self.is_open:
                 continue
-            ids = [record.id for record in reading.records]
-            assert (ids[0], set(ids)) == (self.people.root_of(one), self.people.ids_of(one)), f"{one} is {ids}"
-            answers = person(reading._replace(clock_ms=self.now_ms), catalogue, Bases()).answers(catalogue.definitions)
-            assert answers.now_ms == self.now_ms
-            if not answers.exact:
-                stamps = [record.stamp for record in reading.records if record.stamp is not None]
-                assert any(0 < stamp.horizon_ms <= self.now_ms - stamp.as_of_ms for stamp in stamps), (
-                    f"{one}: not exact"
-                )
-                continue
-            copies = [copy for record in reading.records for copy in self.counted(record)]
-            for key in self.defined:
-                if ("trait", key) not in answers.warming:
-                    expected = brute_force(key, copies, self.now_ms)
-                    answer = answers.values["trait", key].value
-                    assert answer == expected, f"{one} {key}: {answer}, brute force says {expected}"
+            self.check_reading(one, reading)
+
+    def check_reading(self, one: str, reading: Reading) -> None:
+        """What a reading comes to is what brute force says of the same records."""
+        catalogue = self.catalogue()
+        ids = [record.id for record in reading.records]
+        assert (ids[0], set(ids)) == (self.people.root_of(one), self.people.ids_of(one)), f"{one} is {ids}"
+        answers = person(reading._replace(clock_ms=self.now_ms), catalogue, Bases()).answers(catalogue.definitions)
+        assert answers.now_ms == self.now_ms
+        if not answers.exact:
+            stamps = [record.stamp for record in reading.records if record.stamp is not None]
+            assert any(0 < stamp.horizon_ms <= self.now_ms - stamp.as_of_ms for stamp in stamps), f"{one}: not exact"
+            return
+        copies = [copy for record in reading.records for copy in self.counted(record)]
+        for key in self.defined:
+            if ("trait", key) not in answers.warming:
+                expected = brute_force(key, copies, self.now_ms)
+                answer = answers.values["trait", key].value
+                assert answer == expected, f"{one} {key}: {answer}, brute force says {expected}"
 
     def check_record(self, record: Record) -> None:
         """Base and tail do not overlap, and (V, build) only grows."""
@@ -692,11 +710,13 @@ STEPS: dict[str, tuple[int, Callable[[random.Random], Sequence[Any]]]] = {
 FAVOUR = 5
 
 
-def walk(world: World, seed: int, steps: int, favour: Collection[str] = ()) -> Iterator[str]:
+def walk(
+    world: World, seed: int, steps: int, favour: Collection[str] = (), without: Collection[str] = ()
+) -> Iterator[str]:
     """A random walk, the same for the same seed; gives each step just before it is taken and checked."""
     chance = random.Random(seed)
     names = list(STEPS)
-    weights = [STEPS[name][0] * (FAVOUR if name in favour else 1) for name in names]
+    weights = [STEPS[name][0] * (FAVOUR if name in favour else name not in without) for name in names]
     for _ in range(steps):
         (name,) = chance.choices(names, weights)
         arguments = STEPS[name][1](chance)

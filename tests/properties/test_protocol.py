@@ -124,6 +124,11 @@ def machine(server: EmbeddedRedis, folder: Path, light_events_max: int) -> type[
             """One record of any of them, whatever was published since."""
             self.world.publish(which, record, repeat)
 
+        @rule(whose=someone, which=some_number, record=some_number)
+        def read_between(self, whose: int, which: int, record: int) -> None:
+            """A read of several records, with publishes between them."""
+            self.world.read_between(whose, which, record)
+
         @rule(which=some_number)
         def finish(self, which: int) -> None:
             """The rest of one, and its end."""

@@ -28,14 +28,14 @@ SIGNED = "2024-03-01T00:00:00.000Z"
 
 def signup(stack: RunningStack, **more: Any) -> None:
     """Somebody becomes a member, in 2024."""
-    sent(stack, "track", event="signup", timestamp=SIGNED, **more)
+    sent(stack, "track", event="ex_signup", timestamp=SIGNED, **more)
 
 
 @pytest.fixture(scope="module")
 def exporting(stack: RunningStack) -> RunningStack:
     """A stack with members of every kind, drained."""
-    stack.define("segment", "signed_up", "events.signup.count >= 1")
-    stack.define("segment", "nobody_is_here", "events.signup.count >= 1000")
+    stack.define("segment", "signed_up", "events.ex_signup.count >= 1")
+    stack.define("segment", "nobody_is_here", "events.ex_signup.count >= 1000")
     signup(stack, userId="ex-ada", deviceId="ex-tv")
     signup(stack, userId="ex-ada", emailHash="AB")
     signup(stack, deviceId="ex-pad")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -117,6 +118,29 @@ def test_a_deleted_person_is_gone_from_every_answer(persons: RunningStack) -> No
     visit(persons, deviceId="ivy-pad")
     persons.tinycdp("rebuild")
     assert (visits(persons, "anon:ivy-pad"), visits(persons, "ivy-ann")) == (1, 0)
+
+
+def test_a_person_is_deleted_by_the_hash_of_an_email_in_any_case(persons: RunningStack) -> None:
+    """As it is taken from events, so it is taken where one is named."""
+    visit(persons, userId="kay-lee", emailHash="AB12CD")
+    deleted = asked(persons, "DELETE", "email:AB12CD")
+
+    assert {one["value"] for one in deleted["deleted"]} == {"kay-lee", "ab12cd"}
+    assert visits(persons, "kay-lee") == visits(persons, "email:ab12CD") == 0
+
+
+@pytest.mark.parametrize("user", ["auth0|a/b", "urn:x/y/z", "trailing/"])
+def test_an_id_may_hold_slashes(persons: RunningStack, user: str) -> None:
+    """Shown, handed out, and deleted like any other."""
+    path = quote(user, safe="")
+    visit(persons, userId=user)
+
+    assert visits(persons, path) == 1
+    assert asked(persons, "GET", path)["user"]["id"] in (user, f"user:{user}")
+    assert asked(persons, "GET", path, "/identity")["id"] == f"user:{user}"
+    assert asked(persons, "GET", path, "/data")["total"] == 1
+    asked(persons, "DELETE", path)
+    assert visits(persons, path) == 0
 
 
 def test_only_administrators_may(persons: RunningStack) -> None:

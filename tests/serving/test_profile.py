@@ -239,6 +239,14 @@ class TestHeavy:
             assert found.exact
             assert not found.lacking
 
+    @pytest.mark.parametrize(("after_ms", "exact"), [(-1, True), (0, False), (1, False)])
+    def test_its_horizon_is_half_open(self, after_ms: int, exact: bool) -> None:
+        """A millisecond before T + D it is exact; at T + D it says that it is not."""
+        catalogue = catalogue_of("events.purchase.count_7d")
+        found = answers(catalogue, self.heavy(catalogue), clock_ms=NOW_MS + self.HORIZON_MS + after_ms)
+
+        assert found.exact is exact
+
     def test_past_its_horizon_it_says_so_and_asks_for_a_rebuild(self) -> None:
         """A window that cuts through a span is no longer exact; all time still is."""
         catalogue = catalogue_of("events.purchase.count_7d", "events.purchase.count")
