@@ -48,8 +48,8 @@ def measured(folder: Path, small: bool, only: str) -> dict[str, Any]:
         with http.running(settings, 2_000 if small else 100_000) as stack:
             stack.define()
             stack.fill(100)
-            for connections in (8, 32):
-                for name in BUDGETS:
+            for name in BUDGETS:  # decisions first: they are of users with a hundred events, before more come
+                for connections in (8, 32):
                     if only in ("", name):
                         row = getattr(stack, name)(connections, seconds, rounds)
                         rows[f"{name}, {connections} connections"] = judged(name, row)

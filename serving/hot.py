@@ -89,12 +89,11 @@ class Shortcut:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, or passes on."""
         endpoint = self.endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if endpoint is None or any(name == b"origin" for name, _ in scope["headers"]):
+        if endpoint is None or "origin" in (request := HotRequest(scope, receive)).headers:
             await self.app(scope, receive, send)
             return
         started = perf_counter()
         scope["app"] = self.app
-        request = HotRequest(scope, receive)
         try:
             response = await _answered(endpoint, request)
         except ClientDisconnect:

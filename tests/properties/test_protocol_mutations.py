@@ -184,7 +184,8 @@ MUTATIONS: list[InScript | InPython] = [
         "what a base does not have is warming", Catalogue, "is_ready", lambda right: lambda *given: True
     ),
     InPython(
-        "past its horizon a heavy base says so", Frame, "answer", _unsaid, seed=9, light_events_max=2, leaving_out=LINKS,
+        "past its horizon a heavy base says so", Frame, "answer", _unsaid, seed=9, light_events_max=2,
+        leaving_out=LINKS,
     ),
 ]  # fmt: skip
 
