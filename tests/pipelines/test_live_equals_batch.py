@@ -48,7 +48,7 @@ SEGMENTS = {"loyal": "orders_30d >= 1 && spent > 100"}
 @pytest.mark.parametrize("light_events_max", [256, 8])
 def test_live_equals_batch_on_real_purchases(redis_url: str, tmp_path: Path, light_events_max: int) -> None:
     """Of a random half of the users the last 200 days come live, shuffled, repeated and retried, over several drains
-    and rebuilds, the rest from a file; with light ids and with heavy ones."""
+    and rebuilds, the rest from files, one of them meanwhile; with light ids and with heavy ones."""
     chance = random.Random(light_events_max)
     world = World(redis_url, tmp_path, light_events_max=light_events_max)
     world.recover()
@@ -60,9 +60,15 @@ def test_live_equals_batch_on_real_purchases(redis_url: str, tmp_path: Path, lig
     rows = rows.select("user_id", "event", "quantity", "amount", at.alias("at"))
     users = rows.get_column("user_id").unique().sort().to_list()
     is_live = pl.col("user_id").is_in(chance.sample(users, len(users) // 2)) & (pl.col("at") > now - 200 * DAY)
-    file = tmp_path / "history.parquet"
-    rows.filter(~is_live).write_parquet(file)
-    import_file(world.lake, file, user_column="user_id", event_column="event", time_column="at", now_ms=now)
+    history = rows.filter(~is_live)
+    imports = [history.head(len(history) // 2), history.slice(len(history) // 2)]
+
+    def import_next() -> None:
+        file = tmp_path / f"history{len(imports)}.parquet"
+        imports.pop().write_parquet(file)
+        import_file(world.lake, file, user_column="user_id", event_column="event", time_column="at", now_ms=now)
+
+    import_next()
     world.rebuild()
 
     sent = [
@@ -83,6 +89,8 @@ def test_live_equals_batch_on_real_purchases(redis_url: str, tmp_path: Path, lig
     for start in starts:
         world.ingest(calls[start : start + AT_ONCE])
         if start in rebuilt_at:
+            if imports:
+                import_next()  # the rest of the history comes while live events do
             world.rebuild()
         match chance.randrange(4):
             case 0 | 1:

@@ -1,0 +1,79 @@
+"""What `make demo` shows, and that its rebuilds are seen in Prefect's own records."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+
+from cli import up
+from lake.lake import Lake
+from serving.settings import Settings
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+PURCHASES = 69_659
+
+
+def tinycdp(home: Path, *arguments: str) -> str:
+    """What a command says that must succeed."""
+    ports = {"TINYCDP_PORT": "0", "TINYCDP_PREFECT_PORT": "0", "TINYCDP_REDIS_PORT": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        env={**os.environ, **ports, "TINYCDP_HOME": str(home), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A home, and what the demo prints on it; all that it leaves running is stopped in the end."""
+    home = tmp_path_factory.mktemp("demo")
+    try:
+        yield home, tinycdp(home, "demo")
+    finally:
+        tinycdp(home, "down")
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_loads_real_purchases_and_shows_decisions_change(shown: tuple[Path, str]) -> None:
+    """Every purchase is in the lake; of two flags one turns on with live events and the other on and off again."""
+    home, text = shown
+    stack = up.running_stack(Settings(home=home))
+    assert stack is not None, "everything keeps running"
+    events = Lake(stack.lake_uri).events().filter(pl.col("seq").is_null())
+    rows = {cells[1]: cells for line in text.splitlines() if len(cells := [one.strip() for one in line.split("│")]) > 4}
+
+    assert events.select(pl.len()).collect().item() == PURCHASES
+    assert rows["3 x Product Viewed"][2:4] == ["help_chat", "yes"]
+    assert rows["2 purchases, 500.75"][2:4] == ["free_shipping", "yes"]
+    assert rows["identify plan=premium"][2:4] == ["help_chat", "no"]
+    assert stack.api_url in text
+
+
+def test_rebuilds_are_flow_runs_of_prefect(shown: tuple[Path, str]) -> None:
+    """The import asked for one: it is there under its name, and completed."""
+    home, _ = shown
+    stack = up.running_stack(Settings(home=home))
+    assert stack is not None and stack.prefect_url is not None
+
+    def asked(what: str) -> list[dict[str, Any]]:
+        answer = httpx.post(f"{stack.prefect_url}/api/{what}/filter", json={}, timeout=30)
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
+    names = {flow["id"]: flow["name"] for flow in asked("flows")}
+    runs = {(names[run["flow_id"]], run["state_type"]) for run in asked("flow_runs")}
+    assert ("rebuild", "COMPLETED") in runs

@@ -1,0 +1,81 @@
+"""A rebuild that is killed leaves every answer right, and the next one finishes the work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lake.schemas import EVENTS
+from tests.faults.rebuilding import SHARDS, STEPS
+from tests.pipelines.world import World, purchase
+
+ROOT = Path(__file__).parents[2]
+USERS = [f"u{number}" for number in range(30)]
+DEFINITIONS = {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum_30d"}
+
+
+def rebuild_killed(redis_url: str, folder: Path, step: str) -> None:
+    """A rebuild by a process of its own, which dies there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.rebuilding", redis_url, str(folder), step],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def bought(world: World, first: int) -> None:
+    """One more purchase of everybody, in the log."""
+    world.ingest(purchase(user, first + number, properties={"amount": 2}) for number, user in enumerate(USERS))
+
+
+def orders(world: World) -> dict[str, tuple[float, float]]:
+    """What is answered for everybody."""
+    return {user: (values["orders"], values["spent"]) for user in USERS for values in [world.values(user)]}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_rebuild_killed_at_any_step_changes_no_answer(redis_url: str, tmp_path: Path, step: str) -> None:
+    """Bases of two builds stand side by side then, each with its own tail; the next rebuild changes nothing either."""
+    world = World(redis_url, tmp_path, shards=SHARDS)
+    world.recover()
+    world.define("trait", DEFINITIONS)
+    bought(world, 0)
+    world.drain().step()
+    world.rebuild()
+    bought(world, 1_000)
+    world.drain().step()
+    bought(world, 2_000)
+
+    rebuild_killed(redis_url, tmp_path, step)
+    assert set(orders(world).values()) == {(3, 6)}
+    bought(world, 3_000)
+    assert set(orders(world).values()) == {(4, 8)}
+    world.drain().step()
+    world.rebuild()
+    assert set(orders(world).values()) == {(4, 8)}
+
+
+@pytest.mark.parametrize("step", ["sweeping", "swept"])
+def test_who_is_gone_from_the_lake_is_swept_and_who_is_idle_stays(redis_url: str, tmp_path: Path, step: str) -> None:
+    """However often the sweep is cut off: it is done again by the next rebuild."""
+    world = World(redis_url, tmp_path, shards=SHARDS)
+    world.recover()
+    world.define("trait", DEFINITIONS)
+    bought(world, 0)
+    world.drain().step()
+    world.rebuild()
+    world.lake.open(EVENTS).delete("id = 'user:u7'")
+
+    rebuild_killed(redis_url, tmp_path, step)
+    world.rebuild()
+    found = orders(world)
+    assert found.pop("u7") == (0, 0)
+    assert set(found.values()) == {(1, 2)}
