@@ -186,4 +186,6 @@ async def _on_bug(request: Request, error: Exception) -> Response:
     known_as = request_id(request.scope)
     log.error("unforeseen", request_id=known_as, exc_info=error)
     body = {"success": False, "code": "internal", "message": "An internal error occurred.", "details": None}
+    if request.url.path.startswith("/ofrep/"):
+        body["errorDetails"] = body["message"]  # providers read it without looking whether it is there
     return json_answer(body, 500, {"X-Request-Id": known_as})

@@ -84,6 +84,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         operation.pop("parameters", None)
     if path in BODIES and method == "post":
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": BODIES[path]}}}
+    responses.setdefault("500", {"description": _UNFORESEEN, **_ERROR})
     begin = next((begin for begin in KEYS if path.startswith(begin)), None)
     if begin is not None:
         operation["security"] = [{scheme: []} for scheme in KEYS[begin]]
@@ -99,6 +100,9 @@ def _in_path(path: str) -> list[dict[str, Any]]:
 def _says_nothing(response: dict[str, Any]) -> bool:
     return response.get("content", {}).get("application/json") == {"schema": {}}
 
+
+#: What any call may answer.
+_UNFORESEEN = "A mistake of ours; the log has where, under the answer's X-Request-Id."
 
 #: What any call with a key may answer.
 _KEYED = {

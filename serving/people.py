@@ -7,7 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 
 from expressions.definitions import Definition, DefinitionKind
-from serving import defining, lookups
+from serving import (
+    defining,
+    lookups,
+    user_paths,  # noqa: F401  the paths below name users by it
+)
 from serving.callers import REFUSALS, EngineOf, require_admin
 from serving.catalogue import encode
 from serving.ids import record_of
@@ -55,7 +59,7 @@ async def search(
     return UserPage.model_validate(await asked(lookups.search, engine.settings.lake_root, query, limit, offset))
 
 
-@router.get("/users/{user:path}")
+@router.get("/users/{user:whole}")
 async def detail(user: str, engine: EngineOf) -> UserOut:
     """One user: ids, attributes, traits and segments live, recent events and counts as far as they are drained."""
     who = await read_person(engine, record_of(user))

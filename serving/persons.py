@@ -10,7 +10,11 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 
-from serving import audit, lookups
+from serving import (
+    audit,
+    lookups,
+    user_paths,  # noqa: F401  the paths below name users by it
+)
 from serving.callers import REFUSALS, Admin, EngineOf, require_admin
 from serving.deleting import deleting
 from serving.engine import Engine
@@ -59,7 +63,7 @@ async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
     return UnlinkedOut(success=True, id=named, owner=owner.id)
 
 
-@router.delete("/{user:path}")
+@router.delete("/{user:whole}")
 async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
     """Deletes the person that an id belongs to, every id of them: gone from every answer, for good.
 

@@ -19,7 +19,7 @@ def commands(client: redis.Redis, world: World, number: int) -> int:
 
 
 def test_an_event_costs_the_same_whatever_the_history_and_the_definitions(redis_url: str, tmp_path: Path) -> None:
-    """With 600 events before it, and with thirty definitions, as with neither: D-31 was that the cost grew with both."""
+    """With 600 events before it and thirty definitions as with neither: D-31 was that the cost grew with both."""
     world = World(redis_url, tmp_path, shards=1)
     world.recover()
     world.define("trait", {"orders": "events.purchase.count"})
