@@ -26,10 +26,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--small", action="store_true", help="few users, few events, short runs")
     parser.add_argument("--only", help="decide, bulk, track, batch, rebuild, publish or memory", default="")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long a measurement over HTTP takes")
+    parser.add_argument("--rounds", type=int, default=5, help="pairs of ours and the floor")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="tinycdp-bench-"))
     try:
-        results = measured(folder, asked.small, asked.only)
+        results = measured(folder, asked.small, asked.only, asked.seconds, asked.rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     text = shown(results)
@@ -39,10 +41,10 @@ def main() -> None:
         (HERE / "results.md").write_text(text)
 
 
-def measured(folder: Path, small: bool, only: str) -> dict[str, Any]:
+def measured(folder: Path, small: bool, only: str, seconds: float, rounds: int) -> dict[str, Any]:
     """Every figure, by path."""
     rows: dict[str, Any] = {}
-    seconds, rounds = (1.5, 2) if small else (5.0, 5)
+    seconds, rounds = (1.5, 2) if small else (seconds, rounds)
     if not only or only in BUDGETS:
         settings = Settings(home=folder / "home", port=0)
         with http.running(settings, 2_000 if small else 100_000) as stack:
@@ -73,6 +75,8 @@ def measured(folder: Path, small: bool, only: str) -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "small": small,
+        "seconds": seconds,
+        "rounds": rounds,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "python": platform.python_version(),
         "redis": ".".join(map(str, find_server().version)),
@@ -99,6 +103,7 @@ def shown(results: dict[str, Any]) -> str:
         "",
         f"{results['at']}, {results['machine']}, Python {results['python']}, Redis {results['redis']}, "
         + ", ".join(f"{name} {number}" for name, number in results["packages"].items())
+        + f"; {results['rounds']} rounds of {results['seconds']:g} s"
         + (". **Small run: it proves little.**" if results["small"] else "."),
         "",
         "| path | figures | kept |",

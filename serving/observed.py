@@ -52,7 +52,7 @@ def _template(scope: Scope, hot: Endpoints) -> str:
         return str(scope["path"])
     route = scope.get("route")
     if route is not None:
-        return str(route.path)
+        return str(getattr(route, "path_format", route.path))  # as documented, without how parts are matched
     return str(scope["path"]) if "endpoint" in scope else UNMATCHED
 
 

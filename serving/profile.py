@@ -25,8 +25,8 @@ from serving.stamps import Covered, Stamp
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode
 
-#: Encoded bytes of what a process keeps decoded; decoded they take some twenty times as much.
-KEPT_BYTES_MAX = 4_000_000
+#: Encoded bytes of what a process keeps decoded; decoded they take some sixteen times as much.
+KEPT_BYTES_MAX = 8_000_000
 
 
 class _Kept(NamedTuple):

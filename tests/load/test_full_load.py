@@ -1,9 +1,12 @@
-"""64 clients that never pause: nothing fails, nothing is lost, and memory does not grow."""
+"""64 clients that never pause, while rebuilds never pause: nothing fails, nothing is lost, and memory does not grow."""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 import psutil
@@ -13,6 +16,7 @@ from benchmarks.load import measure, request
 from cli import up
 from lake.lake import Lake
 from serving.settings import Settings
+from serving.store import Store
 from tests.faults.parts import await_drained, pid_of
 from tests.running import RunningStack
 from tests.waiting import wait_until
@@ -45,16 +49,42 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         up.stop(settings, found)
 
 
+@contextmanager
+def rebuilding(stack: RunningStack) -> Iterator[list[int]]:
+    """Asks for a rebuild whenever the one before is done, until the block ends; the numbers of those that were."""
+    stop, done = threading.Event(), []
+
+    def ask() -> None:
+        with Store(stack.stack.redis_url) as store:
+            while not stop.is_set():
+                number = store.want_rebuild()
+                while store.rebuild_requests().done < number and not stop.wait(0.05):
+                    pass
+                if not stop.is_set():
+                    done.append(number)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield done
+    finally:
+        stop.set()
+        asking.join()
+
+
 @pytest.mark.timeout(600)
 def test_full_load(stack: RunningStack) -> None:
-    """Every answer is 200; every event that was sent is in the lake once; the API's memory stays where it was.
+    """Every answer is 200; every event that was sent is in the lake once, and counts once for its user, however many
+    bases were published meanwhile; the API's memory stays where it was.
 
     Events one by one and in batches, decisions one by one, 50 at once, and as OpenFeature asks for them, in turn.
     """
     sent: list[str] = []
+    whose: dict[str, str] = {}
 
     def event(user: int) -> bytes:
         sent.append(f"load-{len(sent)}")
+        whose[sent[-1]] = f"u{user}"
         return msgspec.json.encode({"type": "track", "userId": f"u{user}", "event": "purchase", "messageId": sent[-1]})
 
     def calls(number: int) -> list[tuple[list[str], bytes]]:
@@ -86,14 +116,18 @@ def test_full_load(stack: RunningStack) -> None:
         arrived.extend(event for events, _ in made[: found.answers] for event in events)
         return found.per_second
 
-    load(SECONDS / 3)
-    before = api.memory_info().rss
-    per_second = load(SECONDS * 2 / 3)
-    grown_mb = (api.memory_info().rss - before) / 1_000_000
+    with rebuilding(stack) as rebuilt:
+        load(SECONDS / 3)
+        before = api.memory_info().rss
+        per_second = load(SECONDS * 2 / 3)
+        grown_mb = (api.memory_info().rss - before) / 1_000_000
 
     await_drained(stack)
     rows = Lake(stack.settings.lake_root).events().select("event_id").collect()
-    print(f"{per_second:.0f} answers/s, {len(arrived)} events, API grew by {grown_mb:.1f} MB")
+    print(f"{per_second:.0f} answers/s, {len(arrived)} events, API grew by {grown_mb:.1f} MB, {len(rebuilt)} rebuilds")
+    assert rebuilt, "bases were published under load"
+    counted = Counter(whose[one] for one in arrived)
+    assert {user: stack.traits(user)["traits"]["bought"] for user in counted} == counted
     assert sorted(rows["event_id"]) == sorted(arrived)
     assert grown_mb < GROWTH_MB_MAX
     assert pid_of(stack, "api") == pid, "nothing was started anew"

@@ -1,0 +1,26 @@
+"""A drain's round in a process that kills itself at a step: `python -m tests.faults.draining URL FOLDER STEP`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tests.pipelines.world import World
+
+SHARDS = 4
+
+
+def main(redis_url: str, folder: str, step: str) -> None:
+    """One round, until there."""
+
+    def killed(at: str) -> None:
+        if at == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    World(redis_url, Path(folder), shards=SHARDS).drain(killed).step()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
