@@ -82,14 +82,19 @@ class ExpressionError(ValueError):
             "definition": self.definition,
         }
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The line with carets under the place, as two lines of a terminal; nothing where the error has no place."""
+        if not (self.text and self.has_place):
+            return ()
+        return _underlined(self.text.split("\n")[self.line - 1], self.column - 1, self.at)
+
     def __str__(self) -> str:
         """The message with its place, then the line with a caret under the place, then what would help."""
-        is_shown = bool(self.text) and self.has_place
         where = [self.definition] if self.definition else []
-        where += [f"line {self.line}, column {self.column}"] if is_shown else []
+        where += [f"line {self.line}, column {self.column}"] if self.shown else []
         parts = [f"{self.message} ({', '.join(where)})" if where else self.message]
-        if is_shown:
-            parts += [f"  {one}" for one in _underlined(self.text.split("\n")[self.line - 1], self.column - 1, self.at)]
+        parts += [f"  {one}" for one in self.shown]
         if self.expected:
             parts.append(f"expected {self.expected}")
         if self.nearest:

@@ -358,10 +358,14 @@ class _Grammar(Cursor):
     def names(self, expected: str) -> list[str]:
         found = [self.step(expected)]
         while self.has_name():
+            self.require_room(found)
             found.append(self.step("a name"))
-        if len(found) > NAMES_MAX:
-            raise TooLarge(f"more than {NAMES_MAX} names behind each other", at=self.here(), expected="fewer")
         return found
+
+    def require_room(self, names: list[str]) -> None:
+        """Refuses the name that comes next, behind so many."""
+        if len(names) == NAMES_MAX:
+            raise TooLarge(f"more than {NAMES_MAX} names behind each other", at=self.here(), expected="fewer names")
 
     def property(self, word: str, is_backticked: bool, start: Span) -> Expr:
         if not is_backticked and word in RESERVED:
@@ -388,6 +392,7 @@ class _Grammar(Cursor):
                 raise SyntaxRefused(
                     "where(…) behind a property", at=self.here(), expected="where(…) right behind the event"
                 )
+            self.require_room(names)
             is_word = self.is_next(TokenType.DOT) and self.is_next(TokenType.VAR, 1)
             begin = self.here().end if self.is_next(TokenType.DOT) else self.here().start
             names.append(self.step("a property or an aggregate"))

@@ -116,7 +116,7 @@ class _Reader:
         else:
             self.at += 1
         if repeats * times > REPEATS_MAX:
-            raise self.refused(f"more than {REPEATS_MAX} repetitions, one in another multiplied", "*", start)
+            raise self.refused(f"more than {REPEATS_MAX} repetitions, one in another multiplied", "fewer, or *", start)
         if parts * times > PARTS_MAX:
             raise self.refused(f"more than {PARTS_MAX} parts, with repetitions counted", "a smaller pattern", start)
         if self.next() == "?":
@@ -168,7 +168,9 @@ class _Reader:
         if one == "":
             raise self.refused("a backslash with nothing behind it", "two for the character", self.at - 2)
         if one.isascii() and one.isdigit():
-            raise self.refused("a reference to a group", "a pattern without: it could take forever", self.at - 2)
+            raise self.refused(
+                "a reference to a group", "a pattern without one, since it could take forever", self.at - 2
+            )
         if one.isalnum() and one.lower() not in _CLASSES and one not in _CONTROLS:
             raise self.refused(f"\\{one}", "classes in [ ]; \\d \\w \\s \\t \\n are known", self.at - 2)
         return one

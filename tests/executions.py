@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import duckdb
 import msgspec
+import polars as pl
 
 from expressions.base_frames import base_states
 from expressions.bases import Base, RawEvent, base_of
 from expressions.bind import bind
 from expressions.definitions import Bound, Definition, DefinitionKind
-from expressions.frames import answer_frame, deduplicate, event_frame, values_of
+from expressions.frames import answer_frame, column_of, deduplicate, event_frame, values_of
 from expressions.plan import plan
 from expressions.properties import attribute_fields, event_fields, typed
 from expressions.to_sql import to_sql
@@ -27,14 +28,23 @@ from expressions.values import Value, from_json
 from expressions.windows import HOUR_MS, Zone
 from serving import codec
 from tests.history import Event
-from tests.oracle import naive, once
+from tests.oracle import judged, once
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 Bounds: TypeAlias = Mapping[Key, Bound]
 #: User -> their events in the order of arrival.
 Users: TypeAlias = Mapping[str, Sequence[Event]]
-#: Definition -> user -> value.
-Found: TypeAlias = dict[Key, dict[str, Value]]
+
+
+class Answered(NamedTuple):
+    """A value, and whether it is exact."""
+
+    value: Value
+    exact: bool
+
+
+#: Definition -> user -> answer.
+Found: TypeAlias = dict[Key, dict[str, Answered]]
 Execution: TypeAlias = Callable[[Bounds, Users, int, str], Found]
 
 
@@ -46,7 +56,7 @@ def bound(*definitions: tuple[DefinitionKind, str, str]) -> dict[Key, Bound]:
 def by_oracle(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
     """Loops and ifs."""
     return {
-        key: {user: naive(one.expr, once(events), now, zone, user) for user, events in users.items()}
+        key: {user: Answered(*judged(one.expr, once(events), now, zone, user)) for user, events in users.items()}
         for key, one in bounds.items()
     }
 
@@ -84,7 +94,13 @@ def _row(user: str, event: Event, seq: int) -> dict[str, Any]:
 def by_polars(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
     """All definitions in one query over one frame."""
     answers = answer_frame(deduplicate(event_frame(frame_rows(users))), list(bounds.values()), now, Zone(zone))
-    found = {key: values_of(answers, key) for key in bounds}
+    exact = {
+        key: dict(answers.select("id", pl.col(column_of(key)).struct.field("exact")).iter_rows()) for key in bounds
+    }
+    found = {
+        key: {user: Answered(value, exact[key][user]) for user, value in values_of(answers, key).items()}
+        for key in bounds
+    }
     return _with_absent(found, bounds, users, now, zone)
 
 
@@ -96,7 +112,7 @@ def by_sql(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
         for (kind, key), one in bounds.items():
             rows = connection.sql(to_sql(one, "duckdb", now, Zone(zone))).to_arrow_table().to_pylist()
             read = _sql_value if kind == "trait" else lambda row: row["boolean"]
-            found[kind, key] = {row["id"]: read(row) for row in rows}
+            found[kind, key] = {row["id"]: Answered(read(row), row["exact"]) for row in rows}
             assert len(rows) == len(found[kind, key]), "an id has one row"
     return _with_absent(found, bounds, users, now, zone)
 
@@ -182,7 +198,7 @@ def _answered(bounds: Bounds, bases: Mapping[str, list[Base]], now: int, zone: s
     for user, parts in bases.items():
         for key, answer in program.evaluate(parts, now, id=user).items():
             assert not answer.missing and not answer.straddled, f"{key} is not covered"
-            found[key][user] = answer.value
+            found[key][user] = Answered(answer.value, answer.exact)
     return found
 
 

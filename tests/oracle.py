@@ -27,7 +27,13 @@ SHARES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 def naive(node: ops.Expr, events: Sequence[Event | RawEvent], now: int, zone: str = "UTC", user: str = "") -> Any:
     """The value of an inlined expression for one user, of events that count, in any order."""
-    return _Oracle([one for one in events if one.ts_ms <= now], now, ZoneInfo(zone), user).value(node)
+    return judged(node, events, now, zone, user)[0]
+
+
+def judged(node: ops.Expr, events: Sequence[Event | RawEvent], now: int, zone: str, user: str = "") -> tuple[Any, bool]:
+    """The same value, and whether it is exact (S12)."""
+    oracle = _Oracle([one for one in events if one.ts_ms <= now], now, ZoneInfo(zone), user)
+    return oracle.value(node), oracle.exact
 
 
 def once(events: Iterable[Event]) -> list[Event]:
@@ -44,7 +50,7 @@ def once(events: Iterable[Event]) -> list[Event]:
 
 class _Oracle:
     def __init__(self, events: list[Event | RawEvent], now: int, zone: ZoneInfo, user: str) -> None:
-        self.events, self.now, self.zone, self.user = events, now, zone, user
+        self.events, self.now, self.zone, self.user, self.exact = events, now, zone, user, True
 
     def value(self, node: ops.Expr, event: Event | RawEvent | None = None) -> Any:
         match node:
@@ -120,11 +126,15 @@ class _Oracle:
         numbers = sorted(value for value in values if type(value) is float)
         strings = sorted(value for value in values if type(value) is str)
         scalars = sorted((value for value in values if type(value) is not tuple), key=order)
-        groups = [(value, len(list(equals))) for (_, value), equals in groupby(scalars, key=order)][:VALUES_MAX]
+        groups = [(value, len(list(equals))) for (_, value), equals in groupby(scalars, key=order)]
         exact = [Fraction(decimal(number, 6)) for number in numbers if abs(number) <= 10**12]
+        if name in SHARES or name in ("unique", "values", "most_frequent"):
+            # S12: only the least values are held, of a percentile the least numbers.
+            self.exact &= len(set(numbers) if name in SHARES else groups) <= VALUES_MAX
+            groups = groups[:VALUES_MAX]
         if name in SHARES:
-            least = sorted(set(numbers))[:VALUES_MAX]
-            return percentile([one for one in numbers if one <= least[-1]], SHARES[name])
+            greatest = sorted(set(numbers))[:VALUES_MAX][-1:]
+            return percentile([one for one in numbers if one <= greatest[0]], SHARES[name])
         if name.endswith("_ago"):
             which, _, unit, _ = name.split("_")
             return float((self.now - times[-(which == "last")]) // MS[unit]) if times else None

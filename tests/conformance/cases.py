@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Case:
     now: int
     zone: str
     value: Any
+    exact: bool
     error: Mapping[str, Any] | None
 
 
@@ -45,19 +46,36 @@ def all_cases() -> list[Case]:
 def _case(stem: str, case: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
     now = _absolute(case.get("now", NOW), 0)
     events = given[case["given"]] if "given" in case else case.get("events", [])
-    others = [(*name.split(":", 1), text) for name, text in case.get("definitions", {}).items()]
+    others = [(*name.split(":", 1), _text(written)) for name, written in case.get("definitions", {}).items()]
     key = (case.get("kind", "trait"), case.get("key", "the_case"))
     return Case(
         id=f"{stem}-{case['id']}",
         says=case["says"],
-        definitions=(*others, (*key, case["expression"])),  # type: ignore[arg-type]
+        definitions=(*others, (*key, _text(case["expression"]))),  # type: ignore[arg-type]
         key=key,
-        events=tuple(_event(event, now) for event in events),
+        events=tuple(_event(one, now) for event in events for one in _copies(event)),
         now=now,
         zone=case.get("zone", "UTC"),
         value=case.get("value"),
+        exact=case.get("exact", True),
         error=case.get("error"),
     )
+
+
+def _text(written: str | Sequence[str | tuple[str, int]]) -> str:
+    """A text, or the pieces of a long one: each a text, or a text and how often it comes."""
+    if isinstance(written, str):
+        return written
+    return "".join(one if isinstance(one, str) else one[0] * one[1] for one in written)
+
+
+def _copies(event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The event itself, or `times` of it, whose property `numbered` counts them from 0."""
+    if "times" not in event:
+        yield event
+        return
+    for number in range(event["times"]):
+        yield {**event, "properties": {**event.get("properties", {}), event["numbered"]: number}}
 
 
 def _event(event: Mapping[str, Any], now: int) -> Event:

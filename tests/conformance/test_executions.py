@@ -8,7 +8,7 @@ import pytest
 
 from expressions.errors import ExpressionError
 from tests.conformance.cases import Case, all_cases
-from tests.executions import EXECUTIONS, bound, by_oracle
+from tests.executions import EXECUTIONS, Answered, bound, by_oracle
 
 CASES = all_cases()
 USER = "user:ada"
@@ -28,12 +28,18 @@ def kinds(value: Any) -> Any:
     return tuple(kinds(item) for item in value) if isinstance(value, tuple) else type(value)
 
 
+def assert_answers(case: Case, found: Answered) -> None:
+    """The answer is the case's: in value, in the types of values, and in whether it is exact."""
+    wanted = expected(case.value)
+    assert (found.value, kinds(found.value), found.exact) == (wanted, kinds(wanted), case.exact), case.says
+
+
 @pytest.mark.parametrize("case", ANSWERED, ids=lambda case: case.id)
 def test_the_oracle_agrees_with_the_case(case: Case) -> None:
     """What a case expects is what loops and ifs find."""
     found = by_oracle(bound(*case.definitions), {USER: case.events}, case.now, case.zone)[case.key][USER]
 
-    assert (found, kinds(found)) == (expected(case.value), kinds(expected(case.value))), case.says
+    assert_answers(case, found)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
@@ -43,20 +49,24 @@ def test_every_execution_gives_the_same_answer(case: Case, execution: str) -> No
     users = {USER: case.events}
     found = EXECUTIONS[execution](bound(*case.definitions), users, case.now, case.zone)[case.key][USER]
 
-    assert (found, kinds(found)) == (expected(case.value), kinds(expected(case.value))), case.says
+    assert_answers(case, found)
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
 def test_what_is_wrong_is_refused_where_it_stands(case: Case) -> None:
-    """A refusal has its code, line and column."""
+    """A refusal has its code and its place, shows it, and says what would help."""
     assert case.error is not None
     with pytest.raises(ExpressionError) as caught:
         bound(*case.definitions)
 
-    error = caught.value
-    assert (error.code, error.line, error.column) == (case.error["code"], case.error["line"], case.error["column"]), (
-        case.says
-    )
+    assert refusal(caught.value) == case.error, case.says
+
+
+def refusal(error: ExpressionError) -> dict[str, Any]:
+    """A refusal as cases have it: what it does not say is left out."""
+    said = {"shown": list(error.shown), "expected": error.expected, "nearest": list(error.nearest)}
+    place = {"code": error.code, "line": error.line, "column": error.column}
+    return place | {name: one for name, one in said.items() if one}
 
 
 def test_ids_are_unique() -> None:

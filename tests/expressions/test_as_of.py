@@ -26,4 +26,4 @@ def test_what_was_said_later_does_not_count_yet(execution: str) -> None:
     found = EXECUTIONS[execution](bounds, users, NOW, "UTC")
 
     assert found == by_oracle(bounds, users, NOW, "UTC")
-    assert {key: values["user:ada"] for (_, key), values in found.items()} == {"plan": "basic", "orders": 1.0}
+    assert {key: values["user:ada"].value for (_, key), values in found.items()} == {"plan": "basic", "orders": 1.0}

@@ -40,7 +40,7 @@ def test_an_execution_answers_as_the_oracle_does(execution: str, zone: str) -> N
         key = ("trait", "it")
         judged = by_oracle(bounds, given_users, NOW, zone)[key]
         found = EXECUTIONS[execution](bounds, given_users, NOW, zone)[key]
-        for user, value in judged.items():
-            assert (found[user], kinds(found[user])) == (value, kinds(value)), user
+        for user, one in judged.items():
+            assert (found[user], kinds(found[user].value)) == (one, kinds(one.value)), user
 
     agrees()
