@@ -12,6 +12,8 @@ DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 
 #: What a key looks like; the same for all three kinds.
 KEY_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: A flag is asked for by its key, as a user by an id; a trait and a segment stand in expressions.
+KEY_CHARACTERS_MAX = 200
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
 from serving import api_keys, audit
-from serving.callers import REFUSALS, Admin, EngineOf, require_admin
+from serving.callers import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
 from serving.wire import AuditPage, CreatedKey, KeyBody, KeyList, rfc3339
 
-router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["access"])
+router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["access"])
 
 
 @router.post("/keys")
@@ -42,7 +42,7 @@ async def list_keys(engine: EngineOf) -> KeyList:
     return KeyList.model_validate({"keys": await to_thread.run_sync(read)})
 
 
-@router.delete("/keys/{key_id}")
+@router.delete("/keys/{key_id}", responses=MISSING | IN_THE_WAY)
 async def revoke_key(key_id: str, engine: EngineOf, caller: Admin) -> Response:
     """Revokes a key for good: at once in this process, within a second in others."""
     now_ms = engine.clock_ms()

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response
 
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.kinds import dtype_of
 from expressions.plan import plan
 from serving import audit, defining, flags, lookups
-from serving.callers import REFUSALS, Admin, EngineOf, require_admin
+from serving.callers import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
 from serving.catalogue import Stored, encode
 from serving.engine import Engine
 from serving.flag_bodies import FlagBody, FlagChange, FlagFields, FlagOut
@@ -37,11 +37,15 @@ from serving.wire import (
     shown,
 )
 
-router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["admin"])
+router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
 
 #: As paths name the kinds.
 Kinds: TypeAlias = Literal["traits", "segments", "flags"]
 KIND_OF: dict[Kinds, DefinitionKind] = {"traits": "trait", "segments": "segment", "flags": "flag"}
+#: The key in a path, with the example that the bodies have: who tries them one after the other finds it.
+InTraits: TypeAlias = Annotated[str, Path(examples=["orders_30d"])]
+InSegments: TypeAlias = Annotated[str, Path(examples=["loyal"])]
+InFlags: TypeAlias = Annotated[str, Path(examples=["free_shipping"])]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 LIMIT = 1_000
@@ -115,7 +119,7 @@ def _flag_settings(body: FlagFields) -> Callable[[dict[str, Any]], dict[str, Any
 # ── traits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/traits")
+@router.post("/traits", responses=IN_THE_WAY)
 async def create_trait(body: TraitBody, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
     """Saves a new trait. 409 where the key is taken."""
     return await _saved(
@@ -129,20 +133,20 @@ async def list_traits(engine: EngineOf, limit: Limit = LIMIT, offset: Offset = 0
     return await _listed(engine, "trait", limit, offset)
 
 
-@router.get("/traits/{key}")
-async def read_trait(key: str, engine: EngineOf) -> Mapping[str, TraitOut]:
+@router.get("/traits/{key}", responses=MISSING)
+async def read_trait(key: InTraits, engine: EngineOf) -> Mapping[str, TraitOut]:
     """One trait."""
     return await _one(engine, "trait", key)
 
 
-@router.put("/traits/{key}")
-async def change_trait(key: str, body: TraitChange, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
+@router.put("/traits/{key}", responses=MISSING)
+async def change_trait(key: InTraits, body: TraitChange, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
     """Changes a trait; what uses it follows at once."""
     return await _saved(engine, caller.label, Definition("trait", key, body.expression), "old", _with(body))
 
 
-@router.delete("/traits/{key}")
-async def delete_trait(key: str, engine: EngineOf, caller: Admin) -> Response:
+@router.delete("/traits/{key}", responses=MISSING | IN_THE_WAY)
+async def delete_trait(key: InTraits, engine: EngineOf, caller: Admin) -> Response:
     """Deletes a trait. 409, naming them, while others use it."""
     return await _deleted(engine, caller.label, "trait", key)
 
@@ -150,7 +154,7 @@ async def delete_trait(key: str, engine: EngineOf, caller: Admin) -> Response:
 # ── segments ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/segments")
+@router.post("/segments", responses=IN_THE_WAY)
 async def create_segment(body: RuleBody, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
     """Saves a new segment."""
     return await _saved(engine, caller.label, Definition("segment", body.key, body.rule), "new", _with(body), "create")
@@ -162,20 +166,20 @@ async def list_segments(engine: EngineOf, limit: Limit = LIMIT, offset: Offset =
     return await _listed(engine, "segment", limit, offset)
 
 
-@router.get("/segments/{key}")
-async def read_segment(key: str, engine: EngineOf) -> Mapping[str, RuleOut]:
+@router.get("/segments/{key}", responses=MISSING)
+async def read_segment(key: InSegments, engine: EngineOf) -> Mapping[str, RuleOut]:
     """One segment."""
     return await _one(engine, "segment", key)
 
 
-@router.put("/segments/{key}")
-async def change_segment(key: str, body: RuleChange, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
+@router.put("/segments/{key}", responses=MISSING)
+async def change_segment(key: InSegments, body: RuleChange, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
     """Changes a segment; what uses it follows at once."""
     return await _saved(engine, caller.label, Definition("segment", key, body.rule), "old", _with(body))
 
 
-@router.delete("/segments/{key}")
-async def delete_segment(key: str, engine: EngineOf, caller: Admin) -> Response:
+@router.delete("/segments/{key}", responses=MISSING | IN_THE_WAY)
+async def delete_segment(key: InSegments, engine: EngineOf, caller: Admin) -> Response:
     """Deletes a segment. 409, naming them, while others use it."""
     return await _deleted(engine, caller.label, "segment", key)
 
@@ -183,7 +187,7 @@ async def delete_segment(key: str, engine: EngineOf, caller: Admin) -> Response:
 # ── flags ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/flags")
+@router.post("/flags", responses=IN_THE_WAY)
 async def create_flag(body: FlagBody, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
     """Saves a new flag."""
     rule = "true" if body.rule is None else body.rule
@@ -197,22 +201,22 @@ async def list_flags(engine: EngineOf, limit: Limit = LIMIT, offset: Offset = 0)
     return await _listed(engine, "flag", limit, offset)
 
 
-@router.get("/flags/{key}")
-async def read_flag(key: str, engine: EngineOf) -> Mapping[str, FlagOut]:
+@router.get("/flags/{key}", responses=MISSING)
+async def read_flag(key: InFlags, engine: EngineOf) -> Mapping[str, FlagOut]:
     """One flag."""
     return await _one(engine, "flag", key)
 
 
-@router.put("/flags/{key}")
-async def change_flag(key: str, body: FlagChange, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
+@router.put("/flags/{key}", responses=MISSING)
+async def change_flag(key: InFlags, body: FlagChange, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
     """Changes a flag, at once in every process."""
     definition = Definition("flag", key, body.rule or "")
     keeps = body.rule is None
     return await _saved(engine, caller.label, definition, "old", _flag_settings(body), keeps_expression=keeps)
 
 
-@router.delete("/flags/{key}")
-async def delete_flag(key: str, engine: EngineOf, caller: Admin) -> Response:
+@router.delete("/flags/{key}", responses=MISSING | IN_THE_WAY)
+async def delete_flag(key: InFlags, engine: EngineOf, caller: Admin) -> Response:
     """Deletes a flag, at once in every process."""
     return await _deleted(engine, caller.label, "flag", key)
 
@@ -220,7 +224,7 @@ async def delete_flag(key: str, engine: EngineOf, caller: Admin) -> Response:
 # ── versions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.get("/{kinds}/{key}/history")
+@router.get("/{kinds}/{key}/history", responses=MISSING)
 async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
     """Every version of a definition, the newest first; of a deleted one too."""
     versions = await to_thread.run_sync(lambda: engine.history.definition_versions(KIND_OF[kinds], key))
@@ -243,7 +247,7 @@ async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
     )
 
 
-@router.post("/{kinds}/{key}/rollback")
+@router.post("/{kinds}/{key}/rollback", responses=MISSING)
 async def roll_back(
     kinds: Kinds, key: str, body: RollbackBody, engine: EngineOf, caller: Admin
 ) -> Mapping[str, TraitOut | FlagOut | RuleOut]:

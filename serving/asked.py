@@ -6,14 +6,28 @@ from typing import Any
 
 from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.ids import ID_CHARACTERS_MAX, ID_NUMBER_MAX
-from serving.track import ATTRIBUTES_MAX, EVENT_KINDS, MESSAGE_ID_CHARACTERS_MAX, NAME_CHARACTERS_MAX
+from serving.segment import BATCH_PATHS, KINDS_OF_PATHS
+from serving.track import (
+    ATTRIBUTES_MAX,
+    EVENT_KINDS,
+    MESSAGE_ID_CHARACTERS_MAX,
+    NAME_CHARACTERS_MAX,
+    NESTING_MAX,
+    PROPERTIES_MAX,
+)
 
 _NAMES: dict[str, Any] = {"maxLength": NAME_CHARACTERS_MAX}
 _NUMBER: dict[str, Any] = {"type": "number", "minimum": -ID_NUMBER_MAX, "maximum": ID_NUMBER_MAX}
 _ID: dict[str, Any] = {"anyOf": [{"type": "string", "maxLength": ID_CHARACTERS_MAX}, _NUMBER, {"type": "null"}]}
 _NAMED: dict[str, Any] = {"anyOf": [{"type": "string", "maxLength": ID_CHARACTERS_MAX, "pattern": r"\S"}, _NUMBER]}
 _TEXT: dict[str, Any] = {"type": ["string", "null"]}
-_OBJECT: dict[str, Any] = {"type": ["object", "null"], "propertyNames": _NAMES}
+_VALUE: dict[str, Any] = {"$ref": "#/components/schemas/Value"}
+_OBJECT: dict[str, Any] = {
+    "type": ["object", "null"],
+    "propertyNames": _NAMES,
+    "maxProperties": PROPERTIES_MAX,
+    "additionalProperties": _VALUE,
+}
 _TIME: dict[str, Any] = {
     "anyOf": [
         {"type": "string", "format": "date-time"},
@@ -46,6 +60,18 @@ _EVENT: dict[str, Any] = {
     "originalTimestamp": _TIME,
     "sentAt": {"description": "when the client sent it, by its own clock, if that can be read"},
     "context": _OBJECT,
+}
+
+
+#: What those bodies refer to.
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "Value": {
+        "description": f"any JSON; its objects hold at most {PROPERTIES_MAX} names together, {NESTING_MAX} levels deep",
+        "type": ["null", "boolean", "number", "string", "array", "object"],
+        "items": _VALUE,
+        "propertyNames": _NAMES,
+        "additionalProperties": _VALUE,
+    }
 }
 
 
@@ -117,7 +143,12 @@ BODIES: dict[str, dict[str, Any]] = {
             "sentAt": {"description": "when the client sent it, by its own clock, if that can be read"},
         },
     },
+    "/v1/m": {"description": "any JSON"},
 }
+#: Whose bodies nobody reads, so that there may be none.
+FORGOTTEN = ("/v1/m",)
+BODIES |= {f"/v1/{name}": BODIES[f"/v1/{kind}"] for name, kind in KINDS_OF_PATHS.items()}
+BODIES |= {f"/v1/{name}": BODIES["/v1/batch"] for name in BATCH_PATHS}
 
 
 def _query(name: str, schema: dict[str, Any], *, required: bool = False, where: str = "query") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Header, Query, Request
 
@@ -10,7 +10,12 @@ from serving.auth import Caller
 from serving.engine import Engine
 from serving.wire import ErrorOut
 
-REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorOut} for status in (400, 401, 403, 404, 409, 503)}
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
+
+#: What an operation documents beside what any may answer (`serving.openapi`): that there is no such thing, and that it
+#: is there already, or others need it.
+MISSING: Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
+IN_THE_WAY: Responses = {409: {"model": ErrorOut, "description": "What is there already stands in the way."}}
 
 
 async def engine_of(request: Request) -> Engine:

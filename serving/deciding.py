@@ -20,6 +20,7 @@ from fastapi.responses import Response
 
 from serving.answers import json_answer
 from serving.bodies import body_of
+from serving.callers import MISSING
 from serving.codec import CodecError
 from serving.decide import Decider, Decision, failed
 from serving.engine import Engine
@@ -28,12 +29,12 @@ from serving.flag_bodies import DecidedOut, DecisionsOut
 from serving.flags import Flag
 from serving.ids import ID_CHARACTERS_MAX, Ids, identifier, ids_in, namespaced
 from serving.refusals import Invalid, NotFound, Refusal, Unavailable, cut, invalid
-from serving.users import REFUSALS, read_person
+from serving.users import read_person
 from serving.wire import rfc3339
 
 log = structlog.get_logger()
 
-router = APIRouter(tags=["users"], responses=REFUSALS)
+router = APIRouter(tags=["users"])
 _ETAG = {"ETag": {"description": "changes with the answer", "schema": {"type": "string"}}}
 _NOT_MODIFIED: dict[str, Any] = {"description": "as before", "headers": _ETAG}
 
@@ -113,7 +114,7 @@ def _without_person(engine: Engine, keys: Sequence[str] | None, error: Exception
 
 @router.get(
     "/v1/decide",
-    responses={200: {"model": DecidedOut, "headers": _ETAG}, 304: _NOT_MODIFIED},
+    responses={200: {"model": DecidedOut, "headers": _ETAG}, 304: _NOT_MODIFIED, **MISSING},
 )
 async def decide(request: Request) -> Response:
     """Whether a flag is on for a user, and why. A broken dependency gives the flag's default and reason ERROR."""

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgspec
 
 from expressions.bind import bind_one
-from expressions.definitions import KEY_PATTERN, Bound, Definition, DefinitionKind
+from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN, Bound, Definition, DefinitionKind
 from expressions.errors import ExpressionError
 from serving import flags
 from serving.catalogue import Catalogue, Stored, decode, encode
@@ -24,9 +24,6 @@ from serving.refusals import Conflict, Invalid, NotFound, Unavailable, shown
 from serving.store import Store
 
 RETRIES = 20
-
-#: A flag is asked for by its key, as a user by an id; a trait and a segment stand in expressions.
-KEY_CHARACTERS_MAX = 200
 
 #: What a save expects to find of its definition: nothing, an older version, or either.
 MustBe: TypeAlias = Literal["new", "old", "any"]

@@ -15,15 +15,15 @@ from serving.accepted import Accepted
 from serving.answers import json_answer
 from serving.auth import Caller
 from serving.bodies import body_of, json_of
+from serving.callers import IN_THE_WAY, MISSING, Responses
 from serving.engine import Engine
+from serving.event_bodies import BatchOut, Forgotten, IdentifiedOut, ProjectSettings, TrackedOut
 from serving.links import Unlinked
-from serving.refusals import Invalid, NotFound, invalid
+from serving.refusals import Conflict, Invalid, NotFound, invalid
 from serving.segment import BATCH_PATHS, KINDS_OF_PATHS, batch_of, body_keys, header_keys, settings_of
 from serving.track import Around, Limits, accept, checked_object
-from serving.wire import BatchOut, ErrorOut, IdentifiedOut, TrackedOut
 
-REFUSALS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorOut} for status in (400, 401, 403, 429, 503)}
-router = APIRouter(tags=["events"], responses=REFUSALS)
+router = APIRouter(tags=["events"])
 
 #: What a single event's request may add to the event: a key, when it was sent.
 AROUND_BYTES = 1024
@@ -51,8 +51,8 @@ async def _limits(engine: Engine) -> Limits:
 async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
     """Takes one event; the event, whether it was there already, and what is to be said of its links.
 
-    A refused one is kept for `rejected`. Raises `Invalid`, too, for an alias that cannot be: of a user to one of their
-    own ids, or to a user who has too many.
+    A refused one is kept for `rejected`. Raises `Invalid`, and `Conflict` for an alias that what is there already
+    leaves no room for: of a user to one of their own ids, or to a user who has too many.
     """
     engine: Engine = request.app.state.engine
     body = await body_of(request, engine.settings.event_bytes_max + AROUND_BYTES)
@@ -69,7 +69,8 @@ async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
         for one in unlinked:
             if one.why != "taken":
                 remedy = "unlink an id first" if one.why == "full" else "send the ids the other way round"
-                raise invalid("previousId", event.anonymous_id, remedy, one.message)
+                details = {"field": "previousId", "value": event.anonymous_id, "remedy": remedy}
+                raise Conflict(one.message, details)
     return event, receipts.outcomes[0].duplicate, warned(unlinked, [event])
 
 
@@ -221,7 +222,7 @@ async def measures(request: Request) -> Response:
     return json_answer({"success": True})
 
 
-@router.get("/v1/projects/{write_key}/settings", include_in_schema=False)
+@router.get("/v1/projects/{write_key}/settings", responses={200: {"model": ProjectSettings}, **MISSING})
 @router.get("/v1/projects/{write_key}/settings/", include_in_schema=False)
 async def project_settings(write_key: str, request: Request) -> Response:
     """What clients of Segment load at their start, where they are told this server as their CDN."""
@@ -245,7 +246,13 @@ _OF_KINDS: dict[str, Callable[[Request], Awaitable[Response]]] = {
     "group": group,
     "alias": alias,
 }
-_ANSWERS = {"batch": BatchOut, "identify": IdentifiedOut}
+#: What each function answers, where it is not `TrackedOut`.
+_ANSWERS: dict[Callable[[Request], Awaitable[Response]], Responses] = {
+    batch: {200: {"model": BatchOut}},
+    identify: {200: {"model": IdentifiedOut}},
+    alias: {200: {"model": TrackedOut}, **IN_THE_WAY},
+    measures: {200: {"model": Forgotten}},
+}
 
 
 def _paths() -> Iterator[tuple[str, Callable[[Request], Awaitable[Response]]]]:
@@ -260,8 +267,7 @@ def _paths() -> Iterator[tuple[str, Callable[[Request], Awaitable[Response]]]]:
 PATHS = {f"/v1/{name}{end}": endpoint for name, endpoint in _paths() for end in ("", "/")}
 
 for _path, _endpoint in PATHS.items():
-    _name = _path.removeprefix("/v1/")
-    _is_ours = _name == "batch" or _name in _OF_KINDS
-    _answer: dict[int | str, dict[str, Any]] = {200: {"model": _ANSWERS.get(_name, TrackedOut)}} if _is_ours else {}
-    router.add_api_route(_path, _endpoint, methods=["POST"], include_in_schema=_is_ours, responses=_answer)
+    _answer = _ANSWERS.get(_endpoint, {200: {"model": TrackedOut}})
+    _is_documented = not _path.endswith("/")
+    router.add_api_route(_path, _endpoint, methods=["POST"], include_in_schema=_is_documented, responses=_answer)
     router.add_api_route(_path, options, methods=["OPTIONS"], include_in_schema=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -13,34 +12,25 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from serving import audit
-from serving.callers import REFUSALS, Admin, EngineOf, require_admin
+from serving.callers import MISSING, Admin, EngineOf, Responses, require_admin
 from serving.export_bodies import ExportedOut, ExportList, ExportOut
 from serving.export_runs import Export, ExportRuns
 from serving.history import AWAY, away
 from serving.refusals import NotFound
 from serving.signing import Signer
-from serving.wire import ErrorOut, rfc3339
+from serving.wire import rfc3339
 
 #: How long an address of a file opens, as the original's.
 OPEN_S = 3_600
 #: The names that exports have; whatever else is in the folder is nobody's business.
 NAME = re.compile(r"segment_[A-Za-z0-9_]+_\d{4}-\d{2}-\d{2}\.csv")
 
-_REFUSED: dict[int | str, dict[str, Any]] = {**REFUSALS, 429: {"model": ErrorOut}}
-#: The same where the answer is CSV and the refusal is not: the framework would take both for CSV.
-_REFUSED_IN_JSON: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": HTTPStatus(int(status)).phrase,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}},
-    }
-    for status in _REFUSED
-}
-router = APIRouter(prefix="/v1/export", dependencies=[Depends(require_admin)], responses=_REFUSED, tags=["exports"])
-files = APIRouter(
-    prefix="/exports/files",
-    responses={status: _REFUSED_IN_JSON[status] for status in (400, 403, 404, 503)},
-    tags=["exports"],
-)
+_ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}}}
+#: `MISSING` where the answer is CSV and the refusal is not: the framework would take both for CSV.
+_MISSING_IN_JSON: Responses = {404: {"description": MISSING[404]["description"], **_ERROR}}
+_NOT_GIVEN_OUT: Responses = {403: {"description": "The address was not given out, or it has expired.", **_ERROR}}
+router = APIRouter(prefix="/v1/export", dependencies=[Depends(require_admin)], tags=["exports"])
+files = APIRouter(prefix="/exports/files", responses=_MISSING_IN_JSON | _NOT_GIVEN_OUT, tags=["exports"])
 
 
 class Csv(StreamingResponse):
@@ -82,7 +72,7 @@ async def list_exports(
     return ExportList.model_validate({"exports": rows, "total": len(found), "hasMore": more})
 
 
-@router.get("/segment/{key}.csv", response_class=Csv, responses=_REFUSED_IN_JSON)
+@router.get("/segment/{key}.csv", response_class=Csv, responses=_MISSING_IN_JSON)
 async def segment_csv(key: str, engine: EngineOf, runs: RunsOf, caller: Admin) -> Csv:
     """The members of a segment as they are now, as CSV. It begins when the export is done: a large one takes minutes,
     for which `POST /v1/export/segment/{key}` is made."""
@@ -91,7 +81,7 @@ async def segment_csv(key: str, engine: EngineOf, runs: RunsOf, caller: Admin) -
     return await _sent(engine, (await runs.ended(export)).filename)
 
 
-@router.get("/segment/{key}")
+@router.get("/segment/{key}", responses=MISSING)
 async def export_segment(key: str, request: Request, engine: EngineOf, runs: RunsOf, caller: Admin) -> ExportedOut:
     """Exports the members of a segment as they are now, and answers when that is done."""
     export = await runs.start(key)
@@ -101,8 +91,8 @@ async def export_segment(key: str, request: Request, engine: EngineOf, runs: Run
     return ExportedOut(downloadUrl=url, filename=export.filename, userCount=export.members)
 
 
-@router.post("/segment/{key}.csv")
-@router.post("/segment/{key}")
+@router.post("/segment/{key}.csv", responses=MISSING)
+@router.post("/segment/{key}", responses=MISSING)
 async def start_export(key: str, request: Request, engine: EngineOf, runs: RunsOf, caller: Admin) -> ExportOut:
     """Starts an export and answers at once; `GET /v1/export/{id}` says how far it is. One that waits already is it.
 
@@ -113,7 +103,7 @@ async def start_export(key: str, request: Request, engine: EngineOf, runs: RunsO
     return await _shown(request, export)
 
 
-@router.get("/{export_id}")
+@router.get("/{export_id}", responses=MISSING)
 async def read_export(export_id: str, request: Request, runs: RunsOf) -> ExportOut:
     """How far an export is, and, once it is done, where its file is. It can be asked for a day after."""
     return await _shown(request, await runs.find(export_id))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from serving.flags import CACHE_S_MAX, NAME_CHARACTERS_MAX, PREREQUISITES_MAX, USERS_MAX, VARIANTS_MAX, WEIGHT_MAX
-from serving.wire import Described, Lenient, RuleOut
+from serving.wire import Described, FlagKey, Lenient, Rule, RuleOut
 
 
 class VariantBody(Lenient):
@@ -55,14 +55,14 @@ class FlagFields(Described):
 class FlagBody(FlagFields):
     """A new flag. One without a rule is for everybody."""
 
-    key: str
-    rule: str | None = None
+    key: FlagKey
+    rule: Rule | None = None
 
 
 class FlagChange(FlagFields):
     """A change of a flag; a rule that is left out stays."""
 
-    rule: str | None = None
+    rule: Rule | None = None
 
 
 class VariantOut(BaseModel):

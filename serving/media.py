@@ -6,6 +6,8 @@ So bodies are read here, by the same rules as those of the paths that are asked 
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,7 +18,7 @@ from serving.refusals import Refusal
 JSON = (b"content-type", b"application/json")
 #: What a client says of a body, which no longer holds of what is handed on.
 _SAID = frozenset((b"content-type", b"content-encoding", b"content-length"))
-#: Whoever asks here is told in other words that a body is no JSON.
+#: What answers here reads its bodies itself, and says in words of its own what is wrong with one.
 _OWN_WORDS = "/ofrep/"
 
 
@@ -34,9 +36,13 @@ class AlwaysJson:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["path"].startswith(_OWN_WORDS):
+            with suppress(ClientDisconnect):  # nobody is there to be answered
+                await self.app(scope, receive, send)
+            return
         try:
             body = await body_of(Request(scope, receive), self.bytes_max)
-            if body and not scope["path"].startswith(_OWN_WORDS):
+            if body:
                 require_flat(json_of(body))
         except Refusal as refusal:
             await refused(refusal)(scope, receive, send)

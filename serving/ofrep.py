@@ -39,6 +39,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": OfrepTrouble},
     403: {"model": OfrepTrouble},
     429: {"model": OfrepTrouble},
+    500: {"model": OfrepTrouble},
     503: {"model": OfrepTrouble},
 }
 _ETAG = {"ETag": {"description": "changes with the answers", "schema": {"type": "string"}}}

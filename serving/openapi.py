@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from serving.asked import BODIES, QUERIES
+from serving.asked import BODIES, FORGOTTEN, QUERIES, SCHEMAS
 
 SCHEMES: dict[str, dict[str, Any]] = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -28,10 +28,12 @@ ABOUT = """Send events, ask for decisions, keep definitions.
 Each call takes a key, `Authorization: Bearer <key>` or `?apiKey=<key>`: a write key sends events, a read key asks for
 decisions, an admin key does everything. A refusal is `{success: false, code, message, details}` and names the field,
 the value and the remedy; after 429 and 503 the same request may be sent again when `Retry-After` is over, and counts
-once."""
+once. A path that takes events may end in a slash, and its body is read as JSON whatever its Content-Type says."""
 
-#: By how a path begins: the ways to send its key. Paths that begin with none of them need no key.
+#: By how a path begins, the first that fits: the ways to send its key. Paths that begin with none of them need no key.
 KEYS: dict[str, tuple[str, ...]] = {
+    "/v1/projects/": (),
+    "/v1/m": (),
     "/v1/admin/": ("bearer", "query"),
     "/metrics": ("bearer", "query"),
     "/v1/export/": ("bearer", "query"),
@@ -55,9 +57,11 @@ def documents(app: FastAPI) -> Callable[[], dict[str, Any]]:
             found = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
             for path, method, operation in _operations(found):
                 _complete(path, method, operation)
-            found.setdefault("components", {})["securitySchemes"] = SCHEMES
+            components = found.setdefault("components", {})
+            components["securitySchemes"] = SCHEMES
+            components["schemas"] = components.get("schemas", {}) | SCHEMAS
             for name in ("HTTPValidationError", "ValidationError"):
-                found["components"].get("schemas", {}).pop(name, None)
+                components["schemas"].pop(name, None)
             app.openapi_schema = found
         return app.openapi_schema
 
@@ -83,13 +87,16 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     else:
         operation.pop("parameters", None)
     if path in BODIES and method == "post":
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": BODIES[path]}}}
-    responses.setdefault("500", {"description": _UNFORESEEN, **_ERROR})
-    begin = next((begin for begin in KEYS if path.startswith(begin)), None)
-    if begin is not None:
-        operation["security"] = [{scheme: []} for scheme in KEYS[begin]]
-        for status, description in _KEYED.items():
-            responses.setdefault(status, {"description": description, **_ERROR})
+        content = {"application/json": {"schema": BODIES[path]}}
+        operation["requestBody"] = {"required": path not in FORGOTTEN, "content": content}
+    ways = next((KEYS[begin] for begin in KEYS if path.startswith(begin)), ())
+    if ways:
+        operation["security"] = [{scheme: []} for scheme in ways]
+    for status, description in (_ANY | _KEYED if ways else _ANY).items():
+        response = responses.setdefault(status, {"description": description, **_ERROR})
+        if ways and status in ("429", "503"):
+            response.setdefault("headers", _RETRY_AFTER)
+    operation["responses"] = dict(sorted(responses.items()))
 
 
 def _in_path(path: str) -> list[dict[str, Any]]:
@@ -102,13 +109,17 @@ def _says_nothing(response: dict[str, Any]) -> bool:
 
 
 #: What any call may answer.
-_UNFORESEEN = "A mistake of ours; the log has where, under the answer's X-Request-Id."
+_ANY = {
+    "400": "What was sent is not accepted; details name the field, the value and the remedy.",
+    "500": "A mistake of ours; the log has where, under the answer's X-Request-Id.",
+    "503": "A part is away or being restored; Retry-After says when to ask again.",
+}
 
 #: What any call with a key may answer.
 _KEYED = {
-    "400": "What was sent is not accepted; details name the field, the value and the remedy.",
     "401": "No key, or one that is not known.",
     "403": "The key is of another kind.",
-    "429": "The key asks for more than it may; Retry-After says when to ask again.",
-    "503": "A part is away or being restored; Retry-After says when to ask again.",
+    "429": "More than the key may ask for, or than can be taken now; Retry-After says when to ask again.",
 }
+
+_RETRY_AFTER = {"Retry-After": {"description": "in whole seconds", "schema": {"type": "integer", "minimum": 1}}}

@@ -12,7 +12,7 @@ from serving import (
     lookups,
     user_paths,  # noqa: F401  the paths below name users by it
 )
-from serving.callers import REFUSALS, EngineOf, require_admin
+from serving.callers import MISSING, EngineOf, require_admin
 from serving.catalogue import encode
 from serving.ids import record_of
 from serving.lookups import asked
@@ -20,7 +20,7 @@ from serving.refusals import NotFound, invalid
 from serving.users import all_values, read_person
 from serving.wire import PreviewBody, PreviewOut, UserOut, UserPage, rfc3339
 
-router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["people"])
+router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["people"])
 
 #: Users on a page of the search, if not said otherwise and at most.
 PAGE, PAGE_MAX = 50, 100
@@ -59,7 +59,7 @@ async def search(
     return UserPage.model_validate(await asked(lookups.search, engine.settings.lake_root, query, limit, offset))
 
 
-@router.get("/users/{user:whole}")
+@router.get("/users/{user:whole}", responses=MISSING)
 async def detail(user: str, engine: EngineOf) -> UserOut:
     """One user: ids, attributes, traits and segments live, recent events and counts as far as they are drained."""
     who = await read_person(engine, record_of(user))

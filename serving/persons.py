@@ -15,7 +15,7 @@ from serving import (
     lookups,
     user_paths,  # noqa: F401  the paths below name users by it
 )
-from serving.callers import REFUSALS, Admin, EngineOf, require_admin
+from serving.callers import MISSING, Admin, EngineOf, require_admin
 from serving.deleting import deleting
 from serving.engine import Engine
 from serving.ids import identifier, raw_id, record_of, shard_of
@@ -28,13 +28,13 @@ from serving.refusals import NotFound
 from serving.users import all_values, read_person
 from serving.wire import Alias, rfc3339
 
-router = APIRouter(prefix="/v1/admin/users", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["people"])
+router = APIRouter(prefix="/v1/admin/users", dependencies=[Depends(require_admin)], tags=["people"])
 
 #: How long an answer waits for the lake to have what Redis has, before it says that it has not yet.
 SETTLED_S, LOOK_S = 5.0, 0.05
 
 
-@router.get("/{user:path}/identity")
+@router.get("/{user:id}/identity", responses=MISSING)
 async def identity(user: str, engine: EngineOf) -> IdentityOut:
     """The ids of the person that an id belongs to: each one's owner, since when, and by which event.
 
@@ -47,7 +47,7 @@ async def identity(user: str, engine: EngineOf) -> IdentityOut:
     return IdentityOut(id=records[0].id, ids=_linked(records))
 
 
-@router.post("/{user:path}/unlink")
+@router.post("/{user:id}/unlink", responses=MISSING)
 async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
     """Takes an id from the person it belongs to: it is a person of its own from the next read on, with its own events.
 
@@ -79,7 +79,7 @@ async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
     return DeletedOut(success=True, deleted=deleted, settled=settled)
 
 
-@router.get("/{user:path}/data")
+@router.get("/{user:id}/data", responses=MISSING)
 async def data(
     user: str,
     engine: EngineOf,

@@ -14,13 +14,13 @@ import msgspec
 from fastapi import APIRouter, Depends
 
 from expressions.definitions import DefinitionKind
-from serving.callers import REFUSALS, EngineOf, require_admin
+from serving.callers import EngineOf, require_admin
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.lookups import asked, sizes
 from serving.wire import SystemMetrics, SystemMetricsOut, rfc3339
 
-router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], responses=REFUSALS, tags=["admin"])
+router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
 
 #: A lake of no more rows is counted when asked; a larger one by rebuilds alone.
 FRESH_ROWS_MAX = 200_000

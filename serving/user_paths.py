@@ -1,4 +1,4 @@
-"""How a path names a user: by any id, and an id may hold slashes (`auth0|a/b`).
+"""How a path names a user: by any id, and an id may hold slashes (`auth0|a/b`) and ends of lines.
 
 What is asked of a user stands after the id, so an id of a path does not end in one of those words.
 """
@@ -12,13 +12,20 @@ ASKED = ("identity", "unlink", "data")
 
 
 class UserConvertor(StringConvertor):
-    """`{user:whole}`: all that is left of a path, unless it ends in what is asked."""
+    """`{user:id}`: any text that the rest of the path leaves."""
 
-    regex = rf"(?!.*/(?:{'|'.join(ASKED)})$).+"
+    regex = r"(?s:.*)"
 
     def to_string(self, value: str) -> str:
         """As it is."""
         return value
 
 
-register_url_convertor("whole", UserConvertor())
+class WholeUserConvertor(UserConvertor):
+    """`{user:whole}`: all that is left of a path, unless it ends in what is asked."""
+
+    regex = rf"(?s:(?!.*/(?:{'|'.join(ASKED)})\Z).+)"
+
+
+register_url_convertor("id", UserConvertor())
+register_url_convertor("whole", WholeUserConvertor())

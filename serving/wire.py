@@ -7,17 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN
 from serving.catalogue import Stored
 
 
-class Lenient(BaseModel):
-    """A request body. Unknown fields are ignored."""
+def _of_key(example: str) -> Any:
+    said: dict[str, Any] = {
+        "pattern": f"^{KEY_PATTERN.pattern}$",
+        "maxLength": KEY_CHARACTERS_MAX,
+        "examples": [example],
+    }
+    return Field(json_schema_extra=said)
 
-    model_config = ConfigDict(extra="ignore")
+
+def _of_expression(example: str) -> Any:
+    return Field(json_schema_extra={"pattern": r"\S", "examples": [example]})
+
+
+# What the document says of keys and expressions. The models check none of it: a refusal of ours says what is wrong.
+TraitKey: TypeAlias = Annotated[str, _of_key("orders_30d")]
+SegmentKey: TypeAlias = Annotated[str, _of_key("loyal")]
+FlagKey: TypeAlias = Annotated[str, _of_key("free_shipping")]
+Expression: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d")]
+Rule: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d >= 2")]
+
+
+class Lenient(BaseModel):
+    """A request body. Unknown fields are ignored; a field of another type than its own is refused."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class Described(Lenient):
@@ -31,34 +53,34 @@ class Described(Lenient):
 class TraitBody(Described):
     """A new trait."""
 
-    key: str
-    expression: str
+    key: TraitKey
+    expression: Expression
 
 
 class TraitChange(Described):
     """A trait's new expression."""
 
-    expression: str
+    expression: Expression
 
 
 class RuleBody(Described):
     """A new segment."""
 
-    key: str
-    rule: str
+    key: SegmentKey
+    rule: Rule
 
 
 class RuleChange(Described):
     """A segment's new rule."""
 
-    rule: str
+    rule: Rule
 
 
 class ValidateBody(Lenient):
     """An expression to check, unsaved."""
 
-    expression: str
-    type: str
+    expression: Expression
+    type: str = Field(json_schema_extra={"enum": ["trait", "segment", "flag"]})
 
 
 class TraitOut(BaseModel):
@@ -94,10 +116,10 @@ class RuleOut(BaseModel):
 
 
 class Cost(BaseModel):
-    """What saving an expression would cost: bytes of Redis a user, measured on some (null: on nobody yet), and whether
-    it would be live at once, since all it reads is kept already, or wait for a rebuild."""
+    """What saving an expression would cost: bytes of Redis a user, measured on some (left out where there is nobody
+    yet), and whether it would be live at once, since all it reads is kept already, or wait for a rebuild."""
 
-    bytesPerUser: float | None
+    bytesPerUser: float | None = None
     live: bool
 
 
@@ -405,42 +427,6 @@ class SystemMetricsOut(BaseModel):
 
     timestamp: str
     metrics: SystemMetrics
-
-
-class Rejected(BaseModel):
-    """An event of a batch that was refused."""
-
-    index: int
-    code: str
-    message: str
-
-
-class TrackedOut(BaseModel):
-    """An event that was taken; `duplicate` when its messageId was there already."""
-
-    success: Literal[True]
-    eventId: str
-    duplicate: bool
-    warnings: list[str] | None = None
-
-
-class IdentifiedOut(BaseModel):
-    """Attributes that were taken, and whose they are."""
-
-    success: Literal[True]
-    userId: str
-    duplicate: bool
-    warnings: list[str] | None = None
-
-
-class BatchOut(BaseModel):
-    """What became of a batch: the good part stands."""
-
-    success: bool
-    accepted: int
-    duplicates: int
-    rejected: list[Rejected]
-    warnings: list[str] | None = None
 
 
 class OfrepSuccess(BaseModel):

@@ -122,6 +122,8 @@ def test_every_call_about_people_and_definitions_needs_an_admin_key(stack: Runni
         ("POST", "/v1/admin/traits", "{}", 400, "unable to decode request body: key"),
         ("POST", "/v1/admin/traits", '{"key": 5, "expression": "1"}', 400, "unable to decode request body: key"),
         ("POST", "/v1/admin/traits", '{"key": null, "expression": "1"}', 400, "unable to decode request body: key"),
+        ("POST", "/v1/admin/preview", '{"type": "trait", "expression": "1", "sample": true}', 400, "unable to decode"),
+        ("POST", "/v1/admin/flags", '{"key": "a", "enabled": "yes"}', 400, "unable to decode request body: enabled"),
         ("PUT", "/v1/admin/segments/a", "{}", 400, "unable to decode request body: rule"),
         ("POST", "/v1/admin/validate", '{"type": "trait"}', 400, "unable to decode request body: expression"),
         ("POST", "/v1/admin/keys", "{}", 400, "unable to decode request body: kind"),

@@ -15,6 +15,8 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.xdist_group("stack")
 
 FLAGS = "/ofrep/v1/evaluate/flags"
+#: Beyond the bound of any body.
+TOO_LONG = b'{"context": {"targetingKey": "x", "more": "' + b"m" * 600_000 + b'"}}'
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,8 @@ def test_a_flag_answers_with_value_variant_reason_and_metadata(defined: RunningS
         ("unknown", b'{"context": {}}', 404, "FLAG_NOT_FOUND"),
         (None, b'{"context": 5}', 400, "INVALID_CONTEXT"),
         (None, b"[", 400, "PARSE_ERROR"),
+        pytest.param("of_loyal", TOO_LONG, 400, "PARSE_ERROR", id="too long"),
+        pytest.param(None, TOO_LONG, 400, "PARSE_ERROR", id="too long, of all flags"),
     ],
 )
 def test_every_error_has_a_code_and_details(

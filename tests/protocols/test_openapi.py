@@ -8,19 +8,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from cli import up
 from serving.settings import Settings
 from tests.running import RunningStack
 
-pytestmark = [pytest.mark.xdist_group("openapi"), pytest.mark.timeout(300)]
+#: Requests by chance to each operation; they and their machine's pace make the time that all may take.
+EXAMPLES_MAX = int(os.environ.get("TINYCDP_REQUESTS", "40"))
+SECONDS_MAX = 300 + 8 * EXAMPLES_MAX
+SEED = 20_261_123
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
-EXAMPLES_MAX = 6
-SEED = 20_261_123
+pytestmark = [pytest.mark.xdist_group("openapi"), pytest.mark.timeout(SECONDS_MAX + 60)]
 
 
 @pytest.fixture(scope="module")
@@ -56,27 +57,10 @@ def test_the_api_does_what_its_document_says(own: RunningStack, tmp_path: Path) 
         env={**os.environ, "SCHEMATHESIS_HOOKS": ""},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=SECONDS_MAX,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_every_operation_says_how_it_refuses(own: RunningStack) -> None:
-    """Each call with a key documents 400, 401, 403 and 503, and none the framework's own 422."""
-    document = httpx.get(f"{own.stack.api_url}/openapi.json").json()
-    operations = {
-        f"{method} {path}": operation
-        for path, of_path in document["paths"].items()
-        for method, operation in of_path.items()
-    }
-
-    keyed = {name: operation for name, operation in operations.items() if "security" in operation}
-    assert len(keyed) > 30
-    assert [
-        name for name, operation in keyed.items() if not {"400", "401", "403", "503"} <= operation["responses"].keys()
-    ] == []
-    assert [name for name, operation in operations.items() if "422" in operation["responses"]] == []
 
 
 def test_a_path_names_every_method_that_it_takes(own: RunningStack) -> None:

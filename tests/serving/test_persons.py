@@ -56,7 +56,7 @@ def test_an_alias_joins_two_known_users_and_refuses_a_ring(persons: RunningStack
 
     assert visits(persons, "maiden") == visits(persons, "married") == visits(persons, "anon:m-phone") == 2
     back = persons.call("POST", "/v1/alias", "write", json={"previousId": "user:married", "userId": "maiden"})
-    assert (back.status_code, back.json()["details"]["field"]) == (400, "previousId")
+    assert (back.status_code, back.json()["details"]["field"]) == (409, "previousId")
     assert "belongs to user:married already" in back.json()["message"]
     assert visits(persons, "maiden") == 2
 
@@ -129,8 +129,8 @@ def test_a_person_is_deleted_by_the_hash_of_an_email_in_any_case(persons: Runnin
     assert visits(persons, "kay-lee") == visits(persons, "email:ab12CD") == 0
 
 
-@pytest.mark.parametrize("user", ["auth0|a/b", "urn:x/y/z", "trailing/"])
-def test_an_id_may_hold_slashes(persons: RunningStack, user: str) -> None:
+@pytest.mark.parametrize("user", ["auth0|a/b", "urn:x/y/z", "trailing/", "two\nlines", "line\n"])
+def test_an_id_may_hold_slashes_and_ends_of_lines(persons: RunningStack, user: str) -> None:
     """Shown, handed out, and deleted like any other."""
     path = quote(user, safe="")
     visit(persons, userId=user)

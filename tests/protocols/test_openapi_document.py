@@ -1,0 +1,126 @@
+"""What the OpenAPI document lists: every path that is answered, and of each the refusals that it can give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+
+from serving import access, admin, deciding, events, exports, exposition, health, ofrep, people, persons, totals, users
+from serving.app import create_app
+from serving.settings import Settings
+from tests.running import RunningStack
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+#: The bodies and queries that these operations want before they look whether something is there.
+ASKED: dict[str, dict[str, Any]] = {
+    "put /v1/admin/traits/{key}": {"json": {"expression": "1"}},
+    "put /v1/admin/segments/{key}": {"json": {"rule": "true"}},
+    "put /v1/admin/flags/{key}": {"json": {"rule": "true"}},
+    "post /v1/admin/{kinds}/{key}/rollback": {"json": {"version": 1}},
+    "post /ofrep/v1/evaluate/flags/{key}": {"json": {"context": {"targetingKey": "ada"}}},
+    "get /v1/decide": {"params": {"userId": "ada", "flag": "nothing_here"}},
+}
+
+#: Where something stands in the way: of these, what is sent.
+IN_THE_WAY: dict[str, dict[str, Any]] = {
+    "post /v1/admin/traits": {"json": {"key": "there_already", "expression": "1"}},
+    "post /v1/admin/segments": {"json": {"key": "there_already", "rule": "trait('there_already') == 2"}},
+    "post /v1/admin/flags": {"json": {"key": "there_already", "rule": "segment('there_already')"}},
+    "delete /v1/admin/traits/{key}": {},
+    "delete /v1/admin/segments/{key}": {},
+    "delete /v1/admin/flags/{key}": {},
+    "delete /v1/admin/keys/{key_id}": {},
+    "post /v1/alias": {"json": {"previousId": "user:stays", "userId": "goes"}},
+    "post /v1/a": {"json": {"previousId": "user:stays", "userId": "goes"}},
+}
+
+
+@pytest.fixture(scope="module")
+def operations() -> dict[str, dict[str, Any]]:
+    """Each operation of the document, by method and path."""
+    document = create_app(Settings(redis_url="redis://127.0.0.1:1")).openapi()
+    return {
+        f"{method} {path}": operation
+        for path, of_path in document["paths"].items()
+        for method, operation in of_path.items()
+    }
+
+
+def documenting(operations: dict[str, dict[str, Any]], status: str) -> set[str]:
+    """The operations that say they may answer with this."""
+    return {name for name, operation in operations.items() if status in operation["responses"]}
+
+
+def answered() -> Iterator[str]:
+    """Every method and path that has a route of ours, but for the twins with a slash and the questions of browsers."""
+    parts = (access, admin, deciding, events, exports, exposition, health, ofrep, people, persons, totals, users)
+    for router in [part.router for part in parts] + [exports.files]:
+        for route in router.routes:
+            assert isinstance(route, APIRoute)
+            if not route.path.endswith("/"):
+                methods = (route.methods or set()) - {"OPTIONS"}
+                yield from (f"{method.lower()} {route.path_format}" for method in methods)
+
+
+def test_every_path_that_is_answered_is_documented(operations: dict[str, dict[str, Any]]) -> None:
+    """Segment's short paths and its clients' settings too; of a path that may end in a slash, the one without."""
+    assert set(answered()) == operations.keys()
+    assert {"post /v1/t", "post /v1/b", "post /v1/import", "post /v1/m"} <= operations.keys()
+    assert "get /v1/projects/{write_key}/settings" in operations
+
+
+def test_every_operation_says_how_it_refuses(operations: dict[str, dict[str, Any]]) -> None:
+    """Each 400, 500 and 503; each with a key 401, 403 and 429, and 429 and 503 with Retry-After; none 422."""
+    keyed = {name for name, operation in operations.items() if "security" in operation}
+
+    assert len(keyed) > 40
+    for name, operation in operations.items():
+        given = operation["responses"].keys()
+        assert {"400", "500", "503"} <= given and "422" not in given, name
+        assert ({"401", "403", "429"} <= given) if name in keyed else not {"401", "429"} & given, name
+    assert all(
+        "Retry-After" in operations[name]["responses"][status]["headers"] for name in keyed for status in ("429", "503")
+    )
+
+
+def test_404_is_documented_where_it_is_answered_and_nowhere_else(
+    stack: RunningStack, operations: dict[str, dict[str, Any]]
+) -> None:
+    """Each operation that documents it gives it for what is not there. Those that only list or create do not."""
+    statuses = {}
+    for name in documenting(operations, "404"):
+        method, path = name.split()
+        named = path.replace("{kinds}", "traits").replace("{name}", "segment_nothing_2026-01-01.csv")
+        for parameter in ("key", "key_id", "user", "export_id", "write_key"):
+            named = named.replace(f"{{{parameter}}}", "nothing_here")
+        if not named.startswith("/exports/files/"):  # whose names are signed: tests/serving/test_exports.py
+            statuses[name] = stack.call(method.upper(), named, **ASKED.get(name, {})).status_code
+
+    assert len(statuses) > 20
+    assert {name: status for name, status in statuses.items() if status != 404} == {}
+    listing = {"get /v1/admin/traits", "post /v1/admin/traits", "post /v1/admin/validate", "get /v1/export/list"}
+    assert not documenting(operations, "404") & (listing | {"post /v1/decide", "post /v1/track"})
+
+
+def test_409_is_documented_where_it_is_answered_and_nowhere_else(
+    stack: RunningStack, operations: dict[str, dict[str, Any]]
+) -> None:
+    """What is there already, what others use, a key of the configuration, and an alias that would close a ring."""
+    for name in ("post /v1/admin/traits", "post /v1/admin/segments", "post /v1/admin/flags"):
+        stack.call("POST", name.split()[1], **IN_THE_WAY[name])
+    needs = {"key": "needs_it", "prerequisites": [{"flag": "there_already"}]}
+    assert stack.call("POST", "/v1/admin/flags", json=needs).status_code in (200, 409)
+    stack.call("POST", "/v1/alias", json={"previousId": "user:goes", "userId": "stays"})
+
+    statuses = {}
+    for name, sent in IN_THE_WAY.items():
+        method, path = name.split()
+        path = path.replace("{key}", "there_already").replace("{key_id}", "configured:admin")
+        statuses[name] = stack.call(method.upper(), path, **sent).status_code
+
+    assert statuses == dict.fromkeys(IN_THE_WAY, 409)
+    assert documenting(operations, "409") == IN_THE_WAY.keys()
