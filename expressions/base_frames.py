@@ -9,6 +9,7 @@ An id is light with at most `light_events_max` such events; see `windows.py` for
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,10 +48,10 @@ class RawColumns:
     def events(self) -> Iterator[tuple[int, Events]]:
         """(place of the id in the part, its events), one id after another."""
         bounds = self.starts.tolist()
-        times = self.ts_ms.tolist()
         columns = {field: values_of_typed(column) for field, column in self.fields.items()}
         for owner, start, end in zip(self.owners.tolist(), bounds, bounds[1:], strict=False):
-            yield owner, Events(times[start:end], {field: column[start:end] for field, column in columns.items()})
+            times = array("q", self.ts_ms[start:end].tobytes())
+            yield owner, Events(times, {field: column[start:end] for field, column in columns.items()})
 
 
 @dataclass(frozen=True)

@@ -7,78 +7,26 @@ was cut. All of it is immutable once built.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from expressions.columns import Lifted
 from expressions.plan import COUNTED_KINDS
 from expressions.properties import attribute_order_key
-from expressions.values import Value, from_json
+from expressions.values import from_json
 
 #: A monoid's state in Python. Add: int. Min, Max: float or str. Earliest, Latest: (ts_ms, value).
 #: Union: frozenset of order keys (`values.order_key`). Tally: {order key: count}, never changed in place.
 State: TypeAlias = Any
 
 
-class Decimals(Sequence[Any]):
-    """A column of numbers that are whole multiples of a decimal fraction: each is `whole / scale`, none is null.
-
-    The floats are made when they are asked for; sums start from the whole numbers, which are exact already.
-    """
-
-    __slots__ = ("scale", "whole")
-
-    def __init__(self, whole: Sequence[int], scale: int) -> None:
-        self.whole = whole
-        self.scale = scale
-
-    def __len__(self) -> int:
-        return len(self.whole)
-
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, slice):
-            scale = self.scale
-            return [number / scale for number in self.whole[at]]
-        return self.whole[at] / self.scale
-
-    def __iter__(self) -> Iterator[float]:
-        scale = self.scale
-        return iter([number / scale for number in self.whole])
-
-    def __contains__(self, value: object) -> bool:
-        return value is not None and value in list(self)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, (Decimals, list)) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]  # as a list has none
-
-
-class Millionths(Decimals):
-    """A column of whole numbers, each `whole * scale`: what `Decimals` come to in millionths."""
-
-    __slots__ = ()
-
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, slice):
-            scale = self.scale
-            return [number * scale for number in self.whole[at]]
-        return self.whole[at] * self.scale
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self[:])
-
-    def total(self, start: int, end: int) -> int:
-        """The sum of [start, end)."""
-        return sum(self.whole[start:end]) * self.scale
-
-
-@dataclass(frozen=True)
-class Events:
+class Events(NamedTuple):
     """The events of one name: `ts_ms` ascending, and for every field a column of the same length, null where absent."""
 
-    ts_ms: list[int]
-    fields: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+    ts_ms: array[int]
+    fields: Mapping[str, Lifted]
 
 
 @dataclass(frozen=True)
@@ -133,6 +81,7 @@ def base_of(events: Iterable[RawEvent]) -> Base:
         found.sort(key=lambda row: row[0])
         names = {key for _, fields in found for key in fields}
         columns[name] = Events(
-            [ts for ts, _ in found], {key: [from_json(fields.get(key)) for _, fields in found] for key in names}
+            array("q", [ts for ts, _ in found]),
+            {key: [from_json(fields.get(key)) for _, fields in found] for key in names},
         )
     return Base(events=columns, profile=profile)

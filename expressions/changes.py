@@ -90,10 +90,10 @@ def _leaving(need: Need, window: Window, program: Program) -> Watch:
         lower = lower_ms(window, frame.now_ms, zone)
         moves: list[int] = []
         for base in frame.bases:
-            times, _ = lift.series(base)
-            oldest = bisect_right(times, lower)
-            if oldest < len(times):
-                moves.append(outside_ms(times[oldest]))
+            for times, _ in lift.series(base):
+                oldest = bisect_right(times, lower)
+                if oldest < len(times):
+                    moves.append(outside_ms(times[oldest]))
             for span in base.spans:
                 if span.low_ms >= lower and span.states.get(need.state_id) is not None:
                     moves.append(outside_ms(span.low_ms + 1))

@@ -1,18 +1,18 @@
 """Lifting: what each event of a base contributes to a need, a column at a time.
 
 The same operations as on single values, mapped over columns. What was lifted is kept with the base, by time, so that a
-window is two bisections and a fold over a slice.
+window is two bisections and a fold over a slice; columns that follow from whole numbers stay those (`columns`).
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress, repeat
-from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
-from expressions.bases import Base, Decimals, Events, Millionths
+from expressions.bases import Base, Events
+from expressions.columns import Decimals, Instants, Lifted, Millionths, Same
 from expressions.operations import FUNCTION, operation
 from expressions.ops import (
     Argument,
@@ -32,6 +32,9 @@ from expressions.plan import Need
 from expressions.values import holds
 from expressions.windows import Zone
 
+#: A column of the events of one name; what sums and averages share is kept in the base's `lifted`.
+Read: TypeAlias = Callable[[str | None, Events, dict[Any, Any]], Lifted]
+
 
 class Lift:
     """A source and a lift expression, compiled: from the events of a base to (times, values), nulls left out."""
@@ -39,86 +42,85 @@ class Lift:
     def __init__(self, need: Need, zone: Zone) -> None:
         self.source: Source = need.source
         self.key = (need.state_id, zone.name)
-        self.zone = zone
         argument: Expr = Constant(True) if need.source.property is None else Property(need.source.property)
-        self.lift = _folded(transform(need.slot.lift, lambda node: argument if isinstance(node, Argument) else node))
-        self.where = None if self.source.where is None else _folded(self.source.where)
+        lift = _folded(transform(need.slot.lift, lambda node: argument if isinstance(node, Argument) else node))
+        self._lift = _reader(lift, zone)
+        self._where = None if self.source.where is None else _reader(_folded(self.source.where), zone)
 
-    def series(self, base: Base) -> tuple[list[int], Sequence[Any]]:
-        """Times ascending, and the lifted value of each; kept with the base."""
-        held = base.lifted.get(self.key)
+    def series(self, base: Base) -> list[tuple[Sequence[int], Lifted]]:
+        """Times ascending and the lifted value of each, for each event name that the source reads; kept with the base.
+
+        Names are not merged: no monoid minds in which order its states are.
+        """
+        held: list[tuple[Sequence[int], Lifted]] | None = base.lifted.get(self.key)
         if held is None:
-            held = base.lifted[self.key] = self._lifted(base)
+            name = self.source.event
+            if name is None:
+                held = [self._of(one, events, base.lifted) for one, events in base.events.items()]
+            else:
+                events = base.events.get(name)
+                held = [] if events is None else [self._of(name, events, base.lifted)]
+            base.lifted[self.key] = held
         return held
 
-    def _lifted(self, base: Base) -> tuple[list[int], Sequence[Any]]:
-        if self.source.event is not None:
-            events = base.events.get(self.source.event)
-            return self._of(self.source.event, events, base) if events is not None else ([], [])
-        parts = [self._of(name, events, base) for name, events in base.events.items()]
-        if len(parts) == 1:
-            return parts[0]
-        merged = sorted((pair for part in parts for pair in zip(*part, strict=True)), key=itemgetter(0))
-        return [ts for ts, _ in merged], [value for _, value in merged]
-
-    def _of(self, name: str | None, events: Events, base: Base) -> tuple[list[int], Sequence[Any]]:
-        read = _Columns(name, events, base.lifted, self.zone)
-        times, lifted = events.ts_ms, read.column(self.lift)
-        if self.where is not None:
-            kept = [holds(value) for value in read.column(self.where)]
-            times, lifted = list(compress(times, kept)), list(compress(lifted, kept))
+    def _of(self, name: str | None, events: Events, kept: dict[Any, Any]) -> tuple[Sequence[int], Lifted]:
+        times: Sequence[int] = events.ts_ms
+        lifted = self._lift(name, events, kept)
+        if self._where is not None:
+            passed = [holds(value) for value in self._where(name, events, kept)]
+            times, lifted = list(compress(times, passed)), list(compress(lifted, passed))
         if None in lifted:
-            kept = [value is not None for value in lifted]
-            times, lifted = list(compress(times, kept)), list(compress(lifted, kept))
+            there = [value is not None for value in lifted]
+            times, lifted = list(compress(times, there)), list(compress(lifted, there))
         return times, lifted
 
 
-class _Columns:
-    """The events of one name in a base, read a column at a time."""
-
-    __slots__ = ("events", "kept", "name", "zone")
-
-    def __init__(self, name: str | None, events: Events, kept: dict[Any, Any], zone: Zone) -> None:
-        self.name = name
-        self.events = events
-        self.kept = kept
-        self.zone = zone
-
-    def column(self, node: Expr) -> Sequence[Any]:
-        """What a node gives for each event. What sums and averages share is kept with the base."""
-        events = self.events
-        size = len(events.ts_ms)
-        match node:
-            case Constant(value):
-                return [value] * size
-            case Property(name):
-                return events.fields.get(name) or [None] * size
-            case EventTime():
-                return list(map(float, events.ts_ms))
-            case EventDay():
-                return [float(self.zone.day(ts)) for ts in events.ts_ms]
-            case Call("days_since"):
-                raise TypeError("days_since reads the clock, which no event has")
-            case Call(function, (Property(name) as inner,)) if function in COLUMN:
-                key = (self.name, function, name)
-                found: Sequence[Any] | None = self.kept.get(key)
-                if found is None:
-                    found = self.kept[key] = COLUMN[function](self.column(inner))
-                return found
-            case Call("if", (condition, Constant(then), Constant(otherwise))):
-                chosen = self.column(condition)
-                return [then if value is True or holds(value) else otherwise for value in chosen]
-            case Compare("!=", inner, Constant(None)):
-                return [value is not None for value in self.column(inner)]
-        # All nodes whose children are constants are folded, so at least one column ends the map.
-        columns: list[Iterable[Any]] = [
-            repeat(child.value) if isinstance(child, Constant) else self.column(child) for child in children(node)
-        ]
-        return list(map(operation(node), *columns)) if size else []
+def _reader(node: Expr, zone: Zone) -> Read:
+    """What a node gives for each event of a name."""
+    match node:
+        case Constant(value):
+            return lambda name, events, kept: Same(value, len(events.ts_ms))
+        case Property(property):
+            return lambda name, events, kept: events.fields.get(property) or Same(None, len(events.ts_ms))
+        case EventTime():
+            return lambda name, events, kept: Instants(events.ts_ms)
+        case EventDay():
+            return lambda name, events, kept: [float(zone.day(ts)) for ts in events.ts_ms]
+        case Call("days_since"):
+            raise TypeError("days_since reads the clock, which no event has")
+        case Call(function, (Property(property) as inner,)) if function in COLUMN:
+            return _shared(COLUMN[function], function, property, _reader(inner, zone))
+        case Call("if", (condition, Constant(then), Constant(otherwise))):
+            chosen = _reader(condition, zone)
+            return lambda name, events, kept: [
+                then if value is True or holds(value) else otherwise for value in chosen(name, events, kept)
+            ]
+        case Compare("!=", inner, Constant(None)):
+            column = _reader(inner, zone)
+            return lambda name, events, kept: [value is not None for value in column(name, events, kept)]
+    # All nodes whose children are constants are folded, so at least one column ends the map.
+    compute = operation(node)
+    columns = [_repeated(one.value) if isinstance(one, Constant) else _reader(one, zone) for one in children(node)]
+    return lambda name, events, kept: list(map(compute, *[column(name, events, kept) for column in columns]))
 
 
-def _of_kind(python: type) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    def kept(column: Sequence[Any]) -> Sequence[Any]:
+def _repeated(value: Any) -> Callable[[str | None, Events, dict[Any, Any]], Any]:
+    return lambda name, events, kept: repeat(value)
+
+
+def _shared(compute: Callable[[Lifted], Lifted], function: str, property: str, column: Read) -> Read:
+    def read(name: str | None, events: Events, kept: dict[Any, Any]) -> Lifted:
+        key = (name, function, property)
+        found: Lifted | None = kept.get(key)
+        if found is None:
+            found = kept[key] = compute(column(name, events, kept))
+        return found
+
+    return read
+
+
+def _of_kind(python: type) -> Callable[[Lifted], Lifted]:
+    def kept(column: Lifted) -> Lifted:
         if python is float and type(column) is Decimals:
             return column
         if set(map(type, column)) == {python}:
@@ -141,7 +143,7 @@ def _size_of(whole: Sequence[int]) -> int:
     return max(max(whole), -min(whole)) if whole else 0
 
 
-def _millionths(column: Sequence[Any]) -> Sequence[Any]:
+def _millionths(column: Lifted) -> Lifted:
     if type(column) is Decimals and _MILLION % column.scale == 0:
         units = _MILLION // column.scale
         if _size_of(column.whole) * units < _EXACT_MAX:
@@ -158,7 +160,7 @@ def _millionths(column: Sequence[Any]) -> Sequence[Any]:
 
 
 #: What every sum and average asks of each event, a column at a time: the same answers, without a call an event.
-COLUMN: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
+COLUMN: dict[str, Callable[[Lifted], Lifted]] = {
     "number": _of_kind(float),
     "string": _of_kind(str),
     "millionths": _millionths,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expressions.bases import Millionths, State
+from expressions.bases import State
+from expressions.columns import Lifted
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
 from expressions.values import Value, order_key
 
@@ -17,14 +18,22 @@ from expressions.values import Value, order_key
 class Combine:
     """A monoid on Python states: fold a slice of lifted values, merge two states, read one (None: nothing added)."""
 
-    fold: Callable[[list[int], Sequence[Any], int, int], State]
+    fold: Callable[[Sequence[int], Lifted, int, int], State]
     merge: Callable[[State, State], State]
     read: Callable[[State], Any]
     is_bounded: bool = False
 
 
-def _total(times: list[int], lifted: Sequence[Any], start: int, end: int) -> int:
-    return lifted.total(start, end) if type(lifted) is Millionths else int(sum(lifted[start:end]))
+def _total(times: Sequence[int], lifted: Lifted, start: int, end: int) -> int:
+    return int(sum(lifted[start:end]) if isinstance(lifted, list) else lifted.total(start, end))
+
+
+def _minimum(times: Sequence[int], lifted: Lifted, start: int, end: int) -> Any:
+    return min(lifted[start:end]) if isinstance(lifted, list) else lifted.least(start, end)
+
+
+def _maximum(times: Sequence[int], lifted: Lifted, start: int, end: int) -> Any:
+    return max(lifted[start:end]) if isinstance(lifted, list) else lifted.greatest(start, end)
 
 
 def _least(keys: Iterable[Any]) -> frozenset[Any]:
@@ -50,12 +59,12 @@ def _by_time_and_value(held: tuple[int, Value]) -> tuple[Any, ...]:
     return (held[0], order_key(held[1]))
 
 
-def _earliest(times: list[int], lifted: Sequence[Any], start: int, end: int) -> tuple[int, Value]:
+def _earliest(times: Sequence[int], lifted: Lifted, start: int, end: int) -> tuple[int, Value]:
     ties = bisect_right(times, times[start], start, end)
     return times[start], min(lifted[start:ties], key=order_key)
 
 
-def _latest(times: list[int], lifted: Sequence[Any], start: int, end: int) -> tuple[int, Value]:
+def _latest(times: Sequence[int], lifted: Lifted, start: int, end: int) -> tuple[int, Value]:
     ties = bisect_left(times, times[end - 1], start, end)
     return times[end - 1], max(lifted[ties:end], key=order_key)
 
@@ -67,8 +76,8 @@ COMBINE: dict[type[Monoid], Combine] = {
         merge=lambda left, right: left + right,
         read=lambda state: float(state or 0),
     ),
-    Min: Combine(fold=lambda times, lifted, start, end: min(lifted[start:end]), merge=min, read=lambda state: state),
-    Max: Combine(fold=lambda times, lifted, start, end: max(lifted[start:end]), merge=max, read=lambda state: state),
+    Min: Combine(fold=_minimum, merge=min, read=lambda state: state),
+    Max: Combine(fold=_maximum, merge=max, read=lambda state: state),
     Earliest: Combine(
         fold=_earliest,
         merge=lambda left, right: min(left, right, key=_by_time_and_value),

@@ -37,7 +37,7 @@ from expressions.plan import Need, needs_of
 from expressions.properties import attribute_order_key, attribute_value
 from expressions.state_monoids import COMBINE, Combine
 from expressions.values import Value, holds
-from expressions.windows import UTC_ZONE, Window, Zone, lower_ms
+from expressions.windows import UTC_ZONE, Zone, lower_ms
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 
@@ -101,7 +101,7 @@ class Program:
 class Frame:
     """One person at one instant: the id, the bases, and the states that were folded so far."""
 
-    __slots__ = ("bases", "flags", "folded", "id", "lowers", "now_ms", "program")
+    __slots__ = ("bases", "flags", "folded", "id", "now_ms", "program")
 
     def __init__(self, program: Program, bases: Sequence[Base], now_ms: int, id: str = "") -> None:
         self.id = id
@@ -110,13 +110,14 @@ class Frame:
         self.now_ms = now_ms
         self.flags = 0
         self.folded: dict[int, tuple[State, int]] = {}
-        self.lowers: dict[Window | None, int] = {}
 
     def answer(self, evaluate: Evaluate) -> Answer:
         """The value of one compiled expression and what is to be said of it."""
         self.flags = 0
         value = evaluate(self)
         flags = self.flags
+        if not flags:  # as nearly always
+            return Answer(value)
         return Answer(value, not flags & INEXACT, bool(flags & MISSING), bool(flags & STRADDLED))
 
     def state(self, index: int, need: Need, lift: Lift, monoid: Combine) -> State:
@@ -129,18 +130,16 @@ class Frame:
 
     def _fold(self, need: Need, lift: Lift, monoid: Combine) -> tuple[State, int]:
         window, now_ms = need.window, self.now_ms
-        lower = self.lowers.get(window)
-        if lower is None:
-            lower = self.lowers[window] = lower_ms(window, now_ms, self.program.zone)
+        lower = lower_ms(window, now_ms, self.program.zone)
         flags = 0
         states: list[State] = []
         for base in self.bases:
-            times, lifted = lift.series(base)
-            if times:
-                start = 0 if times[0] > lower else bisect_right(times, lower)
-                end = len(times) if times[-1] <= now_ms else bisect_right(times, now_ms)
-                if start < end:
-                    states.append(monoid.fold(times, lifted, start, end))
+            for times, lifted in lift.series(base):
+                if times:
+                    start = 0 if times[0] > lower else bisect_right(times, lower)
+                    end = len(times) if times[-1] <= now_ms else bisect_right(times, now_ms)
+                    if start < end:
+                        states.append(monoid.fold(times, lifted, start, end))
             for span in base.spans:
                 if span.high_ms <= lower:
                     continue

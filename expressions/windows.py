@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -45,7 +45,7 @@ class Window:
     unit: Literal["m", "h", "d"] = "d"
     dates: bool = False
 
-    @property
+    @cached_property
     def ms(self) -> int:
         """The length in milliseconds; for dates, that of as many 24-hour days."""
         return self.length * UNIT_MS[self.unit]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,11 +25,15 @@ class Ready(Response):
 
 def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer, ready to send."""
-    text = _encode(body)
-    raw = [(b"content-length", b"%d" % len(text)), (b"content-type", b"application/json")]
-    if headers:
-        raw += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    return Ready(text, status, raw)
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    return json_text(_encode(body), raw, status)
+
+
+def json_text(text: bytes, headers: Sequence[tuple[bytes, bytes]] = (), status: int = 200) -> Response:
+    """The same of a body that is encoded, and headers as they are sent."""
+    return Ready(
+        text, status, [(b"content-length", b"%d" % len(text)), (b"content-type", b"application/json"), *headers]
+    )
 
 
 def refused(refusal: Refusal) -> Response:

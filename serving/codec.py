@@ -17,13 +17,15 @@ import math
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Annotated, Any, NamedTuple
 from zlib import crc32
 
 import msgspec
+import numpy as np
 
-from expressions.bases import Base, Decimals, Events, SpanState, State
+from expressions.bases import Base, Events, SpanState, State
+from expressions.columns import Decimals, Lifted
 from expressions.values import Value, from_json, order_key
 from serving.accepted import packed
 
@@ -38,6 +40,9 @@ SIGNED = (("b", 2**7), ("h", 2**15), ("i", 2**31), ("q", 2**63))
 UNSIGNED = (("B", 2**8), ("H", 2**16), ("I", 2**32), ("Q", 2**64))
 WIDTHS = {code: array(code).itemsize for code in "bBhHiIqQd"}
 assert WIDTHS == {"b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "Q": 8, "d": 8}, "as C has them everywhere"
+_UNSIGNED_TYPES = {width: np.dtype(f"<u{WIDTHS[width]}") for width, _ in UNSIGNED}
+
+_MODULO = 2**64 - 1
 
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -160,12 +165,19 @@ def _events(name: str | None, events: Events) -> _Packed:
 
 def _read_events(packed: _Packed) -> Events:
     _, size, first_ms, unit_ms, width, data, columns = packed
-    steps = _read_integers(width, data)
+    if width not in _UNSIGNED_TYPES:
+        raise CodecError(f"no width {width!r}")
+    steps = np.frombuffer(data, _UNSIGNED_TYPES[width])
     if len(steps) != (size - 1 if size else 0):
         raise CodecError(f"{size} events with {len(steps)} steps between them")
-    if unit_ms != 1:
-        steps = [step * unit_ms for step in steps]
-    times = list(accumulate(steps, initial=first_ms)) if size else []
+    times = array("q")
+    if size:
+        since = steps.cumsum(dtype=np.uint64)  # modulo 2^64, in which steps of any length come out right
+        if unit_ms != 1:
+            since *= unit_ms
+        since += first_ms & _MODULO
+        times.append(first_ms)
+        times.frombytes(since.tobytes())
     return Events(times, {column.field: _read_column(column, size) for column in columns})
 
 
@@ -235,9 +247,9 @@ def _has_negative_zero(column: Sequence[float]) -> bool:
     return 0.0 in column and any(value == 0.0 and math.copysign(1.0, value) < 0.0 for value in column)
 
 
-def _read_column(column: _Column, size: int) -> Sequence[Value]:
+def _read_column(column: _Column, size: int) -> Lifted:
     _, kind, width, data, presence, scale, words = column
-    values: Sequence[Any]
+    values: Lifted
     if kind == "n":
         values = Decimals(_read_array(width, data), scale)
     elif kind == "s":

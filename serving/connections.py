@@ -9,7 +9,7 @@ chunks, bare line feeds) is refused by the parser. Refusals are in our words, an
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -33,6 +33,43 @@ class _Nowhere(list[tuple[bytes, bytes]]):
 
 
 _NOWHERE = _Nowhere()
+
+
+class Joined:
+    """The transport of one answer: its head goes out together with the first piece of its body.
+
+    Sent apart, as uvicorn does it, they cost a system call more here and a wakeup more of the client.
+    """
+
+    __slots__ = ("_head", "_is_begun", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self._is_begun = False
+
+    def write(self, data: bytes) -> None:
+        """Sends, or keeps a head until what follows it."""
+        if self._is_begun or data.startswith(_CONTINUE):
+            self._transport.write(data)
+        elif not self._head:
+            self._head = data
+        else:
+            self._is_begun = True
+            self._transport.write(self._head + data)
+
+    def close(self) -> None:
+        """Sends what is kept, and closes."""
+        if self._head and not self._is_begun:
+            self._transport.write(self._head)
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closed or about to be."""
+        return self._transport.is_closing()
+
+
+_CONTINUE = STATUS_LINE[100]
 
 
 class Connection(HttpToolsProtocol):
@@ -114,6 +151,8 @@ class Connection(HttpToolsProtocol):
             self._refusal = (431, "invalid_argument", f"more than {HEADERS_MAX} headers")
             raise ValueError(self._refusal)
         super().on_headers_complete()
+        if self.scope["method"] != "HEAD":  # whose answer has no body to wait for
+            self.cycle.transport = cast(asyncio.Transport, Joined(self.transport))
         self.headers = _NOWHERE  # what follows a body is no header: nobody slips in a key or a length behind it
 
     def on_body(self, body: bytes) -> None:

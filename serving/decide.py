@@ -31,8 +31,7 @@ _encode = msgspec.json.Encoder().encode
 Reason: TypeAlias = Literal["STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "DISABLED", "STALE", "ERROR"]
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What a flag says for a person, and why.
 
     `reasons` are the steps as text, `final_result` last. `value` is the variant's, or `allow` where there is none.

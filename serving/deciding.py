@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -18,7 +17,7 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.answers import json_answer
+from serving.answers import Ready, json_text
 from serving.bodies import body_of
 from serving.callers import MISSING
 from serving.codec import CodecError
@@ -41,12 +40,13 @@ _NOT_MODIFIED: dict[str, Any] = {"description": "as before", "headers": _ETAG}
 #: Flags that one request may name.
 FLAGS_MAX = 1_000
 
+_NOT_KEPT = [(b"cache-control", b"no-store")]
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-@dataclass(frozen=True)
-class Decided:
+class Decided(msgspec.Struct, frozen=True):
     """Decisions by flag, in the order asked for, and what they rest on: nothing (`asof` empty) when that is away.
 
     `flags` are those that are known; one that is not has a decision with reason ERROR all the same.
@@ -129,7 +129,9 @@ async def decide(request: Request) -> Response:
     if flag is None and (decided.asof or decided.flags):
         raise NotFound(f"Flag '{cut(key)}' not found", {"field": "flag", "value": key})
     body = shown(key, user, found)
-    return _answered(request, body | {"asof": decided.asof}, [body], decided, _cached(flag, found, decided.asof))
+    said = _encode(body)
+    asof = b',"asof":%b}' % _encode(decided.asof)  # beside what is said, as it is not part of the tag
+    return _answered(request, said[:-1] + asof, said, decided, _cached(flag, found, decided.asof))
 
 
 def _required(value: str | None, name: str, code: str) -> str:
@@ -193,8 +195,9 @@ async def decide_many(request: Request) -> Response:
     if not isinstance(explain, (bool, type(None))):
         raise invalid("explain", explain, "send true or false")
     decided = await decisions(engine, ids, _keys(body.get("flags")), bool(explain))
-    found = [shown(key, user, one) for key, one in decided.decisions.items()]
-    return _answered(request, {"userId": user, "decisions": found, "asof": decided.asof}, found, decided, 0)
+    found = _encode([shown(key, user, one) for key, one in decided.decisions.items()])
+    text = b'{"userId":%b,"decisions":%b,"asof":%b}' % (_encode(user), found, _encode(decided.asof))
+    return _answered(request, text, found, decided, 0)
 
 
 def _keys(given: Any) -> list[str] | None:
@@ -213,23 +216,19 @@ def _keys(given: Any) -> list[str] | None:
 # ── caching ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _answered(
-    request: Request, body: Mapping[str, Any], said: Sequence[Any], decided: Decided, cache_s: int
-) -> Response:
+def _answered(request: Request, text: bytes, said: bytes, decided: Decided, cache_s: int) -> Response:
     """The answer, or 304 where the client holds one that says the same. What is broken is nobody's to keep."""
     if not decided.asof:
-        return json_answer(body, 200, {"Cache-Control": "no-store"})
+        return json_text(text, _NOT_KEPT)
     versions = [decided.flags[key].version for key in decided.decisions if key in decided.flags]
     seqs = [(one, held["seq"]) for one, held in decided.asof["ids"].items()]
     # Weak, and without the instant or a rebuild's stamps: they are not part of what an answer says.
-    held = blake2b(_encode((versions, seqs, said)), digest_size=16).hexdigest()
-    headers = {
-        "ETag": f'W/"{held}"',
-        "Cache-Control": f"private, max-age={cache_s}" if cache_s else "private, no-cache",
-    }
+    held = blake2b(_encode((versions, seqs)) + said, digest_size=16).hexdigest()
+    kept = b"private, max-age=%d" % cache_s if cache_s else b"private, no-cache"
+    headers = [(b"etag", b'W/"%b"' % held.encode()), (b"cache-control", kept)]
     if _is_held(request.headers.get("if-none-match"), held):
-        return Response(status_code=304, headers=headers)
-    return json_answer(body, 200, headers)
+        return Ready(b"", 304, headers)
+    return json_text(text, headers)
 
 
 def _is_held(if_none_match: str | None, tag: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -25,8 +24,8 @@ from serving.stamps import Covered, Stamp
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode
 
-#: Encoded bytes of what a process keeps decoded; decoded they take some sixteen times as much.
-KEPT_BYTES_MAX = 8_000_000
+#: Encoded bytes of what a process keeps decoded; decoded they take some five times as much.
+KEPT_BYTES_MAX = 24_000_000
 
 
 class _Kept(NamedTuple):
@@ -78,8 +77,7 @@ class Bases:
         return kept
 
 
-@dataclass(frozen=True)
-class Answers:
+class Answers(msgspec.Struct, frozen=True):
     """What was asked of a person. `warming` are the definitions whose value is only the value so far; `lacking` the ids
     that only a rebuild of their own makes whole again, because a base lacks a state or is past its horizon."""
 
@@ -159,23 +157,23 @@ class Person:
 
     def answers(self, keys: Iterable[Key]) -> Answers:
         """The values of these definitions, and what is to be said of them."""
-        program, past = self.catalogue.program, self.is_past_horizon
+        catalogue, past = self.catalogue, self.is_past_horizon
         found: dict[Key, Answer] = {}
         warming = set()
-        is_lacking = False
+        is_lacking, exact = False, True
         for key in keys:
-            answer = found[key] = self.frame.answer(program.compiled(key))
+            answer = found[key] = self.frame.answer(catalogue.program.compiled(key))
             lacks = answer.missing or (answer.straddled and not past)
             is_lacking = is_lacking or lacks or answer.straddled
-            if lacks or not all(self.catalogue.is_ready(key, shard, stamp) for shard, stamp in self.stamps):
+            exact = exact and answer.exact and not (answer.straddled and past)
+            if lacks or not all([catalogue.is_ready(key, shard, stamp) for shard, stamp in self.stamps]):
                 warming.add(key)
-        exact = all(answer.exact and not (answer.straddled and past) for answer in found.values())
         return Answers(
             values=found,
             now_ms=self.now_ms,
             exact=exact,
             warming=frozenset(warming),
-            lacking=tuple(record.id for record in self.reading.records) if is_lacking else (),
+            lacking=tuple([record.id for record in self.reading.records]) if is_lacking else (),
             asof=self.asof,
         )
 

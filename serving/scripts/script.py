@@ -12,9 +12,12 @@ must not rely on commands that stand before it in the same pipeline.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, Generic, TypeAlias, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from serving.errors import ServerReplaced
 
@@ -41,8 +44,7 @@ class Script:
         return Command(["EVALSHA", self.sha, len(keys), *keys, *arguments], self)
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """One command: its words, the script it runs, and where the connection puts the run_id of its server (0: nowhere).
 
     A `shared` command only reads, and needs no state of its own: asked twice at one moment, it is sent once. One with
@@ -79,8 +81,7 @@ def shared(*words: Argument) -> Command:
     return Command(list(words), shared=True)
 
 
-@dataclass(frozen=True)
-class Request(Generic[T_co]):
+class Request(msgspec.Struct, Generic[T_co], frozen=True):
     """Commands sent together, and what their replies mean. `read` gets one reply a command, none of them an error."""
 
     commands: Sequence[Command]

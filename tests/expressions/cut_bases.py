@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Any
 
 from hypothesis import settings
@@ -72,8 +73,10 @@ def cut(events: Iterable[RawEvent], bounds: Iterable[Bound], cuts: Cuts, as_of_m
 
 def state_of(base: Base, need: Need, zone: Zone = UTC_ZONE) -> Any:
     """All raw events of a base folded; None where none adds anything."""
-    times, lifted = Lift(need, zone).series(base)
-    return COMBINE[type(need.slot.monoid)].fold(times, lifted, 0, len(times)) if times else None
+    monoid = COMBINE[type(need.slot.monoid)]
+    series = [(times, lifted) for times, lifted in Lift(need, zone).series(base) if times]
+    states = [monoid.fold(times, lifted, 0, len(times)) for times, lifted in series]
+    return reduce(monoid.merge, states) if states else None
 
 
 #: Instants that meet often, before NOW_MS, at the edges of windows and of days.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Sequence
 
 import pytest
@@ -313,7 +314,7 @@ class TestWhatIsSaidOfAnAnswer:
         numbers = [float(number) for number in range(VALUES_MAX + over)]
         random.Random(1).shuffle(numbers)
         halves = [
-            Base(events={"purchase": Events(list(range(len(half))), {"amount": list(half)})})
+            Base(events={"purchase": Events(array("q", range(len(half))), {"amount": list(half)})})
             for half in (numbers[:5000], numbers[5000:])
         ]
 

@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 import pytest
 
+from serving.connections import Joined
 from tests.running import RunningStack
 from tests.safety.conftest import CONNECTIONS
 from tests.safety.raw_requests import said
@@ -166,3 +168,50 @@ def test_nothing_but_http_1_is_spoken(stack: RunningStack) -> None:
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "x"}
 
     assert httpx.get(f"{stack.stack.api_url}/health", headers=headers).status_code == 200
+
+
+def test_a_head_is_answered_and_the_connection_goes_on(stack: RunningStack) -> None:
+    """An answer without a body comes at once, also one that is to be followed by another; so does `100 Continue`."""
+    where = urlsplit(stack.stack.api_url)
+    with socket.create_connection((where.hostname, where.port or 80), 10) as wire, wire.makefile("rb") as lines:
+        wire.sendall(b"HEAD /health HTTP/1.1\r\nHost: api\r\n\r\n")
+        first = [line for line in iter(lines.readline, b"\r\n")]
+        wire.sendall(head(stack, b"Content-Length: 30", b"Expect: 100-continue"))
+        second = [line for line in iter(lines.readline, b"\r\n")]
+        wire.sendall(EVENT)
+        third = [line for line in iter(lines.readline, b"\r\n")]
+        length = next(int(line[15:]) for line in third if line.startswith(b"content-length:"))
+        body = lines.read(length)
+
+    assert first[0].startswith(b"HTTP/1.1 ")
+    assert second == [b"HTTP/1.1 100 Continue\r\n"]
+    assert third[0] == b"HTTP/1.1 200 OK\r\n"
+    assert msgspec.json.decode(body)["success"] is True
+
+
+class Written:
+    """A transport that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def close(self) -> None:
+        self.pieces.append(b"closed")
+
+
+def test_a_head_goes_out_with_the_first_piece_of_its_body() -> None:
+    """One write, so that a client wakes once; what follows goes out as it comes, and nothing is kept at the end."""
+    whole, cut = Written(), Written()
+    joined, left = Joined(whole), Joined(cut)  # type: ignore[arg-type]
+
+    for piece in (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 ", b"more"):
+        joined.write(piece)
+    joined.close()
+    left.write(b"HTTP/1.1 500 \r\n\r\n")
+    left.close()
+
+    assert whole.pieces == [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 ", b"more", b"closed"]
+    assert cut.pieces == [b"HTTP/1.1 500 \r\n\r\n", b"closed"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import struct
+from array import array
 from itertools import chain
 from typing import Any
 from zlib import crc32
@@ -15,7 +16,8 @@ import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from expressions.bases import Base, Decimals, Events, RawEvent, SpanState, base_of
+from expressions.bases import Base, Events, RawEvent, SpanState, base_of
+from expressions.columns import Decimals
 from expressions.values import from_json, order_key
 from serving import codec, keys, stamps
 from serving.codec import CodecError
@@ -64,7 +66,7 @@ def events(draw: st.DrawFn) -> Events:
         item = draw(same_kind)
         item = draw(st.sampled_from([item, st.none() | item]))
         fields[field] = draw(st.lists(item, min_size=len(found), max_size=len(found)))
-    return Events(found, fields)
+    return Events(array("q", found), fields)
 
 
 bases = st.builds(
@@ -98,7 +100,7 @@ def content(base: Base) -> Any:
     """All that a base holds, by its bits."""
     return bits(
         {
-            "events": {name: {"ts": held.ts_ms, "fields": held.fields} for name, held in base.events.items()},
+            "events": {name: {"ts": held.ts_ms.tolist(), "fields": held.fields} for name, held in base.events.items()},
             "spans": [(span.low_ms, span.high_ms, dict(span.states)) for span in base.spans],
             "profile": {key: tuple(held) for key, held in base.profile.items()},
         }
@@ -107,15 +109,15 @@ def content(base: Base) -> Any:
 
 def column(*items: Any) -> Base:
     """A base with one field."""
-    return Base(events={"purchase": Events(list(range(len(items))), {"field": list(items)})})
+    return Base(events={"purchase": Events(array("q", range(len(items))), {"field": list(items)})})
 
 
 class TestRoundTrip:
     @seeded
     @given(bases)
     @example(Base())
-    @example(Base(events={"purchase": Events([5], {})}))
-    @example(Base(events={None: Events([-(2**62), 2**62], {})}))
+    @example(Base(events={"purchase": Events(array("q", [5]), {})}))
+    @example(Base(events={None: Events(array("q", [-(2**62), 2**62]), {})}))
     def test_a_base_comes_back_as_it_was(self, base: Base) -> None:
         """Every time, value, state and attribute has the type and the bits it had, in the order it had."""
         assert content(base) == content(codec.decode(codec.encode(base)))
@@ -251,7 +253,7 @@ class TestMemory:
         chance = random.Random(1_000)
         raw = sorted(NOW_MS - days * DAY_MS + chance.randrange(3_600_000) for days in (30, 90) for _ in range(20))
         base = Base(
-            events={"purchase": Events(raw, {"amount": [round(chance.uniform(0, 200), 2) for _ in raw]})},
+            events={"purchase": Events(array("q", raw), {"amount": [round(chance.uniform(0, 200), 2) for _ in raw]})},
             spans=tuple(
                 SpanState(NOW_MS - old * DAY_MS, NOW_MS - new * DAY_MS, {f"{index:012x}": 10**10 for index in range(3)})
                 for old, new in ((400, 90), (90, 30), (30, 0))

@@ -109,7 +109,7 @@ class TestOneHistory:
 
         (held,) = tail_base(entry).events.values()
 
-        assert held.ts_ms == [-5]
+        assert held.ts_ms.tolist() == [-5]
         assert held.fields == {"n": [3.0], "s": ["é"], "b": [True], "l": [(1.0, None)]}
 
     def test_damaged_bytes_are_never_read_as_something_else(self) -> None:
