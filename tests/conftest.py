@@ -11,6 +11,7 @@ from cli import up
 from serving.embedded_redis import EmbeddedRedis
 from serving.settings import Settings
 from tests.running import RunningStack
+from tests.small_s3 import SmallS3, small_s3
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,15 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
         client.flushall()
         client.config_set("appendfsync", "always")
     return redis_server.url
+
+
+@pytest.fixture
+def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallS3]:
+    """An object store of its own, named by the environment as whoever uses the lake reads it."""
+    with small_s3() as found:
+        for name, value in found.environment.items():
+            monkeypatch.setenv(name, value)
+        yield found
 
 
 @pytest.fixture(scope="session")
