@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from lake.schemas import EVENTS
 from tests.faults.rebuilding import SHARDS, STEPS
+from tests.faults.victims import killed
 from tests.pipelines.world import World, purchase
 
-ROOT = Path(__file__).parents[2]
 USERS = [f"u{number}" for number in range(30)]
 DEFINITIONS = {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum_30d"}
 
 
 def rebuild_killed(redis_url: str, folder: Path, step: str) -> None:
     """A rebuild by a process of its own, which dies there."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.rebuilding", redis_url, str(folder), step],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        timeout=60,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    killed("tests.faults.rebuilding", redis_url, str(folder), step)
 
 
 def bought(world: World, first: int) -> None:
