@@ -6,7 +6,6 @@ that show only when all are there.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -19,13 +18,13 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
 
 from lake.errors import LakeUnreachable
+from lake.stored import Stored
 
 #: Bytes of a part of a file on its way in, and how many parts are under way at once.
 PART_BYTES, PARTS_AT_ONCE = 8 << 20, 2
 #: Bytes that a reader gets at a time, at the least.
 CHUNK_BYTES = 256 << 10
-#: What a writer that was killed leaves in a folder: the part of a file, under a name with this in it.
-STAGED = "#"
+#: Parts of files are kept so long: somebody may be writing there still.
 STAGED_HOURS = 24
 
 
@@ -48,14 +47,10 @@ class Files:
     def _store(self) -> ObjectStore:
         if "://" in self.uri and not self.uri.startswith("file://"):
             return from_url(self.uri)
-        folder = Path(self._folder)
+        folder = Path(unquote(urlparse(self.uri).path) if self.uri.startswith("file://") else self.uri)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         return LocalStore(folder)
-
-    @property
-    def _folder(self) -> str:
-        return unquote(urlparse(self.uri).path) if self.uri.startswith("file://") else self.uri
 
     def put(self, name: str, chunks: Iterator[bytes]) -> None:
         """Writes a file from its bytes, a few parts in memory; where the chunks raise, what was there before stays."""
@@ -109,10 +104,7 @@ class Files:
                 obstore.delete(self._store, old)
         except BaseError as error:
             raise LakeUnreachable(f"{self.uri}: {error}") from error
-        if isinstance(self._store, LocalStore):
-            for left in Path(self._folder).glob(f"*{STAGED}*"):
-                if time.time() - left.stat().st_mtime > STAGED_HOURS * 3_600:
-                    left.unlink(missing_ok=True)
+        Stored(self.uri).drop_staged(STAGED_HOURS)
         return len(old)
 
     def _attributes(self, name: str) -> Any:

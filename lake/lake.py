@@ -19,8 +19,12 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lake.errors import LakeConflict, LakeUnreachable
 from lake.schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
+from lake.stored import Stored
 
 ATTEMPTS = 10
+#: Files that no newest version needs are kept this long: for readers that pinned an older one, and for writers, whose
+#: files stand in no version until they commit. A writer commits within seconds, and within minutes at the worst.
+RETENTION_HOURS = 24
 #: The columns that executions read of an event.
 FRAME_COLUMNS = ("shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at", "props")
 
@@ -136,22 +140,23 @@ class Lake:
             except (DeltaError, OSError) as error:
                 raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
 
-    def drop_files(self, table: Table, older_than_hours: int, *, strays: bool = False) -> int:
+    def drop_files(self, table: Table, older_than_hours: int = RETENTION_HOURS) -> int:
         """Deletes files that no newest version needs since so many hours; answers how many.
 
-        `strays` too: files that a writer left that was cut off, or came second. With 0 hours nobody else may write.
+        Strays too, so long after they were written: what a writer left that was cut off, or came second. With 0 hours
+        nobody else may write.
         """
         with self._lock:
             opened = self.open(table)
             try:
                 opened.create_checkpoint()
-                dropped = opened.vacuum(older_than_hours, False, enforce_retention_duration=False, full=strays)
+                dropped = opened.vacuum(older_than_hours, False, enforce_retention_duration=False, full=True)
                 opened.cleanup_metadata()
+                return len(dropped) + Stored(self.root).drop_staged(older_than_hours, table.name)
             except CommitFailedError as error:
                 raise LakeConflict(str(error)) from error
             except (DeltaError, OSError) as error:
                 raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
-            return len(dropped)
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
 

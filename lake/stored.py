@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,9 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
 from lake.errors import LakeUnreachable
+
+#: What a writer that was killed leaves in a folder: the part of a file, under a name with this in it.
+STAGED = "#"
 
 
 class Stored:
@@ -50,6 +54,21 @@ class Stored:
             return None
         except (BaseError, OSError) as error:
             raise LakeUnreachable(f"{self.root}/{path}: {error}") from error
+
+    def drop_staged(self, older_than_hours: float, prefix: str = "") -> int:
+        """Deletes parts of files, in a folder and below it, whose writers wrote last so long ago; answers how many.
+
+        An object store shows no such parts: it drops them by a rule of its own, for uploads that were not completed.
+        """
+        dropped = 0
+        for path in (self.folder / prefix).rglob(f"*{STAGED}*") if self.folder is not None else ():
+            try:
+                if time.time() - path.stat().st_mtime >= older_than_hours * 3_600:
+                    path.unlink()
+                    dropped += 1
+            except FileNotFoundError:
+                continue  # its writer is done
+        return dropped
 
     def delete(self, path: str) -> None:
         """Deletes a file, if it is there still."""

@@ -1,6 +1,7 @@
 """Keeping the lake's tables quick, and no longer than is wanted: retention, compaction, checkpoint, vacuum, exports.
 
-Safe beside the drain, which only appends.
+Safe beside the drain, which only appends, and beside every writer: a file that stands in no version is a stray only
+when it is older than a day. A younger one cannot be told from one whose commit is on its way.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from lake.schemas import EVENTS, TABLES
 
 log = structlog.get_logger()
 
-#: Files that no version needs any more are kept this long, for readers that pinned one.
-RETENTION_HOURS = 24
 #: Exports are kept this long, where the settings say nothing else: they name people, and are quickly made again.
 EXPORT_DAYS = 7.0
 
@@ -32,7 +31,7 @@ def maintain(
     lake: Lake, now: datetime | None = None, export_days: float = EXPORT_DAYS, retention_days: int | None = None
 ) -> dict[str, Any]:
     """Drops events older than `retention_days`, compacts closed days, writes checkpoints, drops files that no version
-    of the last day needs, and old exports.
+    of the last day needs or that writers left behind, and old exports.
 
     Says what it did.
     """
@@ -49,12 +48,8 @@ def maintain(
                 compacted = _compact_closed_days(lake, today.isoformat())
             else:
                 compacted = int(opened.optimize.compact()["numFilesRemoved"])
-            opened.update_incremental()
-            opened.create_checkpoint()
-            removed = opened.vacuum(retention_hours=RETENTION_HOURS, dry_run=False, enforce_retention_duration=False)
-            opened.cleanup_metadata()
-            did[table.name] = {"compacted": compacted, "removed": len(removed)}
-        except CommitFailedError as error:
+            did[table.name] = {"compacted": compacted, "removed": lake.drop_files(table)}
+        except (CommitFailedError, LakeConflict) as error:
             log.info("maintain_conflict", table=table.name, error=str(error))  # a writer was first: next time
             did[table.name] = {"compacted": 0, "removed": 0}
         except (DeltaError, OSError) as error:

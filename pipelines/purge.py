@@ -23,7 +23,7 @@ import pyarrow as pa
 from expressions.deletes import GONE, IS_AFTER, after_deletes, last_deletes, tombstone_id
 from expressions.identity import owners
 from lake.errors import LakeConflict
-from lake.lake import Lake
+from lake.lake import RETENTION_HOURS, Lake
 from lake.schemas import EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
 from lake.stored import Stored
 from pipelines.naming import Names, unpacked
@@ -33,8 +33,6 @@ from serving.scripts.claim import Owner
 from serving.scripts.copies import REPEAT_MS
 from serving.store import Store
 
-#: Files that no version needs any more are kept this long, for readers that pinned one.
-RETENTION_HOURS = 24
 #: A purged tombstone is kept in Redis for as long as a retry of what it covers may come, and an hour more.
 GONE_MS = REPEAT_MS + 3_600_000
 ATTEMPTS = 10
@@ -103,7 +101,7 @@ def purge(
     did.records = _forget(store, found)
     on_step("forgotten")
     for table in (EVENTS, TRAITS, MEMBERSHIPS, REJECTED):
-        did.files += lake.drop_files(table, 0 if with_today else RETENTION_HOURS, strays=True)
+        did.files += lake.drop_files(table, 0 if with_today else RETENTION_HOURS)
         on_step("files")
     return did
 

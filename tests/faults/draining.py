@@ -1,4 +1,4 @@
-"""A drain's round in a process that kills itself at a step: `python -m tests.faults.draining URL FOLDER STEP`."""
+"""A drain's round in a process that kills itself at a step: `python -m tests.faults.draining URL FOLDER LAKE STEP`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.pipelines.world import World
 SHARDS = 4
 
 
-def main(redis_url: str, folder: str, step: str) -> None:
-    """One round, until there."""
+def main(redis_url: str, folder: str, lake_root: str, step: str) -> None:
+    """One round, until there; or whole, where others kill it."""
 
     def killed(at: str) -> None:
         if at == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    World(redis_url, Path(folder), shards=SHARDS).drain(killed).step()
+    World(redis_url, Path(folder), lake_root=lake_root, shards=SHARDS).drain(killed).step()
 
 
 if __name__ == "__main__":

@@ -46,12 +46,19 @@ class History:
 
 
 class World:
-    """One system on one Redis and one folder."""
+    """One system on one Redis and one folder, with the lake in it, or in an object store."""
 
-    def __init__(self, redis_url: str, folder: Path, limits: TailLimits | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        folder: Path,
+        limits: TailLimits | None = None,
+        lake_root: str | None = None,
+        **settings: Any,
+    ) -> None:
         self.settings = Settings(home=folder, redis_url=redis_url, **settings)
         self.store = Store(redis_url, self.settings.shards, limits or TailLimits())
-        self.lake = Lake(str(folder / "lake"))
+        self.lake = Lake(lake_root or str(folder / "lake"))
 
     def recover(self) -> bool:
         """What the drain's process does before each round."""
