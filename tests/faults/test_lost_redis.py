@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
+from lake.lake import Lake
+from serving import keys
 from tests.faults.load import Load, load
 from tests.faults.parts import await_drained, await_well, kill, pid_of
 from tests.faults.truth import assert_all_counted, assert_in_lake, assert_lake_is_exact
+from tests.faults.watch import watch
 from tests.running import RunningStack
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("lost_redis")
 
@@ -41,6 +47,63 @@ def test_a_wiped_redis_is_rebuilt_from_the_lake_while_clients_send(victim: Runni
     assert meanwhile.statuses[503] > 0, "no client was told to wait"
     assert meanwhile.without_retry_after == 0
     assert_nothing_lost(victim, before, meanwhile)
+
+
+def test_a_redis_wiped_under_clients_at_work_says_what_is_warming_and_loses_only_what_was_not_drained(
+    victim: RunningStack,
+) -> None:
+    """From the wipe on every answer is right, or says that it is on its way; afterwards all are right. Of what was
+    acknowledged only events may be missing that the lake did not have yet."""
+    victim.define("flag", "buyer", "orders >= 1")
+    with load(victim, "resting") as resting:
+        resting.await_more(300)
+    await_drained(victim)
+    expected = {user: {"orders": orders, "spent": spent} for user, (orders, spent) in resting.expected().items()}
+
+    def is_right(user: str, traits: dict[str, Any]) -> bool:
+        if user in expected:
+            return traits == expected[user]
+        counts = Counter(event["userId"] for event in [*working.sent.values()])
+        return drained[user] <= traits["orders"] <= counts[user]
+
+    with load(victim, "working") as working:
+        working.await_more(300)
+        before = ids_in_lake(victim, "working")
+        drained = Counter(working.sent[one]["userId"] for one in before)
+        users = [*list(expected)[:5], *[user for user, _ in drained.most_common(5)]]
+        with watch(victim, users, "buyer", is_right) as seen, redis.Redis.from_url(victim.stack.redis_url) as client:
+            client.flushall()
+            unsure = set(working.sent) - before
+            recovering = pid_of(victim, "drain")
+            assert recovering is not None
+            wait_until(lambda: client.exists(keys.catalogue_version()), "the definitions are back")
+            os.kill(recovering, signal.SIGSTOP)  # in its rebuild: for as long as it takes somebody to ask
+            try:
+                wait_until(
+                    lambda: min(seen.said["traits warming"], seen.said["flag STALE"]), "somebody is told to wait"
+                )
+            finally:
+                os.kill(recovering, signal.SIGCONT)
+            working.await_more(300)
+            wait_until(lambda: not any(victim.traits(user)["warming"] for user in users), "all is rebuilt")
+
+    assert seen.wrong == []
+    assert seen.said["traits exact"] > 0
+    assert working.statuses[503] > 0 and working.without_retry_after == 0
+    assert_nothing_lost(victim, resting)
+    after = ids_in_lake(victim, "working")
+    assert before <= after
+    assert working.acknowledged - after <= unsure
+    for user in {event["userId"] for event in working.sent.values()}:
+        amounts = [working.sent[one]["properties"]["amount"] for one in after if working.sent[one]["userId"] == user]
+        found = victim.traits(user)
+        assert found["traits"] == {"orders": len(amounts), "spent": sum(amounts)} and not found["warming"], user
+
+
+def ids_in_lake(stack: RunningStack, name: str) -> set[str]:
+    """The message ids of a load that the lake has."""
+    found = Lake(stack.stack.lake_uri).events().select("event_id").collect().get_column("event_id").to_list()
+    return {one for one in found if one.startswith(f"{name}-")}
 
 
 def test_an_older_redis_goes_on_above_the_lake(victim: RunningStack) -> None:
