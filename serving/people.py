@@ -7,20 +7,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 
 from expressions.definitions import Definition, DefinitionKind
-from serving import (
-    defining,
-    lookups,
-    user_paths,  # noqa: F401  the paths below name users by it
-)
+from serving import defining, lookups
 from serving.callers import MISSING, EngineOf, require_admin
 from serving.catalogue import encode
 from serving.ids import record_of
 from serving.lookups import asked
 from serving.refusals import NotFound, invalid
+from serving.user_paths import UserRoute
 from serving.users import all_values, read_person
 from serving.wire import PreviewBody, PreviewOut, UserOut, UserPage, rfc3339
 
-router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["people"])
+router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["people"], route_class=UserRoute)
 
 #: Users on a page of the search, if not said otherwise and at most.
 PAGE, PAGE_MAX = 50, 100

@@ -10,11 +10,7 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 
-from serving import (
-    audit,
-    lookups,
-    user_paths,  # noqa: F401  the paths below name users by it
-)
+from serving import audit, lookups
 from serving.callers import MISSING, Admin, EngineOf, require_admin
 from serving.deleting import deleting
 from serving.engine import Engine
@@ -25,10 +21,13 @@ from serving.made_ids import made_id
 from serving.person_bodies import DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut
 from serving.records import Record
 from serving.refusals import NotFound
+from serving.user_paths import UserRoute
 from serving.users import all_values, read_person
 from serving.wire import Alias, rfc3339
 
-router = APIRouter(prefix="/v1/admin/users", dependencies=[Depends(require_admin)], tags=["people"])
+router = APIRouter(
+    prefix="/v1/admin/users", dependencies=[Depends(require_admin)], tags=["people"], route_class=UserRoute
+)
 
 #: How long an answer waits for the lake to have what Redis has, before it says that it has not yet.
 SETTLED_S, LOOK_S = 5.0, 0.05

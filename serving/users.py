@@ -9,14 +9,14 @@ from fastapi.responses import Response
 
 from expressions.to_state import Key
 from expressions.values import to_json
-from serving import user_paths  # noqa: F401  the path below names users by it
 from serving.answers import json_answer
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.ids import identifier, record_of
 from serving.profile import Person, person
+from serving.user_paths import UserRoute
 
-router = APIRouter(tags=["users"])
+router = APIRouter(tags=["users"], route_class=UserRoute)
 
 
 async def read_person(engine: Engine, *ids: str) -> Person:

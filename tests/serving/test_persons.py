@@ -100,7 +100,8 @@ def test_a_person_gets_all_their_data(persons: RunningStack) -> None:
 def test_a_deleted_person_is_gone_from_every_answer(persons: RunningStack) -> None:
     """By any id: live, search, detail, data, preview, the lake; new events count alone, repeats do not count at all."""
     visit(persons, deviceId="ivy-pad", messageId="ivy-1")
-    sent(persons, "identify", userId="ivy-ann", deviceId="ivy-pad", traits={"city": "Nice"})
+    said = {"userId": "ivy-ann", "deviceId": "ivy-pad", "messageId": "ivy-2"}
+    sent(persons, "identify", **said, traits={"city": "Nice"})
     persons.tinycdp("rebuild")
     deleted = asked(persons, "DELETE", "anon:ivy-pad")
 
@@ -115,6 +116,7 @@ def test_a_deleted_person_is_gone_from_every_answer(persons: RunningStack) -> No
     assert "ivy-pad" not in str(persons.call("GET", "/v1/admin/audit").json())
 
     assert visit(persons, deviceId="ivy-pad", messageId="ivy-1")["duplicate"] is True
+    assert sent(persons, "identify", **said)["duplicate"] is True
     visit(persons, deviceId="ivy-pad")
     persons.tinycdp("rebuild")
     assert (visits(persons, "anon:ivy-pad"), visits(persons, "ivy-ann")) == (1, 0)
@@ -129,18 +131,40 @@ def test_a_person_is_deleted_by_the_hash_of_an_email_in_any_case(persons: Runnin
     assert visits(persons, "kay-lee") == visits(persons, "email:ab12CD") == 0
 
 
-@pytest.mark.parametrize("user", ["auth0|a/b", "urn:x/y/z", "trailing/", "two\nlines", "line\n"])
+AWKWARD = ["auth0|a/b", "urn:x/y/z", "trailing/", "100%/a", "a%2Fb", "two\nlines", "line\n", "search"]
+ASKED_LIKE = ["me/identity", "me/unlink", "me/data", "me/traits", "me%2Fidentity", "me/identity/data"]
+
+
+@pytest.mark.parametrize("user", [*AWKWARD, *ASKED_LIKE])
 def test_an_id_may_hold_slashes_and_ends_of_lines(persons: RunningStack, user: str) -> None:
-    """Shown, handed out, and deleted like any other."""
-    path = quote(user, safe="")
-    visit(persons, userId=user)
+    """Shown, handed out, unlinked and deleted like any other, even if it ends in a word for what is asked."""
+    path = quote(f"user:{user}", safe="")
+    visit(persons, userId=user, deviceId=f"{user} pad")
 
     assert visits(persons, path) == 1
-    assert asked(persons, "GET", path)["user"]["id"] in (user, f"user:{user}")
+    assert asked(persons, "GET", path)["user"]["id"] == f"user:{user}"
     assert asked(persons, "GET", path, "/identity")["id"] == f"user:{user}"
     assert asked(persons, "GET", path, "/data")["total"] == 1
-    asked(persons, "DELETE", path)
+    device = quote(f"anon:{user} pad", safe="")
+    assert asked(persons, "POST", device, "/unlink")["owner"] == f"user:{user}"
+    visit(persons, deviceId=user)
+    sent(persons, "alias", previousId=f"anon:{user}", userId="somebody")
+    assert asked(persons, "POST", quote(f"anon:{user}", safe=""), "/unlink")["id"] == f"anon:{user}"
+    assert [one["value"] for one in asked(persons, "DELETE", path)["deleted"]] == [user]
     assert visits(persons, path) == 0
+
+
+def test_a_slash_as_it_is_may_be_what_is_asked(persons: RunningStack) -> None:
+    """Where a slash is not encoded, a path is read as it always was."""
+    visit(persons, userId="plain/one")
+    visit(persons, userId="plain/one/data")
+
+    assert visits(persons, "plain/one") == 1
+    for what in ("/identity", "/data"):
+        assert asked(persons, "GET", "plain/one", what)["id"] == "user:plain/one"
+    assert asked(persons, "GET", "plain/one/data", "/identity")["id"] == "user:plain/one/data"
+    asked(persons, "DELETE", "plain/one")
+    assert (visits(persons, "plain/one"), visits(persons, "plain/one/data")) == (0, 1)
 
 
 def test_only_administrators_may(persons: RunningStack) -> None:
