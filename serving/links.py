@@ -7,17 +7,20 @@ entry. The first claim wins: a later user of the same device gets only events of
 
     owners, read together with the ingest  →  (claims of nobody's ids)  →  member list  →  claim
 
+What a repeat of an event says was said when the copy that counts came. So it may complete a link that was cut off, but
+it makes none that was taken back since, by an unlink or by a delete of either id.
+
 Nothing here talks to Redis: the steps are requests, which either store follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from serving.accepted import Accepted, LogEntry
 from serving.ids import Ids, namespaced, prefixed
-from serving.operations import Claim, Operations
+from serving.operations import Claim, Ended, Operations
 from serving.scripts.claim import Owner
 from serving.scripts.members import MEMBERS_MAX
 from serving.scripts.script import Steps
@@ -81,15 +84,39 @@ def distinct_claims(events: Iterable[Accepted]) -> list[Claim]:
     return list(found.values())
 
 
+def as_repeated(claims: list[Claim], events: Iterable[Accepted], repeats: Mapping[int, int]) -> list[Claim]:
+    """The claims of some events, of which those at these places are repeats of what came then, in UTC ms.
+
+    Of several that say the same the newest does: one that is no repeat, else the one that came last.
+    """
+    if not repeats:
+        return claims
+    newest: dict[tuple[str, str], Claim] = {}
+    for place, event in enumerate(events):
+        for claim in claims_of(event):
+            _keep_newest(newest, claim._replace(since_ms=repeats.get(place)))
+    return [newest[claim.id, claim.owner] for claim in claims]
+
+
+def _keep_newest(known: dict[tuple[str, str], Claim], claim: Claim) -> None:
+    held = known.setdefault((claim.id, claim.owner), claim)
+    if held.since_ms is not None and (claim.since_ms is None or claim.since_ms > held.since_ms):
+        known[claim.id, claim.owner] = claim
+
+
 def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Owner | None]) -> Steps[list[Unlinked]]:
-    """Makes links of claims, whose ids had these owners a moment ago; returns those that did not become one."""
+    """Makes links of claims, whose ids had these owners a moment ago; returns those that did not become one.
+
+    A repeated claim that was taken back since is none of them: nothing is said of it, and nothing done.
+    """
     refused = [
         Unlinked(claim, "taken")
         for claim, held in zip(claims, owners, strict=True)
         if held is not None and held.id != claim.owner
     ]
+    unowned = [claim for claim, held in zip(claims, owners, strict=True) if held is None]
     wanted = []
-    for claim in (claim for claim, held in zip(claims, owners, strict=True) if held is None):
+    for claim in (yield from _standing(operations, unowned)):
         if (yield from owns(operations, claim.id, claim.owner)):
             refused.append(Unlinked(claim, "cycle"))
         else:
@@ -100,12 +127,12 @@ def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Ow
     refused += [Unlinked(claim, "full") for claim, has_room in zip(wanted, room, strict=True) if not has_room]
     wanted = [claim for claim, has_room in zip(wanted, room, strict=True) if has_room]
     claimed = yield operations.link(wanted)
-    lost = [
-        claim
-        for claim, result in zip(wanted, claimed, strict=True)
-        if not result.is_done and (result.owner is None or result.owner.id != claim.owner)
-    ]
-    refused += [Unlinked(claim, "taken") for claim in lost]
+    lost = []
+    for claim, result in zip(wanted, claimed, strict=True):
+        if not result.is_done and (result.owner is None or result.owner.id != claim.owner):
+            lost.append(claim)
+            if result.owner is not None:
+                refused.append(Unlinked(claim, "taken"))
     for claim, result in zip(wanted, claimed, strict=True):
         # Two aliases at once, each the other way round, may both have found nothing in their way.
         if result.is_done and (yield from owns(operations, claim.id, claim.owner)):
@@ -117,19 +144,32 @@ def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Ow
     return refused
 
 
+def _standing(operations: Operations, claims: Sequence[Claim]) -> Steps[list[Claim]]:
+    """The claims less repeated ones that were taken back since. The claimed id's own log has the last word on it."""
+    ids = list(dict.fromkeys(one for claim in claims if claim.since_ms is not None for one in (claim.id, claim.owner)))
+    if not ids:
+        return list(claims)
+    ended: dict[str, Ended] = dict(zip(ids, (yield operations.ended(ids)), strict=True))
+    return [
+        claim
+        for claim in claims
+        if claim.since_ms is None or claim.since_ms > max(*ended[claim.id], ended[claim.owner].deleted_ms)
+    ]
+
+
 def repeating(operations: Operations, entries: Iterable[LogEntry]) -> Steps[None]:
     """Puts right what a caller left half done that was cut off between an event and its links. Changes nothing else.
 
-    An event whose claim was not written is given it, unless the id was given up or deleted since; an id that is not on
-    the list of its owner comes onto it.
+    An event whose claim was not written is given it, unless that was taken back since; an id that is not on the list
+    of its owner comes onto it.
     """
     said: dict[tuple[str, str], Claim] = {}
     for entry in entries:
         event = entry.event
         if event.kind == "link" and event.name is not None:
-            said.setdefault((event.id, event.name), Claim(event.id, event.name, event.event_id, entry.received_ms))
+            _keep_newest(said, Claim(event.id, event.name, event.event_id, entry.received_ms))
         for claim in claims_of(event):
-            said.setdefault((claim.id, claim.owner), claim._replace(since_ms=entry.received_ms))
+            _keep_newest(said, claim._replace(since_ms=entry.received_ms))
     claims = list(said.values())
     if not claims:
         return

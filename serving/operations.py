@@ -54,7 +54,8 @@ class Arrival(NamedTuple):
 class Claim(NamedTuple):
     """That an id belongs to another from now on: both namespaced, and the event that said so.
 
-    `since_ms` is the receipt of an event whose claim is repeated later; what was taken back since stays so.
+    `since_ms` is the receipt of an event whose claim is repeated later; what was taken back since stays so
+    (`serving.links`).
     """
 
     id: str
@@ -64,10 +65,21 @@ class Claim(NamedTuple):
 
 
 class Receipts(NamedTuple):
-    """The latest receipt in UTC ms, and an outcome an arrival, in their order."""
+    """The latest receipt in UTC ms, and an outcome an arrival, in their order.
+
+    `repeats` has of each duplicate, by its place, the receipt of the copy that counts.
+    """
 
     received_ms: int
     outcomes: list[Outcome]
+    repeats: dict[int, int]
+
+
+class Ended(NamedTuple):
+    """The receipts, in UTC ms, of an id's last delete and last unlink; -1 where it had none."""
+
+    deleted_ms: int
+    unlinked_ms: int
 
 
 class ShardState(NamedTuple):
@@ -165,6 +177,7 @@ class Operations:
         def read(replies: list[Any]) -> Receipts:
             outcomes: list[Outcome | None] = [None] * len(arrivals)
             received_ms = 0
+            repeats: dict[int, int] = {}
             for (shard, indices), reply in zip(places, replies, strict=True):
                 result = ingest.read(reply)
                 if isinstance(result, str):
@@ -172,7 +185,8 @@ class Operations:
                 received_ms = max(received_ms, result.received_ms)
                 for index, outcome in zip(indices, result.outcomes, strict=True):
                     outcomes[index] = outcome
-            return Receipts(received_ms, [outcome for outcome in outcomes if outcome is not None])
+                repeats |= {indices[place]: ms for place, ms in result.repeats.items()}
+            return Receipts(received_ms, [outcome for outcome in outcomes if outcome is not None], repeats)
 
         return Request(commands, read)
 
@@ -200,6 +214,11 @@ class Operations:
         """Whose each of these ids is; None for those that are nobody's."""
         commands = [shared("HGET", keys.record(shard_of(one, self.shards), one), keys.OWNER) for one in ids]
         return Request(commands, lambda replies: [owner_of(reply) for reply in replies])
+
+    def ended(self, ids: Sequence[str]) -> Request[list[Ended]]:
+        """When each of these ids was deleted and given up last, whether or not that has been purged."""
+        commands = [gone.ended(shard_of(one, self.shards), one) for one in ids]
+        return Request(commands, lambda replies: [Ended(*gone.ended_ms(reply)) for reply in replies])
 
     def add_members(self, claims: Sequence[Claim]) -> Request[list[bool]]:
         """Lists ids with those they are about to be claimed for; per claim whether there was room."""

@@ -73,11 +73,12 @@ local function copy_among_many(count, entry_at, hash)
   end
 end
 
--- Receipt and seq of an event that the base of a record covers; nil when it is not among `recent`.
-local function covered_copy(record, recent, hash)
+-- Receipt and seq of an event that the base of a record covers; nil when it is not among `recent`. `apart` is the key
+-- of a long one that is not where a record's own is.
+local function covered_copy(record, recent, hash, apart)
   if not recent then return nil end
   if recent ~= '+' then return copy_among_few(recent, hash) end
-  local key = recent_key(record)
+  local key = apart or recent_key(record)
   return copy_among_many(redis.call('STRLEN', key) / RECENT_BYTES, function(at)
     return redis.call('GETRANGE', key, at, at + RECENT_BYTES - 1)
   end, hash)

@@ -3,7 +3,7 @@
 A record's key names its id. When all that a delete covers is gone from the lake, its tombstone and what it remembers of
 the last 24 h move to the shard's `gone`, under the hash of the id. The first thing that is written for the id then
 brings them back, so nothing that a tombstone refuses gets past it meanwhile. Reads need not look: an id that is gone
-has nothing to show.
+has nothing to show. Nor does a retry of what was deleted bring anything back: it is looked up where it is.
 """
 
 from __future__ import annotations
@@ -25,6 +25,13 @@ local function gone_tombstone(record)
   local key, field = gone_at(record)
   local held = redis.call('HGET', key, field)
   return held and string.sub(held, 1, 12) or nil
+end
+
+-- What a record that is gone remembers, and the key where that is when it is long; nil of one that is not gone.
+local function gone_recent(record)
+  local key, field, tag = gone_at(record)
+  local held = redis.call('HGET', key, field)
+  if held then return string.sub(held, 13), 'recent:' .. tag .. ':' .. field end
 end
 
 -- Brings back what a record remembers; whether there was anything.
@@ -81,6 +88,15 @@ return buried
 """
 )
 
+#: KEYS record; reply [tombstone or nil, last unlink or nil], as the record has them.
+ENDED = Script(
+    GONE
+    + """
+local held = redis.call('HMGET', KEYS[1], 'd', 'u')
+return {held[1] or gone_tombstone(KEYS[1]) or false, held[2]}
+"""
+)
+
 #: KEYS gone; ARGV per tombstone its field and value: those that the lake knows and Redis lost; reply how many were new.
 RECALL = Script(
     """
@@ -132,6 +148,17 @@ def bury(shard: int, records: Sequence[tuple[str, int]]) -> Command:
     """Takes the names from tombstones, (id, seq of the delete), unless there is more to the record by now."""
     names = [keys.wanted(shard), *(keys.record(shard, one) for one, _ in records)]
     return BURY(names, [seq for _, seq in records])
+
+
+def ended(shard: int, namespaced_id: str) -> Command:
+    """When an id was deleted and when it was given up, last."""
+    return ENDED([keys.record(shard, namespaced_id)], [])
+
+
+def ended_ms(reply: Sequence[bytes | None]) -> tuple[int, int]:
+    """The receipts, in UTC ms, of the delete and of the unlink that `ended` found; -1 where there was none."""
+    deleted, unlinked = (-1 if one is None else int.from_bytes(one[6:], "big") for one in reply)
+    return deleted, unlinked
 
 
 def recall(shard: int, tombstones: Sequence[tuple[str, int, int]]) -> Command:

@@ -3,13 +3,13 @@
 One call takes the events of one shard that came with one request, grouped by record. It is refused whole, before any
 write, when the server is not the one this shard was recovered on, when the caller projects by older definitions than
 the shard's, or when the drain is too far behind. Else each event has an answer of its own: its seq; or that it is a
-duplicate, with the seq of the copy that counts; or that its id's tail is full.
+duplicate, with seq and receipt of the copy that counts; or that its id's tail is full.
 
     KEYS  log, shard, ready, wanted, then a record each
     ARGV  run_id, projection, tail_wanted, tail_max, backlog_max,
           then per record: n, its n event hashes, and n times (ts or "", log payload, tail payload)
     reply "unready" | "outdated" | "full",
-          or [now, then per event: seq | -seq of the copy that counts | 0 that one was imported | "busy"]
+          or [now, then per event: seq | [seq of the copy that counts, or 0: it was imported; its receipt] | "busy"]
 
 A redis.call costs more than all else here, so an event takes one (XADD) and a record three (HMGET, HLEN, HSET).
 """
@@ -57,7 +57,8 @@ for k = 5, #KEYS do
   -- Less base and stamp, `recent`, and the last receipt. Owner, members and tombstone are not worth a look: a bound
   -- may be off by three.
   local fields = redis.call('HLEN', key)
-  if fields == 0 and revive(key) then recent = redis.call('HGET', key, 'r') end
+  local apart
+  if fields == 0 then recent, apart = gone_recent(key) end
   local before = math.max(fields - (held[1] and 2 or 0) - (recent and 1 or 0) - 1, 0)
   local tail = before
   local refused = false
@@ -67,18 +68,18 @@ for k = 5, #KEYS do
   for i = 1, n do
     local hash = ARGV[hashes + i]
     local entry = held[2 + i]
-    local copy = written[hash]
+    local copy, came = written[hash], now
     if entry and not copy then
       local of, _, received = header(entry)
-      if now - received < REPEAT_MS then copy = of end
+      if now - received < REPEAT_MS then copy, came = of, received end
     end
     if not copy then
-      local received, of = covered_copy(key, recent, hash)
-      if received and now - received < REPEAT_MS then copy = of end
+      local received, of = covered_copy(key, recent, hash, apart)
+      if received and now - received < REPEAT_MS then copy, came = of, received end
     end
 
     if copy then
-      answers[#answers + 1] = -copy
+      answers[#answers + 1] = {copy, came}
     elseif tail >= tail_max then
       answers[#answers + 1] = 'busy'
       refused = true
@@ -103,6 +104,7 @@ for k = 5, #KEYS do
   end
 
   if tail > before then
+    if apart then revive(key) end
     redis.call('HSET', key, 'l', struct.pack('>I6I6', now, seq), unpack(changes))
   end
   -- Asked once each time it grows by as much again, not at every event; and while it is full, since what was asked for
@@ -162,10 +164,14 @@ class Outcome(NamedTuple):
 
 
 class Ingested(NamedTuple):
-    """The receipt in ms, and an outcome an event, in the order of the call."""
+    """The receipt in ms, and an outcome an event, in the order of the call.
+
+    `repeats` has of each duplicate, by its place, the receipt of the copy that counts.
+    """
 
     received_ms: int
     outcomes: list[Outcome]
+    repeats: dict[int, int]
 
 
 def read(reply: Any) -> Ingested | str:
@@ -173,12 +179,16 @@ def read(reply: Any) -> Ingested | str:
     if isinstance(reply, bytes):
         return reply.decode()
     received_ms, *answers = reply
-    return Ingested(received_ms, [_outcome(answer) for answer in answers])
+    repeats = {place: answer[1] for place, answer in enumerate(answers) if isinstance(answer, list)}
+    return Ingested(received_ms, [_outcome(answer) for answer in answers], repeats)
 
 
-def _outcome(answer: int | bytes) -> Outcome:
-    if isinstance(answer, bytes):
-        return Outcome(None, busy=True)
-    if answer > 0:
-        return Outcome(answer)
-    return Outcome(-answer or None, duplicate=True)
+def _outcome(answer: int | bytes | list[int]) -> Outcome:
+    match answer:
+        case int():
+            return Outcome(answer)
+        case bytes():
+            return Outcome(None, busy=True)
+        case [seq, _]:
+            return Outcome(seq or None, duplicate=True)
+    raise AssertionError(f"ingest answered {answer!r}")

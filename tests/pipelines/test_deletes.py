@@ -13,11 +13,16 @@ import redis
 
 from expressions.frames import counted
 from pipelines import rebuild as rebuilding
+from pipelines.erasing import erase
 from pipelines.importing import import_file
 from pipelines.recover import recover
 from serving.accepted import Accepted
 from serving.deleting import deleting
 from serving.embedded_redis import EmbeddedRedis
+from serving.links import unlinking
+from serving.operations import Arrival
+from serving.projecting import tail_payload
+from serving.track import Limits, accept
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World
 
@@ -118,6 +123,90 @@ def test_what_comes_after_a_delete_counts_alone(url: str, tmp_path: Path) -> Non
     world.ingest([visit(5, userId="ann", anonymousId="d")])
     assert known(world, "anon:d")[0] == {"visits": 3, "pages": (3, 4, 5), "city": None}
     check(world, ["user:ann", "anon:d"])
+
+
+#: What names several ids, and every id of the person that it makes.
+TOGETHER = {
+    "a user and a device": (visit(1, userId="ann", anonymousId="d"), ["user:ann", "anon:d"]),
+    "a user and an email": (visit(1, userId="ann", emailHash="e"), ["user:ann", "email:e"]),
+    "an email and a device": (visit(1, anonymousId="d", emailHash="e"), ["email:e", "anon:d"]),
+    "all three": (lives_in("Oslo", userId="ann", anonymousId="d", emailHash="e"), ["user:ann", "anon:d", "email:e"]),
+    "an alias": (
+        {"type": "alias", "messageId": "a", "previousId": "d", "userId": "ann"},
+        ["user:ann", "anon:d", "user:d"],
+    ),
+}
+
+
+def stored(world: World) -> dict[bytes, Any]:
+    """All that Redis has of ids, and how far the logs are."""
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        patterns = ("rec:*", "gone:*", "recent:*", "log:*", "shard:*")
+        names = [key for pattern in patterns for key in client.scan_iter(pattern)]
+        return {name: client.dump(name) for name in names}
+
+
+@pytest.mark.parametrize("is_purged", [False, True], ids=["deleted", "purged"])
+@pytest.mark.parametrize("what", TOGETHER)
+def test_a_retry_of_what_was_deleted_does_nothing_at_all(url: str, tmp_path: Path, what: str, is_purged: bool) -> None:
+    """It links nobody either, alone or among others; what is new after the delete makes a person of its own."""
+    event, ids = TOGETHER[what]
+    world = new_world(url, tmp_path)
+    world.ingest([event])
+    assert {len(world.answers(one).asof["ids"]) for one in ids} == {len(ids)}
+    assert sorted(delete(world, ids[-1])) == sorted(ids)
+    if is_purged:
+        erase(world.store, world.lake, world.settings)
+    before = stored(world)
+    assert world.ingest([event]).outcomes[0].duplicate
+    assert stored(world) == before
+
+    outcomes = world.ingest([event, visit(2, userId="bob", anonymousId="d2"), event]).outcomes
+    assert [one.duplicate for one in outcomes] == [True, False, True]
+    for one in ids:
+        assert list(world.answers(one).asof["ids"]) == [one] and known(world, one) == [NOBODY]
+    world.ingest([event, event | {"messageId": "new"}])
+    assert {len(world.answers(one).asof["ids"]) for one in ids} == {len(ids)}
+    assert {world.values(one)["visits"] for one in ids} == {int("event" in event)}
+    check(world, ids)
+
+
+def test_a_retry_completes_a_link_that_was_cut_off(url: str, tmp_path: Path) -> None:
+    """Unless the id was given up since, or its owner deleted."""
+    both = visit(1, userId="ann", anonymousId="d")
+    for number, between in enumerate(("nothing", "unlinked", "owner deleted", "owner deleted and purged")):
+        world = new_world(url, tmp_path / str(number))
+        cut_off(world, both)
+        if between == "unlinked":
+            world.ingest([visit(2, userId="bob", anonymousId="d")])
+            world.store.follow(unlinking(world.store.operations, "anon:d", "off"))
+        if "deleted" in between:
+            assert list(delete(world, "user:ann")) == ["user:ann"]
+        if "purged" in between:
+            erase(world.store, world.lake, world.settings)
+        assert world.ingest([both]).outcomes[0].duplicate
+        owner = world.store.owners(["anon:d"])[0]
+        assert (owner.id if owner else None) == ("user:ann" if between == "nothing" else None), between
+        world.drain().step()
+        assert world.store.owners(["anon:d"])[0] == owner, between
+
+
+def test_a_drain_completes_a_link_that_was_cut_off_after_a_delete(url: str, tmp_path: Path) -> None:
+    """Though the same ids were together before it, too, in an event that it drains at the same time."""
+    world = new_world(url, tmp_path)
+    world.ingest([visit(1, userId="ann", anonymousId="d")])
+    delete(world, "user:ann")
+    cut_off(world, visit(2, userId="ann", anonymousId="d"))
+    world.drain().step()
+    assert known(world, "user:ann") == known(world, "anon:d") == [{"visits": 1, "pages": (2,), "city": None}]
+    check(world, ["user:ann", "anon:d"])
+
+
+def cut_off(world: World, event: dict[str, Any]) -> None:
+    """An event whose caller was killed before it linked anybody."""
+    catalogue = world.catalogue
+    accepted = accept(event, Limits())
+    world.store.ingest([Arrival(accepted, tail_payload(accepted, catalogue.projection))], catalogue.projection_version)
 
 
 def test_a_wiped_redis_does_not_bring_anybody_back(url: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from serving.accepted import Accepted
 from serving.catalogue import Catalogue
 from serving.identity import gathered
 from serving.ids import record_of
-from serving.links import distinct_claims, linking
+from serving.links import as_repeated, distinct_claims, linking
 from serving.operations import Arrival, Receipts
 from serving.profile import Answers, Bases, person
 from serving.projecting import tail_payload
@@ -88,7 +88,7 @@ class World:
         events: list[Accepted] = [accept(one, Limits()) for one in raw]
         arrivals = [Arrival(event, tail_payload(event, catalogue.projection)) for event in events]
         receipts = self.store.ingest(arrivals, catalogue.projection_version)
-        claims = distinct_claims(events)
+        claims = as_repeated(distinct_claims(events), events, receipts.repeats)
         held = self.store.owners([claim.id for claim in claims])
         self.store.follow(linking(self.store.operations, claims, held))
         return receipts

@@ -38,7 +38,7 @@ from serving.embedded_redis import EmbeddedRedis
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
 from serving.identity import gathered
 from serving.ids import raw_id, shard_of
-from serving.links import distinct_claims, linking, unlinking
+from serving.links import as_repeated, claims_of, distinct_claims, linking, unlinking
 from serving.operations import Arrival, Operations
 from serving.profile import Bases, person
 from serving.projecting import tail_payload
@@ -207,6 +207,7 @@ class World:
         self.truth: dict[str, list[Copy]] = {one: [] for one in IDS}
         self.deleted: dict[str, list[Copy]] = {one: [] for one in IDS}
         self.deleted_ms: dict[str, int] = {}
+        self.unlinked_ms: dict[str, int] = {}
         self.people = People()
         self.sent: list[Accepted] = []
         self.imported: dict[str, Copy] = {}
@@ -275,19 +276,39 @@ class World:
                 return
             raise AssertionError("a server that is not recovered took an event")
         seqs = self.on_the_clock()
-        outcomes = self.store.ingest(arrivals, catalogue.projection_version).outcomes
+        receipts = self.store.ingest(arrivals, catalogue.projection_version)
         by_id: dict[str, list[tuple[Accepted, Outcome]]] = {}
-        for event, outcome in zip(events, outcomes, strict=True):
+        for event, outcome in zip(events, receipts.outcomes, strict=True):
             by_id.setdefault(event.id, []).append((event, outcome))
+        said: dict[tuple[str, str], list[int]] = {}
         for event, outcome in [one for held in by_id.values() for one in held]:
             expected = self.expected(event, seqs)
             assert outcome == expected, f"{event}\nanswered {outcome}, expected {expected}"
-        claims = distinct_claims(events)
+            came_ms = self.came_ms(event) if expected.duplicate else self.now_ms + 1
+            for claim in claims_of(event):
+                said.setdefault((claim.id, claim.owner), []).append(came_ms)
+        claims = as_repeated(distinct_claims(events), events, receipts.repeats)
         if claims:
             owners = self.store.owners([claim.id for claim in claims])
             refused = self.store.follow(linking(self.store.operations, claims, owners))
-            expected_refusals = {claim: why for claim in claims if (why := self.people.claim(claim.id, claim.owner))}
+            newest = {pair: max(times) for pair, times in said.items()}
+            expected_refusals = {
+                claim: why for claim in claims if (why := self.claimed(*claim[:2], newest[claim.id, claim.owner]))
+            }
             assert dict(refused) == expected_refusals
+
+    def came_ms(self, event: Accepted) -> int:
+        """When the copy of an event came that a repeat is a repeat of."""
+        known = self.truth[event.id] + self.deleted[event.id]
+        imported = self.imported.get(event.event_id)
+        copies = [copy.received_ms for copy in known if copy.event.event_id == event.event_id]
+        return max(copies) if copies else imported.received_ms if imported else -1
+
+    def claimed(self, one: str, owner: str, said_ms: int) -> str | None:
+        """A claim of an id in the truth; why it was refused, None where it was not, or was taken back since."""
+        ended_ms = max(self.deleted_ms.get(one, -1), self.deleted_ms.get(owner, -1), self.unlinked_ms.get(one, -1))
+        is_past = said_ms <= ended_ms and one not in self.people.owner_of
+        return None if is_past else self.people.claim(one, owner)
 
     def on_the_clock(self) -> dict[int, int]:
         """Sets the shards to the world's clock; the seq of each."""
@@ -354,6 +375,8 @@ class World:
             self.on_the_clock()
             owner = self.store.follow(unlinking(self.store.operations, IDS[whose], f"u{len(self.sent)}"))
             assert (owner.id if owner else None) == self.people.unlink(IDS[whose])
+            if owner is not None:
+                self.unlinked_ms[IDS[whose]] = self.now_ms
 
     def delete_person(self, whose: int) -> None:
         """Deletes the person that an id belongs to."""
@@ -509,7 +532,7 @@ class World:
         self.is_open = False
         self.last_stamps.clear()
         self.truth, self.deleted = {one: [] for one in IDS}, {one: [] for one in IDS}
-        self.deleted_ms = {}
+        self.deleted_ms, self.unlinked_ms = {}, {}
         self.people = People()
         committed = [0] * SHARDS
         for shard, row in self.lake_rows():
@@ -528,6 +551,7 @@ class World:
                 self.people.owner_of[event.id] = event.name
             case "unlink":
                 self.people.unlink(event.id)
+                self.unlinked_ms[event.id] = entry.received_ms
             case "delete":
                 self.forget(event.id, entry.received_ms)
             case _:

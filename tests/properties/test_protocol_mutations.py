@@ -26,6 +26,7 @@ from serving.catalogue import Catalogue
 from serving.embedded_redis import EmbeddedRedis
 from serving.scripts import delete, ingest, publish, raised, replay
 from serving.scripts.script import Script
+from tests.properties import protocol_world
 from tests.properties.protocol_world import World, walk
 
 STEPS = 150
@@ -95,11 +96,11 @@ FENCE = "if version < held[1] or (version == held[1] and build <= held[2]) then 
 MUTATIONS: list[InScript | InPython] = [
     InScript(
         "a repeat of an event in the tail is a duplicate", ingest, "INGEST",
-        "if now - received < REPEAT_MS then copy = of end\n    end", "end",
+        "if now - received < REPEAT_MS then copy, came = of, received end\n    end", "end",
     ),
     InScript(
         "a repeat of an event that the base covers is a duplicate", ingest, "INGEST",
-        "if received and now - received < REPEAT_MS then copy = of end", "", seed=0,
+        "if received and now - received < REPEAT_MS then copy, came = of, received end", "", seed=0,
     ),
     InScript(
         "a repeat after 24 h is a new event", ingest, "INGEST",
@@ -169,6 +170,11 @@ MUTATIONS: list[InScript | InPython] = [
     InPython(
         "a read asks each id whose it is", identity, "_belongs", lambda right: lambda member, person: True,
         seed=12, favour=(*LOST, "unlink", "send_together", "drain"),
+    ),
+    InPython(
+        "a retry makes no link that was taken back since", protocol_world, "as_repeated",
+        lambda right: lambda claims, events, repeats: list(claims),
+        favour=("resend", "send_together", "unlink", "delete_person"),
     ),
     InPython("a drain writes through the table that it checked", Lake, "append_to", _by_uri),
     InPython("a base covers what its version has", rebuilding, "Stamp", _one_more),

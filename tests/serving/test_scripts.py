@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from serving import keys
+from serving.accepted import Accepted
 from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull
 from serving.ids import event_hash, shard_of
 from serving.operations import RebuildRequests
@@ -122,6 +123,18 @@ class TestIngest:
 
         assert receipts.outcomes == [Outcome(2), Outcome(1, duplicate=True), Outcome(2, duplicate=True)]
         assert [entry.seq for entry in store.read_log(0, 0, 10)] == [1, 2]
+
+    def test_a_repeat_answers_when_the_copy_that_counts_came(self, store: Store) -> None:
+        """By its place in the call: of a copy in the tail, a covered one, and one of the same call."""
+        at(store, NOON_MS)
+        store.ingest([arrival("e1")], projection=0)
+        covered = recent_entry(event_hash("e2"), NOON_MS - 5, None)
+        store.publish(0, stamp(), [BaseRecord(ALICE, b"base", covered)])
+        at(store, NOON_MS + 7)
+
+        receipts = store.ingest([arrival("e3"), arrival("e2"), arrival("e1"), arrival("e3")], projection=0)
+
+        assert receipts.repeats == {1: NOON_MS - 5, 2: NOON_MS, 3: NOON_MS + 7}
 
     def test_an_event_id_is_unique_per_raw_id(self, store: Store) -> None:
         """The same event id on another raw id is another event."""
@@ -395,6 +408,25 @@ class TestManyCoveredEvents:
         known, new = receipts.outcomes[: self.COUNT], receipts.outcomes[self.COUNT :]
         assert known == [Outcome(n + 1, duplicate=True) for n in range(self.COUNT)]
         assert new == accepted(*range(self.COUNT + 1, self.COUNT + 51))
+
+    def test_a_delete_and_its_purge_leave_each_known(self, store: Store, client: redis.Redis) -> None:
+        """Under the hash of the id, where a retry finds it and changes nothing; a new event brings the name back."""
+        at(store, NOON_MS)
+        store.publish(0, stamp(seq=self.COUNT), [BaseRecord(ALICE, b"base", self.entries())])
+        (seq,) = store.delete([Accepted("gone", "delete", ALICE)])
+        assert store.bury({ALICE: seq}) == 1
+        before = sorted(client.keys())
+
+        receipts = store.ingest([arrival(f"e{n}") for n in range(self.COUNT)], projection=0)
+
+        assert receipts.outcomes == [Outcome(n + 1, duplicate=True) for n in range(self.COUNT)]
+        assert receipts.repeats == dict.fromkeys(range(self.COUNT), NOON_MS)
+        assert sorted(client.keys()) == before
+        assert not any(b"alice" in key for key in before)
+        outcomes = store.ingest([arrival("e0"), arrival("new")], projection=0).outcomes
+        assert outcomes == [Outcome(1, duplicate=True), Outcome(seq + 1)]
+        assert store.records([ALICE]).records[0].tombstone_seq == seq
+        assert store.ingest([arrival("e1")], projection=0).outcomes == [Outcome(2, duplicate=True)]
 
     def test_a_read_does_not_carry_them(self, store: Store, client: redis.Redis) -> None:
         """The record itself stays small."""
