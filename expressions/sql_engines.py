@@ -29,6 +29,7 @@ class Engine:
     `has`: whether the row has the property at all, if only as an explicit null.
     `integers`: the type that holds the sum of 10^20 numbers of 10^18. `as_double` reads it, correctly rounded.
     `now_ms`: the engine's clock in epoch milliseconds, one value throughout a query.
+    `remainder`: of doubles, no divisor zero, with the sign of the first; exact where the engine has that.
     `quoted`: a string as JSON text. `items`: the number of items of a list. `list_key`: text that is equal for equal
     lists. `list_holds(list, item)`: whether an item, as JSON text, is in it. `matches(text, pattern)`: whether one of
     `expressions.patterns` is found anywhere. `sha256_hex`, `sha1_hex`: of a text in UTF-8. `hex_number`: 13 digits of
@@ -41,6 +42,7 @@ class Engine:
     integers: str
     as_double: Callable[[Sql], Sql]
     now_ms: Callable[[], Sql]
+    remainder: Callable[[Sql, Sql], Sql]
     quoted: Callable[[Sql], Sql]
     items: Callable[[Sql], Sql]
     list_key: Callable[[Sql], Sql]
@@ -103,6 +105,7 @@ DUCKDB = Engine(
     integers="INT128",
     as_double=_through_text,
     now_ms=lambda: call("EPOCH_MS", exp.CurrentTimestamp()),
+    remainder=lambda number, divisor: exp.Mod(this=number.copy(), expression=divisor.copy()),
     quoted=lambda value: cast(call("TO_JSON", value), "TEXT"),
     items=lambda value: call("JSON_ARRAY_LENGTH", value),
     # Read and written again, so that one way of escaping characters is left.
@@ -139,6 +142,8 @@ BIGQUERY = Engine(
     integers="BIGDECIMAL",
     as_double=lambda value: cast(value, "DOUBLE"),
     now_ms=lambda: call("UNIX_MILLIS", exp.CurrentTimestamp()),
+    # Its MOD takes no floats.
+    remainder=lambda number, divisor: number - divisor * call("TRUNC", number / divisor),
     quoted=lambda value: call("TO_JSON_STRING", value),
     items=lambda value: call("ARRAY_LENGTH", call("JSON_QUERY_ARRAY", value)),
     list_key=lambda value: call("TO_JSON_STRING", call("PARSE_JSON", value)),
@@ -180,6 +185,7 @@ SNOWFLAKE = Engine(
     integers="DECIMAL(38, 0)",
     as_double=lambda value: cast(value, "DOUBLE"),
     now_ms=lambda: call("DATE_PART", column("EPOCH_MILLISECOND"), exp.CurrentTimestamp()),
+    remainder=lambda number, divisor: exp.Mod(this=number.copy(), expression=divisor.copy()),
     quoted=lambda value: call("TO_JSON", call("TO_VARIANT", value)),
     items=lambda value: call("ARRAY_SIZE", _parsed(value)),
     list_key=lambda value: call("TO_JSON", _parsed(value)),

@@ -14,6 +14,7 @@ from functools import partial, reduce, singledispatch
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from expressions.bucketing import bucket_of
@@ -378,12 +379,21 @@ def _divided(left: pl.Expr, right: pl.Expr) -> pl.Expr:
     return pl.when(right != 0.0).then(_quotient(left, right))
 
 
+def _remainders(columns: Sequence[pl.Series]) -> pl.Series:
+    """The exact remainder (S12), which Polars' own is not; NaN by zero and of null."""
+    left, right, ids = columns
+    with np.errstate(invalid="ignore"):
+        found = np.mod(left.to_numpy(), right.to_numpy())
+    return pl.Series(left.name, np.broadcast_to(found, len(ids)))
+
+
 _ARITHMETIC: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
     "+": lambda left, right: left + right,
     "-": lambda left, right: left - right,
     "*": lambda left, right: left * right,
     "/": _divided,
-    "%": lambda left, right: left - right * _divided(left, right).floor(),
+    # The column tells how many rows there are where both sides are constants.
+    "%": lambda left, right: pl.map_batches([left, right, pl.col("id")], _remainders, pl.Float64),
 }
 
 

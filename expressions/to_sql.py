@@ -51,6 +51,7 @@ from expressions.sql_cells import (
     all_of,
     any_of,
     boolean_cell,
+    case,
     cast,
     coalesced,
     double,
@@ -270,8 +271,11 @@ def _(node: Arithmetic, row: Row) -> Cell:
             most = left.most if right.whole else float("inf")
             return _bounded(quotient, always and never_zero, left, right, most, fraction=True)
         case "%":
-            x, y = row.bind(x), row.bind(y)
-            return number_cell(finite(x - y * exp.Floor(this=x / _null_if_zero(y))))
+            y = row.bind(y)
+            left_over = row.bind(row.engine.remainder(row.bind(x), _null_if_zero(y)))
+            zero = double(0.0)
+            differs = exp.NEQ(this=exp.paren(left_over < zero), expression=exp.paren(y < zero))
+            return number_cell(finite(case((left_over.eq(zero), zero), (differs, left_over + y), otherwise=left_over)))
 
 
 def _bounded(value: Sql, always: bool, left: Cell, right: Cell, most: float, fraction: bool = False) -> Cell:

@@ -1,8 +1,7 @@
 """What values are to Python: their kinds, their one total order, and the arithmetic all executions share.
 
 Here a number is always a float, a list a tuple, so `kind` is a look at the type. The Polars and SQL executions repeat
-the formulas of `millionths`, `rounded` and `modulo` term by term: each step is one IEEE operation, so all give the same
-bits.
+the formulas of `millionths` and `rounded` term by term: each step is one IEEE operation, so all give the same bits.
 """
 
 from __future__ import annotations
@@ -125,11 +124,8 @@ def rounded(number: float, decimals: int = 0) -> float:
 
 
 def modulo(number: float, divisor: float) -> float | None:
-    """S12: what is left of a division, with the divisor's sign; null by zero (S5)."""
-    if divisor == 0:
-        return None
-    quotient = number / divisor
-    return finite(number - divisor * math.floor(quotient)) if math.isfinite(quotient) else None
+    """S12: the exact remainder, rounded once, with the divisor's sign; null by zero (S5)."""
+    return number % divisor + 0.0 if divisor else None
 
 
 def percentile(counts: Iterable[tuple[float, int]], share: float) -> float | None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from expressions.aggregates import AGGREGATES
+from expressions.bind import bind
+from expressions.definitions import Definition, DefinitionKind
+from expressions.errors import ExpressionError
 from tests.history import Event
 
 NOW = 1_772_366_400_000
@@ -123,3 +128,31 @@ def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 #: Texts of expressions; many are refused by types, which is not an error of theirs.
 expressions = st.recursive(leaves, _grown, max_leaves=5)
+
+
+@lru_cache
+def _expressions_over(names: tuple[str, ...]) -> st.SearchStrategy[str]:
+    """Texts of expressions that refer to definitions too."""
+    references = st.sampled_from(names)
+    return st.recursive(st.one_of(references, references, leaves), _grown, max_leaves=4)
+
+
+@st.composite
+def catalogues(draw: st.DrawFn) -> list[tuple[DefinitionKind, str, str]]:
+    """Definitions (kind, key, text) that are not refused, up to four, each of which may refer to those before it."""
+    found: list[tuple[DefinitionKind, str, str]] = []
+    names: list[str] = []
+    for number in range(draw(st.integers(1, 4))):
+        kind: DefinitionKind = draw(st.sampled_from(["trait", "trait", "segment", "flag"]))
+        one = (kind, f"d{number}", draw(_expressions_over(tuple(names)) if names else expressions))
+        try:
+            bind(Definition(*written) for written in (*found, one))
+        except ExpressionError:
+            continue
+        found.append(one)
+        if kind == "trait":
+            names += [f"d{number}", f'trait("d{number}")']
+        elif kind == "segment":
+            names.append(f'segment("d{number}")')
+    assume(found)
+    return found

@@ -8,14 +8,33 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
+from expressions.definitions import DefinitionKind
 from expressions.errors import ExpressionError
 from tests.conformance.test_executions import kinds
-from tests.executions import EXECUTIONS, bound, by_oracle
+from tests.executions import EXECUTIONS, Bounds, bound, by_oracle
 from tests.history import Event
-from tests.strategies import NOW, expressions, users
+from tests.strategies import NOW, catalogues, expressions, users
 
 EXAMPLES = int(os.environ.get("TINYCDP_EXAMPLES", "150"))
 COST = {"Sql": 3}
+
+
+SETTINGS = {
+    "derandomize": True,
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": [HealthCheck.filter_too_much, HealthCheck.too_slow],
+}
+Users = Mapping[str, Sequence[Event]]
+
+
+def assert_agrees(execution: str, bounds: Bounds, given_users: Users, zone: str) -> None:
+    """Every definition has the oracle's answer for every user."""
+    judged = by_oracle(bounds, given_users, NOW, zone)
+    found = EXECUTIONS[execution](bounds, given_users, NOW, zone)
+    for key, answers in judged.items():
+        for user, one in answers.items():
+            assert (found[key][user], kinds(found[key][user].value)) == (one, kinds(one.value)), (key, user)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
@@ -24,23 +43,26 @@ COST = {"Sql": 3}
 def test_an_execution_answers_as_the_oracle_does(execution: str, zone: str) -> None:
     """Values are equal in type and bits, for events in any order and cut anywhere."""
 
-    @settings(
-        max_examples=EXAMPLES // COST.get(execution, 1),
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
-    )
+    @settings(max_examples=EXAMPLES // COST.get(execution, 1), **SETTINGS)
     @given(text=expressions, given_users=users)
-    def agrees(text: str, given_users: Mapping[str, Sequence[Event]]) -> None:
+    def agrees(text: str, given_users: Users) -> None:
         try:
             bounds = bound(("trait", "it", text))
         except ExpressionError:
             assume(False)
-        key = ("trait", "it")
-        judged = by_oracle(bounds, given_users, NOW, zone)[key]
-        found = EXECUTIONS[execution](bounds, given_users, NOW, zone)[key]
-        for user, one in judged.items():
-            assert (found[user], kinds(found[user].value)) == (one, kinds(one.value)), user
+        assert_agrees(execution, bounds, given_users, zone)
+
+    agrees()
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.timeout(600)
+def test_definitions_that_use_others_answer_as_the_oracle_does(execution: str) -> None:
+    """A reference means what it refers to, at any remove, in traits, segments and flags alike."""
+
+    @settings(max_examples=EXAMPLES // (3 * COST.get(execution, 1)), **SETTINGS)
+    @given(written=catalogues(), given_users=users)
+    def agrees(written: list[tuple[DefinitionKind, str, str]], given_users: Users) -> None:
+        assert_agrees(execution, bound(*written), given_users, "Europe/Berlin")
 
     agrees()
