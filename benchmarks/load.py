@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import hiredis
 import uvloop
 
 
@@ -23,13 +23,16 @@ class Load:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends, waits for the whole answer, sends again. An answer that is no 200 ends the measurement."""
+    """Sends, waits for the whole answer, sends again. What is no good answer ends the measurement."""
 
     def __init__(self, requests: Iterator[bytes], until: float, latencies: list[float]) -> None:
         self.requests, self.until, self.latencies = requests, until, latencies
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.received = b""
         self.sent = 0.0
+
+    def is_answered(self, data: bytes) -> bool:
+        """Whether the answer is whole with these bytes. Raises `RuntimeError` for one that is no good."""
+        raise TypeError(f"{type(self).__name__} does not say when an answer is whole")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -40,19 +43,12 @@ class _Connection(asyncio.Protocol):
         self.transport.write(next(self.requests))  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
-        self.received += data
-        head = self.received.find(b"\r\n\r\n")
-        if head < 0:
+        try:
+            if not self.is_answered(data):
+                return
+        except RuntimeError as error:
+            self.done.set_exception(error)
             return
-        lower = self.received[:head].lower()
-        at = lower.find(b"content-length:")
-        length = int(lower[at + 15 : lower.find(b"\r\n", at) if b"\r\n" in lower[at:] else None])
-        if len(self.received) < head + 4 + length:
-            return
-        if not self.received.startswith(b"HTTP/1.1 200"):
-            self.done.set_exception(RuntimeError(self.received[:500].decode(errors="replace")))
-            return
-        self.received = b""
         now = time.perf_counter()
         self.latencies.append(now - self.sent)
         if now < self.until:
@@ -65,23 +61,67 @@ class _Connection(asyncio.Protocol):
             self.done.set_exception(ConnectionError("the server closed the connection"))
 
 
-def measure(url: str, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
-    """Sends these requests in turn, again and again, over so many connections for so many seconds."""
-    return uvloop.run(_measure(url, requests, connections, seconds))
+class _Http(_Connection):
+    """To an HTTP server: every answer is a 200."""
+
+    received = b""
+
+    def is_answered(self, data: bytes) -> bool:
+        self.received += data
+        head = self.received.find(b"\r\n\r\n")
+        if head < 0:
+            return False
+        lower = self.received[:head].lower()
+        at = lower.find(b"content-length:")
+        length = int(lower[at + 15 : lower.find(b"\r\n", at) if b"\r\n" in lower[at:] else None])
+        if len(self.received) < head + 4 + length:
+            return False
+        if not self.received.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(self.received[:500].decode(errors="replace"))
+        self.received = b""
+        return True
 
 
-async def _measure(url: str, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
+class _Pipelines(_Connection):
+    """To Redis itself: a request is a pipeline of `commands` commands, and its answer as many replies."""
+
+    def __init__(self, requests: Iterator[bytes], until: float, latencies: list[float], commands: int) -> None:
+        super().__init__(requests, until, latencies)
+        self.commands = self.left = commands
+        self.reader = hiredis.Reader()
+
+    def is_answered(self, data: bytes) -> bool:
+        self.reader.feed(data)
+        while (reply := self.reader.gets()) is not False:
+            if isinstance(reply, Exception):
+                raise RuntimeError(str(reply))
+            self.left -= 1
+        if self.left:
+            return False
+        self.left = self.commands
+        return True
+
+
+def measure(url: str, requests: Iterator[bytes], connections: int, seconds: float, commands: int = 0) -> Load:
+    """Sends the next of these requests over so many connections for so many seconds.
+
+    HTTP requests; or, where `commands` says how many are in each, pipelines for a Redis. Requests without an end, and
+    not the same ones each time: what a server keeps of those that were asked for last is not to look like its speed.
+    """
+    return uvloop.run(_measure(url, requests, connections, seconds, commands))
+
+
+async def _measure(url: str, requests: Iterator[bytes], connections: int, seconds: float, commands: int) -> Load:
     loop = asyncio.get_running_loop()
     parts = urlsplit(url)
-    turn = itertools.cycle(requests)
     latencies: list[float] = []
     started = time.perf_counter()
-    opened = [
-        await loop.create_connection(
-            lambda: _Connection(turn, started + seconds, latencies), parts.hostname, parts.port
-        )
-        for _ in range(connections)
-    ]
+
+    def connection() -> _Connection:
+        until = started + seconds
+        return _Pipelines(requests, until, latencies, commands) if commands else _Http(requests, until, latencies)
+
+    opened = [await loop.create_connection(connection, parts.hostname, parts.port) for _ in range(connections)]
     await asyncio.gather(*(protocol.done for _, protocol in opened))
     elapsed = time.perf_counter() - started
     for transport, _ in opened:

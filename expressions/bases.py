@@ -41,7 +41,7 @@ class SpanState:
     states: Mapping[str, State]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Base:
     """Raw events by event name (None: of names no definition reads), spans of older ones, and profile attributes.
 

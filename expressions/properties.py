@@ -48,7 +48,7 @@ def leaves(properties: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
     Where a dotted name and a nested one meet (`{"a.b": 1, "a": {"b": 2}}`), both are given; the last one counts.
     """
     for name, value in properties.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{name}.")
         elif value is not None:
             yield f"{prefix}{name}", value
@@ -56,7 +56,9 @@ def leaves(properties: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 def event_fields(properties: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an event, by dotted name."""
-    return dict(leaves(properties))
+    if any(value is None or isinstance(value, dict) for value in properties.values()):
+        return dict(leaves(properties))
+    return dict(properties)  # as most are
 
 
 def attribute_fields(traits: Mapping[str, Any]) -> dict[str, Any]:

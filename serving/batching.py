@@ -84,7 +84,7 @@ class _Wire(asyncio.Protocol):
             done.set_exception(self.lost or StoreUnreachable("Redis does not keep up with what is asked of it"))
             return done
         try:
-            packed: list[tuple[Any, ...]] = [tuple(one.on(self.run_id)) for one in commands]
+            packed = [one.on(self.run_id) for one in commands]
         except ServerReplaced as error:
             done.set_exception(error)
             return done
@@ -99,7 +99,7 @@ class _Wire(asyncio.Protocol):
             else:
                 takers = [(asked, index)]
             self._waiting.append(takers)
-            self._out.append(hiredis.pack_command(words))
+            self._out.append(hiredis.pack_command(words))  # type: ignore[arg-type]  # it means any number of words
         if not self._is_flushing:
             self._is_flushing = True
             self.loop.call_soon(self._flush)
@@ -188,7 +188,7 @@ class Batching:
             async with asyncio.timeout(self._timeout_s):
                 wire = await self._connect()
                 for words in _greeting(self._options):
-                    (reply,) = await wire.exchange([Command(list(words))])
+                    (reply,) = await wire.exchange([Command(words)])
                     if isinstance(reply, Exception):
                         raise reply
                 wire.run_id = run_id_in(reply)

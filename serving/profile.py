@@ -25,7 +25,7 @@ from serving.stamps import Covered, Stamp
 _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode
 
 #: Encoded bytes of what a process keeps decoded; decoded they take some five times as much.
-KEPT_BYTES_MAX = 24_000_000
+KEPT_BYTES_MAX = 32_000_000
 
 
 class _Kept(NamedTuple):

@@ -40,8 +40,8 @@ class Script:
     def __call__(self, keys: Sequence[str], arguments: Sequence[Argument], *, run_id_first: bool = False) -> Command:
         """The command that runs it. `run_id_first`: its first argument is the run_id of the server it is sent to."""
         if run_id_first:
-            return Command(["EVALSHA", self.sha, len(keys), *keys, "", *arguments], self, 3 + len(keys))
-        return Command(["EVALSHA", self.sha, len(keys), *keys, *arguments], self)
+            return Command(("EVALSHA", self.sha, len(keys), *keys, "", *arguments), self, 3 + len(keys))
+        return Command(("EVALSHA", self.sha, len(keys), *keys, *arguments), self)
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class Command(msgspec.Struct, frozen=True):
     an `of_run` is sent to that run of a server or not at all.
     """
 
-    words: list[Argument]
+    words: tuple[Argument, ...]
     script: Script | None = None
     run_id_at: int = 0
     shared: bool = False
@@ -60,25 +60,24 @@ class Command(msgspec.Struct, frozen=True):
     def with_text(self) -> Command:
         """The same call by EVAL, for a server that does not know the script."""
         assert self.script is not None
-        return replace(self, words=["EVAL", self.script.text, *self.words[2:]])
+        return replace(self, words=("EVAL", self.script.text, *self.words[2:]))
 
-    def on(self, run_id: str) -> list[Argument]:
+    def on(self, run_id: str) -> tuple[Argument, ...]:
         """The words as they are sent over a connection to the server of this run_id. Raises `ServerReplaced`."""
         if self.of_run is not None and self.of_run != run_id:
             raise ServerReplaced("the Redis server was started or promoted since this work began")
-        if self.run_id_at:
-            self.words[self.run_id_at] = run_id
-        return self.words
+        at = self.run_id_at
+        return (*self.words[:at], run_id, *self.words[at + 1 :]) if at else self.words
 
 
 def command(*words: Argument) -> Command:
     """A command that is no script."""
-    return Command(list(words))
+    return Command(words)
 
 
 def shared(*words: Argument) -> Command:
     """A read that may be sent once for all who ask at the same moment."""
-    return Command(list(words), shared=True)
+    return Command(words, shared=True)
 
 
 class Request(msgspec.Struct, Generic[T_co], frozen=True):

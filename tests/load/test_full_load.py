@@ -111,7 +111,7 @@ def test_full_load(stack: RunningStack) -> None:
     def load(seconds: float) -> float:
         """The calls in turn; how many were answered a second. An answer that is no 200 raises."""
         made = [one for number in range(int(seconds * ROUNDS_A_SECOND_MAX)) for one in calls(number)]
-        found = measure(stack.stack.api_url, [call for _, call in made], CLIENTS, seconds)
+        found = measure(stack.stack.api_url, iter([call for _, call in made]), CLIENTS, seconds)
         assert found.answers < len(made), "each event was sent once"
         arrived.extend(event for events, _ in made[: found.answers] for event in events)
         return found.per_second
