@@ -73,6 +73,7 @@ async def _saved(
             author=author,
             must_be=must_be,
             keeps_expression=keeps_expression,
+            definitions_max=engine.settings.definitions_max,
         )
         audit.note(engine.history, saved[0].updated_ms, author, action, kind, key, {"version": saved[0].version})
         return saved

@@ -117,11 +117,12 @@ def save(
     author: str = "",
     must_be: MustBe = "any",
     keeps_expression: bool = False,
+    definitions_max: int | None = None,
 ) -> tuple[Stored, Bound]:
     """Creates (`must_be` "new"), changes ("old") or either ("any") a definition; gives it as stored.
 
     `settings` makes the new settings of those held so far, which are empty for a new definition. `keeps_expression`:
-    the one held stays, whatever the definition says.
+    the one held stays, whatever the definition says. `definitions_max`: so many there may be, of all kinds together.
 
     Returns when every process that reads from now on answers with it. Raises `Invalid`, `Conflict`, `NotFound`,
     `Unavailable`.
@@ -137,6 +138,11 @@ def save(
             raise Conflict(f"{title(kind)} with key '{key}' already exists", {"field": "key", "value": key})
         if held is None and must_be == "old":
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
+        if held is None and definitions_max is not None and len(catalogue.definitions) >= definitions_max:
+            raise Conflict(
+                f"there are {len(catalogue.definitions)} traits, segments and flags, and may be {definitions_max}",
+                {"field": "key", "value": key, "remedy": "delete some, or raise TINYCDP_DEFINITIONS_MAX"},
+            )
         check(catalogue, Definition(kind, key, expression))
         stored = Stored(
             kind=kind,

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     read_key: SecretStr | None = None
     admin_key: SecretStr | None = None
 
+    definitions_max: int = Field(default=1_000, ge=1, description="traits, segments and flags; one more gets 409")
     light_events_max: int = Field(default=256, ge=0, description="beyond it an id keeps spans instead of raw events")
     rebuild_interval_s: float = Field(default=15 * MINUTE_S, gt=0)
     maintain_interval_s: float = Field(default=6 * 60 * MINUTE_S, gt=0)

@@ -63,10 +63,14 @@ def _case(stem: str, case: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
 
 
 def _text(written: str | Sequence[str | tuple[str, int]]) -> str:
-    """A text, or the pieces of a long one: each a text, or a text and how often it comes."""
+    """A text, or the pieces of a long one: each a text, or a text and how often it comes, with # for its number."""
     if isinstance(written, str):
         return written
-    return "".join(one if isinstance(one, str) else one[0] * one[1] for one in written)
+    return "".join(one if isinstance(one, str) else _repeated(*one) for one in written)
+
+
+def _repeated(text: str, times: int) -> str:
+    return "".join(text.replace("#", str(number)) for number in range(times))
 
 
 def _copies(event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from expressions.bases import RawEvent, base_of
 from expressions.plan import Projection
+from expressions.properties import event_fields
 from serving.accepted import Accepted, decode, encode
 from serving.projecting import payload_of, projected, projector, tail_payload
 
@@ -101,3 +104,31 @@ def test_a_number_beyond_64_bits_is_kept_as_the_float_it_is_read_as() -> None:
 
     assert decode(encode(event)).properties == {"amount": 1e30, "note": [{"deep": -1e20}, 2**64 - 1]}
     assert msgspec.msgpack.decode(tail_payload(event, PROJECTION)) == ["track", "purchase", {"amount": 1e30}]
+
+
+#: What a float takes in msgpack, and the least that it takes in JSON with the comma before it: 0.5 is read as one.
+GROWTH = 9 / 4
+#: Greater ones are read as floats.
+INTEGERS = st.integers(-(2**63), 2**63)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from("abcdef"),
+        st.recursive(
+            st.one_of(st.none(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False), INTEGERS, st.text()),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+        ),
+    )
+)
+@example({"a": [0.5] * 1_000})
+def test_an_entry_is_bounded_by_its_event(properties: dict[str, object]) -> None:
+    """Of an event whose every property is read the tail keeps at most 9/4 of its JSON, beside the names as read."""
+    event = track("purchase", **properties)
+    flat = event_fields(properties)
+    projection = Projection(events={"purchase": frozenset(flat)})
+
+    names = sum(len(name.encode()) + 5 for name in flat)
+    fixed = len(tail_payload(track("purchase"), projection))
+    assert len(tail_payload(event, projection)) <= GROWTH * len(msgspec.json.encode(properties)) + names + fixed + 4
