@@ -283,15 +283,20 @@ def purge(
         list[str] | None,
         typer.Option("--id", help="an id of somebody who is gone (anon:…, email:…): search for it too"),
     ] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="with --now: values of other people's events that name them, too")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Take what was deleted out of the lake's tables and files, then search every store for the ids; 0: none found."""
     from cli.purging import purged, shown
     from pipelines.leases import NotHeld
 
+    if redact and not now:
+        raise typer.BadParameter("values are redacted with --now only", param_hint="--redact")
     store, lake, settings = connected()
     try:
-        found = purged(store, lake, settings, now=now, ids=id or [], on_step=lambda step: None)
+        found = purged(store, lake, settings, now=now, redacts=redact, ids=id or [], on_step=lambda step: None)
     except NotHeld as error:
         fail(str(error), AWAY)
     say(found, shown(found), as_json)

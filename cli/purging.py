@@ -23,6 +23,7 @@ def purged(
     settings: Settings,
     *,
     now: bool,
+    redacts: bool,
     ids: Sequence[str],
     on_step: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -31,13 +32,14 @@ def purged(
     Whose delete was purged earlier has no name any more that could be searched for: give it as one of `ids`. Those who
     came back after their delete are not searched for, since what came after is kept.
     """
+    named = frozenset(map(record_of, ids))
     if now:
-        did, gone = erase(store, lake, settings, on_step=on_step)
+        did, gone = erase(store, lake, settings, redacts=named if redacts else None, on_step=on_step)
     else:
         with leases(store, ["rebuild"], PATIENCE_S) as held:
             gone = deleted_people(lake).gone
             did = purge(store, lake, on_step=lambda step: held.require())
-    names = Names({*gone, *map(record_of, ids)})
+    names = Names(gone | named)
     folders = [one for one in (settings.home.absolute(), redis_folder(store)) if one is not None]
     found = searched(names, store, lake.root, folders)
     return {
@@ -57,6 +59,8 @@ def shown(found: dict[str, Any]) -> str:
         f"searched     {searched['places']:,} places ({searched['files']:,} files, {searched['keys']:,} keys of Redis, "
         f"{searched['bytes'] / 2**20:,.1f} MiB) for {searched['ids']:,} ids",
     ]
+    if purged["flags"] or purged["redacted"]:
+        lines.insert(1, f"others       {purged['flags']:,} flags, values in {purged['redacted']:,} rows")
     if purged["returned"]:
         lines.append(f"returned     {purged['returned']:,} ids have something newer than their delete: that is kept")
     if found["clean"]:
@@ -64,4 +68,5 @@ def shown(found: dict[str, Any]) -> str:
     else:
         lines.append(f"FOUND        in {searched['found_count']:,} places:")
         lines += [f"  {where}" for where in searched["found"]]
+        lines.append("what other people's events say of them goes with --now --redact (docs/deletion.md)")
     return "\n".join(lines)

@@ -140,19 +140,20 @@ class Lake:
             except (DeltaError, OSError) as error:
                 raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
 
-    def drop_files(self, table: Table, older_than_hours: int = RETENTION_HOURS) -> int:
+    def drop_files(self, table: Table, older_than_hours: int = RETENTION_HOURS, *, strays: bool = True) -> int:
         """Deletes files that no newest version needs since so many hours; answers how many.
 
-        Strays too, so long after they were written: what a writer left that was cut off, or came second. With 0 hours
-        nobody else may write.
+        `strays`: those too that stand in no version, so long after they were written: what a writer left that was cut
+        off, or came second. With 0 hours nobody else may write then.
         """
         with self._lock:
             opened = self.open(table)
             try:
                 opened.create_checkpoint()
-                dropped = opened.vacuum(older_than_hours, False, enforce_retention_duration=False, full=True)
+                dropped = opened.vacuum(older_than_hours, False, enforce_retention_duration=False, full=strays)
                 opened.cleanup_metadata()
-                return len(dropped) + Stored(self.root).drop_staged(older_than_hours, table.name)
+                staged = Stored(self.root).drop_staged(older_than_hours, table.name) if strays else 0
+                return len(dropped) + staged
             except CommitFailedError as error:
                 raise LakeConflict(str(error)) from error
             except (DeltaError, OSError) as error:

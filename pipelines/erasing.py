@@ -8,12 +8,13 @@ taken all the while: they wait in the log, and the drain goes on from there. Kil
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.leases import WRITERS, leases
 from pipelines.purge import Purged, deleted_people, purge
+from pipelines.rebuild import rebuild
 from serving.errors import StoreError
 from serving.refusals import Unavailable
 from serving.settings import Settings
@@ -30,12 +31,13 @@ def erase(
     lake: Lake,
     settings: Settings,
     *,
+    redacts: Collection[str] | None = None,
     on_step: Callable[[str], None] = lambda step: None,
     patience_s: float = PATIENCE_S,
 ) -> tuple[Purged, frozenset[str]]:
     """Purges everything that was deleted by now, from the lake's files, the streams and Redis' file.
 
-    What it did, and the ids that are gone by it.
+    What it did, and the ids that are gone by it. `redacts` as `purge` has it.
 
     Raises `NotHeld` when drain or worker do not give way in time, `StoreError` and `LakeError` when a part is away.
     """
@@ -49,7 +51,14 @@ def erase(
         _drain_all(store, drain, patience_s)
         step("drained")
         gone = deleted_people(lake).gone
-        did = purge(store, lake, with_today=True, on_step=step)
+        did = purge(
+            store,
+            lake,
+            with_today=True,
+            redacts=redacts,
+            rebuild=lambda: rebuild(store, lake, settings),
+            on_step=step,
+        )
         while not all([store.clean_log(state.shard, state.drained) for state in store.shard_states()]):
             drain.step()  # so much came meanwhile that the log is not moved in one go
         step("cleaned")

@@ -20,6 +20,8 @@ from serving.ids import raw_id
 
 #: The app's word of this length is looked for inside texts, and of this one inside words too: no other has it in it.
 WORD_CHARACTERS_MIN, UNIQUE_CHARACTERS_MIN = 6, 16
+#: What stands in the place of an id that was taken out of a text.
+DELETED = "[deleted]"
 #: Ids that one pattern looks for.
 IDS_AT_ONCE = 500
 
@@ -61,6 +63,17 @@ class Names:
         may = may.filter(may.str.contains_any(self._needles))
         return [text for text in may.to_list() if text in self._raws or self._are_in(text.encode())]
 
+    def redacted(self, text: str) -> str:
+        """A text with `DELETED` wherever it names one of them."""
+        if text in self._raws:
+            return DELETED
+        if not self._are_in(text.encode()):
+            return text
+        data = text.encode()
+        for pattern in self._patterns:
+            data = pattern.sub(_deleted, data)
+        return data.decode()
+
     def _are_in(self, data: bytes) -> bool:
         return any(pattern.search(data) for pattern in self._patterns)
 
@@ -68,6 +81,10 @@ class Names:
 def _as_text(data: bytes) -> str:
     """Bytes as text of as many characters, whatever they are."""
     return data.decode("latin-1")
+
+
+def _deleted(found: re.Match[bytes]) -> bytes:
+    return f'"{DELETED}"'.encode() if found[0].startswith(b'"') else DELETED.encode()
 
 
 def unpacked(data: bytes) -> bytes:

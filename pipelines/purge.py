@@ -1,6 +1,7 @@
 """The purge: what deletes cover goes from every table and file, and nothing names the deleted any more.
 
-    what is covered  →  rejected, traits, memberships, exports  →  events, day by day  →  Redis  →  files
+    what is covered  →  flags, rejected, exports  →  (values of others)  →  traits, memberships  →  events, day by day
+                     →  Redis  →  files
 
 A day's rows are rewritten when the day is over, in one commit a day whose entry in the table's log names the day and
 nothing else: a commit conflicts with appends to the same day, and to no other. The tombstones stay, under the hash of
@@ -13,7 +14,7 @@ off anywhere is simply run again. Compaction waits for it: the worker does one a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -22,11 +23,12 @@ import pyarrow as pa
 
 from expressions.deletes import GONE, IS_AFTER, after_deletes, last_deletes, tombstone_id
 from expressions.identity import owners
-from lake.errors import LakeConflict
 from lake.lake import RETENTION_HOURS, Lake
-from lake.schemas import EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
+from lake.schemas import DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS
 from lake.stored import Stored
 from pipelines.naming import Names, unpacked
+from pipelines.redacting import forget_in_flags, redact
+from pipelines.rewriting import rewrite
 from serving.ids import shard_of
 from serving.operations import Claim
 from serving.scripts.claim import Owner
@@ -35,7 +37,6 @@ from serving.store import Store
 
 #: A purged tombstone is kept in Redis for as long as a retry of what it covers may come, and an hour more.
 GONE_MS = REPEAT_MS + 3_600_000
-ATTEMPTS = 10
 #: What a row of events is judged by.
 JUDGED = ("ingest_date", "kind", "id", "seq", "ts", "name", "user_id", "anonymous_id")
 #: Columns of other people's events that may name an id that is gone: a device that was theirs too.
@@ -51,10 +52,18 @@ class Deleted:
     gone: frozenset[str]
     returned: frozenset[str]
 
+    def gone_among(self, ids: Collection[str]) -> frozenset[str]:
+        """Who is gone, and those of some ids who were purged before and did not come back."""
+        purged = set(self.deletes["id"])
+        return self.gone | {one for one in ids if tombstone_id(one) in purged and one not in self.returned}
+
 
 @dataclass
 class Purged:
-    """What a purge did: rows gone per table, records of Redis, files; and which ids were (and are) to be gone."""
+    """What a purge did: rows gone per table, records of Redis, files; and which ids were (and are) to be gone.
+
+    `flags` are those that named one of them; `redacted` counts rows of others of which a value did.
+    """
 
     gone: int = 0
     returned: int = 0
@@ -62,6 +71,8 @@ class Purged:
     records: int = 0
     files: int = 0
     exports: int = 0
+    flags: int = 0
+    redacted: int = 0
 
 
 def purge(
@@ -70,9 +81,14 @@ def purge(
     now: datetime | None = None,
     *,
     with_today: bool = False,
+    redacts: Collection[str] | None = None,
+    rebuild: Callable[[], object] = lambda: None,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Purged:
     """Purges what may be: closed days, or all of them `with_today`, when nobody else may write (`pipelines.erasing`).
+
+    `redacts`: values of other people's events that name somebody who is gone, or one of these ids if it was deleted,
+    go too, and `rebuild` counts them anew (`pipelines.redacting`); None leaves them.
 
     Raises when Redis or the lake are away, and `LakeConflict` when other writers were first ten times; what was done
     stays done.
@@ -81,14 +97,22 @@ def purge(
     found = deleted_people(lake)
     did = Purged(len(found.gone), len(found.returned))
     on_step("looked")
+    names = found.gone_among(redacts or ())
     if not found.deletes.is_empty():
-        did.rows[REJECTED.name] = _rewrite(lake, REJECTED, {}, _without_named(Names(found.gone)))
+        did.rows[REJECTED.name] = rewrite(lake, REJECTED, {}, _without_named(Names(names)))
         on_step("rejected")
-        did.exports = _drop_exports(Stored(lake.root), Names(found.gone))
+        did.exports = _drop_exports(Stored(lake.root), Names(names))
+        did.flags = forget_in_flags(store, lake, names)
+        on_step("flags")
+        if redacts is not None:
+            did.redacted = redact(lake, Names(names))
+            on_step("redacted")
+            rebuild()
+            on_step("rebuilt")
         for table in (TRAITS, MEMBERSHIPS):
             # Before the tombstones lose their names: until then these tables are read without what they cover.
             did.rows[table.name] = sum(
-                _rewrite(lake, table, one, _standing(lake, found.deletes, store.shards))
+                rewrite(lake, table, one, _standing(lake, found.deletes, store.shards))
                 for one in lake.partitions(table)
             )
             on_step(table.name)
@@ -96,12 +120,14 @@ def purge(
         did.rows[EVENTS.name] = 0
         for day in days:
             if with_today or day < today.isoformat():
-                did.rows[EVENTS.name] += _rewrite(lake, EVENTS, {"ingest_date": day}, _purged(found))
+                did.rows[EVENTS.name] += rewrite(lake, EVENTS, {"ingest_date": day}, _purged(found))
                 on_step("events")
     did.records = _forget(store, found)
     on_step("forgotten")
-    for table in (EVENTS, TRAITS, MEMBERSHIPS, REJECTED):
-        did.files += lake.drop_files(table, 0 if with_today else RETENTION_HOURS)
+    for table in (EVENTS, TRAITS, MEMBERSHIPS, REJECTED, DEFINITIONS):
+        # Definitions are saved whatever leases are held, so a file of theirs may be about to be committed.
+        is_alone = table is not DEFINITIONS
+        did.files += lake.drop_files(table, 0 if with_today else RETENTION_HOURS, strays=is_alone or not with_today)
         on_step("files")
     return did
 
@@ -122,26 +148,6 @@ def deleted_people(lake: Lake) -> Deleted:
 
 
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _rewrite(
-    lake: Lake, table: Table, partition: Mapping[str, str], change: Callable[[pa.RecordBatch], pa.RecordBatch]
-) -> int:
-    """Rewrites a partition if that changes anything; how many rows went."""
-    for _ in range(ATTEMPTS):
-        went, is_changed = 0, False
-        for one in lake.batches(table, partition):
-            after = change(one)
-            went += one.num_rows - after.num_rows
-            is_changed = is_changed or not after.equals(one)
-        if not is_changed:
-            return 0
-        try:
-            lake.rewrite(table, partition, change)
-            return went
-        except LakeConflict:
-            continue  # somebody wrote there meanwhile: look again
-    raise LakeConflict(f"{table.name}: others were first {ATTEMPTS} times")
 
 
 def _judged(rows: pl.LazyFrame, found: Deleted) -> pl.LazyFrame:

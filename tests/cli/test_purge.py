@@ -34,6 +34,10 @@ def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) 
     )
     stack.track(USER, "purge_order", properties={"amount": 5, "note": f"of {USER}"}, messageId="purge-1")
     stack.call("POST", "/v1/track", "write", json={"userId": USER, "event": 7})  # refused, and kept with its reason
+    said = {"note": f"with {USER}", "friends": [USER, f"anon:{DEVICE}"]}
+    stack.track("purge-friend", "purge_order", properties=said, messageId="friend-1")
+    flag = {"key": "purge_beta", "rule": "true", "users": {USER: False, "purge-friend": False}}
+    assert stack.call("POST", "/v1/admin/flags", json=flag).status_code < 300
     stack.json("rebuild")
     assert stack.traits(USER)["traits"]["purge_orders"] == 1
     assert bytes_naming(stack.settings.home, USER)
@@ -52,7 +56,7 @@ def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) 
     sender.start()
     try:
         wait_until(lambda: len(numbers) > 5, "the first events")
-        report: dict[str, Any] = stack.json("purge", "--now", "--id", USER, "--id", f"anon:{DEVICE}")
+        report: dict[str, Any] = stack.json("purge", "--now", "--redact", "--id", USER, "--id", f"anon:{DEVICE}")
         during = len(numbers)
         wait_until(lambda: len(numbers) > during + 5, "events after the purge")
     finally:
@@ -62,6 +66,10 @@ def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) 
     assert report["clean"] and report["searched"]["found"] == []
     assert report["searched"]["ids"] >= 2 and report["searched"]["places"] > 50
     assert report["purged"]["gone"] >= 2
+    assert (report["purged"]["flags"], report["purged"]["redacted"]) == (1, 1)
+    assert [stack.decide(user, "purge_beta")["allow"] for user in (USER, "purge-friend")] == [True, False]
+    data = stack.call("GET", "/v1/admin/users/purge-friend/data").json()
+    assert data["events"][0]["properties"] == {"note": "with [deleted]", "friends": ["[deleted]", "[deleted]"]}
     assert bytes_naming(stack.settings.home, USER) == bytes_naming(stack.settings.home, DEVICE) == []
     assert stack.traits("purge-bystander")["traits"]["purge_orders"] == len(numbers)
     stack.json("rebuild")

@@ -1,0 +1,164 @@
+"""What others say of somebody who is gone: flags that name them, and values in other people's events.
+
+A flag's list of named users is a list of ids, so the gone leave it by themselves, in every version that is kept: a new
+version says so, and the old ones are rewritten, so that a rollback brings nobody back.
+
+A value that somebody sent with an event of their own is theirs, and a text that reads like an id need not be one: who
+takes `premium` for a name and asks to be forgotten must not take everybody's plan along. So such values are redacted
+only where that is asked for. The rows are rewritten, and a rebuild counts them anew, so that every answer goes by what
+the lake has then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+
+from expressions.definitions import Definition
+from lake.lake import Lake
+from lake.schemas import DEFINITIONS, EVENTS, TRAITS, Table
+from pipelines.naming import DELETED, Names
+from pipelines.rewriting import rewrite
+from pipelines.rows import props_of
+from serving import audit, defining
+from serving.accepted import Accepted
+from serving.history import History
+from serving.ids import record_of
+from serving.store import Store
+
+#: Who changed a flag, as its history and the audit log say it.
+AUTHOR = "purge"
+
+#: Columns of other people's rows that hold what somebody sent, as JSON.
+SENT = ("properties", "traits", "context")
+
+_encode = msgspec.json.Encoder().encode
+
+
+def forget_in_flags(store: Store, lake: Lake, gone: Collection[str]) -> int:
+    """Takes ids out of the named users of all flags; answers out of how many flags that are in force."""
+    changed = 0
+    history = History(lake.root)
+    for (kind, key), held in defining.current(store).definitions.items():
+        if kind == "flag" and _named(held.settings, gone):
+            now_ms = store.now_ms()
+            saved, _ = defining.save(
+                store,
+                history,
+                Definition("flag", key, ""),
+                now_ms,
+                settings=lambda settings: _without(settings, gone),
+                author=AUTHOR,
+                must_be="old",
+                keeps_expression=True,
+            )
+            audit.note(history, now_ms, AUTHOR, "update", "flag", key, {"version": saved.version})
+            changed += 1
+
+    def change(batch: pa.RecordBatch) -> pa.RecordBatch:
+        bodies = [_forgotten(body, gone) for body in batch.column("body").to_pylist()]
+        at = batch.schema.get_field_index("body")
+        return batch.set_column(at, batch.schema.field(at), pa.array(bodies, pa.string()))
+
+    rewrite(lake, DEFINITIONS, {}, change)
+    return changed
+
+
+def _named(settings: Mapping[str, Any], gone: Collection[str]) -> list[str]:
+    return [user for user in settings.get("users") or {} if record_of(user) in gone]
+
+
+def _without(settings: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
+    named = _named(settings, gone)
+    return {**settings, "users": {user: said for user, said in settings["users"].items() if user not in named}}
+
+
+def _forgotten(body: str, gone: Collection[str]) -> str:
+    """A definition as its history has it, its named users less those who are gone."""
+    stored = msgspec.json.decode(body)
+    settings = stored.get("settings") or {}
+    if not _named(settings, gone):
+        return body
+    return _encode(stored | {"settings": _without(settings, gone)}).decode()
+
+
+# ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def redact(lake: Lake, names: Names) -> int:
+    """Puts `DELETED` wherever a value of somebody's event or trait names one of these ids; answers in how many rows.
+
+    Events' own ids and names stay: those are what repeats and definitions know them by.
+    """
+    return sum(
+        _redact_rows(lake, table, partition, names)
+        for table in (EVENTS, TRAITS)
+        for partition in lake.partitions(table)
+        if len(names)
+    )
+
+
+def _redact_rows(lake: Lake, table: Table, partition: Mapping[str, str], names: Names) -> int:
+    columns = SENT if table is EVENTS else ("string", "json")
+    own = set(names.ids)
+
+    def naming(batch: pa.RecordBatch) -> list[int]:
+        said = [set(names.among(pl.Series(batch.column(one).to_pylist(), dtype=pl.String))) for one in columns]
+        texts = [batch.column(one).to_pylist() for one in columns]
+        return [
+            at
+            for at, id in enumerate(batch.column("id").to_pylist())
+            if id not in own and any(column[at] in found for column, found in zip(texts, said, strict=True))
+        ]
+
+    def change(batch: pa.RecordBatch) -> pa.RecordBatch:
+        places = naming(batch)
+        if not places:
+            return batch
+        redacted = [_redacted(one, table, names) for one in batch.take(pa.array(places)).to_pylist()]
+        for name in [*columns, "props"] if table is EVENTS else columns:
+            values = batch.column(name).to_pylist()
+            for at, row in zip(places, redacted, strict=True):
+                values[at] = row[name]
+            index = batch.schema.get_field_index(name)
+            batch = batch.set_column(index, batch.schema.field(index), pa.array(values, batch.schema.field(index).type))
+        return batch
+
+    rows = sum(len(naming(batch)) for batch in lake.batches(table, partition))
+    if rows:
+        rewrite(lake, table, partition, change)
+    return rows
+
+
+def _redacted(row: Mapping[str, Any], table: Table, names: Names) -> dict[str, Any]:
+    if table is TRAITS:
+        text = row["string"]
+        return {"string": None if text is None else names.redacted(text), "json": _redacted_json(row["json"], names)}
+    sent = {name: _redacted_json(row[name], names) for name in SENT}
+    properties, traits = (msgspec.json.decode(sent[name] or "{}") for name in ("properties", "traits"))
+    event = Accepted(row["event_id"], row["kind"], row["id"], properties=properties, traits=traits)
+    return {**sent, "props": props_of(event)}
+
+
+def _redacted_json(text: str | None, names: Names) -> str | None:
+    return None if text is None else _encode(_redacted_value(msgspec.json.decode(text), names)).decode()
+
+
+def _redacted_value(value: Any, names: Names) -> Any:
+    match value:
+        case str():
+            return names.redacted(value)
+        case bool():
+            return value
+        case int() | float():
+            return DELETED if names.redacted(str(value)) != str(value) else value
+        case list():
+            return [_redacted_value(one, names) for one in value]
+        case dict():
+            return {names.redacted(key): _redacted_value(one, names) for key, one in value.items()}
+        case _:
+            return value

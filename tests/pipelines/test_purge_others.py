@@ -1,0 +1,172 @@
+"""What others say of somebody who is gone: flags that name them, and values in other people's events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from expressions.definitions import Definition
+from lake.schemas import EVENTS
+from pipelines.rebuild import rebuild_at
+from serving import defining
+from serving.embedded_redis import EmbeddedRedis
+from serving.flags import settings_after
+from serving.history import History
+from tests.pipelines.test_deletes import delete
+from tests.pipelines.test_links import check, new_world, visit
+from tests.pipelines.test_purge import ANN, DEVICE, IDS, drained, erased, search
+from tests.pipelines.world import World
+
+#: Every way in which bob speaks of ann.
+SAID = {
+    "friend": IDS["userId"],
+    "note": f"with {IDS['userId']}, twice: {IDS['userId']}!",
+    "link": "https://example.org/?to=user%3Aann-of-the-green-gables",
+    "all": [IDS["userId"], {"deep": ["user:ann-of-the-green-gables"]}],
+    "scores": {IDS["userId"]: 3},
+    "amount": 5,
+}
+UNSAID = {
+    "friend": "[deleted]",
+    "note": "with [deleted], twice: [deleted]!",
+    "link": "https://example.org/?to=[deleted]",
+    "all": ["[deleted]", {"deep": ["[deleted]"]}],
+    "scores": {"[deleted]": 3},
+    "amount": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis for this module."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def world(url: str, tmp_path: Path) -> World:
+    """Ann, and bob who speaks of her in every way that there is."""
+    found = new_world(url, tmp_path)
+    found.define("trait", {"friends": "events.visit.friend.values", "partner": "profile.partner"})
+    found.define("trait", {"paid": "events.visit.amount.sum"})
+    found.define("segment", {"lonely": "friends == []"})
+    found.ingest([visit(1, **IDS), visit(2, userId="bob") | {"properties": SAID | {"page": 2}, "messageId": "said"}])
+    partner = {"type": "identify", "userId": "bob", "messageId": "p", "traits": {"partner": IDS["userId"]}}
+    found.ingest([partner, visit(3, userId="bob") | {"context": {"page": {"url": f"/u/{IDS['userId']}"}}}])
+    drained(found)
+    found.rebuild()
+    rebuild_at(found.store, found.lake, found.store.now_ms())
+    return found
+
+
+def named_in(world: World, key: str, users: dict[str, Any]) -> None:
+    """Saves a flag that names users."""
+    defining.save(
+        world.store,
+        History(world.lake.root),
+        Definition("flag", key, "true"),
+        0,
+        settings=lambda held: settings_after(held, {"users": users}),
+    )
+
+
+def flag_users(world: World, key: str) -> dict[str, Any]:
+    """Whom a flag that is in force names."""
+    users: dict[str, Any] = world.catalogue.definitions["flag", key].settings.get("users", {})
+    return users
+
+
+def test_flags_forget_whom_they_named(world: World) -> None:
+    """In force, in every version before, and in Redis; the flag goes on as it was for everybody else."""
+    named_in(world, "beta", {IDS["userId"]: True, "bob": False})
+    named_in(world, "beta", {f"anon:{IDS['anonymousId']}": True, "user:bob": True, IDS["userId"]: False})
+    named_in(world, "other", {"bob": True})
+    before = world.catalogue.definitions
+    delete(world, ANN)
+    did = erased(world, redacts=())
+
+    assert did.flags == 1
+    assert flag_users(world, "beta") == {"user:bob": True}
+    after = world.catalogue.definitions
+    assert after["flag", "beta"].version > before["flag", "beta"].version
+    assert after["flag", "other"] == before["flag", "other"]
+    versions = History(world.lake.root).definition_versions("flag", "beta")
+    assert [one.settings["users"] for one in versions] == [{"user:bob": True}, {"user:bob": True}, {"bob": False}]
+    (note,) = world.lake.audit().collect().to_dicts()
+    assert (note["author"], note["action"], note["kind"], note["key"]) == ("purge", "update", "flag", "beta")
+    assert search(world, ANN, DEVICE).found == []
+    assert erased(world).flags == 0
+
+
+def test_values_of_others_stay_unless_their_redaction_is_asked_for(world: World) -> None:
+    """They are bob's, and only read like her id; the search says where they are."""
+    before = world.values("bob")
+    delete(world, ANN)
+    erased(world)
+
+    assert world.values("bob") == before
+    assert any("column properties" in where for where in search(world, ANN).found)
+
+
+def test_a_redacted_value_is_gone_from_every_store_and_counts_alike_everywhere(world: World) -> None:
+    """In rows, traits, bases and streams; live, the batch, SQL and a Redis made anew from the lake agree."""
+    assert world.values("bob")["friends"] == (IDS["userId"],)
+    delete(world, ANN)
+    assert erased(world, redacts=()).redacted >= 3
+
+    assert search(world, ANN, DEVICE).found == []
+    bob = world.values("bob")
+    assert (bob["friends"], bob["partner"]) == (("[deleted]",), "[deleted]")
+    assert (bob["visits"], bob["paid"], bob["pages"]) == (2, 5, (2, 3))
+    check(world, [ANN, DEVICE, "user:bob"])
+    rows = {row["event_id"]: row for row in world.lake.scan(EVENTS).collect().to_dicts()}
+    assert json.loads(rows["said"]["properties"]) == UNSAID | {"page": 2}
+    assert dict(rows["said"]["props"])["note"]["string"] == UNSAID["note"]
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        client.flushall()
+    assert world.recover()
+    assert world.values("bob") == bob
+    check(world, [ANN, DEVICE, "user:bob"])
+    said = visit(2, userId="bob") | {"properties": SAID, "messageId": "said"}
+    assert world.ingest([said]).outcomes[0].duplicate
+    assert search(world, ANN, DEVICE).found == []
+
+
+def test_who_was_purged_before_is_redacted_by_name_and_nobody_else(world: World) -> None:
+    """Somebody who lives, or came back, is not."""
+    world.ingest([visit(5, userId="cy-of-the-black-gables")])
+    world.ingest([visit(6, userId="bob") | {"properties": {"friend": "cy-of-the-black-gables"}}])
+    delete(world, ANN)
+    erased(world)
+    assert erased(world, redacts=["user:cy-of-the-black-gables"]).redacted == 0
+    assert world.values("bob")["friends"] == (IDS["userId"], "cy-of-the-black-gables")
+    assert erased(world, redacts=[ANN]).redacted > 0
+    assert world.values("bob")["friends"] == ("[deleted]", "cy-of-the-black-gables")
+    assert search(world, ANN).found == []
+
+
+@pytest.mark.parametrize("step", ["flags", "redacted", "rebuilt", "events"])
+def test_a_redaction_that_is_cut_off_is_run_again(world: World, step: str) -> None:
+    """At any step of it; what came meanwhile counts, once."""
+    named_in(world, "beta", {IDS["userId"]: True, "bob": False})
+    delete(world, ANN)
+
+    def cut(reached: str) -> None:
+        if reached == step:
+            world.ingest([visit(20, userId="bob")])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        erased(world, redacts=(), on_step=cut)
+    erased(world, redacts=())
+    assert search(world, ANN, DEVICE).found == []
+    assert flag_users(world, "beta") == {"bob": False}
+    bob = world.values("bob")
+    assert (bob["friends"], bob["visits"], bob["pages"]) == (("[deleted]",), 3, (2, 3, 20))
+    defining.delete(world.store, History(world.lake.root), "flag", "beta", 0)
+    check(world, [ANN, DEVICE, "user:bob"])
