@@ -20,6 +20,7 @@ from pipelines.purge import purge
 from pipelines.rebuild import rebuild
 from pipelines.recover import recover
 from pipelines.worker import Worker
+from serving import garbage
 from serving.app import HOT, create_app
 from serving.connections import Connection
 from serving.errors import StoreError
@@ -119,4 +120,5 @@ def _until_stopped(run: Callable[[threading.Event], None]) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    garbage.settle()
     run(stop)

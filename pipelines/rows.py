@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -14,51 +14,63 @@ from expressions.dtypes import Kind
 from expressions.frames import column_of
 from expressions.identity import LINK_KINDS
 from expressions.plan import Projection
-from expressions.properties import attribute_fields, event_fields, typed
+from expressions.properties import Typed, attribute_fields, event_fields, typed
 from expressions.to_polars import item_of_key
 from expressions.to_state import Key
 from expressions.values import canonical_json, to_json
-from lake.schemas import EVENTS
+from expressions.windows import DAY_MS
+from lake.schemas import EVENTS, TYPED
 from serving import ids
 from serving.accepted import Accepted, LogEntry
 from serving.projecting import tail_payload
 from serving.scripts.replay import Row
 
+#: 1970-01-01, as the standard library counts dates.
+EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+
 _encode = msgspec.json.Encoder().encode
 
 
-def props_of(event: Accepted) -> list[tuple[str, dict[str, Any]]]:
-    """The typed map of an event's fields, or of an identify's attributes."""
-    fields = attribute_fields(event.traits) if event.kind == "identify" else event_fields(event.properties)
-    return [(name, typed(value)._asdict()) for name, value in fields.items()]
-
-
 def event_rows(entries: Sequence[tuple[int, LogEntry]]) -> pa.Table:
-    """Rows of `events` from log entries, (shard, entry)."""
-    rows = []
-    for shard, (seq, event, ts_ms, received_ms) in entries:
-        rows.append(
-            {
-                "ingest_date": datetime.fromtimestamp(received_ms / 1000, UTC).date(),
-                "shard": shard,
-                "seq": seq,
-                "event_id": event.event_id,
-                "kind": event.kind,
-                "id_kind": ids.raw_id(event.id).kind,
-                "id": event.id,
-                "user_id": event.user_id,
-                "anonymous_id": event.anonymous_id,
-                "name": event.name,
-                "ts": ts_ms,
-                "original_ts": event.original_ts,
-                "received_at": received_ms,
-                "properties": _text(event.properties),
-                "props": props_of(event),
-                "traits": _text(event.traits),
-                "context": _text(event.context),
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=EVENTS.columns)
+    """Rows of `events` from log entries, (shard, entry). By columns: rows as dictionaries take twice as long."""
+    events = [entry.event for _, entry in entries]
+    received = [entry.received_ms for _, entry in entries]
+    dates = {day: date.fromordinal(EPOCH_ORDINAL + day) for day in {ms // DAY_MS for ms in received}}
+    columns: dict[str, Any] = {
+        "ingest_date": [dates[ms // DAY_MS] for ms in received],
+        "shard": [shard for shard, _ in entries],
+        "seq": [entry.seq for _, entry in entries],
+        "event_id": [event.event_id for event in events],
+        "kind": [event.kind for event in events],
+        "id_kind": [ids.raw_id(event.id).kind for event in events],
+        "id": [event.id for event in events],
+        "user_id": [event.user_id for event in events],
+        "anonymous_id": [event.anonymous_id for event in events],
+        "name": [event.name for event in events],
+        "ts": [entry.ts_ms for _, entry in entries],
+        "original_ts": [event.original_ts for event in events],
+        "received_at": received,
+        "properties": [_text(event.properties) for event in events],
+        "props": _props(events),
+        "traits": [_text(event.traits) for event in events],
+        "context": [_text(event.context) for event in events],
+    }
+    return pa.table([pa.array(columns[field.name], field.type) for field in EVENTS.columns], schema=EVENTS.columns)
+
+
+def _props(events: Iterable[Accepted]) -> pa.Array:
+    """The typed map of each event's fields, or of an identify's attributes."""
+    ends, names, values = [0], list[str](), list[Typed]()
+    for event in events:
+        fields = attribute_fields(event.traits) if event.kind == "identify" else event_fields(event.properties)
+        names += fields
+        values += map(typed, fields.values())
+        ends.append(len(names))
+    columns = zip(*values, strict=True) if values else [()] * len(TYPED)
+    structs = pa.StructArray.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, TYPED, strict=True)], fields=list(TYPED)
+    )
+    return pa.MapArray.from_arrays(pa.array(ends, pa.int32()), pa.array(names, pa.string()), structs)
 
 
 def _text(value: Mapping[str, Any]) -> str | None:

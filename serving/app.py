@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -15,7 +14,21 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 
-from serving import access, admin, deciding, events, exports, exposition, health, ofrep, people, persons, totals, users
+from serving import (
+    access,
+    admin,
+    deciding,
+    events,
+    exports,
+    exposition,
+    garbage,
+    health,
+    ofrep,
+    people,
+    persons,
+    totals,
+    users,
+)
 from serving.answers import json_answer, refused
 from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
@@ -58,10 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.engine = engine
         app.state.exports = ExportRuns(engine)
         app.state.signer = Signer(chosen.home)
-        # All that is alive now stays: a full collection over it costs tens of milliseconds of somebody's decision.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 50, 100)
+        garbage.settle()
         following = asyncio.create_task(_follow_keys(engine))
         try:
             yield
