@@ -89,7 +89,9 @@ def _grow(tree: Tree, node: dict[str, Any]) -> None:
         _grow(branch, part)
 
 
-def sql_of(store: Store, key: str, dialect: str, at_ms: int | None) -> str:
-    """A definition as SQL."""
+def sql_of(store: Store, key: str, dialect: str, at_ms: int | None) -> dict[str, Any]:
+    """A definition as SQL, and which one it is. Raises `ValueError` for another dialect."""
     catalogue = current(store)
-    return to_sql(catalogue.bounds[key_of(catalogue, key)], dialect, at_ms, catalogue.zone)
+    chosen = key_of(catalogue, key)
+    text = to_sql(catalogue.bounds[chosen], dialect, at_ms, catalogue.zone)
+    return {"kind": chosen[0], "key": chosen[1], "dialect": dialect, "at": at_ms, "sql": text}

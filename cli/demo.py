@@ -9,10 +9,8 @@ from typing import Any
 
 import httpx
 import yaml
-from rich.console import Console
 from rich.table import Table
 
-from cli.up import Stack
 from serving.auth import KeyKind
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -80,38 +78,42 @@ def await_settled(api: Api, user: str) -> dict[str, Any]:
     return found
 
 
-def show(console: Console, api: Api, stack: Stack) -> None:
-    """The part that people look at: one customer before and after live events, decision by decision."""
+def decisions(api: Api) -> dict[str, Any]:
+    """One `user` before and after live events, and the `decisions`: after what, which flag, allowed or not, and why."""
     user = f"visitor-{time.time_ns() // 1_000_000}"
     await_settled(api, user)
-    before = {flag: api.decide(user, flag) for flag in ("free_shipping", "help_chat")}
+    shown: list[dict[str, Any]] = []
+
+    def decide(after: str, flag: str) -> None:
+        decided = api.decide(user, flag, explain=True)
+        reasons = [reason for reason in decided["reasons"] if not reason.startswith("final_result")]
+        shown.append({"after": after, "flag": flag, "allow": decided["allow"], "because": reasons})
+
+    for flag in ("free_shipping", "help_chat"):
+        decide("nothing yet", flag)
     api.send([{"type": "track", "userId": user, "event": "Product Viewed"} for _ in range(3)])
-    chatting = api.decide(user, "help_chat", explain=True)
+    decide("3 x Product Viewed", "help_chat")
     api.send(
         [
             {"type": "track", "userId": user, "event": "purchase", "properties": {"amount": 320.5, "quantity": 2}},
             {"type": "track", "userId": user, "event": "purchase", "properties": {"amount": 180.25, "quantity": 1}},
         ]
     )
-    shipping = api.decide(user, "free_shipping", explain=True)
+    decide("2 purchases, 500.75", "free_shipping")
     api.send([{"type": "identify", "userId": user, "traits": {"plan": "premium"}}])
-    quiet = api.decide(user, "help_chat", explain=True)
+    decide("identify plan=premium", "help_chat")
+    return {"user": user, "decisions": shown}
 
-    table = Table(title=f"Decisions for {user}", title_justify="left")
+
+def table_of(shown: Mapping[str, Any]) -> Table:
+    """The part that people look at: decision by decision."""
+    table = Table(title=f"Decisions for {shown['user']}", title_justify="left")
     for column in ("after", "flag", "allow", "because"):
         table.add_column(column)
-    for flag, decided in before.items():
-        table.add_row("nothing yet", flag, _word(decided["allow"]), _because(decided))
-    table.add_row("3 x Product Viewed", "help_chat", _word(chatting["allow"]), _because(chatting))
-    table.add_row("2 purchases, 500.75", "free_shipping", _word(shipping["allow"]), _because(shipping))
-    table.add_row("identify plan=premium", "help_chat", _word(quiet["allow"]), _because(quiet))
-    console.print(table)
-    console.print(f"explained: [bold]tinycdp explain {user} free_shipping[/bold]")
+    for one in shown["decisions"]:
+        table.add_row(one["after"], one["flag"], _word(one["allow"]), ", ".join(one["because"]))
+    return table
 
 
 def _word(allow: bool) -> str:
     return "[green]yes[/green]" if allow else "[red]no[/red]"
-
-
-def _because(decided: Mapping[str, Any]) -> str:
-    return ", ".join(reason for reason in decided["reasons"] if not reason.startswith("final_result"))

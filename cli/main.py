@@ -10,8 +10,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import msgspec
 import typer
@@ -23,6 +24,9 @@ from expressions.values import instant_ms
 from serving.errors import StoreError
 from serving.refusals import Refusal
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.importing import Imported
 
 WRONG, AWAY = 1, 3
 
@@ -128,8 +132,9 @@ def progress_bar(what: str, quiet: bool) -> Iterator[Callable[[int, int | None],
 def up(
     no_console: Annotated[bool, typer.Option("--no-console", help="without the console")] = False,
     no_prefect: Annotated[bool, typer.Option("--no-prefect", help="rebuild without Prefect's server")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Run the whole stack on this machine until Ctrl-C."""
+    """Run the whole stack on this machine until Ctrl-C; addresses are printed once it is ready."""
     from cli import up as stack
 
     settings = Settings()
@@ -137,8 +142,12 @@ def up(
         found = stack.start(settings, with_prefect=not no_prefect)
     except stack.StackError as error:
         fail(str(error), AWAY)
-    print_addresses(found, settings)
-    out.print("Ctrl-C stops it.")
+    if as_json:  # in one line, and at once: who reads it cannot wait for the end
+        sys.stdout.write(msgspec.json.encode(addresses(found, settings)).decode() + "\n")
+        sys.stdout.flush()
+    else:
+        print_addresses(found, settings)
+        out.print("Ctrl-C stops it.")
     try:
         stack.wait_for_end(found)
     except stack.StackError as error:
@@ -148,21 +157,31 @@ def up(
 
 
 @app.command()
-def down() -> None:
+def down(as_json: Json = False) -> None:
     """Stop the stack that runs on this home, in order; nothing that was acknowledged is lost."""
     from cli import up as stack
 
     settings = Settings()
     found = stack.running_stack(settings)
-    if found is None:
-        out.print("nothing runs here")
-        return
-    stack.stop(settings, found)
-    out.print("stopped")
+    if found is not None:
+        stack.stop(settings, found)
+    say({"stopped": found is not None}, "nothing runs here" if found is None else "stopped", as_json)
+
+
+def addresses(found: Any, settings: Settings) -> dict[str, str | None]:
+    """Where everything is, for scripts. There is no file of keys where all of them come from the environment."""
+    keys_file = settings.home.absolute() / "keys.json"
+    return {
+        "api_url": found.api_url,
+        "prefect_url": found.prefect_url,
+        "redis_url": found.redis_url,
+        "lake_uri": found.lake_uri,
+        "keys_file": str(keys_file) if keys_file.exists() else None,
+    }
 
 
 def print_addresses(found: Any, settings: Settings) -> None:
-    """Where everything is."""
+    """Where everything is, for people."""
     out.print(f"API      {found.api_url}  (try {found.api_url}/health and /docs)")
     if found.prefect_url:
         out.print(f"Prefect  {found.prefect_url}")
@@ -174,6 +193,7 @@ def print_addresses(found: Any, settings: Settings) -> None:
 @app.command()
 def demo(
     no_prefect: Annotated[bool, typer.Option("--no-prefect", help="rebuild without Prefect's server")] = False,
+    as_json: Json = False,
 ) -> None:
     """Load 69,659 real purchases, send live events, and show decisions change. Leaves everything running."""
     from cli import demo as tour
@@ -192,8 +212,14 @@ def demo(
     for kind, key, expression in tour.read_definitions(tour.DEFINITIONS):
         api.save(kind, key, expression)
     err.print(f"definitions saved from {tour.DEFINITIONS.name}")
-    run_import(tour.PURCHASES, "user_id", "event", "timestamp", None, True, quiet=False, as_json=False)
-    tour.show(out, api, found)
+    imported = run_import(tour.PURCHASES, "user_id", "event", "timestamp", None, True, quiet=False, as_json=as_json)
+    shown = tour.decisions(api)
+    if as_json:
+        say({"imported": asdict(imported), **shown, **addresses(found, settings)}, "", True)
+        return
+    say_imported(imported, False)
+    out.print(tour.table_of(shown))
+    out.print(f"explained: [bold]tinycdp explain {shown['user']} free_shipping[/bold]")
     print_addresses(found, settings)
     out.print("Everything keeps running. Stop it with: tinycdp down")
 
@@ -216,14 +242,14 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Load history from a file into the lake, and wait until it counts. Running it again adds nothing."""
-    run_import(file, user, event, time, id, shift_to_now, quiet=as_json, as_json=as_json)
+    say_imported(run_import(file, user, event, time, id, shift_to_now, quiet=as_json, as_json=as_json), as_json)
 
 
 def run_import(
     file: Path, user: str, event: str, time: str, id: str | None, shift_to_now: bool, *, quiet: bool, as_json: bool
-) -> None:
-    """The import, its bar, its rebuild and its report."""
-    from cli.waiting import await_rebuild
+) -> Imported:
+    """The import, its bar and its rebuild. Where nobody rebuilds, what went in is said before that is raised."""
+    from cli.waiting import TookTooLong, await_rebuild
     from pipelines.importing import ImportRefused, import_file
     from pipelines.leases import writing
 
@@ -244,11 +270,19 @@ def run_import(
             )
         except ImportRefused as error:
             fail(str(error))
-    with progress_bar("rebuilding", quiet):
-        await_rebuild(store)
-    body = {"accepted": found.accepted, "rejected": found.rejected, "already": found.already}
+    try:
+        with progress_bar("rebuilding", quiet):
+            await_rebuild(store)
+    except TookTooLong as error:
+        say_imported(found, as_json, rebuilt=False)
+        raise TookTooLong(f"they are in the lake and not lost, but do not count yet: {error}") from None
+    return found
+
+
+def say_imported(found: Imported, as_json: bool, **more: bool) -> None:
+    """What became of the rows."""
     text = f"{found.accepted:,} events imported, {found.rejected:,} rejected, {found.already:,} were there already"
-    say(body, text, as_json)
+    say(asdict(found) | more, text, as_json)
 
 
 @app.command()
@@ -345,12 +379,20 @@ def sql(
     key: Annotated[str, typer.Argument(help="a trait or a segment")],
     dialect: Annotated[str, typer.Option(help="duckdb, bigquery or snowflake")] = "duckdb",
     at: Annotated[str | None, typer.Option(help="as of a time, ISO 8601; the warehouse's clock if left out")] = None,
+    as_json: Json = False,
 ) -> None:
     """The same definition as one SELECT for a warehouse that holds the events."""
     from cli.asking import sql_of
 
     store, _, _ = connected()
-    sys.stdout.write(sql_of(store, key, dialect, instant(at)) + "\n")
+    try:
+        found = sql_of(store, key, dialect, instant(at))
+    except ValueError as error:  # another dialect
+        fail(str(error))
+    if as_json:
+        say(found, "", True)
+    else:
+        sys.stdout.write(found["sql"] + "\n")
 
 
 @app.command()

@@ -68,7 +68,11 @@ def test_sql_is_given_for_each_warehouse(imported: RunningStack) -> None:
     """The same definition as text of each dialect; an unknown dialect is an error."""
     for dialect in ("duckdb", "bigquery", "snowflake"):
         assert "SELECT" in imported.tinycdp("sql", "spenders", "--dialect", dialect).stdout
-    assert imported.tinycdp("sql", "spenders", "--dialect", "cobol", ok=False).returncode == 1
+    found = imported.json("sql", "spenders", "--dialect", "snowflake")
+    assert (found["kind"], found["key"], found["dialect"]) == ("segment", "spenders", "snowflake")
+    assert "SELECT" in found["sql"]
+    refused = imported.tinycdp("sql", "spenders", "--dialect", "cobol", ok=False)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), "one sentence, no trace"
 
 
 def test_a_rebuild_as_of_a_time_never_replaces_the_latest(imported: RunningStack) -> None:

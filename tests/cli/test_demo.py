@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -60,6 +61,24 @@ def test_the_demo_loads_real_purchases_and_shows_decisions_change(shown: tuple[P
     assert rows["2 purchases, 500.75"][2:4] == ["free_shipping", "yes"]
     assert rows["identify plan=premium"][2:4] == ["help_chat", "no"]
     assert stack.api_url in text
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_can_be_read_by_a_script(shown: tuple[Path, str]) -> None:
+    """Run again on a running stack with --json, it is one JSON document: nothing new imported, decisions, addresses."""
+    home, _ = shown
+    found = json.loads(tinycdp(home, "demo", "--json"))
+
+    assert found["imported"] == {"accepted": 0, "rejected": 0, "already": PURCHASES}
+    assert [(one["flag"], one["allow"]) for one in found["decisions"]] == [
+        ("free_shipping", False),
+        ("help_chat", False),
+        ("help_chat", True),
+        ("free_shipping", True),
+        ("help_chat", False),
+    ]
+    assert Path(found["keys_file"]).exists()
+    assert httpx.get(f"{found['api_url']}/health", timeout=30).status_code == 200
 
 
 def test_rebuilds_are_flow_runs_of_prefect(shown: tuple[Path, str]) -> None:

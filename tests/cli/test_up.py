@@ -1,0 +1,91 @@
+"""What scripts are told by `up` and `down`, and by an import that nobody rebuilds: real processes on own homes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.pipelines.world import World
+from tests.waiting import wait_until
+
+PORTS = {"TINYCDP_PORT": "0", "TINYCDP_REDIS_PORT": "0"}
+
+
+@contextmanager
+def started(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that goes on, until the end of the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", *arguments],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+def done(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command that ends."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.timeout(240)
+def test_a_script_learns_where_the_stack_answers(tmp_path: Path) -> None:
+    """`up --json` prints one line, once all is ready; `down --json` says whether it stopped anything."""
+    environment = {**PORTS, "TINYCDP_HOME": str(tmp_path)}
+    with started(environment, "up", "--no-prefect", "--json") as up:
+        assert up.stdout is not None
+        found = json.loads(up.stdout.readline())
+
+        assert httpx.get(f"{found['api_url']}/health", timeout=30).status_code == 200
+        assert (found["prefect_url"], found["lake_uri"]) == (None, str(tmp_path / "lake"))
+        assert found["redis_url"].startswith("redis://127.0.0.1:")
+        assert set(json.loads(Path(found["keys_file"]).read_text())) == {"write", "read", "admin"}
+        assert json.loads(done(environment, "down", "--json").stdout) == {"stopped": True}
+
+    assert json.loads(done(environment, "down", "--json").stdout) == {"stopped": False}
+
+
+@pytest.mark.timeout(240)
+def test_an_import_that_nobody_rebuilds_says_so_soon(tmp_path: Path, redis_url: str) -> None:
+    """Exit code 3 with what went in and how to go on; the worker that starts later does what was asked for."""
+    world = World(redis_url, tmp_path)
+    world.recover()
+    world.define("trait", {"orders": "events.order.count"})
+    file = tmp_path / "history.csv"
+    file.write_text("who,what,when\nada,order,1998-06-01T00:00:00Z\nbob,order,never\n")
+    environment = {
+        "TINYCDP_HOME": str(tmp_path),
+        "TINYCDP_REDIS_URL": redis_url,
+        "TINYCDP_LAKE_URI": world.settings.lake_root,
+        "TINYCDP_SHARDS": str(world.settings.shards),
+    }
+
+    found = done(environment, "import", str(file), "--user", "who", "--event", "what", "--time", "when", "--json")
+
+    assert found.returncode == 3, found.stderr
+    assert json.loads(found.stdout) == {"accepted": 1, "rejected": 1, "already": 0, "rebuilt": False}
+    for said in ("no worker", "not lost", "tinycdp up", "tinycdp worker", "tinycdp rebuild"):
+        assert said in " ".join(found.stderr.split())
+    assert world.lake.events().collect().height == 1
+    with started(environment, "worker"):
+        wait_until(lambda: not world.store.rebuild_requests().is_full, "the worker answers what was asked", 60)
