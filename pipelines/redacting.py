@@ -141,7 +141,7 @@ def _redacted(row: Mapping[str, Any], table: Table, names: Names) -> dict[str, A
     sent = {name: _redacted_json(row[name], names) for name in SENT}
     properties, traits = (msgspec.json.decode(sent[name] or "{}") for name in ("properties", "traits"))
     event = Accepted(row["event_id"], row["kind"], row["id"], properties=properties, traits=traits)
-    return {**sent, "props": props_of(event)}
+    return {**sent, "props": props_of([event]).to_pylist()[0]}
 
 
 def _redacted_json(text: str | None, names: Names) -> str | None:

@@ -51,14 +51,14 @@ def event_rows(entries: Sequence[tuple[int, LogEntry]]) -> pa.Table:
         "original_ts": [event.original_ts for event in events],
         "received_at": received,
         "properties": [_text(event.properties) for event in events],
-        "props": _props(events),
+        "props": props_of(events),
         "traits": [_text(event.traits) for event in events],
         "context": [_text(event.context) for event in events],
     }
     return pa.table([pa.array(columns[field.name], field.type) for field in EVENTS.columns], schema=EVENTS.columns)
 
 
-def _props(events: Iterable[Accepted]) -> pa.Array:
+def props_of(events: Iterable[Accepted]) -> pa.Array:
     """The typed map of each event's fields, or of an identify's attributes."""
     ends, names, values = [0], list[str](), list[Typed]()
     for event in events:
