@@ -35,6 +35,7 @@ PARITY_KEPT_MS = 7 * 86_400_000
 
 def examined(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[str, Any]:
     """Everything that doctor looks at, as JSON; `well` is false when any part is not."""
+    lake.reach()  # which is soon known, while who reads it would try for minutes
     server = store.server()
     states = store.shard_states()
     parts = {name: _said(store.heartbeat(name)) for name in ("drain", "worker")} | _answering(settings)

@@ -19,6 +19,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lake.errors import LakeConflict, LakeUnreachable
 from lake.schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
+from lake.storage import holds_table
 from lake.stored import Stored
 
 ATTEMPTS = 10
@@ -71,11 +72,7 @@ class Lake:
 
     def reach(self) -> None:
         """Looks for the table of events, without loading or making it. Raises `LakeUnreachable` if it is not there."""
-        try:
-            is_there = DeltaTable.is_deltatable(self.uri(EVENTS), self.storage_options or None)
-        except (DeltaError, OSError) as error:
-            raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
-        if not is_there:
+        if not holds_table(self.root, EVENTS.name):
             raise LakeUnreachable(f"{self.uri(EVENTS)}: no table is there")
 
     def append(self, table: Table, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> None:

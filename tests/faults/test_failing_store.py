@@ -1,0 +1,118 @@
+"""An object store that answers with errors, not at all, or now and then: events wait in Redis, and everybody says so.
+
+Then the lake has each of them once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from cli import up
+from serving.settings import Settings
+from tests.faults.conftest import DEFINITIONS
+from tests.faults.load import load
+from tests.faults.parts import await_drained, health
+from tests.faults.test_killed_drain import is_commit
+from tests.faults.truth import assert_all_counted, assert_in_lake, assert_lake_is_exact
+from tests.running import RunningStack
+from tests.small_s3 import SmallS3, small_s3
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.xdist_group("failing_store"), pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[SmallS3]:
+    """The object store under the stack."""
+    with small_s3() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def victim(store: SmallS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """A whole stack on it, with two traits that are ready."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (store.environment | {"TINYCDP_DRAIN_INTERVAL_S": "0.1"}).items():
+            patch.setenv(name, value)
+        settings = Settings(home=tmp_path_factory.mktemp("home"), port=0, lake_uri=f"s3://{store.bucket}/lake")
+        running = RunningStack(found := up.start(settings, with_prefect=False), settings)
+        try:
+            for key, expression in DEFINITIONS.items():
+                running.define("trait", key, expression)
+            wait_until(lambda: not running.traits("nobody")["warming"], "the definitions are ready")
+            yield running
+        finally:
+            store.heal()
+            running.http.close()
+            up.stop(settings, found)
+
+
+def gauge(stack: RunningStack, name: str) -> float:
+    """The sum of a gauge over its labels."""
+    lines = stack.call("GET", "/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+@pytest.mark.parametrize("how", ["fail", "fall_silent"])
+def test_while_the_store_fails_events_wait_in_redis_and_everybody_says_so(
+    victim: RunningStack, store: SmallS3, how: str
+) -> None:
+    """Ingest and answers go on as before; health, metrics and doctor name the lake, and how many events wait for it.
+    When it answers again, all is drained, once."""
+    with load(victim, how) as sent:
+        sent.await_more(200)
+        getattr(store, how)()
+        sent.await_more(300)
+    assert set(sent.statuses) == {200}
+    assert_all_counted(victim, sent)
+    wait_until(lambda: health(victim)["checks"]["drain"]["status"] == "error", "the drain says that it cannot drain")
+    found = health(victim)
+    assert found["status"] == "error"
+    assert found["checks"]["lake"]["status"] == "error"
+    assert found["checks"]["drain"]["lag_events"] > 0
+    assert gauge(victim, "tinycdp_lake_up") == 0
+    assert gauge(victim, "tinycdp_lake_lag_seq") == found["checks"]["drain"]["lag_events"]
+    assert victim.call("GET", "/ingest/health").status_code == 200
+    assert victim.call("GET", "/decide/health").status_code == 200
+    if how == "fail":  # where nothing is answered, each who asks waits for half a minute
+        said = victim.tinycdp("doctor", ok=False)
+        assert said.returncode == 3 and victim.stack.lake_uri in said.stderr
+
+    store.heal()
+    await_drained(victim)
+    assert gauge(victim, "tinycdp_lake_up") == 1
+    assert_lake_is_exact(victim.stack.lake_uri)
+    assert_in_lake(victim.stack.lake_uri, sent)
+    assert_all_counted(victim, sent)
+    found = victim.json("doctor", ok=False)
+    assert found["well"] and found["parity"]["compared"] > 0, found
+
+
+def test_a_store_that_fails_now_and_then_gets_each_event_once(victim: RunningStack, store: SmallS3) -> None:
+    """Before it does what it is asked, or after: a commit may be done of which its writer hears that it failed."""
+    chance = random.Random(18)
+    commits: list[int | None] = []
+
+    def maybe(method: str, key: str) -> int | None:
+        return 500 if chance.random() < 0.2 else None
+
+    def after_commits_too(method: str, key: str) -> int | None:
+        if is_commit(method, key):
+            commits.append(500 if len(commits) % 2 else None)
+            return commits[-1]
+        return maybe(method, key)
+
+    store.before, store.after = maybe, after_commits_too
+    with load(victim, "often") as sent:
+        sent.await_more(200)
+        wait_until(lambda: len(commits) >= 6, "commits are done, and some of them are said to have failed")
+    store.heal()
+
+    assert set(sent.statuses) == {200}
+    await_drained(victim)
+    assert_lake_is_exact(victim.stack.lake_uri)
+    assert_in_lake(victim.stack.lake_uri, sent)
+    assert_all_counted(victim, sent)
