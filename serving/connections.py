@@ -80,6 +80,7 @@ class Connection(HttpToolsProtocol):
 
     _began_s: float | None = None
     _stuck_s: float | None = None
+    _idle_s: float | None = None
     _is_in_head = False
     _is_refused = False
     _beside_bytes = 0
@@ -107,13 +108,15 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _look_at_clock(self) -> None:
-        """Ends a request that does not arrive, and an answer that nobody takes."""
+        """Ends a request that does not arrive, an answer that nobody takes, a connection on which nothing is asked."""
         now = self.loop.time()
         if self._stuck_s is not None and now - self._stuck_s > self.request_s_max:
             self.transport.abort()
         elif self._began_s is not None and now - self._began_s > self.request_s_max and not self.pipeline:
             # A request that waits behind another of its connection is late through no fault of its own.
             self._refuse(408, "deadline_exceeded", f"the request did not arrive within {self.request_s_max:g} s")
+        elif self._idle_s is not None and now - self._idle_s > self.timeout_keep_alive:
+            self.transport.close()
         else:
             self._check = self.loop.call_later(CHECK_S, self._look_at_clock)
 
@@ -128,6 +131,7 @@ class Connection(HttpToolsProtocol):
     # ── a request ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def data_received(self, data: bytes) -> None:
+        self._idle_s = None
         if self._began_s is None:
             self._began_s = self.loop.time()
         if self._is_refused or self.transport.is_closing():
@@ -162,6 +166,15 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._began_s = None
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Notes since when nothing is asked: the look at the clock sees it, and no answer needs a timer of its own."""
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+            self._idle_s = self.loop.time()
 
     def _unsupported_upgrade_warning(self) -> None:
         """We speak HTTP/1.1 alone; who offers more is answered in it, and nothing is said in the log."""

@@ -48,8 +48,8 @@ def _awaited(
     operation: Callable[Concatenate[Operations, P], Request[T]],
 ) -> Callable[Concatenate[AsyncStore, P], Coroutine[Any, Any, T]]:
     @functools.wraps(operation)
-    async def method(self: AsyncStore, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.ask(operation(self.operations, *args, **kwargs))
+    def method(self: AsyncStore, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return self.ask(operation(self.operations, *args, **kwargs))
 
     return method
 
@@ -298,6 +298,8 @@ class AsyncStore:
         if not commands:
             return request.read([])
         replies = await self._batching.exchange(commands)
+        if not any([isinstance(reply, Exception) for reply in replies]):
+            return request.read(replies)
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             again = await self._batching.exchange([commands[index].with_text() for index in unknown])

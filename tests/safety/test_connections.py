@@ -189,6 +189,19 @@ def test_a_head_is_answered_and_the_connection_goes_on(stack: RunningStack) -> N
     assert msgspec.json.decode(body)["success"] is True
 
 
+def test_a_connection_on_which_nothing_more_is_asked_is_closed(stack: RunningStack) -> None:
+    """Some seconds after its last answer, and not before a second request had its own."""
+    where = urlsplit(stack.stack.api_url)
+    with socket.create_connection((where.hostname, where.port or 80), 30) as wire, wire.makefile("rb") as lines:
+        for _ in range(2):
+            wire.sendall(head(stack, b"Content-Length: 30") + EVENT)
+            found = list(iter(lines.readline, b"\r\n"))
+            assert found[0] == b"HTTP/1.1 200 OK\r\n"
+            lines.read(next(int(line[15:]) for line in found if line.startswith(b"content-length:")))
+
+        assert lines.read() == b""
+
+
 class Written:
     """A transport that remembers what it was given."""
 
