@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import json
 from typing import Any
 
@@ -118,6 +119,54 @@ def test_the_key_is_found_wherever_clients_put_it(defined: RunningStack, path: s
     assert sent == [200] * len(sent)
     assert refused == [401] * len(refused)
     assert defined.traits(user)["traits"]["path_orders"] == len(sent)
+
+
+PLACES = ("Bearer", "body", "event", "query")
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "Basic", ""])
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(PLACES, 2)))
+def test_the_first_key_that_is_known_decides(defined: RunningStack, scheme: str, first: str, second: str) -> None:
+    """Header, body, event, query, in this order: of two keys that are known the later is not asked, whatever it may."""
+
+    def sent(**keys: str) -> int:
+        event = event_of("track", userId="decided") | ({"writeKey": keys["event"]} if "event" in keys else {})
+        body = {"batch": [event]} | ({"writeKey": keys["body"]} if "body" in keys else {})
+        header = keys.get("Bearer")
+        told = basic(f"{header}:")["Authorization"] if scheme == "Basic" else f"{scheme} {header}".strip()
+        headers = {} if header is None else {"Authorization": told}
+        params = {"apiKey": keys["query"]} if "query" in keys else {}
+        return defined.http.post("/v1/batch", json=body, headers=headers, params=params).status_code
+
+    write, read = defined.keys["write"], defined.keys["read"]
+    assert sent(**{first: write, second: read}) == 200
+    assert sent(**{first: read, second: write}) == 403
+    assert sent(**{first: write, second: "unknown"}) == 200
+    assert sent(**{first: "unknown", second: write}) == 200
+    assert sent(**{first: "unknown", second: read}) == 403
+    assert sent(**{first: "unknown", second: "unknown"}) == 401
+
+
+def test_of_the_events_of_a_batch_the_first_that_has_a_key_speaks_for_all(defined: RunningStack) -> None:
+    """An event's key that is not known is not passed over for the next event's: a batch is one client's."""
+    keys = {"known": defined.keys["write"], "unknown": "unknown"}
+
+    def sent(*named: str | None) -> int:
+        batch = [event_of("track") | ({} if name is None else {"writeKey": keys[name]}) for name in named]
+        return defined.http.post("/v1/batch", json={"batch": batch}).status_code
+
+    assert sent(None, "known", "unknown") == 200
+    assert sent("unknown", "known") == 401
+
+
+def test_a_body_that_is_no_json_is_told_to_whoever_may_know(defined: RunningStack) -> None:
+    """400 with a key that is known, or none; 401 with a header that is not."""
+    refused = [
+        defined.http.post("/v1/batch", content=b"{", headers=headers).status_code
+        for headers in (basic(defined.keys["write"]), {}, {"Authorization": "Bearer unknown"}, basic("unknown"))
+    ]
+
+    assert refused == [400, 400, 401, 401]
 
 
 def test_a_key_that_may_only_read_writes_nothing(defined: RunningStack) -> None:
