@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batch, http, memory
+from benchmarks import asking, batch, http, memory
 from serving.embedded_redis import find_server
 from serving.settings import Settings
 
@@ -25,7 +25,7 @@ def main() -> None:
     """Runs what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--small", action="store_true", help="few users, few events, short runs")
-    parser.add_argument("--only", help="decide, bulk, track, batch, rebuild, publish or memory", default="")
+    parser.add_argument("--only", help="decide, bulk, track, batch, rebuild, asking, publish or memory", default="")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long a measurement over HTTP takes")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of ours and the floor")
     asked = parser.parse_args()
@@ -68,10 +68,14 @@ def measured(folder: Path, small: bool, only: str, seconds: float, rounds: int) 
         events, users = (40_000, 2_000) if small else (400_000, 20_000)
         rows["publish"] = batch.published(folder, events, users)
         print("publish", rows["publish"], flush=True)
+    events, users = (200_000, 10_000) if small else (10_000_000, 500_000)
     if only in ("", "rebuild"):
-        events, users = (200_000, 10_000) if small else (10_000_000, 500_000)
         rows["rebuild"] = batch.rebuilt(folder, events, users, 2 if small else 3)
         print("rebuild", rows["rebuild"], flush=True)
+    if only in ("", "asking"):
+        for name, row in asking.measured(batch.filled(folder, events, users).root, 2 if small else 3).items():
+            rows[name] = {"events": events, "users": users, **row}
+            print(name, rows[name], flush=True)
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "small": small,

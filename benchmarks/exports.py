@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +19,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import polars as pl
-import psutil
 import pyarrow as pa
 
+from benchmarks.peaks import peak_mb
 from expressions.properties import typed
 from lake.lake import Lake
 from lake.schemas import EVENTS
@@ -36,7 +35,6 @@ MEMBERS_AT_ONCE = 100_000
 NOW = 1_800_000_000_000
 DAY_MS = 86_400_000
 KEY = "buyers"
-LOOK_S = 0.01
 
 
 class Measured(NamedTuple):
@@ -87,18 +85,13 @@ def measured(lake: Lake, folder: Path, rows_at_once: int = ROWS_AT_ONCE) -> Meas
     started = time.monotonic()
     with asked.open() as stdin, said.open("w") as stdout:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving.exporting"], stdin=stdin, stdout=stdout, env=environment
+            [sys.executable, "-m", "serving.exporting"], stdin=stdin, stdout=stdout, env=environment, text=True
         )
-        peak = 0
-        # What the system says at the end counts the memory of who started it, too.
-        while process.poll() is None:
-            with suppress(psutil.Error):
-                peak = max(peak, psutil.Process(process.pid).memory_info().rss)
-            time.sleep(LOOK_S)
+        peak = peak_mb(process)
     assert process.returncode == 0, "the export failed"
     seconds = time.monotonic() - started
     lines = [msgspec.json.decode(line, type=Progress) for line in said.read_bytes().splitlines()]
-    return Measured(peak / 1e6, seconds, lines)
+    return Measured(peak, seconds, lines)
 
 
 def _rows(events: pl.DataFrame, first: int) -> Any:

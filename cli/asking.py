@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.tree import Tree
 
+from expressions.counting import counted
 from expressions.definitions import DefinitionKind
 from expressions.explain import explained
-from expressions.frames import answer_frame, counted, users_where
+from expressions.frames import answer_frame, users_where
 from expressions.identity import people
 from expressions.to_sql import to_sql
 from expressions.to_state import Key

@@ -14,8 +14,9 @@ import msgspec
 import polars as pl
 
 from cli.up import running_stack
+from expressions.counting import counted
 from expressions.deletes import of_ids
-from expressions.frames import answer_frame, counted, values_of
+from expressions.frames import answer_frame, values_of
 from expressions.identity import people
 from expressions.to_state import Key
 from expressions.values import to_json

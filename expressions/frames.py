@@ -16,9 +16,7 @@ import polars as pl
 
 from expressions.aggregates import AGGREGATES
 from expressions.definitions import Bound, DefinitionKind
-from expressions.deletes import after_deletes
 from expressions.dtypes import Kind
-from expressions.identity import LINK_KINDS
 from expressions.monoids import VALUES_MAX, Add, Max, Min, Tally, Union
 from expressions.ops import (
     Aggregation,
@@ -35,7 +33,7 @@ from expressions.ops import (
     Source,
     walk,
 )
-from expressions.plan import COUNTED_KINDS, Need, Plan, needs_of, plan
+from expressions.plan import COUNTED_KINDS, Need, needs_of, plan
 from expressions.to_polars import (
     COLUMN_KINDS,
     FRAMES,
@@ -71,79 +69,6 @@ EVENT_SCHEMA: dict[str, Any] = {
     "received_at": pl.Int64,
     "props": pl.Map(pl.String, TYPED),
 }
-
-REPEAT_MS = 86_400_000
-
-
-# ── each event once ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows that count (S11), in no order.
-
-    Per id and event id the lowest seq counts; a repeat received within 24 h of the copy that counts is dropped, a later
-    one is new and counts from then on; an imported row with the id of a logged one is dropped. Deletes come first
-    (`expressions.deletes`): what they cover has no say. Links and unlinks are acts of their own, and all stay.
-    """
-    # Repeats are rare, since ingest dropped most: find ids that meet by hash, which is cheap and may only find too
-    # many, and follow the chains of those few one by one.
-    rows = events.collect()
-    hashes = rows.select(pl.struct("id", "event_id").hash().alias("hash"))["hash"]
-    met = hashes.is_in(_repeated(hashes)) & ~rows["kind"].is_in(LINK_KINDS)
-    if not met.any():
-        return rows.lazy()
-    ordered = rows.filter(met).sort("id", "event_id", "seq", "received_at", nulls_last=True)
-    return pl.concat([rows.filter(~met), ordered.filter(pl.Series(_counting(ordered)))]).lazy()
-
-
-def needed_rows(events: pl.LazyFrame, needed: Plan) -> pl.LazyFrame:
-    """The rows without which the answers would be others, to be deduplicated as all rows would be.
-
-    Left out are events of names that nothing reads and attributes that nothing reads, but for one row of each id, since
-    an id without events has answers too, and for rows that have id and event id (or the hash of them) in common with
-    another, since of those it matters which comes first. The column `props` is left out where nothing reads a field.
-    """
-    names = set(needed.projection.events)
-    if not needed.attributes and not any(needed.projection.events.values()):
-        events = events.drop("props")  # most of what there is to read, and nothing asks for it
-    if None in names:
-        return events
-    is_read = pl.col("kind").is_in(sorted(COUNTED_KINDS)) & pl.col("name").is_in(sorted(filter(None, names)))
-    if needed.attributes:
-        is_read = is_read | (pl.col("kind") == "identify")
-    is_other = ~pl.col("kind").is_in([*sorted(COUNTED_KINDS), "identify"])
-    hashed = pl.struct("id", "event_id").hash()
-    met = _repeated(events.select(hashed.alias("hash")).collect()["hash"])
-    return events.filter(is_read | is_other | pl.col("id").is_first_distinct() | hashed.is_in(met))
-
-
-def _repeated(hashes: pl.Series) -> pl.Series:
-    """The hashes that are there more than once, as one list."""
-    in_order = hashes.sort()
-    return in_order.filter(in_order == in_order.shift(1)).unique().implode()
-
-
-def _counting(ordered: pl.DataFrame) -> list[bool]:
-    """Which rows count, of rows in order of id, event id, seq (imported ones last), receipt."""
-    counts: list[bool] = []
-    held: tuple[str, str] | None = None
-    anchor = 0
-    is_logged = False
-    for one, event_id, seq, received in ordered.select("id", "event_id", "seq", "received_at").iter_rows():
-        if (one, event_id) != held:
-            held, anchor, is_logged = (one, event_id), received, seq is not None
-            counts.append(True)
-        elif (seq is None and is_logged) or received - anchor < REPEAT_MS:
-            counts.append(False)
-        else:
-            anchor = received
-            counts.append(True)
-    return counts
-
-
-def counted(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows that count: after the last delete of their id, each event once."""
-    return deduplicate(after_deletes(events))
 
 
 # ── lifting ──────────────────────────────────────────────────────────────────────────────────────────────────────

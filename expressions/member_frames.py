@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import polars as pl
 
+from expressions.counting import counted_for
 from expressions.definitions import Bound
 from expressions.deletes import after_deletes
-from expressions.frames import answer_frame, counted, needed_rows, users_where
+from expressions.frames import answer_frame, users_where
 from expressions.identity import LINK_KINDS, persons
 from expressions.plan import plan
 from expressions.windows import Zone
@@ -29,7 +30,7 @@ def members(rows: pl.DataFrame, bound: Bound, now_ms: int, zone: Zone) -> pl.Dat
     Columns: id (the person), created_at (the time of its first event), device_id, external_id, email_hash (the value of
     the first id of the kind, its own id before others; null where it has none). The newest comes first.
     """
-    needed = counted(needed_rows(rows.lazy(), plan([bound.expr])))
+    needed = counted_for(rows.lazy(), plan([bound.expr]), now_ms, zone)
     folded = needed.with_columns(pl.col("person").alias("id")).drop("person")
     key = (bound.definition.kind, bound.definition.key)
     found = users_where(answer_frame(folded, [bound], now_ms, zone), key)

@@ -17,8 +17,9 @@ import msgspec
 import polars as pl
 
 from expressions.base_frames import BasePart, base_parts
+from expressions.counting import counted
 from expressions.deletes import deleted, of_ids
-from expressions.frames import answer_frame, counted
+from expressions.frames import answer_frame
 from expressions.identity import people
 from expressions.totals import totals
 from lake.lake import Lake

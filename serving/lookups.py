@@ -6,7 +6,7 @@ decisions. So each function here takes and gives plain values, and `asked` runs 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import msgspec
@@ -16,17 +16,11 @@ from anyio import CapacityLimiter, to_process
 from expressions.base_frames import base_states
 from expressions.bases import RawEvent, base_of
 from expressions.bind import bind_one
+from expressions.counting import counted, counted_for
 from expressions.definitions import Definition, DefinitionKind
 from expressions.deletes import after_deletes, of_ids
-from expressions.frames import (
-    answer_frame,
-    column_of,
-    counted,
-    needed_rows,
-    users_where,
-    value_of,
-)
-from expressions.identity import LINK_KINDS, people
+from expressions.frames import answer_frame, column_of, users_where, value_of
+from expressions.identity import LINK_KINDS, people, persons, with_person
 from expressions.plan import COUNTED_KINDS, plan
 from expressions.totals import totals
 from expressions.values import to_json
@@ -41,7 +35,8 @@ from serving.wire import rfc3339
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Questions at once; more wait. Each has the memory of a query of its own.
+#: Questions of a kind at once; more wait. Each has the memory of a query of its own. Whoever looks at people does not
+#: wait for an expression that is tried on all of them.
 AT_ONCE = 1
 RECENT_EVENTS = 50
 #: Users that a cost is measured on, and how long their heavy bases would have to last.
@@ -52,13 +47,14 @@ ALIAS_KINDS = {"user": "externalId", "anon": "deviceId", "email": "emailHash"}
 #: A text of each event, by what tells its copies apart.
 Texts: TypeAlias = dict[tuple[str, str, int], str]
 
-_limiter = CapacityLimiter(AT_ONCE)
+LOOKING, TRYING = CapacityLimiter(AT_ONCE), CapacityLimiter(AT_ONCE)
 
 
 async def asked(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
     """The answer of one of the functions below. Raises `Unavailable` while the lake is away."""
+    turn = TRYING if question in (preview, cost) else LOOKING
     try:
-        return await to_process.run_sync(question, *args, cancellable=True, limiter=_limiter)
+        return await to_process.run_sync(question, *args, cancellable=True, limiter=turn)
     except (*AWAY, Unavailable) as error:  # a refusal loses its details on its way between processes
         raise away() from error
 
@@ -72,7 +68,7 @@ def preview(
     """For whom an expression holds (S4) at `now_ms`: how many of how many people, and some with their values."""
     catalogue = decode(catalogue_text)
     bound = bind_one(Definition(kind, "unsaved_expression", text), catalogue.bounds)
-    events = people(counted(needed_rows(History(lake_root).events(), plan([bound.expr]))))
+    events = people(counted_for(History(lake_root).events(), plan([bound.expr]), now_ms, catalogue.zone))
     answers = answer_frame(events, [bound], now_ms, catalogue.zone)
     key = (kind, "unsaved_expression")
     holding = users_where(answers, key)
@@ -129,45 +125,71 @@ def search(lake_root: str, text: str, limit: int, offset: int) -> dict[str, Any]
 
     A text with a kind before it, `user:ad`, is the beginning of an id of that kind.
     """
-    text = text.lower()
     lake = History(lake_root)
-    events = people(after_deletes(lake.events()).with_columns(pl.col("id").alias("raw")))
-    raw = pl.col("raw").str.to_lowercase()
-    is_meant = raw.str.splitn(":", 2).struct.field("field_1").str.contains(text, literal=True)
-    if text.startswith(tuple(f"{kind}:" for kind in ID_KINDS)):
-        is_meant |= raw.str.starts_with(text)
-    is_counted = pl.col("kind").is_in(sorted(COUNTED_KINDS))
-    found = (
-        events.group_by("id")
-        .agg(
-            pl.col("ts").min().alias("created_at"),
-            pl.col("ts").filter(is_counted).max().alias("last"),
-            is_counted.sum().alias("events"),
-            pl.col("raw").unique().alias("ids"),
-            is_meant.any().alias("meant"),
-        )
-        .filter("meant")
-        .sort("created_at", "id", descending=[True, False])
-        .drop("meant")
-        .collect()
+    version = lake.events_version()
+    events = after_deletes(lake.events(version).select("id", "kind", "seq", "ts", "received_at", "event_id", "name"))
+    known = persons(events)
+    if text:
+        meant = events.filter(_is_meant(text.lower())).select("id").unique()
+        # Whoever is found by one of their ids is shown whole: since the first event of any.
+        found = with_person(meant, known).select(pl.col("person").unique()).collect(engine="streaming")["person"]
+        others = known.filter(pl.col("person").is_in(found.implode()))["id"]
+        events = events.filter(pl.col("id").is_in(pl.concat([found, others]).implode()))
+    firsts = with_person(events.group_by("id").agg(pl.col("ts").min()), known).collect(engine="streaming")
+    newest = (
+        firsts.group_by("person")
+        .agg(pl.col("ts").min().alias("created_at"))
+        .sort("created_at", "person", descending=[True, False])
     )
-    page = found.slice(offset, limit)
-    inside = lake.memberships().filter(pl.col("id").is_in(page["id"].implode())).select("id", "key").sort("key")
-    segments: dict[str, list[str]] = {}
-    for one, key in inside.collect().iter_rows():
-        segments.setdefault(one, []).append(key)
+    page = newest.slice(offset, limit)
+    ids: dict[str, list[str]] = {one: [] for one in page["person"]}
+    for one, person in (
+        firsts.filter(pl.col("person").is_in(page["person"].implode())).select("id", "person").iter_rows()
+    ):
+        ids[person].append(one)
+    seen = _seen(lake, version, ids)
+    segments = _segments(lake, page["person"])
     users = [
         {
             "id": one,
             "created_at": rfc3339(created),
-            "aliases": aliases(sorted(ids, key=lambda raw: (raw != one, raw))),
-            "lastEventTime": rfc3339(last) if last is not None else None,
-            "eventCount": events_of,
+            "aliases": aliases(sorted(ids[one], key=lambda raw: (raw != one, raw))),
+            "lastEventTime": rfc3339(seen[one][0]) if one in seen else None,
+            "eventCount": seen[one][1] if one in seen else 0,
             "activeSegments": segments.get(one, []),
         }
-        for one, created, last, events_of, ids in page.iter_rows()
+        for one, created in page.iter_rows()
     ]
-    return {"users": users, "total": len(found), "hasMore": offset + limit < len(found)}
+    return {"users": users, "total": len(newest), "hasMore": offset + limit < len(newest)}
+
+
+def _is_meant(text: str) -> pl.Expr:
+    raw = pl.col("id").str.to_lowercase()
+    contains = raw.str.splitn(":", 2).struct.field("field_1").str.contains(text, literal=True)
+    if text.startswith(tuple(f"{kind}:" for kind in ID_KINDS)):
+        return contains | raw.str.starts_with(text)
+    return contains
+
+
+def _seen(lake: History, version: int, ids: Mapping[str, list[str]]) -> dict[str, tuple[int, int]]:
+    """When the last event of some people was, and how many there are; of those who have any."""
+    owner = {raw: one for one, raws in ids.items() for raw in raws}
+    if not owner:
+        return {}
+    rows = counted(of_ids(lake.events(version).drop("props"), list(owner))).filter(
+        pl.col("kind").is_in(sorted(COUNTED_KINDS))
+    )
+    found = rows.group_by(pl.col("id").replace_strict(owner, return_dtype=pl.String)).agg(pl.col("ts").max(), pl.len())
+    return {one: (last, count) for one, last, count in found.collect().iter_rows()}
+
+
+def _segments(lake: History, people: pl.Series) -> dict[str, list[str]]:
+    """The segments of each, by key."""
+    inside = lake.memberships().filter(pl.col("id").is_in(people.implode())).select("id", "key").sort("key")
+    found: dict[str, list[str]] = {}
+    for one, key in inside.collect().iter_rows():
+        found.setdefault(one, []).append(key)
+    return found
 
 
 #: What the lake has of somebody whose first events are not drained yet.

@@ -18,8 +18,9 @@ import polars as pl
 from expressions.base_frames import base_states
 from expressions.bases import Base, RawEvent, base_of
 from expressions.bind import bind
+from expressions.counting import deduplicate
 from expressions.definitions import Bound, Definition, DefinitionKind
-from expressions.frames import answer_frame, column_of, deduplicate, event_frame, values_of
+from expressions.frames import answer_frame, column_of, event_frame, values_of
 from expressions.plan import plan
 from expressions.properties import attribute_fields, event_fields, typed
 from expressions.to_sql import to_sql

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from expressions.counting import counted, counted_for
 from expressions.errors import ExpressionError
-from expressions.frames import answer_frame, counted, event_frame, needed_rows
+from expressions.frames import answer_frame, event_frame, values_of
 from expressions.plan import plan
 from tests.executions import bound, frame_rows
 from tests.history import Event
@@ -37,14 +38,29 @@ def test_rows_that_nothing_reads_change_no_answer(text: str, given_users: Mappin
     except ExpressionError:
         assume(False)
     events = event_frame(frame_rows(given_users))
-    needed = needed_rows(events, plan(one.expr for one in bounds))
+    needed = counted_for(events, plan(one.expr for one in bounds), NOW)
 
     of_all = answer_frame(counted(events), bounds, NOW).sort("id")
-    assert answer_frame(counted(needed), bounds, NOW).sort("id").equals(of_all)
+    assert answer_frame(needed, bounds, NOW).sort("id").equals(of_all)
+
+
+def test_who_came_back_after_a_delete_has_an_answer() -> None:
+    """Though all that is left of them is of names that nothing reads."""
+    rows = [
+        {"seq": 1, "event_id": "a", "kind": "track", "name": "x", "id": "user:back", "ts": NOW - 3, "received_at": 1},
+        {"seq": 2, "event_id": "b", "kind": "delete", "name": None, "id": "user:back", "ts": NOW - 2, "received_at": 2},
+        {"seq": 3, "event_id": "c", "kind": "track", "name": "y", "id": "user:back", "ts": NOW - 1, "received_at": 3},
+        {"seq": 4, "event_id": "d", "kind": "track", "name": "x", "id": "user:gone", "ts": NOW - 3, "received_at": 4},
+        {"seq": 5, "event_id": "e", "kind": "delete", "name": None, "id": "user:gone", "ts": NOW - 2, "received_at": 5},
+    ]
+    bounds = list(bound(("trait", "it", "events.x.count")).values())
+    answers = answer_frame(counted_for(event_frame(rows), plan(one.expr for one in bounds), NOW), bounds, NOW)
+
+    assert values_of(answers, ("trait", "it")) == {"user:back": 0}
 
 
 @pytest.mark.parametrize(("text", "is_read"), [("events.x.count_7d", False), ("events.x.v.sum", True)])
 def test_fields_are_read_only_when_asked_for(text: str, is_read: bool) -> None:
     """The map of an event's fields is most of its bytes."""
-    needed = needed_rows(event_frame([]), plan(one.expr for one in bound(("trait", "it", text)).values()))
+    needed = counted_for(event_frame([]), plan(one.expr for one in bound(("trait", "it", text)).values()), NOW)
     assert ("props" in needed.collect_schema()) is is_read

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import redis
 
-from expressions.frames import counted
+from expressions.counting import counted
 from pipelines import rebuild as rebuilding
 from pipelines.erasing import erase
 from pipelines.importing import import_file

@@ -15,7 +15,8 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expressions.frames import answer_frame, counted, values_of
+from expressions.counting import counted
+from expressions.frames import answer_frame, values_of
 from expressions.identity import people, roots
 from expressions.to_sql import to_sql
 from serving.embedded_redis import EmbeddedRedis

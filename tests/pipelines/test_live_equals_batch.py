@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from expressions.bases import RawEvent
-from expressions.frames import answer_frame, counted, values_of
+from expressions.counting import counted
+from expressions.frames import answer_frame, values_of
 from expressions.to_state import Key
 from expressions.values import Value
 from pipelines.importing import import_file

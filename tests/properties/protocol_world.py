@@ -21,8 +21,9 @@ import msgspec
 import polars as pl
 import redis
 
+from expressions.counting import counted
 from expressions.definitions import Definition
-from expressions.frames import answer_frame, counted, values_of
+from expressions.frames import answer_frame, values_of
 from expressions.identity import people
 from expressions.windows import DAY_MS, HOUR_MS
 from lake.lake import Lake

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from expressions.frames import deduplicate
+from expressions.counting import deduplicate
 from expressions.to_state import Frame
 from lake.lake import Lake
 from pipelines import rebuild as rebuilding

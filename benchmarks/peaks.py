@@ -1,0 +1,24 @@
+"""The greatest memory of a process, looked at while it runs.
+
+What the system says at the end counts the memory of who started it, too.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from contextlib import suppress
+
+import psutil
+
+LOOK_S = 0.01
+
+
+def peak_mb(process: subprocess.Popen[str]) -> float:
+    """The greatest resident memory in MB of a process that was just started; returns when it has ended."""
+    peak = 0
+    while process.poll() is None:
+        with suppress(psutil.Error):
+            peak = max(peak, psutil.Process(process.pid).memory_info().rss)
+        time.sleep(LOOK_S)
+    return peak / 1e6

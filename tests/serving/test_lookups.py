@@ -1,0 +1,83 @@
+"""Questions asked of the lake: whoever looks at people waits for no trial, and a person is found whole by any id."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from lake.schemas import EVENTS
+from serving import lookups
+from serving.catalogue import Catalogue, encode
+from tests.pipelines.world import World
+
+WITHIN_S = 60
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path) -> World:
+    """Two people: one with a device that is linked to them, and one who was deleted and came back."""
+    found = World(redis_url, tmp_path, shards=4)
+    found.recover()
+    found.ingest(
+        [
+            {"type": "track", "event": "seen", "messageId": "1", "deviceId": "Tablet-7"},
+            {"type": "track", "event": "seen", "messageId": "2", "userId": "ada"},
+            {"type": "identify", "messageId": "3", "userId": "ada", "deviceId": "Tablet-7"},
+            {"type": "track", "event": "seen", "messageId": "4", "userId": "bob"},
+        ]
+    )
+    found.drain().step()
+    return found
+
+
+def search(world: World, text: str, limit: int = 50, offset: int = 0) -> dict[str, Any]:
+    """A page of people."""
+    return lookups.search(world.lake.root, text, limit, offset)
+
+
+@pytest.mark.parametrize("text", ["tablet", "anon:tab", "ad", "user:ad"])
+def test_a_person_is_found_whole_by_any_of_their_ids(world: World, text: str) -> None:
+    """With all ids and the events of all, though one id alone was asked for."""
+    (one,) = search(world, text)["users"]
+
+    assert one["id"] == "user:ada"
+    assert one["aliases"] == [{"kind": "externalId", "value": "ada"}, {"kind": "deviceId", "value": "Tablet-7"}]
+    assert one["eventCount"] == 2
+    assert one["created_at"] == search(world, "", limit=1, offset=1)["users"][0]["created_at"]
+
+
+def test_a_search_that_finds_nobody_is_an_empty_page(world: World) -> None:
+    """Also behind the last page."""
+    assert search(world, "nobody") == {"users": [], "total": 0, "hasMore": False}
+    assert search(world, "", offset=2) == {"users": [], "total": 2, "hasMore": False}
+    assert search(world, "user:da") == {"users": [], "total": 0, "hasMore": False}
+
+
+def test_repeats_are_no_events_of_a_person(world: World) -> None:
+    """What the lake has twice, as after an import of the same history, the search counts once, as all others do."""
+    imported = world.lake.scan(EVENTS).filter(pl.col("event_id") == "2").with_columns(pl.lit(None).alias("seq"))
+    world.lake.append(EVENTS, imported.select(EVENTS.columns.names).collect().to_arrow().cast(EVENTS.columns))
+
+    assert len(world.lake.events().filter(pl.col("event_id") == "2").collect()) == 2
+    assert search(world, "ada")["users"][0]["eventCount"] == 2
+
+
+def test_a_search_does_not_wait_for_a_preview(world: World) -> None:
+    """Each has its turn by itself: while a preview goes on, people are found."""
+    catalogue = encode(Catalogue())
+
+    async def main() -> dict[str, Any]:
+        async with lookups.TRYING:
+            trial = asyncio.create_task(
+                lookups.asked(lookups.preview, world.lake.root, catalogue, "trait", "events.seen.count", 2**40, 5)
+            )
+            page = await asyncio.wait_for(lookups.asked(lookups.search, world.lake.root, "", 50, 0), WITHIN_S)
+            assert not trial.done()
+        assert (await asyncio.wait_for(trial, WITHIN_S))["total"] == 2
+        return page
+
+    assert asyncio.run(main())["total"] == 2
