@@ -98,7 +98,7 @@ def test_a_key_of_another_kind_is_told_which_is_needed(
 
 
 def test_every_call_about_people_and_definitions_needs_an_admin_key(stack: RunningStack) -> None:
-    """All that the API's own document lists there: 401 without a key, 403 with one that may be in a browser."""
+    """All that the API's own document lists there: 401 without a key, 403 with one that may be in a browser (D-23)."""
     document = stack.http.get("/openapi.json").json()
     calls = [
         (method.upper(), path.replace("{", "").replace("}", ""))
@@ -159,7 +159,10 @@ def test_what_does_not_fit_is_refused_in_the_originals_words(
 def test_a_refusal_has_the_originals_shape_and_codes(
     stack: RunningStack, method: str, path: str, key: Any, body: str | None, status: int, code: str
 ) -> None:
-    """`code`, `message` and `details`, an object or null, with the status that goes with the code."""
+    """`code`, `message` and `details`, an object or null, with the status that goes with the code.
+
+    D-25: it was 500 with inner text.
+    """
     stack.call("POST", "/v1/admin/flags", json={"key": "auth_flag", "rule": "true"})
     answer = stack.call(method, path, key, content=body)
     refusal = answer.json()

@@ -102,14 +102,14 @@ def test_somebody_unknown_has_no_traits_and_no_segments(deciding: RunningStack, 
 
 @pytest.mark.parametrize("named", [{"userId": "dc-ada"}, {"externalId": "dc-ada"}, {"deviceId": "dc-phone"}])
 def test_the_ids_that_apps_know_are_decided_for(deciding: RunningStack, named: dict[str, str]) -> None:
-    """The original knew only its own internal id, which its clients never saw."""
+    """The original knew only its own internal id, which its clients never saw (D-1: their decisions were always no)."""
     answer = deciding.call("GET", "/v1/decide", "read", params={"flag": "dc_f1", **named})
 
     assert (answer.status_code, answer.json()["allow"]) == (200, True)
 
 
 def test_a_changed_and_a_deleted_flag_are_so_at_once(deciding: RunningStack) -> None:
-    """No decision outlives its flag: the original went on answering for up to a minute."""
+    """No decision outlives its flag: the original went on answering for up to a minute (D-8)."""
     deciding.define("flag", "dc_short", "true")
     said: list[Any] = [deciding.decide("dc-ada", "dc_short")["allow"]]
     deciding.call("PUT", "/v1/admin/flags/dc_short", json={"rule": "false"})

@@ -63,7 +63,7 @@ def test_identify_wants_an_id(counting: RunningStack, body: dict[str, Any]) -> N
 
 
 def test_traits_of_identify_are_what_expressions_read(counting: RunningStack) -> None:
-    """What the original took and threw away is the profile: the next identify changes it, with the next read."""
+    """What the original took and threw away is the profile: the next identify changes it, with the next read (D-2)."""
     assert counting.traits("ic-profile")["traits"]["ingest_tier"] is None
     for tier in ("gold", "silver"):
         sent(counting, "/v1/identify", {"userId": "ic-profile", "traits": {"tier": tier}})
@@ -115,7 +115,7 @@ def test_track_refuses_in_the_originals_words_and_order(
 
 @pytest.mark.parametrize("lax", ["2023", "5", "12/31/2023", "Jan 1 2023", "yesterday", "2023-13-01"])
 def test_a_time_that_is_not_iso_8601_is_refused(counting: RunningStack, lax: str) -> None:
-    """The original read "5" as May 2001; guessing puts events where nobody looks for them."""
+    """The original read "5" as May 2001; guessing puts events where nobody looks for them (D-17)."""
     status, answer = sent(counting, "/v1/track", {"userId": "tc", "event": "ingested", "ts": lax})
 
     assert (status, answer["message"], answer["details"]["field"]) == (400, NO_TIME, "ts")

@@ -155,6 +155,29 @@ def test_d13_one_language_in_traits_segments_and_flags(repaired: RunningStack, e
     assert said == (expected, expected, expected)
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "-1 < rp_none",
+        "!(rp_none > 0)",
+        "rp_none + 1 == 1",
+        "rp_plan == 'gold'",
+        "rp_gone == null",
+        'rp_plan < "h"',
+        'events["page-view"].count == 0',
+        'events["2fa"].count == 0',
+        'events["in"].count == 0',
+        'events["café crème"].count == 0',
+        "events.`two words`.count == 0",
+    ],
+)
+def test_d15_what_could_not_be_written(repaired: RunningStack, expression: str) -> None:
+    """Negative numbers, not, arithmetic, either quote, null, the order of texts, and events of any name."""
+    described(repaired, "rp-wrote", rp_plan="gold")
+
+    assert tried(repaired, "rp-wrote", expression)
+
+
 def test_d18_parallel_events_of_one_user_are_all_counted(repaired: RunningStack) -> None:
     """No event's result overwrites another's: 20 at once are 20, and none of their repeats counts."""
 

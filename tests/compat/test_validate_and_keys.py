@@ -43,7 +43,10 @@ def test_a_valid_expression_has_no_error(named: RunningStack) -> None:
     [("trait", "events.purchase."), ("trait", "events.purchase.count_30d >="), ("segment", "vk_a =="), ("flag", "(")],
 )
 def test_an_invalid_one_says_why(named: RunningStack, kind: str, expression: str) -> None:
-    """200 with `valid: false` and `error`, not a refusal: the question itself was fine."""
+    """200 with `valid: false` and `error`, not a refusal: the question itself was fine.
+
+    D-10: unknown windows and names passed.
+    """
     found = validated(named, kind, expression)
 
     assert found["valid"] is False
@@ -95,6 +98,8 @@ def test_saving_says_what_validation_says(named: RunningStack, kind: str, expres
     """One check for both: what is valid is saved, what is not is refused with the same words.
 
     The original's checker was unrelated to what ran, and saving asked neither.
+
+    D-14.
     """
     valid = (kind, expression) not in REFUSED
     found = validated(named, kind, expression)

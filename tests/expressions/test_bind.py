@@ -223,7 +223,10 @@ def test_bind_one_refuses_a_cycle(text: str) -> None:
     ],
 )
 def test_unknown_references(text: str, at: tuple[int, int], nearest: tuple[str, ...], expected: str) -> None:
-    """A trait or segment that does not exist is refused with the nearest that do, and with what else it may be."""
+    """A trait or segment that does not exist is refused with the nearest that do, and with what else it may be.
+
+    D-10.
+    """
     error = refusal(
         *definitions(power_user="true"), *definitions("segment", power_users="true"), Definition("segment", "s", text)
     )

@@ -137,7 +137,10 @@ def kill_stopped(stack: RunningStack) -> int:
 
 
 def test_a_repeat_counts_once_whenever_it_comes(victim: RunningStack) -> None:
-    """At once, after the rebuild that covers it, after a restart of Redis: each time acknowledged as a duplicate."""
+    """At once, after the rebuild that covers it, after a restart of Redis: each time acknowledged as a duplicate.
+
+    D-19.
+    """
     event = {
         "type": "track",
         "event": "purchase",

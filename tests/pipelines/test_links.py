@@ -180,7 +180,7 @@ def test_live_batch_and_sql_see_the_same_people(
 
 
 def test_a_later_user_of_a_device_gets_only_own_events_in_the_lake_too(url: str, tmp_path: Path) -> None:
-    """The first claim wins in the tables as it does live, and nothing counts twice."""
+    """The first claim wins in the tables as it does live, and nothing counts twice (D-6)."""
     world = new_world(url, tmp_path)
     world.ingest([visit(1, anonymousId="d")])
     world.ingest([lives_in("Rome", userId="first", anonymousId="d")])

@@ -106,7 +106,7 @@ def test_exports_are_dropped_when_they_are_old_enough(world: World) -> None:
 
 
 def test_retention_drops_old_events_of_closed_days_and_a_rebuild_counts_what_is_left(world: World) -> None:
-    """By the time of the event; lifetime aggregates forget with the next rebuild; links and deletes stay."""
+    """By the time of the event; lifetime aggregates forget with the next rebuild; links and deletes stay (D-30)."""
     old = rfc3339(world.store.now_ms() - 40 * 86_400_000)
     world.ingest([purchase("u1", 900, timestamp=old, properties={"amount": 500}), purchase("u2", 901, anonymousId="d")])
     world.drain().step()

@@ -112,7 +112,7 @@ def test_a_search_finds_an_id_in_every_kind_of_place(world: World) -> None:
 
 @pytest.mark.parametrize("by", EVERY)
 def test_a_purge_at_once_leaves_no_byte(world: World, by: str) -> None:
-    """Right after it, today's rows included: tables, logs of tables, exports, streams, records, Redis' file."""
+    """Right after it, today's rows included: tables, logs of tables, exports, streams, records, Redis' file (D-30)."""
     bob = known(world, "user:bob")
     delete(world, by)
     did = erased(world)

@@ -188,7 +188,7 @@ def machine(server: EmbeddedRedis, folder: Path, light_events_max: int) -> type[
 def test_every_order_of_steps_leaves_answers_right(
     server: EmbeddedRedis, tmp_path: Path, light_events_max: int
 ) -> None:
-    """Hypothesis chooses the steps, and shrinks what fails."""
+    """Hypothesis chooses the steps, and shrinks what fails (D-18)."""
     run_state_machine_as_test(
         machine(server, tmp_path, light_events_max),
         settings=settings(

@@ -38,7 +38,10 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 
 def test_the_api_does_what_its_document_says(own: RunningStack, tmp_path: Path) -> None:
-    """Every check of schemathesis, from examples, boundaries, chance and sequences of calls, finds nothing."""
+    """Every check of schemathesis, from examples, boundaries, chance and sequences of calls, finds nothing.
+
+    D-21: fields were declared and not sent.
+    """
     done = subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")),

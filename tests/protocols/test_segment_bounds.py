@@ -66,7 +66,7 @@ def test_an_encoding_that_is_not_known_is_refused(stack: RunningStack) -> None:
 
 
 def test_a_request_and_a_batch_are_bounded(stack: RunningStack) -> None:
-    """500 KiB and 2,500 events pass; a byte or an event more is 400."""
+    """500 KiB and 2,500 events pass; a byte or an event more is 400 (D-29: there were no limits)."""
     settings = stack.settings
     event = {"type": "track", "userId": "bound", "event": "bound", "messageId": "bound-1"}
 

@@ -46,6 +46,8 @@ def test_a_page_sends_every_kind_of_call(
     """The page loads its settings from the stack, asks before it sends, sends as text, and every call counts.
 
     So does what the browser sent before it said who the user is.
+
+    D-37.
     """
     user, key = f"browser-{name}", defined.keys["write"]
     said = node_clients.run(

@@ -197,7 +197,10 @@ def test_a_body_without_json_needs_the_right_key_first(defined: RunningStack) ->
 
 
 def test_a_browser_may_send_from_any_page(defined: RunningStack) -> None:
-    """A preflight allows the headers that analytics.js sets, for hours; the answer itself names the origin."""
+    """A preflight allows the headers that analytics.js sets, for hours; the answer itself names the origin.
+
+    D-37: browsers were blocked.
+    """
     origin = {"Origin": "https://shop.example"}
     asked = defined.http.options(
         "/v1/t",

@@ -87,7 +87,10 @@ def test_only_known_keys_are_counted() -> None:
 
 
 def test_too_many_requests_are_answered_429(stack: RunningStack, narrow: str) -> None:
-    """In our words, with whole seconds to wait, on every path and for this key alone; nothing of it was taken."""
+    """In our words, with whole seconds to wait, on every path and for this key alone; nothing of it was taken.
+
+    D-29.
+    """
     write = {"Authorization": f"Bearer {stack.keys['write']}"}
     event = {"type": "track", "userId": "rate", "event": "rate"}
     with httpx.Client(base_url=narrow, headers=write) as http:

@@ -48,7 +48,10 @@ def test_a_made_key_does_what_its_kind_allows_and_no_more(stack: RunningStack) -
 
 
 def test_a_revoked_key_is_refused_at_once(stack: RunningStack) -> None:
-    """The answer after the revocation is 401; the list keeps the key with the time, and shows no key's text."""
+    """The answer after the revocation is 401; the list keeps the key with the time, and shows no key's text.
+
+    D-26: no key could be.
+    """
     key = made(stack, "read", "lost laptop")
     assert decided_with(stack, key["key"]).status_code == 404
 
@@ -101,7 +104,10 @@ def test_keys_outlive_a_wiped_redis(stack: RunningStack, redis_url: str) -> None
 
 
 def test_the_audit_log_says_who_did_what(stack: RunningStack) -> None:
-    """A change of a definition is signed with the label of the key that made it; the newest entry comes first."""
+    """A change of a definition is signed with the label of the key that made it; the newest entry comes first.
+
+    D-30.
+    """
     headers = {"Authorization": f"Bearer {made(stack, 'admin', 'ada')['key']}"}
     body = {"key": "audited", "expression": "events.audited.count"}
     assert stack.http.post("/v1/admin/traits", json=body, headers=headers).status_code == 200

@@ -42,7 +42,7 @@ def test_the_next_read_after_an_acknowledgement_sees_the_event(defined: RunningS
 
 
 def test_a_repeated_message_is_acknowledged_and_not_counted(defined: RunningStack) -> None:
-    """The same messageId within 24 h counts once, and the answer says so."""
+    """The same messageId within 24 h counts once, and the answer says so (D-19: retries counted)."""
     answers = [defined.track("twice", "purchase", messageId="twice-1") for _ in range(3)]
 
     assert [answer["duplicate"] for answer in answers] == [False, True, True]
@@ -58,14 +58,17 @@ def test_both_names_of_time_and_properties_are_read(defined: RunningStack) -> No
 
 
 def test_an_event_from_the_future_counts_now(defined: RunningStack) -> None:
-    """A time after the receipt is clamped to it, so the event counts at once and leaves with its receipt."""
+    """A time after the receipt is clamped to it, so the event counts at once and leaves with its receipt (D-17)."""
     defined.track("future", "purchase", timestamp="2199-01-01T00:00:00Z")
 
     assert defined.traits("future")["traits"]["orders_30d"] == 1
 
 
 def test_identify_sets_changes_and_removes_attributes(defined: RunningStack) -> None:
-    """S8: whole values by key, the newest time wins whatever the order of arrival, null removes."""
+    """S8: whole values by key, the newest time wins whatever the order of arrival, null removes.
+
+    D-2: they were lost.
+    """
 
     def identify(plan: Any, at: str) -> Any:
         body = {"userId": "attr", "traits": {"plan": plan}, "timestamp": at}
@@ -134,7 +137,7 @@ def test_a_decision_says_why(defined: RunningStack) -> None:
     ],
 )
 def test_statuses_are_themselves(defined: RunningStack, method: str, path: str, key: Any, status: int) -> None:
-    """401 without a key, 403 for a key of another kind, 404 and 400 in the one body shape."""
+    """401 without a key, 403 for a key of another kind, 404 and 400 in the one body shape (D-25)."""
     body = {"json": {"expression": "1 + 1"}} if method in ("PUT", "POST") else {}
     answer = defined.call(method, path, key, **body)
 
@@ -164,7 +167,10 @@ def test_definitions_are_checked_when_they_are_saved(defined: RunningStack) -> N
 
 
 def test_what_others_use_is_not_deleted(defined: RunningStack) -> None:
-    """Deleting names what uses the definition; what nothing uses goes, and what used it keeps answering."""
+    """Deleting names what uses the definition; what nothing uses goes, and what used it keeps answering.
+
+    D-20: segments went stale.
+    """
     refused = defined.call("DELETE", "/v1/admin/traits/orders_30d")
     assert refused.status_code == 409
     assert refused.json()["details"]["used_by"] == ["segment 'loyal'"]
@@ -186,7 +192,10 @@ def test_a_definition_without_new_fields_is_live_when_it_is_acknowledged(defined
 
 
 def test_a_definition_with_a_new_field_warms_up_and_then_counts_history(defined: RunningStack) -> None:
-    """Until a rebuild covers it a flag on it answers its default as STALE; then it counts what came before it."""
+    """Until a rebuild covers it a flag on it answers its default as STALE; then it counts what came before it.
+
+    D-4: it waited for each user's next event.
+    """
     defined.track("warm", "signup", properties={"seats": 7})
     defined.define("trait", "seats", "events.signup.seats.sum")
     defined.define("flag", "big_team", "seats >= 5", default=False)

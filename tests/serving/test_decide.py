@@ -85,7 +85,10 @@ class TestPlainFlags:
 
 class TestVariants:
     def test_everybody_has_the_variant_of_their_bucket(self) -> None:
-        """Shares are as the weights say, and a value that was not sent is the name."""
+        """Shares are as the weights say, and a value that was not sent is the name.
+
+        D-16: variants were never produced.
+        """
         catalogue = catalogue_of(("f", "true", BLUE_AND_RED))
         found = [decider(catalogue, f"user:{n}").decision("f") for n in range(4_000)]
 

@@ -52,7 +52,7 @@ def test_a_rollback_brings_a_version_back_as_a_new_one(stack: RunningStack) -> N
 
 
 def test_lists_are_paged(stack: RunningStack) -> None:
-    """`limit` and `offset` walk through the keys in order."""
+    """`limit` and `offset` walk through the keys in order (D-34: lists had no pages)."""
     for number in range(3):
         stack.define("trait", f"paged_{number}", "events.x.count")
 

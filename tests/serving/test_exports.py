@@ -69,7 +69,10 @@ def rows_of(text: str) -> dict[str, dict[str, str]]:
 
 
 def test_an_export_has_every_member_with_the_ids_they_are_known_by(exporting: RunningStack) -> None:
-    """The columns and quoting of the file; one row a person, whichever kinds of ids; no line end at the end."""
+    """The columns and quoting of the file; one row a person, whichever kinds of ids; no line end at the end.
+
+    D-7: an export of anybody was 500.
+    """
     found = exported(exporting, "signed_up")
     answer = httpx.get(found["downloadUrl"])
     text = answer.content.decode("utf-8")
@@ -93,7 +96,10 @@ def test_an_export_has_every_member_with_the_ids_they_are_known_by(exporting: Ru
 
 
 def test_no_id_breaks_the_file_or_is_calculated_by_a_spreadsheet(exporting: RunningStack) -> None:
-    """Quotes, commas, line ends and other scripts come through; what begins like a formula has an apostrophe before."""
+    """Quotes, commas, line ends and other scripts come through; what begins like a formula has an apostrophe before.
+
+    D-27.
+    """
     rows = rows_of(exporting.call("GET", "/v1/export/segment/signed_up.csv").text)
     shown = {one: f"'{one}" if one[0] in "=+-@\t\r" else one for one in ODD}
 
@@ -133,7 +139,7 @@ def test_a_later_export_of_the_day_takes_the_place_of_the_file_and_leaves_who_wa
 
 
 def test_the_list_has_what_is_kept_the_newest_first_in_pages(exporting: RunningStack) -> None:
-    """Each with its size, its tag and an address of its own; nothing else that lies in the folder."""
+    """Each with its size, its tag and an address of its own; nothing else that lies in the folder (D-34)."""
     exported(exporting, "nobody_is_here")
     latest = exported(exporting, "signed_up")
     folder = exporting.settings.home / "lake" / "exports"
@@ -189,7 +195,10 @@ def changed(url: str, path: Callable[[str], str] = str, **query: str) -> str:
 
 
 def test_an_address_opens_its_own_file_for_an_hour_and_nothing_else(exporting: RunningStack) -> None:
-    """Refused: one that has expired, was changed, is signed by another, is of another file, or leads elsewhere."""
+    """Refused: one that has expired, was changed, is signed by another, is of another file, or leads elsewhere.
+
+    D-27: files were public, for ever.
+    """
     url = exported(exporting, "signed_up")["downloadUrl"]
     name = urlsplit(url).path.rpartition("/")[2]
     other = name.replace("signed_up", "nobody_is_here")

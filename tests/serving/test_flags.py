@@ -147,7 +147,10 @@ class TestSaving:
 
 class TestDeciding:
     def test_many_flags_with_one_question(self, flags: RunningStack) -> None:
-        """Each is what it says by itself, all as of one moment; one that is not known is an error of its own."""
+        """Each is what it says by itself, all as of one moment; one that is not known is an error of its own.
+
+        D-35: each took requests of its own.
+        """
         body = asked(flags, {"userId": "ada", "flags": ["sized", "plain", "unknown", "sized"]}).json()
 
         assert [one["flag"] for one in body["decisions"]] == ["sized", "plain", "unknown"]
@@ -235,7 +238,7 @@ class TestDeciding:
         assert kept("cached") == "private, no-cache"
 
     def test_a_change_is_live_in_the_next_decision(self, flags: RunningStack) -> None:
-        """No process answers with a flag that was changed before; a deleted one is not found."""
+        """No process answers with a flag that was changed before; a deleted one is not found (D-8)."""
         flags.define("flag", "switched", "true")
         for enabled in (False, True):
             change(flags, "switched", enabled=enabled)

@@ -45,7 +45,7 @@ def test_what_a_device_did_before_the_login_counts_from_the_login_on(people: Run
 
 
 def test_any_kind_of_id_is_taken_wherever_one_is(people: RunningStack) -> None:
-    """userId and externalId, anonymousId and deviceId, emailHash in any case: each finds the same person."""
+    """userId and externalId, anonymousId and deviceId, emailHash in any case: each finds the same person (D-1)."""
     visit(people, externalId="bea", deviceId="phone-2")
     visit(people, emailHash="AB12", userId="bea")
     named = (
@@ -63,7 +63,10 @@ def test_any_kind_of_id_is_taken_wherever_one_is(people: RunningStack) -> None:
 
 
 def test_a_later_user_of_a_device_gets_only_their_own_events(people: RunningStack) -> None:
-    """The first claim on a device wins; of another person nothing leaks, neither events nor attributes."""
+    """The first claim on a device wins; of another person nothing leaks, neither events nor attributes.
+
+    D-6: a shared device fused people for good.
+    """
     visit(people, deviceId="shared")
     sent(people, "identify", userId="first", deviceId="shared", traits={"city": "Rome"})
     visit(people, userId="second", deviceId="shared")

@@ -34,7 +34,10 @@ def lines_of(stack: RunningStack) -> list[dict[str, Any]]:
 
 
 def test_nobody_and_no_key_is_in_any_log(stack: RunningStack) -> None:
-    """After all kinds of traffic, good and bad, no log of any part has an id, name, property, query or key of it."""
+    """After all kinds of traffic, good and bad, no log of any part has an id, name, property, query or key of it.
+
+    D-29.
+    """
     key = stack.call("POST", "/v1/admin/keys", json={"kind": "write", "label": "logged"}).json()["key"]
     who = {"userId": f"{MARK}-user", "anonymousId": f"{MARK}-device"}
     stack.track(f"{MARK}-user", f"{MARK}-event", properties={f"{MARK}-name": f"{MARK}-value"})

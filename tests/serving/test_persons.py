@@ -98,7 +98,10 @@ def test_a_person_gets_all_their_data(persons: RunningStack) -> None:
 
 
 def test_a_deleted_person_is_gone_from_every_answer(persons: RunningStack) -> None:
-    """By any id: live, search, detail, data, preview, the lake; new events count alone, repeats do not count at all."""
+    """By any id: live, search, detail, data, preview, the lake; new events count alone, repeats do not count at all.
+
+    D-30: nobody could be deleted.
+    """
     visit(persons, deviceId="ivy-pad", messageId="ivy-1")
     said = {"userId": "ivy-ann", "deviceId": "ivy-pad", "messageId": "ivy-2"}
     sent(persons, "identify", **said, traits={"city": "Nice"})
