@@ -29,7 +29,7 @@ from expressions.values import Value, from_json
 from expressions.windows import HOUR_MS, Zone
 from serving import codec
 from tests.history import Event
-from tests.oracle import judged, once
+from tests.oracle import judge, once
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 Bounds: TypeAlias = Mapping[Key, Bound]
@@ -57,7 +57,7 @@ def bound(*definitions: tuple[DefinitionKind, str, str]) -> dict[Key, Bound]:
 def by_oracle(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
     """Loops and ifs."""
     return {
-        key: {user: Answered(*judged(one.expr, once(events), now, zone, user)) for user, events in users.items()}
+        key: {user: Answered(*judge(one.expr, once(events), now, zone, user)) for user, events in users.items()}
         for key, one in bounds.items()
     }
 

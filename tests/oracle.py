@@ -1,8 +1,8 @@
 """The naive execution: loops and ifs over a plain list of events. It judges all others.
 
 Written from the numbered semantics (S1 to S12 in the README) and from nothing else: no slots, no monoids, no states.
-What single values mean is in `oracle_values`, with the fractions and decimals of the standard library, so that a slip
-in our own arithmetic shows.
+What single values mean is in `oracle_values`, in fractions and decimals of the standard library, so that a slip in our
+own arithmetic shows: they take as many lines as events do, and one file of 150 could only hold both unreadably.
 """
 
 from __future__ import annotations
@@ -25,13 +25,10 @@ VALUES_MAX = 10_000
 SHARES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
-def naive(node: ops.Expr, events: Sequence[Event | RawEvent], now: int, zone: str = "UTC", user: str = "") -> Any:
-    """The value of an inlined expression for one user, of events that count, in any order."""
-    return judged(node, events, now, zone, user)[0]
-
-
-def judged(node: ops.Expr, events: Sequence[Event | RawEvent], now: int, zone: str, user: str = "") -> tuple[Any, bool]:
-    """The same value, and whether it is exact (S12)."""
+def judge(
+    node: ops.Expr, events: Sequence[Event | RawEvent], now: int, zone: str = "UTC", user: str = ""
+) -> tuple[Any, bool]:
+    """The value of an inlined expression for one user, of events that count, in any order; whether it is exact."""
     oracle = _Oracle([one for one in events if one.ts_ms <= now], now, ZoneInfo(zone), user)
     return oracle.value(node), oracle.exact
 
@@ -128,8 +125,7 @@ class _Oracle:
         scalars = sorted((value for value in values if type(value) is not tuple), key=order)
         groups = [(value, len(list(equals))) for (_, value), equals in groupby(scalars, key=order)]
         exact = [Fraction(decimal(number, 6)) for number in numbers if abs(number) <= 10**12]
-        if name in SHARES or name in ("unique", "values", "most_frequent"):
-            # S12: only the least values are held, of a percentile the least numbers.
+        if name in (*SHARES, "unique", "values", "most_frequent"):  # S12: the least are held, of percentiles numbers
             self.exact &= len(set(numbers) if name in SHARES else groups) <= VALUES_MAX
             groups = groups[:VALUES_MAX]
         if name in SHARES:

@@ -1,6 +1,6 @@
 """What single values mean to the oracle: kinds, order, equality, arithmetic and functions, the long way.
 
-`expressions.values` is not asked: what it computes in floats is here a fraction or a decimal, rounded once.
+Nothing of `expressions` is asked: what it computes in floats is here a fraction or a decimal, rounded once.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
-from expressions.values import ISO_TIME
-
 DAY_MS = 86_400_000
+#: A date, or a date and a time, with or without an offset from UTC. Hours and minutes are bounded here, since what the
+#: standard library makes of 24:00 and of an offset's 99th minute depends on its version.
+CLOCK = r"([01]\d|2[0-3]):?[0-5]\d"
+TIME = rf"\d{{4}}-\d\d-\d\d([T ](?=..:){CLOCK}(:[0-5]\d([.,]\d{{1,9}})?)?([Zz]|[+-]{CLOCK})?)?"
 RANK = {type(None): 0, bool: 1, float: 2, str: 3, tuple: 4, dict: 5}
 ORDERINGS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "%": operator.mod}
@@ -50,7 +52,7 @@ def called(name: str, args: list[Any], now: int) -> Any:
 
 def days_since(text: str, now: int) -> float | None:
     """Whole days, floor; UTC without an offset; digits beyond milliseconds are cut off."""
-    if not re.fullmatch(ISO_TIME, text, re.ASCII):
+    if not re.fullmatch(TIME, text, re.ASCII):
         return None
     try:
         at = datetime.fromisoformat(text.upper())

@@ -1,12 +1,18 @@
-"""What the import contract in pyproject.toml cannot see: the SDK, which is not one of its packages."""
+"""What the import contract in pyproject.toml cannot see: folders of Python that it does not name."""
 
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-OURS = {"cli", "dashboard", "pipelines", "serving", "expressions", "lake"}
+CONTRACT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+PRODUCT = set(CONTRACT["root_packages"])
+#: Programs about the product. They may import all of it, and none of it imports them.
+BESIDE = {"tests", "benchmarks", "examples"}
+#: What tools leave behind.
+BUILT = {"build", "dist", "node_modules"}
 
 
 def imported_packages(source: str) -> set[str]:
@@ -20,10 +26,18 @@ def imported_packages(source: str) -> set[str]:
     return names
 
 
-def test_the_sdk_imports_nothing_of_the_engine() -> None:
-    """People install the SDK into their own projects, where the engine is not."""
-    sources = (ROOT / "sdk" / "python" / "src").rglob("*.py")
+def test_every_folder_of_python_has_its_place() -> None:
+    """A new one is under the contract, or beside the product: else nothing says what it may import."""
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
 
-    reaching_in = {str(path): found for path in sources if (found := imported_packages(path.read_text()) & OURS)}
+    assert {name for name in folders - BESIDE - BUILT if any((ROOT / name).rglob("*.py"))} == PRODUCT
 
-    assert reaching_in == {}
+
+def test_the_product_imports_nothing_that_stands_beside_it() -> None:
+    """What runs in earnest needs no test, benchmark or example."""
+    sources = [path for name in sorted(PRODUCT) for path in sorted((ROOT / name).rglob("*.py"))]
+
+    reaching_out = {str(path): found for path in sources if (found := imported_packages(path.read_text()) & BESIDE)}
+
+    assert len(sources) > len(PRODUCT)
+    assert reaching_out == {}

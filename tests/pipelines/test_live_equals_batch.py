@@ -17,7 +17,7 @@ from pipelines.importing import import_file
 from serving.ids import namespaced
 from serving.profile import Bases, person
 from serving.records import Reading
-from tests.oracle import naive
+from tests.oracle import judge
 from tests.pipelines.world import World
 
 PURCHASES = Path(__file__).parents[2] / "examples" / "cdnow" / "purchases.parquet"
@@ -106,7 +106,7 @@ def test_live_equals_batch_on_real_purchases(redis_url: str, tmp_path: Path, lig
         truth[user].append(RawEvent("track", event, ts_ms, {"quantity": quantity, "amount": amount}))
     bounds = world.catalogue.bounds
     at_ms = world.store.now_ms()
-    judged = {key: {user: naive(one.expr, truth[user], at_ms) for user in users} for key, one in bounds.items()}
+    judged = {key: {user: judge(one.expr, truth[user], at_ms)[0] for user in users} for key, one in bounds.items()}
     live = answered(world, users, at_ms)
     world.drain().step()
     events = counted(world.lake.events()).collect().lazy()
