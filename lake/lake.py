@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lake.errors import LakeConflict, LakeUnreachable
@@ -56,7 +56,7 @@ class Lake:
             held = self._tables.get(table.name)
             try:
                 if held is None:
-                    held = self._tables[table.name] = DeltaTable.create(
+                    held = DeltaTable.create(
                         self.uri(table),
                         schema=table.columns,
                         mode="ignore",
@@ -64,6 +64,7 @@ class Lake:
                         storage_options=self.storage_options or None,
                         configuration=_configuration(table),
                     )
+                    held = self._tables[table.name] = _with_columns(held, table)
                 held.update_incremental()
             except (DeltaError, OSError) as error:
                 self._tables.pop(table.name, None)
@@ -88,7 +89,7 @@ class Lake:
         try:
             write_deltalake(
                 opened,
-                rows,
+                _widened(rows, opened),
                 mode="append",
                 commit_properties=CommitProperties(app_transactions=list(transactions)) if transactions else None,
             )
@@ -110,8 +111,9 @@ class Lake:
         return found if table.partition else [{}]
 
     def batches(self, table: Table, partition: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-        """The rows of a partition as they are now, some at a time, all columns in the table's order."""
-        return _batches(table, self._dataset(self.open(table), partition))
+        """The rows of a partition as they are now, some at a time: our columns, then any that it has more."""
+        opened = self.open(table)
+        return _batches(_columns(opened, table), self._dataset(opened, partition))
 
     def rewrite(
         self, table: Table, partition: Mapping[str, str], change: Callable[[pa.RecordBatch], pa.RecordBatch]
@@ -124,11 +126,11 @@ class Lake:
             opened = self.open(table)
             is_inside = [f"{column} = '{value}'" for column, value in partition.items()]
             try:
-                rows = _batches(table, self._dataset(opened, partition))
-                changed = (change(one) for one in rows)
+                columns = _columns(opened, table)
+                changed = (change(one) for one in _batches(columns, self._dataset(opened, partition)))
                 write_deltalake(
                     opened,
-                    pa.RecordBatchReader.from_batches(table.columns, changed),
+                    pa.RecordBatchReader.from_batches(columns, changed),
                     mode="overwrite",
                     predicate=" and ".join(is_inside) or None,
                 )
@@ -300,11 +302,12 @@ class Lake:
 
     def _write_run(self, table: Table, rows: pl.DataFrame, is_latest: bool) -> None:
         shaped = rows.with_columns(pl.lit(is_latest).alias("is_latest")).select(*table.columns.names)
-        data = shaped.to_arrow().cast(table.columns)
+        narrow = shaped.to_arrow().cast(table.columns)
         for _ in range(ATTEMPTS):
             with self._lock:
                 opened = self.open(table)
                 try:
+                    data = _widened(narrow, opened)
                     if is_latest:
                         write_deltalake(opened, data, mode="overwrite", predicate="is_latest = true")
                     else:
@@ -335,11 +338,46 @@ class Lake:
         return pl.scan_delta(self.uri(table), version=opened.version(), storage_options=self.storage_options or None)
 
 
-def _batches(table: Table, rows: Any) -> Iterator[pa.RecordBatch]:
+def _batches(columns: pa.Schema, rows: Any) -> Iterator[pa.RecordBatch]:
     """The rows of a dataset. Asks nothing of tables: a writer takes them in a thread in which those cannot answer."""
     for one in rows.to_batches():
         if one.num_rows:
-            yield one.select(table.columns.names).cast(table.columns)
+            yield one.select(columns.names).cast(columns)
+
+
+# ── tables that another version made ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _with_columns(opened: DeltaTable, table: Table) -> DeltaTable:
+    """A table with all columns that we know: one that an older version made gets those it lacks, empty in its rows.
+
+    A commit of its own, at which other writers' commits conflict: once, when the first process of a version opens it.
+    """
+    held = {one.name for one in opened.schema().fields}
+    lacking = [one for one in Schema.from_arrow(table.columns).fields if one.name not in held]
+    if lacking:
+        try:
+            opened.alter.add_columns(lacking)
+        except CommitFailedError:
+            opened.update_incremental()
+            return _with_columns(opened, table)  # another was first: perhaps it did the same
+    return opened
+
+
+def _columns(opened: DeltaTable, table: Table) -> pa.Schema:
+    """Our columns, then those that a newer version added: we do not know them, and keep them."""
+    stored = pa.schema(opened.schema().to_arrow())
+    return pa.schema([*table.columns, *[one for one in stored if one.name not in table.columns.names]])
+
+
+def _widened(rows: pa.Table, opened: DeltaTable) -> pa.Table:
+    """Rows with the columns that a newer version added, empty."""
+    if len(opened.schema().fields) == rows.num_columns:
+        return rows
+    for one in pa.schema(opened.schema().to_arrow()):
+        if one.name not in rows.column_names:
+            rows = rows.append_column(one, pa.nulls(rows.num_rows, one.type))
+    return rows
 
 
 def _configuration(table: Table) -> dict[str, str | None]:
