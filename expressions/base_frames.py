@@ -22,8 +22,10 @@ from expressions.bases import Base, Events, SpanState
 from expressions.frames import lifted_cell, source_mask
 from expressions.monoids import Add, Earliest, Latest, Max, Min, Tally, Union
 from expressions.plan import COUNTED_KINDS, Need, Plan
+from expressions.polars_cells import COLUMN_KINDS, Cell, item_of_key
+from expressions.polars_folds import FRAMES, SIMPLE, order_key_of
 from expressions.properties import attribute_order_key
-from expressions.to_polars import COLUMN_KINDS, FRAMES, SIMPLE, Cell, Lets, item_of_key, order_key_of
+from expressions.to_polars import Lets
 from expressions.values import Value, from_json
 from expressions.windows import UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts, lower_ms
 

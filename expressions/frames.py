@@ -34,21 +34,9 @@ from expressions.ops import (
     walk,
 )
 from expressions.plan import COUNTED_KINDS, Need, needs_of, plan
-from expressions.to_polars import (
-    COLUMN_KINDS,
-    FRAMES,
-    SIMPLE,
-    Cell,
-    Lets,
-    Scope,
-    compile_cell,
-    holds,
-    item_keys,
-    item_of_key,
-    most_frequent,
-    percentile,
-    typed_cell,
-)
+from expressions.polars_cells import COLUMN_KINDS, Cell, holds, item_keys, item_of_key, typed_cell
+from expressions.polars_folds import FRAMES, SIMPLE, most_frequent, percentile
+from expressions.to_polars import Lets, Scope, compile_cell
 from expressions.values import Value
 from expressions.windows import UTC_ZONE, Zone, lower_ms
 
@@ -316,7 +304,7 @@ def _attribute_cell(name: str) -> Cell:
 def answer_frame(events: pl.LazyFrame, bounds: Sequence[Bound], now_ms: int, zone: Zone = UTC_ZONE) -> pl.DataFrame:
     """One row for every id that has a row, with a struct for every definition, named as `column_of` says.
 
-    A struct has the fields boolean, number, string, list (tagged keys, see `to_polars`) and exact; of a segment or a
+    A struct has the fields boolean, number, string, list (tagged keys, see `polars_cells`) and exact; of a segment or a
     flag boolean alone counts. `events` are deduplicated, and rows after `now_ms` are as if they had not come yet.
     """
     expressions = [bound.expr for bound in bounds]

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from expressions.to_polars import instant
+from expressions.polars_functions import instant
 from lake.schemas import EVENTS, TYPED
 from serving.ids import ID_CHARACTERS_MAX
 from serving.track import MESSAGE_ID_CHARACTERS_MAX, NAME_CHARACTERS_MAX, PROPERTIES_MAX

@@ -14,8 +14,8 @@ from expressions.dtypes import Kind
 from expressions.frames import column_of
 from expressions.identity import LINK_KINDS
 from expressions.plan import Projection
+from expressions.polars_cells import item_of_key
 from expressions.properties import Typed, attribute_fields, event_fields, typed
-from expressions.to_polars import item_of_key
 from expressions.to_state import Key
 from expressions.values import canonical_json, to_json
 from expressions.windows import DAY_MS

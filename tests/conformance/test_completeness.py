@@ -6,7 +6,19 @@ import inspect
 
 import pytest
 
-from expressions import lifting, operations, ops, sql_folds, sql_functions, state_monoids, to_polars, to_sql, to_state
+from expressions import (
+    lifting,
+    operations,
+    ops,
+    polars_folds,
+    polars_functions,
+    sql_folds,
+    sql_functions,
+    state_monoids,
+    to_polars,
+    to_sql,
+    to_state,
+)
 from expressions.aggregates import AGGREGATES
 from expressions.functions import FUNCTIONS
 from expressions.monoids import MONOIDS, Monoid
@@ -52,7 +64,7 @@ def test_every_execution_knows_every_node(node: type[Expr]) -> None:
 def test_every_execution_knows_every_monoid(monoid: type[Monoid]) -> None:
     """So it is with monoids."""
     assert monoid in state_monoids.COMBINE
-    assert monoid in to_polars.SIMPLE or monoid in to_polars.FRAMES
+    assert monoid in polars_folds.SIMPLE or monoid in polars_folds.FRAMES
     assert monoid in sql_folds.fold.registry
 
 
@@ -60,7 +72,7 @@ def test_every_execution_knows_every_monoid(monoid: type[Monoid]) -> None:
 def test_every_execution_knows_every_function(name: str) -> None:
     """And with functions."""
     assert name in operations.FUNCTION or name in inspect.getsource(to_state)
-    assert name in to_polars.FUNCTION or name in to_polars.FOLDED_FUNCTIONS
+    assert name in polars_functions.FUNCTION or name in polars_functions.FOLDED_FUNCTIONS
     assert f'"{name}"' in inspect.getsource(sql_functions) + inspect.getsource(to_sql) + inspect.getsource(sql_folds)
     assert FUNCTIONS[name].says
 
