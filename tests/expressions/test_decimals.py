@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expressions.bases import Decimals
+from expressions.columns import Decimals
 from expressions.lifting import COLUMN
 
 
