@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import polars as pl
@@ -196,6 +196,9 @@ class WorldHistory:
 class World:
     """The system and the truth about it. `light_events_max` as in the settings."""
 
+    #: Who there is.
+    ids: Sequence[str] = IDS
+
     def __init__(self, server: EmbeddedRedis, folder: Path, light_events_max: int = 256) -> None:
         self.server = server
         self.client = redis.Redis.from_url(server.url, protocol=2)
@@ -205,8 +208,8 @@ class World:
         self.store = WorldStore(server.url, SHARDS)
         self.lake = Lake(str(folder / "lake"))
         self.history = WorldHistory(self.lake)
-        self.truth: dict[str, list[Copy]] = {one: [] for one in IDS}
-        self.deleted: dict[str, list[Copy]] = {one: [] for one in IDS}
+        self.truth: dict[str, list[Copy]] = {one: [] for one in self.ids}
+        self.deleted: dict[str, list[Copy]] = {one: [] for one in self.ids}
         self.deleted_ms: dict[str, int] = {}
         self.unlinked_ms: dict[str, int] = {}
         self.people = People()
@@ -244,9 +247,11 @@ class World:
         ts_ms = None if age_ms is None else self.now_ms - age_ms
         if kind == "identify":
             traits = {"plan": f"p{number}", "city": f"c{number}"}
-            event = Accepted(f"e{number}", kind, IDS[whose], original_ts=ts_ms, traits=traits)
+            event = Accepted(f"e{number}", kind, self.ids[whose], original_ts=ts_ms, traits=traits)
         else:
-            event = Accepted(f"e{number}", "track", IDS[whose], name=kind, original_ts=ts_ms, properties={"n": number})
+            event = Accepted(
+                f"e{number}", "track", self.ids[whose], name=kind, original_ts=ts_ms, properties={"n": number}
+            )
         self.sent.append(event)
         self.ingest([event])
 
@@ -293,9 +298,8 @@ class World:
             owners = self.store.owners([claim.id for claim in claims])
             refused = self.store.follow(linking(self.store.operations, claims, owners))
             newest = {pair: max(times) for pair, times in said.items()}
-            expected_refusals = {
-                claim: why for claim in claims if (why := self.claimed(*claim[:2], newest[claim.id, claim.owner]))
-            }
+            standing = [claim for claim in claims if not self.is_past(*claim[:2], newest[claim.id, claim.owner])]
+            expected_refusals = {claim: why for claim in standing if (why := self.people.claim(*claim[:2]))}
             assert dict(refused) == expected_refusals
 
     def came_ms(self, event: Accepted) -> int:
@@ -305,11 +309,10 @@ class World:
         copies = [copy.received_ms for copy in known if copy.event.event_id == event.event_id]
         return max(copies) if copies else imported.received_ms if imported else -1
 
-    def claimed(self, one: str, owner: str, said_ms: int) -> str | None:
-        """A claim of an id in the truth; why it was refused, None where it was not, or was taken back since."""
+    def is_past(self, one: str, owner: str, said_ms: int) -> bool:
+        """Whether a claim of an id that is nobody's was taken back since it was said."""
         ended_ms = max(self.deleted_ms.get(one, -1), self.deleted_ms.get(owner, -1), self.unlinked_ms.get(one, -1))
-        is_past = said_ms <= ended_ms and one not in self.people.owner_of
-        return None if is_past else self.people.claim(one, owner)
+        return said_ms <= ended_ms and one not in self.people.owner_of
 
     def on_the_clock(self) -> dict[int, int]:
         """Sets the shards to the world's clock; the seq of each."""
@@ -344,7 +347,7 @@ class World:
         """A process that did not notice the newest definitions is sent back."""
         version = self.catalogue().projection_version
         if self.is_open and version > 1:
-            event = Accepted(f"old{len(self.sent)}", "track", IDS[whose], name="view", properties={"n": 0})
+            event = Accepted(f"old{len(self.sent)}", "track", self.ids[whose], name="view", properties={"n": 0})
             try:
                 self.store.ingest([Arrival(event, b"\x93\xa5track\xc0\x80")], version - 1)
             except ProjectionOutdated:
@@ -374,17 +377,17 @@ class World:
         """Takes an id from whom it belongs to."""
         if self.is_open:
             self.on_the_clock()
-            owner = self.store.follow(unlinking(self.store.operations, IDS[whose], f"u{len(self.sent)}"))
-            assert (owner.id if owner else None) == self.people.unlink(IDS[whose])
+            owner = self.store.follow(unlinking(self.store.operations, self.ids[whose], f"u{len(self.sent)}"))
+            assert (owner.id if owner else None) == self.people.unlink(self.ids[whose])
             if owner is not None:
-                self.unlinked_ms[IDS[whose]] = self.now_ms
+                self.unlinked_ms[self.ids[whose]] = self.now_ms
 
     def delete_person(self, whose: int) -> None:
         """Deletes the person that an id belongs to."""
         if self.is_open:
             self.on_the_clock()
-            seqs = self.store.follow(deleting(self.store.operations, IDS[whose], f"d{len(self.sent)}"))
-            assert set(seqs) == self.people.ids_of(IDS[whose])
+            seqs = self.store.follow(deleting(self.store.operations, self.ids[whose], f"d{len(self.sent)}"))
+            assert set(seqs) == self.people.ids_of(self.ids[whose])
             for one in seqs:
                 self.forget(one, self.now_ms)
 
@@ -403,15 +406,17 @@ class World:
 
     def import_history(self, whose: int, count: int, age_ms: int) -> None:
         """Some old purchases of a user, from a file, straight into the lake; then the same file again."""
-        if not IDS[whose].startswith("user:"):
+        if not self.ids[whose].startswith("user:"):
             return
         rows = []
         ts_ms = self.now_ms - age_ms
         for _ in range(count):
             number = len(self.sent)
-            event = Accepted(f"e{number}", "track", IDS[whose], name="buy", original_ts=ts_ms, properties={"n": number})
+            event = Accepted(
+                f"e{number}", "track", self.ids[whose], name="buy", original_ts=ts_ms, properties={"n": number}
+            )
             self.sent.append(event)
-            rows.append({"user": IDS[whose][5:], "event": "buy", "at": ts_ms, "id": event.event_id, "n": number})
+            rows.append({"user": self.ids[whose][5:], "event": "buy", "at": ts_ms, "id": event.event_id, "n": number})
         path = self.folder / f"history{len(self.sent)}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         for already in (False, True):
@@ -457,7 +462,7 @@ class World:
         if not self.is_open:
             return
         pending = Pending(is_full=whose is None, run_id=self.store.server().run_id)
-        ids = None if whose is None else [IDS[one] for one in whose]
+        ids = None if whose is None else [self.ids[one] for one in whose]
         with WithholdingStore(self.server.url, pending, self.now_ms) as store, suppress(Stopped):
             rebuild(store, self.lake, self.settings, ids=ids)
         self.builds.append(pending)
@@ -488,7 +493,7 @@ class World:
         """Somebody is read, and between one record and the next something of a build is published, and drained."""
         if not self.is_open:
             return
-        steps = gathered(self.store.operations, IDS[whose])
+        steps = gathered(self.store.operations, self.ids[whose])
         request = next(steps)
         try:
             while True:
@@ -497,7 +502,7 @@ class World:
                 self.drain(9, None)
                 request = steps.send(found)
         except StopIteration as stop:
-            self.check_reading(IDS[whose], stop.value)
+            self.check_reading(self.ids[whose], stop.value)
 
     # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -532,7 +537,7 @@ class World:
         self.server.restart()
         self.is_open = False
         self.last_stamps.clear()
-        self.truth, self.deleted = {one: [] for one in IDS}, {one: [] for one in IDS}
+        self.truth, self.deleted = {one: [] for one in self.ids}, {one: [] for one in self.ids}
         self.deleted_ms, self.unlinked_ms = {}, {}
         self.people = People()
         committed = [0] * SHARDS
@@ -620,7 +625,7 @@ class World:
         catalogue = self.catalogue()
         if self.is_open:
             assert {key for _, key in catalogue.definitions} == self.defined, "definitions were lost"
-        for one in IDS:
+        for one in self.ids:
             reading = self.store.follow(gathered(self.store.operations, one))
             for record in reading.records:
                 self.check_record(record)
@@ -672,7 +677,7 @@ class World:
             self.drain(100_000, None)
         rebuild(self.store, self.lake, self.settings)
         catalogue = self.catalogue()
-        for one in IDS:
+        for one in self.ids:
             reading = self.store.follow(gathered(self.store.operations, one))
             answers = person(reading, catalogue, Bases()).answers(catalogue.definitions)
             assert not answers.warming, f"{one} is still warming: {sorted(answers.warming)}"
@@ -706,8 +711,10 @@ TICKS_MS = (1, 1, HOUR_MS - 1, HOUR_MS, DAY_MS - 1, DAY_MS)
 KINDS = ("buy", "buy", "view", "identify")
 DRAIN_STEPS = ("checked", "read", "before_write", "after_write", "trimmed")
 
-#: Each step, how often a walk takes it, and how it draws what the step needs.
-STEPS: dict[str, tuple[int, Callable[[random.Random], Sequence[Any]]]] = {
+#: How often a walk takes a step, and how it draws what the step needs.
+Step: TypeAlias = tuple[int, Callable[[random.Random], Sequence[Any]]]
+
+STEPS: dict[str, Step] = {
     "send": (32, lambda r: (r.randrange(5), r.choice(KINDS), r.choice(AGES_MS))),
     "resend": (16, lambda r: ([r.randrange(500) for _ in range(r.randint(1, 3))],)),
     "send_together": (6, lambda r: (r.randrange(3), r.randrange(2), r.choice(KINDS[:3]))),
@@ -736,15 +743,20 @@ FAVOUR = 5
 
 
 def walk(
-    world: World, seed: int, steps: int, favour: Collection[str] = (), without: Collection[str] = ()
+    world: World,
+    seed: int,
+    steps: int,
+    favour: Collection[str] = (),
+    without: Collection[str] = (),
+    known: Mapping[str, Step] = STEPS,
 ) -> Iterator[str]:
     """A random walk, the same for the same seed; gives each step just before it is taken and checked."""
     chance = random.Random(seed)
-    names = list(STEPS)
-    weights = [STEPS[name][0] * (FAVOUR if name in favour else name not in without) for name in names]
+    names = list(known)
+    weights = [known[name][0] * (FAVOUR if name in favour else name not in without) for name in names]
     for _ in range(steps):
         (name,) = chance.choices(names, weights)
-        arguments = STEPS[name][1](chance)
+        arguments = known[name][1](chance)
         yield f"{name}{tuple(arguments)}"
         getattr(world, name)(*arguments)
         world.check()

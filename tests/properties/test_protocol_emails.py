@@ -1,0 +1,34 @@
+"""People with emails, whatever happens in whatever order: each id answers what brute force says, live and by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.embedded_redis import EmbeddedRedis
+from tests.properties.email_world import EMAIL_STEPS, EmailWorld
+from tests.properties.protocol_world import walk
+
+STEPS = 150
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A server that these tests restart."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), settings={"appendfsync": "no"}) as found:
+        yield found
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_walks_with_emails_leave_answers_right(server: EmbeddedRedis, tmp_path: Path, seed: int) -> None:
+    """Emails own devices and are users'; people are deleted by any of their ids, by the hash of an email too."""
+    world = EmailWorld(server, tmp_path, 256 if seed % 2 else 2)
+    try:
+        taken = list(walk(world, seed, STEPS, favour=("send_ids", "delete_person"), known=EMAIL_STEPS))
+    finally:
+        world.close()
+    assert len(taken) == STEPS + 1
+    assert world.deleted_by_email
