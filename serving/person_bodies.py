@@ -1,4 +1,4 @@
-"""What is said about one person on the wire: ids and links, deletion, and all that is known."""
+"""What is said about people on the wire: who there is, ids and links, deletion, and all that is known of one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,87 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from serving.wire import Alias
+
+class Alias(BaseModel):
+    """An id of a person; `kind` is externalId, deviceId or emailHash."""
+
+    kind: str
+    value: str
+
+
+class FoundUser(BaseModel):
+    """A user as the search shows one."""
+
+    id: str
+    created_at: str
+    aliases: list[Alias]
+    lastEventTime: str | None
+    eventCount: int
+    activeSegments: list[str]
+
+
+class UserPage(BaseModel):
+    """A page of users."""
+
+    users: list[FoundUser]
+    total: int
+    hasMore: bool
+
+
+class RecentEvent(BaseModel):
+    """An event as it came."""
+
+    id: str
+    ts: str
+    name: str | None
+    props: Any
+
+
+class TraitValue(BaseModel):
+    """A trait's value, live."""
+
+    key: str
+    value: Any
+    updated_at: str
+    warming: bool
+
+
+class SegmentValue(BaseModel):
+    """Whether a user is in a segment, live, and since when as far as a rebuild has seen it."""
+
+    key: str
+    inSegment: bool
+    since: str | None
+    updated_at: str
+    warming: bool
+
+
+class EventCounts(BaseModel):
+    """How many events, in all and by rolling windows."""
+
+    total: int
+    last_24h: int
+    last_7d: int
+    last_30d: int
+
+
+class UserDetail(BaseModel):
+    """Everything about one user."""
+
+    id: str
+    created_at: str
+    aliases: list[Alias]
+    attributes: dict[str, Any]
+    recentEvents: list[RecentEvent]
+    traits: list[TraitValue]
+    segments: list[SegmentValue]
+    eventCounts: EventCounts
+
+
+class UserOut(BaseModel):
+    """One user."""
+
+    user: UserDetail
 
 
 class LinkedId(BaseModel):
