@@ -54,7 +54,7 @@ def counted_for(events: pl.LazyFrame, needed: Plan, now_ms: int, zone: Zone = UT
     wanted = events.with_columns(_EVENT_HASH.is_in(met).alias("is_met")).filter(is_read | is_other | "is_met")
     rows = wanted.collect(engine="streaming")
     more = [name for name in rows.columns if name not in (*EVENT_SCHEMA, "is_met")]
-    ids = _distinct_ids(events.select("id", *more)).with_columns(pl.lit("group").alias("kind"))
+    ids = distinct_ids(events.select("id", *more)).with_columns(pl.lit("group").alias("kind"))
     return pl.concat([_each_once(rows.drop("is_met"), rows["is_met"]), ids.lazy()], how="diagonal")
 
 
@@ -71,7 +71,7 @@ def _is_reached(needed: Plan, now_ms: int, zone: Zone) -> pl.Expr:
     return reached & (pl.col("ts") <= now_ms)
 
 
-def _distinct_ids(rows: pl.LazyFrame) -> pl.DataFrame:
+def distinct_ids(rows: pl.LazyFrame) -> pl.DataFrame:
     """A row of each id. Texts are told apart by their hash, at a quarter of what comparing them costs; where another
     hash does not find as many, some share one, and are compared."""
     first, second = (pl.col("id").hash(seed) for seed in (1, 2))

@@ -16,7 +16,7 @@ from anyio import CapacityLimiter, to_process
 from expressions.base_frames import base_states
 from expressions.bases import RawEvent, base_of
 from expressions.bind import bind_one
-from expressions.counting import counted, counted_for
+from expressions.counting import counted, counted_for, distinct_ids
 from expressions.definitions import Definition, DefinitionKind
 from expressions.deletes import after_deletes, of_ids
 from expressions.frames import answer_frame, column_of, users_where, value_of
@@ -92,7 +92,7 @@ def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str,
     catalogue = decode(catalogue_text)
     needed = plan([bind_one(Definition(kind, "unsaved_expression", text), catalogue.bounds).expr])
     events = History(lake_root).events()
-    ids = events.select(pl.col("id").unique()).collect()["id"]
+    ids = distinct_ids(events.select("id"))["id"]
     some = ids.sample(min(len(ids), COST_SAMPLE), seed=0)
     rows = counted(of_ids(events, some.to_list()))
     sizes = [len(codec.encode(base)) for _, base, _ in base_states(rows, needed, now_ms, HORIZON_MS)]
