@@ -47,14 +47,14 @@ ALIAS_KINDS = {"user": "externalId", "anon": "deviceId", "email": "emailHash"}
 #: A text of each event, by what tells its copies apart.
 Texts: TypeAlias = dict[tuple[str, str, int], str]
 
-LOOKING, TRYING = CapacityLimiter(AT_ONCE), CapacityLimiter(AT_ONCE)
+LOOKING, TRYING, WEIGHING = CapacityLimiter(AT_ONCE), CapacityLimiter(AT_ONCE), CapacityLimiter(AT_ONCE)
 
 
 async def asked(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
     """The answer of one of the functions below. Raises `Unavailable` while the lake is away."""
-    turn = TRYING if question in (preview, cost) else LOOKING
+    turns: dict[Callable[..., Any], CapacityLimiter] = {preview: TRYING, cost: WEIGHING}
     try:
-        return await to_process.run_sync(question, *args, cancellable=True, limiter=turn)
+        return await to_process.run_sync(question, *args, cancellable=True, limiter=turns.get(question, LOOKING))
     except (*AWAY, Unavailable) as error:  # a refusal loses its details on its way between processes
         raise away() from error
 

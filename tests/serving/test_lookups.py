@@ -66,8 +66,8 @@ def test_repeats_are_no_events_of_a_person(world: World) -> None:
     assert search(world, "ada")["users"][0]["eventCount"] == 2
 
 
-def test_a_search_does_not_wait_for_a_preview(world: World) -> None:
-    """Each has its turn by itself: while a preview goes on, people are found."""
+def test_neither_a_search_nor_a_check_waits_for_a_preview(world: World) -> None:
+    """Each has its turn by itself: while a preview goes on, people are found and expressions are checked."""
     catalogue = encode(Catalogue())
 
     async def main() -> dict[str, Any]:
@@ -76,6 +76,8 @@ def test_a_search_does_not_wait_for_a_preview(world: World) -> None:
                 lookups.asked(lookups.preview, world.lake.root, catalogue, "trait", "events.seen.count", 2**40, 5)
             )
             page = await asyncio.wait_for(lookups.asked(lookups.search, world.lake.root, "", 50, 0), WITHIN_S)
+            weighing = lookups.asked(lookups.cost, world.lake.root, catalogue, "trait", "events.seen.count", 2**40)
+            assert await asyncio.wait_for(weighing, WITHIN_S)
             assert not trial.done()
         assert (await asyncio.wait_for(trial, WITHIN_S))["total"] == 2
         return page
