@@ -5,7 +5,7 @@ A part of the ids is encoded at a time, and sent while the next one is encoded: 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
@@ -85,38 +85,37 @@ def publish(
     records: Iterable[BaseRecord],
     stamps: Mapping[int, Stamp],
     on_published: Callable[[int], None] = lambda count: None,
-) -> int:
-    """Publishes records; answers how many were taken. Safe to run again, in any order.
+) -> Counter[Published]:
+    """Publishes records; answers how many were taken, and how many refused why. Safe to run again, in any order.
 
     A record refuses a base that is older than its own, or that a delete has overtaken; that is not an error.
     """
-    taken = 0
+    outcomes: Counter[Published] = Counter()
     following = iter(records)
-    waiting: deque[tuple[int, Future[int]]] = deque()
+    waiting: deque[tuple[int, Future[Counter[Published]]]] = deque()
 
-    def settle() -> int:
+    def settle() -> None:
         count, sent = waiting.popleft()
-        done = sent.result()
+        outcomes.update(sent.result())
         on_published(count)
-        return done
 
     sender = ThreadPoolExecutor(1, thread_name_prefix="publish")
     try:
         while some := list(islice(following, RECORDS_AT_ONCE)):
             waiting.append((len(some), sender.submit(send, store, some, stamps)))
             if len(waiting) > SENDS_AHEAD:
-                taken += settle()
+                settle()
         while waiting:
-            taken += settle()
+            settle()
     finally:
         sender.shutdown(cancel_futures=True)
-    return taken
+    return outcomes
 
 
-def send(store: Store, records: Iterable[BaseRecord], stamps: Mapping[int, Stamp]) -> int:
-    """Sends records of any shards in one round trip; answers how many were taken."""
+def send(store: Store, records: Iterable[BaseRecord], stamps: Mapping[int, Stamp]) -> Counter[Published]:
+    """Sends records of any shards in one round trip; answers what became of them."""
     by_shard: dict[int, list[BaseRecord]] = {}
     for record in records:
         by_shard.setdefault(shard_of(record.id, store.shards), []).append(record)
     requests = [store.operations.publish(shard, stamps[shard], some) for shard, some in by_shard.items()]
-    return sum(outcome is Published.DONE for outcomes in store.ask_all(requests) for outcome in outcomes)
+    return Counter(outcome for outcomes in store.ask_all(requests) for outcome in outcomes)

@@ -28,6 +28,7 @@ from pipelines.rows import membership_rows, trait_rows
 from serving.catalogue import Catalogue, decode, encode
 from serving.defining import activate, current
 from serving.refusals import Unavailable
+from serving.scripts.publish import Published
 from serving.settings import Settings
 from serving.stamps import Covered, Stamp
 from serving.store import Store
@@ -39,7 +40,10 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class Run:
-    """What a rebuild did. `seqs` is how far each shard's log was in; times are UTC ms."""
+    """What a rebuild did. `seqs` is how far each shard's log was in; times are UTC ms.
+
+    Records refused what it published, where they held a newer base, or where a delete had overtaken it.
+    """
 
     build: int
     version: int
@@ -50,6 +54,8 @@ class Run:
     published: int
     seconds: float
     kind: str
+    refused_older: int = 0
+    refused_deleted: int = 0
 
 
 def rebuild(
@@ -99,7 +105,7 @@ def rebuild(
             yield part
 
     records = records_of(parts(), recent, settings.horizon_ms)
-    published = publish(store, records, stamps, lambda done: progress("publishing", done))
+    outcomes = publish(store, records, stamps, lambda done: progress("publishing", done))
     del recent, records
     if ids is None:
         progress("sweeping", 0)
@@ -116,9 +122,11 @@ def rebuild(
         tuple(seqs),
         count,
         users,
-        published,
+        outcomes[Published.DONE],
         time.monotonic() - started,
         "full" if ids is None else "ids",
+        outcomes[Published.OLDER],
+        outcomes[Published.DELETED],
     )
     lake.append_run(run_row(run))
     store.answer_rebuilds(requests if ids is None else requests._replace(wanted=requests.done), run_id)

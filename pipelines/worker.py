@@ -64,7 +64,7 @@ class Worker:
         self.store, self.lake, self.settings = store, lake, settings
         self.rebuild, self.purge, self.maintain = rebuild, purge, maintain
         self.token = secrets.token_hex(8)
-        self.said: dict[str, Any] = {"last_build": None}
+        self.said: dict[str, Any] = {"last_build": None, "refused": {"older": 0, "deleted": 0}}
         self.catalogue: Catalogue | None = None
         self.uncovered: set[tuple[int, int]] = set()
         self.asked_s = time.monotonic()
@@ -151,6 +151,11 @@ class Worker:
         return all(state.ready_run_id == run_id for state in self.store.shard_states())
 
     def _note(self, run: Any) -> None:
+        before = self.said["refused"]
+        self.said["refused"] = {
+            "older": before["older"] + run.refused_older,
+            "deleted": before["deleted"] + run.refused_deleted,
+        }
         self.said["last_build"] = {
             "build": run.build,
             "as_of": run.as_of_ms,

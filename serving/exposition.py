@@ -42,6 +42,7 @@ class System(NamedTuple):
     waiting: Waiting
     catalogue: Catalogue | None
     horizon_ms: int
+    undrained_ms: int | None
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -72,9 +73,17 @@ async def _system(engine: Engine) -> System | None:
         catalogue = None
         if found.catalogue_version is not None:
             catalogue = await engine.at_least(found.catalogue_version)
+        undrained_ms = await _undrained_ms(engine, found)
     except (StoreError, Refusal):
         return None
-    return System(found, waiting, catalogue, engine.settings.horizon_ms)
+    return System(found, waiting, catalogue, engine.settings.horizon_ms, undrained_ms)
+
+
+async def _undrained_ms(engine: Engine, found: Standing) -> int | None:
+    """When the oldest event was received that is not in the lake; None where all are."""
+    behind = {state.shard: state.drained for state in found.shards if state.seq > state.drained}
+    logs = await engine.store.read_logs(behind, 1)
+    return min((entries[0].received_ms for entries in logs.values() if entries), default=None)
 
 
 class _Collected:
@@ -143,6 +152,12 @@ def of_system(system: System | None) -> Iterator[Metric]:
     yield _gauge("tinycdp_redis_memory_bytes", "Memory that Redis uses.", found.server.memory_used)
     yield _gauge("tinycdp_redis_memory_max_bytes", "Memory that Redis may use; 0: no bound.", found.server.memory_max)
     yield from _of_shards(found)
+    oldest_ms = found.server.clock_ms if system.undrained_ms is None else system.undrained_ms
+    yield _gauge(
+        "tinycdp_lake_lag_seconds",
+        "Since when the oldest event waits that is not in the lake yet; 0: none does.",
+        max(0, found.server.clock_ms - oldest_ms) / 1000,
+    )
     yield from _of_parts(found)
     if system.catalogue is not None:
         yield from _of_definitions(system, system.catalogue)
@@ -178,6 +193,14 @@ def _of_parts(found: Standing) -> Iterator[Metric]:
     yield up
     stopped = len(said["drain"].get("stopped", {}))
     yield _gauge("tinycdp_shards_stopped", "Shards whose log contradicts the lake, so that the drain stands.", stopped)
+    refused = said["worker"].get("refused")
+    if refused is not None:
+        counter = CounterMetricFamily(
+            "tinycdp_publishes_refused", "Bases that records refused, by the worker that runs.", labels=("because",)
+        )
+        for because, count in refused.items():
+            counter.add_metric((because,), count)
+        yield counter
     last = said["worker"].get("last_build")
     if last is not None:
         yield _gauge("tinycdp_last_rebuild_seconds", "How long the worker's last rebuild took.", last["seconds"])
