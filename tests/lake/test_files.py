@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lake.files import STAGED_HOURS, Files
 
@@ -93,3 +98,45 @@ def test_an_object_store_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyP
 
     assert url is not None
     assert "/some/lake/exports/a.csv?" in url and "X-Amz-Expires=3600" in url and "X-Amz-Signature=" in url
+
+
+def test_google_cloud_storage_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signed with the account's key, which is not in it, without a word to the network."""
+    private = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    account = {
+        "type": "service_account",
+        "client_email": "exports@project.iam.gserviceaccount.com",
+        "private_key": pem,
+        "private_key_id": "1",
+    }
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(account))
+    url = Files("gs://bucket/some/lake", "exports").signed("a.csv", 3_600)
+
+    assert url is not None
+    parts = urlsplit(url)
+    asked = parse_qs(parts.query)
+    assert (parts.scheme, parts.hostname) == ("https", "storage.googleapis.com")
+    assert parts.path == "/bucket/some/lake/exports/a.csv"
+    assert (asked["X-Goog-Expires"], len(asked["X-Goog-Signature"][0])) == (["3600"], 512)
+    assert asked["X-Goog-Credential"][0].startswith(account["client_email"])
+    assert "PRIVATE" not in url and pem.splitlines()[1] not in url
+
+
+def test_azure_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signed with the account's key, which is not in it, to read, until then."""
+    key = b64encode(b"a secret that nobody is told").decode()
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", key)
+    before = datetime.now(UTC)
+    url = Files("az://container/some/lake", "exports").signed("a.csv", 3_600)
+
+    assert url is not None
+    parts = urlsplit(url)
+    asked = parse_qs(parts.query)
+    assert (parts.scheme, parts.hostname) == ("https", "account.blob.core.windows.net")
+    assert parts.path == "/container/some/lake/exports/a.csv"
+    until = datetime.fromisoformat(asked["se"][0])
+    assert timedelta(seconds=3_590) < until - before < timedelta(seconds=3_690)
+    assert (asked["sp"], asked["sr"]) == (["r"], ["b"]) and asked["sig"]
+    assert key not in unquote(url)

@@ -1,0 +1,95 @@
+"""Exports of one process: how many wait, and what becomes of them when the lake goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.app import engine_of
+from serving.export_runs import RETRY_AFTER_S, WAITING_MAX, Export, ExportRuns
+from serving.refusals import TooMany, Unavailable
+from tests.pipelines.world import World, purchase
+from tests.small_s3 import SmallS3
+
+KEYS = [f"buyers_{number}" for number in range(WAITING_MAX + 2)]
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path, object_store: SmallS3) -> Iterator[World]:
+    """Members in an object store."""
+    root = f"s3://{object_store.bucket}/lake"
+    found = World(redis_url, tmp_path, lake_root=root, lake_uri=root, shards=4)
+    found.recover()
+    found.define("segment", {key: "events.purchase.count >= 1" for key in KEYS})
+    found.ingest(purchase(f"u{number}", number) for number in range(50))
+    found.drain().step()
+    yield found
+    object_store.heal()
+
+
+def with_runs(world: World, work: Callable[[ExportRuns], Awaitable[None]]) -> None:
+    """Does something with the exports of a process, and stops them."""
+
+    async def main() -> None:
+        engine = engine_of(world.settings)
+        runs = ExportRuns(engine)
+        try:
+            await work(runs)
+        finally:
+            await runs.close()
+            await engine.store.close()
+            engine.admin_store.close()
+
+    asyncio.run(main())
+
+
+def test_so_many_exports_wait_and_the_next_is_asked_to_come_back(world: World, object_store: SmallS3) -> None:
+    """While one is under way; asking again for one that waits is answered with it."""
+    object_store.fall_silent()
+
+    async def work(runs: ExportRuns) -> None:
+        first, *others = [await runs.start(key) for key in KEYS[:-1]]
+        assert (first.state, {one.state for one in others}, len(others)) == ("running", {"waiting"}, WAITING_MAX)
+        with pytest.raises(TooMany) as refused:
+            await runs.start(KEYS[-1])
+        assert (refused.value.status, refused.value.retry_after_s) == (429, RETRY_AFTER_S)
+        assert (await runs.start(KEYS[1])).id == others[0].id
+
+    with_runs(world, work)
+
+
+@pytest.mark.parametrize("at", [".parquet", "exports/"])
+def test_an_export_fails_cleanly_when_the_lake_goes_away(world: World, object_store: SmallS3, at: str) -> None:
+    """While it reads, or while it writes: it says so, the file of before stays, and the next one is whole."""
+
+    async def ended(runs: ExportRuns) -> Export:
+        return await runs.ended(await runs.start(KEYS[0]))
+
+    async def work(runs: ExportRuns) -> None:
+        before = await ended(runs)
+        name = f"lake/exports/{before.filename}"
+        held = object_store.objects[name]
+        left = [2]
+
+        def away(method: str, key: str) -> int | None:
+            left[0] -= at in key
+            return 403 if left[0] <= 0 else None
+
+        object_store.before = away
+        failing = await runs.start(KEYS[0])
+        with pytest.raises(Unavailable, match="the lake is away") as refused:
+            await runs.ended(failing)
+        assert (refused.value.status, failing.state, failing.error) == (503, "failed", "the lake is away")
+        assert left[0] <= 0
+        assert (await runs.find(failing.id)).state == "failed"
+        object_store.heal()
+        assert object_store.objects[name] is held
+        assert object_store.keys(".csv") == [name]
+        again = await ended(runs)
+        assert (again.state, again.members) == ("done", 50)
+        assert object_store.objects[name].body.count(b"\n") == 50
+
+    with_runs(world, work)
