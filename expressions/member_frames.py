@@ -34,8 +34,9 @@ def members(rows: pl.DataFrame, bound: Bound, now_ms: int, zone: Zone) -> pl.Dat
     folded = needed.with_columns(pl.col("person").alias("id")).drop("person")
     key = (bound.definition.kind, bound.definition.key)
     found = users_where(answer_frame(folded, [bound], now_ms, zone), key)
-    live = after_deletes(rows.lazy()).join(found.lazy(), left_on="person", right_on="id", how="semi").collect()
-    of_ids = live.group_by("person", "id").agg(pl.col("ts").min())
+    live = after_deletes(rows.lazy().select("person", "id", "kind", "seq", "ts", "received_at"))
+    of_members = live.join(found.lazy(), left_on="person", right_on="id", how="semi")
+    of_ids = of_members.group_by("person", "id").agg(pl.col("ts").min()).collect()
     own = of_ids.group_by("person").agg(pl.col("ts").min())
     # A person whose own id has sent nothing is known by it all the same.
     own = own.with_columns(pl.col("person").alias("id"), pl.lit(True).alias("is_own"))

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
@@ -171,14 +172,16 @@ class Lake:
     def event_batches(self, version: int, rows: int) -> Iterator[pl.DataFrame]:
         """The same rows, so many at a time and in no order: in the memory of some batches, however many there are.
 
-        Polars' own scan keeps as many row groups in memory as it finds room for.
+        Polars' own scan keeps as many row groups in memory as it finds room for, a dataset's one or two; so files are
+        read by themselves, and of each the pages of so many rows.
         """
         dataset = self._at(EVENTS, version).to_pyarrow_dataset()
-        found = dataset.scanner(list(FRAME_COLUMNS), batch_size=rows, batch_readahead=1, fragment_readahead=1)
         try:
-            for batch in found.to_batches():
-                if batch.num_rows:
-                    yield pl.from_arrow(batch)  # type: ignore[misc]  # a batch becomes a frame
+            for fragment in dataset.get_fragments():
+                with pq.ParquetFile(fragment.filesystem.open_input_file(fragment.path)) as file:
+                    for batch in file.iter_batches(rows, columns=list(FRAME_COLUMNS), use_threads=False):
+                        if batch.num_rows:
+                            yield pl.from_arrow(batch)  # type: ignore[misc]  # a batch becomes a frame
         except (pa.ArrowException, OSError) as error:
             raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import random
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from benchmarks.exports import filled, measured
 from lake.lake import Lake
 from serving.catalogue import encode
 from serving.exporting import Order, Progress, export
+from serving.member_order import MemberOrder
 from tests.pipelines.world import World
 
 FILE = "segment_buyers_2026-01-01.csv"
@@ -42,7 +45,7 @@ def world(redis_url: str, tmp_path: Path) -> World:
     return found
 
 
-def bought(number: str, **ids: str) -> dict[str, Any]:
+def bought(number: str, **ids: Any) -> dict[str, Any]:
     """A purchase by whom these ids name."""
     return {"type": "track", "event": "purchase", "messageId": number, **ids}
 
@@ -62,6 +65,41 @@ def test_everybody_is_exported_once_however_many_slices_there_are(world: World) 
     rows = world.lake.events().collect().height
     assert (said[0].done, said[-1]) == (0, Progress(2 * rows, 2 * rows, 20))
     assert [one.done for one in said] == sorted(one.done for one in said)
+
+
+@pytest.mark.parametrize("rows_at_once", [5, 1_000])
+def test_who_came_last_comes_first(world: World, rows_at_once: int) -> None:
+    """However many slices there are: by the time of the first event, and of one time by id."""
+    now_ms = world.store.now_ms()
+    for user in ("zoe", "abe", "eve"):
+        world.ingest([bought(f"{user}-{at}", userId=user, timestamp=now_ms - 10**9) for at in range(2)])
+    world.ingest([bought(f"old-{at}", userId="old", timestamp=-5) for at in range(2)])
+    world.drain().step()
+    exported(world, rows_at_once)
+    with (Path(world.lake.root) / "exports" / FILE).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+
+    assert [row["created_at"] for row in rows] == sorted((row["created_at"] for row in rows), reverse=True)
+    assert [row["user_id"] for row in rows][-4:] == ["abe", "eve", "zoe", "old"]
+    assert len(rows) == 24
+
+
+def test_members_of_any_number_are_sorted_some_at_a_time() -> None:
+    """As all of them at once would be, in parts of about the same size, whatever order they come in."""
+    chance = random.Random(0)
+    members = pl.DataFrame(
+        {
+            "id": [f"user:{n}" for n in range(20_000)],
+            "created_at": [chance.choice((-7, 0, n, n)) for n in range(20_000)],
+        }
+    ).sample(fraction=1.0, shuffle=True, seed=0)
+    with MemberOrder(at_once=1_000) as ordered:
+        for at in range(0, 20_000, 3_000):
+            ordered.add(members[at : at + 3_000])
+        parts = list(ordered.take())
+
+    assert pl.concat(parts).equals(members.sort("created_at", "id", descending=[True, False]))
+    assert len(parts) == 20 and max(map(len, parts)) < 2_000
 
 
 def test_since_is_when_a_rebuild_saw_it_first_else_the_export(world: World) -> None:
