@@ -172,12 +172,13 @@ def _read_events(packed: _Packed) -> Events:
         raise CodecError(f"{size} events with {len(steps)} steps between them")
     times = array("q")
     if size:
-        since = steps.cumsum(dtype=np.uint64)  # modulo 2^64, in which steps of any length come out right
+        since = steps.astype(np.uint64)  # modulo 2^64, in which steps of any length come out right
+        np.add.accumulate(since, out=since)
         if unit_ms != 1:
             since *= unit_ms
         since += first_ms & _MODULO
         times.append(first_ms)
-        times.frombytes(since.tobytes())
+        times.frombytes(since.data.cast("B"))
     return Events(times, {column.field: _read_column(column, size) for column in columns})
 
 

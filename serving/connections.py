@@ -9,9 +9,11 @@ chunks, bare line feeds) is refused by the parser. Refusals are in our words, an
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias, cast
 
 import msgspec
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 #: Path and query of a request. The longest that is meant anything, an id of 256 characters percent-encoded, has 3 KB.
@@ -70,6 +72,10 @@ class Joined:
 
 
 _CONTINUE = STATUS_LINE[100]
+
+#: In a request's scope: sends (scope, status, headers, body) as the whole answer, if that can be now.
+WHOLE = "tinycdp.whole"
+Header: TypeAlias = tuple[bytes, bytes]
 
 
 class Connection(HttpToolsProtocol):
@@ -157,6 +163,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if self.scope["method"] != "HEAD":  # whose answer has no body to wait for
             self.cycle.transport = cast(asyncio.Transport, Joined(self.transport))
+            cast(dict[str, Any], self.scope)[WHOLE] = self._answer
         self.headers = _NOWHERE  # what follows a body is no header: nobody slips in a key or a length behind it
 
     def on_body(self, body: bytes) -> None:
@@ -176,6 +183,27 @@ class Connection(HttpToolsProtocol):
             self.flow.resume_reading()
             self._idle_s = self.loop.time()
 
+    def _answer(self, scope: Scope, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        """Sends an answer that is there as a whole, and is ours to its last byte: nothing of it is looked at again.
+
+        False where it is not for now: another request came meanwhile, the client does not take what it was sent before,
+        or is gone. (A request must not hold what holds it: nothing is freed then until the collector comes by.)
+        """
+        cycle = self.cycle
+        if cycle.scope is not scope or self.flow.write_paused or cycle.disconnected:
+            return False
+        pieces = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            pieces += (name, b": ", value, b"\r\n")
+        pieces += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        self.transport.write(b"".join(pieces))
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
+
     def _unsupported_upgrade_warning(self) -> None:
         """We speak HTTP/1.1 alone; who offers more is answered in it, and nothing is said in the log."""
 
@@ -190,13 +218,13 @@ class Connection(HttpToolsProtocol):
         self._began_s, self._is_refused = None, True
         cycle = self.cycle
         if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
-            self.transport.write(_answer(status, code, message))
+            self.transport.write(_refusal_of(status, code, message))
             self.transport.close()
         else:
             cycle.keep_alive = False
 
 
-def _answer(status: int, code: str, message: str) -> bytes:
+def _refusal_of(status: int, code: str, message: str) -> bytes:
     body: dict[str, Any] = {"success": False, "code": code, "message": message, "details": None}
     text = msgspec.json.encode(body)
     retry = b"retry-after: 1\r\n" if status == 503 else b""

@@ -17,7 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.answers import refused
+from serving.answers import Ready, refused
+from serving.connections import WHOLE
 from serving.logs import request_id, say_answered
 from serving.refusals import Refusal
 from serving.tally import Tally
@@ -104,7 +105,9 @@ class Shortcut:
         status = response.status_code
         if status >= 500:
             response.headers["X-Request-Id"] = request_id(scope)
-        await response(scope, receive, send)
+        at_once = scope.get(WHOLE) if type(response) is Ready else None
+        if at_once is None or not at_once(scope, status, response.raw_headers, response.body):
+            await response(scope, receive, send)
         seconds = perf_counter() - started
         self.tally.answered(scope["method"], scope["path"], status, seconds)
         if status >= 500 or self.says_all:

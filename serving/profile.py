@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,7 +24,7 @@ from serving.stamps import Covered, Stamp
 _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode
 
 #: Encoded bytes of what a process keeps decoded; decoded they take some five times as much.
-KEPT_BYTES_MAX = 32_000_000
+KEPT_BYTES_MAX = 40_000_000
 
 
 class _Kept(NamedTuple):
@@ -144,6 +143,7 @@ class Person:
         #: from here on the base of a heavy id is no longer exact
         self.until_ms = until_ms
         self.frame = Frame(catalogue.program, parts, now_ms, self.id)
+        self._asof: dict[str, Any] | None = None  # not a cached_property, whose lock costs as much as what it keeps
 
     @property
     def id(self) -> str:
@@ -177,9 +177,14 @@ class Person:
             asof=self.asof,
         )
 
-    @cached_property
+    @property
     def asof(self) -> dict[str, Any]:
         """What the answers rest on: the instant, the catalogue, and per id its last seq and what its base covers."""
+        if self._asof is None:
+            self._asof = self._rests_on()
+        return self._asof
+
+    def _rests_on(self) -> dict[str, Any]:
         return {
             "now": self.now_ms,
             "catalogue": self.catalogue.version,

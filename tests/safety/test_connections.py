@@ -189,6 +189,25 @@ def test_a_head_is_answered_and_the_connection_goes_on(stack: RunningStack) -> N
     assert msgspec.json.decode(body)["success"] is True
 
 
+def test_requests_sent_at_once_are_answered_in_their_order(stack: RunningStack) -> None:
+    """Each with an answer of its own; the last one's wish that the connection be closed is granted after it."""
+    where = urlsplit(stack.stack.api_url)
+    batch = b'{"batch":[' + EVENT[:-1] + b',"type":"track"}]}'
+    other = head(stack, b"Content-Length: %d" % len(batch)).replace(b"/v1/track", b"/v1/batch") + batch
+    last = head(stack, b"Content-Length: 30", b"Connection: close") + EVENT
+    with socket.create_connection((where.hostname, where.port or 80), 30) as wire, wire.makefile("rb") as lines:
+        wire.sendall(head(stack, b"Content-Length: 30") + EVENT + other + last)
+        bodies = []
+        for _ in range(3):
+            found = list(iter(lines.readline, b"\r\n"))
+            assert found[0] == b"HTTP/1.1 200 OK\r\n"
+            bodies.append(lines.read(next(int(line[15:]) for line in found if line.startswith(b"content-length:"))))
+
+        assert lines.read() == b""
+    assert b"connection: close\r\n" in found
+    assert [b"eventId" in body for body in bodies] == [True, False, True]
+
+
 def test_a_connection_on_which_nothing_more_is_asked_is_closed(stack: RunningStack) -> None:
     """Some seconds after its last answer, and not before a second request had its own."""
     where = urlsplit(stack.stack.api_url)
