@@ -16,6 +16,7 @@ Until a shard is ready ingest answers 503, and decisions say what is warming. Ev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -37,6 +38,8 @@ log = structlog.get_logger()
 REPLAY_ROWS_AT_ONCE = 10_000
 #: More missing rows of a shard than this are not put back one by one: a rebuild covers them.
 REPLAY_ROWS_MAX = 50_000
+#: More versions of a catalogue than can be lost: every rebuild counts one, and each definition's own are in the lake.
+LOST_MAX = 1_000_000
 
 
 def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str], None] = lambda step: None) -> bool:
@@ -106,23 +109,33 @@ def _is_of_another_life(
 
 
 def _newest(store: Store, lake: Lake, settings: Settings, seqs: Sequence[int]) -> Catalogue:
-    """The catalogue; where Redis has none, or one from before a definition that the lake has, all of them anew."""
+    """The catalogue; where Redis has none, or one from before a definition that the lake has, all of them anew.
+
+    What Redis lost is not counted again: a process that was idle meanwhile may hold a catalogue of one of the lost
+    versions, and would take it for the newest once the count is there.
+    """
     text = store.catalogue()
     held = decode(text) if text is not None else None
     rows = [Stored(**row) for row in lake.definitions()]
     newest = {(row.kind, row.key): row for row in sorted(rows, key=lambda row: row.version)}
-    if held is not None and not any(_is_lost(row, held.definitions.get(key)) for key, row in newest.items()):
-        return held
     states = store.shard_states()
-    stand = [max(state.seq, seqs[state.shard]) for state in states]
-    version = 1 + max([held.version if held else 0, *(row.version for row in rows)])
-    projection = max(state.projection for state in states)
-    catalogue = restored(rows, stand, version, held.zone if held else Zone(settings.time_zone), projection)
+    is_whole = held is not None and not any(_is_lost(row, held.definitions.get(key)) for key, row in newest.items())
+    if held is not None and is_whole and all(state.seq >= seqs[state.shard] for state in states):
+        return held
+    is_new = held is None and not rows and not lake.last_build()
+    version = 1 + max([held.version if held else 0, *(row.version for row in rows)]) + (0 if is_new else LOST_MAX)
+    if held is not None and is_whole:
+        catalogue = replace(held, version=version)
+    else:
+        stand = [max(state.seq, seqs[state.shard]) for state in states]
+        projection = max(state.projection for state in states)
+        catalogue = restored(rows, stand, version, held.zone if held else Zone(settings.time_zone), projection)
     expected = held.version if held else None
     if not store.replace_catalogue(encode(catalogue), expected=expected, version=version):
         raise Unavailable("definitions changed during a recovery")
-    store.want_rebuild()  # until then all are warming
-    log.info("definitions_restored", version=version, definitions=len(catalogue.definitions))
+    if not is_whole:
+        store.want_rebuild()  # until then all are warming
+        log.info("definitions_restored", version=version, definitions=len(catalogue.definitions))
     return catalogue
 
 

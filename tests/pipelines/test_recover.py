@@ -109,3 +109,47 @@ def test_a_catalogue_that_was_lost_comes_back_above_what_shards_keep(redis_url: 
     assert world.catalogue.projection_version > kept
     some_orders(world, 0, 7)
     assert world.values("u1") == {"orders": 1}
+
+
+def test_versions_of_a_catalogue_that_were_lost_are_not_counted_again(redis_url: str, tmp_path: Path) -> None:
+    """Of a wiped Redis: an idle process may hold one of them, and must not take it for the newest."""
+    world = World(redis_url, tmp_path, shards=4)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    some_orders(world, 0, 7)
+    world.drain().step()
+    first = world.catalogue.version
+    for _ in range(3):
+        world.rebuild()
+    held = world.catalogue.version
+    assert held > first
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    assert world.recover()
+
+    assert world.catalogue.version > held + 1_000
+    assert world.values("u1") == {"orders": 1}
+
+
+def test_a_rewound_redis_counts_its_catalogue_on(tmp_path: Path) -> None:
+    """The definitions are whole, but rebuilds since then were lost with their versions."""
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        world = World(server.url, tmp_path, shards=4)
+        world.recover()
+        world.define("trait", {"orders": "events.purchase.count"})
+        server.stop()
+        shutil.copytree(tmp_path / "redis", tmp_path / "older")
+        server.start()
+        world.recover()
+        some_orders(world, 0, 7)
+        world.drain().step()
+        world.rebuild()
+        held = world.catalogue.version
+        server.stop()
+        shutil.rmtree(tmp_path / "redis")
+        shutil.copytree(tmp_path / "older", tmp_path / "redis")
+        server.start()
+        assert world.recover()
+
+        assert world.catalogue.version > held + 1_000
+        assert world.values("u1") == {"orders": 1}
