@@ -28,10 +28,10 @@ from pipelines.rows import replayed
 from pipelines.standings import restore_standings
 from serving import api_keys
 from serving.catalogue import Catalogue, Stored, decode, encode, restored
-from serving.operations import ShardState
 from serving.refusals import Unavailable
 from serving.settings import Settings
 from serving.store import Store
+from serving.system_operations import ShardState
 
 log = structlog.get_logger()
 

@@ -22,10 +22,10 @@ from lake.lake import Lake
 from serving.catalogue import Catalogue
 from serving.defining import current
 from serving.errors import StoreError
-from serving.operations import RebuildRequests
 from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store import Store
+from serving.system_operations import RebuildRequests
 
 log = structlog.get_logger()
 

@@ -17,7 +17,7 @@ from serving.history import History
 from serving.identity import gathered
 from serving.links import Unlinked, as_repeated, distinct_claims, linking
 from serving.lookout import Lookout, Recent
-from serving.operations import Arrival, Claim, Receipts, ShardState
+from serving.operations import Arrival, Claim, Receipts
 from serving.profile import Bases
 from serving.projecting import projector
 from serving.records import Reading
@@ -26,6 +26,7 @@ from serving.scripts.claim import Owner
 from serving.scripts.script import Steps
 from serving.settings import Settings
 from serving.store import AsyncStore, Store
+from serving.system_operations import ShardState
 from serving.tally import Tally
 
 RETRY_AFTER_S = 1

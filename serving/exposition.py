@@ -24,8 +24,8 @@ from serving.engine import Engine
 from serving.errors import StoreError
 from serving.health import PARTS, Standing, standing
 from serving.lookout import Seen
-from serving.operations import Waiting
 from serving.refusals import Refusal
+from serving.system_operations import Waiting
 from serving.tally import Spread, Tally
 
 router = APIRouter(tags=["health"])

@@ -19,8 +19,8 @@ from fastapi.responses import Response
 from serving.answers import json_answer
 from serving.engine import Engine
 from serving.errors import StoreError
-from serving.operations import Server, ShardState
 from serving.store import require_durable
+from serving.system_operations import Server, ShardState
 from serving.wire import HealthOut, rfc3339
 
 router = APIRouter(

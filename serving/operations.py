@@ -1,31 +1,29 @@
 """What can be asked of the store, in the domain's words: each operation as a request, which is a value.
 
-Pure: which keys, which words, how the replies read. `serving.store` sends them.
+Pure: which keys, which words, how the replies read. `serving.store` sends them. What is about the system and no record
+is in `serving.system_operations`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from serving import accepted, keys
 from serving.accepted import Accepted, LogEntry
 from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull
-from serving.ids import SHARDS_DEFAULT, event_hash, raw_id, shard_of
+from serving.ids import event_hash, raw_id, shard_of
 from serving.records import Reading, Record, record_of
 from serving.scripts import (
-    answered,
     begun,
     claim,
     delete,
     gone,
     ingest,
-    lease,
     members,
     publish,
     raised,
-    replaced,
     replay,
     restore,
 )
@@ -33,9 +31,11 @@ from serving.scripts.claim import Claimed, Owner, owner_of
 from serving.scripts.ingest import Outcome, Packed, TailLimits
 from serving.scripts.publish import BaseRecord, Published
 from serving.scripts.replay import Row
+from serving.scripts.replies import clock_ms, nothing
 from serving.scripts.restore import Standing
 from serving.scripts.script import Command, Request, chunks, command, shared
 from serving.stamps import Stamp
+from serving.system_operations import SystemOperations
 
 #: Read with every record.
 _TIME, _VERSION = shared("TIME"), shared("GET", keys.catalogue_version())
@@ -82,62 +82,6 @@ class Ended(NamedTuple):
     unlinked_ms: int
 
 
-class ShardState(NamedTuple):
-    """Where a shard's log stands. `ready_run_id`: the server it was recovered on; `entries`: those still in the log."""
-
-    shard: int
-    seq: int
-    last_received_ms: int
-    drained: int
-    projection: int
-    ready_run_id: str | None
-    entries: int
-
-
-class Server(NamedTuple):
-    """The server that answers, by what matters here. `appendfsync` is None where the server does not tell."""
-
-    run_id: str
-    version: str
-    role: str
-    clock_ms: int
-    append_only: bool
-    appendfsync: str | None
-    eviction: str
-    memory_used: int
-    memory_max: int
-
-
-class FileState(NamedTuple):
-    """The server's append-only file: whether it has one, is writing it anew, and whether the last time went well."""
-
-    is_used: bool
-    is_busy: bool
-    went_well: bool
-
-
-class RebuildRequests(NamedTuple):
-    """How many full rebuilds were asked for and answered, and, per shard, which ids how often."""
-
-    wanted: int
-    done: int
-    ids: dict[int, dict[str, int]]
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a full rebuild is waited for."""
-        return self.wanted > self.done
-
-
-class Waiting(NamedTuple):
-    """How much waits: full rebuilds, ids with their own, refused events. `parity` is what `doctor` last said of it."""
-
-    rebuilds: int
-    ids: int
-    rejected: int
-    parity: bytes | None
-
-
 class RejectedEntry(NamedTuple):
     """A refused event as the API put it, and its entry id, by which the stream is trimmed."""
 
@@ -146,10 +90,9 @@ class RejectedEntry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Operations:
+class Operations(SystemOperations):
     """The operations on a store of so many shards."""
 
-    shards: int = SHARDS_DEFAULT
     limits: TailLimits = field(default_factory=TailLimits)
 
     # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,7 +136,7 @@ class Operations:
     def reject(self, items: Sequence[bytes]) -> Request[None]:
         """Keeps refused events for the drain, the newest 100k."""
         name = keys.rejected()
-        return Request([command("XADD", name, "MAXLEN", "~", REJECTED_MAX, "*", "e", item) for item in items], _nothing)
+        return Request([command("XADD", name, "MAXLEN", "~", REJECTED_MAX, "*", "e", item) for item in items], nothing)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -204,7 +147,7 @@ class Operations:
         def read(replies: list[Any]) -> Reading:
             *flat, clock, version = replies
             records: list[Record] = [record_of(one, fields) for one, fields in zip(ids, flat, strict=True)]
-            return Reading(records, _clock_ms(clock), None if version is None else int(version))
+            return Reading(records, clock_ms(clock), None if version is None else int(version))
 
         return Request([*commands, _TIME, _VERSION], read)
 
@@ -228,7 +171,7 @@ class Operations:
     def drop_members(self, claims: Sequence[Claim]) -> Request[None]:
         """Takes ids off the lists of those they are not of, or not of any more."""
         commands = [members.dropped(shard_of(one.owner, self.shards), one.owner, [one.id]) for one in claims]
-        return Request(commands, _nothing)
+        return Request(commands, nothing)
 
     def link(self, claims: Sequence[Claim]) -> Request[list[Claimed]]:
         """Claims ids, in order; what became of each. Raises `ShardNotReady`, `StoreFull`; a repeat is safe."""
@@ -278,7 +221,7 @@ class Operations:
 
     def now_ms(self) -> Request[int]:
         """The server's clock, in UTC ms."""
-        return Request([shared("TIME")], lambda replies: _clock_ms(replies[0]))
+        return Request([shared("TIME")], lambda replies: clock_ms(replies[0]))
 
     # ── the log ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -305,7 +248,7 @@ class Operations:
                 raised.raised(keys.shard(shard), {"drained": committed}),
                 command("XTRIM", keys.log(shard), "MINID", f"{max(committed + 1 - margin, 0)}-0"),
             ],
-            _nothing,
+            nothing,
         )
 
     def read_rejected(self, count: int) -> Request[list[RejectedEntry]]:
@@ -318,7 +261,7 @@ class Operations:
     def trim_rejected(self, entry_id: str) -> Request[None]:
         """Drops refused events up to and with this entry, once they are in the lake."""
         ms, _, number = entry_id.partition("-")
-        return Request([command("XTRIM", keys.rejected(), "MINID", f"{ms}-{int(number) + 1}")], _nothing)
+        return Request([command("XTRIM", keys.rejected(), "MINID", f"{ms}-{int(number) + 1}")], nothing)
 
     # ── bases ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -328,7 +271,7 @@ class Operations:
 
     def raise_build(self, build: int) -> Request[None]:
         """Makes the next build's number greater than this, should the clock have gone back behind the lake's builds."""
-        return Request([raised.raised(keys.rebuild(), {"build": build})], _nothing)
+        return Request([raised.raised(keys.rebuild(), {"build": build})], nothing)
 
     def publish(self, shard: int, stamp: Stamp, records: Sequence[BaseRecord]) -> Request[list[Published]]:
         """Puts bases in place, each unless its record holds a newer one or was deleted since; an outcome a record."""
@@ -377,7 +320,7 @@ class Operations:
 
     def restore(self, standings: Sequence[Standing]) -> Request[None]:
         """Puts back whose ids are and when they were deleted, as the lake says."""
-        return Request([restore.restore(shard_of(one.id, self.shards), one) for one in standings], _nothing)
+        return Request([restore.restore(shard_of(one.id, self.shards), one) for one in standings], nothing)
 
     def resume(self, shard: int, seq: int, last_received_ms: int) -> Request[int]:
         """Makes the shard's log go on above the lake's `seq`, which is drained, and its own; answers from where."""
@@ -386,7 +329,7 @@ class Operations:
 
     def mark_ready(self, shard: int, run_id: str) -> Request[None]:
         """Opens a shard for ingest, on the server it was recovered on and on no other."""
-        return Request([command("SET", keys.ready(shard), run_id)], _nothing)
+        return Request([command("SET", keys.ready(shard), run_id)], nothing)
 
     # ── purging ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -408,7 +351,7 @@ class Operations:
         commands = [
             gone.recall(shard, some) for shard, held in tombstones.items() for some in chunks(held, gone.RECORDS_MAX)
         ]
-        return Request(commands, _nothing)
+        return Request(commands, nothing)
 
     def forget_gone(self, before_ms: int) -> Request[int]:
         """Drops tombstones without a name that are older: what they refused is no more. Answers how many."""
@@ -431,190 +374,6 @@ class Operations:
     def clean_rejected(self, entry_id: str) -> Request[bool]:
         """Leaves nothing of the refused events up to this one; False when too many came since."""
         return Request([gone.clean(keys.rejected(), entry_id)], lambda replies: int(replies[0]) >= 0)
-
-    def rewrite_file(self) -> Request[None]:
-        """Has the server write its append-only file anew, with what there is now. Raises `StoreError` if it cannot."""
-        return Request([command("SLOWLOG", "RESET"), command("BGREWRITEAOF")], _nothing)
-
-    def file_state(self) -> Request[FileState]:
-        """Whether the append-only file is being written anew, and how that went last."""
-
-        def read(replies: list[Any]) -> FileState:
-            info = dict(_info(replies[0]))
-            busy = "1" in (info.get("aof_rewrite_in_progress"), info.get("aof_rewrite_scheduled"))
-            return FileState(info.get("aof_enabled") == "1", busy, info.get("aof_last_bgrewrite_status") == "ok")
-
-        return Request([command("INFO", "persistence")], read)
-
-    def set_server(self, name: str, value: str) -> Request[None]:
-        """Changes a setting of the server. Raises `StoreError` where it does not let us."""
-        return Request([command("CONFIG", "SET", name, value)], _nothing)
-
-    # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def catalogue(self) -> Request[bytes | None]:
-        """The catalogue's text; None while there is none."""
-        return Request([command("GET", keys.catalogue())], lambda replies: replies[0])
-
-    def replace_catalogue(
-        self, text: bytes, *, expected: int | None, version: int, run_id: str | None = None
-    ) -> Request[bool]:
-        """Puts a catalogue in the place of version `expected` (None: of none); False when there is another now.
-
-        With a `run_id` only on that run of the server, else raises `ServerReplaced`.
-        """
-        return Request([replaced.replaced(text, expected, version)], _truth).during(run_id)
-
-    def raise_projection(self, version: int) -> Request[list[int]]:
-        """Refuses, from now on, events projected by older versions; answers the seq of each shard at that moment."""
-        commands = [raised.raised(keys.shard(shard), {"projection": version}) for shard in range(self.shards)]
-        return Request(commands, lambda replies: [int(reply[-1]) for reply in replies])
-
-    # ── rebuild requests ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def want_rebuild(self) -> Request[int]:
-        """Asks for a full rebuild; the number under which `rebuild_requests().done` will count it."""
-        return Request([command("HINCRBY", keys.rebuild(), "wanted", 1)], lambda replies: int(replies[0]))
-
-    def want_rebuild_of(self, ids: Iterable[str]) -> Request[None]:
-        """Asks for a rebuild of single ids."""
-        commands = []
-        for one in ids:
-            shard = shard_of(one, self.shards)
-            commands.append(command("HINCRBY", keys.wanted(shard), keys.record(shard, one), 1))
-        return Request(commands, _nothing)
-
-    def rebuild_requests(self) -> Request[RebuildRequests]:
-        """What is asked for now. Read it before a rebuild pins its version, and give it back when that is published."""
-        commands = [command("HMGET", keys.rebuild(), "wanted", "done")]
-        commands += [command("HGETALL", keys.wanted(shard)) for shard in range(self.shards)]
-
-        def read(replies: list[Any]) -> RebuildRequests:
-            (wanted, done), *ids = replies
-            found = {shard: _counts(flat) for shard, flat in enumerate(ids) if flat}
-            return RebuildRequests(int(wanted or 0), int(done or 0), found)
-
-        return Request(commands, read)
-
-    def answer_rebuilds(self, requests: RebuildRequests, run_id: str | None = None) -> Request[None]:
-        """Takes back these requests, all of them answered; what was asked for again since stays.
-
-        After a rebuild of single ids give `requests._replace(wanted=requests.done)`. `run_id` is the server's when they
-        were read: another one counts anew, so raises `ServerReplaced`.
-        """
-        commands = [raised.raised(keys.rebuild(), {"done": requests.wanted})]
-        commands += [answered.answered(shard, counts) for shard, counts in requests.ids.items()]
-        return Request(commands, _nothing).during(run_id)
-
-    def keep_totals(self, text: bytes) -> Request[None]:
-        """Keeps what a full rebuild counted, in the place of what the one before did."""
-        return Request([command("SET", keys.totals(), text)], _nothing)
-
-    def totals(self) -> Request[tuple[bytes | None, int]]:
-        """What the last full rebuild counted, None before the first; and how many keys were made."""
-        commands = [command("GET", keys.totals()), command("HLEN", keys.api_keys())]
-        return Request(commands, lambda replies: (replies[0], int(replies[1])))
-
-    # ── the system ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def shard_states(self) -> Request[list[ShardState]]:
-        """Where every shard stands."""
-        commands = []
-        for shard in range(self.shards):
-            commands.append(command("HMGET", keys.shard(shard), "seq", "last", "drained", "projection"))
-            commands.append(command("GET", keys.ready(shard)))
-            commands.append(command("XLEN", keys.log(shard)))
-
-        def read(replies: list[Any]) -> list[ShardState]:
-            states = []
-            for shard in range(self.shards):
-                numbers, run_id, entries = replies[3 * shard : 3 * shard + 3]
-                seq, last, drained, projection = (int(number or 0) for number in numbers)
-                ready = run_id.decode() if run_id else None
-                states.append(ShardState(shard, seq, last, drained, projection, ready, entries))
-            return states
-
-        return Request(commands, read)
-
-    def waiting(self) -> Request[Waiting]:
-        """How much waits for the worker and the drain: counts alone, whatever they are of."""
-        commands = [
-            command("HMGET", keys.rebuild(), "wanted", "done"),
-            command("XLEN", keys.rejected()),
-            command("GET", keys.heartbeat("parity")),
-        ]
-        commands += [command("HLEN", keys.wanted(shard)) for shard in range(self.shards)]
-
-        def read(replies: list[Any]) -> Waiting:
-            (wanted, done), rejected, parity, *ids = replies
-            return Waiting(max(0, int(wanted or 0) - int(done or 0)), sum(ids), rejected, parity)
-
-        return Request(commands, read)
-
-    def server(self) -> Request[Server]:
-        """The server, its clock, memory and how durable it is."""
-        commands = [command("INFO", section) for section in ("server", "replication", "persistence", "memory")]
-
-        def read(replies: list[Any]) -> Server:
-            info = dict(_info(b"\n".join(replies[:4])))
-            return Server(
-                run_id=info["run_id"],
-                version=info.get("valkey_version") or info["redis_version"],
-                role=info.get("role", ""),
-                clock_ms=_clock_ms(replies[4]),
-                append_only=info.get("aof_enabled") == "1",
-                appendfsync=None,
-                eviction=info.get("maxmemory_policy", ""),
-                memory_used=int(info.get("used_memory", 0)),
-                memory_max=int(info.get("maxmemory", 0)),
-            )
-
-        return Request([*commands, command("TIME")], read)
-
-    def server_setting(self, name: str) -> Request[str | None]:
-        """A setting of the server; None where it has none of that name. Raises `StoreError` where it does not tell."""
-        return Request([command("CONFIG", "GET", name)], lambda replies: replies[0][1].decode() if replies[0] else None)
-
-    def api_keys(self) -> Request[dict[str, bytes]]:
-        """The keys that admins made, by id, as they were put."""
-        return Request([command("HGETALL", keys.api_keys())], lambda replies: dict(_pairs(replies[0])))
-
-    def put_api_keys(self, texts: Mapping[str, bytes]) -> Request[None]:
-        """Keeps keys, by id."""
-        words = [word for pair in texts.items() for word in pair]
-        return Request([command("HSET", keys.api_keys(), *words)] if words else [], _nothing)
-
-    def note_used(self, used_ms: Mapping[str, int]) -> Request[None]:
-        """Notes when keys were used, by id."""
-        words = [word for pair in used_ms.items() for word in pair]
-        return Request([command("HSET", keys.api_keys_used(), *words)] if words else [], _nothing)
-
-    def keys_used(self) -> Request[dict[str, int]]:
-        """When each key was used last, UTC ms by id."""
-        return Request(
-            [command("HGETALL", keys.api_keys_used())],
-            lambda replies: {key_id: int(ms) for key_id, ms in _pairs(replies[0])},
-        )
-
-    def hold_lease(self, name: str, token: str, ttl_ms: int, manner: lease.Manner = "") -> Request[bool]:
-        """Takes or renews a lease; False while another holds it.
-
-        "next": no one else who gives way takes it before. "gives way": not, and given back, if another asked for that;
-        "joins": not then, but left to others of the same token.
-        """
-        return Request([lease.held(name, token, ttl_ms, manner)], _truth)
-
-    def release_lease(self, name: str, token: str) -> Request[bool]:
-        """Gives a lease back; False when it was not held any more."""
-        return Request([lease.released(name, token)], _truth)
-
-    def beat(self, name: str, said: bytes, ttl_ms: int) -> Request[None]:
-        """Keeps what a part of the system says about itself, until it is silent for `ttl_ms`."""
-        return Request([command("SET", keys.heartbeat(name), said, "PX", ttl_ms)], _nothing)
-
-    def heartbeat(self, name: str) -> Request[bytes | None]:
-        """What that part said last; None when it has been silent."""
-        return Request([command("GET", keys.heartbeat(name))], lambda replies: replies[0])
 
 
 def link_entry(one: Claim) -> Accepted:
@@ -641,30 +400,3 @@ def _refused(shard: int, word: str, projection: int) -> Exception:
 def _log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:
     named = dict(zip(fields[::2], fields[1::2], strict=True))
     return LogEntry(int(entry_id.partition(b"-")[0]), accepted.decode(named[b"e"]), int(named[b"t"]), int(named[b"r"]))
-
-
-def _pairs(flat: Sequence[bytes]) -> Iterable[tuple[str, bytes]]:
-    return ((name.decode(), value) for name, value in zip(flat[::2], flat[1::2], strict=True))
-
-
-def _counts(flat: Sequence[bytes]) -> dict[str, int]:
-    return {keys.record_id(key)[1]: int(count) for key, count in zip(flat[::2], flat[1::2], strict=True)}
-
-
-def _info(text: bytes) -> Iterable[tuple[str, str]]:
-    for line in text.decode(errors="replace").splitlines():
-        name, colon, value = line.strip().partition(":")
-        if colon and not name.startswith("#"):
-            yield name, value
-
-
-def _clock_ms(reply: Sequence[bytes]) -> int:
-    return int(reply[0]) * 1000 + int(reply[1]) // 1000
-
-
-def _truth(replies: list[Any]) -> bool:
-    return bool(replies[0])
-
-
-def _nothing(replies: list[Any]) -> None:
-    return None

@@ -21,10 +21,11 @@ from serving import keys
 from serving.batching import Batching, run_id_in
 from serving.errors import NotDurable, ServerReplaced, StoreError, StoreFull, StoreUnreachable
 from serving.ids import SHARDS_DEFAULT
-from serving.operations import Operations, Server
+from serving.operations import Operations
 from serving.scripts.ingest import TailLimits
 from serving.scripts.script import Argument, Command, Request, Steps, command
 from serving.stamps import Stamp
+from serving.system_operations import Server
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,13 +12,13 @@ from serving import keys
 from serving.accepted import Accepted
 from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull
 from serving.ids import event_hash, shard_of
-from serving.operations import RebuildRequests
 from serving.scripts.copies import packed_seq, recent_entry
 from serving.scripts.ingest import EVENTS_MAX, Outcome, TailLimits
 from serving.scripts.publish import BaseRecord, Published
 from serving.scripts.replay import Row
 from serving.stamps import Stamp
 from serving.store import Store
+from serving.system_operations import RebuildRequests
 from tests.serving.arrivals import DAY_MS, NOON_MS, arrival, at, only_known_keys, ready, seqs_of, tail_of
 from tests.waiting import wait_until
 
