@@ -5,9 +5,9 @@ a command is put down, and once a tick all that was put down goes out in one wri
 the commands. Reads that are the same (the clock, the catalogue's version, a person asked for twice) are sent once a
 tick. Measured beside redis-py's own client with 32 readers: 68k GETs a second instead of 13k.
 
-One connection is enough: Redis answers one command at a time anyway, and it syncs its file for all clients at once, so
-a second connection would wait for the same sync. It is opened when first needed, and again after it was lost; what was
-in flight then fails, because nobody knows what became of it.
+For small commands one connection is enough: Redis answers one command at a time anyway, and it syncs its file for all
+clients at once. (For large ones `serving.store` has several.) It is opened when first needed, and again after it was
+lost; what was in flight then fails, because nobody knows what became of it.
 """
 
 from __future__ import annotations

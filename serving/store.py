@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from itertools import cycle
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import redis
@@ -21,7 +22,7 @@ from serving import keys
 from serving.batching import Batching, run_id_in
 from serving.errors import NotDurable, ServerReplaced, StoreError, StoreFull, StoreUnreachable
 from serving.ids import SHARDS_DEFAULT
-from serving.operations import Operations
+from serving.operations import Arrival, Operations, Receipts
 from serving.scripts.ingest import TailLimits
 from serving.scripts.script import Argument, Command, Request, Steps, command
 from serving.stamps import Stamp
@@ -275,8 +276,16 @@ class Store:
         return require_durable(server, settings, durability)
 
 
+#: Connections of an event loop for calls with many events, beside the one for all else.
+LANES = 4
+
+
 class AsyncStore:
-    """The store for one event loop, over one connection: what is asked in one tick is written together."""
+    """The store for one event loop, over one connection: what is asked in one tick is written together.
+
+    Calls with many events go over some more, in turn: Redis reads 16 KB of each connection, does what is in them, and
+    syncs its file, so that over one connection each sync would be of some forty events.
+    """
 
     def __init__(
         self,
@@ -287,23 +296,25 @@ class AsyncStore:
     ) -> None:
         self.operations = Operations(shards, limits or TailLimits())
         self._batching = Batching(url, timeout_s)
+        self._lanes = [Batching(url, timeout_s) for _ in range(LANES)]
+        self._turns = cycle(self._lanes)
 
     @property
     def shards(self) -> int:
         """How many shards this system was created with."""
         return self.operations.shards
 
-    async def ask(self, request: Request[T]) -> T:
-        """Sends a request's commands together and reads what the replies mean."""
-        commands = request.commands
+    async def ask(self, request: Request[T], over: Batching | None = None) -> T:
+        """Sends a request's commands together, over another connection where one is named, and reads the replies."""
+        batching, commands = over or self._batching, request.commands
         if not commands:
             return request.read([])
-        replies = await self._batching.exchange(commands)
+        replies = await batching.exchange(commands)
         if not any([isinstance(reply, Exception) for reply in replies]):
             return request.read(replies)
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            again = await self._batching.exchange([commands[index].with_text() for index in unknown])
+            again = await batching.exchange([commands[index].with_text() for index in unknown])
             for index, reply in zip(unknown, again, strict=True):
                 replies[index] = reply
         return request.read(checked(replies))
@@ -319,7 +330,8 @@ class AsyncStore:
 
     async def close(self) -> None:
         """Closes the connection; what is still asked fails."""
-        await self._batching.close()
+        for one in (self._batching, *self._lanes):
+            await one.close()
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -327,7 +339,11 @@ class AsyncStore:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    ingest = _awaited(Operations.ingest)
+    def ingest(self, arrivals: Sequence[Arrival], projection: int) -> Coroutine[Any, Any, Receipts]:
+        """As `Operations.ingest`."""
+        request = self.operations.ingest(arrivals, projection)
+        return self.ask(request, next(self._turns) if len(request.commands) > 1 else None)
+
     reject = _awaited(Operations.reject)
     records = _awaited(Operations.records)
     owners = _awaited(Operations.owners)

@@ -27,7 +27,7 @@ def defined(stack: RunningStack) -> RunningStack:
     stack.define("flag", "ofpy_static", "true")
     stack.define("flag", "ofpy_off", "true", enabled=False)
     for key, values in TYPED.items():
-        variants = [{"name": name, "value": value, "weight": name == "on"} for name, value in values.items()]
+        variants = [{"name": name, "value": value, "weight": int(name == "on")} for name, value in values.items()]
         stack.define("flag", key, "ofpy_orders >= 2", variants=variants, default="off")
     wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
     return stack
