@@ -131,7 +131,7 @@ class Operations(SystemOperations):
                 repeats |= {indices[place]: ms for place, ms in result.repeats.items()}
             return Receipts(received_ms, [outcome for outcome in outcomes if outcome is not None], repeats)
 
-        return Request(commands, read)
+        return Request(commands, read, is_long=len(commands) > 1)
 
     def reject(self, items: Sequence[bytes]) -> Request[None]:
         """Keeps refused events for the drain, the newest 100k."""

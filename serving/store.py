@@ -22,7 +22,7 @@ from serving import keys
 from serving.batching import Batching, run_id_in
 from serving.errors import NotDurable, ServerReplaced, StoreError, StoreFull, StoreUnreachable
 from serving.ids import SHARDS_DEFAULT
-from serving.operations import Arrival, Operations, Receipts
+from serving.operations import Operations
 from serving.scripts.ingest import TailLimits
 from serving.scripts.script import Argument, Command, Request, Steps, command
 from serving.stamps import Stamp
@@ -276,14 +276,14 @@ class Store:
         return require_durable(server, settings, durability)
 
 
-#: Connections of an event loop for calls with many events, beside the one for all else.
+#: Connections of an event loop for long requests, beside the one for all else.
 LANES = 4
 
 
 class AsyncStore:
     """The store for one event loop, over one connection: what is asked in one tick is written together.
 
-    Calls with many events go over some more, in turn: Redis reads 16 KB of each connection, does what is in them, and
+    Long requests go over some more, in turn: Redis reads 16 KB of each connection, does what is in them, and
     syncs its file, so that over one connection each sync would be of some forty events.
     """
 
@@ -304,9 +304,9 @@ class AsyncStore:
         """How many shards this system was created with."""
         return self.operations.shards
 
-    async def ask(self, request: Request[T], over: Batching | None = None) -> T:
-        """Sends a request's commands together, over another connection where one is named, and reads the replies."""
-        batching, commands = over or self._batching, request.commands
+    async def ask(self, request: Request[T]) -> T:
+        """Sends a request's commands together and reads what the replies mean."""
+        batching, commands = next(self._turns) if request.is_long else self._batching, request.commands
         if not commands:
             return request.read([])
         replies = await batching.exchange(commands)
@@ -339,11 +339,7 @@ class AsyncStore:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def ingest(self, arrivals: Sequence[Arrival], projection: int) -> Coroutine[Any, Any, Receipts]:
-        """As `Operations.ingest`."""
-        request = self.operations.ingest(arrivals, projection)
-        return self.ask(request, next(self._turns) if len(request.commands) > 1 else None)
-
+    ingest = _awaited(Operations.ingest)
     reject = _awaited(Operations.reject)
     records = _awaited(Operations.records)
     owners = _awaited(Operations.owners)

@@ -81,10 +81,14 @@ def shared(*words: Argument) -> Command:
 
 
 class Request(msgspec.Struct, Generic[T_co], frozen=True):
-    """Commands sent together, and what their replies mean. `read` gets one reply a command, none of them an error."""
+    """Commands sent together, and what their replies mean. `read` gets one reply a command, none of them an error.
+
+    One that `is_long` has so much to send that others need not wait behind it.
+    """
 
     commands: Sequence[Command]
     read: Callable[[list[Any]], T_co]
+    is_long: bool = False
 
     def during(self, run_id: str | None) -> Request[T_co]:
         """The same, for this run of the server alone: `ServerReplaced` is raised when it is over. None: for any."""
