@@ -65,7 +65,7 @@ class RunningStack:
             timeout=120,
         )
         if ok:
-            assert done.returncode == 0, done.stderr
+            assert done.returncode == 0, done.stderr + done.stdout[-3000:]
         return done
 
     def json(self, *arguments: str, ok: bool = True) -> Any:
