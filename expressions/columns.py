@@ -38,11 +38,8 @@ class Column(Sequence[Any]):
     __hash__ = None  # type: ignore[assignment]  # as a list has none
 
 
-class Decimals(Column):
-    """Numbers that are whole multiples of a decimal fraction: each is `whole / scale`, none is null.
-
-    Sums start from the whole numbers, which are exact already.
-    """
+class _Scaled(Column):
+    """Numbers that follow from whole ones and a scale, none of them null."""
 
     __slots__ = ("scale", "whole")
 
@@ -52,6 +49,18 @@ class Decimals(Column):
 
     def __len__(self) -> int:
         return len(self.whole)
+
+    def __contains__(self, value: object) -> bool:
+        return value is not None and value in self[:]
+
+
+class Decimals(_Scaled):
+    """Numbers that are whole multiples of a decimal fraction: each is `whole / scale`.
+
+    Sums start from the whole numbers, which are exact already.
+    """
+
+    __slots__ = ()
 
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
@@ -59,30 +68,17 @@ class Decimals(Column):
             return [number / scale for number in self.whole[at]]
         return self.whole[at] / self.scale
 
-    def __contains__(self, value: object) -> bool:
-        return value is not None and value in self[:]
 
-
-class Millionths(Column):
+class Millionths(_Scaled):
     """Whole numbers, each `whole * scale`: what `Decimals` come to in millionths."""
 
-    __slots__ = ("scale", "whole")
-
-    def __init__(self, whole: Sequence[int], scale: int) -> None:
-        self.whole = whole
-        self.scale = scale
-
-    def __len__(self) -> int:
-        return len(self.whole)
+    __slots__ = ()
 
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
             scale = self.scale
             return [number * scale for number in self.whole[at]]
         return self.whole[at] * self.scale
-
-    def __contains__(self, value: object) -> bool:
-        return value is not None and value in self[:]
 
     def total(self, start: int, end: int) -> int:
         return sum(self.whole[start:end]) * self.scale

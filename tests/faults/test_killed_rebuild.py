@@ -25,6 +25,17 @@ def bought(world: World, first: int) -> None:
     world.ingest(purchase(user, first + number, properties={"amount": 2}) for number, user in enumerate(USERS))
 
 
+def rebuilt(redis_url: str, folder: Path) -> World:
+    """A world in which everybody bought once, and a rebuild has it."""
+    world = World(redis_url, folder, shards=SHARDS)
+    world.recover()
+    world.define("trait", DEFINITIONS)
+    bought(world, 0)
+    world.drain().step()
+    world.rebuild()
+    return world
+
+
 def orders(world: World) -> dict[str, tuple[float, float]]:
     """What is answered for everybody."""
     return {user: (values["orders"], values["spent"]) for user in USERS for values in [world.values(user)]}
@@ -33,12 +44,7 @@ def orders(world: World) -> dict[str, tuple[float, float]]:
 @pytest.mark.parametrize("step", STEPS)
 def test_a_rebuild_killed_at_any_step_changes_no_answer(redis_url: str, tmp_path: Path, step: str) -> None:
     """Bases of two builds stand side by side then, each with its own tail; the next rebuild changes nothing either."""
-    world = World(redis_url, tmp_path, shards=SHARDS)
-    world.recover()
-    world.define("trait", DEFINITIONS)
-    bought(world, 0)
-    world.drain().step()
-    world.rebuild()
+    world = rebuilt(redis_url, tmp_path)
     bought(world, 1_000)
     world.drain().step()
     bought(world, 2_000)
@@ -55,12 +61,7 @@ def test_a_rebuild_killed_at_any_step_changes_no_answer(redis_url: str, tmp_path
 @pytest.mark.parametrize("step", ["sweeping", "swept"])
 def test_who_is_gone_from_the_lake_is_swept_and_who_is_idle_stays(redis_url: str, tmp_path: Path, step: str) -> None:
     """However often the sweep is cut off: it is done again by the next rebuild."""
-    world = World(redis_url, tmp_path, shards=SHARDS)
-    world.recover()
-    world.define("trait", DEFINITIONS)
-    bought(world, 0)
-    world.drain().step()
-    world.rebuild()
+    world = rebuilt(redis_url, tmp_path)
     world.lake.open(EVENTS).delete("id = 'user:u7'")
 
     rebuild_killed(redis_url, tmp_path, step)
