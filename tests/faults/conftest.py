@@ -1,8 +1,11 @@
-"""A stack of its own for each module of tests that kill parts of it."""
+"""A stack of its own for each module of tests that break parts of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,19 +17,26 @@ from tests.waiting import wait_until
 DEFINITIONS = {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum_30d"}
 
 
+@contextmanager
+def breakable(home: Path, environment: Mapping[str, str], **settings: Any) -> Iterator[RunningStack]:
+    """A whole stack as `tinycdp up --no-prefect` runs it, with two traits that are ready."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"TINYCDP_DRAIN_INTERVAL_S": "0.1", **environment}.items():
+            patch.setenv(name, value)
+        used = Settings(home=home, port=0, **settings)
+        running = RunningStack(found := up.start(used, with_prefect=False), used)
+        try:
+            for key, expression in DEFINITIONS.items():
+                running.define("trait", key, expression)
+            wait_until(lambda: not running.traits("nobody")["warming"], "the definitions are ready")
+            yield running
+        finally:
+            running.http.close()
+            up.stop(used, found)
+
+
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A whole stack as `tinycdp up --no-prefect` runs it, with two traits that are ready; its parts may be killed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TINYCDP_DRAIN_INTERVAL_S", "0.1")
-        settings = Settings(home=tmp_path_factory.mktemp("home"), port=0)
-        found = up.start(settings, with_prefect=False)
-    running = RunningStack(found, settings)
-    try:
-        for key, expression in DEFINITIONS.items():
-            running.define("trait", key, expression)
-        wait_until(lambda: not running.traits("nobody")["warming"], "the definitions are ready")
+    """A stack whose parts may be killed."""
+    with breakable(tmp_path_factory.mktemp("home"), {}) as running:
         yield running
-    finally:
-        running.http.close()
-        up.stop(settings, found)

@@ -10,9 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli import up
-from serving.settings import Settings
-from tests.faults.conftest import DEFINITIONS
+from tests.faults.conftest import breakable
 from tests.faults.load import load
 from tests.faults.parts import await_drained, health
 from tests.faults.test_killed_drain import is_commit
@@ -33,21 +31,13 @@ def store() -> Iterator[SmallS3]:
 
 @pytest.fixture(scope="module")
 def victim(store: SmallS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A whole stack on it, with two traits that are ready."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (store.environment | {"TINYCDP_DRAIN_INTERVAL_S": "0.1"}).items():
-            patch.setenv(name, value)
-        settings = Settings(home=tmp_path_factory.mktemp("home"), port=0, lake_uri=f"s3://{store.bucket}/lake")
-        running = RunningStack(found := up.start(settings, with_prefect=False), settings)
+    """A stack whose lake is on it; it is whole again before the stack is stopped."""
+    lake_uri = f"s3://{store.bucket}/lake"
+    with breakable(tmp_path_factory.mktemp("home"), store.environment, lake_uri=lake_uri) as running:
         try:
-            for key, expression in DEFINITIONS.items():
-                running.define("trait", key, expression)
-            wait_until(lambda: not running.traits("nobody")["warming"], "the definitions are ready")
             yield running
         finally:
             store.heal()
-            running.http.close()
-            up.stop(settings, found)
 
 
 def gauge(stack: RunningStack, name: str) -> float:

@@ -11,7 +11,9 @@ from typing import Any
 
 from serving.accepted import Accepted
 from serving.ids import raw_id, routed
-from tests.properties.protocol_world import DEVICES, IDS, KINDS, STEPS, USERS, Step, World
+from tests.properties.protocol_truth import DEVICES, IDS, USERS
+from tests.properties.protocol_walk import KINDS, STEPS, Step
+from tests.properties.protocol_world import World
 
 EMAILS = ("email:aa", "email:bb")
 

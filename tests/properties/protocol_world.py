@@ -10,12 +10,9 @@ reached; the shards follow it.
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import msgspec
 import polars as pl
@@ -25,7 +22,7 @@ from expressions.counting import counted
 from expressions.definitions import Definition
 from expressions.frames import answer_frame, values_of
 from expressions.identity import people
-from expressions.windows import DAY_MS, HOUR_MS
+from expressions.windows import DAY_MS
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.importing import import_file
@@ -40,137 +37,16 @@ from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
 from serving.identity import gathered
 from serving.ids import raw_id, shard_of
 from serving.links import as_repeated, claims_of, distinct_claims, linking, unlinking
-from serving.operations import Arrival, Operations
+from serving.operations import Arrival
 from serving.profile import Bases, person
 from serving.projecting import tail_payload
 from serving.records import Reading, Record
 from serving.refusals import Unavailable
 from serving.scripts.ingest import Outcome
-from serving.scripts.publish import BaseRecord, Published
-from serving.scripts.script import Request
 from serving.settings import Settings
-from serving.stamps import Stamp
-from serving.store import Store
 from tests.properties.people import People
-
-SHARDS = 2
-USERS = ("user:ann", "user:bob", "user:cy")
-DEVICES = ("anon:1", "anon:2")
-IDS = USERS + DEVICES
-NOON_MS = 4_102_488_000_000
-
-DEFINITIONS = {
-    "buys": "events.buy.count",
-    "spent": "events.buy.n.sum",
-    "which": "events.buy.n.values",
-    "lately": "events.buy.count_1h",
-    "today": "events.buy.n.max_1d",
-    "any": "count_2h",
-    "plan": "profile.plan",
-    "views": "events.view.n.values",
-    "viewed": "events.view.count_2d",
-    "city": "profile.city",
-}
-AT_FIRST = ("buys", "spent", "which", "lately", "today", "any", "plan")
-
-
-@dataclass(frozen=True)
-class Copy:
-    """One event that counts: as it was sent, and where the log has it; of an imported one the lake's version."""
-
-    event: Accepted
-    seq: int | None
-    ts_ms: int
-    received_ms: int
-    version: int = 0
-
-
-@dataclass
-class Pending:
-    """A rebuild that has computed everything and published nothing yet; a full one, or of single ids."""
-
-    stamps: dict[int, Stamp] = field(default_factory=dict)
-    records: list[tuple[int, BaseRecord]] = field(default_factory=list)
-    is_full: bool = True
-    run_id: str = ""
-
-
-class Stopped(Exception):
-    """The process was killed here."""
-
-
-class WorldStore(Store):
-    """The store, in a world with a clock of its own."""
-
-    clock_ms = NOON_MS
-
-    def now_ms(self) -> int:  # type: ignore[override]
-        """The world's clock."""
-        return self.clock_ms
-
-
-@dataclass(frozen=True)
-class WithheldOperations(Operations):
-    """The operations of a rebuild whose bases are kept here instead of being published."""
-
-    pending: Pending = field(default_factory=Pending)
-
-    def publish(self, shard: int, stamp: Stamp, records: Sequence[BaseRecord]) -> Request[list[Published]]:
-        """Keeps them, and says that it was done."""
-        self.pending.stamps[shard] = stamp
-        self.pending.records += [(shard, record) for record in records]
-        return Request([], lambda replies: [Published.DONE for _ in records])
-
-
-class WithholdingStore(WorldStore):
-    """The store of a rebuild that is killed when it has computed everything."""
-
-    def __init__(self, url: str, pending: Pending, clock_ms: int) -> None:
-        super().__init__(url, SHARDS)
-        self.operations = WithheldOperations(SHARDS, pending=pending)
-        self.clock_ms = clock_ms
-
-    def sweep_all(self, stamps: Sequence[Stamp], run_id: str | None = None) -> int:
-        """The end of a full rebuild begins here; it never comes."""
-        assert isinstance(self.operations, WithheldOperations)
-        self.operations.pending.stamps.update(enumerate(stamps))
-        raise Stopped
-
-
-def brute_force(key: str, copies: Sequence[Copy], now_ms: int) -> Any:
-    """The value of a definition, by loops over what counts."""
-
-    def numbers(name: str, window_ms: int = 2**60) -> list[float]:
-        return [
-            float(copy.event.properties["n"])
-            for copy in copies
-            if copy.event.name == name and now_ms - window_ms < copy.ts_ms <= now_ms
-        ]
-
-    def attribute(name: str) -> str | None:
-        said = [(copy.ts_ms, copy.event.traits[name]) for copy in copies if name in copy.event.traits]
-        return max(said)[1] if said else None
-
-    match key:
-        case "buys":
-            return float(len(numbers("buy")))
-        case "spent":
-            return sum(numbers("buy"))
-        case "which":
-            return tuple(sorted(set(numbers("buy"))))
-        case "lately":
-            return float(len(numbers("buy", HOUR_MS)))
-        case "today":
-            return max(numbers("buy", DAY_MS), default=None)
-        case "any":
-            return float(sum(len(numbers(name, 2 * HOUR_MS)) for name in ("buy", "view")))
-        case "views":
-            return tuple(sorted(set(numbers("view"))))
-        case "viewed":
-            return float(len(numbers("view", 2 * DAY_MS)))
-        case "plan" | "city":
-            return attribute(key)
-    raise AssertionError(f"no brute force for {key}")
+from tests.properties.protocol_stores import SHARDS, Pending, Stopped, WithholdingStore, WorldStore
+from tests.properties.protocol_truth import AT_FIRST, DEFINITIONS, DEVICES, IDS, USERS, Copy, brute_force
 
 
 def _name(entry: LogEntry) -> tuple[str, str, int, int]:
@@ -704,61 +580,3 @@ class World:
                 ]
                 expected = brute_force(key, copies, self.now_ms)
                 assert value == expected, f"the batch says {value} of {one} {key}, brute force {expected}"
-
-
-AGES_MS = (None, 0, 1, -1, -HOUR_MS, HOUR_MS - 1, HOUR_MS, 2 * HOUR_MS, DAY_MS, 3 * DAY_MS)
-TICKS_MS = (1, 1, HOUR_MS - 1, HOUR_MS, DAY_MS - 1, DAY_MS)
-KINDS = ("buy", "buy", "view", "identify")
-DRAIN_STEPS = ("checked", "read", "before_write", "after_write", "trimmed")
-
-#: How often a walk takes a step, and how it draws what the step needs.
-Step: TypeAlias = tuple[int, Callable[[random.Random], Sequence[Any]]]
-
-STEPS: dict[str, Step] = {
-    "send": (32, lambda r: (r.randrange(5), r.choice(KINDS), r.choice(AGES_MS))),
-    "resend": (16, lambda r: ([r.randrange(500) for _ in range(r.randint(1, 3))],)),
-    "send_together": (6, lambda r: (r.randrange(3), r.randrange(2), r.choice(KINDS[:3]))),
-    "alias": (2, lambda r: (r.randrange(3), r.randrange(3))),
-    "unlink": (3, lambda r: (r.randrange(5),)),
-    "delete_person": (2, lambda r: (r.randrange(5),)),
-    "tick": (8, lambda r: (r.choice(TICKS_MS),)),
-    "import_history": (1, lambda r: (r.randrange(5), r.randint(1, 3), r.choice(AGES_MS[5:]))),
-    "drain": (12, lambda r: (r.randint(2, 9), r.choice((None, None, None, *DRAIN_STEPS)))),
-    "drain_twice": (2, lambda r: (r.randint(2, 9), r.choice(DRAIN_STEPS))),
-    "build": (6, lambda r: (r.choice((None, None, None, [r.randrange(5), r.randrange(5)])),)),
-    "publish": (22, lambda r: (r.randrange(9), r.randrange(9), r.random() < 0.3)),
-    "finish": (4, lambda r: (r.randrange(9),)),
-    "take_backup": (3, lambda r: ()),
-    "rewind": (3, lambda r: ()),
-    "wipe": (1, lambda r: ()),
-    "recover": (8, lambda r: (r.choice((None, None, r.randint(1, 6))),)),
-    "define": (3, lambda r: (r.choice(list(DEFINITIONS)),)),
-    "undefine": (1, lambda r: (r.choice(list(DEFINITIONS)),)),
-    "ingest_by_old_definitions": (1, lambda r: (r.randrange(5),)),
-}
-
-
-#: Such steps come so many times as often, where a walk favours them.
-FAVOUR = 5
-
-
-def walk(
-    world: World,
-    seed: int,
-    steps: int,
-    favour: Collection[str] = (),
-    without: Collection[str] = (),
-    known: Mapping[str, Step] = STEPS,
-) -> Iterator[str]:
-    """A random walk, the same for the same seed; gives each step just before it is taken and checked."""
-    chance = random.Random(seed)
-    names = list(known)
-    weights = [known[name][0] * (FAVOUR if name in favour else name not in without) for name in names]
-    for _ in range(steps):
-        (name,) = chance.choices(names, weights)
-        arguments = known[name][1](chance)
-        yield f"{name}{tuple(arguments)}"
-        getattr(world, name)(*arguments)
-        world.check()
-    yield "settle()"
-    world.settle()

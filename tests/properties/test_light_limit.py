@@ -11,7 +11,8 @@ from expressions.windows import DAY_MS, HOUR_MS, MINUTE_MS
 from serving.embedded_redis import EmbeddedRedis
 from serving.identity import gathered
 from serving.profile import Bases, person
-from tests.properties.protocol_world import IDS, World
+from tests.properties.protocol_truth import IDS
+from tests.properties.protocol_world import World
 
 ANN = 0
 LIGHT_EVENTS_MAX = 4

@@ -18,17 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from serving.embedded_redis import EmbeddedRedis
-from tests.properties.protocol_world import (
-    AGES_MS,
-    DEFINITIONS,
-    DRAIN_STEPS,
-    IDS,
-    KINDS,
-    TICKS_MS,
-    USERS,
-    World,
-    walk,
-)
+from tests.properties.protocol_truth import DEFINITIONS, IDS, USERS
+from tests.properties.protocol_walk import AGES_MS, DRAIN_STEPS, KINDS, TICKS_MS, walk
+from tests.properties.protocol_world import World
 
 RUNS = int(os.environ.get("TINYCDP_PROTOCOL_RUNS", "15"))
 STEPS = 50

@@ -9,7 +9,7 @@ import pytest
 
 from serving.embedded_redis import EmbeddedRedis
 from tests.properties.email_world import EMAIL_STEPS, EmailWorld
-from tests.properties.protocol_world import walk
+from tests.properties.protocol_walk import walk
 
 STEPS = 150
 

@@ -27,7 +27,8 @@ from serving.embedded_redis import EmbeddedRedis
 from serving.scripts import delete, ingest, publish, raised, replay
 from serving.scripts.script import Script
 from tests.properties import protocol_world
-from tests.properties.protocol_world import World, walk
+from tests.properties.protocol_walk import walk
+from tests.properties.protocol_world import World
 
 STEPS = 150
 TRIES = 12
