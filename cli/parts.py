@@ -23,7 +23,7 @@ from pipelines.worker import Worker
 from serving import garbage
 from serving.app import HOT, create_app
 from serving.connections import Connection
-from serving.errors import StoreError
+from serving.errors import NotDurable, OtherShards, StoreError
 from serving.hot import Shortcut
 from serving.logs import configure
 from serving.scripts.ingest import TailLimits
@@ -97,15 +97,18 @@ def run_worker(settings: Settings) -> None:
 
 
 def _store(settings: Settings) -> Store:
-    """The store, once Redis answers and is durable. Raises `NotDurable` with the remedy."""
+    """The store, once Redis answers and is durable. Raises `NotDurable` and `OtherShards` with their remedies."""
     store = Store(_require_redis(settings), settings.shards, TailLimits(tail_wanted=settings.tail_wanted_entries))
     deadline = time.monotonic() + REDIS_S_MAX
     while True:
         try:
             store.require_durable(settings.durability)
+            store.require_shards()
             return store
-        except StoreError as error:
-            if time.monotonic() > deadline or type(error).__name__ == "NotDurable":
+        except (NotDurable, OtherShards):
+            raise
+        except StoreError:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
 

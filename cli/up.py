@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 
 from serving.embedded_redis import find_server, render_config, server_settings
+from serving.errors import NotDurable, OtherShards, StoreError
 from serving.settings import Settings
 
 #: Supervisors that this process started, by pid.
@@ -47,6 +48,7 @@ class Stack:
     api_url: str
     redis_url: str
     lake_uri: str
+    shards: int
     prefect_url: str | None
 
 
@@ -85,6 +87,7 @@ def start(settings: Settings, *, with_prefect: bool = True) -> Stack:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
     (home / "logs").mkdir(parents=True, exist_ok=True)
     with _only_one(home, settings):
+        _refuse_what_cannot_run(settings, home)
         environment, parts, where = _planned(settings, home, with_prefect)
         config = home / "supervisord.conf"
         config.write_text(_config(home, parts))
@@ -170,6 +173,29 @@ def _only_one(home: Path, settings: Settings) -> Iterator[None]:
         yield
 
 
+def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
+    """Looks at what is there before anything starts, so that what no waiting mends is said at once. What is away now
+    may come."""
+    from lake.errors import LakeError
+    from lake.lake import Lake
+    from lake.schemas import EVENTS
+    from lake.storage import holds_table
+    from serving.store import Store, require_shards
+
+    root = settings.lake_uri or str(home / "lake")
+    try:
+        if settings.redis_url is not None:
+            with Store(settings.redis_url, settings.shards, timeout_s=5) as store:
+                store.require_durable(settings.durability)
+                store.require_shards()
+        if holds_table(root, EVENTS.name):
+            require_shards(Lake(root).shards(), settings.shards)
+    except (NotDurable, OtherShards) as error:
+        raise StackError(str(error)) from None
+    except (StoreError, LakeError):
+        return
+
+
 def _planned(settings: Settings, home: Path, with_prefect: bool) -> tuple[dict[str, str], list[Part], dict[str, Any]]:
     """The environment of all parts, the parts, and where they answer."""
     host = settings.host
@@ -205,6 +231,7 @@ def _planned(settings: Settings, home: Path, with_prefect: bool) -> tuple[dict[s
         "api_url": f"http://{host}:{api_port}",
         "redis_url": environment.get("TINYCDP_REDIS_URL", settings.redis_url or ""),
         "lake_uri": environment["TINYCDP_LAKE_URI"],
+        "shards": settings.shards,
         "prefect_url": prefect_url,
     }
     return environment, sorted(parts, key=lambda part: part.priority), where
@@ -299,4 +326,8 @@ def _answers(url: str) -> bool:
 
 def environment_of(found: Stack) -> Mapping[str, str]:
     """What a command needs in its environment to talk to a running stack."""
-    return {"TINYCDP_REDIS_URL": found.redis_url, "TINYCDP_LAKE_URI": found.lake_uri}
+    return {
+        "TINYCDP_REDIS_URL": found.redis_url,
+        "TINYCDP_LAKE_URI": found.lake_uri,
+        "TINYCDP_SHARDS": str(found.shards),
+    }

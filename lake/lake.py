@@ -31,6 +31,10 @@ RETENTION_HOURS = 24
 FRAME_COLUMNS = ("shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at", "props")
 
 
+#: The property of the table of events that says of how many shards the log is.
+SHARDS_PROPERTY = "tinycdp.shards"
+
+
 def log_app(shard: int) -> str:
     """Under which name a shard's log is committed."""
     return f"log/{shard}"
@@ -189,6 +193,27 @@ class Lake:
         """For each shard the seq up to which its log is in, as of a version of `events`."""
         opened = self._at(EVENTS, version)
         return [opened.transaction_version(log_app(shard)) or 0 for shard in range(shards)]
+
+    def shards(self) -> int | None:
+        """Of how many shards the log is whose events are here; None while nobody has noted it."""
+        noted = self.open(EVENTS).metadata().configuration.get(SHARDS_PROPERTY)
+        return None if noted is None else int(noted)
+
+    def note_shards(self, shards: int) -> int:
+        """Notes it where nobody has, once and for all; answers what is noted."""
+        with self._lock:
+            noted = self.shards()
+            while noted is None:
+                try:
+                    self.open(EVENTS).alter.set_table_properties(
+                        {SHARDS_PROPERTY: str(shards)}, raise_if_not_exists=False
+                    )
+                except CommitFailedError:
+                    pass  # another was first: perhaps it did the same
+                except (DeltaError, OSError) as error:
+                    raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
+                noted = self.shards()
+            return noted
 
     def holds_events(self) -> bool:
         """Whether any event is in the lake."""

@@ -30,7 +30,7 @@ from serving import api_keys
 from serving.catalogue import Catalogue, Stored, decode, encode, restored
 from serving.refusals import Unavailable
 from serving.settings import Settings
-from serving.store import Store
+from serving.store import Store, require_shards
 from serving.system_operations import ShardState
 
 log = structlog.get_logger()
@@ -48,6 +48,7 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     waiting = [state for state in store.shard_states() if state.ready_run_id != server.run_id]
     if not waiting:
         return False
+    require_shards(lake.note_shards(store.shards), store.shards)
     log.info("recovering", shards=len(waiting), run_id=server.run_id)
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)
@@ -80,6 +81,7 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     else:
         for state in behind:
             _replay(store, lake, version, catalogue, state, seqs[state.shard], on_step)
+    store.note_shards()
     on_step("before_ready")
     for state in waiting:
         store.mark_ready(state.shard, server.run_id)

@@ -33,6 +33,7 @@ from serving.answers import json_answer, refused
 from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
 from serving.engine import Engine
+from serving.errors import StoreUnreachable
 from serving.export_runs import ExportRuns
 from serving.history import History
 from serving.hot import Endpoint, HotPaths
@@ -71,6 +72,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.engine = engine
         app.state.exports = ExportRuns(engine)
         app.state.signer = Signer(chosen.home)
+        with suppress(StoreUnreachable):  # no answer: none is recovered either, and so takes events
+            await asyncio.to_thread(engine.admin_store.require_shards)
         garbage.settle()
         following = asyncio.create_task(_follow_keys(engine))
         try:

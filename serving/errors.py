@@ -6,9 +6,10 @@
     ├── ProjectionOutdated   the caller's definitions are older than the shard's: reload them and repeat
     ├── ServerReplaced       the server was started or promoted since a piece of work began: begin it again
     ├── StoreFull            the undrained log, or the memory, is at its bound: wait
-    └── NotDurable           the server's settings could lose what was acknowledged: change them
+    ├── NotDurable           the server's settings could lose what was acknowledged: change them
+    └── OtherShards          the system was made with another number of shards: set that
 
-All but the last may pass by themselves, and repeating is safe: dedupe absorbs the resend.
+All but the last two may pass by themselves, and repeating is safe: dedupe absorbs the resend.
 """
 
 from __future__ import annotations
@@ -47,6 +48,16 @@ class ServerReplaced(StoreError):
 
 class StoreFull(StoreError):
     """No room for more until the drain, or the operator, has made some."""
+
+
+class OtherShards(StoreError):
+    """Events are routed by another number of shards than this process was told."""
+
+    def __init__(self, made_with: int, told: int) -> None:
+        super().__init__(
+            f"this system was made with {made_with} shards, which cannot change, and TINYCDP_SHARDS says {told}: "
+            f"set TINYCDP_SHARDS={made_with}"
+        )
 
 
 class NotDurable(StoreError):

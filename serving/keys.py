@@ -84,6 +84,7 @@ def patterns() -> list[str]:
     return [
         *(f"{prefix}{{*" for prefix in of_shards),
         catalogue() + "*",
+        shard_count(),
         rebuild(),
         totals(),
         rejected(),
@@ -102,6 +103,11 @@ def catalogue() -> str:
 def catalogue_version() -> str:
     """String: number of the catalogue's version. Read with every record."""
     return "{catalogue}:version"
+
+
+def shard_count() -> str:
+    """String: how many shards there are. Recovery notes it once; every process looks at it as it starts."""
+    return "shards"
 
 
 def rebuild() -> str:

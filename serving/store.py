@@ -20,7 +20,7 @@ from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, Red
 
 from serving import keys
 from serving.batching import Batching, run_id_in
-from serving.errors import NotDurable, ServerReplaced, StoreError, StoreFull, StoreUnreachable
+from serving.errors import NotDurable, OtherShards, ServerReplaced, StoreError, StoreFull, StoreUnreachable
 from serving.ids import SHARDS_DEFAULT
 from serving.operations import Operations
 from serving.scripts.ingest import TailLimits
@@ -182,6 +182,8 @@ class Store:
     keep_totals = _waiting(Operations.keep_totals)
     totals = _waiting(Operations.totals)
     shard_states = _waiting(Operations.shard_states)
+    note_shards = _waiting(Operations.note_shards)
+    noted_shards = _waiting(Operations.noted_shards)
     waiting = _waiting(Operations.waiting)
     server = _waiting(Operations.server)
     server_setting = _waiting(Operations.server_setting)
@@ -260,6 +262,10 @@ class Store:
 
     def _said(self, *words: Argument) -> Any:
         return self.ask(Request([command(*words)], lambda replies: replies[0]))
+
+    def require_shards(self) -> None:
+        """Raises `OtherShards` if the system was made with another number of shards than this store routes by."""
+        require_shards(self.noted_shards(), self.shards)
 
     def require_durable(self, durability: str = "always") -> Server:
         """The server, if nothing that it acknowledges can be lost beyond what `durability` says. Raises `NotDurable`.
@@ -383,6 +389,8 @@ class AsyncStore:
     keep_totals = _awaited(Operations.keep_totals)
     totals = _awaited(Operations.totals)
     shard_states = _awaited(Operations.shard_states)
+    note_shards = _awaited(Operations.note_shards)
+    noted_shards = _awaited(Operations.noted_shards)
     waiting = _awaited(Operations.waiting)
     server = _awaited(Operations.server)
     server_setting = _awaited(Operations.server_setting)
@@ -394,6 +402,12 @@ class AsyncStore:
     release_lease = _awaited(Operations.release_lease)
     beat = _awaited(Operations.beat)
     heartbeat = _awaited(Operations.heartbeat)
+
+
+def require_shards(made_with: int | None, told: int) -> None:
+    """The rule of `Store.require_shards`, for whoever else has noted the number."""
+    if made_with not in (None, told):
+        raise OtherShards(made_with, told)
 
 
 def require_durable(server: Server, settings: dict[str, str | None], durability: str) -> Server:

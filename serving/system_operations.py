@@ -164,6 +164,14 @@ class SystemOperations:
 
         return Request(commands, read)
 
+    def note_shards(self) -> Request[None]:
+        """Notes how many shards there are, where nobody has."""
+        return Request([command("SETNX", keys.shard_count(), self.shards)], nothing)
+
+    def noted_shards(self) -> Request[int | None]:
+        """How many shards this system was made with; None on a server that was never recovered."""
+        return Request([command("GET", keys.shard_count())], lambda replies: int(replies[0]) if replies[0] else None)
+
     def waiting(self) -> Request[Waiting]:
         """How much waits for the worker and the drain: counts alone, whatever they are of."""
         commands = [

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.embedded_redis import EmbeddedRedis
 from tests.pipelines.world import World
 from tests.waiting import wait_until
 
@@ -89,3 +90,32 @@ def test_an_import_that_nobody_rebuilds_says_so_soon(tmp_path: Path, redis_url: 
     assert world.lake.events().collect().height == 1
     with started(environment, "worker"):
         wait_until(lambda: not world.store.rebuild_requests().is_full, "the worker answers what was asked", 60)
+
+
+@pytest.mark.timeout(240)
+def test_a_stack_of_another_number_of_shards_is_refused_at_once(tmp_path: Path) -> None:
+    """Other commands learn the number from the stack; `up` with another one ends before anything starts."""
+    environment = {**PORTS, "TINYCDP_HOME": str(tmp_path)}
+    with started(environment | {"TINYCDP_SHARDS": "3"}, "up", "--no-prefect", "--json") as up:
+        assert up.stdout is not None and up.stdout.readline()
+        found = done(environment, "doctor", "--json")
+        assert found.returncode == 0, found.stdout + found.stderr
+        wrong = done(environment | {"TINYCDP_SHARDS": "4"}, "doctor")
+        assert (wrong.returncode, "set TINYCDP_SHARDS=3" in " ".join(wrong.stderr.split())) == (3, True)
+
+    refused = done(environment, "up", "--no-prefect")
+
+    assert refused.returncode == 3
+    assert "set TINYCDP_SHARDS=3" in " ".join(refused.stderr.split())
+    assert not (tmp_path / "stack.json").exists()
+
+
+def test_a_redis_that_would_lose_events_is_refused_at_once(tmp_path: Path) -> None:
+    """One's own, with the setting to change; nothing was started."""
+    with EmbeddedRedis(tmp_path / "redis", settings={"appendfsync": "no"}) as server:
+        environment = {**PORTS, "TINYCDP_HOME": str(tmp_path), "TINYCDP_REDIS_URL": server.url}
+        refused = done(environment, "up", "--no-prefect")
+
+    assert refused.returncode == 3
+    assert "set `appendfsync always`" in " ".join(refused.stderr.split())
+    assert not (tmp_path / "stack.json").exists()
