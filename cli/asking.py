@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
+from rich.markup import escape
 from rich.tree import Tree
 
 from expressions.counting import counted
@@ -16,12 +16,15 @@ from expressions.to_sql import to_sql
 from expressions.to_state import Key
 from lake.lake import Lake
 from serving.catalogue import Catalogue
+from serving.decide import flag_decision
+from serving.deciding import shown
 from serving.defining import current
 from serving.identity import gathered
 from serving.ids import record_of
 from serving.profile import Bases, Person, person
 from serving.refusals import NotFound
 from serving.store import Store
+from serving.wire import rfc3339
 
 
 def key_of(catalogue: Catalogue, key: str) -> Key:
@@ -54,18 +57,24 @@ def live_person(store: Store, user: str) -> Person:
 
 
 def explanation(store: Store, user: str, key: str) -> dict[str, Any]:
-    """The tree of a definition for a user, with what the answer rests on."""
+    """The tree of a definition for a user, with what the answer rests on; of a flag its `decision` and `steps` too."""
     who = live_person(store, user)
     chosen = key_of(who.catalogue, key)
     answers = who.answers([chosen])
-    return {
+    found = {
         "user": user,
         "now": who.now_ms,
         "exact": answers.exact,
         "warming": bool(answers.warming),
-        "explanation": explained(who.catalogue.bounds, chosen, who.frame),
         "asof": answers.asof,
     }
+    if chosen[0] != "flag":
+        return found | {"explanation": explained(who.catalogue.bounds, chosen, who.frame)}
+    one = record_of(user)
+    device = one if one.startswith("anon:") else None
+    decision = flag_decision(who, who.catalogue.definitions[chosen], with_tree=True, device=device)
+    answer = shown(chosen[1], user, decision)  # a rule that says yes is one step of several
+    return found | {"explanation": answer.pop("explanation"), "decision": answer}
 
 
 def tree_of(body: dict[str, Any]) -> Tree:
@@ -74,16 +83,22 @@ def tree_of(body: dict[str, Any]) -> Tree:
     marks = [mark for mark, holds in (("warming", body["warming"]), ("not exact", not body["exact"])) if holds]
     heading = f"{body['user']}: {root['kind']} {root['key']}" + (f" ({', '.join(marks)})" if marks else "")
     tree = Tree(heading)
+    decision = body.get("decision")
+    if decision is not None:
+        said = tree.add(escape(f"{'yes' if decision['allow'] else 'no'}, {decision['reason']}"))
+        for reason in decision["reasons"]:
+            said.add(escape(reason))
     _grow(tree, root)
     return tree
 
 
 def _grow(tree: Tree, node: dict[str, Any]) -> None:
-    line = f"{node['text']}  =  {node['value']!r}"
+    line = node["text"]
+    if "value" in node:  # the rule of a flag that decides before it has none
+        line += f"  =  {node['value']!r}"
     if "changes_at" in node:
-        at = datetime.fromtimestamp(node["changes_at"] / 1000, UTC).isoformat(timespec="milliseconds")
-        line += f"   changes at {at.replace('+00:00', 'Z')} unless something happens"
-    branch = tree.add(line.replace("[", "\\["))
+        line += f"   changes at {rfc3339(node['changes_at'])} unless something happens"
+    branch = tree.add(escape(line))
     if "definition" in node:
         _grow(branch, node["definition"])
     for part in node.get("parts", ()):
