@@ -22,6 +22,7 @@ from lake.lake import Lake
 from serving.catalogue import Catalogue
 from serving.defining import current
 from serving.errors import StoreError
+from serving.logs import told
 from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store import Store
@@ -84,9 +85,9 @@ class Worker:
             try:
                 self.look()
                 self.said.pop("error", None)
-            except (StoreError, LakeError, Refusal, OSError) as error:
-                log.warning("rebuild_failed", error=str(error))
-                self.said["error"] = str(error)
+            except (StoreError, LakeError, Refusal, OSError, pl.exceptions.PolarsError) as error:
+                self.said["error"] = told(error)
+                log.warning("rebuild_failed", error=self.said["error"])
                 pause_s = PAUSE_S
             stop.wait(pause_s)
         self.store.release_lease("rebuild", self.token)
@@ -170,7 +171,7 @@ class Worker:
         try:
             last = self.lake.last_run()
         except (LakeError, pl.exceptions.PolarsError, OSError) as error:
-            log.warning("last_run_unknown", error=str(error))
+            log.warning("last_run_unknown", error=told(error))
             return
         if last is not None:
             said = {name: last[name] for name in SAID_OF_RUN}

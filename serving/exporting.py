@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from types import TracebackType
 
 import msgspec
 import polars as pl
@@ -18,6 +19,7 @@ import polars as pl
 from expressions.member_frames import linked_persons, members
 from serving.catalogue import decode
 from serving.history import AWAY, History
+from serving.logs import frames_only, told
 from serving.member_csv import csv_chunks
 from serving.member_order import MemberOrder
 from serving.person_files import PersonFiles
@@ -107,11 +109,17 @@ def main() -> None:
         sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
         sys.stdout.buffer.flush()
 
+    sys.excepthook = _died
     try:
         export(order, say)
     except (*AWAY, Unavailable) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(told(error))
         raise SystemExit(LAKE_AWAY) from error
+
+
+def _died(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """The type and the places alone: the API logs what is said here."""
+    sys.stderr.write(msgspec.json.encode(frames_only(None, "", {"exc_info": error})).decode())
 
 
 if __name__ == "__main__":

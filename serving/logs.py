@@ -17,6 +17,7 @@ from secrets import token_hex
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+import polars as pl
 import structlog
 from starlette.types import Scope
 
@@ -73,6 +74,11 @@ def frames_only(logger: Any, name: str, line: Line) -> Line:
         frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
         line["frames"] = [f"{_place(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
     return line
+
+
+def told(error: Exception) -> str:
+    """What may be said of an error that was foreseen: its message, unless Polars wrote it: that may quote a table."""
+    return type(error).__name__ if isinstance(error, pl.exceptions.PolarsError) else str(error)
 
 
 def without_secrets(logger: Any, name: str, line: Line) -> Line:

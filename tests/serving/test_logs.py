@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
+import polars as pl
 import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from serving.logs import Level, first_line, frames_only, without_secrets
+from serving.errors import StoreUnreachable
+from serving.exporting import FAILED, Order
+from serving.logs import Level, first_line, frames_only, told, without_secrets
 from serving.settings import Settings
 from tests.running import RunningStack
 from tests.serving.local_api import NOWHERE, answers, get
@@ -137,3 +141,22 @@ def test_of_a_librarys_message_the_first_line_is_kept() -> None:
     line = first_line(None, "error", {"event": f"Task exception was never retrieved\nfuture: {MARK}"})
 
     assert line["event"] == "Task exception was never retrieved"
+
+
+def test_an_export_that_fails_says_where_and_not_of_what() -> None:
+    """Its process ends with a type and places alone, which is all that the API can log of it."""
+    order = msgspec.json.encode(Order("/nowhere", MARK.encode(), MARK, 0, MARK))
+
+    found = subprocess.run(
+        [sys.executable, "-m", "serving.exporting"], input=order, capture_output=True, timeout=60, check=False
+    )
+
+    assert found.returncode == FAILED
+    assert b"error_type" in found.stderr and b"serving/exporting.py" in found.stderr
+    assert MARK.encode() not in found.stderr
+
+
+def test_what_polars_quotes_is_not_told() -> None:
+    """Of its errors the type; what we or the system say of a part that is away is told as it is."""
+    assert told(pl.exceptions.ComputeError(f"cannot cast {MARK}")) == "ComputeError"
+    assert told(StoreUnreachable("Redis cannot be reached: refused")) == "Redis cannot be reached: refused"
