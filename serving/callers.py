@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Header, Query, Request
+from starlette.datastructures import URL
 
 from serving.auth import Caller
 from serving.engine import Engine
@@ -25,6 +26,12 @@ async def engine_of(request: Request) -> Engine:
 
 
 EngineOf = Annotated[Engine, Depends(engine_of)]
+
+
+def reached_at(request: Request) -> URL:
+    """Where clients reach the API: as the settings say, else as this one just did; without a slash at the end."""
+    engine: Engine = request.app.state.engine
+    return URL((engine.settings.public_url or str(request.base_url)).rstrip("/"))
 
 
 async def require_admin(

@@ -15,7 +15,7 @@ from serving.accepted import Accepted
 from serving.answers import json_answer
 from serving.auth import Caller
 from serving.bodies import body_of, json_of
-from serving.callers import IN_THE_WAY, MISSING, Responses
+from serving.callers import IN_THE_WAY, MISSING, Responses, reached_at
 from serving.engine import Engine
 from serving.event_bodies import BatchOut, Forgotten, IdentifiedOut, ProjectSettings, TrackedOut
 from serving.links import Unlinked
@@ -230,7 +230,8 @@ async def project_settings(write_key: str, request: Request) -> Response:
     caller = engine.keys.caller(write_key)
     if caller is None or caller.kind != "write":
         raise NotFound("no such write key", {"field": "write key", "remedy": "use a key of kind write"})
-    return json_answer(settings_of(write_key, request.url.netloc, request.url.scheme))
+    at = reached_at(request)
+    return json_answer(settings_of(write_key, f"{at.netloc}{at.path}", at.scheme))
 
 
 async def options(request: Request) -> Response:

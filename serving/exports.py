@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from serving import audit
-from serving.callers import MISSING, Admin, EngineOf, Responses, require_admin
+from serving.callers import MISSING, Admin, EngineOf, Responses, reached_at, require_admin
 from serving.export_bodies import ExportedOut, ExportList, ExportOut
 from serving.export_runs import Export, ExportRuns
 from serving.history import AWAY, away
@@ -156,8 +156,7 @@ async def _url(request: Request, name: str) -> str:
         return stored
     expires = int(time.time()) + OPEN_S
     asked = urlencode({"expires": expires, "signature": signer.signature(name, expires)})
-    base = engine.settings.public_url or str(request.base_url)
-    return f"{base.rstrip('/')}/exports/files/{name}?{asked}"
+    return f"{reached_at(request)}/exports/files/{name}?{asked}"
 
 
 async def _shown(request: Request, export: Export) -> ExportOut:

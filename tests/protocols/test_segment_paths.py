@@ -6,12 +6,16 @@ import base64
 import gzip
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from serving.settings import Settings
 from tests.running import RunningStack
+from tests.serving.local_api import answers, get
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -252,3 +256,17 @@ def test_the_settings_that_clients_load_name_this_server(defined: RunningStack) 
     }
     assert defined.http.get("/v1/projects/unknown/settings").status_code == 404
     assert defined.http.get(f"/v1/projects/{defined.keys['read']}/settings").status_code == 404
+
+
+def test_behind_a_proxy_the_settings_name_what_clients_reach(redis_url: str, tmp_path: Path) -> None:
+    """`TINYCDP_PUBLIC_URL`, with its scheme and path: a page on https may not send to http."""
+    settings = Settings(
+        home=tmp_path, redis_url=redis_url, write_key=SecretStr("w" * 32), public_url="https://cdp.example.com/track/"
+    )
+    (found,) = answers(settings, [get(f"/v1/projects/{'w' * 32}/settings")])
+
+    assert found.json()["integrations"]["Segment.io"] == {
+        "apiKey": "w" * 32,
+        "apiHost": "cdp.example.com/track/v1",
+        "protocol": "https",
+    }
