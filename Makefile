@@ -13,7 +13,7 @@ help:     ## this list
 
 install: .venv/.installed  ## build .venv: the locked requirements, and this checkout as an editable install
 
-demo: .venv/.installed  ## a guided tour: events in, a trait and a flag out, on a stack of its own
+demo: .venv/.installed  ## a guided tour on real purchases: events in, decisions that change; leaves all running
 	$(BIN)/tinycdp demo
 
 up: .venv/.installed  ## the whole stack on this machine, until Ctrl-C

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PURCHASES = EXAMPLES / "cdnow" / "purchases.parquet"
 DEFINITIONS = EXAMPLES / "definitions.yaml"
 
+#: What an expression is called, by kind of definition.
+FIELDS = {"trait": "expression", "segment": "rule", "flag": "rule"}
+
 READY_S_MAX = 60.0
 
 
@@ -24,10 +27,12 @@ def read_definitions(path: Path) -> list[tuple[str, str, str]]:
     """(kind, key, expression) of a definitions file, in an order in which each comes after those it uses."""
     written = yaml.safe_load(path.read_text())
     return [
-        (kind, key, str(expression))
-        for kind in ("trait", "segment", "flag")
-        for key, expression in (written.get(f"{kind}s") or {}).items()
+        (kind, key, str(expression)) for kind in FIELDS for key, expression in (written.get(f"{kind}s") or {}).items()
     ]
+
+
+class InUse(Exception):
+    """The demo is not shown on a stack that somebody uses; the message ends with the remedy."""
 
 
 class Api:
@@ -37,12 +42,14 @@ class Api:
         self._http = httpx.Client(base_url=url, timeout=30)
         self._keys = keys
 
+    def definitions(self) -> dict[tuple[str, str], str]:
+        """The expressions that are saved, by (kind, key)."""
+        held = {kind: self._ask("GET", f"/v1/admin/{kind}s", "admin").json()[f"{kind}s"] for kind in FIELDS}
+        return {(kind, one["key"]): one[FIELDS[kind]] for kind, listed in held.items() for one in listed}
+
     def save(self, kind: str, key: str, expression: str) -> None:
-        """Saves a definition, or changes the one of that key."""
-        field = "expression" if kind == "trait" else "rule"
-        created = self._ask("POST", f"/v1/admin/{kind}s", "admin", json={"key": key, field: expression}, allowed=(409,))
-        if created.status_code == 409:
-            self._ask("PUT", f"/v1/admin/{kind}s/{key}", "admin", json={field: expression})
+        """Saves a definition."""
+        self._ask("POST", f"/v1/admin/{kind}s", "admin", json={"key": key, FIELDS[kind]: expression})
 
     def send(self, events: list[dict[str, Any]]) -> dict[str, Any]:
         """Sends a batch of events."""
@@ -60,12 +67,25 @@ class Api:
         answer: dict[str, Any] = self._ask("GET", "/v1/decide", "read", params=parameters).json()
         return answer
 
-    def _ask(self, method: str, path: str, key: KeyKind, allowed: tuple[int, ...] = (), **more: Any) -> httpx.Response:
+    def _ask(self, method: str, path: str, key: KeyKind, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._keys[key]}"}
         answer = self._http.request(method, path, headers=headers, **more)
-        if answer.status_code != 200 and answer.status_code not in allowed:
+        if answer.status_code != 200:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer
+
+
+def save_definitions(api: Api, wanted: Sequence[tuple[str, str, str]]) -> None:
+    """Saves those that are not there. Raises `InUse`, and saves none, where the stack has other definitions: events of
+    the demo would count in them."""
+    held = api.definitions()
+    others = held.items() - {((kind, key), expression) for kind, key, expression in wanted}
+    if others:
+        named = ", ".join(sorted(f"{kind} {key}" for (kind, key), _ in others)[:3])
+        raise InUse(f"this stack has definitions of its own ({named}): set TINYCDP_HOME to another folder")
+    for kind, key, expression in wanted:
+        if (kind, key) not in held:
+            api.save(kind, key, expression)
 
 
 def await_settled(api: Api, user: str) -> dict[str, Any]:

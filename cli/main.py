@@ -7,6 +7,7 @@ that is needed is away.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from expressions.errors import ExpressionError
 from expressions.values import instant_ms
 from serving.errors import StoreError
-from serving.refusals import Refusal
+from serving.refusals import Refusal, Unavailable
 from serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,10 +54,16 @@ def main() -> None:
 
     try:
         app()
-    except (StoreError, LakeError, TookTooLong, NotHeld, httpx.TransportError) as error:
+    except (StoreError, LakeError, Unavailable, TookTooLong, NotHeld, httpx.TransportError) as error:
         fail(str(error), AWAY)
     except (Refusal, ExpressionError) as error:
         fail(str(error), WRONG)
+    except Exception as error:
+        import polars as pl
+
+        if not isinstance(error, (pl.exceptions.PolarsError, OSError)):
+            raise
+        fail(str(error), AWAY)  # a frame says that the lake is away when it is collected
 
 
 def fail(message: str, code: int = WRONG) -> NoReturn:
@@ -94,7 +101,9 @@ def connected() -> tuple[Any, Any, Settings]:
     settings = found_settings()
     if settings.redis_url is None:
         fail("no stack runs here: start one with `tinycdp up`, or set TINYCDP_REDIS_URL", AWAY)
-    return Store(settings.redis_url, settings.shards), Lake(settings.lake_root), settings
+    store = Store(settings.redis_url, settings.shards)
+    store.require_shards()
+    return store, Lake(settings.lake_root), settings
 
 
 def instant(text: str | None) -> int | None:
@@ -209,8 +218,10 @@ def demo(
         except stack.StackError as error:
             fail(str(error), AWAY)
     api = tour.Api(found.api_url, raw_keys(settings))
-    for kind, key, expression in tour.read_definitions(tour.DEFINITIONS):
-        api.save(kind, key, expression)
+    try:
+        tour.save_definitions(api, tour.read_definitions(tour.DEFINITIONS))
+    except tour.InUse as error:
+        fail(str(error))
     err.print(f"definitions saved from {tour.DEFINITIONS.name}")
     imported = run_import(tour.PURCHASES, "user_id", "event", "timestamp", None, True, quiet=False, as_json=as_json)
     shown = tour.decisions(api)
@@ -219,9 +230,10 @@ def demo(
         return
     say_imported(imported, False)
     out.print(tour.table_of(shown))
-    out.print(f"explained: [bold]tinycdp explain {shown['user']} free_shipping[/bold]")
+    command = "tinycdp" if shutil.which("tinycdp") else os.path.relpath(sys.argv[0])
+    out.print(f"explained: [bold]{command} explain {shown['user']} free_shipping[/bold]")
     print_addresses(found, settings)
-    out.print("Everything keeps running. Stop it with: tinycdp down")
+    out.print(f"Everything keeps running. Stop it with: [bold]{command} down[/bold]")
 
 
 # ── data ─────────────────────────────────────────────────────────────────────────────────────────────────────────

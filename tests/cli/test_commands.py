@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from lake.lake import Lake
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
@@ -47,8 +49,6 @@ def test_live_answers_know_imported_history(imported: RunningStack) -> None:
 
 def test_a_bad_row_is_kept_with_its_line(imported: RunningStack) -> None:
     """The line of the file and the reason are in `rejected`."""
-    from lake.lake import Lake
-
     rows = Lake(imported.stack.lake_uri).rejected().collect().to_dicts()
     assert [(row["line"], "yesterday" in row["reason"]) for row in rows if row["source"] == "history.csv"] == [
         (5, True)
@@ -116,3 +116,53 @@ def test_without_a_stack_a_command_says_so(stack: RunningStack, tmp_path: Path) 
 
     assert done.returncode == 3
     assert "tinycdp up" in done.stderr
+
+
+def test_explain_of_a_flag_is_what_the_flag_decides(imported: RunningStack) -> None:
+    """A rule that says yes is one step of several: the answer, its reason and all steps are those of /v1/decide."""
+    imported.define("flag", "cli_off", 'segment("spenders")', enabled=False)
+    imported.define("flag", "cli_later", 'segment("spenders")', rollout=0)
+    imported.define(
+        "flag", "cli_on", 'segment("spenders")', variants=[{"name": "[blue]", "weight": 100_000, "value": 1}]
+    )
+    for flag, allow, reason in (
+        ("cli_off", False, "DISABLED"),
+        ("cli_later", False, "SPLIT"),
+        ("cli_on", True, "TARGETING_MATCH"),
+    ):
+        found = imported.json("explain", "cli-2", flag)
+        decided = imported.decide("cli-2", flag, explain="true")
+
+        assert (found["decision"]["allow"], found["decision"]["reason"]) == (allow, reason)
+        for name in ("allow", "variant", "value", "reason", "reasons"):
+            assert found["decision"][name] == decided[name]
+        assert found["explanation"]["steps"] == decided["explanation"]["steps"]
+        text = imported.tinycdp("explain", "cli-2", flag).stdout
+        assert f"{'yes' if allow else 'no'}, {reason}" in text
+        assert all(one in text for one in decided["reasons"])
+
+
+def test_a_part_that_is_being_restored_is_away(stack: RunningStack, tmp_path: Path, redis_url: str) -> None:
+    """Exit code 3 while definitions are not there yet, as on a Redis that nothing has recovered."""
+    lonely = RunningStack.__new__(RunningStack)
+    lonely.settings = stack.settings.model_copy(update={"home": tmp_path})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINYCDP_REDIS_URL", redis_url)
+        done = lonely.tinycdp("users", "x", ok=False)
+
+    assert (done.returncode, done.stderr.strip()) == (3, "definitions are being restored")
+
+
+def test_the_demo_leaves_a_stack_in_use_alone(imported: RunningStack) -> None:
+    """Exit code 1 with the remedy, and neither a definition nor a purchase more."""
+
+    def history() -> int:
+        return Lake(imported.stack.lake_uri).events().filter(pl.col("seq").is_null()).collect().height
+
+    before = history()
+
+    refused = imported.tinycdp("demo", ok=False)
+
+    assert (refused.returncode, "set TINYCDP_HOME" in " ".join(refused.stderr.split())) == (1, True)
+    assert imported.call("GET", "/v1/admin/traits/win_back_offer").status_code == 404
+    assert history() == before
