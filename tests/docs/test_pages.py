@@ -70,6 +70,17 @@ def test_the_page_on_keys(stack: RunningStack) -> None:
     assert stack.http.get(f"/v1/decide?userId=a&flag=b&apiKey={made['key']}").status_code == 401
 
 
+def test_the_page_on_definitions(stack: RunningStack) -> None:
+    """A definition that is not saved is tried, and one that was changed is brought back."""
+    first = stack.define("trait", "paged", "events.purchase.count_30d")
+    stack.call("PUT", "/v1/admin/traits/paged", json={"expression": "events.purchase.count_7d"})
+    try_, back = (command.replace("orders_30d", "paged") for command in curls("admin.md", "Definitions"))
+
+    assert json.loads(typed(stack, try_)).keys() == {"count", "total", "sample", "asof"}
+    brought = json.loads(typed(stack, back.replace('"version": 1', f'"version": {first["version"]}')))
+    assert brought["trait"]["expression"] == "events.purchase.count_30d"
+
+
 def test_the_page_on_identity(stack: RunningStack) -> None:
     """A person's ids are shown, one is unlinked, all is handed out, and the person is deleted."""
     stack.track("paged", "read", deviceId="paged-pad")
