@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.settings import Settings
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
@@ -20,6 +21,10 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 
 #: Made by what the page itself says to run.
 MADE = {"benchmarks/results.md", ".tinycdp/keys.json"}
+
+SETTINGS = {f"TINYCDP_{name.upper()}": field.default for name, field in Settings.model_fields.items()}
+#: What the environment may have beside settings: a word of `tinycdp up` to its worker, and what asks more of tests.
+BESIDE = {"PREFECT", "EXAMPLES", "PROTOCOL_RUNS", "REQUESTS", "LOAD_S"}
 
 
 def curls(page: str, heading: str) -> list[str]:
@@ -70,6 +75,17 @@ def test_the_page_on_keys(stack: RunningStack) -> None:
     assert stack.http.get(f"/v1/decide?userId=a&flag=b&apiKey={made['key']}").status_code == 401
 
 
+def test_the_page_on_definitions(stack: RunningStack) -> None:
+    """A definition that is not saved is tried, and one that was changed is brought back."""
+    first = stack.define("trait", "paged", "events.purchase.count_30d")
+    stack.call("PUT", "/v1/admin/traits/paged", json={"expression": "events.purchase.count_7d"})
+    try_, back = (command.replace("orders_30d", "paged") for command in curls("admin.md", "Definitions"))
+
+    assert json.loads(typed(stack, try_)).keys() == {"count", "total", "sample", "asof"}
+    brought = json.loads(typed(stack, back.replace('"version": 1', f'"version": {first["version"]}')))
+    assert brought["trait"]["expression"] == "events.purchase.count_30d"
+
+
 def test_the_page_on_identity(stack: RunningStack) -> None:
     """A person's ids are shown, one is unlinked, all is handed out, and the person is deleted."""
     stack.track("paged", "read", deviceId="paged-pad")
@@ -91,3 +107,32 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     named = set(re.findall(rf"`((?:{folders})/[\w./-]+|[\w-]+\.md|[A-Z][A-Z]+\.md)`", page.read_text()))
 
     assert sorted(name for name in named - MADE if not (ROOT / name).exists()) == []
+
+
+def test_the_page_on_deployment_has_every_setting_with_its_default() -> None:
+    """One row each, and the default as it would be typed."""
+
+    def typed_as(default: object) -> str:
+        match default:
+            case None:
+                return "none"
+            case bool():
+                return f"`{str(default).lower()}`"
+            case float():
+                return f"`{default:g}`"
+            case _:
+                return f"`{default}`"
+
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    rows = re.findall(r"^\| `(TINYCDP_\w+)` \| (\S+) \|", page, re.MULTILINE)
+
+    assert len(rows) == len(SETTINGS)
+    assert dict(rows) == {name: typed_as(default) for name, default in SETTINGS.items()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_variable_that_a_page_names_is_one(page: Path) -> None:
+    """A setting, or one of the few others: whatever else is set does nothing, and says nothing."""
+    named = set(re.findall(r"TINYCDP_[A-Z]\w*", page.read_text()))
+
+    assert named - SETTINGS.keys() <= {f"TINYCDP_{name}" for name in BESIDE}
