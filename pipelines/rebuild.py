@@ -26,7 +26,7 @@ from lake.lake import Lake
 from pipelines.publish import Recent, publish, records_of
 from pipelines.rows import membership_rows, trait_rows
 from serving.catalogue import Catalogue, decode, encode
-from serving.defining import activate, current
+from serving.defining import activate, current, write_down
 from serving.refusals import Unavailable
 from serving.scripts.publish import Published
 from serving.settings import Settings
@@ -74,6 +74,7 @@ def rebuild(
     started = time.monotonic()
     run_id = store.server().run_id
     requests = store.rebuild_requests()
+    write_down(store, lambda row: lake.append_definition(msgspec.to_builtins(row)))
     activate(store, lake.holds_events)
     as_of_ms = store.now_ms()
     undrained_ms = _undrained_ms(store)  # before the version, which can only have more

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import msgspec
 import structlog
 
 from expressions.deletes import tombstone_id
@@ -28,6 +29,7 @@ from pipelines.rows import replayed
 from pipelines.standings import restore_standings
 from serving import api_keys
 from serving.catalogue import Catalogue, Stored, decode, encode, restored
+from serving.defining import write_down
 from serving.refusals import Unavailable
 from serving.settings import Settings
 from serving.store import Store, require_shards
@@ -60,6 +62,8 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
         on_step("cleared")
     store.raise_build(lake.last_build())  # should the clock stand behind the builds that the lake knows
     is_empty = store.catalogue() is None
+    if not is_empty:  # or a delete that was cut off would look like a definition that Redis lost
+        write_down(store, lambda row: lake.append_definition(msgspec.to_builtins(row)))
     catalogue = _newest(store, lake, settings, seqs)
     if catalogue.projection_version:
         store.raise_projection(catalogue.projection_version)

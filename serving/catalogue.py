@@ -13,21 +13,26 @@ needs, and covers the log up to that projection's activation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
 import msgspec
+import structlog
 
-from expressions.bind import bind
+from expressions.bind import bind, bind_one
 from expressions.definitions import Bound, Definition, DefinitionKind
+from expressions.errors import ExpressionError
 from expressions.ops import Call, Expr, SegmentRef, TraitRef, walk
 from expressions.plan import Plan, Projection, plan
 from expressions.to_state import Program
 from expressions.windows import Window, Zone
 from serving.flags import Flag, flag_of
 from serving.stamps import Covered
+
+log = structlog.get_logger()
 
 #: Older projections than this many are forgotten; what they covered then waits for the oldest one kept.
 PROJECTIONS_MAX = 64
@@ -70,6 +75,8 @@ class Catalogue:
     activations: Mapping[int, Sequence[int]] = field(default_factory=dict)
     #: per shard; None until a rebuild has covered it
     covered: Sequence[Covered | None] = ()
+    #: versions of definitions that are in force, and perhaps not in the lake's history yet
+    unwritten: tuple[Stored, ...] = ()
 
     @cached_property
     def bounds(self) -> Mapping[tuple[DefinitionKind, str], Bound]:
@@ -231,7 +238,7 @@ def restored(
     for row in sorted(rows, key=lambda row: row.version):
         newest[(row.kind, row.key)] = row
         above = max(above, 1 + row.projection)
-    alive = {key: row for key, row in newest.items() if not row.deleted}
+    alive = _binding({key: row for key, row in newest.items() if not row.deleted})
     found = Catalogue(
         version=version,
         zone=zone,
@@ -240,6 +247,22 @@ def restored(
         covered=(None,) * len(sequences),
     )
     return replace(found, projections=((above, found.plan.projection),))
+
+
+def _binding(rows: Mapping[tuple[DefinitionKind, str], Stored]) -> dict[tuple[DefinitionKind, str], Stored]:
+    """The definitions that bind, by themselves and with each other: one that does not must not keep a system down."""
+    bounds: dict[tuple[DefinitionKind, str], Bound] = {}
+    while True:
+        found = len(bounds)
+        for key, row in rows.items():
+            if key not in bounds:
+                with suppress(ExpressionError):
+                    bounds[key] = bind_one(row.definition, bounds)
+        if len(bounds) == found:
+            break
+    if len(bounds) < len(rows):
+        log.error("definitions_left_out", keys=sorted(f"{kind}:{key}" for kind, key in rows.keys() - bounds.keys()))
+    return {key: row for key, row in rows.items() if key in bounds}
 
 
 # ── as text ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -260,6 +283,7 @@ class _Text(msgspec.Struct):
     projections: list[_Kept]
     activations: dict[int, list[int]]
     covered: list[Covered | None]
+    unwritten: tuple[Stored, ...] = ()
 
 
 def encode(catalogue: Catalogue) -> bytes:
@@ -281,6 +305,7 @@ def encode(catalogue: Catalogue) -> bytes:
             ],
             activations={version: list(seqs) for version, seqs in catalogue.activations.items()},
             covered=list(catalogue.covered),
+            unwritten=catalogue.unwritten,
         )
     )
 
@@ -306,4 +331,5 @@ def decode(text: bytes) -> Catalogue:
         ),
         activations={version: tuple(seqs) for version, seqs in read.activations.items()},
         covered=tuple(read.covered),
+        unwritten=read.unwritten,
     )

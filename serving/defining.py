@@ -1,16 +1,19 @@
-"""Saving and deleting definitions: lake first, then Redis, then every shard.
+"""Saving and deleting definitions: Redis first, then the lake, then every shard.
 
-    check (binds, keys, who uses it)  →  lake row  →  catalogue, one version on  →  raise the projection in every shard
+    check (binds, keys, who uses it)  →  catalogue, one version on  →  lake row  →  raise the projection in every shard
                                                                                  →  activations, one version on
 
-A definition is acknowledged after the last step. If the process dies before it, the catalogue names a projection that
-is not active: what needs it is warming, and `activate` (run by the next save, and by the drain) finishes the work. One
-saver works at a time, and the catalogue is replaced by compare-and-set on its version in case a lease ran out.
+The catalogue is replaced by compare-and-set on its version, so of two savers one begins again from what the other has
+made. Only who was first writes to the lake's history, so all of that has been in force, one version after the other. A
+definition is acknowledged after the last step. If the process dies before it, the catalogue has it among its unwritten
+ones, or names a projection that is not active: then what needs it is warming. The next save and the next rebuild finish
+the work (`write_down`, `activate`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -199,8 +202,10 @@ def _commit(
     for _ in range(RETRIES):
         before = current(store)
         after, stored = change(before)
-        history.append_definition(stored)
+        history.holds_events()  # a lake that is away says so before anything is done
+        after = replace(after, unwritten=(*before.unwritten, stored))
         if store.replace_catalogue(encode(after), expected=before.version, version=after.version):
+            write_down(store, history.append_definition)
             after = activate(store, history.holds_events) or after
             if _needs_more(before, after):
                 store.want_rebuild()
@@ -213,6 +218,18 @@ def _needs_more(before: Catalogue, after: Catalogue) -> bool:
     return not set(after.plan.needs) <= set(before.plan.needs) or not set(after.plan.attributes) <= set(
         before.plan.attributes
     )
+
+
+def write_down(store: Store, append: Callable[[Stored], None]) -> None:
+    """Puts what is in force into the lake's history. One that dies here, or comes second, may write a version again."""
+    catalogue = current(store)
+    for row in catalogue.unwritten:
+        append(row)
+    if catalogue.unwritten:
+        # As the same version, since it says the same; where there is a newer one, its saver does this.
+        store.replace_catalogue(
+            encode(replace(catalogue, unwritten=())), expected=catalogue.version, version=catalogue.version
+        )
 
 
 def activate(store: Store, holds_events: Callable[[], bool]) -> Catalogue | None:

@@ -37,7 +37,8 @@ class History:
     def definition_versions(self, kind: str, key: str) -> list[Stored]:
         """Every version of a definition, the newest first; deleted ones too."""
         rows = [msgspec.convert(row, Stored) for row in self._asked(self._lake.definitions)]
-        return [row for row in reversed(rows) if (row.kind, row.key) == (kind, key)]
+        versions = {row.version: row for row in rows if (row.kind, row.key) == (kind, key)}
+        return list(reversed(versions.values()))
 
     def holds_events(self) -> bool:
         """Whether any event is in the lake."""
