@@ -98,7 +98,7 @@ def run_worker(settings: Settings) -> None:
 
 def _store(settings: Settings) -> Store:
     """The store, once Redis answers and is durable. Raises `NotDurable` and `OtherShards` with their remedies."""
-    store = Store(_require_redis(settings), settings.shards, TailLimits(tail_wanted=settings.tail_wanted_entries))
+    store = Store(_require_redis(settings), settings.shards, TailLimits.of(settings))
     deadline = time.monotonic() + REDIS_S_MAX
     while True:
         try:

@@ -24,7 +24,7 @@ from lake.lake import Lake, log_app
 from lake.schemas import EVENTS
 from pipelines.rows import event_rows
 from serving.accepted import LogEntry
-from serving.errors import StoreError
+from serving.errors import StoreError, StoreFull
 from serving.links import repeating
 from serving.refusals import Refusal
 from serving.settings import Settings
@@ -132,7 +132,11 @@ class Drain:
         self.on_step("read")
         if entries:
             # Before they are committed, so that a drain that is killed here does it again.
-            self.store.follow(repeating(self.store.operations, (entry for _, entry in entries)))
+            try:
+                self.store.follow(repeating(self.store.operations, (entry for _, entry in entries)))
+            except StoreFull as error:
+                # Who sent these was told 429 and repeats them, links too; and room comes only by going on.
+                log.warning("links_not_repeated", error=str(error))
             self.on_step("linked")
             rows = event_rows(entries)
             self.on_step("before_write")

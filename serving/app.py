@@ -32,8 +32,8 @@ from serving import (
 from serving.answers import json_answer, refused
 from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
-from serving.engine import Engine
-from serving.errors import StoreUnreachable
+from serving.engine import Engine, refusal_of
+from serving.errors import StoreError, StoreUnreachable
 from serving.export_runs import ExportRuns
 from serving.history import History
 from serving.hot import Endpoint, HotPaths
@@ -113,6 +113,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.router)
     app.include_router(exposition.router)
     app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(StoreError, _on_store_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
@@ -122,8 +123,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 async def _follow_keys(engine: Engine) -> None:
     while True:
-        with suppress(Refusal):  # Redis is away: the keys known so far stand
+        try:
             await engine.follow_keys()
+        except Refusal:
+            pass  # Redis is away: the keys known so far stand
+        except Exception as error:  # a task that ends would leave revoked keys in use
+            log.error("keys_not_followed", exc_info=error)
         await asyncio.sleep(FOLLOWED_S)
 
 
@@ -131,11 +136,7 @@ def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
     """What a process serves with. Raises when no Redis is named: the stack's supervisor names the embedded one."""
     if settings.redis_url is None:
         raise RuntimeError("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
-    limits = TailLimits(
-        tail_wanted=settings.tail_wanted_entries,
-        tail_max=settings.tail_entries_max,
-        backlog_max=max(1, settings.backlog_entries_max // settings.shards),
-    )
+    limits = TailLimits.of(settings)
     return Engine(
         settings=settings,
         store=AsyncStore(settings.redis_url, settings.shards, limits),
@@ -149,6 +150,11 @@ def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
 async def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return refused(error)
+
+
+async def _on_store_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StoreError)
+    return refused(refusal_of(error))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import structlog
+
 from serving import api_keys
 from serving.accepted import Accepted
 from serving.auth import Keys
 from serving.catalogue import Catalogue, decode
-from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull, StoreUnreachable
+from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady, StoreError, StoreFull, StoreUnreachable
 from serving.history import History
 from serving.identity import gathered
 from serving.links import Unlinked, as_repeated, distinct_claims, linking
@@ -21,13 +23,15 @@ from serving.operations import Arrival, Claim, Receipts
 from serving.profile import Bases
 from serving.projecting import projector
 from serving.records import Reading
-from serving.refusals import TooMany, Unavailable
+from serving.refusals import Refusal, TooMany, Unavailable
 from serving.scripts.claim import Owner
 from serving.scripts.script import Steps
 from serving.settings import Settings
 from serving.store import AsyncStore, Store
 from serving.system_operations import ShardState
 from serving.tally import Tally
+
+log = structlog.get_logger()
 
 RETRY_AFTER_S = 1
 REBUILD_ASKED_S = 10.0
@@ -191,9 +195,18 @@ class Engine:
         """The answer of the store, its errors as refusals that say when to try again."""
         try:
             return await asking
-        except ShardNotReady as error:
-            raise Unavailable(f"{error}", {"remedy": "try again"}, RETRY_AFTER_S) from error
-        except StoreUnreachable as error:
-            raise Unavailable("Redis is away", {"remedy": "try again"}, RETRY_AFTER_S) from error
-        except StoreFull as error:
-            raise TooMany(f"{error}", {"remedy": "try again"}, FULL_RETRY_AFTER_S) from error
+        except ProjectionOutdated:
+            raise  # for the caller to mend
+        except StoreError as error:
+            raise refusal_of(error) from error
+
+
+def refusal_of(error: StoreError) -> Refusal:
+    """What a caller is told of a Redis that does not answer, is not ready, has no room, or refuses what it should take."""
+    if isinstance(error, ShardNotReady):
+        return Unavailable(f"{error}", {"remedy": "try again"}, RETRY_AFTER_S)
+    if isinstance(error, StoreFull):
+        return TooMany(f"{error}", {"remedy": "try again"}, FULL_RETRY_AFTER_S)
+    if not isinstance(error, (StoreUnreachable, ServerReplaced)):
+        log.error("refused_by_redis", exc_info=error)
+    return Unavailable("Redis is away", {"remedy": "try again"}, RETRY_AFTER_S)

@@ -437,6 +437,11 @@ def _flat(reply: Any) -> bytes:
     return reply if isinstance(reply, bytes) else str(reply or "").encode()
 
 
+#: What a server says that will take commands again: as a replica, without enough of them, with a full or failing disk,
+#: busy with a script, or in a cluster that is being changed. Scripts put words of their own around it.
+_FOR_A_WHILE = ("READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY ")
+
+
 def checked(replies: list[Any]) -> list[Any]:
     """The replies, none of them an error. Raises `StoreFull`, `StoreUnreachable`, `StoreError`."""
     for reply in replies:
@@ -444,7 +449,7 @@ def checked(replies: list[Any]) -> list[Any]:
             text = str(reply)
             if "OOM command not allowed" in text or "command not allowed when used memory" in text:
                 raise StoreFull("Redis is at its memory bound (maxmemory)") from reply
-            if isinstance(reply, (ReadOnlyError, BusyLoadingError)) or "READONLY" in text:
+            if isinstance(reply, (ReadOnlyError, BusyLoadingError)) or any(word in text for word in _FOR_A_WHILE):
                 raise StoreUnreachable(f"Redis cannot take writes now: {text}") from reply
             raise StoreError(f"Redis refused a command: {text}") from reply
     return replies

@@ -24,6 +24,7 @@ from serving import keys
 from serving.scripts.copies import COPIES
 from serving.scripts.gone import GONE
 from serving.scripts.script import Argument, Command, Script
+from serving.settings import Settings
 
 #: Events of one call; Lua can unpack some thousands of arguments, not more.
 EVENTS_MAX = 1_000
@@ -128,6 +129,15 @@ class TailLimits:
     tail_wanted: int = 1_000
     tail_max: int = 20_000
     backlog_max: int = 250_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> TailLimits:
+        """The limits that settings name, of all shards, for one."""
+        return cls(
+            tail_wanted=settings.tail_wanted_entries,
+            tail_max=settings.tail_entries_max,
+            backlog_max=max(1, settings.backlog_entries_max // settings.shards),
+        )
 
 
 class Packed(NamedTuple):

@@ -10,6 +10,7 @@ import redis
 from lake.errors import LakeError
 from lake.lake import Lake
 from serving.errors import StoreFull
+from serving.ids import shard_of
 from serving.scripts.ingest import TailLimits
 from tests.pipelines.world import World, purchase
 
@@ -117,3 +118,24 @@ def test_refused_events_move_to_the_lake_once(world: World) -> None:
 
     assert [world.drain().keep_rejected() for _ in range(2)] == [2, 0]
     assert Lake(str(world.settings.home / "lake")).rejected().collect().height == 2
+
+
+def test_a_log_that_is_full_stops_no_drain(redis_url: str, tmp_path: Path) -> None:
+    """An event whose link found no room, and got its sender 429, is drained like any; sent again, it links."""
+    world = World(redis_url, tmp_path, TailLimits(backlog_max=50), shards=4)
+    world.recover()
+    device = next(f"d{number}" for number in range(99) if shard_of(f"anon:d{number}", 4) == 0)
+    user = next(f"u{number}" for number in range(99) if shard_of(f"user:u{number}", 4) == 1)
+    other = next(f"x{number}" for number in range(99) if shard_of(f"user:x{number}", 4) == 0)
+    world.ingest(purchase(other, number) for number in range(50))
+    event = purchase(user, 1, anonymousId=device)
+    with pytest.raises(StoreFull):
+        world.ingest([event])
+
+    drain = world.drain()
+    while drain.step().has_more:
+        pass
+
+    assert all(state.seq == state.drained for state in world.store.shard_states())
+    world.ingest([event])
+    assert world.store.owners([f"anon:{device}"])[0].id == f"user:{user}"  # type: ignore[union-attr]
