@@ -21,13 +21,12 @@ import pyarrow as pa
 
 from expressions.polars_functions import instant
 from lake.schemas import EVENTS, TYPED
+from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.ids import ID_CHARACTERS_MAX
 from serving.track import MESSAGE_ID_CHARACTERS_MAX, NAME_CHARACTERS_MAX, PROPERTIES_MAX
 
 _Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
-#: What a time must be less than, either way.
-TIME_MAX_MS = 2**47
 #: The form of ISO 8601 that most programs write.
 _USUAL_TIME = r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,3})?Z$"
 _WHOLE = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
@@ -146,14 +145,18 @@ def instants(column: pl.Series) -> pl.Series:
         case kind if kind in _WHOLE:
             found = one.cast(pl.Int64)
         case kind if kind in _FLOATS:
-            found = pl.when(one.is_finite() & (one.abs() < float(TIME_MAX_MS))).then(one.floor()).cast(pl.Int64)
+            found = (
+                pl.when(one.is_finite() & one.is_between(INSTANT_MIN_MS, INSTANT_MAX_MS))
+                .then(one.floor())
+                .cast(pl.Int64)
+            )
         case _:
             found = pl.lit(None, dtype=pl.Int64)
     return frame.select(_inside(found).alias("t"))["t"]
 
 
 def _inside(found: pl.Expr) -> pl.Expr:
-    return pl.when((found < TIME_MAX_MS) & (found > -TIME_MAX_MS)).then(found)
+    return pl.when(found.is_between(INSTANT_MIN_MS, INSTANT_MAX_MS)).then(found)
 
 
 def _text_instants(column: pl.Series) -> pl.Series:
@@ -302,7 +305,7 @@ def _table(frame: pl.DataFrame, lines: Sequence[int], fields: Mapping[str, pl.Da
         "id": ids.to_arrow(),
         "user_id": users.to_arrow(),
         "name": frame["name"].to_arrow(),
-        "ts": pa.array(np.minimum(original + told.shift_ms, told.now_ms)),
+        "ts": pa.array(np.clip(original + told.shift_ms, INSTANT_MIN_MS, told.now_ms)),
         "original_ts": pa.array(original),
         "received_at": pa.array(received),
         "properties": _json_texts(fields, size).to_arrow(),

@@ -38,6 +38,7 @@ from lake.lake import Lake
 from lake.schemas import EVENTS, REJECTED, Table
 from pipelines.import_columns import NUMBER, Names, Told, cell_number, instants, plain_rows
 from serving import ids
+from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.refusals import Invalid
 from serving.track import Limits, accept
 
@@ -237,7 +238,7 @@ def _event(
         "user_id": event.user_id,
         "anonymous_id": None,
         "name": event.name,
-        "ts": min(given_ms + shift_ms, now_ms),
+        "ts": min(max(given_ms + shift_ms, INSTANT_MIN_MS), now_ms),
         "original_ts": given_ms,
         "received_at": now_ms,
         "properties": msgspec.json.encode(properties).decode() if properties else None,
@@ -283,13 +284,13 @@ def _time_ms(value: Any, name: str) -> int:
             return (aware - _EPOCH) // timedelta(milliseconds=1)
         case date():
             return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()) * 1000
-        case int() | float() if math.isfinite(value) and abs(value) < 2**47:
+        case int() | float() if math.isfinite(value) and INSTANT_MIN_MS <= value <= INSTANT_MAX_MS:
             return math.floor(value)
         case str():
             found = instant_ms(value.strip())
             if found is None and value.strip().lstrip("-").isdigit() and len(value.strip()) >= 10:
                 found = int(value)
-            if found is not None and abs(found) < 2**47:
+            if found is not None and INSTANT_MIN_MS <= found <= INSTANT_MAX_MS:
                 return found
     raise Invalid(f"{name}: {value!r} is no time; use ISO 8601, as 1998-07-01T00:00:00Z, or epoch milliseconds")
 

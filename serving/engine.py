@@ -202,7 +202,7 @@ class Engine:
 
 
 def refusal_of(error: StoreError) -> Refusal:
-    """What a caller is told of a Redis that does not answer, is not ready, has no room, or refuses what it should take."""
+    """What a caller is told of a Redis that does not answer, is not ready, has no room, or refuses what it gets."""
     if isinstance(error, ShardNotReady):
         return Unavailable(f"{error}", {"remedy": "try again"}, RETRY_AFTER_S)
     if isinstance(error, StoreFull):

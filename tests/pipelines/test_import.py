@@ -12,6 +12,8 @@ import pytest
 
 from lake.lake import Lake
 from pipelines.importing import Imported, ImportRefused, import_file
+from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
+from serving.wire import rfc3339
 
 NOW = 1_800_000_000_000
 ROWS: list[dict[str, Any]] = [
@@ -152,3 +154,19 @@ def test_a_shift_moves_all_times_alike(tmp_path: Path) -> None:
     times = lake.events().collect()["ts"].sort().to_list()
     assert times[-1] == NOW
     assert [later - times[0] for later in times] == list(range(40))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_times_that_no_calendar_has_are_refused(tmp_path: Path, name: str) -> None:
+    """From the year 1 to 6429, as at the API: a row beyond is kept aside, and every row that is in can be shown."""
+    times = [INSTANT_MIN_MS, INSTANT_MIN_MS - 1, -100_000_000_000_000, INSTANT_MAX_MS, INSTANT_MAX_MS + 1]
+    frame = pl.DataFrame({"who": "u", "what": "order", "when": times, "price": 1})
+    path = tmp_path / name
+    {"a.csv": frame.write_csv, "a.jsonl": frame.write_ndjson, "a.parquet": frame.write_parquet}[name](path)
+    lake = Lake(str(tmp_path / "lake"))
+
+    assert imported(lake, path) == Imported(accepted=2, rejected=3, already=0)
+    assert [rfc3339(one) for one in lake.events().collect()["ts"].sort()] == [
+        "0001-01-01T00:00:00.000Z",
+        "2027-01-15T08:00:00.000Z",
+    ]
