@@ -2,7 +2,8 @@
 
 The only file that names Prefect, and slow to import. The flows run in the worker's own process, since a request must
 be answered within seconds and a fresh interpreter takes as long; Prefect's server records every run, and its UI shows
-them. It is told how many ids a rebuild is of, not which: what it records is kept when a person is gone.
+them. It is told how many ids a rebuild is of, not which: what it records is kept when a person is gone. While it does
+not answer the same work is done without it, and the log says so: traits do not wait for a record of their making.
 """
 
 from __future__ import annotations
@@ -12,16 +13,26 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+import httpx
+import structlog
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.settings import PREFECT_API_URL
 
+from lake.errors import LakeError
 from lake.lake import Lake
 from pipelines import maintain as maintaining
 from pipelines import purge as purging
 from pipelines import rebuild as rebuilding
+from serving.errors import StoreError
+from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store import Store
 
+log = structlog.get_logger()
+
+#: How long Prefect's server may take to say that it is there.
+HEALTH_S = 2.0
 STEPS = ("reading", "publishing", "sweeping", "writing", "done")
 
 
@@ -66,18 +77,33 @@ def flows(
             lake, export_days=settings.export_retention_days, retention_days=settings.retention_days
         )
 
-    def run_rebuild(ids: Collection[str] | None) -> rebuilding.Run:
+    def run_rebuild(ids: Collection[str] | None) -> Any:
         nonlocal asked
         asked = None if ids is None else sorted(ids)
-        found: rebuilding.Run = rebuild_flow(None if asked is None else len(asked))
-        return found
+        users = None if asked is None else len(asked)
+        return _recorded(lambda: rebuild_flow(users), lambda: rebuilding.rebuild(store, lake, settings, ids=asked))
 
-    def run_purge() -> dict[str, Any]:
-        found: dict[str, Any] = purge_flow()
-        return found
+    return run_rebuild, lambda: _recorded(purge_flow, purge_flow.fn), lambda: _recorded(maintain_flow, maintain_flow.fn)
 
-    def run_maintain() -> dict[str, Any]:
-        found: dict[str, Any] = maintain_flow()
-        return found
 
-    return run_rebuild, run_purge, run_maintain
+def _recorded(recorded: Callable[[], Any], plain: Callable[[], Any]) -> Any:
+    """The work as a flow run; as it is while Prefect does not answer, or once more when that is lost on the way."""
+    if _answers():
+        try:
+            return recorded()
+        except (StoreError, LakeError, Refusal, OSError):
+            raise
+        except Exception:
+            if _answers():
+                raise
+    log.warning("prefect_away")
+    return plain()
+
+
+def _answers() -> bool:
+    """Whether Prefect's server is there to record anything."""
+    url = PREFECT_API_URL.value()
+    try:
+        return url is None or httpx.get(f"{url}/health", timeout=HEALTH_S).is_success
+    except httpx.HTTPError:
+        return False

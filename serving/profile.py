@@ -23,8 +23,16 @@ from serving.stamps import Covered, Stamp
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode
 
-#: Encoded bytes of what a process keeps decoded; decoded they take some five times as much.
-KEPT_BYTES_MAX = 40_000_000
+#: Memory that what a process keeps decoded may take, about: by base or tail, and by each encoded byte (measured).
+KEPT_BYTES_MAX = 320_000_000
+KEPT_BYTES_A_PART = 1_300
+KEPT_BYTES_A_BYTE = 5
+
+
+def kept_bytes(record: Record) -> int:
+    """The memory that a record takes when it is decoded, about, and rather more."""
+    parts = [part for part in (record.base, b"".join(record.tail)) if part]
+    return sum(KEPT_BYTES_A_PART + KEPT_BYTES_A_BYTE * len(part) for part in parts)
 
 
 class _Kept(NamedTuple):
@@ -67,7 +75,7 @@ class Bases:
             same = before is not None and before.stamp == record.stamp
             base = before.base if before is not None and same else codec.decode(record.base)
         tail = tail_base(record.tail) if record.tail else None
-        size = len(record.base or b"") + sum(map(len, record.tail))
+        size = kept_bytes(record)
         kept = self._kept[record.id] = _Kept(record.stamp, base, mark, tail, size)
         self._kept.move_to_end(record.id)
         self._bytes += size - (before.size if before is not None else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from serving.catalogue import Catalogue, Stored
 from serving.codec import CodecError
 from serving.ids import shard_of
 from serving.operations import Arrival
-from serving.profile import Answers, Bases, person, tail_base
+from serving.profile import Answers, Bases, kept_bytes, person, tail_base
 from serving.projecting import payload_of, tail_payload
 from serving.records import Reading, Record
 from serving.scripts.copies import tail_entry
@@ -323,8 +324,7 @@ class TestKept:
         """Beyond its bytes the one used longest ago goes first."""
         catalogue = catalogue_of("events.purchase.count")
         users = [record(f"user:{number}", base_of([event()]), stamp=stamp_of(catalogue)) for number in range(3)]
-        assert users[0].base is not None
-        bases = Bases(bytes_max=2 * len(users[0].base))
+        bases = Bases(bytes_max=2 * kept_bytes(users[0]))
 
         first, second = bases.parts(users[0])[0], bases.parts(users[1])[0]
         bases.parts(users[0])
@@ -338,14 +338,36 @@ class TestKept:
         catalogue = catalogue_of("events.purchase.count")
         quiet = record(PHONE, base=base_of([event()]), stamp=stamp_of(catalogue))
         busy = record(base=base_of([event()]), stamp=stamp_of(catalogue))
-        assert quiet.base is not None
-        bases = Bases(bytes_max=10 * len(quiet.base))
+        bases = Bases(bytes_max=10 * kept_bytes(quiet))
 
         (kept,) = bases.parts(quiet)
         for build in range(30):
             bases.parts(busy._replace(stamp=stamp_of(catalogue, build=build)))
 
         assert bases.parts(quiet)[0] is kept
+
+    @pytest.mark.parametrize(("in_base", "in_tail"), [(0, 1), (0, 30), (1, 0), (10, 1), (100, 0), (100, 10)])
+    def test_what_is_kept_takes_no_more_memory_than_is_counted(self, in_base: int, in_tail: int) -> None:
+        """Whatever records are made of: of many small ones most is not in their bytes."""
+        bases, count = Bases(), 500
+        base = base_of([event(amount=number) for number in range(in_base)]) if in_base else None
+        users = [
+            record(
+                f"user:{number:020d}",
+                base,
+                tail_of(*(event(amount=one) for one in range(in_tail)), first_seq=number),
+                stamp=stamp_of(catalogue_of("events.purchase.count")) if base is not None else None,
+                last_seq=number,
+            )
+            for number in range(count)
+        ]
+        tracemalloc.start()
+        for one in users:
+            bases.parts(one)
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert taken <= sum(map(kept_bytes, users))
 
     def test_one_record_larger_than_the_bound_is_still_read(self) -> None:
         """It is decoded each time instead."""

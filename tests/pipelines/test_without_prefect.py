@@ -1,0 +1,30 @@
+"""The worker's flows while Prefect's server is away: the work is done all the same, without a record of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from pipelines.deploy import flows
+from tests.pipelines.world import World, purchase
+
+
+def test_work_is_done_while_prefect_is_away(redis_url: str, tmp_path: Path) -> None:
+    """A rebuild of everybody, one of some, a purge and maintenance; traits are right after the first."""
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    world.ingest([purchase("ann", 1)])
+    world.drain().step()
+    world.define("trait", {"orders": "events.purchase.count"})
+    nowhere = {PREFECT_API_URL: "http://127.0.0.1:1/api", PREFECT_HOME: tmp_path / "prefect"}
+    with temporary_settings(nowhere):
+        rebuild, purge, maintain = flows(world.store, world.lake, world.settings)
+
+        assert rebuild(None).users == 1
+        assert world.values("ann") == {"orders": 1}
+        world.ingest([purchase("ann", 2)])
+        world.drain().step()
+        assert rebuild(["user:ann"]).events == 2
+        assert purge()["gone"] == 0
+        assert "events" in maintain()
