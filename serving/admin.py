@@ -280,7 +280,7 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
         raise invalid("expression", body.expression, "write one", "Expression is required and cannot be empty")
     catalogue = await engine.current()
     try:
-        bound = defining.check(catalogue, Definition(kind, "unsaved_expression", body.expression))
+        bound = defining.bound_alone(catalogue, Definition(kind, "unsaved_expression", body.expression))
     except Invalid as refusal:
         return Validated(valid=False, error=refusal.message, details=refusal.details)
     needed, held = plan([bound.expr]), catalogue.plan

@@ -152,6 +152,15 @@ class Catalogue:
                 found.setdefault(source.event, set()).add(source.property)
         return {name: frozenset(properties) for name, properties in found.items()}
 
+    def with_compiled(self, other: Catalogue) -> Catalogue:
+        """This very catalogue, with what the other one has compiled already, where both define the same.
+
+        Every rebuild makes a version, and a thousand definitions take a seventh of a second to compile.
+        """
+        if self.definitions == other.definitions and self.zone == other.zone and self.projections == other.projections:
+            vars(self).update({name: value for name, value in vars(other).items() if name in _COMPILED})
+        return self
+
     def of_kind(self, kind: DefinitionKind) -> list[Stored]:
         """The definitions of a kind, by key."""
         return sorted((one for one in self.definitions.values() if one.kind == kind), key=lambda one: one.key)
@@ -214,6 +223,9 @@ class Catalogue:
             if mine is None or (mine.lake_version, mine.build) < (new.lake_version, new.build):
                 held[shard] = new
         return replace(self, version=self.version + 1, covered=tuple(held))
+
+
+_COMPILED = {name for name, member in vars(Catalogue).items() if isinstance(member, cached_property)}
 
 
 def references(rule: Expr) -> list[tuple[DefinitionKind, str]]:

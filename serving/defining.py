@@ -55,7 +55,7 @@ def field_of(kind: DefinitionKind) -> str:
 def check(catalogue: Catalogue, definition: Definition) -> Bound:
     """A definition, bound against the catalogue; what uses it is bound again too. Raises `Invalid`."""
     kind, key, text = definition.kind, definition.key, definition.expression
-    bound = _bound(catalogue, definition)
+    bound = bound_alone(catalogue, definition)
     try:
         catalogue.with_definition(Stored(kind=kind, key=key, expression=text)).bounds  # noqa: B018 - for its errors
     except ExpressionError as error:
@@ -63,7 +63,7 @@ def check(catalogue: Catalogue, definition: Definition) -> Bound:
     return bound
 
 
-def _bound(catalogue: Catalogue, definition: Definition) -> Bound:
+def bound_alone(catalogue: Catalogue, definition: Definition) -> Bound:
     """A definition by itself, whatever uses it. Raises `Invalid`: for its key, then for its expression."""
     kind, key, text = definition.kind, definition.key, definition.expression
     if not isinstance(key, str) or not key.strip():
@@ -136,7 +136,7 @@ def save(
         held = catalogue.definitions.get((kind, key))
         expression = held.expression if held is not None and keeps_expression else definition.expression
         if held is not None or not keeps_expression:
-            _bound(catalogue, Definition(kind, key, expression))  # what is wrong in itself is said first
+            bound_alone(catalogue, Definition(kind, key, expression))  # what is wrong in itself is said first
         if held is not None and must_be == "new":
             raise Conflict(f"{title(kind)} with key '{key}' already exists", {"field": "key", "value": key})
         if held is None and must_be == "old":

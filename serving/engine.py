@@ -90,6 +90,8 @@ class Engine:
             if text is None:
                 raise Unavailable("definitions are being restored", {"remedy": "try again"}, RETRY_AFTER_S)
             found = decode(text)
+            if held is not None:
+                found.with_compiled(held)
             self.project = projector(found.projection)
             self.catalogue = found
             return found

@@ -36,7 +36,7 @@ async def preview(body: PreviewBody, engine: EngineOf) -> PreviewOut:
     if kind is None:
         raise invalid("type", body.type, "use trait, segment or flag", "Type must be one of: trait, segment, flag")
     catalogue = await engine.current()
-    defining.check(catalogue, Definition(kind, "unsaved_expression", body.expression))
+    defining.bound_alone(catalogue, Definition(kind, "unsaved_expression", body.expression))
     root, text = engine.settings.lake_root, encode(catalogue)
     found = await asked(lookups.preview, root, text, kind, body.expression, engine.clock_ms(), body.sample)
     return PreviewOut.model_validate(found)
