@@ -20,7 +20,7 @@ from serving.decide import flag_decision
 from serving.deciding import shown
 from serving.defining import current
 from serving.identity import gathered
-from serving.ids import record_of
+from serving.ids import named_as, record_of
 from serving.profile import Bases, Person, person
 from serving.refusals import NotFound
 from serving.store import Store
@@ -41,13 +41,13 @@ def key_of(catalogue: Catalogue, key: str) -> Key:
 def users_having(store: Store, lake: Lake, key: str, at_ms: int) -> list[str]:
     """User ids, sorted, for whom a definition holds (S4) at an instant, from all rows now in the lake.
 
-    Ids of other kinds keep their prefix: `anon:…`.
+    Ids of other kinds have their prefix, `anon:…`, as has a user's that reads like one of those.
     """
     catalogue = current(store)
     chosen = key_of(catalogue, key)
     events = people(counted(lake.events(lake.events_version())))
     found = users_where(answer_frame(events, [catalogue.bounds[chosen]], at_ms, catalogue.zone), chosen)
-    return [one.removeprefix("user:") for one in found.get_column("id").to_list()]
+    return [named_as(one) for one in found.get_column("id").to_list()]
 
 
 def live_person(store: Store, user: str) -> Person:

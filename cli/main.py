@@ -7,6 +7,7 @@ that is needed is away.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -183,10 +184,15 @@ def addresses(found: Any, settings: Settings) -> dict[str, str | None]:
     return {
         "api_url": found.api_url,
         "prefect_url": found.prefect_url,
-        "redis_url": found.redis_url,
+        "redis_url": without_password(found.redis_url),
         "lake_uri": found.lake_uri,
         "keys_file": str(keys_file) if keys_file.exists() else None,
     }
+
+
+def without_password(url: str) -> str:
+    """The address of a Redis as it may be shown: who has its password has all that is in it."""
+    return re.sub(r"(?<=://)([^/@]*):[^/@]*@", r"\1:…@", url)
 
 
 def print_addresses(found: Any, settings: Settings) -> None:
@@ -194,7 +200,7 @@ def print_addresses(found: Any, settings: Settings) -> None:
     out.print(f"API      {found.api_url}  (try {found.api_url}/health and /docs)")
     if found.prefect_url:
         out.print(f"Prefect  {found.prefect_url}")
-    out.print(f"Redis    {found.redis_url}")
+    out.print(f"Redis    {without_password(found.redis_url)}")
     out.print(f"lake     {found.lake_uri}")
     out.print(f"keys     {settings.home / 'keys.json'}")
 

@@ -23,7 +23,7 @@ from pipelines.worker import Worker
 from serving import garbage
 from serving.app import HOT, create_app
 from serving.connections import Connection
-from serving.errors import NotDurable, OtherShards, StoreError
+from serving.errors import NotDurable, OtherSetting, StoreError
 from serving.hot import Shortcut
 from serving.logs import configure
 from serving.scripts.ingest import TailLimits
@@ -97,7 +97,7 @@ def run_worker(settings: Settings) -> None:
 
 
 def _store(settings: Settings) -> Store:
-    """The store, once Redis answers and is durable. Raises `NotDurable` and `OtherShards` with their remedies."""
+    """The store, once Redis answers and is durable. Raises `NotDurable` and `OtherSetting` with their remedies."""
     store = Store(_require_redis(settings), settings.shards, TailLimits.of(settings))
     deadline = time.monotonic() + REDIS_S_MAX
     while True:
@@ -105,7 +105,7 @@ def _store(settings: Settings) -> Store:
             store.require_durable(settings.durability)
             store.require_shards()
             return store
-        except (NotDurable, OtherShards):
+        except (NotDurable, OtherSetting):
             raise
         except StoreError:
             if time.monotonic() > deadline:

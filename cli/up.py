@@ -25,13 +25,14 @@ from typing import Any
 
 import httpx
 
-from serving.embedded_redis import find_server, render_config, server_settings
-from serving.errors import NotDurable, OtherShards, StoreError
-from serving.settings import Settings
+from serving.embedded_redis import EmbeddedRedisError, find_server, render_config, require_readable, server_settings
+from serving.errors import NotDurable, OtherSetting, StoreError
+from serving.settings import Settings, settings_fixed
 
 #: Supervisors that this process started, by pid.
 _started: dict[int, subprocess.Popen[bytes]] = {}
 
+CONFIG = "supervisord.conf"
 READY_S_MAX = 120.0
 STOP_S_MAX = 60.0
 
@@ -63,12 +64,12 @@ class Part:
 
 
 def running_stack(settings: Settings) -> Stack | None:
-    """The stack that runs on this home, if its supervisor is alive."""
+    """The stack that runs on this home, if its supervisor is alive: a number may be another process' by now."""
     try:
         stack = Stack(**json.loads((settings.home / "stack.json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return stack if _is_alive(stack.pid) else None
+    return stack if _is_alive(stack.pid) and _is_supervisor(stack.pid, settings.home) else None
 
 
 def free_port(host: str) -> int:
@@ -88,8 +89,11 @@ def start(settings: Settings, *, with_prefect: bool = True) -> Stack:
     (home / "logs").mkdir(parents=True, exist_ok=True)
     with _only_one(home, settings):
         _refuse_what_cannot_run(settings, home)
-        environment, parts, where = _planned(settings, home, with_prefect)
-        config = home / "supervisord.conf"
+        try:
+            environment, parts, where = _planned(settings, home, with_prefect)
+        except EmbeddedRedisError as error:
+            raise StackError(str(error)) from None
+        config = home / CONFIG
         config.write_text(_config(home, parts))
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)],
@@ -101,7 +105,7 @@ def start(settings: Settings, *, with_prefect: bool = True) -> Stack:
         )
         _started[supervisor.pid] = supervisor
         found = Stack(pid=supervisor.pid, **where)
-        (home / "stack.json").write_text(json.dumps(asdict(found)))
+        _write_private(home / "stack.json", json.dumps(asdict(found)))  # the address of a Redis may hold its password
     try:
         _await_ready(found, home)
     except BaseException:
@@ -133,6 +137,12 @@ def wait_for_end(found: Stack) -> None:
     raise StackError("the supervisor ended by itself: see logs/supervisord.log under TINYCDP_HOME")
 
 
+def _write_private(path: Path, text: str) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        os.fchmod(file.fileno(), 0o600)  # of a file that was there, too
+        file.write(text)
+
+
 def _is_alive(pid: int) -> bool:
     """Whether the process runs; one that this process started is reaped when it has ended."""
     if pid in _started:
@@ -144,7 +154,18 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        pass  # another user's
     return True
+
+
+def _is_supervisor(pid: int, home: Path) -> bool:
+    """Whether a process is the supervisor of a home, by what it was started with."""
+    try:
+        said = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # a system without that folder
+        said = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, check=False).stdout
+    return os.fsencode(home.absolute() / CONFIG) in said
 
 
 def chosen_port(host: str, port: int, setting: str) -> int:
@@ -180,7 +201,7 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
     from lake.lake import Lake
     from lake.schemas import EVENTS
     from lake.storage import holds_table
-    from serving.store import Store, require_shards
+    from serving.store import Store, require_same
 
     root = settings.lake_uri or str(home / "lake")
     try:
@@ -189,8 +210,10 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
                 store.require_durable(settings.durability)
                 store.require_shards()
         if holds_table(root, EVENTS.name):
-            require_shards(Lake(root).shards(), settings.shards)
-    except (NotDurable, OtherShards) as error:
+            noted = Lake(root).fixed()
+            for name, value in settings_fixed(settings).items():
+                require_same(name, noted.get(name), value)
+    except (NotDurable, OtherSetting) as error:
         raise StackError(str(error)) from None
     except (StoreError, LakeError):
         return
@@ -199,6 +222,7 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
 def _planned(settings: Settings, home: Path, with_prefect: bool) -> tuple[dict[str, str], list[Part], dict[str, Any]]:
     """The environment of all parts, the parts, and where they answer."""
     host = settings.host
+    reached = {"0.0.0.0": "127.0.0.1"}.get(host, host)
     api_port = chosen_port(host, settings.port, "TINYCDP_PORT")
     tinycdp = (sys.executable, "-m", "cli.main")
     environment = {
@@ -221,14 +245,14 @@ def _planned(settings: Settings, home: Path, with_prefect: bool) -> tuple[dict[s
     prefect_url = None
     if with_prefect:
         port = chosen_port(host, settings.prefect_port, "TINYCDP_PREFECT_PORT")
-        prefect_url = f"http://{host}:{port}"
+        prefect_url = f"http://{reached}:{port}"
         environment |= prefect_environment(home, prefect_url)
         server = (sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port))
         parts.append(Part("prefect", server, 20))
     else:
         environment["TINYCDP_PREFECT"] = "false"
     where = {
-        "api_url": f"http://{host}:{api_port}",
+        "api_url": f"http://{reached}:{api_port}",
         "redis_url": environment.get("TINYCDP_REDIS_URL", settings.redis_url or ""),
         "lake_uri": environment["TINYCDP_LAKE_URI"],
         "shards": settings.shards,
@@ -254,6 +278,7 @@ def _redis_command(settings: Settings, home: Path, port: int) -> tuple[str, ...]
     binary = find_server()
     folder = home / "redis"
     folder.mkdir(exist_ok=True)
+    require_readable(folder, binary)
     config = home / "redis.conf"
     chosen = server_settings(binary.version, folder, port)
     chosen |= {"appendfsync": settings.durability, "maxmemory": settings.redis_memory_max}

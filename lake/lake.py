@@ -31,8 +31,8 @@ RETENTION_HOURS = 24
 FRAME_COLUMNS = ("shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at", "props")
 
 
-#: The property of the table of events that says of how many shards the log is.
-SHARDS_PROPERTY = "tinycdp.shards"
+#: How properties of the table of events begin that say what is fixed of the system: settings, as text.
+FIXED = "tinycdp."
 
 
 def log_app(shard: int) -> str:
@@ -194,25 +194,23 @@ class Lake:
         opened = self._at(EVENTS, version)
         return [opened.transaction_version(log_app(shard)) or 0 for shard in range(shards)]
 
-    def shards(self) -> int | None:
-        """Of how many shards the log is whose events are here; None while nobody has noted it."""
-        noted = self.open(EVENTS).metadata().configuration.get(SHARDS_PROPERTY)
-        return None if noted is None else int(noted)
+    def fixed(self) -> dict[str, str]:
+        """What is fixed of the system whose events are here, by name of the setting; nothing where nobody noted it."""
+        held = self.open(EVENTS).metadata().configuration
+        return {name.removeprefix(FIXED): value for name, value in held.items() if name.startswith(FIXED)}
 
-    def note_shards(self, shards: int) -> int:
-        """Notes it where nobody has, once and for all; answers what is noted."""
+    def fix(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Notes settings where nobody has, once and for all; answers what is noted."""
         with self._lock:
-            noted = self.shards()
-            while noted is None:
+            while lacking := settings.keys() - (noted := self.fixed()).keys():
                 try:
                     self.open(EVENTS).alter.set_table_properties(
-                        {SHARDS_PROPERTY: str(shards)}, raise_if_not_exists=False
+                        {FIXED + name: settings[name] for name in lacking}, raise_if_not_exists=False
                     )
                 except CommitFailedError:
-                    pass  # another was first: perhaps it did the same
+                    continue  # another was first: perhaps it did the same
                 except (DeltaError, OSError) as error:
                     raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
-                noted = self.shards()
             return noted
 
     def holds_events(self) -> bool:

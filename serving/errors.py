@@ -7,7 +7,7 @@
     ├── ServerReplaced       the server was started or promoted since a piece of work began: begin it again
     ├── StoreFull            the undrained log, or the memory, is at its bound: wait
     ├── NotDurable           the server's settings could lose what was acknowledged: change them
-    └── OtherShards          the system was made with another number of shards: set that
+    └── OtherSetting         the system was made with another number of shards or time zone: set that
 
 All but the last two may pass by themselves, and repeating is safe: dedupe absorbs the resend.
 """
@@ -50,13 +50,14 @@ class StoreFull(StoreError):
     """No room for more until the drain, or the operator, has made some."""
 
 
-class OtherShards(StoreError):
-    """Events are routed by another number of shards than this process was told."""
+class OtherSetting(StoreError):
+    """Something that is fixed when a system is made is not what this process was told."""
 
-    def __init__(self, made_with: int, told: int) -> None:
+    def __init__(self, name: str, made_with: str, told: str) -> None:
+        setting = f"TINYCDP_{name.upper()}"
         super().__init__(
-            f"this system was made with {made_with} shards, which cannot change, and TINYCDP_SHARDS says {told}: "
-            f"set TINYCDP_SHARDS={made_with}"
+            f"this system was made with {setting}={made_with}, which cannot change, and is told {told}: "
+            f"set {setting}={made_with}"
         )
 
 

@@ -113,6 +113,12 @@ def record_of(text: str) -> str:
     return prefixed(text) or namespaced("user", text)
 
 
+def named_as(namespaced_id: str) -> str:
+    """The text by which `record_of` finds a record: a user's own id, unless that reads like a kind and an id."""
+    own = namespaced_id.removeprefix("user:")
+    return own if record_of(own) == namespaced_id else namespaced_id
+
+
 def prefixed(text: str) -> str | None:
     """The record that a text names whose kind stands before it; None where none does."""
     kind, colon, value = text.partition(":")

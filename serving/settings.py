@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MINUTE_S = 60
 
+#: What cannot change once a system has taken events: they are routed by the one and counted by the other.
+FIXED = ("shards", "time_zone")
+
 
 class Settings(BaseSettings):
     """The settings of one stack. Ports may be 0: any free one."""
@@ -74,3 +77,8 @@ class Settings(BaseSettings):
     def horizon_ms(self) -> int:
         """How long a heavy base stays exact without a rebuild: four intervals, at least an hour."""
         return max(int(4 * self.rebuild_interval_s * 1000), 60 * MINUTE_S * 1000)
+
+
+def settings_fixed(settings: Settings) -> dict[str, str]:
+    """The settings that are fixed when a system is made, as text."""
+    return {name: str(getattr(settings, name)) for name in FIXED}

@@ -20,7 +20,7 @@ from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, Red
 
 from serving import keys
 from serving.batching import Batching, run_id_in
-from serving.errors import NotDurable, OtherShards, ServerReplaced, StoreError, StoreFull, StoreUnreachable
+from serving.errors import NotDurable, OtherSetting, ServerReplaced, StoreError, StoreFull, StoreUnreachable
 from serving.ids import SHARDS_DEFAULT
 from serving.operations import Operations
 from serving.scripts.ingest import TailLimits
@@ -264,8 +264,8 @@ class Store:
         return self.ask(Request([command(*words)], lambda replies: replies[0]))
 
     def require_shards(self) -> None:
-        """Raises `OtherShards` if the system was made with another number of shards than this store routes by."""
-        require_shards(self.noted_shards(), self.shards)
+        """Raises `OtherSetting` if the system was made with another number of shards than this store routes by."""
+        require_same("shards", self.noted_shards(), self.shards)
 
     def require_durable(self, durability: str = "always") -> Server:
         """The server, if nothing that it acknowledges can be lost beyond what `durability` says. Raises `NotDurable`.
@@ -404,10 +404,10 @@ class AsyncStore:
     heartbeat = _awaited(Operations.heartbeat)
 
 
-def require_shards(made_with: int | None, told: int) -> None:
-    """The rule of `Store.require_shards`, for whoever else has noted the number."""
-    if made_with not in (None, told):
-        raise OtherShards(made_with, told)
+def require_same(name: str, made_with: object, told: object) -> None:
+    """The rule of `Store.require_shards`, for whatever else is fixed, and whoever has noted it. None: nobody has."""
+    if made_with is not None and made_with != told:
+        raise OtherSetting(name, str(made_with), str(told))
 
 
 def require_durable(server: Server, settings: dict[str, str | None], durability: str) -> Server:

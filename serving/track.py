@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from expressions.properties import event_fields
 from expressions.values import SUMMED_MAX
 from serving.accepted import Accepted
@@ -213,9 +215,9 @@ def _message_id(raw: Mapping[str, Any]) -> str:
 def _check_attributes(traits: Mapping[str, Any]) -> None:
     if len(traits) > ATTRIBUTES_MAX:
         raise invalid("traits", f"{len(traits)} keys", f"send at most {ATTRIBUTES_MAX} keys")
-    size = len(repr(traits).encode("utf-8", "surrogatepass"))
+    size = len(msgspec.json.encode(traits))
     if size > ATTRIBUTE_BYTES_MAX:
-        raise invalid("traits", f"{size} bytes", f"keep a profile within {ATTRIBUTE_BYTES_MAX} bytes")
+        raise invalid("traits", f"{size} bytes of JSON", f"send at most {ATTRIBUTE_BYTES_MAX} at once")
 
 
 def _check_summed(name: str, properties: Mapping[str, Any], limits: Limits) -> None:

@@ -9,12 +9,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
 import pytest
 
-from serving.embedded_redis import EmbeddedRedis
+from cli import up as stacks
+from cli.main import without_password
+from cli.up import Stack, StackError
+from serving.embedded_redis import EmbeddedRedis, ServerBinary
+from serving.settings import Settings
 from tests.pipelines.world import World
 from tests.waiting import wait_until
 
@@ -98,6 +103,7 @@ def test_a_stack_of_another_number_of_shards_is_refused_at_once(tmp_path: Path) 
     environment = {**PORTS, "TINYCDP_HOME": str(tmp_path)}
     with started(environment | {"TINYCDP_SHARDS": "3"}, "up", "--no-prefect", "--json") as up:
         assert up.stdout is not None and up.stdout.readline()
+        assert (tmp_path / "stack.json").stat().st_mode & 0o077 == 0
         found = done(environment, "doctor", "--json")
         assert found.returncode == 0, found.stdout + found.stderr
         wrong = done(environment | {"TINYCDP_SHARDS": "4"}, "doctor")
@@ -119,3 +125,38 @@ def test_a_redis_that_would_lose_events_is_refused_at_once(tmp_path: Path) -> No
     assert refused.returncode == 3
     assert "set `appendfsync always`" in " ".join(refused.stderr.split())
     assert not (tmp_path / "stack.json").exists()
+
+
+def test_a_number_that_is_another_process_is_no_stack(tmp_path: Path) -> None:
+    """As after a restart of the machine: nothing runs here, and `down` leaves that process alone."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        stack = Stack(other.pid, "http://127.0.0.1:1", "redis://127.0.0.1:1/0", str(tmp_path / "lake"), 16, None)
+        (tmp_path / "stack.json").write_text(json.dumps(asdict(stack)))
+        environment = {**PORTS, "TINYCDP_HOME": str(tmp_path)}
+
+        assert json.loads(done(environment, "down", "--json").stdout) == {"stopped": False}
+        assert other.poll() is None
+        other.kill()
+
+
+def test_a_folder_of_a_newer_redis_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older server would start empty on it, and take for lost what is there."""
+    (tmp_path / "redis" / "appendonlydir").mkdir(parents=True)
+    monkeypatch.setattr(stacks, "find_server", lambda: ServerBinary(Path("redis-server"), "redis", (6, 2, 14)))
+
+    with pytest.raises(StackError, match="put the newer server on the PATH"):
+        stacks.start(Settings(home=tmp_path, port=0), with_prefect=False)
+    assert not (tmp_path / "stack.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:s3cret@cache:6379/0", "redis://:…@cache:6379/0"),
+        ("rediss://me:s3cret@cache:6379/0?x=1", "rediss://me:…@cache:6379/0?x=1"),
+    ],
+)
+def test_no_password_is_shown(url: str, shown: str) -> None:
+    """Of an address of Redis, neither to people nor to scripts."""
+    assert without_password(url) == shown

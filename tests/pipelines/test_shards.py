@@ -1,4 +1,4 @@
-"""Of how many shards a system is: fixed by its first recovery, noted in the lake and in Redis, and never guessed."""
+"""Shards and time zone of a system: fixed by its first recovery, noted in the lake and in Redis, and never guessed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from serving.app import create_app
-from serving.errors import OtherShards
+from serving.errors import OtherSetting
 from serving.store import Store
 from tests.pipelines.world import World
 
-REMEDY = r"made with 4 shards.*set TINYCDP_SHARDS=4"
+REMEDY = "made with TINYCDP_SHARDS=4.*set TINYCDP_SHARDS=4"
 
 
 def test_another_number_of_shards_is_refused_and_nothing_is_changed(redis_url: str, tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_another_number_of_shards_is_refused_and_nothing_is_changed(redis_url: s
         for shards in (2, 8):
             other = World(redis_url, tmp_path, shards=shards)
             before = other.lake.events_version()
-            with pytest.raises(OtherShards, match=REMEDY):
+            with pytest.raises(OtherSetting, match=REMEDY):
                 other.recover()
             assert other.lake.events_version() == before
             assert all(state.ready_run_id is None for state in other.store.shard_states())
@@ -47,7 +47,7 @@ def test_processes_look_as_they_start(redis_url: str, tmp_path: Path) -> None:
         store.require_shards()
     world = World(redis_url, tmp_path, shards=4)
     world.recover()
-    with Store(redis_url, 16) as store, pytest.raises(OtherShards, match=REMEDY):
+    with Store(redis_url, 16) as store, pytest.raises(OtherSetting, match=REMEDY):
         store.require_shards()
 
     async def begin(shards: int) -> None:
@@ -56,5 +56,16 @@ def test_processes_look_as_they_start(redis_url: str, tmp_path: Path) -> None:
             pass
 
     anyio.run(begin, 4)
-    with pytest.raises(OtherShards, match=REMEDY):
+    with pytest.raises(OtherSetting, match=REMEDY):
         anyio.run(begin, 16)
+
+
+def test_another_time_zone_is_refused(redis_url: str, tmp_path: Path) -> None:
+    """A Redis that was wiped would take it for its own, and count other dates without a word."""
+    World(redis_url, tmp_path, shards=4, time_zone="Europe/Berlin").recover()
+
+    for wipes in (False, True):
+        client = redis.Redis.from_url(redis_url)
+        client.flushall() if wipes else client.delete(*(f"ready:{{{shard}}}" for shard in range(4)))
+        with pytest.raises(OtherSetting, match="set TINYCDP_TIME_ZONE=Europe/Berlin"):
+            World(redis_url, tmp_path, shards=4).recover()
