@@ -198,9 +198,7 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
     """Looks at what is there before anything starts, so that what no waiting mends is said at once. What is away now
     may come."""
     from lake.errors import LakeError
-    from lake.lake import Lake
-    from lake.schemas import EVENTS
-    from lake.storage import holds_table
+    from lake.storage import fixed
     from serving.store import Store, require_same
 
     root = settings.lake_uri or str(home / "lake")
@@ -209,10 +207,9 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
             with Store(settings.redis_url, settings.shards, timeout_s=5) as store:
                 store.require_durable(settings.durability)
                 store.require_shards()
-        if holds_table(root, EVENTS.name):
-            noted = Lake(root).fixed()
-            for name, value in settings_fixed(settings).items():
-                require_same(name, noted.get(name), value)
+        noted = fixed(root)
+        for name, value in settings_fixed(settings).items():
+            require_same(name, noted.get(name), value)
     except (NotDurable, OtherSetting) as error:
         raise StackError(str(error)) from None
     except (StoreError, LakeError):

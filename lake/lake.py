@@ -20,7 +20,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lake.errors import LakeConflict, LakeUnreachable
 from lake.schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
-from lake.storage import holds_table
+from lake.storage import fix, fixed, holds_table
 from lake.stored import Stored
 
 ATTEMPTS = 10
@@ -29,10 +29,6 @@ ATTEMPTS = 10
 RETENTION_HOURS = 24
 #: The columns that executions read of an event.
 FRAME_COLUMNS = ("shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at", "props")
-
-
-#: How properties of the table of events begin that say what is fixed of the system: settings, as text.
-FIXED = "tinycdp."
 
 
 def log_app(shard: int) -> str:
@@ -195,23 +191,13 @@ class Lake:
         return [opened.transaction_version(log_app(shard)) or 0 for shard in range(shards)]
 
     def fixed(self) -> dict[str, str]:
-        """What is fixed of the system whose events are here, by name of the setting; nothing where nobody noted it."""
-        held = self.open(EVENTS).metadata().configuration
-        return {name.removeprefix(FIXED): value for name, value in held.items() if name.startswith(FIXED)}
+        """What is fixed of the system whose lake this is, by name of the setting; nothing where nobody noted it."""
+        return fixed(self.root)
 
     def fix(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Notes settings where nobody has, once and for all; answers what is noted."""
-        with self._lock:
-            while lacking := settings.keys() - (noted := self.fixed()).keys():
-                try:
-                    self.open(EVENTS).alter.set_table_properties(
-                        {FIXED + name: settings[name] for name in lacking}, raise_if_not_exists=False
-                    )
-                except CommitFailedError:
-                    continue  # another was first: perhaps it did the same
-                except (DeltaError, OSError) as error:
-                    raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
-            return noted
+        self.open(EVENTS)
+        return fix(self.root, settings)
 
     def holds_events(self) -> bool:
         """Whether any event is in the lake."""

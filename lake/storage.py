@@ -1,19 +1,25 @@
 """The storage under the lake, by itself: a folder or an object store, named by the same root.
 
-These are looks, taken again and again: a store that fails is asked once, where those who read and write go on asking it
-for minutes.
+A store that fails is asked once, where those who read and write tables go on asking it for minutes: these are looks,
+taken again and again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from lake.errors import LakeUnreachable
+
+#: The object beside the tables that says what is fixed of a system. (A property of a table would do, but to change one
+#: keeps the whole process from running until the store has answered.)
+FIXED = "system.json"
 
 
 def list_root(root: str) -> list[str]:
@@ -33,6 +39,33 @@ def holds_table(root: str, name: str) -> bool:
         return any(obstore.list(_store(root), prefix=f"{name}/_delta_log/", chunk_size=1))
     except (BaseError, OSError, ValueError) as error:
         raise LakeUnreachable(f"{root}/{name}: {error}") from error
+
+
+def fixed(root: str) -> dict[str, str]:
+    """What is fixed of the system whose lake is here, by name of the setting; nothing where nobody has noted it.
+
+    Raises `LakeUnreachable`.
+    """
+    try:
+        found: dict[str, str] = msgspec.json.decode(
+            bytes(obstore.get(_store(root), FIXED).bytes()), type=dict[str, str]
+        )
+        return found
+    except FileNotFoundError:
+        return {}
+    except (BaseError, OSError, ValueError) as error:
+        raise LakeUnreachable(f"{root}/{FIXED}: {error}") from error
+
+
+def fix(root: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Notes settings where nobody has, once and for all; answers what is noted. Raises `LakeUnreachable`."""
+    try:
+        obstore.put(_store(root), FIXED, msgspec.json.encode(dict(settings)), mode="create")
+    except AlreadyExistsError:
+        pass
+    except (BaseError, OSError, ValueError) as error:
+        raise LakeUnreachable(f"{root}/{FIXED}: {error}") from error
+    return fixed(root)
 
 
 def _store(root: str) -> ObjectStore:

@@ -53,7 +53,7 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     told = settings_fixed(settings)
     noted = lake.fix(told)
     for name, value in told.items():
-        require_same(name, noted[name], value)
+        require_same(name, noted.get(name), value)
     log.info("recovering", shards=len(waiting), run_id=server.run_id)
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)

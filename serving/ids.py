@@ -81,9 +81,12 @@ def identifier(raw: Mapping[str, Any], *fields: str) -> str | None:
         value = raw.get(name)
         if value is None or value == "":
             continue
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        if type(value) is str:
+            text = value
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
             raise invalid(name, value, "send a string")
-        text = value if isinstance(value, str) else digits(name, value)
+        else:
+            text = digits(name, value)
         if len(text) > ID_CHARACTERS_MAX:
             raise invalid(name, text, f"send at most {ID_CHARACTERS_MAX} characters")
         if not text.strip():
@@ -102,6 +105,8 @@ def digits(name: str, number: float) -> str:
 
 def require_text(name: str, text: str) -> None:
     """Text that has no UTF-8 form (lone surrogates) cannot be stored; nor can it come from valid JSON."""
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -224,8 +224,7 @@ def _check_summed(name: str, properties: Mapping[str, Any], limits: Limits) -> N
     summed = limits.summed.get(name)
     if not summed:
         return
-    fields = event_fields(properties)
     for dotted in summed:
-        value = fields.get(dotted)
+        value = event_fields(properties).get(dotted) if "." in dotted else properties.get(dotted)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > SUMMED_MAX:
             raise invalid(f"properties.{dotted}", value, "a trait sums it: send at most 10^12 either way")
