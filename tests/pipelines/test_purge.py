@@ -23,6 +23,7 @@ from pipelines.rebuild import rebuild_at
 from pipelines.recover import recover
 from pipelines.searching import Searched, redis_folder, searched
 from serving.embedded_redis import EmbeddedRedis
+from serving.operations import Claim
 from serving.person_files import PersonFiles
 from tests.pipelines.test_deletes import NOBODY, delete
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
@@ -277,6 +278,52 @@ def test_events_that_come_during_a_purge_wait_in_the_log(world: World) -> None:
     rows = world.lake.events().filter(pl.col("id") == "user:bob", pl.col("kind") == "track").collect()
     assert rows.height == 1 + page - 100 == rows["event_id"].n_unique()
     check(world, [*EVERY, "user:bob"])
+
+
+@pytest.mark.parametrize("step", ["looked", "memberships", "events"])
+def test_who_is_spoken_of_anew_while_a_purge_runs_is_kept(world: World, step: str) -> None:
+    """An email that is only the owner of a new device: no event of its own, and yet it is somebody again."""
+    delete(world, EMAIL)
+    drained(world)
+
+    def come(reached: str) -> None:
+        if reached == step:
+            world.ingest([visit(30, anonymousId="tablet-77aa", emailHash="e1c0ffee")])
+            drained(world)
+
+    purge(world.store, world.lake, tomorrow(world), on_step=come)
+    assert known(world, EMAIL, "anon:tablet-77aa") == [{"visits": 1, "pages": (30,), "city": None}] * 2
+    check(world, [*EVERY, "anon:tablet-77aa", "user:bob"])
+    erased(world)
+    assert known(world, EMAIL)[0]["pages"] == (30,)
+    check(world, [*EVERY, "anon:tablet-77aa", "user:bob"])
+
+
+def test_history_that_comes_while_a_purge_runs_is_kept(world: World, tmp_path: Path) -> None:
+    """Imported and rebuilt after the purge has looked: a base without an event in the log is somebody too."""
+    delete(world, ANN)
+    drained(world)
+    later = world.store.now_ms() + 1_000
+    file = tmp_path / "later.parquet"
+    pl.DataFrame({"who": [IDS["userId"]], "what": "visit", "at": [later]}).write_parquet(file)
+
+    def come(reached: str) -> None:
+        if reached == "looked":
+            names = {"user_column": "who", "event_column": "what", "time_column": "at"}
+            import_file(world.lake, file, now_ms=later, shards=2, **names)
+            world.rebuild()
+
+    purge(world.store, world.lake, tomorrow(world, 0), on_step=come)
+    record = world.store.records([ANN]).records[0]
+    assert record.base
+
+
+def test_a_member_who_never_came_does_not_keep_a_name(world: World) -> None:
+    """A call that was cut off after it had listed a device, and was never repeated: nobody's, so the name goes."""
+    delete(world, ANN)
+    world.store.add_members([Claim("anon:never-linked", ANN, "cut off")])
+    erased(world)
+    assert search(world, ANN, "anon:never-linked").found == []
 
 
 def test_what_only_names_the_gone_forgets_them(world: World) -> None:
