@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import pytest
@@ -22,13 +24,18 @@ from pipelines.purge import Purged, purge
 from pipelines.rebuild import rebuild_at
 from pipelines.recover import recover
 from pipelines.searching import Searched, redis_folder, searched
+from serving.app import engine_of
 from serving.embedded_redis import EmbeddedRedis
 from serving.operations import Claim
 from serving.person_files import PersonFiles
+from serving.scripts.script import Request
+from serving.store import AsyncStore
+from serving.track import Limits, accept
 from tests.pipelines.test_deletes import NOBODY, delete
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World
 
+T = TypeVar("T")
 ANN, DEVICE, EMAIL = "user:ann-of-the-green-gables", "anon:device-5f3a", "email:e1c0ffee"
 EVERY = (ANN, DEVICE, EMAIL)
 IDS = {"userId": "ann-of-the-green-gables", "anonymousId": "device-5f3a"}
@@ -324,6 +331,51 @@ def test_a_member_who_never_came_does_not_keep_a_name(world: World) -> None:
     world.store.add_members([Claim("anon:never-linked", ANN, "cut off")])
     erased(world)
     assert search(world, ANN, "anon:never-linked").found == []
+
+
+class Interrupted(AsyncStore):
+    """A store of the API that has something else happen just before its request of some number."""
+
+    left = 0
+    act: Callable[[], object]
+
+    async def ask(self, request: Request[T]) -> T:
+        """The answer; what comes before it is done."""
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+        return await super().ask(request)
+
+
+def is_interrupted(world: World, event: dict[str, Any], number: int, act: Callable[[], object]) -> bool:
+    """Has the API take an event, with something else before its request of this number; whether it came to that."""
+
+    async def main() -> int:
+        engine = engine_of(world.settings)
+        await engine.reload(None)
+        await engine.store.close()
+        async with Interrupted(world.settings.redis_url or "", world.settings.shards) as store:
+            engine.store, store.left, store.act = store, number, act
+            await engine.ingest([accept(event, Limits())])
+        engine.admin_store.close()
+        return store.left
+
+    return asyncio.run(main()) <= 0
+
+
+@pytest.mark.parametrize("deleted", ["user:carolina", "anon:carolinas-phone"])
+def test_no_link_is_made_after_a_delete_that_was_said_before_it(world: World, deleted: str) -> None:
+    """Whatever the API had asked for when the delete of either id came, it leaves nothing that names who is gone."""
+    gone = []
+    for number in itertools.count(3):  # the first two, sent together, take the event
+        one = f"{deleted}-{number}"
+        event = visit(1, userId=f"carolina-{number}", anonymousId=f"carolinas-phone-{number}")
+        if not is_interrupted(world, event, number, lambda one=one: delete(world, one)):  # type: ignore[misc]
+            break
+        gone.append(one)
+    assert len(gone) >= 3
+    erased(world)
+    assert search(world, *gone).found == []
 
 
 def test_what_only_names_the_gone_forgets_them(world: World) -> None:
