@@ -37,6 +37,8 @@ from serving.store import Store
 
 #: A purged tombstone is kept in Redis for as long as a retry of what it covers may come, and an hour more.
 GONE_MS = REPEAT_MS + 3_600_000
+#: Later than any time.
+FOREVER_MS = 2**63 - 1
 #: What a row of events is judged by.
 JUDGED = ("ingest_date", "kind", "id", "shard", "seq", "ts", "name", "user_id", "anonymous_id")
 #: Columns of other people's events that may name an id that is gone: a device that was theirs too.
@@ -46,8 +48,8 @@ NAMING = ("user_id", "anonymous_id")
 @dataclass(frozen=True)
 class Deleted:
     """The deletes of a lake. `deletes`: id, deleted_seq, deleted_at, purged ones under their hash too; `gone`: ids of
-    which nothing is left to show; `returned`: those with something newer than their delete; `seen`: the last seq of each
-    shard that was looked at."""
+    which nothing is left to show; `returned`: those with something newer than their delete; `seen`: the last seq of
+    each shard that was looked at."""
 
     deletes: pl.DataFrame
     gone: frozenset[str]
@@ -101,7 +103,7 @@ def purge(
     on_step("looked")
     names = found.gone_among(redacts or ())
     if not found.deletes.is_empty():
-        did.rows[REJECTED.name] = rewrite(lake, REJECTED, {}, _without_named(Names(names)))
+        did.rows[REJECTED.name] = rewrite(lake, REJECTED, {}, _without_named(Names(names), _came_back_ms(found)))
         on_step("rejected")
         did.exports = _drop_exports(Stored(lake.root), Names(names))
         did.flags = forget_in_flags(store, lake, names)
@@ -220,11 +222,25 @@ def _standing(lake: Lake, deletes: pl.DataFrame, shards: int) -> Callable[[pa.Re
     return change
 
 
-def _without_named(names: Names) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+def _came_back_ms(found: Deleted) -> dict[str, int]:
+    """When those who came back were deleted, the last time, in UTC ms."""
+    deleted = found.deletes.filter(pl.col("id").is_in(sorted(found.returned)))
+    return dict(deleted.select("id", "deleted_at").iter_rows())
+
+
+def _without_named(names: Names, came_back_ms: Mapping[str, int]) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    """Less the rows that name somebody who is gone, and those of before the delete that name somebody who came back."""
+    back = Names(came_back_ms)
+
     def change(batch: pa.RecordBatch) -> pa.RecordBatch:
-        texts = [batch.column(column).to_pylist() for column in ("event", "reason")]
-        named = {text for column in texts for text in names.among(pl.Series(column, dtype=pl.String))}
-        kept = [event not in named and reason not in named for event, reason in zip(*texts, strict=True)]
+        texts = pl.concat([pl.Series(batch.column(one).to_pylist(), dtype=pl.String) for one in ("event", "reason")])
+        until_ms = dict.fromkeys(names.among(texts), FOREVER_MS)
+        may = pl.Series(back.among(texts), dtype=pl.String)
+        for one, deleted_ms in came_back_ms.items() if len(may) else ():
+            for text in Names([one]).among(may):
+                until_ms[text] = max(until_ms.get(text, 0), deleted_ms)
+        rows = zip(*(batch.column(one).to_pylist() for one in ("received_at", "event", "reason")), strict=True)
+        kept = [max(until_ms.get(event, -1), until_ms.get(reason, -1)) < came_ms for came_ms, event, reason in rows]
         return batch.filter(pa.array(kept, pa.bool_()))
 
     return change

@@ -64,7 +64,7 @@ for k = 2, #KEYS do
   local record = KEYS[k]
   local held = redis.call('HMGET', record, 'd', 'l', 'o', 'r', 'm', 'b')
   local is_over = held[1] and struct.unpack('>I6', held[1]) <= tonumber(ARGV[k - 1])
-  -- A delete leaves neither owner, members nor base, so what is there came after it. Of the log, an unlink too, `l` says.
+  -- A delete leaves neither owner, members nor base: what is there came after it. Of events and unlinks `l` says so.
   is_over = is_over and not held[3] and not held[5] and (held[6] or '') == ''
   if is_over and held[2] then
     is_over = struct.unpack('>I6', held[2], 7) <= struct.unpack('>I6', held[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,7 @@ from serving.track import Limits, accept
 from tests.pipelines.test_deletes import NOBODY, delete
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World
+from tests.waiting import wait_until
 
 T = TypeVar("T")
 ANN, DEVICE, EMAIL = "user:ann-of-the-green-gables", "anon:device-5f3a", "email:e1c0ffee"
@@ -331,6 +333,33 @@ def test_a_member_who_never_came_does_not_keep_a_name(world: World) -> None:
     world.store.add_members([Claim("anon:never-linked", ANN, "cut off")])
     erased(world)
     assert search(world, ANN, "anon:never-linked").found == []
+
+
+@pytest.mark.parametrize("is_gone_first", [False, True], ids=["at once", "purged before"])
+def test_what_was_refused_before_a_delete_goes_of_who_came_back_too(world: World, is_gone_first: bool) -> None:
+    """By the time when it came: what was refused after the delete is kept, and what names only others."""
+
+    def refuse(street: str, user: str = IDS["userId"]) -> None:
+        event = json.dumps({"userId": user, "traits": {"street": street}})
+        row = {"received_at": world.store.now_ms(), "code": "bad", "reason": f"no {user}", "event": event}
+        world.store.reject([json.dumps(row).encode()])
+
+    refuse("Elm 5")
+    refuse("Oak 6", "bob")
+    delete(world, ANN)
+    if is_gone_first:
+        erased(world)
+        refuse("Ash 7")
+        delete(world, ANN)
+    deleted_ms = world.store.now_ms()
+    wait_until(lambda: world.store.now_ms() > deleted_ms, "what comes now comes after the delete")
+    world.ingest([visit(2, userId=IDS["userId"])])
+    refuse("Fir 8")
+    did = erased(world)
+
+    assert did.returned == 1
+    streets = [json.loads(one).get("traits") for one in world.lake.rejected().collect()["event"].to_list()]
+    assert sorted(one["street"] for one in streets if one) == ["Fir 8", "Oak 6"]
 
 
 class Interrupted(AsyncStore):
