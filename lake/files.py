@@ -96,6 +96,10 @@ class Files:
             return None
         return obstore.sign(self._store, "GET", name, timedelta(seconds=seconds))
 
+    def delete(self, name: str) -> None:
+        """Drops a file, if it is there still."""
+        Stored(self.uri).delete(name)
+
     def delete_before(self, before: datetime) -> int:
         """Drops files that were written before an instant, and what killed writers left; answers how many files."""
         old = [file.name for file in self.listed() if file.modified < before]

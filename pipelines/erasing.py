@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection
 
 from lake.lake import Lake
 from pipelines.drain import Drain
-from pipelines.leases import WRITERS, leases
+from pipelines.leases import leases
 from pipelines.purge import Purged, deleted_people, purge
 from pipelines.rebuild import rebuild
 from serving.errors import StoreError
 from serving.refusals import Unavailable
+from serving.scripts.lease import WRITERS
 from serving.settings import Settings
 from serving.store import Store
 

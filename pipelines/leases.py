@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import structlog
 
 from serving.errors import StoreError
+from serving.scripts.lease import SHARED, WRITERS
 from serving.store import Store
 
 log = structlog.get_logger()
@@ -18,8 +19,6 @@ log = structlog.get_logger()
 TTL_MS = 15_000
 BEAT_S = 3.0
 LOOK_S = 0.1
-#: The lease of whoever else writes to the lake: imports, rebuilds as of a time. They share it.
-WRITERS, SHARED = "writers", "shared"
 
 
 class NotHeld(RuntimeError):

@@ -37,8 +37,10 @@ from serving.store import Store
 
 #: A purged tombstone is kept in Redis for as long as a retry of what it covers may come, and an hour more.
 GONE_MS = REPEAT_MS + 3_600_000
+#: Later than any time.
+FOREVER_MS = 2**63 - 1
 #: What a row of events is judged by.
-JUDGED = ("ingest_date", "kind", "id", "seq", "ts", "name", "user_id", "anonymous_id")
+JUDGED = ("ingest_date", "kind", "id", "shard", "seq", "ts", "name", "user_id", "anonymous_id")
 #: Columns of other people's events that may name an id that is gone: a device that was theirs too.
 NAMING = ("user_id", "anonymous_id")
 
@@ -46,11 +48,13 @@ NAMING = ("user_id", "anonymous_id")
 @dataclass(frozen=True)
 class Deleted:
     """The deletes of a lake. `deletes`: id, deleted_seq, deleted_at, purged ones under their hash too; `gone`: ids of
-    which nothing is left to show; `returned`: those with something newer than their delete."""
+    which nothing is left to show; `returned`: those with something newer than their delete; `seen`: the last seq of
+    each shard that was looked at."""
 
     deletes: pl.DataFrame
     gone: frozenset[str]
     returned: frozenset[str]
+    seen: Mapping[int, int]
 
     def gone_among(self, ids: Collection[str]) -> frozenset[str]:
         """Who is gone, and those of some ids who were purged before and did not come back."""
@@ -99,7 +103,7 @@ def purge(
     on_step("looked")
     names = found.gone_among(redacts or ())
     if not found.deletes.is_empty():
-        did.rows[REJECTED.name] = rewrite(lake, REJECTED, {}, _without_named(Names(names)))
+        did.rows[REJECTED.name] = rewrite(lake, REJECTED, {}, _without_named(Names(names), _came_back_ms(found)))
         on_step("rejected")
         did.exports = _drop_exports(Stored(lake.root), Names(names))
         did.flags = forget_in_flags(store, lake, names)
@@ -144,7 +148,8 @@ def deleted_people(lake: Lake) -> Deleted:
     owned = set(owners(live)["owner"]) if len(deletes) else set()
     names = {one for one in deletes["id"] if not one.startswith(GONE)}
     returned |= names & owned
-    return Deleted(deletes, frozenset(names - returned), frozenset(returned))
+    seen = events.group_by("shard").agg(pl.col("seq").max()).drop_nulls().collect()
+    return Deleted(deletes, frozenset(names - returned), frozenset(returned), dict(seen.iter_rows()))
 
 
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,21 +158,24 @@ def deleted_people(lake: Lake) -> Deleted:
 def _judged(rows: pl.LazyFrame, found: Deleted) -> pl.LazyFrame:
     """Rows with what becomes of them: `goes`, `loses_name` (tombstones), and `hides_…` of columns that name ids."""
     gone = sorted(found.gone)
+    # What was drained since may have brought them back: a link to them, an event that names them. It stays.
+    is_seen = (pl.col("seq") <= pl.col("shard").replace_strict(dict(found.seen), default=0)).fill_null(True)
     is_covered = pl.col("deleted_seq").is_not_null() & ~IS_AFTER & (pl.col("kind") != "delete")
     # A link to somebody who is gone was given up before, else its id were deleted as well: it says nothing any more.
-    is_past = (pl.col("kind") == "link") & pl.col("name").is_in(gone)
+    is_past = (pl.col("kind") == "link") & pl.col("name").is_in(gone) & is_seen
     return rows.join(found.deletes.lazy(), on="id", how="left", maintain_order="left").with_columns(
         (is_covered | is_past).fill_null(False).alias("goes"),
         ((pl.col("kind") == "delete") & ~pl.col("id").str.starts_with(GONE)).alias("loses_name"),
-        pl.format("user:{}", "user_id").is_in(gone).fill_null(False).alias("hides_user_id"),
+        (pl.format("user:{}", "user_id").is_in(gone).fill_null(False) & is_seen).alias("hides_user_id"),
         # An alias says of its previous id what kind it is, or leaves it open.
-        pl.any_horizontal(
-            pl.format("anon:{}", "anonymous_id").is_in(gone),
-            pl.col("anonymous_id").is_in(gone),
-            (pl.col("kind") == "alias") & pl.format("user:{}", "anonymous_id").is_in(gone),
-        )
-        .fill_null(False)
-        .alias("hides_anonymous_id"),
+        (
+            pl.any_horizontal(
+                pl.format("anon:{}", "anonymous_id").is_in(gone),
+                pl.col("anonymous_id").is_in(gone),
+                (pl.col("kind") == "alias") & pl.format("user:{}", "anonymous_id").is_in(gone),
+            ).fill_null(False)
+            & is_seen
+        ).alias("hides_anonymous_id"),
     )
 
 
@@ -214,11 +222,25 @@ def _standing(lake: Lake, deletes: pl.DataFrame, shards: int) -> Callable[[pa.Re
     return change
 
 
-def _without_named(names: Names) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+def _came_back_ms(found: Deleted) -> dict[str, int]:
+    """When those who came back were deleted, the last time, in UTC ms."""
+    deleted = found.deletes.filter(pl.col("id").is_in(sorted(found.returned)))
+    return dict(deleted.select("id", "deleted_at").iter_rows())
+
+
+def _without_named(names: Names, came_back_ms: Mapping[str, int]) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    """Less the rows that name somebody who is gone, and those of before the delete that name somebody who came back."""
+    back = Names(came_back_ms)
+
     def change(batch: pa.RecordBatch) -> pa.RecordBatch:
-        texts = [batch.column(column).to_pylist() for column in ("event", "reason")]
-        named = {text for column in texts for text in names.among(pl.Series(column, dtype=pl.String))}
-        kept = [event not in named and reason not in named for event, reason in zip(*texts, strict=True)]
+        texts = pl.concat([pl.Series(batch.column(one).to_pylist(), dtype=pl.String) for one in ("event", "reason")])
+        until_ms = dict.fromkeys(names.among(texts), FOREVER_MS)
+        may = pl.Series(back.among(texts), dtype=pl.String)
+        for one, deleted_ms in came_back_ms.items() if len(may) else ():
+            for text in Names([one]).among(may):
+                until_ms[text] = max(until_ms.get(text, 0), deleted_ms)
+        rows = zip(*(batch.column(one).to_pylist() for one in ("received_at", "event", "reason")), strict=True)
+        kept = [max(until_ms.get(event, -1), until_ms.get(reason, -1)) < came_ms for came_ms, event, reason in rows]
         return batch.filter(pa.array(kept, pa.bool_()))
 
     return change
@@ -244,10 +266,11 @@ def _forget(store: Store, found: Deleted) -> int:
     while seqs:
         cursor, some = store.scan_records(cursor)
         ids = [one for _, one in some]
+        gone = _gone(found, seqs, ids)
         for owner, members in store.members(ids).items():
-            _unlist(store, owner, [one for one in members if _seq(seqs, one) is not None and one not in found.returned])
-        deletes = {one: seq for one in ids if (seq := _seq(seqs, one)) is not None and one not in found.returned}
-        buried += store.bury(deletes)
+            # Whoever somebody lists who is gone came since, or never did.
+            _unlist(store, owner, list(members if owner in gone else _gone(found, seqs, members)))
+        buried += store.bury(gone)
         if cursor == 0:
             break
     for state in store.shard_states():
@@ -257,9 +280,10 @@ def _forget(store: Store, found: Deleted) -> int:
     return buried
 
 
-def _seq(seqs: Mapping[str, int], one: str) -> int | None:
-    """The seq of an id's last delete, whether or not that has a name still."""
-    return max(filter(None, (seqs.get(one), seqs.get(tombstone_id(one)))), default=None)
+def _gone(found: Deleted, seqs: Mapping[str, int], ids: Collection[str]) -> dict[str, int]:
+    """Those of some ids that were deleted and did not come back, with the seq of the last delete, named or not."""
+    held = {one: max(seqs.get(one, 0), seqs.get(tombstone_id(one), 0)) for one in ids if one not in found.returned}
+    return {one: seq for one, seq in held.items() if seq}
 
 
 def _unlist(store: Store, owner: str, ids: list[str]) -> None:

@@ -17,7 +17,7 @@ from serving.catalogue import Catalogue, decode
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady, StoreError, StoreFull, StoreUnreachable
 from serving.history import History
 from serving.identity import gathered
-from serving.links import Unlinked, as_repeated, distinct_claims, linking
+from serving.links import Unlinked, as_received, distinct_claims, linking
 from serving.lookout import Lookout, Recent
 from serving.operations import Arrival, Claim, Receipts
 from serving.profile import Bases
@@ -126,7 +126,7 @@ class Engine:
                 )
             if all(owner is not None and owner.id == claim.owner for claim, owner in zip(claims, owners, strict=True)):
                 return receipts, []
-            claims = as_repeated(claims, events, receipts.repeats)
+            claims = as_received(claims, events, receipts.came_ms)
             return receipts, await self.follow(linking(self.store.operations, claims, owners))
         raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, RETRY_AFTER_S)
 

@@ -10,8 +10,8 @@ import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -21,9 +21,10 @@ import structlog
 from serving.catalogue import encode
 from serving.engine import Engine
 from serving.errors import StoreError
-from serving.exporting import ALLOCATOR, LAKE_AWAY, ROWS_AT_ONCE, Order, Progress
+from serving.exporting import ALLOCATOR, ATTEMPTS, LAKE_AWAY, OUTRUN, ROWS_AT_ONCE, Order, Progress
 from serving.history import away
 from serving.refusals import NotFound, Refusal, TooMany, Unavailable
+from serving.scripts.lease import SHARED, WRITERS
 
 log = structlog.get_logger()
 
@@ -36,6 +37,8 @@ RETRY_AFTER_S = 30
 SILENT_S_MAX = 900
 #: How often what an export said is said again, and how long it is believed after: the API may have been killed.
 BEAT_S, BELIEVED_MS = 15.0, 60_000
+#: How long the lease of writers lasts, and how often it is renewed or asked for.
+LEASE_MS, LEASE_BEAT_S = 15_000, 1.0
 #: How long the end of an export can be asked for.
 REMEMBERED_MS = 24 * 3_600_000
 #: Characters of a segment's key in a file's name; folders take names of 255 bytes.
@@ -127,7 +130,7 @@ class ExportRuns:
     async def _run(self, export: Export) -> None:
         beating = asyncio.create_task(self._beat(export))
         try:
-            async with self._turn:
+            async with self._turn, self._writing():
                 export.state = "running"
                 now_ms = export.as_of_ms = self._engine.clock_ms()
                 export.filename = _filename(export.key, now_ms)
@@ -148,6 +151,34 @@ class ExportRuns:
             await self._say(export, REMEMBERED_MS)
             del self._exports[export.id], self._tasks[export.id]
 
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        """Not while a purge at once is at it: no file is to come that names whom it says it has found nowhere.
+
+        It waits for an export to end, and whoever comes then waits for it. The lease is left to run out, since others
+        may hold it too.
+        """
+        while not await self._hold():
+            await asyncio.sleep(LEASE_BEAT_S)
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(LEASE_BEAT_S)
+                with suppress(Unavailable):
+                    await self._hold(joins=False)
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+
+    async def _hold(self, *, joins: bool = True) -> bool:
+        try:
+            return await self._engine.store.hold_lease(WRITERS, SHARED, LEASE_MS, "joins" if joins else "")
+        except StoreError as error:
+            raise Unavailable("Redis is away", {"remedy": "try again"}, retry_after_s=1) from error
+
     async def _beat(self, export: Export) -> None:
         while True:
             await self._say(export, BELIEVED_MS)
@@ -159,7 +190,7 @@ class ExportRuns:
 
 
 async def _exported(order: Order, on_progress: Callable[[Progress], None]) -> None:
-    """Runs an order in a process of its own. Raises `Unavailable` while the lake is away, `RuntimeError` for a bug."""
+    """Runs an order in a process of its own. Raises `Unavailable` for what may pass, `RuntimeError` for a bug."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -180,6 +211,10 @@ async def _exported(order: Order, on_progress: Callable[[Progress], None]) -> No
         if status == LAKE_AWAY:
             log.warning("export_failed", segment=order.key, error=(await said).decode(errors="replace"))
             raise away()
+        if status == OUTRUN:
+            raise Unavailable(
+                f"people were deleted while it ran, {ATTEMPTS} times", {"remedy": "try again"}, RETRY_AFTER_S
+            )
         if status != 0:
             raise RuntimeError(f"{status}: {(await said).decode(errors='replace')[-2_000:]}")
     except TimeoutError:

@@ -32,8 +32,14 @@ ROWS_AT_ONCE = 100_000
 BATCH_ROWS = 20_000
 #: What the process is to be started with: otherwise Polars' allocator keeps what it was given back, more and more.
 ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}
-#: With which the process ends when it is the lake that failed, and when it is we.
-LAKE_AWAY, FAILED = 3, 1
+#: With which the process ends when it is the lake that failed, when people were deleted meanwhile, and when it is we.
+LAKE_AWAY, OUTRUN, FAILED = 3, 4, 1
+#: How often an export is done until nobody is deleted meanwhile.
+ATTEMPTS = 3
+
+
+class Outrun(Exception):
+    """People were deleted while an export ran, each time that it did."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -57,15 +63,30 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 def export(order: Order, progress: Callable[[Progress], None]) -> None:
-    """Writes the members of a segment, in slices of one version of the lake. Raises `AWAY`, `Unavailable`."""
+    """Writes the members of a segment, in slices of one version of the lake. Raises `AWAY`, `Unavailable`, `Outrun`.
+
+    A purge drops the files that name who is gone, and looks for them once. So a file is dropped here when somebody was
+    deleted that its version still has; a purge of whoever is deleted after that look finds the file.
+    """
     lake = History(order.lake_root)
-    lake.put_export(order.filename, csv_chunks(_parts(lake, order, progress)))
+    for _ in range(ATTEMPTS):
+        version = lake.events_version()
+        deletes = _deletes(lake.events(version))
+        lake.put_export(order.filename, csv_chunks(_parts(lake, version, order, progress)))
+        if _deletes(lake.events()) == deletes:
+            return
+        lake.drop_export(order.filename)
+    raise Outrun
 
 
-def _parts(lake: History, order: Order, progress: Callable[[Progress], None]) -> Iterator[pl.DataFrame]:
+def _deletes(events: pl.LazyFrame) -> int:
+    """How many there were; a purge takes names from them, and none away."""
+    return int(events.filter(pl.col("kind") == "delete").select(pl.len()).collect().item())
+
+
+def _parts(lake: History, version: int, order: Order, progress: Callable[[Progress], None]) -> Iterator[pl.DataFrame]:
     catalogue = decode(order.catalogue)
     bound = catalogue.bounds[("segment", order.key)]
-    version = lake.events_version()
     events = lake.events(version)
     held = lake.memberships().filter(pl.col("key") == order.key).select("id", "since")
     rows = int(events.select(pl.len()).collect().item())
@@ -115,6 +136,8 @@ def main() -> None:
     except (*AWAY, Unavailable) as error:
         sys.stderr.write(told(error))
         raise SystemExit(LAKE_AWAY) from error
+    except Outrun as outrun:
+        raise SystemExit(OUTRUN) from outrun
 
 
 def _died(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:

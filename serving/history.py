@@ -100,6 +100,10 @@ class History:
         """Writes an export in the place of one of that name, once it is complete; one that fails leaves the old one."""
         self._asked(lambda: self._files.put(name, chunks))
 
+    def drop_export(self, name: str) -> None:
+        """Takes an export away, if it is there still."""
+        self._asked(lambda: self._files.delete(name))
+
     def exports(self) -> list[File]:
         """The exports that are kept, the newest first."""
         return self._asked(self._files.listed)

@@ -7,21 +7,21 @@ entry. The first claim wins: a later user of the same device gets only events of
 
     owners, read together with the ingest  →  (claims of nobody's ids)  →  member list  →  claim
 
-What a repeat of an event says was said when the copy that counts came. So it may complete a link that was cut off, but
-it makes none that was taken back since, by an unlink or by a delete of either id.
+A claim was said when the event came, of a repeat when the copy that counts came; it is made a moment later, or much
+later where a call was cut off. It becomes no link that was taken back since, by an unlink or by a delete of either id.
 
 Nothing here talks to Redis: the steps are requests, which either store follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from serving.accepted import Accepted, LogEntry
 from serving.ids import Ids, namespaced, prefixed
 from serving.operations import Claim, Ended, Operations
-from serving.scripts.claim import Owner
+from serving.scripts.claim import Claimed, Owner
 from serving.scripts.members import MEMBERS_MAX
 from serving.scripts.script import Steps
 
@@ -84,30 +84,25 @@ def distinct_claims(events: Iterable[Accepted]) -> list[Claim]:
     return list(found.values())
 
 
-def as_repeated(claims: list[Claim], events: Iterable[Accepted], repeats: Mapping[int, int]) -> list[Claim]:
-    """The claims of some events, of which those at these places are repeats of what came then, in UTC ms.
-
-    Of several that say the same the newest does: one that is no repeat, else the one that came last.
-    """
-    if not repeats:
-        return claims
+def as_received(claims: Sequence[Claim], events: Sequence[Accepted], came_ms: Sequence[int]) -> list[Claim]:
+    """The claims of some events that came then, in UTC ms; of several that say the same the newest."""
     newest: dict[tuple[str, str], Claim] = {}
-    for place, event in enumerate(events):
+    for event, ms in zip(events, came_ms, strict=True):
         for claim in claims_of(event):
-            _keep_newest(newest, claim._replace(since_ms=repeats.get(place)))
+            _keep_newest(newest, claim._replace(since_ms=ms))
     return [newest[claim.id, claim.owner] for claim in claims]
 
 
 def _keep_newest(known: dict[tuple[str, str], Claim], claim: Claim) -> None:
     held = known.setdefault((claim.id, claim.owner), claim)
-    if held.since_ms is not None and (claim.since_ms is None or claim.since_ms > held.since_ms):
+    if claim.since_ms > held.since_ms:
         known[claim.id, claim.owner] = claim
 
 
 def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Owner | None]) -> Steps[list[Unlinked]]:
     """Makes links of claims, whose ids had these owners a moment ago; returns those that did not become one.
 
-    A repeated claim that was taken back since is none of them: nothing is said of it, and nothing done.
+    A claim that was taken back since it was said is none of them: nothing is said of it, and nothing done.
     """
     refused = [
         Unlinked(claim, "taken")
@@ -127,7 +122,9 @@ def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Ow
     refused += [Unlinked(claim, "full") for claim, has_room in zip(wanted, room, strict=True) if not has_room]
     wanted = [claim for claim, has_room in zip(wanted, room, strict=True) if has_room]
     claimed = yield operations.link(wanted)
-    lost = []
+    lost = yield from _orphaned(operations, wanted, claimed)
+    for claim in lost:
+        yield operations.unlink(claim.id, f"{claim.event_id}:unlink")
     for claim, result in zip(wanted, claimed, strict=True):
         if not result.is_done and (result.owner is None or result.owner.id != claim.owner):
             lost.append(claim)
@@ -135,7 +132,7 @@ def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Ow
                 refused.append(Unlinked(claim, "taken"))
     for claim, result in zip(wanted, claimed, strict=True):
         # Two aliases at once, each the other way round, may both have found nothing in their way.
-        if result.is_done and (yield from owns(operations, claim.id, claim.owner)):
+        if result.is_done and claim not in lost and (yield from owns(operations, claim.id, claim.owner)):
             yield operations.unlink(claim.id, f"{claim.event_id}:unlink")
             lost.append(claim)
             refused.append(Unlinked(claim, "cycle"))
@@ -145,16 +142,23 @@ def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Ow
 
 
 def _standing(operations: Operations, claims: Sequence[Claim]) -> Steps[list[Claim]]:
-    """The claims less repeated ones that were taken back since. The claimed id's own log has the last word on it."""
-    ids = list(dict.fromkeys(one for claim in claims if claim.since_ms is not None for one in (claim.id, claim.owner)))
+    """The claims less those that were taken back since. The claimed id's own log has the last word on it."""
+    ids = list(dict.fromkeys(one for claim in claims for one in (claim.id, claim.owner)))
     if not ids:
-        return list(claims)
+        return []
     ended: dict[str, Ended] = dict(zip(ids, (yield operations.ended(ids)), strict=True))
-    return [
-        claim
-        for claim in claims
-        if claim.since_ms is None or claim.since_ms > max(*ended[claim.id], ended[claim.owner].deleted_ms)
-    ]
+    return [claim for claim in claims if claim.since_ms > max(*ended[claim.id], ended[claim.owner].deleted_ms)]
+
+
+def _orphaned(operations: Operations, claims: Sequence[Claim], claimed: Sequence[Claimed]) -> Steps[list[Claim]]:
+    """Links whose owner was deleted since they were said: the delete did not see them yet, and left their ids alone."""
+    made = {claim: result.seq for claim, result in zip(claims, claimed, strict=True) if result.is_done}
+    if not made:
+        return []
+    ended: list[Ended] = yield operations.ended([claim.owner for claim in made])
+    past = [claim for claim, owner in zip(made, ended, strict=True) if claim.since_ms <= owner.deleted_ms]
+    owners: list[Owner | None] = yield operations.owners([claim.id for claim in past])
+    return [claim for claim, held in zip(past, owners, strict=True) if held is not None and held.seq == made[claim]]
 
 
 def repeating(operations: Operations, entries: Iterable[LogEntry]) -> Steps[None]:

@@ -54,25 +54,25 @@ class Arrival(NamedTuple):
 class Claim(NamedTuple):
     """That an id belongs to another from now on: both namespaced, and the event that said so.
 
-    `since_ms` is the receipt of an event whose claim is repeated later; what was taken back since stays so
-    (`serving.links`).
+    `since_ms` is the receipt of that event: what was taken back since stays so (`serving.links`). Who only lists ids,
+    or takes them off a list, need not say it.
     """
 
     id: str
     owner: str
     event_id: str
-    since_ms: int | None = None
+    since_ms: int = 0
 
 
 class Receipts(NamedTuple):
     """The latest receipt in UTC ms, and an outcome an arrival, in their order.
 
-    `repeats` has of each duplicate, by its place, the receipt of the copy that counts.
+    `came_ms` is of each arrival the receipt of the copy that counts.
     """
 
     received_ms: int
     outcomes: list[Outcome]
-    repeats: dict[int, int]
+    came_ms: list[int]
 
 
 class Ended(NamedTuple):
@@ -120,16 +120,15 @@ class Operations(SystemOperations):
         def read(replies: list[Any]) -> Receipts:
             outcomes: list[Outcome | None] = [None] * len(arrivals)
             received_ms = 0
-            repeats: dict[int, int] = {}
+            came_ms = [0] * len(arrivals)
             for (shard, indices), reply in zip(places, replies, strict=True):
                 result = ingest.read(reply)
                 if isinstance(result, str):
                     raise _refused(shard, result, projection)
                 received_ms = max(received_ms, result.received_ms)
-                for index, outcome in zip(indices, result.outcomes, strict=True):
-                    outcomes[index] = outcome
-                repeats |= {indices[place]: ms for place, ms in result.repeats.items()}
-            return Receipts(received_ms, [outcome for outcome in outcomes if outcome is not None], repeats)
+                for index, outcome, ms in zip(indices, result.outcomes, result.came_ms, strict=True):
+                    outcomes[index], came_ms[index] = outcome, ms
+            return Receipts(received_ms, [outcome for outcome in outcomes if outcome is not None], came_ms)
 
         return Request(commands, read, is_long=len(commands) > 1)
 

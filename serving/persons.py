@@ -53,12 +53,14 @@ async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
     Name the id that is to go: `anon:…`, `email:…`, or an aliased user. A later call that names both links them again.
     """
     named = _named(user)
-    owner = await engine.follow(unlinking(engine.store.operations, named, made_id()))
-    if owner is None:
+    (record,) = (await engine.read([named])).records
+    if record.owner is None:
         raise NotFound(
             f"{named} belongs to nobody else", {"field": "userId", "value": user, "remedy": "name a linked id: anon:…"}
         )
+    # First, so that nothing is done that nobody can be asked about: while the lake is away the call is refused.
     await _note(engine, author.label, "unlink", named)
+    owner = await engine.follow(unlinking(engine.store.operations, named, made_id())) or record.owner
     return UnlinkedOut(success=True, id=named, owner=owner.id)
 
 
@@ -70,10 +72,13 @@ async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
     while the lake does not know yet (the drain is behind): live answers do not wait for it.
     """
     named = _named(user)
-    seqs = await engine.follow(deleting(engine.store.operations, named, made_id()))
-    settled = await _is_drained(engine, seqs)
-    for one in seqs:
+    noted = [record.id for record in (await engine.read_person(named)).records]
+    for one in noted:  # before it is done, as above
         await _note(engine, author.label, "delete", one)
+    seqs = await engine.follow(deleting(engine.store.operations, named, made_id()))
+    for one in seqs.keys() - set(noted):  # linked meanwhile
+        await _note(engine, author.label, "delete", one)
+    settled = await _is_drained(engine, seqs)
     deleted = [Alias(**one) for one in lookups.aliases(list(seqs))]
     return DeletedOut(success=True, deleted=deleted, settled=settled)
 

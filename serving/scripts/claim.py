@@ -4,11 +4,11 @@ The log of the claimed id's shard decides: an id without an owner takes the firs
 claim that changes nothing is not logged either, and a repeat is safe. An entry takes a seq like any event; it has no
 place in the tail, since it adds nothing to an aggregate: what it changes is a field of the record.
 
-A claim that is repeated from an event of the past (`since`, its receipt) is refused where the id was given up or
-deleted since, or in the very same millisecond: what came after that event stands.
+A claim is made some time after the receipt of the event that says so (`since`). It is refused where the id was given up
+or deleted since, or in the very same millisecond: what came after that event stands.
 
     KEYS  log, shard, ready, record
-    ARGV  run_id, backlog_max, "link" | "unlink", log payload, then of a link: owner, event id, since (or "")
+    ARGV  run_id, backlog_max, "link" | "unlink", log payload, then of a link: owner, event id, since
     reply "unready" | "full", or [1, seq] done | [0, owner field or ""] nothing to do: whose it is | [-1, 0] superseded
 """
 
@@ -36,7 +36,7 @@ if not held[1] and not held[2] and not held[3] then
 end
 if is_link and held[1] then return {0, held[1]} end
 if not is_link and not held[1] then return {0, ''} end
-if is_link and ARGV[7] ~= '' then
+if is_link then
   for i = 2, 3 do
     if held[i] then
       local _, received = struct.unpack('>I6I6', held[i])
@@ -100,12 +100,10 @@ class Claimed(NamedTuple):
 
 
 def link(
-    shard: int, namespaced_id: str, log: bytes, owner: str, event_id: str, since_ms: int | None, backlog_max: int
+    shard: int, namespaced_id: str, log: bytes, owner: str, event_id: str, since_ms: int, backlog_max: int
 ) -> Command:
-    """Claims an id for an owner. `since_ms`: only if nothing took it back since an event of that receipt."""
-    return _call(
-        shard, namespaced_id, [backlog_max, "link", log, owner, event_id, "" if since_ms is None else since_ms]
-    )
+    """Claims an id for an owner, if nothing took that back since the event of this receipt, which says so."""
+    return _call(shard, namespaced_id, [backlog_max, "link", log, owner, event_id, since_ms])
 
 
 def unlink(shard: int, namespaced_id: str, log: bytes, backlog_max: int) -> Command:

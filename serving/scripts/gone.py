@@ -62,8 +62,10 @@ BURY = Script(
 local buried = 0
 for k = 2, #KEYS do
   local record = KEYS[k]
-  local held = redis.call('HMGET', record, 'd', 'l', 'o', 'r')
-  local is_over = held[1] and struct.unpack('>I6', held[1]) <= tonumber(ARGV[k - 1]) and not held[3]
+  local held = redis.call('HMGET', record, 'd', 'l', 'o', 'r', 'm', 'b')
+  local is_over = held[1] and struct.unpack('>I6', held[1]) <= tonumber(ARGV[k - 1])
+  -- A delete leaves neither owner, members nor base: what is there came after it. Of events and unlinks `l` says so.
+  is_over = is_over and not held[3] and not held[5] and (held[6] or '') == ''
   if is_over and held[2] then
     is_over = struct.unpack('>I6', held[2], 7) <= struct.unpack('>I6', held[1])
   end

@@ -176,12 +176,12 @@ class Outcome(NamedTuple):
 class Ingested(NamedTuple):
     """The receipt in ms, and an outcome an event, in the order of the call.
 
-    `repeats` has of each duplicate, by its place, the receipt of the copy that counts.
+    `came_ms` is of each event the receipt of the copy that counts.
     """
 
     received_ms: int
     outcomes: list[Outcome]
-    repeats: dict[int, int]
+    came_ms: list[int]
 
 
 def read(reply: Any) -> Ingested | str:
@@ -189,8 +189,8 @@ def read(reply: Any) -> Ingested | str:
     if isinstance(reply, bytes):
         return reply.decode()
     received_ms, *answers = reply
-    repeats = {place: answer[1] for place, answer in enumerate(answers) if isinstance(answer, list)}
-    return Ingested(received_ms, [_outcome(answer) for answer in answers], repeats)
+    came_ms = [answer[1] if isinstance(answer, list) else received_ms for answer in answers]
+    return Ingested(received_ms, [_outcome(answer) for answer in answers], came_ms)
 
 
 def _outcome(answer: int | bytes | list[int]) -> Outcome:

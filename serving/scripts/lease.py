@@ -43,6 +43,8 @@ return redis.call('DEL', KEYS[1])
 """
 )
 
+#: The lease of who writes to the lake beside drain and worker: imports, exports, rebuilds as of a time. They share it.
+WRITERS, SHARED = "writers", "shared"
 
 #: How a lease is held: whatever others want; before others, as soon as it is free; unless another asked to be next, and
 #: given back then; the same, but left to those who hold it with the same token.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import pytest
@@ -22,12 +25,19 @@ from pipelines.purge import Purged, purge
 from pipelines.rebuild import rebuild_at
 from pipelines.recover import recover
 from pipelines.searching import Searched, redis_folder, searched
+from serving.app import engine_of
 from serving.embedded_redis import EmbeddedRedis
+from serving.operations import Claim
 from serving.person_files import PersonFiles
+from serving.scripts.script import Request
+from serving.store import AsyncStore
+from serving.track import Limits, accept
 from tests.pipelines.test_deletes import NOBODY, delete
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World
+from tests.waiting import wait_until
 
+T = TypeVar("T")
 ANN, DEVICE, EMAIL = "user:ann-of-the-green-gables", "anon:device-5f3a", "email:e1c0ffee"
 EVERY = (ANN, DEVICE, EMAIL)
 IDS = {"userId": "ann-of-the-green-gables", "anonymousId": "device-5f3a"}
@@ -277,6 +287,124 @@ def test_events_that_come_during_a_purge_wait_in_the_log(world: World) -> None:
     rows = world.lake.events().filter(pl.col("id") == "user:bob", pl.col("kind") == "track").collect()
     assert rows.height == 1 + page - 100 == rows["event_id"].n_unique()
     check(world, [*EVERY, "user:bob"])
+
+
+@pytest.mark.parametrize("step", ["looked", "memberships", "events"])
+def test_who_is_spoken_of_anew_while_a_purge_runs_is_kept(world: World, step: str) -> None:
+    """An email that is only the owner of a new device: no event of its own, and yet it is somebody again."""
+    delete(world, EMAIL)
+    drained(world)
+
+    def come(reached: str) -> None:
+        if reached == step:
+            world.ingest([visit(30, anonymousId="tablet-77aa", emailHash="e1c0ffee")])
+            drained(world)
+
+    purge(world.store, world.lake, tomorrow(world), on_step=come)
+    assert known(world, EMAIL, "anon:tablet-77aa") == [{"visits": 1, "pages": (30,), "city": None}] * 2
+    check(world, [*EVERY, "anon:tablet-77aa", "user:bob"])
+    erased(world)
+    assert known(world, EMAIL)[0]["pages"] == (30,)
+    check(world, [*EVERY, "anon:tablet-77aa", "user:bob"])
+
+
+def test_history_that_comes_while_a_purge_runs_is_kept(world: World, tmp_path: Path) -> None:
+    """Imported and rebuilt after the purge has looked: a base without an event in the log is somebody too."""
+    delete(world, ANN)
+    drained(world)
+    later = world.store.now_ms() + 1_000
+    file = tmp_path / "later.parquet"
+    pl.DataFrame({"who": [IDS["userId"]], "what": "visit", "at": [later]}).write_parquet(file)
+
+    def come(reached: str) -> None:
+        if reached == "looked":
+            names = {"user_column": "who", "event_column": "what", "time_column": "at"}
+            import_file(world.lake, file, now_ms=later, shards=2, **names)
+            world.rebuild()
+
+    purge(world.store, world.lake, tomorrow(world, 0), on_step=come)
+    record = world.store.records([ANN]).records[0]
+    assert record.base
+
+
+def test_a_member_who_never_came_does_not_keep_a_name(world: World) -> None:
+    """A call that was cut off after it had listed a device, and was never repeated: nobody's, so the name goes."""
+    delete(world, ANN)
+    world.store.add_members([Claim("anon:never-linked", ANN, "cut off")])
+    erased(world)
+    assert search(world, ANN, "anon:never-linked").found == []
+
+
+@pytest.mark.parametrize("is_gone_first", [False, True], ids=["at once", "purged before"])
+def test_what_was_refused_before_a_delete_goes_of_who_came_back_too(world: World, is_gone_first: bool) -> None:
+    """By the time when it came: what was refused after the delete is kept, and what names only others."""
+
+    def refuse(street: str, user: str = IDS["userId"]) -> None:
+        event = json.dumps({"userId": user, "traits": {"street": street}})
+        row = {"received_at": world.store.now_ms(), "code": "bad", "reason": f"no {user}", "event": event}
+        world.store.reject([json.dumps(row).encode()])
+
+    refuse("Elm 5")
+    refuse("Oak 6", "bob")
+    delete(world, ANN)
+    if is_gone_first:
+        erased(world)
+        refuse("Ash 7")
+        delete(world, ANN)
+    deleted_ms = world.store.now_ms()
+    wait_until(lambda: world.store.now_ms() > deleted_ms, "what comes now comes after the delete")
+    world.ingest([visit(2, userId=IDS["userId"])])
+    refuse("Fir 8")
+    did = erased(world)
+
+    assert did.returned == 1
+    streets = [json.loads(one).get("traits") for one in world.lake.rejected().collect()["event"].to_list()]
+    assert sorted(one["street"] for one in streets if one) == ["Fir 8", "Oak 6"]
+
+
+class Interrupted(AsyncStore):
+    """A store of the API that has something else happen just before its request of some number."""
+
+    left = 0
+    act: Callable[[], object]
+
+    async def ask(self, request: Request[T]) -> T:
+        """The answer; what comes before it is done."""
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+        return await super().ask(request)
+
+
+def is_interrupted(world: World, event: dict[str, Any], number: int, act: Callable[[], object]) -> bool:
+    """Has the API take an event, with something else before its request of this number; whether it came to that."""
+
+    async def main() -> int:
+        engine = engine_of(world.settings)
+        await engine.reload(None)
+        await engine.store.close()
+        async with Interrupted(world.settings.redis_url or "", world.settings.shards) as store:
+            engine.store, store.left, store.act = store, number, act
+            await engine.ingest([accept(event, Limits())])
+        engine.admin_store.close()
+        return store.left
+
+    return asyncio.run(main()) <= 0
+
+
+@pytest.mark.parametrize("deleted", ["user:carolina", "anon:carolinas-phone"])
+def test_no_link_is_made_after_a_delete_that_was_said_before_it(world: World, deleted: str) -> None:
+    """Whatever the API had asked for when the delete of either id came, it leaves nothing that names who is gone."""
+    gone = []
+    for number in itertools.count(3):  # the first two, sent together, take the event
+        one = f"{deleted}-{number}"
+        event = visit(1, userId=f"carolina-{number}", anonymousId=f"carolinas-phone-{number}")
+        if not is_interrupted(world, event, number, lambda one=one: delete(world, one)):  # type: ignore[misc]
+            break
+        gone.append(one)
+    assert len(gone) >= 3
+    erased(world)
+    assert search(world, *gone).found == []
 
 
 def test_what_only_names_the_gone_forgets_them(world: World) -> None:

@@ -18,7 +18,7 @@ from serving.accepted import Accepted
 from serving.catalogue import Catalogue
 from serving.identity import gathered
 from serving.ids import record_of
-from serving.links import as_repeated, distinct_claims, linking
+from serving.links import as_received, distinct_claims, linking
 from serving.operations import Arrival, Receipts
 from serving.profile import Answers, Bases, person
 from serving.projecting import tail_payload
@@ -26,6 +26,7 @@ from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
 from serving.store import Store
 from serving.track import Limits, accept
+from tests.waiting import wait_until
 
 Key = tuple[DefinitionKind, str]
 
@@ -87,8 +88,11 @@ class World:
         catalogue = self.catalogue
         events: list[Accepted] = [accept(one, Limits()) for one in raw]
         arrivals = [Arrival(event, tail_payload(event, catalogue.projection)) for event in events]
+        # What is said in the very millisecond of an unlink or a delete links nobody: what comes now comes after it.
+        last_ms = max(state.last_received_ms for state in self.store.shard_states())
+        wait_until(lambda: self.store.now_ms() != last_ms, "another millisecond")
         receipts = self.store.ingest(arrivals, catalogue.projection_version)
-        claims = as_repeated(distinct_claims(events), events, receipts.repeats)
+        claims = as_received(distinct_claims(events), events, receipts.came_ms)
         held = self.store.owners([claim.id for claim in claims])
         self.store.follow(linking(self.store.operations, claims, held))
         return receipts

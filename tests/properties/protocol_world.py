@@ -36,7 +36,7 @@ from serving.embedded_redis import EmbeddedRedis
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
 from serving.identity import gathered
 from serving.ids import raw_id, shard_of
-from serving.links import as_repeated, claims_of, distinct_claims, linking, unlinking
+from serving.links import as_received, claims_of, distinct_claims, linking, unlinking
 from serving.operations import Arrival
 from serving.profile import Bases, person
 from serving.projecting import tail_payload
@@ -166,10 +166,10 @@ class World:
         for event, outcome in [one for held in by_id.values() for one in held]:
             expected = self.expected(event, seqs)
             assert outcome == expected, f"{event}\nanswered {outcome}, expected {expected}"
-            came_ms = self.came_ms(event) if expected.duplicate else self.now_ms + 1
+            came_ms = self.came_ms(event) if expected.duplicate else self.now_ms
             for claim in claims_of(event):
                 said.setdefault((claim.id, claim.owner), []).append(came_ms)
-        claims = as_repeated(distinct_claims(events), events, receipts.repeats)
+        claims = as_received(distinct_claims(events), events, receipts.came_ms)
         if claims:
             owners = self.store.owners([claim.id for claim in claims])
             refused = self.store.follow(linking(self.store.operations, claims, owners))

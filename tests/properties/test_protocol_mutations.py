@@ -173,8 +173,8 @@ MUTATIONS: list[InScript | InPython] = [
         seed=12, favour=(*LOST, "unlink", "send_together", "drain"),
     ),
     InPython(
-        "a retry makes no link that was taken back since", protocol_world, "as_repeated",
-        lambda right: lambda claims, events, repeats: list(claims),
+        "a claim makes no link that was taken back since", protocol_world, "as_received",
+        lambda right: lambda claims, events, came_ms: [claim._replace(since_ms=2**47) for claim in claims],
         favour=("resend", "send_together", "unlink", "delete_person"),
     ),
     InPython("a drain writes through the table that it checked", Lake, "append_to", _by_uri),

@@ -7,12 +7,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from anyio import to_thread
 
+from pipelines.leases import NotHeld, leases
 from serving.app import engine_of
 from serving.export_runs import RETRY_AFTER_S, WAITING_MAX, Export, ExportRuns
 from serving.refusals import TooMany, Unavailable
+from serving.scripts.lease import WRITERS
 from tests.pipelines.world import World, purchase
 from tests.small_s3 import SmallS3
+from tests.waiting import wait_until
 
 KEYS = [f"buyers_{number}" for number in range(WAITING_MAX + 2)]
 
@@ -57,6 +61,27 @@ def test_so_many_exports_wait_and_the_next_is_asked_to_come_back(world: World, o
             await runs.start(KEYS[-1])
         assert (refused.value.status, refused.value.retry_after_s) == (429, RETRY_AFTER_S)
         assert (await runs.start(KEYS[1])).id == others[0].id
+
+    with_runs(world, work)
+
+
+def test_an_export_and_a_purge_at_once_wait_for_each_other(redis_url: str, tmp_path: Path) -> None:
+    """So that no file comes after the purge has searched for whom it may name."""
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    world.define("segment", {KEYS[0]: "events.purchase.count >= 1"})
+    world.ingest([purchase("ann", 1), purchase("bob", 1)])
+    world.drain().step()
+
+    async def work(runs: ExportRuns) -> None:
+        with leases(world.store, [WRITERS], patience_s=0):
+            export = await runs.start(KEYS[0])
+            await to_thread.run_sync(wait_until, runs._turn.locked, "its turn")
+            assert export.state == "waiting"
+        await to_thread.run_sync(wait_until, lambda: export.state == "running", "the export")
+        with pytest.raises(NotHeld, match="writers"), leases(world.store, [WRITERS], patience_s=0):
+            pass
+        assert (await runs.ended(export)).members == 2
 
     with_runs(world, work)
 

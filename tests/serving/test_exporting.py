@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 
 from benchmarks.exports import filled, measured
 from lake.lake import Lake
+from pipelines.purge import purge
 from serving.catalogue import encode
-from serving.exporting import Order, Progress, export
+from serving.exporting import Order, Outrun, Progress, export
 from serving.member_order import MemberOrder
+from tests.pipelines.test_deletes import delete
 from tests.pipelines.world import World
 
 FILE = "segment_buyers_2026-01-01.csv"
@@ -124,6 +127,39 @@ def test_an_export_that_fails_leaves_the_file_of_before(world: World, monkeypatc
     folder = Path(world.lake.root) / "exports"
     assert [path.name for path in folder.iterdir()] == [FILE]
     assert len((folder / FILE).read_text().splitlines()) == len(before) + 1
+
+
+def gone_while_it_ran(world: World, rounds: int) -> Callable[[Progress], None]:
+    """Has somebody deleted and purged when an export has looked at all rows, so many times."""
+    left = list(range(rounds))
+
+    def progress(said: Progress) -> None:
+        if said.done == said.of and left:
+            delete(world, f"user:u{left.pop()}")
+            while world.drain().step().rows:
+                pass
+            if not left:
+                purge(world.store, world.lake)
+
+    return progress
+
+
+def test_a_file_that_was_outrun_by_a_delete_is_made_again(world: World) -> None:
+    """Who was deleted and purged while it was under way is not in it, nor in what the purge could not see."""
+    order = Order(world.lake.root, encode(world.catalogue), "buyers", world.store.now_ms(), FILE)
+    export(order, gone_while_it_ran(world, 2))
+    text = (Path(world.lake.root) / "exports" / FILE).read_text()
+
+    assert '"u2"' in text and '"u1"' not in text
+    assert len(text.splitlines()) == 1 + 19
+
+
+def test_an_export_gives_up_when_somebody_is_deleted_each_time(world: World) -> None:
+    """And leaves no file."""
+    order = Order(world.lake.root, encode(world.catalogue), "buyers", world.store.now_ms(), FILE)
+    with pytest.raises(Outrun):
+        export(order, gone_while_it_ran(world, 30))
+    assert list((Path(world.lake.root) / "exports").iterdir()) == []
 
 
 def test_memory_does_not_grow_with_the_number_of_members(tmp_path: Path) -> None:

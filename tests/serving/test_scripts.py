@@ -124,8 +124,8 @@ class TestIngest:
         assert receipts.outcomes == [Outcome(2), Outcome(1, duplicate=True), Outcome(2, duplicate=True)]
         assert [entry.seq for entry in store.read_log(0, 0, 10)] == [1, 2]
 
-    def test_a_repeat_answers_when_the_copy_that_counts_came(self, store: Store) -> None:
-        """By its place in the call: of a copy in the tail, a covered one, and one of the same call."""
+    def test_each_event_answers_when_the_copy_that_counts_came(self, store: Store) -> None:
+        """In the order of the call: a new one, a copy in the tail, a covered one, and one of the same call."""
         at(store, NOON_MS)
         store.ingest([arrival("e1")], projection=0)
         covered = recent_entry(event_hash("e2"), NOON_MS - 5, None)
@@ -134,7 +134,7 @@ class TestIngest:
 
         receipts = store.ingest([arrival("e3"), arrival("e2"), arrival("e1"), arrival("e3")], projection=0)
 
-        assert receipts.repeats == {1: NOON_MS - 5, 2: NOON_MS, 3: NOON_MS + 7}
+        assert receipts.came_ms == [NOON_MS + 7, NOON_MS - 5, NOON_MS, NOON_MS + 7]
 
     def test_an_event_id_is_unique_per_raw_id(self, store: Store) -> None:
         """The same event id on another raw id is another event."""
@@ -420,7 +420,7 @@ class TestManyCoveredEvents:
         receipts = store.ingest([arrival(f"e{n}") for n in range(self.COUNT)], projection=0)
 
         assert receipts.outcomes == [Outcome(n + 1, duplicate=True) for n in range(self.COUNT)]
-        assert receipts.repeats == dict.fromkeys(range(self.COUNT), NOON_MS)
+        assert receipts.came_ms == [NOON_MS] * self.COUNT
         assert sorted(client.keys()) == before
         assert not any(b"alice" in key for key in before)
         outcomes = store.ingest([arrival("e0"), arrival("new")], projection=0).outcomes
