@@ -20,6 +20,7 @@ from lake.errors import LakeConflict, LakeUnreachable
 from lake.files import Files
 from lake.lake import Lake
 from lake.schemas import EVENTS, TABLES
+from pipelines.packing import sort_closed_days
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ def maintain(
         try:
             compacted = 0
             if table is EVENTS:
-                compacted = _compact_closed_days(lake, today.isoformat())
+                compacted = sort_closed_days(lake, today.isoformat())
             else:
                 compacted = int(opened.optimize.compact()["numFilesRemoved"])
             did[table.name] = {"compacted": compacted, "removed": lake.drop_files(table)}
@@ -80,23 +81,4 @@ def expire(lake: Lake, before: datetime, today: date) -> int:
             removed += count
         except LakeConflict as error:
             log.info("retention_conflict", day=day.isoformat(), error=str(error))  # a writer was first: next time
-    return removed
-
-
-def _compact_closed_days(lake: Lake, today: str) -> int:
-    """Sorts each closed day by (shard, id, ts), so that a reader of one shard finds its files by their statistics."""
-    opened = lake.open(EVENTS)
-    files: dict[str, int] = {}
-    for partition in opened.partitions():
-        files[partition["ingest_date"]] = 0
-    for uri in opened.file_uris():
-        for day in files:
-            if f"ingest_date={day}" in uri:
-                files[day] += 1
-    removed = 0
-    for day, count in files.items():
-        if day < today and count > 1:
-            did = opened.optimize.z_order(["shard", "id", "ts"], partition_filters=[("ingest_date", "=", day)])
-            removed += int(did["numFilesRemoved"])
-            opened.update_incremental()
     return removed

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 
 from lake.files import Files
-from lake.schemas import EVENTS
+from lake.schemas import EVENTS, TABLES
 from pipelines.maintain import maintain
+from pipelines.packing import sort_closed_days
+from pipelines.rebuild import rebuild_at
 from serving.wire import rfc3339
 from tests.pipelines.world import World, purchase
 
@@ -53,6 +55,22 @@ def test_compaction_leaves_every_row_and_how_far_each_log_is_in(world: World) ->
     assert world.lake.transaction_versions(None, 4) == upto
     world.rebuild()
     assert world.values("u1") == values == {"orders": 6, "spent": 15}
+
+
+def test_maintenance_that_finds_nothing_to_do_writes_nothing(world: World) -> None:
+    """The second one leaves every table at its version, a closed day of several files included."""
+    world.rebuild()
+    rebuild_at(world.store, world.lake, world.store.now_ms())
+    world.ingest(purchase(f"u{number}", 1_000 + number, properties={"amount": 1}) for number in range(3_000))
+    world.drain().step()
+    sort_closed_days(world.lake, tomorrow(world).date().isoformat(), file_bytes=10_000)
+    assert len(world.lake.open(EVENTS).file_uris()) > 1
+    maintain(world.lake, tomorrow(world), retention_days=30)
+    before = {table.name: world.lake.open(table).version() for table in TABLES}
+
+    maintain(world.lake, tomorrow(world), retention_days=30)
+
+    assert {table.name: world.lake.open(table).version() for table in TABLES} == before
 
 
 def test_a_version_that_a_reader_has_pinned_can_still_be_read(world: World) -> None:
