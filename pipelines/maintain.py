@@ -35,8 +35,8 @@ RUN_DAYS, ID_RUN_DAYS = 30, 1
 def maintain(
     lake: Lake, now: datetime | None = None, export_days: float = EXPORT_DAYS, retention_days: int | None = None
 ) -> dict[str, Any]:
-    """Drops what is older than `retention_days`, and what rebuilds did long ago; compacts closed days, writes checkpoints,
-    drops files that no version of the last day needs or that writers left behind, and old exports.
+    """Drops what is older than `retention_days`, and what rebuilds did long ago; compacts closed days; writes
+    checkpoints; drops files that no version of the last day needs or that writers left behind, and old exports.
 
     Says what it did.
     """
