@@ -26,6 +26,7 @@ from lake.stored import Stored
 ATTEMPTS = 10
 #: Files that no newest version needs are kept this long: for readers that pinned an older one, and for writers, whose
 #: files stand in no version until they commit. A writer commits within seconds, and within minutes at the worst.
+#: So long a version's log is kept too: nobody reads an older one.
 RETENTION_HOURS = 24
 #: The columns that executions read of an event.
 FRAME_COLUMNS = ("shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at", "props")
@@ -65,7 +66,7 @@ class Lake:
                         storage_options=self.storage_options or None,
                         configuration=_configuration(table),
                     )
-                    held = self._tables[table.name] = _with_columns(held, table)
+                    held = self._tables[table.name] = _as_known(held, table)
                 held.update_incremental()
             except (DeltaError, OSError) as error:
                 self._tables.pop(table.name, None)
@@ -141,16 +142,19 @@ class Lake:
                 raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
 
     def drop_files(self, table: Table, older_than_hours: int = RETENTION_HOURS, *, strays: bool = True) -> int:
-        """Deletes files that no newest version needs since so many hours; answers how many.
+        """Deletes files that no newest version needs since so many hours, and older logs; answers how many files.
 
         `strays`: those too that stand in no version, so long after they were written: what a writer left that was cut
-        off, or came second. With 0 hours nobody else may write then.
+        off, or came second. With 0 hours nobody else may write then. Without, only those go that are a day old: the log
+        tells files that were replaced before that from strays no more.
         """
         with self._lock:
             opened = self.open(table)
             try:
                 opened.create_checkpoint()
                 dropped = opened.vacuum(older_than_hours, False, enforce_retention_duration=False, full=strays)
+                if not strays:
+                    dropped += opened.vacuum(RETENTION_HOURS, False, full=True)
                 opened.cleanup_metadata()
                 staged = Stored(self.root).drop_staged(older_than_hours, table.name) if strays else 0
                 return len(dropped) + staged
@@ -360,19 +364,24 @@ def _batches(columns: pa.Schema, rows: Any) -> Iterator[pa.RecordBatch]:
 # ── tables that another version made ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _with_columns(opened: DeltaTable, table: Table) -> DeltaTable:
-    """A table with all columns that we know: one that an older version made gets those it lacks, empty in its rows.
+def _as_known(opened: DeltaTable, table: Table) -> DeltaTable:
+    """A table with all columns and properties that we know: one that an older version made gets those it lacks, the
+    columns empty in its rows. A property that somebody has set stays.
 
     A commit of its own, at which other writers' commits conflict: once, when the first process of a version opens it.
     """
     held = {one.name for one in opened.schema().fields}
-    lacking = [one for one in Schema.from_arrow(table.columns).fields if one.name not in held]
-    if lacking:
-        try:
-            opened.alter.add_columns(lacking)
-        except CommitFailedError:
-            opened.update_incremental()
-            return _with_columns(opened, table)  # another was first: perhaps it did the same
+    columns = [one for one in Schema.from_arrow(table.columns).fields if one.name not in held]
+    known = opened.metadata().configuration
+    properties = {name: value for name, value in _configuration(table).items() if name not in known}
+    try:
+        if columns:
+            opened.alter.add_columns(columns)
+        if properties:
+            opened.alter.set_table_properties(properties)
+    except CommitFailedError:
+        opened.update_incremental()
+        return _as_known(opened, table)  # another was first: perhaps it did the same
     return opened
 
 
@@ -392,6 +401,12 @@ def _widened(rows: pa.Table, opened: DeltaTable) -> pa.Table:
     return rows
 
 
-def _configuration(table: Table) -> dict[str, str | None]:
+def _configuration(table: Table) -> dict[str, str]:
     kept = [name for name in ("shard", "seq", "ts") if name in table.columns.names]
-    return {"delta.dataSkippingStatsColumns": ",".join(kept)} if kept else {"delta.dataSkippingNumIndexedCols": "0"}
+    return {
+        "delta.dataSkippingStatsColumns" if kept else "delta.dataSkippingNumIndexedCols": ",".join(kept) or "0",
+        # The log's own files, a day of which are tens of thousands, and what it says of files that were replaced: each
+        # look at a table and each checkpoint pays for them.
+        "delta.logRetentionDuration": f"interval {RETENTION_HOURS} hours",
+        "delta.deletedFileRetentionDuration": f"interval {RETENTION_HOURS} hours",
+    }

@@ -111,6 +111,7 @@ class Drain:
     def _round(self) -> Drained:
         opened = self.lake.open(EVENTS)
         shards = range(self.store.shards)
+        version = opened.version()
         committed = self._committed_at(opened)
         self.on_step("checked")
         drained = Drained()
@@ -141,6 +142,8 @@ class Drain:
             rows = event_rows(entries)
             self.on_step("before_write")
             self.lake.append_to(opened, rows, [Transaction(log_app(shard), seq) for shard, seq in upto.items()])
+            if opened.version() == version + 1:  # nobody else's commit is in it
+                self._committed = version + 1, committed | upto
             self.on_step("after_write")
         for shard in shards:
             seq = upto.get(shard, committed[shard])
@@ -152,7 +155,8 @@ class Drain:
         return drained
 
     def _committed_at(self, opened: DeltaTable) -> dict[int, int]:
-        """How far each shard is committed in a version, which reads the table's log once a version."""
+        """How far each shard is committed in a version. To ask that reads the table's log, for each shard anew: only of
+        a version that this drain did not write."""
         version = opened.version()
         if self._committed is None or self._committed[0] != version:
             shards = range(self.store.shards)

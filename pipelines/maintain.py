@@ -7,6 +7,7 @@ when it is older than a day. A younger one cannot be told from one whose commit 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -19,19 +20,23 @@ from expressions.identity import LINK_KINDS
 from lake.errors import LakeConflict, LakeUnreachable
 from lake.files import Files
 from lake.lake import Lake
-from lake.schemas import EVENTS, TABLES
+from lake.schemas import EVENTS, MEMBERSHIPS, REJECTED, RUNS, TABLES, TRAITS, Table
+from pipelines.packing import sort_closed_days
+from pipelines.rewriting import rewrite
 
 log = structlog.get_logger()
 
 #: Exports are kept this long, where the settings say nothing else: they name people, and are quickly made again.
 EXPORT_DAYS = 7.0
+#: What rebuilds did is kept this long, and of those of single ids, of which there may be four a second.
+RUN_DAYS, ID_RUN_DAYS = 30, 1
 
 
 def maintain(
     lake: Lake, now: datetime | None = None, export_days: float = EXPORT_DAYS, retention_days: int | None = None
 ) -> dict[str, Any]:
-    """Drops events older than `retention_days`, compacts closed days, writes checkpoints, drops files that no version
-    of the last day needs or that writers left behind, and old exports.
+    """Drops what is older than `retention_days`, and what rebuilds did long ago; compacts closed days; writes
+    checkpoints; drops files that no version of the last day needs or that writers left behind, and old exports.
 
     Says what it did.
     """
@@ -39,13 +44,15 @@ def maintain(
     today = now.date()
     did: dict[str, Any] = {}
     if retention_days is not None:
-        did["retention"] = {"removed": expire(lake, now - timedelta(days=retention_days), today)}
+        before = now - timedelta(days=retention_days)
+        did["retention"] = {"removed": expire(lake, before, today), "others": expire_others(lake, before)}
+    did["forgotten_runs"] = forget_runs(lake, now)
     for table in TABLES:
         opened = lake.open(table)
         try:
             compacted = 0
             if table is EVENTS:
-                compacted = _compact_closed_days(lake, today.isoformat())
+                compacted = sort_closed_days(lake, today.isoformat())
             else:
                 compacted = int(opened.optimize.compact()["numFilesRemoved"])
             did[table.name] = {"compacted": compacted, "removed": lake.drop_files(table)}
@@ -63,7 +70,7 @@ def expire(lake: Lake, before: datetime, today: date) -> int:
 
     Links, unlinks and deletes are no events: they stay, since whose an id is does not age.
     """
-    before_ms = math.floor(before.timestamp() * 1000)
+    before_ms = _ms(before)
     old = (pl.col("ts") < before_ms) & ~pl.col("kind").is_in([*LINK_KINDS, "delete"])
     rows = lake.scan(EVENTS).filter(old, pl.col("ingest_date") < today)
     counts = dict(rows.group_by("ingest_date").len().collect().iter_rows())
@@ -83,20 +90,48 @@ def expire(lake: Lake, before: datetime, today: date) -> int:
     return removed
 
 
-def _compact_closed_days(lake: Lake, today: str) -> int:
-    """Sorts each closed day by (shard, id, ts), so that a reader of one shard finds its files by their statistics."""
-    opened = lake.open(EVENTS)
-    files: dict[str, int] = {}
-    for partition in opened.partitions():
-        files[partition["ingest_date"]] = 0
-    for uri in opened.file_uris():
-        for day in files:
-            if f"ingest_date={day}" in uri:
-                files[day] += 1
-    removed = 0
-    for day, count in files.items():
-        if day < today and count > 1:
-            did = opened.optimize.z_order(["shard", "id", "ts"], partition_filters=[("ingest_date", "=", day)])
-            removed += int(did["numFilesRemoved"])
-            opened.update_incremental()
+def expire_others(lake: Lake, before: datetime) -> int:
+    """Drops refused events that were received before, and results of rebuilds as of a time that were computed before;
+    answers how many rows. A build's number is the instant, in UTC ms, at which it began."""
+    before_ms = _ms(before)
+    removed = _kept(lake, REJECTED, {}, "received_at", lambda at: at.fill_null(before_ms) >= before_ms)
+    for table in (TRAITS, MEMBERSHIPS):
+        removed += _kept(lake, table, {"is_latest": "false"}, "build", lambda build: build >= before_ms)
     return removed
+
+
+def forget_runs(lake: Lake, now: datetime) -> int:
+    """Drops what rebuilds did long ago; answers how many rows.
+
+    Those stay whose results are there, since readers look up what they covered, the last full one, and the last number.
+    """
+    old = pl.col("build") < pl.when(kind="ids").then(_ms(now - timedelta(days=ID_RUN_DAYS))).otherwise(
+        _ms(now - timedelta(days=RUN_DAYS))
+    )
+    runs = lake.scan(RUNS).select("build", "kind").with_columns(old.alias("is_old")).collect()
+    if not runs["is_old"].any():
+        return 0
+    held = {lake.last_build(), (lake.last_run() or {}).get("build")}
+    for table in (TRAITS, MEMBERSHIPS):
+        held |= set(lake.scan(table).select(pl.col("build").unique()).collect()["build"])
+    gone = set(runs.filter("is_old")["build"]) - held
+    return _kept(lake, RUNS, {}, "build", lambda build: ~build.is_in(sorted(gone)))
+
+
+def _kept(
+    lake: Lake, table: Table, partition: Mapping[str, str], column: str, stays: Callable[[pl.Series], pl.Series]
+) -> int:
+    """Keeps the rows of a partition that stay by a column; answers how many went."""
+
+    def change(batch: pa.RecordBatch) -> pa.RecordBatch:
+        return batch.filter(pa.array(stays(pl.Series(batch.column(column))).to_list(), pa.bool_()))
+
+    try:
+        return rewrite(lake, table, partition, change)
+    except LakeConflict as error:
+        log.info("retention_conflict", table=table.name, error=str(error))  # writers were first: next time
+        return 0
+
+
+def _ms(at: datetime) -> int:
+    return math.floor(at.timestamp() * 1000)

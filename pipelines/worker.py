@@ -1,4 +1,5 @@
 """The process that rebuilds: on a schedule, on request, and at once for single ids. With or without Prefect's server.
+It also has the lake purged, maintained and its small files packed, one after the other and never beside a rebuild.
 
 Requests are counters in Redis, read before a rebuild pins its version and answered when it has published, so one that
 comes in between is not lost. A lease keeps two workers from doing the same work; nothing breaks if it runs out.
@@ -19,6 +20,7 @@ import structlog
 
 from lake.errors import LakeError
 from lake.lake import Lake
+from pipelines.packing import pack
 from serving.catalogue import Catalogue
 from serving.defining import current
 from serving.errors import StoreError
@@ -37,6 +39,8 @@ BEAT_MS = 10_000
 LOOK_S = 0.25
 #: How long a requested rebuild lets the drain go first.
 DRAIN_S = 3.0
+#: How often tables are looked at for small files: a trickle makes some sixty in between.
+PACK_S = 60.0
 #: What the heartbeat says of a rebuild, beside its seconds.
 SAID_OF_RUN = ("build", "as_of", "users", "events", "kind")
 #: A rebuild that failed is not tried again sooner.
@@ -71,6 +75,7 @@ class Worker:
         self.asked_s = time.monotonic()
         self.next_full_s = time.monotonic() + settings.rebuild_interval_s
         self.next_maintain_s = time.monotonic() + settings.maintain_interval_s
+        self.next_pack_s = time.monotonic()
         # Soon, since a stack that is started anew each day has a purge each day too.
         self.next_purge_s = time.monotonic() + min(settings.purge_interval_s, settings.rebuild_interval_s)
         self.is_working = False
@@ -127,6 +132,9 @@ class Worker:
         if time.monotonic() >= self.next_maintain_s:
             self.next_maintain_s = time.monotonic() + self.settings.maintain_interval_s
             self.said["maintained"] = self.maintain()
+        if time.monotonic() >= self.next_pack_s:
+            self.next_pack_s = time.monotonic() + PACK_S
+            pack(self.lake)
 
     def _waits_for(self) -> Uncovered:
         """Whether a definition waits for a rebuild, and whether the lake holds what that rebuild must cover."""
@@ -144,7 +152,7 @@ class Worker:
         return Uncovered.DRAINED if is_drained else Uncovered.UNDRAINED
 
     def _is_chore_due(self) -> bool:
-        return time.monotonic() >= min(self.next_purge_s, self.next_maintain_s)
+        return time.monotonic() >= min(self.next_purge_s, self.next_maintain_s, self.next_pack_s)
 
     def _is_ready(self) -> bool:
         """Whether Redis is recovered: until then the recovery is the one that rebuilds."""

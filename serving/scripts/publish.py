@@ -10,7 +10,8 @@ is taken, base, stamp and `recent` are set, and tail entries go that the base co
     reply per record: 1 published | 0 older than what it holds | -1 deleted since | -2 holds no base
 
 "held" is how a complete rebuild ends: an id that produced no row gets an empty base, but only if it has one to replace.
-An id without a base needs none, since the shard's own stamp stands for it.
+An id without a base needs none, since the shard's own stamp stands for it; so a record that has nothing but the empty
+base which an earlier one left is deleted. Until then its stamp keeps out what began before that.
 """
 
 from __future__ import annotations
@@ -94,6 +95,12 @@ local function remember_deleted(key, tombstone, recent)
   remember(key, kept)
 end
 
+-- whether base, stamp and last receipt are all there is, and the base is empty
+local function is_nothing(key)
+  local held = redis.call('HMGET', key, 'b', 'l')
+  return held[1] == '' and redis.call('HLEN', key) == (held[2] and 3 or 2)
+end
+
 local answers = {}
 for k, key in ipairs(KEYS) do
   local held = redis.call('HMGET', key, 's', 'd')
@@ -103,7 +110,9 @@ for k, key in ipairs(KEYS) do
     is_gone = held[2] and true
   end
   local answer = verdict(held[1], held[2])
-  if answer == 1 then
+  if answer == 1 and ARGV[4] == 'held' and is_nothing(key) then
+    redis.call('DEL', key)
+  elseif answer == 1 then
     if is_gone then revive(key) end
     local stamp, base, recent = ARGV[3 * k + 2], ARGV[3 * k + 3], ARGV[3 * k + 4]
     local gone = counted(key, among(recent))

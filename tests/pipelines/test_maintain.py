@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 
 from lake.files import Files
-from lake.schemas import EVENTS
+from lake.schemas import EVENTS, MEMBERSHIPS, RUNS, TABLES, TRAITS
 from pipelines.maintain import maintain
+from pipelines.packing import sort_closed_days
+from pipelines.rebuild import rebuild_at
 from serving.wire import rfc3339
 from tests.pipelines.world import World, purchase
 
@@ -53,6 +55,22 @@ def test_compaction_leaves_every_row_and_how_far_each_log_is_in(world: World) ->
     assert world.lake.transaction_versions(None, 4) == upto
     world.rebuild()
     assert world.values("u1") == values == {"orders": 6, "spent": 15}
+
+
+def test_maintenance_that_finds_nothing_to_do_writes_nothing(world: World) -> None:
+    """The second one leaves every table at its version, a closed day of several files included."""
+    world.rebuild()
+    rebuild_at(world.store, world.lake, world.store.now_ms())
+    world.ingest(purchase(f"u{number}", 1_000 + number, properties={"amount": 1}) for number in range(3_000))
+    world.drain().step()
+    sort_closed_days(world.lake, tomorrow(world).date().isoformat(), file_bytes=10_000)
+    assert len(world.lake.open(EVENTS).file_uris()) > 1
+    maintain(world.lake, tomorrow(world), retention_days=30)
+    before = {table.name: world.lake.open(table).version() for table in TABLES}
+
+    maintain(world.lake, tomorrow(world), retention_days=30)
+
+    assert {table.name: world.lake.open(table).version() for table in TABLES} == before
 
 
 def test_a_version_that_a_reader_has_pinned_can_still_be_read(world: World) -> None:
@@ -114,11 +132,101 @@ def test_retention_drops_old_events_of_closed_days_and_a_rebuild_counts_what_is_
     assert world.values("u1") == {"orders": 7, "spent": 515}
 
     today = tomorrow(world) - timedelta(days=1)
-    assert maintain(world.lake, today, retention_days=30)["retention"] == {"removed": 0}
-    assert maintain(world.lake, tomorrow(world), retention_days=30)["retention"] == {"removed": 1}
-    assert maintain(world.lake, tomorrow(world), retention_days=30)["retention"] == {"removed": 0}
+    assert maintain(world.lake, today, retention_days=30)["retention"]["removed"] == 0
+    assert maintain(world.lake, tomorrow(world), retention_days=30)["retention"]["removed"] == 1
+    assert maintain(world.lake, tomorrow(world), retention_days=30)["retention"]["removed"] == 0
     assert world.lake.events().filter(pl.col("kind") == "link").collect().height == 1
     world.rebuild()
     assert world.values("u1") == {"orders": 6, "spent": 15}
     assert maintain(world.lake, tomorrow(world) + timedelta(days=60), retention_days=30)["retention"]["removed"] == 25
     assert world.values("anon:d")["orders"] == 7
+
+
+def test_retention_drops_old_refused_events_and_results_as_of_a_time_and_keeps_what_admins_did(world: World) -> None:
+    """Refused events hold what somebody sent. Results go by when they were computed, whatever time they are of."""
+    now_ms = world.store.now_ms()
+    world.lake.append_rejected(
+        [{"received_at": now_ms - days * 86_400_000, "event": f"sent {days} days ago"} for days in (31, 28)]
+    )
+    world.lake.append_audit({"at": now_ms - 31 * 86_400_000})
+    world.define("segment", {"keen": "events.purchase.count > 0"})
+    rebuild_at(world.store, world.lake, now_ms - 90 * 86_400_000)
+    rebuild_at(world.store, world.lake, now_ms)
+    world.rebuild()
+    definitions = len(world.lake.definitions())
+    counts = [(table, is_latest) for table in (TRAITS, MEMBERSHIPS) for is_latest in (True, False)]
+
+    def rows() -> list[int]:
+        found = [
+            world.lake.scan(table).filter(pl.col("is_latest") == is_latest).collect().height
+            for table, is_latest in counts
+        ]
+        return found
+
+    before = rows()
+    assert all(before)
+    maintain(world.lake, tomorrow(world), retention_days=30)
+    assert world.lake.rejected().collect()["event"].to_list() == ["sent 28 days ago"]
+    assert rows() == before
+
+    maintain(world.lake, tomorrow(world) + timedelta(days=30), retention_days=30)
+    assert world.lake.rejected().collect().is_empty()
+    assert rows() == [before[0], 0, before[2], 0]
+    assert world.lake.audit().collect().height == 1
+    assert len(world.lake.definitions()) == definitions
+
+
+def test_without_a_retention_everything_is_kept(world: World) -> None:
+    """But for what rebuilds did: that says nothing of anybody."""
+    world.lake.append_rejected([{"received_at": 1, "event": "sent long ago"}])
+    did = maintain(world.lake, tomorrow(world) + timedelta(days=1_000))
+    assert "retention" not in did
+    assert world.lake.rejected().collect().height == 1
+
+
+def test_what_rebuilds_did_is_forgotten_unless_something_needs_it(world: World) -> None:
+    """Of single ids after a day, of everybody after a month; the numbers of new builds stay above those forgotten, and
+    tables of answers are read with what their rebuild covered."""
+    (full,) = world.lake.scan(RUNS).collect()["build"]  # of the recovery
+    as_of = rebuild_at(world.store, world.lake, world.store.now_ms())
+    last_full = world.rebuild()
+    ids = [world.rebuild(["user:u1"]) for _ in range(3)]
+
+    def builds() -> list[int]:
+        return sorted(world.lake.scan(RUNS).collect()["build"])
+
+    everything = builds()
+    assert everything == [full, *(run.build for run in (as_of, last_full, *ids))]
+    maintain(world.lake, tomorrow(world) - timedelta(hours=1))
+    assert builds() == everything
+
+    assert maintain(world.lake, tomorrow(world) + timedelta(minutes=1))["forgotten_runs"] == 2
+    assert builds() == [full, as_of.build, last_full.build, ids[-1].build]
+    assert maintain(world.lake, tomorrow(world) + timedelta(days=30))["forgotten_runs"] == 1
+    assert builds() == [as_of.build, last_full.build, ids[-1].build]
+    assert (world.lake.last_run() or {})["build"] == last_full.build
+    assert world.lake.last_build() == ids[-1].build
+    assert world.lake.traits().collect().height == 8
+
+
+def test_an_id_of_which_nothing_is_left_takes_no_memory_and_answers_as_before(world: World) -> None:
+    """After the second full rebuild that found nothing of it; a first event later it is whole again."""
+    old = rfc3339(world.store.now_ms() - 40 * 86_400_000)
+    world.ingest([purchase("gone", 1, timestamp=old, properties={"amount": 5})])
+    world.drain().step()
+    world.rebuild()
+    maintain(world.lake, tomorrow(world), retention_days=30)
+    world.rebuild()
+    before = world.answers("gone")
+    assert world.values("gone") == {"orders": 0, "spent": 0}
+
+    world.rebuild()
+    after = world.answers("gone")
+    assert "user:gone" not in [one for _, one in world.store.scan_records(0, 10_000)[1]]
+    assert (after.values, after.exact, after.warming, after.lacking) == (before.values, True, frozenset(), ())
+
+    world.ingest([purchase("gone", 2, properties={"amount": 7})])
+    assert world.values("gone") == {"orders": 1, "spent": 7}
+    world.drain().step()
+    world.rebuild()
+    assert world.values("gone") == {"orders": 1, "spent": 7}

@@ -70,7 +70,7 @@ def test_tables_of_another_version_are_gone_on_with(redis_url: str, tmp_path: Pa
     assert (world.values("ada"), world.values("bob")) == ({"orders": 2}, {"orders": 2})
 
     tomorrow = datetime.fromtimestamp(world.store.now_ms() / 1000, UTC) + timedelta(days=1)
-    assert maintain(world.lake, tomorrow, retention_days=30)["retention"] == {"removed": 1}
+    assert maintain(world.lake, tomorrow, retention_days=30)["retention"]["removed"] == 1
     world.rebuild()
     assert (world.values("ada"), world.values("bob")) == ({"orders": 2}, {"orders": 1})
     assert world.lake.traits().select("id", "key", "number").sort("id").collect().rows() == [

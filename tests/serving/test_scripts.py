@@ -512,6 +512,29 @@ class TestSweep:
 
         assert store.publish(0, stamp(1, 9), [BaseRecord(ALICE, b"zombie")]) == [Published.OLDER]
 
+    def test_what_is_still_empty_at_the_next_one_is_deleted(self, store: Store, client: redis.Redis) -> None:
+        """Its last receipt goes along; from then on the shard's own stamp stands for the id, as for any other."""
+        store.ingest([arrival("e1")], projection=0)
+        store.publish(0, stamp(1, 1, seq=1), [BaseRecord(ALICE, b"old", recent_entry(b"A" * 8, NOON_MS, 1))])
+        assert store.sweep_all([stamp(2, 2, seq=1)]) == 1
+        assert store.records([ALICE]).records[0].stamp == stamp(2, 2, seq=1)
+
+        assert store.sweep_all([stamp(2, 2, seq=1)]) == 0
+        assert client.exists(keys.record(0, ALICE))
+        assert store.sweep_all([stamp(2, 3, seq=1)]) == 1
+        assert not client.exists(keys.record(0, ALICE))
+        assert store.sweep_all([stamp(2, 4, seq=1)]) == 0
+
+    @pytest.mark.parametrize("field", ["o", "m", "u", "d", "r", b"8 bytes!"])
+    def test_a_record_with_anything_else_is_kept(self, store: Store, client: redis.Redis, field: str | bytes) -> None:
+        """An owner, members, a last unlink, a tombstone, covered events, or a tail beyond what is covered."""
+        store.publish(0, stamp(1, 1), [BaseRecord(ALICE, b"old")])
+        store.sweep_all([stamp(2, 2)])
+        client.hset(keys.record(0, ALICE), field, (99).to_bytes(6, "big") + b"\0" * 12)
+
+        store.sweep_all([stamp(2, 3)])
+        assert client.exists(keys.record(0, ALICE))
+
 
 class TestReplay:
     def test_lake_rows_become_the_tail_entries_they_were(self, store: Store) -> None:

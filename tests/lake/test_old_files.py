@@ -1,0 +1,93 @@
+"""What a table's newest version does not need goes after a day: data files, and the files of its log."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from lake.lake import RETENTION_HOURS, Lake
+from lake.schemas import AUDIT, DEFINITIONS, TABLES
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty lake."""
+    return Lake(str(tmp_path / "lake"))
+
+
+def aged(path: Path, hours: float) -> None:
+    """As if the file had been written so long ago."""
+    at = time.time() - hours * 3_600
+    os.utime(path, (at, at))
+
+
+def logs(lake: Lake) -> list[Path]:
+    """The log of the table of audit, by version."""
+    return sorted(Path(lake.root, AUDIT.name, "_delta_log").glob("*.json"))
+
+
+def test_logs_older_than_a_day_are_dropped_and_younger_versions_can_be_read(lake: Lake) -> None:
+    """By maintenance, after its checkpoint; what a reader pinned within the day is there."""
+    for number in range(20):
+        lake.append_audit({"at": number})
+    lake.open(AUDIT).create_checkpoint()
+    for number in range(20, 40):
+        lake.append_audit({"at": number})
+    for path in logs(lake)[:30]:
+        aged(path, RETENTION_HOURS + 1)
+
+    lake.drop_files(AUDIT)
+
+    assert int(logs(lake)[0].stem) == 20, "the rest is needed for version 30, from the checkpoint before it"
+    assert DeltaTable(lake.uri(AUDIT), version=30).to_pyarrow_table().num_rows == 30
+    assert sorted(Lake(lake.root).audit().collect()["at"]) == list(range(40))
+
+    for path in logs(lake)[0].parent.iterdir():
+        aged(path, RETENTION_HOURS + 1)
+    lake.drop_files(AUDIT)
+    assert [int(path.stem) for path in logs(lake)] == [40]
+    assert Lake(lake.root).audit().collect().height == 40
+    lake.append_audit({"at": 40})
+    assert Lake(lake.root).audit().collect().height == 41
+
+
+def test_the_log_forgets_files_that_were_replaced_a_day_ago(lake: Lake) -> None:
+    """A checkpoint would carry each of them for a week, tens of thousands a day, and each commit pay for it."""
+    for table in TABLES:
+        known = lake.open(table).metadata().configuration
+        assert known["delta.deletedFileRetentionDuration"] == known["delta.logRetentionDuration"] == "interval 24 hours"
+
+
+def test_a_table_that_an_older_version_made_gets_the_properties(lake: Lake) -> None:
+    """Once, when it is opened first; one that somebody has set stays, and so do the rows."""
+    DeltaTable.create(
+        lake.uri(AUDIT), schema=AUDIT.columns, configuration={"delta.logRetentionDuration": "interval 2 days"}
+    )
+    lake.append_audit({"at": 1})
+    known = lake.open(AUDIT).metadata().configuration
+    assert known["delta.logRetentionDuration"] == "interval 2 days"
+    assert known["delta.deletedFileRetentionDuration"] == "interval 24 hours"
+    assert known["delta.dataSkippingNumIndexedCols"] == "0"
+
+    version = lake.open(AUDIT).version()
+    assert Lake(lake.root).open(AUDIT).version() == version
+    assert Lake(lake.root).audit().collect()["at"].to_list() == [1]
+
+
+def test_files_replaced_long_ago_are_dropped_where_a_writer_may_be_at_work(lake: Lake) -> None:
+    """The log does not know them any more: they go as strays that are a day old. A younger one may be a writer's."""
+    lake.append_definition({"kind": "trait", "key": "a", "version": 1, "expression": "1"})
+    (whole,) = Path(lake.root, DEFINITIONS.name).glob("*.parquet")
+    for hours in (RETENTION_HOURS - 1, RETENTION_HOURS + 1):
+        path = whole.with_name(f"{hours}.parquet")
+        path.write_bytes(whole.read_bytes())
+        aged(path, hours)
+
+    assert lake.drop_files(DEFINITIONS, 0, strays=False) == 1
+    assert sorted(path.name for path in whole.parent.glob("*.parquet")) == sorted(
+        [whole.name, f"{RETENTION_HOURS - 1}.parquet"]
+    )

@@ -1,0 +1,172 @@
+"""Packing leaves few files and every row, whatever the drain is doing, and leaves alone what is packed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from lake.lake import Lake
+from lake.schemas import AUDIT, EVENTS
+from pipelines.packing import FILES_MAX, SIZES, pack, sort_closed_days
+from pipelines.worker import Worker
+from tests.pipelines.world import World, purchase
+
+STEPS = ("checked", "read", "before_write", "after_write")
+#: So many files may stay here, and one commit more.
+FEW = 7
+COMMITS = FEW + 1
+
+
+def drained_in_parts(world: World, first: int, parts: int) -> None:
+    """So many commits of one purchase."""
+    drain = world.drain()
+    for number in range(first, first + parts):
+        world.ingest([purchase(f"u{number % 4}", number, properties={"amount": number})])
+        drain.step()
+
+
+def files(lake: Lake) -> list[str]:
+    """The files of events that the newest version has."""
+    return sorted(lake.open(EVENTS).file_uris())
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path) -> World:
+    """A system of which today has one file too many."""
+    found = World(redis_url, tmp_path, shards=4)
+    found.recover()
+    found.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum"})
+    drained_in_parts(found, 0, COMMITS)
+    return found
+
+
+def test_the_worker_packs_today_while_the_drain_goes_on(world: World) -> None:
+    """Without a rebuild or maintenance, and with every row, seq and value as before."""
+    drained_in_parts(world, COMMITS, FILES_MAX + 1 - COMMITS)
+    world.rebuild()
+    before = world.lake.events().sort("id", "seq").collect()
+    upto = world.lake.transaction_versions(None, 4)
+    drain = world.drain()
+    drain.step()
+    assert len(files(world.lake)) == FILES_MAX + 1
+
+    never = pytest.fail
+    worker = Worker(world.store, Lake(world.lake.root), world.settings, never, never, never)
+    assert worker.look()
+    assert not worker.look()
+
+    assert len(files(world.lake)) <= FEW
+    assert world.lake.events().sort("id", "seq").collect().equals(before)
+    assert world.lake.transaction_versions(None, 4) == upto
+    world.ingest([purchase("u0", 100, properties={"amount": 1_000})])
+    assert drain.step().rows == 1
+    world.rebuild()
+    sent = range(0, FILES_MAX + 1, 4)
+    assert world.values("u0") == {"orders": len(sent) + 1, "spent": sum(sent) + 1_000}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_drain_that_meets_packing_commits_every_event_once(world: World, step: str) -> None:
+    """At any step of its round, and when both are done again."""
+    world.ingest(purchase(f"u{user}", 100) for user in range(4))
+
+    def on_step(reached: str) -> None:
+        if reached == step:
+            assert pack(Lake(world.lake.root), FEW) >= COMMITS
+
+    world.drain(on_step).step()
+    drained_in_parts(world, 101, 1)
+
+    for shard, upto in enumerate(world.lake.transaction_versions(None, 4)):
+        assert world.seqs(shard) == list(range(1, upto + 1))
+    assert world.lake.events().collect().height == COMMITS + 5
+
+
+def test_a_version_that_a_rebuild_has_pinned_can_still_be_read(world: World) -> None:
+    """The files that were packed stay for a day."""
+    pinned = world.lake.events_version()
+    before = world.lake.events(pinned).sort("id", "seq").collect()
+
+    assert pack(world.lake, FEW) == COMMITS
+
+    assert world.lake.events(pinned).sort("id", "seq").collect().equals(before)
+    assert Lake(world.lake.root).events(pinned).sort("id", "seq").collect().equals(before)
+
+
+def test_few_files_are_left_as_they_are(world: World) -> None:
+    """Nothing is written while there are not many, so a trickle writes each of its rows only some few times."""
+    pack(world.lake, FEW)
+    version = world.lake.events_version()
+    drained_in_parts(world, COMMITS, 3)
+
+    assert pack(world.lake, FEW) == 0
+    assert world.lake.events_version() == version + 3
+
+
+def test_files_of_another_size_are_not_written_again(tmp_path: Path) -> None:
+    """What is packed waits until there is much of it: large files are not rewritten for each handful of small ones."""
+    lake = Lake(str(tmp_path / "lake"))
+    lake.append(EVENTS, rows(0, 20_000))
+    large = files(lake)
+    assert Path(large[0].removeprefix("file://")).stat().st_size > SIZES[1]
+    for number in range(COMMITS):
+        lake.append(EVENTS, rows(20_000 + number, 1))
+
+    assert pack(lake, FEW) == COMMITS
+    assert len(files(lake)) <= 1 + FEW and large[0] in files(lake)
+
+
+def test_every_table_is_packed(tmp_path: Path) -> None:
+    """Those that get a commit for each thing that an admin or a rebuild does, too."""
+    lake = Lake(str(tmp_path / "lake"))
+    for number in range(COMMITS):
+        lake.append_audit({"at": number})
+
+    assert pack(lake, FEW) == COMMITS
+    assert len(lake.open(AUDIT).file_uris()) <= FEW
+    assert sorted(lake.audit().collect()["at"]) == list(range(COMMITS))
+
+
+def rows(first: int, count: int, day: int = 20_000) -> pa.Table:
+    """So many rows of events of a day, given as days since 1970, with ids that do not pack."""
+    chance = random.Random(first)
+    made = [
+        {
+            "ingest_date": day,
+            "shard": seq % 4,
+            "seq": seq,
+            "event_id": chance.randbytes(12).hex(),
+            "kind": "track",
+            "id": f"user:{chance.randbytes(4).hex()}",
+            "ts": seq,
+            "received_at": seq,
+        }
+        for seq in range(first, first + count)
+    ]
+    columns = [pa.array([one.get(column.name) for one in made], column.type) for column in EVENTS.columns]
+    return pa.table(columns, schema=EVENTS.columns)
+
+
+def test_a_closed_day_is_sorted_once(tmp_path: Path) -> None:
+    """Into as many files as it takes, which are left alone; so is what comes to it later, until it is much."""
+    lake = Lake(str(tmp_path / "lake"))
+    for part in range(3):
+        lake.append(EVENTS, rows(10_000 * part, 10_000))
+    before = lake.scan(EVENTS).sort("seq").collect()
+
+    assert sort_closed_days(lake, "2024-10-04", file_bytes=300_000) == 0, "it is not over"
+    assert sort_closed_days(lake, "2024-10-05", file_bytes=300_000) == 3
+    version, sorted_files = lake.events_version(), files(lake)
+    assert len(sorted_files) > 3
+    assert lake.scan(EVENTS).sort("seq").collect().equals(before)
+
+    lake.append(EVENTS, rows(30_000, 1))
+    assert sort_closed_days(lake, "2024-10-05", file_bytes=300_000) == 0
+    assert lake.events_version() == version + 1
+    for number in range(1, COMMITS):
+        lake.append(EVENTS, rows(30_000 + number, 1))
+    assert pack(lake, FEW) == COMMITS
+    assert set(sorted_files) < set(files(lake)) and len(files(lake)) <= len(sorted_files) + FEW
