@@ -409,4 +409,6 @@ def _configuration(table: Table) -> dict[str, str]:
         # look at a table and each checkpoint pays for them.
         "delta.logRetentionDuration": f"interval {RETENTION_HOURS} hours",
         "delta.deletedFileRetentionDuration": f"interval {RETENTION_HOURS} hours",
+        # A checkpoint lists all of those, and is kept as long: each hundred commits, it would take gigabytes a day.
+        "delta.checkpointInterval": "500",
     }
