@@ -25,7 +25,9 @@ def main() -> None:
     """Runs what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--small", action="store_true", help="few users, few events, short runs")
-    parser.add_argument("--only", help="decide, bulk, track, batch, rebuild, asking, publish or memory", default="")
+    parser.add_argument(
+        "--only", help="decide, bulk, track, batch, beside, rebuild, asking, publish or memory", default=""
+    )
     parser.add_argument("--seconds", type=float, default=5.0, help="how long a measurement over HTTP takes")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of ours and the floor")
     asked = parser.parse_args()
@@ -45,7 +47,7 @@ def measured(folder: Path, small: bool, only: str, seconds: float, rounds: int) 
     """Every figure, by path."""
     rows: dict[str, Any] = {}
     seconds, rounds = (1.5, 2) if small else (seconds, rounds)
-    if not only or only in BUDGETS:
+    if only in ("", "beside", *BUDGETS):
         settings = Settings(home=folder / "home", port=0)
         with http.running(settings, 2_000 if small else 100_000) as stack:
             stack.define()
@@ -60,6 +62,10 @@ def measured(folder: Path, small: bool, only: str, seconds: float, rounds: int) 
                 rows["ack to visible"] = stack.visible(200 if small else 2_000)
                 rows["batch, whatever the history and the definitions"] = stack.flat(seconds)
                 print(rows["ack to visible"], rows["batch, whatever the history and the definitions"], flush=True)
+            if only in ("", "beside"):
+                row = stack.beside_rebuild(20_000 if small else 1_000_000, seconds, rounds)
+                rows["decide while a rebuild runs, 8 connections"] = row
+                print("decide while a rebuild runs", row, flush=True)
     if only in ("", "memory"):
         for events, row in memory.measured(folder, 0.2 if small else 1.0).items():
             rows[f"memory, {events} events"] = row

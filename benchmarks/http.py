@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -211,6 +212,51 @@ class Stack:
             "budget": "both >= 0.8",
             "passed": history >= 0.8 and definitions >= 0.8,
         }
+
+    def beside_rebuild(self, events: int, seconds: float, rounds: int) -> dict[str, Any]:
+        """One flag a request while rebuilds of so many events never pause, against the same without them."""
+        brought = 0
+        while brought < events:
+            bodies = [_event(brought + number, self.users, fill=220) for number in range(5_000)]
+            batches = [b'{"batch":[' + b",".join(bodies[at : at + 100]) + b"]}" for at in range(0, 5_000, 100)]
+            asked = cycle([request("POST", "/v1/batch", self.keys["write"], body) for body in batches])
+            brought += 100 * measure(self.url, asked, 8, seconds).answers
+        users = [user_of(number % self.users) for number in range(20_000)]
+        decisions = cycle([request("GET", f"/v1/decide?userId={one}&flag=offer", self.keys["read"]) for one in users])
+
+        def quiet() -> Load:
+            self._settle()
+            return measure(self.url, decisions, 8, seconds)
+
+        def beside() -> Load:
+            with self._rebuilding():
+                return measure(self.url, decisions, 8, seconds)
+
+        quiet()
+        row = paired(quiet, beside, rounds)
+        kept = row["pairs"] > 0 and row["p99_ratio"] <= 2.0
+        names = {"floor_per_second": "quiet_per_second", "floor_p99_ms": "quiet_p99_ms"}
+        found = {names.get(name, name): value for name, value in row.items()}
+        return {"events": brought, **found, "budget": "p99 <= 2 x the quiet one's", "passed": kept}
+
+    @contextmanager
+    def _rebuilding(self) -> Iterator[None]:
+        """Asks for the next rebuild whenever one is done."""
+        is_over = threading.Event()
+
+        def ask() -> None:
+            while not is_over.is_set():
+                number = self.store.want_rebuild()
+                while self.store.rebuild_requests().done < number and not is_over.wait(0.05):
+                    pass
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            asking.join()
 
     def _settle(self) -> None:
         """Waits until everything is drained and every definition is covered, so that nothing else is at work."""

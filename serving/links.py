@@ -130,8 +130,9 @@ def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Ow
             lost.append(claim)
             if result.owner is not None:
                 refused.append(Unlinked(claim, "taken"))
-    for claim, result in zip(wanted, claimed, strict=True):
-        # Two aliases at once, each the other way round, may both have found nothing in their way.
+    for claim, result in reversed(list(zip(wanted, claimed, strict=True))):
+        # Two aliases at once, each the other way round, may both have found nothing in their way. Of one call's the
+        # last gives way, as if they had come one after the other.
         if result.is_done and claim not in lost and (yield from owns(operations, claim.id, claim.owner)):
             yield operations.unlink(claim.id, f"{claim.event_id}:unlink")
             lost.append(claim)
@@ -202,11 +203,13 @@ def owns(operations: Operations, namespaced_id: str, other: str) -> Steps[bool]:
     """Whether `other` belongs to this id, at any remove. Only users can, since only they are owners of their like."""
     if not (namespaced_id.startswith("user:") and other.startswith("user:")):
         return False
+    passed = {other}
     for _ in range(STEPS_MAX):
         if other == namespaced_id:
             return True
         (owner,) = yield operations.owners([other])
-        if owner is None:
-            return False
+        if owner is None or owner.id in passed:
+            return False  # a ring of others is theirs to undo
         other = owner.id
+        passed.add(other)
     return True

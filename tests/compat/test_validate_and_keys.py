@@ -43,14 +43,37 @@ def test_a_valid_expression_has_no_error(named: RunningStack) -> None:
     [("trait", "events.purchase."), ("trait", "events.purchase.count_30d >="), ("segment", "vk_a =="), ("flag", "(")],
 )
 def test_an_invalid_one_says_why(named: RunningStack, kind: str, expression: str) -> None:
-    """200 with `valid: false` and `error`, not a refusal: the question itself was fine.
-
-    D-10: unknown windows and names passed.
-    """
+    """200 with `valid: false` and `error`, not a refusal: the question itself was fine."""
     found = validated(named, kind, expression)
 
     assert found["valid"] is False
     assert found["error"].startswith("Expression syntax error: ")
+
+
+#: A window that there is not, an aggregate, a trait, a segment, a function: each by what the answer must name.
+UNKNOWN = [
+    ("trait", "events.purchase.count_30x", "count_30x"),
+    ("trait", "events.purchase.count_3000000d", "3000000d"),
+    ("trait", "count_0d >= 1", "0d"),
+    ("trait", "events.purchase.amount.total_7d", "total"),
+    ("trait", "events.purchase.seen", "seen"),
+    ("trait", "no_such_trait >= 1", "no_such_trait"),
+    ("segment", "no_such_trait", "no_such_trait"),
+    ("segment", 'vk_a == "x" && segment("no_such_segment")', "no_such_segment"),
+    ("flag", 'trait("no_such_trait") == true', "no_such_trait"),
+    ("flag", "vk_n >= 1 || median(vk_n) > 2", "median"),
+]
+
+
+@pytest.mark.parametrize(("kind", "expression", "name"), UNKNOWN)
+def test_what_is_unknown_is_invalid_and_named(named: RunningStack, kind: str, expression: str, name: str) -> None:
+    """Whatever stands beside it, and saving refuses it too (D-10: it passed, and was false or null for everybody)."""
+    found = validated(named, kind, expression)
+    field = "expression" if kind == "trait" else "rule"
+    saved = named.call("POST", f"/v1/admin/{kind}s", json={"key": "vk_unknown", field: expression})
+
+    assert found["valid"] is False and name in found["error"]
+    assert saved.status_code == 400 and name in saved.json()["message"]
 
 
 @pytest.mark.parametrize(

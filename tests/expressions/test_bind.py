@@ -236,6 +236,24 @@ def test_unknown_references(text: str, at: tuple[int, int], nearest: tuple[str, 
 
 
 @pytest.mark.parametrize(
+    ("text", "at", "expected"),
+    [
+        ("1 > 0 || events.x.count_30x > 1", (18, 27), "m, h or d, as in count_30d"),
+        ("events.x.count_3651d == 0", (9, 20), "a window from 1m to 3650d"),
+        ("count_0d == 0", (0, 8), "a window from 1m to 3650d"),
+        ("events.x.y.total_7d > 1", (11, 19), "one of count"),
+        ("cuont_7d > 1", (0, 8), "an aggregate over all events"),
+    ],
+)
+def test_unknown_windows_and_aggregates(text: str, at: tuple[int, int], expected: str) -> None:
+    """No definition is bound whose window or aggregate there is not, whatever stands beside it (D-10)."""
+    error = refusal(*definitions("segment", s=text))
+    assert isinstance(error, SyntaxRefused | UnknownName)
+    assert (error.at, error.definition) == (Span(*at), "segment 's'")
+    assert expected in error.expected
+
+
+@pytest.mark.parametrize(
     "key",
     [
         *sorted(name for name, one in AGGREGATES.items() if one.takes == "optional"),

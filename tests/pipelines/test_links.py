@@ -203,6 +203,16 @@ def test_two_users_cannot_be_each_other(url: str, tmp_path: Path) -> None:
     assert list(world.answers("a").asof["ids"]) == ["user:c", "user:b", "user:a"]
 
 
+def test_of_aliases_of_one_call_that_make_a_ring_the_last_gives_way(url: str, tmp_path: Path) -> None:
+    """As if they had come one after the other; an alias to one of them, in the same call, is none of the ring."""
+    world = new_world(url, tmp_path)
+    world.ingest([visit(1, userId="a"), visit(2, userId="b"), visit(3, userId="c")])
+    world.ingest([alias("user:a", "b"), alias("user:b", "a"), alias("user:c", "a")])
+
+    check(world, ["user:a", "user:b", "user:c"])
+    assert list(world.answers("c").asof["ids"]) == ["user:b", "user:a", "user:c"]
+
+
 class Killed(Exception):
     """The process ended here."""
 

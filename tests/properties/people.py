@@ -9,19 +9,31 @@ class People:
     def __init__(self) -> None:
         self.owner_of: dict[str, str] = {}
 
-    def claim(self, one: str, owner: str) -> str | None:
+    def claim(self, one: str, owner: str, has_room: bool = True) -> str | None:
         """An id is claimed for an owner; why it did not become theirs, None where it is."""
         held = self.owner_of.get(one)
         if held is not None:
             return None if held == owner else "taken"
         if one in self.above(owner):
             return "cycle"
+        if not has_room:
+            return "full"
         self.owner_of[one] = owner
         return None
 
     def unlink(self, one: str) -> str | None:
         """An id is a person of its own again; whose it was."""
         return self.owner_of.pop(one, None)
+
+    def has_ring(self) -> bool:
+        """Whether ids own each other, at any remove."""
+        for one in self.owner_of:
+            at: str | None = one
+            for _ in range(len(self.owner_of) + 1):
+                at = self.owner_of.get(at) if at else None
+            if at is not None:
+                return True
+        return False
 
     def above(self, one: str) -> list[str]:
         """An id, its owner, the owner's owner, and so on."""

@@ -10,9 +10,11 @@ reached; the shards follow it.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 import polars as pl
@@ -37,12 +39,13 @@ from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
 from serving.identity import gathered
 from serving.ids import raw_id, shard_of
 from serving.links import as_received, claims_of, distinct_claims, linking, unlinking
-from serving.operations import Arrival
+from serving.operations import Arrival, Claim
 from serving.profile import Bases, person
 from serving.projecting import tail_payload
 from serving.records import Reading, Record
 from serving.refusals import Unavailable
 from serving.scripts.ingest import Outcome
+from serving.scripts.members import MEMBERS_MAX
 from serving.settings import Settings
 from tests.properties.people import People
 from tests.properties.protocol_stores import SHARDS, Pending, Stopped, WithholdingStore, WorldStore
@@ -52,6 +55,10 @@ from tests.properties.protocol_truth import AT_FIRST, DEFINITIONS, DEVICES, IDS,
 def _name(entry: LogEntry) -> tuple[str, str, int, int]:
     """What tells an entry of the log from any other."""
     return entry.event.id, entry.event.event_id, entry.ts_ms, entry.received_ms
+
+
+#: When each claim, (id, owner), was said: the receipts of the events that say it, and later than now for a new one.
+Said: TypeAlias = dict[tuple[str, str], list[int]]
 
 
 class WorldHistory:
@@ -72,7 +79,7 @@ class WorldHistory:
 class World:
     """The system and the truth about it. `light_events_max` as in the settings."""
 
-    #: Who there is.
+    #: Who does something, and is asked for after each step.
     ids: Sequence[str] = IDS
 
     def __init__(self, server: EmbeddedRedis, folder: Path, light_events_max: int = 256) -> None:
@@ -84,8 +91,8 @@ class World:
         self.store = WorldStore(server.url, SHARDS)
         self.lake = Lake(str(folder / "lake"))
         self.history = WorldHistory(self.lake)
-        self.truth: dict[str, list[Copy]] = {one: [] for one in self.ids}
-        self.deleted: dict[str, list[Copy]] = {one: [] for one in self.ids}
+        self.truth: dict[str, list[Copy]] = defaultdict(list)
+        self.deleted: dict[str, list[Copy]] = defaultdict(list)
         self.deleted_ms: dict[str, int] = {}
         self.unlinked_ms: dict[str, int] = {}
         self.people = People()
@@ -148,35 +155,53 @@ class World:
         return imported is None or (not is_logged and self.now_ms - imported.received_ms < DAY_MS)
 
     def ingest(self, events: Sequence[Accepted]) -> None:
-        """One call. Each event is taken or known to be a duplicate, exactly as the truth has it."""
+        """One call: its events, then what they say about whose ids are."""
+        claims, said = self.taken(events)
+        if claims:
+            expected_refusals = self.refusals(claims, said)
+            owners = self.store.owners([claim.id for claim in claims])
+            refused = self.store.follow(linking(self.store.operations, claims, owners))
+            assert dict(refused) == expected_refusals, f"{claims}\nrefused {refused}, expected {expected_refusals}"
+
+    def taken(self, events: Sequence[Accepted]) -> tuple[list[Claim], Said]:
+        """The claims of some events, and when each was said. Each event is taken or known to be a duplicate, exactly
+        as the truth has it."""
         catalogue = self.catalogue()
         arrivals = [Arrival(event, tail_payload(event, catalogue.projection)) for event in events]
         if not self.is_open:
             try:
                 self.store.ingest(arrivals, catalogue.projection_version)
             except ShardNotReady:
-                return
+                return [], {}
             raise AssertionError("a server that is not recovered took an event")
         seqs = self.on_the_clock()
         receipts = self.store.ingest(arrivals, catalogue.projection_version)
         by_id: dict[str, list[tuple[Accepted, Outcome]]] = {}
         for event, outcome in zip(events, receipts.outcomes, strict=True):
             by_id.setdefault(event.id, []).append((event, outcome))
-        said: dict[tuple[str, str], list[int]] = {}
+        said: Said = {}
         for event, outcome in [one for held in by_id.values() for one in held]:
             expected = self.expected(event, seqs)
             assert outcome == expected, f"{event}\nanswered {outcome}, expected {expected}"
             came_ms = self.came_ms(event) if expected.duplicate else self.now_ms
             for claim in claims_of(event):
                 said.setdefault((claim.id, claim.owner), []).append(came_ms)
-        claims = as_received(distinct_claims(events), events, receipts.came_ms)
-        if claims:
-            owners = self.store.owners([claim.id for claim in claims])
-            refused = self.store.follow(linking(self.store.operations, claims, owners))
-            newest = {pair: max(times) for pair, times in said.items()}
-            standing = [claim for claim in claims if not self.is_past(*claim[:2], newest[claim.id, claim.owner])]
-            expected_refusals = {claim: why for claim in standing if (why := self.people.claim(*claim[:2]))}
-            assert dict(refused) == expected_refusals
+        return as_received(distinct_claims(events), events, receipts.came_ms), said
+
+    def refusals(self, claims: Sequence[Claim], said: Said) -> dict[Claim, str]:
+        """The claims that must not become links, and why; the others are links in the truth from here on."""
+        lists = {owner: set(ids) for owner, ids in self.store.members([claim.owner for claim in claims]).items()}
+        standing = [claim for claim in claims if not self.is_past(*claim[:2], max(said[claim.id, claim.owner]))]
+        found = {}
+        for claim in standing:
+            listed = lists.setdefault(claim.owner, set())
+            has_room = claim.id in listed or len(listed) < MEMBERS_MAX
+            why = self.people.claim(claim.id, claim.owner, has_room)
+            if why is not None:
+                found[claim] = why
+            else:
+                listed.add(claim.id)
+        return found
 
     def came_ms(self, event: Accepted) -> int:
         """When the copy of an event came that a repeat is a repeat of."""
@@ -413,7 +438,7 @@ class World:
         self.server.restart()
         self.is_open = False
         self.last_stamps.clear()
-        self.truth, self.deleted = {one: [] for one in self.ids}, {one: [] for one in self.ids}
+        self.truth, self.deleted = defaultdict(list), defaultdict(list)
         self.deleted_ms, self.unlinked_ms = {}, {}
         self.people = People()
         committed = [0] * SHARDS

@@ -16,17 +16,20 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from expressions import identity as people_of
 from expressions.counting import deduplicate
 from expressions.to_state import Frame
 from lake.lake import Lake
 from pipelines import rebuild as rebuilding
 from pipelines import recover as recovering
-from serving import identity
+from serving import identity, links
 from serving.catalogue import Catalogue
 from serving.embedded_redis import EmbeddedRedis
-from serving.scripts import delete, ingest, publish, raised, replay
+from serving.scripts import claim, delete, ingest, members, publish, raised, replay, restore
 from serving.scripts.script import Script
 from tests.properties import protocol_world
+from tests.properties.link_world import LINK_STEPS, LinkWorld
+from tests.properties.protocol_walk import STEPS as ALL_STEPS
 from tests.properties.protocol_walk import walk
 from tests.properties.protocol_world import World
 
@@ -47,6 +50,8 @@ class InScript:
     light_events_max: int = 256
     favour: tuple[str, ...] = ()
     leaving_out: tuple[str, ...] = ()
+    #: The walk is one of `link_world`.
+    of_links: bool = False
 
     def switch_off(self, patch: pytest.MonkeyPatch) -> None:
         """Edits the script's text."""
@@ -67,6 +72,8 @@ class InPython:
     light_events_max: int = 256
     favour: tuple[str, ...] = ()
     leaving_out: tuple[str, ...] = ()
+    #: The walk is one of `link_world`.
+    of_links: bool = False
 
     def switch_off(self, patch: pytest.MonkeyPatch) -> None:
         """Puts the other function in its place; it is given the right one."""
@@ -86,6 +93,38 @@ def _one_more(stamp: Any) -> Any:
 def _unsaid(answer: Any) -> Any:
     """Does not say that a span reaches out of its window."""
     return lambda frame, evaluate: answer(frame, evaluate)._replace(straddled=False)
+
+
+def _unasked(steps: Any) -> Any:
+    """Says that no id is owned by another, without a look."""
+
+    def without(operations: Any, namespaced_id: str, other: str) -> Any:
+        yield from ()
+        return False
+
+    return without
+
+
+def _asked_before_alone(owns: Any) -> Any:
+    """Looks for a ring before a claim, and not once more when the claim is made."""
+
+    def without(operations: Any, namespaced_id: str, other: str) -> Any:
+        (owner,) = yield operations.owners([namespaced_id])
+        if owner is not None and owner.id == other:
+            return False
+        return (yield from owns(operations, namespaced_id, other))
+
+    return without
+
+
+def _all_standing(standing: Any) -> Any:
+    """Takes a repeated claim for one that stands, without a look at what came since."""
+
+    def without(operations: Any, claims: Any) -> Any:
+        yield from ()
+        return list(claims)
+
+    return without
 
 
 #: Steps by which Redis loses something and is recovered.
@@ -194,6 +233,57 @@ MUTATIONS: list[InScript | InPython] = [
         "past its horizon a heavy base says so", Frame, "answer", _unsaid, seed=9, light_events_max=2,
         leaving_out=LINKS,
     ),
+    # ── whose an id is ──
+    InScript(
+        "the first claim on an id wins", claim, "CLAIM",
+        "if is_link and held[1] then return {0, held[1]} end", "",
+        seed=2, favour=("link_at_once",), of_links=True,
+    ),
+    InScript(
+        "an unlink of what is nobody's is none", claim, "CLAIM",
+        "if not is_link and not held[1] then return {0, ''} end", "",
+        seed=1, favour=("link_at_once",), of_links=True,
+    ),
+    InScript(
+        "a repeat makes no link of what was deleted a moment ago", claim, "CLAIM",
+        "if tonumber(ARGV[7]) <= received then return {-1, 0} end", "",
+        seed=9, favour=("link_at_once", "unlink"), leaving_out=("send_together", "alias"),
+        of_links=True,
+    ),
+    InScript("what is unlinked is nobody's", claim, "CLAIM", "redis.call('HDEL', KEYS[4], 'o')", "", favour=LINKS),
+    InScript(
+        "an unlink is remembered", claim, "CLAIM",
+        "redis.call('HSET', KEYS[4], 'u', struct.pack('>I6I6', seq, now))", "",
+        seed=3, favour=("resend", "send_together", "unlink"),
+    ),
+    InScript(
+        "an unlink that Redis lost comes back", restore, "RESTORE", " else redis.call('HDEL', key, 'o') end", " end",
+        favour=("take_backup", "rewind", "recover", "unlink", "send_together", "drain"),
+    ),
+    InScript(
+        "a base of before a delete does not come back", restore, "RESTORE",
+        "if held[1] and cmsgpack.unpack(held[1])[3] < seq then redis.call('HDEL', key, 'b', 's') end", "",
+        seed=11, favour=("take_backup", "rewind", "recover", "delete_person", "drain", "build", "finish"),
+    ),
+    InScript(
+        "an id owns no more than so many", members, "MEMBERS", "elseif #members < tonumber(ARGV[2]) then",
+        "elseif true then", seed=1, favour=("send_together", "alias"), leaving_out=(*LOST, "delete_person", "unlink"),
+        of_links=True,
+    ),
+    InPython("no id owns its owner", links, "owns", _unasked, seed=1, favour=("alias",)),
+    InPython(
+        "no id owns its owner when both are claimed at once", links, "owns", _asked_before_alone,
+        seed=3, favour=("link_at_once",), of_links=True,
+    ),
+    InPython(
+        "a repeat makes no link to somebody who was deleted since", links, "_standing", _all_standing,
+        favour=("resend", "cut_off", "delete_person"), of_links=True,
+    ),
+    InPython(
+        "an unlink ends a link in the lake too", people_of, "owners",
+        lambda owners: lambda events: owners(events.filter(pl.col("kind") != "unlink")),
+        favour=("unlink", "send_together", "drain"),
+    ),
 ]  # fmt: skip
 
 
@@ -215,11 +305,12 @@ def test_a_walk_shows_that_the_rule_is_needed(
         folder = tmp_path / str(seed)
         folder.mkdir()
         try:
-            world = World(server, folder, mutation.light_events_max)
+            world = (LinkWorld if mutation.of_links else World)(server, folder, mutation.light_events_max)
         except AssertionError:
             return
         try:
-            for _ in walk(world, seed, STEPS, mutation.favour, mutation.leaving_out):
+            known = LINK_STEPS if mutation.of_links else ALL_STEPS
+            for _ in walk(world, seed, STEPS, mutation.favour, mutation.leaving_out, known):
                 pass
         except Exception as found:  # whatever goes wrong: with the rule, none of these walks does
             print(f"seed {seed}: {found}")

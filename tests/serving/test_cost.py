@@ -1,16 +1,22 @@
-"""What an event costs Redis, in commands, and an answer in parsing: the same whatever is known already."""
+"""What events and answers cost Redis, in commands, and an answer in parsing: the same whatever is known already."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import anyio
+import httpx
 import redis
 
 from expressions import parse
+from serving import api_keys
+from serving.app import HOT, create_app, engine_of
+from serving.auth import raw_keys
+from serving.hot import Shortcut
 from serving.identity import gathered
 from serving.ids import record_of
 from serving.profile import Bases, person
@@ -73,3 +79,74 @@ def test_an_expression_is_parsed_once_for_everybody(redis_url: str, tmp_path: Pa
     assert parsed(answered, "ada") > 0
     world.ingest([purchase("ada", 1), purchase("bob", 1)])
     assert [parsed(answered, user) for user in ("ada", "bob", "nobody")] == [0, 0, 0]
+
+
+def asked_of_redis(client: redis.Redis) -> dict[str, int]:
+    """How often each command came since the last reset, less those that count."""
+    return {
+        name.removeprefix("cmdstat_"): stat["calls"]
+        for name, stat in client.info("commandstats").items()
+        if not name.startswith(("cmdstat_config", "cmdstat_info"))
+    }
+
+
+def test_a_person_is_found_by_any_id_without_a_search(redis_url: str, tmp_path: Path) -> None:
+    """With 500 other people and their devices as with none (D-32: there was no index of aliases by user)."""
+    world = World(redis_url, tmp_path, shards=1)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    world.ingest([purchase("ada", number, anonymousId=f"phone{number}") for number in range(3)])
+    with redis.Redis.from_url(redis_url) as client:
+
+        def commands_of(one: str) -> dict[str, int]:
+            client.config_resetstat()
+            reading = world.store.follow(gathered(world.store.operations, record_of(one)))
+            assert len(reading.records) == 4
+            return asked_of_redis(client)
+
+        ids = ("ada", "anon:phone2")
+        alone = [commands_of(one) for one in ids]
+        world.ingest([purchase(f"u{number}", number, anonymousId=f"device{number}") for number in range(500)])
+        among_many = [commands_of(one) for one in ids]
+
+    assert among_many == alone
+    assert [found["hgetall"] for found in alone] == [4, 4]
+    assert all(set(found) == {"hgetall", "time", "get"} for found in alone), "nothing is scanned"
+
+
+def test_a_decision_asks_for_its_person_and_for_nothing_else(redis_url: str, tmp_path: Path) -> None:
+    """Whether its key is of the configuration or one that an admin made, and whether it decides one flag or thirty.
+
+    D-35: each decision asked the database for its key, and many flags took as many requests.
+    """
+    world = World(redis_url, tmp_path, shards=1)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    world.define("flag", {f"offer_{number}": f"orders >= {number}" for number in range(30)})
+    world.ingest([purchase("ada", 1)])
+    settings = world.settings
+    bulk = {"userId": "ada", "flags": [f"offer_{number}" for number in range(30)]}
+
+    async def costs() -> Sequence[dict[str, int]]:
+        app = create_app(settings)
+        engine = app.state.engine = engine_of(settings, app.state.tally)
+        _, made = api_keys.create(engine.admin_store, engine.history, "read", "web", "ada", 0)
+        await engine.follow_keys()
+        transport = httpx.ASGITransport(app=Shortcut(app, HOT))  # type: ignore[arg-type]
+        found = []
+        with redis.Redis.from_url(redis_url) as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
+                for key in (raw_keys(settings)["read"], made):
+                    headers = {"Authorization": f"Bearer {key}"}
+                    one = http.build_request("GET", "/v1/decide?userId=ada&flag=offer_1", headers=headers)
+                    many = http.build_request("POST", "/v1/decide", headers=headers, json=bulk)
+                    for asked in (one, many, one, many):  # the first two load what a process keeps
+                        client.config_resetstat()
+                        answer = await http.send(asked)
+                        assert answer.status_code == 200, answer.text
+                        found.append(asked_of_redis(client))
+        await engine.store.close()
+        engine.admin_store.close()
+        return [*found[2:4], *found[6:8]]
+
+    assert anyio.run(costs) == [{"hgetall": 1, "time": 1, "get": 1}] * 4

@@ -163,7 +163,10 @@ def test_an_export_gives_up_when_somebody_is_deleted_each_time(world: World) -> 
 
 
 def test_memory_does_not_grow_with_the_number_of_members(tmp_path: Path) -> None:
-    """Eight times the members take little more, where all of them at once would take hundreds of megabytes."""
+    """Eight times the members take little more, where all of them at once would take hundreds of megabytes.
+
+    D-34: an export was all in memory.
+    """
     few, many = filled(tmp_path / "few", 5_000), filled(tmp_path / "many", 40_000)
 
     def peak(lake: Lake, rows_at_once: int) -> float:

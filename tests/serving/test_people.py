@@ -38,7 +38,7 @@ def found(stack: RunningStack, text: str, **more: Any) -> dict[str, Any]:
 
 
 def test_users_are_found_by_a_part_of_their_id(people: RunningStack) -> None:
-    """Whatever the case, `_` and `%` meaning themselves; with counts, aliases and segments (D-32)."""
+    """Whatever the case, `_` and `%` meaning themselves; with counts, aliases and segments."""
     page = found(people, "ZOE_T")
     by_id = {one["id"]: one for one in page["users"]}
 

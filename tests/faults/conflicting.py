@@ -1,0 +1,105 @@
+"""One of those who write one table at a time, in a process of its own, pausing in the middle of its writes:
+`python -m tests.faults.conflicting WHO URL FOLDER`. WHO is "drain", "compact" or "purge".
+
+Days count as over a day early, so that compaction and purge rewrite the very partition that the drain appends to.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from lake.errors import LakeConflict
+from lake.lake import Lake
+from lake.schemas import EVENTS, Table
+from pipelines.maintain import maintain
+from pipelines.purge import purge
+from tests.pipelines.world import World
+from tests.waiting import PAUSE_S
+
+SHARDS = 4
+ROUNDS = {"compact": 4, "purge": 3}
+#: A pause ends when somebody else has committed; or after so many looks, where nobody does.
+LOOKS = 40
+#: So many times, fewer than a purge or a drain tries again, and each time as likely as not.
+PAUSES = 4
+STOP = "stop"
+
+
+class PausingLake(Lake):
+    """The lake, whose writer pauses some times between its look at the events and its commit."""
+
+    def __init__(self, root: str, who: str) -> None:
+        super().__init__(root)
+        self._chance, self._pauses = random.Random(who), 0
+
+    def open(self, table: Table) -> DeltaTable:
+        """The table as it was before the pause."""
+        opened = super().open(table)
+        if table is EVENTS:
+            self.pause()
+        return opened
+
+    def rewrite(
+        self, table: Table, partition: Mapping[str, str], change: Callable[[pa.RecordBatch], pa.RecordBatch]
+    ) -> None:
+        """Rewrites, with a pause in it; says where others were first."""
+
+        def paused(batch: pa.RecordBatch) -> pa.RecordBatch:
+            if table is EVENTS:
+                self.pause()
+            return change(batch)
+
+        try:
+            super().rewrite(table, partition, paused)
+        except LakeConflict:
+            print("conflict")
+            raise
+
+    def pause(self) -> None:
+        """Waits for a commit of somebody else."""
+        if self._pauses < PAUSES and self._chance.random() < 0.5:
+            self._pauses += 1
+            before = self.commits()
+            for _ in range(LOOKS):
+                if self.commits() != before:
+                    return
+                threading.Event().wait(PAUSE_S)
+
+    def commits(self) -> int:
+        """How many commits the table of events has."""
+        return len(list(Path(self.root, EVENTS.name, "_delta_log").glob("*.json")))
+
+
+def tomorrow(world: World) -> datetime:
+    """A day on which today's rows may be rewritten."""
+    return datetime.fromtimestamp(world.store.now_ms() / 1000, UTC) + timedelta(days=1)
+
+
+def main(who: str, redis_url: str, folder: str) -> None:
+    """So many rounds; the drain until it is told to stop."""
+    world = World(redis_url, Path(folder), shards=SHARDS)
+    lake = world.lake = PausingLake(world.lake.root, who)
+    match who:
+        case "drain":
+            drain = world.drain(lambda step: lake.pause() if step == "before_write" else None)
+            while not Path(folder, STOP).exists():
+                if not drain.step().rows:
+                    threading.Event().wait(PAUSE_S)
+        case "compact":
+            for _ in range(ROUNDS[who]):
+                maintain(lake, tomorrow(world))
+        case "purge":
+            for _ in range(ROUNDS[who]):
+                purge(world.store, lake, tomorrow(world))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

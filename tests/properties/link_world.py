@@ -1,0 +1,181 @@
+"""The world of the protocol with more about whose ids are whose: its own steps, so other walks stay as they are.
+
+Two calls that link, unlink or delete come at one moment, a request of one and a request of the other, in any order.
+What came of them is read from the log, and each entry must be right where it stands: a claim of an id that is nobody's,
+an unlink of one that is somebody's, nothing that was taken back since it was said, and no ring in the end. A call may
+be cut off between its event and its links. And one user has so many ids from the beginning that there is room for one
+more.
+
+A drain repeats what events say of links, so it makes one that was cut off, and one that was refused for want of room or
+for a ring when that is over. What it makes is read from the log alike.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from serving.accepted import Accepted, LogEntry
+from serving.deleting import deleting
+from serving.embedded_redis import EmbeddedRedis
+from serving.ids import raw_id
+from serving.links import claims_of, linking, repeating, unlinking
+from serving.operations import Claim
+from serving.scripts.members import MEMBERS_MAX
+from serving.scripts.script import Steps
+from tests.properties.at_once import at_once
+from tests.properties.protocol_truth import DEVICES, USERS
+from tests.properties.protocol_walk import STEPS, Step
+from tests.properties.protocol_world import Said, World
+
+ROOM = 1
+#: So many events at the end are those that are repeated.
+RECENT = 20
+#: What a caller does: the kind of call; who claims, or which event is repeated; and what is claimed or given up.
+Act: TypeAlias = tuple[str, int, int]
+
+
+class LinkWorld(World):
+    """The world, in which the first user has many devices."""
+
+    def __init__(self, server: EmbeddedRedis, folder: Path, light_events_max: int = 256) -> None:
+        super().__init__(server, folder, light_events_max)
+        user = raw_id(USERS[0]).value
+        events = [
+            Accepted(f"crowd{number}", "track", USERS[0], user, f"crowd{number}", "view", properties={"n": -1})
+            for number in range(MEMBERS_MAX - ROOM)
+        ]
+        self.sent += events
+        self.ingest(events)
+
+    def link_at_once(self, first: Act, second: Act, order: Sequence[int]) -> None:
+        """Two calls that say whose ids are, at one moment; then what a drain does about their links."""
+        if not self.is_open:
+            return
+        said: Said = {}
+        callers = [self.caller(act, number, said) for number, act in enumerate((first, second))]
+        self.on_the_clock()
+        before = self.seqs()
+        at_once(self.store, callers, order)
+        entries = self.noted(before, said)
+        self.store.follow(repeating(self.store.operations, entries))
+
+    def cut_off(self, who: int, claimed: int) -> None:
+        """A call whose event is taken, and whose process ends before it makes the link that the event says."""
+        event = self.event_of("together", who, claimed)
+        assert event is not None
+        self.taken([event])
+
+    def drain(self, rows: int, killed_at: str | None) -> None:
+        """One round, and the links that it made."""
+        before = self.seqs()
+        super().drain(rows, killed_at)
+        self.noted(before)
+
+    def drain_twice(self, rows: int, paused_at: str) -> None:
+        """Two drains at once, and the links that they made."""
+        before = self.seqs()
+        super().drain_twice(rows, paused_at)
+        self.noted(before)
+
+    def seqs(self) -> dict[int, int]:
+        """The last seq of each shard's log."""
+        return {state.shard: state.seq for state in self.store.shard_states()}
+
+    def noted(self, before: Mapping[int, int], said: Said | None = None) -> list[LogEntry]:
+        """The entries since then about links, each of which must be right where it stands; noted in the truth.
+
+        `said` has when their claims were said, where that is not the receipt of their events.
+        """
+        entries = [
+            entry
+            for shard, seq in before.items()
+            for entry in self.store.read_log(shard, seq, 1_000)
+            if entry.event.kind in ("link", "unlink", "delete")
+        ]
+        for entry in entries:
+            one, owner = entry.event.id, entry.event.name
+            if entry.event.kind == "delete":
+                self.forget(one, entry.received_ms)
+            elif entry.event.kind == "unlink":
+                assert self.people.unlink(one), f"{one} was nobody's and was unlinked"
+                self.unlinked_ms[one] = entry.received_ms
+            else:
+                assert owner is not None
+                said_ms = max(said[one, owner]) if said else self.said_ms(entry.event.event_id)
+                assert one not in self.people.owner_of, f"{one} was claimed for {owner}, and is another's"
+                assert not self.is_past(one, owner, said_ms), f"{one} is {owner}'s again, by a repeat"
+                self.people.owner_of[one] = owner
+        assert not self.people.has_ring(), f"ids own each other: {self.people.owner_of}"
+        return entries
+
+    def said_ms(self, link: str) -> int:
+        """When the event came that a link's entry names."""
+        return max(self.came_ms(event) for event in self.sent if f"{event.event_id}:link" == link)
+
+    def caller(self, act: Act, number: int, said: Said) -> Steps[Any]:
+        """What a call does about links, when its event was taken. Notes what it claims, and when that was said."""
+        kind, one, other = act
+        if kind in ("unlink", "delete"):
+            claimed = DEVICES[other % len(DEVICES)] if one % 2 else USERS[other % len(USERS)]
+            call = unlinking if kind == "unlink" else deleting
+            return call(self.store.operations, claimed, f"{kind}{len(self.sent)}-{number}")
+        if kind == "retry":  # of a call that was cut off before its links
+            self.cut_off(one, other)
+            claims, news = self.taken(self.sent[-1:])
+        else:
+            claims, news = self.taken([event] if (event := self.event_of(kind, one, other)) else [])
+        for pair, times in news.items():
+            said.setdefault(pair, []).extend(times)
+        return self.claiming(claims)
+
+    def event_of(self, kind: str, one: int, other: int) -> Accepted | None:
+        """A new event of this kind, or one that came before; None where there is nothing to say."""
+        number = len(self.sent)
+        user = raw_id(USERS[one % len(USERS)]).value
+        if kind == "again":
+            meant = (DEVICES[other % len(DEVICES)], USERS[other % len(USERS)])
+            said = [event for event in self.sent[-RECENT:] if any(claim.id in meant for claim in claims_of(event))]
+            said = [event for event in said if self.may_come_again(event)]
+            return said[one % len(said)] if said else None
+        if kind == "alias":
+            previous = USERS[other % len(USERS)]
+            if previous == USERS[one % len(USERS)]:
+                return None
+            event = Accepted(f"e{number}", "alias", USERS[one % len(USERS)], user, previous)
+        else:
+            device = raw_id(DEVICES[other % len(DEVICES)]).value
+            event = Accepted(
+                f"e{number}", "track", USERS[one % len(USERS)], user, device, "view", properties={"n": number}
+            )
+        self.sent.append(event)
+        return event
+
+    def claiming(self, claims: Sequence[Claim]) -> Steps[Any]:
+        """The links of a call, with the owners as they were when its event was taken."""
+        owners = self.store.owners([claim.id for claim in claims])
+        return linking(self.store.operations, claims, owners)
+
+
+def some_acts(chance: random.Random) -> tuple[Act, Act, list[int]]:
+    """Two calls that say whose ids are, often of the same ones, or the other way round; and whose turn is when."""
+
+    def act(claimed: int) -> Act:
+        kinds = ("together", "together", "alias", "alias", "again", "retry", "unlink", "unlink", "delete")
+        return chance.choice(kinds), chance.randrange(60), claimed
+
+    first = act(chance.randrange(6))
+    second = act(first[2] if chance.random() < 0.5 else chance.randrange(6))
+    if first[0] == "alias" and chance.random() < 0.5:
+        second = "alias", first[2], first[1] % 6
+    elif first[0] == "retry" and chance.random() < 0.75:
+        second = "delete", 1, first[2]
+    return first, second, [chance.randrange(2) for _ in range(16)]
+
+
+LINK_STEPS: dict[str, Step] = STEPS | {
+    "link_at_once": (12, some_acts),
+    "cut_off": (4, lambda r: (r.randrange(3), r.randrange(2))),
+}

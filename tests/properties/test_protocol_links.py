@@ -1,0 +1,36 @@
+"""Calls that link and unlink at one moment, and a user with as many ids as there may be: whose each id stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.embedded_redis import EmbeddedRedis
+from tests.properties.link_world import LINK_STEPS, LinkWorld
+from tests.properties.protocol_walk import walk
+
+STEPS = 120
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A server that these tests restart."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), settings={"appendfsync": "no"}) as found:
+        yield found
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(2))
+def test_walks_with_calls_at_once_leave_everybody_whose_they_are(
+    server: EmbeddedRedis, tmp_path: Path, seed: int
+) -> None:
+    """Two callers who link, alias, repeat, unlink or delete, whatever their order: the first claim stands, a ring does
+    not, an unlink or a delete is not undone by what was said before it, and beyond the cap a link is refused."""
+    world = LinkWorld(server, tmp_path, 256 if seed % 2 else 2)
+    try:
+        taken = list(walk(world, seed, STEPS, ("link_at_once",), known=LINK_STEPS))
+    finally:
+        world.close()
+    assert len(taken) == STEPS + 1
