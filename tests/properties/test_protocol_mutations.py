@@ -105,7 +105,7 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InScript(
         "a repeat after 24 h is a new event", ingest, "INGEST",
-        "local REPEAT_MS = 86400000", "local REPEAT_MS = 3600000",
+        "REPEAT_MS, RECENT_BYTES = 86400000", "REPEAT_MS, RECENT_BYTES = 3600000",
     ),
     InScript(
         "an event from the future counts from its receipt", ingest, "INGEST",
