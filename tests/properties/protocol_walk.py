@@ -27,6 +27,7 @@ STEPS: dict[str, Step] = {
     "delete_person": (2, lambda r: (r.randrange(5),)),
     "tick": (8, lambda r: (r.choice(TICKS_MS),)),
     "import_history": (1, lambda r: (r.randrange(5), r.randint(1, 3), r.choice(AGES_MS[5:]))),
+    "resend_imported": (2, lambda r: (r.randrange(500),)),
     "drain": (12, lambda r: (r.randint(2, 9), r.choice((None, None, None, *DRAIN_STEPS)))),
     "drain_twice": (2, lambda r: (r.randint(2, 9), r.choice(DRAIN_STEPS))),
     "build": (6, lambda r: (r.choice((None, None, None, [r.randrange(5), r.randrange(5)])),)),

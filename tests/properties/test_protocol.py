@@ -96,6 +96,11 @@ def machine(server: EmbeddedRedis, folder: Path, light_events_max: int) -> type[
             """A file of history, twice."""
             self.world.import_history(whose, count, age_ms)
 
+        @rule(which=some_number)
+        def resend_imported(self, which: int) -> None:
+            """What came with a file comes from an app."""
+            self.world.resend_imported(which)
+
         @rule(rows=some_rows, killed_at=st.none() | st.sampled_from(DRAIN_STEPS))
         def drain(self, rows: int, killed_at: str | None) -> None:
             """A round of the drain, perhaps killed."""
