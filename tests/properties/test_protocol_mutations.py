@@ -184,6 +184,13 @@ MUTATIONS: list[InScript | InPython] = [
         lambda counted: lambda events, ids=None: events if ids is None else counted(events, ids), seed=10,
     ),
     InPython(
+        "an import and what comes 24 h after it both count", rebuilding, "counted",
+        lambda counted: lambda events: counted(
+            events.filter(pl.col("seq").is_not_null() | pl.col("seq").max().over("id", "event_id").is_null())
+        ),
+        favour=("import_history", "resend_imported", "tick"),
+    ),
+    InPython(
         "a log of another life is given up", recovering, "_is_of_another_life",
         lambda right: lambda *given: False, seed=1, favour=(*LOST, "send", "drain"),
     ),
