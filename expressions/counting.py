@@ -112,21 +112,24 @@ def _in_order(rows: pl.DataFrame, few: pl.DataFrame) -> pl.DataFrame:
     if alike.is_empty():
         return few.sort(_COPY)
     # Only of these is it asked what they are.
-    order = [pl.col("ts"), pl.col("kind"), pl.col("name").fill_null("")]
+    tied = rows[alike].select(alike, "ts", "kind", pl.col("name").fill_null(""), *({"props"} & set(rows.columns)))
     if "props" in rows.columns:  # else nothing reads them, and it is all the same
-        order.append(_fields())
-    places = rows[alike].select(alike, *order).sort(pl.all().exclude("row")).select("row").with_row_index("place")
+        tied = tied.join(_fields(tied), on="row", how="left").drop("props")
+    places = tied.sort(pl.all().exclude("row")).select("row").with_row_index("place")
     return few.join(places, on="row", how="left").sort(*_COPY, "place")
 
 
-def _fields() -> pl.Expr:
-    """A row's fields to order rows by: names in order, of each its value, which is a number before all else."""
-    value = pl.element().struct.field("value").struct
-    parts = [pl.element().struct.field("key")]
-    for name, none in (("number", 0.0), ("string", ""), ("boolean", False), ("json", "")):
-        one = value.field(name)
-        parts += [one.is_null().alias(f"no {name}"), one.fill_null(none).alias(name)]
-    return pl.col("props").map.entries().list.sort().list.eval(pl.struct(parts)).alias("props")
+def _fields(rows: pl.DataFrame) -> pl.DataFrame:
+    """`fields` of each `row` that has any, which are in order as those are: each field stands there as its place among
+    all fields, which are in order of name, and of one name numbers before texts, booleans and lists."""
+    value = pl.col("entry").struct.field("value").struct
+    parts = [pl.col("entry").struct.field("key")]
+    for name in ("number", "string", "boolean", "json"):
+        parts += [value.field(name).is_null().alias(f"no {name}"), value.field(name)]
+    entries = rows.select("row", pl.col("props").map.entries().alias("entry")).explode("entry", empty_as_null=False)
+    in_order = entries.select("row", *parts).sort(pl.all().exclude("row"))
+    place = pl.struct(pl.all().exclude("row")).rle_id()
+    return in_order.select("row", place.alias("place")).group_by("row").agg(pl.col("place").sort().alias("fields"))
 
 
 def _repeated(hashes: pl.Series) -> pl.Series:

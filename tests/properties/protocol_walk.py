@@ -27,7 +27,6 @@ STEPS: dict[str, Step] = {
     "delete_person": (2, lambda r: (r.randrange(5),)),
     "tick": (8, lambda r: (r.choice(TICKS_MS),)),
     "import_history": (1, lambda r: (r.randrange(5), r.randint(1, 3), r.choice(AGES_MS[5:]))),
-    "resend_imported": (2, lambda r: (r.randrange(500),)),
     "drain": (12, lambda r: (r.randint(2, 9), r.choice((None, None, None, *DRAIN_STEPS)))),
     "drain_twice": (2, lambda r: (r.randint(2, 9), r.choice(DRAIN_STEPS))),
     "build": (6, lambda r: (r.choice((None, None, None, [r.randrange(5), r.randrange(5)])),)),
@@ -40,6 +39,13 @@ STEPS: dict[str, Step] = {
     "define": (3, lambda r: (r.choice(list(DEFINITIONS)),)),
     "undefine": (1, lambda r: (r.choice(list(DEFINITIONS)),)),
     "ingest_by_old_definitions": (1, lambda r: (r.randrange(5),)),
+}
+
+#: The same where files of history come often, and apps send what was in them.
+WITH_IMPORTS: dict[str, Step] = STEPS | {
+    "tick": (20, STEPS["tick"][1]),
+    "import_history": (5, STEPS["import_history"][1]),
+    "resend_imported": (10, lambda r: (r.randrange(500),)),
 }
 
 

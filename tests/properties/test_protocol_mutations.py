@@ -6,8 +6,8 @@ no such switches. A mutation names the seed of a walk that shows it; should the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,8 +26,8 @@ from serving.catalogue import Catalogue
 from serving.embedded_redis import EmbeddedRedis
 from serving.scripts import delete, ingest, publish, raised, replay
 from serving.scripts.script import Script
-from tests.properties import protocol_world
-from tests.properties.protocol_walk import walk
+from tests.properties import protocol_walk, protocol_world
+from tests.properties.protocol_walk import Step, walk
 from tests.properties.protocol_world import World
 
 STEPS = 150
@@ -47,6 +47,7 @@ class InScript:
     light_events_max: int = 256
     favour: tuple[str, ...] = ()
     leaving_out: tuple[str, ...] = ()
+    known: Mapping[str, Step] = field(default_factory=lambda: protocol_walk.STEPS)
 
     def switch_off(self, patch: pytest.MonkeyPatch) -> None:
         """Edits the script's text."""
@@ -67,6 +68,7 @@ class InPython:
     light_events_max: int = 256
     favour: tuple[str, ...] = ()
     leaving_out: tuple[str, ...] = ()
+    known: Mapping[str, Step] = field(default_factory=lambda: protocol_walk.STEPS)
 
     def switch_off(self, patch: pytest.MonkeyPatch) -> None:
         """Puts the other function in its place; it is given the right one."""
@@ -188,7 +190,7 @@ MUTATIONS: list[InScript | InPython] = [
         lambda counted: lambda events: counted(
             events.filter(pl.col("seq").is_not_null() | pl.col("seq").max().over("id", "event_id").is_null())
         ),
-        favour=("import_history", "resend_imported", "tick"),
+        known=protocol_walk.WITH_IMPORTS,
     ),
     InPython(
         "a log of another life is given up", recovering, "_is_of_another_life",
@@ -226,7 +228,7 @@ def test_a_walk_shows_that_the_rule_is_needed(
         except AssertionError:
             return
         try:
-            for _ in walk(world, seed, STEPS, mutation.favour, mutation.leaving_out):
+            for _ in walk(world, seed, STEPS, mutation.favour, mutation.leaving_out, mutation.known):
                 pass
         except Exception as found:  # whatever goes wrong: with the rule, none of these walks does
             print(f"seed {seed}: {found}")
