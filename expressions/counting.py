@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import polars as pl
 
+from expressions import repeats
 from expressions.deletes import after_deletes
 from expressions.frames import EVENT_SCHEMA
 from expressions.identity import LINK_KINDS
 from expressions.plan import COUNTED_KINDS, Plan
-from expressions.windows import UTC_ZONE, Zone, lower_ms
-
-REPEAT_MS = 86_400_000
+from expressions.windows import END_MS, UTC_ZONE, Zone, lower_ms
 
 
 def counted(events: pl.LazyFrame) -> pl.LazyFrame:
@@ -24,9 +23,8 @@ def counted(events: pl.LazyFrame) -> pl.LazyFrame:
 def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
     """The rows that count (S11), in no order.
 
-    Per id and event id the lowest seq counts; a repeat received within 24 h of the copy that counts is dropped, a later
-    one is new and counts from then on; an imported row with the id of a logged one is dropped. Deletes come first
-    (`expressions.deletes`): what they cover has no say. Links and unlinks are acts of their own, and all stay.
+    Of the copies of an event, rows with one id and event id, those count that `expressions.repeats` says. Deletes come
+    first (`expressions.deletes`): what they cover has no say. Links and unlinks are acts of their own, and all stay.
     """
     # Repeats are rare, since ingest dropped most: find ids that meet by hash, which is cheap and may only find too
     # many, and follow the chains of those few one by one.
@@ -81,6 +79,9 @@ def distinct_ids(rows: pl.LazyFrame) -> pl.DataFrame:
     return rows.unique(subset=["id"]).collect(engine="streaming")
 
 
+#: What orders the copies of an event: imported ones have no seq, and come first.
+_COPY = ("id", "event_id", "seq", "received_at")
+
 #: Equal for events that may be the same.
 _EVENT_HASH = pl.struct("id", "event_id").hash()
 
@@ -90,32 +91,48 @@ def _each_once(rows: pl.DataFrame, met: pl.Series) -> pl.LazyFrame:
     met = met & ~rows["kind"].is_in(LINK_KINDS)
     if not met.any():
         return rows.lazy()
-    few = rows.select("id", "event_id", "seq", "received_at").with_row_index("row").filter(met)
-    ordered = few.sort("id", "event_id", "seq", "received_at", nulls_last=True)
-    repeats = ordered["row"].filter(~pl.Series(_counting(ordered)))
-    counts = ~pl.int_range(len(rows), dtype=pl.UInt32, eager=True).is_in(repeats.implode())
+    ordered = _in_order(rows, rows.select(*_COPY).with_row_index("row").filter(met))
+    counting = pl.Series(repeats.counting(ordered.select("id", "event_id", "received_at").iter_rows()))
+    kept = ordered["row"].filter(counting)
+    counts = ~met | pl.int_range(len(rows), dtype=pl.UInt32, eager=True).is_in(kept.implode())
     return rows.with_columns(counts.alias("counts")).lazy().filter("counts").drop("counts")
+
+
+def _in_order(rows: pl.DataFrame, few: pl.DataFrame) -> pl.DataFrame:
+    """A few of the rows, those of one event together, in order of receipt, without imported ones behind logged ones.
+
+    A log is in order of receipt, and what was imported before it stands before it: where seq is null.
+    """
+    is_imported = few["seq"].is_null()
+    if not is_imported.any():
+        return few.sort(_COPY)
+    logged_at = pl.col("received_at").filter(pl.col("seq").is_not_null()).min().over("id", "event_id")
+    few = few.filter(pl.col("seq").is_not_null() | (pl.col("received_at") < logged_at.fill_null(END_MS)))
+    alike = few.filter(pl.col("seq").is_null() & pl.struct(_COPY).is_duplicated())["row"]
+    if alike.is_empty():
+        return few.sort(_COPY)
+    # Only of these is it asked what they are.
+    tied = rows[alike].select(alike, "ts", "kind", pl.col("name").fill_null(""), *({"props"} & set(rows.columns)))
+    if "props" in rows.columns:  # else nothing reads them, and it is all the same
+        tied = tied.join(_fields(tied), on="row", how="left").drop("props")
+    places = tied.sort(pl.all().exclude("row")).select("row").with_row_index("place")
+    return few.join(places, on="row", how="left").sort(*_COPY, "place")
+
+
+def _fields(rows: pl.DataFrame) -> pl.DataFrame:
+    """`fields` of each `row` that has any, which are in order as those are: each field stands there as its place among
+    all fields, which are in order of name, and of one name numbers before texts, booleans and lists."""
+    value = pl.col("entry").struct.field("value").struct
+    parts = [pl.col("entry").struct.field("key")]
+    for name in ("number", "string", "boolean", "json"):
+        parts += [value.field(name).is_null().alias(f"no {name}"), value.field(name)]
+    entries = rows.select("row", pl.col("props").map.entries().alias("entry")).explode("entry", empty_as_null=False)
+    in_order = entries.select("row", *parts).sort(pl.all().exclude("row"))
+    place = pl.struct(pl.all().exclude("row")).rle_id()
+    return in_order.select("row", place.alias("place")).group_by("row").agg(pl.col("place").sort().alias("fields"))
 
 
 def _repeated(hashes: pl.Series) -> pl.Series:
     """The hashes that are there more than once, as one list."""
     in_order = hashes.sort()
     return in_order.filter(in_order == in_order.shift(1)).unique().implode()
-
-
-def _counting(ordered: pl.DataFrame) -> list[bool]:
-    """Which rows count, of rows in order of id, event id, seq (imported ones last), receipt."""
-    counts: list[bool] = []
-    held: tuple[str, str] | None = None
-    anchor = 0
-    is_logged = False
-    for one, event_id, seq, received in ordered.select("id", "event_id", "seq", "received_at").iter_rows():
-        if (one, event_id) != held:
-            held, anchor, is_logged = (one, event_id), received, seq is not None
-            counts.append(True)
-        elif (seq is None and is_logged) or received - anchor < REPEAT_MS:
-            counts.append(False)
-        else:
-            anchor = received
-            counts.append(True)
-    return counts

@@ -33,7 +33,7 @@ class Engine:
     `quoted`: a string as JSON text. `items`: the number of items of a list. `list_key`: text that is equal for equal
     lists. `list_holds(list, item)`: whether an item, as JSON text, is in it. `matches(text, pattern)`: whether one of
     `expressions.patterns` is found anywhere. `sha256_hex`, `sha1_hex`: of a text in UTF-8. `hex_number`: 13 digits of
-    such a hash.
+    such a hash. `fields_key`: orders rows by all of their fields, and is equal where they are.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Engine:
     sha256_hex: Callable[[Sql], Sql]
     sha1_hex: Callable[[Sql], Sql]
     hex_number: Callable[[Sql], Sql]
+    fields_key: Callable[[Sql], Sql]
 
     def joined(self, value: Sql, order: Sql) -> Sql:
         """The texts of a group, comma separated, in an order that is never NULL."""
@@ -115,6 +116,8 @@ DUCKDB = Engine(
     sha256_hex=lambda value: call("SHA256", value),
     sha1_hex=lambda value: call("SHA1", value),
     hex_number=lambda digits: cast(call("CONCAT", text("0x"), digits), "BIGINT"),
+    # Inside a list NULL is the greatest.
+    fields_key=lambda fields: call("LIST_SORT", call("MAP_ENTRIES", fields)),
 )
 
 
@@ -154,6 +157,7 @@ BIGQUERY = Engine(
     sha256_hex=lambda value: call("TO_HEX", call("SHA256", value)),
     sha1_hex=lambda value: call("TO_HEX", call("SHA1", value)),
     hex_number=lambda digits: cast(call("CONCAT", text("0x"), digits), "BIGINT"),
+    fields_key=lambda fields: call("TO_JSON_STRING", fields),
 )
 
 
@@ -195,6 +199,7 @@ SNOWFLAKE = Engine(
     sha256_hex=lambda value: call("SHA2", value, whole(256)),
     sha1_hex=lambda value: call("SHA1", value),
     hex_number=lambda digits: call("TO_NUMBER", digits, text("X" * HASH_DIGITS)),
+    fields_key=lambda fields: call("TO_JSON", fields),
 )
 
 ENGINES: dict[str, Engine] = {one.name: one for one in (DUCKDB, BIGQUERY, SNOWFLAKE)}

@@ -42,8 +42,8 @@ from expressions.windows import END_MS, UTC_ZONE, Window, Zone
 _TAKEN = """
     id event_id kind name ts seq received_at props number string boolean json exact now_ms today day place times
     clock calendar dates starts_at ends_at first_day last_day copies late kept once copy turn counts counted_at
-    first_received_at first_seq deleted deleted_seq deleted_at live repeated events seen folds identified ids answers
-    purged imported named digest
+    first_received_at logged_at met deleted deleted_seq deleted_at live repeated events seen folds identified ids
+    answers purged imported named digest
     unlinked unlinked_seq linked linked_seq owners owner above removes people person
 """
 
@@ -186,7 +186,7 @@ class Query:
     def select(self, values: Sequence[exp.Expr]) -> exp.Select:
         """The whole query: id, the values, whether they are exact. Raises ValueError for a table named like a CTE."""
         ctes = clock(self.engine, self._now_ms, self._zone, self._dated)
-        ctes |= events_once(self._table, self.engine)
+        ctes |= events_once(self._table, self.engine, reads_fields=bool(self._properties or self.profile.keys))
         ctes |= self.events.steps.over(self._seen(), "seen")
         if self._folds:
             ctes["folds"] = exp.select("id", *self._folds).from_("seen").group_by("id")

@@ -5,9 +5,10 @@
     purged      the deletes that stand under the hash of an id (`deletes.tombstone_id`)
     deleted     ids that were deleted, and when last; purged ones too, of which only an import can have rows
     live        the events that no delete of their id covers
-    repeated    which event ids an id has more than once
-    copies      the events of those, numbered: lowest seq first, imports last
-    late        of them, the repeats received 24 h or more after the first copy; no imports of what was logged
+    repeated    which event ids an id has more than once; links, as everywhere here, are no events
+    met         the events of those, and when the first of them was logged
+    copies      those numbered in order of receipt, without the imports of what was logged before
+    late        of them, the repeats received 24 h or more after the first copy
     kept        (recursive) whether a late repeat counts, turn by turn
     unlinked    ids that were unlinked, and when last
     linked      ids that were linked since, and by which claim first
@@ -28,6 +29,7 @@ from itertools import pairwise
 import sqlglot
 from sqlglot import exp
 
+from expressions.repeats import REPEAT_MS
 from expressions.sql_cells import Sql, column, double, whole
 from expressions.sql_engines import Engine
 from expressions.windows import BEGINNING_MS, DAY_MS, END_MS, UTC_ZONE, Zone
@@ -59,31 +61,40 @@ WHERE events.kind <> 'delete' AND (deleted.id IS NULL OR events.seq > deleted.de
   OR (events.seq IS NULL AND events.ts > deleted.deleted_at))
 """
 
-_REPEATED = "SELECT id, event_id FROM live GROUP BY id, event_id HAVING COUNT(*) > 1"
+_REPEATED = """
+SELECT id, event_id FROM live WHERE kind NOT IN ('link', 'unlink') GROUP BY id, event_id HAVING COUNT(*) > 1
+"""
 
-_COPIES = """
+_MET = """
 SELECT live.id, live.event_id, live.kind, live.name, live.ts, live.seq, live.received_at, live.props,
-  ROW_NUMBER() OVER (PARTITION BY live.id, live.event_id ORDER BY COALESCE(live.seq, 9223372036854775807),
-    live.received_at) AS copy,
-  FIRST_VALUE(live.received_at) OVER (PARTITION BY live.id, live.event_id
-    ORDER BY COALESCE(live.seq, 9223372036854775807), live.received_at) AS first_received_at,
-  MIN(live.seq) OVER (PARTITION BY live.id, live.event_id) AS first_seq
+  MIN(CASE WHEN live.seq IS NOT NULL THEN live.received_at END)
+    OVER (PARTITION BY live.id, live.event_id) AS logged_at
 FROM live
 JOIN repeated ON repeated.id = live.id AND repeated.event_id = live.event_id
+WHERE live.kind NOT IN ('link', 'unlink')
 """
 
-_LATE = """
+_COPIES = """
+SELECT id, event_id, kind, name, ts, received_at, props,
+  ROW_NUMBER() OVER (PARTITION BY id, event_id ORDER BY COALESCE(seq, 0), received_at, ts, kind,
+    COALESCE(name, ''), FIELDS_KEY(props)) AS copy,
+  FIRST_VALUE(received_at) OVER (PARTITION BY id, event_id ORDER BY COALESCE(seq, 0), received_at) AS first_received_at
+FROM met
+WHERE seq IS NOT NULL OR logged_at IS NULL OR received_at < logged_at
+"""
+
+_LATE = f"""
 SELECT id, event_id, copy, received_at, ROW_NUMBER() OVER (PARTITION BY id, event_id ORDER BY copy) AS turn
 FROM copies
-WHERE received_at >= first_received_at + 86400000 AND (seq IS NOT NULL OR first_seq IS NULL)
+WHERE received_at >= first_received_at + {REPEAT_MS}
 """
 
-_KEPT = """
+_KEPT = f"""
 SELECT id, event_id, copy, turn, received_at AS counted_at, TRUE AS counts FROM late WHERE turn = 1
 UNION ALL
 SELECT late.id, late.event_id, late.copy, late.turn,
-  CASE WHEN late.received_at >= kept.counted_at + 86400000 THEN late.received_at ELSE kept.counted_at END,
-  late.received_at >= kept.counted_at + 86400000
+  CASE WHEN late.received_at >= kept.counted_at + {REPEAT_MS} THEN late.received_at ELSE kept.counted_at END,
+  late.received_at >= kept.counted_at + {REPEAT_MS}
 FROM kept JOIN late ON late.id = kept.id AND late.event_id = kept.event_id AND late.turn = kept.turn + 1
 """
 
@@ -144,6 +155,7 @@ _PIECES = {
     "deleted": _DELETED,
     "live": _LIVE,
     "repeated": _REPEATED,
+    "met": _MET,
     "copies": _COPIES,
     "late": _LATE,
     "kept": _KEPT,
@@ -157,12 +169,16 @@ _PIECES = {
 }
 
 
-def events_once(table: exp.Table, engine: Engine) -> dict[str, exp.Query]:
-    """The CTEs from the raw table to `once`: id, kind, name, ts and props of every event that counts; and to `ids`."""
-    return {name: _over(table, text, engine) for name, text in _PIECES.items()}
+def events_once(table: exp.Table, engine: Engine, reads_fields: bool) -> dict[str, exp.Query]:
+    """The CTEs from the raw table to `once`: id, kind, name, ts and props of every event that counts; and to `ids`.
+
+    Where no field is read it does not matter which of two events counts that differ in nothing else, and `props`, which
+    is most of what a table holds, is not looked at.
+    """
+    return {name: _over(table, text, engine, reads_fields) for name, text in _PIECES.items()}
 
 
-def _over(table: exp.Table, text: str, engine: Engine) -> exp.Query:
+def _over(table: exp.Table, text: str, engine: Engine, reads_fields: bool) -> exp.Query:
     """A fixed piece of a query, from text that can be read, with the table in the place of `events`."""
     tree = sqlglot.parse_one(text, dialect="duckdb")
     assert isinstance(tree, exp.Query), "a piece is one query"
@@ -170,8 +186,15 @@ def _over(table: exp.Table, text: str, engine: Engine) -> exp.Query:
         if one.name == "events":
             one.replace(table.copy() if table.sql() == "events" else exp.alias_(table.copy(), "events", table=True))
     for call in list(tree.find_all(exp.Anonymous)):
-        if call.name == "SHA1_HEX":
-            call.replace(engine.sha1_hex(call.expressions[0]))
+        match call.name:
+            case "SHA1_HEX":
+                call.replace(engine.sha1_hex(call.expressions[0]))
+            case "FIELDS_KEY" if reads_fields:
+                call.replace(engine.fields_key(call.expressions[0]))
+            case "FIELDS_KEY":
+                place = call.find_ancestor(exp.Ordered)
+                assert place is not None, "fields are what rows are ordered by"
+                place.pop()
     return tree
 
 

@@ -15,9 +15,11 @@ import numpy as np
 import polars as pl
 
 from expressions.base_frames import BasePart, dealt
+from expressions.identity import LINK_KINDS
+from expressions.repeats import REPEAT_MS
 from serving.base_columns import encoded
 from serving.ids import EVENT_HASH_BYTES, shard_of
-from serving.scripts.copies import RECENT_ENTRY_BYTES, REPEAT_MS
+from serving.scripts.copies import RECENT_ENTRY_BYTES
 from serving.scripts.publish import BaseRecord, Published
 from serving.stamps import Stamp
 from serving.store import Store
@@ -35,13 +37,16 @@ class Recent:
 
     A repeat of an import may have come before any base counted the import, and be in a tail since `undrained_ms`, when
     the oldest event was received that the lake lacks: it must go from there. So imports are kept from 24 h before that.
+
+    Of the copies of an event that is the newest, against which a repeat is measured. Links are no events, and none is
+    a repeat.
     """
 
     def __init__(self, events: pl.LazyFrame, as_of_ms: int, undrained_ms: int | None = None) -> None:
         imported_since_ms = min(as_of_ms, as_of_ms if undrained_ms is None else undrained_ms) - REPEAT_MS
         since_ms = pl.when(pl.col("seq").is_null()).then(imported_since_ms).otherwise(as_of_ms - REPEAT_MS)
-        rows = events.filter(pl.col("received_at") > since_ms)
-        self._rows = rows.select("id", "event_id", "received_at", pl.col("seq").fill_null(0)).collect()
+        rows = events.filter((pl.col("received_at") > since_ms) & ~pl.col("kind").is_in(LINK_KINDS))
+        self._rows = _newest(rows.select("id", "event_id", "received_at", pl.col("seq").fill_null(0)).collect())
         self._numbers = pl.Series(dtype=pl.UInt32)
         self._parts = 0
 
@@ -54,6 +59,13 @@ class Recent:
     def everyone(self) -> dict[str, bytes]:
         """The same of all ids."""
         return _entries(self._rows)
+
+
+def _newest(rows: pl.DataFrame) -> pl.DataFrame:
+    """The newest copy of each event. Copies are rare, so it is asked first whether there are any, by hash."""
+    if not rows.select(pl.struct("id", "event_id").hash().is_duplicated().any()).item():
+        return rows
+    return rows.sort("received_at").unique(subset=["id", "event_id"], keep="last")
 
 
 def _entries(rows: pl.DataFrame) -> dict[str, bytes]:

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from expressions.deletes import GONE, IS_AFTER, after_deletes, last_deletes, tombstone_id
 from expressions.identity import owners
+from expressions.repeats import REPEAT_MS
 from lake.lake import RETENTION_HOURS, Lake
 from lake.schemas import DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS
 from lake.stored import Stored
@@ -32,7 +33,6 @@ from pipelines.rewriting import rewrite
 from serving.ids import shard_of
 from serving.operations import Claim
 from serving.scripts.claim import Owner
-from serving.scripts.copies import REPEAT_MS
 from serving.store import Store
 
 #: A purged tombstone is kept in Redis for as long as a retry of what it covers may come, and an hour more.

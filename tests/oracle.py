@@ -8,7 +8,7 @@ own arithmetic shows: they take as many lines as events do, and one file of 150 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from itertools import groupby
@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from expressions import ops
 from expressions.bases import RawEvent
 from tests.history import Event
-from tests.oracle_values import called, compared, computed, decimal, equal, flat, order, percentile, plain, truth
+from tests.oracle_values import alike, called, compared, computed, decimal, equal, flat, order, percentile, plain, truth
 
 MS = {"minutes": 60_000, "hours": 3_600_000, "days": 86_400_000}
 VALUES_MAX = 10_000
@@ -33,16 +33,16 @@ def judge(
     return oracle.value(node), oracle.exact
 
 
-def once(events: Iterable[Event]) -> list[Event]:
-    """S11: the events that count; a repeat counts again after 24 h, an imported one never beside a logged one."""
-    counted: list[Event] = []
-    held: dict[str, Event] = {}
-    for one in sorted(events, key=lambda one: (one.imported, one.imported and one.came_ms)):
-        copy = held.get(one.id) if one.id else None
-        if copy is None or (one.imported == copy.imported and one.came_ms - copy.came_ms >= MS["days"]):
-            held[one.id] = one
+def once(events: Sequence[Event]) -> list[Event]:
+    """S11: the events that count; a repeat counts again after 24 h, an imported one never behind a logged one."""
+    held: dict[str | int, list[Event]] = {}
+    logged = {one.id: one.came_ms for one in reversed(events) if one.id and not one.imported}
+    for one in sorted(events, key=lambda one: (not one.imported, one.imported and (one.came_ms, *alike(one)))):
+        counted = held.setdefault(one.id or id(one), [])
+        is_behind = one.imported and one.came_ms >= logged.get(one.id, one.came_ms + 1)
+        if not is_behind and (not counted or one.came_ms - counted[-1].came_ms >= MS["days"]):
             counted.append(one)
-    return counted
+    return [one for counted in held.values() for one in counted]
 
 
 class _Oracle:

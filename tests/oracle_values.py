@@ -14,12 +14,16 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
+from tests.history import Event
+
 DAY_MS = 86_400_000
 #: A date, or a date and a time, with or without an offset from UTC. Hours and minutes are bounded here, since what the
 #: standard library makes of 24:00 and of an offset's 99th minute depends on its version.
 CLOCK = r"([01]\d|2[0-3]):?[0-5]\d"
 TIME = rf"\d{{4}}-\d\d-\d\d([T ](?=..:){CLOCK}(:[0-5]\d([.,]\d{{1,9}})?)?([Zz]|[+-]{CLOCK})?)?"
 RANK = {type(None): 0, bool: 1, float: 2, str: 3, tuple: 4, dict: 5}
+#: Numbers, texts, booleans, lists and objects, null: by the ranks above.
+RANK_STORED = (4, 2, 0, 1, 3, 3)
 ORDERINGS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "%": operator.mod}
 
@@ -86,6 +90,14 @@ def order(raw: Any) -> tuple[int, Any]:
         raw = [int(item) if type(item) is float and item.is_integer() and abs(item) < 2**53 else item for item in one]
     text = json.dumps(raw, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return (RANK[type(one)], text if type(one) in (tuple, dict) else one)
+
+
+def alike(event: Event) -> tuple[Any, ...]:
+    """S11: what imported copies that came at once are in order of; of a field numbers first, nulls last."""
+    fields = event.fields if event.kind == "identify" else flat(event.fields)
+    values = [(name, order(raw)) for name, raw in sorted(fields.items()) if raw is not None or event.kind == "identify"]
+    ranks = [(name, (RANK_STORED[rank], value)) for name, (rank, value) in values]
+    return event.ts_ms, event.kind, event.name or "", ranks
 
 
 def equal(left: Any, right: Any) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 
+from expressions.repeats import REPEAT_MS
+
 #: A tail entry is seq, ts, received (six bytes each, big-endian; ts may be before 1970), then msgpack.
 TAIL_HEADER_BYTES = 18
 #: An entry of `recent` is the event id's hash, received, seq (0 for an imported event, which has none).
@@ -20,12 +22,11 @@ RECENT_APART = b"+"
 #: How long that key lives after its publish: as long as an entry matters, and an hour for a clock that went back.
 RECENT_TTL_MS = 25 * 3_600_000
 
-#: A repeat received this long after the copy that counts is a new event.
-REPEAT_MS = 86_400_000
-
-COPIES = """
-local REPEAT_MS = 86400000
-local RECENT_BYTES = 20
+COPIES = (
+    f"""
+local REPEAT_MS, RECENT_BYTES = {REPEAT_MS}, {RECENT_ENTRY_BYTES}
+"""
+    + """
 
 -- seq, ts and receipt of a tail entry
 local function header(entry)
@@ -84,6 +85,7 @@ local function covered_copy(record, recent, hash, apart)
   end, hash)
 end
 """
+)
 
 REMEMBER = (
     f"""

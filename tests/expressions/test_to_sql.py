@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,10 +20,13 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expressions import ops, values
+from expressions import frames, ops, values
 from expressions.bind import bind
+from expressions.counting import counted, deduplicate
 from expressions.definitions import Bound, Definition, DefinitionKind
+from expressions.frames import answer_frame
 from expressions.functions import FUNCTIONS
+from expressions.identity import people
 from expressions.monoids import MONOIDS
 from expressions.properties import attribute_fields, event_fields, typed
 from expressions.sql_engines import ENGINES
@@ -63,11 +67,15 @@ def numbered(rows: Iterable[Row]) -> list[Row]:
     return [{"seq": place, "event_id": f"e{place}"} | row for place, row in enumerate(rows, start=1)]
 
 
+def framed(rows: Iterable[Row]) -> pl.DataFrame:
+    """The rows as a frame."""
+    return pl.DataFrame(numbered(rows), schema=COLUMNS).with_columns(pl.col("props").cast(pl.Map(pl.String, TYPED)))
+
+
 def connected(rows: Iterable[Row], table: str = "events") -> duckdb.DuckDBPyConnection:
     """A DuckDB that has the rows as its table."""
-    frame = pl.DataFrame(numbered(rows), schema=COLUMNS).with_columns(pl.col("props").cast(pl.Map(pl.String, TYPED)))
     connection = duckdb.connect()
-    connection.register(table, frame.to_arrow())
+    connection.register(table, framed(rows).to_arrow())
     return connection
 
 
@@ -98,6 +106,13 @@ def values_of(expression: str, rows: Iterable[Row], now_ms: int | None = NOW, zo
 def value_of(expression: str, *rows: Row, now_ms: int = NOW, zone: Zone = UTC_ZONE) -> Any:
     """The value of a trait of user:a."""
     return values_of(expression, rows or [event()], now_ms, zone)["user:a"]
+
+
+def values_by_batch(expression: str, rows: Iterable[Row], now_ms: int = NOW) -> dict[str, Any]:
+    """The same by the batch."""
+    answers = answer_frame(people(counted(framed(rows).lazy())), [bound(expression)], now_ms)
+    found = frames.values_of(answers, ("trait", "it"))
+    return {one: list(value) if isinstance(value, tuple) else value for one, value in found.items()}
 
 
 # ── real data ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -245,13 +260,69 @@ def test_of_repeats_the_lowest_seq_counts() -> None:
     assert value_of("events.purchase.n.values", *rows) == [1]
 
 
-def test_an_imported_row_never_counts_beside_a_logged_one() -> None:
-    """Not even when it was received days later; between imports the 24 hours hold."""
-    logged, *imported = copies(100, 0, 100, 110)
+def test_an_imported_row_never_counts_behind_a_logged_one() -> None:
+    """Not even when it was received days later; before it, and between imports, the 24 hours hold."""
+    logged, *imported = copies(100, 0, 75, 77, 100, 110, 200)
     imported = [{**row, "seq": None} for row in imported]
 
-    assert value_of("events.purchase.count", logged, *imported) == 1
-    assert value_of("events.purchase.count", *imported) == 2
+    assert value_of("events.purchase.count", logged, *imported[3:]) == 1
+    assert value_of("events.purchase.count", logged, *imported) == 3
+    assert value_of("events.purchase.count", logged, imported[2]) == 1
+    assert value_of("events.purchase.count", *imported) == 4
+
+
+imported_at_once = st.lists(
+    st.fixed_dictionaries(
+        {
+            "ts": st.sampled_from([NOW, NOW - 1]),
+            "name": st.sampled_from(["purchase", "Purchase"]),
+            "properties": st.dictionaries(
+                st.sampled_from(["a", "b.c", "b"]), st.sampled_from([1, -1.5, "1", "Z", "é", "😀", True, [1, "a"], [2]])
+            ),
+        }
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(imported_at_once, st.randoms(use_true_random=False))
+def test_of_rows_imported_at_once_the_same_counts_in_any_order(given_rows: list[Any], chance: random.Random) -> None:
+    """SQL and the batch count the same row, wherever it stands, and whatever order its fields are in."""
+    first, second = (
+        [
+            event(
+                one["ts"],
+                dict(chance.sample(list(one["properties"].items()), len(one["properties"]))),
+                name=one["name"],
+                seq=None,
+                event_id="order-1",
+                received_at=NOW,
+            )
+            for one in rows
+        ]
+        for rows in (given_rows, chance.sample(given_rows, len(given_rows)))
+    )
+    (row,) = deduplicate(framed(first).lazy()).collect().iter_rows(named=True)
+    (other,) = deduplicate(framed(second).lazy()).collect().iter_rows(named=True)
+    assert (row["ts"], row["name"], dict(row["props"])) == (other["ts"], other["name"], dict(other["props"]))
+    for text in (f'events["{row["name"]}"].count', *(f'events["{row["name"]}"].{name}.first' for name in ("a", "b"))):
+        assert value_of(text, *second) == values_by_batch(text, first)["user:a"]
+
+
+def test_a_link_is_no_copy_of_an_event() -> None:
+    """Though its event id is some event's too: the event counts, and so does the link."""
+    rows = [
+        event(id="anon:d", seq=1, event_id="x:link", kind="link", name="user:a"),
+        event(id="anon:d", seq=2, event_id="x:link"),
+        event(id="user:a", seq=3, event_id="y"),
+        event(id="anon:e", seq=4, event_id="z:link"),
+        event(id="anon:e", seq=5, event_id="z:link", kind="link", name="user:a"),
+    ]
+
+    assert values_of("events.purchase.count", rows) == {"user:a": 3}
+    assert values_by_batch("events.purchase.count", rows) == {"user:a": 3}
 
 
 def test_an_event_id_is_unique_per_id_only() -> None:

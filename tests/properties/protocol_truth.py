@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,30 @@ AT_FIRST = ("buys", "spent", "which", "lately", "today", "any", "plan")
 
 @dataclass(frozen=True)
 class Copy:
-    """One event that counts: as it was sent, and where the log has it; of an imported one the lake's version."""
+    """One event that was taken: as it was sent, and where the log has it; of an imported one the lake's version."""
 
     event: Accepted
     seq: int | None
     ts_ms: int
     received_ms: int
     version: int = 0
+
+
+def once(copies: Iterable[Copy]) -> list[Copy]:
+    """Those of some copies that count: of each event the first, and each received 24 h after the last that counts;
+    no imported one that was not received before all logged ones."""
+    counted: dict[tuple[str, str], list[Copy]] = {}
+    logged: dict[tuple[str, str], int] = {}
+    for copy in sorted(copies, key=lambda copy: (copy.received_ms, copy.seq is None)):
+        name = copy.event.id, copy.event.event_id
+        found = counted.setdefault(name, [])
+        if copy.seq is not None:
+            logged.setdefault(name, copy.received_ms)
+        elif name in logged:
+            continue
+        if not found or copy.received_ms - found[-1].received_ms >= DAY_MS:
+            found.append(copy)
+    return [copy for found in counted.values() for copy in found]
 
 
 def brute_force(key: str, copies: Sequence[Copy], now_ms: int) -> Any:

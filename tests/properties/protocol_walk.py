@@ -41,6 +41,13 @@ STEPS: dict[str, Step] = {
     "ingest_by_old_definitions": (1, lambda r: (r.randrange(5),)),
 }
 
+#: The same where files of history come often, and apps send what was in them.
+WITH_IMPORTS: dict[str, Step] = STEPS | {
+    "tick": (20, STEPS["tick"][1]),
+    "import_history": (5, STEPS["import_history"][1]),
+    "resend_imported": (10, lambda r: (r.randrange(500),)),
+}
+
 
 #: Such steps come so many times as often, where a walk favours them.
 FAVOUR = 5

@@ -49,7 +49,7 @@ from serving.scripts.members import MEMBERS_MAX
 from serving.settings import Settings
 from tests.properties.people import People
 from tests.properties.protocol_stores import SHARDS, Pending, Stopped, WithholdingStore, WorldStore
-from tests.properties.protocol_truth import AT_FIRST, DEFINITIONS, DEVICES, IDS, USERS, Copy, brute_force
+from tests.properties.protocol_truth import AT_FIRST, DEFINITIONS, DEVICES, IDS, USERS, Copy, brute_force, once
 
 
 def _name(entry: LogEntry) -> tuple[str, str, int, int]:
@@ -145,14 +145,17 @@ class World:
         if events:
             self.ingest(events)
 
+    def resend_imported(self, which: int) -> None:
+        """An event that came with a file comes from an app as well, or again."""
+        events = [copy.event for copy in self.imported.values() if self.may_come_again(copy.event)]
+        if events:
+            self.ingest([events[which % len(events)]])
+
     def may_come_again(self, event: Accepted) -> bool:
-        """Any event that was sent; one that was imported as well only once, within 24 h, and not after a delete: how
-        often it counts then depends on what the batch has seen."""
+        """Any event that was sent; none whose import a delete has covered: whether the record remembers that one
+        depends on what was published since."""
         imported = self.imported.get(event.event_id)
-        if imported is not None and event.id in self.deleted_ms:
-            return False
-        is_logged = any(copy.event.event_id == event.event_id for copy in self.truth[event.id])
-        return imported is None or (not is_logged and self.now_ms - imported.received_ms < DAY_MS)
+        return imported is None or imported.received_ms > self.deleted_ms.get(event.id, -1)
 
     def ingest(self, events: Sequence[Accepted]) -> None:
         """One call: its events, then what they say about whose ids are."""
@@ -205,10 +208,8 @@ class World:
 
     def came_ms(self, event: Accepted) -> int:
         """When the copy of an event came that a repeat is a repeat of."""
-        known = self.truth[event.id] + self.deleted[event.id]
-        imported = self.imported.get(event.event_id)
-        copies = [copy.received_ms for copy in known if copy.event.event_id == event.event_id]
-        return max(copies) if copies else imported.received_ms if imported else -1
+        copy = self.remembered(event)
+        return copy.received_ms if copy is not None else -1
 
     def is_past(self, one: str, owner: str, said_ms: int) -> bool:
         """Whether a claim of an id that is nobody's was taken back since it was said."""
@@ -224,25 +225,34 @@ class World:
 
     def expected(self, event: Accepted, seqs: dict[int, int]) -> Outcome:
         """What the call must answer for an event; counted in the truth, where it is new."""
-        known = self.truth[event.id] + self.deleted[event.id]
-        copies = [copy for copy in known if copy.event.event_id == event.event_id]
-        imported = self.imported.get(event.event_id)
-        if not copies and imported is not None and self.is_known(imported):
-            return Outcome(None, duplicate=True)
-        newest = max(copies, key=lambda copy: copy.received_ms, default=None)
-        if newest is not None and self.now_ms - newest.received_ms < DAY_MS:
-            return Outcome(newest.seq, duplicate=True)
+        copy = self.remembered(event)
+        if copy is not None and self.now_ms - copy.received_ms < DAY_MS:
+            return Outcome(copy.seq, duplicate=True)
         shard = shard_of(event.id, SHARDS)
         seqs[shard] += 1
         ts_ms = self.now_ms if event.original_ts is None else min(event.original_ts, self.now_ms)
         self.truth[event.id].append(Copy(event, seqs[shard], ts_ms, self.now_ms))
         return Outcome(seqs[shard])
 
-    def is_known(self, imported: Copy) -> bool:
-        """Whether the record of an imported event remembers it: its base counts it, and it came within 24 h."""
-        (record,) = self.store.records([imported.event.id]).records
-        is_covered = record.stamp is not None and imported.version <= record.stamp.lake_version
-        return is_covered and self.now_ms - imported.received_ms < DAY_MS
+    def remembered(self, event: Accepted) -> Copy | None:
+        """The copy that the record of an event's id measures a repeat against: the last that counts of what its base
+        covers and of what came since, or one that was deleted."""
+        (record,) = self.store.records([event.id]).records
+        version, seq = (record.stamp.lake_version, record.stamp.seq) if record.stamp is not None else (0, 0)
+        logged = [copy for copy in self.truth[event.id] if copy.event.event_id == event.event_id]
+        imported = [copy for copy in self.imports_of(event.id, version) if copy.event.event_id == event.event_id]
+        found = once([copy for copy in logged if copy.seq is not None and copy.seq <= seq] + imported)
+        for copy in logged:
+            if not found or copy.received_ms - found[-1].received_ms >= DAY_MS:
+                found.append(copy)
+        found += [copy for copy in self.deleted[event.id] if copy.event.event_id == event.event_id]
+        return max(found, key=lambda copy: copy.received_ms, default=None)
+
+    def imports_of(self, one: str, version: int) -> list[Copy]:
+        """What was imported of an id up to a version of the lake, and not deleted."""
+        deleted_ms = self.deleted_ms.get(one, -(2**62))
+        copies = [copy for copy in self.imported.values() if copy.event.id == one and copy.version <= version]
+        return [copy for copy in copies if copy.ts_ms > deleted_ms]
 
     def ingest_by_old_definitions(self, whose: int) -> None:
         """A process that did not notice the newest definitions is sent back."""
@@ -306,18 +316,37 @@ class World:
     # ── history from a file ──────────────────────────────────────────────────────────────────────────────────────
 
     def import_history(self, whose: int, count: int, age_ms: int) -> None:
-        """Some old purchases of a user, from a file, straight into the lake; then the same file again."""
+        """Some old purchases of a user, from a file, straight into the lake; then the same file again.
+
+        The file overlaps with the log: as many purchases are in it that the lake has already.
+        """
         if not self.ids[whose].startswith("user:"):
             return
-        rows = []
-        ts_ms = self.now_ms - age_ms
+        drained = self.lake.transaction_versions(None, SHARDS)[shard_of(self.ids[whose], SHARDS)]
+        copies = [
+            copy
+            for copy in self.truth[self.ids[whose]]
+            if copy.event.name == "buy" and copy.seq is not None and copy.seq <= drained
+            if copy.event.event_id not in self.imported
+        ][-count:]
         for _ in range(count):
             number = len(self.sent)
+            ts_ms = self.now_ms - age_ms
             event = Accepted(
                 f"e{number}", "track", self.ids[whose], name="buy", original_ts=ts_ms, properties={"n": number}
             )
             self.sent.append(event)
-            rows.append({"user": self.ids[whose][5:], "event": "buy", "at": ts_ms, "id": event.event_id, "n": number})
+            copies.append(Copy(event, None, ts_ms, self.now_ms))
+        rows = [
+            {
+                "user": self.ids[whose][5:],
+                "event": "buy",
+                "at": copy.ts_ms,
+                "id": copy.event.event_id,
+                "n": copy.event.properties["n"],
+            }
+            for copy in copies
+        ]
         path = self.folder / f"history{len(self.sent)}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         for already in (False, True):
@@ -325,10 +354,10 @@ class World:
                 self.lake, path, user_column="user", event_column="event", time_column="at", id_column="id",
                 now_ms=self.now_ms, shards=SHARDS,
             )  # fmt: skip
-            assert (done.accepted, done.already) == ((0, count) if already else (count, 0))
+            assert (done.accepted, done.already) == ((0, len(rows)) if already else (len(rows), 0))
         version = self.lake.events_version()
-        for event in self.sent[-count:]:
-            self.imported[event.event_id] = Copy(event, None, ts_ms, self.now_ms, version)
+        for copy in copies:
+            self.imported[copy.event.event_id] = Copy(copy.event, None, copy.ts_ms, self.now_ms, version)
 
     # ── drain ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -509,17 +538,8 @@ class World:
 
     def counted(self, record: Record) -> list[Copy]:
         """The copies that count of an id, imported ones from the lake's version on that its base was built from."""
-        logged = self.truth[record.id]
-        known = {copy.event.event_id for copy in logged}
         version = record.stamp.lake_version if record.stamp is not None else 0
-        return logged + [
-            copy
-            for copy in self.imported.values()
-            if copy.event.id == record.id
-            and copy.version <= version
-            and copy.event.event_id not in known
-            and copy.ts_ms > self.deleted_ms.get(record.id, -(2**62))
-        ]
+        return once(self.truth[record.id] + self.imports_of(record.id, version))
 
     def check(self) -> None:
         """Every id answers, for what is not warming, what brute force says; and its stamps never go back."""
@@ -594,14 +614,7 @@ class World:
         for kind, key in bounds:
             for one, value in values_of(answers, (kind, key)).items():
                 ids = self.people.ids_of(one)
-                copies = [copy for own in ids for copy in self.truth[own]]
-                known = {(copy.event.id, copy.event.event_id) for copy in copies}
-                copies += [
-                    copy
-                    for copy in self.imported.values()
-                    if copy.event.id in ids
-                    and (copy.event.id, copy.event.event_id) not in known
-                    and copy.ts_ms > self.deleted_ms.get(copy.event.id, -(2**62))
-                ]
+                newest = self.lake.events_version()
+                copies = once(copy for own in ids for copy in self.truth[own] + self.imports_of(own, newest))
                 expected = brute_force(key, copies, self.now_ms)
                 assert value == expected, f"the batch says {value} of {one} {key}, brute force {expected}"

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from serving.embedded_redis import EmbeddedRedis
 from tests.properties.protocol_truth import DEFINITIONS, IDS, USERS
-from tests.properties.protocol_walk import AGES_MS, DRAIN_STEPS, KINDS, TICKS_MS, walk
+from tests.properties.protocol_walk import AGES_MS, DRAIN_STEPS, KINDS, TICKS_MS, WITH_IMPORTS, walk
 from tests.properties.protocol_world import World
 
 RUNS = int(os.environ.get("TINYCDP_PROTOCOL_RUNS", "15"))
@@ -95,6 +95,11 @@ def machine(server: EmbeddedRedis, folder: Path, light_events_max: int) -> type[
         def import_history(self, whose: int, count: int, age_ms: int) -> None:
             """A file of history, twice."""
             self.world.import_history(whose, count, age_ms)
+
+        @rule(which=some_number)
+        def resend_imported(self, which: int) -> None:
+            """What came with a file comes from an app."""
+            self.world.resend_imported(which)
 
         @rule(rows=some_rows, killed_at=st.none() | st.sampled_from(DRAIN_STEPS))
         def drain(self, rows: int, killed_at: str | None) -> None:
@@ -205,3 +210,15 @@ def test_long_walks_leave_answers_right(server: EmbeddedRedis, tmp_path: Path, s
     finally:
         world.close()
     assert len(taken) == WALK_STEPS + 1
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(4))
+def test_long_walks_over_imports_leave_answers_right(server: EmbeddedRedis, tmp_path: Path, seed: int) -> None:
+    """What was imported is sent, what was logged is imported, and days go by."""
+    world = World(server, tmp_path, 256 if seed % 2 else 2)
+    try:
+        for _ in walk(world, seed, WALK_STEPS, known=WITH_IMPORTS):
+            pass
+    finally:
+        world.close()

@@ -6,8 +6,8 @@ no such switches. A mutation names the seed of a walk that shows it; should the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,10 +27,9 @@ from serving.catalogue import Catalogue
 from serving.embedded_redis import EmbeddedRedis
 from serving.scripts import claim, delete, ingest, members, publish, raised, replay, restore
 from serving.scripts.script import Script
-from tests.properties import protocol_world
+from tests.properties import protocol_walk, protocol_world
 from tests.properties.link_world import LINK_STEPS, LinkWorld
-from tests.properties.protocol_walk import STEPS as ALL_STEPS
-from tests.properties.protocol_walk import walk
+from tests.properties.protocol_walk import Step, walk
 from tests.properties.protocol_world import World
 
 STEPS = 150
@@ -52,6 +51,7 @@ class InScript:
     leaving_out: tuple[str, ...] = ()
     #: The walk is one of `link_world`.
     of_links: bool = False
+    known: Mapping[str, Step] = field(default_factory=lambda: protocol_walk.STEPS)
 
     def switch_off(self, patch: pytest.MonkeyPatch) -> None:
         """Edits the script's text."""
@@ -74,6 +74,7 @@ class InPython:
     leaving_out: tuple[str, ...] = ()
     #: The walk is one of `link_world`.
     of_links: bool = False
+    known: Mapping[str, Step] = field(default_factory=lambda: protocol_walk.STEPS)
 
     def switch_off(self, patch: pytest.MonkeyPatch) -> None:
         """Puts the other function in its place; it is given the right one."""
@@ -144,7 +145,7 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InScript(
         "a repeat after 24 h is a new event", ingest, "INGEST",
-        "local REPEAT_MS = 86400000", "local REPEAT_MS = 3600000",
+        "REPEAT_MS, RECENT_BYTES = 86400000", "REPEAT_MS, RECENT_BYTES = 3600000",
     ),
     InScript(
         "an event from the future counts from its receipt", ingest, "INGEST",
@@ -221,6 +222,13 @@ MUTATIONS: list[InScript | InPython] = [
     InPython(
         "a rebuild counts each event once", rebuilding, "counted",
         lambda counted: lambda events, ids=None: events if ids is None else counted(events, ids), seed=10,
+    ),
+    InPython(
+        "an import and what comes 24 h after it both count", rebuilding, "counted",
+        lambda counted: lambda events: counted(
+            events.filter(pl.col("seq").is_not_null() | pl.col("seq").max().over("id", "event_id").is_null())
+        ),
+        known=protocol_walk.WITH_IMPORTS,
     ),
     InPython(
         "a log of another life is given up", recovering, "_is_of_another_life",
@@ -309,7 +317,7 @@ def test_a_walk_shows_that_the_rule_is_needed(
         except AssertionError:
             return
         try:
-            known = LINK_STEPS if mutation.of_links else ALL_STEPS
+            known = LINK_STEPS if mutation.of_links else mutation.known
             for _ in walk(world, seed, STEPS, mutation.favour, mutation.leaving_out, known):
                 pass
         except Exception as found:  # whatever goes wrong: with the rule, none of these walks does
