@@ -61,6 +61,9 @@ users = st.fixed_dictionaries({"user:ada": histories(), "user:bob": histories(3)
 conditions = st.sampled_from(
     [
         "v == 1",
+        "v == true",
+        "v in [0, 2.5]",
+        "v in [false, 2.5]",
         "v != null",
         "v > 0.1",
         'w in ["a", 1, null]',
