@@ -36,6 +36,7 @@ from expressions.ops import (
 from expressions.plan import COUNTED_KINDS, Need, needs_of, plan
 from expressions.polars_cells import COLUMN_KINDS, Cell, holds, item_keys, item_of_key, typed_cell
 from expressions.polars_folds import FRAMES, SIMPLE, most_frequent, percentile
+from expressions.properties import attribute_name
 from expressions.to_polars import Lets, Scope, compile_cell
 from expressions.values import Value
 from expressions.windows import UTC_ZONE, Zone, lower_ms
@@ -45,7 +46,7 @@ Key: TypeAlias = tuple[DefinitionKind, str]
 TYPED = pl.Struct({"number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "json": pl.String})
 
 #: One row an event. `seq` is null for imported ones; times are UTC milliseconds; `props` are typed fields by dotted
-#: name (of an identify its attributes, whole and dotted, an explicit null with all four null).
+#: name (of an identify its attributes by `properties.attribute_name`, an explicit null with all four null).
 EVENT_SCHEMA: dict[str, Any] = {
     "shard": pl.Int32,
     "seq": pl.Int64,
@@ -63,7 +64,7 @@ EVENT_SCHEMA: dict[str, Any] = {
 
 
 def property_cell(name: str) -> Cell:
-    """A property of an event, or an attribute of an identify, by its dotted name."""
+    """A property of an event, by its dotted name."""
     return typed_cell(pl.col("props").map.get(name))
 
 
@@ -260,11 +261,12 @@ class States:
 
 def _attribute(identifies: pl.LazyFrame, attribute: Attribute, name: str) -> pl.LazyFrame:
     """id, and the value of an attribute by kind: of the newest identify that has the key (S8)."""
-    whole = pl.col("props").map.get(attribute.key)
+    key = attribute_name(attribute.key)
+    whole = pl.col("props").map.get(key)
     own = typed_cell(whole)
     is_object = whole.struct.field("json").str.starts_with("{").fill_null(False)
-    leaf = typed_cell(pl.col("props").map.get(".".join([attribute.key, *attribute.path])))
-    value = leaf.where(is_object) if attribute.path else own
+    leaf = typed_cell(pl.col("props").map.get(attribute_name(attribute.key, attribute.path)))
+    value = leaf if attribute.path else own
     json = whole.struct.field("json")
     rank = (
         pl.when(is_object)
@@ -279,7 +281,7 @@ def _attribute(identifies: pl.LazyFrame, attribute: Attribute, name: str) -> pl.
         .then(1)
         .otherwise(0)
     )
-    rows = identifies.filter(pl.col("props").map.contains_key(attribute.key)).select(
+    rows = identifies.filter(pl.col("props").map.contains_key(key)).select(
         "id",
         "ts",
         rank.alias("rank"),

@@ -36,7 +36,7 @@ tracks = st.builds(
 identifies = st.builds(
     lambda at, traits: Event("identify", None, min(at, NOW), traits),  # a base knows no attribute but the newest
     times,
-    st.dictionaries(st.sampled_from(["p", "q"]), raw_values, min_size=1),
+    st.dictionaries(st.sampled_from(["p", "q", "p.in"]), raw_values, min_size=1),
 )
 some = st.one_of(tracks, tracks, tracks, identifies)
 #: Ids that come again, and what lies between two receipts: 24 h tell a repeat from a new event.
@@ -99,7 +99,7 @@ def _constant(value: Any) -> str:
 leaves = st.one_of(
     aggregations(),
     aggregations(),
-    st.sampled_from(["profile.p", "profile.q", "profile.p.in", 'bucket("s")']),
+    st.sampled_from(["profile.p", "profile.q", "profile.p.in", 'profile["p.in"]', 'bucket("s")']),
     scalars.map(_constant),
 )
 
