@@ -36,6 +36,7 @@ from expressions.ops import (
 from expressions.plan import COUNTED_KINDS, Need, needs_of, plan
 from expressions.polars_cells import COLUMN_KINDS, Cell, holds, item_keys, item_of_key, typed_cell
 from expressions.polars_folds import FRAMES, SIMPLE, most_frequent, percentile
+from expressions.polars_functions import amount
 from expressions.properties import attribute_name
 from expressions.to_polars import Lets, Scope, compile_cell
 from expressions.values import Value
@@ -209,6 +210,9 @@ class States:
                     return self._joined(
                         needs[name], "mode", most_frequent(self._rows[needs[name]], self._cells[needs[name]])
                     )
+                case Call("amount", (SlotValue(name), count)):
+                    shared = compile_cell(count, Scope(leaf, self.now_ms))
+                    return amount(self._total(needs[name]), shared.get("number"))
                 case Call("percentile", (SlotValue(name), Constant(float() as share))):
                     found = percentile(self._rows[needs[name]], share).rename({"value": "v.number"})
                     return self._joined(needs[name], f"p{share}", found)
@@ -220,10 +224,9 @@ class States:
         return compile_cell(AGGREGATES[aggregation.aggregate].present, Scope(leaf, self.now_ms)), exact
 
     def _read(self, need: Need) -> Cell:
-        name = f"n{self.at[need]}"
         match need.slot.monoid:
             case Add():
-                return Cell({"number": pl.col(f"{name}.number").fill_null(0).cast(pl.Float64)})
+                return Cell({"number": self._total(need).cast(pl.Float64)})
             case Min() | Max():
                 return self._cells[need]
             case Union():
@@ -233,6 +236,10 @@ class States:
                 return Cell({"list": found.get("list").fill_null(pl.lit([], dtype=pl.List(pl.String)))})
             case _:
                 return self._cells[need]
+
+    def _total(self, need: Need) -> pl.Expr:
+        """The integers of an Add, added."""
+        return pl.col(f"n{self.at[need]}.number").fill_null(0)
 
     def _size(self, need: Need) -> pl.Expr:
         """How many distinct values, one more than may be read at the most."""

@@ -150,6 +150,7 @@ FUNCTION: dict[str, Operation] = {
     "string": lambda value: value if type(value) is str else None,
     "scalar": lambda value: None if type(value) is tuple else value,
     "millionths": _of(float, values.millionths),
+    "amount": values.amount,
     "most_frequent": _most_frequent,
     "percentile": values.percentile,
 }

@@ -50,9 +50,8 @@ class Profile:
                 exp.alias_(self.engine.has(attribute_name(key)), has),
                 *(exp.alias_(value, known) for value, known in zip(read, columns, strict=True)),
             )
-            place = exp.Window(
-                this=exp.RowNumber(), partition_by=[column("id")], order=exp.Order(expressions=_newest(fields[attribute_name(key)]))
-            )
+            order = exp.Order(expressions=_newest(fields[attribute_name(key)]))
+            place = exp.Window(this=exp.RowNumber(), partition_by=[column("id")], order=order)
             ctes[ranked] = exp.select("id", *columns, exp.alias_(place, "place")).from_("identified").where(column(has))
             ctes[newest] = exp.select("id", *columns).from_(ranked).where(column("place").eq(whole(1)))
             joined[newest] = columns
