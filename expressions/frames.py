@@ -36,7 +36,7 @@ from expressions.ops import (
 from expressions.plan import COUNTED_KINDS, Need, needs_of, plan
 from expressions.polars_cells import COLUMN_KINDS, Cell, holds, item_keys, item_of_key, typed_cell
 from expressions.polars_folds import FRAMES, SIMPLE, most_frequent, percentile
-from expressions.polars_functions import amount
+from expressions.polars_functions import amount, day_of
 from expressions.properties import attribute_name
 from expressions.to_polars import Lets, Scope, compile_cell
 from expressions.values import Value
@@ -102,18 +102,11 @@ def _event_leaf(source: Source, zone: Zone, own: Callable[[str], Cell]) -> Any:
             case EventTime():
                 return Cell({"number": pl.col("ts").cast(pl.Float64)})
             case EventDay():
-                return Cell({"number": _day(zone)})
+                return Cell({"number": day_of(pl.col("ts"), zone)})
             case _:
                 return None
 
     return leaf
-
-
-def _day(zone: Zone) -> pl.Expr:
-    if zone.name == "UTC":
-        return pl.col("ts").floordiv(86_400_000).cast(pl.Float64)
-    local = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.replace_time_zone("UTC").dt.convert_time_zone(zone.name)
-    return local.dt.date().cast(pl.Int32).cast(pl.Float64)
 
 
 # ── states per id ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ from expressions import values
 from expressions.bucketing import bucket_of
 from expressions.polars_cells import COLUMN_KINDS, Cell, holds, holds_item, number_cell, truth_cell, unsigned_zero
 from expressions.values import ISO_TIME, NEAR, NEAR_MAX
-from expressions.windows import DAY_MS
+from expressions.windows import DAY_MS, UTC_ZONE, Zone
 
 
 def _quotient(left: pl.Expr, right: pl.Expr | float) -> pl.Expr:
@@ -158,6 +158,21 @@ def instant(text: pl.Expr) -> pl.Expr:
 def days_since(text: pl.Expr, now_ms: int) -> pl.Expr:
     """`values.days_since`."""
     return (pl.lit(now_ms, dtype=pl.Int64) - instant(text)).floordiv(DAY_MS).cast(pl.Float64)
+
+
+def day_of(ts: pl.Expr, zone: Zone) -> pl.Expr:
+    """`Zone.day`, as a number."""
+    if zone == UTC_ZONE:
+        return ts.floordiv(DAY_MS).cast(pl.Float64)
+    starts_ms, offsets_ms, least_days = map(np.array, zone.calendar)
+
+    def days(column: pl.Series) -> pl.Series:
+        ts_ms = column.to_numpy()
+        at = np.searchsorted(starts_ms, ts_ms, side="right") - 1
+        found = np.maximum((ts_ms + offsets_ms[at]) // DAY_MS, least_days[at])
+        return pl.Series(column.name, found.astype(np.float64))
+
+    return ts.map_batches(days, pl.Float64, is_elementwise=True)
 
 
 def buckets(salt: str, ids: pl.Series) -> pl.Series:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from fractions import Fraction
 from itertools import groupby
 from typing import Any
@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from expressions import ops
 from expressions.bases import RawEvent
 from tests.history import Event
-from tests.oracle_values import called, compared, computed, decimal, equal, flat, order, percentile, plain, truth
+from tests.oracle_values import called, compared, computed, dated, decimal, equal, flat, order, percentile, plain, truth
 
 MS = {"minutes": 60_000, "hours": 3_600_000, "days": 86_400_000}
 VALUES_MAX = 10_000
@@ -98,7 +98,7 @@ class _Oracle:
         return plain(found)
 
     def day(self, ts_ms: int) -> date:
-        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ts_ms)).astimezone(self.zone).date()
+        return dated(ts_ms, self.zone)
 
     def aggregated(self, node: ops.Aggregation) -> Any:
         source, window, found = node.source, node.window, []
