@@ -20,6 +20,7 @@ from expressions.frames import answer_frame, values_of
 from expressions.identity import people
 from expressions.to_state import Key
 from expressions.values import to_json
+from expressions.windows import DAY_MS
 from lake.lake import Lake
 from serving.defining import current
 from serving.identity import gathered
@@ -31,7 +32,7 @@ from serving.store import Store
 #: How long a server may take to answer.
 ANSWER_S = 5.0
 #: So long `/metrics` tells what the last comparison found.
-PARITY_KEPT_MS = 7 * 86_400_000
+PARITY_KEPT_MS = 7 * DAY_MS
 
 
 def examined(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[str, Any]:

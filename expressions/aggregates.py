@@ -58,7 +58,6 @@ _NUMBER = _call("number", _ARGUMENT)
 _STRING = _call("string", _ARGUMENT)
 _SCALAR = _call("scalar", _ARGUMENT)
 _NULL = Constant(None)
-_MILLIONTHS = Constant(1_000_000.0)
 
 
 def _one_if_present(value: Expr) -> Expr:
@@ -120,15 +119,15 @@ AGGREGATES: dict[str, Aggregate] = {
         Aggregate(
             "sum",
             (_TOTAL,),
-            Arithmetic("/", SlotValue("total"), _MILLIONTHS),
+            _call("amount", SlotValue("total"), Constant(1.0)),
             "The exact sum of the numbers, to 6 decimals; 0 if there are none.",
         ),
         Aggregate(
             "avg",
             # What is beyond the sum (S6) is beyond its mean too.
             (_TOTAL, Slot("n", _one_if_present(_SUMMED), Add())),
-            # One division: dividing the sum first would round twice.
-            Arithmetic("/", SlotValue("total"), Arithmetic("*", SlotValue("n"), _MILLIONTHS)),
+            # Of the sum itself, which was rounded, the mean would be rounded twice.
+            _call("amount", SlotValue("total"), SlotValue("n")),
             "The mean of the numbers; null if there are none.",
         ),
         Aggregate(

@@ -24,7 +24,7 @@ from expressions.monoids import Add, Earliest, Latest, Max, Min, Tally, Union
 from expressions.plan import COUNTED_KINDS, Need, Plan
 from expressions.polars_cells import COLUMN_KINDS, Cell, item_of_key
 from expressions.polars_folds import FRAMES, SIMPLE, order_key_of
-from expressions.properties import attribute_order_key
+from expressions.properties import attribute_name, attribute_order_key
 from expressions.to_polars import Lets
 from expressions.values import Value, from_json
 from expressions.windows import UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts, lower_ms
@@ -201,8 +201,9 @@ def _profiles(rows: pl.DataFrame, attributes: frozenset[str]) -> dict[int, dict[
     found: dict[int, dict[str, tuple[int, Any]]] = {}
     identifies = rows.filter(pl.col("kind") == "identify") if attributes else rows.clear()
     for key in sorted(attributes):
-        has = identifies.filter(pl.col("props").map.contains_key(key))
-        for one, ts, typed in has.select("owner", "ts", pl.col("props").map.get(key)).iter_rows():
+        name = attribute_name(key)
+        has = identifies.filter(pl.col("props").map.contains_key(name))
+        for one, ts, typed in has.select("owner", "ts", pl.col("props").map.get(name)).iter_rows():
             value = _raw(typed) if typed is not None else None
             held = found.setdefault(one, {}).get(key)
             if held is None or (ts, attribute_order_key(value)) > (held[0], attribute_order_key(held[1])):

@@ -18,7 +18,7 @@ from expressions.aggregates import AGGREGATES
 from expressions.ops import Aggregation, Call, Compare, Constant, Expr, Now, children, extent, walk
 from expressions.plan import Need, plan
 from expressions.to_state import Evaluate, Frame, Program
-from expressions.values import instant_ms
+from expressions.values import instant_ms, same
 from expressions.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Window, lower_ms
 
 #: What may be spent on one explanation, in nodes evaluated: some tens of milliseconds.
@@ -63,7 +63,7 @@ def next_change_ms(node: Expr, frame: Frame, work: Work | None = None) -> int | 
         answer = frame.answer(evaluate)
         if answer.straddled:
             return None
-        if answer.value != start.value:
+        if not same(answer.value, start.value):
             return frame.now_ms
     return None
 

@@ -102,8 +102,8 @@ def _open_quote(text: str) -> int:
     at, quote, start = 0, "", 0
     while at < len(text):
         if quote:
-            if text[at] == "\\" and quote != "`":
-                at += 1
+            if (text[at] == "\\" and quote != "`") or text[at : at + 2] == "``" == quote * 2:
+                at += 1  # what comes next stands for itself
             elif text[at] == quote:
                 quote = ""
         elif text[at] in "'\"`":

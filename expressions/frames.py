@@ -36,6 +36,8 @@ from expressions.ops import (
 from expressions.plan import COUNTED_KINDS, Need, needs_of, plan
 from expressions.polars_cells import COLUMN_KINDS, Cell, holds, item_keys, item_of_key, typed_cell
 from expressions.polars_folds import FRAMES, SIMPLE, most_frequent, percentile
+from expressions.polars_functions import amount, day_of
+from expressions.properties import attribute_name
 from expressions.to_polars import Lets, Scope, compile_cell
 from expressions.values import Value
 from expressions.windows import UTC_ZONE, Zone, lower_ms
@@ -45,7 +47,7 @@ Key: TypeAlias = tuple[DefinitionKind, str]
 TYPED = pl.Struct({"number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "json": pl.String})
 
 #: One row an event. `seq` is null for imported ones; times are UTC milliseconds; `props` are typed fields by dotted
-#: name (of an identify its attributes, whole and dotted, an explicit null with all four null).
+#: name (of an identify its attributes by `properties.attribute_name`, an explicit null with all four null).
 EVENT_SCHEMA: dict[str, Any] = {
     "shard": pl.Int32,
     "seq": pl.Int64,
@@ -63,7 +65,7 @@ EVENT_SCHEMA: dict[str, Any] = {
 
 
 def property_cell(name: str) -> Cell:
-    """A property of an event, or an attribute of an identify, by its dotted name."""
+    """A property of an event, by its dotted name."""
     return typed_cell(pl.col("props").map.get(name))
 
 
@@ -100,18 +102,11 @@ def _event_leaf(source: Source, zone: Zone, own: Callable[[str], Cell]) -> Any:
             case EventTime():
                 return Cell({"number": pl.col("ts").cast(pl.Float64)})
             case EventDay():
-                return Cell({"number": _day(zone)})
+                return Cell({"number": day_of(pl.col("ts"), zone)})
             case _:
                 return None
 
     return leaf
-
-
-def _day(zone: Zone) -> pl.Expr:
-    if zone.name == "UTC":
-        return pl.col("ts").floordiv(86_400_000).cast(pl.Float64)
-    local = pl.from_epoch(pl.col("ts"), time_unit="ms").dt.replace_time_zone("UTC").dt.convert_time_zone(zone.name)
-    return local.dt.date().cast(pl.Int32).cast(pl.Float64)
 
 
 # ── states per id ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,6 +203,9 @@ class States:
                     return self._joined(
                         needs[name], "mode", most_frequent(self._rows[needs[name]], self._cells[needs[name]])
                     )
+                case Call("amount", (SlotValue(name), count)):
+                    shared = compile_cell(count, Scope(leaf, self.now_ms))
+                    return amount(self._total(needs[name]), shared.get("number"))
                 case Call("percentile", (SlotValue(name), Constant(float() as share))):
                     found = percentile(self._rows[needs[name]], share).rename({"value": "v.number"})
                     return self._joined(needs[name], f"p{share}", found)
@@ -219,10 +217,9 @@ class States:
         return compile_cell(AGGREGATES[aggregation.aggregate].present, Scope(leaf, self.now_ms)), exact
 
     def _read(self, need: Need) -> Cell:
-        name = f"n{self.at[need]}"
         match need.slot.monoid:
             case Add():
-                return Cell({"number": pl.col(f"{name}.number").fill_null(0).cast(pl.Float64)})
+                return Cell({"number": self._total(need).cast(pl.Float64)})
             case Min() | Max():
                 return self._cells[need]
             case Union():
@@ -232,6 +229,10 @@ class States:
                 return Cell({"list": found.get("list").fill_null(pl.lit([], dtype=pl.List(pl.String)))})
             case _:
                 return self._cells[need]
+
+    def _total(self, need: Need) -> pl.Expr:
+        """The integers of an Add, added."""
+        return pl.col(f"n{self.at[need]}.number").fill_null(0)
 
     def _size(self, need: Need) -> pl.Expr:
         """How many distinct values, one more than may be read at the most."""
@@ -260,11 +261,12 @@ class States:
 
 def _attribute(identifies: pl.LazyFrame, attribute: Attribute, name: str) -> pl.LazyFrame:
     """id, and the value of an attribute by kind: of the newest identify that has the key (S8)."""
-    whole = pl.col("props").map.get(attribute.key)
+    key = attribute_name(attribute.key)
+    whole = pl.col("props").map.get(key)
     own = typed_cell(whole)
     is_object = whole.struct.field("json").str.starts_with("{").fill_null(False)
-    leaf = typed_cell(pl.col("props").map.get(".".join([attribute.key, *attribute.path])))
-    value = leaf.where(is_object) if attribute.path else own
+    leaf = typed_cell(pl.col("props").map.get(attribute_name(attribute.key, attribute.path)))
+    value = leaf if attribute.path else own
     json = whole.struct.field("json")
     rank = (
         pl.when(is_object)
@@ -279,7 +281,7 @@ def _attribute(identifies: pl.LazyFrame, attribute: Attribute, name: str) -> pl.
         .then(1)
         .otherwise(0)
     )
-    rows = identifies.filter(pl.col("props").map.contains_key(attribute.key)).select(
+    rows = identifies.filter(pl.col("props").map.contains_key(key)).select(
         "id",
         "ts",
         rank.alias("rank"),

@@ -80,6 +80,13 @@ FUNCTIONS: dict[str, Function] = {
             "The number in whole millionths, half away from zero; null beyond 10^12 (S6).",
             internal=True,
         ),
+        Function(
+            "amount",
+            (NUMBER, NUMBER),
+            nullable(NUMBER),
+            "Of a total of millionths the share of each of so many, rounded once; null for none (S6).",
+            internal=True,
+        ),
         Function("most_frequent", (ANY,), SCALAR, "Of a tally: the value with the greatest count.", internal=True),
         Function("percentile", (ANY, NUMBER), nullable(NUMBER), "Of a tally: linear between ranks.", internal=True),
     )

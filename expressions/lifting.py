@@ -29,7 +29,7 @@ from expressions.ops import (
     transform,
 )
 from expressions.plan import Need
-from expressions.values import holds
+from expressions.values import NEAR, NEAR_MAX, holds
 from expressions.windows import Zone
 
 #: A column of the events of one name; what sums and averages share is kept in the base's `lifted`.
@@ -131,7 +131,7 @@ def _of_kind(python: type) -> Callable[[Lifted], Lifted]:
 
 
 _MILLION = 1_000_000
-#: Up to here a number is far closer to its whole millionths than to any tie between two of them.
+#: Decimals of up to 15 digits are what is written of the floats nearest to them.
 _EXACT_MAX = 10**15
 
 
@@ -152,8 +152,8 @@ def _millionths(column: Lifted) -> Lifted:
     return [
         near
         if type(value) is float
-        and -1e15 < (scaled := value * 1_000_000.0) < 1e15
-        and -0.49 < scaled - (near := round(scaled)) < 0.49
+        and -NEAR_MAX < (scaled := value * 1_000_000.0) < NEAR_MAX
+        and -NEAR < scaled - (near := round(scaled)) < NEAR
         else compute(value)
         for value in column
     ]

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from expressions import values
 from expressions.bucketing import bucket_of
-from expressions.ops import And, Arithmetic, Call, Compare, Expr, In, ListOf, Negate, Not, Or
+from expressions.ops import And, Arithmetic, Call, Compare, Constant, Expr, In, ListOf, Negate, Not, Or
 from expressions.patterns import searcher
 from expressions.values import Value, holds, same
 
@@ -73,9 +73,21 @@ def _is_in(item: Value, collection: Value) -> bool:
     return isinstance(collection, tuple) and any(same(item, other) for other in collection)
 
 
+def listed(node: Expr) -> tuple[Any, ...] | None:
+    """The items of a list that is known as it is written."""
+    if isinstance(node, ListOf) and all(isinstance(item, Constant) for item in node.items):
+        return tuple(item.value for item in node.items if isinstance(item, Constant))
+    value: Any = node.value if isinstance(node, Constant) else None  # a list too, once a lift is folded
+    return value if type(value) is tuple else None
+
+
 @operation.register
 def _(node: In) -> Operation:
-    return _is_in
+    known = listed(node.collection)
+    if known is None:
+        return _is_in
+    held = frozenset((type(one), one) for one in known)  # by S3, and no slower for a long list
+    return lambda item, collection: (type(item), item) in held
 
 
 @operation.register
@@ -150,6 +162,7 @@ FUNCTION: dict[str, Operation] = {
     "string": lambda value: value if type(value) is str else None,
     "scalar": lambda value: None if type(value) is tuple else value,
     "millionths": _of(float, values.millionths),
+    "amount": values.amount,
     "most_frequent": _most_frequent,
     "percentile": values.percentile,
 }

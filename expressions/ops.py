@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
+from expressions.values import same
 from expressions.windows import Window
 
 Scalar: TypeAlias = None | bool | float | str
@@ -40,9 +41,18 @@ class Expr:
 
 @dataclass(frozen=True)
 class Constant(Expr):
-    """A value written in the text: null, a boolean, a number (always a float) or a string."""
+    """A value written in the text: null, a boolean, a number (always a float) or a string.
+
+    Equal by S3, as values are: to Python true would be 1, and a need of the one would answer for the other.
+    """
 
     value: Scalar
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constant) and same(self.value, other.value)
+
+    def __hash__(self) -> int:
+        return hash((type(self.value), self.value))
 
 
 @dataclass(frozen=True)

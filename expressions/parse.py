@@ -225,6 +225,8 @@ class _Grammar(Cursor):
             raise SyntaxRefused(f"unexpected {written}", at=at, expected=remedy)
         if float(written) == float("inf"):
             raise SyntaxRefused("a number that is not finite", at=at, expected="a number below 1.8e308")
+        if float(written) == 0.0 and re.match(r"[0.]*[1-9]", written):
+            raise SyntaxRefused("a number that is nearer to 0 than any", at=at, expected="0, or a number above 5e-324")
         return float(written)
 
     def string(self, expected: str) -> str:
@@ -336,7 +338,7 @@ class _Grammar(Cursor):
         word = self.written(self.take(TokenType.VAR, expected))
         if not is_plain(word):
             self.at -= 1
-            raise self.unexpected(f"{expected}; one with other characters than a-z, 0-9 and _ stands in backticks")
+            raise self.unexpected(f"{expected}; one with other characters than A-Z, a-z, 0-9 and _ stands in backticks")
         return word
 
     def has_name(self) -> bool:
@@ -353,7 +355,7 @@ class _Grammar(Cursor):
             self.take(TokenType.R_BRACKET, "]")
             return name
         self.take(TokenType.DOT, expected)
-        return self.name(f'{expected} (["…"] for names that are no words)')
+        return self.name(expected if "[" in expected else f'{expected} (["…"] for names that are no words)')
 
     def names(self, expected: str) -> list[str]:
         found = [self.step(expected)]
@@ -378,6 +380,10 @@ class _Grammar(Cursor):
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def aggregation(self, start: Span) -> Expr:
+        if self.is_where():
+            self.at += 1
+            remedy = "the event's name before it: events.NAME.where(…)"
+            raise SyntaxRefused("where(…) without an event", at=self.here(), expected=remedy)
         event = self.step('an event: .NAME or ["NAME"]')
         conditions: list[Expr] = []
         while self.is_where():

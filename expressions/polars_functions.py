@@ -1,16 +1,19 @@
-"""Arithmetic and functions in Polars, bit for bit those of `values`: each step is one IEEE operation."""
+"""Arithmetic and functions in Polars, bit for bit those of `values`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from expressions import values
 from expressions.bucketing import bucket_of
-from expressions.polars_cells import COLUMN_KINDS, Cell, holds, holds_item, truth_cell, unsigned_zero
-from expressions.values import ISO_TIME, SUMMED_MAX, WHOLE_FROM
-from expressions.windows import DAY_MS
+from expressions.polars_cells import COLUMN_KINDS, Cell, holds, holds_item, number_cell, truth_cell, unsigned_zero
+from expressions.values import ISO_TIME, NEAR, NEAR_MAX
+from expressions.windows import DAY_MS, UTC_ZONE, Zone
 
 
 def _quotient(left: pl.Expr, right: pl.Expr | float) -> pl.Expr:
@@ -83,28 +86,51 @@ def _length(whole: Cell) -> Cell:
     return Cell({"number": pl.coalesce(text, whole.get("list").list.len().cast(pl.Float64))})
 
 
-def _half_away(scaled: pl.Expr, units: float, size: pl.Expr) -> pl.Expr:
-    """`values.half_away`, term by term."""
-    below = scaled.floor()
-    up = pl.when(size >= _quotient(below + 0.5, units)).then(below + 1.0).otherwise(below)
-    return pl.when(scaled >= WHOLE_FROM).then(scaled).otherwise(up)
+def _near(scaled: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """The integer next to a number in units, and whether that is what is written (`values.in_units`)."""
+    near = scaled.round()
+    return near, (scaled.abs() < NEAR_MAX) & ((scaled - near).abs() < NEAR)
 
 
-def rounded(number: pl.Expr, units: float) -> pl.Expr:
-    """`values.rounded`, to so many units in one."""
-    size = number.abs()
-    scaled = size * units
-    whole = _quotient(_half_away(scaled, units, size), units)
-    signed = pl.when(number < 0.0).then(-whole).otherwise(whole)
-    return pl.when(scaled.is_infinite()).then(number).otherwise(unsigned_zero(signed))
+def _mapped(numbers: pl.Expr, compute: Callable[[float], float | None], dtype: Any) -> pl.Expr:
+    """A function of `values`, row by row: for the few numbers that the columns cannot tell."""
+
+    def computed(column: pl.Series) -> pl.Series:
+        found = pl.Series(column.name, [None], dtype=dtype).new_from_index(0, len(column))
+        rows = column.is_not_null().arg_true()
+        return found.scatter(rows, [compute(one) for one in column.gather(rows)]) if len(rows) else found
+
+    return numbers.map_batches(computed, dtype, is_elementwise=True)
+
+
+def rounded(number: pl.Expr, decimals: int) -> pl.Expr:
+    """`values.rounded`, to so many decimals."""
+    near, is_near = _near(number * 10.0**decimals)
+    written = _mapped(pl.when(~is_near).then(number), partial(values.rounded, decimals=decimals), pl.Float64)
+    return unsigned_zero(pl.when(is_near).then(_quotient(near, 10.0**decimals)).otherwise(written))
 
 
 def _millionths(value: Cell) -> Cell:
+    """`values.millionths`, in integers: beyond 2^53 no float holds them."""
     number = value.get("number")
-    size = number.abs()
-    whole = _half_away(size * 1_000_000.0, 1_000_000.0, size)
-    signed = pl.when(number < 0.0).then(-whole).otherwise(whole)
-    return Cell({"number": pl.when(size <= SUMMED_MAX).then(signed)})
+    near, is_near = _near(number * 1_000_000.0)
+    written = _mapped(pl.when(~is_near).then(number), values.millionths, pl.Int64)
+    return Cell({"number": pl.when(is_near).then(near.cast(pl.Int64, strict=False)).otherwise(written)})
+
+
+def amount(total: pl.Expr, count: pl.Expr) -> Cell:
+    """`values.amount`."""
+    return number_cell(pl.map_batches([total, count], _amounts, pl.Float64))
+
+
+def _amounts(columns: Sequence[pl.Series]) -> pl.Series:
+    totals = columns[0].cast(pl.Int128)
+    counts = np.broadcast_to(columns[1].to_numpy(), len(totals))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = totals.cast(pl.Float64).to_numpy() / (counts * 1_000_000.0)
+    for row in (totals.abs() >= 2**53).arg_true():
+        found[row] = values.amount(totals[row], counts[row])
+    return pl.Series(totals.name, found)
 
 
 def instant(text: pl.Expr) -> pl.Expr:
@@ -134,6 +160,21 @@ def days_since(text: pl.Expr, now_ms: int) -> pl.Expr:
     return (pl.lit(now_ms, dtype=pl.Int64) - instant(text)).floordiv(DAY_MS).cast(pl.Float64)
 
 
+def day_of(ts: pl.Expr, zone: Zone) -> pl.Expr:
+    """`Zone.day`, as a number."""
+    if zone == UTC_ZONE:
+        return ts.floordiv(DAY_MS).cast(pl.Float64)
+    starts_ms, offsets_ms, least_days = map(np.array, zone.calendar)
+
+    def days(column: pl.Series) -> pl.Series:
+        ts_ms = column.to_numpy()
+        at = np.searchsorted(starts_ms, ts_ms, side="right") - 1
+        found = np.maximum((ts_ms + offsets_ms[at]) // DAY_MS, least_days[at])
+        return pl.Series(column.name, found.astype(np.float64))
+
+    return ts.map_batches(days, pl.Float64, is_elementwise=True)
+
+
 def buckets(salt: str, ids: pl.Series) -> pl.Series:
     """The bucket of each id under a salt."""
     return pl.Series(ids.name, [bucket_of(salt, id) for id in ids.to_list()], dtype=pl.Float64)
@@ -154,5 +195,3 @@ FUNCTION: dict[str, Callable[..., Cell]] = {
     "scalar": lambda value: value.only("boolean", "number", "string"),
     "millionths": _millionths,
 }
-#: What the batch computes while it folds (a tally), or with the node at hand.
-FOLDED_FUNCTIONS = frozenset({"most_frequent", "percentile", "round", "days_since", "matches", "bucket", "coalesce"})

@@ -2,12 +2,13 @@
 
 Done once, when an event is written to the lake, and the same way when it enters a record: nested names are dotted, a
 null is no property, a list stays whole. A profile attribute is different: its whole value counts, null included (S8),
-so an object appears both whole and by its dotted fields.
+so an object appears both whole and by its dotted fields, and a dot of a key's own is told from one between two names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from expressions.values import canonical_json, from_json, order_key, to_json
@@ -42,16 +43,19 @@ def typed(raw: Any) -> Typed:
             return Typed()
 
 
-def leaves(properties: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(
+    properties: Mapping[str, Any], prefix: str = "", written: Callable[[str], str] = str
+) -> Iterator[tuple[str, Any]]:
     """(dotted name, value) of every property: booleans, numbers, strings and lists; nulls and empty objects are none.
 
     Where a dotted name and a nested one meet (`{"a.b": 1, "a": {"b": 2}}`), both are given; the last one counts.
+    `written` is how a name stands between the dots.
     """
     for name, value in properties.items():
         if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{written(name)}.", written)
         elif value is not None:
-            yield f"{prefix}{name}", value
+            yield f"{prefix}{written(name)}", value
 
 
 def event_fields(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,9 +66,32 @@ def event_fields(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def attribute_fields(traits: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an identify: every key whole, null included, and the leaves inside objects by dotted name."""
-    inner = {name: value for name, value in leaves(traits) if name not in traits}
-    return inner | dict(traits)
+    """The fields of an identify by `attribute_name`: every key whole, null included, and the leaves inside objects."""
+    whole = {_between_dots(key): value for key, value in traits.items()}
+    if any(isinstance(value, dict) for value in traits.values()):
+        return dict(leaves(traits, written=_between_dots)) | whole
+    return whole  # as most are
+
+
+def attribute_name(key: str, path: Iterable[str] = ()) -> str:
+    """The name of an attribute, or of a leaf inside its value, among the fields of an identify.
+
+    A dot or a backslash of a name's own has a backslash before it: the key "a.b" is not the b inside a.
+    """
+    return ".".join(map(_between_dots, (key, *path)))
+
+
+#: A name without a dot between two others.
+_WHOLE = re.compile(r"(?:[^\\.]|\\.)*", re.DOTALL)
+
+
+def _between_dots(name: str) -> str:
+    return re.sub(r"([\\.])", r"\\\1", name) if "." in name or "\\" in name else name
+
+
+def attribute_key(name: str) -> str | None:
+    """The key that `attribute_name` made this name of; None for that of a leaf."""
+    return re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) if _WHOLE.fullmatch(name) else None
 
 
 def attribute_order_key(raw: Any) -> tuple[Any, ...]:

@@ -28,13 +28,14 @@ class Cell:
     """Kind -> SQL expression, for the kinds that may occur.
 
     `always`: never null, so exactly one expression is set in every row. `size`: of a list, how many items it has, where
-    that is known without reading the list. `most`: of a number, a bound of its size; `whole`: it has no fraction. Both
-    only save tests for overflow.
+    that is known without reading the list. `integer`: of what was added, the sum in the engine's widest integers.
+    `most`: of a number, a bound of its size; `whole`: it has no fraction. Both only save tests for overflow.
     """
 
     kinds: Mapping[Kind, Sql]
     always: bool = False
     size: Sql | None = None
+    integer: Sql | None = None
     most: float = math.inf
     whole: bool = False
 

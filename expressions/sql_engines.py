@@ -28,6 +28,8 @@ class Engine:
     `field`: name -> kind -> value of that property of the row, where "list" is the JSON text of a list or an object.
     `has`: whether the row has the property at all, if only as an explicit null.
     `integers`: the type that holds the sum of 10^20 numbers of 10^18. `as_double` reads it, correctly rounded.
+    `quotient(sum, divisor, bind)`: as a double, by an integer that is null or above zero; rounded once where the engine
+    can. `bind` gives a column that holds what is read more than once.
     `now_ms`: the engine's clock in epoch milliseconds, one value throughout a query.
     `remainder`: of doubles, no divisor zero, with the sign of the first; exact where the engine has that.
     `quoted`: a string as JSON text. `items`: the number of items of a list. `list_key`: text that is equal for equal
@@ -41,6 +43,7 @@ class Engine:
     has: Callable[[str], Sql]
     integers: str
     as_double: Callable[[Sql], Sql]
+    quotient: Callable[[Sql, Sql, Callable[[Sql], Sql]], Sql]
     now_ms: Callable[[], Sql]
     remainder: Callable[[Sql, Sql], Sql]
     quoted: Callable[[Sql], Sql]
@@ -99,12 +102,29 @@ def _through_text(value: Sql) -> Sql:
     return cast(cast(value, "TEXT"), "DOUBLE")
 
 
+def _rounded_once(total: Sql, divisor: Sql, bind: Callable[[Sql], Sql]) -> Sql:
+    """Where a double holds the total, one division. Else an integer quotient of 56 bits or more, its last bit set where
+    there is a rest: so what lies between two doubles is rounded as what it is, by the one step that rounds.
+    """
+    size = bind(exp.Abs(this=total.copy()))
+    more = bind(case((size < whole(2**76), whole(2**50)), otherwise=whole(2**20)))
+    dividend = bind(size * more)
+    known = bind(exp.IntDiv(this=dividend, expression=divisor.copy()))
+    is_even = exp.EQ(this=exp.Mod(this=known.copy(), expression=whole(2)), expression=whole(0))
+    has_rest = exp.NEQ(this=exp.Mod(this=dividend.copy(), expression=divisor.copy()), expression=whole(0))
+    odd = case((exp.and_(is_even, has_rest), known + whole(1)), otherwise=known)
+    great = bind(_through_text(odd) / cast(more, "DOUBLE"))
+    signed = case((total < whole(0), double(0.0) - great), otherwise=great)
+    return case((size < whole(2**53), cast(total, "DOUBLE") / cast(divisor, "DOUBLE")), otherwise=signed)
+
+
 DUCKDB = Engine(
     "duckdb",
     field=_struct_field,
     has=lambda name: call("MAP_CONTAINS", column("props"), text(name)),
     integers="INT128",
     as_double=_through_text,
+    quotient=_rounded_once,
     now_ms=lambda: call("EPOCH_MS", exp.CurrentTimestamp()),
     remainder=lambda number, divisor: exp.Mod(this=number.copy(), expression=divisor.copy()),
     quoted=lambda value: cast(call("TO_JSON", value), "TEXT"),
@@ -144,6 +164,7 @@ BIGQUERY = Engine(
     has=lambda name: exp.not_(_props(name).is_(exp.null())),
     integers="BIGDECIMAL",
     as_double=lambda value: cast(value, "DOUBLE"),
+    quotient=lambda total, divisor, bind: cast(cast(total, "BIGDECIMAL") / cast(divisor, "BIGDECIMAL"), "DOUBLE"),
     now_ms=lambda: call("UNIX_MILLIS", exp.CurrentTimestamp()),
     # Its MOD takes no floats.
     remainder=lambda number, divisor: number - divisor * call("TRUNC", number / divisor),
@@ -188,6 +209,7 @@ SNOWFLAKE = Engine(
     has=lambda name: exp.not_(_props(name).is_(exp.null())),
     integers="DECIMAL(38, 0)",
     as_double=lambda value: cast(value, "DOUBLE"),
+    quotient=lambda total, divisor, bind: cast(total, "DOUBLE") / cast(divisor, "DOUBLE"),
     now_ms=lambda: call("DATE_PART", column("EPOCH_MILLISECOND"), exp.CurrentTimestamp()),
     remainder=lambda number, divisor: exp.Mod(this=number.copy(), expression=divisor.copy()),
     quoted=lambda value: call("TO_JSON", call("TO_VARIANT", value)),

@@ -6,6 +6,7 @@ of `seen` that contribute, numbered by ROW_NUMBER, which is the same in every en
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import singledispatch
 
 from sqlglot import exp
@@ -42,15 +43,16 @@ def fold(monoid: Monoid, query: Query, lifted: Cell, when: Sql, wish: str) -> Re
 def _(monoid: Add, query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:
     number = lifted.get("number")
     if number is None:
-        return number_cell(double(0.0), always=True, most=0.0, whole=True)
+        return replace(number_cell(double(0.0), always=True, most=0.0, whole=True), integer=whole(0))
     if isinstance(number, exp.Literal):
         # One each: a count, which fits every integer type.
-        summed = query.fold(exp.Sum(this=case((when, whole(int(float(number.name)))))), wish)
-        total = cast(summed, "DOUBLE")
+        total = coalesced([query.fold(exp.Sum(this=case((when, whole(int(float(number.name)))))), wish), whole(0)])
+        found = cast(total, "DOUBLE")
     else:
         integers = cast(number, query.engine.integers)
-        total = query.engine.as_double(query.fold(exp.Sum(this=case((when, integers))), wish))
-    return number_cell(coalesced([total, double(0.0)]), always=True, most=2.0**127, whole=True)
+        total = coalesced([query.fold(exp.Sum(this=case((when, integers))), wish), whole(0)])
+        found = query.engine.as_double(total)
+    return replace(number_cell(found, always=True, most=2.0**127, whole=True), integer=total)
 
 
 def _extreme(node: type[exp.AggFunc], query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:

@@ -1,6 +1,6 @@
 """The closed list of functions in SQL, in the order of `functions.FUNCTIONS`.
 
-Numbers follow the formulas of `values` term by term, so that each gives the same bits. A function looks at the kinds
+Numbers come to the same bits as in `values`, each step being one IEEE operation. A function looks at the kinds
 of its arguments that it takes, and is null, or false where its sentence says so, for all others.
 """
 
@@ -33,7 +33,6 @@ from expressions.sql_cells import (
     finite,
     first_present,
     holds,
-    infinity,
     number_cell,
     string_cell,
     text,
@@ -41,7 +40,7 @@ from expressions.sql_cells import (
 )
 from expressions.sql_dates import instant_ms
 from expressions.sql_query import Reading, Row, Tallied, place
-from expressions.values import SUMMED_MAX, WHOLE_FROM
+from expressions.values import NEAR_MAX, SUMMED_MAX, WHOLE_FROM
 from expressions.windows import DAY_MS, END_MS
 
 _SMALL = "abcdefghijklmnopqrstuvwxyz"
@@ -103,20 +102,88 @@ def _round(row: Row, number: Cell, decimals: Cell | None = None) -> Cell:
     value = number.get("number")
     if value is None:
         return NULL
-    units = 10.0 ** (float(decimals.kinds["number"].name) if decimals else 0.0)
     value = row.bind(value)
+    digits = int(float(decimals.kinds["number"].name)) if decimals else 0
     size = row.bind(exp.Abs(this=value.copy()))
-    scaled = row.bind(size * double(units))
-    to_units = row.bind(_half_away(row, scaled, units, size) / double(units))
+    units = double(10.0**digits)
+    scaled = row.bind(size * units)
+    below, fraction = _parts(row, size)
+    told = row.bind(_told(fraction, digits))
+    more = row.bind(_told(fraction, digits + 1))
+    written = case(
+        (any_of([size >= double(WHOLE_FROM), _is_told(below, told, digits, size)]), size),
+        (_is_told(below, more, digits + 1, size), below + _tenths(more) / units),
+        otherwise=below + _nearest(fraction, digits) / units,
+    )
+    near = _half_away(row, scaled, digits, size) / units
+    to_units = row.bind(case((scaled < double(NEAR_MAX), near), otherwise=written))
     signed = case((value < double(0.0), double(0.0) - to_units), otherwise=to_units)
-    return number_cell(case((scaled.eq(infinity()), value), otherwise=signed), most=number.most)
+    return number_cell(signed, most=number.most)
 
 
-def _half_away(row: Row, scaled: Sql, units: float, size: Sql) -> Sql:
-    """`values.half_away`, of columns."""
+def _millionths(row: Row, number: Cell) -> Cell:
+    """In integers: beyond 2^53 no float holds them."""
+    value = number.get("number")
+    if value is None:
+        return NULL
+    size = row.bind(exp.Abs(this=value.copy()))
+    scaled = row.bind(size * double(1_000_000.0))
+    below, fraction = _parts(row, size)
+    levels = [(row.bind(_told(fraction, digits)), digits) for digits in range(8)]
+    written = case(
+        *(
+            (_is_told(below, told, digits, size), told * double(10.0 ** (6 - digits)) if digits <= 6 else _tenths(told))
+            for told, digits in levels
+        ),
+        otherwise=_nearest(fraction, 6),
+    )
+    whole_units = cast(below, "BIGINT") * whole(1_000_000) + cast(written, "BIGINT")
+    near = cast(_half_away(row, scaled, 6, size), "BIGINT")
+    units = row.bind(case((scaled < double(NEAR_MAX), near), (size <= double(SUMMED_MAX), whole_units)))
+    signed = case((value < double(0.0), whole(0) - units), otherwise=units)
+    return number_cell(signed, most=SUMMED_MAX * 1_000_000.0, whole=True)
+
+
+def _half_away(row: Row, scaled: Sql, digits: int, size: Sql) -> Sql:
+    """A number below NEAR_MAX in units of so many decimals, half away from zero.
+
+    The tie is compared in the number's own scale: the division gives the float that the tie itself would be written as,
+    and up to there no other decimal of as many digits has that float.
+    """
     below = row.bind(exp.Floor(this=scaled.copy()))
-    tie = exp.paren(below + double(0.5)) / double(units)
-    return case((scaled >= double(WHOLE_FROM), scaled), (size >= tie, below + double(1.0)), otherwise=below)
+    tie = exp.paren(below + double(0.5)) / double(10.0**digits)
+    return case((size >= tie, below + double(1.0)), otherwise=below)
+
+
+# From NEAR_MAX a number is taken apart. Its fraction has few bits, so the products below are exact, and it can be tried
+# which decimal is the shortest that reads as the number: that is how it is written.
+
+
+def _parts(row: Row, size: Sql) -> tuple[Sql, Sql]:
+    """The whole part of a size, and its fraction."""
+    below = row.bind(exp.Floor(this=size.copy()))
+    return below, row.bind(size - below)
+
+
+def _told(fraction: Sql, digits: int) -> Sql:
+    """The fraction to so many decimals, half to even, as floats are written; in units of the last of them."""
+    even = double(WHOLE_FROM)
+    return exp.paren(fraction * double(10.0**digits) + even) - even
+
+
+def _is_told(below: Sql, told: Sql, digits: int, size: Sql) -> Sql:
+    """Whether the number reads as so many decimals."""
+    return exp.EQ(this=exp.paren(below + told / double(10.0**digits)), expression=size.copy())
+
+
+def _tenths(told: Sql) -> Sql:
+    """Without the last digit, half up."""
+    return exp.Floor(this=exp.paren(told + double(5.0)) / double(10.0))
+
+
+def _nearest(fraction: Sql, digits: int) -> Sql:
+    """The fraction in units of so many decimals, of a number that is written with more than one beyond those."""
+    return exp.Floor(this=fraction * double(10.0**digits) + double(0.5))
 
 
 def _coalesce(row: Row, *values: Cell) -> Cell:
@@ -164,15 +231,13 @@ def _only(kinds: tuple[Kind, ...], row: Row, value: Cell) -> Cell:
     return value.only(*kinds)
 
 
-def _millionths(row: Row, number: Cell) -> Cell:
-    value = number.get("number")
-    if value is None:
-        return NULL
-    size = row.bind(exp.Abs(this=value.copy()))
-    scaled = row.bind(size * double(1_000_000.0))
-    units = row.bind(_half_away(row, scaled, 1_000_000.0, size))
-    signed = case((value < double(0.0), double(0.0) - units), otherwise=units)
-    return number_cell(case((size <= double(SUMMED_MAX), signed)), most=SUMMED_MAX * 1_000_000.0, whole=True)
+def _amount(row: Row, total: Cell, count: Cell) -> Cell:
+    """`values.amount`, of the integers that were added."""
+    assert total.integer is not None, "a total is of an Add"
+    divisor: Sql = whole(1_000_000)
+    if count.integer is not None:  # else a literal 1
+        divisor = row.bind(exp.Nullif(this=count.integer * divisor, expression=whole(0)), "shared")
+    return number_cell(row.engine.quotient(row.bind(total.integer, "total"), divisor, row.bind), count.integer is None)
 
 
 def _most_frequent(row: Row, tally: Tallied) -> Cell:
@@ -241,6 +306,7 @@ FUNCTIONS: dict[str, Callable[..., Cell]] = {
     "string": partial(_only, ("string",)),
     "scalar": partial(_only, ("boolean", "number", "string")),
     "millionths": _millionths,
+    "amount": _amount,
     "most_frequent": _most_frequent,
     "percentile": _percentile,
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from expressions.dtypes import KINDS, Kind
+from expressions.properties import attribute_name
 from expressions.sql_cells import Cell, Sql, by, case, column, in_order, text, whole
 from expressions.sql_engines import Engine
 from expressions.sql_steps import Names
@@ -19,7 +20,7 @@ from expressions.sql_steps import Names
 
 @dataclass
 class Profile:
-    """The attributes that a query reads: key -> dotted name -> kind -> column."""
+    """The attributes that a query reads: key -> name among the fields -> kind -> column."""
 
     engine: Engine
     names: Names
@@ -28,15 +29,11 @@ class Profile:
     def cell(self, key: str, path: tuple[str, ...]) -> Cell:
         """The attribute of the id at hand, or what is inside its value at the path; an object reads as null."""
         fields = self.keys.setdefault(key, {})
-        for name in (key, ".".join([key, *path])):
+        for name in (attribute_name(key), attribute_name(key, path)):
             if name not in fields:
                 fields[name] = {kind: self.names.fresh(f"{name}_{kind}") for kind in self.engine.field(name)}
         kinds: dict[Kind, Sql] = {kind: column(known) for kind, known in fields[name].items()}
         kinds["list"] = case((_starts(kinds["list"], "["), kinds["list"]))
-        if path:
-            # A key whose own name has a dot is not inside anything.
-            inside = _starts(column(fields[key]["list"]), "{")
-            kinds = {kind: case((inside, value)) for kind, value in kinds.items()}
         return Cell({kind: kinds[kind] for kind in KINDS if kind in kinds})
 
     def ctes(self) -> tuple[dict[str, exp.Query], dict[str, list[str]]]:
@@ -50,12 +47,11 @@ class Profile:
             columns = [known for kinds in fields.values() for known in kinds.values()]
             read = [self.engine.field(name)[kind] for name, kinds in fields.items() for kind in kinds]
             identified = identified.select(
-                exp.alias_(self.engine.has(key), has),
+                exp.alias_(self.engine.has(attribute_name(key)), has),
                 *(exp.alias_(value, known) for value, known in zip(read, columns, strict=True)),
             )
-            place = exp.Window(
-                this=exp.RowNumber(), partition_by=[column("id")], order=exp.Order(expressions=_newest(fields[key]))
-            )
+            order = exp.Order(expressions=_newest(fields[attribute_name(key)]))
+            place = exp.Window(this=exp.RowNumber(), partition_by=[column("id")], order=order)
             ctes[ranked] = exp.select("id", *columns, exp.alias_(place, "place")).from_("identified").where(column(has))
             ctes[newest] = exp.select("id", *columns).from_(ranked).where(column("place").eq(whole(1)))
             joined[newest] = columns

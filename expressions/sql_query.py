@@ -41,7 +41,7 @@ from expressions.windows import END_MS, UTC_ZONE, Window, Zone
 #: What a fresh name must not be: columns of the table and of the answer, and CTEs of fixed name.
 _TAKEN = """
     id event_id kind name ts seq received_at props number string boolean json exact now_ms today day place times
-    clock calendar dates starts_at ends_at first_day last_day copies late kept once copy turn counts counted_at
+    clock calendar periods starts_at ends_at offset_ms least_day copies late kept once copy turn counts counted_at
     first_received_at logged_at met deleted deleted_seq deleted_at live repeated events seen folds identified ids
     answers purged imported named digest
     unlinked unlinked_seq linked linked_seq owners owner above removes people person

@@ -1,7 +1,7 @@
 """The rows a query starts from: which events count, at which instant, and on which date each fell.
 
     clock       one row: the instant of the answer and, where a date is needed, today's
-    calendar    when dates begin, for a time zone other than UTC
+    calendar    the offsets of a time zone other than UTC, and since when
     purged      the deletes that stand under the hash of an id (`deletes.tombstone_id`)
     deleted     ids that were deleted, and when last; purged ones too, of which only an import can have rows
     live        the events that no delete of their id covers
@@ -24,18 +24,13 @@ that came once, as nearly all do, is touched by nothing but a hash join.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import sqlglot
 from sqlglot import exp
 
 from expressions.repeats import REPEAT_MS
 from expressions.sql_cells import Sql, column, double, whole
 from expressions.sql_engines import Engine
-from expressions.windows import BEGINNING_MS, DAY_MS, END_MS, UTC_ZONE, Zone
-
-#: The dates a calendar lists, as days since 1970-01-01: 1969 to 2099, those of `windows.Zone`.
-_FIRST_DAY, _LAST_DAY = -365, 47_482
+from expressions.windows import DAY_MS, END_MS, UTC_ZONE, Zone
 
 _PURGED = """
 SELECT id, seq, received_at FROM events WHERE kind = 'delete' AND id LIKE 'gone:%'
@@ -215,32 +210,26 @@ def day_of(instant_ms: Sql, zone: Zone) -> Sql:
     """The date of an instant, as days since 1970-01-01; for zones other than UTC of a row joined by `with_calendar`."""
     if zone == UTC_ZONE:
         return exp.Floor(this=instant_ms / double(DAY_MS))
-    passed = exp.Floor(this=exp.paren(instant_ms - column("starts_at")) / double(DAY_MS))
-    return exp.Least(this=column("first_day") + passed, expressions=[column("last_day")])
+    local = exp.Floor(this=exp.paren(instant_ms + column("offset_ms")) / double(DAY_MS))
+    return exp.Greatest(this=local, expressions=[column("least_day")])
 
 
 def with_calendar(query: exp.Select, instant: str) -> exp.Select:
-    """The query joined to the run of dates that holds its instant."""
+    """The query joined to the period that holds its instant."""
     at = column(instant)
     return query.join("calendar", on=exp.and_(at >= column("starts_at"), at < column("ends_at")))
 
 
 def _calendar(zone: Zone) -> exp.Select:
-    """Runs of dates that are 24 h long, and each other date (where clocks change) by itself.
+    """The periods of `windows.Calendar`.
 
     A table and not the engine's own time zones, so that every engine gives the date that `windows.Zone` gives.
     """
-    starts = [(day, zone.day_start_ms(day)) for day in range(_FIRST_DAY, _LAST_DAY)]
-    runs = [starts[0]]
-    for (_, start), (day, following) in pairwise(starts):
-        if following - start != DAY_MS:
-            runs.append((day, following))
-    rows = [(BEGINNING_MS, runs[0][1], _FIRST_DAY - 1, _FIRST_DAY - 1)]
-    for (day, start), (next_day, end) in pairwise([*runs, (_LAST_DAY, END_MS)]):
-        rows.append((start, end, day, next_day - 1))
+    starts_ms, offsets_ms, least_days = zone.calendar
+    rows = zip(starts_ms, [*starts_ms[1:], END_MS], offsets_ms, least_days, strict=True)
     values = exp.values(
-        [tuple(whole(part) for part in row) for row in rows if row[0] < row[1]],
-        alias="dates",
-        columns=["starts_at", "ends_at", "first_day", "last_day"],
+        [tuple(whole(part) for part in row) for row in rows],
+        alias="periods",
+        columns=["starts_at", "ends_at", "offset_ms", "least_day"],
     )
-    return exp.select("starts_at", "ends_at", "first_day", "last_day").from_(values)
+    return exp.select("starts_at", "ends_at", "offset_ms", "least_day").from_(values)

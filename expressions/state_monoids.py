@@ -11,7 +11,7 @@ from typing import Any
 from expressions.bases import State
 from expressions.columns import Lifted
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
-from expressions.values import Value, order_key
+from expressions.values import Value, order_key, whole_number
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ COMBINE: dict[type[Monoid], Combine] = {
     Add: Combine(
         fold=_total,
         merge=lambda left, right: left + right,
-        read=lambda state: float(state or 0),
+        read=lambda state: 0.0 if state is None else whole_number(state),
     ),
     Min: Combine(fold=_minimum, merge=min, read=lambda state: state),
     Max: Combine(fold=_maximum, merge=max, read=lambda state: state),

@@ -61,7 +61,7 @@ def compile_cell(node: Expr, scope: Scope) -> Cell:
         return found
     cell = _compiled(node, scope)
     height = _height(node)
-    is_heavy = height > 1 and isinstance(node, (Arithmetic, Call))  # rounding uses its number some sixty times
+    is_heavy = height > 1 and isinstance(node, (Arithmetic, Call))  # rounding uses its number a dozen times
     return scope.let(cell) if is_heavy or height % LEVELS == 0 else cell
 
 
@@ -207,7 +207,7 @@ def _(node: Call, scope: Scope) -> Cell:
     if node.function == "round":
         decimals = node.args[1] if len(node.args) == 2 else Constant(0.0)
         assert isinstance(decimals, Constant) and isinstance(decimals.value, float), "round takes a literal"
-        return Cell({"number": rounded(args[0].get("number"), 10.0 ** int(decimals.value))})
+        return Cell({"number": rounded(args[0].get("number"), int(decimals.value))})
     return FUNCTION[node.function](*args)
 
 

@@ -20,7 +20,7 @@ from expressions.bases import Base, State
 from expressions.definitions import Bound, DefinitionKind
 from expressions.lifting import Lift
 from expressions.monoids import VALUES_MAX
-from expressions.operations import operation
+from expressions.operations import listed, operation
 from expressions.ops import (
     Aggregation,
     And,
@@ -28,6 +28,7 @@ from expressions.ops import (
     Call,
     Constant,
     Expr,
+    ListOf,
     Now,
     Or,
     SlotValue,
@@ -177,6 +178,13 @@ def _evaluate(node: Expr, program: Program) -> Evaluate:
 @_evaluate.register
 def _(node: Constant, program: Program) -> Evaluate:
     value = node.value
+    return lambda frame: value
+
+
+@_evaluate.register
+def _(node: ListOf, program: Program) -> Evaluate:
+    value = listed(node)
+    assert value is not None, "a list holds constants"
     return lambda frame: value
 
 

@@ -1,7 +1,7 @@
 """What values are to Python: their kinds, their one total order, and the arithmetic all executions share.
 
-Here a number is always a float, a list a tuple, so `kind` is a look at the type. The Polars and SQL executions repeat
-the formulas of `millionths` and `rounded` term by term: each step is one IEEE operation, so all give the same bits.
+Here a number is always a float, a list a tuple, so `kind` is a look at the type. What is rounded is rounded once, from
+the decimal that is written, so that all executions give the same bits.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, TypeAlias
 
 from expressions.dtypes import KINDS, Kind
@@ -18,8 +19,15 @@ from expressions.windows import DAY_MS
 
 Value: TypeAlias = "None | bool | float | str | tuple[None | bool | float | str, ...]"
 
+#: Units in one, by their decimals, as far as any are asked for.
+UNITS: tuple[int, ...] = tuple(10**decimals for decimals in range(7))
+
 #: Above this a float has no fraction, so there is nothing left to round.
 WHOLE_FROM = 2.0**52
+
+#: A product below NEAR_MAX is less than 0.01 off what the number would give as it is written: half a unit in the last
+#: place for the number and for the product each, 2 * 2^-53 * 4e13. So what is within NEAR of an integer is no tie.
+NEAR_MAX, NEAR = 4e13, 0.49
 
 #: S6: a greater number is refused in a summed property, and one that came before the sum was defined is not summed.
 SUMMED_MAX = 1e12
@@ -88,39 +96,40 @@ def finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def half_away(scaled: float, least_of: float, size: float) -> float:
-    """`size` in units, rounded: `scaled` is size times the units in one, `least_of` those units.
+def in_units(number: float, decimals: int) -> int:
+    """S6, S12: a number in whole units of so many decimals, as it is written, half away from zero.
 
-    The tie is compared in the number's own scale, ``(floor + 0.5) / units``, because a decimal such as 1.0000005 is not
-    exact in binary: the division gives the float that the tie itself would be written as.
+    A float lies beside what is written: 1.005 is no tie in binary, and 4296123174.668 is off by half a millionth. Where
+    the product is far from a tie and not great that does not matter; else the digits are asked.
     """
-    if scaled >= WHOLE_FROM:
-        return scaled
-    below = float(math.floor(scaled))
-    return below + 1.0 if size >= (below + 0.5) / least_of else below
+    scaled = number * UNITS[decimals]
+    if -NEAR_MAX < scaled < NEAR_MAX and -NEAR < scaled - (near := round(scaled)) < NEAR:
+        return near
+    if number.is_integer():
+        return int(number) * UNITS[decimals]
+    return int(Decimal(repr(number)).scaleb(decimals).to_integral_value(ROUND_HALF_UP))
 
 
 def millionths(number: float) -> int | None:
-    """S6: a number in whole millionths, half away from zero; null beyond `SUMMED_MAX`."""
-    scaled = number * 1_000_000.0
-    near = round(scaled) if -1e15 < scaled < 1e15 else 0
-    if near and -0.49 < scaled - near < 0.49:
-        return near  # far from any tie, where `half_away` says the same at four times the cost
-    size = abs(number)
-    if not size <= SUMMED_MAX:
+    """S6: a number in whole millionths; null beyond `SUMMED_MAX`."""
+    return in_units(number, 6) if -SUMMED_MAX <= number <= SUMMED_MAX else None
+
+
+def amount(total: float, count: float) -> float | None:
+    """S6: a total of millionths, shared by so many; null by none. Divided once: an integer where no float holds it."""
+    if not count:
         return None
-    whole = int(half_away(size * 1_000_000.0, 1_000_000.0, size))
-    return -whole if number < 0 else whole
+    return total / (count * 1_000_000.0 if type(total) is float else int(count) * 1_000_000)
+
+
+def whole_number(total: int) -> float:
+    """An integer as a number; beyond 2^53, where numbers have gaps, itself."""
+    return float(total) if -(2**53) < total < 2**53 else total
 
 
 def rounded(number: float, decimals: int = 0) -> float:
     """S12: a number to so many decimals, half away from zero."""
-    units = 10.0**decimals
-    size = abs(number)
-    if math.isinf(size * units):
-        return number
-    whole = half_away(size * units, units, size) / units
-    return -whole + 0.0 if number < 0 else whole
+    return in_units(number, decimals) / UNITS[decimals]
 
 
 def modulo(number: float, divisor: float) -> float | None:

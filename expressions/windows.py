@@ -13,23 +13,24 @@ max and distinct exact too. (Chronon's FinalBatchIr collapses the middle the sam
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
-WINDOW_MS_MIN = MINUTE_MS
 WINDOW_MS_MAX = 3_650 * DAY_MS
 
 UNIT_MS: dict[str, int] = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Before every event. A span that starts here is lifetime history.
 BEGINNING_MS = -(2**62)
@@ -69,39 +70,66 @@ class Zone:
         """The date of an instant."""
         if self.name == "UTC":
             return ts_ms // DAY_MS
-        first, starts = _day_starts(self.name)
-        return first + bisect_right(starts, ts_ms) - 1
+        starts_ms, offsets_ms, least_days = self.calendar
+        at = bisect_right(starts_ms, ts_ms) - 1
+        return max((ts_ms + offsets_ms[at]) // DAY_MS, least_days[at])
 
     def day_start_ms(self, day: int) -> int:
-        """The first instant of a date."""
+        """The first instant of a date; of one that was left out, of the next."""
         if self.name == "UTC":
             return day * DAY_MS
-        first, starts = _day_starts(self.name)
-        return starts[min(max(day - first, 0), len(starts) - 1)]
+        starts_ms, offsets_ms, least_days = self.calendar
+        at = bisect_left(least_days, day, 1) - 1  # in which the date begins: the next period begins with it or later
+        return max(starts_ms[at], day * DAY_MS - offsets_ms[at])
+
+    @property
+    def calendar(self) -> Calendar:
+        """What dates follow from."""
+        return _calendar(self.name)
+
+
+class Calendar(NamedTuple):
+    """The periods between two changes of a zone's offset from UTC: when each starts, its offset, its least date.
+
+    The date of an instant is ``max((ts + offset) // 24 h, least)``. A date that has begun goes on where clocks are put
+    back over midnight, as in Newfoundland they were at 00:01: else a window of dates would not have one lower edge.
+    """
+
+    starts_ms: list[int]
+    offsets_ms: list[int]
+    least_days: list[int]
 
 
 UTC_ZONE = Zone()
 
+#: The years in which changes are looked for: no zone's history begins before. Before and after, the offset stays.
+_FIRST_YEAR, _LAST_YEAR = 1800, 2100
+
 
 @lru_cache(maxsize=4)
-def _day_starts(name: str) -> tuple[int, list[int]]:
-    """The first day of the table and the first instant of every date from 1969 to 2100, in order.
-
-    A table turns the calendar into a bisection: asking the time zone database for each event would cost more than all
-    the rest of reading it. Where a date begins inside a clock change, its first existing instant is taken.
-    """
+def _calendar(name: str) -> Calendar:
+    """The periods of a zone by name. They are found by asking for each day: the changes themselves are not told."""
     zone = ZoneInfo(name)
-    first, last = date(1969, 1, 1), date(2100, 1, 1)
-    starts = []
-    for offset in range((last - first).days):
-        midnight = datetime.combine(first + timedelta(days=offset), datetime.min.time(), tzinfo=zone)
-        instant = midnight.astimezone(UTC)
-        if instant.astimezone(zone).replace(tzinfo=None) != midnight.replace(tzinfo=None):
-            instant = datetime.combine(first + timedelta(days=offset), datetime.min.time(), tzinfo=UTC) - (
-                zone.utcoffset(midnight.replace(fold=0)) or timedelta()
-            )
-        starts.append(int(instant.timestamp()) * 1000)
-    return (first - date(1970, 1, 1)).days, starts
+
+    def offset_ms(second: int) -> int:
+        offset = (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset()
+        assert offset is not None, "a zone has an offset at all times"
+        return offset // timedelta(milliseconds=1)
+
+    first, last = (
+        (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1) for year in (_FIRST_YEAR, _LAST_YEAR)
+    )
+    found = Calendar([BEGINNING_MS], [offset_ms(first)], [BEGINNING_MS // DAY_MS])
+    for second in range(first, last, DAY_MS // 1000):
+        following = second + DAY_MS // 1000
+        if offset_ms(following) != found.offsets_ms[-1]:
+            before = found.offsets_ms[-1]
+            change_ms = 1000 * bisect_left(range(second, following), True, key=lambda at: offset_ms(at) != before)
+            start_ms = second * 1000 + change_ms
+            found.least_days.append(max((start_ms - 1 + before) // DAY_MS, found.least_days[-1]))
+            found.starts_ms.append(start_ms)
+            found.offsets_ms.append(offset_ms(following))
+    return found
 
 
 def lower_ms(window: Window | None, now_ms: int, zone: Zone = UTC_ZONE) -> int:

@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from expressions.polars_functions import instant
+from expressions.windows import DAY_MS
 from lake.schemas import EVENTS, TYPED
 from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.ids import ID_CHARACTERS_MAX
@@ -141,7 +142,7 @@ def instants(column: pl.Series) -> pl.Series:
         case pl.Datetime():
             found = one.dt.timestamp("us").floordiv(1_000)
         case pl.Date:
-            found = one.cast(pl.Int32).cast(pl.Int64) * 86_400_000
+            found = one.cast(pl.Int32).cast(pl.Int64) * DAY_MS
         case kind if kind in _WHOLE:
             found = one.cast(pl.Int64)
         case kind if kind in _FLOATS:

@@ -16,6 +16,7 @@ from expressions.bind import Known, warnings_of
 from expressions.definitions import Bound
 from expressions.ops import Aggregation, Attribute, walk
 from expressions.plan import COUNTED_KINDS
+from expressions.properties import attribute_key
 from serving.engine import Engine
 from serving.history import History
 from serving.lookups import asked
@@ -54,7 +55,8 @@ def seen(lake_root: str, wanted: Iterable[str], attributes: bool) -> tuple[dict[
     if not attributes:
         return found, []
     of_profiles = events.filter(pl.col("kind") == "identify").select(keys).explode("key")
-    return found, _unique(of_profiles)["key"].drop_nulls().to_list()
+    names = map(attribute_key, _unique(of_profiles)["key"].drop_nulls())
+    return found, [key for key in names if key is not None]
 
 
 def _unique(rows: pl.LazyFrame) -> pl.DataFrame:

@@ -29,7 +29,8 @@ from expressions.values import Value, from_json
 from expressions.windows import HOUR_MS, Zone
 from serving import codec
 from tests.history import Event
-from tests.oracle import judge, once
+from tests.oracle import judge
+from tests.oracle_copies import once
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 Bounds: TypeAlias = Mapping[Key, Bound]

@@ -1,15 +1,16 @@
 """The naive execution: loops and ifs over a plain list of events. It judges all others.
 
 Written from the numbered semantics (S1 to S12 in the README) and from nothing else: no slots, no monoids, no states.
-What single values mean is in `oracle_values`, in fractions and decimals of the standard library, so that a slip in our
-own arithmetic shows: they take as many lines as events do, and one file of 150 could only hold both unreadably.
+Which copies of an event count is in `oracle_copies`, what single values mean in `oracle_values`, in fractions and
+decimals of the standard library, so that a slip in our own arithmetic shows. All in one file of 150 lines would be
+unreadable.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from fractions import Fraction
 from itertools import groupby
 from typing import Any
@@ -18,7 +19,7 @@ from zoneinfo import ZoneInfo
 from expressions import ops
 from expressions.bases import RawEvent
 from tests.history import Event
-from tests.oracle_values import alike, called, compared, computed, decimal, equal, flat, order, percentile, plain, truth
+from tests.oracle_values import called, compared, computed, dated, decimal, equal, flat, order, percentile, plain, truth
 
 MS = {"minutes": 60_000, "hours": 3_600_000, "days": 86_400_000}
 VALUES_MAX = 10_000
@@ -31,18 +32,6 @@ def judge(
     """The value of an inlined expression for one user, of events that count, in any order; whether it is exact."""
     oracle = _Oracle([one for one in events if one.ts_ms <= now], now, ZoneInfo(zone), user)
     return oracle.value(node), oracle.exact
-
-
-def once(events: Sequence[Event]) -> list[Event]:
-    """S11: the events that count; a repeat counts again after 24 h, an imported one never behind a logged one."""
-    held: dict[str | int, list[Event]] = {}
-    logged = {one.id: one.came_ms for one in reversed(events) if one.id and not one.imported}
-    for one in sorted(events, key=lambda one: (not one.imported, one.imported and (one.came_ms, *alike(one)))):
-        counted = held.setdefault(one.id or id(one), [])
-        is_behind = one.imported and one.came_ms >= logged.get(one.id, one.came_ms + 1)
-        if not is_behind and (not counted or one.came_ms - counted[-1].came_ms >= MS["days"]):
-            counted.append(one)
-    return [one for counted in held.values() for one in counted]
 
 
 class _Oracle:
@@ -98,7 +87,7 @@ class _Oracle:
         return plain(found)
 
     def day(self, ts_ms: int) -> date:
-        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ts_ms)).astimezone(self.zone).date()
+        return dated(ts_ms, self.zone)
 
     def aggregated(self, node: ops.Aggregation) -> Any:
         source, window, found = node.source, node.window, []

@@ -9,10 +9,11 @@ import json
 import operator
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tests.history import Event
 
@@ -52,6 +53,16 @@ def called(name: str, args: list[Any], now: int) -> Any:
     if kind is float and name in ("abs", "round"):
         return abs(first) if name == "abs" else float(decimal(first, int(args[1]) if args[1:] else 0)) + 0.0
     return days_since(first, now) if kind is str and name == "days_since" else None
+
+
+def dated(ts_ms: int, zone: ZoneInfo) -> date:
+    """The latest date that has begun: where clocks go back over midnight, the one before does not come again."""
+
+    def local(minutes: int) -> datetime:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ts_ms - minutes * 60_000)).astimezone(zone)
+
+    is_moved = local(0).utcoffset() != local(26 * 60).utcoffset()
+    return max(local(minutes).date() for minutes in range(26 * 60 if is_moved else 1))
 
 
 def days_since(text: str, now: int) -> float | None:

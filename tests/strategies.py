@@ -23,7 +23,16 @@ WINDOWS = ["", "_1m", "_90m", "_1d", "_7d"]
 TEXTS = ["", "a", "b", "Z", "é", "😀", "10", "premium"]
 NUMBERS = [0, 1, -1, 2.5, 0.1, 0.2, 0.0000005, -0.0000015, 1e12, -1e12, 1.000001e12, 1e300, 7, 42, 1e-9, 123456.789012]
 
-scalars = st.one_of(st.none(), st.booleans(), st.sampled_from(NUMBERS), st.sampled_from(TEXTS))
+#: From a million to 10^12, with up to 6 decimals: where a float lies ever farther from what is written.
+great = st.builds(
+    lambda millionths, decimals, sign: sign * round(millionths / 1e6, decimals),
+    st.integers(10**12, 10**18),
+    st.integers(0, 6),
+    st.sampled_from([1, -1]),
+)
+numbers = st.one_of(st.sampled_from(NUMBERS), great)
+
+scalars = st.one_of(st.none(), st.booleans(), st.sampled_from(NUMBERS), numbers, st.sampled_from(TEXTS))
 raw_values = st.one_of(scalars, st.lists(scalars, max_size=3), st.fixed_dictionaries({"in": scalars}))
 times = st.sampled_from(AGES).map(lambda age: NOW - age)
 
@@ -36,7 +45,7 @@ tracks = st.builds(
 identifies = st.builds(
     lambda at, traits: Event("identify", None, min(at, NOW), traits),  # a base knows no attribute but the newest
     times,
-    st.dictionaries(st.sampled_from(["p", "q"]), raw_values, min_size=1),
+    st.dictionaries(st.sampled_from(["p", "q", "p.in"]), raw_values, min_size=1),
 )
 some = st.one_of(tracks, tracks, tracks, identifies)
 #: Ids that come again, and what lies between two receipts: 24 h tell a repeat from a new event; a file's rows, and what
@@ -62,6 +71,9 @@ users = st.fixed_dictionaries({"user:ada": histories(), "user:bob": histories(3)
 conditions = st.sampled_from(
     [
         "v == 1",
+        "v == true",
+        "v in [0, 2.5]",
+        "v in [false, 2.5]",
         "v != null",
         "v > 0.1",
         'w in ["a", 1, null]',
@@ -97,7 +109,7 @@ def _constant(value: Any) -> str:
 leaves = st.one_of(
     aggregations(),
     aggregations(),
-    st.sampled_from(["profile.p", "profile.q", "profile.p.in", 'bucket("s")']),
+    st.sampled_from(["profile.p", "profile.q", "profile.p.in", 'profile["p.in"]', 'bucket("s")']),
     scalars.map(_constant),
 )
 
@@ -114,6 +126,7 @@ def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
             lambda one: f"{one[0]}({one[1]})"
         ),
         inner.map(lambda one: f"round({one}, 2)"),
+        inner.map(lambda one: f"round({one}, 6)"),
         # What is calculated from what was calculated: each level once doubled, or worse, the work of the last.
         inner.map(lambda one: f"round(round({one} % 7, 1) / 3 % 2)"),
         inner.map(lambda one: f"coalesce(abs(-({one}) % 7) - 1, round({one}))"),

@@ -105,6 +105,12 @@ class TestNextChange:
         assert next_change("events.purchase.count_1d >= 1", base) == NOW_MS - HOUR_MS + DAY_MS
         assert next_change("events.purchase.count_1d >= 4", base) is None
 
+    def test_one_type_becoming_another_is_a_change(self) -> None:
+        """true and 1 are two values (S3), whatever Python says."""
+        base = base_of([event("purchase", HOUR_MS)])
+
+        assert next_change("if(events.purchase.count_1d > 0, true, 1)", base) == NOW_MS - HOUR_MS + DAY_MS
+
     def test_an_age_passes_the_number_it_is_compared_with(self) -> None:
         """last_seen < n ends when the last event is n units old, however many units that are from now."""
         base = base_of([event("purchase", 90_000)])

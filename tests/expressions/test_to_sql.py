@@ -19,6 +19,7 @@ import sqlglot
 from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlglot import exp
 
 from expressions import frames, ops, values
 from expressions.bind import bind
@@ -29,9 +30,11 @@ from expressions.functions import FUNCTIONS
 from expressions.identity import people
 from expressions.monoids import MONOIDS
 from expressions.properties import attribute_fields, event_fields, typed
+from expressions.sql_cells import column
 from expressions.sql_engines import ENGINES
 from expressions.sql_folds import fold
 from expressions.sql_functions import FUNCTIONS as SQL_FUNCTIONS
+from expressions.sql_steps import Names, Steps
 from expressions.to_sql import cell, to_sql
 from expressions.windows import DAY_MS, HOUR_MS, UTC_ZONE, Zone
 from lake.schemas import EVENTS
@@ -478,6 +481,8 @@ NUMBERS = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.decimals(-1000, 1000, places=7).map(float),
     st.integers(-(10**13), 10**13).map(lambda millionths: millionths / 1e6),
+    st.integers(-(10**18), 10**18).map(lambda millionths: millionths / 1e6),
+    st.decimals(-(10**12), 10**12, places=2).map(float),
 )
 
 
@@ -492,7 +497,7 @@ def per_number(expression: str, numbers: Sequence[float | str]) -> list[Any]:
 @given(st.lists(NUMBERS, min_size=20, max_size=100))
 def test_rounding_has_the_bits_of_python(numbers: list[float]) -> None:
     """S6, S12: sums in millionths, `round` and `%`, down to ties and up to the greatest floats."""
-    sums = [float(values.millionths(number + 0.0) or 0) / 1e6 for number in numbers]
+    sums = [(values.millionths(number + 0.0) or 0) / 10**6 for number in numbers]
     assert per_number("events.purchase.x.sum", numbers) == sums
     for decimals in (0, 2, 6):
         rounded = [values.rounded(number + 0.0, decimals) for number in numbers]
@@ -511,11 +516,30 @@ def test_sums_and_percentiles_of_many(numbers: list[float], random: Any) -> None
     random.shuffle(rows)
     total = sum(values.millionths(number) or 0 for number in numbers)
 
-    assert value_of("events.purchase.x.sum", *rows) == float(total) / 1e6
-    assert value_of("events.purchase.x.avg", *rows) == float(total) / (float(len(numbers)) * 1e6)
+    assert value_of("events.purchase.x.sum", *rows) == total / 10**6
+    assert value_of("events.purchase.x.avg", *rows) == total / (len(numbers) * 10**6)
     for name, share in (("median", 0.5), ("p90", 0.9), ("p99", 0.99)):
         counts = [(number, numbers.count(number)) for number in set(numbers)]
         assert value_of(f"events.purchase.x.{name}", *rows) == values.percentile(counts, share)
+
+
+TOTALS = st.tuples(st.integers(-(2**105), 2**105) | st.integers(-(2**58), 2**58), st.integers(1, 10**6))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(TOTALS, min_size=1))
+def test_a_total_is_divided_once(totals: list[tuple[int, int]]) -> None:
+    """S6: in integers, where no float holds it."""
+    steps = Steps(Names(["total", "shared", "answers"]))
+    quotient = ENGINES["duckdb"].quotient(column("total"), column("shared"), steps.bind)
+    rows = ", ".join(f"({total}::INT128, {count * 10**6}::INT128)" for total, count in totals)
+    given_rows = sqlglot.parse_one(f"SELECT * FROM (VALUES {rows}) AS given(total, shared)", dialect="duckdb")
+    query = exp.select(exp.alias_(quotient, "found")).from_("answers")
+    for name, cte in steps.over(given_rows, "answers").items():
+        query = query.with_(name, as_=cte)
+
+    found = [row[0] for row in duckdb.sql(query.sql(dialect="duckdb")).fetchall()]
+    assert found == [total / (count * 10**6) for total, count in totals]
 
 
 DATES = st.one_of(
