@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expressions import values
@@ -44,6 +44,7 @@ def test_millionths_do_not_depend_on_how_a_column_is_kept(whole: list[int], scal
         assert COLUMN[function](known) == COLUMN[function](list(known))
 
 
+@settings(deadline=None)  # the first query of a process takes its time
 @given(st.lists(NUMBERS, max_size=50))
 def test_numbers_are_taken_as_they_are_written(numbers: list[float]) -> None:
     """S6, S12: half away from zero, of the decimal that is written and not of the float beside it."""
