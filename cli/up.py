@@ -35,6 +35,8 @@ _started: dict[int, subprocess.Popen[bytes]] = {}
 CONFIG = "supervisord.conf"
 READY_S_MAX = 120.0
 STOP_S_MAX = 60.0
+#: Prefect's records of runs are kept this long.
+PREFECT_DAYS = 7
 
 
 class StackError(RuntimeError):
@@ -259,12 +261,15 @@ def _planned(settings: Settings, home: Path, with_prefect: bool) -> tuple[dict[s
 
 
 def prefect_environment(home: Path, url: str) -> dict[str, str]:
-    """Prefect's data under our home, its reports to its makers off."""
+    """Prefect's data under our home and bounded, its reports to its makers off."""
     return {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": f"{url}/api",
         "PREFECT_UI_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Rebuilds of single ids are runs too, up to four a second: else its records would grow for ever.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": f"P{PREFECT_DAYS}D",
         "DO_NOT_TRACK": "1",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
         "TINYCDP_PREFECT": "true",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, Settings, temporary_settings
 
+from cli.up import PREFECT_DAYS, prefect_environment
 from pipelines.deploy import flows
 from tests.pipelines.world import World, purchase
 
@@ -28,3 +31,14 @@ def test_work_is_done_while_prefect_is_away(redis_url: str, tmp_path: Path) -> N
         assert rebuild(["user:ann"]).events == 2
         assert purge()["gone"] == 0
         assert "events" in maintain()
+
+
+def test_prefect_forgets_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its server, as `tinycdp up` starts it, drops runs and events of some days ago by itself."""
+    for name, value in prefect_environment(tmp_path, "http://127.0.0.1:1").items():
+        monkeypatch.setenv(name, value)
+
+    found = Settings().server.services.db_vacuum
+
+    assert found.enabled_vacuum_types >= {"events", "flow_runs"}
+    assert found.retention_period == timedelta(days=PREFECT_DAYS)
