@@ -167,7 +167,7 @@ def _is_supervisor(pid: int, home: Path) -> bool:
         said = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:  # a system without that folder
         said = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, check=False).stdout
-    return os.fsencode(home.absolute() / CONFIG) in said
+    return any(os.fsencode(named / CONFIG) in said for named in (home.absolute(), home.resolve()))
 
 
 def chosen_port(host: str, port: int, setting: str) -> int:

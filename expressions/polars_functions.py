@@ -12,7 +12,7 @@ import polars as pl
 from expressions import values
 from expressions.bucketing import bucket_of
 from expressions.polars_cells import COLUMN_KINDS, Cell, holds, holds_item, number_cell, truth_cell, unsigned_zero
-from expressions.values import ISO_TIME, NEAR, NEAR_MAX
+from expressions.values import ISO_TIME, NEAR, NEAR_MAX, SUMMED_MAX
 from expressions.windows import DAY_MS, UTC_ZONE, Zone
 
 
@@ -114,8 +114,11 @@ def _millionths(value: Cell) -> Cell:
     """`values.millionths`, in integers: beyond 2^53 no float holds them."""
     number = value.get("number")
     near, is_near = _near(number * 1_000_000.0)
-    written = _mapped(pl.when(~is_near).then(number), values.millionths, pl.Int64)
-    return Cell({"number": pl.when(is_near).then(near.cast(pl.Int64, strict=False)).otherwise(written)})
+    is_whole = (number == number.floor()) & (number.abs() <= SUMMED_MAX)
+    written = _mapped(pl.when(~is_near & ~is_whole).then(number), values.millionths, pl.Int64)
+    whole = number.cast(pl.Int64, strict=False) * 1_000_000
+    near = near.cast(pl.Int64, strict=False)
+    return Cell({"number": pl.when(is_near).then(near).when(is_whole).then(whole).otherwise(written)})
 
 
 def amount(total: pl.Expr, count: pl.Expr) -> Cell:

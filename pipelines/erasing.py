@@ -42,7 +42,8 @@ def erase(
 
     Raises `NotHeld` when drain or worker do not give way in time, `StoreError` and `LakeError` when a part is away.
     """
-    with leases(store, ["drain", "rebuild", WRITERS], patience_s) as held:
+    # Writers first: while an export or an import is waited for, the drain and the worker go on.
+    with leases(store, [WRITERS, "drain", "rebuild"], patience_s) as held:
 
         def step(name: str) -> None:
             on_step(name)

@@ -8,7 +8,7 @@ is written some few times, however slowly a day fills: what is replaced stays on
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import pairwise
+from collections.abc import Sequence
 
 import polars as pl
 import structlog
@@ -24,11 +24,13 @@ log = structlog.get_logger()
 #: So many files of a size may lie in a partition: a round of the drain takes 0.1 ms for each.
 FILES_MAX = 32
 #: Where one size ends and the next begins, in bytes. Files beyond the last are left as they are.
-SIZES = (0, 128 * 1024, 4 * 1024**2, 100 * 1024**2)
+SIZES = (0, 128 * 1024, 1024**2, 8 * 1024**2, 100 * 1024**2)
 
 
-def pack(lake: Lake, files_max: int = FILES_MAX) -> int:
+def pack(lake: Lake, files_max: int = FILES_MAX, sizes: Sequence[int] = SIZES) -> int:
     """Packs the files of each partition of any table of which there are too many; answers how many were replaced.
+
+    Those of one size become files of the next, else they would add up again: two of more than half a size fit in none.
 
     Appends may come in between. Where somebody rewrites the same files, one of the two is first, and packing waits for
     the next time. Raises `LakeUnreachable`.
@@ -37,10 +39,10 @@ def pack(lake: Lake, files_max: int = FILES_MAX) -> int:
     for table in TABLES:
         opened = lake.open(table)
         try:
-            for partition, sizes in _partitions(opened).items():
-                for least, below in pairwise(SIZES):
-                    if sum(least <= size < below for size in sizes) > files_max:
-                        did = opened.optimize.compact(partition_filters=_filters(partition), target_size=below)
+            for partition, held in _partitions(opened).items():
+                for least, below, target in zip(sizes, sizes[1:], [*sizes[2:], sizes[-1]], strict=False):
+                    if sum(least <= size < below for size in held) > files_max:
+                        did = opened.optimize.compact(partition_filters=_filters(partition), target_size=target)
                         packed += int(did["numFilesRemoved"])
         except CommitFailedError as error:
             log.info("pack_conflict", table=table.name, error=str(error))

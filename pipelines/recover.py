@@ -51,6 +51,9 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     if not waiting:
         return False
     told = settings_fixed(settings)
+    text = store.catalogue()
+    if text is not None:  # of a system that was made before anything was noted
+        require_same("time_zone", decode(text).zone.name, settings.time_zone)
     noted = lake.fix(told)
     for name, value in told.items():
         require_same(name, noted.get(name), value)

@@ -140,7 +140,8 @@ class Catalogue:
         if not needed.needs and not needed.attributes:
             return 0
         covering = takewhile(lambda one: one[1].covers(needed.projection), reversed(self.projections))
-        return min(number for number, _ in covering)
+        # None covers what an older version of this program stored otherwise: it waits for the next projection.
+        return min((number for number, _ in covering), default=self.projection_version + 1)
 
     @cached_property
     def summed(self) -> Mapping[str, frozenset[str]]:

@@ -205,10 +205,10 @@ def _commit(
         history.holds_events()  # a lake that is away says so before anything is done
         after = replace(after, unwritten=(*before.unwritten, stored))
         if store.replace_catalogue(encode(after), expected=before.version, version=after.version):
+            if _needs_more(before, after):
+                store.want_rebuild()  # also finishes what is cut off from here on
             write_down(store, history.append_definition)
             after = activate(store, history.holds_events) or after
-            if _needs_more(before, after):
-                store.want_rebuild()
             return stored, after
     raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, retry_after_s=1)
 

@@ -109,14 +109,30 @@ def test_few_files_are_left_as_they_are(world: World) -> None:
 def test_files_of_another_size_are_not_written_again(tmp_path: Path) -> None:
     """What is packed waits until there is much of it: large files are not rewritten for each handful of small ones."""
     lake = Lake(str(tmp_path / "lake"))
-    lake.append(EVENTS, rows(0, 20_000))
+    lake.append(EVENTS, rows(0, 40_000))
     large = files(lake)
-    assert Path(large[0].removeprefix("file://")).stat().st_size > SIZES[1]
+    assert Path(large[0].removeprefix("file://")).stat().st_size > SIZES[2]
     for number in range(COMMITS):
         lake.append(EVENTS, rows(20_000 + number, 1))
 
     assert pack(lake, FEW) == COMMITS
     assert len(files(lake)) <= 1 + FEW and large[0] in files(lake)
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_however_long_it_goes_on_there_are_few(tmp_path: Path, count: int) -> None:
+    """What packing made is packed in its turn, also where two commits of a size fit into no file of it."""
+    lake = Lake(str(tmp_path / "lake"))
+    sizes = (0, 8_000, 40_000, 10_000_000)
+    most = 0
+    for commit in range(300):
+        lake.append(EVENTS, rows(commit * count, count))
+        if commit % COMMITS == 0:
+            pack(lake, FEW, sizes)
+            most = max(most, len(files(lake)))
+
+    assert most <= 2 * FEW
+    assert sorted(lake.scan(EVENTS).collect()["seq"]) == list(range(300 * count))
 
 
 def test_every_table_is_packed(tmp_path: Path) -> None:
@@ -168,5 +184,5 @@ def test_a_closed_day_is_sorted_once(tmp_path: Path) -> None:
     assert lake.events_version() == version + 1
     for number in range(1, COMMITS):
         lake.append(EVENTS, rows(30_000 + number, 1))
-    assert pack(lake, FEW) == COMMITS
+    assert pack(lake, FEW, (0, 20_000, 100_000)) == COMMITS
     assert set(sorted_files) < set(files(lake)) and len(files(lake)) <= len(sorted_files) + FEW
