@@ -93,7 +93,7 @@ def _recorded(recorded: Callable[[], Any], plain: Callable[[], Any]) -> Any:
             return recorded()
         except (StoreError, LakeError, Refusal, OSError):
             raise
-        except Exception:
+        except Exception:  # whatever Prefect's client raises when its server goes; with the server there it is ours
             if _answers():
                 raise
     log.warning("prefect_away")

@@ -7,7 +7,6 @@ and compared. Thousands of runs: TINYCDP_PROTOCOL_RUNS=2000.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -32,13 +31,6 @@ someone = st.integers(0, len(IDS) - 1)
 some_user = st.integers(0, len(USERS) - 1)
 some_rows = st.integers(2, 9)
 some_number = st.integers(0, 8)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    """A server that these tests restart. It does not wait for the disk: no test here takes its power away."""
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), settings={"appendfsync": "no"}) as found:
-        yield found
 
 
 def machine(server: EmbeddedRedis, folder: Path, light_events_max: int) -> type[RuleBasedStateMachine]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,6 @@ from tests.properties.link_world import LINK_STEPS, LinkWorld
 from tests.properties.protocol_walk import walk
 
 STEPS = 120
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    """A server that these tests restart."""
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), settings={"appendfsync": "no"}) as found:
-        yield found
 
 
 @pytest.mark.timeout(300)
