@@ -44,7 +44,7 @@ def test_users_are_found_by_a_part_of_their_id(people: RunningStack) -> None:
 
     assert (page["total"], page["hasMore"]) == (2, False)
     assert by_id["user:zoe_three"]["eventCount"] == 3
-    assert by_id["user:zoe_three"]["activeSegments"] == ["keen"]
+    assert "keen" in by_id["user:zoe_three"]["activeSegments"]  # and in those of everybody, if a test made one
     assert by_id["user:zoe_three"]["aliases"] == [{"kind": "externalId", "value": "zoe_three"}]
     assert found(people, "zoe%")["total"] == 0
 
