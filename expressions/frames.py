@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -193,28 +193,32 @@ class States:
             if isinstance(need.slot.monoid, Union | Tally):
                 exact = exact & (self._size(need) <= VALUES_MAX)
 
-        def leaf(node: Expr) -> Cell | None:
-            match node:
-                case Now():
-                    return Cell({"number": pl.lit(float(self.now_ms))})
-                case Call("length", (SlotValue(name),)):
-                    return Cell({"number": pl.min_horizontal(self._size(needs[name]), VALUES_MAX).cast(pl.Float64)})
-                case Call("most_frequent", (SlotValue(name),)):
-                    return self._joined(
-                        needs[name], "mode", most_frequent(self._rows[needs[name]], self._cells[needs[name]])
-                    )
-                case Call("amount", (SlotValue(name), count)):
-                    shared = compile_cell(count, Scope(leaf, self.now_ms))
-                    return amount(self._total(needs[name]), shared.get("number"))
-                case Call("percentile", (SlotValue(name), Constant(float() as share))):
-                    found = percentile(self._rows[needs[name]], share).rename({"value": "v.number"})
-                    return self._joined(needs[name], f"p{share}", found)
-                case SlotValue(name):
-                    return self._read(needs[name])
-                case _:
-                    return None
+        scope = Scope(partial(self._slot_cell, needs), self.now_ms)
+        return compile_cell(AGGREGATES[aggregation.aggregate].present, scope), exact
 
-        return compile_cell(AGGREGATES[aggregation.aggregate].present, Scope(leaf, self.now_ms)), exact
+    def _slot_cell(self, needs: Mapping[str, Need], node: Expr) -> Cell | None:
+        """What reads slots. A method, as a function that names itself would keep this frame until the next collection
+        of garbage: gigabytes, in a process that answers one question after the other.
+        """
+        match node:
+            case Now():
+                return Cell({"number": pl.lit(float(self.now_ms))})
+            case Call("length", (SlotValue(name),)):
+                return Cell({"number": pl.min_horizontal(self._size(needs[name]), VALUES_MAX).cast(pl.Float64)})
+            case Call("most_frequent", (SlotValue(name),)):
+                return self._joined(
+                    needs[name], "mode", most_frequent(self._rows[needs[name]], self._cells[needs[name]])
+                )
+            case Call("amount", (SlotValue(name), count)):
+                shared = compile_cell(count, Scope(partial(self._slot_cell, needs), self.now_ms))
+                return amount(self._total(needs[name]), shared.get("number"))
+            case Call("percentile", (SlotValue(name), Constant(float() as share))):
+                found = percentile(self._rows[needs[name]], share).rename({"value": "v.number"})
+                return self._joined(needs[name], f"p{share}", found)
+            case SlotValue(name):
+                return self._read(needs[name])
+            case _:
+                return None
 
     def _read(self, need: Need) -> Cell:
         match need.slot.monoid:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from expressions.aggregates import AGGREGATES
 from expressions.counting import counted, counted_for
 from expressions.errors import ExpressionError
 from expressions.frames import answer_frame, event_frame, values_of
@@ -64,3 +67,21 @@ def test_fields_are_read_only_when_asked_for(text: str, is_read: bool) -> None:
     """The map of an event's fields is most of its bytes."""
     needed = counted_for(event_frame([]), plan(one.expr for one in bound(("trait", "it", text)).values()), NOW)
     assert ("props" in needed.collect_schema()) is is_read
+
+
+def test_an_answer_lets_go_of_its_rows() -> None:
+    """What only the next collection of garbage frees is gigabytes, where one preview follows the other."""
+    texts = [f"events.x.v.{name}" for name in AGGREGATES] + ["last_seen_days_ago > 30", "profile.p.q"]
+    bounds = list(bound(*(("trait", f"it_{number}", text) for number, text in enumerate(texts))).values())
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        answer_frame(counted(event_frame([])), bounds, NOW)
+        gc.collect()
+        kept = [one for one in gc.garbage if isinstance(one, (pl.LazyFrame, pl.DataFrame))]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert kept == []
