@@ -74,7 +74,7 @@ def test_new_events_people_and_memberships_are_counted(stack: RunningStack) -> N
     count = stack.json("users", "totalled_or_not", "--count")["count"]
     assert count > 0
     assert wait_until(top, "the membership is counted") == [{"key": "totalled_or_not", "userCount": count}]
-    assert stack.call("DELETE", "/v1/admin/segments/totalled_or_not").status_code == 200  # who shares the stack is in it
+    assert stack.call("DELETE", "/v1/admin/segments/totalled_or_not").status_code == 200  # we all are in it
 
 
 def _grown(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any] | None:
