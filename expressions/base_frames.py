@@ -22,7 +22,7 @@ from expressions.bases import Base, Events, SpanState
 from expressions.frames import lifted_cell, source_mask
 from expressions.monoids import Add, Earliest, Latest, Max, Min, Tally, Union
 from expressions.plan import COUNTED_KINDS, Need, Plan
-from expressions.polars_cells import COLUMN_KINDS, Cell, item_of_key
+from expressions.polars_cells import COLUMN_KINDS, item_of_key
 from expressions.polars_folds import FRAMES, SIMPLE, order_key_of
 from expressions.properties import attribute_name, attribute_order_key
 from expressions.to_polars import Lets
@@ -254,22 +254,21 @@ def _states_of(rows: pl.LazyFrame, need: Need, present: pl.DataFrame, zone: Zone
     """The state of a need, as `bases.State` says, for every row of (owner, span) of `present`."""
     lets = Lets(rows)
     cell, mask = lifted_cell(need, zone, now_ms, lets.let), source_mask(need.source, now_ms, lets.let)
-    own = lets.frame.filter(mask).select("owner", "span", "ts", *cell.named("v"))
-    lifted = Cell({kind: pl.col(f"v.{kind}") for kind in cell.kinds})
-    own = own.filter(~lifted.is_null)
+    lifted = cell.columns("v")
+    own = lets.frame.filter(mask).select("owner", "span", "ts", *cell.named("v")).filter(~lifted.is_null).collect()
     by = ["owner", "span"]
     monoid = need.slot.monoid
     match monoid:
         case Add() | Min() | Max():
             fold = SIMPLE[type(monoid)]
-            folded = own.group_by(by).agg([fold(one).alias(f"v.{kind}") for kind, one in lifted.kinds.items()])
+            folded = own.group_by(by).agg([fold(own[f"v.{kind}"]) for kind in lifted.kinds])
         case Earliest() | Latest() | Union() | Tally():
-            folded = FRAMES[type(monoid)](own, by, lifted)
+            folded = FRAMES[type(monoid)](own.lazy(), by, lifted).collect()
         case _:
             raise TypeError(f"base_frames does not know {type(monoid).__name__}")
     if isinstance(monoid, Union | Tally):
-        return _collected(folded.collect(), isinstance(monoid, Union), present)
-    found = present.select(by).join(folded.collect(), on=by, how="left", maintain_order="left")
+        return _collected(folded, isinstance(monoid, Union), present)
+    found = present.select(by).join(folded, on=by, how="left", maintain_order="left")
     if isinstance(monoid, Add):
         return found["v.number"].to_list()
     values = _scalars(found)

@@ -35,7 +35,7 @@ from expressions.ops import (
 )
 from expressions.plan import COUNTED_KINDS, Need, needs_of, plan
 from expressions.polars_cells import COLUMN_KINDS, Cell, holds, item_keys, item_of_key, typed_cell
-from expressions.polars_folds import FRAMES, SIMPLE, most_frequent, percentile
+from expressions.polars_folds import FRAMES, SIMPLE, least, most_frequent, percentile
 from expressions.polars_functions import amount, day_of
 from expressions.properties import attribute_name
 from expressions.to_polars import Lets, Scope, compile_cell
@@ -165,7 +165,7 @@ class States:
         # Most properties are of one kind, so most columns of the other kinds hold nothing to fold.
         nothing = {one.name: pl.lit(None, dtype=one.dtype) for one in columns if one.null_count() == len(one)}
         frame = rows.group_by("id").agg(
-            [nothing.get(name, fold(pl.col(name))).alias(name) for fold, name in aggregations]
+            [nothing.get(name, fold(columns[name])).alias(name) for fold, name in aggregations]
         )
         for need in self.needs:
             if type(need.slot.monoid) in FRAMES:
@@ -174,7 +174,7 @@ class States:
                 own = rows.filter(~cell.is_null).select("id", "ts", *cell.named("v"))
                 found = FRAMES[type(need.slot.monoid)](own, ["id"], self._cells[need])
                 if isinstance(need.slot.monoid, Union | Tally):
-                    self._rows[need] = found.collect().lazy()
+                    self._rows[need] = found
                 else:
                     renamed = found.select("id", *self._cells[need].named(name))
                     frame = self._with(frame, renamed)
@@ -213,7 +213,8 @@ class States:
                 shared = compile_cell(count, Scope(partial(self._slot_cell, needs), self.now_ms))
                 return amount(self._total(needs[name]), shared.get("number"))
             case Call("percentile", (SlotValue(name), Constant(float() as share))):
-                found = percentile(self._rows[needs[name]], share).rename({"value": "v.number"})
+                cell, rows = self._cells[needs[name]], self._rows[needs[name]]
+                found = percentile(rows, cell, share).rename({"value": "v.number"})
                 return self._joined(needs[name], f"p{share}", found)
             case SlotValue(name):
                 return self._read(needs[name])
@@ -227,8 +228,9 @@ class States:
             case Min() | Max():
                 return self._cells[need]
             case Union():
-                lists = self._rows[need].filter(pl.col("place") < VALUES_MAX).sort("id", "place")
-                keys = lists.group_by("id", maintain_order=True).agg(item_keys(self._cells[need]).alias("v.list"))
+                cell = self._cells[need]
+                lists = least(self._rows[need], ["id"], cell, VALUES_MAX).sort("id", *cell.ordered(), nulls_last=False)
+                keys = lists.group_by("id", maintain_order=True).agg(item_keys(cell).alias("v.list"))
                 found = self._joined(need, "list", keys)
                 return Cell({"list": found.get("list").fill_null(pl.lit([], dtype=pl.List(pl.String)))})
             case _:
