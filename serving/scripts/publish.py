@@ -74,8 +74,8 @@ local function among(recent)
   if #recent <= RECENT_INLINE_BYTES then
     return function(hash) return copy_among_few(recent, hash) end
   end
-  local function entry_at(at) return string.sub(recent, at + 1, at + RECENT_BYTES) end
-  return function(hash) return copy_among_many(#recent / RECENT_BYTES, entry_at, hash) end
+  local function entries_at(at, size) return string.sub(recent, at + 1, at + size) end
+  return function(hash) return copy_among_many(#recent / RECENT_BYTES, entries_at, hash) end
 end
 
 -- What deletes cover may be purged from the lake, which knows nothing of its repeats then: the record still does.

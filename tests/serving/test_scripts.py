@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -12,7 +13,7 @@ from serving import keys
 from serving.accepted import Accepted
 from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull
 from serving.ids import event_hash, shard_of
-from serving.scripts.copies import packed_seq, recent_entry
+from serving.scripts.copies import COPIES, RECENT_ENTRY_BYTES, packed_seq, recent_entry
 from serving.scripts.ingest import EVENTS_MAX, Outcome, TailLimits
 from serving.scripts.publish import BaseRecord, Published
 from serving.scripts.replay import Row
@@ -408,6 +409,38 @@ class TestManyCoveredEvents:
         known, new = receipts.outcomes[: self.COUNT], receipts.outcomes[self.COUNT :]
         assert known == [Outcome(n + 1, duplicate=True) for n in range(self.COUNT)]
         assert new == accepted(*range(self.COUNT + 1, self.COUNT + 51))
+
+    @pytest.mark.parametrize("made_up", ["evenly", "close together", "at both ends", "doubling", "one"])
+    def test_hashes_are_found_however_they_are_spread(self, store: Store, client: redis.Redis, made_up: str) -> None:
+        """Ids are the clients' to choose; a look reads some blocks, never one entry after the other."""
+        step, numbers = 2**64 // self.COUNT, range(self.COUNT)
+        hashes = {
+            "evenly": [n * step for n in numbers],
+            "close together": [2**63 + 3 * n for n in numbers],
+            "at both ends": [3 * n for n in numbers[::2]] + [2**64 - 1 - 3 * n for n in numbers[::2]],
+            "doubling": sorted({max((2**64 - 1) // 2**n, n) for n in numbers}),
+            "one": [7],
+        }[made_up]
+        recent = b"".join(recent_entry(one.to_bytes(8, "big"), NOON_MS, n) for n, one in enumerate(sorted(hashes), 1))
+        look = f"""
+        local reads = 0
+        local function entries_at(at, size)
+          reads = reads + 1
+          return string.sub(ARGV[1], at + 1, at + size)
+        end
+        local _, of = copy_among_many(#ARGV[1] / {RECENT_ENTRY_BYTES}, entries_at, ARGV[2])
+        return {{of or -1, reads}}
+        """
+        asked = {one: n for n, one in enumerate(sorted(hashes), 1)}
+        asked = {one + by: -1 for one in hashes for by in (-1, 1) if 0 <= one + by < 2**64} | asked
+        read = client.register_script(COPIES + look)
+        reads = []
+        for one, n in asked.items():
+            found, blocks = read(args=[recent, one.to_bytes(8, "big")])
+            assert found == n
+            reads.append(blocks)
+        assert max(reads) <= 4 + 1 + math.ceil(math.log2(len(hashes)))
+        assert made_up != "evenly" or max(reads) <= 2
 
     def test_a_delete_and_its_purge_leave_each_known(self, store: Store, client: redis.Redis) -> None:
         """Under the hash of the id, where a retry finds it and changes nothing; a new event brings the name back."""
