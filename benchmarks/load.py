@@ -1,4 +1,5 @@
-"""A load generator for one server on loopback: so many connections, each sending its next request on an answer."""
+"""A load generator for one server on loopback: so many connections, each sending its next request on an answer, or
+when its time has come, whichever is later."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import hiredis
@@ -25,8 +27,8 @@ class Load:
 class _Connection(asyncio.Protocol):
     """Sends, waits for the whole answer, sends again. What is no good answer ends the measurement."""
 
-    def __init__(self, requests: Iterator[bytes], until: float, latencies: list[float]) -> None:
-        self.requests, self.until, self.latencies = requests, until, latencies
+    def __init__(self, requests: Iterator[bytes], until: float, latencies: list[float], every_s: float) -> None:
+        self.requests, self.until, self.latencies, self.every_s = requests, until, latencies, every_s
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.sent = 0.0
 
@@ -51,8 +53,11 @@ class _Connection(asyncio.Protocol):
             return
         now = time.perf_counter()
         self.latencies.append(now - self.sent)
-        if now < self.until:
+        wait_s = self.sent + self.every_s - now
+        if now < self.until and wait_s <= 0:
             self._send()
+        elif now + wait_s < self.until:
+            asyncio.get_running_loop().call_later(wait_s, self._send)
         elif not self.done.done():
             self.done.set_result(None)
 
@@ -85,8 +90,8 @@ class _Http(_Connection):
 class _Pipelines(_Connection):
     """To Redis itself: a request is a pipeline of `commands` commands, and its answer as many replies."""
 
-    def __init__(self, requests: Iterator[bytes], until: float, latencies: list[float], commands: int) -> None:
-        super().__init__(requests, until, latencies)
+    def __init__(self, *load: Any, commands: int) -> None:
+        super().__init__(*load)
         self.commands = self.left = commands
         self.reader = hiredis.Reader()
 
@@ -102,26 +107,35 @@ class _Pipelines(_Connection):
         return True
 
 
-def measure(url: str, requests: Iterator[bytes], connections: int, seconds: float, commands: int = 0) -> Load:
-    """Sends the next of these requests over so many connections for so many seconds.
+def measure(
+    url: str, requests: Iterator[bytes], connections: int, seconds: float, commands: int = 0, per_second: float = 0
+) -> Load:
+    """Sends the next of these requests over so many connections for so many seconds; `per_second` of them at the most,
+    as many as can be where that is 0.
 
     HTTP requests; or, where `commands` says how many are in each, pipelines for a Redis. Requests without an end, and
     not the same ones each time: what a server keeps of those that were asked for last is not to look like its speed.
     """
-    return uvloop.run(_measure(url, requests, connections, seconds, commands))
+    every_s = connections / per_second if per_second else 0.0
+    return uvloop.run(_measure(url, requests, connections, seconds, commands, every_s))
 
 
-async def _measure(url: str, requests: Iterator[bytes], connections: int, seconds: float, commands: int) -> Load:
+async def _measure(
+    url: str, requests: Iterator[bytes], connections: int, seconds: float, commands: int, every_s: float
+) -> Load:
     loop = asyncio.get_running_loop()
     parts = urlsplit(url)
     latencies: list[float] = []
     started = time.perf_counter()
 
     def connection() -> _Connection:
-        until = started + seconds
-        return _Pipelines(requests, until, latencies, commands) if commands else _Http(requests, until, latencies)
+        load = requests, started + seconds, latencies, every_s
+        return _Pipelines(*load, commands=commands) if commands else _Http(*load)
 
-    opened = [await loop.create_connection(connection, parts.hostname, parts.port) for _ in range(connections)]
+    opened = []
+    for _ in range(connections):
+        opened.append(await loop.create_connection(connection, parts.hostname, parts.port))
+        await asyncio.sleep(every_s / connections)
     await asyncio.gather(*(protocol.done for _, protocol in opened))
     elapsed = time.perf_counter() - started
     for transport, _ in opened:
