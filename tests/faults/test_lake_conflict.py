@@ -31,6 +31,8 @@ STAYING = [f"u{number}" for number in range(8)]
 LEAVING = [f"leaver{number}" for number in range(6)]
 #: The columns that a newer version adds, one by one.
 LATER = ("later", "later_still")
+#: While somebody buys, whoever rewrites the table may come second again and again.
+BUYS_MAX = 40
 
 
 @contextmanager
@@ -86,7 +88,9 @@ def test_all_who_write_one_table_at_once_finish_and_lose_no_row(redis_url: str, 
     leaving, columns = iter(LEAVING), iter(LATER)
     with writers(redis_url, tmp_path) as running:
         version = world.lake.events_version()
-        while any(running[who].poll() is None for who in ("compact", "purge")):
+        for _ in range(BUYS_MAX):
+            if all(running[who].poll() is not None for who in ("compact", "purge")):
+                break
             buy(*STAYING)
             if (user := next(leaving, None)) is not None:
                 world.store.follow(deleting(world.store.operations, f"user:{user}", f"delete-{user}"))
@@ -98,6 +102,8 @@ def test_all_who_write_one_table_at_once_finish_and_lose_no_row(redis_url: str, 
 
             wait_until(is_further, "somebody commits")
             version = world.lake.events_version()
+        for who in ("compact", "purge"):  # which nobody disturbs any more
+            running[who].wait(timeout=60)
         Path(tmp_path, STOP).touch()
         said = {who: process.communicate(timeout=60)[0] for who, process in running.items()}
         ended = {who: process.returncode for who, process in running.items()}
