@@ -220,15 +220,21 @@ def _answered(request: Request, text: bytes, said: bytes, decided: Decided, cach
     """The answer, or 304 where the client holds one that says the same. What is broken is nobody's to keep."""
     if not decided.asof:
         return json_text(text, _NOT_KEPT)
-    versions = [decided.flags[key].version for key in decided.decisions if key in decided.flags]
-    seqs = [(one, held["seq"]) for one, held in decided.asof["ids"].items()]
-    # Weak, and without the instant or a rebuild's stamps: they are not part of what an answer says.
-    held = blake2b(_encode((versions, seqs)) + said, digest_size=16).hexdigest()
+    held = blake2b(_encode(state_of(decided)) + said, digest_size=16).hexdigest()  # weak: the instant is not in it
     kept = b"private, max-age=%d" % cache_s if cache_s else b"private, no-cache"
     headers = [(b"etag", b'W/"%b"' % held.encode()), (b"cache-control", kept)]
     if _is_held(request.headers.get("if-none-match"), held):
         return Ready(b"", 304, headers)
     return json_text(text, headers)
+
+
+def state_of(decided: Decided) -> tuple[list[int], list[tuple[str, int]]]:
+    """What answers rest on, for their tags: the versions of the flags, and how far the events of each id go.
+
+    The instant and a rebuild's stamps are no part of it, since they change no answer.
+    """
+    versions = [decided.flags[key].version for key in decided.decisions if key in decided.flags]
+    return versions, [(one, held["seq"]) for one, held in decided.asof["ids"].items()]
 
 
 def _is_held(if_none_match: str | None, tag: str) -> bool:

@@ -17,7 +17,7 @@ from fastapi.responses import Response
 from serving.answers import json_answer, refused
 from serving.bodies import body_of
 from serving.decide import Reason
-from serving.deciding import Decided, decisions
+from serving.deciding import Decided, decisions, state_of
 from serving.engine import RETRY_AFTER_S, Engine
 from serving.flags import Flag
 from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
@@ -121,7 +121,7 @@ async def evaluate_flags(request: Request) -> Response:
     body = _encode({"flags": items})
     if not decided.asof:  # defaults, since something is away: nobody's to keep
         return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
-    headers = {"ETag": etag_of(decided.asof, ids, body), "Cache-Control": "private, no-cache"}
+    headers = {"ETag": etag_of(decided, ids, body), "Cache-Control": "private, no-cache"}
     if _is_held(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, "application/json")
@@ -151,10 +151,9 @@ def _as_written(value: Any, flag: Flag) -> Any:
     return value
 
 
-def etag_of(asof: Mapping[str, Any], ids: Ids, body: bytes) -> str:
-    """A tag of the definitions, the user, how far their events go, and all answers: no answer changes without it."""
-    state = (asof["catalogue"], ids, [(one, held["seq"]) for one, held in asof["ids"].items()])
-    return f'"{blake2b(repr(state).encode() + body, digest_size=16).hexdigest()}"'
+def etag_of(decided: Decided, ids: Ids, body: bytes) -> str:
+    """A tag of the flags, the user, how far their events go, and all answers: no answer changes without it."""
+    return f'"{blake2b(repr((ids, state_of(decided))).encode() + body, digest_size=16).hexdigest()}"'
 
 
 def _is_held(if_none_match: str | None, etag: str) -> bool:

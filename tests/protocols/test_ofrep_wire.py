@@ -133,6 +133,16 @@ def test_an_etag_holds_until_an_answer_changes(defined: RunningStack) -> None:
     assert changed.status_code == 200
 
 
+def test_an_etag_outlives_a_rebuild(defined: RunningStack) -> None:
+    """Which changes no answer, and comes every few minutes."""
+    context = {"targetingKey": "rebuilt"}
+    tag = ask(defined, None, context).headers["etag"]
+    before = defined.traits("rebuilt")["asof"]["catalogue"]
+    defined.tinycdp("rebuild")
+    assert defined.traits("rebuilt")["asof"]["catalogue"] > before
+    assert ask(defined, None, context, **{"If-None-Match": tag}).status_code == 304
+
+
 def test_an_etag_is_one_users(defined: RunningStack) -> None:
     """Two users with the same answers have different tags."""
     tags = [ask(defined, None, {"targetingKey": user}).headers["etag"] for user in ("tag-a", "tag-b", "tag-a")]
