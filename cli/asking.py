@@ -24,7 +24,7 @@ from serving.ids import named_as, record_of
 from serving.profile import Bases, Person, person
 from serving.refusals import NotFound
 from serving.store import Store
-from serving.wire import rfc3339
+from serving.times import rfc3339
 
 
 def key_of(catalogue: Catalogue, key: str) -> Key:

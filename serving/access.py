@@ -10,7 +10,8 @@ from fastapi.responses import Response
 
 from serving import api_keys, audit
 from serving.callers import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
-from serving.wire import AuditPage, CreatedKey, KeyBody, KeyList, rfc3339
+from serving.times import rfc3339
+from serving.wire import AuditPage, CreatedKey, KeyBody, KeyList
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["access"])
 

@@ -19,6 +19,7 @@ from serving.engine import Engine
 from serving.flag_bodies import FlagBody, FlagChange, FlagFields, FlagOut
 from serving.lookups import asked
 from serving.refusals import Invalid, NotFound, Unavailable, invalid
+from serving.times import rfc3339
 from serving.unseen import unseen
 from serving.wire import (
     Cost,
@@ -33,7 +34,6 @@ from serving.wire import (
     ValidateBody,
     Validated,
     VersionList,
-    rfc3339,
     shown,
 )
 

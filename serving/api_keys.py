@@ -15,7 +15,7 @@ from serving.auth import KEY_KINDS, Caller, KeyKind, Keys, digest_of, made_key
 from serving.history import History
 from serving.refusals import Conflict, NotFound, TooMany, invalid
 from serving.store import Store
-from serving.wire import rfc3339
+from serving.times import rfc3339
 
 #: How often a process looks for keys that another one made or revoked.
 FOLLOWED_S = 1.0

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from serving.history import History
-from serving.wire import rfc3339
+from serving.times import rfc3339
 
 
 def note(

@@ -28,8 +28,8 @@ from serving.flag_bodies import DecidedOut, DecisionsOut
 from serving.flags import Flag
 from serving.ids import ID_CHARACTERS_MAX, Ids, identifier, ids_in, namespaced
 from serving.refusals import Invalid, NotFound, Refusal, Unavailable, cut, invalid
+from serving.times import rfc3339
 from serving.users import read_person
-from serving.wire import rfc3339
 
 log = structlog.get_logger()
 

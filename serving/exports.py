@@ -18,7 +18,7 @@ from serving.export_runs import Export, ExportRuns
 from serving.history import AWAY, away
 from serving.refusals import NotFound
 from serving.signing import Signer
-from serving.wire import rfc3339
+from serving.times import rfc3339
 
 #: How long an address of a file opens, as the original's.
 OPEN_S = 3_600

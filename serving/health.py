@@ -21,7 +21,8 @@ from serving.engine import Engine
 from serving.errors import StoreError
 from serving.store import require_durable
 from serving.system_operations import Server, ShardState
-from serving.wire import HealthOut, rfc3339
+from serving.times import rfc3339
+from serving.wire import HealthOut
 
 router = APIRouter(
     tags=["health"],

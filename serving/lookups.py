@@ -30,7 +30,7 @@ from serving.catalogue import decode
 from serving.history import AWAY, History, away
 from serving.ids import ID_KINDS, raw_id
 from serving.refusals import Unavailable
-from serving.wire import rfc3339
+from serving.times import rfc3339
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -14,9 +14,10 @@ from serving.ids import record_of
 from serving.lookups import asked
 from serving.person_bodies import UserOut, UserPage
 from serving.refusals import NotFound, invalid
+from serving.times import rfc3339
 from serving.user_paths import UserRoute
 from serving.users import all_values, read_person
-from serving.wire import PreviewBody, PreviewOut, rfc3339
+from serving.wire import PreviewBody, PreviewOut
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["people"], route_class=UserRoute)
 

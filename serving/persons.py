@@ -21,9 +21,9 @@ from serving.made_ids import made_id
 from serving.person_bodies import Alias, DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut
 from serving.records import Record
 from serving.refusals import NotFound
+from serving.times import rfc3339
 from serving.user_paths import UserRoute
 from serving.users import all_values, read_person
-from serving.wire import rfc3339
 
 router = APIRouter(
     prefix="/v1/admin/users", dependencies=[Depends(require_admin)], tags=["people"], route_class=UserRoute

@@ -18,8 +18,8 @@ from serving.callers import EngineOf, require_admin
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.lookups import asked, sizes
+from serving.times import rfc3339
 from serving.totals_bodies import SystemMetrics, SystemMetricsOut
-from serving.wire import rfc3339
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
 

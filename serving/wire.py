@@ -6,13 +6,13 @@ The hot paths (track, batch, decide) read and write these shapes by hand; here t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN
 from serving.catalogue import Stored
+from serving.times import rfc3339
 
 
 def _of_key(example: str) -> Any:
@@ -298,11 +298,6 @@ class ErrorOut(BaseModel):
     code: str
     message: str
     details: dict[str, Any] | None = None
-
-
-def rfc3339(ms: int) -> str:
-    """An instant as text, in UTC, to the millisecond."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def shown(stored: Stored, warnings: Sequence[str] = ()) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from serving.operations import Arrival
 from serving.profile import Answers, Bases, person
 from serving.projecting import tail_payload
 from serving.store import Store
+from serving.times import rfc3339
 from serving.track import Around, Limits, accept
-from serving.wire import rfc3339
 from tests.pipelines.world import World, purchase
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000

@@ -13,7 +13,7 @@ import pytest
 from lake.lake import Lake
 from pipelines.importing import Imported, ImportRefused, import_file
 from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
-from serving.wire import rfc3339
+from serving.times import rfc3339
 
 NOW = 1_800_000_000_000
 ROWS: list[dict[str, Any]] = [

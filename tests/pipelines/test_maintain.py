@@ -13,7 +13,7 @@ from lake.schemas import EVENTS, MEMBERSHIPS, RUNS, TABLES, TRAITS
 from pipelines.maintain import maintain
 from pipelines.packing import sort_closed_days
 from pipelines.rebuild import rebuild_at
-from serving.wire import rfc3339
+from serving.times import rfc3339
 from tests.pipelines.world import World, purchase
 
 STEPS = ("checked", "read", "before_write", "after_write")
