@@ -15,9 +15,9 @@ from expressions.identity import people
 from expressions.to_sql import to_sql
 from expressions.to_state import Key
 from lake.lake import Lake
+from serving.api.decide import shown
 from serving.catalogue import Catalogue
 from serving.decide import flag_decision
-from serving.deciding import shown
 from serving.defining import current
 from serving.identity import gathered
 from serving.ids import named_as, record_of

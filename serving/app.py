@@ -14,22 +14,23 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 
-from serving import (
-    access,
-    admin,
-    deciding,
+from serving import garbage
+from serving.answers import json_answer, refused
+from serving.api import (
+    decide,
+    definitions,
     events,
     exports,
-    exposition,
-    garbage,
     health,
+    keys,
     ofrep,
     people,
     persons,
+    prometheus,
     totals,
     users,
 )
-from serving.answers import json_answer, refused
+from serving.api.openapi import documents
 from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
 from serving.engine import Engine, refusal_of
@@ -40,7 +41,6 @@ from serving.hot import Endpoint, HotPaths
 from serving.logs import request_id
 from serving.media import AlwaysJson
 from serving.observed import Observed
-from serving.openapi import documents
 from serving.refusals import Invalid, Refusal, cut, shown
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
@@ -56,8 +56,8 @@ CORS_MAX_AGE_S = 7_200
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
 HOT: dict[tuple[str, str], Endpoint] = {
-    ("GET", "/v1/decide"): deciding.decide,
-    ("POST", "/v1/decide"): deciding.decide_many,
+    ("GET", "/v1/decide"): decide.decide,
+    ("POST", "/v1/decide"): decide.decide_many,
     ("POST", "/ofrep/v1/evaluate/flags"): ofrep.evaluate_flags,
 } | {("POST", path): endpoint for path, endpoint in events.PATHS.items()}
 
@@ -99,11 +99,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(Observed, tally=app.state.tally, hot=HOT)
     app.include_router(events.router)
-    app.include_router(deciding.router)
+    app.include_router(decide.router)
     app.include_router(users.router)
     app.include_router(ofrep.router)
-    app.include_router(admin.router)
-    app.include_router(access.router)
+    app.include_router(definitions.router)
+    app.include_router(keys.router)
     app.include_router(persons.router)
     # After persons: an id may hold a slash, and what comes after it says what is asked.
     app.include_router(people.router)
@@ -111,7 +111,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(exports.router)
     app.include_router(exports.files)
     app.include_router(health.router)
-    app.include_router(exposition.router)
+    app.include_router(prometheus.router)
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(StoreError, _on_store_error)
     app.add_exception_handler(RequestValidationError, _on_validation)

@@ -1,6 +1,6 @@
 """What one API process has done since it began, in plain numbers: requests, events, decisions.
 
-Written on the hottest paths, so a note is a few additions in plain dicts and lists; `serving.exposition` turns them
+Written on the hottest paths, so a note is a few additions in plain dicts and lists; `serving.api.prometheus` turns them
 into what Prometheus reads when it asks. Only templates of paths, methods, statuses and reasons are kept, all of them
 from closed lists: no id, key or text of a caller, and no growth with what callers send.
 """

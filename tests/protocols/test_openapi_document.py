@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from serving import access, admin, deciding, events, exports, exposition, health, ofrep, people, persons, totals, users
+from serving.api import (
+    decide,
+    definitions,
+    events,
+    exports,
+    health,
+    keys,
+    ofrep,
+    people,
+    persons,
+    prometheus,
+    totals,
+    users,
+)
 from serving.app import create_app
 from serving.settings import Settings
 from tests.running import RunningStack
@@ -57,7 +70,7 @@ def documenting(operations: dict[str, dict[str, Any]], status: str) -> set[str]:
 
 def answered() -> Iterator[str]:
     """Every method and path that has a route of ours, but for the twins with a slash and the questions of browsers."""
-    parts = (access, admin, deciding, events, exports, exposition, health, ofrep, people, persons, totals, users)
+    parts = (keys, definitions, decide, events, exports, prometheus, health, ofrep, people, persons, totals, users)
     for router in [part.router for part in parts] + [exports.files]:
         for route in router.routes:
             assert isinstance(route, APIRoute)
@@ -97,7 +110,7 @@ def test_404_is_documented_where_it_is_answered_and_nowhere_else(
         named = path.replace("{kinds}", "traits").replace("{name}", "segment_nothing_2026-01-01.csv")
         for parameter in ("key", "key_id", "user", "export_id", "write_key"):
             named = named.replace(f"{{{parameter}}}", "nothing_here")
-        if not named.startswith("/exports/files/"):  # whose names are signed: tests/serving/test_exports.py
+        if not named.startswith("/exports/files/"):  # whose names are signed: tests/serving/api/test_exports.py
             statuses[name] = stack.call(method.upper(), named, **ASKED.get(name, {})).status_code
 
     assert len(statuses) > 20

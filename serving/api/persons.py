@@ -11,19 +11,19 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 
 from serving import audit, lookups
-from serving.callers import MISSING, Admin, EngineOf, require_admin
+from serving.api.dependencies import MISSING, Admin, EngineOf, require_admin
+from serving.api.user_paths import UserRoute
+from serving.api.users import all_values, read_person
+from serving.api.wire.people import Alias, DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut
 from serving.deleting import deleting
 from serving.engine import Engine
 from serving.ids import identifier, raw_id, record_of, shard_of
 from serving.links import unlinking
 from serving.lookups import asked
 from serving.made_ids import made_id
-from serving.person_bodies import Alias, DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut
 from serving.records import Record
 from serving.refusals import NotFound
 from serving.times import rfc3339
-from serving.user_paths import UserRoute
-from serving.users import all_values, read_person
 
 router = APIRouter(
     prefix="/v1/admin/users", dependencies=[Depends(require_admin)], tags=["people"], route_class=UserRoute

@@ -17,12 +17,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.answers import json_answer
+from serving.api.wire.shared import HealthOut
 from serving.engine import Engine
 from serving.errors import StoreError
 from serving.store import require_durable
 from serving.system_operations import Server, ShardState
 from serving.times import rfc3339
-from serving.wire import HealthOut
 
 router = APIRouter(
     tags=["health"],

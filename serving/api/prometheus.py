@@ -19,10 +19,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from serving.api.health import PARTS, Standing, standing
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.errors import StoreError
-from serving.health import PARTS, Standing, standing
 from serving.lookout import Seen
 from serving.refusals import Refusal
 from serving.system_operations import Waiting

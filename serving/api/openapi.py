@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from serving.asked import BODIES, FORGOTTEN, QUERIES, SCHEMAS
+from serving.api.body_schemas import BODIES, FORGOTTEN, QUERIES, SCHEMAS
 
 SCHEMES: dict[str, dict[str, Any]] = {
     "bearer": {"type": "http", "scheme": "bearer"},

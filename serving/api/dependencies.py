@@ -7,14 +7,14 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import Depends, Header, Query, Request
 from starlette.datastructures import URL
 
+from serving.api.wire.shared import ErrorOut
 from serving.auth import Caller
 from serving.engine import Engine
-from serving.wire import ErrorOut
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
-#: What an operation documents beside what any may answer (`serving.openapi`): that there is no such thing, and that it
-#: is there already, or others need it.
+#: What an operation documents beside what any may answer (`serving.api.openapi`): that there is no such thing, and that
+#: it is there already, or others need it.
 MISSING: Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
 IN_THE_WAY: Responses = {409: {"model": ErrorOut, "description": "What is there already stands in the way."}}
 

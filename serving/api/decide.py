@@ -18,18 +18,18 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.answers import Ready, json_text
+from serving.api.dependencies import MISSING
+from serving.api.users import read_person
+from serving.api.wire.flags import DecidedOut, DecisionsOut
 from serving.bodies import body_of
-from serving.callers import MISSING
 from serving.codec import CodecError
 from serving.decide import Decider, Decision, failed
 from serving.engine import Engine
 from serving.errors import StoreError
-from serving.flag_bodies import DecidedOut, DecisionsOut
 from serving.flags import Flag
 from serving.ids import ID_CHARACTERS_MAX, Ids, identifier, ids_in, namespaced
 from serving.refusals import Invalid, NotFound, Refusal, Unavailable, cut, invalid
 from serving.times import rfc3339
-from serving.users import read_person
 
 log = structlog.get_logger()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.api.segment import BATCH_PATHS, KINDS_OF_PATHS
 from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.ids import ID_CHARACTERS_MAX, ID_NUMBER_MAX
-from serving.segment import BATCH_PATHS, KINDS_OF_PATHS
 from serving.track import (
     ATTRIBUTES_MAX,
     EVENT_KINDS,

@@ -10,11 +10,11 @@ from fastapi.responses import Response
 from expressions.to_state import Key
 from expressions.values import to_json
 from serving.answers import json_answer
+from serving.api.user_paths import UserRoute
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.ids import identifier, record_of
 from serving.profile import Person, person
-from serving.user_paths import UserRoute
 
 router = APIRouter(tags=["users"], route_class=UserRoute)
 

@@ -15,14 +15,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.answers import json_answer, refused
+from serving.api.decide import Decided, decisions, state_of
+from serving.api.wire.shared import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.bodies import body_of
 from serving.decide import Reason
-from serving.deciding import Decided, decisions, state_of
 from serving.engine import RETRY_AFTER_S, Engine
 from serving.flags import Flag
 from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
 from serving.refusals import Invalid, Refusal, Unavailable, cut
-from serving.wire import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 
 ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lake.schemas import TABLES
-from serving.health import NEEDS
+from serving.api.health import NEEDS
 from serving.settings import Settings
 from tests.pipelines.world import World
 from tests.running import RunningStack

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.running import RunningStack
-from tests.serving.test_identity import sent, visit, visits
+from tests.serving.api.test_identity import sent, visit, visits
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")

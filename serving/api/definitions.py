@@ -13,15 +13,9 @@ from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.kinds import dtype_of
 from expressions.plan import plan
 from serving import audit, defining, flags, lookups
-from serving.callers import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
-from serving.catalogue import Stored, encode
-from serving.engine import Engine
-from serving.flag_bodies import FlagBody, FlagChange, FlagFields, FlagOut
-from serving.lookups import asked
-from serving.refusals import Invalid, NotFound, Unavailable, invalid
-from serving.times import rfc3339
-from serving.unseen import unseen
-from serving.wire import (
+from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
+from serving.api.wire.flags import FlagBody, FlagChange, FlagFields, FlagOut
+from serving.api.wire.shared import (
     Cost,
     Described,
     RollbackBody,
@@ -36,6 +30,12 @@ from serving.wire import (
     VersionList,
     shown,
 )
+from serving.catalogue import Stored, encode
+from serving.engine import Engine
+from serving.lookups import asked
+from serving.refusals import Invalid, NotFound, Unavailable, invalid
+from serving.times import rfc3339
+from serving.unseen import unseen
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
 

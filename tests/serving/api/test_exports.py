@@ -17,7 +17,7 @@ import pytest
 
 from serving.signing import Signer
 from tests.running import RunningStack
-from tests.serving.test_identity import sent
+from tests.serving.api.test_identity import sent
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")

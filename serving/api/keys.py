@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
 from serving import api_keys, audit
-from serving.callers import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
+from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
+from serving.api.wire.shared import AuditPage, CreatedKey, KeyBody, KeyList
 from serving.times import rfc3339
-from serving.wire import AuditPage, CreatedKey, KeyBody, KeyList
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["access"])
 

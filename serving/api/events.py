@@ -13,14 +13,14 @@ from fastapi.responses import Response
 
 from serving.accepted import Accepted
 from serving.answers import json_answer
+from serving.api.dependencies import IN_THE_WAY, MISSING, Responses, reached_at
+from serving.api.segment import BATCH_PATHS, KINDS_OF_PATHS, batch_of, body_keys, header_keys, settings_of
+from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectSettings, TrackedOut
 from serving.auth import Caller
 from serving.bodies import body_of, json_of
-from serving.callers import IN_THE_WAY, MISSING, Responses, reached_at
 from serving.engine import Engine
-from serving.event_bodies import BatchOut, Forgotten, IdentifiedOut, ProjectSettings, TrackedOut
 from serving.links import Unlinked
 from serving.refusals import Conflict, Invalid, NotFound, invalid
-from serving.segment import BATCH_PATHS, KINDS_OF_PATHS, batch_of, body_keys, header_keys, settings_of
 from serving.track import Around, Limits, accept, checked_object
 
 router = APIRouter(tags=["events"])

@@ -8,16 +8,16 @@ from fastapi import APIRouter, Depends, Query
 
 from expressions.definitions import Definition, DefinitionKind
 from serving import defining, lookups
-from serving.callers import MISSING, EngineOf, require_admin
+from serving.api.dependencies import MISSING, EngineOf, require_admin
+from serving.api.user_paths import UserRoute
+from serving.api.users import all_values, read_person
+from serving.api.wire.people import UserOut, UserPage
+from serving.api.wire.shared import PreviewBody, PreviewOut
 from serving.catalogue import encode
 from serving.ids import record_of
 from serving.lookups import asked
-from serving.person_bodies import UserOut, UserPage
 from serving.refusals import NotFound, invalid
 from serving.times import rfc3339
-from serving.user_paths import UserRoute
-from serving.users import all_values, read_person
-from serving.wire import PreviewBody, PreviewOut
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["people"], route_class=UserRoute)
 

@@ -14,12 +14,12 @@ import msgspec
 from fastapi import APIRouter, Depends
 
 from expressions.definitions import DefinitionKind
-from serving.callers import EngineOf, require_admin
+from serving.api.dependencies import EngineOf, require_admin
+from serving.api.wire.totals import SystemMetrics, SystemMetricsOut
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.lookups import asked, sizes
 from serving.times import rfc3339
-from serving.totals_bodies import SystemMetrics, SystemMetricsOut
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
 

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from serving import audit
-from serving.callers import MISSING, Admin, EngineOf, Responses, reached_at, require_admin
-from serving.export_bodies import ExportedOut, ExportList, ExportOut
+from serving.api.dependencies import MISSING, Admin, EngineOf, Responses, reached_at, require_admin
+from serving.api.wire.exports import ExportedOut, ExportList, ExportOut
 from serving.export_runs import Export, ExportRuns
 from serving.history import AWAY, away
 from serving.refusals import NotFound
