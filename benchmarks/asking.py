@@ -18,7 +18,7 @@ from benchmarks.batch import NOW
 from benchmarks.peaks import peak_mb
 from expressions.definitions import DefinitionKind
 from serving.catalogue import Catalogue, encode
-from serving.lookups import preview, search
+from serving.lookups.questions import preview, search
 
 SECONDS_MAX = 5.0
 USERS_SHOWN = 50

@@ -26,8 +26,8 @@ from expressions.properties import typed
 from lake.lake import Lake
 from lake.schemas import EVENTS
 from serving.catalogue import Catalogue, Stored, encode
-from serving.exporting import ALLOCATOR, ROWS_AT_ONCE, Order, Progress
 from serving.ids import SHARDS_DEFAULT
+from serving.lookups.export_job import ALLOCATOR, ROWS_AT_ONCE, Order, Progress
 
 #: Events of a member, and every how many members one came with a device.
 EVENTS_EACH, DEVICE_EVERY = 3, 4
@@ -85,7 +85,7 @@ def measured(lake: Lake, folder: Path, rows_at_once: int = ROWS_AT_ONCE) -> Meas
     started = time.monotonic()
     with asked.open() as stdin, said.open("w") as stdout:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving.exporting"], stdin=stdin, stdout=stdout, env=environment, text=True
+            [sys.executable, "-m", "serving.lookups.export_job"], stdin=stdin, stdout=stdout, env=environment, text=True
         )
         peak = peak_mb(process)
     assert process.returncode == 0, "the export failed"

@@ -35,10 +35,10 @@ from serving.api_keys import FOLLOWED_S
 from serving.auth import keys_of, raw_keys
 from serving.engine import Engine, refusal_of
 from serving.errors import StoreError, StoreUnreachable
-from serving.export_runs import ExportRuns
 from serving.history import History
 from serving.hot import Endpoint, HotPaths
 from serving.logs import request_id
+from serving.lookups.export_runs import ExportRuns
 from serving.media import AlwaysJson
 from serving.observed import Observed
 from serving.refusals import Invalid, Refusal, cut, shown

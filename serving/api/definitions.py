@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.kinds import dtype_of
 from expressions.plan import plan
-from serving import audit, defining, flags, lookups
+from serving import audit, defining, flags
 from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
 from serving.api.wire.flags import FlagBody, FlagChange, FlagFields, FlagOut
 from serving.api.wire.shared import (
@@ -32,10 +32,11 @@ from serving.api.wire.shared import (
 )
 from serving.catalogue import Stored, encode
 from serving.engine import Engine
-from serving.lookups import asked
+from serving.lookups import questions
+from serving.lookups.questions import asked
+from serving.lookups.unseen import unseen
 from serving.refusals import Invalid, NotFound, Unavailable, invalid
 from serving.times import rfc3339
-from serving.unseen import unseen
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
 
@@ -287,7 +288,7 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
     live = set(needed.needs) <= set(held.needs) and set(needed.attributes) <= set(held.attributes)
     try:
         root, text = engine.settings.lake_root, encode(catalogue)
-        size = await asked(lookups.cost, root, text, kind, body.expression, engine.clock_ms())
+        size = await asked(questions.cost, root, text, kind, body.expression, engine.clock_ms())
     except Unavailable:
         size = None  # the lake is away: whether it is valid is known all the same
     return Validated(

@@ -14,8 +14,8 @@ from fastapi.responses import StreamingResponse
 from serving import audit
 from serving.api.dependencies import MISSING, Admin, EngineOf, Responses, reached_at, require_admin
 from serving.api.wire.exports import ExportedOut, ExportList, ExportOut
-from serving.export_runs import Export, ExportRuns
 from serving.history import AWAY, away
+from serving.lookups.export_runs import Export, ExportRuns
 from serving.refusals import NotFound
 from serving.signing import Signer
 from serving.times import rfc3339

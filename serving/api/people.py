@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 
 from expressions.definitions import Definition, DefinitionKind
-from serving import defining, lookups
+from serving import defining
 from serving.api.dependencies import MISSING, EngineOf, require_admin
 from serving.api.user_paths import UserRoute
 from serving.api.users import all_values, read_person
@@ -15,7 +15,8 @@ from serving.api.wire.people import UserOut, UserPage
 from serving.api.wire.shared import PreviewBody, PreviewOut
 from serving.catalogue import encode
 from serving.ids import record_of
-from serving.lookups import asked
+from serving.lookups import questions
+from serving.lookups.questions import asked
 from serving.refusals import NotFound, invalid
 from serving.times import rfc3339
 
@@ -39,7 +40,7 @@ async def preview(body: PreviewBody, engine: EngineOf) -> PreviewOut:
     catalogue = await engine.current()
     defining.bound_alone(catalogue, Definition(kind, "unsaved_expression", body.expression))
     root, text = engine.settings.lake_root, encode(catalogue)
-    found = await asked(lookups.preview, root, text, kind, body.expression, engine.clock_ms(), body.sample)
+    found = await asked(questions.preview, root, text, kind, body.expression, engine.clock_ms(), body.sample)
     return PreviewOut.model_validate(found)
 
 
@@ -55,7 +56,7 @@ async def search(
     A text with a kind before it, `user:ad`, is the beginning of an id of that kind, as `id` shows it.
     """
     limit = min(limit or PAGE, PAGE_MAX)
-    return UserPage.model_validate(await asked(lookups.search, engine.settings.lake_root, query, limit, offset))
+    return UserPage.model_validate(await asked(questions.search, engine.settings.lake_root, query, limit, offset))
 
 
 @router.get("/users/{user:whole}", responses=MISSING)
@@ -64,7 +65,7 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
     who = await read_person(engine, record_of(user))
     ids = [record.id for record in who.reading.records]
     now_ms = engine.clock_ms()
-    found = await asked(lookups.history, engine.settings.lake_root, ids, now_ms)
+    found = await asked(questions.history, engine.settings.lake_root, ids, now_ms)
     if found is None and not any(record.has_events for record in who.reading.records):
         raise NotFound("User not found", {"field": "userId", "value": user})
     values, lacking = all_values(who)
@@ -75,7 +76,7 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
     at = rfc3339(who.now_ms)
     shown: dict[str, Any] = {
         "id": ids[0],
-        "aliases": lookups.aliases(ids),
+        "aliases": questions.aliases(ids),
         "traits": [
             {"key": key, "value": value, "updated_at": at, "warming": key in warming}
             for key, value in values["traits"].items()
@@ -91,4 +92,4 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
             for key, value in values["segments"].items()
         ],
     }
-    return UserOut.model_validate({"user": lookups.NOTHING | (found or {"created_at": at}) | shown})
+    return UserOut.model_validate({"user": questions.NOTHING | (found or {"created_at": at}) | shown})

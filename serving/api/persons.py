@@ -10,7 +10,7 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 
-from serving import audit, lookups
+from serving import audit
 from serving.api.dependencies import MISSING, Admin, EngineOf, require_admin
 from serving.api.user_paths import UserRoute
 from serving.api.users import all_values, read_person
@@ -19,7 +19,8 @@ from serving.deleting import deleting
 from serving.engine import Engine
 from serving.ids import identifier, raw_id, record_of, shard_of
 from serving.links import unlinking
-from serving.lookups import asked
+from serving.lookups import questions
+from serving.lookups.questions import asked
 from serving.made_ids import made_id
 from serving.records import Record
 from serving.refusals import NotFound
@@ -79,7 +80,7 @@ async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
     for one in seqs.keys() - set(noted):  # linked meanwhile
         await _note(engine, author.label, "delete", one)
     settled = await _is_drained(engine, seqs)
-    deleted = [Alias(**one) for one in lookups.aliases(list(seqs))]
+    deleted = [Alias(**one) for one in questions.aliases(list(seqs))]
     return DeletedOut(success=True, deleted=deleted, settled=settled)
 
 
@@ -98,7 +99,7 @@ async def data(
     records = who.reading.records
     await _is_drained(engine, {record.id: record.last_seq for record in records})
     ids = [record.id for record in records]
-    found = await asked(lookups.data, engine.settings.lake_root, ids, limit, offset)
+    found = await asked(questions.data, engine.settings.lake_root, ids, limit, offset)
     if found["total"] == 0 and not any(record.has_events for record in records):
         raise NotFound("User not found", {"field": "userId", "value": user})
     values, _ = all_values(who)
@@ -122,7 +123,7 @@ def _linked(records: Sequence[Record]) -> list[LinkedId]:
         found.append(
             LinkedId(
                 id=record.id,
-                kind=lookups.ALIAS_KINDS[kind],
+                kind=questions.ALIAS_KINDS[kind],
                 value=value,
                 owner=owner.id if owner else None,
                 since=rfc3339(owner.received_ms) if owner else None,

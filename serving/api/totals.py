@@ -18,7 +18,7 @@ from serving.api.dependencies import EngineOf, require_admin
 from serving.api.wire.totals import SystemMetrics, SystemMetricsOut
 from serving.catalogue import Catalogue
 from serving.engine import Engine
-from serving.lookups import asked, sizes
+from serving.lookups.questions import asked, sizes
 from serving.times import rfc3339
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])

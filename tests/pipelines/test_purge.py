@@ -27,8 +27,8 @@ from pipelines.recover import recover
 from pipelines.searching import Searched, redis_folder, searched
 from serving.app import engine_of
 from serving.embedded_redis import EmbeddedRedis
+from serving.lookups.person_files import PersonFiles
 from serving.operations import Claim
-from serving.person_files import PersonFiles
 from serving.scripts.script import Request
 from serving.store import AsyncStore
 from serving.track import Limits, accept

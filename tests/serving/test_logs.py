@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from serving.errors import StoreUnreachable
-from serving.exporting import FAILED, Order
 from serving.logs import Level, first_line, frames_only, told, without_secrets
+from serving.lookups.export_job import FAILED, Order
 from serving.settings import Settings
 from tests.running import RunningStack
 from tests.serving.local_api import NOWHERE, answers, get
@@ -148,11 +148,11 @@ def test_an_export_that_fails_says_where_and_not_of_what() -> None:
     order = msgspec.json.encode(Order("/nowhere", MARK.encode(), MARK, 0, MARK))
 
     found = subprocess.run(
-        [sys.executable, "-m", "serving.exporting"], input=order, capture_output=True, timeout=60, check=False
+        [sys.executable, "-m", "serving.lookups.export_job"], input=order, capture_output=True, timeout=60, check=False
     )
 
     assert found.returncode == FAILED
-    assert b"error_type" in found.stderr and b"serving/exporting.py" in found.stderr
+    assert b"error_type" in found.stderr and b"serving/lookups/export_job.py" in found.stderr
     assert MARK.encode() not in found.stderr
 
 

@@ -259,7 +259,7 @@ def killed(stack: RunningStack) -> bool:
     home = str(stack.settings.home)
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if "serving.exporting" in process.cmdline() and process.environ().get("TINYCDP_HOME") == home:
+            if "serving.lookups.export_job" in process.cmdline() and process.environ().get("TINYCDP_HOME") == home:
                 process.kill()
                 return True
     return False

@@ -11,7 +11,7 @@ from anyio import to_thread
 
 from pipelines.leases import NotHeld, leases
 from serving.app import engine_of
-from serving.export_runs import RETRY_AFTER_S, WAITING_MAX, Export, ExportRuns
+from serving.lookups.export_runs import RETRY_AFTER_S, WAITING_MAX, Export, ExportRuns
 from serving.refusals import TooMany, Unavailable
 from serving.scripts.lease import WRITERS
 from tests.pipelines.world import World, purchase

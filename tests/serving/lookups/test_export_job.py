@@ -15,8 +15,8 @@ from benchmarks.exports import filled, measured
 from lake.lake import Lake
 from pipelines.purge import purge
 from serving.catalogue import encode
-from serving.exporting import Order, Outrun, Progress, export
-from serving.member_order import MemberOrder
+from serving.lookups.export_job import Order, Outrun, Progress, export
+from serving.lookups.member_order import MemberOrder
 from tests.pipelines.test_deletes import delete
 from tests.pipelines.world import World
 

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from lake.schemas import EVENTS
-from serving import lookups
 from serving.catalogue import Catalogue, encode
+from serving.lookups import questions
 from tests.pipelines.world import World
 
 WITHIN_S = 60
@@ -36,7 +36,7 @@ def world(redis_url: str, tmp_path: Path) -> World:
 
 def search(world: World, text: str, limit: int = 50, offset: int = 0) -> dict[str, Any]:
     """A page of people."""
-    return lookups.search(world.lake.root, text, limit, offset)
+    return questions.search(world.lake.root, text, limit, offset)
 
 
 @pytest.mark.parametrize("text", ["tablet", "anon:tab", "ad", "user:ad"])
@@ -71,12 +71,12 @@ def test_neither_a_search_nor_a_check_waits_for_a_preview(world: World) -> None:
     catalogue = encode(Catalogue())
 
     async def main() -> dict[str, Any]:
-        async with lookups.TRYING:
+        async with questions.TRYING:
             trial = asyncio.create_task(
-                lookups.asked(lookups.preview, world.lake.root, catalogue, "trait", "events.seen.count", 2**40, 5)
+                questions.asked(questions.preview, world.lake.root, catalogue, "trait", "events.seen.count", 2**40, 5)
             )
-            page = await asyncio.wait_for(lookups.asked(lookups.search, world.lake.root, "", 50, 0), WITHIN_S)
-            weighing = lookups.asked(lookups.cost, world.lake.root, catalogue, "trait", "events.seen.count", 2**40)
+            page = await asyncio.wait_for(questions.asked(questions.search, world.lake.root, "", 50, 0), WITHIN_S)
+            weighing = questions.asked(questions.cost, world.lake.root, catalogue, "trait", "events.seen.count", 2**40)
             assert await asyncio.wait_for(weighing, WITHIN_S)
             assert not trial.done()
         assert (await asyncio.wait_for(trial, WITHIN_S))["total"] == 2

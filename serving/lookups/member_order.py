@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from serving.row_files import FILES_MAX, RowFiles
+from serving.lookups.row_files import FILES_MAX, RowFiles
 
 #: Of so many members, in order, one key is kept.
 PICKED_EACH = 100

@@ -1,6 +1,6 @@
 """One export, in a process of its own: it reads an order, writes the file, says how far it is, and ends.
 
-    python -m serving.exporting  <  order (JSON)  >  lines of JSON that say how far it is
+    python -m serving.lookups.export_job  <  order (JSON)  >  lines of JSON that say how far it is
 
 So its memory is back when it is done, the API's loop never waits for it, and it is killed like any process. It runs at
 the lowest priority: decisions go first.
@@ -20,11 +20,11 @@ from expressions.member_frames import linked_persons, members
 from serving.catalogue import decode
 from serving.history import AWAY, History
 from serving.logs import frames_only, told
-from serving.member_csv import csv_chunks
-from serving.member_order import MemberOrder
-from serving.person_files import PersonFiles
+from serving.lookups.member_csv import csv_chunks
+from serving.lookups.member_order import MemberOrder
+from serving.lookups.person_files import PersonFiles
+from serving.lookups.row_files import FILES_MAX
 from serving.refusals import Unavailable
-from serving.row_files import FILES_MAX
 
 #: Rows of the lake that are in memory at once, about: those of some people, all of each. Of members half as many.
 ROWS_AT_ONCE = 100_000

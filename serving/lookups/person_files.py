@@ -12,7 +12,7 @@ import polars as pl
 
 from expressions.deletes import GONE
 from expressions.identity import with_person
-from serving.row_files import RowFiles
+from serving.lookups.row_files import RowFiles
 
 
 class PersonFiles:

@@ -21,8 +21,8 @@ import structlog
 from serving.catalogue import encode
 from serving.engine import Engine
 from serving.errors import StoreError
-from serving.exporting import ALLOCATOR, ATTEMPTS, LAKE_AWAY, OUTRUN, ROWS_AT_ONCE, Order, Progress
 from serving.history import away
+from serving.lookups.export_job import ALLOCATOR, ATTEMPTS, LAKE_AWAY, OUTRUN, ROWS_AT_ONCE, Order, Progress
 from serving.refusals import NotFound, Refusal, TooMany, Unavailable
 from serving.scripts.lease import SHARED, WRITERS
 
@@ -194,7 +194,7 @@ async def _exported(order: Order, on_progress: Callable[[Progress], None]) -> No
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "serving.exporting",
+        "serving.lookups.export_job",
         env={**os.environ, **ALLOCATOR},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -19,7 +19,7 @@ from expressions.plan import COUNTED_KINDS
 from expressions.properties import attribute_key
 from serving.engine import Engine
 from serving.history import History
-from serving.lookups import asked
+from serving.lookups.questions import asked
 from serving.refusals import Unavailable
 
 #: How long a definition's answer waits for the names.
