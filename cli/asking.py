@@ -17,11 +17,11 @@ from expressions.to_state import Key
 from lake.lake import Lake
 from serving.api.decide import shown
 from serving.catalogue import Catalogue
-from serving.decide import flag_decision
 from serving.defining import current
-from serving.identity import gathered
 from serving.ids import named_as, record_of
-from serving.profile import Bases, Person, person
+from serving.people.decide import flag_decision
+from serving.people.gather import gathered
+from serving.people.person import Bases, Person, person
 from serving.refusals import NotFound
 from serving.store import Store
 from serving.times import rfc3339

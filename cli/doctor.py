@@ -23,9 +23,9 @@ from expressions.values import to_json
 from expressions.windows import DAY_MS
 from lake.lake import Lake
 from serving.defining import current
-from serving.identity import gathered
 from serving.ids import shard_of
-from serving.profile import Bases, Person, person
+from serving.people.gather import gathered
+from serving.people.person import Bases, Person, person
 from serving.settings import Settings
 from serving.store import Store
 

@@ -25,7 +25,7 @@ from lake.schemas import EVENTS
 from pipelines.rows import event_rows
 from serving.accepted import LogEntry
 from serving.errors import StoreError, StoreFull
-from serving.links import repeating
+from serving.people.links import repeating
 from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store import Store

@@ -16,11 +16,11 @@ from serving.auth import Keys
 from serving.catalogue import Catalogue, decode
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady, StoreError, StoreFull, StoreUnreachable
 from serving.history import History
-from serving.identity import gathered
-from serving.links import Unlinked, as_received, distinct_claims, linking
 from serving.lookout import Lookout, Recent
 from serving.operations import Arrival, Claim, Receipts
-from serving.profile import Bases
+from serving.people.gather import gathered
+from serving.people.links import Unlinked, as_received, distinct_claims, linking
+from serving.people.person import Bases
 from serving.projecting import projector
 from serving.records import Reading
 from serving.refusals import Refusal, TooMany, Unavailable

@@ -51,7 +51,7 @@ class Ids(NamedTuple):
     def strongest_first(self) -> list[str]:
         """The namespaced ids: the user's, the email hash's, the anonymous one, as far as they are there.
 
-        The first says who it is about; it owns the others (`serving.links`).
+        The first says who it is about; it owns the others (`serving.people.links`).
         """
         named: tuple[tuple[IdKind, str | None], ...] = (
             ("user", self.user),

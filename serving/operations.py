@@ -54,8 +54,8 @@ class Arrival(NamedTuple):
 class Claim(NamedTuple):
     """That an id belongs to another from now on: both namespaced, and the event that said so.
 
-    `since_ms` is the receipt of that event: what was taken back since stays so (`serving.links`). Who only lists ids,
-    or takes them off a list, need not say it.
+    `since_ms` is the receipt of that event: what was taken back since stays so (`serving.people.links`). Who only lists
+    ids, or takes them off a list, need not say it.
     """
 
     id: str

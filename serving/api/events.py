@@ -19,7 +19,7 @@ from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectS
 from serving.auth import Caller
 from serving.bodies import body_of, json_of
 from serving.engine import Engine
-from serving.links import Unlinked
+from serving.people.links import Unlinked
 from serving.refusals import Conflict, Invalid, NotFound, invalid
 from serving.track import Around, Limits, accept, checked_object
 

@@ -18,10 +18,10 @@ from serving.answers import json_answer, refused
 from serving.api.decide import Decided, decisions, state_of
 from serving.api.wire.shared import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.bodies import body_of
-from serving.decide import Reason
 from serving.engine import RETRY_AFTER_S, Engine
 from serving.flags import Flag
 from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
+from serving.people.decide import Reason
 from serving.refusals import Invalid, Refusal, Unavailable, cut
 
 ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]

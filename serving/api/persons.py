@@ -15,13 +15,13 @@ from serving.api.dependencies import MISSING, Admin, EngineOf, require_admin
 from serving.api.user_paths import UserRoute
 from serving.api.users import all_values, read_person
 from serving.api.wire.people import Alias, DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut
-from serving.deleting import deleting
 from serving.engine import Engine
 from serving.ids import identifier, raw_id, record_of, shard_of
-from serving.links import unlinking
 from serving.lookups import questions
 from serving.lookups.questions import asked
 from serving.made_ids import made_id
+from serving.people.deletion import deleting
+from serving.people.links import unlinking
 from serving.records import Record
 from serving.refusals import NotFound
 from serving.times import rfc3339

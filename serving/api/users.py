@@ -14,7 +14,7 @@ from serving.api.user_paths import UserRoute
 from serving.catalogue import Catalogue
 from serving.engine import Engine
 from serving.ids import identifier, record_of
-from serving.profile import Person, person
+from serving.people.person import Person, person
 
 router = APIRouter(tags=["users"], route_class=UserRoute)
 

@@ -17,9 +17,9 @@ from pipelines.naming import Names
 from pipelines.rebuild import rebuild_at
 from pipelines.searching import redis_folder, searched
 from serving import defining
-from serving.deleting import deleting
 from serving.flags import settings_after
 from serving.history import History
+from serving.people.deletion import deleting
 from tests.faults.purging import SHARDS, STEPS
 from tests.faults.victims import killed
 from tests.pipelines.world import World, purchase

@@ -21,7 +21,7 @@ from lake.lake import Lake
 from lake.schemas import EVENTS
 from pipelines.maintain import maintain
 from pipelines.purge import purge
-from serving.deleting import deleting
+from serving.people.deletion import deleting
 from tests.faults.conflicting import SHARDS, STOP, tomorrow
 from tests.faults.victims import ROOT
 from tests.pipelines.world import World, purchase

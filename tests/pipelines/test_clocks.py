@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lake.schemas import EVENTS
-from serving.identity import gathered
 from serving.ids import shard_of
 from serving.operations import Arrival
-from serving.profile import Answers, Bases, person
+from serving.people.gather import gathered
+from serving.people.person import Answers, Bases, person
 from serving.projecting import tail_payload
 from serving.store import Store
 from serving.times import rfc3339

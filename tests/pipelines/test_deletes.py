@@ -17,10 +17,10 @@ from pipelines.erasing import erase
 from pipelines.importing import import_file
 from pipelines.recover import recover
 from serving.accepted import Accepted
-from serving.deleting import deleting
 from serving.embedded_redis import EmbeddedRedis
-from serving.links import unlinking
 from serving.operations import Arrival
+from serving.people.deletion import deleting
+from serving.people.links import unlinking
 from serving.projecting import tail_payload
 from serving.track import Limits, accept
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit

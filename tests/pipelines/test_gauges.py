@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pipelines.rebuild import Run, rebuild
 from pipelines.worker import BEAT_MS, Worker
-from serving.deleting import deleting
 from serving.ids import record_of
+from serving.people.deletion import deleting
 from tests.pipelines.world import World, purchase
 from tests.serving.local_api import answers, get
 from tests.waiting import wait_until

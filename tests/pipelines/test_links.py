@@ -21,8 +21,8 @@ from expressions.identity import people, roots
 from expressions.to_sql import to_sql
 from serving.embedded_redis import EmbeddedRedis
 from serving.ids import record_of
-from serving.links import claims_of, repeating, unlinking
 from serving.operations import Claim
+from serving.people.links import claims_of, repeating, unlinking
 from serving.track import Limits, accept
 from tests.pipelines.world import World
 

@@ -15,7 +15,7 @@ from expressions.to_state import Key
 from expressions.values import Value
 from pipelines.importing import import_file
 from serving.ids import namespaced
-from serving.profile import Bases, person
+from serving.people.person import Bases, person
 from serving.records import Reading
 from tests.oracle import judge
 from tests.pipelines.world import World

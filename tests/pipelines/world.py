@@ -16,11 +16,11 @@ from pipelines.recover import recover
 from serving import defining
 from serving.accepted import Accepted
 from serving.catalogue import Catalogue
-from serving.identity import gathered
 from serving.ids import record_of
-from serving.links import as_received, distinct_claims, linking
 from serving.operations import Arrival, Receipts
-from serving.profile import Answers, Bases, person
+from serving.people.gather import gathered
+from serving.people.links import as_received, distinct_claims, linking
+from serving.people.person import Answers, Bases, person
 from serving.projecting import tail_payload
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings

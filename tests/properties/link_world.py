@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from serving.accepted import Accepted, LogEntry
-from serving.deleting import deleting
 from serving.embedded_redis import EmbeddedRedis
 from serving.ids import raw_id
-from serving.links import claims_of, linking, repeating, unlinking
 from serving.operations import Claim
+from serving.people.deletion import deleting
+from serving.people.links import claims_of, linking, repeating, unlinking
 from serving.scripts.members import MEMBERS_MAX
 from serving.scripts.script import Steps
 from tests.properties.at_once import at_once

@@ -33,14 +33,14 @@ from pipelines.recover import recover
 from serving.accepted import Accepted, LogEntry
 from serving.catalogue import Catalogue, Stored, decode
 from serving.defining import delete, save
-from serving.deleting import deleting
 from serving.embedded_redis import EmbeddedRedis
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
-from serving.identity import gathered
 from serving.ids import raw_id, shard_of
-from serving.links import as_received, claims_of, distinct_claims, linking, unlinking
 from serving.operations import Arrival, Claim
-from serving.profile import Bases, person
+from serving.people.deletion import deleting
+from serving.people.gather import gathered
+from serving.people.links import as_received, claims_of, distinct_claims, linking, unlinking
+from serving.people.person import Bases, person
 from serving.projecting import tail_payload
 from serving.records import Reading, Record
 from serving.refusals import Unavailable

@@ -9,8 +9,8 @@ import pytest
 
 from expressions.windows import DAY_MS, HOUR_MS, MINUTE_MS
 from serving.embedded_redis import EmbeddedRedis
-from serving.identity import gathered
-from serving.profile import Bases, person
+from serving.people.gather import gathered
+from serving.people.person import Bases, person
 from tests.properties.protocol_truth import IDS
 from tests.properties.protocol_world import World
 

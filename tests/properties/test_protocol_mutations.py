@@ -22,9 +22,9 @@ from expressions.to_state import Frame
 from lake.lake import Lake
 from pipelines import rebuild as rebuilding
 from pipelines import recover as recovering
-from serving import identity, links
 from serving.catalogue import Catalogue
 from serving.embedded_redis import EmbeddedRedis
+from serving.people import gather, links
 from serving.scripts import claim, delete, ingest, members, publish, raised, replay, restore
 from serving.scripts.script import Script
 from tests.properties import protocol_walk, protocol_world
@@ -209,7 +209,7 @@ MUTATIONS: list[InScript | InPython] = [
         "a recovery brings links and deletes back", recovering, "restore_standings", lambda right: lambda *given: 0
     ),
     InPython(
-        "a read asks each id whose it is", identity, "_belongs", lambda right: lambda member, person: True,
+        "a read asks each id whose it is", gather, "_belongs", lambda right: lambda member, person: True,
         seed=12, favour=(*LOST, "unlink", "send_together", "drain"),
     ),
     InPython(

@@ -17,9 +17,9 @@ from serving import api_keys
 from serving.app import HOT, create_app, engine_of
 from serving.auth import raw_keys
 from serving.hot import Shortcut
-from serving.identity import gathered
 from serving.ids import record_of
-from serving.profile import Bases, person
+from serving.people.gather import gathered
+from serving.people.person import Bases, person
 from tests.pipelines.world import World, purchase
 
 

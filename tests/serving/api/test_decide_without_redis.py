@@ -13,7 +13,7 @@ from serving.catalogue import Catalogue
 from serving.ids import Ids
 from serving.refusals import Unavailable
 from serving.settings import Settings
-from tests.serving.test_decide import BLUE_AND_RED, catalogue_of
+from tests.serving.people.test_decide import BLUE_AND_RED, catalogue_of
 
 #: Nobody listens there.
 NOWHERE = "redis://127.0.0.1:1/0"

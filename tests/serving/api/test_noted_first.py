@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.identity import gathered
+from serving.people.gather import gathered
 from tests.pipelines.world import World, purchase
 from tests.serving.local_api import answers
 

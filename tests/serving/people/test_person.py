@@ -17,7 +17,7 @@ from serving.catalogue import Catalogue, Stored
 from serving.codec import CodecError
 from serving.ids import shard_of
 from serving.operations import Arrival
-from serving.profile import Answers, Bases, kept_bytes, person, tail_base
+from serving.people.person import Answers, Bases, kept_bytes, person, tail_base
 from serving.projecting import payload_of, tail_payload
 from serving.records import Reading, Record
 from serving.scripts.copies import tail_entry

@@ -12,9 +12,9 @@ from expressions.bucketing import bucket_of
 from expressions.values import instant_ms
 from serving import codec
 from serving.catalogue import Catalogue, Stored
-from serving.decide import Decider, Decision, failed
 from serving.flags import flag_of, settings_after
-from serving.profile import Bases, person
+from serving.people.decide import Decider, Decision, failed
+from serving.people.person import Bases, person
 from serving.records import Reading, Record
 from tests.expressions.cut_bases import NOW_MS, identify
 

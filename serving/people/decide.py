@@ -23,7 +23,7 @@ from expressions.to_state import Key
 from expressions.values import Value, canonical_json, to_json
 from serving.catalogue import Stored
 from serving.flags import BUCKETS_A_PERCENT, Flag
-from serving.profile import Person
+from serving.people.person import Person
 
 _encode = msgspec.json.Encoder().encode
 

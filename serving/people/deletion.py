@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.accepted import Accepted
-from serving.identity import gathered
 from serving.operations import Operations
+from serving.people.gather import gathered
 from serving.records import Reading, Record
 from serving.scripts.script import Steps
 

@@ -1,0 +1,3 @@
+"""One person: which ids are theirs, what their records add up to, what a flag says for them, how they are deleted. Pure
+or steps of requests to the store, never a connection. May import definitions, ingest and store; knows nothing of keys.
+"""
