@@ -25,7 +25,7 @@ from cli import up
 from expressions.bases import RawEvent, base_of
 from pipelines.publish import publish
 from serving import codec
-from serving.auth import KeyKind, raw_keys
+from serving.access.keys import KeyKind, raw_keys
 from serving.defining import current
 from serving.ids import shard_of
 from serving.scripts.publish import BaseRecord

@@ -11,7 +11,7 @@ import httpx
 import yaml
 from rich.table import Table
 
-from serving.auth import KeyKind
+from serving.access.keys import KeyKind
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PURCHASES = EXAMPLES / "cdnow" / "purchases.parquet"

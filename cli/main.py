@@ -213,7 +213,7 @@ def demo(
     """Load 69,659 real purchases, send live events, and show decisions change. Leaves everything running."""
     from cli import demo as tour
     from cli import up as stack
-    from serving.auth import raw_keys
+    from serving.access.keys import raw_keys
 
     settings = Settings()
     found = stack.running_stack(settings)

@@ -27,7 +27,7 @@ from lake.lake import Lake
 from pipelines.rebuild import rebuild
 from pipelines.rows import replayed
 from pipelines.standings import restore_standings
-from serving import api_keys
+from serving.access import made_keys
 from serving.catalogue import Catalogue, Stored, decode, encode, restored
 from serving.defining import write_down
 from serving.refusals import Unavailable
@@ -73,7 +73,7 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     catalogue = _newest(store, lake, settings, seqs)
     if catalogue.projection_version:
         store.raise_projection(catalogue.projection_version)
-    api_keys.restore(store, lake.api_keys())
+    made_keys.restore(store, lake.api_keys())
     on_step("defined")
     behind = [state for state in waiting if state.seq < seqs[state.shard]]
     missing = [seqs[state.shard] - state.seq for state in behind]

@@ -24,8 +24,9 @@ from lake.schemas import DEFINITIONS, EVENTS, TRAITS, Table
 from pipelines.naming import DELETED, Names
 from pipelines.rewriting import rewrite
 from pipelines.rows import props_of
-from serving import audit, defining
+from serving import defining
 from serving.accepted import Accepted
+from serving.access import audit
 from serving.history import History
 from serving.ids import record_of
 from serving.store import Store

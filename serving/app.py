@@ -15,6 +15,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 
 from serving import garbage
+from serving.access.keys import keys_of, raw_keys
+from serving.access.made_keys import FOLLOWED_S
+from serving.access.signing import Signer
 from serving.answers import json_answer, refused
 from serving.api import (
     decide,
@@ -31,8 +34,6 @@ from serving.api import (
     users,
 )
 from serving.api.openapi import documents
-from serving.api_keys import FOLLOWED_S
-from serving.auth import keys_of, raw_keys
 from serving.engine import Engine, refusal_of
 from serving.errors import StoreError, StoreUnreachable
 from serving.history import History
@@ -44,7 +45,6 @@ from serving.observed import Observed
 from serving.refusals import Invalid, Refusal, cut, shown
 from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
-from serving.signing import Signer
 from serving.store import AsyncStore, Store
 from serving.tally import Tally
 

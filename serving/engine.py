@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import structlog
 
-from serving import api_keys
 from serving.accepted import Accepted
-from serving.auth import Keys
+from serving.access import made_keys
+from serving.access.keys import Keys
 from serving.catalogue import Catalogue, decode
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady, StoreError, StoreFull, StoreUnreachable
 from serving.history import History
@@ -184,7 +184,7 @@ class Engine:
 
     async def follow_keys(self) -> None:
         """Learns of keys that were made or revoked, by any process, and notes which were used. Once: see `app`."""
-        self.keys.know(api_keys.callers(api_keys.decode(await self._asked(self.store.api_keys()))))
+        self.keys.know(made_keys.callers(made_keys.decode(await self._asked(self.store.api_keys()))))
         used = self.keys.take_used()
         if used:
             await self._asked(self.store.note_used(dict.fromkeys(used, self.clock_ms())))

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from cli.up import Stack
-from serving.auth import KeyKind, raw_keys
+from serving.access.keys import KeyKind, raw_keys
 from serving.settings import Settings
 
 

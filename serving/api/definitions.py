@@ -12,7 +12,8 @@ from fastapi.responses import Response
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.kinds import dtype_of
 from expressions.plan import plan
-from serving import audit, defining, flags
+from serving import defining, flags
+from serving.access import audit
 from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
 from serving.api.wire.flags import FlagBody, FlagChange, FlagFields, FlagOut
 from serving.api.wire.shared import (

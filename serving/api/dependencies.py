@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeAlias
 from fastapi import Depends, Header, Query, Request
 from starlette.datastructures import URL
 
+from serving.access.keys import Caller
 from serving.api.wire.shared import ErrorOut
-from serving.auth import Caller
 from serving.engine import Engine
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]

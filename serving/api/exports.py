@@ -11,13 +11,13 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
-from serving import audit
+from serving.access import audit
+from serving.access.signing import Signer
 from serving.api.dependencies import MISSING, Admin, EngineOf, Responses, reached_at, require_admin
 from serving.api.wire.exports import ExportedOut, ExportList, ExportOut
 from serving.history import AWAY, away
 from serving.lookups.export_runs import Export, ExportRuns
 from serving.refusals import NotFound
-from serving.signing import Signer
 from serving.times import rfc3339
 
 #: How long an address of a file opens, as the original's.

@@ -8,7 +8,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
-from serving import api_keys, audit
+from serving.access import audit, made_keys
 from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
 from serving.api.wire.shared import AuditPage, CreatedKey, KeyBody, KeyList
 from serving.times import rfc3339
@@ -21,9 +21,9 @@ async def create_key(body: KeyBody, engine: EngineOf, caller: Admin) -> CreatedK
     """Makes a key of a kind: write sends events, read asks for decisions, admin does all. Its text is shown once."""
     now_ms = engine.clock_ms()
 
-    def create() -> tuple[api_keys.ApiKey, str]:
+    def create() -> tuple[made_keys.ApiKey, str]:
         label = body.label or body.description or ""
-        made = api_keys.create(engine.admin_store, engine.history, body.kind, label, caller.label, now_ms)
+        made = made_keys.create(engine.admin_store, engine.history, body.kind, label, caller.label, now_ms)
         audit.note(engine.history, now_ms, caller.label, "create", "key", made[0].id, {"kind": body.kind})
         return made
 
@@ -38,7 +38,7 @@ async def list_keys(engine: EngineOf) -> KeyList:
 
     def read() -> list[dict[str, Any]]:
         store = engine.admin_store
-        return api_keys.listed(engine.keys, api_keys.made(store), store.keys_used())
+        return made_keys.listed(engine.keys, made_keys.made(store), store.keys_used())
 
     return KeyList.model_validate({"keys": await to_thread.run_sync(read)})
 
@@ -49,7 +49,7 @@ async def revoke_key(key_id: str, engine: EngineOf, caller: Admin) -> Response:
     now_ms = engine.clock_ms()
 
     def revoke() -> None:
-        api_keys.revoke(engine.admin_store, engine.history, engine.keys, key_id, now_ms)
+        made_keys.revoke(engine.admin_store, engine.history, engine.keys, key_id, now_ms)
         audit.note(engine.history, now_ms, caller.label, "revoke", "key", key_id)
 
     await to_thread.run_sync(revoke)

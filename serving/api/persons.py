@@ -10,7 +10,7 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 
-from serving import audit
+from serving.access import audit
 from serving.api.dependencies import MISSING, Admin, EngineOf, require_admin
 from serving.api.user_paths import UserRoute
 from serving.api.users import all_values, read_person

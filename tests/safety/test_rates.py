@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from serving.auth import Keys
-from serving.rates import BURST_S, Rates
+from serving.access.keys import Keys
+from serving.access.rates import BURST_S, Rates
 from serving.refusals import TooMany
 from tests.running import RunningStack
 from tests.safety.conftest import RATE

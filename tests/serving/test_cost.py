@@ -13,9 +13,9 @@ import httpx
 import redis
 
 from expressions import parse
-from serving import api_keys
+from serving.access import made_keys
+from serving.access.keys import raw_keys
 from serving.app import HOT, create_app, engine_of
-from serving.auth import raw_keys
 from serving.hot import Shortcut
 from serving.ids import record_of
 from serving.people.gather import gathered
@@ -130,7 +130,7 @@ def test_a_decision_asks_for_its_person_and_for_nothing_else(redis_url: str, tmp
     async def costs() -> Sequence[dict[str, int]]:
         app = create_app(settings)
         engine = app.state.engine = engine_of(settings, app.state.tally)
-        _, made = api_keys.create(engine.admin_store, engine.history, "read", "web", "ada", 0)
+        _, made = made_keys.create(engine.admin_store, engine.history, "read", "web", "ada", 0)
         await engine.follow_keys()
         transport = httpx.ASGITransport(app=Shortcut(app, HOT))  # type: ignore[arg-type]
         found = []

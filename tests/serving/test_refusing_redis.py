@@ -10,9 +10,9 @@ import redis
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from serving import api_keys
+from serving.access import made_keys
+from serving.access.keys import Keys
 from serving.app import create_app
-from serving.auth import Keys
 from serving.embedded_redis import EmbeddedRedis
 from serving.history import History
 from serving.settings import Settings
@@ -65,6 +65,6 @@ def test_a_server_that_takes_nothing_is_away_and_keys_are_followed_afterwards(wo
             server.config_set("min-replicas-to-write", 0)
         assert api.post("/v1/track", json=EVENT, headers=own).status_code == 200
 
-        api_keys.revoke(world.store, History(world.lake.root), Keys({}), made["id"], 1)
+        made_keys.revoke(world.store, History(world.lake.root), Keys({}), made["id"], 1)
 
         wait_until(lambda: api.post("/v1/track", json=EVENT, headers=own).status_code == 401, "it is refused", 10)

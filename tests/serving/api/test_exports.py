@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from serving.signing import Signer
+from serving.access.signing import Signer
 from tests.running import RunningStack
 from tests.serving.api.test_identity import sent
 from tests.waiting import wait_until

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from serving.auth import KEY_KINDS, Caller, KeyKind, Keys, digest_of, made_key
+from serving.access.keys import KEY_KINDS, Caller, KeyKind, Keys, digest_of, made_key
 from serving.history import History
 from serving.refusals import Conflict, NotFound, TooMany, invalid
 from serving.store import Store

@@ -2,7 +2,7 @@
 
 A write key sends events, a read key asks for decisions, an admin key does everything. The first keys come from the
 environment, else are made at random at the first start and kept in a file that only its owner reads; admins make more
-(`serving.api_keys`). Of all of them only digests are held, compared in constant time, and none is ever logged.
+(`serving.access.made_keys`). Of all of them only digests are held, compared in constant time, and none is ever logged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from serving.rates import Rates
+from serving.access.rates import Rates
 from serving.refusals import Forbidden, Unauthenticated
 from serving.settings import Settings
 
