@@ -17,7 +17,7 @@ import msgspec
 from benchmarks.batch import NOW
 from benchmarks.peaks import peak_mb
 from expressions.definitions import DefinitionKind
-from serving.catalogue import Catalogue, encode
+from serving.definitions.catalogue import Catalogue, encode
 from serving.lookups.questions import preview, search
 
 SECONDS_MAX = 5.0

@@ -25,7 +25,7 @@ from benchmarks.peaks import peak_mb
 from expressions.properties import typed
 from lake.lake import Lake
 from lake.schemas import EVENTS
-from serving.catalogue import Catalogue, Stored, encode
+from serving.definitions.catalogue import Catalogue, Stored, encode
 from serving.ids import SHARDS_DEFAULT
 from serving.lookups.export_job import ALLOCATOR, ROWS_AT_ONCE, Order, Progress
 

@@ -26,7 +26,7 @@ from expressions.bases import RawEvent, base_of
 from pipelines.publish import publish
 from serving import codec
 from serving.access.keys import KeyKind, raw_keys
-from serving.defining import current
+from serving.definitions.saving import current
 from serving.ids import shard_of
 from serving.scripts.publish import BaseRecord
 from serving.scripts.script import chunks

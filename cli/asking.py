@@ -16,8 +16,8 @@ from expressions.to_sql import to_sql
 from expressions.to_state import Key
 from lake.lake import Lake
 from serving.api.decide import shown
-from serving.catalogue import Catalogue
-from serving.defining import current
+from serving.definitions.catalogue import Catalogue
+from serving.definitions.saving import current
 from serving.ids import named_as, record_of
 from serving.people.decide import flag_decision
 from serving.people.gather import gathered

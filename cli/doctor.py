@@ -22,7 +22,7 @@ from expressions.to_state import Key
 from expressions.values import to_json
 from expressions.windows import DAY_MS
 from lake.lake import Lake
-from serving.defining import current
+from serving.definitions.saving import current
 from serving.ids import shard_of
 from serving.people.gather import gathered
 from serving.people.person import Bases, Person, person

@@ -25,8 +25,8 @@ from expressions.totals import totals
 from lake.lake import Lake
 from pipelines.publish import Recent, publish, records_of
 from pipelines.rows import membership_rows, trait_rows
-from serving.catalogue import Catalogue, decode, encode
-from serving.defining import activate, current, write_down
+from serving.definitions.catalogue import Catalogue, decode, encode
+from serving.definitions.saving import activate, current, write_down
 from serving.refusals import Unavailable
 from serving.scripts.publish import Published
 from serving.settings import Settings

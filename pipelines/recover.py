@@ -28,8 +28,8 @@ from pipelines.rebuild import rebuild
 from pipelines.rows import replayed
 from pipelines.standings import restore_standings
 from serving.access import made_keys
-from serving.catalogue import Catalogue, Stored, decode, encode, restored
-from serving.defining import write_down
+from serving.definitions.catalogue import Catalogue, Stored, decode, encode, restored
+from serving.definitions.saving import write_down
 from serving.refusals import Unavailable
 from serving.settings import Settings, settings_fixed
 from serving.store import Store, require_same

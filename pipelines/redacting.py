@@ -24,9 +24,9 @@ from lake.schemas import DEFINITIONS, EVENTS, TRAITS, Table
 from pipelines.naming import DELETED, Names
 from pipelines.rewriting import rewrite
 from pipelines.rows import props_of
-from serving import defining
 from serving.accepted import Accepted
 from serving.access import audit
+from serving.definitions import saving
 from serving.history import History
 from serving.ids import record_of
 from serving.store import Store
@@ -44,10 +44,10 @@ def forget_in_flags(store: Store, lake: Lake, gone: Collection[str]) -> int:
     """Takes ids out of the named users of all flags; answers out of how many flags that are in force."""
     changed = 0
     history = History(lake.root)
-    for (kind, key), held in defining.current(store).definitions.items():
+    for (kind, key), held in saving.current(store).definitions.items():
         if kind == "flag" and _named(held.settings, gone):
             now_ms = store.now_ms()
-            saved, _ = defining.save(
+            saved, _ = saving.save(
                 store,
                 history,
                 Definition("flag", key, ""),

@@ -21,8 +21,8 @@ import structlog
 from lake.errors import LakeError
 from lake.lake import Lake
 from pipelines.packing import pack
-from serving.catalogue import Catalogue
-from serving.defining import current
+from serving.definitions.catalogue import Catalogue
+from serving.definitions.saving import current
 from serving.errors import StoreError
 from serving.logs import told
 from serving.refusals import Refusal

@@ -13,7 +13,7 @@ import structlog
 from serving.accepted import Accepted
 from serving.access import made_keys
 from serving.access.keys import Keys
-from serving.catalogue import Catalogue, decode
+from serving.definitions.catalogue import Catalogue, decode
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady, StoreError, StoreFull, StoreUnreachable
 from serving.history import History
 from serving.lookout import Lookout, Recent

@@ -17,7 +17,7 @@ from lake.files import File, Files
 from lake.lake import Lake
 from lake.schemas import EVENTS, TABLES
 from lake.storage import list_root
-from serving.catalogue import Stored
+from serving.definitions.catalogue import Stored
 from serving.refusals import Unavailable
 
 T = TypeVar("T")

@@ -96,7 +96,7 @@ def patterns() -> list[str]:
 
 
 def catalogue() -> str:
-    """String: every definition and what records keep (serving.catalogue's text). Written with its version."""
+    """String: every definition and what records keep (serving.definitions.catalogue's text). Written with its version."""
     return "{catalogue}"
 
 

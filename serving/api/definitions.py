@@ -12,7 +12,6 @@ from fastapi.responses import Response
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.kinds import dtype_of
 from expressions.plan import plan
-from serving import defining, flags
 from serving.access import audit
 from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
 from serving.api.wire.flags import FlagBody, FlagChange, FlagFields, FlagOut
@@ -31,7 +30,8 @@ from serving.api.wire.shared import (
     VersionList,
     shown,
 )
-from serving.catalogue import Stored, encode
+from serving.definitions import flags, saving
+from serving.definitions.catalogue import Stored, encode
 from serving.engine import Engine
 from serving.lookups import questions
 from serving.lookups.questions import asked
@@ -57,7 +57,7 @@ async def _saved(
     engine: Engine,
     author: str,
     definition: Definition,
-    must_be: defining.MustBe,
+    must_be: saving.MustBe,
     settings: Callable[[dict[str, Any]], dict[str, Any]],
     action: str = "save",
     keeps_expression: bool = False,
@@ -66,7 +66,7 @@ async def _saved(
     kind, key = definition.kind, definition.key
 
     def save() -> tuple[Stored, Bound]:
-        saved = defining.save(
+        saved = saving.save(
             engine.admin_store,
             engine.history,
             definition,
@@ -87,7 +87,7 @@ async def _saved(
 async def _deleted(engine: Engine, author: str, kind: DefinitionKind, key: str) -> Response:
     def delete() -> None:
         now_ms = engine.clock_ms()
-        defining.delete(engine.admin_store, engine.history, kind, key, now_ms, author)
+        saving.delete(engine.admin_store, engine.history, kind, key, now_ms, author)
         audit.note(engine.history, now_ms, author, "delete", kind, key)
 
     await to_thread.run_sync(delete)
@@ -105,7 +105,7 @@ async def _one(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]
     catalogue = await engine.current()
     stored = catalogue.definitions.get((kind, key))
     if stored is None:
-        raise NotFound(f"{defining.title(kind)} not found", {"field": "key", "value": key})
+        raise NotFound(f"{saving.title(kind)} not found", {"field": "key", "value": key})
     return {kind: shown(stored)}
 
 
@@ -232,7 +232,7 @@ async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
     """Every version of a definition, the newest first; of a deleted one too."""
     versions = await to_thread.run_sync(lambda: engine.history.definition_versions(KIND_OF[kinds], key))
     if not versions:
-        raise NotFound(f"{defining.title(KIND_OF[kinds])} not found", {"field": "key", "value": key})
+        raise NotFound(f"{saving.title(KIND_OF[kinds])} not found", {"field": "key", "value": key})
     return VersionList.model_validate(
         {
             "versions": [
@@ -261,7 +261,7 @@ async def roll_back(
     if found is None:
         known = [one.version for one in versions if not one.deleted]
         raise NotFound(
-            f"{defining.title(kind)} '{key}' has no version {body.version}",
+            f"{saving.title(kind)} '{key}' has no version {body.version}",
             {"field": "version", "value": body.version, "known": known[:100]},
         )
     definition = Definition(kind, key, found.expression)
@@ -282,7 +282,7 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
         raise invalid("expression", body.expression, "write one", "Expression is required and cannot be empty")
     catalogue = await engine.current()
     try:
-        bound = defining.bound_alone(catalogue, Definition(kind, "unsaved_expression", body.expression))
+        bound = saving.bound_alone(catalogue, Definition(kind, "unsaved_expression", body.expression))
     except Invalid as refusal:
         return Validated(valid=False, error=refusal.message, details=refusal.details)
     needed, held = plan([bound.expr]), catalogue.plan

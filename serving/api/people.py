@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 
 from expressions.definitions import Definition, DefinitionKind
-from serving import defining
 from serving.api.dependencies import MISSING, EngineOf, require_admin
 from serving.api.user_paths import UserRoute
 from serving.api.users import all_values, read_person
 from serving.api.wire.people import UserOut, UserPage
 from serving.api.wire.shared import PreviewBody, PreviewOut
-from serving.catalogue import encode
+from serving.definitions import saving
+from serving.definitions.catalogue import encode
 from serving.ids import record_of
 from serving.lookups import questions
 from serving.lookups.questions import asked
@@ -38,7 +38,7 @@ async def preview(body: PreviewBody, engine: EngineOf) -> PreviewOut:
     if kind is None:
         raise invalid("type", body.type, "use trait, segment or flag", "Type must be one of: trait, segment, flag")
     catalogue = await engine.current()
-    defining.bound_alone(catalogue, Definition(kind, "unsaved_expression", body.expression))
+    saving.bound_alone(catalogue, Definition(kind, "unsaved_expression", body.expression))
     root, text = engine.settings.lake_root, encode(catalogue)
     found = await asked(questions.preview, root, text, kind, body.expression, engine.clock_ms(), body.sample)
     return PreviewOut.model_validate(found)

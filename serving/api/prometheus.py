@@ -20,7 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 
 from serving.api.health import PARTS, Standing, standing
-from serving.catalogue import Catalogue
+from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
 from serving.errors import StoreError
 from serving.lookout import Seen

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends
 from expressions.definitions import DefinitionKind
 from serving.api.dependencies import EngineOf, require_admin
 from serving.api.wire.totals import SystemMetrics, SystemMetricsOut
-from serving.catalogue import Catalogue
+from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
 from serving.lookups.questions import asked, sizes
 from serving.times import rfc3339

@@ -11,7 +11,7 @@ from expressions.to_state import Key
 from expressions.values import to_json
 from serving.answers import json_answer
 from serving.api.user_paths import UserRoute
-from serving.catalogue import Catalogue
+from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
 from serving.ids import identifier, record_of
 from serving.people.person import Person, person

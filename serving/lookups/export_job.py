@@ -17,7 +17,7 @@ import msgspec
 import polars as pl
 
 from expressions.member_frames import linked_persons, members
-from serving.catalogue import decode
+from serving.definitions.catalogue import decode
 from serving.history import AWAY, History
 from serving.logs import frames_only, told
 from serving.lookups.member_csv import csv_chunks
@@ -43,7 +43,8 @@ class Outrun(Exception):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to export: a segment by key, of a catalogue (`serving.catalogue`'s text), as of UTC ms, to a file."""
+    """What to export: a segment by key, of a catalogue (`serving.definitions.catalogue`'s text), as of UTC ms, to a
+    file."""
 
     lake_root: str
     catalogue: bytes

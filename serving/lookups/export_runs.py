@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 import structlog
 
-from serving.catalogue import encode
+from serving.definitions.catalogue import encode
 from serving.engine import Engine
 from serving.errors import StoreError
 from serving.history import away

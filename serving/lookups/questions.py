@@ -26,7 +26,7 @@ from expressions.totals import totals
 from expressions.values import to_json
 from expressions.windows import DAY_MS
 from serving import codec
-from serving.catalogue import decode
+from serving.definitions.catalogue import decode
 from serving.history import AWAY, History, away
 from serving.ids import ID_KINDS, raw_id
 from serving.refusals import Unavailable

@@ -21,8 +21,8 @@ from expressions.explain import explained
 from expressions.format import format_expression
 from expressions.to_state import Key
 from expressions.values import Value, canonical_json, to_json
-from serving.catalogue import Stored
-from serving.flags import BUCKETS_A_PERCENT, Flag
+from serving.definitions.catalogue import Stored
+from serving.definitions.flags import BUCKETS_A_PERCENT, Flag
 from serving.people.person import Person
 
 _encode = msgspec.json.Encoder().encode

@@ -15,7 +15,7 @@ import msgspec
 from expressions.bases import Base, RawEvent, base_of
 from expressions.to_state import Answer, Frame, Key
 from serving import codec
-from serving.catalogue import Catalogue
+from serving.definitions.catalogue import Catalogue
 from serving.ids import shard_of
 from serving.records import Reading, Record
 from serving.scripts.copies import TAIL_HEADER_BYTES

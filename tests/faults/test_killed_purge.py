@@ -16,8 +16,8 @@ from pipelines.importing import import_file
 from pipelines.naming import Names
 from pipelines.rebuild import rebuild_at
 from pipelines.searching import redis_folder, searched
-from serving import defining
-from serving.flags import settings_after
+from serving.definitions import saving
+from serving.definitions.flags import settings_after
 from serving.history import History
 from serving.people.deletion import deleting
 from tests.faults.purging import SHARDS, STEPS
@@ -38,7 +38,7 @@ def before_the_purge(redis_url: str, folder: Path) -> World:
     world.recover()
     world.define("trait", {"orders": "events.purchase.count", "friends": "events.purchase.friend.values"})
     world.define("segment", {"buyers": "orders > 0"})
-    defining.save(
+    saving.save(
         world.store,
         History(world.lake.root),
         Definition("flag", "beta", "true"),

@@ -12,9 +12,9 @@ import redis
 
 from expressions.definitions import Definition
 from lake.errors import LakeUnreachable
-from serving import defining
 from serving import history as seen
-from serving.catalogue import Stored
+from serving.definitions import saving
+from serving.definitions.catalogue import Stored
 from serving.refusals import Conflict, Invalid
 from tests.pipelines.world import History, World
 
@@ -68,9 +68,9 @@ def wiped(world: World) -> set[str]:
 
 def test_a_save_that_is_refused_in_the_end_leaves_nothing(world: World) -> None:
     """What it uses was deleted just before it came to be in force: 400, no row, and a wiped Redis recovers."""
-    first = Interrupted(world, lambda: defining.delete(world.store, History(world.lake), "trait", "spent", 1))
+    first = Interrupted(world, lambda: saving.delete(world.store, History(world.lake), "trait", "spent", 1))
     with pytest.raises(Invalid, match="spent"):
-        defining.save(world.store, first, Definition("segment", "big", "spent > 10"), 2)
+        saving.save(world.store, first, Definition("segment", "big", "spent > 10"), 2)
 
     assert rows(world) == [
         ("spent", "events.purchase.amount.sum", False),
@@ -82,9 +82,9 @@ def test_a_save_that_is_refused_in_the_end_leaves_nothing(world: World) -> None:
 def test_of_two_who_create_the_same_only_one_is_in_the_history(world: World) -> None:
     """The other is told 409, and a wiped Redis comes back with what was acknowledged."""
     mine = Definition("flag", "beta", "spent > 10")
-    first = Interrupted(world, lambda: defining.save(world.store, History(world.lake), mine, 1, must_be="new"))  # type: ignore[arg-type, func-returns-value]
+    first = Interrupted(world, lambda: saving.save(world.store, History(world.lake), mine, 1, must_be="new"))  # type: ignore[arg-type, func-returns-value]
     with pytest.raises(Conflict, match="beta"):
-        defining.save(world.store, first, Definition("flag", "beta", "true"), 2, must_be="new")
+        saving.save(world.store, first, Definition("flag", "beta", "true"), 2, must_be="new")
 
     assert rows(world)[1:] == [("beta", "spent > 10", False)]
     assert wiped(world) == {"spent", "beta"}
@@ -106,9 +106,9 @@ def killed_before_the_lake(world: World, save: Callable[[History], object]) -> N
 def test_what_a_killed_saver_left_is_written_by_who_comes_next(world: World, then: str) -> None:
     """The next save, rebuild or recovery: in force before, in the history afterwards, and a delete stays a delete."""
     killed_before_the_lake(
-        world, lambda lake: defining.save(world.store, lake, Definition("segment", "big", "spent > 10"), 1)
+        world, lambda lake: saving.save(world.store, lake, Definition("segment", "big", "spent > 10"), 1)
     )
-    killed_before_the_lake(world, lambda lake: defining.delete(world.store, lake, "segment", "big", 2))
+    killed_before_the_lake(world, lambda lake: saving.delete(world.store, lake, "segment", "big", 2))
     assert rows(world) == [("spent", "events.purchase.amount.sum", False)]
 
     match then:
@@ -145,7 +145,7 @@ def test_a_lake_that_is_away_refuses_before_anything_is_done(world: World) -> No
             raise LakeUnreachable("no answer")
 
     with pytest.raises(LakeUnreachable):
-        defining.save(world.store, Away(world.lake), Definition("segment", "big", "spent > 10"), 1)
+        saving.save(world.store, Away(world.lake), Definition("segment", "big", "spent > 10"), 1)
 
     assert set(world.catalogue.definitions) == {("trait", "spent")}
     assert world.catalogue.unwritten == ()

@@ -13,9 +13,9 @@ import redis
 from expressions.definitions import Definition
 from lake.schemas import EVENTS
 from pipelines.rebuild import rebuild_at
-from serving import defining
+from serving.definitions import saving
+from serving.definitions.flags import settings_after
 from serving.embedded_redis import EmbeddedRedis
-from serving.flags import settings_after
 from serving.history import History
 from tests.pipelines.test_deletes import delete
 from tests.pipelines.test_links import check, new_world, visit
@@ -66,7 +66,7 @@ def world(url: str, tmp_path: Path) -> World:
 
 def named_in(world: World, key: str, users: dict[str, Any]) -> None:
     """Saves a flag that names users."""
-    defining.save(
+    saving.save(
         world.store,
         History(world.lake.root),
         Definition("flag", key, "true"),
@@ -168,5 +168,5 @@ def test_a_redaction_that_is_cut_off_is_run_again(world: World, step: str) -> No
     assert flag_users(world, "beta") == {"bob": False}
     bob = world.values("bob")
     assert (bob["friends"], bob["visits"], bob["pages"]) == (("[deleted]",), 3, (2, 3, 20))
-    defining.delete(world.store, History(world.lake.root), "flag", "beta", 0)
+    saving.delete(world.store, History(world.lake.root), "flag", "beta", 0)
     check(world, [ANN, DEVICE, "user:bob"])

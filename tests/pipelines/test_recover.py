@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from serving import defining, keys
+from serving import keys
+from serving.definitions import saving
 from serving.embedded_redis import EmbeddedRedis
 from serving.errors import ShardNotReady
 from serving.refusals import Unavailable
@@ -100,7 +101,7 @@ def test_a_catalogue_that_was_lost_comes_back_above_what_shards_keep(redis_url: 
     world.recover()
     world.define("trait", {"orders": "events.purchase.count", "views": "events.view.count", "city": "profile.city"})
     for key in ("views", "city"):
-        defining.delete(world.store, History(world.lake), "trait", key, 0)
+        saving.delete(world.store, History(world.lake), "trait", key, 0)
     kept = max(state.projection for state in world.store.shard_states())
     with redis.Redis.from_url(redis_url) as client:
         client.delete(keys.catalogue(), keys.catalogue_version(), *(keys.ready(shard) for shard in range(4)))

@@ -13,9 +13,9 @@ from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.rebuild import Run, rebuild
 from pipelines.recover import recover
-from serving import defining
 from serving.accepted import Accepted
-from serving.catalogue import Catalogue
+from serving.definitions import saving
+from serving.definitions.catalogue import Catalogue
 from serving.ids import record_of
 from serving.operations import Arrival, Receipts
 from serving.people.gather import gathered
@@ -76,12 +76,12 @@ class World:
     def define(self, kind: DefinitionKind, definitions: Mapping[str, str]) -> None:
         """Saves definitions."""
         for key, expression in definitions.items():
-            defining.save(self.store, History(self.lake), Definition(kind, key, expression), 0)
+            saving.save(self.store, History(self.lake), Definition(kind, key, expression), 0)
 
     @property
     def catalogue(self) -> Catalogue:
         """The catalogue as it stands."""
-        return defining.current(self.store)
+        return saving.current(self.store)
 
     def ingest(self, raw: Iterable[Mapping[str, Any]]) -> Receipts:
         """Sends events, as one request, and links what they name together."""

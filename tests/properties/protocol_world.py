@@ -31,8 +31,8 @@ from pipelines.importing import import_file
 from pipelines.rebuild import cover, covered_by, rebuild
 from pipelines.recover import recover
 from serving.accepted import Accepted, LogEntry
-from serving.catalogue import Catalogue, Stored, decode
-from serving.defining import delete, save
+from serving.definitions.catalogue import Catalogue, Stored, decode
+from serving.definitions.saving import delete, save
 from serving.embedded_redis import EmbeddedRedis
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
 from serving.ids import raw_id, shard_of

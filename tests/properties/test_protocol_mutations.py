@@ -22,7 +22,7 @@ from expressions.to_state import Frame
 from lake.lake import Lake
 from pipelines import rebuild as rebuilding
 from pipelines import recover as recovering
-from serving.catalogue import Catalogue
+from serving.definitions.catalogue import Catalogue
 from serving.embedded_redis import EmbeddedRedis
 from serving.people import gather, links
 from serving.scripts import claim, delete, ingest, members, publish, raised, replay, restore

@@ -7,7 +7,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from serving.api.wire.shared import Described, FlagKey, Lenient, Rule, RuleOut
-from serving.flags import CACHE_S_MAX, NAME_CHARACTERS_MAX, PREREQUISITES_MAX, USERS_MAX, VARIANTS_MAX, WEIGHT_MAX
+from serving.definitions.flags import (
+    CACHE_S_MAX,
+    NAME_CHARACTERS_MAX,
+    PREREQUISITES_MAX,
+    USERS_MAX,
+    VARIANTS_MAX,
+    WEIGHT_MAX,
+)
 
 
 class VariantBody(Lenient):

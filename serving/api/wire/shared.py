@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN
-from serving.catalogue import Stored
+from serving.definitions.catalogue import Stored
 from serving.times import rfc3339
 
 

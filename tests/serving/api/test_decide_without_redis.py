@@ -9,7 +9,7 @@ import pytest
 
 from serving.api.decide import Decided, decisions
 from serving.app import engine_of
-from serving.catalogue import Catalogue
+from serving.definitions.catalogue import Catalogue
 from serving.ids import Ids
 from serving.refusals import Unavailable
 from serving.settings import Settings

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from lake.schemas import EVENTS
-from serving.catalogue import Catalogue, encode
+from serving.definitions.catalogue import Catalogue, encode
 from serving.lookups import questions
 from tests.pipelines.world import World
 

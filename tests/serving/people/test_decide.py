@@ -11,8 +11,8 @@ from expressions.bases import base_of
 from expressions.bucketing import bucket_of
 from expressions.values import instant_ms
 from serving import codec
-from serving.catalogue import Catalogue, Stored
-from serving.flags import flag_of, settings_after
+from serving.definitions.catalogue import Catalogue, Stored
+from serving.definitions.flags import flag_of, settings_after
 from serving.people.decide import Decider, Decision, failed
 from serving.people.person import Bases, person
 from serving.records import Reading, Record

@@ -13,8 +13,8 @@ from expressions.to_state import Key
 from expressions.values import Value
 from expressions.windows import DAY_MS, HOUR_MS, heavy_cuts
 from serving import codec
-from serving.catalogue import Catalogue, Stored
 from serving.codec import CodecError
+from serving.definitions.catalogue import Catalogue, Stored
 from serving.ids import shard_of
 from serving.operations import Arrival
 from serving.people.person import Answers, Bases, kept_bytes, person, tail_base

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.catalogue import Catalogue, Stored, decode, encode
+from serving.definitions.catalogue import Catalogue, Stored, decode, encode
 from serving.stamps import Covered
 
 

@@ -29,7 +29,7 @@ from expressions.ops import Call, Expr, SegmentRef, TraitRef, walk
 from expressions.plan import Plan, Projection, plan
 from expressions.to_state import Program
 from expressions.windows import Window, Zone
-from serving.flags import Flag, flag_of
+from serving.definitions.flags import Flag, flag_of
 from serving.stamps import Covered
 
 log = structlog.get_logger()

@@ -21,8 +21,8 @@ import msgspec
 from expressions.bind import bind_one
 from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN, Bound, Definition, DefinitionKind
 from expressions.errors import ExpressionError
-from serving import flags
-from serving.catalogue import Catalogue, Stored, decode, encode
+from serving.definitions import flags
+from serving.definitions.catalogue import Catalogue, Stored, decode, encode
 from serving.refusals import Conflict, Invalid, NotFound, Unavailable, shown
 from serving.store import Store
 
