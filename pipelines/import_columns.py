@@ -22,9 +22,9 @@ import pyarrow as pa
 from expressions.polars_functions import instant
 from expressions.windows import DAY_MS
 from lake.schemas import EVENTS, TYPED
-from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.ids import ID_CHARACTERS_MAX
-from serving.track import MESSAGE_ID_CHARACTERS_MAX, NAME_CHARACTERS_MAX, PROPERTIES_MAX
+from serving.ingest.accept import MESSAGE_ID_CHARACTERS_MAX, NAME_CHARACTERS_MAX, PROPERTIES_MAX
+from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
 
 _Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 

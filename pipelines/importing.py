@@ -38,9 +38,9 @@ from lake.lake import Lake
 from lake.schemas import EVENTS, REJECTED, Table
 from pipelines.import_columns import NUMBER, Names, Told, cell_number, instants, plain_rows
 from serving import ids
-from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
+from serving.ingest.accept import Limits, accept
+from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.refusals import Invalid
-from serving.track import Limits, accept
 
 ROWS_AT_ONCE = 50_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -22,7 +22,7 @@ from expressions.windows import DAY_MS
 from lake.schemas import EVENTS, TYPED
 from serving import ids
 from serving.accepted import Accepted, LogEntry
-from serving.projecting import tail_payload
+from serving.ingest.projection import tail_payload
 from serving.scripts.replay import Row
 
 #: 1970-01-01, as the standard library counts dates.

@@ -1,7 +1,7 @@
 """An accepted event: what the API writes to the log and the drain reads from it, once validated and routed.
 
-The log keeps the whole event; the record keeps only what definitions need (`serving.projecting`). The clamped time, the
-receipt and the seq are not here: the ingest script adds them, since only Redis knows them.
+The log keeps the whole event; the record keeps only what definitions need (`serving.ingest.projection`). The clamped
+time, the receipt and the seq are not here: the ingest script adds them, since only Redis knows them.
 """
 
 from __future__ import annotations

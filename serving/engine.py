@@ -16,12 +16,12 @@ from serving.access.keys import Keys
 from serving.definitions.catalogue import Catalogue, decode
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady, StoreError, StoreFull, StoreUnreachable
 from serving.history import History
+from serving.ingest.projection import projector
 from serving.lookout import Lookout, Recent
 from serving.operations import Arrival, Claim, Receipts
 from serving.people.gather import gathered
 from serving.people.links import Unlinked, as_received, distinct_claims, linking
 from serving.people.person import Bases
-from serving.projecting import projector
 from serving.records import Reading
 from serving.refusals import Refusal, TooMany, Unavailable
 from serving.scripts.claim import Owner

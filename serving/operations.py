@@ -45,7 +45,7 @@ REPLAY_ROWS_MAX = 1_000
 
 
 class Arrival(NamedTuple):
-    """An event on its way in: the whole of it, and what its record keeps (`serving.projecting`)."""
+    """An event on its way in: the whole of it, and what its record keeps (`serving.ingest.projection`)."""
 
     event: Accepted
     tail: bytes

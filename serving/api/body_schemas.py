@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from serving.api.segment import BATCH_PATHS, KINDS_OF_PATHS
-from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.ids import ID_CHARACTERS_MAX, ID_NUMBER_MAX
-from serving.track import (
+from serving.ingest.accept import (
     ATTRIBUTES_MAX,
     EVENT_KINDS,
     MESSAGE_ID_CHARACTERS_MAX,
@@ -15,6 +14,7 @@ from serving.track import (
     NESTING_MAX,
     PROPERTIES_MAX,
 )
+from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
 
 _NAMES: dict[str, Any] = {"maxLength": NAME_CHARACTERS_MAX}
 _NUMBER: dict[str, Any] = {"type": "number", "minimum": -ID_NUMBER_MAX, "maximum": ID_NUMBER_MAX}

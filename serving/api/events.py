@@ -19,9 +19,9 @@ from serving.api.segment import BATCH_PATHS, KINDS_OF_PATHS, batch_of, body_keys
 from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectSettings, TrackedOut
 from serving.bodies import body_of, json_of
 from serving.engine import Engine
+from serving.ingest.accept import Around, Limits, accept, checked_object
 from serving.people.links import Unlinked
 from serving.refusals import Conflict, Invalid, NotFound, invalid
-from serving.track import Around, Limits, accept, checked_object
 
 router = APIRouter(tags=["events"])
 

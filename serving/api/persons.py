@@ -17,9 +17,9 @@ from serving.api.users import all_values, read_person
 from serving.api.wire.people import Alias, DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut
 from serving.engine import Engine
 from serving.ids import identifier, raw_id, record_of, shard_of
+from serving.ingest.message_ids import made_id
 from serving.lookups import questions
 from serving.lookups.questions import asked
-from serving.made_ids import made_id
 from serving.people.deletion import deleting
 from serving.people.links import unlinking
 from serving.records import Record

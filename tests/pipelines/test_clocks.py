@@ -10,13 +10,13 @@ import pytest
 
 from lake.schemas import EVENTS
 from serving.ids import shard_of
+from serving.ingest.accept import Around, Limits, accept
+from serving.ingest.projection import tail_payload
 from serving.operations import Arrival
 from serving.people.gather import gathered
 from serving.people.person import Answers, Bases, person
-from serving.projecting import tail_payload
 from serving.store import Store
 from serving.times import rfc3339
-from serving.track import Around, Limits, accept
 from tests.pipelines.world import World, purchase
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000

@@ -12,7 +12,7 @@ import pytest
 
 from lake.lake import Lake
 from pipelines.importing import Imported, ImportRefused, import_file
-from serving.clocks import INSTANT_MAX_MS, INSTANT_MIN_MS
+from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.times import rfc3339
 
 NOW = 1_800_000_000_000

@@ -27,11 +27,11 @@ from pipelines.recover import recover
 from pipelines.searching import Searched, redis_folder, searched
 from serving.app import engine_of
 from serving.embedded_redis import EmbeddedRedis
+from serving.ingest.accept import Limits, accept
 from serving.lookups.person_files import PersonFiles
 from serving.operations import Claim
 from serving.scripts.script import Request
 from serving.store import AsyncStore
-from serving.track import Limits, accept
 from tests.pipelines.test_deletes import NOBODY, delete
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World

@@ -17,8 +17,8 @@ from pipelines.maintain import maintain
 from pipelines.rows import event_rows
 from serving.accepted import LogEntry
 from serving.ids import shard_of
+from serving.ingest.accept import Limits, accept
 from serving.times import rfc3339
-from serving.track import Limits, accept
 from tests.pipelines.world import World, purchase
 
 SHARDS = 4

@@ -36,12 +36,12 @@ from serving.definitions.saving import delete, save
 from serving.embedded_redis import EmbeddedRedis
 from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
 from serving.ids import raw_id, shard_of
+from serving.ingest.projection import tail_payload
 from serving.operations import Arrival, Claim
 from serving.people.deletion import deleting
 from serving.people.gather import gathered
 from serving.people.links import as_received, claims_of, distinct_claims, linking, unlinking
 from serving.people.person import Bases, person
-from serving.projecting import tail_payload
 from serving.records import Reading, Record
 from serving.refusals import Unavailable
 from serving.scripts.ingest import Outcome

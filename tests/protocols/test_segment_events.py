@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from serving.ingest.accept import Around, Limits, accept
 from serving.refusals import Invalid
-from serving.track import Around, Limits, accept
 
 NO_LIMITS = Limits()
 RECEIVED_MS = 1_700_000_000_000

@@ -10,8 +10,8 @@ import redis
 
 from serving import keys
 from serving.accepted import Accepted
+from serving.ingest.projection import payload_of
 from serving.operations import Arrival
-from serving.projecting import payload_of
 from serving.records import Record
 from serving.scripts.copies import TAIL_HEADER_BYTES
 from serving.store import Store

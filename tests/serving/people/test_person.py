@@ -16,9 +16,9 @@ from serving import codec
 from serving.codec import CodecError
 from serving.definitions.catalogue import Catalogue, Stored
 from serving.ids import shard_of
+from serving.ingest.projection import payload_of, tail_payload
 from serving.operations import Arrival
 from serving.people.person import Answers, Bases, kept_bytes, person, tail_base
-from serving.projecting import payload_of, tail_payload
 from serving.records import Reading, Record
 from serving.scripts.copies import tail_entry
 from serving.scripts.publish import BaseRecord

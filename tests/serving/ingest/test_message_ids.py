@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from serving.made_ids import made_id
+from serving.ingest.message_ids import made_id
 
 
 def test_each_is_a_random_uuid_of_its_own() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from serving.ingest.accept import Limits, accept
 from serving.refusals import Invalid
-from serving.track import Limits, accept
 
 NO_LIMITS = Limits()
 

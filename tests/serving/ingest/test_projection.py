@@ -11,7 +11,7 @@ from expressions.bases import RawEvent, base_of
 from expressions.plan import Projection
 from expressions.properties import event_fields
 from serving.accepted import Accepted, decode, encode
-from serving.projecting import payload_of, projected, projector, tail_payload
+from serving.ingest.projection import payload_of, projected, projector, tail_payload
 
 PROJECTION = Projection(
     events={"purchase": frozenset({"amount", "item.kind"}), "login": frozenset()},
