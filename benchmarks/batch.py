@@ -21,12 +21,12 @@ from lake.lake import Lake
 from lake.schemas import EVENTS, TYPED
 from pipelines.publish import RECORDS_AT_ONCE, send
 from pipelines.rows import trait_rows
-from serving.base_columns import encoded
 from serving.embedded_redis import EmbeddedRedis
-from serving.scripts.publish import BaseRecord
-from serving.scripts.script import chunks
-from serving.stamps import Stamp
-from serving.store import Store
+from serving.store.base_codec_columns import encoded
+from serving.store.scripts.publish import BaseRecord
+from serving.store.scripts.script import chunks
+from serving.store.stamps import Stamp
+from serving.store.store import Store
 
 NOW = 1_800_000_000_000
 DAY_MS = 86_400_000

@@ -24,15 +24,15 @@ from benchmarks.pairs import paired
 from cli import up
 from expressions.bases import RawEvent, base_of
 from pipelines.publish import publish
-from serving import codec
 from serving.access.keys import KeyKind, raw_keys
 from serving.definitions.saving import current
 from serving.ids import shard_of
-from serving.scripts.publish import BaseRecord
-from serving.scripts.script import chunks
 from serving.settings import Settings
-from serving.stamps import Stamp
-from serving.store import Store
+from serving.store import base_codec
+from serving.store.scripts.publish import BaseRecord
+from serving.store.scripts.script import chunks
+from serving.store.stamps import Stamp
+from serving.store.store import Store
 
 DAY_MS = 86_400_000
 TRAITS = {"spent": "events.purchase.amount.sum_90d", "orders": "events.purchase.count_30d"}
@@ -85,7 +85,7 @@ class Stack:
                 )
                 for _ in range(events)
             ]
-            yield BaseRecord(f"user:{user_of(number)}", codec.encode(base_of(rows)))
+            yield BaseRecord(f"user:{user_of(number)}", base_codec.encode(base_of(rows)))
 
     def decide(self, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
         """One flag over three aggregates against one GET of a value of the same size.

@@ -17,8 +17,8 @@ from expressions.plan import plan
 from expressions.properties import typed
 from pipelines.publish import Recent, publish, records_of
 from serving.embedded_redis import EmbeddedRedis
-from serving.stamps import Stamp
-from serving.store import Store
+from serving.store.stamps import Stamp
+from serving.store.store import Store
 
 #: Users by how many events each has: enough that what Redis keeps for itself does not show.
 USERS = {10: 10_000, 100: 3_000, 1_000: 1_000}

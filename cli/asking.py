@@ -23,7 +23,7 @@ from serving.people.decide import flag_decision
 from serving.people.gather import gathered
 from serving.people.person import Bases, Person, person
 from serving.refusals import NotFound
-from serving.store import Store
+from serving.store.store import Store
 from serving.times import rfc3339
 
 

@@ -27,7 +27,7 @@ from serving.ids import shard_of
 from serving.people.gather import gathered
 from serving.people.person import Bases, Person, person
 from serving.settings import Settings
-from serving.store import Store
+from serving.store.store import Store
 
 #: How long a server may take to answer.
 ANSWER_S = 5.0

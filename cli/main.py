@@ -23,9 +23,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from expressions.errors import ExpressionError
 from expressions.values import instant_ms
-from serving.errors import StoreError
 from serving.refusals import Refusal, Unavailable
 from serving.settings import Settings
+from serving.store.errors import StoreError
 
 if TYPE_CHECKING:
     from pipelines.importing import Imported
@@ -97,7 +97,7 @@ def found_settings() -> Settings:
 def connected() -> tuple[Any, Any, Settings]:
     """(store, lake, settings) of the running stack. Ends the command when no Redis is named."""
     from lake.lake import Lake
-    from serving.store import Store
+    from serving.store.store import Store
 
     settings = found_settings()
     if settings.redis_url is None:

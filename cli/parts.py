@@ -23,12 +23,12 @@ from pipelines.worker import Worker
 from serving import garbage
 from serving.app import HOT, create_app
 from serving.connections import Connection
-from serving.errors import NotDurable, OtherSetting, StoreError
 from serving.hot import Shortcut
 from serving.logs import configure
-from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
-from serving.store import Store
+from serving.store.errors import NotDurable, OtherSetting, StoreError
+from serving.store.scripts.ingest import TailLimits
+from serving.store.store import Store
 
 log = structlog.get_logger()
 

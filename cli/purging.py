@@ -14,7 +14,7 @@ from pipelines.purge import deleted_people, purge
 from pipelines.searching import redis_folder, searched
 from serving.ids import record_of
 from serving.settings import Settings
-from serving.store import Store
+from serving.store.store import Store
 
 
 def purged(

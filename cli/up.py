@@ -26,8 +26,8 @@ from typing import Any
 import httpx
 
 from serving.embedded_redis import EmbeddedRedisError, find_server, render_config, require_readable, server_settings
-from serving.errors import NotDurable, OtherSetting, StoreError
 from serving.settings import Settings, settings_fixed
+from serving.store.errors import NotDurable, OtherSetting, StoreError
 
 #: Supervisors that this process started, by pid.
 _started: dict[int, subprocess.Popen[bytes]] = {}
@@ -201,7 +201,7 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
     may come."""
     from lake.errors import LakeError
     from lake.storage import fixed
-    from serving.store import Store, require_same
+    from serving.store.store import Store, require_same
 
     root = settings.lake_uri or str(home / "lake")
     try:

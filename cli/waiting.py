@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from serving.store import Store
+from serving.store.store import Store
 
 REBUILD_S_MAX = 1_800.0
 #: So long a worker may be silent: its heartbeat outlives it by 10 s, and a supervisor starts it again within seconds.

@@ -3,7 +3,8 @@
     claims  →  owners (an id belongs to whom its first claim names)  →  roots (of that one's owner, and so on)
 
 An id's own log decides alone: of its links after its last unlink the one with the lowest seq (deletes were applied
-before: `deletes.after_deletes`). `serving.scripts.claim` keeps the same rule claim by claim; a test compares them.
+before: `deletes.after_deletes`). `serving.store.scripts.claim` keeps the same rule claim by claim; a test compares
+them.
 """
 
 from __future__ import annotations

@@ -24,10 +24,10 @@ from lake.lake import Lake
 from pipelines import maintain as maintaining
 from pipelines import purge as purging
 from pipelines import rebuild as rebuilding
-from serving.errors import StoreError
 from serving.refusals import Refusal
 from serving.settings import Settings
-from serving.store import Store
+from serving.store.errors import StoreError
+from serving.store.store import Store
 
 log = structlog.get_logger()
 

@@ -23,12 +23,12 @@ from lake.errors import LakeConflict, LakeError
 from lake.lake import Lake, log_app
 from lake.schemas import EVENTS
 from pipelines.rows import event_rows
-from serving.accepted import LogEntry
-from serving.errors import StoreError, StoreFull
 from serving.people.links import repeating
 from serving.refusals import Refusal
 from serving.settings import Settings
-from serving.store import Store
+from serving.store.errors import StoreError, StoreFull
+from serving.store.logged_event import LogEntry
+from serving.store.store import Store
 
 log = structlog.get_logger()
 

@@ -15,11 +15,11 @@ from pipelines.drain import Drain
 from pipelines.leases import leases
 from pipelines.purge import Purged, deleted_people, purge
 from pipelines.rebuild import rebuild
-from serving.errors import StoreError
 from serving.refusals import Unavailable
-from serving.scripts.lease import WRITERS
 from serving.settings import Settings
-from serving.store import Store
+from serving.store.errors import StoreError
+from serving.store.scripts.lease import WRITERS
+from serving.store.store import Store
 
 PATIENCE_S = 600.0
 LOOK_S = 0.05

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import structlog
 
-from serving.errors import StoreError
-from serving.scripts.lease import SHARED, WRITERS
-from serving.store import Store
+from serving.store.errors import StoreError
+from serving.store.scripts.lease import SHARED, WRITERS
+from serving.store.store import Store
 
 log = structlog.get_logger()
 

@@ -17,12 +17,12 @@ import polars as pl
 from expressions.base_frames import BasePart, dealt
 from expressions.identity import LINK_KINDS
 from expressions.repeats import REPEAT_MS
-from serving.base_columns import encoded
 from serving.ids import EVENT_HASH_BYTES, shard_of
-from serving.scripts.copies import RECENT_ENTRY_BYTES
-from serving.scripts.publish import BaseRecord, Published
-from serving.stamps import Stamp
-from serving.store import Store
+from serving.store.base_codec_columns import encoded
+from serving.store.scripts.lua_copies import RECENT_ENTRY_BYTES
+from serving.store.scripts.publish import BaseRecord, Published
+from serving.store.stamps import Stamp
+from serving.store.store import Store
 
 #: Records that are sent together: one round trip, some megabytes.
 RECORDS_AT_ONCE = 2_000

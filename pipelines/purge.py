@@ -31,9 +31,9 @@ from pipelines.naming import Names, unpacked
 from pipelines.redacting import forget_in_flags, redact
 from pipelines.rewriting import rewrite
 from serving.ids import shard_of
-from serving.operations import Claim
-from serving.scripts.claim import Owner
-from serving.store import Store
+from serving.store.record_operations import Claim
+from serving.store.scripts.claim import Owner
+from serving.store.store import Store
 
 #: A purged tombstone is kept in Redis for as long as a retry of what it covers may come, and an hour more.
 GONE_MS = REPEAT_MS + 3_600_000

@@ -28,10 +28,10 @@ from pipelines.rows import membership_rows, trait_rows
 from serving.definitions.catalogue import Catalogue, decode, encode
 from serving.definitions.saving import activate, current, write_down
 from serving.refusals import Unavailable
-from serving.scripts.publish import Published
 from serving.settings import Settings
-from serving.stamps import Covered, Stamp
-from serving.store import Store
+from serving.store.scripts.publish import Published
+from serving.store.stamps import Covered, Stamp
+from serving.store.store import Store
 
 RETRIES = 20
 #: Called with what is being done and how many records it has done.

@@ -24,12 +24,12 @@ from lake.schemas import DEFINITIONS, EVENTS, TRAITS, Table
 from pipelines.naming import DELETED, Names
 from pipelines.rewriting import rewrite
 from pipelines.rows import props_of
-from serving.accepted import Accepted
 from serving.access import audit
 from serving.definitions import saving
 from serving.history import History
 from serving.ids import record_of
-from serving.store import Store
+from serving.store.logged_event import Accepted
+from serving.store.store import Store
 
 #: Who changed a flag, as its history and the audit log say it.
 AUTHOR = "purge"

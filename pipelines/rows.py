@@ -21,9 +21,9 @@ from expressions.values import canonical_json, to_json
 from expressions.windows import DAY_MS
 from lake.schemas import EVENTS, TYPED
 from serving import ids
-from serving.accepted import Accepted, LogEntry
 from serving.ingest.projection import tail_payload
-from serving.scripts.replay import Row
+from serving.store.logged_event import Accepted, LogEntry
+from serving.store.scripts.replay import Row
 
 #: 1970-01-01, as the standard library counts dates.
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from lake.stored import Stored
 from pipelines.naming import Names, unpacked
-from serving.errors import StoreError
-from serving.store import Store
+from serving.store.errors import StoreError
+from serving.store.store import Store
 
 #: So many bytes of a file are in memory at a time, and so many of the part before: no id is longer, however written.
 PART_BYTES, OVERLAP_BYTES = 8 << 20, 8 << 10

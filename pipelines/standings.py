@@ -11,11 +11,11 @@ from expressions.identity import LINK_KINDS, owners
 from lake.lake import Lake
 from pipelines.publish import Recent
 from serving.ids import shard_of
-from serving.operations import Claim
-from serving.scripts.claim import Owner
-from serving.scripts.restore import Position, Standing
-from serving.scripts.script import chunks
-from serving.store import Store
+from serving.store.record_operations import Claim
+from serving.store.scripts.claim import Owner
+from serving.store.scripts.restore import Position, Standing
+from serving.store.scripts.script import chunks
+from serving.store.store import Store
 
 AT_ONCE = 5_000
 

@@ -23,12 +23,12 @@ from lake.lake import Lake
 from pipelines.packing import pack
 from serving.definitions.catalogue import Catalogue
 from serving.definitions.saving import current
-from serving.errors import StoreError
 from serving.logs import told
 from serving.refusals import Refusal
 from serving.settings import Settings
-from serving.store import Store
-from serving.system_operations import RebuildRequests
+from serving.store.errors import StoreError
+from serving.store.store import Store
+from serving.store.system_operations import RebuildRequests
 
 log = structlog.get_logger()
 

@@ -35,7 +35,6 @@ from serving.api import (
 )
 from serving.api.openapi import documents
 from serving.engine import Engine, refusal_of
-from serving.errors import StoreError, StoreUnreachable
 from serving.history import History
 from serving.hot import Endpoint, HotPaths
 from serving.logs import request_id
@@ -43,9 +42,10 @@ from serving.lookups.export_runs import ExportRuns
 from serving.media import AlwaysJson
 from serving.observed import Observed
 from serving.refusals import Invalid, Refusal, cut, shown
-from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
-from serving.store import AsyncStore, Store
+from serving.store.errors import StoreError, StoreUnreachable
+from serving.store.scripts.ingest import TailLimits
+from serving.store.store import AsyncStore, Store
 from serving.tally import Tally
 
 log = structlog.get_logger()

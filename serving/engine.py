@@ -10,25 +10,32 @@ from typing import Any, TypeVar
 
 import structlog
 
-from serving.accepted import Accepted
 from serving.access import made_keys
 from serving.access.keys import Keys
 from serving.definitions.catalogue import Catalogue, decode
-from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady, StoreError, StoreFull, StoreUnreachable
 from serving.history import History
 from serving.ingest.projection import projector
 from serving.lookout import Lookout, Recent
-from serving.operations import Arrival, Claim, Receipts
 from serving.people.gather import gathered
 from serving.people.links import Unlinked, as_received, distinct_claims, linking
 from serving.people.person import Bases
-from serving.records import Reading
 from serving.refusals import Refusal, TooMany, Unavailable
-from serving.scripts.claim import Owner
-from serving.scripts.script import Steps
 from serving.settings import Settings
-from serving.store import AsyncStore, Store
-from serving.system_operations import ShardState
+from serving.store.errors import (
+    ProjectionOutdated,
+    ServerReplaced,
+    ShardNotReady,
+    StoreError,
+    StoreFull,
+    StoreUnreachable,
+)
+from serving.store.logged_event import Accepted
+from serving.store.record_operations import Arrival, Claim, Receipts
+from serving.store.records import Reading
+from serving.store.scripts.claim import Owner
+from serving.store.scripts.script import Steps
+from serving.store.store import AsyncStore, Store
+from serving.store.system_operations import ShardState
 from serving.tally import Tally
 
 log = structlog.get_logger()

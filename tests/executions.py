@@ -27,7 +27,7 @@ from expressions.to_sql import to_sql
 from expressions.to_state import Program
 from expressions.values import Value, from_json
 from expressions.windows import HOUR_MS, Zone
-from serving import codec
+from serving.store import base_codec
 from tests.history import Event
 from tests.oracle import judge
 from tests.oracle_copies import once
@@ -180,7 +180,7 @@ def _bases(bounds: Bounds, users: Users, as_of: int, zone: str, light_events_max
     frame = deduplicate(event_frame(frame_rows(users)))
     bases: dict[str, list[Base]] = {user: [] for user in users}
     for user, base, _ in base_states(frame, needed, as_of, HOUR_MS, light_events_max, Zone(zone)):
-        bases[user].append(codec.decode(codec.encode(base)))
+        bases[user].append(base_codec.decode(base_codec.encode(base)))
     return bases
 
 

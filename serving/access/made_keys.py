@@ -14,7 +14,7 @@ import msgspec
 from serving.access.keys import KEY_KINDS, Caller, KeyKind, Keys, digest_of, made_key
 from serving.history import History
 from serving.refusals import Conflict, NotFound, TooMany, invalid
-from serving.store import Store
+from serving.store.store import Store
 from serving.times import rfc3339
 
 #: How often a process looks for keys that another one made or revoked.

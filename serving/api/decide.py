@@ -22,13 +22,13 @@ from serving.api.dependencies import MISSING
 from serving.api.users import read_person
 from serving.api.wire.flags import DecidedOut, DecisionsOut
 from serving.bodies import body_of
-from serving.codec import CodecError
 from serving.definitions.flags import Flag
 from serving.engine import Engine
-from serving.errors import StoreError
 from serving.ids import ID_CHARACTERS_MAX, Ids, identifier, ids_in, namespaced
 from serving.people.decide import Decider, Decision, failed
 from serving.refusals import Invalid, NotFound, Refusal, Unavailable, cut, invalid
+from serving.store.base_codec import CodecError
+from serving.store.errors import StoreError
 from serving.times import rfc3339
 
 log = structlog.get_logger()

@@ -11,7 +11,6 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.accepted import Accepted
 from serving.access.keys import Caller
 from serving.answers import json_answer
 from serving.api.dependencies import IN_THE_WAY, MISSING, Responses, reached_at
@@ -22,6 +21,7 @@ from serving.engine import Engine
 from serving.ingest.accept import Around, Limits, accept, checked_object
 from serving.people.links import Unlinked
 from serving.refusals import Conflict, Invalid, NotFound, invalid
+from serving.store.logged_event import Accepted
 
 router = APIRouter(tags=["events"])
 

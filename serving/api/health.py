@@ -19,9 +19,9 @@ from fastapi.responses import Response
 from serving.answers import json_answer
 from serving.api.wire.shared import HealthOut
 from serving.engine import Engine
-from serving.errors import StoreError
-from serving.store import require_durable
-from serving.system_operations import Server, ShardState
+from serving.store.errors import StoreError
+from serving.store.store import require_durable
+from serving.store.system_operations import Server, ShardState
 from serving.times import rfc3339
 
 router = APIRouter(

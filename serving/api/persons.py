@@ -22,8 +22,8 @@ from serving.lookups import questions
 from serving.lookups.questions import asked
 from serving.people.deletion import deleting
 from serving.people.links import unlinking
-from serving.records import Record
 from serving.refusals import NotFound
+from serving.store.records import Record
 from serving.times import rfc3339
 
 router = APIRouter(

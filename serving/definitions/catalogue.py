@@ -30,7 +30,7 @@ from expressions.plan import Plan, Projection, plan
 from expressions.to_state import Program
 from expressions.windows import Window, Zone
 from serving.definitions.flags import Flag, flag_of
-from serving.stamps import Covered
+from serving.store.stamps import Covered
 
 log = structlog.get_logger()
 

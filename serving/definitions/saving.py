@@ -24,7 +24,7 @@ from expressions.errors import ExpressionError
 from serving.definitions import flags
 from serving.definitions.catalogue import Catalogue, Stored, decode, encode
 from serving.refusals import Conflict, Invalid, NotFound, Unavailable, shown
-from serving.store import Store
+from serving.store.store import Store
 
 RETRIES = 20
 

@@ -15,11 +15,11 @@ import msgspec
 
 from expressions.properties import event_fields
 from expressions.values import SUMMED_MAX
-from serving.accepted import Accepted
 from serving.ids import digits, identifier, ids_in, require_text, routed
 from serving.ingest.event_time import event_time
 from serving.ingest.message_ids import made_id
 from serving.refusals import Invalid, invalid
+from serving.store.logged_event import Accepted
 
 EVENT_KINDS = ("track", "identify", "page", "screen", "group", "alias")
 NAME_CHARACTERS_MAX = 200

@@ -11,7 +11,7 @@ from typing import Any
 
 from expressions.plan import COUNTED_KINDS, Projection
 from expressions.properties import event_fields
-from serving.accepted import Accepted, packed
+from serving.store.logged_event import Accepted, packed
 
 
 def projected(event: Accepted, projection: Projection) -> tuple[str, str | None, dict[str, Any]]:

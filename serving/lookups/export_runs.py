@@ -20,11 +20,11 @@ import structlog
 
 from serving.definitions.catalogue import encode
 from serving.engine import Engine
-from serving.errors import StoreError
 from serving.history import away
 from serving.lookups.export_job import ALLOCATOR, ATTEMPTS, LAKE_AWAY, OUTRUN, ROWS_AT_ONCE, Order, Progress
 from serving.refusals import NotFound, Refusal, TooMany, Unavailable
-from serving.scripts.lease import SHARED, WRITERS
+from serving.store.errors import StoreError
+from serving.store.scripts.lease import SHARED, WRITERS
 
 log = structlog.get_logger()
 

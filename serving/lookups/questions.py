@@ -25,11 +25,11 @@ from expressions.plan import COUNTED_KINDS, plan
 from expressions.totals import totals
 from expressions.values import to_json
 from expressions.windows import DAY_MS
-from serving import codec
 from serving.definitions.catalogue import decode
 from serving.history import AWAY, History, away
 from serving.ids import ID_KINDS, raw_id
 from serving.refusals import Unavailable
+from serving.store import base_codec
 from serving.times import rfc3339
 
 P = ParamSpec("P")
@@ -95,7 +95,7 @@ def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str,
     ids = distinct_ids(events.select("id"))["id"]
     some = ids.sample(min(len(ids), COST_SAMPLE), seed=0)
     rows = counted(of_ids(events, some.to_list()))
-    sizes = [len(codec.encode(base)) for _, base, _ in base_states(rows, needed, now_ms, HORIZON_MS)]
+    sizes = [len(base_codec.encode(base)) for _, base, _ in base_states(rows, needed, now_ms, HORIZON_MS)]
     return round(sum(sizes) / len(some), 1) if len(some) else None
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serving.accepted import Accepted
-from serving.operations import Operations
 from serving.people.gather import gathered
-from serving.records import Reading, Record
-from serving.scripts.script import Steps
+from serving.store.logged_event import Accepted
+from serving.store.record_operations import Operations
+from serving.store.records import Reading, Record
+from serving.store.scripts.script import Steps
 
 
 def deleting(operations: Operations, namespaced_id: str, event_id: str) -> Steps[dict[str, int]]:

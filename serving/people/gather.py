@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from serving.operations import Operations
-from serving.records import Reading, Record
-from serving.scripts.script import Steps
+from serving.store.record_operations import Operations
+from serving.store.records import Reading, Record
+from serving.store.scripts.script import Steps
 
 
 def gathered(operations: Operations, namespaced_id: str) -> Steps[Reading]:

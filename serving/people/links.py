@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from serving.accepted import Accepted, LogEntry
 from serving.ids import Ids, namespaced, prefixed
-from serving.operations import Claim, Ended, Operations
-from serving.scripts.claim import Claimed, Owner
-from serving.scripts.members import MEMBERS_MAX
-from serving.scripts.script import Steps
+from serving.store.logged_event import Accepted, LogEntry
+from serving.store.record_operations import Claim, Ended, Operations
+from serving.store.scripts.claim import Claimed, Owner
+from serving.store.scripts.members import MEMBERS_MAX
+from serving.store.scripts.script import Steps
 
 Why: TypeAlias = Literal["full", "taken", "cycle"]
 

@@ -14,12 +14,12 @@ import msgspec
 
 from expressions.bases import Base, RawEvent, base_of
 from expressions.to_state import Answer, Frame, Key
-from serving import codec
 from serving.definitions.catalogue import Catalogue
 from serving.ids import shard_of
-from serving.records import Reading, Record
-from serving.scripts.copies import TAIL_HEADER_BYTES
-from serving.stamps import Covered, Stamp
+from serving.store import base_codec
+from serving.store.records import Reading, Record
+from serving.store.scripts.lua_copies import TAIL_HEADER_BYTES
+from serving.store.stamps import Covered, Stamp
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode
 
@@ -73,7 +73,7 @@ class Bases:
         base = None
         if record.base is not None:
             same = before is not None and before.stamp == record.stamp
-            base = before.base if before is not None and same else codec.decode(record.base)
+            base = before.base if before is not None and same else base_codec.decode(record.base)
         tail = tail_base(record.tail) if record.tail else None
         size = kept_bytes(record)
         kept = self._kept[record.id] = _Kept(record.stamp, base, mark, tail, size)
@@ -103,7 +103,7 @@ def tail_base(entries: Sequence[bytes]) -> Base:
         try:
             kind, name, fields = _unpack(entry[TAIL_HEADER_BYTES:])
         except msgspec.DecodeError as error:
-            raise codec.CodecError(f"these {len(entry)} bytes are no tail entry: {error}") from error
+            raise base_codec.CodecError(f"these {len(entry)} bytes are no tail entry: {error}") from error
         events.append(RawEvent(kind, name, int.from_bytes(entry[6:12], "big", signed=True), fields))
     return base_of(events)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.store import Store
+from serving.store.store import Store
 from tests.faults.load import Load, load
 from tests.faults.parts import await_drained, await_well, health, kill
 from tests.faults.truth import assert_all_counted, assert_in_lake, assert_lake_is_exact

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from lake.lake import Lake
-from serving import keys
+from serving.store import keys
 from tests.faults.load import Load, load
 from tests.faults.parts import await_drained, await_well, kill, pid_of
 from tests.faults.truth import assert_all_counted, assert_in_lake, assert_lake_is_exact

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from serving.store import Store
+from serving.store.store import Store
 from tests.running import RunningStack
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.load import request
 from lake.lake import Lake
-from serving.store import Store
+from serving.store.store import Store
 from tests.faults.parts import await_drained
 from tests.load.connection import Connection
 from tests.load.rebuilding import rebuilding

@@ -12,10 +12,10 @@ from lake.schemas import EVENTS
 from serving.ids import shard_of
 from serving.ingest.accept import Around, Limits, accept
 from serving.ingest.projection import tail_payload
-from serving.operations import Arrival
 from serving.people.gather import gathered
 from serving.people.person import Answers, Bases, person
-from serving.store import Store
+from serving.store.record_operations import Arrival
+from serving.store.store import Store
 from serving.times import rfc3339
 from tests.pipelines.world import World, purchase
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lake.lake import Lake
 from pipelines.rebuild import cover, covered_by, rebuild
-from serving.stamps import Stamp
+from serving.store.stamps import Stamp
 from tests.pipelines.world import World, purchase
 
 

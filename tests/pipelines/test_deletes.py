@@ -16,13 +16,13 @@ from pipelines import rebuild as rebuilding
 from pipelines.erasing import erase
 from pipelines.importing import import_file
 from pipelines.recover import recover
-from serving.accepted import Accepted
 from serving.embedded_redis import EmbeddedRedis
 from serving.ingest.accept import Limits, accept
 from serving.ingest.projection import tail_payload
-from serving.operations import Arrival
 from serving.people.deletion import deleting
 from serving.people.links import unlinking
+from serving.store.logged_event import Accepted
+from serving.store.record_operations import Arrival
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World
 from tests.waiting import wait_until

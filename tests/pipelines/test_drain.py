@@ -9,9 +9,9 @@ import redis
 
 from lake.errors import LakeError
 from lake.lake import Lake
-from serving.errors import StoreFull
 from serving.ids import shard_of
-from serving.scripts.ingest import TailLimits
+from serving.store.errors import StoreFull
+from serving.store.scripts.ingest import TailLimits
 from tests.pipelines.world import World, purchase
 
 STEPS = ["checked", "read", "before_write", "after_write", "trimmed"]

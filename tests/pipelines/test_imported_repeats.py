@@ -12,8 +12,8 @@ from expressions.repeats import REPEAT_MS
 from pipelines.importing import import_file
 from pipelines.publish import Recent
 from serving.ids import event_hash
-from serving.scripts.copies import recent_entry
-from serving.scripts.ingest import Outcome
+from serving.store.scripts.ingest import Outcome
+from serving.store.scripts.lua_copies import recent_entry
 from tests.pipelines.world import World, purchase
 
 HOUR_MS = 3_600_000

@@ -22,8 +22,8 @@ from expressions.to_sql import to_sql
 from serving.embedded_redis import EmbeddedRedis
 from serving.ids import record_of
 from serving.ingest.accept import Limits, accept
-from serving.operations import Claim
 from serving.people.links import claims_of, repeating, unlinking
+from serving.store.record_operations import Claim
 from tests.pipelines.world import World
 
 DEFINITIONS = {"visits": "events.visit.count", "pages": "events.visit.page.values", "city": "profile.city"}

@@ -16,7 +16,7 @@ from expressions.values import Value
 from pipelines.importing import import_file
 from serving.ids import namespaced
 from serving.people.person import Bases, person
-from serving.records import Reading
+from serving.store.records import Reading
 from tests.oracle import judge
 from tests.pipelines.world import World
 

@@ -29,9 +29,9 @@ from serving.app import engine_of
 from serving.embedded_redis import EmbeddedRedis
 from serving.ingest.accept import Limits, accept
 from serving.lookups.person_files import PersonFiles
-from serving.operations import Claim
-from serving.scripts.script import Request
-from serving.store import AsyncStore
+from serving.store.record_operations import Claim
+from serving.store.scripts.script import Request
+from serving.store.store import AsyncStore
 from tests.pipelines.test_deletes import NOBODY, delete
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World

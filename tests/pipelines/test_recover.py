@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from serving import keys
 from serving.definitions import saving
 from serving.embedded_redis import EmbeddedRedis
-from serving.errors import ShardNotReady
 from serving.refusals import Unavailable
+from serving.store import keys
+from serving.store.errors import ShardNotReady
 from tests.pipelines.world import History, World, purchase
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lake.schemas import EVENTS
 from pipelines.rows import event_rows
-from serving.accepted import Accepted, LogEntry
+from serving.store.logged_event import Accepted, LogEntry
 
 DAY_MS = 86_400_000
 PURCHASE = Accepted(

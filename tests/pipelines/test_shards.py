@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from serving.app import create_app
-from serving.errors import OtherSetting
-from serving.store import Store
+from serving.store.errors import OtherSetting
+from serving.store.store import Store
 from tests.pipelines.world import World
 
 REMEDY = "made with TINYCDP_SHARDS=4.*set TINYCDP_SHARDS=4"

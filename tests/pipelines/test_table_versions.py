@@ -15,9 +15,9 @@ from lake.lake import Lake, log_app
 from lake.schemas import EVENTS, TABLES
 from pipelines.maintain import maintain
 from pipelines.rows import event_rows
-from serving.accepted import LogEntry
 from serving.ids import shard_of
 from serving.ingest.accept import Limits, accept
+from serving.store.logged_event import LogEntry
 from serving.times import rfc3339
 from tests.pipelines.world import World, purchase
 

@@ -13,19 +13,19 @@ from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.rebuild import Run, rebuild
 from pipelines.recover import recover
-from serving.accepted import Accepted
 from serving.definitions import saving
 from serving.definitions.catalogue import Catalogue
 from serving.ids import record_of
 from serving.ingest.accept import Limits, accept
 from serving.ingest.projection import tail_payload
-from serving.operations import Arrival, Receipts
 from serving.people.gather import gathered
 from serving.people.links import as_received, distinct_claims, linking
 from serving.people.person import Answers, Bases, person
-from serving.scripts.ingest import TailLimits
 from serving.settings import Settings
-from serving.store import Store
+from serving.store.logged_event import Accepted
+from serving.store.record_operations import Arrival, Receipts
+from serving.store.scripts.ingest import TailLimits
+from serving.store.store import Store
 from tests.waiting import wait_until
 
 Key = tuple[DefinitionKind, str]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
-from serving.scripts.script import Request, Steps
-from serving.store import Store
+from serving.store.scripts.script import Request, Steps
+from serving.store.store import Store
 
 
 def at_once(store: Store, callers: Sequence[Steps[Any]], order: Sequence[int]) -> list[Any]:

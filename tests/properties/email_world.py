@@ -9,8 +9,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from serving.accepted import Accepted
 from serving.ids import raw_id, routed
+from serving.store.logged_event import Accepted
 from tests.properties.protocol_truth import DEVICES, IDS, USERS
 from tests.properties.protocol_walk import KINDS, STEPS, Step
 from tests.properties.protocol_world import World

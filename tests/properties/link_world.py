@@ -17,14 +17,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from serving.accepted import Accepted, LogEntry
 from serving.embedded_redis import EmbeddedRedis
 from serving.ids import raw_id
-from serving.operations import Claim
 from serving.people.deletion import deleting
 from serving.people.links import claims_of, linking, repeating, unlinking
-from serving.scripts.members import MEMBERS_MAX
-from serving.scripts.script import Steps
+from serving.store.logged_event import Accepted, LogEntry
+from serving.store.record_operations import Claim
+from serving.store.scripts.members import MEMBERS_MAX
+from serving.store.scripts.script import Steps
 from tests.properties.at_once import at_once
 from tests.properties.protocol_truth import DEVICES, USERS
 from tests.properties.protocol_walk import STEPS, Step

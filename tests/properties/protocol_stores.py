@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from serving.operations import Operations
-from serving.scripts.publish import BaseRecord, Published
-from serving.scripts.script import Request
-from serving.stamps import Stamp
-from serving.store import Store
+from serving.store.record_operations import Operations
+from serving.store.scripts.publish import BaseRecord, Published
+from serving.store.scripts.script import Request
+from serving.store.stamps import Stamp
+from serving.store.store import Store
 
 SHARDS = 2
 #: In a year that no server's clock has reached.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from expressions.windows import DAY_MS, HOUR_MS
-from serving.accepted import Accepted
+from serving.store.logged_event import Accepted
 
 USERS = ("user:ann", "user:bob", "user:cy")
 DEVICES = ("anon:1", "anon:2")

@@ -30,23 +30,23 @@ from pipelines.drain import Drain
 from pipelines.importing import import_file
 from pipelines.rebuild import cover, covered_by, rebuild
 from pipelines.recover import recover
-from serving.accepted import Accepted, LogEntry
 from serving.definitions.catalogue import Catalogue, Stored, decode
 from serving.definitions.saving import delete, save
 from serving.embedded_redis import EmbeddedRedis
-from serving.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
 from serving.ids import raw_id, shard_of
 from serving.ingest.projection import tail_payload
-from serving.operations import Arrival, Claim
 from serving.people.deletion import deleting
 from serving.people.gather import gathered
 from serving.people.links import as_received, claims_of, distinct_claims, linking, unlinking
 from serving.people.person import Bases, person
-from serving.records import Reading, Record
 from serving.refusals import Unavailable
-from serving.scripts.ingest import Outcome
-from serving.scripts.members import MEMBERS_MAX
 from serving.settings import Settings
+from serving.store.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
+from serving.store.logged_event import Accepted, LogEntry
+from serving.store.record_operations import Arrival, Claim
+from serving.store.records import Reading, Record
+from serving.store.scripts.ingest import Outcome
+from serving.store.scripts.members import MEMBERS_MAX
 from tests.properties.people import People
 from tests.properties.protocol_stores import SHARDS, Pending, Stopped, WithholdingStore, WorldStore
 from tests.properties.protocol_truth import AT_FIRST, DEFINITIONS, DEVICES, IDS, USERS, Copy, brute_force, once

@@ -25,8 +25,8 @@ from pipelines import recover as recovering
 from serving.definitions.catalogue import Catalogue
 from serving.embedded_redis import EmbeddedRedis
 from serving.people import gather, links
-from serving.scripts import claim, delete, ingest, members, publish, raised, replay, restore
-from serving.scripts.script import Script
+from serving.store.scripts import claim, delete, ingest, members, publish, raise_numbers, replay, restore
+from serving.store.scripts.script import Script
 from tests.properties import protocol_walk, protocol_world
 from tests.properties.link_world import LINK_STEPS, LinkWorld
 from tests.properties.protocol_walk import Step, walk
@@ -171,7 +171,7 @@ MUTATIONS: list[InScript | InPython] = [
         "if copied and received - copied < REPEAT_MS then gone[#gone + 1] = field end", "", seed=11,
     ),
     InScript(
-        "a log goes on above the lake's", raised, "RAISED",
+        "a log goes on above the lake's", raise_numbers, "RAISED",
         "if tonumber(ARGV[i + 1]) > held then", "if ARGV[i] ~= 'seq' and tonumber(ARGV[i + 1]) > held then",
     ),
     InScript(

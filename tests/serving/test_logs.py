@@ -14,10 +14,10 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from serving.errors import StoreUnreachable
 from serving.logs import Level, first_line, frames_only, told, without_secrets
 from serving.lookups.export_job import FAILED, Order
 from serving.settings import Settings
+from serving.store.errors import StoreUnreachable
 from tests.running import RunningStack
 from tests.serving.local_api import NOWHERE, answers, get
 from tests.waiting import wait_until

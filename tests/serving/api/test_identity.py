@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.scripts.members import MEMBERS_MAX
+from serving.store.scripts.members import MEMBERS_MAX
 from tests.running import RunningStack
 
 pytestmark = pytest.mark.xdist_group("stack")

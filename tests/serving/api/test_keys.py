@@ -10,7 +10,7 @@ import redis
 
 from lake.lake import Lake
 from pipelines.recover import recover
-from serving.store import Store
+from serving.store.store import Store
 from tests.running import RunningStack
 from tests.waiting import wait_until
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serving.definitions.catalogue import Catalogue, Stored, decode, encode
-from serving.stamps import Covered
+from serving.store.stamps import Covered
 
 
 def catalogue() -> Catalogue:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from expressions.bases import RawEvent, base_of
 from expressions.plan import Projection
 from expressions.properties import event_fields
-from serving.accepted import Accepted, decode, encode
 from serving.ingest.projection import payload_of, projected, projector, tail_payload
+from serving.store.logged_event import Accepted, decode, encode
 
 PROJECTION = Projection(
     events={"purchase": frozenset({"amount", "item.kind"}), "login": frozenset()},

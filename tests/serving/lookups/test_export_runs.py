@@ -13,7 +13,7 @@ from pipelines.leases import NotHeld, leases
 from serving.app import engine_of
 from serving.lookups.export_runs import RETRY_AFTER_S, WAITING_MAX, Export, ExportRuns
 from serving.refusals import TooMany, Unavailable
-from serving.scripts.lease import WRITERS
+from serving.store.scripts.lease import WRITERS
 from tests.pipelines.world import World, purchase
 from tests.small_s3 import SmallS3
 from tests.waiting import wait_until

@@ -10,12 +10,12 @@ import pytest
 from expressions.bases import base_of
 from expressions.bucketing import bucket_of
 from expressions.values import instant_ms
-from serving import codec
 from serving.definitions.catalogue import Catalogue, Stored
 from serving.definitions.flags import flag_of, settings_after
 from serving.people.decide import Decider, Decision, failed
 from serving.people.person import Bases, person
-from serving.records import Reading, Record
+from serving.store import base_codec
+from serving.store.records import Reading, Record
 from tests.expressions.cut_bases import NOW_MS, identify
 
 BLUE_AND_RED: dict[str, Any] = {"variants": [{"name": "blue", "weight": 3}, {"name": "red", "value": {"hex": "#f00"}}]}
@@ -32,7 +32,7 @@ def catalogue_of(*flags: tuple[str, str, dict[str, Any]], is_empty: bool = True)
 
 def decider(catalogue: Catalogue, *ids: str, device: str | None = None, plan: str = "pro", **more: Any) -> Decider:
     """Somebody of these ids whose plan is this one."""
-    base = codec.encode(base_of([identify(0, plan=plan)]))
+    base = base_codec.encode(base_of([identify(0, plan=plan)]))
     records = [Record(one, base=base if at == 0 else None) for at, one in enumerate(ids)]
     return Decider(person(Reading(records, NOW_MS, catalogue.version), catalogue, Bases()), device, **more)
 

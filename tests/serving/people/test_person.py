@@ -12,20 +12,20 @@ from expressions.bases import Base, RawEvent, base_of
 from expressions.to_state import Key
 from expressions.values import Value
 from expressions.windows import DAY_MS, HOUR_MS, heavy_cuts
-from serving import codec
-from serving.codec import CodecError
 from serving.definitions.catalogue import Catalogue, Stored
 from serving.ids import shard_of
 from serving.ingest.projection import payload_of, tail_payload
-from serving.operations import Arrival
 from serving.people.person import Answers, Bases, kept_bytes, person, tail_base
-from serving.records import Reading, Record
-from serving.scripts.copies import tail_entry
-from serving.scripts.publish import BaseRecord
-from serving.stamps import Covered, Stamp
-from serving.store import Store
+from serving.store import base_codec
+from serving.store.base_codec import CodecError
+from serving.store.record_operations import Arrival
+from serving.store.records import Reading, Record
+from serving.store.scripts.lua_copies import tail_entry
+from serving.store.scripts.publish import BaseRecord
+from serving.store.stamps import Covered, Stamp
+from serving.store.store import Store
 from tests.expressions.cut_bases import NOW_MS, cut, event, identify
-from tests.serving.arrivals import arrival, ready
+from tests.serving.store.arrivals import arrival, ready
 
 SHARDS = 4
 ALICE = "user:alice"
@@ -57,7 +57,7 @@ def tail_of(*events: RawEvent, first_seq: int = 1, received_ms: int = NOW_MS) ->
 
 def record(id: str = ALICE, base: Base | None = None, tail: Sequence[bytes] = (), **more: Any) -> Record:
     """A record with these parts."""
-    return Record(id, base=None if base is None else codec.encode(base), tail=tail, **more)
+    return Record(id, base=None if base is None else base_codec.encode(base), tail=tail, **more)
 
 
 def answers(catalogue: Catalogue, *records: Record, clock_ms: int = NOW_MS, bases: Bases | None = None) -> Answers:
@@ -422,7 +422,7 @@ class TestOnRedis:
 
         (held,) = store.records([ALICE]).records
         stamp = stamp_of(catalogue, seq=held.last_seq, as_of_ms=store.now_ms())
-        store.publish(shard, stamp, [BaseRecord(ALICE, codec.encode(tail_base(held.tail)))])
+        store.publish(shard, stamp, [BaseRecord(ALICE, base_codec.encode(tail_base(held.tail)))])
         assert not store.records([ALICE]).records[0].tail
         assert now() == {"t0": 2.0, "t1": 12.0}
         store.ingest([purchase("e3", 1)], catalogue.projection_version)

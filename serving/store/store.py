@@ -1,8 +1,8 @@
 """The only module that talks to Redis.
 
-Two thin shells over the same operations (`serving.operations`): `Store` waits, for flows, the drain and threads;
-`AsyncStore` is for the API's event loop. Each has every operation as a method of the same name and arguments, made from
-the operation itself, so that they cannot drift. Errors are those of `serving.errors`.
+Two thin shells over the same operations (`serving.store.record_operations`): `Store` waits, for flows, the drain and
+threads; `AsyncStore` is for the API's event loop. Each has every operation as a method of the same name and arguments,
+made from the operation itself, so that they cannot drift. Errors are those of `serving.store.errors`.
 
 Neither repeats a request whose answer was lost: the caller knows whether repeating is right.
 """
@@ -18,15 +18,15 @@ import redis
 from redis.connection import AbstractConnection
 from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from serving import keys
-from serving.batching import Batching, run_id_in
-from serving.errors import NotDurable, OtherSetting, ServerReplaced, StoreError, StoreFull, StoreUnreachable
 from serving.ids import SHARDS_DEFAULT
-from serving.operations import Operations
-from serving.scripts.ingest import TailLimits
-from serving.scripts.script import Argument, Command, Request, Steps, command
-from serving.stamps import Stamp
-from serving.system_operations import Server
+from serving.store import keys
+from serving.store.errors import NotDurable, OtherSetting, ServerReplaced, StoreError, StoreFull, StoreUnreachable
+from serving.store.multiplexer import Batching, run_id_in
+from serving.store.record_operations import Operations
+from serving.store.scripts.ingest import TailLimits
+from serving.store.scripts.script import Argument, Command, Request, Steps, command
+from serving.store.stamps import Stamp
+from serving.store.system_operations import Server
 
 P = ParamSpec("P")
 T = TypeVar("T")

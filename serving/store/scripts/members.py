@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from serving import keys
-from serving.scripts.gone import GONE
-from serving.scripts.script import Command, Script
+from serving.store import keys
+from serving.store.scripts.script import Command, Script
+from serving.store.scripts.tombstones import GONE
 
 #: Ids that may belong to one id directly. Beyond it a link is refused.
 MEMBERS_MAX = 20

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from serving import keys
-from serving.scripts.gone import GONE
-from serving.scripts.script import Argument, Command, Script
+from serving.store import keys
+from serving.store.scripts.script import Argument, Command, Script
+from serving.store.scripts.tombstones import GONE
 
 CLAIM = Script(
     GONE

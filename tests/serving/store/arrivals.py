@@ -8,13 +8,13 @@ from typing import Any
 
 import redis
 
-from serving import keys
-from serving.accepted import Accepted
 from serving.ingest.projection import payload_of
-from serving.operations import Arrival
-from serving.records import Record
-from serving.scripts.copies import TAIL_HEADER_BYTES
-from serving.store import Store
+from serving.store import keys
+from serving.store.logged_event import Accepted
+from serving.store.record_operations import Arrival
+from serving.store.records import Record
+from serving.store.scripts.lua_copies import TAIL_HEADER_BYTES
+from serving.store.store import Store
 
 DAY_MS = 86_400_000
 
@@ -61,7 +61,7 @@ def seqs_of(record: Record) -> list[int]:
 
 @contextmanager
 def only_known_keys(url: str) -> Iterator[None]:
-    """Fails when Redis holds, at the end, a key that serving.keys does not name, or one with a TTL it does not say."""
+    """Fails when Redis holds, at the end, a key that `store.keys` does not name, or one with a TTL it does not say."""
     yield
     with redis.Redis.from_url(url) as client:
         for key in client.scan_iter():

@@ -18,8 +18,8 @@ from expressions.frames import event_frame
 from expressions.plan import plan
 from expressions.properties import typed
 from expressions.windows import DAY_MS
-from serving import codec
-from serving.base_columns import encoded
+from serving.store import base_codec
+from serving.store.base_codec_columns import encoded
 
 NOW = 1_790_000_000_123
 PLAN = plan(
@@ -86,7 +86,7 @@ def assert_same_bytes(rows: Sequence[dict[str, Any]], light_events_max: int = 25
     """All at once or one by one."""
     for part in base_parts(event_frame(rows), PLAN, NOW, 3_600_000, light_events_max):
         together = encoded(part)
-        assert together == [codec.encode(base) for _, base, _ in part.bases()]
+        assert together == [base_codec.encode(base) for _, base, _ in part.bases()]
 
 
 @settings(derandomize=True, deadline=None, max_examples=200, database=None)
@@ -111,7 +111,9 @@ def test_ids_are_dealt_out_to_parts_whole(monkeypatch: pytest.MonkeyPatch) -> No
     """However many parts there are, each id is in one of them, with all that it has."""
     rows = [_row(number % 97, "x", NOW - number, {"v": float(number)}) for number in range(2_000)]
     whole = {
-        one: codec.encode(base) for part in base_parts(event_frame(rows), PLAN, NOW, 0) for one, base, _ in part.bases()
+        one: base_codec.encode(base)
+        for part in base_parts(event_frame(rows), PLAN, NOW, 0)
+        for one, base, _ in part.bases()
     }
     monkeypatch.setattr("expressions.base_frames.IDS_AT_ONCE", 10)
     parts = list(base_parts(event_frame(rows), PLAN, NOW, 0))

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serving import keys
-from serving.scripts.script import Argument, Command, Script
+from serving.store import keys
+from serving.store.scripts.script import Argument, Command, Script
 
 ANSWERED = Script(
     """

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving import keys
-from serving.scripts.copies import COPIES, REMEMBER
-from serving.scripts.gone import GONE
-from serving.scripts.script import Command, Script
+from serving.store import keys
+from serving.store.scripts.lua_copies import COPIES, REMEMBER
+from serving.store.scripts.script import Command, Script
+from serving.store.scripts.tombstones import GONE
 
 DELETE = Script(
     COPIES

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from serving.errors import ServerReplaced
+from serving.store.errors import ServerReplaced
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serving.scripts.script import Argument, Command, Script
+from serving.store.scripts.script import Argument, Command, Script
 
 RAISED = Script(
     """

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from expressions.bases import Base, Events, RawEvent, SpanState, base_of
 from expressions.columns import Decimals
 from expressions.values import from_json, order_key
-from serving import codec, keys, stamps
-from serving.codec import CodecError
-from serving.stamps import Stamp
+from serving.store import base_codec, keys, stamps
+from serving.store.base_codec import CodecError
+from serving.store.stamps import Stamp
 
 #: The same examples each time, however slow the machine is.
 seeded = settings(derandomize=True, deadline=None, max_examples=200)
@@ -120,7 +120,7 @@ class TestRoundTrip:
     @example(Base(events={None: Events(array("q", [-(2**62), 2**62]), {})}))
     def test_a_base_comes_back_as_it_was(self, base: Base) -> None:
         """Every time, value, state and attribute has the type and the bits it had, in the order it had."""
-        assert content(base) == content(codec.decode(codec.encode(base)))
+        assert content(base) == content(base_codec.decode(base_codec.encode(base)))
 
     @pytest.mark.parametrize(
         "items",
@@ -140,13 +140,15 @@ class TestRoundTrip:
     )
     def test_a_column_keeps_its_bits(self, items: tuple[Any, ...]) -> None:
         """Decimals, whole numbers, floats without a short form, mixed kinds: each column comes back exactly."""
-        assert bits(list(items)) == bits(codec.decode(codec.encode(column(*items))).events["purchase"].fields["field"])
+        assert bits(list(items)) == bits(
+            base_codec.decode(base_codec.encode(column(*items))).events["purchase"].fields["field"]
+        )
 
     def test_whole_numbers_of_an_attribute_beyond_64_bits_are_read_as_floats(self) -> None:
         """Such a number comes back as the float that the language reads it as."""
         base = Base(profile={"big": (1, {"n": 10**30})})
 
-        assert codec.decode(codec.encode(base)).profile == {"big": (1, {"n": 1e30})}
+        assert base_codec.decode(base_codec.encode(base)).profile == {"big": (1, {"n": 1e30})}
 
     def test_bytes_do_not_depend_on_how_a_set_came_about(self) -> None:
         """Equal states have equal bytes, whatever order their values came in."""
@@ -156,7 +158,7 @@ class TestRoundTrip:
             spans=(SpanState(0, 1, {"01" * 6: dict.fromkeys(words[::-1], 2), "00" * 6: frozenset(words[::-1])}),)
         )
 
-        assert codec.encode(forwards) == codec.encode(backwards)
+        assert base_codec.encode(forwards) == base_codec.encode(backwards)
 
 
 class TestRefusal:
@@ -164,35 +166,35 @@ class TestRefusal:
     @given(bases, st.data())
     def test_a_changed_byte_is_noticed(self, base: Base, data: st.DataObject) -> None:
         """Bytes with any one of them changed raise; they are never read as another base."""
-        encoded = bytearray(codec.encode(base))
+        encoded = bytearray(base_codec.encode(base))
         encoded[data.draw(st.integers(0, len(encoded) - 1))] ^= data.draw(st.integers(1, 255))
 
         with pytest.raises(CodecError):
-            codec.decode(bytes(encoded))
+            base_codec.decode(bytes(encoded))
 
     @seeded
     @given(bases, st.data())
     def test_a_cut_is_noticed(self, base: Base, data: st.DataObject) -> None:
         """The first part of a base's bytes raises, however long."""
-        encoded = codec.encode(base)
+        encoded = base_codec.encode(base)
 
         with pytest.raises(CodecError):
-            codec.decode(encoded[: data.draw(st.integers(0, len(encoded) - 1))])
+            base_codec.decode(encoded[: data.draw(st.integers(0, len(encoded) - 1))])
 
     @seeded
     @given(st.binary(max_size=200))
     def test_any_bytes_are_refused(self, data: bytes) -> None:
         """What was never encoded raises, with or without the version in front."""
-        for tried in (data, bytes([codec.VERSION]) + data):
+        for tried in (data, bytes([base_codec.VERSION]) + data):
             with pytest.raises(CodecError):
-                codec.decode(tried)
+                base_codec.decode(tried)
 
     def test_an_unknown_version_says_so(self) -> None:
         """A base of a later version is refused by its number."""
-        encoded = codec.encode(Base())
+        encoded = base_codec.encode(Base())
 
-        with pytest.raises(CodecError, match=f"version {codec.VERSION + 1}"):
-            codec.decode(bytes([codec.VERSION + 1]) + encoded[1:])
+        with pytest.raises(CodecError, match=f"version {base_codec.VERSION + 1}"):
+            base_codec.decode(bytes([base_codec.VERSION + 1]) + encoded[1:])
 
     @pytest.mark.parametrize(
         "body",
@@ -222,13 +224,13 @@ class TestRefusal:
     def test_what_does_not_fit_together_is_refused(self, body: Any) -> None:
         """Bytes whose checksum is right are still checked: counts agree, indices point inside, kinds are known."""
         with pytest.raises(CodecError):
-            codec.decode(_sealed(body))
+            base_codec.decode(_sealed(body))
 
 
 def _sealed(body: Any) -> bytes:
     """Any msgpack with the header that a base has."""
     packed = msgspec.msgpack.encode(body)
-    return bytes([codec.VERSION]) + crc32(packed).to_bytes(4, "little") + packed
+    return bytes([base_codec.VERSION]) + crc32(packed).to_bytes(4, "little") + packed
 
 
 class TestMemory:
@@ -268,7 +270,7 @@ def bytes_a_record(redis_url: str, base: Base, horizon_ms: int) -> float:
     records = 2_000
     stamp = Stamp(1_234, NOW_MS * 1_000, 123_456, NOW_MS, 3, horizon_ms)
     fields = chain.from_iterable(
-        [(keys.BASE, codec.encode(base)), (keys.STAMP, stamps.encode(stamp)), (keys.LAST, bytes(12))]
+        [(keys.BASE, base_codec.encode(base)), (keys.STAMP, stamps.encode(stamp)), (keys.LAST, bytes(12))]
     )
     flat = list(fields)
     with redis.Redis.from_url(redis_url) as client:

@@ -9,18 +9,18 @@ from contextlib import ExitStack
 import pytest
 import redis
 
-from serving import keys
-from serving.accepted import Accepted
-from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull
 from serving.ids import event_hash, shard_of
-from serving.scripts.copies import COPIES, RECENT_ENTRY_BYTES, packed_seq, recent_entry
-from serving.scripts.ingest import EVENTS_MAX, Outcome, TailLimits
-from serving.scripts.publish import BaseRecord, Published
-from serving.scripts.replay import Row
-from serving.stamps import Stamp
-from serving.store import Store
-from serving.system_operations import RebuildRequests
-from tests.serving.arrivals import DAY_MS, NOON_MS, arrival, at, only_known_keys, ready, seqs_of, tail_of
+from serving.store import keys
+from serving.store.errors import ProjectionOutdated, ShardNotReady, StoreFull
+from serving.store.logged_event import Accepted
+from serving.store.scripts.ingest import EVENTS_MAX, Outcome, TailLimits
+from serving.store.scripts.lua_copies import COPIES, RECENT_ENTRY_BYTES, packed_seq, recent_entry
+from serving.store.scripts.publish import BaseRecord, Published
+from serving.store.scripts.replay import Row
+from serving.store.stamps import Stamp
+from serving.store.store import Store
+from serving.store.system_operations import RebuildRequests
+from tests.serving.store.arrivals import DAY_MS, NOON_MS, arrival, at, only_known_keys, ready, seqs_of, tail_of
 from tests.waiting import wait_until
 
 ALICE = "user:alice"

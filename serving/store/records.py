@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from serving import keys, stamps
-from serving.scripts.claim import Owner, owner_of
-from serving.scripts.copies import last_of
-from serving.scripts.members import members_of
-from serving.stamps import Stamp
+from serving.store import keys, stamps
+from serving.store.scripts.claim import Owner, owner_of
+from serving.store.scripts.lua_copies import last_of
+from serving.store.scripts.members import members_of
+from serving.store.stamps import Stamp
 
 
 class Record(NamedTuple):
     """One raw id. `stamp` is None where nothing was ever published for it; then its shard's own stamp stands for it.
 
     `base` is codec's bytes, None for an empty base. `tail` are the entries, in no order: seq, ts, received and payload
-    as `serving.scripts.copies` lays them out; every one is beyond what the base covers. `members` may name ids that are
-    another's: whose an id is, its own `owner` says.
+    as `serving.store.scripts.lua_copies` lays them out; every one is beyond what the base covers. `members` may name
+    ids that are another's: whose an id is, its own `owner` says.
     """
 
     id: str

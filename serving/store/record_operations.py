@@ -1,7 +1,7 @@
 """What can be asked of the store, in the domain's words: each operation as a request, which is a value.
 
-Pure: which keys, which words, how the replies read. `serving.store` sends them. What is about the system and no record
-is in `serving.system_operations`.
+Pure: which keys, which words, how the replies read. `serving.store.store` sends them. What is about the system and no
+record is in `serving.store.system_operations`.
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from serving import accepted, keys
-from serving.accepted import Accepted, LogEntry
-from serving.errors import ProjectionOutdated, ShardNotReady, StoreFull
 from serving.ids import event_hash, raw_id, shard_of
-from serving.records import Reading, Record, record_of
-from serving.scripts import (
-    begun,
+from serving.store import keys, logged_event
+from serving.store.errors import ProjectionOutdated, ShardNotReady, StoreFull
+from serving.store.logged_event import Accepted, LogEntry
+from serving.store.records import Reading, Record, record_of
+from serving.store.scripts import (
     claim,
     delete,
-    gone,
     ingest,
     members,
+    next_build,
     publish,
-    raised,
+    raise_numbers,
     replay,
     restore,
+    tombstones,
 )
-from serving.scripts.claim import Claimed, Owner, owner_of
-from serving.scripts.ingest import Outcome, Packed, TailLimits
-from serving.scripts.publish import BaseRecord, Published
-from serving.scripts.replay import Row
-from serving.scripts.replies import clock_ms, nothing
-from serving.scripts.restore import Standing
-from serving.scripts.script import Command, Request, chunks, command, shared
-from serving.stamps import Stamp
-from serving.system_operations import SystemOperations
+from serving.store.scripts.claim import Claimed, Owner, owner_of
+from serving.store.scripts.ingest import Outcome, Packed, TailLimits
+from serving.store.scripts.publish import BaseRecord, Published
+from serving.store.scripts.replay import Row
+from serving.store.scripts.replies import clock_ms, nothing
+from serving.store.scripts.restore import Standing
+from serving.store.scripts.script import Command, Request, chunks, command, shared
+from serving.store.stamps import Stamp
+from serving.store.system_operations import SystemOperations
 
 #: Read with every record.
 _TIME, _VERSION = shared("TIME"), shared("GET", keys.catalogue_version())
@@ -159,8 +159,8 @@ class Operations(SystemOperations):
 
     def ended(self, ids: Sequence[str]) -> Request[list[Ended]]:
         """When each of these ids was deleted and given up last, whether or not that has been purged."""
-        commands = [gone.ended(shard_of(one, self.shards), one) for one in ids]
-        return Request(commands, lambda replies: [Ended(*gone.ended_ms(reply)) for reply in replies])
+        commands = [tombstones.ended(shard_of(one, self.shards), one) for one in ids]
+        return Request(commands, lambda replies: [Ended(*tombstones.ended_ms(reply)) for reply in replies])
 
     def add_members(self, claims: Sequence[Claim]) -> Request[list[bool]]:
         """Lists ids with those they are about to be claimed for; per claim whether there was room."""
@@ -176,7 +176,7 @@ class Operations(SystemOperations):
         """Claims ids, in order; what became of each. Raises `ShardNotReady`, `StoreFull`; a repeat is safe."""
         commands = []
         for one in claims:
-            entry = accepted.encode(link_entry(one))
+            entry = logged_event.encode(link_entry(one))
             shard = shard_of(one.id, self.shards)
             commands.append(
                 claim.link(shard, one.id, entry, one.owner, one.event_id, one.since_ms, self.limits.backlog_max)
@@ -185,7 +185,7 @@ class Operations(SystemOperations):
 
     def unlink(self, namespaced_id: str, event_id: str) -> Request[Claimed]:
         """Makes an id nobody's. Raises `ShardNotReady`, `StoreFull`; a repeat is safe."""
-        entry = accepted.encode(Accepted(event_id, "unlink", namespaced_id))
+        entry = logged_event.encode(Accepted(event_id, "unlink", namespaced_id))
         shard = shard_of(namespaced_id, self.shards)
         command_ = claim.unlink(shard, namespaced_id, entry, self.limits.backlog_max)
         return Request([command_], lambda replies: self._claimed([namespaced_id], replies)[0])
@@ -196,7 +196,7 @@ class Operations(SystemOperations):
         `entries` are of kind delete. A repeat writes another tombstone, which changes nothing more.
         """
         ids = [entry.id for entry in entries]
-        commands = [delete.delete(shard_of(one.id, self.shards), one.id, accepted.encode(one)) for one in entries]
+        commands = [delete.delete(shard_of(one.id, self.shards), one.id, logged_event.encode(one)) for one in entries]
 
         def read(replies: list[Any]) -> list[int]:
             seqs = []
@@ -244,7 +244,7 @@ class Operations(SystemOperations):
         """Notes that the lake holds the log up to `committed`, and drops entries up to there, less a margin."""
         return Request(
             [
-                raised.raised(keys.shard(shard), {"drained": committed}),
+                raise_numbers.raised(keys.shard(shard), {"drained": committed}),
                 command("XTRIM", keys.log(shard), "MINID", f"{max(committed + 1 - margin, 0)}-0"),
             ],
             nothing,
@@ -266,11 +266,11 @@ class Operations(SystemOperations):
 
     def next_build(self) -> Request[int]:
         """The number of a new build, greater than any before, those of a Redis that was wiped or restored included."""
-        return Request([begun.begun()], lambda replies: int(replies[0]))
+        return Request([next_build.begun()], lambda replies: int(replies[0]))
 
     def raise_build(self, build: int) -> Request[None]:
         """Makes the next build's number greater than this, should the clock have gone back behind the lake's builds."""
-        return Request([raised.raised(keys.rebuild(), {"build": build})], nothing)
+        return Request([raise_numbers.raised(keys.rebuild(), {"build": build})], nothing)
 
     def publish(self, shard: int, stamp: Stamp, records: Sequence[BaseRecord]) -> Request[list[Published]]:
         """Puts bases in place, each unless its record holds a newer one or was deleted since; an outcome a record."""
@@ -323,7 +323,7 @@ class Operations(SystemOperations):
 
     def resume(self, shard: int, seq: int, last_received_ms: int) -> Request[int]:
         """Makes the shard's log go on above the lake's `seq`, which is drained, and its own; answers from where."""
-        command_ = raised.raised(keys.shard(shard), {"seq": seq, "last": last_received_ms, "drained": seq})
+        command_ = raise_numbers.raised(keys.shard(shard), {"seq": seq, "last": last_received_ms, "drained": seq})
         return Request([command_], lambda replies: int(replies[0][-1]))
 
     def mark_ready(self, shard: int, run_id: str) -> Request[None]:
@@ -341,20 +341,26 @@ class Operations(SystemOperations):
         for one, seq in deleted.items():
             by_shard.setdefault(shard_of(one, self.shards), []).append((one, seq))
         commands = [
-            gone.bury(shard, some) for shard, held in by_shard.items() for some in chunks(held, gone.RECORDS_MAX)
+            tombstones.bury(shard, some)
+            for shard, held in by_shard.items()
+            for some in chunks(held, tombstones.RECORDS_MAX)
         ]
         return Request(commands, lambda replies: sum(map(int, replies)))
 
-    def recall(self, tombstones: Mapping[int, Sequence[tuple[str, int, int]]]) -> Request[None]:
+    def recall(self, by_shard: Mapping[int, Sequence[tuple[str, int, int]]]) -> Request[None]:
         """Puts tombstones without a name back, per shard (digest, seq, receipt in ms)."""
         commands = [
-            gone.recall(shard, some) for shard, held in tombstones.items() for some in chunks(held, gone.RECORDS_MAX)
+            tombstones.recall(shard, some)
+            for shard, nameless in by_shard.items()
+            for some in chunks(nameless, tombstones.RECORDS_MAX)
         ]
         return Request(commands, nothing)
 
     def forget_gone(self, before_ms: int) -> Request[int]:
         """Drops tombstones without a name that are older: what they refused is no more. Answers how many."""
-        return Request([gone.forget(shard, before_ms) for shard in range(self.shards)], lambda replies: sum(replies))
+        return Request(
+            [tombstones.forget(shard, before_ms) for shard in range(self.shards)], lambda replies: sum(replies)
+        )
 
     def members(self, ids: Sequence[str]) -> Request[dict[str, tuple[str, ...]]]:
         """The ids that others list as theirs; those that list none are left out."""
@@ -368,11 +374,11 @@ class Operations(SystemOperations):
 
     def clean_log(self, shard: int, committed: int) -> Request[bool]:
         """Leaves nothing of a shard's log up to `committed`, to the last byte; False when too much is behind that."""
-        return Request([gone.clean(keys.log(shard), f"{committed}-0")], lambda replies: int(replies[0]) >= 0)
+        return Request([tombstones.clean(keys.log(shard), f"{committed}-0")], lambda replies: int(replies[0]) >= 0)
 
     def clean_rejected(self, entry_id: str) -> Request[bool]:
         """Leaves nothing of the refused events up to this one; False when too many came since."""
-        return Request([gone.clean(keys.rejected(), entry_id)], lambda replies: int(replies[0]) >= 0)
+        return Request([tombstones.clean(keys.rejected(), entry_id)], lambda replies: int(replies[0]) >= 0)
 
 
 def link_entry(one: Claim) -> Accepted:
@@ -383,7 +389,7 @@ def link_entry(one: Claim) -> Accepted:
 
 def _packed(arrival: Arrival) -> Packed:
     event, tail = arrival
-    return Packed(event_hash(event.event_id), event.original_ts, accepted.encode(event), tail)
+    return Packed(event_hash(event.event_id), event.original_ts, logged_event.encode(event), tail)
 
 
 def _refused(shard: int, word: str, projection: int) -> Exception:
@@ -398,4 +404,6 @@ def _refused(shard: int, word: str, projection: int) -> Exception:
 
 def _log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:
     named = dict(zip(fields[::2], fields[1::2], strict=True))
-    return LogEntry(int(entry_id.partition(b"-")[0]), accepted.decode(named[b"e"]), int(named[b"t"]), int(named[b"r"]))
+    return LogEntry(
+        int(entry_id.partition(b"-")[0]), logged_event.decode(named[b"e"]), int(named[b"t"]), int(named[b"r"])
+    )

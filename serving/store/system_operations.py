@@ -1,6 +1,6 @@
 """What can be asked of the store about the system: the catalogue, what is to be rebuilt, shards, the server, leases.
 
-Pure, as `serving.operations`, which adds what is asked about records.
+Pure, as `serving.store.record_operations`, which adds what is asked about records.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from serving import keys
 from serving.ids import SHARDS_DEFAULT, shard_of
-from serving.scripts import answered, lease, raised, replaced
-from serving.scripts.replies import clock_ms, nothing, truth
-from serving.scripts.script import Request, command
+from serving.store import keys
+from serving.store.scripts import lease, raise_numbers, replace_catalogue, retire_requests
+from serving.store.scripts.replies import clock_ms, nothing, truth
+from serving.store.scripts.script import Request, command
 
 
 class ShardState(NamedTuple):
@@ -91,11 +91,11 @@ class SystemOperations:
 
         With a `run_id` only on that run of the server, else raises `ServerReplaced`.
         """
-        return Request([replaced.replaced(text, expected, version)], truth).during(run_id)
+        return Request([replace_catalogue.replaced(text, expected, version)], truth).during(run_id)
 
     def raise_projection(self, version: int) -> Request[list[int]]:
         """Refuses, from now on, events projected by older versions; answers the seq of each shard at that moment."""
-        commands = [raised.raised(keys.shard(shard), {"projection": version}) for shard in range(self.shards)]
+        commands = [raise_numbers.raised(keys.shard(shard), {"projection": version}) for shard in range(self.shards)]
         return Request(commands, lambda replies: [int(reply[-1]) for reply in replies])
 
     # ── rebuild requests ─────────────────────────────────────────────────────────────────────────────────────────
@@ -130,8 +130,8 @@ class SystemOperations:
         After a rebuild of single ids give `requests._replace(wanted=requests.done)`. `run_id` is the server's when they
         were read: another one counts anew, so raises `ServerReplaced`.
         """
-        commands = [raised.raised(keys.rebuild(), {"done": requests.wanted})]
-        commands += [answered.answered(shard, counts) for shard, counts in requests.ids.items()]
+        commands = [raise_numbers.raised(keys.rebuild(), {"done": requests.wanted})]
+        commands += [retire_requests.answered(shard, counts) for shard, counts in requests.ids.items()]
         return Request(commands, nothing).during(run_id)
 
     def keep_totals(self, text: bytes) -> Request[None]:

@@ -6,8 +6,8 @@ the commands. Reads that are the same (the clock, the catalogue's version, a per
 tick. Measured beside redis-py's own client with 32 readers: 68k GETs a second instead of 13k.
 
 For small commands one connection is enough: Redis answers one command at a time anyway, and it syncs its file for all
-clients at once. (For large ones `serving.store` has several.) It is opened when first needed, and again after it was
-lost; what was in flight then fails, because nobody knows what became of it.
+clients at once. (For large ones `serving.store.store` has several.) It is opened when first needed, and again after it
+was lost; what was in flight then fails, because nobody knows what became of it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import hiredis
 from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from serving.errors import ServerReplaced, StoreUnreachable
-from serving.scripts.script import Argument, Command
+from serving.store.errors import ServerReplaced, StoreUnreachable
+from serving.store.scripts.script import Argument, Command
 
 #: Commands in flight. Beyond it Redis does not keep up, and to queue more would only make all of them late.
 IN_FLIGHT_MAX = 50_000

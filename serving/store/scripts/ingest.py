@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from serving import keys
-from serving.scripts.copies import COPIES
-from serving.scripts.gone import GONE
-from serving.scripts.script import Argument, Command, Script
 from serving.settings import Settings
+from serving.store import keys
+from serving.store.scripts.lua_copies import COPIES
+from serving.store.scripts.script import Argument, Command, Script
+from serving.store.scripts.tombstones import GONE
 
 #: Events of one call; Lua can unpack some thousands of arguments, not more.
 EVENTS_MAX = 1_000

@@ -27,7 +27,7 @@ import numpy as np
 from expressions.bases import Base, Events, SpanState, State
 from expressions.columns import Decimals, Lifted
 from expressions.values import Value, from_json, order_key
-from serving.accepted import packed
+from serving.store.logged_event import packed
 
 VERSION = 1
 _VERSION_BYTE = bytes([VERSION])

@@ -16,11 +16,11 @@ import polars as pl
 
 from expressions.base_frames import BasePart, RawColumns, values_of_typed
 from expressions.bases import SpanState
-from serving import codec
-from serving.accepted import packed
+from serving.store import base_codec
+from serving.store.logged_event import packed
 
 _Array: TypeAlias = np.ndarray[Any, Any]
-_TYPES = {width: np.dtype(f"<{'u' if width.isupper() else 'i'}{size}") for width, size in codec.WIDTHS.items()}
+_TYPES = {width: np.dtype(f"<{'u' if width.isupper() else 'i'}{size}") for width, size in base_codec.WIDTHS.items()}
 _NO_PROFILE = msgspec.Raw(packed({}))
 
 
@@ -36,7 +36,7 @@ def encoded(part: BasePart) -> list[bytes]:
         spans, state_ids = _spans(part.spans.get(at, ()), indices)
         profile = part.profiles.get(at)
         raw_profile = msgspec.Raw(packed(profile)) if profile else _NO_PROFILE
-        found.append(codec.framed(mine, spans, state_ids, raw_profile))
+        found.append(base_codec.framed(mine, spans, state_ids, raw_profile))
     return found
 
 
@@ -56,7 +56,7 @@ def _spans(
         (
             span.low_ms,
             span.high_ms,
-            {at: codec.packed_state(span.states[one]) for at, one in enumerate(ids) if one in span.states},
+            {at: base_codec.packed_state(span.states[one]) for at, one in enumerate(ids) if one in span.states},
         )
         for span in spans
     ], names
@@ -72,7 +72,7 @@ def _packed(name: str | None, raw: RawColumns) -> Iterator[tuple[Any, ...]]:
     steps[firsts] = 0  # the first of an id follows none
     units = np.maximum(np.gcd.reduceat(steps, firsts), 1)
     steps //= np.repeat(units, sizes)
-    widths, slices = _sliced(steps, firsts, sizes, codec.UNSIGNED, skip=1)
+    widths, slices = _sliced(steps, firsts, sizes, base_codec.UNSIGNED, skip=1)
     columns = [_columns(field, column, raw.starts) for field, column in raw.fields.items()]
     each: Iterator[Any] = zip(*columns, strict=True) if columns else iter([()] * len(firsts))
     return zip(
@@ -97,7 +97,7 @@ def _sliced(
         fits = (greatest < bound) & (least >= (-bound if width.islower() else 0))
         chosen[fits] = index
     data = {index: numbers.astype(_TYPES[widths[index][0]]).tobytes() for index in np.unique(chosen).tolist()}
-    size_of = [codec.WIDTHS[width] for width, _ in widths]
+    size_of = [base_codec.WIDTHS[width] for width, _ in widths]
     slices = [
         data[index][(first + skip) * size_of[index] : (first + size) * size_of[index]]
         for index, first, size in zip(chosen.tolist(), firsts.tolist(), sizes.tolist(), strict=True)
@@ -141,7 +141,7 @@ def _others(field: str, column: pl.Series, starts: _Array, found: list[Any]) -> 
         if one is None:
             first, end = bounds[at], bounds[at + 1]
             mine = texts[first:end] if is_text else values_of_typed(column[first:end])
-            found[at] = codec.packed_column(field, mine)
+            found[at] = base_codec.packed_column(field, mine)
 
 
 def _numbers(numbers: _Array, sizes: _Array) -> Iterator[tuple[str, str, bytes, int]]:
@@ -152,7 +152,7 @@ def _numbers(numbers: _Array, sizes: _Array) -> Iterator[tuple[str, str, bytes, 
     scales = np.zeros(len(sizes), dtype=np.int64)
     whole = np.zeros(len(numbers), dtype=np.int64)
     with np.errstate(over="ignore", invalid="ignore"):
-        for scale in codec.SCALES:
+        for scale in base_codec.SCALES:
             scaled = np.rint(numbers * scale)
             fits = np.logical_and.reduceat(scaled / scale == numbers, firsts)
             fits &= (greatest * scale < 2.0**53) & (scales == 0)
@@ -161,7 +161,7 @@ def _numbers(numbers: _Array, sizes: _Array) -> Iterator[tuple[str, str, bytes, 
             whole[rows] = scaled[rows]
             if scales.all():
                 break
-    widths, slices = _sliced(whole, firsts, sizes, codec.SIGNED)
+    widths, slices = _sliced(whole, firsts, sizes, base_codec.SIGNED)
     floats = numbers.astype("<f8").tobytes() if not scales.all() else b""
     for scale, width, data, first, end in zip(
         scales.tolist(), widths, slices, firsts.tolist(), ends.tolist(), strict=True

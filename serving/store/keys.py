@@ -13,11 +13,11 @@ from typing import Final
 # an event stands under its id's hash, an older one (a repeat after 24 h is a new event) under the hash and its seq.
 
 BASE: Final = b"b"  # what the batch published (codec's bytes)
-STAMP: Final = b"s"  # what it covers (serving.stamps, msgpack)
+STAMP: Final = b"s"  # what it covers (serving.store.stamps, msgpack)
 RECENT: Final = b"r"  # hashes of covered events received in the last 24 h, 20 bytes each; "+": see `recent`
 LAST: Final = b"l"  # last receipt in ms and last seq, 6 bytes each, big-endian
-OWNER: Final = b"o"  # whose this id is: owner, seq, receipt and event of the claim, msgpack (serving.scripts.claim)
-MEMBERS: Final = b"m"  # ids that were claimed for this one, and perhaps more, msgpack (serving.scripts.members)
+OWNER: Final = b"o"  # whose this id is: owner, seq, receipt and event of the claim, msgpack (scripts.claim)
+MEMBERS: Final = b"m"  # ids that were claimed for this one, and perhaps more, msgpack (scripts.members)
 UNLINKED: Final = b"u"  # seq and receipt in ms of the last unlink, 6 bytes each, big-endian
 TOMBSTONE: Final = b"d"  # seq and receipt in ms of the last delete, 6 bytes each, big-endian
 
@@ -37,7 +37,7 @@ def recent(shard: int, namespaced_id: str) -> str:
 
 
 def gone(shard: int) -> str:
-    """Hash: digest of an id -> its tombstone and what it remembers (serving.scripts.gone). Written by the purge."""
+    """Hash: digest of an id -> its tombstone and what it remembers (scripts.tombstones). Written by the purge."""
     return f"gone:{{{shard}}}"
 
 
@@ -96,7 +96,7 @@ def patterns() -> list[str]:
 
 
 def catalogue() -> str:
-    """String: every definition and what records keep (serving.definitions.catalogue's text). Written with its version."""
+    """String: every definition and what records keep (definitions.catalogue's text). Written with its version."""
     return "{catalogue}"
 
 

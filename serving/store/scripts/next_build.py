@@ -9,8 +9,8 @@ that the new ones do not reach: at the same lake version its bases would refuse 
 
 from __future__ import annotations
 
-from serving import keys
-from serving.scripts.script import Command, Script
+from serving.store import keys
+from serving.store.scripts.script import Command, Script
 
 BEGUN = Script(
     """

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 import redis
 
-from serving import keys
 from serving.embedded_redis import EmbeddedRedis
-from serving.errors import NotDurable, ServerReplaced, ShardNotReady, StoreError, StoreUnreachable
 from serving.ids import shard_of
-from serving.operations import Operations
-from serving.scripts.copies import recent_entry
-from serving.scripts.ingest import Outcome
-from serving.scripts.publish import BaseRecord
-from serving.scripts.script import Request, command
-from serving.stamps import Stamp
-from serving.store import AsyncStore, Store
-from tests.serving.arrivals import NOON_MS, arrival, at, only_known_keys, ready, seqs_of
+from serving.store import keys
+from serving.store.errors import NotDurable, ServerReplaced, ShardNotReady, StoreError, StoreUnreachable
+from serving.store.record_operations import Operations
+from serving.store.scripts.ingest import Outcome
+from serving.store.scripts.lua_copies import recent_entry
+from serving.store.scripts.publish import BaseRecord
+from serving.store.scripts.script import Request, command
+from serving.store.stamps import Stamp
+from serving.store.store import AsyncStore, Store
+from tests.serving.store.arrivals import NOON_MS, arrival, at, only_known_keys, ready, seqs_of
 
 ALICE = "user:alice"
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serving import keys
-from serving.scripts.script import Argument, Command, Script
+from serving.store import keys
+from serving.store.scripts.script import Argument, Command, Script
 
 GONE = """
 -- the shard's hash of them, and the field of this record

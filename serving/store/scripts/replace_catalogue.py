@@ -7,8 +7,8 @@ reply 1 replaced | 0 it has another version
 
 from __future__ import annotations
 
-from serving import keys
-from serving.scripts.script import Command, Script
+from serving.store import keys
+from serving.store.scripts.script import Command, Script
 
 REPLACED = Script(
     """

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from serving import keys
-from serving.scripts.script import Command, Script
+from serving.store import keys
+from serving.store.scripts.script import Command, Script
 
 HELD = Script(
     """

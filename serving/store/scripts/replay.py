@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from serving import keys
-from serving.scripts.copies import COPIES
-from serving.scripts.gone import GONE
-from serving.scripts.script import Argument, Command, Script
+from serving.store import keys
+from serving.store.scripts.lua_copies import COPIES
+from serving.store.scripts.script import Argument, Command, Script
+from serving.store.scripts.tombstones import GONE
 
 REPLAY = Script(
     COPIES

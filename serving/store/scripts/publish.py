@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from serving import keys, stamps
-from serving.scripts.copies import COPIES, RECENT_INLINE_BYTES, REMEMBER, in_order
-from serving.scripts.gone import GONE
-from serving.scripts.script import Argument, Command, Script
-from serving.stamps import Stamp
+from serving.store import keys, stamps
+from serving.store.scripts.lua_copies import COPIES, RECENT_INLINE_BYTES, REMEMBER, in_order
+from serving.store.scripts.script import Argument, Command, Script
+from serving.store.scripts.tombstones import GONE
+from serving.store.stamps import Stamp
 
 #: Records of one call: enough to make the cost of a call small, few enough not to hold others up.
 RECORDS_MAX = 64

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from serving import keys
-from serving.scripts.claim import Owner, owner_field
-from serving.scripts.copies import COPIES, REMEMBER
-from serving.scripts.gone import GONE
-from serving.scripts.script import Command, Script
+from serving.store import keys
+from serving.store.scripts.claim import Owner, owner_field
+from serving.store.scripts.lua_copies import COPIES, REMEMBER
+from serving.store.scripts.script import Command, Script
+from serving.store.scripts.tombstones import GONE
 
 RESTORE = Script(
     COPIES
