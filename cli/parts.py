@@ -22,8 +22,8 @@ from pipelines.recover import recover
 from pipelines.worker import Worker
 from serving import garbage
 from serving.app import HOT, create_app
-from serving.connections import Connection
-from serving.hot import Shortcut
+from serving.http.connection import Connection
+from serving.http.hot_paths import Shortcut
 from serving.logs import configure
 from serving.settings import Settings
 from serving.store.errors import NotDurable, OtherSetting, StoreError

@@ -18,7 +18,6 @@ from serving import garbage
 from serving.access.keys import keys_of, raw_keys
 from serving.access.made_keys import FOLLOWED_S
 from serving.access.signing import Signer
-from serving.answers import json_answer, refused
 from serving.api import (
     decide,
     definitions,
@@ -36,17 +35,18 @@ from serving.api import (
 from serving.api.openapi import documents
 from serving.engine import Engine, refusal_of
 from serving.history import History
-from serving.hot import Endpoint, HotPaths
+from serving.http.answers import json_answer, refused
+from serving.http.hot_paths import Endpoint, HotPaths
+from serving.http.json_only import AlwaysJson
+from serving.http.observed import Observed
+from serving.http.tally import Tally
 from serving.logs import request_id
 from serving.lookups.export_runs import ExportRuns
-from serving.media import AlwaysJson
-from serving.observed import Observed
 from serving.refusals import Invalid, Refusal, cut, shown
 from serving.settings import Settings
 from serving.store.errors import StoreError, StoreUnreachable
 from serving.store.scripts.ingest import TailLimits
 from serving.store.store import AsyncStore, Store
-from serving.tally import Tally
 
 log = structlog.get_logger()
 

@@ -14,6 +14,7 @@ from serving.access import made_keys
 from serving.access.keys import Keys
 from serving.definitions.catalogue import Catalogue, decode
 from serving.history import History
+from serving.http.tally import Tally
 from serving.ingest.projection import projector
 from serving.lookout import Lookout, Recent
 from serving.people.gather import gathered
@@ -36,7 +37,6 @@ from serving.store.scripts.claim import Owner
 from serving.store.scripts.script import Steps
 from serving.store.store import AsyncStore, Store
 from serving.store.system_operations import ShardState
-from serving.tally import Tally
 
 log = structlog.get_logger()
 

@@ -17,13 +17,13 @@ import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.answers import Ready, json_text
 from serving.api.dependencies import MISSING
 from serving.api.users import read_person
 from serving.api.wire.flags import DecidedOut, DecisionsOut
-from serving.bodies import body_of
 from serving.definitions.flags import Flag
 from serving.engine import Engine
+from serving.http.answers import Ready, json_text
+from serving.http.bodies import body_of
 from serving.ids import ID_CHARACTERS_MAX, Ids, identifier, ids_in, namespaced
 from serving.people.decide import Decider, Decision, failed
 from serving.refusals import Invalid, NotFound, Refusal, Unavailable, cut, invalid

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.access.keys import Caller
-from serving.answers import json_answer
 from serving.api.dependencies import IN_THE_WAY, MISSING, Responses, reached_at
 from serving.api.segment import BATCH_PATHS, KINDS_OF_PATHS, batch_of, body_keys, header_keys, settings_of
 from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectSettings, TrackedOut
-from serving.bodies import body_of, json_of
 from serving.engine import Engine
+from serving.http.answers import json_answer
+from serving.http.bodies import body_of, json_of
 from serving.ingest.accept import Around, Limits, accept, checked_object
 from serving.people.links import Unlinked
 from serving.refusals import Conflict, Invalid, NotFound, invalid

@@ -16,9 +16,9 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.answers import json_answer
 from serving.api.wire.shared import HealthOut
 from serving.engine import Engine
+from serving.http.answers import json_answer
 from serving.store.errors import StoreError
 from serving.store.store import require_durable
 from serving.store.system_operations import Server, ShardState

@@ -14,12 +14,12 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.answers import json_answer, refused
 from serving.api.decide import Decided, decisions, state_of
 from serving.api.wire.shared import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
-from serving.bodies import body_of
 from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
+from serving.http.answers import json_answer, refused
+from serving.http.bodies import body_of
 from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
 from serving.people.decide import Reason
 from serving.refusals import Invalid, Refusal, Unavailable, cut

@@ -22,11 +22,11 @@ from prometheus_client.metrics_core import Metric
 from serving.api.health import PARTS, Standing, standing
 from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
+from serving.http.tally import Spread, Tally
 from serving.lookout import Seen
 from serving.refusals import Refusal
 from serving.store.errors import StoreError
 from serving.store.system_operations import Waiting
-from serving.tally import Spread, Tally
 
 router = APIRouter(tags=["health"])
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from serving.bodies import json_of
+from serving.http.bodies import json_of
 from serving.refusals import Invalid, invalid
 
 #: path under /v1 → the kind of its event; analytics.js asks by the first letter

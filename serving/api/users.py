@@ -9,10 +9,10 @@ from fastapi.responses import Response
 
 from expressions.to_state import Key
 from expressions.values import to_json
-from serving.answers import json_answer
 from serving.api.user_paths import UserRoute
 from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
+from serving.http.answers import json_answer
 from serving.ids import identifier, record_of
 from serving.people.person import Person, person
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.bodies import gunzipped
+from serving.http.bodies import gunzipped
 from serving.refusals import Invalid
 from tests.running import RunningStack
 

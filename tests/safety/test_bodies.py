@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serving.api.events import CONTEXT_BYTES_MAX
-from serving.bodies import ARRIVING_BYTES_MAX, NESTING_MAX, arriving
+from serving.http.bodies import ARRIVING_BYTES_MAX, NESTING_MAX, arriving
 from serving.refusals import SHOWN_CHARACTERS_MAX, invalid, shown
 from tests.running import RunningStack
 from tests.safety.raw_requests import said

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import pytest
 
-from serving.connections import Joined
+from serving.http.connection import Joined
 from tests.running import RunningStack
 from tests.safety.conftest import CONNECTIONS
 from tests.safety.raw_requests import said

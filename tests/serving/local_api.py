@@ -8,7 +8,7 @@ import anyio
 import httpx
 
 from serving.app import HOT, create_app, engine_of
-from serving.hot import Shortcut
+from serving.http.hot_paths import Shortcut
 from serving.settings import Settings
 
 #: Nobody listens there; the password is there to be looked for.

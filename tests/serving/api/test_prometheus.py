@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cli.doctor import examined
 from lake.lake import Lake
+from serving.http.tally import SECONDS, Spread, Tally
 from serving.settings import Settings
 from serving.store.store import Store
-from serving.tally import SECONDS, Spread, Tally
 from tests.running import RunningStack
 from tests.serving.local_api import NOWHERE, answers, get
 

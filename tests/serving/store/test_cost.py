@@ -16,7 +16,7 @@ from expressions import parse
 from serving.access import made_keys
 from serving.access.keys import raw_keys
 from serving.app import HOT, create_app, engine_of
-from serving.hot import Shortcut
+from serving.http.hot_paths import Shortcut
 from serving.ids import record_of
 from serving.people.gather import gathered
 from serving.people.person import Bases, person

@@ -11,8 +11,8 @@ from contextlib import suppress
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.answers import refused
-from serving.bodies import body_of, json_of, require_flat
+from serving.http.answers import refused
+from serving.http.bodies import body_of, json_of, require_flat
 from serving.refusals import Refusal
 
 JSON = (b"content-type", b"application/json")

@@ -17,11 +17,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.answers import Ready, refused
-from serving.connections import WHOLE
+from serving.http.answers import Ready, refused
+from serving.http.connection import WHOLE
+from serving.http.tally import Tally
 from serving.logs import request_id, say_answered
 from serving.refusals import Refusal
-from serving.tally import Tally
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Endpoints: TypeAlias = Mapping[tuple[str, str], Endpoint]

@@ -6,9 +6,9 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.hot import Endpoints
+from serving.http.hot_paths import Endpoints
+from serving.http.tally import METHODS, UNMATCHED, Tally
 from serving.logs import request_id, say_answered
-from serving.tally import METHODS, UNMATCHED, Tally
 
 
 class Observed:

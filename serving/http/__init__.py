@@ -1,0 +1,3 @@
+"""HTTP without our resources: bodies in, answers out, connections with bounds, the hot paths, counts of requests. May
+import `serving.refusals`, `serving.logs` and nothing else of ours.
+"""
