@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import asking, batch, http, memory
-from serving.embedded_redis import find_server
+from cli.redis_server import find_server
 from serving.settings import Settings
 
 HERE = Path(__file__).parent

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import redis
 
+from cli.redis_server import EmbeddedRedis
 from expressions.base_frames import base_parts
 from expressions.bind import bind
 from expressions.counting import counted
@@ -21,7 +22,6 @@ from lake.lake import Lake
 from lake.schemas import EVENTS, TYPED
 from pipelines.publish import RECORDS_AT_ONCE, send
 from pipelines.rows import trait_rows
-from serving.embedded_redis import EmbeddedRedis
 from serving.store.base_codec_columns import encoded
 from serving.store.scripts.publish import BaseRecord
 from serving.store.scripts.script import chunks

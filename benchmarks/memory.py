@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from benchmarks.http import DAY_MS, TRAITS, user_of
+from cli.redis_server import EmbeddedRedis
 from expressions.base_frames import base_parts
 from expressions.bind import bind
 from expressions.definitions import Definition
@@ -16,7 +17,6 @@ from expressions.frames import event_frame
 from expressions.plan import plan
 from expressions.properties import typed
 from pipelines.publish import Recent, publish, records_of
-from serving.embedded_redis import EmbeddedRedis
 from serving.store.stamps import Stamp
 from serving.store.store import Store
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import httpx
 
-from serving.embedded_redis import EmbeddedRedisError, find_server, render_config, require_readable, server_settings
+from cli.redis_server import EmbeddedRedisError, find_server, render_config, require_readable, server_settings
 from serving.settings import Settings, settings_fixed
 from serving.store.errors import NotDurable, OtherSetting, StoreError
 

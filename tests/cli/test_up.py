@@ -17,8 +17,8 @@ import pytest
 
 from cli import up as stacks
 from cli.main import without_password
+from cli.redis_server import EmbeddedRedis, ServerBinary
 from cli.up import Stack, StackError
-from serving.embedded_redis import EmbeddedRedis, ServerBinary
 from serving.settings import Settings
 from tests.pipelines.world import World
 from tests.waiting import wait_until

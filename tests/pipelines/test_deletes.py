@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 import redis
 
+from cli.redis_server import EmbeddedRedis
 from expressions.counting import counted
 from pipelines import rebuild as rebuilding
 from pipelines.erasing import erase
 from pipelines.importing import import_file
 from pipelines.recover import recover
-from serving.embedded_redis import EmbeddedRedis
 from serving.ingest.accept import Limits, accept
 from serving.ingest.projection import tail_payload
 from serving.people.deletion import deleting

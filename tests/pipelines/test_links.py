@@ -15,11 +15,11 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cli.redis_server import EmbeddedRedis
 from expressions.counting import counted
 from expressions.frames import answer_frame, values_of
 from expressions.identity import people, roots
 from expressions.to_sql import to_sql
-from serving.embedded_redis import EmbeddedRedis
 from serving.ids import record_of
 from serving.ingest.accept import Limits, accept
 from serving.people.links import claims_of, repeating, unlinking

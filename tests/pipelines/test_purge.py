@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import redis
 
+from cli.redis_server import EmbeddedRedis
 from expressions.deletes import after_deletes, tombstone_id
 from expressions.member_frames import linked_persons
 from lake.schemas import TABLES
@@ -26,7 +27,6 @@ from pipelines.rebuild import rebuild_at
 from pipelines.recover import recover
 from pipelines.searching import Searched, redis_folder, searched
 from serving.app import engine_of
-from serving.embedded_redis import EmbeddedRedis
 from serving.ingest.accept import Limits, accept
 from serving.lookups.person_files import PersonFiles
 from serving.store.record_operations import Claim

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import redis
 
+from cli.redis_server import EmbeddedRedis
 from expressions.definitions import Definition
 from lake.schemas import EVENTS
 from pipelines.rebuild import rebuild_at
 from serving.definitions import saving
 from serving.definitions.flags import settings_after
-from serving.embedded_redis import EmbeddedRedis
 from serving.history import History
 from tests.pipelines.test_deletes import delete
 from tests.pipelines.test_links import check, new_world, visit

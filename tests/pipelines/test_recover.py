@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from cli.redis_server import EmbeddedRedis
 from serving.definitions import saving
-from serving.embedded_redis import EmbeddedRedis
 from serving.refusals import Unavailable
 from serving.store import keys
 from serving.store.errors import ShardNotReady

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.embedded_redis import EmbeddedRedis
+from cli.redis_server import EmbeddedRedis
 
 
 @pytest.fixture(scope="module")

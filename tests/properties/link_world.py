@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from serving.embedded_redis import EmbeddedRedis
+from cli.redis_server import EmbeddedRedis
 from serving.ids import raw_id
 from serving.people.deletion import deleting
 from serving.people.links import claims_of, linking, repeating, unlinking

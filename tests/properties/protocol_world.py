@@ -20,6 +20,7 @@ import msgspec
 import polars as pl
 import redis
 
+from cli.redis_server import EmbeddedRedis
 from expressions.counting import counted
 from expressions.definitions import Definition
 from expressions.frames import answer_frame, values_of
@@ -32,7 +33,6 @@ from pipelines.rebuild import cover, covered_by, rebuild
 from pipelines.recover import recover
 from serving.definitions.catalogue import Catalogue, Stored, decode
 from serving.definitions.saving import delete, save
-from serving.embedded_redis import EmbeddedRedis
 from serving.ids import raw_id, shard_of
 from serving.ingest.projection import tail_payload
 from serving.people.deletion import deleting

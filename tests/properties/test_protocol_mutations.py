@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from cli.redis_server import EmbeddedRedis
 from expressions import identity as people_of
 from expressions.counting import deduplicate
 from expressions.to_state import Frame
@@ -23,7 +24,6 @@ from lake.lake import Lake
 from pipelines import rebuild as rebuilding
 from pipelines import recover as recovering
 from serving.definitions.catalogue import Catalogue
-from serving.embedded_redis import EmbeddedRedis
 from serving.people import gather, links
 from serving.store.scripts import claim, delete, ingest, members, publish, raise_numbers, replay, restore
 from serving.store.scripts.script import Script

@@ -10,10 +10,10 @@ import redis
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from cli.redis_server import EmbeddedRedis
 from serving.access import made_keys
 from serving.access.keys import Keys
 from serving.app import create_app
-from serving.embedded_redis import EmbeddedRedis
 from serving.history import History
 from serving.settings import Settings
 from tests.pipelines.world import World

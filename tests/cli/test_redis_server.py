@@ -14,7 +14,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from serving.embedded_redis import (
+from cli.redis_server import (
     EmbeddedRedis,
     FolderInUse,
     FolderTooNew,
@@ -204,7 +204,7 @@ class TestLife:
 class TestRefusals:
     def test_a_folder_has_one_server(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A second server on a folder is refused, with the process of the first."""
-        monkeypatch.setattr("serving.embedded_redis.LOCK_SECONDS_MAX", 0.1)
+        monkeypatch.setattr("cli.redis_server.LOCK_SECONDS_MAX", 0.1)
         with EmbeddedRedis(tmp_path) as server:
             with pytest.raises(FolderInUse) as refused:
                 EmbeddedRedis(tmp_path).start()
@@ -216,10 +216,9 @@ class TestRefusals:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """When the process that started a server is killed, the folder is free only once that server is gone too."""
-        monkeypatch.setattr("serving.embedded_redis.LOCK_SECONDS_MAX", 0.1)
+        monkeypatch.setattr("cli.redis_server.LOCK_SECONDS_MAX", 0.1)
         starter = (
-            "import os, sys; from serving.embedded_redis import EmbeddedRedis;"
-            "EmbeddedRedis(sys.argv[1]).start(); os._exit(9)"
+            "import os, sys; from cli.redis_server import EmbeddedRedis;EmbeddedRedis(sys.argv[1]).start(); os._exit(9)"
         )
         subprocess.run([sys.executable, "-c", starter, tmp_path], check=False, timeout=60)
         with pytest.raises(FolderInUse) as refused:
