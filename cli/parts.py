@@ -16,7 +16,7 @@ import uvicorn
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.maintain import maintain
-from pipelines.purge import purge
+from pipelines.purge.purge import purge
 from pipelines.rebuild import rebuild
 from pipelines.recover import recover
 from pipelines.worker import Worker
@@ -88,7 +88,7 @@ def run_worker(settings: Settings) -> None:
     store = _store(settings)
     lake = Lake(settings.lake_root)
     if os.environ.get("TINYCDP_PREFECT") == "true":
-        from pipelines.deploy import flows
+        from pipelines.prefect_flows import flows
 
         work = flows(store, lake, settings)
     else:

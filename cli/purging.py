@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from lake.lake import Lake
-from pipelines.erasing import PATIENCE_S, erase
 from pipelines.leases import leases
-from pipelines.naming import Names
-from pipelines.purge import deleted_people, purge
-from pipelines.searching import redis_folder, searched
+from pipelines.purge.erasing import PATIENCE_S, erase
+from pipelines.purge.naming import Names
+from pipelines.purge.purge import deleted_people, purge
+from pipelines.purge.searching import redis_folder, searched
 from serving.ids import record_of
 from serving.settings import Settings
 from serving.store.store import Store

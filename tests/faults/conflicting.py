@@ -21,7 +21,7 @@ from lake.errors import LakeConflict
 from lake.lake import Lake
 from lake.schemas import EVENTS, Table
 from pipelines.maintain import maintain
-from pipelines.purge import purge
+from pipelines.purge.purge import purge
 from tests.pipelines.world import World
 from tests.waiting import PAUSE_S
 

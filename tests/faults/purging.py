@@ -30,7 +30,7 @@ SHARDS = 4
 
 def main(redis_url: str, folder: str, step: str) -> None:
     """Purges until there."""
-    from pipelines.erasing import erase
+    from pipelines.purge.erasing import erase
 
     world = World(redis_url, Path(folder), shards=SHARDS)
 

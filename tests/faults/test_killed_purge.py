@@ -11,11 +11,11 @@ import redis
 from expressions.definitions import Definition
 from expressions.deletes import tombstone_id
 from lake.schemas import EVENTS
-from pipelines.erasing import erase
 from pipelines.importing import import_file
-from pipelines.naming import Names
+from pipelines.purge.erasing import erase
+from pipelines.purge.naming import Names
+from pipelines.purge.searching import redis_folder, searched
 from pipelines.rebuild import rebuild_at
-from pipelines.searching import redis_folder, searched
 from serving.definitions import saving
 from serving.definitions.flags import settings_after
 from serving.history import History

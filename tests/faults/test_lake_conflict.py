@@ -20,7 +20,7 @@ from deltalake.schema import PrimitiveType
 from lake.lake import Lake
 from lake.schemas import EVENTS
 from pipelines.maintain import maintain
-from pipelines.purge import purge
+from pipelines.purge.purge import purge
 from serving.people.deletion import deleting
 from tests.faults.conflicting import SHARDS, STOP, tomorrow
 from tests.faults.victims import ROOT

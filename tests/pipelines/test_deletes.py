@@ -14,8 +14,8 @@ import redis
 from cli.redis_server import EmbeddedRedis
 from expressions.counting import counted
 from pipelines import rebuild as rebuilding
-from pipelines.erasing import erase
 from pipelines.importing import import_file
+from pipelines.purge.erasing import erase
 from pipelines.recover import recover
 from serving.ingest.accept import Limits, accept
 from serving.ingest.projection import tail_payload

@@ -9,7 +9,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, Settings, temporary_settings
 
 from cli.up import PREFECT_DAYS, prefect_environment
-from pipelines.deploy import flows
+from pipelines.prefect_flows import flows
 from tests.pipelines.world import World, purchase
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.exports import filled, measured
 from lake.lake import Lake
-from pipelines.purge import purge
+from pipelines.purge.purge import purge
 from serving.definitions.catalogue import encode
 from serving.lookups.export_job import Order, Outrun, Progress, export
 from serving.lookups.member_order import MemberOrder

@@ -19,13 +19,13 @@ from cli.redis_server import EmbeddedRedis
 from expressions.deletes import after_deletes, tombstone_id
 from expressions.member_frames import linked_persons
 from lake.schemas import TABLES
-from pipelines.erasing import erase
 from pipelines.importing import import_file
-from pipelines.naming import Names
-from pipelines.purge import Purged, purge
+from pipelines.purge.erasing import erase
+from pipelines.purge.naming import Names
+from pipelines.purge.purge import Purged, purge
+from pipelines.purge.searching import Searched, redis_folder, searched
 from pipelines.rebuild import rebuild_at
 from pipelines.recover import recover
-from pipelines.searching import Searched, redis_folder, searched
 from serving.app import engine_of
 from serving.ingest.accept import Limits, accept
 from serving.lookups.person_files import PersonFiles

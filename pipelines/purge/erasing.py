@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.leases import leases
-from pipelines.purge import Purged, deleted_people, purge
+from pipelines.purge.purge import Purged, deleted_people, purge
 from pipelines.rebuild import rebuild
 from serving.refusals import Unavailable
 from serving.settings import Settings

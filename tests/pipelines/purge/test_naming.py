@@ -7,7 +7,7 @@ import gzip
 import polars as pl
 import pytest
 
-from pipelines.naming import Names, unpacked
+from pipelines.purge.naming import Names, unpacked
 
 LONG = "a-long-and-unique-id"
 

@@ -17,9 +17,9 @@ from pipelines.rebuild import rebuild_at
 from serving.definitions import saving
 from serving.definitions.flags import settings_after
 from serving.history import History
+from tests.pipelines.purge.test_purge import ANN, DEVICE, IDS, drained, erased, search
 from tests.pipelines.test_deletes import delete
 from tests.pipelines.test_links import check, new_world, visit
-from tests.pipelines.test_purge import ANN, DEVICE, IDS, drained, erased, search
 from tests.pipelines.world import World
 
 #: Every way in which bob speaks of ann.

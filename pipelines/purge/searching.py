@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake.stored import Stored
-from pipelines.naming import Names, unpacked
+from pipelines.purge.naming import Names, unpacked
 from serving.store.errors import StoreError
 from serving.store.store import Store
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from expressions.definitions import Definition
 from lake.lake import Lake
 from lake.schemas import DEFINITIONS, EVENTS, TRAITS, Table
-from pipelines.naming import DELETED, Names
+from pipelines.purge.naming import DELETED, Names
 from pipelines.rewriting import rewrite
 from pipelines.rows import props_of
 from serving.access import audit

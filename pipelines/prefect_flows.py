@@ -22,8 +22,8 @@ from prefect.settings import PREFECT_API_URL
 from lake.errors import LakeError
 from lake.lake import Lake
 from pipelines import maintain as maintaining
-from pipelines import purge as purging
 from pipelines import rebuild as rebuilding
+from pipelines.purge import purge as purging
 from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store.errors import StoreError

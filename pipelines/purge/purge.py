@@ -27,8 +27,8 @@ from expressions.repeats import REPEAT_MS
 from lake.lake import RETENTION_HOURS, Lake
 from lake.schemas import DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS
 from lake.stored import Stored
-from pipelines.naming import Names, unpacked
-from pipelines.redacting import forget_in_flags, redact
+from pipelines.purge.naming import Names, unpacked
+from pipelines.purge.redacting import forget_in_flags, redact
 from pipelines.rewriting import rewrite
 from serving.ids import shard_of
 from serving.store.record_operations import Claim
@@ -89,10 +89,11 @@ def purge(
     rebuild: Callable[[], object] = lambda: None,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Purged:
-    """Purges what may be: closed days, or all of them `with_today`, when nobody else may write (`pipelines.erasing`).
+    """Purges what may be: closed days, or all of them `with_today`, when nobody else may write
+    (`pipelines.purge.erasing`).
 
     `redacts`: values of other people's events that name somebody who is gone, or one of these ids if it was deleted,
-    go too, and `rebuild` counts them anew (`pipelines.redacting`); None leaves them.
+    go too, and `rebuild` counts them anew (`pipelines.purge.redacting`); None leaves them.
 
     Raises when Redis or the lake are away, and `LakeConflict` when other writers were first ten times; what was done
     stays done.
