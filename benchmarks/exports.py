@@ -22,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from benchmarks.peaks import peak_mb
-from expressions.properties import typed
+from expressions.rules.properties import typed
 from lake.lake import Lake
 from lake.schemas import EVENTS
 from serving.definitions.catalogue import Catalogue, Stored, encode

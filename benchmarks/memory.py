@@ -15,7 +15,7 @@ from expressions.bind import bind
 from expressions.definitions import Definition
 from expressions.frames import event_frame
 from expressions.plan import plan
-from expressions.properties import typed
+from expressions.rules.properties import typed
 from pipelines.publish import Recent, publish, records_of
 from serving.store.stamps import Stamp
 from serving.store.store import Store

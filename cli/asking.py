@@ -11,7 +11,7 @@ from expressions.counting import counted
 from expressions.definitions import DefinitionKind
 from expressions.explain import explained
 from expressions.frames import answer_frame, users_where
-from expressions.identity import people
+from expressions.rules.identity import people
 from expressions.to_sql import to_sql
 from expressions.to_state import Key
 from lake.lake import Lake

@@ -15,12 +15,12 @@ import polars as pl
 
 from cli.up import running_stack
 from expressions.counting import counted
-from expressions.deletes import of_ids
 from expressions.frames import answer_frame, values_of
-from expressions.identity import people
+from expressions.rules.deletes import of_ids
+from expressions.rules.identity import people
+from expressions.rules.values import to_json
+from expressions.rules.windows import DAY_MS
 from expressions.to_state import Key
-from expressions.values import to_json
-from expressions.windows import DAY_MS
 from lake.lake import Lake
 from serving.definitions.saving import current
 from serving.ids import shard_of

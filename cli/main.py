@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from expressions.errors import ExpressionError
-from expressions.values import instant_ms
+from expressions.rules.values import instant_ms
 from serving.refusals import Refusal, Unavailable
 from serving.settings import Settings
 from serving.store.errors import StoreError

@@ -21,7 +21,7 @@ from expressions.ops import (
     Now,
     SlotValue,
 )
-from expressions.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ from expressions.monoids import Add, Earliest, Latest, Max, Min, Tally, Union
 from expressions.plan import COUNTED_KINDS, Need, Plan
 from expressions.polars_cells import COLUMN_KINDS, item_of_key
 from expressions.polars_folds import FRAMES, SIMPLE, order_key_of
-from expressions.properties import attribute_name, attribute_order_key
+from expressions.rules.properties import attribute_name, attribute_order_key
+from expressions.rules.values import Value, from_json
+from expressions.rules.windows import UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts, lower_ms
 from expressions.to_polars import Lets
-from expressions.values import Value, from_json
-from expressions.windows import UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts, lower_ms
 
 #: Ids and rows of a part: enough that a query costs little beside its rows, few enough to be small in memory.
 IDS_AT_ONCE = 20_000

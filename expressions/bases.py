@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from expressions.columns import Lifted
 from expressions.plan import COUNTED_KINDS
-from expressions.properties import attribute_order_key
-from expressions.values import from_json
+from expressions.rules.properties import attribute_order_key
+from expressions.rules.values import from_json
 
 #: A monoid's state in Python. Add: int. Min, Max: float or str. Earliest, Latest: (ts_ms, value).
 #: Union: frozenset of order keys (`values.order_key`). Tally: {order key: count}, never changed in place.

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from expressions.definitions import Bound, Definition, DefinitionKind
-from expressions.dtypes import BOOLEAN
 from expressions.errors import CycleRefused, ExpressionError, KeyRefused, TooLarge, UnknownName, nearest_names
 from expressions.kinds import dtype_of as dtype_of
 from expressions.kinds import require_boolean
@@ -31,6 +30,7 @@ from expressions.ops import (
     walk,
 )
 from expressions.parse import parse
+from expressions.rules.dtypes import BOOLEAN
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import polars as pl
 
-from expressions import repeats
-from expressions.deletes import after_deletes
 from expressions.frames import EVENT_SCHEMA
-from expressions.identity import LINK_KINDS
 from expressions.plan import COUNTED_KINDS, Plan
-from expressions.windows import END_MS, UTC_ZONE, Zone, lower_ms
+from expressions.rules import repeats
+from expressions.rules.deletes import after_deletes
+from expressions.rules.identity import LINK_KINDS
+from expressions.rules.windows import END_MS, UTC_ZONE, Zone, lower_ms
 
 
 def counted(events: pl.LazyFrame) -> pl.LazyFrame:
@@ -23,8 +23,9 @@ def counted(events: pl.LazyFrame) -> pl.LazyFrame:
 def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
     """The rows that count (S11), in no order.
 
-    Of the copies of an event, rows with one id and event id, those count that `expressions.repeats` says. Deletes come
-    first (`expressions.deletes`): what they cover has no say. Links and unlinks are acts of their own, and all stay.
+    Of the copies of an event, rows with one id and event id, those count that `expressions.rules.repeats` says. Deletes
+    come first (`expressions.rules.deletes`): what they cover has no say. Links and unlinks are acts of their own, and
+    all stay.
     """
     # Repeats are rare, since ingest dropped most: find ids that meet by hash, which is cheap and may only find too
     # many, and follow the chains of those few one by one.

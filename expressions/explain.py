@@ -23,8 +23,8 @@ from expressions.ops import (
     children,
     transform,
 )
+from expressions.rules.values import to_json
 from expressions.to_state import Frame, Key
-from expressions.values import to_json
 
 _SHOWN = (Aggregation, Attribute, TraitRef, SegmentRef, And, Or, Not, Compare, In)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from expressions.dtypes import ANY, BOOLEAN, LIST, NUMBER, SCALAR, STRING, Dtype, nullable
+from expressions.rules.dtypes import ANY, BOOLEAN, LIST, NUMBER, SCALAR, STRING, Dtype, nullable
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ FUNCTIONS: dict[str, Function] = {
             "matches",
             (STRING, STRING),
             BOOLEAN,
-            "Whether a pattern (a literal, of `expressions.patterns`) is found anywhere in a string; else false.",
+            "Whether a pattern (a literal, of `expressions.rules.patterns`) is found anywhere in a string; else false.",
         ),
         Function(
             "bucket",

@@ -11,10 +11,7 @@ from functools import lru_cache, singledispatch
 from types import MappingProxyType
 from typing import TypeAlias
 
-from expressions import dtypes
 from expressions.aggregates import AGGREGATES
-from expressions.bucketing import SALT_CHARACTERS_MAX
-from expressions.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, ORDERED, STRING, Dtype, nullable, present
 from expressions.errors import SyntaxRefused, TooLarge, TypeRefused
 from expressions.functions import FUNCTIONS
 from expressions.monoids import Add, Union
@@ -42,7 +39,10 @@ from expressions.ops import (
     Span,
     TraitRef,
 )
-from expressions.patterns import PatternRefused, portable
+from expressions.rules import dtypes
+from expressions.rules.bucketing import SALT_CHARACTERS_MAX
+from expressions.rules.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, ORDERED, STRING, Dtype, nullable, present
+from expressions.rules.patterns import PatternRefused, portable
 
 #: What stands behind names: ("trait", key), ("segment", key), and inside aggregates ("slot", name), ("argument", "").
 Names: TypeAlias = Mapping[tuple[str, str], Dtype]

@@ -29,8 +29,8 @@ from expressions.ops import (
     transform,
 )
 from expressions.plan import Need
-from expressions.values import NEAR, NEAR_MAX, holds
-from expressions.windows import Zone
+from expressions.rules.values import NEAR, NEAR_MAX, holds
+from expressions.rules.windows import Zone
 
 #: A column of the events of one name; what sums and averages share is kept in the base's `lifted`.
 Read: TypeAlias = Callable[[str | None, Events, dict[Any, Any]], Lifted]

@@ -9,11 +9,11 @@ import polars as pl
 
 from expressions.counting import counted_for
 from expressions.definitions import Bound
-from expressions.deletes import after_deletes
 from expressions.frames import answer_frame, users_where
-from expressions.identity import LINK_KINDS, persons
 from expressions.plan import plan
-from expressions.windows import Zone
+from expressions.rules.deletes import after_deletes
+from expressions.rules.identity import LINK_KINDS, persons
+from expressions.rules.windows import Zone
 
 #: What a person is known by, first to last: the column, and the kind of id.
 ID_COLUMNS = {"device_id": "anon", "external_id": "user", "email_hash": "email"}

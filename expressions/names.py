@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from expressions.aggregates import AGGREGATES
 from expressions.errors import SyntaxRefused
-from expressions.windows import UNIT_MS, WINDOW_MS_MAX, Window
+from expressions.rules.windows import UNIT_MS, WINDOW_MS_MAX, Window
 
 #: Words that name no trait, and inside `where` no property, unless in backticks.
 RESERVED = frozenset({"true", "false", "null", "in", "and", "or", "not", "events", "profile"})

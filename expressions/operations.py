@@ -11,11 +11,11 @@ from functools import singledispatch
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from expressions import values
-from expressions.bucketing import bucket_of
 from expressions.ops import And, Arithmetic, Call, Compare, Constant, Expr, In, ListOf, Negate, Not, Or
-from expressions.patterns import searcher
-from expressions.values import Value, holds, same
+from expressions.rules import values
+from expressions.rules.bucketing import bucket_of
+from expressions.rules.patterns import searcher
+from expressions.rules.values import Value, holds, same
 
 Operation: TypeAlias = Callable[..., Any]
 

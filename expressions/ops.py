@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
-from expressions.values import same
-from expressions.windows import Window
+from expressions.rules.values import same
+from expressions.rules.windows import Window
 
 Scalar: TypeAlias = None | bool | float | str
 Comparison: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]

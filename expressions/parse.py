@@ -47,8 +47,8 @@ from expressions.ops import (
     TraitRef,
     extent,
 )
+from expressions.rules.windows import Window
 from expressions.runs import balanced
-from expressions.windows import Window
 
 CHARACTERS_MAX = 10_000
 DEPTH_MAX = 64

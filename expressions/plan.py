@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 from expressions.aggregates import AGGREGATES, Slot
 from expressions.ops import Aggregation, Attribute, Expr, Property, Source, walk
-from expressions.windows import Window
+from expressions.rules.windows import Window
 
 #: The kinds of events that count at the root and under their names.
 COUNTED_KINDS = frozenset({"track", "page", "screen"})

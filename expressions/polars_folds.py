@@ -14,7 +14,7 @@ import polars as pl
 
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
 from expressions.polars_cells import COLUMN_KINDS, Cell, item_of_key
-from expressions.values import Value, order_key
+from expressions.rules.values import Value, order_key
 
 
 def _added(lifted: pl.Series) -> pl.Expr:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from expressions import values
-from expressions.bucketing import bucket_of
 from expressions.polars_cells import COLUMN_KINDS, Cell, holds, holds_item, number_cell, truth_cell, unsigned_zero
-from expressions.values import ISO_TIME, NEAR, NEAR_MAX, SUMMED_MAX
-from expressions.windows import DAY_MS, UTC_ZONE, Zone
+from expressions.rules import values
+from expressions.rules.bucketing import bucket_of
+from expressions.rules.values import ISO_TIME, NEAR, NEAR_MAX, SUMMED_MAX
+from expressions.rules.windows import DAY_MS, UTC_ZONE, Zone
 
 
 def _quotient(left: pl.Expr, right: pl.Expr | float) -> pl.Expr:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from sqlglot import Dialect, exp
 
-from expressions.bucketing import HASH_DIGITS
-from expressions.dtypes import Kind
+from expressions.rules.bucketing import HASH_DIGITS
+from expressions.rules.dtypes import Kind
+from expressions.rules.values import WHOLE_FROM
 from expressions.sql_cells import Cell, Sql, call, case, cast, column, double, text, whole
-from expressions.values import WHOLE_FROM
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Engine:
     `remainder`: of doubles, no divisor zero, with the sign of the first; exact where the engine has that.
     `quoted`: a string as JSON text. `items`: the number of items of a list. `list_key`: text that is equal for equal
     lists. `list_holds(list, item)`: whether an item, as JSON text, is in it. `matches(text, pattern)`: whether one of
-    `expressions.patterns` is found anywhere. `sha256_hex`, `sha1_hex`: of a text in UTF-8. `hex_number`: 13 digits of
-    such a hash. `fields_key`: orders rows by all of their fields, and is equal where they are.
+    `expressions.rules.patterns` is found anywhere. `sha256_hex`, `sha1_hex`: of a text in UTF-8. `hex_number`: 13
+    digits of such a hash. `fields_key`: orders rows by all of their fields, and is equal where they are.
     """
 
     name: str

@@ -11,8 +11,8 @@ from functools import singledispatch
 
 from sqlglot import exp
 
-from expressions.dtypes import Kind
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
+from expressions.rules.dtypes import Kind
 from expressions.sql_cells import (
     Cell,
     Sql,

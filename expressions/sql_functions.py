@@ -11,9 +11,11 @@ from functools import partial
 
 from sqlglot import exp
 
-from expressions.bucketing import BUCKETS, HASH_DIGITS
-from expressions.dtypes import Kind
-from expressions.patterns import portable
+from expressions.rules.bucketing import BUCKETS, HASH_DIGITS
+from expressions.rules.dtypes import Kind
+from expressions.rules.patterns import portable
+from expressions.rules.values import NEAR_MAX, SUMMED_MAX, WHOLE_FROM
+from expressions.rules.windows import DAY_MS, END_MS
 from expressions.sql_cells import (
     FALSE,
     NULL,
@@ -40,8 +42,6 @@ from expressions.sql_cells import (
 )
 from expressions.sql_dates import instant_ms
 from expressions.sql_query import Reading, Row, Tallied, place
-from expressions.values import NEAR_MAX, SUMMED_MAX, WHOLE_FROM
-from expressions.windows import DAY_MS, END_MS
 
 _SMALL = "abcdefghijklmnopqrstuvwxyz"
 

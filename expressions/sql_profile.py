@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from expressions.dtypes import KINDS, Kind
-from expressions.properties import attribute_name
+from expressions.rules.dtypes import KINDS, Kind
+from expressions.rules.properties import attribute_name
 from expressions.sql_cells import Cell, Sql, by, case, column, in_order, text, whole
 from expressions.sql_engines import Engine
 from expressions.sql_steps import Names

@@ -14,8 +14,9 @@ from typing import TypeAlias
 
 from sqlglot import exp
 
-from expressions.dtypes import Kind
 from expressions.plan import COUNTED_KINDS, Need
+from expressions.rules.dtypes import Kind
+from expressions.rules.windows import END_MS, UTC_ZONE, Window, Zone
 from expressions.sql_cells import (
     FALSE,
     TRUE,
@@ -36,7 +37,6 @@ from expressions.sql_engines import Engine
 from expressions.sql_profile import Profile
 from expressions.sql_rows import clock, day_of, events_once, with_calendar
 from expressions.sql_steps import Names, Steps, without_unread
-from expressions.windows import END_MS, UTC_ZONE, Window, Zone
 
 #: What a fresh name must not be: columns of the table and of the answer, and CTEs of fixed name.
 _TAKEN = """

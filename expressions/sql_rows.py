@@ -27,10 +27,10 @@ from __future__ import annotations
 import sqlglot
 from sqlglot import exp
 
-from expressions.repeats import REPEAT_MS
+from expressions.rules.repeats import REPEAT_MS
+from expressions.rules.windows import DAY_MS, END_MS, UTC_ZONE, Zone
 from expressions.sql_cells import Sql, column, double, whole
 from expressions.sql_engines import Engine
-from expressions.windows import DAY_MS, END_MS, UTC_ZONE, Zone
 
 _PURGED = """
 SELECT id, seq, received_at FROM events WHERE kind = 'delete' AND id LIKE 'gone:%'

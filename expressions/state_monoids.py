@@ -11,7 +11,7 @@ from typing import Any
 from expressions.bases import State
 from expressions.columns import Lifted
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
-from expressions.values import Value, order_key, whole_number
+from expressions.rules.values import Value, order_key, whole_number
 
 
 @dataclass(frozen=True)

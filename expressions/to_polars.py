@@ -12,7 +12,6 @@ from functools import partial, reduce, singledispatch
 
 import polars as pl
 
-from expressions.dtypes import Kind
 from expressions.ops import (
     Aggregation,
     And,
@@ -28,10 +27,11 @@ from expressions.ops import (
     Or,
     children,
 )
-from expressions.patterns import portable
 from expressions.polars_cells import Cell, any_of, holds, holds_item, item_key, number_cell, same, truth_cell
 from expressions.polars_functions import ARITHMETIC, FUNCTION, buckets, coalesce, days_since, rounded
-from expressions.values import Value
+from expressions.rules.dtypes import Kind
+from expressions.rules.patterns import portable
+from expressions.rules.values import Value
 
 Leaf = Callable[[Expr], "Cell | None"]
 

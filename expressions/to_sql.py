@@ -16,7 +16,6 @@ from sqlglot import exp
 from expressions import sql_engines
 from expressions.aggregates import AGGREGATES
 from expressions.definitions import Bound
-from expressions.dtypes import Kind
 from expressions.ops import (
     Aggregation,
     And,
@@ -42,6 +41,9 @@ from expressions.ops import (
     TraitRef,
 )
 from expressions.plan import Need, needs_of
+from expressions.rules.dtypes import Kind
+from expressions.rules.values import canonical_json, to_json
+from expressions.rules.windows import UTC_ZONE, Zone
 from expressions.sql_cells import (
     FALSE,
     NULL,
@@ -67,8 +69,6 @@ from expressions.sql_cells import (
 from expressions.sql_folds import fold
 from expressions.sql_functions import called, contained
 from expressions.sql_query import Query, Reading, Row
-from expressions.values import canonical_json, to_json
-from expressions.windows import UTC_ZONE, Zone
 
 #: The columns of a trait's value.
 VALUE_COLUMNS: dict[Kind, tuple[str, str]] = {

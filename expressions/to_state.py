@@ -35,10 +35,10 @@ from expressions.ops import (
     children,
 )
 from expressions.plan import Need, needs_of
-from expressions.properties import attribute_order_key, attribute_value
+from expressions.rules.properties import attribute_order_key, attribute_value
+from expressions.rules.values import Value, holds
+from expressions.rules.windows import UTC_ZONE, Zone, lower_ms
 from expressions.state_monoids import COMBINE, Combine
-from expressions.values import Value, holds
-from expressions.windows import UTC_ZONE, Zone, lower_ms
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 

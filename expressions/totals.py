@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from expressions.plan import COUNTED_KINDS
-from expressions.windows import DAY_MS
+from expressions.rules.windows import DAY_MS
 
 #: The spans that are counted, in days.
 SPANS = {"day": 1, "week": 7, "month": 30}

@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from expressions.polars_functions import instant
-from expressions.windows import DAY_MS
+from expressions.rules.windows import DAY_MS
 from lake.schemas import EVENTS, TYPED
 from serving.ids import ID_CHARACTERS_MAX
 from serving.ingest.accept import MESSAGE_ID_CHARACTERS_MAX, NAME_CHARACTERS_MAX, PROPERTIES_MAX

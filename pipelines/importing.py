@@ -31,8 +31,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import Transaction
 
-from expressions.properties import event_fields, typed
-from expressions.values import instant_ms
+from expressions.rules.properties import event_fields, typed
+from expressions.rules.values import instant_ms
 from lake.errors import LakeConflict
 from lake.lake import Lake
 from lake.schemas import EVENTS, REJECTED, Table

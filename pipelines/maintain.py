@@ -16,7 +16,7 @@ import pyarrow as pa
 import structlog
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from expressions.identity import LINK_KINDS
+from expressions.rules.identity import LINK_KINDS
 from lake.errors import LakeConflict, LakeUnreachable
 from lake.files import Files
 from lake.lake import Lake

@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from expressions.base_frames import BasePart, dealt
-from expressions.identity import LINK_KINDS
-from expressions.repeats import REPEAT_MS
+from expressions.rules.identity import LINK_KINDS
+from expressions.rules.repeats import REPEAT_MS
 from serving.ids import EVENT_HASH_BYTES, shard_of
 from serving.store.base_codec_columns import encoded
 from serving.store.scripts.lua_copies import RECENT_ENTRY_BYTES

@@ -18,9 +18,9 @@ import polars as pl
 
 from expressions.base_frames import BasePart, base_parts
 from expressions.counting import counted
-from expressions.deletes import deleted, of_ids
 from expressions.frames import answer_frame
-from expressions.identity import people
+from expressions.rules.deletes import deleted, of_ids
+from expressions.rules.identity import people
 from expressions.totals import totals
 from lake.lake import Lake
 from pipelines.publish import Recent, publish, records_of

@@ -21,8 +21,8 @@ from dataclasses import replace
 import msgspec
 import structlog
 
-from expressions.deletes import tombstone_id
-from expressions.windows import Zone
+from expressions.rules.deletes import tombstone_id
+from expressions.rules.windows import Zone
 from lake.lake import Lake
 from pipelines.rebuild import rebuild
 from pipelines.rows import replayed

@@ -10,15 +10,15 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from expressions.dtypes import Kind
 from expressions.frames import column_of
-from expressions.identity import LINK_KINDS
 from expressions.plan import Projection
 from expressions.polars_cells import item_of_key
-from expressions.properties import Typed, attribute_fields, event_fields, typed
+from expressions.rules.dtypes import Kind
+from expressions.rules.identity import LINK_KINDS
+from expressions.rules.properties import Typed, attribute_fields, event_fields, typed
+from expressions.rules.values import canonical_json, to_json
+from expressions.rules.windows import DAY_MS
 from expressions.to_state import Key
-from expressions.values import canonical_json, to_json
-from expressions.windows import DAY_MS
 from lake.schemas import EVENTS, TYPED
 from serving import ids
 from serving.ingest.projection import tail_payload

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 
 import polars as pl
 
-from expressions.deletes import GONE, after_deletes, deleted, of_ids, tombstone_id
-from expressions.identity import LINK_KINDS, owners
+from expressions.rules.deletes import GONE, after_deletes, deleted, of_ids, tombstone_id
+from expressions.rules.identity import LINK_KINDS, owners
 from lake.lake import Lake
 from pipelines.publish import Recent
 from serving.ids import shard_of

@@ -22,11 +22,11 @@ from expressions.counting import deduplicate
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.frames import answer_frame, column_of, event_frame, values_of
 from expressions.plan import plan
-from expressions.properties import attribute_fields, event_fields, typed
+from expressions.rules.properties import attribute_fields, event_fields, typed
+from expressions.rules.values import Value, from_json
+from expressions.rules.windows import HOUR_MS, Zone
 from expressions.to_sql import to_sql
 from expressions.to_state import Program
-from expressions.values import Value, from_json
-from expressions.windows import HOUR_MS, Zone
 from serving.store import base_codec
 from tests.history import Event
 from tests.oracle import judge

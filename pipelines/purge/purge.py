@@ -5,8 +5,8 @@
 
 A day's rows are rewritten when the day is over, in one commit a day whose entry in the table's log names the day and
 nothing else: a commit conflicts with appends to the same day, and to no other. The tombstones stay, under the hash of
-their ids (`expressions.deletes`), and go on refusing rebuilds, recoveries and imports. An id is **gone** when nothing
-came after its delete; one that came back keeps its name, and only what the delete covers goes.
+their ids (`expressions.rules.deletes`), and go on refusing rebuilds, recoveries and imports. An id is **gone** when
+nothing came after its delete; one that came back keeps its name, and only what the delete covers goes.
 
 The tombstones of a day are written last, and what names are to be looked for comes from them, so a purge that was cut
 off anywhere is simply run again. Compaction waits for it: the worker does one after the other.
@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 import polars as pl
 import pyarrow as pa
 
-from expressions.deletes import GONE, IS_AFTER, after_deletes, last_deletes, tombstone_id
-from expressions.identity import owners
-from expressions.repeats import REPEAT_MS
+from expressions.rules.deletes import GONE, IS_AFTER, after_deletes, last_deletes, tombstone_id
+from expressions.rules.identity import owners
+from expressions.rules.repeats import REPEAT_MS
 from lake.lake import RETENTION_HOURS, Lake
 from lake.schemas import DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS
 from lake.stored import Stored

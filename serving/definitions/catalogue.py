@@ -27,8 +27,8 @@ from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.errors import ExpressionError
 from expressions.ops import Call, Expr, SegmentRef, TraitRef, walk
 from expressions.plan import Plan, Projection, plan
+from expressions.rules.windows import Window, Zone
 from expressions.to_state import Program
-from expressions.windows import Window, Zone
 from serving.definitions.flags import Flag, flag_of
 from serving.store.stamps import Covered
 

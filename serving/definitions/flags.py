@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from expressions.bucketing import BUCKETS, Split, counts_of, moved
-from expressions.values import instant_ms
+from expressions.rules.bucketing import BUCKETS, Split, counts_of, moved
+from expressions.rules.values import instant_ms
 from serving.ids import ID_CHARACTERS_MAX, record_of, require_text
 from serving.refusals import Invalid, invalid
 

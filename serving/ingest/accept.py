@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from expressions.properties import event_fields
-from expressions.values import SUMMED_MAX
+from expressions.rules.properties import event_fields
+from expressions.rules.values import SUMMED_MAX
 from serving.ids import digits, identifier, ids_in, require_text, routed
 from serving.ingest.event_time import event_time
 from serving.ingest.message_ids import made_id

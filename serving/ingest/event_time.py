@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from expressions.values import instant_ms
+from expressions.rules.values import instant_ms
 from serving.refusals import invalid
 
 #: A smaller difference is the way through the network, and is left alone.

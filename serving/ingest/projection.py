@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from expressions.plan import COUNTED_KINDS, Projection
-from expressions.properties import event_fields
+from expressions.rules.properties import event_fields
 from serving.store.logged_event import Accepted, packed
 
 

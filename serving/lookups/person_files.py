@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from expressions.deletes import GONE
-from expressions.identity import with_person
+from expressions.rules.deletes import GONE
+from expressions.rules.identity import with_person
 from serving.lookups.row_files import RowFiles
 
 

@@ -18,13 +18,13 @@ from expressions.bases import RawEvent, base_of
 from expressions.bind import bind_one
 from expressions.counting import counted, counted_for, distinct_ids
 from expressions.definitions import Definition, DefinitionKind
-from expressions.deletes import after_deletes, of_ids
 from expressions.frames import answer_frame, column_of, users_where, value_of
-from expressions.identity import LINK_KINDS, people, persons, with_person
 from expressions.plan import COUNTED_KINDS, plan
+from expressions.rules.deletes import after_deletes, of_ids
+from expressions.rules.identity import LINK_KINDS, people, persons, with_person
+from expressions.rules.values import to_json
+from expressions.rules.windows import DAY_MS
 from expressions.totals import totals
-from expressions.values import to_json
-from expressions.windows import DAY_MS
 from serving.definitions.catalogue import decode
 from serving.history import AWAY, History, away
 from serving.ids import ID_KINDS, raw_id

@@ -16,7 +16,7 @@ from expressions.bind import Known, warnings_of
 from expressions.definitions import Bound
 from expressions.ops import Aggregation, Attribute, walk
 from expressions.plan import COUNTED_KINDS
-from expressions.properties import attribute_key
+from expressions.rules.properties import attribute_key
 from serving.engine import Engine
 from serving.history import History
 from serving.lookups.questions import asked

@@ -26,7 +26,7 @@ import numpy as np
 
 from expressions.bases import Base, Events, SpanState, State
 from expressions.columns import Decimals, Lifted
-from expressions.values import Value, from_json, order_key
+from expressions.rules.values import Value, from_json, order_key
 from serving.store.logged_event import packed
 
 VERSION = 1

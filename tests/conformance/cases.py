@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expressions.definitions import DefinitionKind
-from expressions.values import instant_ms
+from expressions.rules.values import instant_ms
 from tests.history import Event
 
 HERE = Path(__file__).parent

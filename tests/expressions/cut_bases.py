@@ -14,9 +14,9 @@ from expressions.bind import bind
 from expressions.definitions import Bound, Definition
 from expressions.lifting import Lift
 from expressions.plan import Need, plan
+from expressions.rules.windows import DAY_MS, HOUR_MS, UTC_ZONE, Cuts, Zone, lower_ms
 from expressions.state_monoids import COMBINE
 from expressions.to_state import Answer, Key, Program
-from expressions.windows import DAY_MS, HOUR_MS, UTC_ZONE, Cuts, Zone, lower_ms
 
 #: The same examples each time, however slow the machine is.
 seeded = settings(derandomize=True, deadline=None, max_examples=200)

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expressions import dtypes
 from expressions.aggregates import AGGREGATES
 from expressions.bind import (
     INLINED_DEPTH_MAX,
@@ -19,7 +18,6 @@ from expressions.bind import (
     dtype_of,
 )
 from expressions.definitions import Bound, Definition, DefinitionKind
-from expressions.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, SCALAR, STRING, Dtype, nullable
 from expressions.errors import (
     CycleRefused,
     ExpressionError,
@@ -32,6 +30,8 @@ from expressions.errors import (
 from expressions.kinds import aggregate_dtype
 from expressions.ops import Expr, Not, SegmentRef, Span, TraitRef, extent, walk
 from expressions.parse import parse
+from expressions.rules import dtypes
+from expressions.rules.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, SCALAR, STRING, Dtype, nullable
 
 SEEDS = {
     "power_user": "events.app_open.unique_days_14d >= 5",

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from expressions.bases import Base, RawEvent, base_of
 from expressions.changes import Work, next_change_ms
 from expressions.plan import plan
+from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS, UTC_ZONE, Zone, heavy_cuts, light_cuts
 from expressions.to_state import Frame, Program
-from expressions.windows import DAY_MS, HOUR_MS, MINUTE_MS, UTC_ZONE, Zone, heavy_cuts, light_cuts
 from tests.expressions.cut_bases import NOW_MS, bounds_of, cut, event, events, identify, seeded
 
 TEXTS = (

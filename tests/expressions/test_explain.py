@@ -10,8 +10,8 @@ from expressions.bases import Base, base_of
 from expressions.bind import bind
 from expressions.definitions import Definition
 from expressions.explain import explained
+from expressions.rules.windows import DAY_MS, HOUR_MS
 from expressions.to_state import Frame, Key, Program
-from expressions.windows import DAY_MS, HOUR_MS
 from tests.expressions.cut_bases import NOW_MS, event, identify
 
 

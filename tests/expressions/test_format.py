@@ -33,7 +33,7 @@ from expressions.ops import (
     extent,
 )
 from expressions.parse import CHARACTERS_MAX, DEPTH_MAX, parse
-from expressions.windows import WINDOW_MS_MAX, Window
+from expressions.rules.windows import WINDOW_MS_MAX, Window
 
 # ── trees of every shape ─────────────────────────────────────────────────────────────────────────────────────────
 

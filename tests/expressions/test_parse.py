@@ -40,7 +40,7 @@ from expressions.ops import (
     walk,
 )
 from expressions.parse import CHARACTERS_MAX, DEPTH_MAX, ITEMS_MAX, NAMES_MAX, NODES_MAX, parse
-from expressions.windows import Window
+from expressions.rules.windows import Window
 
 DESIGN = [
     "events.purchase.count_30d >= 3 && last_seen_minutes_ago < 1440",

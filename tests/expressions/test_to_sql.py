@@ -21,22 +21,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlglot import exp
 
-from expressions import frames, ops, values
+from expressions import frames, ops
 from expressions.bind import bind
 from expressions.counting import counted, deduplicate
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.frames import answer_frame
 from expressions.functions import FUNCTIONS
-from expressions.identity import people
 from expressions.monoids import MONOIDS
-from expressions.properties import attribute_fields, event_fields, typed
+from expressions.rules import values
+from expressions.rules.identity import people
+from expressions.rules.properties import attribute_fields, event_fields, typed
+from expressions.rules.windows import DAY_MS, HOUR_MS, UTC_ZONE, Zone
 from expressions.sql_cells import column
 from expressions.sql_engines import ENGINES
 from expressions.sql_folds import fold
 from expressions.sql_functions import FUNCTIONS as SQL_FUNCTIONS
 from expressions.sql_steps import Names, Steps
 from expressions.to_sql import cell, to_sql
-from expressions.windows import DAY_MS, HOUR_MS, UTC_ZONE, Zone
 from lake.schemas import EVENTS
 from tests.facts import CDNOW, COUNTED, FACTS
 

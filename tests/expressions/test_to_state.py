@@ -19,10 +19,10 @@ from expressions.monoids import VALUES_MAX, Monoid
 from expressions.operations import FUNCTION, operation
 from expressions.ops import Call, Constant, Expr, Property
 from expressions.plan import plan
+from expressions.rules.values import Value, from_json, order_key
+from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS, UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts
 from expressions.state_monoids import COMBINE
 from expressions.to_state import Answer, Frame, Key
-from expressions.values import Value, from_json, order_key
-from expressions.windows import DAY_MS, HOUR_MS, MINUTE_MS, UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts
 from tests.expressions.cut_bases import (
     NOW_MS,
     answer,

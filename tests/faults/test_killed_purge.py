@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from expressions.definitions import Definition
-from expressions.deletes import tombstone_id
+from expressions.rules.deletes import tombstone_id
 from lake.schemas import EVENTS
 from pipelines.importing import import_file
 from pipelines.purge.erasing import erase

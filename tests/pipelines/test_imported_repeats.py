@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from expressions.frames import event_frame
-from expressions.repeats import REPEAT_MS
+from expressions.rules.repeats import REPEAT_MS
 from pipelines.importing import import_file
 from pipelines.publish import Recent
 from serving.ids import event_hash

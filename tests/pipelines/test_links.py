@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cli.redis_server import EmbeddedRedis
 from expressions.counting import counted
 from expressions.frames import answer_frame, values_of
-from expressions.identity import people, roots
+from expressions.rules.identity import people, roots
 from expressions.to_sql import to_sql
 from serving.ids import record_of
 from serving.ingest.accept import Limits, accept

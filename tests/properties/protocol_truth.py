@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expressions.windows import DAY_MS, HOUR_MS
+from expressions.rules.windows import DAY_MS, HOUR_MS
 from serving.store.logged_event import Accepted
 
 USERS = ("user:ann", "user:bob", "user:cy")

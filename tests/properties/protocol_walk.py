@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from expressions.windows import DAY_MS, HOUR_MS
+from expressions.rules.windows import DAY_MS, HOUR_MS
 from tests.properties.protocol_truth import DEFINITIONS
 from tests.properties.protocol_world import World
 

@@ -24,8 +24,8 @@ from cli.redis_server import EmbeddedRedis
 from expressions.counting import counted
 from expressions.definitions import Definition
 from expressions.frames import answer_frame, values_of
-from expressions.identity import people
-from expressions.windows import DAY_MS
+from expressions.rules.identity import people
+from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.importing import import_file

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.redis_server import EmbeddedRedis
-from expressions.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS
 from serving.people.gather import gathered
 from serving.people.person import Bases, person
 from tests.properties.protocol_truth import IDS

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from expressions.repeats import REPEAT_MS
+from expressions.rules.repeats import REPEAT_MS
 
 #: A tail entry is seq, ts, received (six bytes each, big-endian; ts may be before 1970), then msgpack.
 TAIL_HEADER_BYTES = 18

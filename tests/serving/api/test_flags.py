@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from expressions.bucketing import bucket_of
+from expressions.rules.bucketing import bucket_of
 from tests.running import RunningStack
 from tests.waiting import wait_until
 

@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from expressions.identity import LINK_KINDS
+from expressions.rules.identity import LINK_KINDS
 from lake.lake import Lake
 from serving.lookups import questions
 from tests.pipelines.world import World, purchase

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from expressions.bases import RawEvent, base_of
 from expressions.plan import Projection
-from expressions.properties import event_fields
+from expressions.rules.properties import event_fields
 from serving.ingest.projection import payload_of, projected, projector, tail_payload
 from serving.store.logged_event import Accepted, decode, encode
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from expressions.bases import base_of
-from expressions.bucketing import bucket_of
-from expressions.values import instant_ms
+from expressions.rules.bucketing import bucket_of
+from expressions.rules.values import instant_ms
 from serving.definitions.catalogue import Catalogue, Stored
 from serving.definitions.flags import flag_of, settings_after
 from serving.people.decide import Decider, Decision, failed

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from expressions.bases import Base, RawEvent, base_of
+from expressions.rules.values import Value
+from expressions.rules.windows import DAY_MS, HOUR_MS, heavy_cuts
 from expressions.to_state import Key
-from expressions.values import Value
-from expressions.windows import DAY_MS, HOUR_MS, heavy_cuts
 from serving.definitions.catalogue import Catalogue, Stored
 from serving.ids import shard_of
 from serving.ingest.projection import payload_of, tail_payload

@@ -16,8 +16,8 @@ from expressions.bind import bind
 from expressions.definitions import Definition
 from expressions.frames import event_frame
 from expressions.plan import plan
-from expressions.properties import typed
-from expressions.windows import DAY_MS
+from expressions.rules.properties import typed
+from expressions.rules.windows import DAY_MS
 from serving.store import base_codec
 from serving.store.base_codec_columns import encoded
 

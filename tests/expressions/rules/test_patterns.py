@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expressions.patterns import PatternRefused, portable, searcher
+from expressions.rules.patterns import PatternRefused, portable, searcher
 
 CHARACTERS = "ab0_ .-\n\té٣🦊Kσ\\"
 texts = st.text(alphabet=CHARACTERS, max_size=8)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from expressions.polars_functions import day_of
-from expressions.windows import DAY_MS, HOUR_MS, Zone
+from expressions.rules.windows import DAY_MS, HOUR_MS, Zone
 from tests.oracle_values import dated
 
 #: A half-hour zone, clocks put back at 00:01, dates left out, a date twice, summer time in winter, and the usual.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expressions.bucketing import BUCKETS, Shares, Split, bucket_of, counts_of, moved
+from expressions.rules.bucketing import BUCKETS, Shares, Split, bucket_of, counts_of, moved
 
 VECTORS = json.loads((Path(__file__).parents[1] / "conformance" / "buckets.json").read_text())["vectors"]
 

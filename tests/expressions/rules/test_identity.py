@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expressions.frames import event_frame
-from expressions.identity import persons, roots
+from expressions.rules.identity import persons, roots
 
 IDS = st.integers(0, 8).map(lambda number: f"user:{number}")
 
