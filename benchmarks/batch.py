@@ -13,11 +13,11 @@ import redis
 
 from cli.redis_server import EmbeddedRedis
 from expressions.base_frames import base_parts
-from expressions.bind import bind
 from expressions.counting import counted
 from expressions.definitions import Definition
 from expressions.frames import answer_frame
 from expressions.plan import plan
+from expressions.text.bind import bind
 from lake.lake import Lake
 from lake.schemas import EVENTS, TYPED
 from pipelines.publish import RECORDS_AT_ONCE, send

@@ -11,11 +11,11 @@ import redis
 from benchmarks.http import DAY_MS, TRAITS, user_of
 from cli.redis_server import EmbeddedRedis
 from expressions.base_frames import base_parts
-from expressions.bind import bind
 from expressions.definitions import Definition
 from expressions.frames import event_frame
 from expressions.plan import plan
 from expressions.rules.properties import typed
+from expressions.text.bind import bind
 from pipelines.publish import Recent, publish, records_of
 from serving.store.stamps import Stamp
 from serving.store.store import Store

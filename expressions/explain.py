@@ -7,7 +7,6 @@ from typing import Any
 
 from expressions.changes import Work, next_change_ms
 from expressions.definitions import Bound
-from expressions.format import format_expression
 from expressions.ops import (
     Aggregation,
     And,
@@ -24,6 +23,7 @@ from expressions.ops import (
     transform,
 )
 from expressions.rules.values import to_json
+from expressions.text.format import format_expression
 from expressions.to_state import Frame, Key
 
 _SHOWN = (Aggregation, Attribute, TraitRef, SegmentRef, And, Or, Not, Compare, In)

@@ -17,7 +17,6 @@ import polars as pl
 
 from expressions.base_frames import base_states
 from expressions.bases import Base, RawEvent, base_of
-from expressions.bind import bind
 from expressions.counting import deduplicate
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.frames import answer_frame, column_of, event_frame, values_of
@@ -25,6 +24,7 @@ from expressions.plan import plan
 from expressions.rules.properties import attribute_fields, event_fields, typed
 from expressions.rules.values import Value, from_json
 from expressions.rules.windows import HOUR_MS, Zone
+from expressions.text.bind import bind
 from expressions.to_sql import to_sql
 from expressions.to_state import Program
 from serving.store import base_codec

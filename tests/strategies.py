@@ -10,9 +10,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from expressions.aggregates import AGGREGATES
-from expressions.bind import bind
 from expressions.definitions import Definition, DefinitionKind
 from expressions.errors import ExpressionError
+from expressions.text.bind import bind
 from tests.history import Event
 
 NOW = 1_772_366_400_000

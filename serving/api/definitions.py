@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response
 
 from expressions.definitions import Bound, Definition, DefinitionKind
-from expressions.kinds import dtype_of
 from expressions.plan import plan
+from expressions.text.typecheck import dtype_of
 from serving.access import audit
 from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
 from serving.api.wire.flags import FlagBody, FlagChange, FlagFields, FlagOut

@@ -18,9 +18,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from expressions.bind import bind_one
 from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN, Bound, Definition, DefinitionKind
 from expressions.errors import ExpressionError
+from expressions.text.bind import bind_one
 from serving.definitions import flags
 from serving.definitions.catalogue import Catalogue, Stored, decode, encode
 from serving.refusals import Conflict, Invalid, NotFound, Unavailable, shown

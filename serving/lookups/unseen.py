@@ -12,11 +12,11 @@ from collections.abc import Iterable
 import polars as pl
 from anyio import move_on_after
 
-from expressions.bind import Known, warnings_of
 from expressions.definitions import Bound
 from expressions.ops import Aggregation, Attribute, walk
 from expressions.plan import COUNTED_KINDS
 from expressions.rules.properties import attribute_key
+from expressions.text.bind import Known, warnings_of
 from serving.engine import Engine
 from serving.history import History
 from serving.lookups.questions import asked

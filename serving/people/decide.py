@@ -17,9 +17,9 @@ import msgspec
 
 from expressions.changes import Work, next_change_ms
 from expressions.explain import explained
-from expressions.format import format_expression
 from expressions.rules.bucketing import BUCKETS, bucket_of
 from expressions.rules.values import Value, canonical_json, to_json
+from expressions.text.format import format_expression
 from expressions.to_state import Key
 from serving.definitions.catalogue import Stored
 from serving.definitions.flags import BUCKETS_A_PERCENT, Flag

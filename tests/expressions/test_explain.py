@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from expressions.bases import Base, base_of
-from expressions.bind import bind
 from expressions.definitions import Definition
 from expressions.explain import explained
 from expressions.rules.windows import DAY_MS, HOUR_MS
+from expressions.text.bind import bind
 from expressions.to_state import Frame, Key, Program
 from tests.expressions.cut_bases import NOW_MS, event, identify
 

@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from expressions import frames, ops
-from expressions.bind import bind
 from expressions.counting import counted, deduplicate
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.frames import answer_frame
@@ -37,6 +36,7 @@ from expressions.sql_engines import ENGINES
 from expressions.sql_folds import fold
 from expressions.sql_functions import FUNCTIONS as SQL_FUNCTIONS
 from expressions.sql_steps import Names, Steps
+from expressions.text.bind import bind
 from expressions.to_sql import cell, to_sql
 from lake.schemas import EVENTS
 from tests.facts import CDNOW, COUNTED, FACTS

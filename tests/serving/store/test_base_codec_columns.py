@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expressions.base_frames import base_parts
-from expressions.bind import bind
 from expressions.definitions import Definition
 from expressions.frames import event_frame
 from expressions.plan import plan
 from expressions.rules.properties import typed
 from expressions.rules.windows import DAY_MS
+from expressions.text.bind import bind
 from serving.store import base_codec
 from serving.store.base_codec_columns import encoded
 

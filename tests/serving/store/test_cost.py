@@ -12,7 +12,7 @@ import anyio
 import httpx
 import redis
 
-from expressions import parse
+from expressions.text import parse
 from serving.access import made_keys
 from serving.access.keys import raw_keys
 from serving.app import HOT, create_app, engine_of

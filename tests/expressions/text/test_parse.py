@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from sqlglot.errors import ParseError
 
 from expressions.aggregates import AGGREGATES
-from expressions.dialect import TinyCDP
 from expressions.errors import ExpressionError, SyntaxRefused, TooLarge, UnknownName
 from expressions.functions import FUNCTIONS
 from expressions.ops import (
@@ -39,8 +38,9 @@ from expressions.ops import (
     extent,
     walk,
 )
-from expressions.parse import CHARACTERS_MAX, DEPTH_MAX, ITEMS_MAX, NAMES_MAX, NODES_MAX, parse
 from expressions.rules.windows import Window
+from expressions.text.dialect import TinyCDP
+from expressions.text.parse import CHARACTERS_MAX, DEPTH_MAX, ITEMS_MAX, NAMES_MAX, NODES_MAX, parse
 
 DESIGN = [
     "events.purchase.count_30d >= 3 && last_seen_minutes_ago < 1440",

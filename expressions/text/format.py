@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from expressions.names import RESERVED, backticked, is_plain, path, quoted
 from expressions.ops import (
     Aggregation,
     And,
@@ -24,8 +23,9 @@ from expressions.ops import (
     Source,
     TraitRef,
 )
-from expressions.parse import BINDS, BINDS_UNARY
-from expressions.runs import run
+from expressions.text.balanced import run
+from expressions.text.names import RESERVED, backticked, is_plain, path, quoted
+from expressions.text.parse import BINDS, BINDS_UNARY
 
 _PRIMARY = 10
 

@@ -13,9 +13,6 @@ from typing import TypeAlias
 
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.errors import CycleRefused, ExpressionError, KeyRefused, TooLarge, UnknownName, nearest_names
-from expressions.kinds import dtype_of as dtype_of
-from expressions.kinds import require_boolean
-from expressions.names import RESERVED, aggregate_named, root_aggregate_named
 from expressions.ops import (
     Aggregation,
     Attribute,
@@ -29,8 +26,11 @@ from expressions.ops import (
     transform,
     walk,
 )
-from expressions.parse import parse
 from expressions.rules.dtypes import BOOLEAN
+from expressions.text.names import RESERVED, aggregate_named, root_aggregate_named
+from expressions.text.parse import parse
+from expressions.text.typecheck import dtype_of as dtype_of
+from expressions.text.typecheck import require_boolean
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 

@@ -69,7 +69,7 @@ class TinyCDP(Dialect):
 
         def parse(self, raw_tokens: list[Token], sql: str | None = None) -> list[Any]:
             """Raises: sqlglot's grammar would take SQL for an expression."""
-            raise ParseError("expressions are read by expressions.parse")
+            raise ParseError("expressions are read by expressions.text.parse")
 
 
 def tokens(text: str) -> list[Token]:

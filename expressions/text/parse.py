@@ -21,11 +21,8 @@ from functools import lru_cache
 from sqlglot.tokens import TokenType
 
 from expressions.aggregates import AGGREGATES
-from expressions.cursor import Cursor
-from expressions.dialect import name_value, string_value
 from expressions.errors import ExpressionError, SyntaxRefused, TooLarge, UnknownName, nearest_names
 from expressions.functions import FUNCTIONS
-from expressions.names import RESERVED, aggregate_named, is_plain, path, root_aggregate_named, stem
 from expressions.ops import (
     Aggregation,
     And,
@@ -48,7 +45,10 @@ from expressions.ops import (
     extent,
 )
 from expressions.rules.windows import Window
-from expressions.runs import balanced
+from expressions.text.balanced import balanced
+from expressions.text.cursor import Cursor
+from expressions.text.dialect import name_value, string_value
+from expressions.text.names import RESERVED, aggregate_named, is_plain, path, root_aggregate_named, stem
 
 CHARACTERS_MAX = 10_000
 DEPTH_MAX = 64

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expressions.aggregates import AGGREGATES
-from expressions.format import format_expression, number_text
 from expressions.functions import FUNCTIONS
 from expressions.ops import (
     Aggregation,
@@ -32,8 +31,9 @@ from expressions.ops import (
     TraitRef,
     extent,
 )
-from expressions.parse import CHARACTERS_MAX, DEPTH_MAX, parse
 from expressions.rules.windows import WINDOW_MS_MAX, Window
+from expressions.text.format import format_expression, number_text
+from expressions.text.parse import CHARACTERS_MAX, DEPTH_MAX, parse
 
 # ── trees of every shape ─────────────────────────────────────────────────────────────────────────────────────────
 

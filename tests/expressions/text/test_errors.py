@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from expressions.bind import bind_one
 from expressions.definitions import Definition
 from expressions.errors import ExpressionError, SyntaxRefused, TooLarge, UnknownName, nearest_names
 from expressions.ops import Span
-from expressions.parse import CHARACTERS_MAX, parse
+from expressions.text.bind import bind_one
+from expressions.text.parse import CHARACTERS_MAX, parse
 
 
 def refusal(text: str) -> ExpressionError:

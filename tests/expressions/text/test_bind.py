@@ -7,16 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expressions.aggregates import AGGREGATES
-from expressions.bind import (
-    INLINED_DEPTH_MAX,
-    INLINED_NODES_MAX,
-    Key,
-    Known,
-    bind,
-    bind_one,
-    dependents,
-    dtype_of,
-)
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.errors import (
     CycleRefused,
@@ -27,11 +17,21 @@ from expressions.errors import (
     TypeRefused,
     UnknownName,
 )
-from expressions.kinds import aggregate_dtype
 from expressions.ops import Expr, Not, SegmentRef, Span, TraitRef, extent, walk
-from expressions.parse import parse
 from expressions.rules import dtypes
 from expressions.rules.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, SCALAR, STRING, Dtype, nullable
+from expressions.text.bind import (
+    INLINED_DEPTH_MAX,
+    INLINED_NODES_MAX,
+    Key,
+    Known,
+    bind,
+    bind_one,
+    dependents,
+    dtype_of,
+)
+from expressions.text.parse import parse
+from expressions.text.typecheck import aggregate_dtype
 
 SEEDS = {
     "power_user": "events.app_open.unique_days_14d >= 5",
