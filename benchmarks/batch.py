@@ -12,10 +12,10 @@ import pyarrow as pa
 import redis
 
 from cli.redis_server import EmbeddedRedis
-from expressions.base_frames import base_parts
-from expressions.counting import counted
+from expressions.batch.base_frames import base_parts
+from expressions.batch.counting import counted
+from expressions.batch.frames import answer_frame
 from expressions.definitions import Definition
-from expressions.frames import answer_frame
 from expressions.plan import plan
 from expressions.text.bind import bind
 from lake.lake import Lake

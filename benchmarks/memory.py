@@ -10,9 +10,9 @@ import redis
 
 from benchmarks.http import DAY_MS, TRAITS, user_of
 from cli.redis_server import EmbeddedRedis
-from expressions.base_frames import base_parts
+from expressions.batch.base_frames import base_parts
+from expressions.batch.frames import event_frame
 from expressions.definitions import Definition
-from expressions.frames import event_frame
 from expressions.plan import plan
 from expressions.rules.properties import typed
 from expressions.text.bind import bind

@@ -7,10 +7,10 @@ from typing import Any
 from rich.markup import escape
 from rich.tree import Tree
 
-from expressions.counting import counted
+from expressions.batch.counting import counted
+from expressions.batch.frames import answer_frame, users_where
 from expressions.definitions import DefinitionKind
 from expressions.explain import explained
-from expressions.frames import answer_frame, users_where
 from expressions.rules.identity import people
 from expressions.to_sql import to_sql
 from expressions.to_state import Key

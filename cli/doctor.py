@@ -14,8 +14,8 @@ import msgspec
 import polars as pl
 
 from cli.up import running_stack
-from expressions.counting import counted
-from expressions.frames import answer_frame, values_of
+from expressions.batch.counting import counted
+from expressions.batch.frames import answer_frame, values_of
 from expressions.rules.deletes import of_ids
 from expressions.rules.identity import people
 from expressions.rules.values import to_json

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from expressions.polars_functions import instant
+from expressions.batch.functions import instant
 from expressions.rules.windows import DAY_MS
 from lake.schemas import EVENTS, TYPED
 from serving.ids import ID_CHARACTERS_MAX

@@ -14,7 +14,7 @@ from itertools import islice, pairwise
 import numpy as np
 import polars as pl
 
-from expressions.base_frames import BasePart, dealt
+from expressions.batch.base_frames import BasePart, dealt
 from expressions.rules.identity import LINK_KINDS
 from expressions.rules.repeats import REPEAT_MS
 from serving.ids import EVENT_HASH_BYTES, shard_of

@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from expressions.base_frames import BasePart, base_parts
-from expressions.counting import counted
-from expressions.frames import answer_frame
+from expressions.batch.base_frames import BasePart, base_parts
+from expressions.batch.counting import counted
+from expressions.batch.frames import answer_frame
+from expressions.batch.totals import totals
 from expressions.rules.deletes import deleted, of_ids
 from expressions.rules.identity import people
-from expressions.totals import totals
 from lake.lake import Lake
 from pipelines.publish import Recent, publish, records_of
 from pipelines.rows import membership_rows, trait_rows

@@ -10,9 +10,9 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from expressions.frames import column_of
+from expressions.batch.cells import item_of_key
+from expressions.batch.frames import column_of
 from expressions.plan import Projection
-from expressions.polars_cells import item_of_key
 from expressions.rules.dtypes import Kind
 from expressions.rules.identity import LINK_KINDS
 from expressions.rules.properties import Typed, attribute_fields, event_fields, typed

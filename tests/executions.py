@@ -15,11 +15,11 @@ import duckdb
 import msgspec
 import polars as pl
 
-from expressions.base_frames import base_states
 from expressions.bases import Base, RawEvent, base_of
-from expressions.counting import deduplicate
+from expressions.batch.base_frames import base_states
+from expressions.batch.counting import deduplicate
+from expressions.batch.frames import answer_frame, column_of, event_frame, values_of
 from expressions.definitions import Bound, Definition, DefinitionKind
-from expressions.frames import answer_frame, column_of, event_frame, values_of
 from expressions.plan import plan
 from expressions.rules.properties import attribute_fields, event_fields, typed
 from expressions.rules.values import Value, from_json

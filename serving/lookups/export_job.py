@@ -16,7 +16,7 @@ from types import TracebackType
 import msgspec
 import polars as pl
 
-from expressions.member_frames import linked_persons, members
+from expressions.batch.member_frames import linked_persons, members
 from serving.definitions.catalogue import decode
 from serving.history import AWAY, History
 from serving.logs import frames_only, told

@@ -13,18 +13,18 @@ import msgspec
 import polars as pl
 from anyio import CapacityLimiter, to_process
 
-from expressions.base_frames import base_states
 from expressions.bases import RawEvent, base_of
-from expressions.counting import counted, counted_for, distinct_ids
+from expressions.batch.base_frames import base_states
+from expressions.batch.counting import counted, counted_for, distinct_ids
+from expressions.batch.frames import answer_frame, column_of, users_where, value_of
+from expressions.batch.totals import totals
 from expressions.definitions import Definition, DefinitionKind
-from expressions.frames import answer_frame, column_of, users_where, value_of
 from expressions.plan import COUNTED_KINDS, plan
 from expressions.rules.deletes import after_deletes, of_ids
 from expressions.rules.identity import LINK_KINDS, people, persons, with_person
 from expressions.rules.values import to_json
 from expressions.rules.windows import DAY_MS
 from expressions.text.bind import bind_one
-from expressions.totals import totals
 from serving.definitions.catalogue import decode
 from serving.history import AWAY, History, away
 from serving.ids import ID_KINDS, raw_id

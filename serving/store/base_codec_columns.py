@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from expressions.base_frames import BasePart, RawColumns, values_of_typed
 from expressions.bases import SpanState
+from expressions.batch.base_frames import BasePart, RawColumns, values_of_typed
 from serving.store import base_codec
 from serving.store.logged_event import packed
 

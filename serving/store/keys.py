@@ -116,7 +116,7 @@ def rebuild() -> str:
 
 
 def totals() -> str:
-    """String: JSON of what the last full rebuild counted (expressions.totals). The rebuild writes it."""
+    """String: JSON of what the last full rebuild counted (expressions.batch.totals). The rebuild writes it."""
     return "totals"
 
 

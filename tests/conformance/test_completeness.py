@@ -6,21 +6,9 @@ import inspect
 
 import pytest
 
-from expressions import (
-    frames,
-    lifting,
-    operations,
-    ops,
-    polars_folds,
-    polars_functions,
-    sql_folds,
-    sql_functions,
-    state_monoids,
-    to_polars,
-    to_sql,
-    to_state,
-)
+from expressions import lifting, operations, ops, sql_folds, sql_functions, state_monoids, to_sql, to_state
 from expressions.aggregates import AGGREGATES
+from expressions.batch import folds, frames, functions, to_polars
 from expressions.functions import FUNCTIONS
 from expressions.monoids import MONOIDS, Monoid
 from expressions.ops import Aggregation, Call, Expr, walk
@@ -65,7 +53,7 @@ def test_every_execution_knows_every_node(node: type[Expr]) -> None:
 def test_every_execution_knows_every_monoid(monoid: type[Monoid]) -> None:
     """So it is with monoids."""
     assert monoid in state_monoids.COMBINE
-    assert monoid in polars_folds.SIMPLE or monoid in polars_folds.FRAMES
+    assert monoid in folds.SIMPLE or monoid in folds.FRAMES
     assert monoid in sql_folds.fold.registry
 
 
@@ -74,7 +62,7 @@ def test_every_execution_knows_every_function(name: str) -> None:
     """And with functions."""
     assert name in operations.FUNCTION or name in inspect.getsource(to_state)
     of_batch = (to_polars, frames)  # with the node at hand, or while it folds
-    assert name in polars_functions.FUNCTION or f'"{name}"' in "".join(map(inspect.getsource, of_batch))
+    assert name in functions.FUNCTION or f'"{name}"' in "".join(map(inspect.getsource, of_batch))
     assert f'"{name}"' in inspect.getsource(sql_functions) + inspect.getsource(to_sql) + inspect.getsource(sql_folds)
     assert FUNCTIONS[name].says
 

@@ -21,10 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlglot import exp
 
-from expressions import frames, ops
-from expressions.counting import counted, deduplicate
+from expressions import ops
+from expressions.batch import frames
+from expressions.batch.counting import counted, deduplicate
+from expressions.batch.frames import answer_frame
 from expressions.definitions import Bound, Definition, DefinitionKind
-from expressions.frames import answer_frame
 from expressions.functions import FUNCTIONS
 from expressions.monoids import MONOIDS
 from expressions.rules import values

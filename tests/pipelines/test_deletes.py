@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from cli.redis_server import EmbeddedRedis
-from expressions.counting import counted
+from expressions.batch.counting import counted
 from pipelines import rebuild as rebuilding
 from pipelines.importing import import_file
 from pipelines.purge.erasing import erase

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from expressions.frames import event_frame
+from expressions.batch.frames import event_frame
 from expressions.rules.repeats import REPEAT_MS
 from pipelines.importing import import_file
 from pipelines.publish import Recent

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cli.redis_server import EmbeddedRedis
-from expressions.counting import counted
-from expressions.frames import answer_frame, values_of
+from expressions.batch.counting import counted
+from expressions.batch.frames import answer_frame, values_of
 from expressions.rules.identity import people, roots
 from expressions.to_sql import to_sql
 from serving.ids import record_of

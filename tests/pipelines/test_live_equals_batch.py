@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from expressions.bases import RawEvent
-from expressions.counting import counted
-from expressions.frames import answer_frame, values_of
+from expressions.batch.counting import counted
+from expressions.batch.frames import answer_frame, values_of
 from expressions.rules.values import Value
 from expressions.to_state import Key
 from pipelines.importing import import_file

@@ -21,9 +21,9 @@ import polars as pl
 import redis
 
 from cli.redis_server import EmbeddedRedis
-from expressions.counting import counted
+from expressions.batch.counting import counted
+from expressions.batch.frames import answer_frame, values_of
 from expressions.definitions import Definition
-from expressions.frames import answer_frame, values_of
 from expressions.rules.identity import people
 from expressions.rules.windows import DAY_MS
 from lake.lake import Lake

@@ -17,7 +17,7 @@ import pytest
 from deltalake import DeltaTable
 
 from cli.redis_server import EmbeddedRedis
-from expressions.counting import deduplicate
+from expressions.batch.counting import deduplicate
 from expressions.rules import identity as people_of
 from expressions.to_state import Frame
 from lake.lake import Lake

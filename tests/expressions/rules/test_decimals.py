@@ -9,10 +9,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expressions.batch.cells import Cell
+from expressions.batch.functions import FUNCTION, rounded
 from expressions.columns import Decimals
 from expressions.lifting import COLUMN
-from expressions.polars_cells import Cell
-from expressions.polars_functions import FUNCTION, rounded
 from expressions.rules import values
 from tests.oracle_values import decimal
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expressions.frames import event_frame
+from expressions.batch.frames import event_frame
 from expressions.rules.identity import persons, roots
 
 IDS = st.integers(0, 8).map(lambda number: f"user:{number}")

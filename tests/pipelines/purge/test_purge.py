@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from cli.redis_server import EmbeddedRedis
-from expressions.member_frames import linked_persons
+from expressions.batch.member_frames import linked_persons
 from expressions.rules.deletes import after_deletes, tombstone_id
 from lake.schemas import TABLES
 from pipelines.importing import import_file

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expressions.base_frames import base_parts
+from expressions.batch.base_frames import base_parts
+from expressions.batch.frames import event_frame
 from expressions.definitions import Definition
-from expressions.frames import event_frame
 from expressions.plan import plan
 from expressions.rules.properties import typed
 from expressions.rules.windows import DAY_MS
@@ -115,7 +115,7 @@ def test_ids_are_dealt_out_to_parts_whole(monkeypatch: pytest.MonkeyPatch) -> No
         for part in base_parts(event_frame(rows), PLAN, NOW, 0)
         for one, base, _ in part.bases()
     }
-    monkeypatch.setattr("expressions.base_frames.IDS_AT_ONCE", 10)
+    monkeypatch.setattr("expressions.batch.base_frames.IDS_AT_ONCE", 10)
     parts = list(base_parts(event_frame(rows), PLAN, NOW, 0))
     assert len(parts) > 5
     dealt = [(one, data) for part in parts for one, data in zip(part.ids, encoded(part), strict=True)]

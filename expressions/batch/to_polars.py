@@ -12,6 +12,8 @@ from functools import partial, reduce, singledispatch
 
 import polars as pl
 
+from expressions.batch.cells import Cell, any_of, holds, holds_item, item_key, number_cell, same, truth_cell
+from expressions.batch.functions import ARITHMETIC, FUNCTION, buckets, coalesce, days_since, rounded
 from expressions.ops import (
     Aggregation,
     And,
@@ -27,8 +29,6 @@ from expressions.ops import (
     Or,
     children,
 )
-from expressions.polars_cells import Cell, any_of, holds, holds_item, item_key, number_cell, same, truth_cell
-from expressions.polars_functions import ARITHMETIC, FUNCTION, buckets, coalesce, days_since, rounded
 from expressions.rules.dtypes import Kind
 from expressions.rules.patterns import portable
 from expressions.rules.values import Value

@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from expressions.batch.cells import COLUMN_KINDS, Cell, item_of_key
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
-from expressions.polars_cells import COLUMN_KINDS, Cell, item_of_key
 from expressions.rules.values import Value, order_key
 
 

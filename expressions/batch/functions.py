@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from expressions.polars_cells import COLUMN_KINDS, Cell, holds, holds_item, number_cell, truth_cell, unsigned_zero
+from expressions.batch.cells import COLUMN_KINDS, Cell, holds, holds_item, number_cell, truth_cell, unsigned_zero
 from expressions.rules import values
 from expressions.rules.bucketing import bucket_of
 from expressions.rules.values import ISO_TIME, NEAR, NEAR_MAX, SUMMED_MAX

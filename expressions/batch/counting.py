@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from expressions.frames import EVENT_SCHEMA
+from expressions.batch.frames import EVENT_SCHEMA
 from expressions.plan import COUNTED_KINDS, Plan
 from expressions.rules import repeats
 from expressions.rules.deletes import after_deletes

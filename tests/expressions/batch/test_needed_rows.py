@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from expressions.aggregates import AGGREGATES
-from expressions.counting import counted, counted_for
+from expressions.batch.counting import counted, counted_for
+from expressions.batch.frames import answer_frame, event_frame, values_of
 from expressions.errors import ExpressionError
-from expressions.frames import answer_frame, event_frame, values_of
 from expressions.plan import plan
 from tests.executions import bound, frame_rows
 from tests.history import Event

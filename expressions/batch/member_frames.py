@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from expressions.counting import counted_for
+from expressions.batch.counting import counted_for
+from expressions.batch.frames import answer_frame, users_where
 from expressions.definitions import Bound
-from expressions.frames import answer_frame, users_where
 from expressions.plan import plan
 from expressions.rules.deletes import after_deletes
 from expressions.rules.identity import LINK_KINDS, persons
