@@ -10,10 +10,10 @@ from rich.tree import Tree
 from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, users_where
 from expressions.definitions import DefinitionKind
-from expressions.explain import explained
+from expressions.live.explain import explained
+from expressions.live.to_state import Key
 from expressions.rules.identity import people
 from expressions.to_sql import to_sql
-from expressions.to_state import Key
 from lake.lake import Lake
 from serving.api.decide import shown
 from serving.definitions.catalogue import Catalogue

@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from expressions.batch.cells import item_of_key
 from expressions.batch.frames import column_of
+from expressions.live.to_state import Key
 from expressions.plan import Projection
 from expressions.rules.dtypes import Kind
 from expressions.rules.identity import LINK_KINDS
 from expressions.rules.properties import Typed, attribute_fields, event_fields, typed
 from expressions.rules.values import canonical_json, to_json
 from expressions.rules.windows import DAY_MS
-from expressions.to_state import Key
 from lake.schemas import EVENTS, TYPED
 from serving import ids
 from serving.ingest.projection import tail_payload

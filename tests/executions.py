@@ -20,13 +20,13 @@ from expressions.batch.base_frames import base_states
 from expressions.batch.counting import deduplicate
 from expressions.batch.frames import answer_frame, column_of, event_frame, values_of
 from expressions.definitions import Bound, Definition, DefinitionKind
+from expressions.live.to_state import Program
 from expressions.plan import plan
 from expressions.rules.properties import attribute_fields, event_fields, typed
 from expressions.rules.values import Value, from_json
 from expressions.rules.windows import HOUR_MS, Zone
 from expressions.text.bind import bind
 from expressions.to_sql import to_sql
-from expressions.to_state import Program
 from serving.store import base_codec
 from tests.history import Event
 from tests.oracle import judge

@@ -24,11 +24,11 @@ import structlog
 
 from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.errors import ExpressionError
+from expressions.live.to_state import Program
 from expressions.ops import Call, Expr, SegmentRef, TraitRef, walk
 from expressions.plan import Plan, Projection, plan
 from expressions.rules.windows import Window, Zone
 from expressions.text.bind import bind, bind_one
-from expressions.to_state import Program
 from serving.definitions.flags import Flag, flag_of
 from serving.store.stamps import Covered
 

@@ -15,12 +15,12 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from expressions.changes import Work, next_change_ms
-from expressions.explain import explained
+from expressions.live.changes import Work, next_change_ms
+from expressions.live.explain import explained
+from expressions.live.to_state import Key
 from expressions.rules.bucketing import BUCKETS, bucket_of
 from expressions.rules.values import Value, canonical_json, to_json
 from expressions.text.format import format_expression
-from expressions.to_state import Key
 from serving.definitions.catalogue import Stored
 from serving.definitions.flags import BUCKETS_A_PERCENT, Flag
 from serving.people.person import Person

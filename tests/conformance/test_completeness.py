@@ -6,10 +6,11 @@ import inspect
 
 import pytest
 
-from expressions import lifting, operations, ops, sql_folds, sql_functions, state_monoids, to_sql, to_state
+from expressions import ops, sql_folds, sql_functions, to_sql
 from expressions.aggregates import AGGREGATES
 from expressions.batch import folds, frames, functions, to_polars
 from expressions.functions import FUNCTIONS
+from expressions.live import evaluate, lifting, monoids, to_state
 from expressions.monoids import MONOIDS, Monoid
 from expressions.ops import Aggregation, Call, Expr, walk
 from tests.conformance.cases import all_cases
@@ -39,7 +40,7 @@ def test_every_execution_knows_every_node(node: type[Expr]) -> None:
     """A node that an execution lacks would fail at run time, by name; here it fails first."""
     for modules, known in (
         ((to_polars,), to_polars._compiled.registry),
-        ((to_state, lifting), {**to_state._evaluate.registry, **operations.operation.registry}),
+        ((to_state, lifting), {**to_state._evaluate.registry, **evaluate.operation.registry}),
         ((to_sql,), to_sql.cell.registry),
     ):
         lacks = f"{modules[0].__name__} lacks {node.__name__}"
@@ -52,7 +53,7 @@ def test_every_execution_knows_every_node(node: type[Expr]) -> None:
 @pytest.mark.parametrize("monoid", MONOIDS, ids=lambda one: one.__name__)
 def test_every_execution_knows_every_monoid(monoid: type[Monoid]) -> None:
     """So it is with monoids."""
-    assert monoid in state_monoids.COMBINE
+    assert monoid in monoids.COMBINE
     assert monoid in folds.SIMPLE or monoid in folds.FRAMES
     assert monoid in sql_folds.fold.registry
 
@@ -60,7 +61,7 @@ def test_every_execution_knows_every_monoid(monoid: type[Monoid]) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_execution_knows_every_function(name: str) -> None:
     """And with functions."""
-    assert name in operations.FUNCTION or name in inspect.getsource(to_state)
+    assert name in evaluate.FUNCTION or name in inspect.getsource(to_state)
     of_batch = (to_polars, frames)  # with the node at hand, or while it folds
     assert name in functions.FUNCTION or f'"{name}"' in "".join(map(inspect.getsource, of_batch))
     assert f'"{name}"' in inspect.getsource(sql_functions) + inspect.getsource(to_sql) + inspect.getsource(sql_folds)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expressions.columns import Column, Decimals, Instants, Millionths, Same
-from tests.expressions.cut_bases import seeded
+from tests.expressions.live.cut_bases import seeded
 
 _numbers = st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=8)
 #: A column, and what its values are by definition.

@@ -11,8 +11,8 @@ import pytest
 from expressions.bases import RawEvent
 from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, values_of
+from expressions.live.to_state import Key
 from expressions.rules.values import Value
-from expressions.to_state import Key
 from pipelines.importing import import_file
 from serving.ids import namespaced
 from serving.people.person import Bases, person

@@ -18,8 +18,8 @@ from deltalake import DeltaTable
 
 from cli.redis_server import EmbeddedRedis
 from expressions.batch.counting import deduplicate
+from expressions.live.to_state import Frame
 from expressions.rules import identity as people_of
-from expressions.to_state import Frame
 from lake.lake import Lake
 from pipelines import rebuild as rebuilding
 from pipelines import recover as recovering

@@ -16,7 +16,7 @@ from serving.people.decide import Decider, Decision, failed
 from serving.people.person import Bases, person
 from serving.store import base_codec
 from serving.store.records import Reading, Record
-from tests.expressions.cut_bases import NOW_MS, identify
+from tests.expressions.live.cut_bases import NOW_MS, identify
 
 BLUE_AND_RED: dict[str, Any] = {"variants": [{"name": "blue", "weight": 3}, {"name": "red", "value": {"hex": "#f00"}}]}
 LATER, EARLIER = "2199-01-01T00:00:00Z", "2001-01-01T00:00:00Z"

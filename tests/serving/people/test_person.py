@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from expressions.bases import Base, RawEvent, base_of
+from expressions.live.to_state import Key
 from expressions.rules.values import Value
 from expressions.rules.windows import DAY_MS, HOUR_MS, heavy_cuts
-from expressions.to_state import Key
 from serving.definitions.catalogue import Catalogue, Stored
 from serving.ids import shard_of
 from serving.ingest.projection import payload_of, tail_payload
@@ -24,7 +24,7 @@ from serving.store.scripts.lua_copies import tail_entry
 from serving.store.scripts.publish import BaseRecord
 from serving.store.stamps import Covered, Stamp
 from serving.store.store import Store
-from tests.expressions.cut_bases import NOW_MS, cut, event, identify
+from tests.expressions.live.cut_bases import NOW_MS, cut, event, identify
 from tests.serving.store.arrivals import arrival, ready
 
 SHARDS = 4

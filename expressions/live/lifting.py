@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from expressions.bases import Base, Events
 from expressions.columns import Decimals, Instants, Lifted, Millionths, Same
-from expressions.operations import FUNCTION, operation
+from expressions.live.evaluate import FUNCTION, operation
 from expressions.ops import (
     Argument,
     Call,

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from expressions.bases import Base, RawEvent, SpanState, base_of
 from expressions.definitions import Bound, Definition
-from expressions.lifting import Lift
+from expressions.live.lifting import Lift
+from expressions.live.monoids import COMBINE
+from expressions.live.to_state import Answer, Key, Program
 from expressions.plan import Need, plan
 from expressions.rules.windows import DAY_MS, HOUR_MS, UTC_ZONE, Cuts, Zone, lower_ms
-from expressions.state_monoids import COMBINE
 from expressions.text.bind import bind
-from expressions.to_state import Answer, Key, Program
 
 #: The same examples each time, however slow the machine is.
 seeded = settings(derandomize=True, deadline=None, max_examples=200)

@@ -14,16 +14,16 @@ from expressions import ops
 from expressions.aggregates import AGGREGATES
 from expressions.bases import Base, Events, RawEvent, SpanState, base_of
 from expressions.functions import FUNCTIONS
-from expressions.lifting import COLUMN
+from expressions.live.evaluate import FUNCTION, operation
+from expressions.live.lifting import COLUMN
+from expressions.live.monoids import COMBINE
+from expressions.live.to_state import Answer, Frame, Key
 from expressions.monoids import VALUES_MAX, Monoid
-from expressions.operations import FUNCTION, operation
 from expressions.ops import Call, Constant, Expr, Property
 from expressions.plan import plan
 from expressions.rules.values import Value, from_json, order_key
 from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS, UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts
-from expressions.state_monoids import COMBINE
-from expressions.to_state import Answer, Frame, Key
-from tests.expressions.cut_bases import (
+from tests.expressions.live.cut_bases import (
     NOW_MS,
     answer,
     bounds_of,

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expressions.bases import Base, RawEvent, base_of
-from expressions.changes import Work, next_change_ms
+from expressions.live.changes import Work, next_change_ms
+from expressions.live.to_state import Frame, Program
 from expressions.plan import plan
 from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS, UTC_ZONE, Zone, heavy_cuts, light_cuts
-from expressions.to_state import Frame, Program
-from tests.expressions.cut_bases import NOW_MS, bounds_of, cut, event, events, identify, seeded
+from tests.expressions.live.cut_bases import NOW_MS, bounds_of, cut, event, events, identify, seeded
 
 TEXTS = (
     "events.purchase.count_7d >= 2",

@@ -1,7 +1,7 @@
 """Every node and function as an operation on values: the whole of what expressions mean, on Python values.
 
 `operation(node)` is a function from the values of a node's children to its value. Applied to values it evaluates;
-mapped over columns it lifts all events of a base at once (`expressions.lifting`).
+mapped over columns it lifts all events of a base at once (`expressions.live.lifting`).
 """
 
 from __future__ import annotations

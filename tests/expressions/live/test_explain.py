@@ -8,11 +8,11 @@ from typing import Any
 
 from expressions.bases import Base, base_of
 from expressions.definitions import Definition
-from expressions.explain import explained
+from expressions.live.explain import explained
+from expressions.live.to_state import Frame, Key, Program
 from expressions.rules.windows import DAY_MS, HOUR_MS
 from expressions.text.bind import bind
-from expressions.to_state import Frame, Key, Program
-from tests.expressions.cut_bases import NOW_MS, event, identify
+from tests.expressions.live.cut_bases import NOW_MS, event, identify
 
 
 def explain(definitions: list[Definition], key: Key, base: Base) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 A `Program` is compiled once for a catalogue; answering merges any number of bases (what the batch published, the tail,
 later every member of a person) and finishes the windows at `now`.
 
-What nodes mean is `expressions.operations`, what events contribute `expressions.lifting`, how states combine
-`expressions.state_monoids`; here they are put together.
+What nodes mean is `expressions.live.evaluate`, what events contribute `expressions.live.lifting`, how states combine
+`expressions.live.monoids`; here they are put together.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any, NamedTuple, TypeAlias
 from expressions.aggregates import AGGREGATES
 from expressions.bases import Base, State
 from expressions.definitions import Bound, DefinitionKind
-from expressions.lifting import Lift
+from expressions.live.evaluate import listed, operation
+from expressions.live.lifting import Lift
+from expressions.live.monoids import COMBINE, Combine
 from expressions.monoids import VALUES_MAX
-from expressions.operations import listed, operation
 from expressions.ops import (
     Aggregation,
     And,
@@ -38,7 +39,6 @@ from expressions.plan import Need, needs_of
 from expressions.rules.properties import attribute_order_key, attribute_value
 from expressions.rules.values import Value, holds
 from expressions.rules.windows import UTC_ZONE, Zone, lower_ms
-from expressions.state_monoids import COMBINE, Combine
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from expressions.changes import Work, next_change_ms
 from expressions.definitions import Bound
+from expressions.live.changes import Work, next_change_ms
+from expressions.live.to_state import Frame, Key
 from expressions.ops import (
     Aggregation,
     And,
@@ -24,7 +25,6 @@ from expressions.ops import (
 )
 from expressions.rules.values import to_json
 from expressions.text.format import format_expression
-from expressions.to_state import Frame, Key
 
 _SHOWN = (Aggregation, Attribute, TraitRef, SegmentRef, And, Or, Not, Compare, In)
 
