@@ -13,7 +13,7 @@ from expressions.definitions import DefinitionKind
 from expressions.live.explain import explained
 from expressions.live.to_state import Key
 from expressions.rules.identity import people
-from expressions.to_sql import to_sql
+from expressions.sql.to_sql import to_sql
 from lake.lake import Lake
 from serving.api.decide import shown
 from serving.definitions.catalogue import Catalogue

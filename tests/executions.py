@@ -25,8 +25,8 @@ from expressions.plan import plan
 from expressions.rules.properties import attribute_fields, event_fields, typed
 from expressions.rules.values import Value, from_json
 from expressions.rules.windows import HOUR_MS, Zone
+from expressions.sql.to_sql import to_sql
 from expressions.text.bind import bind
-from expressions.to_sql import to_sql
 from serving.store import base_codec
 from tests.history import Event
 from tests.oracle import judge

@@ -19,7 +19,7 @@ from cli.redis_server import EmbeddedRedis
 from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, values_of
 from expressions.rules.identity import people, roots
-from expressions.to_sql import to_sql
+from expressions.sql.to_sql import to_sql
 from serving.ids import record_of
 from serving.ingest.accept import Limits, accept
 from serving.people.links import claims_of, repeating, unlinking

@@ -13,9 +13,9 @@ from sqlglot import exp
 
 from expressions.rules.dtypes import KINDS, Kind
 from expressions.rules.properties import attribute_name
-from expressions.sql_cells import Cell, Sql, by, case, column, in_order, text, whole
-from expressions.sql_engines import Engine
-from expressions.sql_steps import Names
+from expressions.sql.cells import Cell, Sql, by, case, column, in_order, text, whole
+from expressions.sql.engines import Engine
+from expressions.sql.steps import Names
 
 
 @dataclass

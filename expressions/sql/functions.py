@@ -16,7 +16,7 @@ from expressions.rules.dtypes import Kind
 from expressions.rules.patterns import portable
 from expressions.rules.values import NEAR_MAX, SUMMED_MAX, WHOLE_FROM
 from expressions.rules.windows import DAY_MS, END_MS
-from expressions.sql_cells import (
+from expressions.sql.cells import (
     FALSE,
     NULL,
     Cell,
@@ -40,8 +40,8 @@ from expressions.sql_cells import (
     text,
     whole,
 )
-from expressions.sql_dates import instant_ms
-from expressions.sql_query import Reading, Row, Tallied, place
+from expressions.sql.dates import instant_ms
+from expressions.sql.query import Reading, Row, Tallied, place
 
 _SMALL = "abcdefghijklmnopqrstuvwxyz"
 

@@ -18,7 +18,7 @@ from sqlglot import Dialect, exp
 from expressions.rules.bucketing import HASH_DIGITS
 from expressions.rules.dtypes import Kind
 from expressions.rules.values import WHOLE_FROM
-from expressions.sql_cells import Cell, Sql, call, case, cast, column, double, text, whole
+from expressions.sql.cells import Cell, Sql, call, case, cast, column, double, text, whole
 
 
 @dataclass(frozen=True)

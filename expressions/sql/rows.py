@@ -29,8 +29,8 @@ from sqlglot import exp
 
 from expressions.rules.repeats import REPEAT_MS
 from expressions.rules.windows import DAY_MS, END_MS, UTC_ZONE, Zone
-from expressions.sql_cells import Sql, column, double, whole
-from expressions.sql_engines import Engine
+from expressions.sql.cells import Sql, column, double, whole
+from expressions.sql.engines import Engine
 
 _PURGED = """
 SELECT id, seq, received_at FROM events WHERE kind = 'delete' AND id LIKE 'gone:%'

@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
 from expressions.rules.dtypes import Kind
-from expressions.sql_cells import (
+from expressions.sql.cells import (
     Cell,
     Sql,
     all_of,
@@ -30,7 +30,7 @@ from expressions.sql_cells import (
     text,
     whole,
 )
-from expressions.sql_query import Query, Reading, Tallied, place
+from expressions.sql.query import Query, Reading, Tallied, place
 
 
 @singledispatch

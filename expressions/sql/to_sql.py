@@ -13,7 +13,6 @@ from itertools import islice
 
 from sqlglot import exp
 
-from expressions import sql_engines
 from expressions.aggregates import AGGREGATES
 from expressions.definitions import Bound
 from expressions.ops import (
@@ -44,7 +43,8 @@ from expressions.plan import Need, needs_of
 from expressions.rules.dtypes import Kind
 from expressions.rules.values import canonical_json, to_json
 from expressions.rules.windows import UTC_ZONE, Zone
-from expressions.sql_cells import (
+from expressions.sql import engines
+from expressions.sql.cells import (
     FALSE,
     NULL,
     TRUE,
@@ -66,9 +66,9 @@ from expressions.sql_cells import (
     ordered,
     text,
 )
-from expressions.sql_folds import fold
-from expressions.sql_functions import called, contained
-from expressions.sql_query import Query, Reading, Row
+from expressions.sql.folds import fold
+from expressions.sql.functions import called, contained
+from expressions.sql.query import Query, Reading, Row
 
 #: The columns of a trait's value.
 VALUE_COLUMNS: dict[Kind, tuple[str, str]] = {
@@ -92,7 +92,7 @@ def to_sql(bound: Bound, dialect: str, now_ms: int | None, zone: Zone = UTC_ZONE
 
     Raises ValueError for another dialect.
     """
-    engine = sql_engines.engine(dialect)
+    engine = engines.engine(dialect)
     query = Query(engine, zone, now_ms, exp.to_table(table, dialect=dialect))
     result = cell(bound.expr, query.people)
     if bound.definition.kind == "trait":

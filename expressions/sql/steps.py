@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from expressions.sql_cells import Cell, Sql, column
+from expressions.sql.cells import Cell, Sql, column
 
 
 class Names:

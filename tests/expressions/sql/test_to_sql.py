@@ -32,13 +32,13 @@ from expressions.rules import values
 from expressions.rules.identity import people
 from expressions.rules.properties import attribute_fields, event_fields, typed
 from expressions.rules.windows import DAY_MS, HOUR_MS, UTC_ZONE, Zone
-from expressions.sql_cells import column
-from expressions.sql_engines import ENGINES
-from expressions.sql_folds import fold
-from expressions.sql_functions import FUNCTIONS as SQL_FUNCTIONS
-from expressions.sql_steps import Names, Steps
+from expressions.sql.cells import column
+from expressions.sql.engines import ENGINES
+from expressions.sql.folds import fold
+from expressions.sql.functions import FUNCTIONS as SQL_FUNCTIONS
+from expressions.sql.steps import Names, Steps
+from expressions.sql.to_sql import cell, to_sql
 from expressions.text.bind import bind
-from expressions.to_sql import cell, to_sql
 from lake.schemas import EVENTS
 from tests.facts import CDNOW, COUNTED, FACTS
 

@@ -1,0 +1,3 @@
+"""The execution in a warehouse: a definition as one SELECT. May import text, the root's files and `rules`; knows
+nothing of `batch` and `live`.
+"""
