@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from expressions.columns import Lifted
+from expressions.event_columns import Lifted
 from expressions.plan import COUNTED_KINDS
 from expressions.rules.properties import attribute_order_key
 from expressions.rules.values import from_json

@@ -12,7 +12,7 @@ from itertools import compress, repeat
 from typing import Any, TypeAlias
 
 from expressions.bases import Base, Events
-from expressions.columns import Decimals, Instants, Lifted, Millionths, Same
+from expressions.event_columns import Decimals, Instants, Lifted, Millionths, Same
 from expressions.live.evaluate import FUNCTION, operation
 from expressions.ops import (
     Argument,

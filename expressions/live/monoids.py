@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from expressions.bases import State
-from expressions.columns import Lifted
+from expressions.event_columns import Lifted
 from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
 from expressions.rules.values import Value, order_key, whole_number
 

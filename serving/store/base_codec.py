@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 
 from expressions.bases import Base, Events, SpanState, State
-from expressions.columns import Decimals, Lifted
+from expressions.event_columns import Decimals, Lifted
 from expressions.rules.values import Value, from_json, order_key
 from serving.store.logged_event import packed
 

@@ -8,12 +8,16 @@ import pytest
 
 from expressions import ops
 from expressions.aggregates import AGGREGATES
-from expressions.batch import folds, frames, functions, to_polars
+from expressions.batch import folds as polars_folds
+from expressions.batch import frames, to_polars
+from expressions.batch import functions as polars_functions
 from expressions.functions import FUNCTIONS
 from expressions.live import evaluate, lifting, monoids, to_state
 from expressions.monoids import MONOIDS, Monoid
 from expressions.ops import Aggregation, Call, Expr, walk
-from expressions.sql import folds, functions, to_sql
+from expressions.sql import folds as sql_folds
+from expressions.sql import functions as sql_functions
+from expressions.sql import to_sql
 from tests.conformance.cases import all_cases
 from tests.executions import bound
 
@@ -55,8 +59,8 @@ def test_every_execution_knows_every_node(node: type[Expr]) -> None:
 def test_every_execution_knows_every_monoid(monoid: type[Monoid]) -> None:
     """So it is with monoids."""
     assert monoid in monoids.COMBINE
-    assert monoid in folds.SIMPLE or monoid in folds.FRAMES
-    assert monoid in folds.fold.registry
+    assert monoid in polars_folds.SIMPLE or monoid in polars_folds.FRAMES
+    assert monoid in sql_folds.fold.registry
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -64,8 +68,8 @@ def test_every_execution_knows_every_function(name: str) -> None:
     """And with functions."""
     assert name in evaluate.FUNCTION or name in inspect.getsource(to_state)
     of_batch = (to_polars, frames)  # with the node at hand, or while it folds
-    assert name in functions.FUNCTION or f'"{name}"' in "".join(map(inspect.getsource, of_batch))
-    assert f'"{name}"' in inspect.getsource(functions) + inspect.getsource(to_sql) + inspect.getsource(folds)
+    assert name in polars_functions.FUNCTION or f'"{name}"' in "".join(map(inspect.getsource, of_batch))
+    assert f'"{name}"' in inspect.getsource(sql_functions) + inspect.getsource(to_sql) + inspect.getsource(sql_folds)
     assert FUNCTIONS[name].says
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from expressions.batch.cells import Cell
 from expressions.batch.functions import FUNCTION, rounded
-from expressions.columns import Decimals
+from expressions.event_columns import Decimals
 from expressions.live.lifting import COLUMN
 from expressions.rules import values
 from tests.oracle_values import decimal

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from expressions.bases import Base, Events, RawEvent, SpanState, base_of
-from expressions.columns import Decimals
+from expressions.event_columns import Decimals
 from expressions.rules.values import from_json, order_key
 from serving.store import base_codec, keys, stamps
 from serving.store.base_codec import CodecError

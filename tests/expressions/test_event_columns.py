@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expressions.columns import Column, Decimals, Instants, Millionths, Same
+from expressions.event_columns import Column, Decimals, Instants, Millionths, Same
 from tests.expressions.live.cut_bases import seeded
 
 _numbers = st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=8)
