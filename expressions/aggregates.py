@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from expressions.monoids import Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
-from expressions.ops import (
+from .monoids import Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
+from .ops import (
     Argument,
     Arithmetic,
     Call,
@@ -21,7 +21,7 @@ from expressions.ops import (
     Now,
     SlotValue,
 )
-from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS
+from .rules.windows import DAY_MS, HOUR_MS, MINUTE_MS
 
 
 @dataclass(frozen=True)

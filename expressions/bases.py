@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from expressions.event_columns import Lifted
-from expressions.plan import COUNTED_KINDS
-from expressions.rules.properties import attribute_order_key
-from expressions.rules.values import from_json
+from .event_columns import Lifted
+from .plan import COUNTED_KINDS
+from .rules.properties import attribute_order_key
+from .rules.values import from_json
 
 #: A monoid's state in Python. Add: int. Min, Max: float or str. Earliest, Latest: (ts_ms, value).
 #: Union: frozenset of order keys (`values.order_key`). Tally: {order key: count}, never changed in place.

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from expressions.ops import Expr
+from .ops import Expr
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 

@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from expressions.ops import Span
+from .ops import Span
 
 #: A line is shown this many characters to either side of the place, so that an error stays readable.
 _SHOWN_CHARACTERS = 60

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from expressions.rules.dtypes import ANY, BOOLEAN, LIST, NUMBER, SCALAR, STRING, Dtype, nullable
+from .rules.dtypes import ANY, BOOLEAN, LIST, NUMBER, SCALAR, STRING, Dtype, nullable
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
-from expressions.rules.values import same
-from expressions.rules.windows import Window
+from .rules.values import same
+from .rules.windows import Window
 
 Scalar: TypeAlias = None | bool | float | str
 Comparison: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]

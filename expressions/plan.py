@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 
-from expressions.aggregates import AGGREGATES, Slot
-from expressions.ops import Aggregation, Attribute, Expr, Property, Source, walk
-from expressions.rules.windows import Window
+from .aggregates import AGGREGATES, Slot
+from .ops import Aggregation, Attribute, Expr, Property, Source, walk
+from .rules.windows import Window
 
 #: The kinds of events that count at the root and under their names.
 COUNTED_KINDS = frozenset({"track", "page", "screen"})

@@ -17,8 +17,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
 
-from lake.errors import LakeUnreachable
-from lake.stored import Stored
+from .errors import LakeUnreachable
+from .stored import Stored
 
 #: Bytes of a part of a file on its way in, and how many parts are under way at once.
 PART_BYTES, PARTS_AT_ONCE = 8 << 20, 2

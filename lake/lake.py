@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from lake.errors import LakeConflict, LakeUnreachable
-from lake.schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
-from lake.storage import fix, fixed, holds_table
-from lake.stored import Stored
+from .errors import LakeConflict, LakeUnreachable
+from .schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS, Table
+from .storage import fix, fixed, holds_table
+from .stored import Stored
 
 ATTEMPTS = 10
 #: Files that no newest version needs are kept this long: for readers that pinned an older one, and for writers, whose

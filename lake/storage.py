@@ -15,7 +15,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from lake.errors import LakeUnreachable
+from .errors import LakeUnreachable
 
 #: The object beside the tables that says what is fixed of a system. (A property of a table would do, but to change one
 #: keeps the whole process from running until the store has answered.)

@@ -12,7 +12,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
-from lake.errors import LakeUnreachable
+from .errors import LakeUnreachable
 
 #: What a writer that was killed leaves in a folder: the part of a file, under a name with this in it.
 STAGED = "#"

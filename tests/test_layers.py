@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -41,3 +44,28 @@ def test_the_product_imports_nothing_that_stands_beside_it() -> None:
 
     assert len(sources) > len(PRODUCT)
     assert reaching_out == {}
+
+
+def test_the_language_and_the_lake_can_be_carried_elsewhere_whole(tmp_path: Path) -> None:
+    """Each imports its own files relatively, so a copy under another name answers, with nothing of ours on the path."""
+    carried = tmp_path / "carried"
+    carried.mkdir()
+    (carried / "__init__.py").touch()
+    for name in ("expressions", "lake"):
+        shutil.copytree(ROOT / name, carried / name, ignore=shutil.ignore_patterns("__pycache__"))
+    modules = sorted(
+        ".".join(path.relative_to(tmp_path).with_suffix("").parts)
+        for path in carried.rglob("*.py")
+        if path.name != "__init__.py"
+    )
+    program = f"""
+import importlib, sys
+sys.path = [part for part in sys.path if part != {str(ROOT)!r}]
+for name in {modules!r}:
+    importlib.import_module(name)
+print(sorted({{"expressions", "lake"}} & set(sys.modules)))
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -18,16 +18,16 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from expressions.bases import Base, Events, SpanState
-from expressions.batch.cells import COLUMN_KINDS, item_of_key
-from expressions.batch.folds import FRAMES, SIMPLE, order_key_of
-from expressions.batch.frames import lifted_cell, source_mask
-from expressions.batch.to_polars import Lets
-from expressions.monoids import Add, Earliest, Latest, Max, Min, Tally, Union
-from expressions.plan import COUNTED_KINDS, Need, Plan
-from expressions.rules.properties import attribute_name, attribute_order_key
-from expressions.rules.values import Value, from_json
-from expressions.rules.windows import UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts, lower_ms
+from ..bases import Base, Events, SpanState
+from ..monoids import Add, Earliest, Latest, Max, Min, Tally, Union
+from ..plan import COUNTED_KINDS, Need, Plan
+from ..rules.properties import attribute_name, attribute_order_key
+from ..rules.values import Value, from_json
+from ..rules.windows import UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts, lower_ms
+from .cells import COLUMN_KINDS, item_of_key
+from .folds import FRAMES, SIMPLE, order_key_of
+from .frames import lifted_cell, source_mask
+from .to_polars import Lets
 
 #: Ids and rows of a part: enough that a query costs little beside its rows, few enough to be small in memory.
 IDS_AT_ONCE = 20_000

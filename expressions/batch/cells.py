@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from expressions.rules.dtypes import KINDS, Kind
-from expressions.rules.values import Value, canonical_json, from_json, to_json
+from ..rules.dtypes import KINDS, Kind
+from ..rules.values import Value, canonical_json, from_json, to_json
 
 _TYPES: dict[Kind, Any] = {
     "boolean": pl.Boolean,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import polars as pl
 
-from expressions.batch.frames import EVENT_SCHEMA
-from expressions.plan import COUNTED_KINDS, Plan
-from expressions.rules import repeats
-from expressions.rules.deletes import after_deletes
-from expressions.rules.identity import LINK_KINDS
-from expressions.rules.windows import END_MS, UTC_ZONE, Zone, lower_ms
+from ..plan import COUNTED_KINDS, Plan
+from ..rules import repeats
+from ..rules.deletes import after_deletes
+from ..rules.identity import LINK_KINDS
+from ..rules.windows import END_MS, UTC_ZONE, Zone, lower_ms
+from .frames import EVENT_SCHEMA
 
 
 def counted(events: pl.LazyFrame) -> pl.LazyFrame:

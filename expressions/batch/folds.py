@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from expressions.batch.cells import COLUMN_KINDS, Cell, item_of_key
-from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
-from expressions.rules.values import Value, order_key
+from ..monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
+from ..rules.values import Value, order_key
+from .cells import COLUMN_KINDS, Cell, item_of_key
 
 
 def _added(lifted: pl.Series) -> pl.Expr:

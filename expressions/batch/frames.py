@@ -14,14 +14,10 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from expressions.aggregates import AGGREGATES
-from expressions.batch.cells import COLUMN_KINDS, Cell, holds, item_keys, item_of_key, typed_cell
-from expressions.batch.folds import FRAMES, SIMPLE, least, most_frequent, percentile
-from expressions.batch.functions import amount, day_of
-from expressions.batch.to_polars import Lets, Scope, compile_cell
-from expressions.definitions import Bound, DefinitionKind
-from expressions.monoids import VALUES_MAX, Add, Max, Min, Tally, Union
-from expressions.ops import (
+from ..aggregates import AGGREGATES
+from ..definitions import Bound, DefinitionKind
+from ..monoids import VALUES_MAX, Add, Max, Min, Tally, Union
+from ..ops import (
     Aggregation,
     Argument,
     Attribute,
@@ -36,11 +32,15 @@ from expressions.ops import (
     Source,
     walk,
 )
-from expressions.plan import COUNTED_KINDS, Need, needs_of, plan
-from expressions.rules.dtypes import Kind
-from expressions.rules.properties import attribute_name
-from expressions.rules.values import Value
-from expressions.rules.windows import UTC_ZONE, Zone, lower_ms
+from ..plan import COUNTED_KINDS, Need, needs_of, plan
+from ..rules.dtypes import Kind
+from ..rules.properties import attribute_name
+from ..rules.values import Value
+from ..rules.windows import UTC_ZONE, Zone, lower_ms
+from .cells import COLUMN_KINDS, Cell, holds, item_keys, item_of_key, typed_cell
+from .folds import FRAMES, SIMPLE, least, most_frequent, percentile
+from .functions import amount, day_of
+from .to_polars import Lets, Scope, compile_cell
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 

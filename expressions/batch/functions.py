@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from expressions.batch.cells import COLUMN_KINDS, Cell, holds, holds_item, number_cell, truth_cell, unsigned_zero
-from expressions.rules import values
-from expressions.rules.bucketing import bucket_of
-from expressions.rules.values import ISO_TIME, NEAR, NEAR_MAX, SUMMED_MAX
-from expressions.rules.windows import DAY_MS, UTC_ZONE, Zone
+from ..rules import values
+from ..rules.bucketing import bucket_of
+from ..rules.values import ISO_TIME, NEAR, NEAR_MAX, SUMMED_MAX
+from ..rules.windows import DAY_MS, UTC_ZONE, Zone
+from .cells import COLUMN_KINDS, Cell, holds, holds_item, number_cell, truth_cell, unsigned_zero
 
 
 def _quotient(left: pl.Expr, right: pl.Expr | float) -> pl.Expr:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import polars as pl
 
-from expressions.batch.counting import counted_for
-from expressions.batch.frames import answer_frame, users_where
-from expressions.definitions import Bound
-from expressions.plan import plan
-from expressions.rules.deletes import after_deletes
-from expressions.rules.identity import LINK_KINDS, persons
-from expressions.rules.windows import Zone
+from ..definitions import Bound
+from ..plan import plan
+from ..rules.deletes import after_deletes
+from ..rules.identity import LINK_KINDS, persons
+from ..rules.windows import Zone
+from .counting import counted_for
+from .frames import answer_frame, users_where
 
 #: What a person is known by, first to last: the column, and the kind of id.
 ID_COLUMNS = {"device_id": "anon", "external_id": "user", "email_hash": "email"}

@@ -12,9 +12,7 @@ from functools import partial, reduce, singledispatch
 
 import polars as pl
 
-from expressions.batch.cells import Cell, any_of, holds, holds_item, item_key, number_cell, same, truth_cell
-from expressions.batch.functions import ARITHMETIC, FUNCTION, buckets, coalesce, days_since, rounded
-from expressions.ops import (
+from ..ops import (
     Aggregation,
     And,
     Arithmetic,
@@ -29,9 +27,11 @@ from expressions.ops import (
     Or,
     children,
 )
-from expressions.rules.dtypes import Kind
-from expressions.rules.patterns import portable
-from expressions.rules.values import Value
+from ..rules.dtypes import Kind
+from ..rules.patterns import portable
+from ..rules.values import Value
+from .cells import Cell, any_of, holds, holds_item, item_key, number_cell, same, truth_cell
+from .functions import ARITHMETIC, FUNCTION, buckets, coalesce, days_since, rounded
 
 Leaf = Callable[[Expr], "Cell | None"]
 

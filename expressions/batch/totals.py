@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from expressions.plan import COUNTED_KINDS
-from expressions.rules.windows import DAY_MS
+from ..plan import COUNTED_KINDS
+from ..rules.windows import DAY_MS
 
 #: The spans that are counted, in days.
 SPANS = {"day": 1, "week": 7, "month": 30}

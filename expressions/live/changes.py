@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from expressions.aggregates import AGGREGATES
-from expressions.live.to_state import Evaluate, Frame, Program
-from expressions.ops import Aggregation, Call, Compare, Constant, Expr, Now, children, extent, walk
-from expressions.plan import Need, plan
-from expressions.rules.values import instant_ms, same
-from expressions.rules.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Window, lower_ms
+from ..aggregates import AGGREGATES
+from ..ops import Aggregation, Call, Compare, Constant, Expr, Now, children, extent, walk
+from ..plan import Need, plan
+from ..rules.values import instant_ms, same
+from ..rules.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Window, lower_ms
+from .to_state import Evaluate, Frame, Program
 
 #: What may be spent on one explanation, in nodes evaluated: some tens of milliseconds.
 WORK_MAX = 100_000

@@ -11,11 +11,11 @@ from functools import singledispatch
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from expressions.ops import And, Arithmetic, Call, Compare, Constant, Expr, In, ListOf, Negate, Not, Or
-from expressions.rules import values
-from expressions.rules.bucketing import bucket_of
-from expressions.rules.patterns import searcher
-from expressions.rules.values import Value, holds, same
+from ..ops import And, Arithmetic, Call, Compare, Constant, Expr, In, ListOf, Negate, Not, Or
+from ..rules import values
+from ..rules.bucketing import bucket_of
+from ..rules.patterns import searcher
+from ..rules.values import Value, holds, same
 
 Operation: TypeAlias = Callable[..., Any]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from expressions.definitions import Bound
-from expressions.live.changes import Work, next_change_ms
-from expressions.live.to_state import Frame, Key
-from expressions.ops import (
+from ..definitions import Bound
+from ..ops import (
     Aggregation,
     And,
     Attribute,
@@ -23,8 +21,10 @@ from expressions.ops import (
     children,
     transform,
 )
-from expressions.rules.values import to_json
-from expressions.text.format import format_expression
+from ..rules.values import to_json
+from ..text.format import format_expression
+from .changes import Work, next_change_ms
+from .to_state import Frame, Key
 
 _SHOWN = (Aggregation, Attribute, TraitRef, SegmentRef, And, Or, Not, Compare, In)
 

@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from itertools import compress, repeat
 from typing import Any, TypeAlias
 
-from expressions.bases import Base, Events
-from expressions.event_columns import Decimals, Instants, Lifted, Millionths, Same
-from expressions.live.evaluate import FUNCTION, operation
-from expressions.ops import (
+from ..bases import Base, Events
+from ..event_columns import Decimals, Instants, Lifted, Millionths, Same
+from ..ops import (
     Argument,
     Call,
     Compare,
@@ -28,9 +27,10 @@ from expressions.ops import (
     children,
     transform,
 )
-from expressions.plan import Need
-from expressions.rules.values import NEAR, NEAR_MAX, holds
-from expressions.rules.windows import Zone
+from ..plan import Need
+from ..rules.values import NEAR, NEAR_MAX, holds
+from ..rules.windows import Zone
+from .evaluate import FUNCTION, operation
 
 #: A column of the events of one name; what sums and averages share is kept in the base's `lifted`.
 Read: TypeAlias = Callable[[str | None, Events, dict[Any, Any]], Lifted]

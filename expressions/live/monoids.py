@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expressions.bases import State
-from expressions.event_columns import Lifted
-from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
-from expressions.rules.values import Value, order_key, whole_number
+from ..bases import State
+from ..event_columns import Lifted
+from ..monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
+from ..rules.values import Value, order_key, whole_number
 
 
 @dataclass(frozen=True)

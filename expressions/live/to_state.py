@@ -15,14 +15,11 @@ from dataclasses import replace
 from functools import reduce, singledispatch
 from typing import Any, NamedTuple, TypeAlias
 
-from expressions.aggregates import AGGREGATES
-from expressions.bases import Base, State
-from expressions.definitions import Bound, DefinitionKind
-from expressions.live.evaluate import listed, operation
-from expressions.live.lifting import Lift
-from expressions.live.monoids import COMBINE, Combine
-from expressions.monoids import VALUES_MAX
-from expressions.ops import (
+from ..aggregates import AGGREGATES
+from ..bases import Base, State
+from ..definitions import Bound, DefinitionKind
+from ..monoids import VALUES_MAX
+from ..ops import (
     Aggregation,
     And,
     Attribute,
@@ -35,10 +32,13 @@ from expressions.ops import (
     SlotValue,
     children,
 )
-from expressions.plan import Need, needs_of
-from expressions.rules.properties import attribute_order_key, attribute_value
-from expressions.rules.values import Value, holds
-from expressions.rules.windows import UTC_ZONE, Zone, lower_ms
+from ..plan import Need, needs_of
+from ..rules.properties import attribute_order_key, attribute_value
+from ..rules.values import Value, holds
+from ..rules.windows import UTC_ZONE, Zone, lower_ms
+from .evaluate import listed, operation
+from .lifting import Lift
+from .monoids import COMBINE, Combine
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 

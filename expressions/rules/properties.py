@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from expressions.rules.values import canonical_json, from_json, order_key, to_json
+from .values import canonical_json, from_json, order_key, to_json
 
 
 class Typed(NamedTuple):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from expressions.rules.windows import DAY_MS
+from .windows import DAY_MS
 
 #: A copy received this long after the copy that counts is a new event.
 REPEAT_MS = DAY_MS

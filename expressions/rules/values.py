@@ -14,8 +14,8 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, TypeAlias
 
-from expressions.rules.dtypes import KINDS, Kind
-from expressions.rules.windows import DAY_MS
+from .dtypes import KINDS, Kind
+from .windows import DAY_MS
 
 Value: TypeAlias = "None | bool | float | str | tuple[None | bool | float | str, ...]"
 

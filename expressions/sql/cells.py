@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from sqlglot import exp
 
-from expressions.rules.dtypes import KINDS, Kind
+from ..rules.dtypes import KINDS, Kind
 
 #: A node of a sqlglot tree that stands for a value.
 Sql: TypeAlias = exp.Condition

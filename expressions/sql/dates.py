@@ -13,9 +13,9 @@ from operator import add
 
 from sqlglot import exp
 
-from expressions.rules.values import ISO_TIME
-from expressions.rules.windows import DAY_MS, MINUTE_MS
-from expressions.sql.cells import Sql, all_of, any_of, case, cast, coalesced, double, text, whole
+from ..rules.values import ISO_TIME
+from ..rules.windows import DAY_MS, MINUTE_MS
+from .cells import Sql, all_of, any_of, case, cast, coalesced, double, text, whole
 
 #: The shared pattern without backslashes and with plain groups, since engines differ in both.
 _ISO_TIME = ISO_TIME.replace(r"\d", "[0-9]").replace("(?:", "(")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from sqlglot import Dialect, exp
 
-from expressions.rules.bucketing import HASH_DIGITS
-from expressions.rules.dtypes import Kind
-from expressions.rules.values import WHOLE_FROM
-from expressions.sql.cells import Cell, Sql, call, case, cast, column, double, text, whole
+from ..rules.bucketing import HASH_DIGITS
+from ..rules.dtypes import Kind
+from ..rules.values import WHOLE_FROM
+from .cells import Cell, Sql, call, case, cast, column, double, text, whole
 
 
 @dataclass(frozen=True)

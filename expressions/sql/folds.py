@@ -11,9 +11,9 @@ from functools import singledispatch
 
 from sqlglot import exp
 
-from expressions.monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
-from expressions.rules.dtypes import Kind
-from expressions.sql.cells import (
+from ..monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
+from ..rules.dtypes import Kind
+from .cells import (
     Cell,
     Sql,
     all_of,
@@ -30,7 +30,7 @@ from expressions.sql.cells import (
     text,
     whole,
 )
-from expressions.sql.query import Query, Reading, Tallied, place
+from .query import Query, Reading, Tallied, place
 
 
 @singledispatch

@@ -11,12 +11,12 @@ from functools import partial
 
 from sqlglot import exp
 
-from expressions.rules.bucketing import BUCKETS, HASH_DIGITS
-from expressions.rules.dtypes import Kind
-from expressions.rules.patterns import portable
-from expressions.rules.values import NEAR_MAX, SUMMED_MAX, WHOLE_FROM
-from expressions.rules.windows import DAY_MS, END_MS
-from expressions.sql.cells import (
+from ..rules.bucketing import BUCKETS, HASH_DIGITS
+from ..rules.dtypes import Kind
+from ..rules.patterns import portable
+from ..rules.values import NEAR_MAX, SUMMED_MAX, WHOLE_FROM
+from ..rules.windows import DAY_MS, END_MS
+from .cells import (
     FALSE,
     NULL,
     Cell,
@@ -40,8 +40,8 @@ from expressions.sql.cells import (
     text,
     whole,
 )
-from expressions.sql.dates import instant_ms
-from expressions.sql.query import Reading, Row, Tallied, place
+from .dates import instant_ms
+from .query import Reading, Row, Tallied, place
 
 _SMALL = "abcdefghijklmnopqrstuvwxyz"
 

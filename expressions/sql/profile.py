@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from expressions.rules.dtypes import KINDS, Kind
-from expressions.rules.properties import attribute_name
-from expressions.sql.cells import Cell, Sql, by, case, column, in_order, text, whole
-from expressions.sql.engines import Engine
-from expressions.sql.steps import Names
+from ..rules.dtypes import KINDS, Kind
+from ..rules.properties import attribute_name
+from .cells import Cell, Sql, by, case, column, in_order, text, whole
+from .engines import Engine
+from .steps import Names
 
 
 @dataclass

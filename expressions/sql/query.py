@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 from sqlglot import exp
 
-from expressions.plan import COUNTED_KINDS, Need
-from expressions.rules.dtypes import Kind
-from expressions.rules.windows import END_MS, UTC_ZONE, Window, Zone
-from expressions.sql.cells import (
+from ..plan import COUNTED_KINDS, Need
+from ..rules.dtypes import Kind
+from ..rules.windows import END_MS, UTC_ZONE, Window, Zone
+from .cells import (
     FALSE,
     TRUE,
     Cell,
@@ -33,10 +33,10 @@ from expressions.sql.cells import (
     text,
     whole,
 )
-from expressions.sql.engines import Engine
-from expressions.sql.profile import Profile
-from expressions.sql.rows import clock, day_of, events_once, with_calendar
-from expressions.sql.steps import Names, Steps, without_unread
+from .engines import Engine
+from .profile import Profile
+from .rows import clock, day_of, events_once, with_calendar
+from .steps import Names, Steps, without_unread
 
 #: What a fresh name must not be: columns of the table and of the answer, and CTEs of fixed name.
 _TAKEN = """

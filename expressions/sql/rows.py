@@ -27,10 +27,10 @@ from __future__ import annotations
 import sqlglot
 from sqlglot import exp
 
-from expressions.rules.repeats import REPEAT_MS
-from expressions.rules.windows import DAY_MS, END_MS, UTC_ZONE, Zone
-from expressions.sql.cells import Sql, column, double, whole
-from expressions.sql.engines import Engine
+from ..rules.repeats import REPEAT_MS
+from ..rules.windows import DAY_MS, END_MS, UTC_ZONE, Zone
+from .cells import Sql, column, double, whole
+from .engines import Engine
 
 _PURGED = """
 SELECT id, seq, received_at FROM events WHERE kind = 'delete' AND id LIKE 'gone:%'

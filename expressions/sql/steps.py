@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from expressions.sql.cells import Cell, Sql, column
+from .cells import Cell, Sql, column
 
 
 class Names:

@@ -13,9 +13,9 @@ from itertools import islice
 
 from sqlglot import exp
 
-from expressions.aggregates import AGGREGATES
-from expressions.definitions import Bound
-from expressions.ops import (
+from ..aggregates import AGGREGATES
+from ..definitions import Bound
+from ..ops import (
     Aggregation,
     And,
     Argument,
@@ -39,12 +39,12 @@ from expressions.ops import (
     Source,
     TraitRef,
 )
-from expressions.plan import Need, needs_of
-from expressions.rules.dtypes import Kind
-from expressions.rules.values import canonical_json, to_json
-from expressions.rules.windows import UTC_ZONE, Zone
-from expressions.sql import engines
-from expressions.sql.cells import (
+from ..plan import Need, needs_of
+from ..rules.dtypes import Kind
+from ..rules.values import canonical_json, to_json
+from ..rules.windows import UTC_ZONE, Zone
+from . import engines
+from .cells import (
     FALSE,
     NULL,
     TRUE,
@@ -66,9 +66,9 @@ from expressions.sql.cells import (
     ordered,
     text,
 )
-from expressions.sql.folds import fold
-from expressions.sql.functions import called, contained
-from expressions.sql.query import Query, Reading, Row
+from .folds import fold
+from .functions import called, contained
+from .query import Query, Reading, Row
 
 #: The columns of a trait's value.
 VALUE_COLUMNS: dict[Kind, tuple[str, str]] = {

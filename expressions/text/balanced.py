@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from expressions.ops import And, Expr, Or, Span
+from ..ops import And, Expr, Or, Span
 
 
 def balanced(node: type[And] | type[Or], operands: Sequence[Expr]) -> Expr:

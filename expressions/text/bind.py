@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from expressions.definitions import Bound, Definition, DefinitionKind
-from expressions.errors import CycleRefused, ExpressionError, KeyRefused, TooLarge, UnknownName, nearest_names
-from expressions.ops import (
+from ..definitions import Bound, Definition, DefinitionKind
+from ..errors import CycleRefused, ExpressionError, KeyRefused, TooLarge, UnknownName, nearest_names
+from ..ops import (
     Aggregation,
     Attribute,
     Expr,
@@ -26,11 +26,11 @@ from expressions.ops import (
     transform,
     walk,
 )
-from expressions.rules.dtypes import BOOLEAN
-from expressions.text.names import RESERVED, aggregate_named, root_aggregate_named
-from expressions.text.parse import parse
-from expressions.text.typecheck import dtype_of as dtype_of
-from expressions.text.typecheck import require_boolean
+from ..rules.dtypes import BOOLEAN
+from .names import RESERVED, aggregate_named, root_aggregate_named
+from .parse import parse
+from .typecheck import dtype_of as dtype_of
+from .typecheck import require_boolean
 
 Key: TypeAlias = tuple[DefinitionKind, str]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlglot.tokens import Token, TokenType
 
-from expressions.errors import SyntaxRefused
-from expressions.ops import Span
-from expressions.text.dialect import span, tokens
+from ..errors import SyntaxRefused
+from ..ops import Span
+from .dialect import span, tokens
 
 #: What other languages write, and what it is called here.
 _ELSEWHERE = {

@@ -17,8 +17,8 @@ from sqlglot.parser import Parser as SqlglotParser
 from sqlglot.tokens import Token, TokenType
 from sqlglot.tokens import Tokenizer as SqlglotTokenizer
 
-from expressions.errors import SyntaxRefused
-from expressions.ops import Span
+from ..errors import SyntaxRefused
+from ..ops import Span
 
 
 class TinyCDP(Dialect):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from expressions.ops import (
+from ..ops import (
     Aggregation,
     And,
     Arithmetic,
@@ -23,9 +23,9 @@ from expressions.ops import (
     Source,
     TraitRef,
 )
-from expressions.text.balanced import run
-from expressions.text.names import RESERVED, backticked, is_plain, path, quoted
-from expressions.text.parse import BINDS, BINDS_UNARY
+from .balanced import run
+from .names import RESERVED, backticked, is_plain, path, quoted
+from .parse import BINDS, BINDS_UNARY
 
 _PRIMARY = 10
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from expressions.aggregates import AGGREGATES
-from expressions.errors import SyntaxRefused
-from expressions.rules.windows import UNIT_MS, WINDOW_MS_MAX, Window
+from ..aggregates import AGGREGATES
+from ..errors import SyntaxRefused
+from ..rules.windows import UNIT_MS, WINDOW_MS_MAX, Window
 
 #: Words that name no trait, and inside `where` no property, unless in backticks.
 RESERVED = frozenset({"true", "false", "null", "in", "and", "or", "not", "events", "profile"})

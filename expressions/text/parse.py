@@ -20,10 +20,10 @@ from functools import lru_cache
 
 from sqlglot.tokens import TokenType
 
-from expressions.aggregates import AGGREGATES
-from expressions.errors import ExpressionError, SyntaxRefused, TooLarge, UnknownName, nearest_names
-from expressions.functions import FUNCTIONS
-from expressions.ops import (
+from ..aggregates import AGGREGATES
+from ..errors import ExpressionError, SyntaxRefused, TooLarge, UnknownName, nearest_names
+from ..functions import FUNCTIONS
+from ..ops import (
     Aggregation,
     And,
     Arithmetic,
@@ -44,11 +44,11 @@ from expressions.ops import (
     TraitRef,
     extent,
 )
-from expressions.rules.windows import Window
-from expressions.text.balanced import balanced
-from expressions.text.cursor import Cursor
-from expressions.text.dialect import name_value, string_value
-from expressions.text.names import RESERVED, aggregate_named, is_plain, path, root_aggregate_named, stem
+from ..rules.windows import Window
+from .balanced import balanced
+from .cursor import Cursor
+from .dialect import name_value, string_value
+from .names import RESERVED, aggregate_named, is_plain, path, root_aggregate_named, stem
 
 CHARACTERS_MAX = 10_000
 DEPTH_MAX = 64

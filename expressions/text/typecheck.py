@@ -11,11 +11,11 @@ from functools import lru_cache, singledispatch
 from types import MappingProxyType
 from typing import TypeAlias
 
-from expressions.aggregates import AGGREGATES
-from expressions.errors import SyntaxRefused, TooLarge, TypeRefused
-from expressions.functions import FUNCTIONS
-from expressions.monoids import Add, Union
-from expressions.ops import (
+from ..aggregates import AGGREGATES
+from ..errors import SyntaxRefused, TooLarge, TypeRefused
+from ..functions import FUNCTIONS
+from ..monoids import Add, Union
+from ..ops import (
     Aggregation,
     And,
     Argument,
@@ -39,10 +39,10 @@ from expressions.ops import (
     Span,
     TraitRef,
 )
-from expressions.rules import dtypes
-from expressions.rules.bucketing import SALT_CHARACTERS_MAX
-from expressions.rules.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, ORDERED, STRING, Dtype, nullable, present
-from expressions.rules.patterns import PatternRefused, portable
+from ..rules import dtypes
+from ..rules.bucketing import SALT_CHARACTERS_MAX
+from ..rules.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, ORDERED, STRING, Dtype, nullable, present
+from ..rules.patterns import PatternRefused, portable
 
 #: What stands behind names: ("trait", key), ("segment", key), and inside aggregates ("slot", name), ("argument", "").
 Names: TypeAlias = Mapping[tuple[str, str], Dtype]
