@@ -77,7 +77,8 @@ def rebuild(
     write_down(store, lambda row: lake.append_definition(msgspec.to_builtins(row)))
     activate(store, lake.holds_events)
     as_of_ms = store.now_ms()
-    undrained_ms = _undrained_ms(store)  # before the version, which can only have more
+    # Before the version, which can only have more.
+    undrained_ms = store.ask(store.operations.undrained_ms(store.shard_states()))
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)
     # After the version: what newer definitions need of later events is beyond these seqs then, and stays in the tails.
@@ -133,12 +134,6 @@ def rebuild(
     store.answer_rebuilds(requests if ids is None else requests._replace(wanted=requests.done), run_id)
     progress("done", 0)
     return run
-
-
-def _undrained_ms(store: Store) -> int | None:
-    """When the oldest event was received that is not known to be in the lake; None where all are."""
-    logs = store.read_logs({state.shard: state.drained for state in store.shard_states()}, 1)
-    return min((entries[0].received_ms for entries in logs.values() if entries), default=None)
 
 
 def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:

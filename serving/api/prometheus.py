@@ -73,17 +73,10 @@ async def _system(engine: Engine) -> System | None:
         catalogue = None
         if found.catalogue_version is not None:
             catalogue = await engine.at_least(found.catalogue_version)
-        undrained_ms = await _undrained_ms(engine, found)
+        undrained_ms = await engine.store.ask(engine.store.operations.undrained_ms(found.shards))
     except (StoreError, Refusal):
         return None
     return System(found, waiting, catalogue, engine.settings.horizon_ms, undrained_ms)
-
-
-async def _undrained_ms(engine: Engine, found: Standing) -> int | None:
-    """When the oldest event was received that is not in the lake; None where all are."""
-    behind = {state.shard: state.drained for state in found.shards if state.seq > state.drained}
-    logs = await engine.store.read_logs(behind, 1)
-    return min((entries[0].received_ms for entries in logs.values() if entries), default=None)
 
 
 class _Collected:

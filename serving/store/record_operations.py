@@ -35,7 +35,7 @@ from serving.store.scripts.replies import clock_ms, nothing
 from serving.store.scripts.restore import Standing
 from serving.store.scripts.script import Command, Request, chunks, command, shared
 from serving.store.stamps import Stamp
-from serving.store.system_operations import SystemOperations
+from serving.store.system_operations import ShardState, SystemOperations
 
 #: Read with every record.
 _TIME, _VERSION = shared("TIME"), shared("GET", keys.catalogue_version())
@@ -239,6 +239,19 @@ class Operations(SystemOperations):
             return {shard: [_log_entry(*one) for one in entries] for shard, entries in zip(after, replies, strict=True)}
 
         return Request(commands, read)
+
+    def undrained_ms(self, states: Sequence[ShardState]) -> Request[int | None]:
+        """When the oldest event was received that is not known to be in the lake, UTC ms; None where all are.
+
+        `states` are those of all shards, read before.
+        """
+        first = self.read_logs({state.shard: state.drained for state in states}, 1)
+
+        def read(replies: list[Any]) -> int | None:
+            logs = first.read(replies).values()
+            return min((entries[0].received_ms for entries in logs if entries), default=None)
+
+        return Request(first.commands, read)
 
     def trim_log(self, shard: int, committed: int, margin: int = 0) -> Request[None]:
         """Notes that the lake holds the log up to `committed`, and drops entries up to there, less a margin."""
