@@ -9,9 +9,8 @@ from rich.tree import Tree
 
 from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, users_where
-from expressions.definitions import DefinitionKind
+from expressions.definitions import DefinitionKind, Key
 from expressions.live.explain import explained
-from expressions.live.to_state import Key
 from expressions.rules.identity import people
 from expressions.sql.to_sql import to_sql
 from lake.lake import Lake

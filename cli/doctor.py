@@ -16,7 +16,7 @@ import polars as pl
 from cli.up import running_stack
 from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, values_of
-from expressions.live.to_state import Key
+from expressions.definitions import Key
 from expressions.rules.deletes import of_ids
 from expressions.rules.identity import people
 from expressions.rules.values import to_json

@@ -10,6 +10,9 @@ from .ops import Expr
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 
+#: What names a definition: its kind and its key.
+Key: TypeAlias = tuple[DefinitionKind, str]
+
 #: What a key looks like; the same for all three kinds.
 KEY_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: A flag is asked for by its key, as a user by an id; a trait and a segment stand in expressions.
@@ -38,5 +41,5 @@ class Bound:
     definition: Definition
     written: Expr
     expr: Expr
-    uses: frozenset[tuple[DefinitionKind, str]] = field(default_factory=frozenset)
+    uses: frozenset[Key] = field(default_factory=frozenset)
     warnings: tuple[str, ...] = ()

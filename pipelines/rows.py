@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from expressions.batch.cells import item_of_key
 from expressions.batch.frames import column_of
-from expressions.live.to_state import Key
+from expressions.definitions import Key
 from expressions.plan import Projection
 from expressions.rules.dtypes import Kind
 from expressions.rules.identity import LINK_KINDS

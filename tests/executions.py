@@ -19,7 +19,7 @@ from expressions.bases import Base, RawEvent, base_of
 from expressions.batch.base_frames import base_states
 from expressions.batch.counting import deduplicate
 from expressions.batch.frames import answer_frame, column_of, event_frame, values_of
-from expressions.definitions import Bound, Definition, DefinitionKind
+from expressions.definitions import Bound, Definition, DefinitionKind, Key
 from expressions.live.to_state import Program
 from expressions.plan import plan
 from expressions.rules.properties import attribute_fields, event_fields, typed
@@ -32,7 +32,6 @@ from tests.history import Event
 from tests.oracle import judge
 from tests.oracle_copies import once
 
-Key: TypeAlias = tuple[DefinitionKind, str]
 Bounds: TypeAlias = Mapping[Key, Bound]
 #: User -> their events in the order of arrival.
 Users: TypeAlias = Mapping[str, Sequence[Event]]

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import polars as pl
 
 from ..aggregates import AGGREGATES
-from ..definitions import Bound, DefinitionKind
+from ..definitions import Bound, Key
 from ..monoids import VALUES_MAX, Add, Max, Min, Tally, Union
 from ..ops import (
     Aggregation,
@@ -41,8 +41,6 @@ from .cells import COLUMN_KINDS, Cell, holds, item_keys, item_of_key, typed_cell
 from .folds import FRAMES, SIMPLE, least, most_frequent, percentile
 from .functions import amount, day_of
 from .to_polars import Lets, Scope, compile_cell
-
-Key: TypeAlias = tuple[DefinitionKind, str]
 
 TYPED = pl.Struct({"number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "json": pl.String})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..definitions import Bound
+from ..definitions import Bound, Key
 from ..ops import (
     Aggregation,
     And,
@@ -24,7 +24,7 @@ from ..ops import (
 from ..rules.values import to_json
 from ..text.format import format_expression
 from .changes import Work, next_change_ms
-from .to_state import Frame, Key
+from .to_state import Frame
 
 _SHOWN = (Aggregation, Attribute, TraitRef, SegmentRef, And, Or, Not, Compare, In)
 

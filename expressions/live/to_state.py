@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..aggregates import AGGREGATES
 from ..bases import Base, State
-from ..definitions import Bound, DefinitionKind
+from ..definitions import Bound, Key
 from ..monoids import VALUES_MAX
 from ..ops import (
     Aggregation,
@@ -39,8 +39,6 @@ from ..rules.windows import UTC_ZONE, Zone, lower_ms
 from .evaluate import listed, operation
 from .lifting import Lift
 from .monoids import COMBINE, Combine
-
-Key: TypeAlias = tuple[DefinitionKind, str]
 
 #: What can be said of an answer besides its value.
 INEXACT, MISSING, STRADDLED = 1, 2, 4

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
-from ..definitions import Bound, Definition, DefinitionKind
+from ..definitions import Bound, Definition, Key
 from ..errors import CycleRefused, ExpressionError, KeyRefused, TooLarge, UnknownName, nearest_names
 from ..ops import (
     Aggregation,
@@ -31,8 +30,6 @@ from .names import RESERVED, aggregate_named, root_aggregate_named
 from .parse import parse
 from .typecheck import dtype_of as dtype_of
 from .typecheck import require_boolean
-
-Key: TypeAlias = tuple[DefinitionKind, str]
 
 #: References multiply: of ten traits that each use the one before twice, the last holds a thousand copies of the first.
 INLINED_NODES_MAX = 20_000

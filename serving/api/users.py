@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from expressions.live.to_state import Key
+from expressions.definitions import Key
 from expressions.rules.values import to_json
 from serving.api.user_paths import UserRoute
 from serving.definitions.catalogue import Catalogue

@@ -15,9 +15,9 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from expressions.definitions import Key
 from expressions.live.changes import Work, next_change_ms
 from expressions.live.explain import explained
-from expressions.live.to_state import Key
 from expressions.rules.bucketing import BUCKETS, bucket_of
 from expressions.rules.values import Value, canonical_json, to_json
 from expressions.text.format import format_expression

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from expressions.bases import Base, RawEvent, base_of
-from expressions.live.to_state import Answer, Frame, Key
+from expressions.definitions import Key
+from expressions.live.to_state import Answer, Frame
 from serving.definitions.catalogue import Catalogue
 from serving.ids import shard_of
 from serving.store import base_codec

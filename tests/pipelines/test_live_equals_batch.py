@@ -11,7 +11,7 @@ import pytest
 from expressions.bases import RawEvent
 from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, values_of
-from expressions.live.to_state import Key
+from expressions.definitions import Key
 from expressions.rules.values import Value
 from pipelines.importing import import_file
 from serving.ids import namespaced

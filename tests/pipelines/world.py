@@ -28,8 +28,6 @@ from serving.store.scripts.ingest import TailLimits
 from serving.store.store import Store
 from tests.waiting import wait_until
 
-Key = tuple[DefinitionKind, str]
-
 
 class History:
     """The lake as `serving.history` shows it, over this world's lake."""

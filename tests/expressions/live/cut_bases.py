@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from expressions.bases import Base, RawEvent, SpanState, base_of
-from expressions.definitions import Bound, Definition
+from expressions.definitions import Bound, Definition, Key
 from expressions.live.lifting import Lift
 from expressions.live.monoids import COMBINE
-from expressions.live.to_state import Answer, Key, Program
+from expressions.live.to_state import Answer, Program
 from expressions.plan import Need, plan
 from expressions.rules.windows import DAY_MS, HOUR_MS, UTC_ZONE, Cuts, Zone, lower_ms
 from expressions.text.bind import bind

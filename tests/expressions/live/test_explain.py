@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 from expressions.bases import Base, base_of
-from expressions.definitions import Definition
+from expressions.definitions import Definition, Key
 from expressions.live.explain import explained
-from expressions.live.to_state import Frame, Key, Program
+from expressions.live.to_state import Frame, Program
 from expressions.rules.windows import DAY_MS, HOUR_MS
 from expressions.text.bind import bind
 from tests.expressions.live.cut_bases import NOW_MS, event, identify

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from expressions import ops
 from expressions.aggregates import AGGREGATES
 from expressions.bases import Base, Events, RawEvent, SpanState, base_of
+from expressions.definitions import Key
 from expressions.functions import FUNCTIONS
 from expressions.live.evaluate import FUNCTION, operation
 from expressions.live.lifting import COLUMN
 from expressions.live.monoids import COMBINE
-from expressions.live.to_state import Answer, Frame, Key
+from expressions.live.to_state import Answer, Frame
 from expressions.monoids import VALUES_MAX, Monoid
 from expressions.ops import Call, Constant, Expr, Property
 from expressions.plan import plan

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from expressions.bases import Base, RawEvent, base_of
-from expressions.live.to_state import Key
+from expressions.definitions import Key
 from expressions.rules.values import Value
 from expressions.rules.windows import DAY_MS, HOUR_MS, heavy_cuts
 from serving.definitions.catalogue import Catalogue, Stored
