@@ -25,7 +25,7 @@ from benchmarks.peaks import peak_mb
 from expressions.rules.properties import typed
 from lake.lake import Lake
 from lake.schemas import EVENTS
-from serving.definitions.catalogue import Catalogue, Stored, encode
+from serving.definitions.catalogue import Catalogue, StoredDefinition, encode
 from serving.ids import SHARDS_DEFAULT
 from serving.lookups.export_job import ALLOCATOR, ROWS_AT_ONCE, Order, Progress
 
@@ -75,7 +75,7 @@ def filled(folder: Path, members: int) -> Lake:
 def measured(lake: Lake, folder: Path, rows_at_once: int = ROWS_AT_ONCE) -> Measured:
     """Exports the segment of a filled lake, in the process that the API would start."""
     catalogue = Catalogue().with_definition(
-        Stored(kind="segment", key=KEY, expression="events.purchase.count_365d >= 1")
+        StoredDefinition(kind="segment", key=KEY, expression="events.purchase.count_365d >= 1")
     )
     order = Order(lake.root, encode(catalogue), KEY, NOW, "segment_buyers_2027-01-15.csv", rows_at_once)
     asked = folder / "order.json"

@@ -18,9 +18,9 @@ from serving.api.decide import shown
 from serving.definitions.catalogue import Catalogue
 from serving.definitions.saving import current
 from serving.ids import named_as, record_of
-from serving.people.decide import flag_decision
-from serving.people.gather import gathered
-from serving.people.person import Bases, Person, person
+from serving.people.decide import Decider
+from serving.people.gather import gather
+from serving.people.person import DecodedBases, Person, person
 from serving.refusals import NotFound
 from serving.store.store import Store
 from serving.times import rfc3339
@@ -52,7 +52,7 @@ def users_having(store: Store, lake: Lake, key: str, at_ms: int) -> list[str]:
 def live_person(store: Store, user: str) -> Person:
     """A user as the API sees them now."""
     catalogue = current(store)
-    return person(store.follow(gathered(store.operations, record_of(user))), catalogue, Bases())
+    return person(store.follow(gather(store.operations, record_of(user))), catalogue, DecodedBases())
 
 
 def explanation(store: Store, user: str, key: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def explanation(store: Store, user: str, key: str) -> dict[str, Any]:
         return found | {"explanation": explained(who.catalogue.bounds, chosen, who.frame)}
     one = record_of(user)
     device = one if one.startswith("anon:") else None
-    decision = flag_decision(who, who.catalogue.definitions[chosen], with_tree=True, device=device)
+    decision = Decider(who, device, with_tree=True).decision(chosen[1])
     answer = shown(chosen[1], user, decision)  # a rule that says yes is one step of several
     return found | {"explanation": answer.pop("explanation"), "decision": answer}
 

@@ -24,8 +24,8 @@ from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
 from serving.definitions.saving import current
 from serving.ids import shard_of
-from serving.people.gather import gathered
-from serving.people.person import Bases, Person, person
+from serving.people.gather import gather
+from serving.people.person import DecodedBases, Person, person
 from serving.settings import Settings
 from serving.store.store import Store
 
@@ -97,8 +97,8 @@ def parity(store: Store, lake: Lake, sample: int) -> tuple[int, list[dict[str, A
     ids = _sample(store, sample)
     if not ids or not keys:
         return 0, []
-    bases = Bases()
-    whole = [person(store.follow(gathered(store.operations, one)), catalogue, bases) for one in ids]
+    bases = DecodedBases()
+    whole = [person(store.follow(gather(store.operations, one)), catalogue, bases) for one in ids]
     found = list({who.reading.records[0].id: who for who in whole}.values())  # several ids may be one person's
     wanted = [record.id for who in found for record in who.reading.records]
     rows = counted(of_ids(lake.events(version), wanted)).collect()

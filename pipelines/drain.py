@@ -23,7 +23,7 @@ from lake.errors import LakeConflict, LakeError
 from lake.lake import Lake, log_app
 from lake.schemas import EVENTS
 from pipelines.rows import event_rows
-from serving.people.links import repeating
+from serving.people.links import complete_links
 from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store.errors import StoreError, StoreFull
@@ -134,7 +134,7 @@ class Drain:
         if entries:
             # Before they are committed, so that a drain that is killed here does it again.
             try:
-                self.store.follow(repeating(self.store.operations, (entry for _, entry in entries)))
+                self.store.follow(complete_links(self.store.operations, (entry for _, entry in entries)))
             except StoreFull as error:
                 # Who sent these was told 429 and repeats them, links too; and room comes only by going on.
                 log.warning("links_not_repeated", error=str(error))

@@ -28,7 +28,7 @@ from pipelines.rebuild import rebuild
 from pipelines.rows import replayed
 from pipelines.standings import restore_standings
 from serving.access import made_keys
-from serving.definitions.catalogue import Catalogue, Stored, decode, encode, restored
+from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, encode, restored
 from serving.definitions.saving import write_down
 from serving.refusals import Unavailable
 from serving.settings import Settings, settings_fixed
@@ -128,7 +128,7 @@ def _newest(store: Store, lake: Lake, settings: Settings, seqs: Sequence[int]) -
     """
     text = store.catalogue()
     held = decode(text) if text is not None else None
-    rows = [Stored(**row) for row in lake.definitions()]
+    rows = [StoredDefinition(**row) for row in lake.definitions()]
     newest = {(row.kind, row.key): row for row in sorted(rows, key=lambda row: row.version)}
     states = store.shard_states()
     is_whole = held is not None and not any(_is_lost(row, held.definitions.get(key)) for key, row in newest.items())
@@ -151,7 +151,7 @@ def _newest(store: Store, lake: Lake, settings: Settings, seqs: Sequence[int]) -
     return catalogue
 
 
-def _is_lost(row: Stored, held: Stored | None) -> bool:
+def _is_lost(row: StoredDefinition, held: StoredDefinition | None) -> bool:
     """Whether the newest row of a definition's history is not what the catalogue has. (The catalogue's own version says
     nothing: a rebuild that outlived the old server may have counted it on.)"""
     return not row.deleted if held is None else row.version > held.version

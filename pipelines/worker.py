@@ -23,7 +23,7 @@ from lake.lake import Lake
 from pipelines.packing import pack
 from serving.definitions.catalogue import Catalogue
 from serving.definitions.saving import current
-from serving.logs import told
+from serving.logs import safe_message
 from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store.errors import StoreError
@@ -91,7 +91,7 @@ class Worker:
                 self.look()
                 self.said.pop("error", None)
             except (StoreError, LakeError, Refusal, OSError, pl.exceptions.PolarsError) as error:
-                self.said["error"] = told(error)
+                self.said["error"] = safe_message(error)
                 log.warning("rebuild_failed", error=self.said["error"])
                 pause_s = PAUSE_S
             stop.wait(pause_s)
@@ -179,7 +179,7 @@ class Worker:
         try:
             last = self.lake.last_run()
         except (LakeError, pl.exceptions.PolarsError, OSError) as error:
-            log.warning("last_run_unknown", error=told(error))
+            log.warning("last_run_unknown", error=safe_message(error))
             return
         if last is not None:
             said = {name: last[name] for name in SAID_OF_RUN}

@@ -35,14 +35,14 @@ from serving.api import (
 from serving.api.openapi import documents
 from serving.engine import Engine, refusal_of
 from serving.history import History
-from serving.http.answers import json_answer, refused
+from serving.http.answers import json_answer, refusal_answer
 from serving.http.hot_paths import Endpoint, HotPaths
 from serving.http.json_only import AlwaysJson
 from serving.http.observed import Observed
 from serving.http.tally import Tally
 from serving.logs import request_id
 from serving.lookups.export_runs import ExportRuns
-from serving.refusals import Invalid, Refusal, cut, shown
+from serving.refusals import Invalid, Refusal, cut, value_for_message
 from serving.settings import Settings
 from serving.store.errors import StoreError, StoreUnreachable
 from serving.store.scripts.ingest import TailLimits
@@ -149,12 +149,12 @@ def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    return refused(error)
+    return refusal_answer(error)
 
 
 async def _on_store_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)
-    return refused(refusal_of(error))
+    return refusal_answer(refusal_of(error))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
@@ -165,10 +165,10 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     what = "query string" if first["loc"][0] == "query" else "request body"
     # Of a field that is lacking the input is all that was sent beside it.
     value = None if first["type"] == "missing" else first.get("input")
-    return refused(
+    return refusal_answer(
         Invalid(
             f"unable to decode {what}: {where}: {first['msg']}",
-            {"field": where, "value": shown(value), "remedy": first["msg"]},
+            {"field": where, "value": value_for_message(value), "remedy": first["msg"]},
         )
     )
 

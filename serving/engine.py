@@ -17,9 +17,9 @@ from serving.history import History
 from serving.http.tally import Tally
 from serving.ingest.projection import projector
 from serving.lookout import Lookout, Recent
-from serving.people.gather import gathered
-from serving.people.links import Unlinked, as_received, distinct_claims, linking
-from serving.people.person import Bases
+from serving.people.gather import gather
+from serving.people.links import RefusedClaim, claims_with_receipts, distinct_claims, link_claims
+from serving.people.person import DecodedBases
 from serving.refusals import Refusal, TooMany, Unavailable
 from serving.settings import Settings
 from serving.store.errors import (
@@ -63,7 +63,7 @@ class Engine:
     history: History
     keys: Keys
     tally: Tally = field(default_factory=Tally)
-    bases: Bases = field(default_factory=Bases)
+    bases: DecodedBases = field(default_factory=DecodedBases)
     catalogue: Catalogue | None = None
     project: Callable[[Accepted], bytes] | None = None
     _asked_s: dict[str, float] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class Engine:
 
     # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def ingest(self, events: Sequence[Accepted]) -> tuple[Receipts, list[Unlinked]]:
+    async def ingest(self, events: Sequence[Accepted]) -> tuple[Receipts, list[RefusedClaim]]:
         """Takes events and the links that they make; returns when they are synced, with the links that were refused.
 
         A repeat of the whole call is safe. Raises `TooMany` when an id's tail or the log is full, `Unavailable` while
@@ -133,8 +133,8 @@ class Engine:
                 )
             if all(owner is not None and owner.id == claim.owner for claim, owner in zip(claims, owners, strict=True)):
                 return receipts, []
-            claims = as_received(claims, events, receipts.came_ms)
-            return receipts, await self.follow(linking(self.store.operations, claims, owners))
+            claims = claims_with_receipts(claims, events, receipts.came_ms)
+            return receipts, await self.follow(link_claims(self.store.operations, claims, owners))
         raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, RETRY_AFTER_S)
 
     async def _ingested(
@@ -175,7 +175,7 @@ class Engine:
         (record,) = reading.records
         if record.owner is None and not record.members:  # as most are, and then this is all
             return reading
-        return await self.follow(gathered(self.store.operations, namespaced_id))
+        return await self.follow(gather(self.store.operations, namespaced_id))
 
     async def want_rebuild_of(self, ids: Sequence[str]) -> None:
         """Asks for a rebuild of ids whose bases lack something, each at most once in `REBUILD_ASKED_S`."""

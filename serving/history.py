@@ -17,7 +17,7 @@ from lake.files import File, Files
 from lake.lake import Lake
 from lake.schemas import EVENTS, TABLES
 from lake.storage import list_root
-from serving.definitions.catalogue import Stored
+from serving.definitions.catalogue import StoredDefinition
 from serving.refusals import Unavailable
 
 T = TypeVar("T")
@@ -30,13 +30,13 @@ class History:
         self._lake = Lake(lake_root)
         self._files = Files(lake_root, "exports")
 
-    def append_definition(self, stored: Stored) -> None:
+    def append_definition(self, stored: StoredDefinition) -> None:
         """Adds a row to the history of definitions."""
         self._asked(lambda: self._lake.append_definition(msgspec.to_builtins(stored)))
 
-    def definition_versions(self, kind: str, key: str) -> list[Stored]:
+    def definition_versions(self, kind: str, key: str) -> list[StoredDefinition]:
         """Every version of a definition, the newest first; deleted ones too."""
-        rows = [msgspec.convert(row, Stored) for row in self._asked(self._lake.definitions)]
+        rows = [msgspec.convert(row, StoredDefinition) for row in self._asked(self._lake.definitions)]
         versions = {row.version: row for row in rows if (row.kind, row.key) == (kind, key)}
         return list(reversed(versions.values()))
 

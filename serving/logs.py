@@ -76,7 +76,7 @@ def frames_only(logger: Any, name: str, line: Line) -> Line:
     return line
 
 
-def told(error: Exception) -> str:
+def safe_message(error: Exception) -> str:
     """What may be said of an error that was foreseen: its message, unless Polars wrote it: that may quote a table."""
     return type(error).__name__ if isinstance(error, pl.exceptions.PolarsError) else str(error)
 

@@ -101,7 +101,7 @@ class _Shown(Repr):
 _repr = _Shown().repr
 
 
-def shown(value: object) -> str:
+def value_for_message(value: object) -> str:
     """A value as refusals repeat it: at most 100 characters of it."""
     return cut(_repr(value))
 
@@ -113,7 +113,7 @@ def cut(text: str) -> str:
 
 def invalid(field: str, value: object, remedy: str, message: str | None = None) -> Invalid:
     """A refusal that names the field, the value (cut to 100 characters) and the remedy."""
-    said = shown(value)
+    said = value_for_message(value)
     return Invalid(
         message or f"{field}: {said} is not accepted; {remedy}", {"field": field, "value": said, "remedy": remedy}
     )

@@ -25,7 +25,7 @@ from serving.engine import Engine
 from serving.http.answers import Ready, json_text
 from serving.http.bodies import body_of
 from serving.ids import ID_CHARACTERS_MAX, Ids, identifier, ids_in, namespaced
-from serving.people.decide import Decider, Decision, failed
+from serving.people.decide import Decider, Decision, error_decision
 from serving.refusals import Invalid, NotFound, Refusal, Unavailable, cut, invalid
 from serving.store.base_codec import CodecError
 from serving.store.errors import StoreError
@@ -85,14 +85,14 @@ async def decisions(engine: Engine, ids: Ids, keys: Sequence[str] | None, explai
 def _guarded(decider: Decider, key: str, flags: Mapping[str, Flag]) -> Decision:
     """One decision; a mistake of ours is the flag's default and a line in the log, and leaves the other flags."""
     if key not in flags:
-        return failed(f"Flag '{cut(key)}' not found")
+        return error_decision(f"Flag '{cut(key)}' not found")
     try:
         return decider.decision(key)
     except CodecError as error:
-        return failed(str(error), flags[key])
+        return error_decision(str(error), flags[key])
     except Exception as error:
         log.error("undecided", flag=key, exc_info=error)
-        return failed("the flag could not be evaluated", flags[key])
+        return error_decision("the flag could not be evaluated", flags[key])
 
 
 def _without_person(engine: Engine, keys: Sequence[str] | None, error: Exception) -> Decided:
@@ -100,11 +100,12 @@ def _without_person(engine: Engine, keys: Sequence[str] | None, error: Exception
     if engine.catalogue is None:
         if keys is None:
             raise Unavailable("definitions are away", {"remedy": "try again"}, retry_after_s=1) from error
-        return Decided({key: failed(str(error)) for key in keys}, {}, {})
+        return Decided({key: error_decision(str(error)) for key in keys}, {}, {})
     flags = engine.catalogue.flags
     asked = sorted(flags) if keys is None else keys
     found = {
-        key: failed(str(error), flags[key]) if key in flags else failed(f"Flag '{cut(key)}' not found") for key in asked
+        key: error_decision(str(error), flags[key]) if key in flags else error_decision(f"Flag '{cut(key)}' not found")
+        for key in asked
     }
     return Decided(found, flags, {})
 

@@ -31,7 +31,7 @@ from serving.api.wire.shared import (
     shown,
 )
 from serving.definitions import flags, saving
-from serving.definitions.catalogue import Stored, encode
+from serving.definitions.catalogue import StoredDefinition, encode
 from serving.engine import Engine
 from serving.lookups import questions
 from serving.lookups.questions import asked
@@ -65,7 +65,7 @@ async def _saved(
     """Saves, and notes who did."""
     kind, key = definition.kind, definition.key
 
-    def save() -> tuple[Stored, Bound]:
+    def save() -> tuple[StoredDefinition, Bound]:
         saved = saving.save(
             engine.admin_store,
             engine.history,

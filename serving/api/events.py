@@ -18,15 +18,15 @@ from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectS
 from serving.engine import Engine
 from serving.http.answers import json_answer
 from serving.http.bodies import body_of, json_of
-from serving.ingest.accept import Around, Limits, accept, checked_object
-from serving.people.links import Unlinked
+from serving.ingest.accept import Envelope, Limits, accept, checked_object
+from serving.people.links import RefusedClaim
 from serving.refusals import Conflict, Invalid, NotFound, invalid
 from serving.store.logged_event import Accepted
 
 router = APIRouter(tags=["events"])
 
 #: What a single event's request may add to the event: a key, when it was sent.
-AROUND_BYTES = 1024
+ENVELOPE_BYTES = 1024
 #: What a batch may say about all of its events.
 CONTEXT_BYTES_MAX = 4 * 1024
 
@@ -55,12 +55,12 @@ async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
     leaves no room for: of a user to one of their own ids, or to a user who has too many.
     """
     engine: Engine = request.app.state.engine
-    body = await body_of(request, engine.settings.event_bytes_max + AROUND_BYTES)
+    body = await body_of(request, engine.settings.event_bytes_max + ENVELOPE_BYTES)
     raw = _read(engine, request, body, json_of)
     _admit(engine, request, raw)
     limits = await _limits(engine)
     try:
-        event = accept(raw, limits, kind, Around(received_ms=engine.clock_ms()))
+        event = accept(raw, limits, kind, Envelope(received_ms=engine.clock_ms()))
     except Invalid as refusal:
         await keep_rejected(engine, [(0, raw, refusal)])
         raise
@@ -74,7 +74,7 @@ async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
     return event, receipts.outcomes[0].duplicate, warned(unlinked, [event])
 
 
-def warned(unlinked: Sequence[Unlinked], events: Sequence[Accepted]) -> list[str]:
+def warned(unlinked: Sequence[RefusedClaim], events: Sequence[Accepted]) -> list[str]:
     """What to tell of links that were refused; not that a device is another's, unless an alias asked for just that."""
     aliases = {event.event_id for event in events if event.kind == "alias"}
     return [one.message for one in unlinked if one.why != "taken" or one.claim.event_id in aliases]
@@ -143,7 +143,7 @@ async def batch(request: Request) -> Response:
     engine.keys.rates.owe(caller.id, len(told.batch) - 1)
     context = _context_of_all(told.context)
     limits = await _limits(engine)
-    around = Around(engine.clock_ms(), told.sentAt, context)
+    around = Envelope(engine.clock_ms(), told.sentAt, context)
     events: list[Accepted] = []
     refusals: list[tuple[int, Any, Invalid]] = []
     for index, text in enumerate(told.batch):

@@ -18,7 +18,7 @@ from serving.api.decide import Decided, decisions, state_of
 from serving.api.wire.shared import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
-from serving.http.answers import json_answer, refused
+from serving.http.answers import json_answer, refusal_answer
 from serving.http.bodies import body_of
 from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
 from serving.people.decide import Reason
@@ -76,7 +76,7 @@ def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
             status = 404 if failure.code == "FLAG_NOT_FOUND" else 400
             return json_answer(failure.body(request.path_params.get("key")), status)
         except Refusal as refusal:
-            like = refused(refusal)
+            like = refusal_answer(refusal)
             told = ("retry-after", "x-ratelimit-reset", "www-authenticate")
             headers = {name: like.headers[name] for name in told if name in like.headers}
             return json_answer(refusal.body() | {"errorDetails": refusal.message}, refusal.status, headers)

@@ -20,8 +20,8 @@ from serving.ids import identifier, raw_id, record_of, shard_of
 from serving.ingest.message_ids import made_id
 from serving.lookups import questions
 from serving.lookups.questions import asked
-from serving.people.deletion import deleting
-from serving.people.links import unlinking
+from serving.people.deletion import delete_person
+from serving.people.links import unlink_id
 from serving.refusals import NotFound
 from serving.store.records import Record
 from serving.times import rfc3339
@@ -61,7 +61,7 @@ async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
         )
     # First, so that nothing is done that nobody can be asked about: while the lake is away the call is refused.
     await _note(engine, author.label, "unlink", named)
-    owner = await engine.follow(unlinking(engine.store.operations, named, made_id())) or record.owner
+    owner = await engine.follow(unlink_id(engine.store.operations, named, made_id())) or record.owner
     return UnlinkedOut(success=True, id=named, owner=owner.id)
 
 
@@ -76,7 +76,7 @@ async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
     noted = [record.id for record in (await engine.read_person(named)).records]
     for one in noted:  # before it is done, as above
         await _note(engine, author.label, "delete", one)
-    seqs = await engine.follow(deleting(engine.store.operations, named, made_id()))
+    seqs = await engine.follow(delete_person(engine.store.operations, named, made_id()))
     for one in seqs.keys() - set(noted):  # linked meanwhile
         await _note(engine, author.label, "delete", one)
     settled = await _is_drained(engine, seqs)

@@ -38,7 +38,7 @@ log = structlog.get_logger()
 PROJECTIONS_MAX = 64
 
 
-class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StoredDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One definition as it is kept: in the catalogue the newest version, in the lake every one.
 
     `settings` holds what only its kind has (of a flag: enabled, default …). `projection` is the catalogue's projection
@@ -68,7 +68,7 @@ class Catalogue:
 
     version: int = 0
     zone: Zone = field(default_factory=Zone)
-    definitions: Mapping[tuple[DefinitionKind, str], Stored] = field(default_factory=dict)
+    definitions: Mapping[tuple[DefinitionKind, str], StoredDefinition] = field(default_factory=dict)
     #: (version, projection), oldest first
     projections: tuple[tuple[int, Projection], ...] = ()
     #: projection version -> the seq of each shard when it was raised there; one that is missing is still being raised
@@ -76,7 +76,7 @@ class Catalogue:
     #: per shard; None until a rebuild has covered it
     covered: Sequence[Covered | None] = ()
     #: versions of definitions that are in force, and perhaps not in the lake's history yet
-    unwritten: tuple[Stored, ...] = ()
+    unwritten: tuple[StoredDefinition, ...] = ()
 
     @cached_property
     def bounds(self) -> Mapping[tuple[DefinitionKind, str], Bound]:
@@ -162,7 +162,7 @@ class Catalogue:
             vars(self).update({name: value for name, value in vars(other).items() if name in _COMPILED})
         return self
 
-    def of_kind(self, kind: DefinitionKind) -> list[Stored]:
+    def of_kind(self, kind: DefinitionKind) -> list[StoredDefinition]:
         """The definitions of a kind, by key."""
         return sorted((one for one in self.definitions.values() if one.kind == kind), key=lambda one: one.key)
 
@@ -174,7 +174,7 @@ class Catalogue:
         raised = self.activations.get(version)
         return stamp is not None and raised is not None and stamp.projection >= version and stamp.seq >= raised[shard]
 
-    def with_definition(self, stored: Stored) -> Catalogue:
+    def with_definition(self, stored: StoredDefinition) -> Catalogue:
         """The next version with a definition saved or, where `deleted`, taken out.
 
         The projection's version rises when the definitions together need something else than before: more, or less
@@ -237,7 +237,7 @@ def references(rule: Expr) -> list[tuple[DefinitionKind, str]]:
 
 
 def restored(
-    rows: Iterable[Stored], sequences: Sequence[int], version: int, zone: Zone, projection: int = 0
+    rows: Iterable[StoredDefinition], sequences: Sequence[int], version: int, zone: Zone, projection: int = 0
 ) -> Catalogue:
     """The catalogue from the lake's history of definitions, for a Redis that has lost it.
 
@@ -246,7 +246,7 @@ def restored(
     not, and a shard refuses what is projected by an older one. The log stands at `sequences`, so a rebuild up to there
     makes them ready.
     """
-    newest: dict[tuple[DefinitionKind, str], Stored] = {}
+    newest: dict[tuple[DefinitionKind, str], StoredDefinition] = {}
     above = 1 + projection
     for row in sorted(rows, key=lambda row: row.version):
         newest[(row.kind, row.key)] = row
@@ -262,7 +262,9 @@ def restored(
     return replace(found, projections=((above, found.plan.projection),))
 
 
-def _binding(rows: Mapping[tuple[DefinitionKind, str], Stored]) -> dict[tuple[DefinitionKind, str], Stored]:
+def _binding(
+    rows: Mapping[tuple[DefinitionKind, str], StoredDefinition],
+) -> dict[tuple[DefinitionKind, str], StoredDefinition]:
     """The definitions that bind, by themselves and with each other: one that does not must not keep a system down."""
     bounds: dict[tuple[DefinitionKind, str], Bound] = {}
     while True:
@@ -292,11 +294,11 @@ class _Kept(msgspec.Struct):
 class _Text(msgspec.Struct):
     version: int
     zone: str
-    definitions: list[Stored]
+    definitions: list[StoredDefinition]
     projections: list[_Kept]
     activations: dict[int, list[int]]
     covered: list[Covered | None]
-    unwritten: tuple[Stored, ...] = ()
+    unwritten: tuple[StoredDefinition, ...] = ()
 
 
 def encode(catalogue: Catalogue) -> bytes:

@@ -254,7 +254,7 @@ def _cycle(key: str, flags: Mapping[str, Flag]) -> list[str]:
     return []
 
 
-def users_of(kind: str, key: str, flags: Mapping[str, Flag]) -> list[str]:
+def dependent_flags(kind: str, key: str, flags: Mapping[str, Flag]) -> list[str]:
     """The flags that need a flag, or bucket by a trait, outside of their rules."""
     if kind == "flag":
         return [one.key for one in flags.values() if any(before.flag == key for before in one.prerequisites)]

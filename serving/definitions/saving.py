@@ -22,8 +22,8 @@ from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN, Bound, Defi
 from expressions.errors import ExpressionError
 from expressions.text.bind import bind_one
 from serving.definitions import flags
-from serving.definitions.catalogue import Catalogue, Stored, decode, encode
-from serving.refusals import Conflict, Invalid, NotFound, Unavailable, shown
+from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, encode
+from serving.refusals import Conflict, Invalid, NotFound, Unavailable, value_for_message
 from serving.store.store import Store
 
 RETRIES = 20
@@ -35,7 +35,7 @@ MustBe: TypeAlias = Literal["new", "old", "any"]
 class History(Protocol):
     """What saving needs of the lake."""
 
-    def append_definition(self, stored: Stored) -> None:
+    def append_definition(self, stored: StoredDefinition) -> None:
         """Adds a row to the history of definitions. Raises when the lake is away."""
 
     def holds_events(self) -> bool:
@@ -57,7 +57,7 @@ def check(catalogue: Catalogue, definition: Definition) -> Bound:
     kind, key, text = definition.kind, definition.key, definition.expression
     bound = bound_alone(catalogue, definition)
     try:
-        catalogue.with_definition(Stored(kind=kind, key=key, expression=text)).bounds  # noqa: B018 - for its errors
+        catalogue.with_definition(StoredDefinition(kind=kind, key=key, expression=text)).bounds  # noqa: B018 - for its errors
     except ExpressionError as error:
         raise refused(error, field_of(kind), text) from error
     return bound
@@ -99,7 +99,7 @@ def refused(error: ExpressionError, field: str, text: str) -> Invalid:
 
 
 def _details(field: str, value: object, remedy: str) -> dict[str, Any]:
-    return {"field": field, "value": shown(value), "remedy": remedy}
+    return {"field": field, "value": value_for_message(value), "remedy": remedy}
 
 
 def current(store: Store) -> Catalogue:
@@ -121,7 +121,7 @@ def save(
     must_be: MustBe = "any",
     keeps_expression: bool = False,
     definitions_max: int | None = None,
-) -> tuple[Stored, Bound]:
+) -> tuple[StoredDefinition, Bound]:
     """Creates (`must_be` "new"), changes ("old") or either ("any") a definition; gives it as stored.
 
     `settings` makes the new settings of those held so far, which are empty for a new definition. `keeps_expression`:
@@ -132,7 +132,7 @@ def save(
     """
     kind, key = definition.kind, definition.key
 
-    def change(catalogue: Catalogue) -> tuple[Catalogue, Stored]:
+    def change(catalogue: Catalogue) -> tuple[Catalogue, StoredDefinition]:
         held = catalogue.definitions.get((kind, key))
         expression = held.expression if held is not None and keeps_expression else definition.expression
         if held is not None or not keeps_expression:
@@ -147,7 +147,7 @@ def save(
                 {"field": "key", "value": key, "remedy": "delete some, or raise TINYCDP_DEFINITIONS_MAX"},
             )
         check(catalogue, Definition(kind, key, expression))
-        stored = Stored(
+        stored = StoredDefinition(
             kind=kind,
             key=key,
             expression=expression,
@@ -170,15 +170,15 @@ def save(
 def delete(store: Store, history: History, kind: DefinitionKind, key: str, now_ms: int, author: str = "") -> None:
     """Takes a definition out. Raises `NotFound`, and `Conflict` naming the definitions that use it."""
 
-    def change(catalogue: Catalogue) -> tuple[Catalogue, Stored]:
+    def change(catalogue: Catalogue) -> tuple[Catalogue, StoredDefinition]:
         held = catalogue.definitions.get((kind, key))
         if held is None:
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
-        users = users_of(catalogue, kind, key)
-        if users:
+        used_by = dependents(catalogue, kind, key)
+        if used_by:
             raise Conflict(
-                f"{title(kind)} '{key}' is used by {', '.join(users)}",
-                {"field": "key", "value": key, "used_by": users, "remedy": "change or delete those first"},
+                f"{title(kind)} '{key}' is used by {', '.join(used_by)}",
+                {"field": "key", "value": key, "used_by": used_by, "remedy": "change or delete those first"},
             )
         gone = msgspec.structs.replace(
             held, version=catalogue.version + 1, updated_ms=now_ms, author=author, deleted=True
@@ -189,16 +189,16 @@ def delete(store: Store, history: History, kind: DefinitionKind, key: str, now_m
     _commit(store, history, change)
 
 
-def users_of(catalogue: Catalogue, kind: DefinitionKind, key: str) -> list[str]:
+def dependents(catalogue: Catalogue, kind: DefinitionKind, key: str) -> list[str]:
     """What refers to a definition directly, as "segment 'buyers'"."""
     found = {one for one, bound in catalogue.bounds.items() if (kind, key) in bound.uses}
-    found |= {("flag", one) for one in flags.users_of(kind, key, catalogue.flags)}
+    found |= {("flag", one) for one in flags.dependent_flags(kind, key, catalogue.flags)}
     return sorted(f"{one[0]} '{one[1]}'" for one in found)
 
 
 def _commit(
-    store: Store, history: History, change: Callable[[Catalogue], tuple[Catalogue, Stored]]
-) -> tuple[Stored, Catalogue]:
+    store: Store, history: History, change: Callable[[Catalogue], tuple[Catalogue, StoredDefinition]]
+) -> tuple[StoredDefinition, Catalogue]:
     for _ in range(RETRIES):
         before = current(store)
         after, stored = change(before)
@@ -220,7 +220,7 @@ def _needs_more(before: Catalogue, after: Catalogue) -> bool:
     )
 
 
-def write_down(store: Store, append: Callable[[Stored], None]) -> None:
+def write_down(store: Store, append: Callable[[StoredDefinition], None]) -> None:
     """Puts what is in force into the lake's history. One that dies here, or comes second, may write a version again."""
     catalogue = current(store)
     for row in catalogue.unwritten:

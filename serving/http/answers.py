@@ -36,7 +36,7 @@ def json_text(text: bytes, headers: Sequence[tuple[bytes, bytes]] = (), status: 
     )
 
 
-def refused(refusal: Refusal) -> Response:
+def refusal_answer(refusal: Refusal) -> Response:
     """A refusal as an answer, with Retry-After where trying again helps."""
     headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
     if refusal.status == 429 and refusal.retry_after_s is not None:

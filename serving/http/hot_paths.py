@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.http.answers import Ready, refused
+from serving.http.answers import Ready, refusal_answer
 from serving.http.connection import WHOLE
 from serving.http.tally import Tally
 from serving.logs import request_id, say_answered
@@ -118,4 +118,4 @@ async def _answered(endpoint: Endpoint, request: Request) -> Response:
     try:
         return await endpoint(request)
     except Refusal as refusal:
-        return refused(refusal)
+        return refusal_answer(refusal)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.http.answers import refused
+from serving.http.answers import refusal_answer
 from serving.http.bodies import body_of, json_of, require_flat
 from serving.refusals import Refusal
 
@@ -45,7 +45,7 @@ class AlwaysJson:
             if body:
                 require_flat(json_of(body))
         except Refusal as refusal:
-            await refused(refusal)(scope, receive, send)
+            await refusal_answer(refusal)(scope, receive, send)
             return
         except ClientDisconnect:
             return  # nobody is there to be answered

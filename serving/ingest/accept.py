@@ -92,7 +92,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Around:
+class Envelope:
     """What a request says about all of its events: when it was received (UTC ms) and sent, and their context."""
 
     received_ms: int = 0
@@ -100,10 +100,10 @@ class Around:
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
-ALONE = Around()
+ALONE = Envelope()
 
 
-def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, around: Around = ALONE) -> Accepted:
+def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, around: Envelope = ALONE) -> Accepted:
     """One raw event, checked. `kind` where the path says it, else the event's own `type`.
 
     Unknown fields are ignored. Without `messageId` the event gets an id of its own, so it is never a duplicate.
@@ -194,7 +194,7 @@ def _previous(raw: Mapping[str, Any], user_id: str | None, anonymous_id: str | N
     return previous
 
 
-def _context(raw: Mapping[str, Any], around: Around) -> dict[str, Any]:
+def _context(raw: Mapping[str, Any], around: Envelope) -> dict[str, Any]:
     """The event's context over the request's."""
     context = checked_object(raw, "context")
     return {**around.context, **context} if around.context else context

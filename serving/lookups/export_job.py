@@ -19,7 +19,7 @@ import polars as pl
 from expressions.batch.member_frames import linked_persons, members
 from serving.definitions.catalogue import decode
 from serving.history import AWAY, History
-from serving.logs import frames_only, told
+from serving.logs import frames_only, safe_message
 from serving.lookups.member_csv import csv_chunks
 from serving.lookups.member_order import MemberOrder
 from serving.lookups.person_files import PersonFiles
@@ -135,7 +135,7 @@ def main() -> None:
     try:
         export(order, say)
     except (*AWAY, Unavailable) as error:
-        sys.stderr.write(told(error))
+        sys.stderr.write(safe_message(error))
         raise SystemExit(LAKE_AWAY) from error
     except Outrun as outrun:
         raise SystemExit(OUTRUN) from outrun

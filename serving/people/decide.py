@@ -21,7 +21,6 @@ from expressions.live.explain import explained
 from expressions.rules.bucketing import BUCKETS, bucket_of
 from expressions.rules.values import Value, canonical_json, to_json
 from expressions.text.format import format_expression
-from serving.definitions.catalogue import Stored
 from serving.definitions.flags import BUCKETS_A_PERCENT, Flag
 from serving.people.person import Person
 
@@ -242,12 +241,7 @@ class Decider:
         return {**tree, "steps": said.steps}
 
 
-def flag_decision(who: Person, flag: Stored, with_tree: bool = False, device: str | None = None) -> Decision:
-    """What one flag says for a person."""
-    return Decider(who, device, with_tree).decision(flag.key)
-
-
-def failed(message: str, flag: Flag | None = None) -> Decision:
+def error_decision(message: str, flag: Flag | None = None) -> Decision:
     """The decision when something it rests on is broken: the flag's default, or no where not even that is known."""
     default = flag.default if flag is not None else False
     allow = default is True

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serving.people.gather import gathered
+from serving.people.gather import gather
 from serving.store.logged_event import Accepted
 from serving.store.record_operations import Operations
 from serving.store.records import Reading, Record
 from serving.store.scripts.script import Steps
 
 
-def deleting(operations: Operations, namespaced_id: str, event_id: str) -> Steps[dict[str, int]]:
+def delete_person(operations: Operations, namespaced_id: str, event_id: str) -> Steps[dict[str, int]]:
     """Deletes the person that an id belongs to: every id of it, with the seq of its tombstone."""
-    reading: Reading = yield from gathered(operations, namespaced_id)
+    reading: Reading = yield from gather(operations, namespaced_id)
     ids = farthest_first(reading.records, namespaced_id)
     seqs: list[int] = yield operations.delete([Accepted(event_id, "delete", one) for one in ids])
     return dict(zip(ids, seqs, strict=True))

@@ -15,7 +15,7 @@ from serving.store.records import Reading, Record
 from serving.store.scripts.script import Steps
 
 
-def gathered(operations: Operations, namespaced_id: str) -> Steps[Reading]:
+def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
     """The records of the person that an id belongs to, the person's own first, read one after another."""
     first: Reading = yield operations.records([namespaced_id])
     (record,) = first.records

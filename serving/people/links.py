@@ -31,7 +31,7 @@ Why: TypeAlias = Literal["full", "taken", "cycle"]
 STEPS_MAX = 64
 
 
-class Unlinked(NamedTuple):
+class RefusedClaim(NamedTuple):
     """A claim that did not become a link, and why: the owner has no room, the id is another's, or it owns the owner."""
 
     claim: Claim
@@ -84,7 +84,7 @@ def distinct_claims(events: Iterable[Accepted]) -> list[Claim]:
     return list(found.values())
 
 
-def as_received(claims: Sequence[Claim], events: Sequence[Accepted], came_ms: Sequence[int]) -> list[Claim]:
+def claims_with_receipts(claims: Sequence[Claim], events: Sequence[Accepted], came_ms: Sequence[int]) -> list[Claim]:
     """The claims of some events that came then, in UTC ms; of several that say the same the newest."""
     newest: dict[tuple[str, str], Claim] = {}
     for event, ms in zip(events, came_ms, strict=True):
@@ -99,27 +99,29 @@ def _keep_newest(known: dict[tuple[str, str], Claim], claim: Claim) -> None:
         known[claim.id, claim.owner] = claim
 
 
-def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Owner | None]) -> Steps[list[Unlinked]]:
+def link_claims(
+    operations: Operations, claims: Sequence[Claim], owners: Sequence[Owner | None]
+) -> Steps[list[RefusedClaim]]:
     """Makes links of claims, whose ids had these owners a moment ago; returns those that did not become one.
 
     A claim that was taken back since it was said is none of them: nothing is said of it, and nothing done.
     """
     refused = [
-        Unlinked(claim, "taken")
+        RefusedClaim(claim, "taken")
         for claim, held in zip(claims, owners, strict=True)
         if held is not None and held.id != claim.owner
     ]
     unowned = [claim for claim, held in zip(claims, owners, strict=True) if held is None]
     wanted = []
-    for claim in (yield from _standing(operations, unowned)):
+    for claim in (yield from open_claims(operations, unowned)):
         if (yield from owns(operations, claim.id, claim.owner)):
-            refused.append(Unlinked(claim, "cycle"))
+            refused.append(RefusedClaim(claim, "cycle"))
         else:
             wanted.append(claim)
     if not wanted:
         return refused
     room = yield operations.add_members(wanted)
-    refused += [Unlinked(claim, "full") for claim, has_room in zip(wanted, room, strict=True) if not has_room]
+    refused += [RefusedClaim(claim, "full") for claim, has_room in zip(wanted, room, strict=True) if not has_room]
     wanted = [claim for claim, has_room in zip(wanted, room, strict=True) if has_room]
     claimed = yield operations.link(wanted)
     lost = yield from _orphaned(operations, wanted, claimed)
@@ -129,20 +131,20 @@ def linking(operations: Operations, claims: Sequence[Claim], owners: Sequence[Ow
         if not result.is_done and (result.owner is None or result.owner.id != claim.owner):
             lost.append(claim)
             if result.owner is not None:
-                refused.append(Unlinked(claim, "taken"))
+                refused.append(RefusedClaim(claim, "taken"))
     for claim, result in reversed(list(zip(wanted, claimed, strict=True))):
         # Two aliases at once, each the other way round, may both have found nothing in their way. Of one call's the
         # last gives way, as if they had come one after the other.
         if result.is_done and claim not in lost and (yield from owns(operations, claim.id, claim.owner)):
             yield operations.unlink(claim.id, f"{claim.event_id}:unlink")
             lost.append(claim)
-            refused.append(Unlinked(claim, "cycle"))
+            refused.append(RefusedClaim(claim, "cycle"))
     if lost:
         yield operations.drop_members(lost)
     return refused
 
 
-def _standing(operations: Operations, claims: Sequence[Claim]) -> Steps[list[Claim]]:
+def open_claims(operations: Operations, claims: Sequence[Claim]) -> Steps[list[Claim]]:
     """The claims less those that were taken back since. The claimed id's own log has the last word on it."""
     ids = list(dict.fromkeys(one for claim in claims for one in (claim.id, claim.owner)))
     if not ids:
@@ -162,7 +164,7 @@ def _orphaned(operations: Operations, claims: Sequence[Claim], claimed: Sequence
     return [claim for claim, held in zip(past, owners, strict=True) if held is not None and held.seq == made[claim]]
 
 
-def repeating(operations: Operations, entries: Iterable[LogEntry]) -> Steps[None]:
+def complete_links(operations: Operations, entries: Iterable[LogEntry]) -> Steps[None]:
     """Puts right what a caller left half done that was cut off between an event and its links. Changes nothing else.
 
     An event whose claim was not written is given it, unless that was taken back since; an id that is not on the list
@@ -182,10 +184,10 @@ def repeating(operations: Operations, entries: Iterable[LogEntry]) -> Steps[None
     held = [claim for claim, owner in zip(claims, owners, strict=True) if owner and owner.id == claim.owner]
     if held:
         yield operations.add_members(held)
-    yield from linking(operations, claims, owners)
+    yield from link_claims(operations, claims, owners)
 
 
-def unlinking(operations: Operations, namespaced_id: str, event_id: str) -> Steps[Owner | None]:
+def unlink_id(operations: Operations, namespaced_id: str, event_id: str) -> Steps[Owner | None]:
     """Makes an id a person of its own; whose it was, None where it was nobody's. A repeat is safe."""
     (owner,) = yield operations.owners([namespaced_id])
     if owner is None:

@@ -25,15 +25,15 @@ from serving.store.stamps import Covered, Stamp
 _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode
 
 #: Memory that what a process keeps decoded may take, about: by base or tail, and by each encoded byte (measured).
-KEPT_BYTES_MAX = 320_000_000
-KEPT_BYTES_A_PART = 1_300
-KEPT_BYTES_A_BYTE = 5
+DECODED_BYTES_MAX = 320_000_000
+DECODED_BYTES_A_PART = 1_300
+DECODED_BYTES_A_BYTE = 5
 
 
-def kept_bytes(record: Record) -> int:
+def decoded_bytes(record: Record) -> int:
     """The memory that a record takes when it is decoded, about, and rather more."""
     parts = [part for part in (record.base, b"".join(record.tail)) if part]
-    return sum(KEPT_BYTES_A_PART + KEPT_BYTES_A_BYTE * len(part) for part in parts)
+    return sum(DECODED_BYTES_A_PART + DECODED_BYTES_A_BYTE * len(part) for part in parts)
 
 
 class _Kept(NamedTuple):
@@ -46,14 +46,14 @@ class _Kept(NamedTuple):
     size: int
 
 
-class Bases:
+class DecodedBases:
     """What was decoded, by record, so that a person asked for again is not decoded again; the newest use last.
 
     A base is known by its stamp, since no two builds share a number. A tail is known by base, last seq, last receipt
     and length: a seq alone may come again after Redis lost its last events.
     """
 
-    def __init__(self, bytes_max: int = KEPT_BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int = DECODED_BYTES_MAX) -> None:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes_max = bytes_max
         self._bytes = 0
@@ -76,7 +76,7 @@ class Bases:
             same = before is not None and before.stamp == record.stamp
             base = before.base if before is not None and same else base_codec.decode(record.base)
         tail = tail_base(record.tail) if record.tail else None
-        size = kept_bytes(record)
+        size = decoded_bytes(record)
         kept = self._kept[record.id] = _Kept(record.stamp, base, mark, tail, size)
         self._kept.move_to_end(record.id)
         self._bytes += size - (before.size if before is not None else 0)
@@ -109,7 +109,7 @@ def tail_base(entries: Sequence[bytes]) -> Base:
     return base_of(events)
 
 
-def person(reading: Reading, catalogue: Catalogue, bases: Bases) -> Person:
+def person(reading: Reading, catalogue: Catalogue, bases: DecodedBases) -> Person:
     """A person as of one reading of all their records."""
     parts: list[Base] = []
     stamps: list[tuple[int, Covered | None]] = []

@@ -19,7 +19,7 @@ from pipelines.rebuild import rebuild_at
 from serving.definitions import saving
 from serving.definitions.flags import settings_after
 from serving.history import History
-from serving.people.deletion import deleting
+from serving.people.deletion import delete_person
 from tests.faults.purging import SHARDS, STEPS
 from tests.faults.victims import killed
 from tests.pipelines.world import World, purchase
@@ -54,7 +54,7 @@ def before_the_purge(redis_url: str, folder: Path) -> World:
     assert world.lake.scan(EVENTS).select(pl.col("ingest_date").n_unique()).collect().item() == 2
     world.rebuild()
     rebuild_at(world.store, world.lake, world.store.now_ms())
-    deleted = world.store.follow(deleting(world.store.operations, f"user:{GONE}", "delete"))
+    deleted = world.store.follow(delete_person(world.store.operations, f"user:{GONE}", "delete"))
     assert set(deleted) == {f"user:{GONE}", f"anon:{DEVICE}"}
     return world
 

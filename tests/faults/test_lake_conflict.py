@@ -21,7 +21,7 @@ from lake.lake import Lake
 from lake.schemas import EVENTS
 from pipelines.maintain import maintain
 from pipelines.purge.purge import purge
-from serving.people.deletion import deleting
+from serving.people.deletion import delete_person
 from tests.faults.conflicting import SHARDS, STOP, tomorrow
 from tests.faults.victims import ROOT
 from tests.pipelines.world import World, purchase
@@ -93,7 +93,7 @@ def test_all_who_write_one_table_at_once_finish_and_lose_no_row(redis_url: str, 
                 break
             buy(*STAYING)
             if (user := next(leaving, None)) is not None:
-                world.store.follow(deleting(world.store.operations, f"user:{user}", f"delete-{user}"))
+                world.store.follow(delete_person(world.store.operations, f"user:{user}", f"delete-{user}"))
             elif (column := next(columns, None)) is not None:
                 add_column(world.lake.root, column)
 

@@ -10,10 +10,10 @@ import pytest
 
 from lake.schemas import EVENTS
 from serving.ids import shard_of
-from serving.ingest.accept import Around, Limits, accept
+from serving.ingest.accept import Envelope, Limits, accept
 from serving.ingest.projection import tail_payload
-from serving.people.gather import gathered
-from serving.people.person import Answers, Bases, person
+from serving.people.gather import gather
+from serving.people.person import Answers, DecodedBases, person
 from serving.store.record_operations import Arrival
 from serving.store.store import Store
 from serving.times import rfc3339
@@ -76,7 +76,7 @@ class OffWorld(World):
             raw |= {"timestamp": rfc3339(now_ms)}
         if how == "sent":
             raw |= {"sentAt": rfc3339(now_ms)}
-        event = accept(raw, Limits(), around=Around(received_ms=now_ms + api_off_ms))
+        event = accept(raw, Limits(), around=Envelope(received_ms=now_ms + api_off_ms))
         shard = shard_of(event.id, SHARDS)
         self.store.resume(shard, 0, now_ms)  # as the script finds it that reads this clock
         catalogue = self.catalogue
@@ -85,10 +85,10 @@ class OffWorld(World):
 
     def answers(self, user: str) -> Answers:
         """What is answered by that clock."""
-        reading = self.store.follow(gathered(self.store.operations, f"user:{user}"))
+        reading = self.store.follow(gather(self.store.operations, f"user:{user}"))
         catalogue = self.catalogue
         read_ms = reading.clock_ms + self.store.off_ms
-        return person(reading._replace(clock_ms=read_ms), catalogue, Bases()).answers(catalogue.definitions)
+        return person(reading._replace(clock_ms=read_ms), catalogue, DecodedBases()).answers(catalogue.definitions)
 
 
 @pytest.mark.parametrize("light_events_max", [256, 0])

@@ -14,7 +14,7 @@ from expressions.definitions import Definition
 from lake.errors import LakeUnreachable
 from serving import history as seen
 from serving.definitions import saving
-from serving.definitions.catalogue import Stored
+from serving.definitions.catalogue import StoredDefinition
 from serving.refusals import Conflict, Invalid
 from tests.pipelines.world import History, World
 
@@ -153,8 +153,8 @@ def test_a_lake_that_is_away_refuses_before_anything_is_done(world: World) -> No
 
 def test_what_no_longer_binds_does_not_keep_a_system_down(world: World) -> None:
     """A history that names what is gone: the rest of it comes back, and shards take events again."""
-    lost = Stored(kind="segment", key="big", expression="no_such_trait > 10", version=7)
-    on_it = Stored(kind="flag", key="beta", expression='segment("big")', version=8)
+    lost = StoredDefinition(kind="segment", key="big", expression="no_such_trait > 10", version=7)
+    on_it = StoredDefinition(kind="flag", key="beta", expression='segment("big")', version=8)
     for row in (lost, on_it):
         world.lake.append_definition(msgspec.to_builtins(row))
 

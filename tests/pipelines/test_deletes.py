@@ -19,8 +19,8 @@ from pipelines.purge.erasing import erase
 from pipelines.recover import recover
 from serving.ingest.accept import Limits, accept
 from serving.ingest.projection import tail_payload
-from serving.people.deletion import deleting
-from serving.people.links import unlinking
+from serving.people.deletion import delete_person
+from serving.people.links import unlink_id
 from serving.store.logged_event import Accepted
 from serving.store.record_operations import Arrival
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
@@ -39,7 +39,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def delete(world: World, id: str, event_id: str = "gone") -> dict[str, int]:
     """Deletes a person by any of their ids."""
-    return world.store.follow(deleting(world.store.operations, id, event_id))
+    return world.store.follow(delete_person(world.store.operations, id, event_id))
 
 
 def known(world: World, *ids: str) -> list[dict[str, Any]]:
@@ -180,7 +180,7 @@ def test_a_retry_completes_a_link_that_was_cut_off(url: str, tmp_path: Path) -> 
         cut_off(world, both)
         if between == "unlinked":
             world.ingest([visit(2, userId="bob", anonymousId="d")])
-            world.store.follow(unlinking(world.store.operations, "anon:d", "off"))
+            world.store.follow(unlink_id(world.store.operations, "anon:d", "off"))
         if "deleted" in between:
             assert list(delete(world, "user:ann")) == ["user:ann"]
         if "purged" in between:

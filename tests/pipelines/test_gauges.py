@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pipelines.rebuild import Run, rebuild
 from pipelines.worker import BEAT_MS, Worker
 from serving.ids import record_of
-from serving.people.deletion import deleting
+from serving.people.deletion import delete_person
 from tests.pipelines.world import World, purchase
 from tests.serving.local_api import answers, get
 from tests.waiting import wait_until
@@ -48,7 +48,7 @@ def overtaken(world: World, deleted: str | None = None) -> Run:
         if what == "publishing" and not done:
             done.append(what)
             if deleted is not None:
-                world.store.follow(deleting(world.store.operations, record_of(deleted), "gone"))
+                world.store.follow(delete_person(world.store.operations, record_of(deleted), "gone"))
             done.append(world.rebuild())
 
     return rebuild(world.store, world.lake, world.settings, progress=progress)

@@ -22,7 +22,7 @@ from expressions.rules.identity import people, roots
 from expressions.sql.to_sql import to_sql
 from serving.ids import record_of
 from serving.ingest.accept import Limits, accept
-from serving.people.links import claims_of, repeating, unlinking
+from serving.people.links import claims_of, complete_links, unlink_id
 from serving.store.record_operations import Claim
 from tests.pipelines.world import World
 
@@ -157,7 +157,7 @@ def test_live_batch_and_sql_see_the_same_people(
             case "rebuild":
                 world.rebuild()
             case "unlink" if device:
-                world.store.follow(unlinking(world.store.operations, f"anon:{device}", f"u{next(numbers)}"))
+                world.store.follow(unlink_id(world.store.operations, f"anon:{device}", f"u{next(numbers)}"))
                 owner.pop(f"anon:{device}", None)
             case "alias" if user:
                 call = alias("user:bob" if user == "ann" else "user:ann", user)
@@ -235,7 +235,7 @@ def test_a_call_that_is_cut_off_before_its_link_is_completed_by_the_drain(url: s
     check(world, ["user:ann", "anon:d"])
     entries = [entry for shard in range(2) for entry in world.store.read_log(shard, 0, 100)]
     before = world.store.shard_states()
-    world.store.follow(repeating(operations, entries))
+    world.store.follow(complete_links(operations, entries))
     assert world.store.shard_states() == before
 
 
@@ -247,7 +247,7 @@ def test_an_unlinked_device_stays_unlinked_when_old_events_are_drained(url: str,
     """What the drain repeats of an event's links is no new claim: what came after that event stands."""
     world = new_world(url, tmp_path)
     world.ingest([visit(1, userId="ann", anonymousId="d")])
-    world.store.follow(unlinking(world.store.operations, "anon:d", "u"))
+    world.store.follow(unlink_id(world.store.operations, "anon:d", "u"))
     check(world, ["user:ann", "anon:d"])
     assert list(world.answers("ann").asof["ids"]) == ["user:ann"]
 

@@ -15,7 +15,7 @@ from expressions.definitions import Key
 from expressions.rules.values import Value
 from pipelines.importing import import_file
 from serving.ids import namespaced
-from serving.people.person import Bases, person
+from serving.people.person import DecodedBases, person
 from serving.store.records import Reading
 from tests.oracle import judge
 from tests.pipelines.world import World
@@ -127,7 +127,9 @@ def answered(world: World, users: list[str], at_ms: int) -> dict[Key, dict[str, 
         some = users[start : start + AT_ONCE]
         reading = world.store.records([namespaced("user", user) for user in some])
         for user, record in zip(some, reading.records, strict=True):
-            answers = person(Reading([record], at_ms, reading.catalogue_version), catalogue, Bases()).answers(found)
+            answers = person(Reading([record], at_ms, reading.catalogue_version), catalogue, DecodedBases()).answers(
+                found
+            )
             assert answers.now_ms == at_ms and not answers.warming and answers.exact, user
             for key, answer in answers.values.items():
                 found[key][user] = answer.value

@@ -18,9 +18,9 @@ from serving.definitions.catalogue import Catalogue
 from serving.ids import record_of
 from serving.ingest.accept import Limits, accept
 from serving.ingest.projection import tail_payload
-from serving.people.gather import gathered
-from serving.people.links import as_received, distinct_claims, linking
-from serving.people.person import Answers, Bases, person
+from serving.people.gather import gather
+from serving.people.links import claims_with_receipts, distinct_claims, link_claims
+from serving.people.person import Answers, DecodedBases, person
 from serving.settings import Settings
 from serving.store.logged_event import Accepted
 from serving.store.record_operations import Arrival, Receipts
@@ -90,15 +90,15 @@ class World:
         last_ms = max(state.last_received_ms for state in self.store.shard_states())
         wait_until(lambda: self.store.now_ms() != last_ms, "another millisecond")
         receipts = self.store.ingest(arrivals, catalogue.projection_version)
-        claims = as_received(distinct_claims(events), events, receipts.came_ms)
+        claims = claims_with_receipts(distinct_claims(events), events, receipts.came_ms)
         held = self.store.owners([claim.id for claim in claims])
-        self.store.follow(linking(self.store.operations, claims, held))
+        self.store.follow(link_claims(self.store.operations, claims, held))
         return receipts
 
     def answers(self, user: str) -> Answers:
         """All traits and segments of a user, or of the id that a prefix says, live."""
         catalogue = self.catalogue
-        who = person(self.store.follow(gathered(self.store.operations, record_of(user))), catalogue, Bases())
+        who = person(self.store.follow(gather(self.store.operations, record_of(user))), catalogue, DecodedBases())
         return who.answers(key for key in catalogue.definitions if key[0] != "flag")
 
     def values(self, user: str) -> dict[str, Any]:

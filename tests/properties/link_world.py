@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 
 from cli.redis_server import EmbeddedRedis
 from serving.ids import raw_id
-from serving.people.deletion import deleting
-from serving.people.links import claims_of, linking, repeating, unlinking
+from serving.people.deletion import delete_person
+from serving.people.links import claims_of, complete_links, link_claims, unlink_id
 from serving.store.logged_event import Accepted, LogEntry
 from serving.store.record_operations import Claim
 from serving.store.scripts.members import MEMBERS_MAX
@@ -60,7 +60,7 @@ class LinkWorld(World):
         before = self.seqs()
         at_once(self.store, callers, order)
         entries = self.noted(before, said)
-        self.store.follow(repeating(self.store.operations, entries))
+        self.store.follow(complete_links(self.store.operations, entries))
 
     def cut_off(self, who: int, claimed: int) -> None:
         """A call whose event is taken, and whose process ends before it makes the link that the event says."""
@@ -120,7 +120,7 @@ class LinkWorld(World):
         kind, one, other = act
         if kind in ("unlink", "delete"):
             claimed = DEVICES[other % len(DEVICES)] if one % 2 else USERS[other % len(USERS)]
-            call = unlinking if kind == "unlink" else deleting
+            call = unlink_id if kind == "unlink" else delete_person
             return call(self.store.operations, claimed, f"{kind}{len(self.sent)}-{number}")
         if kind == "retry":  # of a call that was cut off before its links
             self.cut_off(one, other)
@@ -156,7 +156,7 @@ class LinkWorld(World):
     def claiming(self, claims: Sequence[Claim]) -> Steps[Any]:
         """The links of a call, with the owners as they were when its event was taken."""
         owners = self.store.owners([claim.id for claim in claims])
-        return linking(self.store.operations, claims, owners)
+        return link_claims(self.store.operations, claims, owners)
 
 
 def some_acts(chance: random.Random) -> tuple[Act, Act, list[int]]:

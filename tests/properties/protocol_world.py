@@ -31,14 +31,14 @@ from pipelines.drain import Drain
 from pipelines.importing import import_file
 from pipelines.rebuild import cover, covered_by, rebuild
 from pipelines.recover import recover
-from serving.definitions.catalogue import Catalogue, Stored, decode
+from serving.definitions.catalogue import Catalogue, StoredDefinition, decode
 from serving.definitions.saving import delete, save
 from serving.ids import raw_id, shard_of
 from serving.ingest.projection import tail_payload
-from serving.people.deletion import deleting
-from serving.people.gather import gathered
-from serving.people.links import as_received, claims_of, distinct_claims, linking, unlinking
-from serving.people.person import Bases, person
+from serving.people.deletion import delete_person
+from serving.people.gather import gather
+from serving.people.links import claims_of, claims_with_receipts, distinct_claims, link_claims, unlink_id
+from serving.people.person import DecodedBases, person
 from serving.refusals import Unavailable
 from serving.settings import Settings
 from serving.store.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
@@ -67,7 +67,7 @@ class WorldHistory:
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
 
-    def append_definition(self, stored: Stored) -> None:
+    def append_definition(self, stored: StoredDefinition) -> None:
         """Adds it to the history."""
         self.lake.append_definition(msgspec.to_builtins(stored))
 
@@ -163,7 +163,7 @@ class World:
         if claims:
             expected_refusals = self.refusals(claims, said)
             owners = self.store.owners([claim.id for claim in claims])
-            refused = self.store.follow(linking(self.store.operations, claims, owners))
+            refused = self.store.follow(link_claims(self.store.operations, claims, owners))
             assert dict(refused) == expected_refusals, f"{claims}\nrefused {refused}, expected {expected_refusals}"
 
     def taken(self, events: Sequence[Accepted]) -> tuple[list[Claim], Said]:
@@ -189,7 +189,7 @@ class World:
             came_ms = self.came_ms(event) if expected.duplicate else self.now_ms
             for claim in claims_of(event):
                 said.setdefault((claim.id, claim.owner), []).append(came_ms)
-        return as_received(distinct_claims(events), events, receipts.came_ms), said
+        return claims_with_receipts(distinct_claims(events), events, receipts.came_ms), said
 
     def refusals(self, claims: Sequence[Claim], said: Said) -> dict[Claim, str]:
         """The claims that must not become links, and why; the others are links in the truth from here on."""
@@ -288,7 +288,7 @@ class World:
         """Takes an id from whom it belongs to."""
         if self.is_open:
             self.on_the_clock()
-            owner = self.store.follow(unlinking(self.store.operations, self.ids[whose], f"u{len(self.sent)}"))
+            owner = self.store.follow(unlink_id(self.store.operations, self.ids[whose], f"u{len(self.sent)}"))
             assert (owner.id if owner else None) == self.people.unlink(self.ids[whose])
             if owner is not None:
                 self.unlinked_ms[self.ids[whose]] = self.now_ms
@@ -297,7 +297,7 @@ class World:
         """Deletes the person that an id belongs to."""
         if self.is_open:
             self.on_the_clock()
-            seqs = self.store.follow(deleting(self.store.operations, self.ids[whose], f"d{len(self.sent)}"))
+            seqs = self.store.follow(delete_person(self.store.operations, self.ids[whose], f"d{len(self.sent)}"))
             assert set(seqs) == self.people.ids_of(self.ids[whose])
             for one in seqs:
                 self.forget(one, self.now_ms)
@@ -423,7 +423,7 @@ class World:
         """Somebody is read, and between one record and the next something of a build is published, and drained."""
         if not self.is_open:
             return
-        steps = gathered(self.store.operations, self.ids[whose])
+        steps = gather(self.store.operations, self.ids[whose])
         request = next(steps)
         try:
             while True:
@@ -547,7 +547,7 @@ class World:
         if self.is_open:
             assert {key for _, key in catalogue.definitions} == self.defined, "definitions were lost"
         for one in self.ids:
-            reading = self.store.follow(gathered(self.store.operations, one))
+            reading = self.store.follow(gather(self.store.operations, one))
             for record in reading.records:
                 self.check_record(record)
             if not self.is_open:
@@ -559,7 +559,9 @@ class World:
         catalogue = self.catalogue()
         ids = [record.id for record in reading.records]
         assert (ids[0], set(ids)) == (self.people.root_of(one), self.people.ids_of(one)), f"{one} is {ids}"
-        answers = person(reading._replace(clock_ms=self.now_ms), catalogue, Bases()).answers(catalogue.definitions)
+        answers = person(reading._replace(clock_ms=self.now_ms), catalogue, DecodedBases()).answers(
+            catalogue.definitions
+        )
         assert answers.now_ms == self.now_ms
         if not answers.exact:
             stamps = [record.stamp for record in reading.records if record.stamp is not None]
@@ -599,8 +601,8 @@ class World:
         rebuild(self.store, self.lake, self.settings)
         catalogue = self.catalogue()
         for one in self.ids:
-            reading = self.store.follow(gathered(self.store.operations, one))
-            answers = person(reading, catalogue, Bases()).answers(catalogue.definitions)
+            reading = self.store.follow(gather(self.store.operations, one))
+            answers = person(reading, catalogue, DecodedBases()).answers(catalogue.definitions)
             assert not answers.warming, f"{one} is still warming: {sorted(answers.warming)}"
         self.check()
         self.check_lake()

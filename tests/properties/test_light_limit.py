@@ -9,8 +9,8 @@ import pytest
 
 from cli.redis_server import EmbeddedRedis
 from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS
-from serving.people.gather import gathered
-from serving.people.person import Bases, person
+from serving.people.gather import gather
+from serving.people.person import DecodedBases, person
 from tests.properties.protocol_truth import IDS
 from tests.properties.protocol_world import World
 
@@ -32,8 +32,8 @@ def world(redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[World]:
 def is_heavy(world: World) -> bool:
     """How ann's base is cut, once her answers are found to be exact and those of brute force."""
     world.check()
-    reading = world.store.follow(gathered(world.store.operations, IDS[ANN]))
-    answers = person(reading._replace(clock_ms=world.now_ms), world.catalogue(), Bases()).answers(
+    reading = world.store.follow(gather(world.store.operations, IDS[ANN]))
+    answers = person(reading._replace(clock_ms=world.now_ms), world.catalogue(), DecodedBases()).answers(
         world.catalogue().definitions
     )
     assert answers.exact and not answers.warming

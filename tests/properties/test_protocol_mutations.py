@@ -213,7 +213,7 @@ MUTATIONS: list[InScript | InPython] = [
         seed=12, favour=(*LOST, "unlink", "send_together", "drain"),
     ),
     InPython(
-        "a claim makes no link that was taken back since", protocol_world, "as_received",
+        "a claim makes no link that was taken back since", protocol_world, "claims_with_receipts",
         lambda right: lambda claims, events, came_ms: [claim._replace(since_ms=2**47) for claim in claims],
         favour=("resend", "send_together", "unlink", "delete_person"),
     ),
@@ -284,7 +284,7 @@ MUTATIONS: list[InScript | InPython] = [
         seed=3, favour=("link_at_once",), of_links=True,
     ),
     InPython(
-        "a repeat makes no link to somebody who was deleted since", links, "_standing", _all_standing,
+        "a repeat makes no link to somebody who was deleted since", links, "open_claims", _all_standing,
         favour=("resend", "cut_off", "delete_person"), of_links=True,
     ),
     InPython(

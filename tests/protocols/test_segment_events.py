@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serving.ingest.accept import Around, Limits, accept
+from serving.ingest.accept import Envelope, Limits, accept
 from serving.refusals import Invalid
 
 NO_LIMITS = Limits()
@@ -14,7 +14,7 @@ RECEIVED_MS = 1_700_000_000_000
 MINUTE_MS = 60_000
 
 
-def accepted(around: Around = Around(RECEIVED_MS), **raw: Any) -> Any:  # noqa: B008
+def accepted(around: Envelope = Envelope(RECEIVED_MS), **raw: Any) -> Any:  # noqa: B008
     """An event that must be accepted."""
     return accept({"userId": "ada", "type": "track", "event": "x", **raw}, NO_LIMITS, around=around)
 
@@ -53,7 +53,7 @@ def test_a_clock_that_is_off_is_put_right(times: dict[str, Any], expected: int |
 
 def test_an_events_own_sending_counts_before_its_batchs() -> None:
     """sentAt is the event's, else the request's."""
-    around = Around(RECEIVED_MS, sent_at=RECEIVED_MS - 10 * MINUTE_MS)
+    around = Envelope(RECEIVED_MS, sent_at=RECEIVED_MS - 10 * MINUTE_MS)
     at = RECEIVED_MS - 30 * MINUTE_MS
 
     assert accepted(around, timestamp=at).original_ts == RECEIVED_MS - 20 * MINUTE_MS
@@ -85,7 +85,7 @@ def test_every_form_of_iso_8601_that_clients_send_is_read(text: str) -> None:
 
 def test_the_context_of_a_batch_is_everybodys() -> None:
     """An event's own entries win over those of its batch."""
-    around = Around(RECEIVED_MS, context={"ip": "1.2.3.4", "locale": "de"})
+    around = Envelope(RECEIVED_MS, context={"ip": "1.2.3.4", "locale": "de"})
 
     assert accepted(around, context={"locale": "fr"}).context == {"ip": "1.2.3.4", "locale": "fr"}
     assert accepted(around, context=None).context == {"ip": "1.2.3.4", "locale": "de"}

@@ -10,7 +10,7 @@ import pytest
 
 from serving.api.events import CONTEXT_BYTES_MAX
 from serving.http.bodies import ARRIVING_BYTES_MAX, NESTING_MAX, arriving
-from serving.refusals import SHOWN_CHARACTERS_MAX, invalid, shown
+from serving.refusals import SHOWN_CHARACTERS_MAX, invalid, value_for_message
 from tests.running import RunningStack
 from tests.safety.raw_requests import said
 
@@ -215,8 +215,8 @@ def test_a_value_is_shown_in_part_however_it_is_nested() -> None:
     for _ in range(100_000):
         nested = [nested]
 
-    assert len(shown(nested)) <= SHOWN_CHARACTERS_MAX
-    assert shown({"a": 1}) == "{'a': 1}"
+    assert len(value_for_message(nested)) <= SHOWN_CHARACTERS_MAX
+    assert value_for_message({"a": 1}) == "{'a': 1}"
     assert invalid("f", "x" * 500, "r").body()["details"]["value"] == "'" + "x" * 96 + "..."
     while nested:
         nested = nested.pop()

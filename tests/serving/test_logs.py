@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from serving.logs import Level, first_line, frames_only, told, without_secrets
+from serving.logs import Level, first_line, frames_only, safe_message, without_secrets
 from serving.lookups.export_job import FAILED, Order
 from serving.settings import Settings
 from serving.store.errors import StoreUnreachable
@@ -158,5 +158,5 @@ def test_an_export_that_fails_says_where_and_not_of_what() -> None:
 
 def test_what_polars_quotes_is_not_told() -> None:
     """Of its errors the type; what we or the system say of a part that is away is told as it is."""
-    assert told(pl.exceptions.ComputeError(f"cannot cast {MARK}")) == "ComputeError"
-    assert told(StoreUnreachable("Redis cannot be reached: refused")) == "Redis cannot be reached: refused"
+    assert safe_message(pl.exceptions.ComputeError(f"cannot cast {MARK}")) == "ComputeError"
+    assert safe_message(StoreUnreachable("Redis cannot be reached: refused")) == "Redis cannot be reached: refused"

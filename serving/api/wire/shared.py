@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN
-from serving.definitions.catalogue import Stored
+from serving.definitions.catalogue import StoredDefinition
 from serving.times import rfc3339
 
 
@@ -300,7 +300,7 @@ class ErrorOut(BaseModel):
     details: dict[str, Any] | None = None
 
 
-def shown(stored: Stored, warnings: Sequence[str] = ()) -> dict[str, Any]:
+def shown(stored: StoredDefinition, warnings: Sequence[str] = ()) -> dict[str, Any]:
     """A stored definition as the wire shows it; `warnings` are said when it is saved, of names that were never seen."""
     out: dict[str, Any] = {
         "id": f"{stored.kind}:{stored.key}",

@@ -409,11 +409,11 @@ def test_no_link_is_made_after_a_delete_that_was_said_before_it(world: World, de
 
 def test_what_only_names_the_gone_forgets_them(world: World) -> None:
     """A device that was theirs too in another's events, and a link that was given up; the others' answers stay."""
-    from serving.people.links import unlinking
+    from serving.people.links import unlink_id
 
     world.ingest([visit(5, userId="cy", anonymousId=IDS["anonymousId"])])
     world.ingest([visit(6, userId=IDS["userId"], anonymousId="tablet-of-cy")])
-    world.store.follow(unlinking(world.store.operations, "anon:tablet-of-cy", "off"))
+    world.store.follow(unlink_id(world.store.operations, "anon:tablet-of-cy", "off"))
     world.ingest([visit(7, anonymousId="tablet-of-cy")])
     drained(world)
     delete(world, ANN)

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.people.gather import gathered
+from serving.people.gather import gather
 from tests.pipelines.world import World, purchase
 from tests.serving.local_api import answers
 
@@ -34,7 +34,7 @@ def asked(world: World, *calls: tuple[str, str]) -> list[int]:
 
 def ids_of(world: World, one: str) -> list[str]:
     """Every id of a person."""
-    return [record.id for record in world.store.follow(gathered(world.store.operations, one)).records]
+    return [record.id for record in world.store.follow(gather(world.store.operations, one)).records]
 
 
 def test_nothing_is_done_while_the_lake_is_away(world: World, tmp_path: Path) -> None:

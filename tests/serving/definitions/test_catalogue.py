@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.definitions.catalogue import Catalogue, Stored, decode, encode
+from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, encode
 from serving.store.stamps import Covered
 
 
@@ -10,7 +10,7 @@ def catalogue() -> Catalogue:
     """A trait and a flag, read once."""
     found = Catalogue()
     for kind, key, expression in (("trait", "orders", "events.order.count"), ("flag", "offer", "orders > 2")):
-        found = found.with_definition(Stored(kind=kind, key=key, expression=expression))  # type: ignore[arg-type]
+        found = found.with_definition(StoredDefinition(kind=kind, key=key, expression=expression))  # type: ignore[arg-type]
     assert found.program and found.flags and found.needed_versions
     return found
 
@@ -30,7 +30,7 @@ def test_another_definition_is_compiled() -> None:
     """One more, or one that says something else."""
     held = catalogue()
     for key, expression in (("orders", "events.order.count_7d"), ("views", "events.view.count")):
-        stored = Stored(kind="trait", key=key, expression=expression)
+        stored = StoredDefinition(kind="trait", key=key, expression=expression)
         after = decode(encode(held.with_definition(stored))).with_compiled(held)
 
         assert after.program is not held.program

@@ -10,10 +10,10 @@ import pytest
 from expressions.bases import base_of
 from expressions.rules.bucketing import bucket_of
 from expressions.rules.values import instant_ms
-from serving.definitions.catalogue import Catalogue, Stored
+from serving.definitions.catalogue import Catalogue, StoredDefinition
 from serving.definitions.flags import flag_of, settings_after
-from serving.people.decide import Decider, Decision, failed
-from serving.people.person import Bases, person
+from serving.people.decide import Decider, Decision, error_decision
+from serving.people.person import DecodedBases, person
 from serving.store import base_codec
 from serving.store.records import Reading, Record
 from tests.expressions.live.cut_bases import NOW_MS, identify
@@ -24,9 +24,11 @@ LATER, EARLIER = "2199-01-01T00:00:00Z", "2001-01-01T00:00:00Z"
 
 def catalogue_of(*flags: tuple[str, str, dict[str, Any]], is_empty: bool = True) -> Catalogue:
     """Flags, (key, rule, settings as they are sent), beside a trait `plan`, all live where the system is empty."""
-    found = Catalogue().with_definition(Stored(kind="trait", key="plan", expression="profile.plan"))
+    found = Catalogue().with_definition(StoredDefinition(kind="trait", key="plan", expression="profile.plan"))
     for key, rule, given in flags:
-        found = found.with_definition(Stored(kind="flag", key=key, expression=rule, settings=settings_after({}, given)))
+        found = found.with_definition(
+            StoredDefinition(kind="flag", key=key, expression=rule, settings=settings_after({}, given))
+        )
     return found.with_activation(found.projection_version, (0,), is_empty)
 
 
@@ -34,7 +36,7 @@ def decider(catalogue: Catalogue, *ids: str, device: str | None = None, plan: st
     """Somebody of these ids whose plan is this one."""
     base = base_codec.encode(base_of([identify(0, plan=plan)]))
     records = [Record(one, base=base if at == 0 else None) for at, one in enumerate(ids)]
-    return Decider(person(Reading(records, NOW_MS, catalogue.version), catalogue, Bases()), device, **more)
+    return Decider(person(Reading(records, NOW_MS, catalogue.version), catalogue, DecodedBases()), device, **more)
 
 
 def decided(rule: str = "true", user: str = "user:ada", plan: str = "pro", **settings: Any) -> Decision:
@@ -180,7 +182,7 @@ class TestBucketing:
             together = {decider(catalogue, f"user:{n}", plan=plan).decision("f").allow for n in range(20)}
             assert together == {bucket_of("f:membership", f'trait:"{plan}"') < 50_000}
         everybody = catalogue_of(("f", "true", {"rollout": 99.999, "bucket_by": "trait:plan"}))
-        nobody = Decider(person(Reading([Record("user:x")], NOW_MS, 1), everybody, Bases()))
+        nobody = Decider(person(Reading([Record("user:x")], NOW_MS, 1), everybody, DecodedBases()))
         assert said(nobody.decision("f")) == (False, "SPLIT", None, False)
 
 
@@ -311,7 +313,7 @@ def test_what_is_broken_answers_the_default() -> None:
     """ERROR, and the default of the flag as far as it is known."""
     flag = flag_of("f", settings_after({}, {**BLUE_AND_RED, "default": "blue"}))
 
-    assert said(failed("Redis is away")) == (False, "ERROR", None, False)
-    assert said(failed("Redis is away", flag_of("f", {"default": True}))) == (True, "ERROR", None, True)
-    assert said(failed("Redis is away", flag)) == (False, "ERROR", "blue", "blue")
-    assert failed("Redis is away").reasons == ["evaluation_error: Redis is away"]
+    assert said(error_decision("Redis is away")) == (False, "ERROR", None, False)
+    assert said(error_decision("Redis is away", flag_of("f", {"default": True}))) == (True, "ERROR", None, True)
+    assert said(error_decision("Redis is away", flag)) == (False, "ERROR", "blue", "blue")
+    assert error_decision("Redis is away").reasons == ["evaluation_error: Redis is away"]

@@ -12,10 +12,10 @@ from expressions.bases import Base, RawEvent, base_of
 from expressions.definitions import Key
 from expressions.rules.values import Value
 from expressions.rules.windows import DAY_MS, HOUR_MS, heavy_cuts
-from serving.definitions.catalogue import Catalogue, Stored
+from serving.definitions.catalogue import Catalogue, StoredDefinition
 from serving.ids import shard_of
 from serving.ingest.projection import payload_of, tail_payload
-from serving.people.person import Answers, Bases, kept_bytes, person, tail_base
+from serving.people.person import Answers, DecodedBases, decoded_bytes, person, tail_base
 from serving.store import base_codec
 from serving.store.base_codec import CodecError
 from serving.store.record_operations import Arrival
@@ -37,7 +37,7 @@ def catalogue_of(*texts: str, seqs: Sequence[int] = (0,) * SHARDS, is_empty: boo
     """Traits t0, t1, …, each activated where the log of each shard stood at `seqs`."""
     found = Catalogue()
     for index, text in enumerate(texts):
-        found = found.with_definition(Stored(kind="trait", key=f"t{index}", expression=text))
+        found = found.with_definition(StoredDefinition(kind="trait", key=f"t{index}", expression=text))
         found = found.with_activation(found.projection_version, seqs, is_empty)
     return found
 
@@ -60,10 +60,12 @@ def record(id: str = ALICE, base: Base | None = None, tail: Sequence[bytes] = ()
     return Record(id, base=None if base is None else base_codec.encode(base), tail=tail, **more)
 
 
-def answers(catalogue: Catalogue, *records: Record, clock_ms: int = NOW_MS, bases: Bases | None = None) -> Answers:
+def answers(
+    catalogue: Catalogue, *records: Record, clock_ms: int = NOW_MS, bases: DecodedBases | None = None
+) -> Answers:
     """All that a catalogue says of these records."""
     reading = Reading(list(records), clock_ms, catalogue.version)
-    return person(reading, catalogue, bases or Bases()).answers(list(catalogue.definitions))
+    return person(reading, catalogue, bases or DecodedBases()).answers(list(catalogue.definitions))
 
 
 def values(found: Answers) -> dict[str, Value]:
@@ -209,7 +211,7 @@ class TestWarming:
         """A light base holds raw events, so a new window or filter over the same fields needs no rebuild."""
         before = catalogue_of("events.purchase.amount.sum_30d")
         catalogue = before.with_definition(
-            Stored(kind="trait", key="t1", expression="events.purchase.where(amount > 3).count_7d")
+            StoredDefinition(kind="trait", key="t1", expression="events.purchase.where(amount > 3).count_7d")
         )
 
         found = answers(catalogue, record(base=base_of([event(amount=5)]), stamp=stamp_of(before)))
@@ -253,7 +255,7 @@ class TestHeavy:
         catalogue = catalogue_of("events.purchase.count_7d", "events.purchase.count")
         heavy = self.heavy(catalogue)
         reading = Reading([heavy], NOW_MS + self.HORIZON_MS + 1, catalogue.version)
-        who = person(reading, catalogue, Bases())
+        who = person(reading, catalogue, DecodedBases())
 
         windowed, lifetime = who.answers([COUNT]), who.answers([("trait", "t1")])
 
@@ -284,7 +286,7 @@ class TestKept:
     def test_a_base_is_decoded_once(self) -> None:
         """The same stamp gives the very same base; another build another one."""
         catalogue = catalogue_of("events.purchase.count")
-        bases = Bases()
+        bases = DecodedBases()
         user = record(base=base_of([event()]), stamp=stamp_of(catalogue))
 
         (first,) = bases.parts(user)
@@ -297,7 +299,7 @@ class TestKept:
     def test_a_new_event_leaves_the_base_as_it_is(self) -> None:
         """Only the tail is read anew when it grew."""
         catalogue = catalogue_of("events.purchase.count")
-        bases = Bases()
+        bases = DecodedBases()
         user = record(base=base_of([event()]), stamp=stamp_of(catalogue), tail=tail_of(event()), last_seq=1)
         grown = user._replace(tail=tail_of(event(), event()), last_seq=2)
 
@@ -311,7 +313,7 @@ class TestKept:
 
     def test_a_seq_that_comes_again_is_another_event(self) -> None:
         """After Redis lost its last events a seq is given out again; the receipt tells the two apart."""
-        bases = Bases()
+        bases = DecodedBases()
         lost = record(tail=tail_of(event(amount=1)), last_seq=1, last_received_ms=NOW_MS)
         later = record(tail=tail_of(event(amount=2)), last_seq=1, last_received_ms=NOW_MS + 1)
 
@@ -324,7 +326,7 @@ class TestKept:
         """Beyond its bytes the one used longest ago goes first."""
         catalogue = catalogue_of("events.purchase.count")
         users = [record(f"user:{number}", base_of([event()]), stamp=stamp_of(catalogue)) for number in range(3)]
-        bases = Bases(bytes_max=2 * kept_bytes(users[0]))
+        bases = DecodedBases(bytes_max=2 * decoded_bytes(users[0]))
 
         first, second = bases.parts(users[0])[0], bases.parts(users[1])[0]
         bases.parts(users[0])
@@ -338,7 +340,7 @@ class TestKept:
         catalogue = catalogue_of("events.purchase.count")
         quiet = record(PHONE, base=base_of([event()]), stamp=stamp_of(catalogue))
         busy = record(base=base_of([event()]), stamp=stamp_of(catalogue))
-        bases = Bases(bytes_max=10 * kept_bytes(quiet))
+        bases = DecodedBases(bytes_max=10 * decoded_bytes(quiet))
 
         (kept,) = bases.parts(quiet)
         for build in range(30):
@@ -349,7 +351,7 @@ class TestKept:
     @pytest.mark.parametrize(("in_base", "in_tail"), [(0, 1), (0, 30), (1, 0), (10, 1), (100, 0), (100, 10)])
     def test_what_is_kept_takes_no_more_memory_than_is_counted(self, in_base: int, in_tail: int) -> None:
         """Whatever records are made of: of many small ones most is not in their bytes."""
-        bases, count = Bases(), 500
+        bases, count = DecodedBases(), 500
         base = base_of([event(amount=number) for number in range(in_base)]) if in_base else None
         users = [
             record(
@@ -367,11 +369,11 @@ class TestKept:
         taken, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
 
-        assert taken <= sum(map(kept_bytes, users))
+        assert taken <= sum(map(decoded_bytes, users))
 
     def test_one_record_larger_than_the_bound_is_still_read(self) -> None:
         """It is decoded each time instead."""
-        bases = Bases(bytes_max=1)
+        bases = DecodedBases(bytes_max=1)
         user = record(base=base_of([event()]), stamp=stamp_of(catalogue_of("events.purchase.count")))
 
         assert bases.parts(user) == bases.parts(user) == [base_of([event()])]
@@ -379,7 +381,7 @@ class TestKept:
     def test_answers_do_not_depend_on_what_is_kept(self) -> None:
         """A person asked for again, later and after new events, answers as one asked for the first time."""
         catalogue = catalogue_of("events.purchase.count_1h", "events.purchase.amount.sum")
-        bases = Bases()
+        bases = DecodedBases()
         user = record(base=base_of([event(amount=1)]), stamp=stamp_of(catalogue))
         for number in range(5):
             user = user._replace(
@@ -401,7 +403,7 @@ class TestOnRedis:
     def test_the_next_read_sees_what_was_acknowledged(self, store: Store) -> None:
         """Each event counts as soon as ingest has answered; a repeat does not; a publish changes nothing."""
         catalogue = catalogue_of("events.purchase.count_1h", "events.purchase.amount.sum", is_empty=True)
-        bases = Bases()
+        bases = DecodedBases()
         shard = shard_of(ALICE, SHARDS)
 
         def now() -> dict[str, Value]:

@@ -18,8 +18,8 @@ from serving.access.keys import raw_keys
 from serving.app import HOT, create_app, engine_of
 from serving.http.hot_paths import Shortcut
 from serving.ids import record_of
-from serving.people.gather import gathered
-from serving.people.person import Bases, person
+from serving.people.gather import gather
+from serving.people.person import DecodedBases, person
 from tests.pipelines.world import World, purchase
 
 
@@ -70,10 +70,10 @@ def test_an_expression_is_parsed_once_for_everybody(redis_url: str, tmp_path: Pa
     world.recover()
     world.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum_30d"})
     world.define("segment", {"buyers": "orders >= 1"})
-    catalogue, bases = world.catalogue, Bases()
+    catalogue, bases = world.catalogue, DecodedBases()
 
     def answered(user: str) -> None:
-        reading = world.store.follow(gathered(world.store.operations, record_of(user)))
+        reading = world.store.follow(gather(world.store.operations, record_of(user)))
         person(reading, catalogue, bases).answers(key for key in catalogue.definitions)
 
     assert parsed(answered, "ada") > 0
@@ -100,7 +100,7 @@ def test_a_person_is_found_by_any_id_without_a_search(redis_url: str, tmp_path: 
 
         def commands_of(one: str) -> dict[str, int]:
             client.config_resetstat()
-            reading = world.store.follow(gathered(world.store.operations, record_of(one)))
+            reading = world.store.follow(gather(world.store.operations, record_of(one)))
             assert len(reading.records) == 4
             return asked_of_redis(client)
 
