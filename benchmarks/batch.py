@@ -18,6 +18,7 @@ from expressions.batch.frames import answer_frame
 from expressions.definitions import Definition
 from expressions.plan import plan
 from expressions.text.bind import bind
+from lake import schemas
 from lake.lake import Lake
 from lake.schemas import EVENTS, TYPED
 from pipelines.publish import RECORDS_AT_ONCE, send
@@ -91,7 +92,7 @@ def ours(lake: Lake) -> float:
     started = time.perf_counter()
     answers = answer_frame(counted(lake.events()).collect().lazy(), bounds, NOW)
     keys = [(bound.definition.kind, bound.definition.key) for bound in bounds]
-    lake.write_traits(trait_rows(answers, keys, NOW, 1), is_latest=True)
+    lake.write_build(schemas.TRAITS, trait_rows(answers, keys, NOW, 1), is_latest=True)
     return time.perf_counter() - started
 
 

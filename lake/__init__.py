@@ -1,1 +1,3 @@
-"""The source of truth: Delta tables. Knows storage, not meaning."""
+"""The source of truth: Delta tables and the files beside them, in a folder or an object store. Knows storage, not
+meaning. Imports nothing of ours.
+"""

@@ -1,15 +1,15 @@
 """What can go wrong with the lake.
 
 LakeError
-├── LakeUnreachable   no folder, no object store, no permission: what was asked may pass later
-└── LakeConflict      another writer was first, again and again
+├── LakeUnreachable   no folder, no object store, no permission: a later try may succeed
+└── LakeConflict      other writers were first, again and again
 """
 
 from __future__ import annotations
 
 
 class LakeError(Exception):
-    """Something between us and the lake's tables."""
+    """Something went wrong between us and the lake's tables."""
 
 
 class LakeUnreachable(LakeError):
@@ -17,4 +17,4 @@ class LakeUnreachable(LakeError):
 
 
 class LakeConflict(LakeError):
-    """Other writers were first, more often than is worth trying."""
+    """Other writers were first, more often than we try."""

@@ -1,7 +1,7 @@
 """Every table's columns, key, partition and ordering, on one page.
 
 Times are UTC milliseconds. `id` is namespaced (`user:ada`). Statistics are kept of shard, seq and ts alone, so that the
-tables' logs hold nothing of what a person sent.
+tables' logs hold nothing that a person sent.
 """
 
 from __future__ import annotations
@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
+
+#: Files that no newest version needs are kept this long: for readers that pinned an older version, and for writers,
+#: whose files stand in no version until they commit. A writer commits within seconds, and within minutes at the worst.
+#: A version's log is kept as long, since nobody reads an older version.
+RETENTION_HOURS = 24
 
 TYPED = pa.struct([("number", pa.float64()), ("string", pa.string()), ("boolean", pa.bool_()), ("json", pa.string())])
 
@@ -22,9 +27,24 @@ class Table:
     partition: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
 
+    def configuration(self) -> dict[str, str]:
+        """The properties of the table, by Delta's names."""
+        measured = [name for name in ("shard", "seq", "ts") if name in self.columns.names]
+        return {
+            "delta.dataSkippingStatsColumns" if measured else "delta.dataSkippingNumIndexedCols": ",".join(measured)
+            or "0",
+            # Each look at a table and each checkpoint pays for the log's own files, tens of thousands a day, and for
+            # what the log says of files that were replaced.
+            "delta.logRetentionDuration": f"interval {RETENTION_HOURS} hours",
+            "delta.deletedFileRetentionDuration": f"interval {RETENTION_HOURS} hours",
+            # A checkpoint lists all files and is kept as long as the log: one each hundred commits takes gigabytes a
+            # day.
+            "delta.checkpointInterval": "500",
+        }
 
-#: Every accepted event, once or more often: readers deduplicate. `seq` is null for imported ones. `properties`,
-#: `traits` and `context` are JSON as it came, for people; `props` is what executions read.
+
+#: Every accepted event, once or more often: readers deduplicate. `seq` is null for imported events. `properties`,
+#: `traits` and `context` are JSON as it came, for people; executions read `props`.
 EVENTS = Table(
     "events",
     pa.schema(
@@ -69,7 +89,7 @@ DEFINITIONS = Table(
     ),
 )
 
-#: A value of a trait for an id; `is_latest` rows are those of the newest full rebuild, replaced by the next one.
+#: A value of a trait for an id. `is_latest` rows are of the newest full rebuild, and the next one replaces them.
 TRAITS = Table(
     "traits",
     pa.schema(
@@ -89,7 +109,7 @@ TRAITS = Table(
     partition=("is_latest",),
 )
 
-#: An id that is in a segment; `since` is when the first rebuild saw it there that no other has contradicted since.
+#: An id that is in a segment. `since` is the instant of the first rebuild from which on every one saw the id there.
 MEMBERSHIPS = Table(
     "memberships",
     pa.schema(
@@ -105,7 +125,7 @@ MEMBERSHIPS = Table(
     partition=("is_latest",),
 )
 
-#: What each rebuild did.
+#: What each rebuild did. `seqs` says for each shard how far its log was in the lake.
 RUNS = Table(
     "runs",
     pa.schema(
@@ -123,7 +143,8 @@ RUNS = Table(
     ),
 )
 
-#: Refused events and rows, with the reason. `source` is "api" or an imported file, `line` its line or index.
+#: Refused events and rows, with the reason. `source` is "api" or the name of an imported file, `line` the line or index
+#: in it.
 REJECTED = Table(
     "rejected",
     pa.schema(
@@ -138,7 +159,7 @@ REJECTED = Table(
     ),
 )
 
-#: Every key that an admin made, a row when it was made and one when it was revoked; the digest, never the key.
+#: Every key that an admin made: a row when it was made, another when it was revoked. Holds the digest, never the key.
 API_KEYS = Table(
     "api_keys",
     pa.schema(
@@ -154,7 +175,7 @@ API_KEYS = Table(
     ),
 )
 
-#: What admins did: `action` on a `kind` of thing named `key`, signed with the label of the key that was used.
+#: What admins did: `action` on a `kind` of thing named `key`. `author` is the label of the key that was used.
 AUDIT = Table(
     "audit",
     pa.schema(

@@ -1,7 +1,6 @@
-"""The storage under the lake, by itself: a folder or an object store, named by the same root.
+"""One look at the storage under the lake: what stands there, and the file of settings that are fixed for good.
 
-A store that fails is asked once, where those who read and write tables go on asking it for minutes: these are looks,
-taken again and again.
+A look asks once, so that a storage that fails is known at once. Those who read and write tables ask again for minutes.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from .errors import LakeUnreachable
 
-#: The object beside the tables that says what is fixed of a system. (A property of a table would do, but to change one
-#: keeps the whole process from running until the store has answered.)
+#: The file beside the tables that holds the settings that are fixed for good. (A property of a table could hold them,
+#: but changing one stops the whole process until the store has answered.)
 FIXED = "system.json"
 
 
 def list_root(root: str) -> list[str]:
-    """What stands right under a root: the names of the tables and other folders. Raises `LakeUnreachable`."""
+    """The names of the tables and other folders right under a root. Raises `LakeUnreachable`."""
     try:
-        return [str(one) for one in obstore.list_with_delimiter(_store(root))["common_prefixes"]]
+        return [str(folder) for folder in obstore.list_with_delimiter(_store(root))["common_prefixes"]]
     except (BaseError, OSError, ValueError) as error:
         raise LakeUnreachable(f"{root}: {error}") from error
 
@@ -33,7 +32,7 @@ def list_root(root: str) -> list[str]:
 def holds_table(root: str, name: str) -> bool:
     """Whether a table of this name has a log under a root. Raises `LakeUnreachable`.
 
-    (`DeltaTable.is_deltatable` says the same, but keeps the whole process from running until the store has answered.)
+    (`DeltaTable.is_deltatable` says the same, but stops the whole process until the store has answered.)
     """
     try:
         return any(obstore.list(_store(root), prefix=f"{name}/_delta_log/", chunk_size=1))
@@ -42,15 +41,12 @@ def holds_table(root: str, name: str) -> bool:
 
 
 def fixed(root: str) -> dict[str, str]:
-    """What is fixed of the system whose lake is here, by name of the setting; nothing where nobody has noted it.
+    """The fixed settings of the system whose lake is here, by name; empty where nobody has noted them.
 
     Raises `LakeUnreachable`.
     """
     try:
-        found: dict[str, str] = msgspec.json.decode(
-            bytes(obstore.get(_store(root), FIXED).bytes()), type=dict[str, str]
-        )
-        return found
+        return msgspec.json.decode(bytes(obstore.get(_store(root), FIXED).bytes()), type=dict[str, str])
     except FileNotFoundError:
         return {}
     except (BaseError, OSError, ValueError) as error:
@@ -58,7 +54,7 @@ def fixed(root: str) -> dict[str, str]:
 
 
 def fix(root: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """Notes settings where nobody has, once and for all; answers what is noted. Raises `LakeUnreachable`."""
+    """Notes settings for good, unless somebody has; returns the settings that are noted. Raises `LakeUnreachable`."""
     try:
         obstore.put(_store(root), FIXED, msgspec.json.encode(dict(settings)), mode="create")
     except AlreadyExistsError:
@@ -74,5 +70,5 @@ def _store(root: str) -> ObjectStore:
 
 @lru_cache(maxsize=8)
 def _bucket(root: str) -> ObjectStore:
-    # Not with a shorter wait for the one answer: options of the client would take the place of the environment's.
+    # The wait for the one answer is not shortened: options of the client would replace those of the environment.
     return from_url(root, retry_config={"max_retries": 0})

@@ -18,11 +18,10 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from expressions.rules.identity import LINK_KINDS
 from lake.errors import LakeConflict, LakeUnreachable
-from lake.files import Files
+from lake.folder import Folder
 from lake.lake import Lake
 from lake.schemas import EVENTS, MEMBERSHIPS, REJECTED, RUNS, TABLES, TRAITS, Table
 from pipelines.packing import sort_closed_days
-from pipelines.rewriting import rewrite
 
 log = structlog.get_logger()
 
@@ -61,7 +60,7 @@ def maintain(
             did[table.name] = {"compacted": 0, "removed": 0}
         except (DeltaError, OSError) as error:
             raise LakeUnreachable(f"{lake.uri(table)}: {error}") from error
-    did["exports"] = {"removed": Files(lake.root, "exports").delete_before(now - timedelta(days=export_days))}
+    did["exports"] = {"removed": Folder(lake.root, "exports").delete_before(now - timedelta(days=export_days))}
     return did
 
 
@@ -83,7 +82,7 @@ def expire(lake: Lake, before: datetime, today: date) -> int:
     removed = 0
     for day, count in sorted(counts.items()):
         try:
-            lake.rewrite(EVENTS, {"ingest_date": day.isoformat()}, kept)
+            lake.rewrite_once(EVENTS, {"ingest_date": day.isoformat()}, kept)
             removed += count
         except LakeConflict as error:
             log.info("retention_conflict", day=day.isoformat(), error=str(error))  # a writer was first: next time
@@ -127,7 +126,7 @@ def _kept(
         return batch.filter(pa.array(stays(pl.Series(batch.column(column))).to_list(), pa.bool_()))
 
     try:
-        return rewrite(lake, table, partition, change)
+        return lake.rewrite(table, partition, change)
     except LakeConflict as error:
         log.info("retention_conflict", table=table.name, error=str(error))  # writers were first: next time
         return 0

@@ -23,10 +23,12 @@ from expressions.batch.totals import totals
 from expressions.rules.deletes import deleted, of_ids
 from expressions.rules.identity import people
 from lake.lake import Lake
+from lake.schemas import MEMBERSHIPS, TRAITS
 from pipelines.publish import Recent, publish, records_of
 from pipelines.rows import membership_rows, trait_rows
 from serving.definitions.catalogue import Catalogue, decode, encode
 from serving.definitions.saving import activate, current, write_down
+from serving.history import latest_undeleted
 from serving.refusals import Unavailable
 from serving.settings import Settings
 from serving.store.scripts.publish import Published
@@ -160,10 +162,10 @@ def write_answers(
     answers = answer_frame(people(events), bounds, as_of_ms, catalogue.zone)
     keys = [(bound.definition.kind, bound.definition.key) for bound in bounds]
     traits = trait_rows(answers, keys, as_of_ms, build)
-    lake.write_traits(traits, is_latest=is_latest)
-    before = lake.memberships().collect() if is_latest else None
+    lake.write_build(TRAITS, traits, is_latest=is_latest)
+    before = latest_undeleted(lake, MEMBERSHIPS).collect() if is_latest else None
     memberships = membership_rows(answers, keys, as_of_ms, build, before)
-    lake.write_memberships(memberships, is_latest=is_latest)
+    lake.write_build(MEMBERSHIPS, memberships, is_latest=is_latest)
     return {
         name: dict(rows.group_by("key").len().iter_rows())
         for name, rows in (("traits", traits), ("segments", memberships))

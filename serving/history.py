@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import msgspec
 import polars as pl
 
+from expressions.rules.deletes import delete_seqs, undeleted
 from lake.errors import LakeError
-from lake.files import File, Files
+from lake.folder import File, Folder
 from lake.lake import Lake
-from lake.schemas import EVENTS, TABLES
+from lake.schemas import EVENTS, MEMBERSHIPS, TABLES, Table
 from lake.storage import list_root
 from serving.definitions.catalogue import StoredDefinition
 from serving.refusals import Unavailable
@@ -28,7 +29,7 @@ class History:
 
     def __init__(self, lake_root: str) -> None:
         self._lake = Lake(lake_root)
-        self._files = Files(lake_root, "exports")
+        self._files = Folder(lake_root, "exports")
 
     def append_definition(self, stored: StoredDefinition) -> None:
         """Adds a row to the history of definitions."""
@@ -86,8 +87,8 @@ class History:
         return self._lake.event_batches(version, rows)
 
     def memberships(self) -> pl.LazyFrame:
-        """Who is in which segment since when, by the newest full rebuild."""
-        return self._asked(self._lake.memberships)
+        """Who is in which segment since when, by the newest full rebuild; less those who were deleted since."""
+        return self._asked(lambda: latest_undeleted(self._lake, MEMBERSHIPS))
 
     def sent(self) -> pl.LazyFrame:
         """Events as they were sent: id, event_id, received_at, and `properties`, `traits` and `context` as JSON."""
@@ -125,6 +126,11 @@ class History:
             return ask()
         except AWAY as error:
             raise away() from error
+
+
+def latest_undeleted(lake: Lake, table: Table) -> pl.LazyFrame:
+    """The rows of the newest full rebuild, of `traits` or `memberships`, less those of people deleted since."""
+    return undeleted(lake.latest(table), delete_seqs(lake.events()), lake.runs())
 
 
 #: What reading the lake raises while it is away; a frame raises it when it is collected.

@@ -57,6 +57,26 @@ def deleted(events: pl.LazyFrame) -> pl.LazyFrame:
     return events.join(deletes.lazy(), on="id", how="inner").filter(covered).drop("deleted_seq", "deleted_at")
 
 
+def undeleted(rows: pl.LazyFrame, deletes: pl.DataFrame, runs: pl.LazyFrame) -> pl.LazyFrame:
+    """Rows of rebuilds, each with id and build, less those of ids with a delete that the rebuild did not cover.
+
+    `deletes` has id, shard and deleted_seq; `runs` has build and seqs, which say for each shard what a rebuild covered.
+    A rebuild that was cut off before it noted its seqs is taken to have covered nothing.
+    """
+    if deletes.is_empty():
+        return rows
+    marked = rows.join(deletes.lazy(), on="id", how="left").join(runs.select("build", "seqs"), on="build", how="left")
+    covered = pl.col("seqs").list.get(pl.col("shard"), null_on_oob=True).fill_null(-1)
+    stays = pl.col("deleted_seq").is_null() | (pl.col("deleted_seq") <= covered)
+    return marked.filter(stays).drop("shard", "deleted_seq", "seqs")
+
+
+def delete_seqs(events: pl.LazyFrame) -> pl.DataFrame:
+    """The last delete of each id that has one, by the name that stands in its row: id, shard, deleted_seq."""
+    deletes = events.filter(pl.col("kind") == "delete").group_by("id")
+    return deletes.agg(pl.col("shard").first(), pl.col("seq").max().alias("deleted_seq")).collect()
+
+
 def last_deletes(events: pl.LazyFrame) -> pl.DataFrame:
     """The last delete of each id that has one: id, deleted_seq, deleted_at.
 

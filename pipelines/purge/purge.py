@@ -21,15 +21,15 @@ from datetime import UTC, datetime
 import polars as pl
 import pyarrow as pa
 
-from expressions.rules.deletes import GONE, IS_AFTER, after_deletes, last_deletes, tombstone_id
+from expressions.rules.deletes import GONE, IS_AFTER, after_deletes, last_deletes, tombstone_id, undeleted
 from expressions.rules.identity import owners
 from expressions.rules.repeats import REPEAT_MS
-from lake.lake import RETENTION_HOURS, Lake
-from lake.schemas import DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RUNS, TRAITS
-from lake.stored import Stored
+from lake.lake import Lake
+from lake.schemas import DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RETENTION_HOURS, TRAITS
+from lake.stored_files import StoredFiles
+from lake.tables import Change
 from pipelines.purge.naming import Names, unpacked
 from pipelines.purge.redacting import forget_in_flags, redact
-from pipelines.rewriting import rewrite
 from serving.ids import shard_of
 from serving.store.record_operations import Claim
 from serving.store.scripts.claim import Owner
@@ -104,9 +104,9 @@ def purge(
     on_step("looked")
     names = found.gone_among(redacts or ())
     if not found.deletes.is_empty():
-        did.rows[REJECTED.name] = rewrite(lake, REJECTED, {}, _without_named(Names(names), _came_back_ms(found)))
+        did.rows[REJECTED.name] = lake.rewrite(REJECTED, {}, _without_named(Names(names), _came_back_ms(found)))
         on_step("rejected")
-        did.exports = _drop_exports(Stored(lake.root), Names(names))
+        did.exports = _drop_exports(StoredFiles(lake.root), Names(names))
         did.flags = forget_in_flags(store, lake, names)
         on_step("flags")
         if redacts is not None:
@@ -117,15 +117,15 @@ def purge(
         for table in (TRAITS, MEMBERSHIPS):
             # Before the tombstones lose their names: until then these tables are read without what they cover.
             did.rows[table.name] = sum(
-                rewrite(lake, table, one, _standing(lake, found.deletes, store.shards))
-                for one in lake.partitions(table)
+                lake.rewrite(table, partition, _without_deleted(lake, found.deletes, store.shards))
+                for partition in lake.partitions(table)
             )
             on_step(table.name)
         days = _days(lake, found)
         did.rows[EVENTS.name] = 0
         for day in days:
             if with_today or day < today.isoformat():
-                did.rows[EVENTS.name] += rewrite(lake, EVENTS, {"ingest_date": day}, _purged(found))
+                did.rows[EVENTS.name] += lake.rewrite(EVENTS, {"ingest_date": day}, _purged(found))
                 on_step("events")
     did.records = _forget(store, found)
     on_step("forgotten")
@@ -188,7 +188,7 @@ def _days(lake: Lake, found: Deleted) -> list[str]:
     return sorted(day.isoformat() for day in days)
 
 
-def _purged(found: Deleted) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+def _purged(found: Deleted) -> Change:
     def change(batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = _judged(pl.from_arrow(batch.select(list(JUDGED))).lazy(), found).collect()  # type: ignore[union-attr]
         columns = {name: batch.column(name) for name in batch.schema.names}
@@ -205,20 +205,16 @@ def _purged(found: Deleted) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
     return change
 
 
-def _standing(lake: Lake, deletes: pl.DataFrame, shards: int) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
-    """Rows of a rebuild less those of ids with a delete that its seqs do not cover."""
-    runs = lake.scan(RUNS).select("build", "seqs").unique(subset=["build"]).collect()
-    where = pl.Series("shard", [shard_of(one, shards) for one in deletes["id"]], pl.Int32)
-    marked = deletes.select("id", "deleted_seq").with_columns(where)
+def _without_deleted(lake: Lake, deletes: pl.DataFrame, shards: int) -> Change:
+    """Rows of rebuilds less those of ids with a delete that the rebuild did not cover."""
+    runs = lake.runs().select("build", "seqs").unique(subset=["build"]).collect().lazy()
+    shard = pl.Series("shard", [shard_of(id, shards) for id in deletes["id"]], pl.Int32)
+    deletes = deletes.select("id", "deleted_seq").with_columns(shard)
 
     def change(batch: pa.RecordBatch) -> pa.RecordBatch:
-        rows = pl.from_arrow(batch.select(["id", "build"])).lazy()  # type: ignore[union-attr]
-        joined = rows.join(marked.lazy(), on="id", how="left", maintain_order="left").join(
-            runs.lazy(), on="build", how="left", maintain_order="left"
-        )
-        covered = pl.col("seqs").list.get(pl.col("shard"), null_on_oob=True).fill_null(-1)
-        stands = joined.select(pl.col("deleted_seq").is_null() | (pl.col("deleted_seq") <= covered)).collect()
-        return batch.filter(pa.array(stands.to_series().to_list(), pa.bool_()))
+        rows = pl.from_arrow(batch.select(["id", "build"])).lazy().with_row_index("row")  # type: ignore[union-attr]
+        staying = undeleted(rows, deletes, runs).select(pl.col("row").sort()).collect()
+        return batch.take(staying["row"].to_arrow())
 
     return change
 
@@ -229,7 +225,7 @@ def _came_back_ms(found: Deleted) -> dict[str, int]:
     return dict(deleted.select("id", "deleted_at").iter_rows())
 
 
-def _without_named(names: Names, came_back_ms: Mapping[str, int]) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+def _without_named(names: Names, came_back_ms: Mapping[str, int]) -> Change:
     """Less the rows that name somebody who is gone, and those of before the delete that name somebody who came back."""
     back = Names(came_back_ms)
 
@@ -247,7 +243,7 @@ def _without_named(names: Names, came_back_ms: Mapping[str, int]) -> Callable[[p
     return change
 
 
-def _drop_exports(files: Stored, names: Names) -> int:
+def _drop_exports(files: StoredFiles, names: Names) -> int:
     """Exports that name somebody who is gone: what was taken out before the delete must be taken out anew."""
     dropped = 0
     for path in files.under("exports") if len(names) else ():

@@ -22,7 +22,6 @@ from expressions.definitions import Definition
 from lake.lake import Lake
 from lake.schemas import DEFINITIONS, EVENTS, TRAITS, Table
 from pipelines.purge.naming import DELETED, Names
-from pipelines.rewriting import rewrite
 from pipelines.rows import props_of
 from serving.access import audit
 from serving.definitions import saving
@@ -65,7 +64,7 @@ def forget_in_flags(store: Store, lake: Lake, gone: Collection[str]) -> int:
         at = batch.schema.get_field_index("body")
         return batch.set_column(at, batch.schema.field(at), pa.array(bodies, pa.string()))
 
-    rewrite(lake, DEFINITIONS, {}, change)
+    lake.rewrite(DEFINITIONS, {}, change)
     return changed
 
 
@@ -131,7 +130,7 @@ def _redact_rows(lake: Lake, table: Table, partition: Mapping[str, str], names: 
 
     rows = sum(len(naming(batch)) for batch in lake.batches(table, partition))
     if rows:
-        rewrite(lake, table, partition, change)
+        lake.rewrite(table, partition, change)
     return rows
 
 

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lake.stored import Stored
+from lake.stored_files import StoredFiles
 from pipelines.purge.naming import Names, unpacked
 from serving.store.errors import StoreError
 from serving.store.store import Store
@@ -55,7 +55,7 @@ class Searched:
 def searched(names: Names, store: Store, lake_root: str, folders: list[Path]) -> Searched:
     """Searches Redis, the lake and some folders of this machine for ids."""
     did = Searched(len(names))
-    lake = Stored(lake_root)
+    lake = StoredFiles(lake_root)
     for name in lake.under():
         data = lake.read(name)
         if data is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from deltalake import DeltaTable
 from lake.errors import LakeConflict
 from lake.lake import Lake
 from lake.schemas import EVENTS, Table
+from lake.tables import Change
 from pipelines.maintain import maintain
 from pipelines.purge.purge import purge
 from tests.pipelines.world import World
@@ -48,9 +49,7 @@ class PausingLake(Lake):
             self.pause()
         return opened
 
-    def rewrite(
-        self, table: Table, partition: Mapping[str, str], change: Callable[[pa.RecordBatch], pa.RecordBatch]
-    ) -> None:
+    def rewrite_once(self, table: Table, partition: Mapping[str, str], change: Change) -> None:
         """Rewrites, with a pause in it; says where others were first."""
 
         def paused(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -59,7 +58,7 @@ class PausingLake(Lake):
             return change(batch)
 
         try:
-            super().rewrite(table, partition, paused)
+            super().rewrite_once(table, partition, paused)
         except LakeConflict:
             print("conflict")
             raise

@@ -10,8 +10,8 @@ from queue import Queue
 
 import pytest
 
-from lake.lake import RETENTION_HOURS, Lake
-from lake.schemas import EVENTS
+from lake.lake import Lake
+from lake.schemas import EVENTS, RETENTION_HOURS
 from pipelines.maintain import maintain
 from tests.faults.draining import SHARDS
 from tests.faults.truth import assert_lake_is_exact

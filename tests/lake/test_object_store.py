@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from lake.files import Files
+from lake.folder import Folder
 from tests.small_s3 import SmallS3
 
 
 def test_a_file_is_written_in_parts_listed_signed_read_and_dropped(object_store: SmallS3) -> None:
     """Under the lake's own prefix; whoever opens its address gets the bytes."""
-    files = Files(f"s3://{object_store.bucket}/my/lake", "exports")
+    files = Folder(f"s3://{object_store.bucket}/my/lake", "exports")
     whole = b"x" * 6_000_000 + b"y" * 12_000_000
     files.put("segment_a.csv", iter([b"x" * 6_000_000, b"y" * 12_000_000]))
     url = files.signed("segment_a.csv", 3_600)
@@ -39,10 +39,10 @@ def test_a_file_whose_bytes_fail_is_not_there(object_store: SmallS3) -> None:
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
-        Files(f"s3://{object_store.bucket}/lake", "exports").put("segment_a.csv", broken())
+        Folder(f"s3://{object_store.bucket}/lake", "exports").put("segment_a.csv", broken())
 
     assert (object_store.objects, object_store.uploads) == ({}, {})
 
 
-async def _read(files: Files) -> bytes:
+async def _read(files: Folder) -> bytes:
     return b"".join([chunk async for chunk in files.chunks("segment_a.csv")])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from lake.lake import RETENTION_HOURS, Lake
-from lake.schemas import AUDIT, DEFINITIONS, TABLES
+from lake.lake import Lake
+from lake.schemas import AUDIT, DEFINITIONS, RETENTION_HOURS, TABLES
 
 
 @pytest.fixture

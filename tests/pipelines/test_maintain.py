@@ -8,11 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from lake.files import Files
+from lake.folder import Folder
 from lake.schemas import EVENTS, MEMBERSHIPS, RUNS, TABLES, TRAITS
 from pipelines.maintain import maintain
 from pipelines.packing import sort_closed_days
 from pipelines.rebuild import rebuild_at
+from serving.history import latest_undeleted
 from serving.times import rfc3339
 from tests.pipelines.world import World, purchase
 
@@ -113,7 +114,7 @@ def test_today_is_left_alone(world: World) -> None:
 
 def test_exports_are_dropped_when_they_are_old_enough(world: World) -> None:
     """After so many days, which is a setting; the tables beside them are not touched."""
-    kept = Files(world.lake.root, "exports")
+    kept = Folder(world.lake.root, "exports")
     kept.put("segment_a_2026-01-01.csv", iter([b"user_id"]))
     now = datetime.now(UTC)
 
@@ -206,7 +207,7 @@ def test_what_rebuilds_did_is_forgotten_unless_something_needs_it(world: World) 
     assert builds() == [as_of.build, last_full.build, ids[-1].build]
     assert (world.lake.last_run() or {})["build"] == last_full.build
     assert world.lake.last_build() == ids[-1].build
-    assert world.lake.traits().collect().height == 8
+    assert latest_undeleted(world.lake, TRAITS).collect().height == 8
 
 
 def test_an_id_of_which_nothing_is_left_takes_no_memory_and_answers_as_before(world: World) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lake.schemas import MEMBERSHIPS
+from serving.history import latest_undeleted
 from tests.pipelines.world import World, purchase
 
 
@@ -18,7 +20,7 @@ def test_since_is_the_first_rebuild_that_saw_the_membership(redis_url: str, tmp_
         world.ingest([purchase("ann", number)])
         world.drain().step()
         builds.append(world.rebuild().as_of_ms)
-        rows = world.lake.memberships().select("key", "since").collect()
+        rows = latest_undeleted(world.lake, MEMBERSHIPS).select("key", "since").collect()
         seen.append(dict(rows.iter_rows()))
 
     assert seen == [

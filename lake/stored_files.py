@@ -1,4 +1,4 @@
-"""All files under the lake's root, whatever they are and whatever kind of store it is: to search, and to delete one."""
+"""Every file under the lake's root, in a folder or an object store: to search them all, and to delete one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from obstore.store import ObjectStore, from_url
 
 from .errors import LakeUnreachable
 
-#: What a writer that was killed leaves in a folder: the part of a file, under a name with this in it.
+#: A writer that was killed leaves a part of a file in a folder. The name of the part has this in it.
 STAGED = "#"
 
 
-class Stored:
-    """Every file under a root, tables and all else. Paths are relative to it. Raises `LakeUnreachable`."""
+class StoredFiles:
+    """Every file under a root, of tables and of all else. Paths are relative to the root. Raises `LakeUnreachable`."""
 
     def __init__(self, root: str) -> None:
         self.root = root
         is_bucket = "://" in root and not root.startswith("file://")
-        #: The folder of a lake on this machine: read as one, since a store does not list what its writers left there.
+        #: The folder of a lake on this machine. It is read as a folder: a store does not list the parts of files.
         self.folder = None if is_bucket else Path(unquote(urlparse(root).path) if "://" in root else root).absolute()
         self._bucket = root if is_bucket else ""
 
@@ -35,17 +35,17 @@ class Stored:
     def under(self, prefix: str = "") -> Iterator[str]:
         """The paths of all files in a folder and below it."""
         if self.folder is not None:
-            found = sorted(path for path in (self.folder / prefix).rglob("*") if path.is_file())
-            yield from (path.relative_to(self.folder).as_posix() for path in found)
+            paths = sorted(path for path in (self.folder / prefix).rglob("*") if path.is_file())
+            yield from (path.relative_to(self.folder).as_posix() for path in paths)
             return
         try:
-            for some in obstore.list(self._store, prefix=prefix or None):
-                yield from (one["path"] for one in some)
+            for page in obstore.list(self._store, prefix=prefix or None):
+                yield from (file["path"] for file in page)
         except (BaseError, OSError) as error:
             raise LakeUnreachable(f"{self.root}: {error}") from error
 
     def read(self, path: str) -> bytes | None:
-        """A file's bytes; None when it has gone meanwhile."""
+        """A file's bytes; None when the file has gone meanwhile."""
         try:
             if self.folder is not None:
                 return (self.folder / path).read_bytes()
@@ -56,7 +56,7 @@ class Stored:
             raise LakeUnreachable(f"{self.root}/{path}: {error}") from error
 
     def drop_staged(self, older_than_hours: float, prefix: str = "") -> int:
-        """Deletes parts of files, in a folder and below it, whose writers wrote last so long ago; answers how many.
+        """Deletes the parts of files, in a folder and below it, that were written last so long ago; returns how many.
 
         An object store shows no such parts: it drops them by a rule of its own, for uploads that were not completed.
         """
@@ -71,7 +71,7 @@ class Stored:
         return dropped
 
     def delete(self, path: str) -> None:
-        """Deletes a file, if it is there still."""
+        """Deletes a file, if it is still there."""
         try:
             if self.folder is not None:
                 (self.folder / path).unlink(missing_ok=True)

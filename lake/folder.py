@@ -1,7 +1,7 @@
-"""Files beside the tables, in the same folder or object store by the same setting: private, and whole or not at all.
+"""A folder of files beside the tables, such as the exports: private, and each file whole or not at all.
 
-A folder is the owner's alone (mode 0700). In an object store files are as private as its bucket, and written in parts
-that show only when all are there.
+The folder lies under the lake's root, so the same setting names it. On this machine it is the owner's alone (mode
+0700). In an object store files are as private as the bucket, and written in parts that show only when all are there.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
 
 from .errors import LakeUnreachable
-from .stored import Stored
+from .stored_files import StoredFiles
 
-#: Bytes of a part of a file on its way in, and how many parts are under way at once.
+#: Bytes of a part of a file that is being written, and how many parts are under way at once.
 PART_BYTES, PARTS_AT_ONCE = 8 << 20, 2
-#: Bytes that a reader gets at a time, at the least.
+#: Least bytes that a reader gets at a time.
 CHUNK_BYTES = 256 << 10
-#: Parts of files are kept so long: somebody may be writing there still.
+#: Parts of files are kept so long, since their writer may still be at work.
 STAGED_HOURS = 24
 
 
 class File(NamedTuple):
-    """A file as it is kept."""
+    """A file of the folder: its name, its bytes, what tells its content from another, and when it was written."""
 
     name: str
     size: int
@@ -37,8 +37,8 @@ class File(NamedTuple):
     modified: datetime
 
 
-class Files:
-    """The files in one folder under a root, by name. Names are the caller's to check."""
+class Folder:
+    """The files in one folder under a root, by name. The caller checks the names."""
 
     def __init__(self, root: str, folder: str) -> None:
         self.uri = f"{root.rstrip('/')}/{folder}"
@@ -53,7 +53,7 @@ class Files:
         return LocalStore(folder)
 
     def put(self, name: str, chunks: Iterator[bytes]) -> None:
-        """Writes a file from its bytes, a few parts in memory; where the chunks raise, what was there before stays."""
+        """Writes a file from its bytes, with a few parts in memory. Where the chunks raise, the file before stays."""
         try:
             obstore.put(
                 self._store,
@@ -70,13 +70,13 @@ class Files:
     def listed(self) -> list[File]:
         """All files, the newest first."""
         try:
-            found = [_file(meta) for some in obstore.list(self._store) for meta in some]
+            files = [_file(meta) for page in obstore.list(self._store) for meta in page]
         except BaseError as error:
             raise LakeUnreachable(f"{self.uri}: {error}") from error
-        return sorted(found, key=lambda file: (file.modified, file.name), reverse=True)
+        return sorted(files, key=lambda file: (file.modified, file.name), reverse=True)
 
     def head(self, name: str) -> File | None:
-        """What a file is; None where there is none of that name."""
+        """A file without its bytes; None where there is none of that name."""
         try:
             return _file(obstore.head(self._store, name))
         except FileNotFoundError:
@@ -86,34 +86,34 @@ class Files:
 
     async def chunks(self, name: str) -> AsyncIterator[bytes]:
         """The bytes of a file, some at a time. Raises `FileNotFoundError`."""
-        found = await obstore.get_async(self._store, name)
-        async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+        answer = await obstore.get_async(self._store, name)
+        async for chunk in answer.stream(min_chunk_size=CHUNK_BYTES):
             yield bytes(chunk)
 
     def signed(self, name: str, seconds: int) -> str | None:
-        """An address at which the store gives the file to whoever has it, so long; None where the store cannot."""
+        """An address at which the store gives the file to whoever has it, for so long; None where the store cannot."""
         if not isinstance(self._store, S3Store | GCSStore | AzureStore):
             return None
         return obstore.sign(self._store, "GET", name, timedelta(seconds=seconds))
 
     def delete(self, name: str) -> None:
-        """Drops a file, if it is there still."""
-        Stored(self.uri).delete(name)
+        """Drops a file, if it is still there."""
+        StoredFiles(self.uri).delete(name)
 
     def delete_before(self, before: datetime) -> int:
-        """Drops files that were written before an instant, and what killed writers left; answers how many files."""
+        """Drops files that were written before an instant, and what killed writers left; returns how many files."""
         old = [file.name for file in self.listed() if file.modified < before]
         try:
             if old:
                 obstore.delete(self._store, old)
         except BaseError as error:
             raise LakeUnreachable(f"{self.uri}: {error}") from error
-        Stored(self.uri).drop_staged(STAGED_HOURS)
+        StoredFiles(self.uri).drop_staged(STAGED_HOURS)
         return len(old)
 
     def _attributes(self, name: str) -> Any:
         if isinstance(self._store, LocalStore):
-            return None  # a folder has none
+            return None  # a folder keeps no attributes
         return {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": f'attachment; filename="{name}"'}
 
 

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from lake.files import STAGED_HOURS, Files
+from lake.folder import STAGED_HOURS, Folder
 
 
 @pytest.fixture(params=["a folder", "a file:// address"])
@@ -25,7 +25,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(folder) if request.param == "a folder" else folder.as_uri()
 
 
-def read(files: Files, name: str) -> bytes:
+def read(files: Folder, name: str) -> bytes:
     """The whole of a file."""
 
     async def whole() -> bytes:
@@ -36,7 +36,7 @@ def read(files: Files, name: str) -> bytes:
 
 def test_a_file_comes_back_as_it_was_written(root: str) -> None:
     """However its bytes were cut; a later one of the name takes its place."""
-    files = Files(root, "exports")
+    files = Folder(root, "exports")
     files.put("a.csv", iter([b"old"]))
     files.put("a.csv", iter([b"x" * 3_000_000, b"", b"y" * 9_000_000]))
 
@@ -50,7 +50,7 @@ def test_a_file_comes_back_as_it_was_written(root: str) -> None:
 
 def test_a_file_whose_bytes_fail_is_not_there_and_leaves_the_old_one(root: str) -> None:
     """Not even a part of it can be seen."""
-    files = Files(root, "exports")
+    files = Folder(root, "exports")
     files.put("a.csv", iter([b"old"]))
 
     def broken() -> Iterator[bytes]:
@@ -66,7 +66,7 @@ def test_a_file_whose_bytes_fail_is_not_there_and_leaves_the_old_one(root: str) 
 
 def test_old_files_are_dropped_and_what_killed_writers_left(tmp_path: Path) -> None:
     """A part of a file that is still being written, or may be, stays."""
-    files = Files(str(tmp_path), "exports")
+    files = Folder(str(tmp_path), "exports")
     for name in ("old.csv", "new.csv", "left.csv#1", "writing.csv#1"):
         files.put(name.partition("#")[0], iter([b"x"]))
         (tmp_path / "exports" / name).write_bytes(b"x")
@@ -83,7 +83,7 @@ def test_old_files_are_dropped_and_what_killed_writers_left(tmp_path: Path) -> N
 def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
     """Whatever a caller let through."""
     (tmp_path / "secret").write_text("no")
-    files = Files(str(tmp_path), "exports")
+    files = Folder(str(tmp_path), "exports")
     for name in ("../secret", "a/../../secret"):
         with pytest.raises(ValueError, match="path"):
             files.head(name)
@@ -94,7 +94,7 @@ def test_an_object_store_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyP
     """Signed by it, for as long as was asked, of the file under the lake's own prefix; a folder has none."""
     for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "eu-west-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    url = Files("s3://bucket/some/lake", "exports").signed("a.csv", 3_600)
+    url = Folder("s3://bucket/some/lake", "exports").signed("a.csv", 3_600)
 
     assert url is not None
     assert "/some/lake/exports/a.csv?" in url and "X-Amz-Expires=3600" in url and "X-Amz-Signature=" in url
@@ -111,7 +111,7 @@ def test_google_cloud_storage_gives_its_own_addresses_out(monkeypatch: pytest.Mo
         "private_key_id": "1",
     }
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(account))
-    url = Files("gs://bucket/some/lake", "exports").signed("a.csv", 3_600)
+    url = Folder("gs://bucket/some/lake", "exports").signed("a.csv", 3_600)
 
     assert url is not None
     parts = urlsplit(url)
@@ -129,7 +129,7 @@ def test_azure_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", key)
     before = datetime.now(UTC)
-    url = Files("az://container/some/lake", "exports").signed("a.csv", 3_600)
+    url = Folder("az://container/some/lake", "exports").signed("a.csv", 3_600)
 
     assert url is not None
     parts = urlsplit(url)

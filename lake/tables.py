@@ -1,0 +1,222 @@
+"""Delta tables under one root: opened, appended to, rewritten by partition, and freed of old files.
+
+A writer checks and writes through the same open table object. By URI the table would be loaded anew after the check,
+and a duplicate committed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from .errors import LakeConflict, LakeUnreachable
+from .other_releases import all_columns, updated, widened
+from .schemas import RETENTION_HOURS, Table
+from .stored_files import StoredFiles
+
+#: How often a write is made anew when other writers were first.
+ATTEMPTS = 10
+
+#: Makes of some rows of a table the rows that take their place.
+Change = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+
+class Tables:
+    """The tables under one root. Safe for use by several threads; every write is one commit."""
+
+    def __init__(self, root: str, storage_options: Mapping[str, str] | None = None) -> None:
+        self.root = root.rstrip("/")
+        self.storage_options = dict(storage_options or {})
+        self._tables: dict[str, DeltaTable] = {}
+        self._lock = threading.RLock()
+
+    def uri(self, table: Table) -> str:
+        """The address of a table."""
+        return f"{self.root}/{table.name}"
+
+    def open(self, table: Table) -> DeltaTable:
+        """The table at its newest version, created where it is absent."""
+        with self._lock:
+            opened = self._tables.get(table.name)
+            try:
+                if opened is None:
+                    opened = DeltaTable.create(
+                        self.uri(table),
+                        schema=table.columns,
+                        mode="ignore",
+                        partition_by=list(table.partition) or None,
+                        storage_options=self.storage_options or None,
+                        configuration=table.configuration(),
+                    )
+                    opened = self._tables[table.name] = updated(opened, table)
+                opened.update_incremental()
+            except (DeltaError, OSError) as error:
+                self._tables.pop(table.name, None)
+                raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
+            return opened
+
+    # ── read ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def scan(self, table: Table, version: int | None = None) -> pl.LazyFrame:
+        """All rows of a table, as of a version."""
+        opened = self.at(table, version)
+        return pl.scan_delta(self.uri(table), version=opened.version(), storage_options=self.storage_options or None)
+
+    def at(self, table: Table, version: int | None) -> DeltaTable:
+        """The table at a version; None is the newest."""
+        opened = self.open(table)
+        if version is None or version == opened.version():
+            return opened
+        try:
+            return DeltaTable(self.uri(table), version=version, storage_options=self.storage_options or None)
+        except (DeltaError, OSError) as error:
+            raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
+
+    def size(self, table: Table) -> tuple[int, int]:
+        """Rows and bytes of a table's newest version, from its log. A table by `is_latest` counts the latest rows."""
+        adds = pl.DataFrame(self.open(table).get_add_actions(flatten=True))
+        if "is_latest" in table.partition and len(adds):
+            adds = adds.filter(pl.col("partition.is_latest"))
+        return int(adds["num_records"].sum()), int(adds["size_bytes"].sum())
+
+    def partitions(self, table: Table) -> list[dict[str, str]]:
+        """The partitions that have rows, as column -> value. A table without any has one partition, without columns."""
+        partitions = self.open(table).partitions()
+        return partitions if table.partition else [{}]
+
+    def batches(self, table: Table, partition: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+        """The rows of a partition at the newest version, batch by batch: our columns, then those of a newer release."""
+        opened = self.open(table)
+        return _batches(all_columns(opened, table), _dataset(opened, partition))
+
+    # ── write ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def append(self, table: Table, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> None:
+        """Adds rows and transactions in one commit. Raises `LakeConflict` if another writer was first.
+
+        Without transactions appends never conflict.
+        """
+        with self._lock:
+            self.append_to(self.open(table), rows, transactions)
+
+    def append_to(self, opened: DeltaTable, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> None:
+        """The same through a table object that the caller has checked, at the version of that check."""
+        try:
+            write_deltalake(
+                opened,
+                widened(rows, opened),
+                mode="append",
+                commit_properties=CommitProperties(app_transactions=list(transactions)) if transactions else None,
+            )
+        except CommitFailedError as error:
+            raise LakeConflict(str(error)) from error
+        except (DeltaError, OSError) as error:
+            raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+
+    def write_build(self, table: Table, rows: pl.DataFrame, *, is_latest: bool) -> None:
+        """Adds the rows of a build to a table by `is_latest`. Latest rows take the place of the latest before them.
+
+        Raises `LakeConflict` when other builds were first, `ATTEMPTS` times.
+        """
+        marked = rows.with_columns(pl.lit(is_latest).alias("is_latest")).select(*table.columns.names)
+        narrow = marked.to_arrow().cast(table.columns)
+        for _ in range(ATTEMPTS):
+            with self._lock:
+                opened = self.open(table)
+                try:
+                    data = widened(narrow, opened)
+                    if is_latest:
+                        write_deltalake(opened, data, mode="overwrite", predicate="is_latest = true")
+                    else:
+                        write_deltalake(opened, data, mode="append")
+                    return
+                except CommitFailedError:
+                    continue  # another build replaced them first: this one is the later
+                except (DeltaError, OSError) as error:
+                    raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
+        raise LakeConflict(f"{self.uri(table)}: other rebuilds were first {ATTEMPTS} times")
+
+    def rewrite(self, table: Table, partition: Mapping[str, str], change: Change) -> int:
+        """Puts what `change` makes of a partition's rows in their place, if it changes any; returns how many rows went.
+
+        Raises `LakeConflict` when other writers were first, `ATTEMPTS` times.
+        """
+        for _ in range(ATTEMPTS):
+            gone, is_changed = 0, False
+            for batch in self.batches(table, partition):
+                after = change(batch)
+                gone += batch.num_rows - after.num_rows
+                is_changed = is_changed or not after.equals(batch)
+            if not is_changed:
+                return 0
+            try:
+                self.rewrite_once(table, partition, change)
+                return gone
+            except LakeConflict:
+                continue  # somebody wrote there meanwhile: look again
+        raise LakeConflict(f"{table.name}: others were first {ATTEMPTS} times")
+
+    def rewrite_once(self, table: Table, partition: Mapping[str, str], change: Change) -> None:
+        """The same whether or not it changes anything, batch by batch, in one commit.
+
+        The table's log names the partition and nothing else. Raises `LakeConflict` if another writer was first.
+        """
+        with self._lock:
+            opened = self.open(table)
+            is_inside = [f"{column} = '{value}'" for column, value in partition.items()]
+            try:
+                columns = all_columns(opened, table)
+                changed = (change(batch) for batch in _batches(columns, _dataset(opened, partition)))
+                write_deltalake(
+                    opened,
+                    pa.RecordBatchReader.from_batches(columns, changed),
+                    mode="overwrite",
+                    predicate=" and ".join(is_inside) or None,
+                )
+            except CommitFailedError as error:
+                raise LakeConflict(str(error)) from error
+            except (DeltaError, OSError) as error:
+                raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+
+    def drop_files(self, table: Table, older_than_hours: int = RETENTION_HOURS, *, strays: bool = True) -> int:
+        """Deletes files that no newest version needs since so many hours, and older logs; returns how many files.
+
+        `strays` deletes also files that stand in no version, so long after they were written: their writer was cut off,
+        or came second. With 0 hours nobody else may write meanwhile. Without `strays` only those go that are a day old:
+        the log cannot tell strays from files that were replaced before that.
+        """
+        with self._lock:
+            opened = self.open(table)
+            try:
+                opened.create_checkpoint()
+                dropped = opened.vacuum(older_than_hours, False, enforce_retention_duration=False, full=strays)
+                if not strays:
+                    dropped += opened.vacuum(RETENTION_HOURS, False, full=True)
+                opened.cleanup_metadata()
+                staged = StoredFiles(self.root).drop_staged(older_than_hours, table.name) if strays else 0
+                return len(dropped) + staged
+            except CommitFailedError as error:
+                raise LakeConflict(str(error)) from error
+            except (DeltaError, OSError) as error:
+                raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+
+
+def _dataset(opened: DeltaTable, partition: Mapping[str, str]) -> Any:
+    files = [(column, "=", value) for column, value in partition.items()]
+    return opened.to_pyarrow_dataset(file_pruning_predicate=files or None)
+
+
+def _batches(columns: pa.Schema, dataset: Any) -> Iterator[pa.RecordBatch]:
+    """The rows of a dataset.
+
+    Asks nothing of tables: a writer takes the rows in a thread of its own, in which tables cannot answer.
+    """
+    for batch in dataset.to_batches():
+        if batch.num_rows:
+            yield batch.select(columns.names).cast(columns)
