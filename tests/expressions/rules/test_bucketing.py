@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from expressions.rules.bucketing import BUCKETS, Shares, Split, bucket_of, counts_of, moved
 
-VECTORS = json.loads((Path(__file__).parents[1] / "conformance" / "buckets.json").read_text())["vectors"]
+VECTORS = json.loads((Path(__file__).parents[2] / "conformance" / "buckets.json").read_text())["vectors"]
 
 weights = st.dictionaries(
     st.sampled_from(["control", "blue", "green", "red", "größer"]),
