@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from serving.access.keys import Keys
 from serving.definitions.catalogue import Catalogue, decode
 from serving.history import History
 from serving.http.tally import Tally
-from serving.ingest.projection import projector
+from serving.ingest.projection import tail_payload
 from serving.lookout import Lookout, Recent
 from serving.people.gather import gather
 from serving.people.links import RefusedClaim, claims_with_receipts, distinct_claims, link_claims
@@ -65,7 +65,6 @@ class Engine:
     tally: Tally = field(default_factory=Tally)
     bases: DecodedBases = field(default_factory=DecodedBases)
     catalogue: Catalogue | None = None
-    project: Callable[[Accepted], bytes] | None = None
     _asked_s: dict[str, float] = field(default_factory=dict)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -75,6 +74,13 @@ class Engine:
         self.sizes: Recent[dict[str, Any]] = Recent(SIZES_GOOD_S)
 
     # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def known_catalogue(self) -> Catalogue:
+        """The catalogue as this process saw it last, perhaps not the newest; loaded where it has seen none.
+
+        Good for events: the shard that they go to refuses a projection that is too old (`ingest`).
+        """
+        return self.catalogue or await self.reload(None)
 
     async def current(self) -> Catalogue:
         """The catalogue as it stands now. Raises `Unavailable` while Redis is away or being restored."""
@@ -99,28 +105,27 @@ class Engine:
             found = decode(text)
             if held is not None:
                 found.with_compiled(held)
-            self.project = projector(found.projection)
             self.catalogue = found
             return found
 
     # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def ingest(self, events: Sequence[Accepted]) -> tuple[Receipts, list[RefusedClaim]]:
-        """Takes events and the links that they make; returns when they are synced, with the links that were refused.
+    async def ingest(self, events: Sequence[Accepted], catalogue: Catalogue) -> tuple[Receipts, list[RefusedClaim]]:
+        """Takes events and makes the links that they claim: a receipt for each event, and the claims that were refused.
 
-        A repeat of the whole call is safe. Raises `TooMany` when an id's tail or the log is full, `Unavailable` while
-        Redis is away or being restored.
+        Returns when Redis has synced them. A repeat of the whole call is safe. `catalogue` is the one that the events
+        were checked by; where a shard knows a newer projection, that one is loaded and all is sent again.
+
+        Raises `TooMany` when an id's tail or the log is full, `Unavailable` while Redis is away or being restored.
         """
         claims = distinct_claims(events)
         for _ in range(RELOADS_MAX):
-            catalogue = self.catalogue or await self.reload(None)
-            project = self.project
-            assert project is not None, "a catalogue is held with its projector"
-            arrivals = [Arrival(event, project(event)) for event in events]
+            projection = catalogue.projection
+            arrivals = [Arrival(event, tail_payload(event, projection)) for event in events]
             try:
-                receipts, owners = await self._ingested(arrivals, catalogue.projection_version, claims)
+                receipts, owners = await self._sent(arrivals, catalogue.projection_version, claims)
             except ProjectionOutdated:
-                await self.reload(catalogue)
+                catalogue = await self.reload(catalogue)
                 continue
             busy = sum(outcome.busy for outcome in receipts.outcomes)
             duplicates = sum(outcome.duplicate for outcome in receipts.outcomes)
@@ -137,10 +142,10 @@ class Engine:
             return receipts, await self.follow(link_claims(self.store.operations, claims, owners))
         raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, RETRY_AFTER_S)
 
-    async def _ingested(
+    async def _sent(
         self, arrivals: Sequence[Arrival], projection: int, claims: Sequence[Claim]
     ) -> tuple[Receipts, list[Owner | None]]:
-        """Events in; and, in the same round trip, whose the ids are that they claim."""
+        """The receipts of events; and the owner of each claimed id, read in the same round trip."""
         if not claims:
             return await self._asked(self.store.ingest(arrivals, projection)), []
         owners = self.store.owners([claim.id for claim in claims])

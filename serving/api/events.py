@@ -43,11 +43,6 @@ def _admit(engine: Engine, request: Request, body: Any = None) -> Caller:
     return engine.keys.require(None, known, "write")
 
 
-async def _limits(engine: Engine) -> Limits:
-    catalogue = engine.catalogue or await engine.reload(None)
-    return Limits(catalogue.summed)
-
-
 async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
     """Takes one event; the event, whether it was there already, and what is to be said of its links.
 
@@ -58,13 +53,13 @@ async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
     body = await body_of(request, engine.settings.event_bytes_max + ENVELOPE_BYTES)
     raw = _read(engine, request, body, json_of)
     _admit(engine, request, raw)
-    limits = await _limits(engine)
+    catalogue = await engine.known_catalogue()
     try:
-        event = accept(raw, limits, kind, Envelope(received_ms=engine.clock_ms()))
+        event = accept(raw, Limits(catalogue.summed), kind, Envelope(received_ms=engine.clock_ms()))
     except Invalid as refusal:
         await keep_rejected(engine, [(0, raw, refusal)])
         raise
-    receipts, unlinked = await engine.ingest([event])
+    receipts, unlinked = await engine.ingest([event], catalogue)
     if event.kind == "alias":
         for one in unlinked:
             if one.why != "taken":
@@ -142,8 +137,9 @@ async def batch(request: Request) -> Response:
     caller = _admit(engine, request, told)
     engine.keys.rates.owe(caller.id, len(told.batch) - 1)
     context = _context_of_all(told.context)
-    limits = await _limits(engine)
-    around = Envelope(engine.clock_ms(), told.sentAt, context)
+    catalogue = await engine.known_catalogue()
+    limits = Limits(catalogue.summed)
+    envelope = Envelope(engine.clock_ms(), told.sentAt, context)
     events: list[Accepted] = []
     refusals: list[tuple[int, Any, Invalid]] = []
     for index, text in enumerate(told.batch):
@@ -152,13 +148,13 @@ async def batch(request: Request) -> Response:
             if len(memoryview(text)) > settings.event_bytes_max:
                 raise invalid("event", f"over {settings.event_bytes_max} bytes", "send less in one event")
             raw = json_of(text)
-            events.append(accept(raw, limits, around=around))
+            events.append(accept(raw, limits, envelope=envelope))
         except Invalid as refusal:
             refusals.append((index, raw, refusal))
     duplicates = 0
     warnings: list[str] = []
     if events:
-        receipts, unlinked = await engine.ingest(events)
+        receipts, unlinked = await engine.ingest(events, catalogue)
         warnings = warned(unlinked, events)
         duplicates = sum(outcome.duplicate for outcome in receipts.outcomes)
     if refusals:

@@ -103,7 +103,7 @@ class Envelope:
 ALONE = Envelope()
 
 
-def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, around: Envelope = ALONE) -> Accepted:
+def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, envelope: Envelope = ALONE) -> Accepted:
     """One raw event, checked. `kind` where the path says it, else the event's own `type`.
 
     Unknown fields are ignored. Without `messageId` the event gets an id of its own, so it is never a duplicate.
@@ -120,7 +120,7 @@ def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, arou
         anonymous_id = _previous(raw, user_id, anonymous_id)
     if user_id is None and anonymous_id is None and email_hash is None:
         raise Invalid(_identifier_message(kind), {"field": "userId", "value": None, "remedy": "send one of them"})
-    context = _context(raw, around)
+    context = _context(raw, envelope)
     properties: dict[str, Any] = {}
     traits: dict[str, Any] = {}
     match kind:
@@ -137,7 +137,7 @@ def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, arou
             traits = checked_object(raw, "traits")
     if name is not None:
         _check_summed(name, properties, limits)
-    at = event_time(raw, around.sent_at, around.received_ms)
+    at = event_time(raw, envelope.sent_at, envelope.received_ms)
     if at.clock is not None:
         context = {**context, "clock": at.clock}
     return Accepted(
@@ -194,10 +194,10 @@ def _previous(raw: Mapping[str, Any], user_id: str | None, anonymous_id: str | N
     return previous
 
 
-def _context(raw: Mapping[str, Any], around: Envelope) -> dict[str, Any]:
+def _context(raw: Mapping[str, Any], envelope: Envelope) -> dict[str, Any]:
     """The event's context over the request's."""
     context = checked_object(raw, "context")
-    return {**around.context, **context} if around.context else context
+    return {**envelope.context, **context} if envelope.context else context
 
 
 def _message_id(raw: Mapping[str, Any]) -> str:

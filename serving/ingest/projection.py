@@ -6,7 +6,7 @@ projection asks for them. Of an event that no definition names the time remains,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from expressions.plan import COUNTED_KINDS, Projection
@@ -30,18 +30,11 @@ def projected(event: Accepted, projection: Projection) -> tuple[str, str | None,
 
 
 def tail_payload(event: Accepted, projection: Projection) -> bytes:
-    """The projected event as msgpack: [kind, name, fields]."""
+    """The projected event as msgpack: [kind, name, fields].
+
+    Made when an event comes in, and made again from its lake row when a shard is replayed (`pipelines.rows.replayed`).
+    """
     return packed(projected(event, projection))
-
-
-def payload_of(kind: str, name: str | None, fields: Mapping[str, Any]) -> bytes:
-    """The same bytes from parts that were projected already: of a lake row, when it is replayed."""
-    return packed((kind, name, fields))
-
-
-def projector(projection: Projection) -> Callable[[Accepted], bytes]:
-    """`tail_payload` under one projection."""
-    return lambda event: tail_payload(event, projection)
 
 
 def _kept(fields: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class OffWorld(World):
             raw |= {"timestamp": rfc3339(now_ms)}
         if how == "sent":
             raw |= {"sentAt": rfc3339(now_ms)}
-        event = accept(raw, Limits(), around=Envelope(received_ms=now_ms + api_off_ms))
+        event = accept(raw, Limits(), envelope=Envelope(received_ms=now_ms + api_off_ms))
         shard = shard_of(event.id, SHARDS)
         self.store.resume(shard, 0, now_ms)  # as the script finds it that reads this clock
         catalogue = self.catalogue

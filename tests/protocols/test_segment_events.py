@@ -14,9 +14,9 @@ RECEIVED_MS = 1_700_000_000_000
 MINUTE_MS = 60_000
 
 
-def accepted(around: Envelope = Envelope(RECEIVED_MS), **raw: Any) -> Any:  # noqa: B008
+def accepted(envelope: Envelope = Envelope(RECEIVED_MS), **raw: Any) -> Any:  # noqa: B008
     """An event that must be accepted."""
-    return accept({"userId": "ada", "type": "track", "event": "x", **raw}, NO_LIMITS, around=around)
+    return accept({"userId": "ada", "type": "track", "event": "x", **raw}, NO_LIMITS, envelope=envelope)
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def test_a_clock_that_is_off_is_put_right(times: dict[str, Any], expected: int |
 
 def test_an_events_own_sending_counts_before_its_batchs() -> None:
     """sentAt is the event's, else the request's."""
-    around = Envelope(RECEIVED_MS, sent_at=RECEIVED_MS - 10 * MINUTE_MS)
+    envelope = Envelope(RECEIVED_MS, sent_at=RECEIVED_MS - 10 * MINUTE_MS)
     at = RECEIVED_MS - 30 * MINUTE_MS
 
-    assert accepted(around, timestamp=at).original_ts == RECEIVED_MS - 20 * MINUTE_MS
-    assert accepted(around, timestamp=at, sentAt=RECEIVED_MS - 30 * MINUTE_MS).original_ts == RECEIVED_MS
+    assert accepted(envelope, timestamp=at).original_ts == RECEIVED_MS - 20 * MINUTE_MS
+    assert accepted(envelope, timestamp=at, sentAt=RECEIVED_MS - 30 * MINUTE_MS).original_ts == RECEIVED_MS
 
 
 def test_what_a_wrong_clock_said_is_kept() -> None:
@@ -85,10 +85,10 @@ def test_every_form_of_iso_8601_that_clients_send_is_read(text: str) -> None:
 
 def test_the_context_of_a_batch_is_everybodys() -> None:
     """An event's own entries win over those of its batch."""
-    around = Envelope(RECEIVED_MS, context={"ip": "1.2.3.4", "locale": "de"})
+    envelope = Envelope(RECEIVED_MS, context={"ip": "1.2.3.4", "locale": "de"})
 
-    assert accepted(around, context={"locale": "fr"}).context == {"ip": "1.2.3.4", "locale": "fr"}
-    assert accepted(around, context=None).context == {"ip": "1.2.3.4", "locale": "de"}
+    assert accepted(envelope, context={"locale": "fr"}).context == {"ip": "1.2.3.4", "locale": "fr"}
+    assert accepted(envelope, context=None).context == {"ip": "1.2.3.4", "locale": "de"}
 
 
 def test_pages_and_screens_have_one_event_name_and_keep_their_own() -> None:

@@ -381,11 +381,11 @@ def is_interrupted(world: World, event: dict[str, Any], number: int, act: Callab
 
     async def main() -> int:
         engine = engine_of(world.settings)
-        await engine.reload(None)
+        catalogue = await engine.reload(None)
         await engine.store.close()
         async with Interrupted(world.settings.redis_url or "", world.settings.shards) as store:
             engine.store, store.left, store.act = store, number, act
-            await engine.ingest([accept(event, Limits())])
+            await engine.ingest([accept(event, Limits())], catalogue)
         engine.admin_store.close()
         return store.left
 

@@ -14,10 +14,11 @@ from expressions.rules.values import Value
 from expressions.rules.windows import DAY_MS, HOUR_MS, heavy_cuts
 from serving.definitions.catalogue import Catalogue, StoredDefinition
 from serving.ids import shard_of
-from serving.ingest.projection import payload_of, tail_payload
+from serving.ingest.projection import tail_payload
 from serving.people.person import Answers, DecodedBases, decoded_bytes, person, tail_base
 from serving.store import base_codec
 from serving.store.base_codec import CodecError
+from serving.store.logged_event import packed
 from serving.store.record_operations import Arrival
 from serving.store.records import Reading, Record
 from serving.store.scripts.lua_copies import tail_entry
@@ -50,7 +51,7 @@ def stamp_of(catalogue: Catalogue, seq: int = 0, as_of_ms: int = NOW_MS, horizon
 def tail_of(*events: RawEvent, first_seq: int = 1, received_ms: int = NOW_MS) -> list[bytes]:
     """Tail entries as ingest writes them."""
     return [
-        tail_entry(first_seq + index, one.ts_ms, received_ms, payload_of(one.kind, one.name, one.fields))
+        tail_entry(first_seq + index, one.ts_ms, received_ms, packed((one.kind, one.name, one.fields)))
         for index, one in enumerate(events)
     ]
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import redis
 
-from serving.ingest.projection import payload_of
 from serving.store import keys
-from serving.store.logged_event import Accepted
+from serving.store.logged_event import Accepted, packed
 from serving.store.record_operations import Arrival
 from serving.store.records import Record
 from serving.store.scripts.lua_copies import TAIL_HEADER_BYTES
@@ -25,7 +24,7 @@ NOON_MS = 4_102_488_000_000
 def arrival(event_id: str, id: str = "user:alice", ts_ms: int | None = None, **properties: Any) -> Arrival:
     """A purchase of Alice's, unless said otherwise."""
     event = Accepted(event_id, "track", id, name="purchase", original_ts=ts_ms, properties=properties)
-    return Arrival(event, payload_of("track", "purchase", properties))
+    return Arrival(event, packed(("track", "purchase", properties)))
 
 
 def ready(store: Store) -> Store:
