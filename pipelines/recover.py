@@ -32,8 +32,8 @@ from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, e
 from serving.definitions.saving import write_down
 from serving.refusals import Unavailable
 from serving.settings import Settings, settings_fixed
+from serving.store.operations.shards import ShardState
 from serving.store.store import Store, require_same
-from serving.store.system_operations import ShardState
 
 log = structlog.get_logger()
 

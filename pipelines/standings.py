@@ -11,7 +11,7 @@ from expressions.rules.identity import LINK_KINDS, owners
 from lake.lake import Lake
 from pipelines.publish import Recent
 from serving.ids import shard_of
-from serving.store.record_operations import Claim
+from serving.store.operations.links import Claim
 from serving.store.scripts.claim import Owner
 from serving.store.scripts.restore import Position, Standing
 from serving.store.scripts.script import chunks

@@ -27,8 +27,8 @@ from serving.logs import safe_message
 from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store.errors import StoreError
+from serving.store.operations.rebuild_requests import RebuildRequests
 from serving.store.store import Store
-from serving.store.system_operations import RebuildRequests
 
 log = structlog.get_logger()
 

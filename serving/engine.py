@@ -31,12 +31,13 @@ from serving.store.errors import (
     StoreUnreachable,
 )
 from serving.store.logged_event import Accepted
-from serving.store.record_operations import Arrival, Claim, Receipts
+from serving.store.operations.events import Arrival, Receipts
+from serving.store.operations.links import Claim
+from serving.store.operations.shards import ShardState
 from serving.store.records import Reading
 from serving.store.scripts.claim import Owner
 from serving.store.scripts.script import Steps
 from serving.store.store import AsyncStore, Store
-from serving.store.system_operations import ShardState
 
 log = structlog.get_logger()
 

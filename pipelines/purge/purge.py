@@ -31,7 +31,7 @@ from lake.tables import Change
 from pipelines.purge.naming import Names, unpacked
 from pipelines.purge.redacting import forget_in_flags, redact
 from serving.ids import shard_of
-from serving.store.record_operations import Claim
+from serving.store.operations.links import Claim
 from serving.store.scripts.claim import Owner
 from serving.store.store import Store
 

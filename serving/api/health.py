@@ -20,8 +20,9 @@ from serving.api.wire.shared import HealthOut
 from serving.engine import Engine
 from serving.http.answers import json_answer
 from serving.store.errors import StoreError
+from serving.store.operations.server import Server
+from serving.store.operations.shards import ShardState
 from serving.store.store import require_durable
-from serving.store.system_operations import Server, ShardState
 from serving.times import rfc3339
 
 router = APIRouter(

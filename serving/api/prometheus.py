@@ -26,7 +26,7 @@ from serving.http.tally import Spread, Tally
 from serving.lookout import Seen
 from serving.refusals import Refusal
 from serving.store.errors import StoreError
-from serving.store.system_operations import Waiting
+from serving.store.operations.rebuild_requests import Waiting
 
 router = APIRouter(tags=["health"])
 

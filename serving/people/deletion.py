@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from serving.people.gather import gather
 from serving.store.logged_event import Accepted
-from serving.store.record_operations import Operations
+from serving.store.operations.operations import Operations
 from serving.store.records import Reading, Record
 from serving.store.scripts.script import Steps
 

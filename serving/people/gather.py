@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from serving.store.record_operations import Operations
+from serving.store.operations.operations import Operations
 from serving.store.records import Reading, Record
 from serving.store.scripts.script import Steps
 

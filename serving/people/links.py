@@ -20,7 +20,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from serving.ids import Ids, namespaced, prefixed
 from serving.store.logged_event import Accepted, LogEntry
-from serving.store.record_operations import Claim, Ended, Operations
+from serving.store.operations.links import Claim, Ended
+from serving.store.operations.operations import Operations
 from serving.store.scripts.claim import Claimed, Owner
 from serving.store.scripts.members import MEMBERS_MAX
 from serving.store.scripts.script import Steps

@@ -1,3 +1,3 @@
-"""All that knows Redis: keys, scripts, records, bytes, and the two clients that send requests. May import `http` not at
-all, of the root `ids`, `settings` and `refusals`, and of the language the states that it encodes.
+"""All that knows Redis: keys, scripts, operations, records, bytes, and the two shells that send what operations make.
+Of `serving` it may import `ids`, `settings` and `refusals` alone; of the language the states that it encodes.
 """

@@ -1,18 +1,17 @@
 """The only module that talks to Redis.
 
-Two thin shells over the same operations (`serving.store.record_operations`): `Store` waits, for flows, the drain and
-threads; `AsyncStore` is for the API's event loop. Each has every operation as a method of the same name and arguments,
-made from the operation itself, so that they cannot drift. Errors are those of `serving.store.errors`.
+Two thin shells over the same operations (`serving.store.operations`): `Store` waits, for flows, the drain and threads;
+`AsyncStore` is for the API's event loop. Both inherit every operation as a method of the same name and arguments, so
+that they cannot drift. Errors are those of `serving.store.errors`.
 
 Neither repeats a request whose answer was lost: the caller knows whether repeating is right.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import redis
 from redis.connection import AbstractConnection
@@ -22,13 +21,13 @@ from serving.ids import SHARDS_DEFAULT
 from serving.store import keys
 from serving.store.errors import NotDurable, OtherSetting, ServerReplaced, StoreError, StoreFull, StoreUnreachable
 from serving.store.multiplexer import Batching, run_id_in
-from serving.store.record_operations import Operations
+from serving.store.operations.operation import Awaits, Waits
+from serving.store.operations.operations import EveryOperation, Operations
+from serving.store.operations.server import Server
 from serving.store.scripts.ingest import TailLimits
 from serving.store.scripts.script import Argument, Command, Request, Steps, command
 from serving.store.stamps import Stamp
-from serving.store.system_operations import Server
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 #: A server that is silent for this long is taken for dead.
@@ -36,28 +35,10 @@ TIMEOUT_S = 10.0
 CONNECTIONS_MAX = 32
 
 
-def _waiting(
-    operation: Callable[Concatenate[Operations, P], Request[T]],
-) -> Callable[Concatenate[Store, P], T]:
-    @functools.wraps(operation)
-    def method(self: Store, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.ask(operation(self.operations, *args, **kwargs))
-
-    return method
-
-
-def _awaited(
-    operation: Callable[Concatenate[Operations, P], Request[T]],
-) -> Callable[Concatenate[AsyncStore, P], Coroutine[Any, Any, T]]:
-    @functools.wraps(operation)
-    def method(self: AsyncStore, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-        return self.ask(operation(self.operations, *args, **kwargs))
-
-    return method
-
-
-class Store:
+class Store(EveryOperation, Waits):
     """The store for callers that may wait. Safe for use by several threads."""
+
+    operations: Operations
 
     def __init__(
         self,
@@ -66,7 +47,8 @@ class Store:
         limits: TailLimits | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self.operations = Operations(shards, limits or TailLimits())
+        self.shards, self.limits = shards, limits or TailLimits()
+        self.operations = Operations(self.shards, self.limits)
         self._pool = redis.BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS_MAX,
@@ -76,11 +58,6 @@ class Store:
             protocol=2,
             redis_connect_func=_greet,
         )
-
-    @property
-    def shards(self) -> int:
-        """How many shards this system was created with."""
-        return self.operations.shards
 
     def ask(self, request: Request[T]) -> T:
         """Sends a request's commands together and reads what the replies mean."""
@@ -137,64 +114,6 @@ class Store:
         finally:
             self._pool.release(connection)
         return checked(replies)
-
-    ingest = _waiting(Operations.ingest)
-    reject = _waiting(Operations.reject)
-    records = _waiting(Operations.records)
-    owners = _waiting(Operations.owners)
-    ended = _waiting(Operations.ended)
-    add_members = _waiting(Operations.add_members)
-    drop_members = _waiting(Operations.drop_members)
-    link = _waiting(Operations.link)
-    unlink = _waiting(Operations.unlink)
-    delete = _waiting(Operations.delete)
-    now_ms = _waiting(Operations.now_ms)
-    read_log = _waiting(Operations.read_log)
-    read_logs = _waiting(Operations.read_logs)
-    trim_log = _waiting(Operations.trim_log)
-    read_rejected = _waiting(Operations.read_rejected)
-    trim_rejected = _waiting(Operations.trim_rejected)
-    next_build = _waiting(Operations.next_build)
-    raise_build = _waiting(Operations.raise_build)
-    publish = _waiting(Operations.publish)
-    scan_records = _waiting(Operations.scan_records)
-    sweep = _waiting(Operations.sweep)
-    replay = _waiting(Operations.replay)
-    restore = _waiting(Operations.restore)
-    resume = _waiting(Operations.resume)
-    bury = _waiting(Operations.bury)
-    recall = _waiting(Operations.recall)
-    forget_gone = _waiting(Operations.forget_gone)
-    members = _waiting(Operations.members)
-    clean_log = _waiting(Operations.clean_log)
-    clean_rejected = _waiting(Operations.clean_rejected)
-    rewrite_file = _waiting(Operations.rewrite_file)
-    file_state = _waiting(Operations.file_state)
-    set_server = _waiting(Operations.set_server)
-    mark_ready = _waiting(Operations.mark_ready)
-    catalogue = _waiting(Operations.catalogue)
-    replace_catalogue = _waiting(Operations.replace_catalogue)
-    raise_projection = _waiting(Operations.raise_projection)
-    want_rebuild = _waiting(Operations.want_rebuild)
-    want_rebuild_of = _waiting(Operations.want_rebuild_of)
-    rebuild_requests = _waiting(Operations.rebuild_requests)
-    answer_rebuilds = _waiting(Operations.answer_rebuilds)
-    keep_totals = _waiting(Operations.keep_totals)
-    totals = _waiting(Operations.totals)
-    shard_states = _waiting(Operations.shard_states)
-    note_shards = _waiting(Operations.note_shards)
-    noted_shards = _waiting(Operations.noted_shards)
-    waiting = _waiting(Operations.waiting)
-    server = _waiting(Operations.server)
-    server_setting = _waiting(Operations.server_setting)
-    api_keys = _waiting(Operations.api_keys)
-    put_api_keys = _waiting(Operations.put_api_keys)
-    note_used = _waiting(Operations.note_used)
-    keys_used = _waiting(Operations.keys_used)
-    hold_lease = _waiting(Operations.hold_lease)
-    release_lease = _waiting(Operations.release_lease)
-    beat = _waiting(Operations.beat)
-    heartbeat = _waiting(Operations.heartbeat)
 
     def sweep_all(self, stamps: Sequence[Stamp], run_id: str | None = None) -> int:
         """Ends a complete rebuild: every base older than its shard's stamp becomes an empty one. Answers how many.
@@ -286,12 +205,14 @@ class Store:
 LANES = 4
 
 
-class AsyncStore:
+class AsyncStore(EveryOperation, Awaits):
     """The store for one event loop, over one connection: what is asked in one tick is written together.
 
     Long requests go over some more, in turn: Redis reads 16 KB of each connection, does what is in them, and
     syncs its file, so that over one connection each sync would be of some forty events.
     """
+
+    operations: Operations
 
     def __init__(
         self,
@@ -300,15 +221,11 @@ class AsyncStore:
         limits: TailLimits | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self.operations = Operations(shards, limits or TailLimits())
+        self.shards, self.limits = shards, limits or TailLimits()
+        self.operations = Operations(self.shards, self.limits)
         self._batching = Batching(url, timeout_s)
         self._lanes = [Batching(url, timeout_s) for _ in range(LANES)]
         self._turns = cycle(self._lanes)
-
-    @property
-    def shards(self) -> int:
-        """How many shards this system was created with."""
-        return self.operations.shards
 
     async def ask(self, request: Request[T]) -> T:
         """Sends a request's commands together and reads what the replies mean."""
@@ -344,64 +261,6 @@ class AsyncStore:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    ingest = _awaited(Operations.ingest)
-    reject = _awaited(Operations.reject)
-    records = _awaited(Operations.records)
-    owners = _awaited(Operations.owners)
-    ended = _awaited(Operations.ended)
-    add_members = _awaited(Operations.add_members)
-    drop_members = _awaited(Operations.drop_members)
-    link = _awaited(Operations.link)
-    unlink = _awaited(Operations.unlink)
-    delete = _awaited(Operations.delete)
-    now_ms = _awaited(Operations.now_ms)
-    read_log = _awaited(Operations.read_log)
-    read_logs = _awaited(Operations.read_logs)
-    trim_log = _awaited(Operations.trim_log)
-    read_rejected = _awaited(Operations.read_rejected)
-    trim_rejected = _awaited(Operations.trim_rejected)
-    next_build = _awaited(Operations.next_build)
-    raise_build = _awaited(Operations.raise_build)
-    publish = _awaited(Operations.publish)
-    scan_records = _awaited(Operations.scan_records)
-    sweep = _awaited(Operations.sweep)
-    replay = _awaited(Operations.replay)
-    restore = _awaited(Operations.restore)
-    resume = _awaited(Operations.resume)
-    bury = _awaited(Operations.bury)
-    recall = _awaited(Operations.recall)
-    forget_gone = _awaited(Operations.forget_gone)
-    members = _awaited(Operations.members)
-    clean_log = _awaited(Operations.clean_log)
-    clean_rejected = _awaited(Operations.clean_rejected)
-    rewrite_file = _awaited(Operations.rewrite_file)
-    file_state = _awaited(Operations.file_state)
-    set_server = _awaited(Operations.set_server)
-    mark_ready = _awaited(Operations.mark_ready)
-    catalogue = _awaited(Operations.catalogue)
-    replace_catalogue = _awaited(Operations.replace_catalogue)
-    raise_projection = _awaited(Operations.raise_projection)
-    want_rebuild = _awaited(Operations.want_rebuild)
-    want_rebuild_of = _awaited(Operations.want_rebuild_of)
-    rebuild_requests = _awaited(Operations.rebuild_requests)
-    answer_rebuilds = _awaited(Operations.answer_rebuilds)
-    keep_totals = _awaited(Operations.keep_totals)
-    totals = _awaited(Operations.totals)
-    shard_states = _awaited(Operations.shard_states)
-    note_shards = _awaited(Operations.note_shards)
-    noted_shards = _awaited(Operations.noted_shards)
-    waiting = _awaited(Operations.waiting)
-    server = _awaited(Operations.server)
-    server_setting = _awaited(Operations.server_setting)
-    api_keys = _awaited(Operations.api_keys)
-    put_api_keys = _awaited(Operations.put_api_keys)
-    note_used = _awaited(Operations.note_used)
-    keys_used = _awaited(Operations.keys_used)
-    hold_lease = _awaited(Operations.hold_lease)
-    release_lease = _awaited(Operations.release_lease)
-    beat = _awaited(Operations.beat)
-    heartbeat = _awaited(Operations.heartbeat)
 
 
 def require_same(name: str, made_with: object, told: object) -> None:

@@ -14,7 +14,7 @@ from serving.ingest.accept import Envelope, Limits, accept
 from serving.ingest.projection import tail_payload
 from serving.people.gather import gather
 from serving.people.person import Answers, DecodedBases, person
-from serving.store.record_operations import Arrival
+from serving.store.operations.events import Arrival
 from serving.store.store import Store
 from serving.times import rfc3339
 from tests.pipelines.world import World, purchase

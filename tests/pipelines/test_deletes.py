@@ -24,7 +24,7 @@ from serving.ingest.projection import tail_payload
 from serving.people.deletion import delete_person
 from serving.people.links import unlink_id
 from serving.store.logged_event import Accepted
-from serving.store.record_operations import Arrival
+from serving.store.operations.events import Arrival
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World
 from tests.waiting import wait_until

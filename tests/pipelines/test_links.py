@@ -25,7 +25,7 @@ from serving.history import latest_undeleted
 from serving.ids import record_of
 from serving.ingest.accept import Limits, accept
 from serving.people.links import claims_of, complete_links, unlink_id
-from serving.store.record_operations import Claim
+from serving.store.operations.links import Claim
 from tests.pipelines.world import World
 
 DEFINITIONS = {"visits": "events.visit.count", "pages": "events.visit.page.values", "city": "profile.city"}

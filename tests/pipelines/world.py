@@ -23,7 +23,7 @@ from serving.people.links import claims_with_receipts, distinct_claims, link_cla
 from serving.people.person import Answers, DecodedBases, person
 from serving.settings import Settings
 from serving.store.logged_event import Accepted
-from serving.store.record_operations import Arrival, Receipts
+from serving.store.operations.events import Arrival, Receipts
 from serving.store.scripts.ingest import TailLimits
 from serving.store.store import Store
 from tests.waiting import wait_until

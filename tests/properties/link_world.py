@@ -22,7 +22,7 @@ from serving.ids import raw_id
 from serving.people.deletion import delete_person
 from serving.people.links import claims_of, complete_links, link_claims, unlink_id
 from serving.store.logged_event import Accepted, LogEntry
-from serving.store.record_operations import Claim
+from serving.store.operations.links import Claim
 from serving.store.scripts.members import MEMBERS_MAX
 from serving.store.scripts.script import Steps
 from tests.properties.at_once import at_once

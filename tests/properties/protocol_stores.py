@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from serving.store.record_operations import Operations
+from serving.store.operations.operations import Operations
 from serving.store.scripts.publish import BaseRecord, Published
 from serving.store.scripts.script import Request
 from serving.store.stamps import Stamp

@@ -43,7 +43,8 @@ from serving.refusals import Unavailable
 from serving.settings import Settings
 from serving.store.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
 from serving.store.logged_event import Accepted, LogEntry
-from serving.store.record_operations import Arrival, Claim
+from serving.store.operations.events import Arrival
+from serving.store.operations.links import Claim
 from serving.store.records import Reading, Record
 from serving.store.scripts.ingest import Outcome
 from serving.store.scripts.members import MEMBERS_MAX

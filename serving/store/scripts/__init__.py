@@ -1,3 +1,3 @@
-"""Each Lua script as one typed function: KEYS, ARGV and reply in its docstring. May import the keys and the words of
-the store; only its operations import them.
+"""Each Lua script beside the function that makes its command and the one that reads its reply. KEYS, ARGV and reply are
+in the module's docstring. May import the keys and the values of the store, and no operation.
 """

@@ -29,7 +29,7 @@ from pipelines.recover import recover
 from serving.app import engine_of
 from serving.ingest.accept import Limits, accept
 from serving.lookups.person_files import PersonFiles
-from serving.store.record_operations import Claim
+from serving.store.operations.links import Claim
 from serving.store.scripts.script import Request
 from serving.store.store import AsyncStore
 from tests.pipelines.test_deletes import NOBODY, delete

@@ -19,7 +19,7 @@ from serving.people.person import Answers, DecodedBases, decoded_bytes, person, 
 from serving.store import base_codec
 from serving.store.base_codec import CodecError
 from serving.store.logged_event import packed
-from serving.store.record_operations import Arrival
+from serving.store.operations.events import Arrival
 from serving.store.records import Reading, Record
 from serving.store.scripts.lua_copies import tail_entry
 from serving.store.scripts.publish import BaseRecord

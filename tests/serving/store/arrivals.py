@@ -10,7 +10,7 @@ import redis
 
 from serving.store import keys
 from serving.store.logged_event import Accepted, packed
-from serving.store.record_operations import Arrival
+from serving.store.operations.events import Arrival
 from serving.store.records import Record
 from serving.store.scripts.lua_copies import TAIL_HEADER_BYTES
 from serving.store.store import Store

@@ -18,7 +18,7 @@ from cli.redis_server import EmbeddedRedis
 from serving.ids import shard_of
 from serving.store import keys
 from serving.store.errors import NotDurable, ServerReplaced, ShardNotReady, StoreError, StoreUnreachable
-from serving.store.record_operations import Operations
+from serving.store.operations.operations import Operations
 from serving.store.scripts.ingest import Outcome
 from serving.store.scripts.lua_copies import recent_entry
 from serving.store.scripts.publish import BaseRecord

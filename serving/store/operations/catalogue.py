@@ -1,0 +1,35 @@
+"""The catalogue of definitions, and the projection that its version asks for."""
+
+from __future__ import annotations
+
+from serving.store import keys
+from serving.store.operations.operation import operation
+from serving.store.operations.replies import truth
+from serving.store.operations.sharded import Sharded
+from serving.store.scripts import raise_numbers, replace_catalogue
+from serving.store.scripts.script import Request, command
+
+
+class CatalogueOperations(Sharded):
+    """The operations on the catalogue."""
+
+    @operation
+    def catalogue(self) -> Request[bytes | None]:
+        """The catalogue's text; None while there is none."""
+        return Request([command("GET", keys.catalogue())], lambda replies: replies[0])
+
+    @operation
+    def replace_catalogue(
+        self, text: bytes, *, expected: int | None, version: int, run_id: str | None = None
+    ) -> Request[bool]:
+        """Puts a catalogue in the place of version `expected` (None: of none); False when there is another now.
+
+        With a `run_id` only on that run of the server, else raises `ServerReplaced`.
+        """
+        return Request([replace_catalogue.replaced(text, expected, version)], truth).during(run_id)
+
+    @operation
+    def raise_projection(self, version: int) -> Request[list[int]]:
+        """Refuses, from now on, events projected by older versions; answers the seq of each shard at that moment."""
+        commands = [raise_numbers.raised(keys.shard(shard), {"projection": version}) for shard in range(self.shards)]
+        return Request(commands, lambda replies: [int(reply[-1]) for reply in replies])

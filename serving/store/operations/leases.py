@@ -1,0 +1,38 @@
+"""Processes: who does something now, and what each part of the system last said about itself."""
+
+from __future__ import annotations
+
+from serving.store import keys
+from serving.store.operations.operation import operation
+from serving.store.operations.replies import nothing, truth
+from serving.store.operations.sharded import Sharded
+from serving.store.scripts import lease
+from serving.store.scripts.script import Request, command
+
+
+class LeaseOperations(Sharded):
+    """The operations on leases and heartbeats."""
+
+    @operation
+    def hold_lease(self, name: str, token: str, ttl_ms: int, manner: lease.Manner = "") -> Request[bool]:
+        """Takes or renews a lease; False while another holds it.
+
+        `manner` is "next": nobody who gives way takes it before; "gives way": the lease is not taken, and is given
+        back, if another asked to be next; "joins": not taken then, but left to others of the same token.
+        """
+        return Request([lease.held(name, token, ttl_ms, manner)], truth)
+
+    @operation
+    def release_lease(self, name: str, token: str) -> Request[bool]:
+        """Gives a lease back; False when it was not held any more."""
+        return Request([lease.released(name, token)], truth)
+
+    @operation
+    def beat(self, name: str, said: bytes, ttl_ms: int) -> Request[None]:
+        """Keeps what a part of the system says about itself, until it is silent for `ttl_ms`."""
+        return Request([command("SET", keys.heartbeat(name), said, "PX", ttl_ms)], nothing)
+
+    @operation
+    def heartbeat(self, name: str) -> Request[bytes | None]:
+        """What that part said last; None when it has been silent."""
+        return Request([command("GET", keys.heartbeat(name))], lambda replies: replies[0])

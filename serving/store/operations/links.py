@@ -1,0 +1,117 @@
+"""Whose an id is: its owner, the ids that it lists as its members, when it was given up or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from serving.ids import raw_id, shard_of
+from serving.store import keys, logged_event
+from serving.store.logged_event import Accepted
+from serving.store.operations.operation import operation
+from serving.store.operations.replies import nothing, refusal
+from serving.store.operations.sharded import Sharded
+from serving.store.scripts import claim as claim_script
+from serving.store.scripts import members, tombstones
+from serving.store.scripts.claim import Claimed, Owner, owner_of
+from serving.store.scripts.script import Request, command, shared
+
+
+class Claim(NamedTuple):
+    """That an id belongs to another from now on: both namespaced, and the event that said so.
+
+    `since_ms` is the receipt of that event: a link that was taken back since stays so (`serving.people.links`). A
+    caller that only lists ids, or takes them off a list, leaves it out.
+    """
+
+    id: str
+    owner: str
+    event_id: str
+    since_ms: int = 0
+
+
+class Ended(NamedTuple):
+    """The receipts, in UTC ms, of an id's last delete and last unlink; -1 where it had none."""
+
+    deleted_ms: int
+    unlinked_ms: int
+
+
+class LinkOperations(Sharded):
+    """The operations on owners and members."""
+
+    @operation
+    def owners(self, ids: Sequence[str]) -> Request[list[Owner | None]]:
+        """The owner of each of these ids, in their order; None of those that are nobody's."""
+        commands = [shared("HGET", keys.record(shard_of(id_, self.shards), id_), keys.OWNER) for id_ in ids]
+        return Request(commands, lambda replies: [owner_of(reply) for reply in replies])
+
+    @operation
+    def members(self, ids: Sequence[str]) -> Request[dict[str, tuple[str, ...]]]:
+        """The ids that each of these lists as its members; those that list none are left out."""
+        commands = [command("HGET", keys.record(shard_of(id_, self.shards), id_), keys.MEMBERS) for id_ in ids]
+        return Request(
+            commands,
+            lambda replies: {
+                id_: members.members_of(field) for id_, field in zip(ids, replies, strict=True) if field is not None
+            },
+        )
+
+    @operation
+    def ended(self, ids: Sequence[str]) -> Request[list[Ended]]:
+        """When each of these ids was deleted and given up last, whether or not that has been purged."""
+        commands = [tombstones.ended(shard_of(id_, self.shards), id_) for id_ in ids]
+        return Request(commands, lambda replies: [Ended(*tombstones.ended_ms(reply)) for reply in replies])
+
+    @operation
+    def add_members(self, claims: Sequence[Claim]) -> Request[list[bool]]:
+        """Lists ids with those they are about to be claimed for; per claim whether there was room."""
+        commands = [members.added(shard_of(claim.owner, self.shards), claim.owner, [claim.id]) for claim in claims]
+        return Request(commands, lambda replies: [bool(reply[0]) for reply in replies])
+
+    @operation
+    def drop_members(self, claims: Sequence[Claim]) -> Request[None]:
+        """Takes ids off the lists of ids that do not own them, or do not any more."""
+        commands = [members.dropped(shard_of(claim.owner, self.shards), claim.owner, [claim.id]) for claim in claims]
+        return Request(commands, nothing)
+
+    @operation
+    def link(self, claims: Sequence[Claim]) -> Request[list[Claimed]]:
+        """Claims ids; what became of each claim, in order. Raises `ShardNotReady`, `StoreFull`; a repeat is safe."""
+        shards = [shard_of(claim.id, self.shards) for claim in claims]
+        commands = [
+            claim_script.link(
+                shard,
+                claim.id,
+                logged_event.encode(link_entry(claim)),
+                claim.owner,
+                claim.event_id,
+                claim.since_ms,
+                self.limits.backlog_max,
+            )
+            for shard, claim in zip(shards, claims, strict=True)
+        ]
+        return Request(commands, lambda replies: list(map(_claimed, shards, replies)))
+
+    @operation
+    def unlink(self, namespaced_id: str, event_id: str) -> Request[Claimed]:
+        """Makes an id nobody's. Raises `ShardNotReady`, `StoreFull`; a repeat is safe."""
+        entry = logged_event.encode(Accepted(event_id, "unlink", namespaced_id))
+        shard = shard_of(namespaced_id, self.shards)
+        unlink = claim_script.unlink(shard, namespaced_id, entry, self.limits.backlog_max)
+        return Request([unlink], lambda replies: _claimed(shard, replies[0]))
+
+
+def link_entry(claim: Claim) -> Accepted:
+    """The log entry of a claim: an entry of the claimed id, whose `name` is the owner."""
+    kind, value = raw_id(claim.owner)
+    return Accepted(
+        f"{claim.event_id}:link", "link", claim.id, user_id=value if kind == "user" else None, name=claim.owner
+    )
+
+
+def _claimed(shard: int, reply: Any) -> Claimed:
+    claimed = claim_script.read(reply)
+    if isinstance(claimed, str):
+        raise refusal(shard, claimed)
+    return claimed

@@ -1,0 +1,110 @@
+"""Rebuilds: what is asked for, what waits, and what the last full one counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from serving.ids import shard_of
+from serving.store import keys
+from serving.store.operations.operation import operation
+from serving.store.operations.replies import nothing
+from serving.store.operations.sharded import Sharded
+from serving.store.scripts import raise_numbers, retire_requests
+from serving.store.scripts.script import Request, command
+
+
+class RebuildRequests(NamedTuple):
+    """How many full rebuilds were asked for and answered, and, per shard, which ids how often."""
+
+    wanted: int
+    done: int
+    ids: dict[int, dict[str, int]]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a full rebuild is waited for."""
+        return self.wanted > self.done
+
+
+class Waiting(NamedTuple):
+    """How much waits: full rebuilds, ids with their own, refused events. `parity` is what `doctor` last said of it."""
+
+    rebuilds: int
+    ids: int
+    rejected: int
+    parity: bytes | None
+
+
+class RebuildRequestOperations(Sharded):
+    """The operations on requests for rebuilds, and on their totals."""
+
+    @operation
+    def want_rebuild(self) -> Request[int]:
+        """Asks for a full rebuild; the number under which `rebuild_requests().done` will count it."""
+        return Request([command("HINCRBY", keys.rebuild(), "wanted", 1)], lambda replies: int(replies[0]))
+
+    @operation
+    def want_rebuild_of(self, ids: Iterable[str]) -> Request[None]:
+        """Asks for a rebuild of single ids."""
+        commands = []
+        for namespaced_id in ids:
+            shard = shard_of(namespaced_id, self.shards)
+            commands.append(command("HINCRBY", keys.wanted(shard), keys.record(shard, namespaced_id), 1))
+        return Request(commands, nothing)
+
+    @operation
+    def rebuild_requests(self) -> Request[RebuildRequests]:
+        """The requests as they are now. Read them before a rebuild pins its version, and give them back when that is
+        published."""
+        commands = [command("HMGET", keys.rebuild(), "wanted", "done")]
+        commands += [command("HGETALL", keys.wanted(shard)) for shard in range(self.shards)]
+
+        def read(replies: list[Any]) -> RebuildRequests:
+            (wanted, done), *of_shards = replies
+            ids = {shard: _counts(flat) for shard, flat in enumerate(of_shards) if flat}
+            return RebuildRequests(int(wanted or 0), int(done or 0), ids)
+
+        return Request(commands, read)
+
+    @operation
+    def answer_rebuilds(self, requests: RebuildRequests, run_id: str | None = None) -> Request[None]:
+        """Takes back these requests, all of them answered; what was asked for again since stays.
+
+        After a rebuild of single ids give `requests._replace(wanted=requests.done)`. `run_id` is the server's when they
+        were read: another one counts anew, so raises `ServerReplaced`.
+        """
+        commands = [raise_numbers.raised(keys.rebuild(), {"done": requests.wanted})]
+        commands += [retire_requests.answered(shard, counts) for shard, counts in requests.ids.items()]
+        return Request(commands, nothing).during(run_id)
+
+    @operation
+    def waiting(self) -> Request[Waiting]:
+        """How much waits for the worker and the drain: counts alone, whatever they are of."""
+        commands = [
+            command("HMGET", keys.rebuild(), "wanted", "done"),
+            command("XLEN", keys.rejected()),
+            command("GET", keys.heartbeat("parity")),
+        ]
+        commands += [command("HLEN", keys.wanted(shard)) for shard in range(self.shards)]
+
+        def read(replies: list[Any]) -> Waiting:
+            (wanted, done), rejected, parity, *ids = replies
+            return Waiting(max(0, int(wanted or 0) - int(done or 0)), sum(ids), rejected, parity)
+
+        return Request(commands, read)
+
+    @operation
+    def keep_totals(self, text: bytes) -> Request[None]:
+        """Keeps what a full rebuild counted, in the place of what the one before did."""
+        return Request([command("SET", keys.totals(), text)], nothing)
+
+    @operation
+    def totals(self) -> Request[tuple[bytes | None, int]]:
+        """What the last full rebuild counted, None before the first; and how many keys were made."""
+        commands = [command("GET", keys.totals()), command("HLEN", keys.api_keys())]
+        return Request(commands, lambda replies: (replies[0], int(replies[1])))
+
+
+def _counts(flat: Sequence[bytes]) -> dict[str, int]:
+    return {keys.record_id(name)[1]: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}

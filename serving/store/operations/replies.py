@@ -1,0 +1,49 @@
+"""How replies read that operations of several subjects get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from serving.store.errors import ProjectionOutdated, ShardNotReady, StoreError, StoreFull
+
+
+def clock_ms(reply: Sequence[bytes]) -> int:
+    """The UTC ms of a reply to TIME."""
+    return int(reply[0]) * 1000 + int(reply[1]) // 1000
+
+
+def truth(replies: list[Any]) -> bool:
+    """Whether the only reply is a number other than 0."""
+    return bool(replies[0])
+
+
+def nothing(replies: list[Any]) -> None:
+    """None, whatever the replies are."""
+    return None
+
+
+def pairs(flat: Sequence[bytes]) -> Iterable[tuple[str, bytes]]:
+    """The (field, value) pairs of a reply to HGETALL."""
+    return ((name.decode(), value) for name, value in zip(flat[::2], flat[1::2], strict=True))
+
+
+def info_of(text: bytes) -> dict[str, str]:
+    """The values of a reply to INFO, by name."""
+    values = {}
+    for line in text.decode(errors="replace").splitlines():
+        name, colon, value = line.strip().partition(":")
+        if colon and not name.startswith("#"):
+            values[name] = value
+    return values
+
+
+def refusal(shard: int, word: str, projection: int = 0) -> StoreError:
+    """The error for the word with which a script refused the whole call. `projection` is the caller's version."""
+    match word:
+        case "unready":
+            return ShardNotReady(shard)
+        case "outdated":
+            return ProjectionOutdated(shard, projection)
+        case _:
+            return StoreFull(f"the log of shard {shard} is full: the drain is behind, or the lake is away")

@@ -1,0 +1,57 @@
+"""Shards: how many there are, and where the log of each stands."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from serving.store import keys
+from serving.store.operations.operation import operation
+from serving.store.operations.replies import nothing
+from serving.store.operations.sharded import Sharded
+from serving.store.scripts.script import Request, command
+
+
+class ShardState(NamedTuple):
+    """Where a shard's log stands. `ready_run_id`: the server it was recovered on; `entries`: those still in the log."""
+
+    shard: int
+    seq: int
+    last_received_ms: int
+    drained: int
+    projection: int
+    ready_run_id: str | None
+    entries: int
+
+
+class ShardOperations(Sharded):
+    """The operations on shards as such."""
+
+    @operation
+    def shard_states(self) -> Request[list[ShardState]]:
+        """The state of every shard, in order."""
+        commands = []
+        for shard in range(self.shards):
+            commands.append(command("HMGET", keys.shard(shard), "seq", "last", "drained", "projection"))
+            commands.append(command("GET", keys.ready(shard)))
+            commands.append(command("XLEN", keys.log(shard)))
+
+        def read(replies: list[Any]) -> list[ShardState]:
+            states = []
+            for shard in range(self.shards):
+                numbers, run_id, entries = replies[3 * shard : 3 * shard + 3]
+                seq, last, drained, projection = (int(number or 0) for number in numbers)
+                ready = run_id.decode() if run_id else None
+                states.append(ShardState(shard, seq, last, drained, projection, ready, entries))
+            return states
+
+        return Request(commands, read)
+
+    @operation
+    def note_shards(self) -> Request[None]:
+        """Notes how many shards there are, where nobody has."""
+        return Request([command("SETNX", keys.shard_count(), self.shards)], nothing)
+
+    @operation
+    def noted_shards(self) -> Request[int | None]:
+        """How many shards this system was made with; None on a server that was never recovered."""
+        return Request([command("GET", keys.shard_count())], lambda replies: int(replies[0]) if replies[0] else None)
