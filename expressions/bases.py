@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from .event_columns import Lifted
+from .event_columns import EventColumn
 from .plan import COUNTED_KINDS
 from .rules.properties import attribute_order_key
 from .rules.values import from_json
@@ -26,7 +26,7 @@ class Events(NamedTuple):
     """The events of one name: `ts_ms` ascending, and for every field a column of the same length, null where absent."""
 
     ts_ms: array[int]
-    fields: Mapping[str, Lifted]
+    fields: Mapping[str, EventColumn]
 
 
 @dataclass(frozen=True)

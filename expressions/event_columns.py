@@ -1,8 +1,8 @@
-"""Columns of what events hold or contribute, made only as far as they are read.
+"""Columns with one value for each event of a name, whose values are made when they are read.
 
-A window over a person's events reads a slice of a column, and most of what it asks of it (a sum, the greatest time)
-follows from a few whole numbers. So these columns keep what they are made from, in arrays, and make values when those
-are asked for: a person who is decided for once costs no object an event.
+A window over a person's events reads a slice of a column. Most questions about the slice (a sum, the greatest time)
+follow from a few whole numbers. So a lazy column keeps its numbers in arrays and makes a value when it is read: a
+single decision about a person then makes no object per event.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 
-class Column(Sequence[Any]):
-    """Values, each made when it is read. `total`, `least` and `greatest` are of [start, end), which is never empty."""
+class LazyColumn(Sequence[Any]):
+    """Values that are each made when they are read.
+
+    `total`, `least` and `greatest` are of the rows [start, end), which are never empty.
+    """
 
     __slots__ = ()
 
@@ -33,13 +36,13 @@ class Column(Sequence[Any]):
         return iter(self[:])
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, (Column, list)) and list(self) == list(other)
+        return isinstance(other, (LazyColumn, list)) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]  # as a list has none
 
 
-class _Scaled(Column):
-    """Numbers that follow from whole ones and a scale, none of them null."""
+class _Scaled(LazyColumn):
+    """Numbers that follow from whole numbers and a scale. None of them is null."""
 
     __slots__ = ("scale", "whole")
 
@@ -55,9 +58,9 @@ class _Scaled(Column):
 
 
 class Decimals(_Scaled):
-    """Numbers that are whole multiples of a decimal fraction: each is `whole / scale`.
+    """Decimal numbers: each is `whole / scale`.
 
-    Sums start from the whole numbers, which are exact already.
+    Exact sums start from the whole numbers (`Millionths`), since the quotients are rounded.
     """
 
     __slots__ = ()
@@ -70,7 +73,7 @@ class Decimals(_Scaled):
 
 
 class Millionths(_Scaled):
-    """Whole numbers, each `whole * scale`: what `Decimals` come to in millionths."""
+    """Whole numbers: each is `whole * scale`. `Decimals` in millionths have this form."""
 
     __slots__ = ()
 
@@ -84,8 +87,8 @@ class Millionths(_Scaled):
         return sum(self.whole[start:end]) * self.scale
 
 
-class Same(Column):
-    """One value so many times."""
+class Repeated(LazyColumn):
+    """One value, `size` times."""
 
     __slots__ = ("size", "value")
 
@@ -114,8 +117,8 @@ class Same(Column):
         return self.value
 
 
-class Instants(Column):
-    """The times of events, ascending, as the numbers that expressions compute with."""
+class Instants(LazyColumn):
+    """The times of events, ascending, as the numbers (floats) that expressions compute with."""
 
     __slots__ = ("ts_ms",)
 
@@ -138,5 +141,5 @@ class Instants(Column):
         return float(self.ts_ms[end - 1])
 
 
-#: What events contribute, in the order of their times.
-Lifted: TypeAlias = list[Any] | Column
+#: One value an event, in the order of the events' times.
+EventColumn: TypeAlias = list[Any] | LazyColumn

@@ -1,7 +1,7 @@
 """Lifting: what each event of a base contributes to a need, a column at a time.
 
 The same operations as on single values, mapped over columns. What was lifted is kept with the base, by time, so that a
-window is two bisections and a fold over a slice; columns that follow from whole numbers stay those (`columns`).
+window is two bisections and a fold over a slice; columns that follow from whole numbers stay those (`event_columns`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import compress, repeat
 from typing import Any, TypeAlias
 
 from ..bases import Base, Events
-from ..event_columns import Decimals, Instants, Lifted, Millionths, Same
+from ..event_columns import Decimals, EventColumn, Instants, Millionths, Repeated
 from ..ops import (
     Argument,
     Call,
@@ -33,7 +33,7 @@ from ..rules.windows import Zone
 from .evaluate import FUNCTION, operation
 
 #: A column of the events of one name; what sums and averages share is kept in the base's `lifted`.
-Read: TypeAlias = Callable[[str | None, Events, dict[Any, Any]], Lifted]
+Read: TypeAlias = Callable[[str | None, Events, dict[Any, Any]], EventColumn]
 
 
 class Lift:
@@ -47,12 +47,12 @@ class Lift:
         self._lift = _reader(lift, zone)
         self._where = None if self.source.where is None else _reader(_folded(self.source.where), zone)
 
-    def series(self, base: Base) -> list[tuple[Sequence[int], Lifted]]:
+    def series(self, base: Base) -> list[tuple[Sequence[int], EventColumn]]:
         """Times ascending and the lifted value of each, for each event name that the source reads; kept with the base.
 
         Names are not merged: no monoid minds in which order its states are.
         """
-        held: list[tuple[Sequence[int], Lifted]] | None = base.lifted.get(self.key)
+        held: list[tuple[Sequence[int], EventColumn]] | None = base.lifted.get(self.key)
         if held is None:
             name = self.source.event
             if name is None:
@@ -63,7 +63,7 @@ class Lift:
             base.lifted[self.key] = held
         return held
 
-    def _of(self, name: str | None, events: Events, kept: dict[Any, Any]) -> tuple[Sequence[int], Lifted]:
+    def _of(self, name: str | None, events: Events, kept: dict[Any, Any]) -> tuple[Sequence[int], EventColumn]:
         times: Sequence[int] = events.ts_ms
         lifted = self._lift(name, events, kept)
         if self._where is not None:
@@ -79,9 +79,9 @@ def _reader(node: Expr, zone: Zone) -> Read:
     """What a node gives for each event of a name."""
     match node:
         case Constant(value):
-            return lambda name, events, kept: Same(value, len(events.ts_ms))
+            return lambda name, events, kept: Repeated(value, len(events.ts_ms))
         case Property(property):
-            return lambda name, events, kept: events.fields.get(property) or Same(None, len(events.ts_ms))
+            return lambda name, events, kept: events.fields.get(property) or Repeated(None, len(events.ts_ms))
         case EventTime():
             return lambda name, events, kept: Instants(events.ts_ms)
         case EventDay():
@@ -108,10 +108,10 @@ def _repeated(value: Any) -> Callable[[str | None, Events, dict[Any, Any]], Any]
     return lambda name, events, kept: repeat(value)
 
 
-def _shared(compute: Callable[[Lifted], Lifted], function: str, property: str, column: Read) -> Read:
-    def read(name: str | None, events: Events, kept: dict[Any, Any]) -> Lifted:
+def _shared(compute: Callable[[EventColumn], EventColumn], function: str, property: str, column: Read) -> Read:
+    def read(name: str | None, events: Events, kept: dict[Any, Any]) -> EventColumn:
         key = (name, function, property)
-        found: Lifted | None = kept.get(key)
+        found: EventColumn | None = kept.get(key)
         if found is None:
             found = kept[key] = compute(column(name, events, kept))
         return found
@@ -119,8 +119,8 @@ def _shared(compute: Callable[[Lifted], Lifted], function: str, property: str, c
     return read
 
 
-def _of_kind(python: type) -> Callable[[Lifted], Lifted]:
-    def kept(column: Lifted) -> Lifted:
+def _of_kind(python: type) -> Callable[[EventColumn], EventColumn]:
+    def kept(column: EventColumn) -> EventColumn:
         if python is float and type(column) is Decimals:
             return column
         if set(map(type, column)) == {python}:
@@ -143,7 +143,7 @@ def _size_of(whole: Sequence[int]) -> int:
     return max(max(whole), -min(whole)) if whole else 0
 
 
-def _millionths(column: Lifted) -> Lifted:
+def _millionths(column: EventColumn) -> EventColumn:
     if type(column) is Decimals and _MILLION % column.scale == 0:
         units = _MILLION // column.scale
         if _size_of(column.whole) * units < _EXACT_MAX:
@@ -160,7 +160,7 @@ def _millionths(column: Lifted) -> Lifted:
 
 
 #: What every sum and average asks of each event, a column at a time: the same answers, without a call an event.
-COLUMN: dict[str, Callable[[Lifted], Lifted]] = {
+COLUMN: dict[str, Callable[[EventColumn], EventColumn]] = {
     "number": _of_kind(float),
     "string": _of_kind(str),
     "millionths": _millionths,

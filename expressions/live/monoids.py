@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..bases import State
-from ..event_columns import Lifted
+from ..event_columns import EventColumn
 from ..monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
 from ..rules.values import Value, order_key, whole_number
 
@@ -18,21 +18,21 @@ from ..rules.values import Value, order_key, whole_number
 class Combine:
     """A monoid on Python states: fold a slice of lifted values, merge two states, read one (None: nothing added)."""
 
-    fold: Callable[[Sequence[int], Lifted, int, int], State]
+    fold: Callable[[Sequence[int], EventColumn, int, int], State]
     merge: Callable[[State, State], State]
     read: Callable[[State], Any]
     is_bounded: bool = False
 
 
-def _total(times: Sequence[int], lifted: Lifted, start: int, end: int) -> int:
+def _total(times: Sequence[int], lifted: EventColumn, start: int, end: int) -> int:
     return int(sum(lifted[start:end]) if isinstance(lifted, list) else lifted.total(start, end))
 
 
-def _minimum(times: Sequence[int], lifted: Lifted, start: int, end: int) -> Any:
+def _minimum(times: Sequence[int], lifted: EventColumn, start: int, end: int) -> Any:
     return min(lifted[start:end]) if isinstance(lifted, list) else lifted.least(start, end)
 
 
-def _maximum(times: Sequence[int], lifted: Lifted, start: int, end: int) -> Any:
+def _maximum(times: Sequence[int], lifted: EventColumn, start: int, end: int) -> Any:
     return max(lifted[start:end]) if isinstance(lifted, list) else lifted.greatest(start, end)
 
 
@@ -59,12 +59,12 @@ def _by_time_and_value(held: tuple[int, Value]) -> tuple[Any, ...]:
     return (held[0], order_key(held[1]))
 
 
-def _earliest(times: Sequence[int], lifted: Lifted, start: int, end: int) -> tuple[int, Value]:
+def _earliest(times: Sequence[int], lifted: EventColumn, start: int, end: int) -> tuple[int, Value]:
     ties = bisect_right(times, times[start], start, end)
     return times[start], min(lifted[start:ties], key=order_key)
 
 
-def _latest(times: Sequence[int], lifted: Lifted, start: int, end: int) -> tuple[int, Value]:
+def _latest(times: Sequence[int], lifted: EventColumn, start: int, end: int) -> tuple[int, Value]:
     ties = bisect_left(times, times[end - 1], start, end)
     return times[end - 1], max(lifted[ties:end], key=order_key)
 

@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 
 from expressions.bases import Base, Events, SpanState, State
-from expressions.event_columns import Decimals, Lifted
+from expressions.event_columns import Decimals, EventColumn
 from expressions.rules.values import Value, from_json, order_key
 from serving.store.logged_event import packed
 
@@ -248,9 +248,9 @@ def _has_negative_zero(column: Sequence[float]) -> bool:
     return 0.0 in column and any(value == 0.0 and math.copysign(1.0, value) < 0.0 for value in column)
 
 
-def _read_column(column: _Column, size: int) -> Lifted:
+def _read_column(column: _Column, size: int) -> EventColumn:
     _, kind, width, data, presence, scale, words = column
-    values: Lifted
+    values: EventColumn
     if kind == "n":
         values = Decimals(_read_array(width, data), scale)
     elif kind == "s":

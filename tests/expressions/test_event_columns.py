@@ -1,4 +1,4 @@
-"""Columns that make their values when they are read say what the list of these values says."""
+"""A column that makes its values when they are read answers as the list of these values does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expressions.event_columns import Column, Decimals, Instants, Millionths, Same
+from expressions.event_columns import Decimals, Instants, LazyColumn, Millionths, Repeated
 from tests.expressions.live.cut_bases import seeded
 
 _numbers = st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=8)
@@ -20,15 +20,15 @@ columns = st.one_of(
     st.tuples(_numbers, st.sampled_from([1, 10_000])).map(
         lambda one: (Millionths(array("q", one[0]), one[1]), [number * one[1] for number in one[0]])
     ),
-    st.tuples(st.sampled_from([1.0, 0.0, 7]), st.integers(1, 8)).map(lambda one: (Same(*one), [one[0]] * one[1])),
+    st.tuples(st.sampled_from([1.0, 0.0, 7]), st.integers(1, 8)).map(lambda one: (Repeated(*one), [one[0]] * one[1])),
     _numbers.map(sorted).map(lambda one: (Instants(array("q", one)), [float(ts) for ts in one])),
 )
 
 
 @seeded
 @given(columns, st.data())
-def test_a_column_is_its_values(pair: tuple[Column, list[Any]], data: st.DataObject) -> None:
-    """Length, items, slices, what is in it and its equals; and sum, least and greatest of every slice but the empty."""
+def test_a_column_is_its_values(pair: tuple[LazyColumn, list[Any]], data: st.DataObject) -> None:
+    """Length, items, slices, membership and equality; and sum, least and greatest of every slice that is not empty."""
     column, plain = pair
     start = data.draw(st.integers(0, len(plain) - 1))
     end = data.draw(st.integers(start + 1, len(plain)))
@@ -49,5 +49,5 @@ def test_a_column_is_its_values(pair: tuple[Column, list[Any]], data: st.DataObj
 
 def test_nothing_is_in_what_is_empty() -> None:
     """A column of no events holds not even the value that it would repeat."""
-    assert None not in Same(None, 0)
-    assert None in Same(None, 1)
+    assert None not in Repeated(None, 0)
+    assert None in Repeated(None, 1)
