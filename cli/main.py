@@ -28,7 +28,7 @@ from serving.settings import Settings
 from serving.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from pipelines.importing import Imported
+    from pipelines.importing.import_file import Imported
 
 WRONG, AWAY = 1, 3
 
@@ -268,7 +268,8 @@ def run_import(
 ) -> Imported:
     """The import, its bar and its rebuild. Where nobody rebuilds, what went in is said before that is raised."""
     from cli.waiting import TookTooLong, await_rebuild
-    from pipelines.importing import ImportRefused, import_file
+    from pipelines.importing.chunks import ImportRefused
+    from pipelines.importing.import_file import import_file
     from pipelines.leases import writing
 
     store, lake, settings = connected()

@@ -11,7 +11,7 @@ import redis
 from expressions.definitions import Definition
 from expressions.rules.deletes import tombstone_id
 from lake.schemas import EVENTS
-from pipelines.importing import import_file
+from pipelines.importing.import_file import import_file
 from pipelines.purge.erasing import erase
 from pipelines.purge.naming import Names
 from pipelines.purge.searching import redis_folder, searched

@@ -15,7 +15,7 @@ from cli.redis_server import EmbeddedRedis
 from expressions.batch.counting import counted
 from lake.schemas import MEMBERSHIPS, TRAITS
 from pipelines import rebuild as rebuilding
-from pipelines.importing import import_file
+from pipelines.importing.import_file import import_file
 from pipelines.purge.erasing import erase
 from pipelines.recover import recover
 from serving.history import latest_undeleted

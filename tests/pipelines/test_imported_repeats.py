@@ -9,7 +9,7 @@ import pytest
 
 from expressions.batch.frames import event_frame
 from expressions.rules.repeats import REPEAT_MS
-from pipelines.importing import import_file
+from pipelines.importing.import_file import import_file
 from pipelines.publish import Recent
 from serving.ids import event_hash
 from serving.store.scripts.ingest import Outcome

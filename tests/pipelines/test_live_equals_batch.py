@@ -13,7 +13,7 @@ from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, values_of
 from expressions.definitions import Key
 from expressions.rules.values import Value
-from pipelines.importing import import_file
+from pipelines.importing.import_file import import_file
 from serving.ids import namespaced
 from serving.people.person import DecodedBases, person
 from serving.store.records import Reading

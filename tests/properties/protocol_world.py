@@ -28,7 +28,7 @@ from expressions.rules.identity import people
 from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
 from pipelines.drain import Drain
-from pipelines.importing import import_file
+from pipelines.importing.import_file import import_file
 from pipelines.rebuild import cover, covered_by, rebuild
 from pipelines.recover import recover
 from serving.definitions.catalogue import Catalogue, StoredDefinition, decode

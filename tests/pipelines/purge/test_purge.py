@@ -19,7 +19,7 @@ from cli.redis_server import EmbeddedRedis
 from expressions.batch.member_frames import linked_persons
 from expressions.rules.deletes import after_deletes, tombstone_id
 from lake.schemas import TABLES
-from pipelines.importing import import_file
+from pipelines.importing.import_file import import_file
 from pipelines.purge.erasing import erase
 from pipelines.purge.naming import Names
 from pipelines.purge.purge import Purged, purge

@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 
 from lake.lake import Lake
-from pipelines.importing import Imported, ImportRefused, import_file
+from pipelines.importing.chunks import ImportRefused
+from pipelines.importing.import_file import Imported, import_file
+from pipelines.importing.terms import Columns, identity_of
 from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.times import rfc3339
 
@@ -170,3 +172,21 @@ def test_times_that_no_calendar_has_are_refused(tmp_path: Path, name: str) -> No
         "0001-01-01T00:00:00.000Z",
         "2027-01-15T08:00:00.000Z",
     ]
+
+
+@pytest.mark.parametrize(
+    ("id_column", "shift_to_now", "identity"),
+    [
+        (None, False, "e09221354160c43ef0e05a50a9284028"),
+        (None, True, "69f4099eac3617e87c865aee735d7791"),
+        ("id", False, "db533d0fb1f890e82f3ca8ec8e289fe0"),
+    ],
+)
+def test_the_identity_of_an_import_is_the_same_in_every_release(
+    tmp_path: Path, id_column: str | None, shift_to_now: bool, identity: str
+) -> None:
+    """Lakes hold it: with another one, a file that was imported before an update would go in a second time."""
+    path = tmp_path / "a.csv"
+    path.write_text("who,what,when\nada,buy,2024-01-01\n")
+
+    assert identity_of(path, Columns("who", "what", "when", id_column), shift_to_now, 50_000) == identity

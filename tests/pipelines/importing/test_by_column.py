@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.importing import Columns, _chunks, _read
+from pipelines.importing.by_row import event_rows
+from pipelines.importing.chunks import chunks
+from pipelines.importing.terms import Columns, Terms
 
 NOW = 1_800_000_000_000
 COLUMNS = Columns("who", "what", "when", "key")
@@ -76,10 +78,11 @@ csv_rows = st.lists(
 
 def read(path: Path, columns: Columns, shift_ms: int = 5) -> None:
     """Reads each chunk as a whole, and row by row: rows and refusals are the same."""
-    for chunk in _chunks(path, columns.required(), 5):
+    terms = Terms(columns, "file", shift_ms, NOW, 16)
+    for chunk in chunks(path, columns.required(), 5):
         assert chunk.columns is not None
-        together = _read(chunk, columns, "file", shift_ms, NOW, 16)
-        one_by_one = _read(replace(chunk, columns=None), columns, "file", shift_ms, NOW, 16)
+        together = event_rows(chunk, terms)
+        one_by_one = event_rows(replace(chunk, columns=None), terms)
         assert together[1] == one_by_one[1]
         assert repr(together[0].to_pylist()) == repr(one_by_one[0].to_pylist())
         assert together[0].schema == one_by_one[0].schema
@@ -161,13 +164,13 @@ def test_nearly_all_rows_of_a_usual_file_are_read_together(tmp_path: Path) -> No
     rows = [{"who": f"u{n}", "what": "buy", "when": "1998-07-01T00:00:00Z", "paid": f"{n}.50"} for n in range(50)]
     pl.DataFrame([*rows, {**rows[0], "when": "never"}]).write_csv(path)
 
-    (chunk,) = _chunks(path, WITHOUT_ID.required(), 100)
-    asked: list[int] = []
+    (chunk,) = chunks(path, WITHOUT_ID.required(), 100)
+    read_alone: list[int] = []
 
-    def noted(wanted: Any) -> Any:
-        asked.extend(wanted)
-        return chunk.rows(wanted)
+    def noted(places: Any) -> Any:
+        read_alone.extend(places)
+        return chunk.rows(places)
 
-    good, bad = _read(replace(chunk, rows=noted), WITHOUT_ID, "file", 0, NOW, 16)
-    assert asked == [50]
-    assert (len(good), [row["line"] for row in bad]) == (50, [52])
+    events, refusals = event_rows(replace(chunk, rows=noted), Terms(WITHOUT_ID, "file", 0, NOW, 16))
+    assert read_alone == [50]
+    assert (len(events), [refusal["line"] for refusal in refusals]) == (50, [52])

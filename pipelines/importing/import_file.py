@@ -1,0 +1,126 @@
+"""History from a file into the lake: CSV, Parquet or JSONL, gzipped or not.
+
+    file  →  chunks of rows  →  rows of `events`, and of `rejected` with a reason  →  for a chunk a commit to each table
+
+The commits of a chunk carry a transaction named by the file's content and the mapping of its columns. So a run that was
+cut off goes on where it stopped, and a rerun adds nothing. Imported rows have no seq: they are outside the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from deltalake import Transaction
+
+from lake.errors import LakeConflict
+from lake.lake import Lake
+from lake.schemas import EVENTS, REJECTED, Table
+from pipelines.importing.by_column import instants
+from pipelines.importing.by_row import event_rows, time_ms
+from pipelines.importing.chunks import ImportRefused, chunks, count_and_names
+from pipelines.importing.terms import Columns, Terms, identity_of
+from serving import ids
+from serving.refusals import Invalid
+
+ROWS_AT_ONCE = 50_000
+#: How often a commit is made anew when another import of the same file was first.
+ATTEMPTS = 10
+
+#: Called with how many rows are done, and of how many where that is known.
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of the rows of a file. `already` were in the lake from an earlier run."""
+
+    accepted: int
+    rejected: int
+    already: int
+
+
+def import_file(
+    lake: Lake,
+    path: Path,
+    *,
+    user_column: str,
+    event_column: str,
+    time_column: str,
+    id_column: str | None = None,
+    shift_to_now: bool = False,
+    now_ms: int,
+    shards: int = ids.SHARDS_DEFAULT,
+    progress: Progress = lambda done, total: None,
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> Imported:
+    """Imports a file; returns when its rows are in the lake. Raises `ImportRefused`, `LakeError`.
+
+    `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
+    the latest is `now_ms`.
+    """
+    columns = Columns(user_column, event_column, time_column, id_column)
+    identity = identity_of(path, columns, shift_to_now, rows_at_once)
+    total, names = count_and_names(path)
+    missing = [name for name in columns.required() if name not in names]
+    if missing:
+        raise ImportRefused(
+            f"{path.name} has no column {', '.join(missing)}; it has {', '.join(names)}: name them by "
+            "--user, --event, --time and --id"
+        )
+    shift_ms = now_ms - _latest_ms(path, columns, now_ms) if shift_to_now else 0
+    terms = Terms(columns, identity, shift_ms, now_ms, shards)
+    accepted = rejected = already = 0
+    done = 0
+    with closing(chunks(path, columns.required(), rows_at_once)) as parts:
+        for number, chunk in enumerate(parts, 1):
+            events, refusals = event_rows(chunk, terms)
+            # Refusals go first, so that a run that is cut off in between repeats neither.
+            refused = [{"received_at": now_ms, "source": path.name, **refusal} for refusal in refusals]
+            reasons = pa.Table.from_pylist(refused, schema=REJECTED.columns)
+            rejected += len(refusals) if _append(lake, REJECTED, identity, number, reasons) else 0
+            if _append(lake, EVENTS, identity, number, events):
+                accepted += len(events)
+            else:
+                already += len(events)
+            done += len(chunk.lines)
+            progress(done, total)
+    return Imported(accepted, rejected, already)
+
+
+def _append(lake: Lake, table: Table, identity: str, number: int, rows: pa.Table) -> bool:
+    """Commits the rows that a chunk has for a table, unless an earlier run did; whether it committed them."""
+    app = f"import/{identity}"
+    for _ in range(ATTEMPTS):
+        opened = lake.open(table)
+        if (opened.transaction_version(app) or 0) >= number:
+            return False
+        try:
+            lake.append_to(opened, rows, [Transaction(app, number)])
+            return True
+        except LakeConflict:
+            continue
+    raise LakeConflict(f"{app}: other imports of the same file were first {ATTEMPTS} times")
+
+
+def _latest_ms(path: Path, columns: Columns, now_ms: int) -> int:
+    """The latest time in a file, in UTC ms; `now_ms` where it has none."""
+    latest_ms: int | None = None
+    with closing(chunks(path, columns.required(), ROWS_AT_ONCE)) as parts:
+        for chunk in parts:
+            left: list[int] = list(range(len(chunk.lines)))
+            if chunk.columns is not None:
+                times = instants(chunk.columns[columns.time])
+                is_broken = pl.int_range(len(times), eager=True).is_in(sorted(chunk.broken))
+                plain_ms = times.filter(~is_broken).max()
+                latest_ms = max(latest_ms or -(2**63), plain_ms) if isinstance(plain_ms, int) else latest_ms
+                left = sorted({*times.is_null().arg_true().to_list(), *chunk.broken})
+            for row in chunk.rows(left):
+                with suppress(Invalid):
+                    row_ms = time_ms(row.get(columns.time), columns.time)
+                    latest_ms = row_ms if latest_ms is None else max(latest_ms, row_ms)
+    return now_ms if latest_ms is None else latest_ms

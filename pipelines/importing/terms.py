@@ -1,0 +1,69 @@
+"""What one import was asked for: which column says what, and what is the same for all of its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns that say who, what and when, and that have the event's id; all others become properties.
+
+    Part of what names an import is the `repr` of this class: with another a rerun would add its rows again.
+    """
+
+    user: str
+    event: str
+    time: str
+    id: str | None = None
+
+    def required(self) -> list[str]:
+        """The columns that a file must have."""
+        return [self.user, self.event, self.time, *([self.id] if self.id else [])]
+
+    @cached_property
+    def own(self) -> frozenset[str | None]:
+        """The columns that are no properties."""
+        return frozenset((self.user, self.event, self.time, self.id))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is the same for all rows of an import.
+
+    `identity` names the file and how it is read. `shift_ms` is added to all times. `now_ms` is the receipt of all rows,
+    and no event is later.
+    """
+
+    columns: Columns
+    identity: str
+    shift_ms: int
+    now_ms: int
+    shards: int
+
+    def event_id(self, line: int) -> str:
+        """The id of the event in a line that gives none: the same in every run."""
+        return blake2b(self._id_prefix + b"%d" % line, digest_size=12).hexdigest()
+
+    @cached_property
+    def ingest_date(self) -> date:
+        """The day of the receipt."""
+        return datetime.fromtimestamp(self.now_ms / 1000, UTC).date()
+
+    @cached_property
+    def _id_prefix(self) -> bytes:
+        return f"{self.identity}:".encode()
+
+
+def identity_of(path: Path, columns: Columns, shift_to_now: bool, rows_at_once: int) -> str:
+    """Names a file read in this way, by its content: a copy under another name has the same identity."""
+    digest = blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    digest.update(repr((columns, shift_to_now, rows_at_once)).encode())
+    return digest.hexdigest()
