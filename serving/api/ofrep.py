@@ -18,7 +18,7 @@ from serving.api.decide import Decided, decisions, state_of
 from serving.api.wire.shared import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
-from serving.http.answers import json_answer, refusal_answer
+from serving.http.answers import json_answer, refusal_answer, refusal_body
 from serving.http.bodies import body_of
 from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
 from serving.people.decide import Reason
@@ -79,7 +79,7 @@ def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
             like = refusal_answer(refusal)
             told = ("retry-after", "x-ratelimit-reset", "www-authenticate")
             headers = {name: like.headers[name] for name in told if name in like.headers}
-            return json_answer(refusal.body() | {"errorDetails": refusal.message}, refusal.status, headers)
+            return json_answer(refusal_body(refusal) | {"errorDetails": refusal.message}, like.status_code, headers)
 
     return answered
 

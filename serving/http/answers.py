@@ -1,4 +1,4 @@
-"""Bytes out: answers written without a model in between."""
+"""Bytes out: answers that are written without a model in between, and refusals as answers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,34 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from serving.refusals import Refusal
+from serving.refusals import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Refusal,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+    cut,
+)
 
 _encode = msgspec.json.Encoder().encode
 
+#: The HTTP status of each kind of refusal.
+STATUSES: Mapping[type[Refusal], int] = {
+    Invalid: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooMany: 429,
+    Unavailable: 503,
+}
+
 
 class Ready(Response):
-    """An answer whose headers are as they are sent."""
+    """An answer whose body and headers are sent as they are."""
 
     def __init__(self, body: bytes, status: int, raw_headers: list[tuple[bytes, bytes]]) -> None:
         self.body = body
@@ -24,13 +45,13 @@ class Ready(Response):
 
 
 def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer, ready to send."""
+    """An answer with this value as JSON."""
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
     return json_text(_encode(body), raw, status)
 
 
 def json_text(text: bytes, headers: Sequence[tuple[bytes, bytes]] = (), status: int = 200) -> Response:
-    """The same of a body that is encoded, and headers as they are sent."""
+    """An answer with this JSON text. `headers` are sent as they are, after length and type."""
     return Ready(
         text, status, [(b"content-length", b"%d" % len(text)), (b"content-type", b"application/json"), *headers]
     )
@@ -39,8 +60,16 @@ def json_text(text: bytes, headers: Sequence[tuple[bytes, bytes]] = (), status: 
 def refusal_answer(refusal: Refusal) -> Response:
     """A refusal as an answer, with Retry-After where trying again helps."""
     headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
-    if refusal.status == 429 and refusal.retry_after_s is not None:
+    if isinstance(refusal, TooMany) and refusal.retry_after_s is not None:
         headers["X-RateLimit-Reset"] = str(refusal.retry_after_s)  # older browser libraries read seconds from here
-    if refusal.status == 401:
+    if isinstance(refusal, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    return json_answer(refusal.body(), refusal.status, headers)
+    return json_answer(refusal_body(refusal), STATUSES[type(refusal)], headers)
+
+
+def refusal_body(refusal: Refusal) -> dict[str, Any]:
+    """The body of a refusal: `{success: false, code, message, details}`. The value in `details` is cut."""
+    details = refusal.details
+    if details is not None and isinstance(value := details.get("value"), str):
+        details = details | {"value": cut(value)}
+    return {"success": False, "code": refusal.code, "message": refusal.message, "details": details}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from serving.api.events import CONTEXT_BYTES_MAX
+from serving.http.answers import refusal_body
 from serving.http.bodies import ARRIVING_BYTES_MAX, NESTING_MAX, arriving
 from serving.refusals import SHOWN_CHARACTERS_MAX, invalid, value_for_message
 from tests.running import RunningStack
@@ -217,7 +218,7 @@ def test_a_value_is_shown_in_part_however_it_is_nested() -> None:
 
     assert len(value_for_message(nested)) <= SHOWN_CHARACTERS_MAX
     assert value_for_message({"a": 1}) == "{'a': 1}"
-    assert invalid("f", "x" * 500, "r").body()["details"]["value"] == "'" + "x" * 96 + "..."
+    assert refusal_body(invalid("f", "x" * 500, "r"))["details"]["value"] == "'" + "x" * 96 + "..."
     while nested:
         nested = nested.pop()
 
