@@ -1,3 +1,4 @@
-"""Who may call: keys, their rates, signed addresses, and the audit log of what admins did. May import `serving.history`
-and what stands below it; knows nothing of people.
+"""Who may call: keys and their rates, signed addresses, and the audit log of what admins did.
+
+May import `serving.history` and what stands below it. Knows nothing of people.
 """

@@ -1,4 +1,4 @@
-"""What admins did, by whom and when: kept in the lake, newest first to read."""
+"""What admins did, by whom and when: kept in the lake, read newest first."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def note(
 ) -> None:
     """Notes that `author` did `action` to the thing of this kind and key. Raises `Unavailable`.
 
-    `details` is what is worth reading later; never a key's text, nor what an app sent of a person.
+    `details` are for a later reader. A key's text is no detail, nor is what an app sent about a person.
     """
     text = msgspec.json.encode(details or {}).decode()
     history.append_audit({"at": now_ms, "author": author, "action": action, "kind": kind, "key": key, "details": text})
 
 
 def page(history: History, limit: int, offset: int) -> dict[str, Any]:
-    """A page of the audit log."""
+    """A page of the audit log, as the wire has it."""
     rows, total = history.audit(limit, offset)
     entries = [row | {"at": rfc3339(row["at"]), "details": msgspec.json.decode(row["details"])} for row in rows]
     return {"entries": entries, "total": total, "hasMore": offset + limit < total}

@@ -1,8 +1,8 @@
 """How much a key may ask for: a token bucket for each known key, in the memory of the process.
 
-A request takes one token and a batch one for each of its events, so that many small requests and few large ones are the
-same. A bucket holds what flows in within `BURST_S`. Who finds it empty is refused; who finds anything in it is let in
-whole, and may leave it in debt: a batch is never larger than what can ever be had.
+A request takes one token and a batch takes one for each of its events, so many small requests cost the same as few
+large ones. A bucket holds what flows in within `BURST_S`. A caller whose bucket is empty is refused. One whose bucket
+holds anything is let in whole and may leave it in debt: a batch may be larger than a full bucket.
 
 The count is kept here and not in Redis, where it would cost each request a round trip: with N processes of the API a
 key has up to N times its rate. Keys that are not known have no bucket, so nobody can make this grow. They are not
@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterable
 
 from serving.refusals import TooMany
 
-#: What a bucket holds, in seconds of its rate.
+#: A full bucket, in seconds of its rate.
 BURST_S = 2.0
-#: Clients wait no longer, whatever is said.
+#: The greatest Retry-After: clients wait no longer, whatever they are told.
 RETRY_AFTER_S_MAX = 300
 
 
 class Rates:
-    """The buckets by the id of a key: what is in it and when that was true, in seconds of `clock`."""
+    """The buckets by the id of a key: the tokens in each, and the instant of that count, in seconds of `clock`."""
 
     def __init__(self, per_second: float = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_second = per_second
@@ -50,13 +50,13 @@ class Rates:
         self._buckets[key_id] = left - tokens, now
 
     def owe(self, key_id: str, tokens: int) -> None:
-        """Takes tokens of a key that was let in: how many there are to take is known by then."""
+        """Takes tokens of a key that was let in, once it is known how many its request costs."""
         if self.per_second and key_id in self._buckets:
             left, at = self._buckets[key_id]
             self._buckets[key_id] = left - tokens, at
 
     def keep(self, key_ids: Iterable[str]) -> None:
-        """Forgets all keys but these."""
+        """Forgets the buckets of all keys but these."""
         known = set(key_ids)
-        for gone in self._buckets.keys() - known:
-            del self._buckets[gone]
+        for key_id in self._buckets.keys() - known:
+            del self._buckets[key_id]
