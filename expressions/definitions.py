@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from .ops import Expr
+from .ops import Expr, SegmentRef, Span, TraitRef, transform, walk
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 
@@ -43,3 +44,32 @@ class Bound:
     expr: Expr
     uses: frozenset[Key] = field(default_factory=frozenset)
     warnings: tuple[str, ...] = ()
+
+
+def named_by(node: Expr) -> Key | None:
+    """The definition that a node refers to; None for a node that is no reference."""
+    match node:
+        case TraitRef(key):
+            return "trait", key
+        case SegmentRef(key):
+            return "segment", key
+        case _:
+            return None
+
+
+def references(expression: Expr) -> Iterator[tuple[Key, Span | None]]:
+    """The definitions that an expression refers to, each with its place, from left to right and as often as written."""
+    for node in walk(expression):
+        key = named_by(node)
+        if key is not None:
+            yield key, node.at
+
+
+def inlined(expression: Expr, bounds: Mapping[Key, Bound]) -> Expr:
+    """The expression with every reference replaced by the expression of the definition, at the reference's place."""
+
+    def change(node: Expr) -> Expr:
+        key = named_by(node)
+        return node if key is None else replace(bounds[key].expr, at=node.at)
+
+    return transform(expression, change)

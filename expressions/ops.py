@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from .rules.values import same
@@ -104,6 +105,12 @@ class Source:
     event: str | None = None
     where: Expr | None = None
     property: str | None = None
+
+    @cached_property
+    def properties(self) -> tuple[str, ...]:
+        """The properties that it reads, as often as written: those of `where` from left to right, then its own."""
+        read = () if self.where is None else tuple(node.name for node in walk(self.where) if isinstance(node, Property))
+        return read if self.property is None else (*read, self.property)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from functools import cached_property
 from hashlib import blake2b
 
 from .aggregates import AGGREGATES, Slot
-from .ops import Aggregation, Attribute, Expr, Property, Source, walk
+from .ops import Aggregation, Attribute, Expr, Source, walk
 from .rules.windows import Window
 
 #: The kinds of events that count at the root and under their names.
@@ -88,14 +88,8 @@ class Plan:
         """What a record must keep to answer all needs."""
         events: dict[str | None, frozenset[str]] = {}
         for need in self.needs:
-            read = (
-                {node.name for node in walk(need.source.where) if isinstance(node, Property)}
-                if need.source.where
-                else set()
-            )
-            if need.source.property is not None:
-                read.add(need.source.property)
-            events[need.source.event] = events.get(need.source.event, frozenset()) | read
+            source = need.source
+            events[source.event] = events.get(source.event, frozenset()).union(source.properties)
         return Projection(
             events=events,
             attributes=frozenset(self.attributes),

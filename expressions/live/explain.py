@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..definitions import Bound, Key
+from ..definitions import Bound, Key, inlined
 from ..ops import (
     Aggregation,
     And,
@@ -19,7 +19,6 @@ from ..ops import (
     SegmentRef,
     TraitRef,
     children,
-    transform,
 )
 from ..rules.values import to_json
 from ..text.format import format_expression
@@ -54,7 +53,7 @@ class _Explanation:
         return {"kind": key[0], "key": key[1], **self.node(self.bounds[key].written)}
 
     def node(self, node: Expr) -> dict[str, Any]:
-        meant = _inlined(node, self.bounds)
+        meant = inlined(node, self.bounds)
         value = self.frame.answer(self.frame.program.compile(meant)).value
         shown: dict[str, Any] = {"text": format_expression(node), "value": to_json(value)}
         if not self.work.spend(meant, self.frame):
@@ -84,16 +83,3 @@ def _parts(node: Expr) -> Iterator[Expr]:
             yield child
         else:
             yield from _parts(child)
-
-
-def _inlined(node: Expr, bounds: Mapping[Key, Bound]) -> Expr:
-    def change(one: Expr) -> Expr:
-        match one:
-            case TraitRef(key):
-                return bounds[("trait", key)].expr
-            case SegmentRef(key):
-                return bounds[("segment", key)].expr
-            case _:
-                return one
-
-    return transform(node, change)

@@ -8,21 +8,17 @@ so no execution ever resolves a name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ..definitions import Bound, Definition, Key
+from ..definitions import Bound, Definition, Key, inlined, named_by, references
 from ..errors import CycleRefused, ExpressionError, KeyRefused, TooLarge, UnknownName, nearest_names
 from ..ops import (
     Aggregation,
     Attribute,
     Expr,
     Not,
-    Property,
-    SegmentRef,
     Span,
-    TraitRef,
     extent,
-    transform,
     walk,
 )
 from ..rules.dtypes import BOOLEAN
@@ -72,15 +68,6 @@ def bind_one(definition: Definition, others: Mapping[Key, Bound], known: Known |
 def dependents(key: Key, bounds: Mapping[Key, Bound]) -> list[Key]:
     """What refers to a definition directly, sorted."""
     return sorted(one for one, bound in bounds.items() if key in bound.uses)
-
-
-def references(node: Expr) -> Iterator[tuple[Key, Span | None]]:
-    """The definitions that an expression names, and where, from left to right."""
-    for one in walk(node):
-        if isinstance(one, TraitRef):
-            yield ("trait", one.key), one.at
-        elif isinstance(one, SegmentRef):
-            yield ("segment", one.key), one.at
 
 
 def _written(definition: Definition) -> Expr:
@@ -156,7 +143,7 @@ def _bound(definition: Definition, written: Expr, others: Mapping[Key, Bound], k
         uses = _uses(written, others)
         # The text as written, so that an error stands where its author put it and not inside what it refers to.
         dtype = dtype_of(written, {key: dtype_of(others[key].expr) for key in uses})
-        expr = _inlined(written, others)
+        expr = _inlined_within_bounds(written, others)
         if definition.kind != "trait":
             require_boolean(dtype, written.at, f"a {definition.kind}'s rule")
             if dtype != BOOLEAN:
@@ -192,7 +179,7 @@ def _remedy(kind: str, name: str) -> str:
     return f"the key of a trait, an aggregate over all events, events.… or profile.{name}"
 
 
-def _inlined(written: Expr, others: Mapping[Key, Bound]) -> Expr:
+def _inlined_within_bounds(written: Expr, others: Mapping[Key, Bound]) -> Expr:
     """The tree with every reference replaced by what it stands for. Raises `TooLarge`."""
     size = 0
     for key, at in references(written):
@@ -202,53 +189,32 @@ def _inlined(written: Expr, others: Mapping[Key, Bound]) -> Expr:
             raise _too_large(at)
     _require_few_names(written, others)
 
-    def change(node: Expr) -> Expr:
-        match node:
-            case TraitRef(key):
-                return replace(others["trait", key].expr, at=node.at)
-            case SegmentRef(key):
-                return replace(others["segment", key].expr, at=node.at)
-            case _:
-                return node
-
-    inlined = transform(written, change)
-    nodes, depth, _ = extent(inlined)
+    tree = inlined(written, others)
+    nodes, depth, _ = extent(tree)
     if nodes > INLINED_NODES_MAX or depth > INLINED_DEPTH_MAX:
         raise _too_large(written.at)
-    return inlined
+    return tree
 
 
 def _require_few_names(written: Expr, others: Mapping[Key, Bound]) -> None:
     """Raises `TooLarge` at the part that reads one name too many."""
     names: set[tuple[str | None, ...]] = set()
     for node in walk(written):
-        match node:
-            case TraitRef(key):
-                meant = others["trait", key].expr
-            case SegmentRef(key):
-                meant = others["segment", key].expr
-            case Aggregation() | Attribute():
-                meant = node
-            case _:
-                continue
+        key = named_by(node)
+        if key is None and not isinstance(node, Aggregation | Attribute):
+            continue
+        meant = node if key is None else others[key].expr
         for one in walk(meant):
             if isinstance(one, Attribute):
                 names.add((one.key,))
             elif isinstance(one, Aggregation):
-                names.update((one.source.event, name) for name in (None, *_properties_read(one)))
+                names.update((one.source.event, name) for name in (None, *one.source.properties))
         if len(names) > NAMES_READ_MAX:
             raise TooLarge(
                 f"with all that it refers to, more than {NAMES_READ_MAX} events, properties and attributes",
                 at=node.at,
                 expected="fewer of them",
             )
-
-
-def _properties_read(node: Aggregation) -> list[str]:
-    """The properties of the event that an aggregation reads, from left to right."""
-    where, taken = node.source.where, node.source.property
-    read = [one.name for one in walk(where) if isinstance(one, Property)] if where is not None else []
-    return read if taken is None else [*read, taken]
 
 
 def _too_large(at: Span | None) -> TooLarge:
@@ -269,7 +235,7 @@ def warnings_of(written: Expr, known: Known) -> Iterator[str]:
             if event not in known.events:
                 yield _unseen("event", event, known.events)
                 continue
-            for name in _properties_read(node):
+            for name in node.source.properties:
                 if name not in known.events[event]:
                     yield _unseen(f"property of {event}", name, known.events[event])
 

@@ -17,15 +17,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 import structlog
 
-from expressions.definitions import Bound, Definition, DefinitionKind
+from expressions.definitions import Bound, Definition, DefinitionKind, references
 from expressions.errors import ExpressionError
 from expressions.live.to_state import Program
-from expressions.ops import Call, Expr, SegmentRef, TraitRef, walk
+from expressions.ops import Call, walk
 from expressions.plan import Plan, Projection, plan
 from expressions.rules.windows import Window, Zone
 from expressions.text.bind import bind, bind_one
@@ -111,7 +112,11 @@ class Catalogue:
     @cached_property
     def references(self) -> Mapping[tuple[DefinitionKind, str], list[tuple[DefinitionKind, str]]]:
         """What each flag's rule names: segments, then traits, each in the order and as often as written."""
-        return {key: references(bound.written) for key, bound in self.bounds.items() if key[0] == "flag"}
+        return {
+            key: sorted((named for named, _ in references(bound.written)), key=itemgetter(0))
+            for key, bound in self.bounds.items()
+            if key[0] == "flag"
+        }
 
     @cached_property
     def flags(self) -> Mapping[str, Flag]:
@@ -227,13 +232,6 @@ class Catalogue:
 
 
 _COMPILED = {name for name, member in vars(Catalogue).items() if isinstance(member, cached_property)}
-
-
-def references(rule: Expr) -> list[tuple[DefinitionKind, str]]:
-    """What a rule names: segments first, then traits, each in the order and as often as written."""
-    nodes = list(walk(rule))
-    found: list[tuple[DefinitionKind, str]] = [("segment", node.key) for node in nodes if isinstance(node, SegmentRef)]
-    return found + [("trait", node.key) for node in nodes if isinstance(node, TraitRef)]
 
 
 def restored(
