@@ -1,9 +1,9 @@
 """When an answer changes by time alone, with no new event.
 
-It can do so only when an event leaves a window, a date passes, or an age grows by a unit. From what a person's bases
-hold raw the next such instant is a bisection, so the next change is found by going from instant to instant until the
-expression answers something else. A heavy id is raw only at the edges: where a window would cut through a span, nothing
-can be said any more, and nothing is.
+It does so only where an event leaves a window, a date passes, or an age grows by a unit. The next such instant is a
+bisection over the raw events of a person's bases. The next change is found by going from instant to instant until the
+expression answers something else. A heavy id is raw only at the edges: once a window would cut through a span, the
+search ends, and no change is named.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from ..ops import Aggregation, Call, Compare, Constant, Expr, Now, children, ext
 from ..plan import Need, plan
 from ..rules.values import instant_ms, same
 from ..rules.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Window, lower_ms
-from .to_state import Evaluate, Frame, Program
+from .to_state import Compiled, Frame, Program
 
-#: What may be spent on one explanation, in nodes evaluated: some tens of milliseconds.
+#: The work of one explanation at most, in nodes evaluated: some tens of milliseconds.
 WORK_MAX = 100_000
-#: Reading this many raw events costs about as much as a node.
+#: So many raw events cost about as much to read as one node to evaluate.
 _EVENTS_A_NODE = 50
 
 _UNITS_MS = {"minutes": MINUTE_MS, "hours": HOUR_MS, "days": DAY_MS}
 
-#: The next instant after a frame's at which something moves; None where nothing will.
+#: From a frame to the next instant, UTC ms, at which something moves after the frame's; None where nothing will.
 Watch: TypeAlias = Callable[[Frame], int | None]
 
 
 @dataclass
 class Work:
-    """What is left to spend; shared by all that is asked of one explanation."""
+    """The work that is left, in nodes. All parts of one explanation share it."""
 
     left: int = WORK_MAX
 
     def spend(self, node: Expr, frame: Frame) -> bool:
-        """Takes the cost of evaluating a node; whether there was enough left."""
-        events = sum(len(held.ts_ms) for base in frame.bases for held in base.events.values())
+        """Whether there was enough left to evaluate a node; takes the cost of that away."""
+        events = sum(len(events.ts_ms) for base in frame.bases for events in base.events.values())
         self.left -= extent(node)[0] * (1 + events // _EVENTS_A_NODE)
         return self.left >= 0
 
@@ -48,19 +48,19 @@ class Work:
 def next_change_ms(node: Expr, frame: Frame, work: Work | None = None) -> int | None:
     """The first instant after the frame's, UTC ms, at which an inlined expression answers something else.
 
-    None where it never does by time alone, where that lies beyond what the bases can tell, or when the work is spent.
+    None where it never does by time alone, where the bases cannot tell, or where the work is spent first.
     """
     work = work or Work()
     program = frame.program
-    evaluate = program.compile(node)
-    start = frame.answer(evaluate)
+    compiled = program.compile(node)
+    start = frame.answer(compiled)
     watches = list(_watches(node, program))
     while not start.missing and not start.straddled and work.spend(node, frame):
         moves = [at for watch in watches if (at := watch(frame)) is not None and at > frame.now_ms]
         if not moves or min(moves) >= END_MS:
             return None
         frame = Frame(program, frame.bases, min(moves), frame.id)
-        answer = frame.answer(evaluate)
+        answer = frame.answer(compiled)
         if answer.straddled:
             return None
         if not same(answer.value, start.value):
@@ -72,6 +72,7 @@ def next_change_ms(node: Expr, frame: Frame, work: Work | None = None) -> int | 
 
 
 def _watches(node: Expr, program: Program) -> Iterator[Watch]:
+    """A watch for each window and each age that the expression reads."""
     for need in plan([node]).needs:
         if need.window is not None:
             yield _leaving(need, need.window, program)
@@ -79,7 +80,7 @@ def _watches(node: Expr, program: Program) -> Iterator[Watch]:
 
 
 def _leaving(need: Need, window: Window, program: Program) -> Watch:
-    """When the oldest event still inside a window leaves it, or the window begins to cut through a span."""
+    """The next instant at which the oldest event inside a window leaves it, or the window begins to cut a span."""
     zone = program.zone
     _, lift = program.lift(need)
 
@@ -106,38 +107,39 @@ def _ages(node: Expr, program: Program) -> Iterator[Watch]:
     inside: Expr = node
     match node:
         case Compare(_, age, Constant(float() as number)) | Compare(_, Constant(float() as number), age):
-            # Only two of the instants at which an age grows can matter to a number it is compared with.
-            grows = _growth(age, program)
-            if grows is not None:
-                yield _reaching(grows, math.floor(number))
+            # A comparison with a number can change only at two of the instants at which the age grows.
+            growth = _growth(age, program)
+            if growth is not None:
+                yield _reaching(growth, math.floor(number))
                 inside = age
         case _:
-            grows = _growth(node, program)
-            if grows is not None:
-                yield _growing(grows)
+            growth = _growth(node, program)
+            if growth is not None:
+                yield _growing(growth)
     for child in children(inside):
         yield from _ages(child, program)
 
 
 @dataclass(frozen=True)
 class _Growth:
-    """Something that counts the whole units since an instant, which `since_ms` reads from a frame."""
+    """An age: the whole units since an instant. `since_ms` reads that instant from a frame; None where it has none."""
 
     since_ms: Callable[[Frame], int | None]
     unit_ms: int
 
 
 def _growth(node: Expr, program: Program) -> _Growth | None:
+    """How a node grows with time; None for a node that is no age."""
     match node:
         case Aggregation(name) if any(isinstance(part, Now) for part in walk(AGGREGATES[name].present)):
             (slot,) = program.slots(node).values()
-            return _Growth(_whole(slot), _UNITS_MS[name.split("_")[2]])
+            return _Growth(_since_event(slot), _UNITS_MS[name.split("_")[2]])
         case Call("days_since", (text,)):
-            return _Growth(_instant(program.compile(text)), DAY_MS)
+            return _Growth(_since_instant(program.compile(text)), DAY_MS)
     return None
 
 
-def _whole(slot: Evaluate) -> Callable[[Frame], int | None]:
+def _since_event(slot: Compiled) -> Callable[[Frame], int | None]:
     def since_ms(frame: Frame) -> int | None:
         at = slot(frame)
         return None if at is None else int(at)
@@ -145,7 +147,7 @@ def _whole(slot: Evaluate) -> Callable[[Frame], int | None]:
     return since_ms
 
 
-def _instant(text: Evaluate) -> Callable[[Frame], int | None]:
+def _since_instant(text: Compiled) -> Callable[[Frame], int | None]:
     def since_ms(frame: Frame) -> int | None:
         value = text(frame)
         return instant_ms(value) if isinstance(value, str) else None
@@ -154,7 +156,7 @@ def _instant(text: Evaluate) -> Callable[[Frame], int | None]:
 
 
 def _growing(age: _Growth) -> Watch:
-    """Each time an age grows by a unit."""
+    """The next instant at which an age grows by a unit."""
 
     def watch(frame: Frame) -> int | None:
         since_ms = age.since_ms(frame)
@@ -164,7 +166,7 @@ def _growing(age: _Growth) -> Watch:
 
 
 def _reaching(age: _Growth, number: int) -> Watch:
-    """When an age becomes a whole number, and when it becomes the next one."""
+    """The next of two instants: the age becomes a whole number; it becomes the number after that."""
 
     def watch(frame: Frame) -> int | None:
         since_ms = age.since_ms(frame)

@@ -1,7 +1,9 @@
-"""Every node and function as an operation on values: the whole of what expressions mean, on Python values.
+"""How each node and function is evaluated: the whole of what expressions mean, on Python values.
 
-`operation(node)` is a function from the values of a node's children to its value. Applied to values it evaluates;
-mapped over columns it lifts all events of a base at once (`expressions.live.lifting`).
+`evaluator(node)` is a function from the values of a node's children to the node's value. `to_state` applies it to the
+values of one person. `lifting` maps it over columns, which lifts all events of a base at once.
+
+The nodes stand in the order of `ops.py`. Those that are missing here are leaves, which `to_state` and `lifting` read.
 """
 
 from __future__ import annotations
@@ -17,36 +19,40 @@ from ..rules.bucketing import bucket_of
 from ..rules.patterns import searcher
 from ..rules.values import Value, holds, same
 
-Operation: TypeAlias = Callable[..., Any]
+#: From the values of a node's children, in order, to its value.
+Evaluator: TypeAlias = Callable[..., Any]
 
 
 @singledispatch
-def operation(node: Expr) -> Operation:
-    """What a node does with the values of its children, in order."""
-    raise TypeError(f"operations does not know {type(node).__name__}")
+def evaluator(node: Expr) -> Evaluator:
+    """The function that computes a node from the values of its children. Raises TypeError for a node without one."""
+    raise TypeError(f"evaluate does not know {type(node).__name__}")
 
 
-@operation.register
-def _(node: ListOf) -> Operation:
+# ── nodes, in the order of ops.py ────────────────────────────────────────────────────────────────────────────────
+
+
+@evaluator.register
+def _(node: ListOf) -> Evaluator:
     return lambda *items: items
 
 
-@operation.register
-def _(node: Not) -> Operation:
+@evaluator.register
+def _(node: Not) -> Evaluator:
     return lambda operand: not holds(operand)
 
 
-@operation.register
-def _(node: And) -> Operation:
+@evaluator.register
+def _(node: And) -> Evaluator:
     return lambda left, right: holds(left) and holds(right)
 
 
-@operation.register
-def _(node: Or) -> Operation:
+@evaluator.register
+def _(node: Or) -> Evaluator:
     return lambda left, right: holds(left) or holds(right)
 
 
-def _ordered(compare: Callable[[Any, Any], bool]) -> Operation:
+def _ordered(compare: Callable[[Any, Any], bool]) -> Evaluator:
     def ordered(left: Value, right: Value) -> bool:
         kind = type(left)
         return kind is type(right) and (kind is float or kind is str) and compare(left, right)
@@ -54,7 +60,7 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Operation:
     return ordered
 
 
-_COMPARE: dict[str, Operation] = {
+_COMPARE: dict[str, Evaluator] = {
     "==": same,
     "!=": lambda left, right: not same(left, right),
     "<": _ordered(lambda left, right: left < right),
@@ -64,38 +70,38 @@ _COMPARE: dict[str, Operation] = {
 }
 
 
-@operation.register
-def _(node: Compare) -> Operation:
+@evaluator.register
+def _(node: Compare) -> Evaluator:
     return _COMPARE[node.op]
+
+
+@evaluator.register
+def _(node: In) -> Evaluator:
+    items = literal_items(node.collection)
+    if items is None:
+        return _is_in
+    keys = frozenset((type(value), value) for value in items)  # equal by S3, and no slower for a long list
+    return lambda item, collection: (type(item), item) in keys
 
 
 def _is_in(item: Value, collection: Value) -> bool:
     return isinstance(collection, tuple) and any(same(item, other) for other in collection)
 
 
-def listed(node: Expr) -> tuple[Any, ...] | None:
-    """The items of a list that is known as it is written."""
+def literal_items(node: Expr) -> tuple[Any, ...] | None:
+    """The items of a list of constants; None for any other node."""
     if isinstance(node, ListOf) and all(isinstance(item, Constant) for item in node.items):
         return tuple(item.value for item in node.items if isinstance(item, Constant))
-    value: Any = node.value if isinstance(node, Constant) else None  # a list too, once a lift is folded
+    value: Any = node.value if isinstance(node, Constant) else None  # a list is a constant once a lift is folded
     return value if type(value) is tuple else None
 
 
-@operation.register
-def _(node: In) -> Operation:
-    known = listed(node.collection)
-    if known is None:
-        return _is_in
-    held = frozenset((type(one), one) for one in known)  # by S3, and no slower for a long list
-    return lambda item, collection: (type(item), item) in held
-
-
-@operation.register
-def _(node: Negate) -> Operation:
+@evaluator.register
+def _(node: Negate) -> Evaluator:
     return lambda operand: 0.0 - operand if type(operand) is float else None
 
 
-def _arithmetic(compute: Callable[[float, float], float | None]) -> Operation:
+def _arithmetic(compute: Callable[[float, float], float | None]) -> Evaluator:
     def computed(left: Value, right: Value) -> float | None:
         if type(left) is not float or type(right) is not float:
             return None
@@ -105,7 +111,7 @@ def _arithmetic(compute: Callable[[float, float], float | None]) -> Operation:
     return computed
 
 
-_ARITHMETIC: dict[str, Operation] = {
+ARITHMETIC: dict[str, Evaluator] = {
     "+": _arithmetic(lambda left, right: left + right),
     "-": _arithmetic(lambda left, right: left - right),
     "*": _arithmetic(lambda left, right: left * right),
@@ -114,18 +120,17 @@ _ARITHMETIC: dict[str, Operation] = {
 }
 
 
-@operation.register
-def _(node: Arithmetic) -> Operation:
-    return _ARITHMETIC[node.op]
+@evaluator.register
+def _(node: Arithmetic) -> Evaluator:
+    return ARITHMETIC[node.op]
 
 
-def _of(python: type, compute: Callable[..., Any]) -> Operation:
-    """A function of a first argument of one kind; null for any other."""
-    return lambda first, *rest: compute(first, *rest) if type(first) is python else None
+@evaluator.register
+def _(node: Call) -> Evaluator:
+    return FUNCTIONS[node.function]
 
 
-def _text_test(test: Callable[[str, str], bool]) -> Operation:
-    return lambda text, part: type(text) is str and type(part) is str and test(text, part)
+# ── functions, in the order of functions.py ──────────────────────────────────────────────────────────────────────
 
 
 def _contains(whole: Value, part: Value) -> bool:
@@ -134,16 +139,25 @@ def _contains(whole: Value, part: Value) -> bool:
     return _is_in(part, whole)
 
 
-def _coalesce(*given: Value) -> Value:
-    return next((value for value in given if value is not None), None)
+def _text_test(test: Callable[[str, str], bool]) -> Evaluator:
+    return lambda text, part: type(text) is str and type(part) is str and test(text, part)
+
+
+def _of(python: type, compute: Callable[..., Any]) -> Evaluator:
+    """A function of a first argument of one kind; null for any other kind."""
+    return lambda first, *rest: compute(first, *rest) if type(first) is python else None
+
+
+def _coalesce(*arguments: Value) -> Value:
+    return next((value for value in arguments if value is not None), None)
 
 
 def _most_frequent(tally: Sequence[tuple[Value, int]]) -> Value:
-    """Of (value, count) pairs in the order of values: the first with the greatest count."""
+    """The value of the first pair (value, count) with the greatest count; pairs come in the order of values."""
     return max(tally, key=itemgetter(1))[0] if tally else None
 
 
-FUNCTION: dict[str, Operation] = {
+FUNCTIONS: dict[str, Evaluator] = {
     "contains": _contains,
     "starts_with": _text_test(str.startswith),
     "ends_with": _text_test(str.endswith),
@@ -166,8 +180,3 @@ FUNCTION: dict[str, Operation] = {
     "most_frequent": _most_frequent,
     "percentile": values.percentile,
 }
-
-
-@operation.register
-def _(node: Call) -> Operation:
-    return FUNCTION[node.function]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..definitions import Bound, Key, inlined
+from ..definitions import Bound, Key, inlined, named_by
 from ..ops import (
     Aggregation,
     And,
@@ -25,61 +25,61 @@ from ..text.format import format_expression
 from .changes import Work, next_change_ms
 from .to_state import Frame
 
-_SHOWN = (Aggregation, Attribute, TraitRef, SegmentRef, And, Or, Not, Compare, In)
+#: The nodes that have a part of their own in an explanation, in the order of `ops.py`.
+_EXPLAINED = (Attribute, TraitRef, SegmentRef, Aggregation, Not, And, Or, Compare, In)
 
 
 def explained(bounds: Mapping[Key, Bound], key: Key, frame: Frame) -> dict[str, Any]:
     """The tree of a definition for one person at one instant, as JSON.
 
-    Each node has its `text` and `value`; a comparison the `threshold` it is compared with, a reference the tree of its
-    `definition` where it stands first. `changes_at` is the next instant, UTC ms, at which that part answers something
-    else with no new event; absent where there is none in sight. Of a tree that is too large to explain, the inner
-    `parts` are left out.
+    Each node has its `text` and its `value`. A comparison with a constant has that constant as its `threshold`. The
+    first reference to a definition has the tree of that `definition`. `changes_at` is the next instant, UTC ms, at
+    which a part answers something else with no new event; it is absent where none is in sight. A tree that is too large
+    to explain comes without its inner `parts`.
     """
     return _Explanation(bounds, frame).definition(key)
 
 
 class _Explanation:
-    """One explanation in the making: what may still be spent, and which definitions were told already."""
+    """One explanation in the making: the work that is left, and the definitions that were explained already."""
 
     def __init__(self, bounds: Mapping[Key, Bound], frame: Frame) -> None:
         self.bounds = bounds
         self.frame = frame
         self.work = Work()
-        self.told: set[Key] = set()
+        self.explained: set[Key] = set()
 
     def definition(self, key: Key) -> dict[str, Any]:
-        self.told.add(key)
+        self.explained.add(key)
         return {"kind": key[0], "key": key[1], **self.node(self.bounds[key].written)}
 
     def node(self, node: Expr) -> dict[str, Any]:
-        meant = inlined(node, self.bounds)
-        value = self.frame.answer(self.frame.program.compile(meant)).value
-        shown: dict[str, Any] = {"text": format_expression(node), "value": to_json(value)}
-        if not self.work.spend(meant, self.frame):
-            return shown
-        at = next_change_ms(meant, self.frame, self.work)
+        expanded = inlined(node, self.bounds)
+        value = self.frame.answer(self.frame.program.compile(expanded)).value
+        tree: dict[str, Any] = {"text": format_expression(node), "value": to_json(value)}
+        if not self.work.spend(expanded, self.frame):
+            return tree
+        at = next_change_ms(expanded, self.frame, self.work)
         if at is not None:
-            shown["changes_at"] = at
+            tree["changes_at"] = at
+        reference = named_by(node)
+        if reference is not None and reference not in self.explained:
+            tree["definition"] = self.definition(reference)
         match node:
-            case TraitRef(name) if ("trait", name) not in self.told:
-                shown["definition"] = self.definition(("trait", name))
-            case SegmentRef(name) if ("segment", name) not in self.told:
-                shown["definition"] = self.definition(("segment", name))
             case Compare(_, _, Constant(threshold)) | Compare(_, Constant(threshold), _):
-                shown["threshold"] = to_json(threshold)
+                tree["threshold"] = to_json(threshold)
         parts = [self.node(part) for part in _parts(node)]
         if parts:
-            shown["parts"] = parts
-        return shown
+            tree["parts"] = parts
+        return tree
 
 
 def _parts(node: Expr) -> Iterator[Expr]:
-    """What a reader wants to see inside a node: the nearest nodes that have a meaning of their own."""
+    """The nearest nodes inside a node that are explained by themselves."""
     if isinstance(node, Aggregation):
         return
     for child in children(node):
-        if isinstance(child, _SHOWN):
+        if isinstance(child, _EXPLAINED):
             yield child
         else:
             yield from _parts(child)

@@ -1,7 +1,14 @@
 """Lifting: what each event of a base contributes to a need, a column at a time.
 
-The same operations as on single values, mapped over columns. What was lifted is kept with the base, by time, so that a
-window is two bisections and a fold over a slice; columns that follow from whole numbers stay those (`event_columns`).
+For each event name that a need's source reads:
+
+1. `Events`           the times, ascending, and a column a field; all of one length
+2. the lift           a column of that length: what each event contributes, null where nothing
+3. `where`            the times and the column, of the events for which the condition holds
+4. nulls left out     (times, values) of one length, the times ascending
+
+Nodes are computed by the evaluators of `evaluate`, mapped over columns. The last step is kept with the base, so that a
+window is two bisections and a fold over a slice. Columns that follow from whole numbers stay so (`event_columns`).
 """
 
 from __future__ import annotations
@@ -30,14 +37,15 @@ from ..ops import (
 from ..plan import Need
 from ..rules.values import NEAR, NEAR_MAX, holds
 from ..rules.windows import Zone
-from .evaluate import FUNCTION, operation
+from .evaluate import FUNCTIONS, evaluator
 
-#: A column of the events of one name; what sums and averages share is kept in the base's `lifted`.
-Read: TypeAlias = Callable[[str | None, Events, dict[Any, Any]], EventColumn]
+#: From the events of one name to a column of theirs. The last argument is the base's `lifted`, where columns are kept
+#: that several needs share.
+Reader: TypeAlias = Callable[[str | None, Events, dict[Any, Any]], EventColumn]
 
 
 class Lift:
-    """A source and a lift expression, compiled: from the events of a base to (times, values), nulls left out."""
+    """The source and the lift expression of a need, compiled."""
 
     def __init__(self, need: Need, zone: Zone) -> None:
         self.source: Source = need.source
@@ -48,96 +56,100 @@ class Lift:
         self._where = None if self.source.where is None else _reader(_folded(self.source.where), zone)
 
     def series(self, base: Base) -> list[tuple[Sequence[int], EventColumn]]:
-        """Times ascending and the lifted value of each, for each event name that the source reads; kept with the base.
+        """(times ascending, the lifted value of each) for each event name that the source reads; kept with the base.
 
-        Names are not merged: no monoid minds in which order its states are.
+        Names are not merged into one series: states merge in any order.
         """
-        held: list[tuple[Sequence[int], EventColumn]] | None = base.lifted.get(self.key)
-        if held is None:
-            name = self.source.event
-            if name is None:
-                held = [self._of(one, events, base.lifted) for one, events in base.events.items()]
+        series: list[tuple[Sequence[int], EventColumn]] | None = base.lifted.get(self.key)
+        if series is None:
+            event = self.source.event
+            if event is None:
+                series = [self._series_of(name, events, base.lifted) for name, events in base.events.items()]
             else:
-                events = base.events.get(name)
-                held = [] if events is None else [self._of(name, events, base.lifted)]
-            base.lifted[self.key] = held
-        return held
+                events = base.events.get(event)
+                series = [] if events is None else [self._series_of(event, events, base.lifted)]
+            base.lifted[self.key] = series
+        return series
 
-    def _of(self, name: str | None, events: Events, kept: dict[Any, Any]) -> tuple[Sequence[int], EventColumn]:
+    def _series_of(self, name: str | None, events: Events, kept: dict[Any, Any]) -> tuple[Sequence[int], EventColumn]:
         times: Sequence[int] = events.ts_ms
         lifted = self._lift(name, events, kept)
         if self._where is not None:
-            passed = [holds(value) for value in self._where(name, events, kept)]
-            times, lifted = list(compress(times, passed)), list(compress(lifted, passed))
+            is_inside = [holds(value) for value in self._where(name, events, kept)]
+            times, lifted = list(compress(times, is_inside)), list(compress(lifted, is_inside))
         if None in lifted:
-            there = [value is not None for value in lifted]
-            times, lifted = list(compress(times, there)), list(compress(lifted, there))
+            is_present = [value is not None for value in lifted]
+            times, lifted = list(compress(times, is_present)), list(compress(lifted, is_present))
         return times, lifted
 
 
-def _reader(node: Expr, zone: Zone) -> Read:
-    """What a node gives for each event of a name."""
+def _reader(node: Expr, zone: Zone) -> Reader:
+    """What a node is for each event of a name. The cases before the last are shorter ways to the same column."""
     match node:
         case Constant(value):
             return lambda name, events, kept: Repeated(value, len(events.ts_ms))
         case Property(property):
             return lambda name, events, kept: events.fields.get(property) or Repeated(None, len(events.ts_ms))
+        case Compare("!=", operand, Constant(None)):
+            column = _reader(operand, zone)
+            return lambda name, events, kept: [value is not None for value in column(name, events, kept)]
+        case Call("if", (condition, Constant(then), Constant(otherwise))):
+            column = _reader(condition, zone)
+            return lambda name, events, kept: [
+                then if value is True or holds(value) else otherwise for value in column(name, events, kept)
+            ]
+        case Call("days_since"):
+            raise TypeError("days_since reads the clock, which no event has")
+        case Call(function, (Property(property) as argument,)) if function in COLUMN_FUNCTIONS:
+            return _shared(function, property, _reader(argument, zone))
         case EventTime():
             return lambda name, events, kept: Instants(events.ts_ms)
         case EventDay():
             return lambda name, events, kept: [float(zone.day(ts)) for ts in events.ts_ms]
-        case Call("days_since"):
-            raise TypeError("days_since reads the clock, which no event has")
-        case Call(function, (Property(property) as inner,)) if function in COLUMN:
-            return _shared(COLUMN[function], function, property, _reader(inner, zone))
-        case Call("if", (condition, Constant(then), Constant(otherwise))):
-            chosen = _reader(condition, zone)
-            return lambda name, events, kept: [
-                then if value is True or holds(value) else otherwise for value in chosen(name, events, kept)
-            ]
-        case Compare("!=", inner, Constant(None)):
-            column = _reader(inner, zone)
-            return lambda name, events, kept: [value is not None for value in column(name, events, kept)]
-    # All nodes whose children are constants are folded, so at least one column ends the map.
-    compute = operation(node)
-    columns = [_repeated(one.value) if isinstance(one, Constant) else _reader(one, zone) for one in children(node)]
-    return lambda name, events, kept: list(map(compute, *[column(name, events, kept) for column in columns]))
+    # A node whose children are all constants was folded, so at least one column ends the map.
+    evaluate = evaluator(node)
+    columns = [
+        _repeated(child.value) if isinstance(child, Constant) else _reader(child, zone) for child in children(node)
+    ]
+    return lambda name, events, kept: list(map(evaluate, *[column(name, events, kept) for column in columns]))
 
 
 def _repeated(value: Any) -> Callable[[str | None, Events, dict[Any, Any]], Any]:
     return lambda name, events, kept: repeat(value)
 
 
-def _shared(compute: Callable[[EventColumn], EventColumn], function: str, property: str, column: Read) -> Read:
+def _shared(function: str, property: str, column: Reader) -> Reader:
+    """A function of a property, computed once a base for all needs that read it."""
+    compute = COLUMN_FUNCTIONS[function]
+
     def read(name: str | None, events: Events, kept: dict[Any, Any]) -> EventColumn:
         key = (name, function, property)
-        found: EventColumn | None = kept.get(key)
-        if found is None:
-            found = kept[key] = compute(column(name, events, kept))
-        return found
+        computed: EventColumn | None = kept.get(key)
+        if computed is None:
+            computed = kept[key] = compute(column(name, events, kept))
+        return computed
 
     return read
 
 
 def _of_kind(python: type) -> Callable[[EventColumn], EventColumn]:
-    def kept(column: EventColumn) -> EventColumn:
+    def of_kind(column: EventColumn) -> EventColumn:
         if python is float and type(column) is Decimals:
             return column
         if set(map(type, column)) == {python}:
             return column
         return [value if type(value) is python else None for value in column]
 
-    return kept
+    return of_kind
 
 
 _MILLION = 1_000_000
-#: Decimals of up to 15 digits are what is written of the floats nearest to them.
+#: Decimals below this have at most 15 digits, so each is how its nearest float is written.
 _EXACT_MAX = 10**15
 
 
 def _size_of(whole: Sequence[int]) -> int:
-    """What none of these numbers is greater than, of either sign: of an array what its items have room for, if that is
-    little."""
+    """A bound of these numbers without their signs: what an array's small items have room for, else the greatest."""
     if isinstance(whole, array) and whole.itemsize <= 4:
         return 1 << (8 * whole.itemsize - 1)
     return max(max(whole), -min(whole)) if whole else 0
@@ -148,7 +160,7 @@ def _millionths(column: EventColumn) -> EventColumn:
         units = _MILLION // column.scale
         if _size_of(column.whole) * units < _EXACT_MAX:
             return Millionths(column.whole, units)
-    compute = FUNCTION["millionths"]
+    compute = FUNCTIONS["millionths"]
     return [
         near
         if type(value) is float
@@ -159,8 +171,9 @@ def _millionths(column: EventColumn) -> EventColumn:
     ]
 
 
-#: What every sum and average asks of each event, a column at a time: the same answers, without a call an event.
-COLUMN: dict[str, Callable[[EventColumn], EventColumn]] = {
+#: The functions that sums and averages compute of every event, a column at a time: they give what `evaluate.FUNCTIONS`
+#: gives, without a call an event.
+COLUMN_FUNCTIONS: dict[str, Callable[[EventColumn], EventColumn]] = {
     "number": _of_kind(float),
     "string": _of_kind(str),
     "millionths": _millionths,
@@ -168,14 +181,14 @@ COLUMN: dict[str, Callable[[EventColumn], EventColumn]] = {
 
 
 def _folded(node: Expr) -> Expr:
-    """The expression with what is known before any event computed: `if(true != null, 1, null)` is 1."""
+    """The expression with its constant parts computed: `if(true != null, 1, null)` becomes 1."""
 
-    def change(one: Expr) -> Expr:
-        inner = list(children(one))
-        if isinstance(one, Call) and one.function == "if" and isinstance(one.args[0], Constant):
-            return one.args[1] if holds(one.args[0].value) else one.args[2]
-        if all(isinstance(child, Constant) for child in inner) and (inner or isinstance(one, ListOf)):
-            return Constant(operation(one)(*[child.value for child in inner if isinstance(child, Constant)]))
-        return one
+    def change(part: Expr) -> Expr:
+        inner = list(children(part))
+        if isinstance(part, Call) and part.function == "if" and isinstance(part.args[0], Constant):
+            return part.args[1] if holds(part.args[0].value) else part.args[2]
+        if all(isinstance(child, Constant) for child in inner) and (inner or isinstance(part, ListOf)):
+            return Constant(evaluator(part)(*[child.value for child in inner if isinstance(child, Constant)]))
+        return part
 
     return transform(node, change)

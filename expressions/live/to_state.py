@@ -1,10 +1,19 @@
 """The execution at read time: nodes and monoids on one person's states.
 
-A `Program` is compiled once for a catalogue; answering merges any number of bases (what the batch published, the tail,
-later every member of a person) and finishes the windows at `now`.
+A `Program` is compiled once for a catalogue. A `Frame` is one person at one instant. It answers from any number of
+bases, such as the base and the tail of every id of the person, and finishes the windows at `now`:
 
-What nodes mean is `expressions.live.evaluate`, what events contribute `expressions.live.lifting`, how states combine
-`expressions.live.monoids`; here they are put together.
+1. `Lift.series(base)`    (times, values) of each event name that the need reads; kept with the base
+2. `Frame._fold`          a state of each slice of values inside the window, and of each span
+3. merge                  one state a need, None where nothing was added; kept in the frame
+4. `_read`                one value a slot
+5. `_present`             one value an aggregation
+6. `_compiled`            one value an expression
+7. `Frame.answer`         an `Answer`: that value, and what is not certain of it
+
+`evaluate` says what nodes compute, `lifting` what events contribute, `monoids` how states combine. This file puts them
+together. The nodes stand in the order of `ops.py`; those that are missing here only compute with their children's
+values.
 """
 
 from __future__ import annotations
@@ -36,17 +45,20 @@ from ..plan import Need, needs_of
 from ..rules.properties import attribute_order_key, attribute_value
 from ..rules.values import Value, holds
 from ..rules.windows import UTC_ZONE, Zone, lower_ms
-from .evaluate import listed, operation
+from .evaluate import Evaluator, evaluator, literal_items
 from .lifting import Lift
-from .monoids import COMBINE, Combine
+from .monoids import MONOIDS, StateMonoid
 
-#: What can be said of an answer besides its value.
+#: The flags of an answer: what is not certain of it.
 INEXACT, MISSING, STRADDLED = 1, 2, 4
 
 
 class Answer(NamedTuple):
-    """A value; whether a bound was reached (`exact` is then false); whether a base lacks a state it needs (`missing`),
-    or holds one that a window now cuts through (`straddled`: a base past its horizon, or older than the definition)."""
+    """A value, and what is not certain of it.
+
+    `exact` is false where a list or a tally reached its bound. `missing`: a base lacks a state that the value needs.
+    `straddled`: a window now cuts through a span, since the base is past its horizon or older than the definition.
+    """
 
     value: Value
     exact: bool = True
@@ -55,33 +67,31 @@ class Answer(NamedTuple):
 
 
 class Program:
-    """Definitions, compiled, and free of any person's data. More expressions may be compiled later."""
+    """Definitions, compiled. It holds no person's data. More expressions may be compiled later."""
 
     def __init__(self, bounds: Iterable[Bound], zone: Zone = UTC_ZONE) -> None:
         self.zone = zone
         self._lifts: dict[Need, tuple[int, Lift]] = {}
-        self._compiled: dict[Key, Evaluate] = {}
+        self._compiled: dict[Key, Compiled] = {}
         for bound in bounds:
             key = (bound.definition.kind, bound.definition.key)
             self._compiled[key] = self.compile(bound.expr)
 
-    def compiled(self, key: Key) -> Evaluate:
-        """A definition as a function of a `Frame`. Raises `KeyError` for one that is not of this program."""
+    def compiled(self, key: Key) -> Compiled:
+        """A definition of this program. Raises KeyError for any other."""
         return self._compiled[key]
 
-    def compile(self, expression: Expr) -> Evaluate:
-        """An inlined expression as a function of a `Frame` of this program."""
-        return _evaluate(expression, self)
+    def compile(self, expression: Expr) -> Compiled:
+        """An inlined expression, to be computed in frames of this program."""
+        return _compiled(expression, self)
 
-    def slots(self, aggregation: Aggregation) -> dict[str, Evaluate]:
-        """What each slot of an aggregation reads as, by name, as functions of a `Frame` of this program."""
-        found: dict[str, Evaluate] = {}
-        for name, need in needs_of(replace(aggregation, at=None)).items():
-            found[name] = _read(*self.lift(need), need)
-        return found
+    def slots(self, aggregation: Aggregation) -> dict[str, Compiled]:
+        """Slot name -> what the slot of this aggregation reads as, to be computed in frames of this program."""
+        needs = needs_of(replace(aggregation, at=None))
+        return {name: _read(*self.lift(need), need) for name, need in needs.items()}
 
     def lift(self, need: Need) -> tuple[int, Lift]:
-        """How events are read for a need, compiled once, and its number among the needs of this program."""
+        """The number of a need in this program, and its lift; a need is compiled once."""
         if need not in self._lifts:
             self._lifts[need] = len(self._lifts), Lift(need, self.zone)
         return self._lifts[need]
@@ -89,16 +99,20 @@ class Program:
     def evaluate(
         self, bases: Sequence[Base], now_ms: int, keys: Iterable[Key] | None = None, id: str = ""
     ) -> dict[Key, Answer]:
-        """The answers of these definitions (all, if not said) for whom the bases are of, at `now_ms`.
+        """Key -> answer at `now_ms` of the person whose bases these are; of all definitions where `keys` is None.
 
-        `id`: the person's own, namespaced; without one `bucket` is null.
+        `id` is the person's own, namespaced; without one `bucket` is null. Raises KeyError for a key of no definition
+        of this program.
         """
         frame = Frame(self, bases, now_ms, id)
         return {key: frame.answer(self._compiled[key]) for key in (self._compiled if keys is None else keys)}
 
 
 class Frame:
-    """One person at one instant: the id, the bases, and the states that were folded so far."""
+    """One person at one instant: the id, the bases, and the states that were folded so far.
+
+    `folded` is by the number of the need; `flags` are those of the answer that is being computed.
+    """
 
     __slots__ = ("bases", "flags", "folded", "id", "now_ms", "program")
 
@@ -110,24 +124,25 @@ class Frame:
         self.flags = 0
         self.folded: dict[int, tuple[State, int]] = {}
 
-    def answer(self, evaluate: Evaluate) -> Answer:
-        """The value of one compiled expression and what is to be said of it."""
+    def answer(self, compiled: Compiled) -> Answer:
+        """The value of one compiled expression, and what is not certain of it."""
         self.flags = 0
-        value = evaluate(self)
+        value = compiled(self)
         flags = self.flags
         if not flags:  # as nearly always
             return Answer(value)
         return Answer(value, not flags & INEXACT, bool(flags & MISSING), bool(flags & STRADDLED))
 
-    def state(self, index: int, need: Need, lift: Lift, monoid: Combine) -> State:
+    def state(self, index: int, need: Need, lift: Lift, monoid: StateMonoid) -> State:
         """The merged state of a need, folded once; None where nothing was added."""
-        held = self.folded.get(index)
-        if held is None:
-            held = self.folded[index] = self._fold(need, lift, monoid)
-        self.flags |= held[1]
-        return held[0]
+        folded = self.folded.get(index)
+        if folded is None:
+            folded = self.folded[index] = self._fold(need, lift, monoid)
+        self.flags |= folded[1]
+        return folded[0]
 
-    def _fold(self, need: Need, lift: Lift, monoid: Combine) -> tuple[State, int]:
+    def _fold(self, need: Need, lift: Lift, monoid: StateMonoid) -> tuple[State, int]:
+        """The state of a need over all bases, and the flags that come with it."""
         window, now_ms = need.window, self.now_ms
         lower = lower_ms(window, now_ms, self.program.zone)
         flags = 0
@@ -154,106 +169,109 @@ class Frame:
         return (reduce(monoid.merge, states) if states else None), flags
 
 
-Evaluate: TypeAlias = Callable[[Frame], Any]
+#: A compiled expression: from a frame to its value there.
+Compiled: TypeAlias = Callable[[Frame], Any]
 _ABSENT: Any = object()
 
 
-# ── evaluating: operations on the values of a frame ──────────────────────────────────────────────────────────────
+def _applied(evaluate: Evaluator, arguments: list[Compiled]) -> Compiled:
+    """The evaluator applied to what these compute. One and two arguments are called without a list: most nodes are."""
+    match arguments:
+        case [argument]:
+            return lambda frame: evaluate(argument(frame))
+        case [left, right]:
+            return lambda frame: evaluate(left(frame), right(frame))
+        case _:
+            return lambda frame: evaluate(*[argument(frame) for argument in arguments])
+
+
+# ── nodes, in the order of ops.py ────────────────────────────────────────────────────────────────────────────────
 
 
 @singledispatch
-def _evaluate(node: Expr, program: Program) -> Evaluate:
-    compute = operation(node)
-    match [_evaluate(child, program) for child in children(node)]:
-        case [one]:
-            return lambda frame: compute(one(frame))
-        case [left, right]:
-            return lambda frame: compute(left(frame), right(frame))
-        case inner:
-            return lambda frame: compute(*[child(frame) for child in inner])
+def _compiled(node: Expr, program: Program) -> Compiled:
+    return _applied(evaluator(node), [_compiled(child, program) for child in children(node)])
 
 
-@_evaluate.register
-def _(node: Constant, program: Program) -> Evaluate:
+@_compiled.register
+def _(node: Constant, program: Program) -> Compiled:
     value = node.value
     return lambda frame: value
 
 
-@_evaluate.register
-def _(node: ListOf, program: Program) -> Evaluate:
-    value = listed(node)
+@_compiled.register
+def _(node: ListOf, program: Program) -> Compiled:
+    value = literal_items(node)
     assert value is not None, "a list holds constants"
     return lambda frame: value
 
 
-@_evaluate.register
-def _(node: Attribute, program: Program) -> Evaluate:
+@_compiled.register
+def _(node: Attribute, program: Program) -> Compiled:
     key, path = node.key, node.path
 
     def read(frame: Frame) -> Value:
-        found = [base.profile[key] for base in frame.bases if key in base.profile]
-        if not found:
+        entries = [base.profile[key] for base in frame.bases if key in base.profile]
+        if not entries:
             return None
-        newest = found[0] if len(found) == 1 else max(found, key=lambda held: (held[0], attribute_order_key(held[1])))
+        newest = entries[0] if len(entries) == 1 else max(entries, key=_by_time_and_value)
         value: Value = attribute_value(newest[1], path)
         return value
 
     return read
 
 
-@_evaluate.register
-def _(node: Aggregation, program: Program) -> Evaluate:
+def _by_time_and_value(entry: tuple[int, Any]) -> tuple[int, Any]:
+    return (entry[0], attribute_order_key(entry[1]))
+
+
+@_compiled.register
+def _(node: Aggregation, program: Program) -> Compiled:
     return _present(AGGREGATES[node.aggregate].present, program.slots(node))
 
 
-@_evaluate.register
-def _(node: And, program: Program) -> Evaluate:
-    left, right = _evaluate(node.left, program), _evaluate(node.right, program)
+@_compiled.register
+def _(node: And, program: Program) -> Compiled:
+    left, right = _compiled(node.left, program), _compiled(node.right, program)
     return lambda frame: holds(left(frame)) and holds(right(frame))
 
 
-@_evaluate.register
-def _(node: Or, program: Program) -> Evaluate:
-    left, right = _evaluate(node.left, program), _evaluate(node.right, program)
+@_compiled.register
+def _(node: Or, program: Program) -> Compiled:
+    left, right = _compiled(node.left, program), _compiled(node.right, program)
     return lambda frame: holds(left(frame)) or holds(right(frame))
 
 
-@_evaluate.register
-def _(node: Call, program: Program) -> Evaluate:
-    compute = operation(node)
-    inner = [_evaluate(child, program) for child in node.args]
-    if node.function == "bucket":
-        return lambda frame: compute(inner[0](frame), frame.id)
-    if node.function == "days_since":
-        return lambda frame: compute(inner[0](frame), frame.now_ms)
-    if len(inner) == 1:
-        only = inner[0]
-        return lambda frame: compute(only(frame))
-    return lambda frame: compute(*[child(frame) for child in inner])
+@_compiled.register
+def _(node: Call, program: Program) -> Compiled:
+    evaluate = evaluator(node)
+    arguments = [_compiled(argument, program) for argument in node.args]
+    match node.function, arguments:
+        case "days_since", [text]:
+            return lambda frame: evaluate(text(frame), frame.now_ms)
+        case "bucket", [salt]:
+            return lambda frame: evaluate(salt(frame), frame.id)
+    return _applied(evaluate, arguments)
 
 
-def _present(node: Expr, slots: Mapping[str, Evaluate]) -> Evaluate:
-    """A present expression; its leaves are slots, constants and the instant."""
+# ── aggregations ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _present(node: Expr, slots: Mapping[str, Compiled]) -> Compiled:
+    """A present expression. Its leaves are constants, slots and the instant of the answer."""
     match node:
+        case Constant(value):
+            return lambda frame: value
         case SlotValue(name):
             return slots[name]
         case Now():
             return lambda frame: float(frame.now_ms)
-        case Constant(value):
-            return lambda frame: value
-    compute = operation(node)
-    match [_present(child, slots) for child in children(node)]:
-        case [one]:
-            return lambda frame: compute(one(frame))
-        case [left, right]:
-            return lambda frame: compute(left(frame), right(frame))
-        case inner:
-            return lambda frame: compute(*[child(frame) for child in inner])
+    return _applied(evaluator(node), [_present(child, slots) for child in children(node)])
 
 
-def _read(index: int, lift: Lift, need: Need) -> Evaluate:
-    """A slot's value as it reads inside a present expression."""
-    monoid = COMBINE[type(need.slot.monoid)]
+def _read(index: int, lift: Lift, need: Need) -> Compiled:
+    """What a slot reads as inside a present expression."""
+    monoid = MONOIDS[type(need.slot.monoid)]
 
     def read(frame: Frame) -> Any:
         state = frame.state(index, need, lift, monoid)

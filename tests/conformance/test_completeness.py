@@ -45,7 +45,7 @@ def test_every_execution_knows_every_node(node: type[Expr]) -> None:
     """A node that an execution lacks would fail at run time, by name; here it fails first."""
     for modules, known in (
         ((to_polars,), to_polars._compiled.registry),
-        ((to_state, lifting), {**to_state._evaluate.registry, **evaluate.operation.registry}),
+        ((to_state, lifting), {**to_state._compiled.registry, **evaluate.evaluator.registry}),
         ((to_sql,), to_sql.cell.registry),
     ):
         lacks = f"{modules[0].__name__} lacks {node.__name__}"
@@ -58,7 +58,7 @@ def test_every_execution_knows_every_node(node: type[Expr]) -> None:
 @pytest.mark.parametrize("monoid", MONOIDS, ids=lambda one: one.__name__)
 def test_every_execution_knows_every_monoid(monoid: type[Monoid]) -> None:
     """So it is with monoids."""
-    assert monoid in monoids.COMBINE
+    assert monoid in monoids.MONOIDS
     assert monoid in polars_folds.SIMPLE or monoid in polars_folds.FRAMES
     assert monoid in sql_folds.fold.registry
 
@@ -66,7 +66,7 @@ def test_every_execution_knows_every_monoid(monoid: type[Monoid]) -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_execution_knows_every_function(name: str) -> None:
     """And with functions."""
-    assert name in evaluate.FUNCTION or name in inspect.getsource(to_state)
+    assert name in evaluate.FUNCTIONS or name in inspect.getsource(to_state)
     of_batch = (to_polars, frames)  # with the node at hand, or while it folds
     assert name in polars_functions.FUNCTION or f'"{name}"' in "".join(map(inspect.getsource, of_batch))
     assert f'"{name}"' in inspect.getsource(sql_functions) + inspect.getsource(to_sql) + inspect.getsource(sql_folds)

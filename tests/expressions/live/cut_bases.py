@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from expressions.bases import Base, RawEvent, SpanState, base_of
 from expressions.definitions import Bound, Definition, Key
 from expressions.live.lifting import Lift
-from expressions.live.monoids import COMBINE
+from expressions.live.monoids import MONOIDS
 from expressions.live.to_state import Answer, Program
 from expressions.plan import Need, plan
 from expressions.rules.windows import DAY_MS, HOUR_MS, UTC_ZONE, Cuts, Zone, lower_ms
@@ -73,7 +73,7 @@ def cut(events: Iterable[RawEvent], bounds: Iterable[Bound], cuts: Cuts, as_of_m
 
 def state_of(base: Base, need: Need, zone: Zone = UTC_ZONE) -> Any:
     """All raw events of a base folded; None where none adds anything."""
-    monoid = COMBINE[type(need.slot.monoid)]
+    monoid = MONOIDS[type(need.slot.monoid)]
     series = [(times, lifted) for times, lifted in Lift(need, zone).series(base) if times]
     states = [monoid.fold(times, lifted, 0, len(times)) for times, lifted in series]
     return reduce(monoid.merge, states) if states else None

@@ -15,9 +15,10 @@ from expressions.aggregates import AGGREGATES
 from expressions.bases import Base, Events, RawEvent, SpanState, base_of
 from expressions.definitions import Key
 from expressions.functions import FUNCTIONS
-from expressions.live.evaluate import FUNCTION, operation
-from expressions.live.lifting import COLUMN
-from expressions.live.monoids import COMBINE
+from expressions.live.evaluate import FUNCTIONS as EVALUATORS
+from expressions.live.evaluate import evaluator
+from expressions.live.lifting import COLUMN_FUNCTIONS
+from expressions.live.monoids import MONOIDS
 from expressions.live.to_state import Answer, Frame
 from expressions.monoids import VALUES_MAX, Monoid
 from expressions.ops import Call, Constant, Expr, Property
@@ -389,23 +390,23 @@ class TestCompleteness:
         read = {Constant, Property, ops.Attribute, ops.TraitRef, ops.SegmentRef, ops.Aggregation, ops.Argument}
         read |= {ops.EventTime, ops.EventDay, ops.SlotValue, ops.Now}
 
-        assert set(operation.registry) - {object, Expr} | read == set(Expr.__subclasses__())
+        assert set(evaluator.registry) - {object, Expr} | read == set(Expr.__subclasses__())
         with pytest.raises(TypeError, match="Now"):
-            operation(ops.Now())
+            evaluator(ops.Now())
 
     def test_every_function_and_every_monoid_is_known(self) -> None:
         """The tables are those of the language, no more and no less."""
-        assert set(FUNCTION) == set(FUNCTIONS)
-        assert set(COMBINE) == set(Monoid.__subclasses__())
+        assert set(EVALUATORS) == set(FUNCTIONS)
+        assert set(MONOIDS) == set(Monoid.__subclasses__())
 
-    @pytest.mark.parametrize("function", COLUMN)
+    @pytest.mark.parametrize("function", COLUMN_FUNCTIONS)
     @seeded
     @given(column=st.lists(raw_values.map(from_json) | st.floats(allow_nan=False, allow_infinity=False)))
     def test_a_column_at_a_time_is_one_value_at_a_time(self, function: str, column: list[Value]) -> None:
         """The short way over a column gives what the function gives for each value."""
-        compute = operation(Call(function, (Property("amount"),)))
+        compute = evaluator(Call(function, (Property("amount"),)))
 
-        assert kinds([compute(value) for value in column]) == kinds(COLUMN[function](column))
+        assert kinds([compute(value) for value in column]) == kinds(COLUMN_FUNCTIONS[function](column))
 
 
 def kinds(column: Sequence[object]) -> list[tuple[type, object]]:

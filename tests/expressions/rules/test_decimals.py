@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from expressions.batch.cells import Cell
 from expressions.batch.functions import FUNCTION, rounded
 from expressions.event_columns import Decimals
-from expressions.live.lifting import COLUMN
+from expressions.live.lifting import COLUMN_FUNCTIONS
 from expressions.rules import values
 from tests.oracle_values import decimal
 
@@ -41,7 +41,7 @@ def test_millionths_do_not_depend_on_how_a_column_is_kept(whole: list[int], scal
 
     assert list(known) == [number / scale for number in whole]
     for function in ("millionths", "number", "string"):
-        assert COLUMN[function](known) == COLUMN[function](list(known))
+        assert COLUMN_FUNCTIONS[function](known) == COLUMN_FUNCTIONS[function](list(known))
 
 
 @settings(deadline=None)  # the first query of a process takes its time
