@@ -18,7 +18,8 @@ from benchmarks.batch import NOW
 from benchmarks.peaks import peak_mb
 from expressions.definitions import DefinitionKind
 from serving.definitions.catalogue import Catalogue, encode
-from serving.lookups.questions import preview, search
+from serving.lookups.people import search
+from serving.lookups.unsaved_expressions import preview
 
 SECONDS_MAX = 5.0
 USERS_SHOWN = 50

@@ -14,7 +14,7 @@ from expressions.live.explain import explained
 from expressions.rules.identity import people
 from expressions.sql.to_sql import to_sql
 from lake.lake import Lake
-from serving.api.decide import shown
+from serving.api.wire.flags import wire_decision
 from serving.definitions.catalogue import Catalogue
 from serving.definitions.saving import current
 from serving.ids import named_as, record_of
@@ -72,7 +72,7 @@ def explanation(store: Store, user: str, key: str) -> dict[str, Any]:
     one = record_of(user)
     device = one if one.startswith("anon:") else None
     decision = Decider(who, device, with_tree=True).decision(chosen[1])
-    answer = shown(chosen[1], user, decision)  # a rule that says yes is one step of several
+    answer = wire_decision(chosen[1], user, decision)  # a rule that says yes is one step of several
     return found | {"explanation": answer.pop("explanation"), "decision": answer}
 
 

@@ -19,6 +19,7 @@ from serving.access.keys import keys_of, raw_keys
 from serving.access.made_keys import FOLLOWED_S
 from serving.access.signing import Signer
 from serving.api import (
+    audit,
     decide,
     definitions,
     events,
@@ -27,10 +28,9 @@ from serving.api import (
     keys,
     ofrep,
     people,
-    persons,
     prometheus,
     totals,
-    users,
+    unsaved_expressions,
 )
 from serving.api.openapi import documents
 from serving.engine import Engine, refusal_of
@@ -100,12 +100,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Observed, tally=app.state.tally, hot=HOT)
     app.include_router(events.router)
     app.include_router(decide.router)
-    app.include_router(users.router)
+    app.include_router(people.live)
     app.include_router(ofrep.router)
     app.include_router(definitions.router)
+    app.include_router(unsaved_expressions.router)
     app.include_router(keys.router)
-    app.include_router(persons.router)
-    # After persons: an id may hold a slash, and what comes after it says what is asked.
+    app.include_router(audit.router)
     app.include_router(people.router)
     app.include_router(totals.router)
     app.include_router(exports.router)

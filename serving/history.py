@@ -72,7 +72,7 @@ class History:
         """By table: rows that are in force, and bytes of their files, as the tables' logs say."""
         return self._asked(lambda: {table.name: self._lake.size(table) for table in TABLES})
 
-    # ── frames, for questions that run in a process of their own (`serving.lookups.questions`) ───────────────────────
+    # ── frames, for questions that run in a process of their own (`serving.lookups.worker`) ──────────────────────────
 
     def events_version(self) -> int:
         """The newest version of the events, for questions that are asked in parts."""

@@ -1,37 +1,30 @@
-"""Decisions over HTTP: one flag, or many for one person with one read. What is broken answers defaults, never an error.
+"""Decisions over HTTP in our own words: one flag, or many for one person.
 
-An answer carries an ETag of what it says, the flag's version and each id's last seq: a client that asks again is told
-304 until the person sends something, the flag is changed, or anything, be it time alone, changes the decision. A flag
-with `cache_seconds` lets clients not ask for so long.
+An answer carries an ETag of its text, the flags' versions and each id's last seq. A client that asks again gets 304
+until the person sends something, a flag is changed, or a decision changes by time alone. A flag with `cache_seconds`
+lets clients not ask for so long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
-import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from serving.api.decisions import Decided, decisions, state_of
 from serving.api.dependencies import MISSING
-from serving.api.users import read_person
-from serving.api.wire.flags import DecidedOut, DecisionsOut
+from serving.api.wire.flags import DecidedOut, DecisionsOut, wire_decision
 from serving.definitions.flags import Flag
 from serving.engine import Engine
 from serving.http.answers import Ready, json_text
 from serving.http.bodies import body_of
-from serving.ids import ID_CHARACTERS_MAX, Ids, identifier, ids_in, namespaced
-from serving.people.decide import Decider, Decision, error_decision
-from serving.refusals import Invalid, NotFound, Refusal, Unavailable, cut, invalid
-from serving.store.base_codec import CodecError
-from serving.store.errors import StoreError
-from serving.times import rfc3339
-
-log = structlog.get_logger()
+from serving.ids import ID_CHARACTERS_MAX, identifier, ids_in
+from serving.people.decide import Decision
+from serving.refusals import Invalid, NotFound, cut, invalid
 
 router = APIRouter(tags=["users"])
 _ETAG = {"ETag": {"description": "changes with the answer", "schema": {"type": "string"}}}
@@ -40,74 +33,10 @@ _NOT_MODIFIED: dict[str, Any] = {"description": "as before", "headers": _ETAG}
 #: Flags that one request may name.
 FLAGS_MAX = 1_000
 
-_NOT_KEPT = [(b"cache-control", b"no-store")]
+_NOT_CACHED = [(b"cache-control", b"no-store")]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-
-
-class Decided(msgspec.Struct, frozen=True):
-    """Decisions by flag, in the order asked for, and what they rest on: nothing (`asof` empty) when that is away.
-
-    `flags` are those that are known; one that is not has a decision with reason ERROR all the same.
-    """
-
-    decisions: Mapping[str, Decision]
-    flags: Mapping[str, Flag]
-    asof: Mapping[str, Any]
-
-
-async def decisions(engine: Engine, ids: Ids, keys: Sequence[str] | None, explain: bool = False) -> Decided:
-    """What these flags, or all, say for the person whom the ids name; nobody where they name none.
-
-    Raises `Unavailable` alone, and only when all flags are asked for and none are known.
-    """
-    named = ids.strongest_first
-    try:
-        who = await read_person(engine, *named[:1])
-    except (Refusal, StoreError, CodecError) as error:
-        without = _without_person(engine, keys, error)
-        engine.tally.decided(without.decisions.values())
-        return without
-    flags = who.catalogue.flags
-    device = None if ids.anonymous is None else namespaced("anon", ids.anonymous)
-    decider = Decider(who, device, with_tree=explain)
-    found = {key: _guarded(decider, key, flags) for key in (sorted(flags) if keys is None else keys)}
-    engine.tally.decided(found.values())
-    engine.tally.read(who.reading.records)
-    lacking = list(dict.fromkeys(one for decision in found.values() for one in decision.lacking))
-    if lacking:
-        with suppress(Refusal):  # the decision stands; the next one asks again
-            await engine.want_rebuild_of(lacking)
-    return Decided(found, flags, who.asof)
-
-
-def _guarded(decider: Decider, key: str, flags: Mapping[str, Flag]) -> Decision:
-    """One decision; a mistake of ours is the flag's default and a line in the log, and leaves the other flags."""
-    if key not in flags:
-        return error_decision(f"Flag '{cut(key)}' not found")
-    try:
-        return decider.decision(key)
-    except CodecError as error:
-        return error_decision(str(error), flags[key])
-    except Exception as error:
-        log.error("undecided", flag=key, exc_info=error)
-        return error_decision("the flag could not be evaluated", flags[key])
-
-
-def _without_person(engine: Engine, keys: Sequence[str] | None, error: Exception) -> Decided:
-    """Defaults, as far as this process has ever learned of the flags."""
-    if engine.catalogue is None:
-        if keys is None:
-            raise Unavailable("definitions are away", {"remedy": "try again"}, retry_after_s=1) from error
-        return Decided({key: error_decision(str(error)) for key in keys}, {}, {})
-    flags = engine.catalogue.flags
-    asked = sorted(flags) if keys is None else keys
-    found = {
-        key: error_decision(str(error), flags[key]) if key in flags else error_decision(f"Flag '{cut(key)}' not found")
-        for key in asked
-    }
-    return Decided(found, flags, {})
 
 
 # ── one flag ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -126,13 +55,12 @@ async def decide(request: Request) -> Response:
     user = _required(ids.user or ids.email or ids.anonymous, "userId", "INVALID_USER_ID")
     key = _required(query.get("flag"), "flag", "INVALID_FLAG_KEY")
     decided = await decisions(engine, ids, (key,), query.get("explain") in ("true", "1"))
-    flag, found = decided.flags.get(key), decided.decisions[key]
+    flag, decision = decided.flags.get(key), decided.decisions[key]
     if flag is None and (decided.asof or decided.flags):
         raise NotFound(f"Flag '{cut(key)}' not found", {"field": "flag", "value": key})
-    body = shown(key, user, found)
-    said = _encode(body)
-    asof = b',"asof":%b}' % _encode(decided.asof)  # beside what is said, as it is not part of the tag
-    return _answered(request, said[:-1] + asof, said, decided, _cached(flag, found, decided.asof))
+    tagged = _encode(wire_decision(key, user, decision))
+    text = b'%b,"asof":%b}' % (tagged[:-1], _encode(decided.asof))
+    return _answer(request, text, tagged, decided, _cached_s(flag, decision, decided.asof))
 
 
 def _required(value: str | None, name: str, code: str) -> str:
@@ -145,30 +73,13 @@ def _required(value: str | None, name: str, code: str) -> str:
     return value
 
 
-def shown(key: str, user: str, found: Decision) -> dict[str, Any]:
-    """A decision as the wire shows it, without what it rests on."""
-    body = {
-        "allow": found.allow,
-        "variant": found.variant,
-        "value": found.value,
-        "reasons": found.reasons,
-        "reason": found.reason,
-        "userId": user,
-        "flag": key,
-    }
-    if found.explanation is not None:
-        body["valid_until"] = None if found.valid_until_ms is None else rfc3339(found.valid_until_ms)
-        body["explanation"] = found.explanation
-    return body
-
-
-def _cached(flag: Flag | None, found: Decision, asof: Mapping[str, Any]) -> int:
-    """For how many seconds clients need not ask again: never beyond the flag's schedule, nor what is not certain."""
-    if flag is None or found.reason in ("STALE", "ERROR"):
+def _cached_s(flag: Flag | None, decision: Decision, asof: Mapping[str, Any]) -> int:
+    """Seconds for which clients need not ask again: none for an uncertain answer, and never beyond the schedule."""
+    if flag is None or decision.reason in ("STALE", "ERROR"):
         return 0
-    if found.fresh_until_ms is None:
+    if decision.fresh_until_ms is None:
         return flag.cache_s
-    return max(0, min(flag.cache_s, (found.fresh_until_ms - int(asof["now"])) // 1000))
+    return max(0, min(flag.cache_s, (decision.fresh_until_ms - int(asof["now"])) // 1000))
 
 
 # ── many flags ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -195,50 +106,45 @@ async def decide_many(request: Request) -> Response:
     explain = body.get("explain")
     if not isinstance(explain, (bool, type(None))):
         raise invalid("explain", explain, "send true or false")
-    decided = await decisions(engine, ids, _keys(body.get("flags")), bool(explain))
-    found = _encode([shown(key, user, one) for key, one in decided.decisions.items()])
-    text = b'{"userId":%b,"decisions":%b,"asof":%b}' % (_encode(user), found, _encode(decided.asof))
-    return _answered(request, text, found, decided, 0)
+    decided = await decisions(engine, ids, _flag_keys(body.get("flags")), bool(explain))
+    tagged = _encode([wire_decision(key, user, decision) for key, decision in decided.decisions.items()])
+    text = b'{"userId":%b,"decisions":%b,"asof":%b}' % (_encode(user), tagged, _encode(decided.asof))
+    return _answer(request, text, tagged, decided, 0)
 
 
-def _keys(given: Any) -> list[str] | None:
-    if given is None:
+def _flag_keys(flags: Any) -> list[str] | None:
+    """The keys that a body names, each once; None for all flags. Raises `Invalid`."""
+    if flags is None:
         return None
-    if not isinstance(given, list):
-        raise invalid("flags", given, "send a list of flag keys, or leave it out for all flags")
-    if len(given) > FLAGS_MAX:
-        raise invalid("flags", f"{len(given)} flags", f"name at most {FLAGS_MAX}")
-    for at, key in enumerate(given):
+    if not isinstance(flags, list):
+        raise invalid("flags", flags, "send a list of flag keys, or leave it out for all flags")
+    if len(flags) > FLAGS_MAX:
+        raise invalid("flags", f"{len(flags)} flags", f"name at most {FLAGS_MAX}")
+    for index, key in enumerate(flags):
         if not isinstance(key, str) or not key.strip() or len(key) > ID_CHARACTERS_MAX:
-            raise invalid(f"flags[{at}]", key, f"send a flag key of 1 to {ID_CHARACTERS_MAX} characters")
-    return list(dict.fromkeys(given))
+            raise invalid(f"flags[{index}]", key, f"send a flag key of 1 to {ID_CHARACTERS_MAX} characters")
+    return list(dict.fromkeys(flags))
 
 
 # ── caching ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _answered(request: Request, text: bytes, said: bytes, decided: Decided, cache_s: int) -> Response:
-    """The answer, or 304 where the client holds one that says the same. What is broken is nobody's to keep."""
+def _answer(request: Request, text: bytes, tagged: bytes, decided: Decided, cache_s: int) -> Response:
+    """The answer, or 304 where the client holds one that says the same. An answer of defaults is never cached.
+
+    `tagged` is the part of the text that the tag is of: the instant is not in it, so the tag is a weak one.
+    """
     if not decided.asof:
-        return json_text(text, _NOT_KEPT)
-    held = blake2b(_encode(state_of(decided)) + said, digest_size=16).hexdigest()  # weak: the instant is not in it
-    kept = b"private, max-age=%d" % cache_s if cache_s else b"private, no-cache"
-    headers = [(b"etag", b'W/"%b"' % held.encode()), (b"cache-control", kept)]
-    if _is_held(request.headers.get("if-none-match"), held):
+        return json_text(text, _NOT_CACHED)
+    tag = blake2b(_encode(state_of(decided)) + tagged, digest_size=16).hexdigest()
+    cache_control = b"private, max-age=%d" % cache_s if cache_s else b"private, no-cache"
+    headers = [(b"etag", b'W/"%b"' % tag.encode()), (b"cache-control", cache_control)]
+    if _client_has(request.headers.get("if-none-match"), tag):
         return Ready(b"", 304, headers)
     return json_text(text, headers)
 
 
-def state_of(decided: Decided) -> tuple[list[int], list[tuple[str, int]]]:
-    """What answers rest on, for their tags: the versions of the flags, and how far the events of each id go.
-
-    The instant and a rebuild's stamps are no part of it, since they change no answer.
-    """
-    versions = [decided.flags[key].version for key in decided.decisions if key in decided.flags]
-    return versions, [(one, held["seq"]) for one, held in decided.asof["ids"].items()]
-
-
-def _is_held(if_none_match: str | None, tag: str) -> bool:
+def _client_has(if_none_match: str | None, tag: str) -> bool:
     if if_none_match is None:
         return False
-    return any(one.strip() in (f'W/"{tag}"', f'"{tag}"', "*") for one in if_none_match.split(","))
+    return any(etag.strip() in (f'W/"{tag}"', f'"{tag}"', "*") for etag in if_none_match.split(","))

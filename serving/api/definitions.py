@@ -10,13 +10,9 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response
 
 from expressions.definitions import Bound, Definition, DefinitionKind
-from expressions.plan import plan
-from expressions.text.typecheck import dtype_of
 from serving.access import audit
 from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
-from serving.api.wire.flags import FlagBody, FlagChange, FlagFields, FlagOut
-from serving.api.wire.shared import (
-    Cost,
+from serving.api.wire.definitions import (
     Described,
     RollbackBody,
     RuleBody,
@@ -25,18 +21,15 @@ from serving.api.wire.shared import (
     TraitBody,
     TraitChange,
     TraitOut,
-    ValidateBody,
-    Validated,
     VersionList,
-    shown,
+    wire_definition,
 )
+from serving.api.wire.flags import FlagBody, FlagChange, FlagFields, FlagOut
 from serving.definitions import flags, saving
-from serving.definitions.catalogue import StoredDefinition, encode
+from serving.definitions.catalogue import StoredDefinition
 from serving.engine import Engine
-from serving.lookups import questions
-from serving.lookups.questions import asked
 from serving.lookups.unseen import unseen
-from serving.refusals import Invalid, NotFound, Unavailable, invalid
+from serving.refusals import NotFound
 from serving.times import rfc3339
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
@@ -81,7 +74,7 @@ async def _saved(
         return saved
 
     stored, bound = await to_thread.run_sync(save)
-    return {kind: shown(stored, await unseen(engine, bound))}
+    return {kind: wire_definition(stored, await unseen(engine, bound))}
 
 
 async def _deleted(engine: Engine, author: str, kind: DefinitionKind, key: str) -> Response:
@@ -98,7 +91,7 @@ async def _listed(engine: Engine, kind: DefinitionKind, limit: int, offset: int)
     catalogue = await engine.current()
     held = catalogue.of_kind(kind)
     page = held[offset : offset + limit]
-    return {f"{kind}s": [shown(one) for one in page]}
+    return {f"{kind}s": [wire_definition(one) for one in page]}
 
 
 async def _one(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]:
@@ -106,7 +99,7 @@ async def _one(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]
     stored = catalogue.definitions.get((kind, key))
     if stored is None:
         raise NotFound(f"{saving.title(kind)} not found", {"field": "key", "value": key})
-    return {kind: shown(stored)}
+    return {kind: wire_definition(stored)}
 
 
 def _with(body: Described, *names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -266,36 +259,3 @@ async def roll_back(
         )
     definition = Definition(kind, key, found.expression)
     return await _saved(engine, caller.label, definition, "any", lambda held: found.settings, "rollback")
-
-
-# ── checking ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@router.post("/validate", response_model_exclude_none=True)
-async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
-    """Checks an expression as saving would, without saving it."""
-    kinds: dict[str, DefinitionKind] = {"trait": "trait", "segment": "segment", "flag": "flag"}
-    kind = kinds.get(body.type)
-    if kind is None:
-        raise invalid("type", body.type, "use trait, segment or flag", "Type must be one of: trait, segment, flag")
-    if not body.expression.strip():
-        raise invalid("expression", body.expression, "write one", "Expression is required and cannot be empty")
-    catalogue = await engine.current()
-    try:
-        bound = saving.bound_alone(catalogue, Definition(kind, "unsaved_expression", body.expression))
-    except Invalid as refusal:
-        return Validated(valid=False, error=refusal.message, details=refusal.details)
-    needed, held = plan([bound.expr]), catalogue.plan
-    live = set(needed.needs) <= set(held.needs) and set(needed.attributes) <= set(held.attributes)
-    try:
-        root, text = engine.settings.lake_root, encode(catalogue)
-        size = await asked(questions.cost, root, text, kind, body.expression, engine.clock_ms())
-    except Unavailable:
-        size = None  # the lake is away: whether it is valid is known all the same
-    return Validated(
-        valid=True,
-        type=sorted(dtype_of(bound.expr)),
-        warnings=await unseen(engine, bound),
-        references=[f"{one} '{named}'" for one, named in sorted(bound.uses)],
-        cost=Cost(bytesPerUser=size, live=live),
-    )

@@ -1,4 +1,4 @@
-"""Who calls, and what admin calls are given: dependencies of the framework's routes."""
+"""What routes are given: the engine, the caller, the person that an id belongs to, and refusals for the document."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.datastructures import URL
 from serving.access.keys import Caller
 from serving.api.wire.shared import ErrorOut
 from serving.engine import Engine
+from serving.people.person import Person, person
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
@@ -26,6 +27,17 @@ async def engine_of(request: Request) -> Engine:
 
 
 EngineOf = Annotated[Engine, Depends(engine_of)]
+
+
+async def live_person(engine: Engine, *ids: str) -> Person:
+    """The person that the first of these namespaced ids belongs to, as of now; nobody where no id is given.
+
+    The person comes with the catalogue of that moment. Raises `Unavailable`, and `CodecError` for a damaged
+    record.
+    """
+    reading = await engine.read_person(ids[0]) if ids else await engine.read(())
+    catalogue = await engine.at_least(reading.catalogue_version)
+    return person(reading, catalogue, engine.bases)
 
 
 def reached_at(request: Request) -> URL:

@@ -16,7 +16,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.api.wire.shared import HealthOut
+from serving.api.wire.health import HealthOut
 from serving.engine import Engine
 from serving.http.answers import json_answer
 from serving.store.errors import StoreError

@@ -1,16 +1,16 @@
-"""API keys and the audit log, over HTTP: who may call, and what admins did."""
+"""API keys over HTTP: made, listed and revoked by admins."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
 from serving.access import audit, made_keys
 from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
-from serving.api.wire.shared import AuditPage, CreatedKey, KeyBody, KeyList
+from serving.api.wire.keys import CreatedKey, KeyBody, KeyList
 from serving.times import rfc3339
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["access"])
@@ -55,14 +55,3 @@ async def revoke_key(key_id: str, engine: EngineOf, caller: Admin) -> Response:
     await to_thread.run_sync(revoke)
     await engine.follow_keys()
     return Response(status_code=200)
-
-
-@router.get("/audit")
-async def read_audit(
-    engine: EngineOf,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
-) -> AuditPage:
-    """What admins did, the newest first."""
-    found = await to_thread.run_sync(lambda: audit.page(engine.history, limit, offset))
-    return AuditPage.model_validate(found)

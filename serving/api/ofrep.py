@@ -14,8 +14,8 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.api.decide import Decided, decisions, state_of
-from serving.api.wire.shared import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
+from serving.api.decisions import Decided, decisions, state_of
+from serving.api.wire.ofrep import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
 from serving.http.answers import json_answer, refusal_answer, refusal_body

@@ -1,84 +1,87 @@
-"""Finding users and looking at one, and trying an unsaved expression on all of them: for people at the console."""
+"""People over HTTP: found, looked at, their ids, all that is known of them, unlinking and deletion."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
 
-from expressions.definitions import Definition, DefinitionKind
-from serving.api.dependencies import MISSING, EngineOf, require_admin
+from expressions.rules.values import to_json
+from serving.access import audit
+from serving.api.dependencies import MISSING, Admin, EngineOf, live_person, require_admin
 from serving.api.user_paths import UserRoute
-from serving.api.users import all_values, read_person
-from serving.api.wire.people import UserOut, UserPage
-from serving.api.wire.shared import PreviewBody, PreviewOut
-from serving.definitions import saving
-from serving.definitions.catalogue import encode
-from serving.ids import record_of
-from serving.lookups import questions
-from serving.lookups.questions import asked
-from serving.refusals import NotFound, invalid
+from serving.api.wire.people import Alias, DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut, UserOut, UserPage
+from serving.engine import Engine
+from serving.http.answers import json_answer
+from serving.ids import identifier, raw_id, record_of, shard_of
+from serving.ingest.message_ids import made_id
+from serving.lookups import people as questions
+from serving.lookups.worker import in_worker
+from serving.people.deletion import delete_person
+from serving.people.links import unlink_id
+from serving.people.person import Person
+from serving.refusals import NotFound
+from serving.store.records import Record
 from serving.times import rfc3339
 
-router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["people"], route_class=UserRoute)
+router = APIRouter(
+    prefix="/v1/admin/users", dependencies=[Depends(require_admin)], tags=["people"], route_class=UserRoute
+)
+#: The one call about a person that stands beside decisions, and so has no `admin` in its path.
+live = APIRouter(tags=["users"], route_class=UserRoute)
 
-#: Users on a page of the search, if not said otherwise and at most.
-PAGE, PAGE_MAX = 50, 100
-
-KINDS: dict[str, DefinitionKind] = {"trait": "trait", "segment": "segment", "flag": "flag"}
-
-
-@router.post("/preview")
-async def preview(body: PreviewBody, engine: EngineOf) -> PreviewOut:
-    """For whom an unsaved expression holds, from the lake as it is now: how many, and some of them with their values.
-
-    What was not drained yet, a second or so, is not in it.
-    """
-    kind = KINDS.get(body.type)
-    if kind is None:
-        raise invalid("type", body.type, "use trait, segment or flag", "Type must be one of: trait, segment, flag")
-    catalogue = await engine.current()
-    saving.bound_alone(catalogue, Definition(kind, "unsaved_expression", body.expression))
-    root, text = engine.settings.lake_root, encode(catalogue)
-    found = await asked(questions.preview, root, text, kind, body.expression, engine.clock_ms(), body.sample)
-    return PreviewOut.model_validate(found)
+#: Users on a page of the search, if not said otherwise and at most, and how many may be passed over.
+PAGE, PAGE_MAX, OFFSET_MAX = 50, 100, 100_000_000
+QUERY_CHARACTERS_MAX = 500
+#: Events on a page of a person's data, if not said otherwise and at most, and how many may be passed over.
+EVENTS_PAGE, EVENTS_PAGE_MAX, EVENTS_OFFSET_MAX = 10_000, 100_000, 1_000_000_000
+#: How long an answer waits for the lake to have what Redis has, and how often it looks.
+SETTLED_S, LOOK_S = 5.0, 0.05
 
 
-@router.get("/users/search")
+# ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+# Before `detail`, whose path takes any id: the first route that fits a path answers it.
+@router.get("/search")
 async def search(
     engine: EngineOf,
-    query: Annotated[str, Query(max_length=500)] = "",
+    query: Annotated[str, Query(max_length=QUERY_CHARACTERS_MAX)] = "",
     limit: Annotated[int, Query(ge=0, description=f"0 is {PAGE}, more than {PAGE_MAX} is {PAGE_MAX}")] = PAGE,
-    offset: Annotated[int, Query(ge=0, le=100_000_000)] = 0,
+    offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
 ) -> UserPage:
     """Users whose id contains the text, whatever its case; all where there is none. The newest first.
 
     A text with a kind before it, `user:ad`, is the beginning of an id of that kind, as `id` shows it.
     """
     limit = min(limit or PAGE, PAGE_MAX)
-    return UserPage.model_validate(await asked(questions.search, engine.settings.lake_root, query, limit, offset))
+    return UserPage.model_validate(await in_worker(questions.search, engine.settings.lake_root, query, limit, offset))
 
 
-@router.get("/users/{user:whole}", responses=MISSING)
+@router.get("/{user:whole}", responses=MISSING)
 async def detail(user: str, engine: EngineOf) -> UserOut:
     """One user: ids, attributes, traits and segments live, recent events and counts as far as they are drained."""
-    who = await read_person(engine, record_of(user))
-    ids = [record.id for record in who.reading.records]
-    now_ms = engine.clock_ms()
-    found = await asked(questions.history, engine.settings.lake_root, ids, now_ms)
-    if found is None and not any(record.has_events for record in who.reading.records):
-        raise NotFound("User not found", {"field": "userId", "value": user})
-    values, lacking = all_values(who)
+    person = await live_person(engine, record_of(user))
+    ids = [record.id for record in person.reading.records]
+    in_lake = await in_worker(questions.detail, engine.settings.lake_root, ids, engine.clock_ms())
+    if in_lake is None and not any(record.has_events for record in person.reading.records):
+        raise _no_user(user)
+    values, lacking = all_values(person)
     if lacking:
         await engine.want_rebuild_of(lacking)
-    since: dict[str, int] = (found or {}).pop("since", {})
+    since: dict[str, int] = (in_lake or {}).pop("since", {})
     warming = set(values["warming"])
-    at = rfc3339(who.now_ms)
-    shown: dict[str, Any] = {
+    now = rfc3339(person.now_ms)
+    in_redis: dict[str, Any] = {
         "id": ids[0],
         "aliases": questions.aliases(ids),
         "traits": [
-            {"key": key, "value": value, "updated_at": at, "warming": key in warming}
+            {"key": key, "value": value, "updated_at": now, "warming": key in warming}
             for key, value in values["traits"].items()
         ],
         "segments": [
@@ -86,10 +89,162 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
                 "key": key,
                 "inSegment": value,
                 "since": rfc3339(since[key]) if value and key in since else None,
-                "updated_at": at,
+                "updated_at": now,
                 "warming": key in warming,
             }
             for key, value in values["segments"].items()
         ],
     }
-    return UserOut.model_validate({"user": questions.NOTHING | (found or {"created_at": at}) | shown})
+    return UserOut.model_validate({"user": questions.NOTHING | (in_lake or {"created_at": now}) | in_redis})
+
+
+@router.get("/{user:id}/identity", responses=MISSING)
+async def identity(user: str, engine: EngineOf) -> IdentityOut:
+    """The ids of the person that an id belongs to: each one's owner, since when, and by which event.
+
+    The person's own id comes first; it has no owner.
+    """
+    person = await live_person(engine, _namespaced(user))
+    records = person.reading.records
+    if not any(record.has_events or record.base is not None for record in records):
+        raise _no_user(user)
+    return IdentityOut(id=records[0].id, ids=_linked_ids(records))
+
+
+@router.get("/{user:id}/data", responses=MISSING)
+async def data(
+    user: str,
+    engine: EngineOf,
+    limit: Annotated[int, Query(ge=1, le=EVENTS_PAGE_MAX)] = EVENTS_PAGE,
+    offset: Annotated[int, Query(ge=0, le=EVENTS_OFFSET_MAX)] = 0,
+) -> DataOut:
+    """Everything that is known of a person: ids, attributes, traits, segments, and events as they came, oldest first.
+
+    Events come in pages; all else is in each.
+    """
+    person = await live_person(engine, _namespaced(user))
+    records = person.reading.records
+    await _is_drained(engine, {record.id: record.last_seq for record in records})
+    ids = [record.id for record in records]
+    in_lake = await in_worker(questions.data, engine.settings.lake_root, ids, limit, offset)
+    if in_lake["total"] == 0 and not any(record.has_events for record in records):
+        raise _no_user(user)
+    values, _ = all_values(person)
+    in_redis = {"id": ids[0], "ids": _linked_ids(records), "asof": rfc3339(person.now_ms)}
+    return DataOut.model_validate(in_lake | in_redis | {name: values[name] for name in ("traits", "segments")})
+
+
+@live.get("/v1/users/{user:id}/traits")
+async def traits(user: str, request: Request) -> Response:
+    """All traits and segments of a user, live. `warming` names those whose value is only the value so far."""
+    engine: Engine = request.app.state.engine
+    engine.keys.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "admin")
+    values, lacking = all_values(await live_person(engine, _namespaced(user)))
+    if lacking:
+        await engine.want_rebuild_of(lacking)
+    return json_answer(values)
+
+
+def all_values(person: Person) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Every trait and segment of a person as `traits` answers them, and the ids that need a rebuild of their own."""
+    keys = sorted(key for key in person.catalogue.definitions if key[0] != "flag")
+    answers = person.answers(keys)
+    values = {key: to_json(answers.values[key].value) for key in keys}
+    return {
+        "traits": {key: value for (kind, key), value in values.items() if kind == "trait"},
+        "segments": {key: value for (kind, key), value in values.items() if kind == "segment"},
+        "asof": answers.asof,
+        "exact": answers.exact,
+        "warming": sorted({key for _, key in answers.warming}),
+    }, answers.lacking
+
+
+def _namespaced(user: str) -> str:
+    """The namespaced id that a path names. Raises `Invalid` for what is no id."""
+    identifier({"userId": user}, "userId")
+    return record_of(user)
+
+
+def _no_user(user: str) -> NotFound:
+    return NotFound("User not found", {"field": "userId", "value": user})
+
+
+def _linked_ids(records: Sequence[Record]) -> list[LinkedId]:
+    """The ids of a person: their own first, then the others in the order in which they were linked."""
+    own, *others = records
+    others.sort(key=lambda record: (record.owner.received_ms if record.owner else 0, record.id))
+    linked = []
+    for record in (own, *others):
+        kind, value = raw_id(record.id)
+        owner = record.owner
+        linked.append(
+            LinkedId(
+                id=record.id,
+                kind=questions.ALIAS_KINDS[kind],
+                value=value,
+                owner=owner.id if owner else None,
+                since=rfc3339(owner.received_ms) if owner else None,
+                event=owner.event_id if owner else None,
+            )
+        )
+    return linked
+
+
+async def _is_drained(engine: Engine, seqs: Mapping[str, int]) -> bool:
+    """Whether the lake has the logs of these ids up to these seqs. Waits for it for `SETTLED_S`."""
+    wanted: dict[int, int] = {}
+    for id, seq in seqs.items():
+        shard = shard_of(id, engine.settings.shards)
+        wanted[shard] = max(seq, wanted.get(shard, 0))
+    for _ in range(int(SETTLED_S / LOOK_S)):
+        states = await engine.shard_states()
+        if all(states[shard].drained >= seq for shard, seq in wanted.items()):
+            return True
+        await asyncio.sleep(LOOK_S)
+    return False
+
+
+# ── changing ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@router.post("/{user:id}/unlink", responses=MISSING)
+async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
+    """Takes an id from the person it belongs to: it is a person of its own from the next read on, with its own events.
+
+    Name the id that is to go: `anon:…`, `email:…`, or an aliased user. A later call that names both links them again.
+    """
+    id = _namespaced(user)
+    (record,) = (await engine.read([id])).records
+    if record.owner is None:
+        raise NotFound(
+            f"{id} belongs to nobody else", {"field": "userId", "value": user, "remedy": "name a linked id: anon:…"}
+        )
+    # Noted before it is done: while the lake is away the call is refused, so every unlink has a note.
+    await _note(engine, author.label, "unlink", id)
+    owner = await engine.follow(unlink_id(engine.store.operations, id, made_id())) or record.owner
+    return UnlinkedOut(success=True, id=id, owner=owner.id)
+
+
+@router.delete("/{user:whole}")
+async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
+    """Deletes the person that an id belongs to, every id of them: gone from every answer, for good.
+
+    New events count anew, and alone. What the lake's files hold goes with the next `tinycdp purge`. `settled` is false
+    while the lake does not know yet (the drain is behind): live answers do not wait for it.
+    """
+    id = _namespaced(user)
+    noted = [record.id for record in (await engine.read_person(id)).records]
+    for noted_id in noted:  # before it is done, as above
+        await _note(engine, author.label, "delete", noted_id)
+    seqs = await engine.follow(delete_person(engine.store.operations, id, made_id()))
+    for linked_meanwhile in seqs.keys() - set(noted):
+        await _note(engine, author.label, "delete", linked_meanwhile)
+    settled = await _is_drained(engine, seqs)
+    deleted = [Alias(**alias) for alias in questions.aliases(list(seqs))]
+    return DeletedOut(success=True, deleted=deleted, settled=settled)
+
+
+async def _note(engine: Engine, author: str, action: str, namespaced_id: str) -> None:
+    """Says in the audit log who did it; the id by its hash, since the log is kept when the person is gone."""
+    digest = blake2b(namespaced_id.encode(), digest_size=16).hexdigest()
+    await to_thread.run_sync(audit.note, engine.history, engine.clock_ms(), author, action, "user", digest)

@@ -18,7 +18,8 @@ from serving.api.dependencies import EngineOf, require_admin
 from serving.api.wire.totals import SystemMetrics, SystemMetricsOut
 from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
-from serving.lookups.questions import asked, sizes
+from serving.lookups.totals import sizes
+from serving.lookups.worker import in_worker
 from serving.times import rfc3339
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
@@ -52,7 +53,7 @@ async def _found(engine: Engine) -> dict[str, Any]:
     catalogue = await engine.current()
     text, keys = await engine.ask_totals()
     counted = NOTHING if text is None else msgspec.json.decode(text)
-    size = await asked(sizes, engine.settings.lake_root, engine.clock_ms(), FRESH_ROWS_MAX)
+    size = await in_worker(sizes, engine.settings.lake_root, engine.clock_ms(), FRESH_ROWS_MAX)
     fresh = counted | size["fresh"] if size["fresh"] is not None else counted
     return shown(catalogue, counted, fresh, size, len(engine.keys.configured) + keys)
 

@@ -19,7 +19,7 @@ from expressions.rules.properties import attribute_key
 from expressions.text.bind import Known, warnings_of
 from serving.engine import Engine
 from serving.history import History
-from serving.lookups.questions import asked
+from serving.lookups.worker import in_worker
 from serving.refusals import Unavailable
 
 #: How long a definition's answer waits for the names.
@@ -35,7 +35,7 @@ async def unseen(engine: Engine, bound: Bound) -> list[str]:
         return []
     with move_on_after(WAITED_S):
         try:
-            found = await asked(seen, engine.settings.lake_root, sorted(events), attributes)
+            found = await in_worker(seen, engine.settings.lake_root, sorted(events), attributes)
         except Unavailable:
             return []
         known = Known({name: frozenset(of) for name, of in found[0].items()}, frozenset(found[1]))

@@ -1,4 +1,4 @@
-"""From a person to the decision of a flag. Pure, and never an exception: `serving/api/decide.py` fetches and guards.
+"""From a person to the decision of a flag. Pure, and never an exception: `serving/api/decisions.py` fetches and guards.
 
     enabled, in its schedule  →  prerequisites  →  named users  →  rule  →  rollout  →  variant
              DISABLED              DEFAULT       TARGETING_MATCH  DEFAULT   SPLIT       SPLIT

@@ -9,6 +9,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from serving.api import (
+    audit,
     decide,
     definitions,
     events,
@@ -17,10 +18,9 @@ from serving.api import (
     keys,
     ofrep,
     people,
-    persons,
     prometheus,
     totals,
-    users,
+    unsaved_expressions,
 )
 from serving.app import create_app
 from serving.settings import Settings
@@ -70,8 +70,9 @@ def documenting(operations: dict[str, dict[str, Any]], status: str) -> set[str]:
 
 def answered() -> Iterator[str]:
     """Every method and path that has a route of ours, but for the twins with a slash and the questions of browsers."""
-    parts = (keys, definitions, decide, events, exports, prometheus, health, ofrep, people, persons, totals, users)
-    for router in [part.router for part in parts] + [exports.files]:
+    admin = (audit, definitions, exports, keys, people, totals, unsaved_expressions)
+    parts = (*admin, decide, events, health, ofrep, prometheus)
+    for router in [part.router for part in parts] + [exports.files, people.live]:
         for route in router.routes:
             assert isinstance(route, APIRoute)
             if not route.path.endswith("/"):

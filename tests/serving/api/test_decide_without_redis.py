@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from serving.api.decide import Decided, decisions
+from serving.api.decisions import Decided, decisions
 from serving.app import engine_of
 from serving.definitions.catalogue import Catalogue
 from serving.ids import Ids

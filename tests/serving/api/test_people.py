@@ -1,4 +1,4 @@
-"""Finding users, looking at one, trying an expression on all: on a real stack."""
+"""Finding users and looking at one: on a real stack."""
 
 from __future__ import annotations
 
@@ -75,48 +75,3 @@ def test_a_user_is_shown_whole(people: RunningStack) -> None:
 def test_an_unknown_user_is_not_found(people: RunningStack) -> None:
     """404, not an empty user."""
     assert people.call("GET", "/v1/admin/users/nobody_at_all").status_code == 404
-
-
-def test_a_preview_counts_as_a_saved_definition_would(people: RunningStack) -> None:
-    """How many, of how many, and who; ids without such events count where the expression holds for them."""
-
-    def tried(expression: str, kind: str = "segment") -> dict[str, Any]:
-        body = {"type": kind, "expression": expression, "sample": 100}
-        answer = people.call("POST", "/v1/admin/preview", json=body)
-        assert answer.status_code == 200, answer.text
-        result: dict[str, Any] = answer.json()
-        return result
-
-    some = tried("events.seen.count", "trait")
-    none = tried("events.seen.count == 0")
-    assert [(one["id"], one["value"]) for one in some["sample"]] == [
-        ("user:Zoe_one", 1),
-        ("user:zoe_three", 3),
-        ("user:zoe_two", 2),
-    ]
-    assert some["count"] == 3
-    assert none["count"] + some["count"] == some["total"] == none["total"]
-    assert tried('segment("keen") && seen_items > 2')["count"] == 1
-
-
-def test_a_preview_of_a_wrong_expression_says_where(people: RunningStack) -> None:
-    """400 with the position, as saving would say."""
-    answer = people.call("POST", "/v1/admin/preview", json={"type": "segment", "expression": "seen_items >"})
-
-    assert answer.status_code == 400
-    assert answer.json()["details"]["line"] == 1
-
-
-def test_validation_tells_what_saving_costs(people: RunningStack) -> None:
-    """What is kept already is live at once; a new event is not; what it names is listed."""
-
-    def validated(expression: str) -> dict[str, Any]:
-        body = {"type": "trait", "expression": expression}
-        result: dict[str, Any] = people.call("POST", "/v1/admin/validate", json=body).json()
-        return result
-
-    held, new = validated('segment("keen") && seen_items > 5'), validated("events.never_seen.amount.sum_30d")
-    assert held["references"] == ["segment 'keen'", "trait 'seen_items'"]
-    assert held["cost"]["live"] is True
-    assert held["cost"]["bytesPerUser"] > 0
-    assert new["cost"]["live"] is False

@@ -1,8 +1,7 @@
-"""Questions asked of the lake: whoever looks at people waits for no trial, and a person is found whole by any id."""
+"""The search of the lake: a person is found whole by any of their ids."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,8 @@ import polars as pl
 import pytest
 
 from lake.schemas import EVENTS
-from serving.definitions.catalogue import Catalogue, encode
-from serving.lookups import questions
+from serving.lookups import people
 from tests.pipelines.world import World
-
-WITHIN_S = 60
 
 
 @pytest.fixture
@@ -36,7 +32,7 @@ def world(redis_url: str, tmp_path: Path) -> World:
 
 def search(world: World, text: str, limit: int = 50, offset: int = 0) -> dict[str, Any]:
     """A page of people."""
-    return questions.search(world.lake.root, text, limit, offset)
+    return people.search(world.lake.root, text, limit, offset)
 
 
 @pytest.mark.parametrize("text", ["tablet", "anon:tab", "ad", "user:ad"])
@@ -64,22 +60,3 @@ def test_repeats_are_no_events_of_a_person(world: World) -> None:
 
     assert len(world.lake.events().filter(pl.col("event_id") == "2").collect()) == 2
     assert search(world, "ada")["users"][0]["eventCount"] == 2
-
-
-def test_neither_a_search_nor_a_check_waits_for_a_preview(world: World) -> None:
-    """Each has its turn by itself: while a preview goes on, people are found and expressions are checked."""
-    catalogue = encode(Catalogue())
-
-    async def main() -> dict[str, Any]:
-        async with questions.TRYING:
-            trial = asyncio.create_task(
-                questions.asked(questions.preview, world.lake.root, catalogue, "trait", "events.seen.count", 2**40, 5)
-            )
-            page = await asyncio.wait_for(questions.asked(questions.search, world.lake.root, "", 50, 0), WITHIN_S)
-            weighing = questions.asked(questions.cost, world.lake.root, catalogue, "trait", "events.seen.count", 2**40)
-            assert await asyncio.wait_for(weighing, WITHIN_S)
-            assert not trial.done()
-        assert (await asyncio.wait_for(trial, WITHIN_S))["total"] == 2
-        return page
-
-    assert asyncio.run(main())["total"] == 2

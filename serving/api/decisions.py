@@ -1,0 +1,96 @@
+"""Decisions for one person with one read, whatever the protocol. A broken part gives defaults, not errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import structlog
+
+from serving.api.dependencies import live_person
+from serving.definitions.flags import Flag
+from serving.engine import Engine
+from serving.ids import Ids, namespaced
+from serving.people.decide import Decider, Decision, error_decision
+from serving.refusals import Refusal, Unavailable, cut
+from serving.store.base_codec import CodecError
+from serving.store.errors import StoreError
+
+log = structlog.get_logger()
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """Decisions by flag, in the order asked for, and what they rest on: `asof` is empty when the person is away.
+
+    `flags` holds the flags that are known. An unknown one has a decision all the same, with reason ERROR.
+    """
+
+    decisions: Mapping[str, Decision]
+    flags: Mapping[str, Flag]
+    asof: Mapping[str, Any]
+
+
+async def decisions(engine: Engine, ids: Ids, keys: Sequence[str] | None, explain: bool = False) -> Decided:
+    """Decisions of these flags (None: of all) for the person whom the ids name; for nobody where they name none.
+
+    Raises `Unavailable` alone, and only when all flags are asked for and none are known.
+    """
+    try:
+        person = await live_person(engine, *ids.strongest_first[:1])
+    except (Refusal, StoreError, CodecError) as error:
+        defaults = _without_person(engine, keys, error)
+        engine.tally.decided(defaults.decisions.values())
+        return defaults
+    flags = person.catalogue.flags
+    device = None if ids.anonymous is None else namespaced("anon", ids.anonymous)
+    decider = Decider(person, device, with_tree=explain)
+    by_flag = {key: _guarded(decider, key, flags) for key in (sorted(flags) if keys is None else keys)}
+    engine.tally.decided(by_flag.values())
+    engine.tally.read(person.reading.records)
+    lacking = list(dict.fromkeys(id for decision in by_flag.values() for id in decision.lacking))
+    if lacking:
+        with suppress(Refusal):  # the decision stands; the next one asks again
+            await engine.want_rebuild_of(lacking)
+    return Decided(by_flag, flags, person.asof)
+
+
+def _guarded(decider: Decider, key: str, flags: Mapping[str, Flag]) -> Decision:
+    """One decision. A mistake of ours gives this flag's default and a line in the log; the other flags are decided."""
+    if key not in flags:
+        return _not_found(key)
+    try:
+        return decider.decision(key)
+    except CodecError as error:
+        return error_decision(str(error), flags[key])
+    except Exception as error:
+        log.error("undecided", flag=key, exc_info=error)
+        return error_decision("the flag could not be evaluated", flags[key])
+
+
+def _without_person(engine: Engine, keys: Sequence[str] | None, error: Exception) -> Decided:
+    """Defaults of the flags that this process has ever learned of; all others have none."""
+    if engine.catalogue is None:
+        if keys is None:
+            raise Unavailable("definitions are away", {"remedy": "try again"}, retry_after_s=1) from error
+        return Decided({key: error_decision(str(error)) for key in keys}, {}, {})
+    flags = engine.catalogue.flags
+    by_flag = {
+        key: error_decision(str(error), flags[key]) if key in flags else _not_found(key)
+        for key in (sorted(flags) if keys is None else keys)
+    }
+    return Decided(by_flag, flags, {})
+
+
+def _not_found(key: str) -> Decision:
+    return error_decision(f"Flag '{cut(key)}' not found")
+
+
+def state_of(decided: Decided) -> tuple[list[int], list[tuple[str, int]]]:
+    """What answers rest on, for their tags: the version of each known flag, and the last seq of each id.
+
+    The instant and a rebuild's stamps are left out, since they change no answer.
+    """
+    versions = [decided.flags[key].version for key in decided.decisions if key in decided.flags]
+    return versions, [(id, state["seq"]) for id, state in decided.asof["ids"].items()]

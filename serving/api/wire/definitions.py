@@ -1,0 +1,149 @@
+"""Requests and answers about traits and segments, and about versions of any definition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, Field
+
+from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN
+from serving.api.wire.shared import Lenient
+from serving.definitions.catalogue import StoredDefinition
+from serving.times import rfc3339
+
+#: Characters of what a definition says to people, and how many tags it has.
+DESCRIPTION_CHARACTERS_MAX = 2_000
+OWNER_CHARACTERS_MAX = 200
+TAGS_MAX = 50
+
+
+def _of_key(example: str) -> Any:
+    schema: dict[str, Any] = {
+        "pattern": f"^{KEY_PATTERN.pattern}$",
+        "maxLength": KEY_CHARACTERS_MAX,
+        "examples": [example],
+    }
+    return Field(json_schema_extra=schema)
+
+
+def _of_expression(example: str) -> Any:
+    return Field(json_schema_extra={"pattern": r"\S", "examples": [example]})
+
+
+# What the document says of keys and expressions. The models check none of it: a refusal of ours says what is wrong.
+TraitKey: TypeAlias = Annotated[str, _of_key("orders_30d")]
+SegmentKey: TypeAlias = Annotated[str, _of_key("loyal")]
+FlagKey: TypeAlias = Annotated[str, _of_key("free_shipping")]
+Expression: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d")]
+Rule: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d >= 2")]
+
+
+class Described(Lenient):
+    """What a definition says to people. In a change, what is left out stays as it is."""
+
+    description: str | None = Field(default=None, max_length=DESCRIPTION_CHARACTERS_MAX)
+    owner: str | None = Field(default=None, max_length=OWNER_CHARACTERS_MAX)
+    tags: list[str] | None = Field(default=None, max_length=TAGS_MAX)
+
+
+class TraitBody(Described):
+    """A new trait."""
+
+    key: TraitKey
+    expression: Expression
+
+
+class TraitChange(Described):
+    """A trait's new expression."""
+
+    expression: Expression
+
+
+class RuleBody(Described):
+    """A new segment."""
+
+    key: SegmentKey
+    rule: Rule
+
+
+class RuleChange(Described):
+    """A segment's new rule."""
+
+    rule: Rule
+
+
+class TraitOut(BaseModel):
+    """A trait as stored. Times are RFC 3339."""
+
+    id: str
+    key: str
+    expression: str
+    version: int
+    author: str
+    description: str
+    owner: str
+    tags: list[str]
+    created_at: str
+    updated_at: str
+    warnings: list[str] = []
+
+
+class RuleOut(BaseModel):
+    """A segment as stored."""
+
+    id: str
+    key: str
+    rule: str
+    version: int
+    author: str
+    description: str
+    owner: str
+    tags: list[str]
+    created_at: str
+    updated_at: str
+    warnings: list[str] = []
+
+
+class VersionOut(BaseModel):
+    """One version of a definition: what it said, who saved it and when; `deleted`: this version took it out."""
+
+    version: int
+    expression: str
+    author: str
+    updated_at: str
+    deleted: bool
+    settings: dict[str, Any]
+
+
+class VersionList(BaseModel):
+    """Every version of a definition, the newest first."""
+
+    versions: list[VersionOut]
+
+
+class RollbackBody(Lenient):
+    """Which version to bring back."""
+
+    version: int
+
+
+def wire_definition(stored: StoredDefinition, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """A stored definition as the wire shows it; `warnings` are said when it is saved, of names that were never seen."""
+    out: dict[str, Any] = {
+        "id": f"{stored.kind}:{stored.key}",
+        "key": stored.key,
+        "expression" if stored.kind == "trait" else "rule": stored.expression,
+        "version": stored.version,
+        "author": stored.author,
+        "description": stored.settings.get("description", ""),
+        "owner": stored.settings.get("owner", ""),
+        "tags": stored.settings.get("tags", []),
+        "created_at": rfc3339(stored.created_ms),
+        "updated_at": rfc3339(stored.updated_ms),
+        "warnings": list(warnings),
+    }
+    if stored.kind == "flag":
+        out |= {"enabled": True, "default": False, "salt": stored.key}
+        out |= {name: value for name, value in stored.settings.items() if name != "intervals"}
+    return out
