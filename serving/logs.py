@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import MutableMapping
+from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal, TypeAlias
 
@@ -25,6 +26,8 @@ Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 Line: TypeAlias = MutableMapping[str, Any]
 
 FRAMES_MAX = 20
+#: The folder that our packages are in.
+_CHECKOUT = f"{Path(__file__).parents[1]}/"
 #: What a URL may hide: who logs in, and a signature.
 _SECRETS = re.compile(r"(?<=://)[^/\s@]+@|(?<=\w)\?[^\s'\"]+")
 
@@ -122,6 +125,9 @@ def say_answered(scope: Scope, template: str, status: int, seconds: float, *, is
 
 
 def _place(filename: str) -> str:
+    """The path of a file below the checkout; of a library's the last two parts."""
+    if filename.startswith(_CHECKOUT) and "site-packages" not in filename:
+        return filename.removeprefix(_CHECKOUT)
     return "/".join(filename.split("/")[-2:])
 
 

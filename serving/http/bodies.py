@@ -1,9 +1,9 @@
-"""Bytes in: request bodies read with a bound, unpacked with a bound, and decoded whatever their Content-Type says.
+"""Bytes in: request bodies are read and unpacked within a bound, and decoded as JSON whatever their Content-Type says.
 
 Clients send JSON as `text/plain` (a browser then asks no permission first), as a form, gzipped under any type. So the
 type is not looked at, and `Content-Encoding` alone says whether a body is gzipped. The bound holds for the bytes on the
-wire and for the bytes they unpack to: a kilobyte that unpacks to a gigabyte is given up at the bound. Bodies that are
-still on their way have a bound together, too, since a client may begin many and end none.
+wire and for the bytes they unpack to: a kilobyte that unpacks to a gigabyte is given up at the bound. All bodies that
+are still on their way have one more bound together, since a client may begin many and end none.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from serving.refusals import Invalid, Unavailable, invalid
 
-#: Bytes of bodies that are on their way to this process, of all clients together.
+#: Bytes of the bodies that are on their way to this process, of all clients together.
 ARRIVING_BYTES_MAX = 256 * 1024 * 1024
-#: Levels of what an admin sends; of an event's objects `track` allows fewer.
+#: Levels of JSON in a body. An event's objects may have fewer (`serving.ingest.accept`).
 NESTING_MAX = 32
 
 #: zlib's windowBits that ask for gzip's header and trailer
@@ -30,7 +30,7 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass
 class Arriving:
-    """How many bytes of bodies this process holds whose end is not there yet."""
+    """The bytes that this process holds of bodies whose end has not come yet."""
 
     bytes: int = 0
 
@@ -38,14 +38,11 @@ class Arriving:
 arriving = Arriving()
 
 
-async def json_body(request: Request, bytes_max: int) -> Any:
-    """The JSON of a body. Raises `Invalid` for one that is too long, wrongly packed, or no JSON."""
-    return json_of(await body_of(request, bytes_max))
-
-
 async def body_of(request: Request, bytes_max: int) -> bytes:
-    """The bytes of a body, unpacked. Raises `Invalid` beyond `bytes_max`, and for what is not the gzip it claims;
-    `Unavailable` while too much is on its way; `ClientDisconnect` when the client leaves.
+    """The bytes of a body, unpacked.
+
+    Raises `Invalid` beyond `bytes_max` and for a body that is not the gzip it claims to be, `Unavailable` while too
+    much is on its way, and `ClientDisconnect` when the client leaves.
     """
     body = await _arrived(request, bytes_max)
     encoding = request.headers.get("content-encoding", "").strip().lower()
@@ -57,7 +54,7 @@ async def body_of(request: Request, bytes_max: int) -> bytes:
 
 
 async def _arrived(request: Request, bytes_max: int) -> bytes:
-    """The bytes of a body as they were sent."""
+    """The bytes of a body as they were sent. Raises as `body_of` does."""
     if _declared(request) > bytes_max:
         raise _too_long(bytes_max)
     parts: list[bytes] = []
@@ -82,12 +79,15 @@ async def _arrived(request: Request, bytes_max: int) -> bytes:
 
 
 def _declared(request: Request) -> int:
-    """The length that a body is said to have; 0 where nothing is said. The parser lets only digits through."""
+    """The Content-Length; 0 where there is none. The parser lets only digits through."""
     return int(request.headers.get("content-length", "0"))
 
 
 def gunzipped(packed: bytes, bytes_max: int) -> bytes:
-    """What gzip packed, of one member or several. Unpacks at most a byte beyond `bytes_max`; raises `Invalid`."""
+    """The bytes that gzip packed, in one member or several. Unpacks at most a byte beyond `bytes_max`.
+
+    Raises `Invalid` beyond it, and for gzip that is damaged or cut off.
+    """
     unpacked = bytearray()
     try:
         while packed:
@@ -110,7 +110,7 @@ def json_of(body: bytes | msgspec.Raw) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(
             f"unable to decode request body: {error}",
-            # What cannot be read may hold a key anywhere, so none of it is repeated.
+            # A body that cannot be read may hold a key anywhere, so none of it is repeated.
             {"field": "body", "value": f"{len(memoryview(body))} bytes", "remedy": "send JSON in UTF-8"},
         ) from None
     except RecursionError:
@@ -118,13 +118,13 @@ def json_of(body: bytes | msgspec.Raw) -> Any:
 
 
 def require_flat(value: Any) -> None:
-    """Raises `Invalid` for JSON that nests deeper than whoever reads it again can follow."""
+    """Raises `Invalid` for JSON that nests deeper than the framework, which reads it again, can follow."""
     level: list[Any] = [value] if isinstance(value, (dict, list)) else []
     for _ in range(NESTING_MAX):
         level = [
             inner
-            for one in level
-            for inner in (one.values() if isinstance(one, dict) else one)
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(inner, (dict, list))
         ]
         if not level:

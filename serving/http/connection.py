@@ -1,9 +1,20 @@
 """One connection of one client, with a bound on everything that it can make us wait for or hold.
 
-The HTTP parser itself has none: a header that never ends is kept until memory does, and a connection that says nothing
-stays open for ever. So here a request has so many bytes before its body, so many seconds to arrive, and an answer so
-many to be taken; and a process so many connections. What HTTP itself leaves unclear (two lengths, a length beside
-chunks, bare line feeds) is refused by the parser. Refusals are in our words, and close the connection.
+The HTTP parser has no bounds: it keeps a header that never ends until memory ends, and a silent connection stays open
+for ever. Here the bytes before a body are bounded, the seconds in which a request must arrive and an answer must be
+taken, and the connections of a process. The parser refuses what HTTP itself leaves unclear (two lengths, a length
+beside chunks, bare line feeds). Refusals are in our words, and close the connection.
+
+`Connection` subclasses uvicorn's HttpToolsProtocol and needs state that uvicorn keeps private, so `pyproject.toml`
+bounds uvicorn's version by it:
+
+* of the module: `STATUS_LINE`
+* of a connection, read: `connections`, `pipeline`, `loop`, `transport`, `flow`, `scope`, `url`, `cycle`,
+  `timeout_keep_alive`; counted up: `server_state.total_requests`; replaced: `headers`, `cycle.transport`
+* of a cycle, one request and its answer, read: `scope`, `default_headers`, `more_body`, `disconnected`, `on_response`;
+  set: `response_started`, `response_complete`, `message_event`, `keep_alive`
+* overridden: the callbacks of asyncio and of the parser, `on_response_complete`, `send_400_response`,
+  `_unsupported_upgrade_warning`
 """
 
 from __future__ import annotations
@@ -16,21 +27,24 @@ import msgspec
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-#: Path and query of a request. The longest that is meant anything, an id of 256 characters percent-encoded, has 3 KB.
+#: Bytes of path and query. The longest that mean anything, an id of 256 characters percent-encoded, have 3 KB.
 URL_BYTES_MAX = 16 * 1024
 #: Bytes of a request before its body, beyond the first piece that the network hands over (at most 256 KiB).
 HEAD_BYTES_MAX = 64 * 1024
-#: Bytes of a request that are neither head nor body: lengths of chunks, what is said of them and behind them.
+#: Bytes of a request that are neither head nor body: the lengths of chunks, their extensions, trailers.
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 HEADERS_MAX = 100
 #: How often a connection looks at the clock.
 CHECK_S = 1.0
 
 
-class _Nowhere(list[tuple[bytes, bytes]]):
-    """Headers that are not kept."""
+Header: TypeAlias = tuple[bytes, bytes]
 
-    def append(self, one: tuple[bytes, bytes]) -> None:
+
+class _Nowhere(list[Header]):
+    """A list of headers that keeps none."""
+
+    def append(self, header: Header) -> None:
         """Forgets it."""
 
 
@@ -40,7 +54,7 @@ _NOWHERE = _Nowhere()
 class Joined:
     """The transport of one answer: its head goes out together with the first piece of its body.
 
-    Sent apart, as uvicorn does it, they cost a system call more here and a wakeup more of the client.
+    uvicorn sends them apart, which costs a system call more here and wakes the client once more.
     """
 
     __slots__ = ("_head", "_is_begun", "_transport")
@@ -51,7 +65,7 @@ class Joined:
         self._is_begun = False
 
     def write(self, data: bytes) -> None:
-        """Sends, or keeps a head until what follows it."""
+        """Sends the data; a head waits for the piece that follows it."""
         if self._is_begun or data.startswith(_CONTINUE):
             self._transport.write(data)
         elif not self._head:
@@ -61,7 +75,7 @@ class Joined:
             self._transport.write(self._head + data)
 
     def close(self) -> None:
-        """Sends what is kept, and closes."""
+        """Sends a head that still waits, and closes."""
         if self._head and not self._is_begun:
             self._transport.write(self._head)
         self._transport.close()
@@ -73,9 +87,8 @@ class Joined:
 
 _CONTINUE = STATUS_LINE[100]
 
-#: In a request's scope: sends (scope, status, headers, body) as the whole answer, if that can be now.
+#: The name, in a request's scope, of the function that sends a whole answer at once: `Connection._answer`.
 WHOLE = "tinycdp.whole"
-Header: TypeAlias = tuple[bytes, bytes]
 
 
 class Connection(HttpToolsProtocol):
@@ -95,7 +108,7 @@ class Connection(HttpToolsProtocol):
 
     @classmethod
     def bounded(cls, connections_max: int, request_s_max: float) -> type[Connection]:
-        """The class of a server's connections: so many at once, and so many seconds for a request to arrive."""
+        """The class of a server's connections, with its bounds: how many at once, and the seconds of a request."""
         return type("BoundedConnection", (cls,), {"connections_max": connections_max, "request_s_max": request_s_max})
 
     # ── a connection ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -114,12 +127,12 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _look_at_clock(self) -> None:
-        """Ends a request that does not arrive, an answer that nobody takes, a connection on which nothing is asked."""
+        """Ends a request that does not arrive, an answer that nobody takes, and a connection without requests."""
         now = self.loop.time()
         if self._stuck_s is not None and now - self._stuck_s > self.request_s_max:
             self.transport.abort()
         elif self._began_s is not None and now - self._began_s > self.request_s_max and not self.pipeline:
-            # A request that waits behind another of its connection is late through no fault of its own.
+            # A request that waits behind another of its connection is not late through its own fault.
             self._refuse(408, "deadline_exceeded", f"the request did not arrive within {self.request_s_max:g} s")
         elif self._idle_s is not None and now - self._idle_s > self.timeout_keep_alive:
             self.transport.close()
@@ -161,10 +174,10 @@ class Connection(HttpToolsProtocol):
             self._refusal = (431, "invalid_argument", f"more than {HEADERS_MAX} headers")
             raise ValueError(self._refusal)
         super().on_headers_complete()
-        if self.scope["method"] != "HEAD":  # whose answer has no body to wait for
+        if self.scope["method"] != "HEAD":  # the head of its answer has no body to wait for
             self.cycle.transport = cast(asyncio.Transport, Joined(self.transport))
             cast(dict[str, Any], self.scope)[WHOLE] = self._answer
-        self.headers = _NOWHERE  # what follows a body is no header: nobody slips in a key or a length behind it
+        self.headers = _NOWHERE  # trailers are no headers: nobody slips in a key or a length behind a body
 
     def on_body(self, body: bytes) -> None:
         self._beside_bytes -= len(body)
@@ -175,7 +188,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Notes since when nothing is asked: the look at the clock sees it, and no answer needs a timer of its own."""
+        """Notes since when the connection is idle. `_look_at_clock` sees it, so no answer needs a timer of its own."""
         if self.pipeline or self.transport.is_closing():
             super().on_response_complete()
         else:
@@ -184,10 +197,13 @@ class Connection(HttpToolsProtocol):
             self._idle_s = self.loop.time()
 
     def _answer(self, scope: Scope, status: int, headers: Sequence[Header], body: bytes) -> bool:
-        """Sends an answer that is there as a whole, and is ours to its last byte: nothing of it is looked at again.
+        """Sends a whole answer in one write, without uvicorn's checks: every byte of it is ours.
 
-        False where it is not for now: another request came meanwhile, the client does not take what it was sent before,
-        or is gone. (A request must not hold what holds it: nothing is freed then until the collector comes by.)
+        False where that is not possible now: another request came meanwhile, or the client is gone or does not take
+        what it was sent before. The answer then goes the usual way.
+
+        The scope is an argument: a function that stood in a request's scope and held that request would be freed only
+        when the collector comes by.
         """
         cycle = self.cycle
         if cycle.scope is not scope or self.flow.write_paused or cycle.disconnected:
@@ -205,26 +221,26 @@ class Connection(HttpToolsProtocol):
         return True
 
     def _unsupported_upgrade_warning(self) -> None:
-        """We speak HTTP/1.1 alone; who offers more is answered in it, and nothing is said in the log."""
+        """Writes no line: we speak HTTP/1.1 alone, and a client that offers more is answered in it."""
 
     # ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send_400_response(self, msg: str) -> None:
-        """What the parser did not take."""
+        """Refuses a request that the parser did not take."""
         self._refuse(*self._refusal)
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """Says so and closes; while an earlier request is under way, its answer is the last."""
+        """Sends a refusal and closes; while an earlier request is under way, that one's answer is the last."""
         self._began_s, self._is_refused = None, True
         cycle = self.cycle
         if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
-            self.transport.write(_refusal_of(status, code, message))
+            self.transport.write(_refusal_bytes(status, code, message))
             self.transport.close()
         else:
             cycle.keep_alive = False
 
 
-def _refusal_of(status: int, code: str, message: str) -> bytes:
+def _refusal_bytes(status: int, code: str, message: str) -> bytes:
     body: dict[str, Any] = {"success": False, "code": code, "message": message, "details": None}
     text = msgspec.json.encode(body)
     retry = b"retry-after: 1\r\n" if status == 503 else b""

@@ -1,8 +1,8 @@
-"""The paths that are asked for most, answered before the framework looks at them.
+"""Answers the paths that are asked for most before the framework looks at them.
 
 FastAPI describes and answers every path; for a decision of a few hundred microseconds its routing, its exit stacks and
-its dependency solving cost as much as the decision itself. So the endpoints named here, which need none of these, are
-called straight away. They are the very functions that the routes name, and their refusals become the same answers.
+its dependency solving cost as much as the decision itself. Endpoints that need none of these are called here straight
+away. They are the very functions that the routes name, and their refusals become the same answers.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ Endpoints: TypeAlias = Mapping[tuple[str, str], Endpoint]
 
 
 class HotRequest(Request):
-    """A request whose headers and query are plain dictionaries, made once: reading two headers and three parameters
-    otherwise costs as much as reading the person from Redis."""
+    """A request whose headers and query are plain dictionaries, made once.
+
+    Starlette's cost as much for two headers and three parameters as reading the person from Redis.
+    """
 
     @property
-    def headers(self) -> Mapping[str, str]:  # type: ignore[override]  # all that is asked of it here is `get`
-        """By lower-case name; of several the first."""
+    def headers(self) -> Mapping[str, str]:  # type: ignore[override]  # endpoints use `get` alone
+        """The headers by lower-case name; of several the first."""
         if not hasattr(self, "_plain_headers"):
             pairs = reversed(self.scope["headers"])
             self._plain_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
@@ -41,7 +43,7 @@ class HotRequest(Request):
 
     @property
     def query_params(self) -> Mapping[str, str]:  # type: ignore[override]
-        """By name; of several the last."""
+        """The parameters by name; of several the last."""
         if not hasattr(self, "_plain_query"):
             raw: bytes = self.scope["query_string"]
             if b"%" in raw or b"+" in raw:
@@ -53,9 +55,9 @@ class HotRequest(Request):
 
 
 class HotPaths:
-    """An ASGI middleware: endpoints by method and path, exactly as they are written; all else goes on to `app`.
+    """An ASGI middleware: `endpoints` answer by method and path, exactly as they are written; `app` answers all else.
 
-    Whatever is no refusal goes on upwards, where the application answers what nobody foresaw.
+    An exception that is no refusal goes on upwards, where the application answers what nobody foresaw.
     """
 
     def __init__(self, app: ASGIApp, endpoints: Endpoints) -> None:
@@ -76,9 +78,9 @@ class HotPaths:
 class Shortcut:
     """The same in front of the whole application, for requests that are no browser's.
 
-    A browser on another site names its `Origin`, and needs the answers of the application's middleware; a server does
-    not, and saves what they cost. Requests are counted here as there; a line is written of errors, and of all of them
-    where the log says everything.
+    A browser on another site sends an `Origin`, so its answers need the application's middleware. A server sends none,
+    and is spared what the middleware costs. Requests are counted here as there (`serving.http.observed`). A line is
+    written of errors, and of every request where the log level is debug.
     """
 
     def __init__(self, app: FastAPI, endpoints: Endpoints) -> None:
@@ -100,13 +102,13 @@ class Shortcut:
         except ClientDisconnect:
             return  # nobody is there to be answered
         except Exception as error:
-            unforeseen = cast(Callable[..., Awaitable[Response]], self.app.exception_handlers[Exception])
-            response = await unforeseen(request, error)
+            on_bug = cast(Callable[..., Awaitable[Response]], self.app.exception_handlers[Exception])
+            response = await on_bug(request, error)
         status = response.status_code
         if status >= 500:
             response.headers["X-Request-Id"] = request_id(scope)
-        at_once = scope.get(WHOLE) if type(response) is Ready else None
-        if at_once is None or not at_once(scope, status, response.raw_headers, response.body):
+        send_whole = scope.get(WHOLE) if type(response) is Ready else None
+        if send_whole is None or not send_whole(scope, status, response.raw_headers, response.body):
             await response(scope, receive, send)
         seconds = perf_counter() - started
         self.tally.answered(scope["method"], scope["path"], status, seconds)

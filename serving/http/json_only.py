@@ -1,7 +1,7 @@
-"""What a body is: JSON, always, and bounded. Clients say all kinds of things about it, `curl -d` that it is a form.
+"""Every body is JSON, and bounded, whatever its client calls it: `curl -d` calls it a form.
 
 The framework reads a body to its end before it asks for a key, and takes what is no JSON: NaN, halves of characters.
-So bodies are read here, by the same rules as those of the paths that are asked for most, and handed on as a whole.
+So bodies are read here first, by the rules of the hot paths (`serving.http.bodies`), and handed on as a whole.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from serving.http.bodies import body_of, json_of, require_flat
 from serving.refusals import Refusal
 
 JSON = (b"content-type", b"application/json")
-#: What a client says of a body, which no longer holds of what is handed on.
-_SAID = frozenset((b"content-type", b"content-encoding", b"content-length"))
-#: What answers here reads its bodies itself, and says in words of its own what is wrong with one.
+#: Headers by which a client describes its body. They are not true of the body that is handed on.
+_DESCRIBING = frozenset((b"content-type", b"content-encoding", b"content-length"))
+#: OFREP paths read their own bodies and word their own errors.
 _OWN_WORDS = "/ofrep/"
 
 
 class AlwaysJson:
-    """An ASGI middleware that has every body read as JSON, whatever its Content-Type, and refuses those beyond a size
-    or of anything else.
+    """An ASGI middleware that reads every body as JSON, whatever its Content-Type, and refuses one that is too long, or
+    that is no JSON.
     """
 
     def __init__(self, app: ASGIApp, bytes_max: int) -> None:
@@ -32,7 +32,7 @@ class AlwaysJson:
         self.bytes_max = bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes on, under the one Content-Type there is."""
+        """Refuses, or passes the body on as application/json."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -49,15 +49,15 @@ class AlwaysJson:
             return
         except ClientDisconnect:
             return  # nobody is there to be answered
-        scope["headers"] = [*(one for one in scope["headers"] if one[0] not in _SAID), JSON]
-        await self.app(scope, _handing_on(body, receive), send)
+        scope["headers"] = [*(header for header in scope["headers"] if header[0] not in _DESCRIBING), JSON]
+        await self.app(scope, _with_body(body, receive), send)
 
 
-def _handing_on(body: bytes, receive: Receive) -> Receive:
-    """A channel on which the body arrives at once, and behind it whatever else there is to hear."""
-    left = [body]
+def _with_body(body: bytes, receive: Receive) -> Receive:
+    """A channel on which the whole body is the first message; `receive` gives those after it."""
+    bodies = [body]
 
-    async def handed() -> Message:
-        return {"type": "http.request", "body": left.pop(), "more_body": False} if left else await receive()
+    async def next_message() -> Message:
+        return {"type": "http.request", "body": bodies.pop(), "more_body": False} if bodies else await receive()
 
-    return handed
+    return next_message

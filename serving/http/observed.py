@@ -1,4 +1,4 @@
-"""Every request that the framework answers, counted and said: path template, method, status and latency."""
+"""Counts every request that the framework answers and writes its line: path template, method, status and latency."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serving.logs import request_id, say_answered
 
 
 class Observed:
-    """An ASGI middleware outside of all others. `hot` are the paths of which a line is too much, unless asked for."""
+    """An ASGI middleware outside of all others. Lines of `hot` paths have level debug, unless they tell of errors."""
 
     def __init__(self, app: ASGIApp, tally: Tally, hot: Endpoints) -> None:
         self.app = app
@@ -20,23 +20,23 @@ class Observed:
         self.hot = hot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes on, and notes what came of it; the answer gets an `X-Request-Id`."""
+        """Passes the request on, gives its answer an `X-Request-Id`, and notes status and latency."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         started = perf_counter()
         status = 500
-        known_as = request_id(scope).encode()
+        id_header = (b"x-request-id", request_id(scope).encode())
 
-        async def sent(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", known_as)]
+                message["headers"] = [*message.get("headers", ()), id_header]
             await send(message)
 
         try:
-            await self.app(scope, receive, sent)
+            await self.app(scope, receive, send_with_id)
         finally:
             seconds = perf_counter() - started
             template = _template(scope, self.hot)
@@ -47,7 +47,7 @@ class Observed:
 
 
 def _template(scope: Scope, hot: Endpoints) -> str:
-    """The path as its route is written: no part of it is a caller's."""
+    """The path as its route is written. No part of it is a caller's."""
     if (scope["method"], scope["path"]) in hot:
         return str(scope["path"])
     route = scope.get("route")

@@ -1,8 +1,8 @@
 """What one API process has done since it began, in plain numbers: requests, events, decisions.
 
-Written on the hottest paths, so a note is a few additions in plain dicts and lists; `serving.api.prometheus` turns them
-into what Prometheus reads when it asks. Only templates of paths, methods, statuses and reasons are kept, all of them
-from closed lists: no id, key or text of a caller, and no growth with what callers send.
+The hottest paths write here, so a note is a few additions in plain dicts and lists; `serving.api.prometheus` turns the
+numbers into metrics when Prometheus asks. The words kept beside them are path templates, methods, statuses and reasons,
+all from closed lists: no id, key or text of a caller, and nothing that grows with what callers send.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 ENTRIES = (0, 1, 10, 100, 300, 1_000, 3_000, 10_000, 20_000)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-#: The template of paths that no route has: what callers make up must not make series.
+#: The template of every path that no route has: paths that callers make up must not make series of metrics.
 UNMATCHED = "unmatched"
 
 
@@ -32,7 +32,7 @@ class _Record(Protocol):
 
 
 class Spread:
-    """How often a number fell into each bucket, the last one open; and the sum of all."""
+    """How many numbers fell into each bucket, of which the last is open, and the sum of all numbers."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -42,7 +42,7 @@ class Spread:
         self.total = 0.0
 
     def note(self, number: float) -> None:
-        """Counts one number, at most as great as its bucket's bound."""
+        """Counts one number, in the first bucket whose bound is not below it."""
         self.counts[bisect_left(self.bounds, number)] += 1
         self.total += number
 
@@ -70,25 +70,25 @@ class Tally:
 
     def answered(self, method: str, template: str, status: int, seconds: float) -> None:
         """A request was answered."""
-        found = self.requests.get((method, template))
-        if found is None:
-            known = method if method in METHODS else "OTHER"
-            found = self.requests.setdefault((known, template), _Requests())
-        found.statuses[status] = found.statuses.get(status, 0) + 1
-        found.seconds.note(seconds)
+        requests = self.requests.get((method, template))
+        if requests is None:
+            known_method = method if method in METHODS else "OTHER"
+            requests = self.requests.setdefault((known_method, template), _Requests())
+        requests.statuses[status] = requests.statuses.get(status, 0) + 1
+        requests.seconds.note(seconds)
 
     def ingested(self, events: int, duplicates: int) -> None:
-        """Events were taken, so many of them repeats."""
+        """Events were taken; `duplicates` of them were repeats."""
         self.accepted += events - duplicates
         self.duplicates += duplicates
 
     def decided(self, decisions: Iterable[_Decision]) -> None:
         """Flags were decided."""
         reasons = self.reasons
-        for one in decisions:
-            reasons[one.reason] = reasons.get(one.reason, 0) + 1
+        for decision in decisions:
+            reasons[decision.reason] = reasons.get(decision.reason, 0) + 1
 
     def read(self, records: Iterable[_Record]) -> None:
-        """Records were read for a decision; how long their tails are says how far rebuilds are behind."""
+        """Records were read for a decision. The length of their tails says how far rebuilds are behind."""
         for record in records:
             self.tails.note(len(record.tail))  # type: ignore[arg-type]

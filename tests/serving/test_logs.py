@@ -119,7 +119,7 @@ def test_of_an_exception_the_places_are_kept_and_not_the_text() -> None:
         line = frames_only(None, "error", {"event": "unforeseen", "exc_info": sys.exc_info()})
 
     assert line["error_type"] == "KeyError"
-    assert line["frames"][-1].startswith("serving/test_logs.py:")
+    assert line["frames"][-1].startswith("tests/serving/test_logs.py:")
     assert MARK not in str(line)
 
 
