@@ -117,7 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
-    app.openapi = documents(app)  # type: ignore[method-assign]
+    app.openapi = documents(app, chosen)  # type: ignore[method-assign]
     return app
 
 

@@ -1,9 +1,13 @@
-"""Bodies that are read by hand, as JSON schemas: what is accepted is what stands here, and the other way round."""
+"""JSON schemas of what the API reads by hand, for the OpenAPI document: bodies, and parameters beside them.
+
+A schema accepts what the reading code accepts, and nothing else. Each bound comes from the code that holds it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
+from serving.api.decide import FLAGS_MAX
 from serving.api.segment import BATCH_PATHS, KINDS_OF_PATHS
 from serving.ids import ID_CHARACTERS_MAX, ID_NUMBER_MAX
 from serving.ingest.accept import (
@@ -15,20 +19,29 @@ from serving.ingest.accept import (
     PROPERTIES_MAX,
 )
 from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
+from serving.settings import Settings
 
-_NAMES: dict[str, Any] = {"maxLength": NAME_CHARACTERS_MAX}
-_NUMBER: dict[str, Any] = {"type": "number", "minimum": -ID_NUMBER_MAX, "maximum": ID_NUMBER_MAX}
-_ID: dict[str, Any] = {"anyOf": [{"type": "string", "maxLength": ID_CHARACTERS_MAX}, _NUMBER, {"type": "null"}]}
-_NAMED: dict[str, Any] = {"anyOf": [{"type": "string", "maxLength": ID_CHARACTERS_MAX, "pattern": r"\S"}, _NUMBER]}
-_TEXT: dict[str, Any] = {"type": ["string", "null"]}
-_VALUE: dict[str, Any] = {"$ref": "#/components/schemas/Value"}
-_OBJECT: dict[str, Any] = {
+Schema: TypeAlias = dict[str, Any]
+
+# ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_STRING: Schema = {"type": "string"}
+_STRING_OR_NULL: Schema = {"type": ["string", "null"]}
+_NUMBER: Schema = {"type": "number", "minimum": -ID_NUMBER_MAX, "maximum": ID_NUMBER_MAX}
+#: An id, or none.
+_ID: Schema = {"anyOf": [{"type": "string", "maxLength": ID_CHARACTERS_MAX}, _NUMBER, {"type": "null"}]}
+#: An id that must be there.
+_REQUIRED_ID: Schema = {"anyOf": [{"type": "string", "maxLength": ID_CHARACTERS_MAX, "pattern": r"\S"}, _NUMBER]}
+_EVENT_NAME: Schema = {"type": "string", "pattern": r"\S", "maxLength": NAME_CHARACTERS_MAX}
+_PROPERTY_NAME: Schema = {"maxLength": NAME_CHARACTERS_MAX}
+_VALUE: Schema = {"$ref": "#/components/schemas/Value"}
+_OBJECT: Schema = {
     "type": ["object", "null"],
-    "propertyNames": _NAMES,
+    "propertyNames": _PROPERTY_NAME,
     "maxProperties": PROPERTIES_MAX,
     "additionalProperties": _VALUE,
 }
-_TIME: dict[str, Any] = {
+_TIME: Schema = {
     "anyOf": [
         {"type": "string", "format": "date-time"},
         {"type": "number", "minimum": INSTANT_MIN_MS, "maximum": INSTANT_MAX_MS},
@@ -36,20 +49,23 @@ _TIME: dict[str, Any] = {
     ],
     "description": "ISO 8601, or milliseconds since 1970",
 }
+_SENT_AT: Schema = {"description": "when the client sent it, by its own clock, if that can be read"}
 
-_USER = [{"required": ["userId"], "properties": {"userId": _NAMED}}]
-_USER += [{"required": ["externalId"], "properties": {"externalId": _NAMED}}]
-_DEVICE = [{"required": [name], "properties": {name: _NAMED}} for name in ("anonymousId", "deviceId")]
-_EMAIL = [{"required": ["emailHash"], "properties": {"emailHash": _NAMED}}]
-
-_IDS: dict[str, Any] = {
-    "userId": _ID,
-    "externalId": _ID,
-    "anonymousId": _ID,
-    "deviceId": _ID,
-    "emailHash": _ID,
+#: Schemas that bodies refer to by name.
+SCHEMAS: dict[str, Schema] = {
+    "Value": {
+        "description": f"any JSON; its objects hold at most {PROPERTIES_MAX} names together, {NESTING_MAX} levels deep",
+        "type": ["null", "boolean", "number", "string", "array", "object"],
+        "items": _VALUE,
+        "propertyNames": _PROPERTY_NAME,
+        "additionalProperties": _VALUE,
+    }
 }
-_EVENT: dict[str, Any] = {
+
+# ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_IDS: dict[str, Schema] = {name: _ID for name in ("userId", "externalId", "anonymousId", "deviceId", "emailHash")}
+_EVENT: dict[str, Schema] = {
     **_IDS,
     "messageId": {
         "anyOf": [{"type": "string", "maxLength": MESSAGE_ID_CHARACTERS_MAX}, _NUMBER, {"type": "null"}],
@@ -58,40 +74,77 @@ _EVENT: dict[str, Any] = {
     "timestamp": _TIME,
     "ts": _TIME,
     "originalTimestamp": _TIME,
-    "sentAt": {"description": "when the client sent it, by its own clock, if that can be read"},
+    "sentAt": _SENT_AT,
     "context": _OBJECT,
 }
+_PROPERTIES: dict[str, Schema] = {"properties": _OBJECT, "props": _OBJECT}
+_VIEW: dict[str, Schema] = {**_PROPERTIES, "name": _STRING_OR_NULL, "category": _STRING_OR_NULL}
+_TRAITS: dict[str, Schema] = {"traits": {**_OBJECT, "maxProperties": ATTRIBUTES_MAX}}
 
 
-#: What those bodies refer to.
-SCHEMAS: dict[str, dict[str, Any]] = {
-    "Value": {
-        "description": f"any JSON; its objects hold at most {PROPERTIES_MAX} names together, {NESTING_MAX} levels deep",
-        "type": ["null", "boolean", "number", "string", "array", "object"],
-        "items": _VALUE,
-        "propertyNames": _NAMES,
-        "additionalProperties": _VALUE,
+def _with_one_of(*names: str) -> list[Schema]:
+    """Schemas of objects with an id under one of these names."""
+    return [{"required": [name], "properties": {name: _REQUIRED_ID}} for name in names]
+
+
+_USER = _with_one_of("userId", "externalId")
+_DEVICE = _with_one_of("anonymousId", "deviceId")
+_ANYBODY = _USER + _DEVICE + _with_one_of("emailHash")
+_PREVIOUS = _with_one_of("previousId")
+
+
+def _event(required: dict[str, Schema], optional: dict[str, Schema], *any_of: list[Schema]) -> Schema:
+    """An event with these fields beside those of all events, which fits one schema of each list."""
+    return {
+        "type": "object",
+        "properties": {**_EVENT, **optional, **required},
+        "allOf": [{"anyOf": schemas} for schemas in any_of],
+        **({"required": list(required)} if required else {}),
     }
+
+
+_KINDS: dict[str, Schema] = {
+    "track": _event({"event": _EVENT_NAME}, _PROPERTIES, _ANYBODY),
+    "identify": _event({}, _TRAITS, _ANYBODY),
+    "page": _event({}, _VIEW, _ANYBODY),
+    "screen": _event({}, _VIEW, _ANYBODY),
+    "group": _event({"groupId": _REQUIRED_ID}, {"traits": _OBJECT}, _ANYBODY),
+    "alias": _event({}, {"previousId": _ID}, _USER, _PREVIOUS + _DEVICE),
 }
 
 
-def _body(needed: dict[str, Any], more: dict[str, Any], *any_of: list[dict[str, Any]]) -> dict[str, Any]:
+def _batch(settings: Settings) -> Schema:
     return {
         "type": "object",
-        "properties": {**_EVENT, **more, **needed},
-        "allOf": [{"anyOf": some} for some in any_of],
-        **({"required": list(needed)} if needed else {}),
+        "required": ["batch"],
+        "properties": {
+            "batch": {
+                "type": "array",
+                "maxItems": settings.batch_events_max,
+                "items": {
+                    "description": "an event: what its own path takes, and its `type`; one that is not accepted is "
+                    "named in `rejected` and leaves the others",
+                    "examples": [{"type": kind} for kind in EVENT_KINDS],
+                },
+            },
+            "context": {**_OBJECT, "description": "of all events that do not say otherwise"},
+            "sentAt": _SENT_AT,
+        },
     }
 
 
-_PROPERTIES: dict[str, Any] = {"properties": _OBJECT, "props": _OBJECT}
-_VIEW: dict[str, Any] = {**_PROPERTIES, "name": _TEXT, "category": _TEXT}
-_TRAITS: dict[str, Any] = {"traits": {**_OBJECT, "maxProperties": ATTRIBUTES_MAX}}
-_ANYBODY = _USER + _DEVICE + _EMAIL
-_EVENT_NAME: dict[str, Any] = {"type": "string", "pattern": r"\S", "maxLength": NAME_CHARACTERS_MAX}
-_PREVIOUS = [{"required": ["previousId"], "properties": {"previousId": _NAMED}}]
+# ── flags ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_ASKED_OF_FLAGS: dict[str, Any] = {
+_FLAGS: dict[str, Schema] = {
+    "flags": {
+        "type": ["array", "null"],
+        "maxItems": FLAGS_MAX,
+        "items": {"type": "string", "pattern": r"\S", "maxLength": ID_CHARACTERS_MAX},
+        "description": "keys of flags; all where it is left out",
+    },
+    "explain": {"type": ["boolean", "null"]},
+}
+_OFREP: Schema = {
     "type": "object",
     "properties": {
         "context": {
@@ -106,57 +159,30 @@ _ASKED_OF_FLAGS: dict[str, Any] = {
     },
 }
 
-_FLAGS: dict[str, Any] = {
-    "flags": {
-        "type": ["array", "null"],
-        "maxItems": 1_000,
-        "items": {"type": "string", "pattern": r"\S", "maxLength": ID_CHARACTERS_MAX},
-        "description": "keys of flags; all where it is left out",
-    },
-    "explain": {"type": ["boolean", "null"]},
-}
+# ── all of them ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-BODIES: dict[str, dict[str, Any]] = {
-    "/ofrep/v1/evaluate/flags": _ASKED_OF_FLAGS,
-    "/ofrep/v1/evaluate/flags/{key}": _ASKED_OF_FLAGS,
-    "/v1/decide": {"type": "object", "properties": {**_IDS, **_FLAGS}, "anyOf": _ANYBODY},
-    "/v1/track": _body({"event": _EVENT_NAME}, _PROPERTIES, _ANYBODY),
-    "/v1/identify": _body({}, _TRAITS, _ANYBODY),
-    "/v1/page": _body({}, _VIEW, _ANYBODY),
-    "/v1/screen": _body({}, _VIEW, _ANYBODY),
-    "/v1/group": _body({"groupId": _NAMED}, {"traits": _OBJECT}, _ANYBODY),
-    "/v1/alias": _body({}, {"previousId": _ID}, _USER, _PREVIOUS + _DEVICE),
-    "/v1/batch": {
-        "type": "object",
-        "required": ["batch"],
-        "properties": {
-            "batch": {
-                "type": "array",
-                "maxItems": 2_500,
-                "items": {
-                    "description": "an event: what its own path takes, and its `type`; one that is not accepted is "
-                    "named in `rejected` and leaves the others",
-                    "examples": [{"type": kind} for kind in EVENT_KINDS],
-                },
-            },
-            "context": {**_OBJECT, "description": "of all events that do not say otherwise"},
-            "sentAt": {"description": "when the client sent it, by its own clock, if that can be read"},
-        },
-    },
-    "/v1/m": {"description": "any JSON"},
-}
-#: Whose bodies nobody reads, so that there may be none.
-FORGOTTEN = ("/v1/m",)
-BODIES |= {f"/v1/{name}": BODIES[f"/v1/{kind}"] for name, kind in KINDS_OF_PATHS.items()}
-BODIES |= {f"/v1/{name}": BODIES["/v1/batch"] for name in BATCH_PATHS}
+#: Paths whose bodies nobody reads, so that there may be none.
+UNREAD = ("/v1/m",)
 
 
-def _query(name: str, schema: dict[str, Any], *, required: bool = False, where: str = "query") -> dict[str, Any]:
+def bodies(settings: Settings) -> dict[str, Schema]:
+    """The schema of each body that is read by hand, by the path that it is posted to."""
+    return {
+        "/ofrep/v1/evaluate/flags": _OFREP,
+        "/ofrep/v1/evaluate/flags/{key}": _OFREP,
+        "/v1/decide": {"type": "object", "properties": {**_IDS, **_FLAGS}, "anyOf": _ANYBODY},
+        **{f"/v1/{name}": _KINDS[kind] for name, kind in KINDS_OF_PATHS.items()},
+        **{f"/v1/{name}": _batch(settings) for name in BATCH_PATHS},
+        **{path: {"description": "any JSON"} for path in UNREAD},
+    }
+
+
+def _parameter(name: str, schema: Schema, *, required: bool = False, where: str = "query") -> Schema:
     return {"in": where, "name": name, "required": required, "schema": schema}
 
 
-_STRING: dict[str, Any] = {"type": "string"}
-_NAMED_USER: dict[str, Any] = {
+_IF_NONE_MATCH = _parameter("If-None-Match", _STRING, where="header")
+_USER_ID: Schema = {
     "type": "string",
     "pattern": r"\S",
     "maxLength": ID_CHARACTERS_MAX,
@@ -164,17 +190,17 @@ _NAMED_USER: dict[str, Any] = {
 }
 
 #: Parameters that are read by hand, by method and path.
-QUERIES: dict[tuple[str, str], list[dict[str, Any]]] = {
+PARAMETERS: dict[tuple[str, str], list[Schema]] = {
     ("get", "/v1/decide"): [
-        _query("userId", _NAMED_USER, required=True),
-        _query("flag", {"type": "string", "pattern": r"\S"}, required=True),
-        _query("explain", {"type": "string"}),
-        _query("If-None-Match", _STRING, where="header"),
+        _parameter("userId", _USER_ID, required=True),
+        _parameter("flag", {"type": "string", "pattern": r"\S"}, required=True),
+        _parameter("explain", _STRING),
+        _IF_NONE_MATCH,
     ],
-    ("post", "/v1/decide"): [_query("If-None-Match", _STRING, where="header")],
+    ("post", "/v1/decide"): [_IF_NONE_MATCH],
     ("post", "/ofrep/v1/evaluate/flags"): [
-        _query("If-None-Match", _STRING, where="header"),
-        _query("flagConfigEtag", _STRING),
-        _query("flagConfigLastModified", _STRING),
+        _IF_NONE_MATCH,
+        _parameter("flagConfigEtag", _STRING),
+        _parameter("flagConfigLastModified", _STRING),
     ],
 }

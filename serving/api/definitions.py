@@ -41,9 +41,10 @@ KIND_OF: dict[Kinds, DefinitionKind] = {"traits": "trait", "segments": "segment"
 InTraits: TypeAlias = Annotated[str, Path(examples=["orders_30d"])]
 InSegments: TypeAlias = Annotated[str, Path(examples=["loyal"])]
 InFlags: TypeAlias = Annotated[str, Path(examples=["free_shipping"])]
-Limit = Annotated[int, Query(ge=1, le=10_000)]
-Offset = Annotated[int, Query(ge=0, le=1_000_000)]
-LIMIT = 1_000
+#: Definitions on a page, if not said otherwise and at most, and how many may be passed over.
+PAGE, PAGE_MAX, OFFSET_MAX = 1_000, 10_000, 1_000_000
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+Offset = Annotated[int, Query(ge=0, le=OFFSET_MAX)]
 
 
 async def _saved(
@@ -124,7 +125,7 @@ async def create_trait(body: TraitBody, engine: EngineOf, caller: Admin) -> Mapp
 
 
 @router.get("/traits")
-async def list_traits(engine: EngineOf, limit: Limit = LIMIT, offset: Offset = 0) -> Mapping[str, list[TraitOut]]:
+async def list_traits(engine: EngineOf, limit: Limit = PAGE, offset: Offset = 0) -> Mapping[str, list[TraitOut]]:
     """Traits, by key."""
     return await _listed(engine, "trait", limit, offset)
 
@@ -157,7 +158,7 @@ async def create_segment(body: RuleBody, engine: EngineOf, caller: Admin) -> Map
 
 
 @router.get("/segments")
-async def list_segments(engine: EngineOf, limit: Limit = LIMIT, offset: Offset = 0) -> Mapping[str, list[RuleOut]]:
+async def list_segments(engine: EngineOf, limit: Limit = PAGE, offset: Offset = 0) -> Mapping[str, list[RuleOut]]:
     """Segments, by key."""
     return await _listed(engine, "segment", limit, offset)
 
@@ -192,7 +193,7 @@ async def create_flag(body: FlagBody, engine: EngineOf, caller: Admin) -> Mappin
 
 
 @router.get("/flags")
-async def list_flags(engine: EngineOf, limit: Limit = LIMIT, offset: Offset = 0) -> Mapping[str, list[FlagOut]]:
+async def list_flags(engine: EngineOf, limit: Limit = PAGE, offset: Offset = 0) -> Mapping[str, list[FlagOut]]:
     """Flags, by key."""
     return await _listed(engine, "flag", limit, offset)
 

@@ -14,10 +14,11 @@ from serving.people.person import Person, person
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
-#: What an operation documents beside what any may answer (`serving.api.openapi`): that there is no such thing, and that
-#: it is there already, or others need it.
+#: Refusals that an operation documents for itself; those of any operation are in `serving.api.openapi`.
 MISSING: Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
 IN_THE_WAY: Responses = {409: {"model": ErrorOut, "description": "What is there already stands in the way."}}
+#: The body of a refusal where the answer itself is not JSON: the framework would take both for the same type.
+ERROR_IN_JSON: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}}}
 
 
 async def engine_of(request: Request) -> Engine:

@@ -13,22 +13,25 @@ from fastapi.responses import StreamingResponse
 
 from serving.access import audit
 from serving.access.signing import Signer
-from serving.api.dependencies import MISSING, Admin, EngineOf, Responses, reached_at, require_admin
+from serving.api.dependencies import ERROR_IN_JSON, MISSING, Admin, EngineOf, Responses, reached_at, require_admin
 from serving.api.wire.exports import ExportedOut, ExportList, ExportOut
 from serving.history import AWAY, away
 from serving.lookups.export_runs import Export, ExportRuns
 from serving.refusals import NotFound
 from serving.times import rfc3339
 
-#: How long an address of a file opens, as the original's.
+#: How long an address opens its file.
 OPEN_S = 3_600
+#: Latest instant of an address (Unix seconds), and characters of its signature.
+EXPIRES_S_MAX, SIGNATURE_CHARACTERS_MAX = 2**40, 200
+#: Files on a page of the list, if not said otherwise and at most, and how many may be passed over.
+PAGE, PAGE_MAX, OFFSET_MAX = 100, 1_000, 1_000_000
 #: The names that exports have; whatever else is in the folder is nobody's business.
 NAME = re.compile(r"segment_[A-Za-z0-9_]+_\d{4}-\d{2}-\d{2}\.csv")
 
-_ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}}}
-#: `MISSING` where the answer is CSV and the refusal is not: the framework would take both for CSV.
-_MISSING_IN_JSON: Responses = {404: {"description": MISSING[404]["description"], **_ERROR}}
-_NOT_GIVEN_OUT: Responses = {403: {"description": "The address was not given out, or it has expired.", **_ERROR}}
+#: `MISSING` where the answer is CSV and the refusal is JSON.
+_MISSING_IN_JSON: Responses = {404: {"description": MISSING[404]["description"], **ERROR_IN_JSON}}
+_NOT_GIVEN_OUT: Responses = {403: {"description": "The address was not given out, or it has expired.", **ERROR_IN_JSON}}
 router = APIRouter(prefix="/v1/export", dependencies=[Depends(require_admin)], tags=["exports"])
 files = APIRouter(prefix="/exports/files", responses=_MISSING_IN_JSON | _NOT_GIVEN_OUT, tags=["exports"])
 
@@ -52,8 +55,8 @@ RunsOf = Annotated[ExportRuns, Depends(runs_of)]
 async def list_exports(
     request: Request,
     engine: EngineOf,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE,
+    offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
 ) -> ExportList:
     """The files that are kept, the newest first, each with an address that opens for an hour."""
     found = [file for file in await to_thread.run_sync(engine.history.exports) if NAME.fullmatch(file.name)]
@@ -114,8 +117,8 @@ async def download(
     name: str,
     request: Request,
     engine: EngineOf,
-    expires: Annotated[int, Query(ge=0, le=2**40)],
-    signature: Annotated[str, Query(max_length=200)],
+    expires: Annotated[int, Query(ge=0, le=EXPIRES_S_MAX)],
+    signature: Annotated[str, Query(max_length=SIGNATURE_CHARACTERS_MAX)],
 ) -> Csv:
     """A file, by an address that was given out and is not an hour old. It needs no key: the signature is one."""
     signer: Signer = request.app.state.signer

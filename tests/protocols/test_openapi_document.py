@@ -23,6 +23,8 @@ from serving.api import (
     unsaved_expressions,
 )
 from serving.app import create_app
+from serving.ids import ID_CHARACTERS_MAX
+from serving.ingest import accept
 from serving.settings import Settings
 from tests.running import RunningStack
 
@@ -63,6 +65,14 @@ def operations() -> dict[str, dict[str, Any]]:
     }
 
 
+def differences(one: Any, other: Any, place: str = "") -> dict[str, tuple[Any, Any]]:
+    """Where two documents differ, with what stands there in each."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        parts = [differences(one[name], other[name], f"{place}.{name}") for name in one]
+        return {where: values for part in parts for where, values in part.items()}
+    return {} if one == other else {place: (one, other)}
+
+
 def documenting(operations: dict[str, dict[str, Any]], status: str) -> set[str]:
     """The operations that say they may answer with this."""
     return {name for name, operation in operations.items() if status in operation["responses"]}
@@ -99,6 +109,33 @@ def test_every_operation_says_how_it_refuses(operations: dict[str, dict[str, Any
     assert all(
         "Retry-After" in operations[name]["responses"][status]["headers"] for name in keyed for status in ("429", "503")
     )
+
+
+def test_a_bound_that_is_a_setting_is_documented_as_it_is_set() -> None:
+    """A batch of other length is documented so on each path that takes one; nothing else in the document changes."""
+    settings = Settings(redis_url="redis://127.0.0.1:1")
+    shorter = settings.model_copy(update={"batch_events_max": 7})
+
+    found = differences(create_app(settings).openapi(), create_app(shorter).openapi())
+
+    schema = "post.requestBody.content.application/json.schema.properties.batch.maxItems"
+    bounds = (settings.batch_events_max, 7)
+    assert found == {f".paths./v1/{path}.{schema}": bounds for path in ("batch", "b", "import")}
+
+
+def test_bounds_are_those_that_requests_are_held_to(operations: dict[str, dict[str, Any]]) -> None:
+    """Lengths and counts in bodies that are read by hand are the constants of the code that reads them."""
+
+    def body(path: str) -> dict[str, Any]:
+        properties: dict[str, Any] = operations[f"post {path}"]["requestBody"]["content"]["application/json"]["schema"]
+        return dict(properties["properties"])
+
+    assert body("/v1/decide")["flags"]["maxItems"] == decide.FLAGS_MAX
+    assert body("/v1/decide")["flags"]["items"]["maxLength"] == ID_CHARACTERS_MAX
+    assert body("/v1/track")["event"]["maxLength"] == accept.NAME_CHARACTERS_MAX
+    assert body("/v1/track")["messageId"]["anyOf"][0]["maxLength"] == accept.MESSAGE_ID_CHARACTERS_MAX
+    assert body("/v1/track")["properties"]["maxProperties"] == accept.PROPERTIES_MAX
+    assert body("/v1/identify")["traits"]["maxProperties"] == accept.ATTRIBUTES_MAX
 
 
 def test_404_is_documented_where_it_is_answered_and_nowhere_else(
