@@ -1,3 +1,5 @@
-"""From what a client sends to an accepted event: checked, named, in its own time, cut down to what records keep. Pure.
-May import the words of the store (`logged_event`), never its connections.
+"""From what a client sends to an accepted event: checked, routed to a record, in its own time, and its tail payload.
+
+Pure, but for the chance that ids are made of. May import the shape of the log's events (`serving.store.logged_event`)
+and nothing else of the store, `serving.ids` and `serving.refusals`, and the language.
 """

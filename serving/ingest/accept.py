@@ -1,7 +1,9 @@
-"""From what a client sends to accepted events: validate, name the id, and hand over to the store.
+"""The check of one event: `accept` turns what a client sent into an `Accepted`, or raises `Invalid`.
 
-Pure until `ingest`: `accept` turns one raw event into an `Accepted` or raises an `Invalid` that names the field, the
-value and the remedy. In a batch the good events stand whatever the others are.
+    kind, name  →  ids  →  objects within bounds  →  summed properties  →  event time  →  Accepted
+
+A refusal names the field, the value and the remedy. Pure, except that an event without an id gets a random one. Each
+event is checked by itself, so the good ones of a batch stand whatever the others are.
 """
 
 from __future__ import annotations
@@ -26,85 +28,37 @@ NAME_CHARACTERS_MAX = 200
 MESSAGE_ID_CHARACTERS_MAX = 99
 PROPERTIES_MAX = 512
 NESTING_MAX = 16
-#: S8
+#: Bounds of one identify (S8).
 ATTRIBUTES_MAX = 256
 ATTRIBUTE_BYTES_MAX = 8 * 1024
 
-#: page and screen events count under these names, as audience builders elsewhere call them
+#: The names under which page and screen events count, as audience builders elsewhere call them.
 NAMES_OF_KINDS = {"page": "Page Viewed", "screen": "Screen Viewed"}
-
-
-def _identifier_message(kind: str) -> str:
-    if kind == "identify":
-        return "At least one identifier (deviceId, userId, or externalId) is required"
-    return "At least one identifier (userId, deviceId, or externalId) is required"
-
-
-def checked_object(raw: Mapping[str, Any], *fields: str) -> dict[str, Any]:
-    """The first of these fields that holds an object; else an empty one.
-
-    Raises `Invalid` for any of them that holds something else, or an object beyond the bounds.
-    """
-    first: dict[str, Any] | None = None
-    for name in fields:
-        value = raw.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, dict):
-            raise invalid(name, value, "send a JSON object")
-        _check_tree(name, value, NESTING_MAX, [PROPERTIES_MAX])
-        first = value if first is None else first
-    return {} if first is None else first
-
-
-def _check_tree(place: str, tree: dict[str, Any] | list[Any], depth: int, left: list[int]) -> None:
-    """Bounds on depth and count, and no number that is not finite (S5). Places are written out for refusals only."""
-    if depth == 0:
-        raise invalid(place, "nested too deeply", f"nest at most {NESTING_MAX} levels")
-    if isinstance(tree, dict):
-        left[0] -= len(tree)
-        if left[0] < 0:
-            raise invalid(place, f"more than {PROPERTIES_MAX} names", f"send at most {PROPERTIES_MAX} in one event")
-        for name in tree:
-            if len(name) > NAME_CHARACTERS_MAX:
-                raise invalid(place, name, f"name it in at most {NAME_CHARACTERS_MAX} characters")
-    items: Iterable[tuple[str | int, Any]] = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    for at, value in items:
-        kind = type(value)
-        if kind is str:
-            if not value.isascii():
-                require_text(f"{place}.{at}", value)
-        elif kind is float:
-            if not math.isfinite(value):
-                raise invalid(f"{place}.{at}", value, "send a finite number")
-        elif kind is int:
-            if value.bit_length() > 1_023:
-                raise invalid(f"{place}.{at}", "too large a number", "send a number within 64-bit floating point")
-        elif kind is dict or kind is list:
-            _check_tree(f"{place}.{at}", value, depth - 1, left)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the definitions ask of events: per event name the properties that are summed."""
+    """The bounds that definitions set: per event name the properties that are summed, and so bounded (S6)."""
 
     summed: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """What a request says about all of its events: when it was received (UTC ms) and sent, and their context."""
+    """What a request says of all of its events: when it was received (UTC ms), when it was sent, and their context."""
 
     received_ms: int = 0
     sent_at: Any = None
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
-ALONE = Envelope()
+NO_ENVELOPE = Envelope()
 
 
-def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, envelope: Envelope = ALONE) -> Accepted:
-    """One raw event, checked. `kind` where the path says it, else the event's own `type`.
+def accept(
+    raw: Mapping[str, Any], limits: Limits, kind: str | None = None, envelope: Envelope = NO_ENVELOPE
+) -> Accepted:
+    """The event that a client sent, checked. Its kind is `kind` where the path says it, else its own `type`.
 
     Unknown fields are ignored. Without `messageId` the event gets an id of its own, so it is never a duplicate.
     Raises `Invalid`.
@@ -155,6 +109,12 @@ def accept(raw: Mapping[str, Any], limits: Limits, kind: str | None = None, enve
     )
 
 
+def _identifier_message(kind: str) -> str:
+    if kind == "identify":
+        return "At least one identifier (deviceId, userId, or externalId) is required"
+    return "At least one identifier (userId, deviceId, or externalId) is required"
+
+
 def _event_name(raw: Mapping[str, Any]) -> str:
     name = raw.get("event")
     if not isinstance(name, str) or not name.strip():
@@ -166,7 +126,7 @@ def _event_name(raw: Mapping[str, Any]) -> str:
 
 
 def _named(raw: Mapping[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
-    """The properties of a page or a screen, with its `name` and `category`, which clients send beside them."""
+    """The properties of a page or a screen, together with `name` and `category`, which clients send beside them."""
     beside = {key: raw[key] for key in ("name", "category") if raw.get(key) is not None and key not in properties}
     if not beside:
         return properties
@@ -185,7 +145,7 @@ def _group(raw: Mapping[str, Any]) -> str:
 
 
 def _previous(raw: Mapping[str, Any], user_id: str | None, anonymous_id: str | None) -> str:
-    """The id that an alias says was the user's before."""
+    """The id that the user of an alias had before."""
     previous = identifier(raw, "previousId") or anonymous_id
     if user_id is None:
         raise invalid("userId", None, "name the user that the previous id belongs to", "userId is required")
@@ -195,7 +155,7 @@ def _previous(raw: Mapping[str, Any], user_id: str | None, anonymous_id: str | N
 
 
 def _context(raw: Mapping[str, Any], envelope: Envelope) -> dict[str, Any]:
-    """The event's context over the request's."""
+    """The context of the event, over that of its request."""
     context = checked_object(raw, "context")
     return {**envelope.context, **context} if envelope.context else context
 
@@ -210,6 +170,53 @@ def _message_id(raw: Mapping[str, Any]) -> str:
         raise invalid("messageId", value, f"send a string of at most {MESSAGE_ID_CHARACTERS_MAX} characters")
     require_text("messageId", value)
     return value
+
+
+def checked_object(raw: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    """The object in the first of these fields that has one; an empty one where none has.
+
+    Raises `Invalid` for a field that holds anything else, or an object beyond the bounds.
+    """
+    first: dict[str, Any] | None = None
+    for name in fields:
+        value = raw.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, dict):
+            raise invalid(name, value, "send a JSON object")
+        _check_tree(name, value, NESTING_MAX, [PROPERTIES_MAX])
+        first = value if first is None else first
+    return {} if first is None else first
+
+
+def _check_tree(place: str, tree: dict[str, Any] | list[Any], depth: int, names_left: list[int]) -> None:
+    """Raises `Invalid` beyond the bounds on depth and names, and for a number that is not finite (S5).
+
+    `names_left` is one number, which all levels count down. Places of values are written out for refusals alone.
+    """
+    if depth == 0:
+        raise invalid(place, "nested too deeply", f"nest at most {NESTING_MAX} levels")
+    if isinstance(tree, dict):
+        names_left[0] -= len(tree)
+        if names_left[0] < 0:
+            raise invalid(place, f"more than {PROPERTIES_MAX} names", f"send at most {PROPERTIES_MAX} in one event")
+        for name in tree:
+            if len(name) > NAME_CHARACTERS_MAX:
+                raise invalid(place, name, f"name it in at most {NAME_CHARACTERS_MAX} characters")
+    items: Iterable[tuple[str | int, Any]] = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for at, value in items:
+        kind = type(value)
+        if kind is str:
+            if not value.isascii():
+                require_text(f"{place}.{at}", value)
+        elif kind is float:
+            if not math.isfinite(value):
+                raise invalid(f"{place}.{at}", value, "send a finite number")
+        elif kind is int:
+            if value.bit_length() > 1_023:
+                raise invalid(f"{place}.{at}", "too large a number", "send a number within 64-bit floating point")
+        elif kind is dict or kind is list:
+            _check_tree(f"{place}.{at}", value, depth - 1, names_left)
 
 
 def _check_attributes(traits: Mapping[str, Any]) -> None:

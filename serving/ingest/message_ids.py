@@ -1,6 +1,6 @@
-"""Ids for events that came without one: random UUIDs, some hundred drawn from the system's source of chance at a time.
+"""Ids for events that came without one: random UUIDs, drawn from the system's source of chance by the hundred.
 
-One by one, drawing and formatting them cost a sixth of taking a batch.
+Drawing and formatting them one by one cost a sixth of the time that taking a batch takes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 
 _UUID_BYTES = 16
 _AT_ONCE = 256
-#: By the two bits that a random UUID has fixed, the digit that says so.
+#: The hex digit of a UUID whose first two bits are fixed, by the random digit in its place.
 _VARIANT = {f"{digit:x}": f"{8 + digit % 4:x}" for digit in range(16)}
 
 _left: list[str] = []

@@ -1,7 +1,7 @@
-"""What a record keeps of an event: the payload of its tail entry, cut down to what definitions need.
+"""The payload of an event's tail entry: the part of the event that definitions need.
 
-Every event enters the tail, since its seq, its time and its id count; its name and fields are kept only where the
-projection asks for them. Of an event that no definition names the time remains, for the aggregates over all events.
+Every event enters the tail, since its seq, its time and its id count. Its name and its fields enter only where the
+projection asks for them. An event that no definition names keeps its time, for the aggregates over all events.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from serving.store.logged_event import Accepted, packed
 
 
 def projected(event: Accepted, projection: Projection) -> tuple[str, str | None, dict[str, Any]]:
-    """(kind, name, fields): of a counted event the properties its name and the root need, of an identify the attributes
-    needed, whole and null included (S8). The name is None, and there are no fields but the root's, where no definition
-    names the event.
+    """(kind, name, fields) as the tail keeps them.
+
+    A counted event keeps the properties that its name and the root need. One that no definition names keeps those of
+    the root alone, and its name is None. An identify keeps the attributes needed, whole, and null ones too (S8). Other
+    kinds keep nothing.
     """
     if event.kind in COUNTED_KINDS:
         named = projection.events.get(event.name) if event.name is not None else None
         wanted = projection.events.get(None, frozenset()) | (named or frozenset())
-        fields = _kept(event_fields(event.properties), wanted) if wanted and event.properties else {}
+        fields = _selected(event_fields(event.properties), wanted) if wanted and event.properties else {}
         return event.kind, None if named is None else event.name, fields
     if event.kind == "identify":
-        return event.kind, None, _kept(event.traits, projection.attributes)
+        return event.kind, None, _selected(event.traits, projection.attributes)
     return event.kind, None, {}
 
 
@@ -37,5 +39,5 @@ def tail_payload(event: Accepted, projection: Projection) -> bytes:
     return packed(projected(event, projection))
 
 
-def _kept(fields: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, Any]:
+def _selected(fields: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, Any]:
     return {name: fields[name] for name in wanted if name in fields}
