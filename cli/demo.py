@@ -1,4 +1,4 @@
-"""The demo: real history in, definitions saved, live events on top, and decisions that change, with their reasons."""
+"""`tinycdp demo`: definitions, real history, live events on top, and decisions that change, with their reasons."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PURCHASES = EXAMPLES / "cdnow" / "purchases.parquet"
 DEFINITIONS = EXAMPLES / "definitions.yaml"
 
-#: What an expression is called, by kind of definition.
+#: The field of the API that has the expression, by kind of definition.
 FIELDS = {"trait": "expression", "segment": "rule", "flag": "rule"}
 
 READY_S_MAX = 60.0
 
 
 def read_definitions(path: Path) -> list[tuple[str, str, str]]:
-    """(kind, key, expression) of a definitions file, in an order in which each comes after those it uses."""
-    written = yaml.safe_load(path.read_text())
-    return [
-        (kind, key, str(expression)) for kind in FIELDS for key, expression in (written.get(f"{kind}s") or {}).items()
-    ]
+    """(kind, key, expression) of each definition in a file. A definition comes after those that it uses."""
+    file = yaml.safe_load(path.read_text())
+    return [(kind, key, str(expression)) for kind in FIELDS for key, expression in (file.get(f"{kind}s") or {}).items()]
 
 
 class InUse(Exception):
-    """The demo is not shown on a stack that somebody uses; the message ends with the remedy."""
+    """Somebody uses the stack, so the demo leaves it alone; the message ends with the remedy."""
 
 
 class Api:
@@ -44,8 +42,11 @@ class Api:
 
     def definitions(self) -> dict[tuple[str, str], str]:
         """The expressions that are saved, by (kind, key)."""
-        held = {kind: self._ask("GET", f"/v1/admin/{kind}s", "admin").json()[f"{kind}s"] for kind in FIELDS}
-        return {(kind, one["key"]): one[FIELDS[kind]] for kind, listed in held.items() for one in listed}
+        return {
+            (kind, definition["key"]): definition[FIELDS[kind]]
+            for kind in FIELDS
+            for definition in self._ask("GET", f"/v1/admin/{kind}s", "admin").json()[f"{kind}s"]
+        }
 
     def save(self, kind: str, key: str, expression: str) -> None:
         """Saves a definition."""
@@ -62,7 +63,7 @@ class Api:
         return answer
 
     def decide(self, user: str, flag: str, explain: bool = False) -> dict[str, Any]:
-        """What a flag says for a user."""
+        """The decision of a flag for a user."""
         parameters = {"userId": user, "flag": flag} | ({"explain": "true"} if explain else {})
         answer: dict[str, Any] = self._ask("GET", "/v1/decide", "read", params=parameters).json()
         return answer
@@ -76,38 +77,40 @@ class Api:
 
 
 def save_definitions(api: Api, wanted: Sequence[tuple[str, str, str]]) -> None:
-    """Saves those that are not there. Raises `InUse`, and saves none, where the stack has other definitions: events of
-    the demo would count in them."""
-    held = api.definitions()
-    others = held.items() - {((kind, key), expression) for kind, key, expression in wanted}
+    """Saves the definitions that are not there yet.
+
+    Raises `InUse`, and saves none, where the stack has others: events of the demo would count in them.
+    """
+    saved = api.definitions()
+    others = saved.items() - {((kind, key), expression) for kind, key, expression in wanted}
     if others:
-        named = ", ".join(sorted(f"{kind} {key}" for (kind, key), _ in others)[:3])
-        raise InUse(f"this stack has definitions of its own ({named}): set TINYCDP_HOME to another folder")
+        names = ", ".join(sorted(f"{kind} {key}" for (kind, key), _ in others)[:3])
+        raise InUse(f"this stack has definitions of its own ({names}): set TINYCDP_HOME to another folder")
     for kind, key, expression in wanted:
-        if (kind, key) not in held:
+        if (kind, key) not in saved:
             api.save(kind, key, expression)
 
 
 def await_settled(api: Api, user: str) -> dict[str, Any]:
     """The user's traits once nothing is warming any more."""
     deadline = time.monotonic() + READY_S_MAX
-    while (found := api.traits(user))["warming"]:
+    while (traits := api.traits(user))["warming"]:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"still warming after {READY_S_MAX:.0f} s: {', '.join(found['warming'])}")
+            raise RuntimeError(f"still warming after {READY_S_MAX:.0f} s: {', '.join(traits['warming'])}")
         time.sleep(0.2)
-    return found
+    return traits
 
 
 def decisions(api: Api) -> dict[str, Any]:
-    """One `user` before and after live events, and the `decisions`: after what, which flag, allowed or not, and why."""
+    """A new `user`, and their `decisions` before and after live events: after what, which flag, allowed or not, why."""
     user = f"visitor-{time.time_ns() // 1_000_000}"
     await_settled(api, user)
-    shown: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
 
     def decide(after: str, flag: str) -> None:
-        decided = api.decide(user, flag, explain=True)
-        reasons = [reason for reason in decided["reasons"] if not reason.startswith("final_result")]
-        shown.append({"after": after, "flag": flag, "allow": decided["allow"], "because": reasons})
+        decision = api.decide(user, flag, explain=True)
+        reasons = [reason for reason in decision["reasons"] if not reason.startswith("final_result")]
+        rows.append({"after": after, "flag": flag, "allow": decision["allow"], "because": reasons})
 
     for flag in ("free_shipping", "help_chat"):
         decide("nothing yet", flag)
@@ -122,16 +125,16 @@ def decisions(api: Api) -> dict[str, Any]:
     decide("2 purchases, 500.75", "free_shipping")
     api.send([{"type": "identify", "userId": user, "traits": {"plan": "premium"}}])
     decide("identify plan=premium", "help_chat")
-    return {"user": user, "decisions": shown}
+    return {"user": user, "decisions": rows}
 
 
-def table_of(shown: Mapping[str, Any]) -> Table:
-    """The part that people look at: decision by decision."""
-    table = Table(title=f"Decisions for {shown['user']}", title_justify="left")
+def decisions_table(result: Mapping[str, Any]) -> Table:
+    """The decisions for people, one a row."""
+    table = Table(title=f"Decisions for {result['user']}", title_justify="left")
     for column in ("after", "flag", "allow", "because"):
         table.add_column(column)
-    for one in shown["decisions"]:
-        table.add_row(one["after"], one["flag"], _word(one["allow"]), ", ".join(one["because"]))
+    for row in result["decisions"]:
+        table.add_row(row["after"], row["flag"], _word(row["allow"]), ", ".join(row["because"]))
     return table
 
 

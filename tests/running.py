@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from cli.up import Stack
+from cli.stack import Stack
 from serving.access.keys import KeyKind, raw_keys
 from serving.settings import Settings
 

@@ -14,7 +14,7 @@ import httpx
 import polars as pl
 import pytest
 
-from cli import up
+from cli.stack import running_stack
 from lake.lake import Lake
 from serving.settings import Settings
 
@@ -51,7 +51,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]
 def test_the_demo_loads_real_purchases_and_shows_decisions_change(shown: tuple[Path, str]) -> None:
     """Every purchase is in the lake; of two flags one turns on with live events and the other on and off again."""
     home, text = shown
-    stack = up.running_stack(Settings(home=home))
+    stack = running_stack(Settings(home=home))
     assert stack is not None, "everything keeps running"
     events = Lake(stack.lake_uri).events().filter(pl.col("seq").is_null())
     rows = {cells[1]: cells for line in text.splitlines() if len(cells := [one.strip() for one in line.split("│")]) > 4}
@@ -84,7 +84,7 @@ def test_the_demo_can_be_read_by_a_script(shown: tuple[Path, str]) -> None:
 def test_rebuilds_are_flow_runs_of_prefect(shown: tuple[Path, str]) -> None:
     """The import asked for one: it is there under its name, and completed."""
     home, _ = shown
-    stack = up.running_stack(Settings(home=home))
+    stack = running_stack(Settings(home=home))
     assert stack is not None and stack.prefect_url is not None
 
     def asked(what: str) -> list[dict[str, Any]]:

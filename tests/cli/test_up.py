@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli import up as stacks
-from cli.main import without_password
+from cli import stack_parts, up
 from cli.redis_server import EmbeddedRedis, ServerBinary
-from cli.up import Stack, StackError
+from cli.stack import Stack, without_password
+from cli.up import StackError
 from serving.settings import Settings
 from tests.pipelines.world import World
 from tests.waiting import wait_until
@@ -142,10 +142,10 @@ def test_a_number_that_is_another_process_is_no_stack(tmp_path: Path) -> None:
 def test_a_folder_of_a_newer_redis_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older server would start empty on it, and take for lost what is there."""
     (tmp_path / "redis" / "appendonlydir").mkdir(parents=True)
-    monkeypatch.setattr(stacks, "find_server", lambda: ServerBinary(Path("redis-server"), "redis", (6, 2, 14)))
+    monkeypatch.setattr(stack_parts, "find_server", lambda: ServerBinary(Path("redis-server"), "redis", (6, 2, 14)))
 
     with pytest.raises(StackError, match="put the newer server on the PATH"):
-        stacks.start(Settings(home=tmp_path, port=0), with_prefect=False)
+        up.start(Settings(home=tmp_path, port=0), with_prefect=False)
     assert not (tmp_path / "stack.json").exists()
 
 

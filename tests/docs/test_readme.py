@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import up
+from cli.stack import running_stack
 from serving.settings import Settings
 from tests.waiting import wait_until
 
@@ -59,8 +59,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]
     settings = Settings(home=folder / re.findall(r"TINYCDP_HOME=(\S+)", FIRST)[0])
     with shell(folder, FIRST) as terminal:
         try:
-            wait_until(lambda: up.running_stack(settings) is not None or terminal.poll() is not None, "a stack")
-            found = up.running_stack(settings)
+            wait_until(lambda: running_stack(settings) is not None or terminal.poll() is not None, "a stack")
+            found = running_stack(settings)
             assert found is not None and terminal.stdout is not None, terminal.communicate()
             said = iter(terminal.stdout.readline, "")
             assert any(line.startswith("Ctrl-C stops it") for line in said), terminal.communicate()
@@ -69,7 +69,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]
             os.killpg(terminal.pid, signal.SIGINT)  # Ctrl-C
             terminal.communicate(timeout=60)
     assert terminal.returncode == 0
-    assert up.running_stack(settings) is None
+    assert running_stack(settings) is None
 
 
 @pytest.mark.timeout(300)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, Settings, temporary_settings
 
-from cli.up import PREFECT_DAYS, prefect_environment
+from cli.stack_parts import PREFECT_DAYS, prefect_environment
 from pipelines.prefect_flows import flows
 from tests.pipelines.world import World, purchase
 

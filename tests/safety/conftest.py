@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from cli import up
+from cli.ports import free_port
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
@@ -23,7 +23,7 @@ RATE = 50
 @pytest.fixture(scope="session")
 def narrow(stack: RunningStack) -> Iterator[str]:
     """Its address. It has the stack's Redis, lake and keys, and lets a key ask 50 times a second."""
-    port = up.free_port("127.0.0.1")
+    port = free_port()
     environment = {
         **os.environ,
         "TINYCDP_HOME": str(stack.settings.home),

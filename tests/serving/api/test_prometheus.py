@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cli.doctor import examined
+from cli.doctor import examine
 from lake.lake import Lake
 from serving.http.tally import SECONDS, Spread, Tally
 from serving.settings import Settings
@@ -112,7 +112,7 @@ def test_the_state_of_the_system_is_there(stack: RunningStack) -> None:
 def test_what_doctor_compared_is_a_gauge(stack: RunningStack) -> None:
     """The last comparison of live answers with the lake, and how many were not equal."""
     with Store(stack.stack.redis_url) as store:
-        found = examined(store, Lake(stack.stack.lake_uri), stack.settings, 20)
+        found = examine(store, Lake(stack.stack.lake_uri), stack.settings, 20)
 
     samples = scraped(stack)
 

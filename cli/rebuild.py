@@ -1,4 +1,4 @@
-"""Waiting for what another process does."""
+"""Asks the worker for a rebuild, and waits for it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import time
 from serving.store.store import Store
 
 REBUILD_S_MAX = 1_800.0
-#: So long a worker may be silent: its heartbeat outlives it by 10 s, and a supervisor starts it again within seconds.
+#: A worker may be silent this long: its heartbeat outlives it by 10 s, and a supervisor starts it again within seconds.
 SILENT_S_MAX = 20.0
 
 
 class TookTooLong(RuntimeError):
-    """The other process did not get there in time, or is not there."""
+    """The worker did not get there in time, or is not there."""
 
 
 def await_rebuild(store: Store, patience_s: float = REBUILD_S_MAX) -> None:
     """Asks for a rebuild of everybody and returns when it is published.
 
-    Raises `TookTooLong`, soon where no worker is alive: what was asked for stays so, and the next worker does it.
+    Raises `TookTooLong`, within 20 seconds where no worker is alive. The request stays, and the next worker serves it.
     """
     number = store.want_rebuild()
     began = heard = time.monotonic()

@@ -1,4 +1,4 @@
-"""`tinycdp purge`: the purge, and the report that nothing is left."""
+"""`tinycdp purge`: the purge, and the search that proves that nothing is left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serving.settings import Settings
 from serving.store.store import Store
 
 
-def purged(
+def purge_and_search(
     store: Store,
     lake: Lake,
     settings: Settings,
@@ -27,31 +27,31 @@ def purged(
     ids: Sequence[str],
     on_step: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Purges, then searches everything for who is gone, and for `ids`; `clean` when none was found.
+    """What was `purged` and what was `searched` for the people who are gone and for `ids`; `clean` when none was found.
 
-    Whose delete was purged earlier has no name any more that could be searched for: give it as one of `ids`. Those who
-    came back after their delete are not searched for, since what came after is kept.
+    A person whose delete was purged earlier has no name any more that could be searched for: give it as one of `ids`.
+    People who came back after their delete are not searched for, since their newer events are kept.
     """
     named = frozenset(map(record_of, ids))
     if now:
-        did, gone = erase(store, lake, settings, redacts=named if redacts else None, on_step=on_step)
+        purged, gone = erase(store, lake, settings, redacts=named if redacts else None, on_step=on_step)
     else:
-        with leases(store, ["rebuild"], PATIENCE_S) as held:
+        with leases(store, ["rebuild"], PATIENCE_S) as lease:
             gone = deleted_people(lake).gone
-            did = purge(store, lake, on_step=lambda step: held.require())
+            purged = purge(store, lake, on_step=lambda step: lease.require())
     names = Names(gone | named)
-    folders = [one for one in (settings.home.absolute(), redis_folder(store)) if one is not None]
-    found = searched(names, store, lake.root, folders)
+    folders = [folder for folder in (settings.home.absolute(), redis_folder(store)) if folder is not None]
+    search = searched(names, store, lake.root, folders)
     return {
-        "clean": found.found_count == 0,
-        "purged": asdict(did),
-        "searched": asdict(found) | {"places": found.places},
+        "clean": search.found_count == 0,
+        "purged": asdict(purged),
+        "searched": asdict(search) | {"places": search.places},
     }
 
 
-def shown(found: dict[str, Any]) -> str:
-    """The report, for people."""
-    purged, searched = found["purged"], found["searched"]
+def report_text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    purged, searched = report["purged"], report["searched"]
     rows = ", ".join(f"{count:,} of {table}" for table, count in purged["rows"].items() if count) or "none"
     lines = [
         f"purged       rows: {rows}; {purged['records']:,} records of Redis, {purged['files']:,} files, "
@@ -63,10 +63,10 @@ def shown(found: dict[str, Any]) -> str:
         lines.insert(1, f"others       {purged['flags']:,} flags, values in {purged['redacted']:,} rows")
     if purged["returned"]:
         lines.append(f"returned     {purged['returned']:,} ids have something newer than their delete: that is kept")
-    if found["clean"]:
+    if report["clean"]:
         lines.append("found        none of them anywhere")
     else:
         lines.append(f"FOUND        in {searched['found_count']:,} places:")
-        lines += [f"  {where}" for where in searched["found"]]
+        lines += [f"  {place}" for place in searched["found"]]
         lines.append("what other people's events say of them goes with --now --redact (docs/deletion.md)")
     return "\n".join(lines)

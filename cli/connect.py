@@ -1,0 +1,39 @@
+"""How a command reaches the stack: its settings, its Redis and its lake."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from cli.terminal import AWAY, fail
+from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from lake.lake import Lake
+    from serving.store.store import Store
+
+
+def stack_settings() -> Settings:
+    """The settings, completed by those of the stack that runs on this home; what the environment names comes first."""
+    from cli.stack import environment_of, running_stack
+
+    settings = Settings()
+    stack = running_stack(settings)
+    if stack is not None:
+        for name, value in environment_of(stack).items():
+            os.environ.setdefault(name, value)
+        settings = Settings()
+    return settings
+
+
+def connect() -> tuple[Store, Lake, Settings]:
+    """The store, the lake and the settings of the stack. Ends the command when no Redis is named."""
+    from lake.lake import Lake
+    from serving.store.store import Store
+
+    settings = stack_settings()
+    if settings.redis_url is None:
+        fail("no stack runs here: start one with `tinycdp up`, or set TINYCDP_REDIS_URL", AWAY)
+    store = Store(settings.redis_url, settings.shards)
+    store.require_shards()
+    return store, Lake(settings.lake_root), settings

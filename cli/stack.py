@@ -1,0 +1,90 @@
+"""A running stack: where its parts answer, and how other commands find it.
+
+`tinycdp up` writes the file `stack.json` under home; every other command reads it there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cli.supervisor import is_alive, is_supervisor
+from serving.settings import Settings
+
+FILE = "stack.json"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where a running stack answers. `pid` is the supervisor's."""
+
+    pid: int
+    api_url: str
+    redis_url: str
+    lake_uri: str
+    shards: int
+    prefect_url: str | None
+
+
+def running_stack(settings: Settings) -> Stack | None:
+    """The stack that runs on this home, None where its supervisor has ended. The pid may be another process' by now."""
+    try:
+        stack = Stack(**json.loads((settings.home / FILE).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return stack if is_alive(stack.pid) and is_supervisor(stack.pid, settings.home) else None
+
+
+def write_stack(home: Path, stack: Stack) -> None:
+    """Tells other commands of a stack. Only the owner reads the file: the address of a Redis may hold its password."""
+    with open(os.open(home / FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        os.fchmod(file.fileno(), 0o600)  # the file may have been there with another mode
+        file.write(json.dumps(asdict(stack)))
+
+
+def forget_stack(home: Path) -> None:
+    """Removes the file."""
+    (home / FILE).unlink(missing_ok=True)
+
+
+def environment_of(stack: Stack) -> Mapping[str, str]:
+    """The environment variables that a command needs to reach a running stack."""
+    return {
+        "TINYCDP_REDIS_URL": stack.redis_url,
+        "TINYCDP_LAKE_URI": stack.lake_uri,
+        "TINYCDP_SHARDS": str(stack.shards),
+    }
+
+
+def addresses(stack: Stack, settings: Settings) -> dict[str, str | None]:
+    """Where everything is, for scripts. There is no file of keys where all of them come from the environment."""
+    keys_file = settings.home.absolute() / "keys.json"
+    return {
+        "api_url": stack.api_url,
+        "prefect_url": stack.prefect_url,
+        "redis_url": without_password(stack.redis_url),
+        "lake_uri": stack.lake_uri,
+        "keys_file": str(keys_file) if keys_file.exists() else None,
+    }
+
+
+def addresses_text(stack: Stack, settings: Settings) -> str:
+    """Where everything is, for people."""
+    lines = [f"API      {stack.api_url}  (try {stack.api_url}/health and /docs)"]
+    if stack.prefect_url:
+        lines.append(f"Prefect  {stack.prefect_url}")
+    lines += [
+        f"Redis    {without_password(stack.redis_url)}",
+        f"lake     {stack.lake_uri}",
+        f"keys     {settings.home / 'keys.json'}",
+    ]
+    return "\n".join(lines)
+
+
+def without_password(url: str) -> str:
+    """The address of a Redis without its password: whoever has that has all that is in the Redis."""
+    return re.sub(r"(?<=://)([^/@]*):[^/@]*@", r"\1:…@", url)

@@ -1,0 +1,104 @@
+"""The parts of a stack on one machine: their commands, their ports and their environment.
+
+    redis ─► prefect ─► drain ─► api ─► worker          started in this order, stopped in the reverse one
+
+A part waits by itself for what it needs, so the order is a courtesy and not a condition. A port that is 0 is chosen
+here, once for all parts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cli.ports import chosen_port
+from cli.redis_server import find_server, render_config, require_readable, server_settings
+from cli.supervisor import Part
+from serving.settings import Settings
+
+#: Prefect's records of runs are kept this long.
+PREFECT_DAYS = 7
+
+
+class Plan(NamedTuple):
+    """What a supervisor is given, and the fields of a `Stack` but for its pid."""
+
+    parts: list[Part]
+    environment: dict[str, str]
+    addresses: dict[str, Any]
+
+
+def plan_stack(settings: Settings, home: Path, with_prefect: bool) -> Plan:
+    """The parts, the environment of all of them, and where they will answer.
+
+    Raises `PortTaken` for a port in use, `EmbeddedRedisError` where the private Redis cannot be had.
+    """
+    host = settings.host
+    reached_host = {"0.0.0.0": "127.0.0.1"}.get(host, host)
+    api_port = chosen_port(host, settings.port, "TINYCDP_PORT")
+    tinycdp = (sys.executable, "-m", "cli.main")
+    environment = {
+        **os.environ,
+        "TINYCDP_HOME": str(home),
+        "TINYCDP_HOST": host,
+        "TINYCDP_PORT": str(api_port),
+        "TINYCDP_LAKE_URI": settings.lake_uri or str(home / "lake"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    parts = [
+        Part("drain", (*tinycdp, "drain"), 30, stop_s=30),
+        Part("api", (*tinycdp, "api"), 40),
+        Part("worker", (*tinycdp, "worker"), 50, stop_s=30),
+    ]
+    if settings.redis_url is None:
+        port = chosen_port("127.0.0.1", settings.redis_port, "TINYCDP_REDIS_PORT")
+        environment["TINYCDP_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
+        parts.append(Part("redis", _redis_command(settings, home, port), 10, stop_s=30))
+    prefect_url = None
+    if with_prefect:
+        port = chosen_port(host, settings.prefect_port, "TINYCDP_PREFECT_PORT")
+        prefect_url = f"http://{reached_host}:{port}"
+        environment |= prefect_environment(home, prefect_url)
+        server = (sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port))
+        parts.append(Part("prefect", server, 20, stops_as_group=True))
+    else:
+        environment["TINYCDP_PREFECT"] = "false"
+    addresses = {
+        "api_url": f"http://{reached_host}:{api_port}",
+        "redis_url": environment.get("TINYCDP_REDIS_URL", settings.redis_url or ""),
+        "lake_uri": environment["TINYCDP_LAKE_URI"],
+        "shards": settings.shards,
+        "prefect_url": prefect_url,
+    }
+    return Plan(sorted(parts, key=lambda part: part.priority), environment, addresses)
+
+
+def prefect_environment(home: Path, url: str) -> dict[str, str]:
+    """Prefect's data under our home and bounded, its reports to its makers off."""
+    return {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_UI_URL": url,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # A rebuild of single ids is a run too, and there are up to four a second: the records would grow for ever.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": f"P{PREFECT_DAYS}D",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        "TINYCDP_PREFECT": "true",
+    }
+
+
+def _redis_command(settings: Settings, home: Path, port: int) -> tuple[str, ...]:
+    """The command of the private Redis, whose configuration is written under home."""
+    binary = find_server()
+    folder = home / "redis"
+    folder.mkdir(exist_ok=True)
+    require_readable(folder, binary)
+    config = home / "redis.conf"
+    redis_settings = server_settings(binary.version, folder, port)
+    redis_settings |= {"appendfsync": settings.durability, "maxmemory": settings.redis_memory_max}
+    config.write_text(render_config(redis_settings))
+    return (str(binary.path), str(config))

@@ -1,0 +1,138 @@
+"""The supervisor of a stack: its configuration, its process, and how that process is told from others.
+
+`supervisord` starts the parts by priority, restarts one that dies, and on SIGTERM stops them in the reverse order,
+waiting for each. Its configuration is the file `supervisord.conf` under home.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from configparser import RawConfigParser
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG = "supervisord.conf"
+STOP_S_MAX = 60.0
+
+#: Supervisors that this process launched, by pid. A `Popen` that nobody holds would warn that its process still runs.
+_launched: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process of the stack. A lower priority starts earlier and stops later."""
+
+    name: str
+    command: tuple[str, ...]
+    priority: int
+    stop_s: int = 20
+    #: Whether a stop reaches the processes that the part started itself, too.
+    stops_as_group: bool = False
+
+
+def configuration(parts: Sequence[Part]) -> str:
+    """The text of the supervisor's configuration: the supervisor itself, then a section for each part.
+
+    Logs and the pid file are named by `%(here)s`, the folder of the configuration: paths have no quotes in this format,
+    so a space before `;` would begin a comment.
+    """
+    config = RawConfigParser()
+    config["supervisord"] = {
+        "logfile": "%(here)s/logs/supervisord.log",
+        "logfile_maxbytes": "10MB",
+        "logfile_backups": "1",
+        "pidfile": "%(here)s/supervisord.pid",
+        "silent": "true",
+    }
+    if os.getuid() == 0:
+        config["supervisord"]["user"] = "root"  # else it warns that it was not told
+    for part in parts:
+        config[f"program:{part.name}"] = {
+            "command": _command(part.command),
+            "priority": str(part.priority),
+            "autorestart": "true",
+            "startsecs": "1",
+            "startretries": "1000000",
+            "stopwaitsecs": str(part.stop_s),
+            "stopasgroup": "true" if part.stops_as_group else "false",
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            # The supervisor expands this value twice, so the percent sign is doubled.
+            "stdout_logfile": f"%%(here)s/logs/{part.name}.log",
+            "stdout_logfile_maxbytes": "20MB",
+            "stdout_logfile_backups": "1",
+        }
+    text = io.StringIO()
+    config.write(text, space_around_delimiters=False)
+    return text.getvalue()
+
+
+def _command(words: Sequence[str]) -> str:
+    """The words as the supervisor reads them: it cuts comments, expands percent signs, and splits like a shell.
+
+    A `;` or `#` after white space begins a comment, also in quotes. So the quotes end and begin anew between the two.
+    """
+    quoted = shlex.join(words).replace("%", "%%")
+    return re.sub(r"(?<=\s)(?=[;#])", "''", quoted)
+
+
+def launch(home: Path, parts: Sequence[Part], environment: Mapping[str, str]) -> int:
+    """Writes the configuration under home, starts the supervisor, and returns its pid. It outlives this process."""
+    config = home / CONFIG
+    config.write_text(configuration(parts))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C reaches us, and we stop the parts in order
+    )
+    _launched[process.pid] = process
+    return process.pid
+
+
+def end(pid: int) -> None:
+    """Stops the parts in order and returns when the supervisor has ended. It is killed after a minute."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_S_MAX
+        while is_alive(pid):
+            if time.monotonic() > deadline:
+                os.killpg(pid, signal.SIGKILL)
+                break
+            time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs. It is reaped when it has ended and this process launched it."""
+    if pid in _launched:
+        if _launched[pid].poll() is None:
+            return True
+        del _launched[pid]
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it runs, as another user's
+    return True
+
+
+def is_supervisor(pid: int, home: Path) -> bool:
+    """Whether a process is the supervisor of a home, by the command that it was started with."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # a system without that folder
+        command = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, check=False).stdout
+    return any(os.fsencode(folder / CONFIG) in command for folder in (home.absolute(), home.resolve()))

@@ -1,0 +1,62 @@
+"""How a command speaks: to people or to scripts, how far it is, and how it fails.
+
+Results go to standard output, all else to standard error. Exit codes:
+
+    0   done and well
+    1   something is wrong with what was asked, or with what was found
+    2   the command was called wrongly
+    3   a part that is needed is away
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+WRONG, AWAY = 1, 3
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def fail(message: str, code: int = WRONG) -> NoReturn:
+    """Ends the command: the message on standard error, the code as exit code."""
+    err.print(message, style="red", markup=False)
+    raise SystemExit(code)
+
+
+def say(body: Any, text: str, as_json: bool) -> None:
+    """Prints the result: the body as JSON for scripts, or the text for people."""
+    if as_json:
+        say_json(body)
+    else:
+        out.print(text, markup=False)
+
+
+def say_json(body: Any) -> None:
+    """Prints the result for scripts, over several lines."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(body), indent=1).decode() + "\n")
+
+
+@contextmanager
+def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on standard error; the callback takes how much is done, and of how much, None where that is not known."""
+    if quiet:
+        yield lambda done, total: None
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,25 @@
+"""`tinycdp users`: for whom a definition holds, as the lake knows it."""
+
+from __future__ import annotations
+
+from cli.definition_keys import definition_key
+from expressions.batch.counting import counted
+from expressions.batch.frames import answer_frame, users_where
+from expressions.rules.identity import people
+from lake.lake import Lake
+from serving.definitions.saving import current
+from serving.ids import named_as
+from serving.store.store import Store
+
+
+def users_having(store: Store, lake: Lake, text: str, at_ms: int) -> list[str]:
+    """User ids, sorted, for whom a definition holds at an instant, from all rows now in the lake.
+
+    A value that is not boolean holds by rule S4. An id of another kind has its prefix, `anon:…`, and so has the id of a
+    user that reads like one of those. Raises `NotFound` for a key that nothing has.
+    """
+    catalogue = current(store)
+    key = definition_key(catalogue, text)
+    events = people(counted(lake.events(lake.events_version())))
+    users = users_where(answer_frame(events, [catalogue.bounds[key]], at_ms, catalogue.zone), key)
+    return [named_as(record_id) for record_id in users.get_column("id").to_list()]
