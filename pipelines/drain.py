@@ -1,9 +1,16 @@
 """The drain: log to lake, exactly once.
 
-One small daemon with one lease. A round reads, on one open table, how far each shard is committed; takes the log after
-that; appends it with a transaction for every shard it touched, all in one commit; and only then trims the log. Whoever
-is killed at any step, and however many drains believe they hold the lease, the lake's rows of a shard are exactly seq 1
-to its transaction: a second commit over the same shard conflicts, and is made again from what the first one left.
+A daemon that holds a lease. A round, over one open table object:
+
+1. Read how far each shard is committed: shard -> seq.
+2. Read the log of each shard after that, less the entries that Redis could still lose: (shard, entry).
+3. Repeat the links of these entries in Redis.
+4. Append the entries as rows of `events`, with a transaction for every shard, all in one commit.
+5. Trim the logs up to what is committed, less a margin.
+
+The lake's rows of a shard are exactly seq 1 to its transaction. That holds if a drain is killed at any step, and if
+several drains believe that they hold the lease: a second commit over the same shard conflicts, and is made anew from
+what the first one left.
 """
 
 from __future__ import annotations
@@ -32,22 +39,27 @@ from serving.store.store import Store
 
 log = structlog.get_logger()
 
+#: Rows of one commit. What the log has more waits for the next round, which follows at once.
 ROWS_MAX = 50_000
-#: Entries that stay in the log behind what is committed, for a look at what happened.
+#: Committed entries that stay in the log, for a look at what happened.
 MARGIN_ENTRIES = 100
+#: When a drain is killed, the next one waits this long.
 LEASE_MS = 15_000
+#: The heartbeat is gone this long after the last one.
 BEAT_MS = 10_000
+#: Refused events that a round moves to the lake.
 REJECTED_AT_ONCE = 1_000
-#: With `everysec` a crash takes back up to a second of the log: what is drained must be older.
+#: With `everysec` a crash takes back up to a second of the log, so only older entries are drained.
 SYNCED_AFTER_MS = 2_000
+#: How often a round is made anew when another drain committed first.
 ATTEMPTS = 5
-#: Where nothing came in, a log is trimmed again after this: another Redis may have lost the last time.
+#: A log without new entries is trimmed again after this: Redis may have come back from before the last time.
 TRIM_AGAIN_S = 10.0
 
 
 @dataclass
 class Drained:
-    """What one round did. `stopped` maps a shard to what stands in the way of its next entry."""
+    """What one round did. `stopped` maps a shard to the reason why its next entry cannot be drained."""
 
     rows: int = 0
     stopped: dict[int, str] = field(default_factory=dict)
@@ -55,7 +67,11 @@ class Drained:
 
 
 class Drain:
-    """Drains until told to stop. `recover` is asked before each round; `on_step` names each step, to inject faults."""
+    """Drains until told to stop.
+
+    `recover` is called before each round, and returns whether Redis was recovered. `on_step` is told the name of each
+    step: tests inject faults there.
+    """
 
     def __init__(
         self,
@@ -71,13 +87,13 @@ class Drain:
         self.recover, self.on_step = recover, on_step
         self.rows_max = rows_max
         self.token = secrets.token_hex(8)
-        self.said: dict[str, Any] = {}
+        self.report: dict[str, Any] = {}
         self._beaten: tuple[float, dict[str, Any]] | None = None
         self._committed: tuple[int, dict[int, int]] | None = None
         self._trimmed: dict[int, tuple[int, float]] = {}
 
     def run(self, stop: threading.Event) -> None:
-        """Works until `stop` is set. What is away is said, in the log and in the heartbeat, and tried again."""
+        """Works until `stop` is set. A part that is away is named in the log and in the heartbeat, and tried again."""
         while not stop.is_set():
             started = time.monotonic()
             has_more = False
@@ -85,27 +101,27 @@ class Drain:
                 if self.store.hold_lease("drain", self.token, LEASE_MS, "gives way"):
                     if self.recover():
                         self._trimmed.clear()
-                    found = self.step()
-                    has_more = found.has_more
-                    self.said = {"stopped": {str(shard): why for shard, why in found.stopped.items()}}
-                    if found.stopped:
-                        self.said |= {"status": "error", "error": f"shards stand still: {found.stopped}"}
+                    drained = self.step()
+                    has_more = drained.has_more
+                    self.report = {"stopped": {str(shard): why for shard, why in drained.stopped.items()}}
+                    if drained.stopped:
+                        self.report |= {"status": "error", "error": f"shards stand still: {drained.stopped}"}
                     self.keep_rejected()
             except (StoreError, LakeError, Refusal, OSError) as error:
                 log.warning("drain_failed", error=str(error))
-                self.said = {"status": "error", "error": str(error)}
+                self.report = {"status": "error", "error": str(error)}
             self._beat()
             if not has_more:
                 stop.wait(max(0.0, self.settings.drain_interval_s - (time.monotonic() - started)))
         self._last_round()
 
     def step(self) -> Drained:
-        """One round over all shards. Raises when Redis or the lake are away; nothing is lost or doubled by that."""
+        """One round over all shards. Raises when Redis or the lake are away; nothing is lost or doubled then."""
         for _ in range(ATTEMPTS):
             try:
                 return self._round()
             except LakeConflict:
-                log.info("drain_conflict")  # another drain committed first: read again what it left
+                log.info("drain_conflict")  # another drain committed first: read again from there
         raise LakeConflict(f"other drains were first {ATTEMPTS} times")
 
     def _round(self) -> Drained:
@@ -119,30 +135,30 @@ class Drain:
         upto: dict[int, int] = {}
         per_shard = max(1, self.rows_max // self.store.shards)
         newest_ms = self._synced_ms()
-        for shard, found in self.store.read_logs(committed, per_shard).items():
-            kept = [entry for entry in found if newest_ms is None or entry.received_ms <= newest_ms]
-            if not kept:
+        for shard, log_entries in self.store.read_logs(committed, per_shard).items():
+            synced = [entry for entry in log_entries if newest_ms is None or entry.received_ms <= newest_ms]
+            if not synced:
                 continue
-            wrong = _gap(kept, committed[shard])
-            if wrong is not None:
-                drained.stopped[shard] = wrong
+            gap = _gap(synced, committed[shard])
+            if gap is not None:
+                drained.stopped[shard] = gap
                 continue
-            drained.has_more = drained.has_more or len(found) == per_shard
-            entries += [(shard, entry) for entry in kept]
-            upto[shard] = kept[-1].seq
+            drained.has_more = drained.has_more or len(log_entries) == per_shard
+            entries += [(shard, entry) for entry in synced]
+            upto[shard] = synced[-1].seq
         self.on_step("read")
         if entries:
-            # Before they are committed, so that a drain that is killed here does it again.
+            # Before the commit, so that the next drain repeats the links when this one is killed here.
             try:
                 self.store.follow(complete_links(self.store.operations, (entry for _, entry in entries)))
             except StoreFull as error:
-                # Who sent these was told 429 and repeats them, links too; and room comes only by going on.
+                # Clients were told 429 and send these again, links too. Room comes only when the drain goes on.
                 log.warning("links_not_repeated", error=str(error))
             self.on_step("linked")
             rows = event_rows(entries)
             self.on_step("before_write")
             self.lake.append_to(opened, rows, [Transaction(log_app(shard), seq) for shard, seq in upto.items()])
-            if opened.version() == version + 1:  # nobody else's commit is in it
+            if opened.version() == version + 1:  # the version has our commit and no other
                 self._committed = version + 1, committed | upto
             self.on_step("after_write")
         for shard in shards:
@@ -155,43 +171,46 @@ class Drain:
         return drained
 
     def _committed_at(self, opened: DeltaTable) -> dict[int, int]:
-        """How far each shard is committed in a version. To ask that reads the table's log, for each shard anew: only of
-        a version that this drain did not write."""
+        """shard -> seq up to which it is committed, in the version of an open table.
+
+        The table's log is read anew for each shard, so it is asked only about a version that this drain did not write.
+        """
         version = opened.version()
         if self._committed is None or self._committed[0] != version:
             shards = range(self.store.shards)
-            found = {shard: opened.transaction_version(log_app(shard)) or 0 for shard in shards}
-            self._committed = version, found
+            seqs = {shard: opened.transaction_version(log_app(shard)) or 0 for shard in shards}
+            self._committed = version, seqs
         return self._committed[1]
 
     def _is_to_trim(self, shard: int, seq: int) -> bool:
-        held = self._trimmed.get(shard)
-        return held is None or held[0] != seq or time.monotonic() - held[1] >= TRIM_AGAIN_S
+        last = self._trimmed.get(shard)
+        return last is None or last[0] != seq or time.monotonic() - last[1] >= TRIM_AGAIN_S
 
     def _synced_ms(self) -> int | None:
+        """The newest receipt that no crash of Redis takes back; None where none is ever taken back."""
         return self.store.now_ms() - SYNCED_AFTER_MS if self.settings.durability == "everysec" else None
 
     def keep_rejected(self) -> int:
-        """Moves refused events from their stream to the lake; answers how many."""
-        found = self.store.read_rejected(REJECTED_AT_ONCE)
-        if found:
-            self.lake.append_rejected([msgspec.json.decode(entry.data) for entry in found])
-            self.store.trim_rejected(found[-1].entry_id)
-        return len(found)
+        """Moves refused events from their stream to the lake; returns how many."""
+        rejected = self.store.read_rejected(REJECTED_AT_ONCE)
+        if rejected:
+            self.lake.append_rejected([msgspec.json.decode(entry.data) for entry in rejected])
+            self.store.trim_rejected(rejected[-1].entry_id)
+        return len(rejected)
 
     def _beat(self) -> None:
-        """Says what there is to say: when it is new, else often enough."""
+        """Writes the heartbeat at once when the report changed, else four times in its lifetime."""
         now_s = time.monotonic()
-        if self._beaten is not None and self._beaten[1] == self.said and now_s - self._beaten[0] < BEAT_MS / 4_000:
+        if self._beaten is not None and self._beaten[1] == self.report and now_s - self._beaten[0] < BEAT_MS / 4_000:
             return
         try:
-            self.store.beat("drain", msgspec.json.encode(self.said), BEAT_MS)
-            self._beaten = now_s, dict(self.said)
+            self.store.beat("drain", msgspec.json.encode(self.report), BEAT_MS)
+            self._beaten = now_s, dict(self.report)
         except StoreError as error:
             log.warning("beat_failed", error=str(error))
 
     def _last_round(self) -> None:
-        """A stop that is asked for leaves as little in the log as it can."""
+        """Leaves as little in the log as it can before the process stops."""
         try:
             if self.store.hold_lease("drain", self.token, LEASE_MS):
                 while self.step().has_more:
@@ -202,7 +221,7 @@ class Drain:
 
 
 def _gap(entries: list[LogEntry], committed: int) -> str | None:
-    """What is wrong with entries that should be committed + 1, + 2 …; None when nothing is."""
+    """What is wrong with the seqs of entries, which go on from `committed` without a gap; None when nothing is."""
     for expected, entry in enumerate(entries, committed + 1):
         if entry.seq != expected:
             return f"after seq {expected - 1} comes {entry.seq}"

@@ -1,4 +1,8 @@
-"""Leases held for as long as some work takes, renewed by a thread."""
+"""Leases in Redis that are held while a block of work runs, renewed by a thread.
+
+A lease keeps processes from doing the same work, or from writing where another must be alone. It runs out by itself, so
+a process that is killed keeps nobody waiting for longer than `TTL_MS`.
+"""
 
 from __future__ import annotations
 
@@ -17,42 +21,45 @@ from serving.store.store import Store
 log = structlog.get_logger()
 
 TTL_MS = 15_000
+#: How often leases are renewed.
 BEAT_S = 3.0
+#: How often a lease that somebody else holds is tried again.
 LOOK_S = 0.1
 
 
 class NotHeld(RuntimeError):
-    """A lease could not be had in time, or was lost."""
+    """A lease was not free in time, or was lost."""
 
 
-class Held:
-    """Leases that are held now."""
+class HeldLeases:
+    """The leases that a block holds."""
 
     def __init__(self, store: Store, names: Sequence[str], token: str) -> None:
         self.store, self.names, self.token = store, names, token
         self.lost: str | None = None
 
     def require(self) -> None:
-        """Raises `NotHeld` when one was lost, as when this process was paused for longer than it lasts."""
+        """Raises `NotHeld` when a lease was lost: this process was paused for longer than the lease lasts."""
         self.renew()
         if self.lost is not None:
             raise NotHeld(f"the lease of {self.lost} was lost: run it again")
 
     def renew(self) -> None:
-        """Renews them."""
+        """Renews the leases, and notes one that another process holds."""
         for name in self.names:
             if not self.store.hold_lease(name, self.token, TTL_MS):
                 self.lost = name
 
 
 @contextmanager
-def leases(store: Store, names: Sequence[str], patience_s: float) -> Iterator[Held]:
-    """Holds leases that others hold now, as soon as each has done what it is at. Raises `NotHeld` after `patience_s`.
+def leases(store: Store, names: Sequence[str], patience_s: float) -> Iterator[HeldLeases]:
+    """Holds leases while the block runs. Each is had when its holder has done what it is at.
 
-    Those others go on when the block ends; when this process is killed, within 15 s.
+    The holders go on when the block ends; when this process is killed, within 15 s. Raises `NotHeld` after
+    `patience_s`.
     """
-    held = Held(store, [], secrets.token_hex(8))
-    with _beating(held):
+    held = HeldLeases(store, [], secrets.token_hex(8))
+    with _renewing(held):
         try:
             for name in names:
                 _await(store, name, held.token, patience_s)
@@ -65,12 +72,12 @@ def leases(store: Store, names: Sequence[str], patience_s: float) -> Iterator[He
 
 @contextmanager
 def writing(store: Store, patience_s: float = 600.0) -> Iterator[None]:
-    """Holds, with others, the lease of those who write to the lake beside drain and worker.
+    """Holds the lease of those who write to the lake beside drain and worker, and shares it with them.
 
-    It is left to run out, since others may be at it still.
+    The lease is left to run out, since others may still hold it. Raises `NotHeld` after `patience_s`.
     """
     _await(store, WRITERS, SHARED, patience_s, is_next=False)
-    with _beating(Held(store, [WRITERS], SHARED)):
+    with _renewing(HeldLeases(store, [WRITERS], SHARED)):
         yield
 
 
@@ -83,7 +90,7 @@ def _await(store: Store, name: str, token: str, patience_s: float, *, is_next: b
 
 
 @contextmanager
-def _beating(held: Held) -> Iterator[None]:
+def _renewing(held: HeldLeases) -> Iterator[None]:
     stop = threading.Event()
 
     def beat() -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import structlog
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from expressions.rules.identity import LINK_KINDS
+from expressions.rules.deletes import ACT_KINDS
 from lake.errors import LakeConflict, LakeUnreachable
 from lake.folder import Folder
 from lake.lake import Lake
@@ -70,7 +70,7 @@ def expire(lake: Lake, before: datetime, today: date) -> int:
     Links, unlinks and deletes are no events: they stay, since whose an id is does not age.
     """
     before_ms = _ms(before)
-    old = (pl.col("ts") < before_ms) & ~pl.col("kind").is_in([*LINK_KINDS, "delete"])
+    old = (pl.col("ts") < before_ms) & ~pl.col("kind").is_in(ACT_KINDS)
     rows = lake.scan(EVENTS).filter(old, pl.col("ingest_date") < today)
     counts = dict(rows.group_by("ingest_date").len().collect().iter_rows())
 

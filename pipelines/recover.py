@@ -1,14 +1,17 @@
-"""What a fresh, wiped or rewound Redis needs before it may take events. The drain's process owns it.
+"""Recovery: a fresh, wiped or rewound Redis gets back what it lacks before it takes events.
 
-Looks each second: a shard whose `ready` is not the run_id of the server that answers was not recovered on it. Then
+The drain looks before each round. A shard whose `ready` is not the run_id of the server that answers was not recovered
+on that server. Recovery compares its seq, the number of the last event of its log, with the lake's. A shard that is not
+behind has lost nothing: Redis read its own file. A shard that is behind comes from a restored backup, a promoted
+replica or an empty Redis.
 
-* definitions that the lake has and Redis has not (it is empty, or came back from before they were saved) are loaded;
-* whose ids are and what was deleted, as far as Redis may lack it, comes back first (`pipelines.standings`);
-* a shard whose seq is behind the lake's (a restored backup, a promoted replica) gets the missing lake rows back into
-  its records; where that would be many, or Redis is empty, everybody is rebuilt at the newest version instead;
-* its log then goes on above the lake's seq, which is raised last, so that a recovery that was cut off is seen;
-* a shard whose seq is not behind has lost nothing: Redis read its own file;
-* a log that has another event than the lake under some seq is of a life that was given up: all of it is cleared.
+1. Redis is cleared if a log has another event than the lake under some seq: that log is of a life that was given up.
+2. Definitions that the lake has and Redis has not are loaded, and the keys that admins made.
+3. Links, unlinks and deletes that Redis may lack are put back (`pipelines.ownership`).
+4. The lake's rows that a shard lacks are put back into its records. Where they are many, or Redis is empty, everybody
+   is rebuilt at the newest version instead.
+5. The shard's log goes on above the lake's seq. The seq is raised last, so that a recovery that was cut off shows.
+6. The shards are marked as ready.
 
 Until a shard is ready ingest answers 503, and decisions say what is warming. Every step may be cut off and run again.
 """
@@ -24,9 +27,9 @@ import structlog
 from expressions.rules.deletes import tombstone_id
 from expressions.rules.windows import Zone
 from lake.lake import Lake
+from pipelines.ownership import restore_ownership
 from pipelines.rebuild import rebuild
 from pipelines.rows import replayed
-from pipelines.standings import restore_standings
 from serving.access import made_keys
 from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, encode, restored
 from serving.definitions.saving import write_down
@@ -38,24 +41,24 @@ from serving.store.store import Store, require_same
 log = structlog.get_logger()
 
 REPLAY_ROWS_AT_ONCE = 10_000
-#: More missing rows of a shard than this are not put back one by one: a rebuild covers them.
+#: When a shard lacks more rows than this, a rebuild covers them: they are not put back one by one.
 REPLAY_ROWS_MAX = 50_000
-#: More versions of a catalogue than can be lost: every rebuild counts one, and each definition's own are in the lake.
+#: More versions of a catalogue than can be lost. Every rebuild counts one; those of definitions are in the lake.
 LOST_MAX = 1_000_000
 
 
 def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str], None] = lambda step: None) -> bool:
-    """Recovers what needs it; answers whether anything did. Raises when Redis or the lake are away: try again."""
+    """Recovers the shards that need it; returns whether any did. Raises when Redis or the lake are away: try again."""
     server = store.server()
     waiting = [state for state in store.shard_states() if state.ready_run_id != server.run_id]
     if not waiting:
         return False
-    told = settings_fixed(settings)
+    ours = settings_fixed(settings)
     text = store.catalogue()
-    if text is not None:  # of a system that was made before anything was noted
+    if text is not None:  # a system that is older than the note of its settings: the catalogue has its zone
         require_same("time_zone", decode(text).zone.name, settings.time_zone)
-    noted = lake.fix(told)
-    for name, value in told.items():
+    noted = lake.fix(ours)
+    for name, value in ours.items():
         require_same(name, noted.get(name), value)
     log.info("recovering", shards=len(waiting), run_id=server.run_id)
     version = lake.events_version()
@@ -68,7 +71,7 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
         on_step("cleared")
     store.raise_build(lake.last_build())  # should the clock stand behind the builds that the lake knows
     is_empty = store.catalogue() is None
-    if not is_empty:  # or a delete that was cut off would look like a definition that Redis lost
+    if not is_empty:  # a save that was cut off ends first: its delete would look like a definition that Redis lost
         write_down(store, lambda row: lake.append_definition(msgspec.to_builtins(row)))
     catalogue = _newest(store, lake, settings, seqs)
     if catalogue.projection_version:
@@ -77,11 +80,11 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     on_step("defined")
     behind = [state for state in waiting if state.seq < seqs[state.shard]]
     missing = [seqs[state.shard] - state.seq for state in behind]
-    # Before any row: what a delete covers must not come back.
-    restore_standings(store, lake, version, {state.shard: state.seq for state in behind})
-    on_step("standings")
+    # Before any row, so that no delete finds its rows put back.
+    restore_ownership(store, lake, version, {state.shard: state.seq for state in behind})
+    on_step("ownership")
     if is_empty or any(state.seq == 0 for state in behind) or max(missing, default=0) > REPLAY_ROWS_MAX:
-        # Of an empty lake too: it is what says that ids without a base have no history.
+        # An empty lake is rebuilt too: a rebuild says that ids without a base have no history.
         rebuild(store, lake, settings)
         on_step("rebuilt")
         last_received_ms = lake.last_received_ms()
@@ -104,57 +107,57 @@ def _is_of_another_life(
 ) -> bool:
     """Whether a log has another event than the lake under some seq.
 
-    An old backup may be brought back after the seqs it gave out last were lost and given out again. What it had drained
-    is in the lake for good, so only entries after that are compared; usually there are none.
+    An old backup may be brought back after its last seqs were lost and given out again. Its drained entries are in the
+    lake for good, so only the entries after them are compared; usually there are none.
     """
     for state in waiting:
         upto = min(state.seq, seqs[state.shard])
         if state.drained < upto:
             rows = lake.shard_rows(state.shard, state.drained, upto, version)
-            held = {seq: (one, event_id) for seq, one, event_id in rows.select("seq", "id", "event_id").iter_rows()}
+            drained = {seq: (id, event_id) for seq, id, event_id in rows.select("seq", "id", "event_id").iter_rows()}
             for entry in store.read_log(state.shard, state.drained, upto - state.drained):
                 # A seq without a row was purged with its person, and a purged tombstone has the hash of its id.
-                own = [(one, entry.event.event_id) for one in (entry.event.id, tombstone_id(entry.event.id))]
-                if entry.seq in held and held[entry.seq] not in own:
+                own = [(id, entry.event.event_id) for id in (entry.event.id, tombstone_id(entry.event.id))]
+                if entry.seq in drained and drained[entry.seq] not in own:
                     return True
     return False
 
 
 def _newest(store: Store, lake: Lake, settings: Settings, seqs: Sequence[int]) -> Catalogue:
-    """The catalogue; where Redis has none, or one from before a definition that the lake has, all of them anew.
+    """The catalogue of Redis; a new one, of the lake's definitions, where Redis has none or lacks a definition.
 
-    What Redis lost is not counted again: a process that was idle meanwhile may hold a catalogue of one of the lost
-    versions, and would take it for the newest once the count is there.
+    The versions that Redis lost are not counted again: a process that was idle meanwhile may hold a catalogue of one of
+    them, and would take it for the newest once the count is there.
     """
     text = store.catalogue()
-    held = decode(text) if text is not None else None
+    known = decode(text) if text is not None else None
     rows = [StoredDefinition(**row) for row in lake.definitions()]
     newest = {(row.kind, row.key): row for row in sorted(rows, key=lambda row: row.version)}
     states = store.shard_states()
-    is_whole = held is not None and not any(_is_lost(row, held.definitions.get(key)) for key, row in newest.items())
-    if held is not None and is_whole and all(state.seq >= seqs[state.shard] for state in states):
-        return held
-    is_new = held is None and not rows and not lake.last_build()
-    version = 1 + max([held.version if held else 0, *(row.version for row in rows)]) + (0 if is_new else LOST_MAX)
-    if held is not None and is_whole:
-        catalogue = replace(held, version=version)
+    is_whole = known is not None and not any(_is_lost(row, known.definitions.get(key)) for key, row in newest.items())
+    if known is not None and is_whole and all(state.seq >= seqs[state.shard] for state in states):
+        return known
+    is_new = known is None and not rows and not lake.last_build()
+    version = 1 + max([known.version if known else 0, *(row.version for row in rows)]) + (0 if is_new else LOST_MAX)
+    if known is not None and is_whole:
+        catalogue = replace(known, version=version)
     else:
-        stand = [max(state.seq, seqs[state.shard]) for state in states]
+        shard_seqs = [max(state.seq, seqs[state.shard]) for state in states]
         projection = max(state.projection for state in states)
-        catalogue = restored(rows, stand, version, held.zone if held else Zone(settings.time_zone), projection)
-    expected = held.version if held else None
+        catalogue = restored(rows, shard_seqs, version, known.zone if known else Zone(settings.time_zone), projection)
+    expected = known.version if known else None
     if not store.replace_catalogue(encode(catalogue), expected=expected, version=version):
         raise Unavailable("definitions changed during a recovery")
     if not is_whole:
-        store.want_rebuild()  # until then all are warming
+        store.want_rebuild()  # all definitions are warming until it is done
         log.info("definitions_restored", version=version, definitions=len(catalogue.definitions))
     return catalogue
 
 
-def _is_lost(row: StoredDefinition, held: StoredDefinition | None) -> bool:
-    """Whether the newest row of a definition's history is not what the catalogue has. (The catalogue's own version says
-    nothing: a rebuild that outlived the old server may have counted it on.)"""
-    return not row.deleted if held is None else row.version > held.version
+def _is_lost(row: StoredDefinition, known: StoredDefinition | None) -> bool:
+    """Whether Redis lacks the newest row of a definition's history. (The catalogue's own version does not tell: a
+    rebuild that outlived the old server may have counted it on.)"""
+    return not row.deleted if known is None else row.version > known.version
 
 
 def _replay(
@@ -166,7 +169,7 @@ def _replay(
     upto: int,
     on_step: Callable[[str], None],
 ) -> None:
-    """The lake rows that a shard has lost, back into its records; then its log goes on above them."""
+    """Puts the lake's rows that a shard lacks back into its records; then its log goes on above them."""
     last_received_ms = state.last_received_ms
     after = state.seq
     while after < upto:

@@ -14,8 +14,8 @@ from expressions.batch.cells import item_of_key
 from expressions.batch.frames import column_of
 from expressions.definitions import Key
 from expressions.plan import Projection
+from expressions.rules.deletes import ACT_KINDS
 from expressions.rules.dtypes import Kind
-from expressions.rules.identity import LINK_KINDS
 from expressions.rules.properties import Typed, attribute_fields, event_fields, typed
 from expressions.rules.values import canonical_json, to_json
 from expressions.rules.windows import DAY_MS
@@ -80,7 +80,7 @@ def _text(value: Mapping[str, Any]) -> str | None:
 def replayed(rows: pl.DataFrame, projection: Projection) -> list[tuple[str, Row]]:
     """Lake rows as what a record's tail had of them, in the order given. Links and deletes have no place in a tail."""
     found = []
-    for row in rows.filter(~pl.col("kind").is_in([*LINK_KINDS, "delete"])).iter_rows(named=True):
+    for row in rows.filter(~pl.col("kind").is_in(ACT_KINDS)).iter_rows(named=True):
         event = Accepted(
             event_id=row["event_id"],
             kind=row["kind"],

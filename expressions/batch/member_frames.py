@@ -9,8 +9,8 @@ import polars as pl
 
 from ..definitions import Bound
 from ..plan import plan
-from ..rules.deletes import after_deletes
-from ..rules.identity import LINK_KINDS, persons
+from ..rules.deletes import ACT_KINDS, after_deletes
+from ..rules.identity import persons
 from ..rules.windows import Zone
 from .counting import counted_for
 from .frames import answer_frame, users_where
@@ -21,7 +21,7 @@ ID_COLUMNS = {"device_id": "anon", "external_id": "user", "email_hash": "email"}
 
 def linked_persons(events: pl.LazyFrame) -> pl.DataFrame:
     """id and person of every id that belongs to another, from all events as they came; reads only rows about ids."""
-    return persons(after_deletes(events.filter(pl.col("kind").is_in([*LINK_KINDS, "delete"]))))
+    return persons(after_deletes(events.filter(pl.col("kind").is_in(ACT_KINDS))))
 
 
 def members(rows: pl.DataFrame, bound: Bound, now_ms: int, zone: Zone) -> pl.DataFrame:

@@ -12,6 +12,11 @@ from hashlib import sha1
 
 import polars as pl
 
+from .identity import LINK_KINDS
+
+#: Rows that say something of an id, and are no events.
+ACT_KINDS = (*LINK_KINDS, "delete")
+
 #: What the name of a purged tombstone begins with; no id does (`user:`, `anon:`, `email:`).
 GONE = "gone:"
 

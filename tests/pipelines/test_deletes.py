@@ -264,7 +264,7 @@ def test_a_rewound_redis_learns_of_links_and_deletes_that_it_lost(tmp_path: Path
 
         def look(step: str) -> None:
             steps.append(step)
-            if step in ("standings", "replayed", "before_ready"):
+            if step in ("ownership", "replayed", "before_ready"):
                 assert known(world, "user:ann", "anon:d1") == [NOBODY] * 2, step
 
         assert recover(world.store, world.lake, world.settings, look)

@@ -206,7 +206,7 @@ MUTATIONS: list[InScript | InPython] = [
         lambda counted: lambda events: deduplicate(events.filter(pl.col("kind") != "delete")),
     ),
     InPython(
-        "a recovery brings links and deletes back", recovering, "restore_standings", lambda right: lambda *given: 0
+        "a recovery brings links and deletes back", recovering, "restore_ownership", lambda right: lambda *given: 0
     ),
     InPython(
         "a read asks each id whose it is", gather, "_belongs", lambda right: lambda member, person: True,

@@ -11,7 +11,7 @@ from serving.store.operations.replies import nothing
 from serving.store.operations.sharded import Sharded, by_shard
 from serving.store.scripts import raise_numbers, replay, restore
 from serving.store.scripts.replay import Row
-from serving.store.scripts.restore import Standing
+from serving.store.scripts.restore import Ownership
 from serving.store.scripts.script import Request, chunks, command
 
 REPLAY_ROWS_MAX = 1_000
@@ -33,11 +33,9 @@ class RecoveryOperations(Sharded):
         return Request(commands, lambda replies: sum(replies))
 
     @operation
-    def restore(self, standings: Sequence[Standing]) -> Request[None]:
+    def restore(self, ownerships: Sequence[Ownership]) -> Request[None]:
         """Puts back whose ids are and when they were deleted, as the lake says."""
-        return Request(
-            [restore.restore(shard_of(standing.id, self.shards), standing) for standing in standings], nothing
-        )
+        return Request([restore.restore(shard_of(each.id, self.shards), each) for each in ownerships], nothing)
 
     @operation
     def resume(self, shard: int, seq: int, last_received_ms: int) -> Request[int]:

@@ -60,7 +60,7 @@ return 1
 Position = tuple[int, int]
 
 
-class Standing(NamedTuple):
+class Ownership(NamedTuple):
     """What the log says of an id beside its events: the last delete, the last unlink since, whose it is, the last entry
     of these; and the deleted events of the last 24 h, as `recent` has them."""
 
@@ -72,12 +72,12 @@ class Standing(NamedTuple):
     recent: bytes = b""
 
 
-def restore(shard: int, standing: Standing) -> Command:
+def restore(shard: int, ownership: Ownership) -> Command:
     """Puts it back."""
-    deleted, unlinked = _packed(standing.deleted), _packed(standing.unlinked)
-    owner = owner_field(standing.owner) if standing.owner else b""
-    last = _packed(standing.last[::-1])
-    return RESTORE([keys.record(shard, standing.id)], [deleted, unlinked, owner, standing.recent, last])
+    deleted, unlinked = _packed(ownership.deleted), _packed(ownership.unlinked)
+    owner = owner_field(ownership.owner) if ownership.owner else b""
+    last = _packed(ownership.last[::-1])
+    return RESTORE([keys.record(shard, ownership.id)], [deleted, unlinked, owner, ownership.recent, last])
 
 
 def _packed(position: Position | None) -> bytes:

@@ -451,7 +451,7 @@ def test_a_rewound_redis_does_not_bring_anybody_back(tmp_path: Path) -> None:
         server.start()
 
         def look(step: str) -> None:
-            if step in ("standings", "replayed", "before_ready"):
+            if step in ("ownership", "replayed", "before_ready"):
                 assert known(world, ANN, DEVICE) == [NOBODY] * 2, step
 
         assert recover(world.store, world.lake, world.settings, look)
