@@ -1,7 +1,8 @@
-"""Keeping the lake's tables quick, and no longer than is wanted: retention, compaction, checkpoint, vacuum, exports.
+"""Maintenance: retention, compaction, checkpoints, vacuum and old exports. It keeps the lake's tables quick, and rows
+no longer than is wanted.
 
-Safe beside the drain, which only appends, and beside every writer: a file that stands in no version is a stray only
-when it is older than a day. A younger one cannot be told from one whose commit is on its way.
+Safe beside the drain, which only appends, and beside every other writer. A file that stands in no version is a stray
+only when it is older than a day: a younger file may belong to a commit that is on its way.
 """
 
 from __future__ import annotations
@@ -25,19 +26,23 @@ from pipelines.packing import sort_closed_days
 
 log = structlog.get_logger()
 
-#: Exports are kept this long, where the settings say nothing else: they name people, and are quickly made again.
+#: Exports are kept this long, unless the settings say otherwise: they name people, and are quickly made again.
 EXPORT_DAYS = 7.0
-#: What rebuilds did is kept this long, and of those of single ids, of which there may be four a second.
+#: Rows of rebuilds are kept this long; and those of rebuilds of single ids, since four a second may come.
 RUN_DAYS, ID_RUN_DAYS = 30, 1
 
 
 def maintain(
     lake: Lake, now: datetime | None = None, export_days: float = EXPORT_DAYS, retention_days: int | None = None
 ) -> dict[str, Any]:
-    """Drops what is older than `retention_days`, and what rebuilds did long ago; compacts closed days; writes
-    checkpoints; drops files that no version of the last day needs or that writers left behind, and old exports.
+    """What it did, by table: files that were compacted and removed; and rows, runs and exports that were dropped.
 
-    Says what it did.
+    1. Drops rows that are older than `retention_days`, and old rows of rebuilds.
+    2. Of each table: compacts closed days, writes a checkpoint, and drops files that no version of the last day needs
+       or that writers left behind.
+    3. Drops old exports.
+
+    Raises `LakeUnreachable`. A table on which a writer was first waits for the next time.
     """
     now = now or datetime.now(UTC)
     today = now.date()
@@ -65,24 +70,24 @@ def maintain(
 
 
 def expire(lake: Lake, before: datetime, today: date) -> int:
-    """Drops the rows of events of an earlier time, of days that are over; answers how many.
+    """Drops events of an earlier time from the days that are over; returns how many.
 
-    Links, unlinks and deletes are no events: they stay, since whose an id is does not age.
+    Links, unlinks and deletes are no events. They stay, since whose an id is does not age.
     """
     before_ms = _ms(before)
     old = (pl.col("ts") < before_ms) & ~pl.col("kind").is_in(ACT_KINDS)
     rows = lake.scan(EVENTS).filter(old, pl.col("ingest_date") < today)
     counts = dict(rows.group_by("ingest_date").len().collect().iter_rows())
 
-    def kept(batch: pa.RecordBatch) -> pa.RecordBatch:
-        judged = pl.from_arrow(batch.select(["ts", "kind"]))
-        assert isinstance(judged, pl.DataFrame)
-        return batch.filter(pa.array(judged.select(~old).to_series().to_list(), pa.bool_()))
+    def without_old(batch: pa.RecordBatch) -> pa.RecordBatch:
+        frame = pl.from_arrow(batch.select(["ts", "kind"]))
+        assert isinstance(frame, pl.DataFrame)
+        return batch.filter(pa.array(frame.select(~old).to_series().to_list(), pa.bool_()))
 
     removed = 0
     for day, count in sorted(counts.items()):
         try:
-            lake.rewrite_once(EVENTS, {"ingest_date": day.isoformat()}, kept)
+            lake.rewrite_once(EVENTS, {"ingest_date": day.isoformat()}, without_old)
             removed += count
         except LakeConflict as error:
             log.info("retention_conflict", day=day.isoformat(), error=str(error))  # a writer was first: next time
@@ -90,37 +95,38 @@ def expire(lake: Lake, before: datetime, today: date) -> int:
 
 
 def expire_others(lake: Lake, before: datetime) -> int:
-    """Drops refused events that were received before, and results of rebuilds as of a time that were computed before;
-    answers how many rows. A build's number is the instant, in UTC ms, at which it began."""
+    """Drops refused events that were received before, and answers as of a time that were computed before; returns how
+    many rows. A build's number is the instant, in UTC ms, at which it began."""
     before_ms = _ms(before)
-    removed = _kept(lake, REJECTED, {}, "received_at", lambda at: at.fill_null(before_ms) >= before_ms)
+    removed = _keep(lake, REJECTED, {}, "received_at", lambda at: at.fill_null(before_ms) >= before_ms)
     for table in (TRAITS, MEMBERSHIPS):
-        removed += _kept(lake, table, {"is_latest": "false"}, "build", lambda build: build >= before_ms)
+        removed += _keep(lake, table, {"is_latest": "false"}, "build", lambda build: build >= before_ms)
     return removed
 
 
 def forget_runs(lake: Lake, now: datetime) -> int:
-    """Drops what rebuilds did long ago; answers how many rows.
+    """Drops old rows of rebuilds; returns how many.
 
-    Those stay whose results are there, since readers look up what they covered, the last full one, and the last number.
+    A rebuild whose answers are there stays, since readers look up what it covered. So do the last full rebuild, and the
+    one with the greatest number.
     """
     old = pl.col("build") < pl.when(kind="ids").then(_ms(now - timedelta(days=ID_RUN_DAYS))).otherwise(
         _ms(now - timedelta(days=RUN_DAYS))
     )
-    runs = lake.scan(RUNS).select("build", "kind").with_columns(old.alias("is_old")).collect()
+    runs = lake.runs().select("build", "kind").with_columns(old.alias("is_old")).collect()
     if not runs["is_old"].any():
         return 0
-    held = {lake.last_build(), (lake.last_run() or {}).get("build")}
+    needed = {lake.last_build(), (lake.last_run() or {}).get("build")}
     for table in (TRAITS, MEMBERSHIPS):
-        held |= set(lake.scan(table).select(pl.col("build").unique()).collect()["build"])
-    gone = set(runs.filter("is_old")["build"]) - held
-    return _kept(lake, RUNS, {}, "build", lambda build: ~build.is_in(sorted(gone)))
+        needed |= set(lake.scan(table).select(pl.col("build").unique()).collect()["build"])
+    forgotten = set(runs.filter("is_old")["build"]) - needed
+    return _keep(lake, RUNS, {}, "build", lambda build: ~build.is_in(sorted(forgotten)))
 
 
-def _kept(
+def _keep(
     lake: Lake, table: Table, partition: Mapping[str, str], column: str, stays: Callable[[pl.Series], pl.Series]
 ) -> int:
-    """Keeps the rows of a partition that stay by a column; answers how many went."""
+    """Keeps the rows of a partition whose value in a column stays; returns how many went."""
 
     def change(batch: pa.RecordBatch) -> pa.RecordBatch:
         return batch.filter(pa.array(stays(pl.Series(batch.column(column))).to_list(), pa.bool_()))

@@ -1,8 +1,9 @@
-"""Packing: the many small files of a table made few, beside everybody who writes to it.
+"""Packing: the many small files of a table become few, beside everybody who writes to it.
 
-Every commit leaves a file, and each round of the drain takes longer the more there are: an event a second makes tens of
-thousands a day. Files are packed with others of about their size, and only when there are many of it, so that each row
-is written some few times, however slowly a day fills: what is replaced stays on the disk for a day.
+Every commit leaves a file. An event a second makes tens of thousands a day, and each file makes the rounds of the drain
+longer. Files are packed with others of about their size, and only when there are many of that size. So each row is
+written only a few times, however slowly a day fills. That matters since a file that was replaced stays on the disk for
+a day.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from lake.schemas import EVENTS, TABLES
 
 log = structlog.get_logger()
 
-#: So many files of a size may lie in a partition: a round of the drain takes 0.1 ms for each.
+#: Files of one size that may lie in a partition. A round of the drain takes 0.1 ms for each.
 FILES_MAX = 32
-#: Where one size ends and the next begins, in bytes. Files beyond the last are left as they are.
+#: Where one size ends and the next begins, in bytes. Larger files are left as they are.
 SIZES = (0, 128 * 1024, 1024**2, 8 * 1024**2, 100 * 1024**2)
 
 
 def pack(lake: Lake, files_max: int = FILES_MAX, sizes: Sequence[int] = SIZES) -> int:
-    """Packs the files of each partition of any table of which there are too many; answers how many were replaced.
+    """Packs the files of a size, in each partition of each table that has too many; returns how many were replaced.
 
-    Those of one size become files of the next, else they would add up again: two of more than half a size fit in none.
+    Files of one size become files of the next. Packed into their own size they would add up again: two files of more
+    than half a size fit into none.
 
     Appends may come in between. Where somebody rewrites the same files, one of the two is first, and packing waits for
     the next time. Raises `LakeUnreachable`.
@@ -39,9 +41,9 @@ def pack(lake: Lake, files_max: int = FILES_MAX, sizes: Sequence[int] = SIZES) -
     for table in TABLES:
         opened = lake.open(table)
         try:
-            for partition, held in _partitions(opened).items():
+            for partition, file_sizes in _partitions(opened).items():
                 for least, below, target in zip(sizes, sizes[1:], [*sizes[2:], sizes[-1]], strict=False):
-                    if sum(least <= size < below for size in held) > files_max:
+                    if sum(least <= size < below for size in file_sizes) > files_max:
                         did = opened.optimize.compact(partition_filters=_filters(partition), target_size=target)
                         packed += int(did["numFilesRemoved"])
         except CommitFailedError as error:
@@ -52,11 +54,11 @@ def pack(lake: Lake, files_max: int = FILES_MAX, sizes: Sequence[int] = SIZES) -
 
 
 def sort_closed_days(lake: Lake, today: str, file_bytes: int | None = None) -> int:
-    """Sorts the events of each day that is over by (shard, id, ts), so that a reader of one shard finds its files by
-    their statistics; answers how many files were replaced.
+    """Sorts the events of each day that is over by (shard, id, ts); returns how many files were replaced.
 
-    Once a day, which a transaction notes: how large sorted files are depends on how well they compress, so they do not
-    tell. What comes to the day later is packed beside them when it is much.
+    A reader of one shard then finds its files by their statistics. A day is sorted once, and a transaction notes it:
+    the sizes of files do not tell, since they depend on how well the files compress. Rows that come to the day later
+    are packed beside the sorted files when they are many.
     """
     opened = lake.open(EVENTS)
     removed = 0
@@ -68,20 +70,21 @@ def sort_closed_days(lake: Lake, today: str, file_bytes: int | None = None) -> i
                 list(EVENTS.order), partition_filters=_filters(partition), target_size=file_bytes
             )
             removed += int(did["numFilesRemoved"])
-            # In a commit of no rows: that of the sorting takes no transactions. Cut off in between, it is sorted again.
+            # A commit of no rows, since the commit of the sorting takes no transactions. Cut off in between, the day is
+            # sorted again.
             lake.append_to(opened, EVENTS.columns.empty_table(), [Transaction(note, 1)])
     return removed
 
 
 def _partitions(opened: DeltaTable) -> dict[str, list[int]]:
     """The sizes in bytes of the files of each partition, by its folder: `ingest_date=2026-01-31`."""
-    found: dict[str, list[int]] = defaultdict(list)
+    sizes: dict[str, list[int]] = defaultdict(list)
     adds = pl.DataFrame(opened.get_add_actions(flatten=True))
     for path, size in adds.select("path", "size_bytes").iter_rows():
-        found[path.rpartition("/")[0]].append(size)
-    return found
+        sizes[path.rpartition("/")[0]].append(size)
+    return sizes
 
 
 def _filters(partition: str) -> list[tuple[str, str, str]] | None:
-    values = [one.partition("=") for one in partition.split("/") if one]
+    values = [part.partition("=") for part in partition.split("/") if part]
     return [(column, "=", value) for column, _, value in values] or None

@@ -1,9 +1,9 @@
-"""Prefect's view of the work: the flows `rebuild`, `purge` and `maintain`, their runs, tasks, progress and schedules.
+"""Prefect's view of the work: the flows `rebuild`, `purge` and `maintain`, their runs, tasks and progress.
 
-The only file that names Prefect, and slow to import. The flows run in the worker's own process, since a request must
-be answered within seconds and a fresh interpreter takes as long; Prefect's server records every run, and its UI shows
-them. It is told how many ids a rebuild is of, not which: what it records is kept when a person is gone. While it does
-not answer the same work is done without it, and the log says so: traits do not wait for a record of their making.
+The only file that names Prefect, and slow to import. The flows run in the worker's own process: a request must be
+answered within seconds, and a fresh interpreter alone takes as long. Prefect's server records every run, and its UI
+shows them. It is told of how many ids a rebuild is, and not of which: its records stay when a person is gone. While it
+does not answer, the same work is done without it, and the log says so: traits do not wait for a record of their making.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 #: How long Prefect's server may take to say that it is there.
 HEALTH_S = 2.0
+#: The steps of a rebuild, as it names them, in order: progress is the place among them.
 STEPS = ("reading", "publishing", "sweeping", "writing", "done")
 
 
@@ -40,7 +41,7 @@ def flows(
     store: Store, lake: Lake, settings: Settings
 ) -> tuple[Callable[[Collection[str] | None], Any], Callable[[], Any], Callable[[], Any]]:
     """The flows over the parts of this process: (rebuild, purge, maintain), called like the plain functions."""
-    asked: list[str] | None = None  # not a parameter of the flow: Prefect keeps and shows those, and ids are people's
+    wanted: list[str] | None = None  # not a parameter of the flow: Prefect keeps and shows those, and ids are people's
 
     @task(name="rebuild everybody or some ids")
     def rebuild_task() -> rebuilding.Run:
@@ -56,44 +57,44 @@ def flows(
                 share = 100.0 * STEPS.index(step) / (len(STEPS) - 1)
                 update_progress_artifact(artifact_id=progress, progress=share)
 
-        return rebuilding.rebuild(store, lake, settings, ids=asked, progress=on_progress)
+        return rebuilding.rebuild(store, lake, settings, ids=wanted, progress=on_progress)
 
     @flow(name="rebuild", log_prints=True)
     def rebuild_flow(users: int | None) -> rebuilding.Run:
-        """Every trait and segment from the lake, and a fresh base for every id (or for so many)."""
+        """Rebuilds every trait and segment from the lake, and a fresh base for every id (or for so many)."""
         run = rebuild_task()
         create_table_artifact(key="rebuild", table=[rebuilding.run_row(run) | {"seqs": str(run.seqs)}])
         return run
 
     @flow(name="purge", log_prints=True)
     def purge_flow() -> dict[str, Any]:
-        """What deletes cover, out of all tables and files."""
+        """Takes what deletes cover out of all tables and files."""
         return asdict(purging.purge(store, lake))
 
     @flow(name="maintain", log_prints=True)
     def maintain_flow() -> dict[str, Any]:
-        """Retention, compaction, checkpoint and vacuum of the lake's tables."""
+        """Retention, compaction, checkpoints and vacuum of the lake's tables."""
         return maintaining.maintain(
             lake, export_days=settings.export_retention_days, retention_days=settings.retention_days
         )
 
     def run_rebuild(ids: Collection[str] | None) -> Any:
-        nonlocal asked
-        asked = None if ids is None else sorted(ids)
-        users = None if asked is None else len(asked)
-        return _recorded(lambda: rebuild_flow(users), lambda: rebuilding.rebuild(store, lake, settings, ids=asked))
+        nonlocal wanted
+        wanted = None if ids is None else sorted(ids)
+        users = None if wanted is None else len(wanted)
+        return _recorded(lambda: rebuild_flow(users), lambda: rebuilding.rebuild(store, lake, settings, ids=wanted))
 
     return run_rebuild, lambda: _recorded(purge_flow, purge_flow.fn), lambda: _recorded(maintain_flow, maintain_flow.fn)
 
 
 def _recorded(recorded: Callable[[], Any], plain: Callable[[], Any]) -> Any:
-    """The work as a flow run; as it is while Prefect does not answer, or once more when that is lost on the way."""
+    """The work as a flow run; without one while Prefect does not answer, and once more when it is lost on the way."""
     if _answers():
         try:
             return recorded()
         except (StoreError, LakeError, Refusal, OSError):
             raise
-        except Exception:  # whatever Prefect's client raises when its server goes; with the server there it is ours
+        except Exception:  # Prefect's client raises anything when its server goes; with the server there it is ours
             if _answers():
                 raise
     log.warning("prefect_away")
@@ -101,7 +102,7 @@ def _recorded(recorded: Callable[[], Any], plain: Callable[[], Any]) -> Any:
 
 
 def _answers() -> bool:
-    """Whether Prefect's server is there to record anything."""
+    """Whether Prefect's server answers."""
     url = PREFECT_API_URL.value()
     try:
         return url is None or httpx.get(f"{url}/health", timeout=HEALTH_S).is_success

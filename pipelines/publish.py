@@ -1,6 +1,10 @@
-"""Bases to Redis records: encoded, with what each remembers of the last 24 hours, many records a call.
+"""Bases to Redis records, many records a call.
 
-A part of the ids is encoded at a time, and sent while the next one is encoded: no more than that is in memory.
+1. A part of the ids comes with their bases in columns: raw events, spans, profiles.
+2. It becomes records: id, encoded base, what the record remembers of the last 24 hours, horizon.
+3. `RECORDS_AT_ONCE` records go in one round trip: a request for each shard, with the shard's stamp.
+
+A part is encoded while records of the part before are sent. No more than that is in memory.
 """
 
 from __future__ import annotations
@@ -26,20 +30,20 @@ from serving.store.store import Store
 
 #: Records that are sent together: one round trip, some megabytes.
 RECORDS_AT_ONCE = 2_000
-#: Round trips that may wait for their turn: about as many as a part of the ids has.
+#: Round trips that may wait for their turn, about as many as a part of the ids has. Encoding waits when there are more.
 SENDS_AHEAD = 10
 
 
 class Recent:
-    """What records remember of covered events received within 24 h, imports too.
+    """What records remember of covered events that were received within 24 h, imported events too.
 
-    `events` are those that count, and those that a delete covers: a repeat that is still on its way is no new event.
+    `events` are the events that count, and those that a delete covers: a repeat of one of these may still be on its
+    way, and is no new event either. Links are no events, and no link is a repeat. Of the copies of an event the newest
+    is kept: repeats are measured against it.
 
-    A repeat of an import may have come before any base counted the import, and be in a tail since `undrained_ms`, when
-    the oldest event was received that the lake lacks: it must go from there. So imports are kept from 24 h before that.
-
-    Of the copies of an event that is the newest, against which a repeat is measured. Links are no events, and none is
-    a repeat.
+    Imported events are kept for longer: from 24 h before `undrained_ms`, the receipt of the oldest event that the lake
+    lacks. A repeat of an import may have come before any base counted the import; it is in a tail then, and must go
+    from there.
     """
 
     def __init__(self, events: pl.LazyFrame, as_of_ms: int, undrained_ms: int | None = None) -> None:
@@ -51,29 +55,31 @@ class Recent:
         self._parts = 0
 
     def of(self, part: BasePart) -> dict[str, bytes]:
-        """Per id of a part the entries of its `recent` (`copies.recent_entry`), in any order."""
+        """id -> the entries of its `recent` (`lua_copies.recent_entry`), in any order, for the ids of a part."""
         if self._parts != part.parts:
             self._parts, self._numbers = part.parts, dealt(self._rows, part.parts)
         return _entries(self._rows.filter(self._numbers == part.number))
 
     def everyone(self) -> dict[str, bytes]:
-        """The same of all ids."""
+        """The same for all ids."""
         return _entries(self._rows)
 
 
 def _newest(rows: pl.DataFrame) -> pl.DataFrame:
-    """The newest copy of each event. Copies are rare, so it is asked first whether there are any, by hash."""
+    """The newest copy of each event. Copies are rare, so hashes tell first whether there are any."""
     if not rows.select(pl.struct("id", "event_id").hash().is_duplicated().any()).item():
         return rows
     return rows.sort("received_at").unique(subset=["id", "event_id"], keep="last")
 
 
 def _entries(rows: pl.DataFrame) -> dict[str, bytes]:
+    """id -> its entries, 20 bytes each: the event's hash (8), its receipt (6) and its seq (6), big-endian."""
     if rows.is_empty():
         return {}
     rows = rows.sort("id")
-    # As `ids.event_hash` makes it.
-    hashes = [blake2b(one.encode(), digest_size=EVENT_HASH_BYTES).digest() for one in rows["event_id"].to_list()]
+    # The hash of `ids.event_hash`.
+    event_ids = rows["event_id"].to_list()
+    hashes = [blake2b(event_id.encode(), digest_size=EVENT_HASH_BYTES).digest() for event_id in event_ids]
     entries = np.empty((len(rows), RECENT_ENTRY_BYTES), dtype=np.uint8)
     entries[:, :8] = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(-1, 8)
     for at, name in ((8, "received_at"), (14, "seq")):
@@ -81,15 +87,15 @@ def _entries(rows: pl.DataFrame) -> dict[str, bytes]:
     data = entries.tobytes()
     groups = rows.group_by("id", maintain_order=True).len()
     ends = [0, *(groups["len"].cum_sum().cast(pl.Int64) * RECENT_ENTRY_BYTES).to_list()]
-    return {one: data[start:end] for one, (start, end) in zip(groups["id"].to_list(), pairwise(ends), strict=True)}
+    return {id: data[start:end] for id, (start, end) in zip(groups["id"].to_list(), pairwise(ends), strict=True)}
 
 
 def records_of(parts: Iterable[BasePart], recent: Recent, horizon_ms: int) -> Iterator[BaseRecord]:
-    """What is published of the ids of some parts."""
+    """The records of the ids of some parts. Only heavy ids have a horizon."""
     for part in parts:
         remembered = recent.of(part)
-        for one, is_heavy, base in zip(part.ids, part.heavy, encoded(part), strict=True):
-            yield BaseRecord(one, base, remembered.get(one, b""), horizon_ms if is_heavy else 0)
+        for id, is_heavy, base in zip(part.ids, part.heavy, encoded(part), strict=True):
+            yield BaseRecord(id, base, remembered.get(id, b""), horizon_ms if is_heavy else 0)
 
 
 def publish(
@@ -98,9 +104,10 @@ def publish(
     stamps: Mapping[int, Stamp],
     on_published: Callable[[int], None] = lambda count: None,
 ) -> Counter[Published]:
-    """Publishes records; answers how many were taken, and how many refused why. Safe to run again, in any order.
+    """Publishes records; returns how many took their base, and how many refused it and why.
 
-    A record refuses a base that is older than its own, or that a delete has overtaken; that is not an error.
+    A record refuses a base that is older than its own, or that a delete has overtaken; that is no error. Safe to run
+    again, in any order.
     """
     outcomes: Counter[Published] = Counter()
     following = iter(records)
@@ -113,8 +120,8 @@ def publish(
 
     sender = ThreadPoolExecutor(1, thread_name_prefix="publish")
     try:
-        while some := list(islice(following, RECORDS_AT_ONCE)):
-            waiting.append((len(some), sender.submit(send, store, some, stamps)))
+        while batch := list(islice(following, RECORDS_AT_ONCE)):
+            waiting.append((len(batch), sender.submit(send, store, batch, stamps)))
             if len(waiting) > SENDS_AHEAD:
                 settle()
         while waiting:
@@ -125,9 +132,9 @@ def publish(
 
 
 def send(store: Store, records: Iterable[BaseRecord], stamps: Mapping[int, Stamp]) -> Counter[Published]:
-    """Sends records of any shards in one round trip; answers what became of them."""
+    """Sends records of any shards in one round trip; returns how many took their base, and how many refused it."""
     by_shard: dict[int, list[BaseRecord]] = {}
     for record in records:
         by_shard.setdefault(shard_of(record.id, store.shards), []).append(record)
-    requests = [store.operations.publish(shard, stamps[shard], some) for shard, some in by_shard.items()]
+    requests = [store.operations.publish(shard, stamps[shard], of_shard) for shard, of_shard in by_shard.items()]
     return Counter(outcome for outcomes in store.ask_all(requests) for outcome in outcomes)

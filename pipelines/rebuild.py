@@ -1,9 +1,15 @@
 """Rebuild: every trait and segment from the lake, and a fresh base for every id.
 
-Read the clock; pin a version of the lake, which says for each shard how far its log is in; count each event once;
-publish a base for every id; empty the bases that produced no row; compute every definition and write traits and
-memberships; and say, per shard, that all before is covered. Every step may run again, and two rebuilds may run at once:
-a record takes only what is newer than what it holds.
+1. Finish what a save left: write its definitions into the lake's history, and activate its projection.
+2. Read the clock, then pin a version of the lake: for each shard the seq up to which its log is in.
+3. Read what counts, after the deletes and each event once: rows of `events`.
+4. Publish a base for every id of them: records.
+5. Give the records of all other ids an empty base.
+6. Compute every definition for every person: rows of `traits` and of `memberships`.
+7. Say for each shard that all up to its seq is covered.
+
+A rebuild of single ids does 1 to 4. Every step may run again, and two rebuilds may run at once: a record takes only a
+base that is newer than its own.
 """
 
 from __future__ import annotations
@@ -35,16 +41,18 @@ from serving.store.scripts.publish import Published
 from serving.store.stamps import Covered, Stamp
 from serving.store.store import Store
 
+#: How often the catalogue is tried again when definitions change meanwhile.
 RETRIES = 20
-#: Called with what is being done and how many records it has done.
+#: Called with the name of the step and how many records it has done.
 Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a rebuild did. `seqs` is how far each shard's log was in; times are UTC ms.
+    """What a rebuild did. `seqs` says how far each shard's log was in. `kind` is "full", "ids" or "as_of".
 
-    Records refused what it published, where they held a newer base, or where a delete had overtaken it.
+    `published` counts the records that took their base. The others refused it: they had a newer base
+    (`refused_older`), or a delete had overtaken it (`refused_deleted`).
     """
 
     build: int
@@ -68,10 +76,10 @@ def rebuild(
     ids: Collection[str] | None = None,
     progress: Progress = lambda what, done: None,
 ) -> Run:
-    """Rebuilds everybody, or only `ids` (their records alone: no tables, nothing covered). Raises if a part is away.
+    """Rebuilds everybody, or only the records of `ids`; returns what it did. Raises if a part is away.
 
-    Its end is bound to the server it began on: one that came back without what was published must not be swept, nor be
-    told that all is covered. `ServerReplaced` is raised then, and the requests stay.
+    Raises `ServerReplaced` when another server answers at its end than at its beginning, and the requests stay. That
+    server may have come back without the bases: it must not be swept, nor be told that all is covered.
     """
     started = time.monotonic()
     run_id = store.server().run_id
@@ -79,11 +87,12 @@ def rebuild(
     write_down(store, lambda row: lake.append_definition(msgspec.to_builtins(row)))
     activate(store, lake.holds_events)
     as_of_ms = store.now_ms()
-    # Before the version, which can only have more.
+    # Before the version is pinned: the version can only have more.
     undrained_ms = store.ask(store.operations.undrained_ms(store.shard_states()))
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)
-    # After the version: what newer definitions need of later events is beyond these seqs then, and stays in the tails.
+    # After the version is pinned: later events, which newer definitions may need, are beyond these seqs and stay in the
+    # tails.
     catalogue = current(store)
     build = store.next_build()
     stamps = {
@@ -101,10 +110,9 @@ def rebuild(
 
     def parts() -> Iterator[BasePart]:
         nonlocal users
-        found = base_parts(
+        for part in base_parts(
             events, catalogue.plan, as_of_ms, settings.horizon_ms, settings.light_events_max, catalogue.zone
-        )
-        for part in found:
+        ):
             users += len(part.ids)
             yield part
 
@@ -116,8 +124,8 @@ def rebuild(
         store.sweep_all([stamps[shard] for shard in range(store.shards)], run_id)
         progress("writing", 0)
         by_kind = write_answers(lake, events, catalogue, as_of_ms, build, is_latest=True)
-        found = totals(people(events), as_of_ms) | by_kind | {"ids": users, "as_of": as_of_ms}
-        store.keep_totals(msgspec.json.encode(found))
+        counts = totals(people(events), as_of_ms) | by_kind | {"ids": users, "as_of": as_of_ms}
+        store.keep_totals(msgspec.json.encode(counts))
         cover(store, [covered_by(stamps[shard]) for shard in range(store.shards)], run_id)
     run = Run(
         build,
@@ -139,7 +147,10 @@ def rebuild(
 
 
 def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
-    """Traits and memberships as of a time: by event time, over all rows now in the lake. Never published or latest."""
+    """Writes traits and memberships as of a time: by event time, over all rows that are in the lake now.
+
+    Publishes no bases, and its rows are never the latest.
+    """
     started = time.monotonic()
     catalogue = current(store)
     version = lake.events_version()
@@ -157,7 +168,7 @@ def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
 def write_answers(
     lake: Lake, events: pl.LazyFrame, catalogue: Catalogue, as_of_ms: int, build: int, *, is_latest: bool
 ) -> dict[str, dict[str, int]]:
-    """Every trait and membership of every person, as rows of the lake; how many rows of each key: traits, segments."""
+    """Writes every trait and membership of every person; returns how many rows each key has: traits, segments."""
     bounds = [bound for key, bound in catalogue.bounds.items() if key[0] != "flag"]
     answers = answer_frame(people(events), bounds, as_of_ms, catalogue.zone)
     keys = [(bound.definition.kind, bound.definition.key) for bound in bounds]
@@ -173,7 +184,7 @@ def write_answers(
 
 
 def cover(store: Store, covered: list[Covered], run_id: str | None = None) -> None:
-    """Says of every shard that an id without a base has nothing up to this stamp."""
+    """Tells Redis of each shard that an id without a base has no events up to this stamp."""
     for _ in range(RETRIES):
         text = store.catalogue()
         if text is None:
@@ -186,7 +197,7 @@ def cover(store: Store, covered: list[Covered], run_id: str | None = None) -> No
 
 
 def covered_by(stamp: Stamp) -> Covered:
-    """What a shard is covered up to, from the stamp of its bases."""
+    """How far a shard is covered, from the stamp of its bases."""
     return Covered(stamp.lake_version, stamp.build, stamp.seq, stamp.as_of_ms, stamp.projection)
 
 

@@ -1,4 +1,8 @@
-"""Between what Redis and computations hold and the rows of the lake."""
+"""Rows of the lake from what Redis and computations hold, and back.
+
+log entries  →  rows of `events`  →  what a record's tail had of them (a recovery puts it back)
+answers: id, a column for each definition  →  rows of `traits` and of `memberships`, one for each value
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def event_rows(entries: Sequence[tuple[int, LogEntry]]) -> pa.Table:
-    """Rows of `events` from log entries, (shard, entry). By columns: rows as dictionaries take twice as long."""
+    """Rows of `events` from log entries, (shard, entry). Made by columns: rows as dictionaries take twice as long."""
     events = [entry.event for _, entry in entries]
     received = [entry.received_ms for _, entry in entries]
     dates = {day: date.fromordinal(EPOCH_ORDINAL + day) for day in {ms // DAY_MS for ms in received}}
@@ -59,7 +63,7 @@ def event_rows(entries: Sequence[tuple[int, LogEntry]]) -> pa.Table:
 
 
 def props_of(events: Iterable[Accepted]) -> pa.Array:
-    """The typed map of each event's fields, or of an identify's attributes."""
+    """The typed map of each event: of its fields, or of an identify's attributes."""
     ends, names, values = [0], list[str](), list[Typed]()
     for event in events:
         fields = attribute_fields(event.traits) if event.kind == "identify" else event_fields(event.properties)
@@ -78,8 +82,8 @@ def _text(value: Mapping[str, Any]) -> str | None:
 
 
 def replayed(rows: pl.DataFrame, projection: Projection) -> list[tuple[str, Row]]:
-    """Lake rows as what a record's tail had of them, in the order given. Links and deletes have no place in a tail."""
-    found = []
+    """(id, tail entry) of each row of the lake, in the order given. Links and deletes have no place in a tail."""
+    entries = []
     for row in rows.filter(~pl.col("kind").is_in(ACT_KINDS)).iter_rows(named=True):
         event = Accepted(
             event_id=row["event_id"],
@@ -90,8 +94,9 @@ def replayed(rows: pl.DataFrame, projection: Projection) -> list[tuple[str, Row]
             traits=msgspec.json.decode(row["traits"]) if row["traits"] else {},
         )
         tail = tail_payload(event, projection)
-        found.append((row["id"], Row(ids.event_hash(row["event_id"]), row["seq"], row["ts"], row["received_at"], tail)))
-    return found
+        entry = Row(ids.event_hash(row["event_id"]), row["seq"], row["ts"], row["received_at"], tail)
+        entries.append((row["id"], entry))
+    return entries
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,7 +146,7 @@ def membership_rows(
 ) -> pl.DataFrame:
     """One row for every id and segment that it is in: id, key, since, as_of, build.
 
-    `before` are the memberships of the last rebuild: who was in a segment then is in it since what was said then.
+    `before` are the memberships of the last rebuild: an id that was in a segment then keeps its `since`.
     """
     parts = [
         answers.filter(pl.col(column_of(key)).struct.field("boolean")).select("id", pl.lit(key[1]).alias("key"))
@@ -152,6 +157,6 @@ def membership_rows(
     if before is None:
         rows = rows.with_columns(pl.lit(as_of_ms).alias("since"))
     else:
-        held = before.select("id", "key", "since")
-        rows = rows.join(held, on=["id", "key"], how="left").with_columns(pl.col("since").fill_null(as_of_ms))
+        last = before.select("id", "key", "since")
+        rows = rows.join(last, on=["id", "key"], how="left").with_columns(pl.col("since").fill_null(as_of_ms))
     return rows.with_columns(pl.lit(as_of_ms).alias("as_of"), pl.lit(build).alias("build"))

@@ -1,8 +1,10 @@
-"""The process that rebuilds: on a schedule, on request, and at once for single ids. With or without Prefect's server.
-It also has the lake purged, maintained and its small files packed, one after the other and never beside a rebuild.
+"""The worker: rebuilds on a schedule, on request, and at once for single ids, with or without Prefect's server.
 
-Requests are counters in Redis, read before a rebuild pins its version and answered when it has published, so one that
-comes in between is not lost. A lease keeps two workers from doing the same work; nothing breaks if it runs out.
+It also purges and maintains the lake and packs its small files, one after the other and never beside a rebuild.
+
+Requests are counters in Redis. They are read before a rebuild pins its version and answered when it has published, so a
+request that comes in between is not lost. A lease keeps two workers from doing the same work; nothing breaks if it runs
+out.
 """
 
 from __future__ import annotations
@@ -32,17 +34,18 @@ from serving.store.store import Store
 
 log = structlog.get_logger()
 
-#: Renewed with every beat; so long the next worker waits for one that was killed.
+#: Renewed with every beat. When a worker is killed, the next one waits this long.
 LEASE_MS = 15_000
+#: The heartbeat is gone this long after the last one.
 BEAT_MS = 10_000
 #: How often requests are looked for.
 LOOK_S = 0.25
 #: How long a requested rebuild lets the drain go first.
 DRAIN_S = 3.0
-#: How often tables are looked at for small files: a trickle makes some sixty in between.
+#: How often tables are looked at for small files. A trickle of events makes some sixty in between.
 PACK_S = 60.0
-#: What the heartbeat says of a rebuild, beside its seconds.
-SAID_OF_RUN = ("build", "as_of", "users", "events", "kind")
+#: The columns of a run that the heartbeat repeats, beside its seconds.
+REPORTED = ("build", "as_of", "users", "events", "kind")
 #: A rebuild that failed is not tried again sooner.
 PAUSE_S = 2.0
 
@@ -53,7 +56,7 @@ Chore = Callable[[], Any]
 
 
 class Uncovered(Enum):
-    """What the definitions wait for: nothing, a rebuild that can cover them, or first the drain."""
+    """What the definitions wait for: nothing; a rebuild, since the lake holds all it must cover; or first the drain."""
 
     NOTHING = "nothing"
     DRAINED = "drained"
@@ -69,19 +72,19 @@ class Worker:
         self.store, self.lake, self.settings = store, lake, settings
         self.rebuild, self.purge, self.maintain = rebuild, purge, maintain
         self.token = secrets.token_hex(8)
-        self.said: dict[str, Any] = {"last_build": None, "refused": {"older": 0, "deleted": 0}}
+        self.report: dict[str, Any] = {"last_build": None, "refused": {"older": 0, "deleted": 0}}
         self.catalogue: Catalogue | None = None
         self.uncovered: set[tuple[int, int]] = set()
-        self.asked_s = time.monotonic()
+        self.waits_since_s = time.monotonic()
         self.next_full_s = time.monotonic() + settings.rebuild_interval_s
         self.next_maintain_s = time.monotonic() + settings.maintain_interval_s
         self.next_pack_s = time.monotonic()
-        # Soon, since a stack that is started anew each day has a purge each day too.
+        # Soon: a stack that is started anew each day is purged each day too.
         self.next_purge_s = time.monotonic() + min(settings.purge_interval_s, settings.rebuild_interval_s)
         self.is_working = False
 
     def run(self, stop: threading.Event) -> None:
-        """Works until `stop` is set. What fails is said, in the log and in the heartbeat, and tried again."""
+        """Works until `stop` is set. A failure is named in the log and in the heartbeat, and the work tried again."""
         self._recall()
         beats = threading.Thread(target=self._beat, args=(stop,), daemon=True)
         beats.start()
@@ -89,28 +92,28 @@ class Worker:
             pause_s = LOOK_S
             try:
                 self.look()
-                self.said.pop("error", None)
+                self.report.pop("error", None)
             except (StoreError, LakeError, Refusal, OSError, pl.exceptions.PolarsError) as error:
-                self.said["error"] = safe_message(error)
-                log.warning("rebuild_failed", error=self.said["error"])
+                self.report["error"] = safe_message(error)
+                log.warning("rebuild_failed", error=self.report["error"])
                 pause_s = PAUSE_S
             stop.wait(pause_s)
         self.store.release_lease("rebuild", self.token)
         beats.join(timeout=5)
 
     def look(self) -> bool:
-        """Does what is due; answers whether anything was."""
+        """Does what is due; returns whether anything was."""
         requests = self.store.rebuild_requests()
         waits_for = self._waits_for()
         is_due = time.monotonic() >= self.next_full_s or waits_for is Uncovered.DRAINED
-        ids = [one for held in requests.ids.values() for one in held]
+        ids = [id for shard_ids in requests.ids.values() for id in shard_ids]
         if not (requests.is_full or is_due or ids) and not self._is_chore_due():
-            self.asked_s = time.monotonic()
+            self.waits_since_s = time.monotonic()
             return False
-        if waits_for is Uncovered.UNDRAINED and time.monotonic() - self.asked_s < DRAIN_S:
+        if waits_for is Uncovered.UNDRAINED and time.monotonic() - self.waits_since_s < DRAIN_S:
             return False  # a rebuild now would have to be done again
-        self.asked_s = time.monotonic()
-        self.is_working = True  # before the lease is had, so that no beat gives it away
+        self.waits_since_s = time.monotonic()
+        self.is_working = True  # before the lease is taken, so that no beat gives it away
         try:
             if not self._is_ready() or not self.store.hold_lease("rebuild", self.token, LEASE_MS, "gives way"):
                 return False
@@ -126,12 +129,12 @@ class Worker:
         elif ids:
             self._note(self.rebuild(ids))
         if time.monotonic() >= self.next_purge_s:
-            self.next_purge_s = time.monotonic() + self.settings.rebuild_interval_s  # should it fail
-            self.said["purged"] = self.purge()
+            self.next_purge_s = time.monotonic() + self.settings.rebuild_interval_s  # if it fails
+            self.report["purged"] = self.purge()
             self.next_purge_s = time.monotonic() + self.settings.purge_interval_s
         if time.monotonic() >= self.next_maintain_s:
             self.next_maintain_s = time.monotonic() + self.settings.maintain_interval_s
-            self.said["maintained"] = self.maintain()
+            self.report["maintained"] = self.maintain()
         if time.monotonic() >= self.next_pack_s:
             self.next_pack_s = time.monotonic() + PACK_S
             pack(self.lake)
@@ -144,28 +147,28 @@ class Worker:
         if self.catalogue is None or self.catalogue.version != version:
             self.catalogue = current(self.store)
             self.uncovered = _uncovered(self.catalogue)
-        held, waiting = self.catalogue, self.uncovered
-        if not waiting or not all(number in held.activations for number, _ in waiting):
-            return Uncovered.NOTHING  # what is being activated comes with a request of its own
+        activations, waiting = self.catalogue.activations, self.uncovered
+        if not waiting or not all(number in activations for number, _ in waiting):
+            return Uncovered.NOTHING  # a save that activates its definitions has requested a rebuild
         drained = [state.drained for state in self.store.shard_states()]
-        is_drained = all(drained[shard] >= held.activations[number][shard] for number, shard in waiting)
+        is_drained = all(drained[shard] >= activations[number][shard] for number, shard in waiting)
         return Uncovered.DRAINED if is_drained else Uncovered.UNDRAINED
 
     def _is_chore_due(self) -> bool:
         return time.monotonic() >= min(self.next_purge_s, self.next_maintain_s, self.next_pack_s)
 
     def _is_ready(self) -> bool:
-        """Whether Redis is recovered: until then the recovery is the one that rebuilds."""
+        """Whether Redis is recovered. Until then the recovery rebuilds."""
         run_id = self.store.server().run_id
         return all(state.ready_run_id == run_id for state in self.store.shard_states())
 
     def _note(self, run: Any) -> None:
-        before = self.said["refused"]
-        self.said["refused"] = {
+        before = self.report["refused"]
+        self.report["refused"] = {
             "older": before["older"] + run.refused_older,
             "deleted": before["deleted"] + run.refused_deleted,
         }
-        self.said["last_build"] = {
+        self.report["last_build"] = {
             "build": run.build,
             "as_of": run.as_of_ms,
             "users": run.users,
@@ -175,33 +178,33 @@ class Worker:
         }
 
     def _recall(self) -> None:
-        """Says what the rebuild before this process did, if the lake is there to ask."""
+        """Puts the last rebuild before this process into the report, if the lake answers."""
         try:
             last = self.lake.last_run()
         except (LakeError, pl.exceptions.PolarsError, OSError) as error:
             log.warning("last_run_unknown", error=safe_message(error))
             return
         if last is not None:
-            said = {name: last[name] for name in SAID_OF_RUN}
-            self.said["last_build"] = said | {"seconds": round(last["seconds"], 3)}
+            run = {name: last[name] for name in REPORTED}
+            self.report["last_build"] = run | {"seconds": round(last["seconds"], 3)}
 
     def _beat(self, stop: threading.Event) -> None:
-        """Says, apart from the work, that the process is alive; a long rebuild also keeps its lease that way."""
+        """Writes the heartbeat beside the work, and renews the lease for as long as a rebuild takes."""
         while not stop.is_set():
             try:
-                self.store.beat("worker", msgspec.json.encode(self.said), BEAT_MS)
-                # Not while another waits to be next, unless there is work to be finished first.
+                self.store.beat("worker", msgspec.json.encode(self.report), BEAT_MS)
+                # The lease is given away when another process waits for it, unless work must end first.
                 self.store.hold_lease("rebuild", self.token, LEASE_MS, "" if self.is_working else "gives way")
             except StoreError as error:
                 log.warning("beat_failed", error=str(error))
             stop.wait(BEAT_MS / 4_000)
 
 
-def _uncovered(held: Catalogue) -> set[tuple[int, int]]:
-    """Which projection versions which shards are not covered for yet."""
+def _uncovered(catalogue: Catalogue) -> set[tuple[int, int]]:
+    """(projection version, shard) of each definition that a shard is not covered for yet."""
     return {
-        (held.needed_versions[key], shard)
-        for key in held.definitions
-        for shard, covered in enumerate(held.covered)
-        if not held.is_ready(key, shard, covered)
+        (catalogue.needed_versions[key], shard)
+        for key in catalogue.definitions
+        for shard, covered in enumerate(catalogue.covered)
+        if not catalogue.is_ready(key, shard, covered)
     }

@@ -65,7 +65,7 @@ def test_bases_that_records_refuse_are_counted_by_why(world: World) -> None:
     for _ in range(2):
         world.store.want_rebuild()
         assert worker.look()
-    world.store.beat("worker", msgspec.json.encode(worker.said), BEAT_MS)
+    world.store.beat("worker", msgspec.json.encode(worker.report), BEAT_MS)
 
     assert gauge(world, "tinycdp_publishes_refused_total", because="older") == 5
     assert gauge(world, "tinycdp_publishes_refused_total", because="deleted") == 1
