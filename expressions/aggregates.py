@@ -1,7 +1,7 @@
 """The table of aggregates.
 
-An aggregate is a record of **slots** and a **present** expression over them. A slot is a **lift** expression, from the
-event to a value, and a monoid. No execution knows an aggregate: adding one is an entry here and its cases.
+An aggregate is a record of **slots** and a **present** expression over them. A slot is a **lift** expression, which
+makes a value of an event, and a monoid. No execution knows an aggregate. A new one is an entry here and its cases.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .rules.windows import DAY_MS, HOUR_MS, MINUTE_MS
 
 @dataclass(frozen=True)
 class Slot:
-    """A part of an aggregate's state: what an event contributes (null: nothing), and how contributions combine."""
+    """A part of an aggregate's state: what an event contributes (null contributes nothing), and how that combines."""
 
     name: str
     lift: Expr
@@ -37,8 +37,8 @@ class Slot:
 class Aggregate:
     """A named way to summarise events.
 
-    `takes` says what stands before it: a property it needs ("required"), may have ("optional"). `dates` aggregates
-    look back over calendar dates, so their windows are in days only. `says` is its sentence in the reference.
+    `takes` says whether a property must stand before it ("required") or may ("optional"). An aggregate with `dates`
+    looks back over calendar dates, so its windows are in days only. `says` is its sentence in the reference.
     """
 
     name: str
@@ -68,8 +68,8 @@ def _if_present(value: Expr) -> Expr:
     return _call("if", Compare("!=", _ARGUMENT, _NULL), value, _NULL)
 
 
-_SUMMED = _call("millionths", _ARGUMENT)
-_TOTAL = Slot("total", _SUMMED, Add())
+_MILLIONTHS = _call("millionths", _ARGUMENT)
+_TOTAL = Slot("total", _MILLIONTHS, Add())
 _FIRST_AT = Slot("at", _if_present(EventTime()), Min())
 _LAST_AT = Slot("at", _if_present(EventTime()), Max())
 _SEEN = Slot("seen", _SCALAR, Union())
@@ -99,8 +99,8 @@ def _ages() -> tuple[Aggregate, ...]:
 
 
 AGGREGATES: dict[str, Aggregate] = {
-    one.name: one
-    for one in (
+    aggregate.name: aggregate
+    for aggregate in (
         Aggregate(
             "count",
             (Slot("n", _one_if_present(_ARGUMENT), Add()),),
@@ -124,9 +124,9 @@ AGGREGATES: dict[str, Aggregate] = {
         ),
         Aggregate(
             "avg",
-            # What is beyond the sum (S6) is beyond its mean too.
-            (_TOTAL, Slot("n", _one_if_present(_SUMMED), Add())),
-            # Of the sum itself, which was rounded, the mean would be rounded twice.
+            # A number that the sum leaves out (S6) is left out of the mean too.
+            (_TOTAL, Slot("n", _one_if_present(_MILLIONTHS), Add())),
+            # The total in millionths is divided, since the sum is rounded already: its mean would be rounded twice.
             _call("amount", SlotValue("total"), SlotValue("n")),
             "The mean of the numbers; null if there are none.",
         ),

@@ -1,8 +1,8 @@
 """What is known of one raw id: raw events in columns, and partial states of older intervals.
 
-A **base** is what the batch published of an id; the id's **tail** takes the same shape, with no spans. Answering merges
-any number of them (base and tail, later every member of a person): only "merge two states", no matter where history
-was cut. All of it is immutable once built.
+A **base** is what the batch published of an id. The id's **tail** has the same shape, without spans. An answer merges
+any number of them: the base and the tail of every id of a person. It needs only "merge two states", wherever history
+was cut. Bases are immutable once they are built.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 from .event_columns import EventColumn
 from .plan import COUNTED_KINDS
-from .rules.properties import attribute_order_key
+from .rules.properties import attribute_recency
 from .rules.values import from_json
 
-#: A monoid's state in Python. Add: int. Min, Max: float or str. Earliest, Latest: (ts_ms, value).
-#: Union: frozenset of order keys (`values.order_key`). Tally: {order key: count}, never changed in place.
+#: A monoid's state in Python. Add: int. Min, Max: float or str. Earliest, Latest: (ts_ms, value). Union: frozenset of
+#: order keys (`values.order_key`). Tally: {order key: count}. A state is never changed in place.
 State: TypeAlias = Any
 
 
 class Events(NamedTuple):
-    """The events of one name: `ts_ms` ascending, and for every field a column of the same length, null where absent."""
+    """The events of one name: `ts_ms` ascending, and a column of the same length for every field, null where absent."""
 
     ts_ms: array[int]
     fields: Mapping[str, EventColumn]
@@ -31,9 +31,9 @@ class Events(NamedTuple):
 
 @dataclass(frozen=True)
 class SpanState:
-    """Merged states, by state id, of the events with ``low_ms < ts <= high_ms``; None: no event added to it.
+    """Merged states, by state id, of the events with ``low_ms < ts <= high_ms``. None: no event added to the state.
 
-    A state id that is absent was not computed, so what needs it cannot be answered from this span.
+    An absent state id was not computed, so this span cannot answer a need with that id.
     """
 
     low_ms: int
@@ -43,10 +43,11 @@ class SpanState:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Raw events by event name (None: of names no definition reads), spans of older ones, and profile attributes.
+    """Raw events by event name, spans of older events, and profile attributes.
 
-    An attribute is (ts_ms, raw JSON value): the newest of its key, null where it was removed. An id without events has
-    an empty base; a span without events is left out. `lifted` is where `to_state` keeps what it read from the events.
+    The event name None stands for all names that no definition reads. An attribute is (ts_ms, raw JSON value): the
+    newest value of its key, null where it was removed. An id without events has an empty base. A span without events is
+    left out. `live.lifting` keeps in `lifted` what it read from the events.
     """
 
     events: Mapping[str | None, Events] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class Base:
 
 
 class RawEvent(NamedTuple):
-    """One event on its way into a base: its kind, name, time, and its fields (of an identify: its attributes)."""
+    """One event on its way into a base: its kind, name and time, and its fields (an identify's are its attributes)."""
 
     kind: str
     name: str | None
@@ -65,23 +66,24 @@ class RawEvent(NamedTuple):
 
 
 def base_of(events: Iterable[RawEvent]) -> Base:
-    """A base of raw events alone, in any order; what a tail is read as."""
-    rows: dict[str | None, list[tuple[int, Mapping[str, Any]]]] = {}
+    """A base of raw events alone, given in any order. A tail is read as one."""
+    rows_by_name: dict[str | None, list[tuple[int, Mapping[str, Any]]]] = {}
     profile: dict[str, tuple[int, Any]] = {}
-    for kind, event_name, ts_ms, given in events:
+    for kind, event_name, ts_ms, fields in events:
         if kind in COUNTED_KINDS:
-            rows.setdefault(event_name, []).append((ts_ms, given))
+            rows_by_name.setdefault(event_name, []).append((ts_ms, fields))
         elif kind == "identify":
-            for key, value in given.items():
-                held = profile.get(key)
-                if held is None or (ts_ms, attribute_order_key(value)) > (held[0], attribute_order_key(held[1])):
+            for key, value in fields.items():
+                if key not in profile or attribute_recency(ts_ms, value) > attribute_recency(*profile[key]):
                     profile[key] = (ts_ms, value)
     columns: dict[str | None, Events] = {}
-    for name, found in rows.items():
-        found.sort(key=lambda row: row[0])
-        names = {key for _, fields in found for key in fields}
-        columns[name] = Events(
-            array("q", [ts for ts, _ in found]),
-            {key: [from_json(fields.get(key)) for _, fields in found] for key in names},
+    for event_name, rows in rows_by_name.items():
+        rows.sort(key=lambda row: row[0])
+        columns[event_name] = Events(
+            array("q", [ts_ms for ts_ms, _ in rows]),
+            {
+                name: [from_json(fields.get(name)) for _, fields in rows]
+                for name in {name for _, fields in rows for name in fields}
+            },
         )
     return Base(events=columns, profile=profile)

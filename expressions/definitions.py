@@ -16,7 +16,7 @@ Key: TypeAlias = tuple[DefinitionKind, str]
 
 #: What a key looks like; the same for all three kinds.
 KEY_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: A flag is asked for by its key, as a user by an id; a trait and a segment stand in expressions.
+#: A key stands in URLs and in expressions, so it has a bound.
 KEY_CHARACTERS_MAX = 200
 
 
@@ -32,11 +32,10 @@ class Definition:
 
 @dataclass(frozen=True)
 class Bound:
-    """A definition that may be computed: its names are known, its types fit, and it is in no cycle.
+    """A definition that can be computed: its names are known, its types fit, and it is in no cycle.
 
-    `expr` has every reference to another trait or segment replaced by that one's expression (`inlined`), so an
-    execution needs no other definition; `written` keeps the references for explanations. `uses` names what it refers to
-    directly, as (kind, key).
+    `written` is the tree as the author wrote it; explanations need its references. `expr` has every reference replaced
+    (`inlined`), so an execution needs no other definition. `uses` are the definitions that it refers to directly.
     """
 
     definition: Definition

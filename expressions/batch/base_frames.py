@@ -21,7 +21,7 @@ import polars as pl
 from ..bases import Base, Events, SpanState
 from ..monoids import Add, Earliest, Latest, Max, Min, Tally, Union
 from ..plan import COUNTED_KINDS, Need, Plan
-from ..rules.properties import attribute_name, attribute_order_key
+from ..rules.properties import attribute_name, attribute_recency
 from ..rules.values import Value, from_json
 from ..rules.windows import UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts, lower_ms
 from .cells import COLUMN_KINDS, item_of_key
@@ -205,9 +205,9 @@ def _profiles(rows: pl.DataFrame, attributes: frozenset[str]) -> dict[int, dict[
         has = identifies.filter(pl.col("props").map.contains_key(name))
         for one, ts, typed in has.select("owner", "ts", pl.col("props").map.get(name)).iter_rows():
             value = _raw(typed) if typed is not None else None
-            held = found.setdefault(one, {}).get(key)
-            if held is None or (ts, attribute_order_key(value)) > (held[0], attribute_order_key(held[1])):
-                found[one][key] = (ts, value)
+            profile = found.setdefault(one, {})
+            if key not in profile or attribute_recency(ts, value) > attribute_recency(*profile[key]):
+                profile[key] = (ts, value)
     return found
 
 

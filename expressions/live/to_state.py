@@ -42,7 +42,7 @@ from ..ops import (
     children,
 )
 from ..plan import Need, needs_of
-from ..rules.properties import attribute_order_key, attribute_value
+from ..rules.properties import attribute_recency, attribute_value
 from ..rules.values import Value, holds
 from ..rules.windows import UTC_ZONE, Zone, lower_ms
 from .evaluate import Evaluator, evaluator, literal_items
@@ -214,15 +214,11 @@ def _(node: Attribute, program: Program) -> Compiled:
         entries = [base.profile[key] for base in frame.bases if key in base.profile]
         if not entries:
             return None
-        newest = entries[0] if len(entries) == 1 else max(entries, key=_by_time_and_value)
+        newest = entries[0] if len(entries) == 1 else max(entries, key=lambda entry: attribute_recency(*entry))
         value: Value = attribute_value(newest[1], path)
         return value
 
     return read
-
-
-def _by_time_and_value(entry: tuple[int, Any]) -> tuple[int, Any]:
-    return (entry[0], attribute_order_key(entry[1]))
 
 
 @_compiled.register

@@ -94,11 +94,12 @@ def attribute_key(name: str) -> str | None:
     return re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) if _WHOLE.fullmatch(name) else None
 
 
-def attribute_order_key(raw: Any) -> tuple[Any, ...]:
-    """Which of two attribute values at one instant is the greater: null least, objects greatest, by their text (S8)."""
-    if isinstance(raw, Mapping):
-        return (9, canonical_json(raw))
-    return order_key(from_json(raw))
+def attribute_recency(ts_ms: int, raw: Any) -> tuple[Any, ...]:
+    """Sorts the values of one attribute (S8): the greatest is the one that counts.
+
+    The newer value is the greater. At one instant null is the least and objects are the greatest, by their text.
+    """
+    return (ts_ms, (9, canonical_json(raw)) if isinstance(raw, Mapping) else order_key(from_json(raw)))
 
 
 def attribute_value(raw: Any, path: tuple[str, ...]) -> Any:
