@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.api.decisions import Decided, decisions, state_of
-from serving.api.dependencies import MISSING
+from serving.api.dependencies import NOT_FOUND
 from serving.api.wire.flags import DecidedOut, DecisionsOut, wire_decision
 from serving.definitions.flags import Flag
 from serving.engine import Engine
@@ -44,7 +44,7 @@ _decode = msgspec.json.Decoder().decode
 
 @router.get(
     "/v1/decide",
-    responses={200: {"model": DecidedOut, "headers": _ETAG}, 304: _NOT_MODIFIED, **MISSING},
+    responses={200: {"model": DecidedOut, "headers": _ETAG}, 304: _NOT_MODIFIED, **NOT_FOUND},
 )
 async def decide(request: Request) -> Response:
     """Whether a flag is on for a user, and why. A broken dependency gives the flag's default and reason ERROR."""

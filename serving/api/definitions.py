@@ -1,4 +1,4 @@
-"""Definitions over HTTP: create, read, change, delete, bring back, check. Rare calls, which run in a thread."""
+"""Definitions over HTTP: created, listed, read, changed, deleted, brought back. Saving runs in a thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from expressions.definitions import Bound, Definition, DefinitionKind
 from serving.access import audit
-from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
+from serving.api.dependencies import CONFLICT, NOT_FOUND, Admin, EngineOf, require_admin
 from serving.api.wire.definitions import (
     Described,
     RollbackBody,
@@ -34,10 +34,10 @@ from serving.times import rfc3339
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
 
-#: As paths name the kinds.
+#: The kinds of definitions as paths name them.
 Kinds: TypeAlias = Literal["traits", "segments", "flags"]
 KIND_OF: dict[Kinds, DefinitionKind] = {"traits": "trait", "segments": "segment", "flags": "flag"}
-#: The key in a path, with the example that the bodies have: who tries them one after the other finds it.
+#: A key in a path. The example is that of the bodies: somebody who tries the calls in their order finds it.
 InTraits: TypeAlias = Annotated[str, Path(examples=["orders_30d"])]
 InSegments: TypeAlias = Annotated[str, Path(examples=["loyal"])]
 InFlags: TypeAlias = Annotated[str, Path(examples=["free_shipping"])]
@@ -47,7 +47,7 @@ Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 Offset = Annotated[int, Query(ge=0, le=OFFSET_MAX)]
 
 
-async def _saved(
+async def _save(
     engine: Engine,
     author: str,
     definition: Definition,
@@ -56,11 +56,11 @@ async def _saved(
     action: str = "save",
     keeps_expression: bool = False,
 ) -> dict[str, Any]:
-    """Saves, and notes who did."""
+    """The saved definition by its kind, as the wire shows it. Notes in the audit log who saved it."""
     kind, key = definition.kind, definition.key
 
     def save() -> tuple[StoredDefinition, Bound]:
-        saved = saving.save(
+        stored, bound = saving.save(
             engine.admin_store,
             engine.history,
             definition,
@@ -71,14 +71,14 @@ async def _saved(
             keeps_expression=keeps_expression,
             definitions_max=engine.settings.definitions_max,
         )
-        audit.note(engine.history, saved[0].updated_ms, author, action, kind, key, {"version": saved[0].version})
-        return saved
+        audit.note(engine.history, stored.updated_ms, author, action, kind, key, {"version": stored.version})
+        return stored, bound
 
     stored, bound = await to_thread.run_sync(save)
     return {kind: wire_definition(stored, await unseen(engine, bound))}
 
 
-async def _deleted(engine: Engine, author: str, kind: DefinitionKind, key: str) -> Response:
+async def _delete(engine: Engine, author: str, kind: DefinitionKind, key: str) -> Response:
     def delete() -> None:
         now_ms = engine.clock_ms()
         saving.delete(engine.admin_store, engine.history, kind, key, now_ms, author)
@@ -88,14 +88,13 @@ async def _deleted(engine: Engine, author: str, kind: DefinitionKind, key: str) 
     return Response(status_code=200)
 
 
-async def _listed(engine: Engine, kind: DefinitionKind, limit: int, offset: int) -> dict[str, Any]:
+async def _list(engine: Engine, kind: DefinitionKind, limit: int, offset: int) -> dict[str, Any]:
     catalogue = await engine.current()
-    held = catalogue.of_kind(kind)
-    page = held[offset : offset + limit]
-    return {f"{kind}s": [wire_definition(one) for one in page]}
+    page = catalogue.of_kind(kind)[offset : offset + limit]
+    return {f"{kind}s": [wire_definition(stored) for stored in page]}
 
 
-async def _one(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]:
+async def _read(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]:
     catalogue = await engine.current()
     stored = catalogue.definitions.get((kind, key))
     if stored is None:
@@ -103,125 +102,128 @@ async def _one(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]
     return {kind: wire_definition(stored)}
 
 
-def _with(body: Described, *names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Settings with those of a body, as far as it has them."""
-    given = {name: getattr(body, name) for name in ("description", "owner", "tags", *names)}
-    return lambda held: held | {name: value for name, value in given.items() if value is not None}
+def _settings(body: Described) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A function from the settings so far to the settings after a change: those that the body has are replaced."""
+    changes = {name: getattr(body, name) for name in Described.model_fields}
+    return lambda settings: settings | {name: value for name, value in changes.items() if value is not None}
 
 
 def _flag_settings(body: FlagFields) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    return lambda held: flags.settings_after(held, body.settings())
+    """The same for a flag, whose settings are checked together."""
+    return lambda settings: flags.settings_after(settings, body.settings())
 
 
 # ── traits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/traits", responses=IN_THE_WAY)
+@router.post("/traits", responses=CONFLICT)
 async def create_trait(body: TraitBody, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
     """Saves a new trait. 409 where the key is taken."""
-    return await _saved(
-        engine, caller.label, Definition("trait", body.key, body.expression), "new", _with(body), "create"
+    return await _save(
+        engine, caller.label, Definition("trait", body.key, body.expression), "new", _settings(body), "create"
     )
 
 
 @router.get("/traits")
 async def list_traits(engine: EngineOf, limit: Limit = PAGE, offset: Offset = 0) -> Mapping[str, list[TraitOut]]:
     """Traits, by key."""
-    return await _listed(engine, "trait", limit, offset)
+    return await _list(engine, "trait", limit, offset)
 
 
-@router.get("/traits/{key}", responses=MISSING)
+@router.get("/traits/{key}", responses=NOT_FOUND)
 async def read_trait(key: InTraits, engine: EngineOf) -> Mapping[str, TraitOut]:
     """One trait."""
-    return await _one(engine, "trait", key)
+    return await _read(engine, "trait", key)
 
 
-@router.put("/traits/{key}", responses=MISSING)
+@router.put("/traits/{key}", responses=NOT_FOUND)
 async def change_trait(key: InTraits, body: TraitChange, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
     """Changes a trait; what uses it follows at once."""
-    return await _saved(engine, caller.label, Definition("trait", key, body.expression), "old", _with(body))
+    return await _save(engine, caller.label, Definition("trait", key, body.expression), "old", _settings(body))
 
 
-@router.delete("/traits/{key}", responses=MISSING | IN_THE_WAY)
+@router.delete("/traits/{key}", responses=NOT_FOUND | CONFLICT)
 async def delete_trait(key: InTraits, engine: EngineOf, caller: Admin) -> Response:
     """Deletes a trait. 409, naming them, while others use it."""
-    return await _deleted(engine, caller.label, "trait", key)
+    return await _delete(engine, caller.label, "trait", key)
 
 
 # ── segments ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/segments", responses=IN_THE_WAY)
+@router.post("/segments", responses=CONFLICT)
 async def create_segment(body: RuleBody, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
     """Saves a new segment."""
-    return await _saved(engine, caller.label, Definition("segment", body.key, body.rule), "new", _with(body), "create")
+    return await _save(
+        engine, caller.label, Definition("segment", body.key, body.rule), "new", _settings(body), "create"
+    )
 
 
 @router.get("/segments")
 async def list_segments(engine: EngineOf, limit: Limit = PAGE, offset: Offset = 0) -> Mapping[str, list[RuleOut]]:
     """Segments, by key."""
-    return await _listed(engine, "segment", limit, offset)
+    return await _list(engine, "segment", limit, offset)
 
 
-@router.get("/segments/{key}", responses=MISSING)
+@router.get("/segments/{key}", responses=NOT_FOUND)
 async def read_segment(key: InSegments, engine: EngineOf) -> Mapping[str, RuleOut]:
     """One segment."""
-    return await _one(engine, "segment", key)
+    return await _read(engine, "segment", key)
 
 
-@router.put("/segments/{key}", responses=MISSING)
+@router.put("/segments/{key}", responses=NOT_FOUND)
 async def change_segment(key: InSegments, body: RuleChange, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
     """Changes a segment; what uses it follows at once."""
-    return await _saved(engine, caller.label, Definition("segment", key, body.rule), "old", _with(body))
+    return await _save(engine, caller.label, Definition("segment", key, body.rule), "old", _settings(body))
 
 
-@router.delete("/segments/{key}", responses=MISSING | IN_THE_WAY)
+@router.delete("/segments/{key}", responses=NOT_FOUND | CONFLICT)
 async def delete_segment(key: InSegments, engine: EngineOf, caller: Admin) -> Response:
     """Deletes a segment. 409, naming them, while others use it."""
-    return await _deleted(engine, caller.label, "segment", key)
+    return await _delete(engine, caller.label, "segment", key)
 
 
 # ── flags ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/flags", responses=IN_THE_WAY)
+@router.post("/flags", responses=CONFLICT)
 async def create_flag(body: FlagBody, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
     """Saves a new flag."""
     rule = "true" if body.rule is None else body.rule
     definition = Definition("flag", body.key, rule)
-    return await _saved(engine, caller.label, definition, "new", _flag_settings(body), "create")
+    return await _save(engine, caller.label, definition, "new", _flag_settings(body), "create")
 
 
 @router.get("/flags")
 async def list_flags(engine: EngineOf, limit: Limit = PAGE, offset: Offset = 0) -> Mapping[str, list[FlagOut]]:
     """Flags, by key."""
-    return await _listed(engine, "flag", limit, offset)
+    return await _list(engine, "flag", limit, offset)
 
 
-@router.get("/flags/{key}", responses=MISSING)
+@router.get("/flags/{key}", responses=NOT_FOUND)
 async def read_flag(key: InFlags, engine: EngineOf) -> Mapping[str, FlagOut]:
     """One flag."""
-    return await _one(engine, "flag", key)
+    return await _read(engine, "flag", key)
 
 
-@router.put("/flags/{key}", responses=MISSING)
+@router.put("/flags/{key}", responses=NOT_FOUND)
 async def change_flag(key: InFlags, body: FlagChange, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
     """Changes a flag, at once in every process."""
     definition = Definition("flag", key, body.rule or "")
     keeps = body.rule is None
-    return await _saved(engine, caller.label, definition, "old", _flag_settings(body), keeps_expression=keeps)
+    return await _save(engine, caller.label, definition, "old", _flag_settings(body), keeps_expression=keeps)
 
 
-@router.delete("/flags/{key}", responses=MISSING | IN_THE_WAY)
+@router.delete("/flags/{key}", responses=NOT_FOUND | CONFLICT)
 async def delete_flag(key: InFlags, engine: EngineOf, caller: Admin) -> Response:
     """Deletes a flag, at once in every process."""
-    return await _deleted(engine, caller.label, "flag", key)
+    return await _delete(engine, caller.label, "flag", key)
 
 
 # ── versions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.get("/{kinds}/{key}/history", responses=MISSING)
+@router.get("/{kinds}/{key}/history", responses=NOT_FOUND)
 async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
     """Every version of a definition, the newest first; of a deleted one too."""
     versions = await to_thread.run_sync(lambda: engine.history.definition_versions(KIND_OF[kinds], key))
@@ -231,32 +233,32 @@ async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
         {
             "versions": [
                 {
-                    "version": one.version,
-                    "expression": one.expression,
-                    "author": one.author,
-                    "updated_at": rfc3339(one.updated_ms),
-                    "deleted": one.deleted,
-                    "settings": one.settings,
+                    "version": stored.version,
+                    "expression": stored.expression,
+                    "author": stored.author,
+                    "updated_at": rfc3339(stored.updated_ms),
+                    "deleted": stored.deleted,
+                    "settings": stored.settings,
                 }
-                for one in versions
+                for stored in versions
             ]
         }
     )
 
 
-@router.post("/{kinds}/{key}/rollback", responses=MISSING)
+@router.post("/{kinds}/{key}/rollback", responses=NOT_FOUND)
 async def roll_back(
     kinds: Kinds, key: str, body: RollbackBody, engine: EngineOf, caller: Admin
 ) -> Mapping[str, TraitOut | FlagOut | RuleOut]:
     """Saves an older version again, as a new one; a deleted definition comes back with it."""
     kind = KIND_OF[kinds]
     versions = await to_thread.run_sync(lambda: engine.history.definition_versions(kind, key))
-    found = next((one for one in versions if one.version == body.version and not one.deleted), None)
-    if found is None:
-        known = [one.version for one in versions if not one.deleted]
+    restorable = {stored.version: stored for stored in versions if not stored.deleted}
+    chosen = restorable.get(body.version)
+    if chosen is None:
         raise NotFound(
             f"{saving.title(kind)} '{key}' has no version {body.version}",
-            {"field": "version", "value": body.version, "known": known[:100]},
+            {"field": "version", "value": body.version, "known": list(restorable)[:100]},
         )
-    definition = Definition(kind, key, found.expression)
-    return await _saved(engine, caller.label, definition, "any", lambda held: found.settings, "rollback")
+    definition = Definition(kind, key, chosen.expression)
+    return await _save(engine, caller.label, definition, "any", lambda settings: chosen.settings, "rollback")

@@ -15,14 +15,14 @@ from serving.people.person import Person, person
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 #: Refusals that an operation documents for itself; those of any operation are in `serving.api.openapi`.
-MISSING: Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
-IN_THE_WAY: Responses = {409: {"model": ErrorOut, "description": "What is there already stands in the way."}}
+NOT_FOUND: Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
+CONFLICT: Responses = {409: {"model": ErrorOut, "description": "What is there already stands in the way."}}
 #: The body of a refusal where the answer itself is not JSON: the framework would take both for the same type.
 ERROR_IN_JSON: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}}}
 
 
 async def engine_of(request: Request) -> Engine:
-    """What the process serves with."""
+    """The engine of this process."""
     engine: Engine = request.app.state.engine
     return engine
 
@@ -33,8 +33,7 @@ EngineOf = Annotated[Engine, Depends(engine_of)]
 async def live_person(engine: Engine, *ids: str) -> Person:
     """The person that the first of these namespaced ids belongs to, as of now; nobody where no id is given.
 
-    The person comes with the catalogue of that moment. Raises `Unavailable`, and `CodecError` for a damaged
-    record.
+    The person comes with the catalogue of that moment. Raises `Unavailable`, and `CodecError` for a damaged record.
     """
     reading = await engine.read_person(ids[0]) if ids else await engine.read(())
     catalogue = await engine.at_least(reading.catalogue_version)
@@ -42,7 +41,7 @@ async def live_person(engine: Engine, *ids: str) -> Person:
 
 
 def reached_at(request: Request) -> URL:
-    """Where clients reach the API: as the settings say, else as this one just did; without a slash at the end."""
+    """The address at which clients reach the API, as set or as of this request; without a slash at the end."""
     engine: Engine = request.app.state.engine
     return URL((engine.settings.public_url or str(request.base_url)).rstrip("/"))
 
@@ -52,7 +51,7 @@ async def require_admin(
     authorization: Annotated[str | None, Header()] = None,
     apiKey: Annotated[str | None, Query()] = None,
 ) -> Caller:
-    """The caller, if the key is an admin's."""
+    """The caller, whose key must be an admin's. Raises `Unauthenticated`, `Forbidden`, `TooMany`."""
     return engine.keys.require(authorization, apiKey, "admin")
 
 

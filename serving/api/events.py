@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.access.keys import Caller
-from serving.api.dependencies import IN_THE_WAY, MISSING, Responses, reached_at
+from serving.api.dependencies import CONFLICT, NOT_FOUND, Responses, reached_at
 from serving.api.segment import BATCH_PATHS, KINDS_OF_PATHS, batch_of, body_keys, header_keys, settings_of
 from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectSettings, TrackedOut
 from serving.engine import Engine
@@ -218,7 +218,7 @@ async def measures(request: Request) -> Response:
     return json_answer({"success": True})
 
 
-@router.get("/v1/projects/{write_key}/settings", responses={200: {"model": ProjectSettings}, **MISSING})
+@router.get("/v1/projects/{write_key}/settings", responses={200: {"model": ProjectSettings}, **NOT_FOUND})
 @router.get("/v1/projects/{write_key}/settings/", include_in_schema=False)
 async def project_settings(write_key: str, request: Request) -> Response:
     """What clients of Segment load at their start, where they are told this server as their CDN."""
@@ -247,7 +247,7 @@ _OF_KINDS: dict[str, Callable[[Request], Awaitable[Response]]] = {
 _ANSWERS: dict[Callable[[Request], Awaitable[Response]], Responses] = {
     batch: {200: {"model": BatchOut}},
     identify: {200: {"model": IdentifiedOut}},
-    alias: {200: {"model": TrackedOut}, **IN_THE_WAY},
+    alias: {200: {"model": TrackedOut}, **CONFLICT},
     measures: {200: {"model": Forgotten}},
 }
 

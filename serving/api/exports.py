@@ -1,4 +1,4 @@
-"""Exports over HTTP: the members of a segment as CSV, how far one is, what is kept, and the files themselves."""
+"""Exports over HTTP: started, followed, listed, and their files: the members of a segment as CSV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from serving.access import audit
 from serving.access.signing import Signer
-from serving.api.dependencies import ERROR_IN_JSON, MISSING, Admin, EngineOf, Responses, reached_at, require_admin
+from serving.api.dependencies import ERROR_IN_JSON, NOT_FOUND, Admin, EngineOf, Responses, reached_at, require_admin
 from serving.api.wire.exports import ExportedOut, ExportList, ExportOut
 from serving.history import AWAY, away
 from serving.lookups.export_runs import Export, ExportRuns
@@ -26,14 +26,14 @@ OPEN_S = 3_600
 EXPIRES_S_MAX, SIGNATURE_CHARACTERS_MAX = 2**40, 200
 #: Files on a page of the list, if not said otherwise and at most, and how many may be passed over.
 PAGE, PAGE_MAX, OFFSET_MAX = 100, 1_000, 1_000_000
-#: The names that exports have; whatever else is in the folder is nobody's business.
+#: The names of exports. Any other file in their folder is neither listed nor given out.
 NAME = re.compile(r"segment_[A-Za-z0-9_]+_\d{4}-\d{2}-\d{2}\.csv")
 
-#: `MISSING` where the answer is CSV and the refusal is JSON.
-_MISSING_IN_JSON: Responses = {404: {"description": MISSING[404]["description"], **ERROR_IN_JSON}}
+#: `NOT_FOUND` where the answer is CSV and the refusal is JSON.
+_NOT_FOUND_IN_JSON: Responses = {404: {"description": NOT_FOUND[404]["description"], **ERROR_IN_JSON}}
 _NOT_GIVEN_OUT: Responses = {403: {"description": "The address was not given out, or it has expired.", **ERROR_IN_JSON}}
 router = APIRouter(prefix="/v1/export", dependencies=[Depends(require_admin)], tags=["exports"])
-files = APIRouter(prefix="/exports/files", responses=_MISSING_IN_JSON | _NOT_GIVEN_OUT, tags=["exports"])
+files = APIRouter(prefix="/exports/files", responses=_NOT_FOUND_IN_JSON | _NOT_GIVEN_OUT, tags=["exports"])
 
 
 class Csv(StreamingResponse):
@@ -59,9 +59,8 @@ async def list_exports(
     offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
 ) -> ExportList:
     """The files that are kept, the newest first, each with an address that opens for an hour."""
-    found = [file for file in await to_thread.run_sync(engine.history.exports) if NAME.fullmatch(file.name)]
-    page = found[offset : offset + limit]
-    rows = [
+    stored = [file for file in await to_thread.run_sync(engine.history.exports) if NAME.fullmatch(file.name)]
+    exports = [
         {
             "name": file.name,
             "size": file.size,
@@ -69,22 +68,24 @@ async def list_exports(
             "created_at": rfc3339(int(file.modified.timestamp() * 1000)),
             "downloadUrl": await _url(request, file.name),
         }
-        for file in page
+        for file in stored[offset : offset + limit]
     ]
-    more = offset + limit < len(found)
-    return ExportList.model_validate({"exports": rows, "total": len(found), "hasMore": more})
+    has_more = offset + limit < len(stored)
+    return ExportList.model_validate({"exports": exports, "total": len(stored), "hasMore": has_more})
 
 
-@router.get("/segment/{key}.csv", response_class=Csv, responses=_MISSING_IN_JSON)
+@router.get("/segment/{key}.csv", response_class=Csv, responses=_NOT_FOUND_IN_JSON)
 async def segment_csv(key: str, engine: EngineOf, runs: RunsOf, caller: Admin) -> Csv:
-    """The members of a segment as they are now, as CSV. It begins when the export is done: a large one takes minutes,
-    for which `POST /v1/export/segment/{key}` is made."""
+    """The members of a segment as they are now, as CSV. The answer begins when the export is done.
+
+    A large export takes minutes: start it with `POST /v1/export/segment/{key}` instead.
+    """
     export = await runs.start(key)
     await _note(engine, caller.label, export)
-    return await _sent(engine, (await runs.ended(export)).filename)
+    return await _csv(engine, (await runs.ended(export)).filename)
 
 
-@router.get("/segment/{key}", responses=MISSING)
+@router.get("/segment/{key}", responses=NOT_FOUND)
 async def export_segment(key: str, request: Request, engine: EngineOf, runs: RunsOf, caller: Admin) -> ExportedOut:
     """Exports the members of a segment as they are now, and answers when that is done."""
     export = await runs.start(key)
@@ -94,22 +95,23 @@ async def export_segment(key: str, request: Request, engine: EngineOf, runs: Run
     return ExportedOut(downloadUrl=url, filename=export.filename, userCount=export.members)
 
 
-@router.post("/segment/{key}.csv", responses=MISSING)
-@router.post("/segment/{key}", responses=MISSING)
+@router.post("/segment/{key}.csv", responses=NOT_FOUND)
+@router.post("/segment/{key}", responses=NOT_FOUND)
 async def start_export(key: str, request: Request, engine: EngineOf, runs: RunsOf, caller: Admin) -> ExportOut:
-    """Starts an export and answers at once; `GET /v1/export/{id}` says how far it is. One that waits already is it.
+    """Starts an export and answers at once. `GET /v1/export/{id}` says how far it is.
 
-    The suffix changes nothing here: the file is CSV either way.
+    An export of the segment that waits already is the answer, and none is started. The suffix changes nothing here: the
+    file is CSV either way.
     """
     export = await runs.start(key)
     await _note(engine, caller.label, export)
-    return await _shown(request, export)
+    return await _wire_export(request, export)
 
 
-@router.get("/{export_id}", responses=MISSING)
+@router.get("/{export_id}", responses=NOT_FOUND)
 async def read_export(export_id: str, request: Request, runs: RunsOf) -> ExportOut:
-    """How far an export is, and, once it is done, where its file is. It can be asked for a day after."""
-    return await _shown(request, await runs.find(export_id))
+    """How far an export is, and where its file is once it is done. It can be asked for a day after its end."""
+    return await _wire_export(request, await runs.find(export_id))
 
 
 @files.get("/{name}", response_class=Csv)
@@ -120,13 +122,14 @@ async def download(
     expires: Annotated[int, Query(ge=0, le=EXPIRES_S_MAX)],
     signature: Annotated[str, Query(max_length=SIGNATURE_CHARACTERS_MAX)],
 ) -> Csv:
-    """A file, by an address that was given out and is not an hour old. It needs no key: the signature is one."""
+    """A file, by an address that was given out at most an hour ago. No key is needed: the signature is one."""
     signer: Signer = request.app.state.signer
     signer.require(name, expires, signature, time.time())
-    return await _sent(engine, name)
+    return await _csv(engine, name)
 
 
-async def _sent(engine: EngineOf, name: str) -> Csv:
+async def _csv(engine: EngineOf, name: str) -> Csv:
+    """The answer that sends a file. Its first bytes are read here, so that a missing file is still a 404."""
     file = await to_thread.run_sync(engine.history.export, name) if NAME.fullmatch(name) else None
     if file is None:
         raise NotFound("Export not found", {"field": "name", "value": name, "remedy": "ask for the export again"})
@@ -152,17 +155,17 @@ async def _sent(engine: EngineOf, name: str) -> Csv:
 
 
 async def _url(request: Request, name: str) -> str:
-    """Where a file can be had for an hour: of the object store, or of this API where the lake is a folder."""
+    """The address that gives a file for an hour: the object store's, or this API's where the lake is a folder."""
     engine, signer = request.app.state.engine, request.app.state.signer
-    stored: str | None = await to_thread.run_sync(engine.history.store_url, name, OPEN_S)
-    if stored is not None:
-        return stored
-    expires = int(time.time()) + OPEN_S
-    asked = urlencode({"expires": expires, "signature": signer.signature(name, expires)})
-    return f"{reached_at(request)}/exports/files/{name}?{asked}"
+    store_url: str | None = await to_thread.run_sync(engine.history.store_url, name, OPEN_S)
+    if store_url is not None:
+        return store_url
+    expires_s = int(time.time()) + OPEN_S
+    query = urlencode({"expires": expires_s, "signature": signer.signature(name, expires_s)})
+    return f"{reached_at(request)}/exports/files/{name}?{query}"
 
 
-async def _shown(request: Request, export: Export) -> ExportOut:
+async def _wire_export(request: Request, export: Export) -> ExportOut:
     return ExportOut(
         id=export.id,
         segment=export.key,

@@ -1,27 +1,25 @@
-"""Whether the stack is ready, in whole and in parts: 200, or 503 for what does not do its work now.
+"""Whether the stack is ready, in whole and in parts: 200, or 503 for a part that does not do its work now.
 
-Every check asks the thing itself, reads only, and is cheap enough to be asked each second by anybody: no key is needed,
-so nothing here tells more than that, since when and how much. The reasons in full are in the logs and in
-`tinycdp doctor`.
+Every check asks the part itself, only reads, and is cheap enough to be asked each second. Anybody may ask, without a
+key, so an answer tells no more than whether, since when and how much. Logs and `tinycdp doctor` give the reasons in
+full.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from serving.api.redis_state import PARTS, RedisState, redis_state
 from serving.api.wire.health import HealthOut
 from serving.engine import Engine
 from serving.http.answers import json_answer
 from serving.store.errors import StoreError
-from serving.store.operations.server import Server
-from serving.store.operations.shards import ShardState
 from serving.store.store import require_durable
 from serving.times import rfc3339
 
@@ -33,12 +31,7 @@ router = APIRouter(
     },
 )
 
-#: Parts that must have spoken lately for the stack to be ready.
-PARTS = ("drain", "worker")
-#: Redis is silent for a check when it does not answer within this.
-REDIS_S = 2.0
-
-#: What each part of the API needs for its work. The lake may be away while events and decisions go on.
+#: The checks that each part of the API needs for its work. Events and decisions go on while the lake is away.
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "ingest": ("database", "shards", "definitions", "backlog"),
     "identity": ("database", "shards", "definitions"),
@@ -52,45 +45,20 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 Check = dict[str, Any]
 
 
-class Standing(NamedTuple):
-    """What Redis says of itself, of every shard, of the definitions and of each part; and in how many ms."""
-
-    server: Server
-    shards: list[ShardState]
-    catalogue_version: int | None
-    said: Mapping[str, bytes | None]
-    latency_ms: float
-
-
-async def standing(engine: Engine) -> Standing:
-    """All that Redis knows of the system's state, in one round trip. Raises `StoreError`, after at most two seconds."""
-    started = time.perf_counter()
-    store = engine.store
-    try:
-        async with asyncio.timeout(REDIS_S):
-            server, shards, reading, *said = await asyncio.gather(
-                store.server(), store.shard_states(), store.records([]), *(store.heartbeat(part) for part in PARTS)
-            )
-    except TimeoutError as error:
-        raise StoreError(f"no answer within {REDIS_S:g} s") from error
-    latency_ms = round((time.perf_counter() - started) * 1000, 3)
-    return Standing(server, shards, reading.catalogue_version, dict(zip(PARTS, said, strict=True)), latency_ms)
-
-
 # ── the whole ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @router.get("/health")
 async def health(request: Request) -> Response:
-    """200 when all is ready, else 503; the body says what is not, and how far the drain is behind."""
+    """200 when all is ready, else 503. The body says what is not ready, and how far the drain is behind."""
     engine: Engine = request.app.state.engine
     try:
-        found = await standing(engine)
+        state = await redis_state(engine)
     except StoreError:
         return _answer("tinycdp", {"redis": _AWAY}, durability=engine.settings.durability)
-    checks = {"redis": _redis(engine, found), "shards": _shards(found), "definitions": _definitions(found)}
-    checks |= {part: _spoken(part, found.said[part]) for part in PARTS}
-    checks["drain"]["lag_events"] = _lag(found)
+    checks = {"redis": _redis(engine, state), "shards": _shards(state), "definitions": _definitions(state)}
+    checks |= {part: _heartbeat(part, state.heartbeats[part]) for part in PARTS}
+    checks["drain"]["lag_events"] = _lag(state)
     checks["lake"] = _seen(*await engine.lake_seen.seen())
     return _answer("tinycdp", checks, durability=engine.settings.durability)
 
@@ -99,20 +67,20 @@ async def health(request: Request) -> Response:
 
 
 async def part_health(engine: Engine, part: str) -> Response:
-    """The checks of what one part of the API needs."""
+    """The answer about one part of the API: the checks that it needs."""
     checks: dict[str, Check] = {}
     needed = NEEDS[part]
     try:
-        found = await standing(engine)
+        state = await redis_state(engine)
     except StoreError:
         checks["database"] = _AWAY
     else:
-        checks["database"] = _redis(engine, found)
+        checks["database"] = _redis(engine, state)
         of_redis: dict[str, Callable[[], Check]] = {
-            "shards": lambda: _shards(found),
-            "definitions": lambda: _definitions(found),
-            "backlog": lambda: _backlog(engine, found),
-            "worker": lambda: _spoken("worker", found.said["worker"]),
+            "shards": lambda: _shards(state),
+            "definitions": lambda: _definitions(state),
+            "backlog": lambda: _backlog(engine, state),
+            "worker": lambda: _heartbeat("worker", state.heartbeats["worker"]),
         }
         checks |= {name: of_redis[name]() for name in needed if name in of_redis}
     if "lake" in needed:
@@ -146,47 +114,47 @@ for _part, _needed in NEEDS.items():
 _AWAY: Check = {"status": "error", "latency": None, "error": "Redis is away"}
 
 
-def _redis(engine: Engine, found: Standing) -> Check:
-    check: Check = {"status": "ok", "version": found.server.version, "latency": found.latency_ms}
+def _redis(engine: Engine, state: RedisState) -> Check:
+    check: Check = {"status": "ok", "version": state.server.version, "latency": state.latency_ms}
     try:
-        require_durable(found.server, {}, engine.settings.durability)
+        require_durable(state.server, {}, engine.settings.durability)
     except StoreError as error:
         check |= {"status": "error", "error": str(error)}
     return check
 
 
-def _shards(found: Standing) -> Check:
-    waiting = [state.shard for state in found.shards if state.ready_run_id != found.server.run_id]
-    return {"status": "error" if waiting else "ok", "recovering": waiting}
+def _shards(state: RedisState) -> Check:
+    recovering = [shard.shard for shard in state.shards if shard.ready_run_id != state.server.run_id]
+    return {"status": "error" if recovering else "ok", "recovering": recovering}
 
 
-def _definitions(found: Standing) -> Check:
-    return {"status": "error" if found.catalogue_version is None else "ok", "version": found.catalogue_version}
+def _definitions(state: RedisState) -> Check:
+    return {"status": "error" if state.catalogue_version is None else "ok", "version": state.catalogue_version}
 
 
-def _backlog(engine: Engine, found: Standing) -> Check:
-    """How full the log is: beyond its bound events get 429. A drain that is away is no error before that."""
-    most = max(1, engine.settings.backlog_entries_max // engine.settings.shards)
-    is_full = any(state.seq - state.drained >= most for state in found.shards)
+def _backlog(engine: Engine, state: RedisState) -> Check:
+    """How full the log is. Beyond its bound events get 429; until then a drain that is away is no error."""
+    entries_max = max(1, engine.settings.backlog_entries_max // engine.settings.shards)
+    is_full = any(shard.seq - shard.drained >= entries_max for shard in state.shards)
     return {
         "status": "error" if is_full else "ok",
-        "lag_events": _lag(found),
-        "lag_events_max": most * len(found.shards),
+        "lag_events": _lag(state),
+        "lag_events_max": entries_max * len(state.shards),
     }
 
 
-def _lag(found: Standing) -> int:
-    return sum(max(state.seq - state.drained, 0) for state in found.shards)
+def _lag(state: RedisState) -> int:
+    return sum(max(shard.seq - shard.drained, 0) for shard in state.shards)
 
 
-def _spoken(part: str, beat: bytes | None) -> Check:
-    """What a part said: its own status, and whatever it finds worth saying beside the text of an error."""
+def _heartbeat(part: str, beat: bytes | None) -> Check:
+    """The fields of a part's heartbeat, and its status. The text of an error is not repeated: anybody may read this."""
     if beat is None:
         return {"status": "error", "error": f"{part} is silent"}
-    said = msgspec.json.decode(beat)
-    if "error" in said:
-        said |= {"status": "error", "error": f"{part} failed: see its log, or `tinycdp doctor`"}
-    return {"status": "ok"} | said
+    fields = msgspec.json.decode(beat)
+    if "error" in fields:
+        fields |= {"status": "error", "error": f"{part} failed: see its log, or `tinycdp doctor`"}
+    return {"status": "ok"} | fields
 
 
 def _seen(latency_ms: float, error: str | None) -> Check:

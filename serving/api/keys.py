@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
 from serving.access import audit, made_keys
-from serving.api.dependencies import IN_THE_WAY, MISSING, Admin, EngineOf, require_admin
+from serving.api.dependencies import CONFLICT, NOT_FOUND, Admin, EngineOf, require_admin
 from serving.api.wire.keys import CreatedKey, KeyBody, KeyList
 from serving.times import rfc3339
 
@@ -23,9 +23,9 @@ async def create_key(body: KeyBody, engine: EngineOf, caller: Admin) -> CreatedK
 
     def create() -> tuple[made_keys.ApiKey, str]:
         label = body.label or body.description or ""
-        made = made_keys.create(engine.admin_store, engine.history, body.kind, label, caller.label, now_ms)
-        audit.note(engine.history, now_ms, caller.label, "create", "key", made[0].id, {"kind": body.kind})
-        return made
+        key, text = made_keys.create(engine.admin_store, engine.history, body.kind, label, caller.label, now_ms)
+        audit.note(engine.history, now_ms, caller.label, "create", "key", key.id, {"kind": body.kind})
+        return key, text
 
     key, text = await to_thread.run_sync(create)
     await engine.follow_keys()
@@ -34,7 +34,7 @@ async def create_key(body: KeyBody, engine: EngineOf, caller: Admin) -> CreatedK
 
 @router.get("/keys")
 async def list_keys(engine: EngineOf) -> KeyList:
-    """All keys, revoked ones too, with when each was used last (to about a second); never the text of one."""
+    """All keys, revoked ones too, and when each was used last, to about a second. The text of a key is never shown."""
 
     def read() -> list[dict[str, Any]]:
         store = engine.admin_store
@@ -43,7 +43,7 @@ async def list_keys(engine: EngineOf) -> KeyList:
     return KeyList.model_validate({"keys": await to_thread.run_sync(read)})
 
 
-@router.delete("/keys/{key_id}", responses=MISSING | IN_THE_WAY)
+@router.delete("/keys/{key_id}", responses=NOT_FOUND | CONFLICT)
 async def revoke_key(key_id: str, engine: EngineOf, caller: Admin) -> Response:
     """Revokes a key for good: at once in this process, within a second in others."""
     now_ms = engine.clock_ms()

@@ -1,6 +1,7 @@
 """OpenFeature's remote evaluation protocol, OFREP 0.3: every OpenFeature SDK asks flags here, without code of ours.
 
-What the published providers trip over is avoided on purpose, and named where it is: `docs/openfeature.md` lists it.
+Some answers are stricter than OFREP asks, because published providers fail otherwise. Each such place says so, and
+`docs/openfeature.md` lists them.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from hashlib import blake2b
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.api.decisions import Decided, decisions, state_of
-from serving.api.wire.ofrep import OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
+from serving.api.wire.ofrep import ErrorCode, OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
 from serving.http.answers import json_answer, refusal_answer, refusal_body
@@ -24,15 +25,16 @@ from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
 from serving.people.decide import Reason
 from serving.refusals import Invalid, Refusal, Unavailable, cut
 
-ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]
-
-#: OFREP's list of reasons is shorter than OpenFeature's. What it lacks is UNKNOWN, and stands in full in the metadata.
+#: The reasons that OFREP has. It has fewer than OpenFeature: any other is UNKNOWN, and stands in full in the metadata.
 REASONS: Mapping[Reason, str] = {
     "STATIC": "STATIC",
     "TARGETING_MATCH": "TARGETING_MATCH",
     "SPLIT": "SPLIT",
     "DISABLED": "DISABLED",
 }
+
+#: Headers of a refusal that stay when it is put into OFREP's words.
+KEPT_HEADERS = ("retry-after", "x-ratelimit-reset", "www-authenticate")
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": OfrepFailure},
@@ -50,7 +52,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class EvaluationFailed(Exception):
-    """A flag, or the whole request, that OFREP answers with one of its error codes."""
+    """A flag, or a whole request, has no answer. OFREP says so with an error code."""
 
     def __init__(self, code: ErrorCode, details: str) -> None:
         self.code: ErrorCode = code
@@ -58,7 +60,7 @@ class EvaluationFailed(Exception):
         super().__init__(details)
 
     def body(self, key: str | None) -> dict[str, Any]:
-        """The error as OFREP writes it. Providers read `errorDetails` without looking whether it is there."""
+        """The error in OFREP's words. `errorDetails` is always there: providers read it without a look."""
         return {**({} if key is None else {"key": key}), "errorCode": self.code, "errorDetails": self.details}
 
 
@@ -66,22 +68,21 @@ Evaluation: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
-    """Its refusals as OFREP words them."""
+    """The same endpoint, with its refusals in OFREP's words."""
 
     @wraps(evaluate)
-    async def answered(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         try:
             return await evaluate(request)
         except EvaluationFailed as failure:
             status = 404 if failure.code == "FLAG_NOT_FOUND" else 400
             return json_answer(failure.body(request.path_params.get("key")), status)
         except Refusal as refusal:
-            like = refusal_answer(refusal)
-            told = ("retry-after", "x-ratelimit-reset", "www-authenticate")
-            headers = {name: like.headers[name] for name in told if name in like.headers}
-            return json_answer(refusal_body(refusal) | {"errorDetails": refusal.message}, like.status_code, headers)
+            usual = refusal_answer(refusal)
+            headers = {name: usual.headers[name] for name in KEPT_HEADERS if name in usual.headers}
+            return json_answer(refusal_body(refusal) | {"errorDetails": refusal.message}, usual.status_code, headers)
 
-    return answered
+    return answer
 
 
 @router.post(
@@ -99,7 +100,7 @@ async def evaluate_flag(request: Request) -> Response:
         if not decided.asof and not decided.flags:
             raise Unavailable("definitions are away", {"remedy": "try again"}, RETRY_AFTER_S)
         raise EvaluationFailed("FLAG_NOT_FOUND", f"Flag '{cut(key)}' not found")
-    return json_answer(evaluated(decided, key, ids))
+    return json_answer(wire_evaluation(decided, key, ids))
 
 
 @router.post(
@@ -115,50 +116,50 @@ async def evaluate_flags(request: Request) -> Response:
     items = []
     for key in decided.decisions:
         try:
-            items.append(evaluated(decided, key, ids))
+            items.append(wire_evaluation(decided, key, ids))
         except EvaluationFailed as failure:
             items.append(failure.body(key))
     body = _encode({"flags": items})
-    if not decided.asof:  # defaults, since something is away: nobody's to keep
+    if not decided.asof:  # defaults, since something is away: no client may cache them
         return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
     headers = {"ETag": etag_of(decided, ids, body), "Cache-Control": "private, no-cache"}
-    if _is_held(request.headers.get("if-none-match"), headers["ETag"]):
+    if _client_has(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, "application/json")
 
 
-def evaluated(decided: Decided, key: str, ids: Ids) -> dict[str, Any]:
-    """A flag's answer as OFREP words it. `value`, `reason` and `variant` are always there: providers fail without.
+def wire_evaluation(decided: Decided, key: str, ids: Ids) -> dict[str, Any]:
+    """The answer of a flag in the shape of `OfrepSuccess`. No field is ever left out: providers fail without them.
 
     Raises `EvaluationFailed` where the answer depends on a user and none is named.
     """
-    found, flag = decided.decisions[key], decided.flags[key]
-    if not ids.strongest_first and found.reason not in ("STATIC", "DISABLED", "ERROR"):
+    decision, flag = decided.decisions[key], decided.flags[key]
+    if not ids.strongest_first and decision.reason not in ("STATIC", "DISABLED", "ERROR"):
         raise EvaluationFailed("TARGETING_KEY_MISSING", f"flag '{key}' depends on the user: send targetingKey")
     return {
         "key": key,
-        "value": _as_written(found.value, flag),
-        "reason": REASONS.get(found.reason, "UNKNOWN"),
-        "variant": found.variant or ("on" if found.allow else "off"),
-        "metadata": {"reason": found.reason},
+        "value": _typed(decision.value, flag),
+        "reason": REASONS.get(decision.reason, "UNKNOWN"),
+        "variant": decision.variant or ("on" if decision.allow else "off"),
+        "metadata": {"reason": decision.reason},
     }
 
 
-def _as_written(value: Any, flag: Flag) -> Any:
-    """The value; of a flag with a fraction among its variants every number with its point, as typed clients need."""
+def _typed(value: Any, flag: Flag) -> Any:
+    """The value. Where one variant of the flag is a fraction, each number has a point, as typed clients need."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return float(value) if any(isinstance(one, float) for one in flag.values.values()) else value
+        return float(value) if any(isinstance(variant, float) for variant in flag.values.values()) else value
     return value
 
 
 def etag_of(decided: Decided, ids: Ids, body: bytes) -> str:
-    """A tag of the flags, the user, how far their events go, and all answers: no answer changes without it."""
+    """A tag of the ids, the flags' versions, each id's last seq, and all answers: it changes with any answer."""
     return f'"{blake2b(repr((ids, state_of(decided))).encode() + body, digest_size=16).hexdigest()}"'
 
 
-def _is_held(if_none_match: str | None, etag: str) -> bool:
-    held = [] if if_none_match is None else [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
-    return etag in held or held == ["*"]
+def _client_has(if_none_match: str | None, etag: str) -> bool:
+    etags = [] if if_none_match is None else [part.strip().removeprefix("W/") for part in if_none_match.split(",")]
+    return etag in etags or etags == ["*"]
 
 
 def _admitted(request: Request) -> Engine:
@@ -168,7 +169,7 @@ def _admitted(request: Request) -> Engine:
 
 
 async def _ids(engine: Engine, request: Request) -> Ids:
-    """Whom a request's context names: `targetingKey`, and the device that it says beside it.
+    """The ids that a request's context names: `targetingKey`, and the device beside it; none without a key.
 
     Raises `EvaluationFailed`.
     """

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 
 from expressions.rules.values import to_json
 from serving.access import audit
-from serving.api.dependencies import MISSING, Admin, EngineOf, live_person, require_admin
+from serving.api.dependencies import NOT_FOUND, Admin, EngineOf, live_person, require_admin
 from serving.api.user_paths import UserRoute
 from serving.api.wire.people import Alias, DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut, UserOut, UserPage
 from serving.engine import Engine
@@ -63,7 +63,7 @@ async def search(
     return UserPage.model_validate(await in_worker(questions.search, engine.settings.lake_root, query, limit, offset))
 
 
-@router.get("/{user:whole}", responses=MISSING)
+@router.get("/{user:whole}", responses=NOT_FOUND)
 async def detail(user: str, engine: EngineOf) -> UserOut:
     """One user: ids, attributes, traits and segments live, recent events and counts as far as they are drained."""
     person = await live_person(engine, record_of(user))
@@ -98,7 +98,7 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
     return UserOut.model_validate({"user": questions.NOTHING | (in_lake or {"created_at": now}) | in_redis})
 
 
-@router.get("/{user:id}/identity", responses=MISSING)
+@router.get("/{user:id}/identity", responses=NOT_FOUND)
 async def identity(user: str, engine: EngineOf) -> IdentityOut:
     """The ids of the person that an id belongs to: each one's owner, since when, and by which event.
 
@@ -111,7 +111,7 @@ async def identity(user: str, engine: EngineOf) -> IdentityOut:
     return IdentityOut(id=records[0].id, ids=_linked_ids(records))
 
 
-@router.get("/{user:id}/data", responses=MISSING)
+@router.get("/{user:id}/data", responses=NOT_FOUND)
 async def data(
     user: str,
     engine: EngineOf,
@@ -207,7 +207,7 @@ async def _is_drained(engine: Engine, seqs: Mapping[str, int]) -> bool:
 # ── changing ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/{user:id}/unlink", responses=MISSING)
+@router.post("/{user:id}/unlink", responses=NOT_FOUND)
 async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
     """Takes an id from the person it belongs to: it is a person of its own from the next read on, with its own events.
 

@@ -1,7 +1,7 @@
-"""`GET /metrics`: what Prometheus scrapes of one API process and of the system behind it.
+"""`GET /metrics`: metrics of one API process and of the system behind it, for Prometheus.
 
-Counters are this process's since it began (scrape each process of an API that runs as several). Gauges are the
-system's, asked of Redis when scraped; while Redis is away they are left out and `tinycdp_redis_up` is 0, so that an
+Counters are this process's since it began: an API of several processes is scraped at each of them. Gauges are the
+system's, asked of Redis at each scrape. While Redis is away they are left out and `tinycdp_redis_up` is 0, so that an
 alert on absence is an alert on Redis. Nothing here names a person, a key or an event.
 """
 
@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from serving.api.health import PARTS, Standing, standing
+from serving.api.redis_state import PARTS, RedisState, redis_state
 from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
 from serving.http.tally import Spread, Tally
@@ -30,15 +30,15 @@ from serving.store.operations.rebuild_requests import Waiting
 
 router = APIRouter(tags=["health"])
 
-#: Callers on the same machine, as far as their address says; a proxy's `Forwarded` says that it speaks for others.
+#: Addresses of callers on this machine, and headers by which a proxy on it says that it speaks for others.
 LOOPBACK = ("127.0.0.1", "::1")
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 class System(NamedTuple):
-    """The system as it stood when it was scraped."""
+    """The system at a scrape. `undrained_ms` is when the oldest event was received that the lake lacks; None: none."""
 
-    standing: Standing
+    redis: RedisState
     waiting: Waiting
     catalogue: Catalogue | None
     horizon_ms: int
@@ -51,7 +51,10 @@ async def metrics(
     authorization: Annotated[str | None, Header()] = None,
     apiKey: Annotated[str | None, Query()] = None,
 ) -> Response:
-    """Counters and gauges in Prometheus' text format. Takes an admin key; with TINYCDP_METRICS_OPEN none from here."""
+    """Counters and gauges in Prometheus' text format, for an admin key.
+
+    With TINYCDP_METRICS_OPEN a caller on this machine needs no key.
+    """
     engine: Engine = request.app.state.engine
     if not (engine.settings.metrics_open and _is_local(request)):
         engine.keys.require(authorization, apiKey, "admin")
@@ -69,41 +72,41 @@ def _is_local(request: Request) -> bool:
 
 async def _system(engine: Engine) -> System | None:
     try:
-        found, waiting = await asyncio.gather(standing(engine), engine.store.waiting())
+        redis, waiting = await asyncio.gather(redis_state(engine), engine.store.waiting())
         catalogue = None
-        if found.catalogue_version is not None:
-            catalogue = await engine.at_least(found.catalogue_version)
-        undrained_ms = await engine.store.ask(engine.store.operations.undrained_ms(found.shards))
+        if redis.catalogue_version is not None:
+            catalogue = await engine.at_least(redis.catalogue_version)
+        undrained_ms = await engine.store.ask(engine.store.operations.undrained_ms(redis.shards))
     except (StoreError, Refusal):
         return None
-    return System(found, waiting, catalogue, engine.settings.horizon_ms, undrained_ms)
+    return System(redis, waiting, catalogue, engine.settings.horizon_ms, undrained_ms)
 
 
 class _Collected:
-    """A collector of what is there already."""
+    """A collector of metrics that are there already."""
 
-    def __init__(self, found: Iterable[Metric]) -> None:
-        self.found = list(found)
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self.metrics = list(metrics)
 
     def collect(self) -> list[Metric]:
-        return self.found
+        return self.metrics
 
 
 # ── this process ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def of_process(tally: Tally) -> Iterator[Metric]:
-    """What this process has done."""
+    """Metrics of this process: requests, events, decisions, and tails that were read."""
     requests = CounterMetricFamily(
         "tinycdp_requests", "Requests answered, by path template.", labels=("method", "path", "status")
     )
     seconds = HistogramMetricFamily(
         "tinycdp_request_seconds", "Time from a request to the end of its answer.", labels=("method", "path")
     )
-    for (method, path), found in tally.requests.items():
-        for status, count in found.statuses.items():
+    for (method, path), answered in tally.requests.items():
+        for status, count in answered.statuses.items():
             requests.add_metric((method, path, str(status)), count)
-        seconds.add_metric((method, path), buckets(found.seconds), found.seconds.total)
+        seconds.add_metric((method, path), buckets(answered.seconds), answered.seconds.total)
     yield requests
     yield seconds
     yield _counter("tinycdp_events_accepted", "Events taken and synced, repeats not counted.", tally.accepted)
@@ -121,7 +124,7 @@ def of_process(tally: Tally) -> Iterator[Metric]:
 
 
 def buckets(spread: Spread) -> list[tuple[str, float]]:
-    """Counts up to and with each bound, as Prometheus wants them."""
+    """By bound how many values are at most that, as Prometheus wants them."""
     bounds = [*(str(float(bound)) for bound in spread.bounds), "+Inf"]
     return list(zip(bounds, accumulate(spread.counts), strict=True))
 
@@ -130,28 +133,28 @@ def buckets(spread: Spread) -> list[tuple[str, float]]:
 
 
 def of_lake(seen: Seen) -> Iterator[Metric]:
-    """Whether the lake answers."""
+    """Metrics of the last look at the lake."""
     yield _gauge("tinycdp_lake_up", "Whether the lake's table of events can be read.", seen.error is None)
     yield _gauge("tinycdp_lake_look_seconds", "How long the last look at the lake took.", seen.latency_ms / 1000)
 
 
 def of_system(system: System | None) -> Iterator[Metric]:
-    """What Redis says of the system; without Redis only that it is away."""
+    """Metrics of the system as Redis has it. While Redis is away they are one: that it is."""
     yield _gauge("tinycdp_redis_up", "Whether Redis answers.", system is not None)
     if system is None:
         return
-    found = system.standing
-    yield _gauge("tinycdp_redis_look_seconds", "How long Redis took to say all this.", found.latency_ms / 1000)
-    yield _gauge("tinycdp_redis_memory_bytes", "Memory that Redis uses.", found.server.memory_used)
-    yield _gauge("tinycdp_redis_memory_max_bytes", "Memory that Redis may use; 0: no bound.", found.server.memory_max)
-    yield from _of_shards(found)
-    oldest_ms = found.server.clock_ms if system.undrained_ms is None else system.undrained_ms
+    redis = system.redis
+    yield _gauge("tinycdp_redis_look_seconds", "How long Redis took to say all this.", redis.latency_ms / 1000)
+    yield _gauge("tinycdp_redis_memory_bytes", "Memory that Redis uses.", redis.server.memory_used)
+    yield _gauge("tinycdp_redis_memory_max_bytes", "Memory that Redis may use; 0: no bound.", redis.server.memory_max)
+    yield from _of_shards(redis)
+    oldest_ms = redis.server.clock_ms if system.undrained_ms is None else system.undrained_ms
     yield _gauge(
         "tinycdp_lake_lag_seconds",
         "Since when the oldest event waits that is not in the lake yet; 0: none does.",
-        max(0, found.server.clock_ms - oldest_ms) / 1000,
+        max(0, redis.server.clock_ms - oldest_ms) / 1000,
     )
-    yield from _of_parts(found)
+    yield from _of_parts(redis)
     if system.catalogue is not None:
         yield from _of_definitions(system, system.catalogue)
     waiting = system.waiting
@@ -159,34 +162,34 @@ def of_system(system: System | None) -> Iterator[Metric]:
     yield _gauge("tinycdp_rebuild_ids_waiting", "Ids of which a rebuild of their own is asked for.", waiting.ids)
     yield _gauge("tinycdp_rejected_waiting", "Refused events that the drain has yet to store.", waiting.rejected)
     if waiting.parity is not None:
-        yield from _of_parity(found, msgspec.json.decode(waiting.parity))
+        yield from _of_parity(redis, msgspec.json.decode(waiting.parity))
 
 
-def _of_shards(found: Standing) -> Iterator[Metric]:
+def _of_shards(redis: RedisState) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
         "tinycdp_lake_lag_seq", "Events of a shard that are not in the lake yet.", labels=("shard",)
     )
     entries = GaugeMetricFamily("tinycdp_log_entries", "Entries in the log of a shard.", labels=("shard",))
     last = GaugeMetricFamily("tinycdp_log_seq", "The seq of the last event of a shard.", labels=("shard",))
-    for state in found.shards:
+    for state in redis.shards:
         name = (str(state.shard),)
         lag.add_metric(name, max(state.seq - state.drained, 0))
         entries.add_metric(name, state.entries)
         last.add_metric(name, state.seq)
     yield from (lag, entries, last)
-    waiting = sum(state.ready_run_id != found.server.run_id for state in found.shards)
-    yield _gauge("tinycdp_shards_recovering", "Shards that take no events until they are recovered.", waiting)
+    recovering = sum(state.ready_run_id != redis.server.run_id for state in redis.shards)
+    yield _gauge("tinycdp_shards_recovering", "Shards that take no events until they are recovered.", recovering)
 
 
-def _of_parts(found: Standing) -> Iterator[Metric]:
+def _of_parts(redis: RedisState) -> Iterator[Metric]:
     up = GaugeMetricFamily("tinycdp_part_up", "Whether a part has spoken lately, and of no error.", labels=("part",))
-    said: dict[str, Any] = {part: msgspec.json.decode(found.said[part] or b"{}") for part in PARTS}
+    beats: dict[str, Any] = {part: msgspec.json.decode(redis.heartbeats[part] or b"{}") for part in PARTS}
     for part in PARTS:
-        up.add_metric((part,), found.said[part] is not None and "error" not in said[part])
+        up.add_metric((part,), redis.heartbeats[part] is not None and "error" not in beats[part])
     yield up
-    stopped = len(said["drain"].get("stopped", {}))
+    stopped = len(beats["drain"].get("stopped", {}))
     yield _gauge("tinycdp_shards_stopped", "Shards whose log contradicts the lake, so that the drain stands.", stopped)
-    refused = said["worker"].get("refused")
+    refused = beats["worker"].get("refused")
     if refused is not None:
         counter = CounterMetricFamily(
             "tinycdp_publishes_refused", "Bases that records refused, by the worker that runs.", labels=("because",)
@@ -194,7 +197,7 @@ def _of_parts(found: Standing) -> Iterator[Metric]:
         for because, count in refused.items():
             counter.add_metric((because,), count)
         yield counter
-    last = said["worker"].get("last_build")
+    last = beats["worker"].get("last_build")
     if last is not None:
         yield _gauge("tinycdp_last_rebuild_seconds", "How long the worker's last rebuild took.", last["seconds"])
         yield _gauge("tinycdp_last_rebuild_events", "Events that the worker's last rebuild counted.", last["events"])
@@ -202,7 +205,7 @@ def _of_parts(found: Standing) -> Iterator[Metric]:
 
 
 def _of_definitions(system: System, catalogue: Catalogue) -> Iterator[Metric]:
-    now_ms = system.standing.server.clock_ms
+    now_ms = system.redis.server.clock_ms
     count = GaugeMetricFamily("tinycdp_definitions", "Definitions that are in force.", labels=("kind",))
     for kind in ("trait", "segment", "flag"):
         count.add_metric((kind,), sum(key[0] == kind for key in catalogue.definitions))
@@ -227,16 +230,16 @@ def _of_definitions(system: System, catalogue: Catalogue) -> Iterator[Metric]:
         )
 
 
-def _of_parity(found: Standing, parity: dict[str, int]) -> Iterator[Metric]:
+def _of_parity(redis: RedisState, parity: dict[str, int]) -> Iterator[Metric]:
     yield _gauge("tinycdp_parity_compared", "Live answers that the last `doctor` compared.", parity["compared"])
     yield _gauge("tinycdp_parity_mismatches", "Those of them that were not the lake's: must be 0.", parity["differing"])
-    age_s = (found.server.clock_ms - parity["at"]) / 1000
+    age_s = (redis.server.clock_ms - parity["at"]) / 1000
     yield _gauge("tinycdp_parity_age_seconds", "Time since the last `doctor`.", age_s)
 
 
-def _gauge(name: str, says: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, says, value)
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help, value)
 
 
-def _counter(name: str, says: str, value: float) -> Metric:
-    return CounterMetricFamily(name, says, value)
+def _counter(name: str, help: str, value: float) -> Metric:
+    return CounterMetricFamily(name, help, value)

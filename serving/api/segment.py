@@ -1,6 +1,6 @@
-"""Segment's tracking API as its clients speak it: what their paths mean, where they put the key, what a batch holds.
+"""Segment's tracking API as its clients speak it: the meaning of their paths, where they put the key, their batches.
 
-Every path takes the same events by the same rules as ours do, since ours are among them. `docs/segment.md` lists what
+Our own paths are among Segment's, so all paths take the same events by the same rules. `docs/segment.md` lists what
 each client sends.
 """
 
@@ -16,17 +16,17 @@ import msgspec
 from serving.http.bodies import json_of
 from serving.refusals import Invalid, invalid
 
-#: path under /v1 → the kind of its event; analytics.js asks by the first letter
+#: The kind of event of each path under /v1. analytics.js sends to the first letter of a kind.
 KINDS_OF_PATHS = {
     name: kind for kind in ("track", "identify", "page", "screen", "group", "alias") for name in (kind, kind[0])
 }
 
-#: paths under /v1 that take many events; analytics.js asks for b, some mobile clients for import
+#: Paths under /v1 that take many events. analytics.js sends to b, some mobile clients to import.
 BATCH_PATHS = ("batch", "b", "import")
 
 
 class Batch(msgspec.Struct):
-    """A batch: its events, each still text, and what it says about all of them."""
+    """A batch: its events, each still text, and fields about all of them."""
 
     batch: list[msgspec.Raw]
     context: Any = None
@@ -42,13 +42,13 @@ def batch_of(body: bytes) -> Batch:
     try:
         return _batch(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = json_of(body)  # raises where the body is no JSON at all
-        events = found.get("batch") if isinstance(found, dict) else None
+        value = json_of(body)  # raises where the body is no JSON at all
+        events = value.get("batch") if isinstance(value, dict) else None
         raise invalid("batch", events, 'send {"batch": [event, …]}') from None
 
 
 def header_keys(authorization: str | None) -> Iterator[str]:
-    """The key of an Authorization header: Basic's user name, with or without the colon, or what Bearer carries."""
+    """The key of an Authorization header, if it has one: the user name of Basic, or the token of Bearer."""
     if authorization is None:
         return
     scheme, _, rest = authorization.strip().partition(" ")
@@ -64,7 +64,7 @@ def header_keys(authorization: str | None) -> Iterator[str]:
 
 
 def body_keys(body: Any) -> Iterator[str]:
-    """The key that a body carries, in itself or in its first event that has one."""
+    """The keys that a body carries: its own, and that of the first event that has one."""
     key = body.writeKey if isinstance(body, Batch) else body.get("writeKey") if isinstance(body, dict) else None
     if isinstance(key, str) and key:
         yield key
@@ -80,7 +80,7 @@ def body_keys(body: Any) -> Iterator[str]:
 
 
 def settings_of(write_key: str, host: str, protocol: str) -> dict[str, Any]:
-    """What analytics.js and the mobile clients load before they send: that all events go to this server."""
+    """The settings that analytics.js and the mobile clients load before they send: all events go to this server."""
     destination = {"apiKey": write_key, "apiHost": f"{host}/v1", "protocol": protocol}
     return {
         "integrations": {"Segment.io": destination},

@@ -1,8 +1,8 @@
 """`GET /v1/admin/metrics`: how much there is, without a scan of the lake.
 
-A full rebuild reads every event anyway: it counts people, events, values and memberships on its way and leaves the
-numbers in Redis, of the instant that it is of. A small lake is counted afresh, in a process beside the API. Row counts
-of tables are those that the tables' own logs give. All of it is asked for at most once in `GOOD_S`.
+A full rebuild reads every event anyway. It counts people, events, values and memberships as of its instant, and leaves
+the numbers in Redis. A small lake is counted afresh, in a process beside the API. Row counts of tables come from the
+tables' own logs. All of it is asked for at most once in `serving.engine.SIZES_GOOD_S`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from serving.times import rfc3339
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
 
-#: A lake of no more rows is counted when asked; a larger one by rebuilds alone.
+#: A lake of no more rows is counted afresh; a larger one is counted by rebuilds alone.
 FRESH_ROWS_MAX = 200_000
+#: Traits and segments with the most users that are named.
 TOP = 10
 
-#: Before the first full rebuild.
+#: The numbers before the first full rebuild.
 NOTHING: dict[str, Any] = {
     "users": 0,
     "active": {"day": 0, "week": 0, "month": 0},
@@ -45,31 +46,34 @@ NOTHING: dict[str, Any] = {
 @router.get("/metrics")
 async def system_metrics(engine: EngineOf) -> SystemMetricsOut:
     """How many users, events, values and memberships there are, and when that was counted: `asof`, `computedAsof`."""
-    found = await engine.sizes.of(lambda: _found(engine))
-    return SystemMetricsOut(timestamp=rfc3339(engine.clock_ms()), metrics=SystemMetrics.model_validate(found))
+    metrics = await engine.sizes.of(lambda: _metrics(engine))
+    return SystemMetricsOut(timestamp=rfc3339(engine.clock_ms()), metrics=SystemMetrics.model_validate(metrics))
 
 
-async def _found(engine: Engine) -> dict[str, Any]:
+async def _metrics(engine: Engine) -> dict[str, Any]:
     catalogue = await engine.current()
     text, keys = await engine.ask_totals()
     counted = NOTHING if text is None else msgspec.json.decode(text)
     size = await in_worker(sizes, engine.settings.lake_root, engine.clock_ms(), FRESH_ROWS_MAX)
     fresh = counted | size["fresh"] if size["fresh"] is not None else counted
-    return shown(catalogue, counted, fresh, size, len(engine.keys.configured) + keys)
+    return wire_metrics(catalogue, counted, fresh, size, len(engine.keys.configured) + keys)
 
 
-def shown(
+def wire_metrics(
     catalogue: Catalogue, counted: Mapping[str, Any], fresh: Mapping[str, Any], size: Mapping[str, Any], keys: int
 ) -> dict[str, Any]:
-    """What the wire shows: values and memberships as `counted` has them, people and events as `fresh` has them."""
+    """The numbers in the shape of `SystemMetrics`: values and memberships of `counted`, people and events of `fresh`.
+
+    `size` is the answer of `serving.lookups.totals.sizes`; `keys` is how many API keys there are.
+    """
 
     def definitions(kind: DefinitionKind) -> int:
         return len(catalogue.of_kind(kind))
 
     def top(kind: DefinitionKind) -> list[dict[str, Any]]:
-        held = counted[f"{kind}s"].items()
-        known = [(key, users) for key, users in held if users and (kind, key) in catalogue.definitions]
-        known.sort(key=lambda one: (-one[1], one[0]))
+        by_key = counted[f"{kind}s"].items()
+        known = [(key, users) for key, users in by_key if users and (kind, key) in catalogue.definitions]
+        known.sort(key=lambda item: (-item[1], item[0]))
         return [{"key": key, "userCount": users} for key, users in known[:TOP]]
 
     tables = {

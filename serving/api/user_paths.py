@@ -1,8 +1,8 @@
 """How a path names a user: by any id, and an id may hold slashes (`auth0|a/b`) and ends of lines.
 
-What is asked of a user stands after the id: `/identity`, `/data`. A slash as it is may be either's, and such a word at
-the end is what is asked; an encoded one (`%2F`) is always the id's. So an id that ends in one of those words is named
-with its slashes encoded, and every other id either way.
+A word after the id says what is asked: `/identity`, `/data`. A plain slash may belong to the id or stand before such a
+word: where the path ends in one of the words, it is the word. An encoded slash (`%2F`) always belongs to the id. So an
+id that ends in one of the words must be sent with its slashes encoded; every other id may be sent either way.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.routing import Match
 from starlette.types import Scope
 
-#: What may be asked of a user beyond the user alone.
-ASKED = ("identity", "unlink", "data")
+#: Words after an id that say what is asked about its user.
+WORDS = ("identity", "unlink", "data")
 
-#: What of a path stays encoded until the parts of it are known: what encodes, before all else, and the slash.
+#: Left encoded until the path is split: `%` itself, before all else, and the slash.
 _ENCODED = {"%25": "%2525", "%2F": "%252F", "%2f": "%252F"}
 
 
 class IdConvertor(StringConvertor):
-    """`{user:id}`: any text that the rest of the path leaves."""
+    """`{user:id}`: any text before the rest of the path."""
 
     regex = "(?s:.*)"
 
     def convert(self, value: str) -> str:
-        """The id that it stands for."""
+        """The id that a part of a path stands for."""
         return value.replace("%2F", "/").replace("%25", "%")
 
     def to_string(self, value: str) -> str:
@@ -38,9 +38,9 @@ class IdConvertor(StringConvertor):
 
 
 class WholeConvertor(IdConvertor):
-    """`{user:whole}`: all that is left of a path, unless it ends in what is asked."""
+    """`{user:whole}`: the rest of a path, unless it ends in one of the words."""
 
-    regex = rf"(?s:(?!.*/(?:{'|'.join(ASKED)})\Z).+)"
+    regex = rf"(?s:(?!.*/(?:{'|'.join(WORDS)})\Z).+)"
 
 
 register_url_convertor("id", IdConvertor())
@@ -48,10 +48,10 @@ register_url_convertor("whole", WholeConvertor())
 
 
 class UserRoute(APIRoute):
-    """A route whose path names a user by one of these."""
+    """A route whose path names a user by one of these convertors."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """As of any route, by a path in which a slash that was sent encoded is still told from one that was not."""
+        """Matches as any route does, against a path in which an encoded slash still differs from a plain one."""
         return super().matches({**scope, "path": _half_decoded(scope)})
 
 
@@ -60,6 +60,6 @@ def _half_decoded(scope: Mapping[str, Any]) -> str:
     if raw is None:
         return str(scope["path"]).replace("%", "%25")
     text = raw.decode("ascii")
-    for sent, kept in _ENCODED.items():
-        text = text.replace(sent, kept)
+    for encoded, encoded_twice in _ENCODED.items():
+        text = text.replace(encoded, encoded_twice)
     return unquote(text)

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 
 class AuditEntry(BaseModel):
-    """One thing that an admin did; `author` is the label of the key that was used."""
+    """One thing that an admin did. `author` is the label of the key that was used."""
 
     at: str
     author: str

@@ -12,7 +12,7 @@ from serving.api.wire.shared import Lenient
 from serving.definitions.catalogue import StoredDefinition
 from serving.times import rfc3339
 
-#: Characters of what a definition says to people, and how many tags it has.
+#: Characters of a description and of an owner, and how many tags a definition has.
 DESCRIPTION_CHARACTERS_MAX = 2_000
 OWNER_CHARACTERS_MAX = 200
 TAGS_MAX = 50
@@ -31,7 +31,7 @@ def _of_expression(example: str) -> Any:
     return Field(json_schema_extra={"pattern": r"\S", "examples": [example]})
 
 
-# What the document says of keys and expressions. The models check none of it: a refusal of ours says what is wrong.
+# Keys and expressions with their bounds for the document. The models do not check them: our own refusals say more.
 TraitKey: TypeAlias = Annotated[str, _of_key("orders_30d")]
 SegmentKey: TypeAlias = Annotated[str, _of_key("loyal")]
 FlagKey: TypeAlias = Annotated[str, _of_key("free_shipping")]
@@ -40,7 +40,7 @@ Rule: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d >= 2"
 
 
 class Described(Lenient):
-    """What a definition says to people. In a change, what is left out stays as it is."""
+    """The part of a definition that is for people. A change leaves as it is what it does not have."""
 
     description: str | None = Field(default=None, max_length=DESCRIPTION_CHARACTERS_MAX)
     owner: str | None = Field(default=None, max_length=OWNER_CHARACTERS_MAX)
@@ -55,7 +55,7 @@ class TraitBody(Described):
 
 
 class TraitChange(Described):
-    """A trait's new expression."""
+    """A change of a trait."""
 
     expression: Expression
 
@@ -68,7 +68,7 @@ class RuleBody(Described):
 
 
 class RuleChange(Described):
-    """A segment's new rule."""
+    """A change of a segment."""
 
     rule: Rule
 
@@ -90,7 +90,7 @@ class TraitOut(BaseModel):
 
 
 class RuleOut(BaseModel):
-    """A segment as stored."""
+    """A segment as stored. Times are RFC 3339."""
 
     id: str
     key: str
@@ -106,7 +106,7 @@ class RuleOut(BaseModel):
 
 
 class VersionOut(BaseModel):
-    """One version of a definition: what it said, who saved it and when; `deleted`: this version took it out."""
+    """One version of a definition: its expression, who saved it and when. `deleted`: this version deleted it."""
 
     version: int
     expression: str
@@ -123,14 +123,17 @@ class VersionList(BaseModel):
 
 
 class RollbackBody(Lenient):
-    """Which version to bring back."""
+    """The version to bring back."""
 
     version: int
 
 
 def wire_definition(stored: StoredDefinition, warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """A stored definition as the wire shows it; `warnings` are said when it is saved, of names that were never seen."""
-    out: dict[str, Any] = {
+    """A stored definition in the shape of `TraitOut`, `RuleOut` or `FlagOut`.
+
+    `warnings` name what it reads and nobody ever sent. They are known when it is saved, and not kept.
+    """
+    definition: dict[str, Any] = {
         "id": f"{stored.kind}:{stored.key}",
         "key": stored.key,
         "expression" if stored.kind == "trait" else "rule": stored.expression,
@@ -144,6 +147,6 @@ def wire_definition(stored: StoredDefinition, warnings: Sequence[str] = ()) -> d
         "warnings": list(warnings),
     }
     if stored.kind == "flag":
-        out |= {"enabled": True, "default": False, "salt": stored.key}
-        out |= {name: value for name, value in stored.settings.items() if name != "intervals"}
-    return out
+        definition |= {"enabled": True, "default": False, "salt": stored.key}
+        definition |= {name: value for name, value in stored.settings.items() if name != "intervals"}
+    return definition

@@ -1,4 +1,4 @@
-"""What is answered to those who send events, ours and Segment's clients alike."""
+"""Answers to those who send events, our clients and Segment's alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Rejected(BaseModel):
-    """An event of a batch that was refused."""
+    """A refused event of a batch; `index` is its place in the batch."""
 
     index: int
     code: str
@@ -16,7 +16,7 @@ class Rejected(BaseModel):
 
 
 class TrackedOut(BaseModel):
-    """An event that was taken; `duplicate` when its messageId was there already."""
+    """An event was taken. `duplicate`: its messageId was there already, so it is not counted again."""
 
     success: Literal[True]
     eventId: str
@@ -25,7 +25,7 @@ class TrackedOut(BaseModel):
 
 
 class IdentifiedOut(BaseModel):
-    """Attributes that were taken, and whose they are."""
+    """Attributes were taken. `userId` is the id whose they are."""
 
     success: Literal[True]
     userId: str
@@ -34,7 +34,7 @@ class IdentifiedOut(BaseModel):
 
 
 class BatchOut(BaseModel):
-    """What became of a batch: the good part stands."""
+    """The outcome of a batch: its good events are taken, whatever the others are."""
 
     success: bool
     accepted: int
@@ -44,13 +44,13 @@ class BatchOut(BaseModel):
 
 
 class Forgotten(BaseModel):
-    """What was taken, and is not kept."""
+    """Something was taken, and is not kept."""
 
     success: Literal[True]
 
 
 class ProjectSettings(BaseModel):
-    """What clients of Segment load at their start. Beside the one destination nothing in it says anything."""
+    """The settings that Segment's clients load at their start. They name one destination; the rest is empty."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -1,4 +1,4 @@
-"""What the calls about exports answer, for the OpenAPI document."""
+"""Answers about exports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 
 class ExportedOut(BaseModel):
-    """A finished export: where its file can be had for an hour, by whoever has the address, and how many are in it."""
+    """A finished export: its members are counted, and `downloadUrl` gives the file to anybody for an hour."""
 
     downloadUrl: str
     filename: str
@@ -22,8 +22,8 @@ class ExportOut(BaseModel):
     segment: str
     filename: str
     state: Literal["waiting", "running", "done", "failed"]
-    done: int = Field(description="rows of the lake that were looked at so far")
-    of: int | None = Field(description="of how many; null while it waits")
+    done: int = Field(description="steps done so far, two for each row of the lake")
+    of: int | None = Field(description="steps in all; null while it waits")
     userCount: int = Field(description="members found so far")
     asof: str | None = Field(description="the instant whose members it has; null while it waits")
     error: str | None = None
@@ -31,7 +31,7 @@ class ExportOut(BaseModel):
 
 
 class StoredExport(BaseModel):
-    """A file that is kept: its size in bytes, and where it can be had for an hour."""
+    """A file that is kept. `size` is in bytes; `downloadUrl` gives it to anybody for an hour."""
 
     name: str
     size: int

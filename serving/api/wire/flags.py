@@ -1,4 +1,4 @@
-"""What requests and answers about flags look like: the source of the OpenAPI document."""
+"""Requests and answers about flags, and decisions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from serving.times import rfc3339
 
 
 class VariantBody(Lenient):
-    """A variant; weights are relative to each other. Without a `value` it is its name."""
+    """A variant. Weights are relative to each other. Without a `value` its value is its name."""
 
     name: str = Field(min_length=1, max_length=NAME_CHARACTERS_MAX)
     weight: float = Field(default=1, ge=0, le=WEIGHT_MAX)
@@ -29,19 +29,19 @@ class VariantBody(Lenient):
 
 
 class PrerequisiteBody(Lenient):
-    """Another flag that must allow, and if named with this variant."""
+    """Another flag that must allow, with this variant where one is named."""
 
     flag: str
     variant: str | None = None
 
 
 class FlagFields(Described):
-    """What a flag has besides its rule. In a change, what is left out stays, and null takes it back."""
+    """The settings of a flag besides its rule. A change keeps a setting that it leaves out; null resets it."""
 
     enabled: bool | None = Field(default=None, description="true if left out")
     default: bool | str | None = Field(
         default=None,
-        description="a variant for whom the flag does not allow; or true: allow while the flag is off or warming",
+        description="the variant where the flag does not allow; or true: allow while the flag is off or warming",
     )
     variants: list[VariantBody] | None = Field(default=None, max_length=VARIANTS_MAX)
     rollout: float | None = Field(default=None, ge=0, le=100, description="percentage of those whom the rule allows")
@@ -56,21 +56,21 @@ class FlagFields(Described):
     cache_seconds: int | None = Field(default=None, ge=0, le=CACHE_S_MAX)
 
     def settings(self) -> dict[str, Any]:
-        """What was sent, as `flags.settings_after` takes it."""
-        given = self.model_dump(include=set(FlagFields.model_fields), exclude_unset=True)
-        described = {name: given.pop(name) for name in Described.model_fields if name in given}
-        return given | {name: value for name, value in described.items() if value is not None}
+        """The settings that were sent, in the shape that `flags.settings_after` takes."""
+        sent = self.model_dump(include=set(FlagFields.model_fields), exclude_unset=True)
+        described = {name: sent.pop(name) for name in Described.model_fields if name in sent}
+        return sent | {name: value for name, value in described.items() if value is not None}
 
 
 class FlagBody(FlagFields):
-    """A new flag. One without a rule is for everybody."""
+    """A new flag. Without a rule it is for everybody."""
 
     key: FlagKey
     rule: Rule | None = None
 
 
 class FlagChange(FlagFields):
-    """A change of a flag; a rule that is left out stays."""
+    """A change of a flag. A rule that is left out stays."""
 
     rule: Rule | None = None
 
@@ -84,7 +84,7 @@ class VariantOut(BaseModel):
 
 
 class PrerequisiteOut(BaseModel):
-    """Another flag that must allow, and if named with this variant."""
+    """Another flag that must allow, with this variant where one is named."""
 
     flag: str
     variant: str | None = None
@@ -107,7 +107,7 @@ class FlagOut(RuleOut):
 
 
 class DecisionOut(BaseModel):
-    """What a flag says for a user, and why. `explain=true` adds the last two."""
+    """What a flag says for a user, and why. `explain=true` adds the last two fields."""
 
     allow: bool
     variant: str | None
@@ -117,19 +117,19 @@ class DecisionOut(BaseModel):
     userId: str
     flag: str
     valid_until: str | None = Field(
-        default=None, description="no answer changes before by time alone; null where that is not in sight"
+        default=None, description="until then no answer changes by time alone; null where no change is in sight"
     )
     explanation: dict[str, Any] | None = None
 
 
 class DecidedOut(DecisionOut):
-    """One decision, and what it rests on."""
+    """One decision. `asof` says what it rests on."""
 
     asof: dict[str, Any]
 
 
 class DecisionsOut(BaseModel):
-    """Several decisions for one user, as of one moment."""
+    """Several decisions for one user, as of one moment. `asof` says what they rest on."""
 
     userId: str
     decisions: list[DecisionOut]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class HealthCheck(BaseModel):
-    """What one check found; `latency` in milliseconds where something was asked. Some say more."""
+    """The result of one check. `latency` is in milliseconds, where something was asked. Some checks add fields."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -18,7 +18,7 @@ class HealthCheck(BaseModel):
 
 
 class HealthOut(BaseModel):
-    """Whether a part does its work, and what each check found."""
+    """Whether a part does its work, and the result of each check."""
 
     status: Literal["ok", "error"]
     service: str

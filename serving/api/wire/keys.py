@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from serving.access.keys import KEY_KINDS
 from serving.api.wire.shared import Lenient
 
 
 class KeyBody(Lenient):
-    """A key to make. `description` is another name of `label`."""
+    """A key to make. `description` is another name for `label`."""
 
-    kind: str = Field(json_schema_extra={"enum": ["write", "read", "admin"]})
+    kind: str = Field(json_schema_extra={"enum": list(KEY_KINDS)})
     label: str | None = None
     description: str | None = None
 
 
 class CreatedKey(BaseModel):
-    """A new key; `key` cannot be read again."""
+    """A new key. `key` is its text, which cannot be read again."""
 
     id: str
     key: str
@@ -26,7 +27,7 @@ class CreatedKey(BaseModel):
 
 
 class KeyOut(BaseModel):
-    """A key, without its text. Those of the configuration have no time of making and cannot be revoked here."""
+    """A key without its text. A key of the configuration has no `created_at` and cannot be revoked here."""
 
     id: str
     kind: str

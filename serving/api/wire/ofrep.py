@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel
 
+ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]
+
 
 class OfrepSuccess(BaseModel):
-    """A flag's answer. `metadata.reason` is the reason in full; `reason` knows fewer."""
+    """The answer of a flag. `metadata.reason` is the reason in full; OFREP has fewer, so `reason` may be UNKNOWN."""
 
     key: str
     value: Any
@@ -18,21 +20,21 @@ class OfrepSuccess(BaseModel):
 
 
 class OfrepFailure(BaseModel):
-    """Why there is no answer."""
+    """The reason why a flag has no answer."""
 
     key: str | None = None
-    errorCode: Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]
+    errorCode: ErrorCode
     errorDetails: str
 
 
 class OfrepBulk(BaseModel):
-    """The answers of all flags; one that cannot be answered says why, and leaves the others."""
+    """The answers of all flags. A flag without an answer says why and does not touch the others."""
 
     flags: list[OfrepSuccess | OfrepFailure]
 
 
 class OfrepTrouble(BaseModel):
-    """What has nothing to do with a flag: no key, too much, or a part that is away."""
+    """A refusal that has nothing to do with a flag: no key, too much, or a part that is away."""
 
     success: Literal[False]
     code: str

@@ -1,4 +1,4 @@
-"""What is said about people on the wire: who there is, ids and links, deletion, and all that is known of one."""
+"""Answers about people: pages of them, ids and links, deletion, and all that is known of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Alias(BaseModel):
 
 
 class FoundUser(BaseModel):
-    """A user as the search shows one."""
+    """A user on a page of the search."""
 
     id: str
     created_at: str
@@ -52,7 +52,7 @@ class TraitValue(BaseModel):
 
 
 class SegmentValue(BaseModel):
-    """Whether a user is in a segment, live, and since when as far as a rebuild has seen it."""
+    """Whether a user is in a segment, live. `since` is known once a rebuild has seen the membership."""
 
     key: str
     inSegment: bool
@@ -62,7 +62,7 @@ class SegmentValue(BaseModel):
 
 
 class EventCounts(BaseModel):
-    """How many events, in all and by rolling windows."""
+    """Numbers of events, in all and by rolling windows."""
 
     total: int
     last_24h: int
@@ -90,7 +90,7 @@ class UserOut(BaseModel):
 
 
 class LinkedId(BaseModel):
-    """An id of a person: `id` with its kind before it, `owner` the id it belongs to, since when and by which event."""
+    """An id of a person. `id` has its kind before it; `owner` is the id it belongs to: since when, by which `event`."""
 
     id: str
     kind: str
@@ -101,14 +101,14 @@ class LinkedId(BaseModel):
 
 
 class IdentityOut(BaseModel):
-    """The ids of a person; `id` is the one that is nobody's."""
+    """The ids of a person. `id` is the person's own, which belongs to no other."""
 
     id: str
     ids: list[LinkedId]
 
 
 class UnlinkedOut(BaseModel):
-    """An id that is a person of its own now, and whose it was."""
+    """An id was unlinked: it is a person of its own now. `owner` is the id it belonged to."""
 
     success: Literal[True]
     id: str
@@ -116,7 +116,7 @@ class UnlinkedOut(BaseModel):
 
 
 class DeletedOut(BaseModel):
-    """The ids of the person that was deleted; `settled`: the lake knows too."""
+    """The ids of a deleted person. `settled`: the lake knows of the delete too."""
 
     success: Literal[True]
     deleted: list[Alias]
@@ -124,7 +124,7 @@ class DeletedOut(BaseModel):
 
 
 class DataEvent(BaseModel):
-    """An event or an identify as it came, and under which id."""
+    """An event or an identify as it came. `id` is the id that it came under."""
 
     id: str
     kind: str
@@ -138,7 +138,7 @@ class DataEvent(BaseModel):
 
 
 class DataOut(BaseModel):
-    """All that is known of a person; `total` and `hasMore` are of the events."""
+    """Everything that is known of a person. `total` and `hasMore` are about the events."""
 
     id: str
     ids: list[LinkedId]

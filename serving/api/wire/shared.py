@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Lenient(BaseModel):
-    """A request body. Unknown fields are ignored; a field of another type than its own is refused."""
+    """A request body. Unknown fields are ignored; a field of another type than declared is refused."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class ErrorOut(BaseModel):
-    """Every refusal."""
+    """A refusal, whichever call it answers."""
 
     success: Literal[False]
     code: str

@@ -1,4 +1,4 @@
-"""What the answer about the whole system looks like: the source of the OpenAPI document."""
+"""The answer about the whole system."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class UserTotals(BaseModel):
-    """People; active are those with an event that was tracked in the last 24 hours, 7 and 30 days."""
+    """Numbers of people. Active ones have a tracked event in the last 24 hours, 7 and 30 days."""
 
     total: int
     activeLastDay: int
@@ -22,7 +22,7 @@ class EventType(BaseModel):
 
 
 class EventTotals(BaseModel):
-    """Events that count: track, page and screen, repeats not."""
+    """Numbers of events that count: track, page and screen, without repeats."""
 
     total: int
     lastDay: int
@@ -32,14 +32,14 @@ class EventTotals(BaseModel):
 
 
 class UsersOfKey(BaseModel):
-    """Of a trait how many have a value, of a segment how many are in it."""
+    """How many users have a value of a trait, or are in a segment."""
 
     key: str
     userCount: int
 
 
 class TraitTotals(BaseModel):
-    """Traits, and their values at the last full rebuild."""
+    """Numbers of traits, and of their values at the last full rebuild."""
 
     definitionCount: int
     computedCount: int
@@ -47,7 +47,7 @@ class TraitTotals(BaseModel):
 
 
 class SegmentTotals(BaseModel):
-    """Segments, and their memberships at the last full rebuild."""
+    """Numbers of segments, and of their memberships at the last full rebuild."""
 
     definitionCount: int
     computedCount: int
@@ -55,28 +55,28 @@ class SegmentTotals(BaseModel):
 
 
 class FlagTotals(BaseModel):
-    """Flags."""
+    """The number of flags."""
 
     definitionCount: int
 
 
 class TableSize(BaseModel):
-    """Rows of a table."""
+    """A table and how many rows it has."""
 
     name: str
     rowCount: int
 
 
 class DatabaseTotals(BaseModel):
-    """What is stored; `size` is the bytes of the lake's tables."""
+    """The lake's tables. `size` is the bytes of all of them."""
 
     size: int
     tables: list[TableSize]
 
 
 class SystemMetrics(BaseModel):
-    """How much there is: people and events as of `asof`, values and memberships as of `computedAsof`, the last full
-    rebuild (null before the first)."""
+    """How much there is. People and events are as of `asof`; values and memberships as of `computedAsof`, the last
+    full rebuild, null before the first."""
 
     asof: str | None
     computedAsof: str | None
@@ -89,7 +89,7 @@ class SystemMetrics(BaseModel):
 
 
 class SystemMetricsOut(BaseModel):
-    """How much there is."""
+    """How much there is, and when it was asked."""
 
     timestamp: str
     metrics: SystemMetrics

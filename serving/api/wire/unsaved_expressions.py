@@ -2,59 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, Field
 
+from expressions.definitions import DefinitionKind
 from serving.api.wire.definitions import Expression
 from serving.api.wire.shared import Lenient
 
-#: People for whom an expression holds, that one answer shows.
+#: People that the answer to one preview shows.
 SAMPLE_MAX = 1_000
 
 
 class ValidateBody(Lenient):
-    """An expression to check, unsaved."""
+    """An expression to check without saving it."""
 
     expression: Expression
-    type: str = Field(json_schema_extra={"enum": ["trait", "segment", "flag"]})
+    type: str = Field(json_schema_extra={"enum": list(get_args(DefinitionKind))})
 
 
 class Cost(BaseModel):
-    """What saving an expression would cost: bytes of Redis a user, measured on some (left out where there is nobody
-    yet), and whether it would be live at once, since all it reads is kept already, or wait for a rebuild."""
+    """The price of saving an expression. `bytesPerUser` is Redis' memory, measured on some users; it is left out while
+    there are none. `live` is true where all that the expression reads is kept already; else it waits for a rebuild."""
 
     bytesPerUser: float | None = None
     live: bool
 
 
 class Validated(BaseModel):
-    """Whether an expression may be saved; if not, why and where."""
+    """Whether an expression may be saved; if not, the reason and the place."""
 
     valid: bool
     error: str | None = None
     details: dict[str, Any] | None = None
-    type: list[str] | None = Field(default=None, description="the kinds of value it may give")
+    type: list[str] | None = Field(default=None, description="the types of value that it may give")
     references: list[str] = Field(default=[], description="definitions that it names")
     cost: Cost | None = None
     warnings: list[str] = []
 
 
 class PreviewBody(ValidateBody):
-    """An expression to try on everybody, and how many of those for whom it holds to show."""
+    """An expression to try on everybody, and how many people to show for whom it holds."""
 
     sample: int = Field(default=10, ge=0, le=SAMPLE_MAX)
 
 
 class PreviewUser(BaseModel):
-    """Somebody for whom an expression holds, and its value."""
+    """A person for whom an expression holds, and its value."""
 
     id: str
     value: Any
 
 
 class PreviewOut(BaseModel):
-    """For how many of all known ids an expression holds, as of an instant."""
+    """For how many of all people an expression holds, as of an instant."""
 
     count: int
     total: int

@@ -1,0 +1,46 @@
+"""The state of the system as Redis has it: what `/health` judges and `/metrics` counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from serving.engine import Engine
+from serving.store.errors import StoreError
+from serving.store.operations.server import Server
+from serving.store.operations.shards import ShardState
+
+#: Parts whose heartbeats are read; each must have spoken lately for the stack to be ready.
+PARTS = ("drain", "worker")
+#: How long a check waits for Redis; after that Redis counts as away.
+REDIS_S = 2.0
+
+
+class RedisState(NamedTuple):
+    """The server, every shard, the catalogue's version and each part's last heartbeat.
+
+    The heartbeat of a silent part is None. `latency_ms` is how long Redis took to answer.
+    """
+
+    server: Server
+    shards: list[ShardState]
+    catalogue_version: int | None
+    heartbeats: Mapping[str, bytes | None]
+    latency_ms: float
+
+
+async def redis_state(engine: Engine) -> RedisState:
+    """The state of the system, in one round trip. Raises `StoreError`, after at most `REDIS_S`."""
+    started = time.perf_counter()
+    store = engine.store
+    try:
+        async with asyncio.timeout(REDIS_S):
+            server, shards, reading, *beats = await asyncio.gather(
+                store.server(), store.shard_states(), store.records([]), *(store.heartbeat(part) for part in PARTS)
+            )
+    except TimeoutError as error:
+        raise StoreError(f"no answer within {REDIS_S:g} s") from error
+    latency_ms = round((time.perf_counter() - started) * 1000, 3)
+    return RedisState(server, shards, reading.catalogue_version, dict(zip(PARTS, beats, strict=True)), latency_ms)
