@@ -1,4 +1,4 @@
-"""The API: routes, refusals and the life of a process, nothing else."""
+"""The API as an application: its routes, the answers of what goes wrong, and the life of its process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from serving.store.store import AsyncStore, Store
 
 log = structlog.get_logger()
 
-#: How long a browser remembers that it may send; more than two hours Chromium does not.
+#: How long a browser remembers that it may send; Chromium remembers it for two hours at the most.
 CORS_MAX_AGE_S = 7_200
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
@@ -63,16 +63,20 @@ HOT: dict[tuple[str, str], Endpoint] = {
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application. It starts while Redis or the lake are away, and says so in `/health`."""
-    chosen = settings or Settings()
+    """The application, with settings from the environment where none are given.
+
+    It starts while Redis or the lake are away, and says so in `/health`. Its process does not start where the system
+    was made with another number of shards (`OtherSetting`).
+    """
+    settings = settings or Settings()
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        engine = engine_of(chosen, app.state.tally)
+        engine = engine_of(settings, app.state.tally)
         app.state.engine = engine
         app.state.exports = ExportRuns(engine)
-        app.state.signer = Signer(chosen.home)
-        with suppress(StoreUnreachable):  # no answer: none is recovered either, and so takes events
+        app.state.signer = Signer(settings.home)
+        with suppress(StoreUnreachable):  # a Redis that does not answer takes no events by the wrong number either
             await asyncio.to_thread(engine.admin_store.require_shards)
         garbage.settle()
         following = asyncio.create_task(_follow_keys(engine))
@@ -86,12 +90,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False, strict_content_type=False)
     app.state.tally = Tally()
-    app.state.says_all = chosen.log_level == "debug"
-    app.add_middleware(AlwaysJson, bytes_max=chosen.body_bytes_max)
+    app.state.says_all = settings.log_level == "debug"
+    app.add_middleware(AlwaysJson, bytes_max=settings.body_bytes_max)
     app.add_middleware(HotPaths, endpoints=HOT)
     app.add_middleware(
         CORSMiddleware,
-        allow_origin_regex=chosen.cors_regex,
+        allow_origin_regex=settings.cors_regex,
         allow_methods=METHODS,
         allow_headers=["*"],
         expose_headers=["ETag", "Retry-After", "X-RateLimit-Reset", "X-Request-Id"],
@@ -117,7 +121,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
-    app.openapi = documents(app, chosen)  # type: ignore[method-assign]
+    app.openapi = documents(app, settings)  # type: ignore[method-assign]
     return app
 
 
@@ -133,7 +137,7 @@ async def _follow_keys(engine: Engine) -> None:
 
 
 def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
-    """What a process serves with. Raises when no Redis is named: the stack's supervisor names the embedded one."""
+    """The engine of a process. Raises `RuntimeError` where the settings name no Redis: the stack names its own."""
     if settings.redis_url is None:
         raise RuntimeError("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
     limits = TailLimits.of(settings)
@@ -158,17 +162,17 @@ async def _on_store_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
-    """A body or a query that does not fit its model, in our words: field, value, remedy."""
+    """The refusal of a body or a query that does not fit its model, in our words: field, value, remedy."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = cut(".".join(str(part) for part in first["loc"][1:]) or "body")
-    what = "query string" if first["loc"][0] == "query" else "request body"
-    # Of a field that is lacking the input is all that was sent beside it.
+    field = cut(".".join(str(part) for part in first["loc"][1:]) or "body")
+    place = "query string" if first["loc"][0] == "query" else "request body"
+    # The input of a missing field is everything that was sent beside it.
     value = None if first["type"] == "missing" else first.get("input")
     return refusal_answer(
         Invalid(
-            f"unable to decode {what}: {where}: {first['msg']}",
-            {"field": where, "value": value_for_message(value), "remedy": first["msg"]},
+            f"unable to decode {place}: {field}: {first['msg']}",
+            {"field": field, "value": value_for_message(value), "remedy": first["msg"]},
         )
     )
 
@@ -185,9 +189,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods of a path that is documented as it stands; else those that some route takes at it.
+    """The methods of a path: those that the document names for it, else those that any route takes there.
 
-    The framework names those of the first route only.
+    The framework would name those of the first route alone.
     """
     documented = request.app.openapi()["paths"].get(request.url.path)
     if documented is not None:
@@ -201,10 +205,10 @@ def _allowed(request: Request) -> list[str]:
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    """What nobody foresaw: the log has where, under the id that the caller is told."""
-    known_as = request_id(request.scope)
-    log.error("unforeseen", request_id=known_as, exc_info=error)
+    """The answer to what nobody foresaw. The log has where it happened, under the id that the caller gets."""
+    id = request_id(request.scope)
+    log.error("unforeseen", request_id=id, exc_info=error)
     body = {"success": False, "code": "internal", "message": "An internal error occurred.", "details": None}
     if request.url.path.startswith("/ofrep/"):
         body["errorDetails"] = body["message"]  # providers read it without looking whether it is there
-    return json_answer(body, 500, {"X-Request-Id": known_as})
+    return json_answer(body, 500, {"X-Request-Id": id})

@@ -1,10 +1,13 @@
-"""What one API process serves with: the store, the catalogue as it last saw it, the keys and the door to the lake."""
+"""What one API process serves with: the store, the catalogue that it saw last, the keys and the door to the lake.
+
+Here events go in and people are read, over the store, so here its errors become refusals (`with_refusals`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -33,7 +36,6 @@ from serving.store.errors import (
 from serving.store.logged_event import Accepted
 from serving.store.operations.events import Arrival, Receipts
 from serving.store.operations.links import Claim
-from serving.store.operations.shards import ShardState
 from serving.store.records import Reading
 from serving.store.scripts.claim import Owner
 from serving.store.scripts.script import Steps
@@ -41,22 +43,24 @@ from serving.store.store import AsyncStore, Store
 
 log = structlog.get_logger()
 
-RETRY_AFTER_S = 1
-REBUILD_ASKED_S = 10.0
-ASKED_MAX = 10_000
-#: What is full needs a drain or a rebuild first.
-FULL_RETRY_AFTER_S = 10
 T = TypeVar("T")
 
-#: How long the numbers of `/v1/admin/metrics` are not asked for again.
+RETRY_AFTER_S = 1
+#: A full log or tail first needs a drain or a rebuild.
+FULL_RETRY_AFTER_S = 10
+#: A rebuild of one id is wanted at most once in so many seconds, by each process.
+REBUILD_WANTED_S = 10.0
+#: Ids whose last want is remembered; beyond it all are forgotten, and may be wanted again at once.
+WANTED_IDS_MAX = 10_000
+#: The numbers of `/v1/admin/metrics` are good for so long.
 SIZES_GOOD_S = 2.0
-#: How often a call is repeated with newer definitions before the caller is asked to.
+#: How often a call is sent again with newer definitions before its caller is told to do so.
 RELOADS_MAX = 5
 
 
 @dataclass
 class Engine:
-    """The parts of a process. Only the catalogue changes, and only as a whole."""
+    """The parts of a process. Of these only the catalogue is replaced, and only as a whole."""
 
     settings: Settings
     store: AsyncStore
@@ -66,7 +70,7 @@ class Engine:
     tally: Tally = field(default_factory=Tally)
     bases: DecodedBases = field(default_factory=DecodedBases)
     catalogue: Catalogue | None = None
-    _asked_s: dict[str, float] = field(default_factory=dict)
+    _rebuild_wanted_s: dict[str, float] = field(default_factory=dict)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -77,9 +81,9 @@ class Engine:
     # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def known_catalogue(self) -> Catalogue:
-        """The catalogue as this process saw it last, perhaps not the newest; loaded where it has seen none.
+        """The catalogue that this process saw last, perhaps not the newest; loaded where it has seen none.
 
-        Good for events: the shard that they go to refuses a projection that is too old (`ingest`).
+        Good enough for events: their shard refuses a projection that is too old (`ingest`).
         """
         return self.catalogue or await self.reload(None)
 
@@ -89,33 +93,36 @@ class Engine:
         return await self.at_least(reading.catalogue_version)
 
     async def at_least(self, version: int | None) -> Catalogue:
-        """A catalogue of this version or a newer one: the one at hand, else Redis'."""
-        held = self.catalogue
-        if held is not None and version is not None and held.version == version:
-            return held
-        return await self.reload(held)
+        """A catalogue of this version or a newer one: the one at hand, else the one in Redis."""
+        known = self.catalogue
+        if known is not None and version is not None and known.version == version:
+            return known
+        return await self.reload(known)
 
-    async def reload(self, held: Catalogue | None) -> Catalogue:
-        """Redis' catalogue, loaded once for all who wait for something newer than `held`."""
+    async def reload(self, known: Catalogue | None) -> Catalogue:
+        """The catalogue in Redis, loaded once for all who wait for a newer one than `known`.
+
+        Raises `Unavailable` while Redis is away or being restored.
+        """
         async with self._loading:
-            if self.catalogue is not None and self.catalogue is not held:
+            if self.catalogue is not None and self.catalogue is not known:
                 return self.catalogue
-            text = await self._asked(self.store.catalogue())
+            text = await self.with_refusals(self.store.catalogue())
             if text is None:
                 raise Unavailable("definitions are being restored", {"remedy": "try again"}, RETRY_AFTER_S)
-            found = decode(text)
-            if held is not None:
-                found.with_compiled(held)
-            self.catalogue = found
-            return found
+            loaded = decode(text)
+            if known is not None:
+                loaded.with_compiled(known)
+            self.catalogue = loaded
+            return loaded
 
     # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def ingest(self, events: Sequence[Accepted], catalogue: Catalogue) -> tuple[Receipts, list[RefusedClaim]]:
-        """Takes events and makes the links that they claim: a receipt for each event, and the claims that were refused.
+        """The receipts of events, once they are synced and the links that they claim are made; and the refused claims.
 
-        Returns when Redis has synced them. A repeat of the whole call is safe. `catalogue` is the one that the events
-        were checked by; where a shard knows a newer projection, that one is loaded and all is sent again.
+        `catalogue` is the one that the events were checked by. Where a shard knows a newer projection, the catalogue is
+        loaded anew and all is sent again. A repeat of the whole call is safe.
 
         Raises `TooMany` when an id's tail or the log is full, `Unavailable` while Redis is away or being restored.
         """
@@ -124,7 +131,7 @@ class Engine:
             projection = catalogue.projection
             arrivals = [Arrival(event, tail_payload(event, projection)) for event in events]
             try:
-                receipts, owners = await self._sent(arrivals, catalogue.projection_version, claims)
+                receipts, owners = await self._send(arrivals, catalogue.projection_version, claims)
             except ProjectionOutdated:
                 catalogue = await self.reload(catalogue)
                 continue
@@ -143,81 +150,80 @@ class Engine:
             return receipts, await self.follow(link_claims(self.store.operations, claims, owners))
         raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, RETRY_AFTER_S)
 
-    async def _sent(
+    async def _send(
         self, arrivals: Sequence[Arrival], projection: int, claims: Sequence[Claim]
     ) -> tuple[Receipts, list[Owner | None]]:
-        """The receipts of events; and the owner of each claimed id, read in the same round trip."""
+        """The receipts of events, and the owner of each claimed id, read in the same round trip."""
+        receipts = self.store.ingest(arrivals, projection)
         if not claims:
-            return await self._asked(self.store.ingest(arrivals, projection)), []
+            return await self.with_refusals(receipts), []
         owners = self.store.owners([claim.id for claim in claims])
-        return await self._asked(asyncio.gather(self.store.ingest(arrivals, projection), owners))
+        return await self.with_refusals(asyncio.gather(receipts, owners))
 
     async def keep_rejected(self, items: Sequence[bytes]) -> None:
-        """Keeps refused events with their reasons, as many as there is room for."""
+        """Keeps refused events with their reasons, until the drain moves them to the lake; the newest 100,000."""
         self.tally.rejected += len(items)
-        await self._asked(self.store.reject(items))
+        await self.with_refusals(self.store.reject(items))
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def read(self, ids: Sequence[str]) -> Reading:
+    def read(self, ids: Sequence[str]) -> Coroutine[Any, Any, Reading]:
         """Some records as of one moment."""
-        return await self._asked(self.store.records(ids))
+        return self.with_refusals(self.store.records(ids))
 
-    async def follow(self, steps: Steps[T]) -> T:
-        """Follows requests that depend on each other."""
-        return await self._asked(self.store.follow(steps))
-
-    async def shard_states(self) -> list[ShardState]:
-        """Where every shard's log stands."""
-        return await self._asked(self.store.shard_states())
-
-    async def ask_totals(self) -> tuple[bytes | None, int]:
-        """What the last full rebuild counted, if there was one; and how many keys admins have made."""
-        return await self._asked(self.store.totals())
+    def follow(self, steps: Steps[T]) -> Coroutine[Any, Any, T]:
+        """The result of requests that depend on each other."""
+        return self.with_refusals(self.store.follow(steps))
 
     async def read_person(self, namespaced_id: str) -> Reading:
         """The records of the person that an id belongs to."""
         reading = await self.read([namespaced_id])
         (record,) = reading.records
-        if record.owner is None and not record.members:  # as most are, and then this is all
+        if record.owner is None and not record.members:  # most ids: the record is all of the person
             return reading
         return await self.follow(gather(self.store.operations, namespaced_id))
 
     async def want_rebuild_of(self, ids: Sequence[str]) -> None:
-        """Asks for a rebuild of ids whose bases lack something, each at most once in `REBUILD_ASKED_S`."""
-        now_s = time.monotonic()
-        wanted = [one for one in ids if now_s - self._asked_s.get(one, -REBUILD_ASKED_S) >= REBUILD_ASKED_S]
+        """Asks for a rebuild of ids whose bases lack something, each at most once in `REBUILD_WANTED_S`."""
+        now_s, wanted_s = time.monotonic(), self._rebuild_wanted_s
+        wanted = [id for id in ids if now_s - wanted_s.get(id, -REBUILD_WANTED_S) >= REBUILD_WANTED_S]
         if wanted:
-            if len(self._asked_s) > ASKED_MAX:
-                self._asked_s.clear()
-            self._asked_s.update(dict.fromkeys(wanted, now_s))
-            await self._asked(self.store.want_rebuild_of(wanted))
+            if len(wanted_s) > WANTED_IDS_MAX:
+                wanted_s.clear()
+            wanted_s.update(dict.fromkeys(wanted, now_s))
+            await self.with_refusals(self.store.want_rebuild_of(wanted))
 
     # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def follow_keys(self) -> None:
-        """Learns of keys that were made or revoked, by any process, and notes which were used. Once: see `app`."""
-        self.keys.know(made_keys.callers(made_keys.decode(await self._asked(self.store.api_keys()))))
+        """Learns once of keys that any process made or revoked, and notes which were used (`app` calls it again)."""
+        texts = await self.with_refusals(self.store.api_keys())
+        self.keys.know(made_keys.callers(made_keys.decode(texts)))
         used = self.keys.take_used()
         if used:
-            await self._asked(self.store.note_used(dict.fromkeys(used, self.clock_ms())))
+            await self.with_refusals(self.store.note_used(dict.fromkeys(used, self.clock_ms())))
+
+    # ── the rest ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def clock_ms(self) -> int:
         """This machine's clock, UTC: for times that only people read."""
         return time.time_ns() // 1_000_000
 
-    async def _asked(self, asking: Awaitable[T]) -> T:
-        """The answer of the store, its errors as refusals that say when to try again."""
+    async def with_refusals(self, answer: Awaitable[T]) -> T:
+        """The answer of the store; instead of its errors, refusals that say when to try again.
+
+        `ProjectionOutdated` is raised as it is: `ingest` mends that.
+        """
         try:
-            return await asking
+            return await answer
         except ProjectionOutdated:
-            raise  # for the caller to mend
+            raise
         except StoreError as error:
             raise refusal_of(error) from error
 
 
 def refusal_of(error: StoreError) -> Refusal:
-    """What a caller is told of a Redis that does not answer, is not ready, has no room, or refuses what it gets."""
+    """The refusal for a Redis that does not answer, is not ready, has no room, or refuses a command."""
     if isinstance(error, ShardNotReady):
         return Unavailable(f"{error}", {"remedy": "try again"}, RETRY_AFTER_S)
     if isinstance(error, StoreFull):

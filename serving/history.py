@@ -1,7 +1,7 @@
-"""The one door of serving to the lake: definitions and their history, keys, the audit log, and frames to ask.
+"""The one door of serving to the lake: definitions and their history, keys, the audit log, frames, exports.
 
-Called from threads, never from the event loop. While the lake is away every call raises `Unavailable`, which says when
-to try again.
+Threads call it, and processes beside the API; never the event loop. While the lake is away every call raises
+`Unavailable`, which says when to try again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class History:
-    """The lake as serving sees it."""
+    """The tables and files of one lake, as far as serving needs them."""
 
     def __init__(self, lake_root: str) -> None:
         self._lake = Lake(lake_root)
@@ -33,110 +33,112 @@ class History:
 
     def append_definition(self, stored: StoredDefinition) -> None:
         """Adds a row to the history of definitions."""
-        self._asked(lambda: self._lake.append_definition(msgspec.to_builtins(stored)))
+        self._with_refusals(lambda: self._lake.append_definition(msgspec.to_builtins(stored)))
 
     def definition_versions(self, kind: str, key: str) -> list[StoredDefinition]:
         """Every version of a definition, the newest first; deleted ones too."""
-        rows = [msgspec.convert(row, StoredDefinition) for row in self._asked(self._lake.definitions)]
+        rows = [msgspec.convert(row, StoredDefinition) for row in self._with_refusals(self._lake.definitions)]
         versions = {row.version: row for row in rows if (row.kind, row.key) == (kind, key)}
         return list(reversed(versions.values()))
 
     def holds_events(self) -> bool:
         """Whether any event is in the lake."""
-        return self._asked(self._lake.holds_events)
+        return self._with_refusals(self._lake.holds_events)
 
     def append_api_key(self, row: Mapping[str, Any]) -> None:
         """Notes that a key was made or revoked."""
-        self._asked(lambda: self._lake.append_api_key(row))
+        self._with_refusals(lambda: self._lake.append_api_key(row))
 
     def append_audit(self, row: Mapping[str, Any]) -> None:
         """Notes what an admin did."""
-        self._asked(lambda: self._lake.append_audit(row))
+        self._with_refusals(lambda: self._lake.append_audit(row))
 
     def audit(self, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
-        """A page of what admins did, the newest first, and how much there is."""
-        rows = self._asked(lambda: self._lake.audit().sort("at", descending=True, maintain_order=True).collect())
+        """A page of what admins did, the newest first; and the number of all entries."""
+        rows = self._with_refusals(
+            lambda: self._lake.audit().sort("at", descending=True, maintain_order=True).collect()
+        )
         return rows.slice(offset, limit).to_dicts(), len(rows)
 
     # ── whether it is there ──────────────────────────────────────────────────────────────────────────────────────────
 
     def reach(self) -> None:
-        """Looks whether the table of events can be read. Writes nothing."""
-        self._asked(self._lake.reach)
+        """Raises unless the table of events can be read. Writes nothing."""
+        self._with_refusals(self._lake.reach)
 
     def reach_storage(self) -> None:
-        """Lists what is under the lake's root. Writes nothing."""
-        self._asked(lambda: list_root(self._lake.root))
+        """Raises unless the lake's root can be listed. Writes nothing."""
+        self._with_refusals(lambda: list_root(self._lake.root))
 
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """By table: rows that are in force, and bytes of their files, as the tables' logs say."""
-        return self._asked(lambda: {table.name: self._lake.size(table) for table in TABLES})
+        """By table: the rows in force and the bytes of their files, from the tables' own logs."""
+        return self._with_refusals(lambda: {table.name: self._lake.size(table) for table in TABLES})
 
     # ── frames, for questions that run in a process of their own (`serving.lookups.worker`) ──────────────────────────
 
     def events_version(self) -> int:
-        """The newest version of the events, for questions that are asked in parts."""
-        return self._asked(self._lake.events_version)
+        """The newest version of the events, for questions that read it several times."""
+        return self._with_refusals(self._lake.events_version)
 
     def events(self, version: int | None = None) -> pl.LazyFrame:
-        """The frame of events that executions read, as of a version."""
-        return self._asked(lambda: self._lake.events(version))
+        """The frame of events that executions read, as of a version; of the newest one where none is given."""
+        return self._with_refusals(lambda: self._lake.events(version))
 
     def event_batches(self, version: int, rows: int) -> Iterator[pl.DataFrame]:
-        """The same rows, so many at a time: in the memory of some batches, however many there are."""
+        """The same rows, so many at a time, in the memory of a few batches. Taking them raises as `AWAY` says."""
         return self._lake.event_batches(version, rows)
 
     def memberships(self) -> pl.LazyFrame:
-        """Who is in which segment since when, by the newest full rebuild; less those who were deleted since."""
-        return self._asked(lambda: latest_undeleted(self._lake, MEMBERSHIPS))
+        """Who is in which segment since when, by the newest full rebuild, without the people deleted since."""
+        return self._with_refusals(lambda: latest_undeleted(self._lake, MEMBERSHIPS))
 
     def sent(self) -> pl.LazyFrame:
         """Events as they were sent: id, event_id, received_at, and `properties`, `traits` and `context` as JSON."""
-        scan = self._asked(lambda: self._lake.scan(EVENTS))
+        scan = self._with_refusals(lambda: self._lake.scan(EVENTS))
         return scan.select("id", "event_id", "received_at", "properties", "traits", "context")
 
     # ── files beside the tables ──────────────────────────────────────────────────────────────────────────────────────
 
     def put_export(self, name: str, chunks: Iterator[bytes]) -> None:
-        """Writes an export in the place of one of that name, once it is complete; one that fails leaves the old one."""
-        self._asked(lambda: self._files.put(name, chunks))
+        """Writes an export, in the place of one of that name once it is complete. A failure leaves the old one."""
+        self._with_refusals(lambda: self._files.put(name, chunks))
 
     def drop_export(self, name: str) -> None:
-        """Takes an export away, if it is there still."""
-        self._asked(lambda: self._files.delete(name))
+        """Deletes an export, if it is still there."""
+        self._with_refusals(lambda: self._files.delete(name))
 
     def exports(self) -> list[File]:
-        """The exports that are kept, the newest first."""
-        return self._asked(self._files.listed)
+        """All exports, the newest first."""
+        return self._with_refusals(self._files.listed)
 
     def export(self, name: str) -> File | None:
-        """An export as it is kept; None where there is none of that name."""
-        return self._asked(lambda: self._files.head(name))
+        """The export of this name; None where there is none."""
+        return self._with_refusals(lambda: self._files.head(name))
 
     def export_chunks(self, name: str) -> AsyncIterator[bytes]:
-        """The bytes of an export, some at a time. Raises `FileNotFoundError` where there is none of that name."""
+        """The bytes of an export, some at a time. Raises `FileNotFoundError` where there is none of this name."""
         return self._files.chunks(name)
 
     def store_url(self, name: str, seconds: int) -> str | None:
-        """An address at which the object store itself gives an export out, for a while; None for a plain folder."""
-        return self._asked(lambda: self._files.signed(name, seconds))
+        """An address at which the object store itself serves an export for so many seconds; None for a plain folder."""
+        return self._with_refusals(lambda: self._files.signed(name, seconds))
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _with_refusals(self, call: Callable[[], T]) -> T:
         try:
-            return ask()
+            return call()
         except AWAY as error:
             raise away() from error
 
 
 def latest_undeleted(lake: Lake, table: Table) -> pl.LazyFrame:
-    """The rows of the newest full rebuild, of `traits` or `memberships`, less those of people deleted since."""
+    """The rows of the newest full rebuild in `traits` or `memberships`, without those of people deleted since."""
     return undeleted(lake.latest(table), delete_seqs(lake.events()), lake.runs())
 
 
-#: What reading the lake raises while it is away; a frame raises it when it is collected.
+#: Errors of a lake that is away. A frame raises them when it is collected.
 AWAY = (LakeError, pl.exceptions.PolarsError, OSError)
 
 
 def away() -> Unavailable:
-    """What a caller is told then."""
+    """The refusal while the lake is away."""
     return Unavailable("the lake is away", {"remedy": "try again"}, retry_after_s=5)

@@ -1,6 +1,7 @@
-"""Which record an event belongs to, which shard that record is in, and how an event id is remembered.
+"""Ids: which record an id or an event belongs to, which shard a record is in, and the hash of an event id.
 
-Ids are deterministic: whoever sees the same raw id, in whatever process, names the same record in the same shard.
+A raw id is what an app sends. A namespaced id, `user:alice`, names a record. All of this is deterministic: every
+process gives the same raw id the same record in the same shard.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ ID_KINDS: tuple[IdKind, ...] = ("user", "anon", "email")
 
 ID_CHARACTERS_MAX = 256
 
-#: Of ids sent as numbers, either way: what a client's 64-bit integer holds.
+#: The greatest id that may be sent as a number, either way: a client's 64-bit integers end there.
 ID_NUMBER_MAX = 2**63
 
-#: How requests name an id of each kind; the first that holds one counts.
+#: The fields of a request that name an id, by its kind. The first that holds one counts.
 USER_FIELDS = ("userId", "externalId")
 ANONYMOUS_FIELDS = ("anonymousId", "deviceId")
 EMAIL_FIELDS = ("emailHash",)
 
-#: Bytes of an event id's hash. Two events of one raw id would have to meet in 64 bits to be taken for one.
+#: Bytes of an event id's hash. Two events of one record are taken for one only if their ids meet in all 64 bits.
 EVENT_HASH_BYTES = 8
 
 #: Fixed when a system is created: the shard is part of every key, of the log and of the lake's rows.
@@ -34,7 +35,7 @@ SHARDS_DEFAULT = 16
 
 
 class RawId(NamedTuple):
-    """An id as the app gave it, and what kind of id it is."""
+    """An id as the app gave it, and its kind."""
 
     kind: IdKind
     value: str
@@ -49,9 +50,9 @@ class Ids(NamedTuple):
 
     @property
     def strongest_first(self) -> list[str]:
-        """The namespaced ids: the user's, the email hash's, the anonymous one, as far as they are there.
+        """The namespaced ids that are there: the user's, the email hash's, the anonymous one, in this order.
 
-        The first says who it is about; it owns the others (`serving.people.links`).
+        The first is the one that a request is about. It owns the others (`serving.people.links`).
         """
         named: tuple[tuple[IdKind, str | None], ...] = (
             ("user", self.user),
@@ -62,7 +63,7 @@ class Ids(NamedTuple):
 
 
 def ids_in(raw: Mapping[str, Any]) -> Ids:
-    """Every id that a request or an event names, whichever kind it is. Raises `Invalid`, which names the field."""
+    """The ids that a request or an event names, one of each kind. Raises `Invalid`, which names the field."""
     email = identifier(raw, *EMAIL_FIELDS)
     return Ids(
         identifier(raw, *USER_FIELDS),
@@ -72,9 +73,9 @@ def ids_in(raw: Mapping[str, Any]) -> Ids:
 
 
 def identifier(raw: Mapping[str, Any], *fields: str) -> str | None:
-    """The first of these fields that holds an id; numbers become text, blanks are none.
+    """The id in the first of these fields that has one. A number becomes text; a blank is no id.
 
-    Raises `Invalid` for any of them that holds what is no id.
+    Raises `Invalid` for a field that holds anything else.
     """
     first: str | None = None
     for name in fields:
@@ -97,14 +98,17 @@ def identifier(raw: Mapping[str, Any], *fields: str) -> str | None:
 
 
 def digits(name: str, number: float) -> str:
-    """A number sent as an id, as JavaScript writes it: 42, not 42.0. Raises `Invalid`."""
+    """A number that was sent as an id, as JavaScript writes it: 42, not 42.0. Raises `Invalid` beyond 2^63."""
     if abs(number) > ID_NUMBER_MAX:
         raise invalid(name, number, "send so large a number as a string")
     return str(int(number)) if isinstance(number, float) and number.is_integer() else str(number)
 
 
 def require_text(name: str, text: str) -> None:
-    """Text that has no UTF-8 form (lone surrogates) cannot be stored; nor can it come from valid JSON."""
+    """Raises `Invalid` for text without a UTF-8 form (lone surrogates): no valid JSON has it, and nothing can store it.
+
+    `name` is the field that the refusal names.
+    """
     if text.isascii():
         return
     try:
@@ -114,7 +118,7 @@ def require_text(name: str, text: str) -> None:
 
 
 def record_of(text: str) -> str:
-    """The record that an id means where only one can be given: a user's, or what `anon:`, `email:`, `user:` says."""
+    """The record that a text means where a request has one id: a user's, unless `anon:`, `email:` or `user:` leads."""
     return prefixed(text) or namespaced("user", text)
 
 
@@ -125,7 +129,7 @@ def named_as(namespaced_id: str) -> str:
 
 
 def prefixed(text: str) -> str | None:
-    """The record that a text names whose kind stands before it; None where none does."""
+    """The record that a text with a kind before it names; None for a text without one."""
     kind, colon, value = text.partition(":")
     if not colon or not value.strip() or kind not in ID_KINDS:
         return None
@@ -133,7 +137,7 @@ def prefixed(text: str) -> str | None:
 
 
 def email_hash_of(text: str) -> str:
-    """An email's hash as it is kept: it is hexadecimal, so its case says nothing."""
+    """The hash of an email as it is kept. It is hexadecimal, so its case means nothing."""
     return text.strip().lower()
 
 
@@ -143,7 +147,7 @@ def namespaced(kind: IdKind, value: str) -> str:
 
 
 def raw_id(namespaced_id: str) -> RawId:
-    """The two halves of a namespaced id. Raises `ValueError` when it has no known kind."""
+    """The kind and the raw id in a namespaced id. Raises `ValueError` when it has no known kind."""
     kind, colon, value = namespaced_id.partition(":")
     if not colon or kind not in ID_KINDS:
         raise ValueError(f"{namespaced_id!r} is not one of {', '.join(f'{known}:…' for known in ID_KINDS)}")
@@ -153,7 +157,7 @@ def raw_id(namespaced_id: str) -> RawId:
 def routed(user_id: str | None, anonymous_id: str | None, email_hash: str | None = None) -> str:
     """The record of an event: of its user where it names one, else of its anonymous id, else of its email hash.
 
-    Raises without any.
+    Raises `ValueError` where it names none.
     """
     if user_id:
         return namespaced("user", user_id)
@@ -170,5 +174,5 @@ def shard_of(namespaced_id: str, shards: int) -> int:
 
 
 def event_hash(event_id: str) -> bytes:
-    """What a record remembers an event id by."""
+    """The hash by which a record remembers an event id."""
     return blake2b(event_id.encode(), digest_size=EVENT_HASH_BYTES).digest()

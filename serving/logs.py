@@ -1,8 +1,8 @@
-"""Logs: one JSON object a line, on standard output, of what the system did and never of whom.
+"""Logs: one JSON object a line, on standard output, of what the system did and never for whom.
 
 A line names path templates, statuses, counts, shards and builds. It has no id, key, query string, body, property or
-address of a client: our own lines do not put them in, and what others write is cut to where they cannot be. An
-exception's text may quote what somebody sent, so of an exception its type and the places in the code are kept.
+address of a client: our own lines do not hold them, and lines of libraries are cut to the part that cannot. The text of
+an exception may quote what somebody sent, so a line has its type and the places in the code instead.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Line: TypeAlias = MutableMapping[str, Any]
 FRAMES_MAX = 20
 #: The folder that our packages are in.
 _CHECKOUT = f"{Path(__file__).parents[1]}/"
-#: What a URL may hide: who logs in, and a signature.
+#: The parts of a URL that may be secret: a login, and a query with a signature.
 _SECRETS = re.compile(r"(?<=://)[^/\s@]+@|(?<=\w)\?[^\s'\"]+")
 
 log = structlog.get_logger()
 
 
 def configure(level: Level) -> None:
-    """Sends our lines and those of libraries (from warnings on) to standard output."""
+    """Sends our lines from this level on, and lines of libraries from warnings on, to standard output."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -66,7 +66,7 @@ def configure(level: Level) -> None:
 
 
 def frames_only(logger: Any, name: str, line: Line) -> Line:
-    """Of an exception its type and the places that it came through, the last ones; not what it says."""
+    """The line with the type of its exception and the last places it came through, in place of its text."""
     error = line.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()
@@ -80,12 +80,15 @@ def frames_only(logger: Any, name: str, line: Line) -> Line:
 
 
 def safe_message(error: Exception) -> str:
-    """What may be said of an error that was foreseen: its message, unless Polars wrote it: that may quote a table."""
+    """What a log may say of an error that was foreseen: its message, but the type alone of an error of Polars.
+
+    A message of Polars may quote a table.
+    """
     return type(error).__name__ if isinstance(error, pl.exceptions.PolarsError) else str(error)
 
 
 def without_secrets(logger: Any, name: str, line: Line) -> Line:
-    """Texts without what URLs in them hide."""
+    """The line without the secret parts of URLs in its texts."""
     for key, value in line.items():
         if isinstance(value, str) and ("?" in value or "://" in value):
             line[key] = _SECRETS.sub("…", value)
@@ -93,21 +96,21 @@ def without_secrets(logger: Any, name: str, line: Line) -> Line:
 
 
 def first_line(logger: Any, name: str, line: Line) -> Line:
-    """Of a library's message its first line; those after it quote what was at hand."""
+    """The line with the first line of a library's message; the others quote values."""
     line["event"] = str(line["event"]).strip().partition("\n")[0]
     return line
 
 
 def request_id(scope: Scope) -> str:
-    """What a request is called in the log and, by `X-Request-Id`, to its caller. Ours: theirs might say anything."""
-    found: str = scope.setdefault("request_id", "") or token_hex(8)
-    scope["request_id"] = found
-    return found
+    """The id of a request, in the log and, as `X-Request-Id`, for its caller. Ours: theirs could hold anything."""
+    id: str = scope.setdefault("request_id", "") or token_hex(8)
+    scope["request_id"] = id
+    return id
 
 
 def say_answered(scope: Scope, template: str, status: int, seconds: float, *, is_quiet: bool) -> None:
-    """The line of a request: an error for 500, a warning for 503 and its like; debug where lines would be too many."""
-    said = {
+    """Writes the line of a request: an error for 500, a warning for 503 and its like, debug for quiet paths."""
+    fields = {
         "method": scope["method"],
         "path": template,
         "status": status,
@@ -115,13 +118,13 @@ def say_answered(scope: Scope, template: str, status: int, seconds: float, *, is
         "request_id": request_id(scope),
     }
     if status == 500:
-        log.error("answered", **said)
+        log.error("answered", **fields)
     elif status > 500:
-        log.warning("answered", **said)
+        log.warning("answered", **fields)
     elif is_quiet:
-        log.debug("answered", **said)
+        log.debug("answered", **fields)
     else:
-        log.info("answered", **said)
+        log.info("answered", **fields)
 
 
 def _place(filename: str) -> str:

@@ -1,4 +1,4 @@
-"""Looks at parts that may take their time to answer: the event loop does not wait, and a part is not asked twice."""
+"""Looks at parts that may be slow to answer, without holding up the event loop or looking twice at once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from serving.refusals import Unavailable
 
 T = TypeVar("T")
 
-#: A look is good for so long; whoever asks in between is told the same.
+#: A look is good for so long: all who ask in between get its answer.
 GOOD_S = 1.0
-#: Whoever asks waits no longer; the look goes on, and no second one begins.
+#: A caller waits no longer. The look goes on, and no second one begins.
 WAIT_S = 2.0
 
 
 class Seen(NamedTuple):
-    """What a look found: how long it took, and what is wrong, if anything is."""
+    """The answer of a look: how long it took, and what is wrong, if anything is."""
 
     latency_ms: float
     error: str | None = None
@@ -35,7 +35,10 @@ class Lookout:
         self._looking: asyncio.Task[Seen] | None = None
 
     async def seen(self) -> Seen:
-        """What the last look found, if it was less than a second ago; else a new one."""
+        """The answer of the last look, if it ended less than `GOOD_S` ago, else of a new one.
+
+        An error in its place where the look takes longer than `WAIT_S`.
+        """
         if self._seen is not None and time.monotonic() - self._seen[0] < GOOD_S:
             return self._seen[1]
         if self._looking is None or self._looking.done():
@@ -60,7 +63,7 @@ class Lookout:
 
 
 class Recent(Generic[T]):
-    """The last answer to a question, good for `good_s`; who asks while it is being found waits for that one."""
+    """The last answer to a question, good for `good_s`. All who ask while it is sought wait for that one."""
 
     def __init__(self, good_s: float) -> None:
         self._good_s = good_s
@@ -68,10 +71,10 @@ class Recent(Generic[T]):
         self._asking = asyncio.Lock()
 
     async def of(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer at hand, else a new one. What `ask` raises is raised, and not kept."""
+        """The answer at hand, else a new one. An error of `ask` is raised, and not kept."""
         async with self._asking:
-            held = self._answer
-            if held is None or time.monotonic() - held[0] >= self._good_s:
-                found = await ask()
-                held = self._answer = time.monotonic(), found
-            return held[1]
+            answer = self._answer
+            if answer is None or time.monotonic() - answer[0] >= self._good_s:
+                value = await ask()
+                answer = self._answer = time.monotonic(), value
+            return answer[1]

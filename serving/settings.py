@@ -1,4 +1,4 @@
-"""Every setting, with its default. Each process reads them from the environment, `TINYCDP_…`."""
+"""Every setting, with its default. Each process reads them from the environment, as `TINYCDP_…`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MINUTE_S = 60
 
-#: What cannot change once a system has taken events: they are routed by the one and counted by the other.
+#: Settings that cannot change once a system has taken events: the one routes them, the other counts them.
 FIXED = ("shards", "time_zone")
 
 
 class Settings(BaseSettings):
-    """The settings of one stack. Ports may be 0: any free one."""
+    """The settings of one stack. A port of 0 means any free one."""
 
     model_config = SettingsConfigDict(env_prefix="TINYCDP_", extra="ignore")
 
@@ -64,13 +64,13 @@ class Settings(BaseSettings):
 
     @property
     def cors_regex(self) -> str:
-        """The origins whose pages may call, as a regular expression of the whole origin."""
+        """A regular expression that matches the whole of each origin whose pages may call."""
         origins = [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
         return ".*" if "*" in origins else "|".join(map(re.escape, origins))
 
     @property
     def lake_root(self) -> str:
-        """Where the lake's tables are."""
+        """The folder or address under which the lake's tables are."""
         return self.lake_uri or str((self.home / "lake").absolute())
 
     @property
@@ -80,5 +80,5 @@ class Settings(BaseSettings):
 
 
 def settings_fixed(settings: Settings) -> dict[str, str]:
-    """The settings that are fixed when a system is made, as text."""
+    """The values of the settings that are fixed when a system is made, as text."""
     return {name: str(getattr(settings, name)) for name in FIXED}

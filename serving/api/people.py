@@ -197,7 +197,7 @@ async def _is_drained(engine: Engine, seqs: Mapping[str, int]) -> bool:
         shard = shard_of(id, engine.settings.shards)
         wanted[shard] = max(seq, wanted.get(shard, 0))
     for _ in range(int(SETTLED_S / LOOK_S)):
-        states = await engine.shard_states()
+        states = await engine.with_refusals(engine.store.shard_states())
         if all(states[shard].drained >= seq for shard, seq in wanted.items()):
             return True
         await asyncio.sleep(LOOK_S)
