@@ -2,6 +2,8 @@
 
 The shard is the hash tag, so all keys that one script touches share a slot of a Redis Cluster. No key has a TTL unless
 it says so: this is a store, not a cache.
+
+Scripts know the constants below by the same names (`scripts.script`), so a rename here is a rename everywhere.
 """
 
 from __future__ import annotations
@@ -12,71 +14,102 @@ from typing import Final
 # One letter each, so that a record fits a listpack. A field of eight bytes or more is a tail entry: the newest copy of
 # an event stands under its id's hash, an older one (a repeat after 24 h is a new event) under the hash and its seq.
 
-BASE: Final = b"b"  # what the batch published (codec's bytes)
-STAMP: Final = b"s"  # what it covers (serving.store.stamps, msgpack)
-RECENT: Final = b"r"  # hashes of covered events received in the last 24 h, 20 bytes each; "+": see `recent`
-LAST: Final = b"l"  # last receipt in ms and last seq, 6 bytes each, big-endian
-OWNER: Final = b"o"  # whose this id is: owner, seq, receipt and event of the claim, msgpack (scripts.claim)
-MEMBERS: Final = b"m"  # ids that were claimed for this one, and perhaps more, msgpack (scripts.members)
+BASE: Final = b"b"  # what the batch published (`base_codec`)
+STAMP: Final = b"s"  # what the base covers (`stamps`, msgpack)
+RECENT: Final = b"r"  # covered events received in the last 24 h, 20 bytes each (`scripts.lua_copies`)
+LAST: Final = b"l"  # receipt in ms and seq of the last entry, 6 bytes each, big-endian
+OWNER: Final = b"o"  # whose this id is: owner, seq, receipt and event of the claim, msgpack (`scripts.claim`)
+MEMBERS: Final = b"m"  # ids that were claimed for this one, and perhaps more, msgpack (`scripts.members`)
 UNLINKED: Final = b"u"  # seq and receipt in ms of the last unlink, 6 bytes each, big-endian
 TOMBSTONE: Final = b"d"  # seq and receipt in ms of the last delete, 6 bytes each, big-endian
 
 TAIL_FIELD_BYTES_MIN: Final = 8
+RECENT_APART: Final = b"+"  # what RECENT says when its entries have a key of their own; no entry is this short
+
+# ── fields of other hashes, and of the entries of streams ────────────────────────────────────────────────────────
+
+SEQ: Final = "seq"  # of `shard`: the last seq that was given out
+LAST_RECEIPT: Final = "last"  # of `shard`: the last receipt in ms
+PROJECTION: Final = "projection"  # of `shard`: the least version of the projection that may write
+DRAINED: Final = "drained"  # of `shard`: the seq up to which the lake has the log
+
+BUILD: Final = "build"  # of `rebuild`: the number of the last build
+WANTED: Final = "wanted"  # of `rebuild`: how many full rebuilds were asked for
+DONE: Final = "done"  # of `rebuild`: how many of those were answered
+
+ENTRY_EVENT: Final = b"e"  # of `log` and `rejected`: the event
+ENTRY_TS: Final = b"t"  # of `log`: its clamped time in ms
+ENTRY_RECEIVED: Final = b"r"  # of `log`: its receipt in ms
+
+# ── prefixes that scripts make keys of ───────────────────────────────────────────────────────────────────────────
+
+RECORD_PREFIX: Final = "rec:"
+RECENT_PREFIX: Final = "recent:"
+GONE_PREFIX: Final = "gone:"
 
 # ── keys of a shard ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def record(shard: int, namespaced_id: str) -> str:
-    """Hash: base and tail of one raw id. Written by ingest, publish, replay and sweep."""
-    return f"rec:{{{shard}}}:{namespaced_id}"
+    """Hash: base and tail of one raw id, whose it is, and when it was deleted. Written by most scripts."""
+    return f"{RECORD_PREFIX}{{{shard}}}:{namespaced_id}"
 
 
 def recent(shard: int, namespaced_id: str) -> str:
-    """String: a record's `recent` where it is long, in order of the hash. Publish writes it. TTL: 25 h."""
-    return f"recent:{{{shard}}}:{namespaced_id}"
+    """String: a record's `RECENT` where it is long, in order of the hash. Written by publish, delete and restore.
+
+    TTL: 25 h.
+    """
+    return f"{RECENT_PREFIX}{{{shard}}}:{namespaced_id}"
 
 
 def gone(shard: int) -> str:
-    """Hash: digest of an id -> its tombstone and what it remembers (scripts.tombstones). Written by the purge."""
-    return f"gone:{{{shard}}}"
+    """Hash: digest of an id -> its tombstone and what it remembers (`scripts.lua_tombstones`). Written by the purge."""
+    return f"{GONE_PREFIX}{{{shard}}}"
 
 
 def record_pattern() -> str:
-    """What SCAN matches every record by."""
-    return "rec:{*"
+    """The pattern by which SCAN finds every record."""
+    return RECORD_PREFIX + "{*"
 
 
 def record_id(key: bytes) -> tuple[int, str]:
     """The shard and the namespaced id of a record's key."""
-    tag, _, namespaced_id = key[5:].partition(b"}:")
+    tag, _, namespaced_id = key[len(RECORD_PREFIX) + 1 :].partition(b"}:")
     return int(tag), namespaced_id.decode()
 
 
 def log(shard: int) -> str:
-    """Stream: accepted events, entry id `<seq>-0`, fields e (event), t (ts), r (received). Ingest adds, drain trims."""
+    """Stream: accepted events, entry id `<seq>-0`. Ingest, claim and delete add, the drain trims."""
     return f"log:{{{shard}}}"
 
 
 def shard(shard: int) -> str:
-    """Hash: seq, last (ms of the last receipt), projection (version), drained (seq).
+    """Hash: the numbers of a shard's log. None of them ever goes down.
 
-    Written by ingest, trim_log, resume and raise_projection; none of the four ever goes down.
+    Written by ingest, claim, delete, trim_log, resume and raise_projection.
     """
     return f"shard:{{{shard}}}"
 
 
 def ready(shard: int) -> str:
-    """String: run_id of the server that this shard was recovered on. Written by recovery alone; read by ingest."""
+    """String: run_id of the server that this shard was recovered on. Written by recovery alone.
+
+    Read by ingest, claim and delete.
+    """
     return f"ready:{{{shard}}}"
 
 
 def wanted(shard: int) -> str:
-    """Hash: id -> how often a rebuild of it was asked for. Ingest and the API add, the rebuild worker removes."""
+    """Hash: a record's key -> how often a rebuild of it was asked for.
+
+    Ingest, replay and the API add; the rebuild worker and the purge remove.
+    """
     return f"wanted:{{{shard}}}"
 
 
 def patterns() -> list[str]:
-    """What SCAN matches every key by that holds data; leases and heartbeats belong to processes and run out."""
+    """The patterns by which SCAN finds every key that holds data. Leases and heartbeats run out by themselves."""
     of_shards = [
         name.partition("{")[0]
         for name in (record(0, ""), recent(0, ""), gone(0), log(0), shard(0), ready(0), wanted(0))
@@ -96,7 +129,7 @@ def patterns() -> list[str]:
 
 
 def catalogue() -> str:
-    """String: every definition and what records keep (definitions.catalogue's text). Written with its version."""
+    """String: every definition and what records keep (`definitions.catalogue`). Written with its version."""
     return "{catalogue}"
 
 
@@ -106,12 +139,12 @@ def catalogue_version() -> str:
 
 
 def shard_count() -> str:
-    """String: how many shards there are. Recovery notes it once; every process looks at it as it starts."""
+    """String: how many shards there are. Recovery notes it once; every process reads it as it starts."""
     return "shards"
 
 
 def rebuild() -> str:
-    """Hash: build (the last one), wanted and done (of the last full rebuild asked for, and answered)."""
+    """Hash: the numbers of builds and of full rebuilds. Written by next_build, want_rebuild and answer_rebuilds."""
     return "rebuild"
 
 
@@ -121,7 +154,7 @@ def totals() -> str:
 
 
 def rejected() -> str:
-    """Stream of refused events with their reasons, at most 100k. The API adds, the drain stores and trims."""
+    """Stream: refused events with their reasons, at most 100k. The API adds, the drain stores and trims."""
     return "rejected"
 
 

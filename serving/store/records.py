@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from serving.store import keys, stamps
+from serving.store import keys, positions, stamps
 from serving.store.scripts.claim import Owner, owner_of
-from serving.store.scripts.lua_copies import last_of
 from serving.store.scripts.members import members_of
 from serving.store.stamps import Stamp
 
@@ -65,8 +64,8 @@ def record_of(namespaced_id: str, flat: Sequence[bytes]) -> Record:
         else:
             known[field] = value
     stamp = known.get(keys.STAMP)
-    received_ms, seq = last_of(known.get(keys.LAST))
-    tombstone = known.get(keys.TOMBSTONE)
+    last, tombstone = known.get(keys.LAST), known.get(keys.TOMBSTONE)
+    received_ms, seq = positions.decode(last) if last else (0, 0)
     return Record(
         id=namespaced_id,
         stamp=stamps.decode(stamp) if stamp else None,
@@ -76,5 +75,5 @@ def record_of(namespaced_id: str, flat: Sequence[bytes]) -> Record:
         last_seq=seq,
         owner=owner_of(known.get(keys.OWNER)),
         members=members_of(known.get(keys.MEMBERS)),
-        tombstone_seq=int.from_bytes(tombstone[:6], "big") if tombstone else 0,
+        tombstone_seq=positions.decode(tombstone)[0] if tombstone else 0,
     )

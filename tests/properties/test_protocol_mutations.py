@@ -7,7 +7,7 @@ no such switches. A mutation names the seed of a walk that shows it; should the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,9 +55,9 @@ class InScript:
 
     def switch_off(self, patch: pytest.MonkeyPatch) -> None:
         """Edits the script's text."""
-        script: Script = getattr(self.module, self.name)
+        script: Script[Any] = getattr(self.module, self.name)
         assert script.text.count(self.old) == 1, f"the rule is not where it was: {self.old}"
-        patch.setattr(self.module, self.name, Script(script.text.replace(self.old, self.new)))
+        patch.setattr(self.module, self.name, replace(script, text=script.text.replace(self.old, self.new)))
 
 
 @dataclass(frozen=True)
@@ -132,47 +132,47 @@ def _all_standing(standing: Any) -> Any:
 LOST = ("take_backup", "rewind", "wipe", "recover")
 #: Steps that say whose ids are whose.
 LINKS = ("send_together", "alias", "unlink", "delete_person")
-FENCE = "if version < held[1] or (version == held[1] and build <= held[2]) then return 0 end"
+FENCE = "if version < held_version or (version == held_version and build <= held_build) then return 0 end"
 
 MUTATIONS: list[InScript | InPython] = [
     InScript(
         "a repeat of an event in the tail is a duplicate", ingest, "INGEST",
-        "if now - received < REPEAT_MS then copy, came = of, received end\n    end", "end",
+        "if now - received < REPEAT_MS then copy, came = entry_seq, received end", "",
     ),
     InScript(
         "a repeat of an event that the base covers is a duplicate", ingest, "INGEST",
-        "if received and now - received < REPEAT_MS then copy, came = of, received end", "", seed=0,
+        "if received and now - received < REPEAT_MS then copy, came = covered_seq, received end", "", seed=0,
     ),
     InScript(
         "a repeat after 24 h is a new event", ingest, "INGEST",
-        "REPEAT_MS, RECENT_BYTES = 86400000", "REPEAT_MS, RECENT_BYTES = 3600000",
+        "REPEAT_MS = 86400000", "REPEAT_MS = 3600000",
     ),
     InScript(
         "an event from the future counts from its receipt", ingest, "INGEST",
-        "if ARGV[body + 1] ~= '' and tonumber(ARGV[body + 1]) < now then", "if ARGV[body + 1] ~= '' then",
+        "if client_ts ~= '' and tonumber(client_ts) < now then", "if client_ts ~= '' then",
     ),
     InScript(
         "a shard that was not recovered on this server takes nothing", ingest, "INGEST",
-        "if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'unready' end", "",
+        "if redis.call('GET', ready) ~= run_id then return 'unready' end", "",
     ),
     InScript(
         "events projected by older definitions are sent back", ingest, "INGEST",
-        "if tonumber(ARGV[2]) < tonumber(shard[3] or 0) then return 'outdated' end", "",
+        "if projection < tonumber(least_projection or 0) then return 'outdated' end", "",
     ),
     InScript("a base never goes back", publish, "PUBLISH", FENCE, ""),
     InScript(
         "a base never goes back within a version", publish, "PUBLISH",
-        FENCE, "if version < held[1] then return 0 end",
+        FENCE, "if version < held_version then return 0 end",
     ),
     InScript("what a base covers leaves the tail", publish, "PUBLISH", "if seq <= covered then", "if false then"),
     InScript("what a base does not cover stays", publish, "PUBLISH", "if seq <= covered then", "if true then"),
     InScript(
         "a tail's copy of an imported event leaves the tail", publish, "PUBLISH",
-        "if copied and received - copied < REPEAT_MS then gone[#gone + 1] = field end", "", seed=11,
+        "if copied and received - copied < REPEAT_MS then fields[#fields + 1] = field end", "", seed=11,
     ),
     InScript(
-        "a log goes on above the lake's", raise_numbers, "RAISED",
-        "if tonumber(ARGV[i + 1]) > held then", "if ARGV[i] ~= 'seq' and tonumber(ARGV[i + 1]) > held then",
+        "a log goes on above the lake's", raise_numbers, "RAISE_NUMBERS",
+        "if tonumber(value) > number then", "if field ~= SEQ and tonumber(value) > number then",
     ),
     InScript(
         "lost rows come back into records", replay, "REPLAY",
@@ -189,17 +189,17 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InScript(
         "rows from before a delete do not come back", replay, "REPLAY",
-        "if held[4] then after = math.max(after, (struct.unpack('>I6', held[4]))) end", "",
+        "if tombstone then after = math.max(after, (struct.unpack('>I6', tombstone))) end", "",
         seed=18,
         favour=("drain", "delete_person", "take_backup", "rewind", "recover", "tick"),
     ),
     InScript(
         "a repeat of a deleted event is a duplicate", delete, "DELETE",
-        "if now - received < REPEAT_MS then kept[hash] = hash .. struct.pack('>I6I6', received, of) end", "",
+        "if now - received < REPEAT_MS then kept[hash] = hash .. struct.pack('>I6I6', received, seq) end", "",
     ),
     InScript(
-        "what a delete takes is nobody's", delete, "DELETE", "redis.call('DEL', key, recent_key(key))",
-        "redis.call('HDEL', key, 'b', 's'); redis.call('DEL', recent_key(key))",
+        "what a delete takes is nobody's", delete, "DELETE", "redis.call('DEL', record, recent_key(record))",
+        "redis.call('HDEL', record, 'b', 's'); redis.call('DEL', recent_key(record))",
     ),
     InPython(
         "a rebuild leaves out what a delete covers", rebuilding, "counted",
@@ -244,37 +244,38 @@ MUTATIONS: list[InScript | InPython] = [
     # ── whose an id is ──
     InScript(
         "the first claim on an id wins", claim, "CLAIM",
-        "if is_link and held[1] then return {0, held[1]} end", "",
+        "if is_link and owner_field then return {0, owner_field} end", "",
         seed=2, favour=("link_at_once",), of_links=True,
     ),
     InScript(
         "an unlink of what is nobody's is none", claim, "CLAIM",
-        "if not is_link and not held[1] then return {0, ''} end", "",
+        "if not is_link and not owner_field then return {0, ''} end", "",
         seed=1, favour=("link_at_once",), of_links=True,
     ),
     InScript(
         "a repeat makes no link of what was deleted a moment ago", claim, "CLAIM",
-        "if tonumber(ARGV[7]) <= received then return {-1, 0} end", "",
+        "return since <= received", "return false",
         seed=9, favour=("link_at_once", "unlink"), leaving_out=("send_together", "alias"),
         of_links=True,
     ),
-    InScript("what is unlinked is nobody's", claim, "CLAIM", "redis.call('HDEL', KEYS[4], 'o')", "", favour=LINKS),
+    InScript("what is unlinked is nobody's", claim, "CLAIM", "redis.call('HDEL', record, OWNER)", "", favour=LINKS),
     InScript(
         "an unlink is remembered", claim, "CLAIM",
-        "redis.call('HSET', KEYS[4], 'u', struct.pack('>I6I6', seq, now))", "",
+        "redis.call('HSET', record, UNLINKED, struct.pack('>I6I6', seq, now))", "",
         seed=3, favour=("resend", "send_together", "unlink"),
     ),
     InScript(
-        "an unlink that Redis lost comes back", restore, "RESTORE", " else redis.call('HDEL', key, 'o') end", " end",
+        "an unlink that Redis lost comes back", restore, "RESTORE",
+        " else redis.call('HDEL', record, OWNER) end", " end",
         favour=("take_backup", "rewind", "recover", "unlink", "send_together", "drain"),
     ),
     InScript(
         "a base of before a delete does not come back", restore, "RESTORE",
-        "if held[1] and cmsgpack.unpack(held[1])[3] < seq then redis.call('HDEL', key, 'b', 's') end", "",
+        "if covered < seq then redis.call('HDEL', record, BASE, STAMP) end", "",
         seed=11, favour=("take_backup", "rewind", "recover", "delete_person", "drain", "build", "finish"),
     ),
     InScript(
-        "an id owns no more than so many", members, "MEMBERS", "elseif #members < tonumber(ARGV[2]) then",
+        "an id owns no more than so many", members, "MEMBERS", "elseif #members < most then",
         "elseif true then", seed=1, favour=("send_together", "alias"), leaving_out=(*LOST, "delete_person", "unlink"),
         of_links=True,
     ),

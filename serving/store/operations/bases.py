@@ -7,7 +7,7 @@ from typing import Any
 
 from serving.store import keys
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import nothing
+from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded
 from serving.store.scripts import next_build, publish, raise_numbers
 from serving.store.scripts.publish import BaseRecord, Published
@@ -21,17 +21,17 @@ class BaseOperations(Sharded):
     @operation
     def next_build(self) -> Request[int]:
         """The number of a new build, greater than any before, those of a Redis that was wiped or restored included."""
-        return Request([next_build.begun()], lambda replies: int(replies[0]))
+        return Request([next_build.command()], only(next_build.read))
 
     @operation
     def raise_build(self, build: int) -> Request[None]:
         """Makes the next build's number greater than this, should the clock have gone back behind the lake's builds."""
-        return Request([raise_numbers.raised(keys.rebuild(), {"build": build})], nothing)
+        return Request([raise_numbers.command(keys.rebuild(), {keys.BUILD: build})], nothing)
 
     @operation
     def publish(self, shard: int, stamp: Stamp, records: Sequence[BaseRecord]) -> Request[list[Published]]:
         """Puts bases in place, each unless its record holds a newer one or was deleted since; an outcome a record."""
-        commands = [publish.publish(shard, stamp, chunk) for chunk in chunks(records, publish.RECORDS_MAX)]
+        commands = [publish.command(shard, stamp, chunk) for chunk in chunks(records, publish.RECORDS_MAX)]
         return Request(commands, lambda replies: [outcome for reply in replies for outcome in publish.read(reply)])
 
     @operation
@@ -41,8 +41,7 @@ class BaseOperations(Sharded):
         `run_id` is the server's when the rebuild began. A server that came back without what was published since must
         not be swept: raises `ServerReplaced`.
         """
-        names = [keys.record(shard, id_) for id_ in ids]
-        commands = [publish.sweep(stamp, chunk) for chunk in chunks(names, publish.RECORDS_MAX)]
+        commands = [publish.sweep_command(shard, stamp, chunk) for chunk in chunks(ids, publish.RECORDS_MAX)]
 
         def read(replies: list[Any]) -> int:
             return sum(outcome is Published.DONE for reply in replies for outcome in publish.read(reply))

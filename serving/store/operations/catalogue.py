@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serving.store import keys
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import truth
+from serving.store.operations.replies import each, only
 from serving.store.operations.sharded import Sharded
 from serving.store.scripts import raise_numbers, replace_catalogue
 from serving.store.scripts.script import Request, command
@@ -26,10 +26,12 @@ class CatalogueOperations(Sharded):
 
         With a `run_id` only on that run of the server, else raises `ServerReplaced`.
         """
-        return Request([replace_catalogue.replaced(text, expected, version)], truth).during(run_id)
+        replace = Request([replace_catalogue.command(text, expected, version)], only(replace_catalogue.read))
+        return replace.during(run_id)
 
     @operation
     def raise_projection(self, version: int) -> Request[list[int]]:
         """Refuses, from now on, events projected by older versions; answers the seq of each shard at that moment."""
-        commands = [raise_numbers.raised(keys.shard(shard), {"projection": version}) for shard in range(self.shards)]
-        return Request(commands, lambda replies: [int(reply[-1]) for reply in replies])
+        least = {keys.PROJECTION: version}
+        commands = [raise_numbers.command(keys.shard(shard), least) for shard in range(self.shards)]
+        return Request(commands, each(raise_numbers.read))

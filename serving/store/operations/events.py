@@ -9,7 +9,7 @@ from serving.ids import event_hash, shard_of
 from serving.store import keys, logged_event
 from serving.store.logged_event import Accepted, LogEntry
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import nothing, refusal
+from serving.store.operations.replies import nothing, only, refusal
 from serving.store.operations.sharded import Sharded
 from serving.store.operations.shards import ShardState
 from serving.store.scripts import ingest, raise_numbers
@@ -69,7 +69,7 @@ class EventOperations(Sharded):
                     (namespaced_id, [_packed(arrivals[index]) for index in of_id])
                     for namespaced_id, of_id in by_id.items()
                 ]
-                commands.append(ingest.ingest(shard, records, projection, self.limits))
+                commands.append(ingest.command(shard, records, projection, self.limits))
                 calls.append((shard, [index for of_id in by_id.values() for index in of_id]))
 
         def read(replies: list[Any]) -> Receipts:
@@ -92,7 +92,7 @@ class EventOperations(Sharded):
     @operation
     def read_log(self, shard: int, after: int, count: int) -> Request[list[LogEntry]]:
         """The entries of a shard's log with seq > after, in order, at most `count`."""
-        return Request([_range(shard, after, count)], lambda replies: _log_entries(replies[0]))
+        return Request([_range(shard, after, count)], only(_log_entries))
 
     @operation
     def read_logs(self, after: Mapping[int, int], count: int) -> Request[dict[int, list[LogEntry]]]:
@@ -118,7 +118,7 @@ class EventOperations(Sharded):
         """Notes that the lake holds the log up to `committed`, and drops entries up to there, less a margin."""
         return Request(
             [
-                raise_numbers.raised(keys.shard(shard), {"drained": committed}),
+                raise_numbers.command(keys.shard(shard), {keys.DRAINED: committed}),
                 command("XTRIM", keys.log(shard), "MINID", f"{max(committed + 1 - margin, 0)}-0"),
             ],
             nothing,
@@ -129,8 +129,8 @@ class EventOperations(Sharded):
     @operation
     def reject(self, items: Sequence[bytes]) -> Request[None]:
         """Keeps refused events for the drain, the newest 100k."""
-        name = keys.rejected()
-        return Request([command("XADD", name, "MAXLEN", "~", REJECTED_MAX, "*", "e", item) for item in items], nothing)
+        words = ("XADD", keys.rejected(), "MAXLEN", "~", REJECTED_MAX, "*", keys.ENTRY_EVENT)
+        return Request([command(*words, item) for item in items], nothing)
 
     @operation
     def read_rejected(self, count: int) -> Request[list[RejectedEntry]]:
@@ -163,5 +163,8 @@ def _log_entries(reply: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[LogEntr
 def _log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:
     named = dict(zip(fields[::2], fields[1::2], strict=True))
     return LogEntry(
-        int(entry_id.partition(b"-")[0]), logged_event.decode(named[b"e"]), int(named[b"t"]), int(named[b"r"])
+        seq=int(entry_id.partition(b"-")[0]),
+        event=logged_event.decode(named[keys.ENTRY_EVENT]),
+        ts_ms=int(named[keys.ENTRY_TS]),
+        received_ms=int(named[keys.ENTRY_RECEIVED]),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serving.store import keys
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import nothing, truth
+from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded
 from serving.store.scripts import lease
 from serving.store.scripts.script import Request, command
@@ -20,12 +20,12 @@ class LeaseOperations(Sharded):
         `manner` is "next": nobody who gives way takes it before; "gives way": the lease is not taken, and is given
         back, if another asked to be next; "joins": not taken then, but left to others of the same token.
         """
-        return Request([lease.held(name, token, ttl_ms, manner)], truth)
+        return Request([lease.hold_command(name, token, ttl_ms, manner)], only(lease.read))
 
     @operation
     def release_lease(self, name: str, token: str) -> Request[bool]:
         """Gives a lease back; False when it was not held any more."""
-        return Request([lease.released(name, token)], truth)
+        return Request([lease.release_command(name, token)], only(lease.read))
 
     @operation
     def beat(self, name: str, said: bytes, ttl_ms: int) -> Request[None]:

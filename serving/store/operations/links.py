@@ -9,11 +9,12 @@ from serving.ids import raw_id, shard_of
 from serving.store import keys, logged_event
 from serving.store.logged_event import Accepted
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import nothing, refusal
+from serving.store.operations.replies import each, nothing, refusal
 from serving.store.operations.sharded import Sharded
 from serving.store.scripts import claim as claim_script
-from serving.store.scripts import members, tombstones
+from serving.store.scripts import members, read_ended
 from serving.store.scripts.claim import Claimed, Owner, owner_of
+from serving.store.scripts.read_ended import Ended
 from serving.store.scripts.script import Request, command, shared
 
 
@@ -30,13 +31,6 @@ class Claim(NamedTuple):
     since_ms: int = 0
 
 
-class Ended(NamedTuple):
-    """The receipts, in UTC ms, of an id's last delete and last unlink; -1 where it had none."""
-
-    deleted_ms: int
-    unlinked_ms: int
-
-
 class LinkOperations(Sharded):
     """The operations on owners and members."""
 
@@ -44,7 +38,7 @@ class LinkOperations(Sharded):
     def owners(self, ids: Sequence[str]) -> Request[list[Owner | None]]:
         """The owner of each of these ids, in their order; None of those that are nobody's."""
         commands = [shared("HGET", keys.record(shard_of(id_, self.shards), id_), keys.OWNER) for id_ in ids]
-        return Request(commands, lambda replies: [owner_of(reply) for reply in replies])
+        return Request(commands, each(owner_of))
 
     @operation
     def members(self, ids: Sequence[str]) -> Request[dict[str, tuple[str, ...]]]:
@@ -60,19 +54,23 @@ class LinkOperations(Sharded):
     @operation
     def ended(self, ids: Sequence[str]) -> Request[list[Ended]]:
         """When each of these ids was deleted and given up last, whether or not that has been purged."""
-        commands = [tombstones.ended(shard_of(id_, self.shards), id_) for id_ in ids]
-        return Request(commands, lambda replies: [Ended(*tombstones.ended_ms(reply)) for reply in replies])
+        commands = [read_ended.command(shard_of(id_, self.shards), id_) for id_ in ids]
+        return Request(commands, each(read_ended.read))
 
     @operation
     def add_members(self, claims: Sequence[Claim]) -> Request[list[bool]]:
         """Lists ids with those they are about to be claimed for; per claim whether there was room."""
-        commands = [members.added(shard_of(claim.owner, self.shards), claim.owner, [claim.id]) for claim in claims]
-        return Request(commands, lambda replies: [bool(reply[0]) for reply in replies])
+        commands = [
+            members.add_command(shard_of(claim.owner, self.shards), claim.owner, [claim.id]) for claim in claims
+        ]
+        return Request(commands, lambda replies: [added for reply in replies for added in members.read_added(reply)])
 
     @operation
     def drop_members(self, claims: Sequence[Claim]) -> Request[None]:
         """Takes ids off the lists of ids that do not own them, or do not any more."""
-        commands = [members.dropped(shard_of(claim.owner, self.shards), claim.owner, [claim.id]) for claim in claims]
+        commands = [
+            members.drop_command(shard_of(claim.owner, self.shards), claim.owner, [claim.id]) for claim in claims
+        ]
         return Request(commands, nothing)
 
     @operation
@@ -80,7 +78,7 @@ class LinkOperations(Sharded):
         """Claims ids; what became of each claim, in order. Raises `ShardNotReady`, `StoreFull`; a repeat is safe."""
         shards = [shard_of(claim.id, self.shards) for claim in claims]
         commands = [
-            claim_script.link(
+            claim_script.link_command(
                 shard,
                 claim.id,
                 logged_event.encode(link_entry(claim)),
@@ -98,7 +96,7 @@ class LinkOperations(Sharded):
         """Makes an id nobody's. Raises `ShardNotReady`, `StoreFull`; a repeat is safe."""
         entry = logged_event.encode(Accepted(event_id, "unlink", namespaced_id))
         shard = shard_of(namespaced_id, self.shards)
-        unlink = claim_script.unlink(shard, namespaced_id, entry, self.limits.backlog_max)
+        unlink = claim_script.unlink_command(shard, namespaced_id, entry, self.limits.backlog_max)
         return Request([unlink], lambda replies: _claimed(shard, replies[0]))
 
 

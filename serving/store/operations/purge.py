@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from serving.store import keys
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import info_of, nothing
+from serving.store.operations.replies import info_of, nothing, only
 from serving.store.operations.sharded import Sharded, by_shard
-from serving.store.scripts import tombstones
+from serving.store.scripts import bury, clean_stream, forget, recall
+from serving.store.scripts.lua_tombstones import RECORDS_MAX
 from serving.store.scripts.script import Request, chunks, command
 
 
@@ -31,38 +32,37 @@ class PurgeOperations(Sharded):
         A record that got something new since, or a newer delete, keeps its name.
         """
         commands = [
-            tombstones.bury(shard, chunk)
+            bury.command(shard, chunk)
             for shard, of_shard in by_shard(deleted.items(), self.shards).items()
-            for chunk in chunks(of_shard, tombstones.RECORDS_MAX)
+            for chunk in chunks(of_shard, RECORDS_MAX)
         ]
-        return Request(commands, lambda replies: sum(map(int, replies)))
+        return Request(commands, lambda replies: sum(map(bury.read, replies)))
 
     @operation
     def recall(self, by_shard: Mapping[int, Sequence[tuple[str, int, int]]]) -> Request[None]:
         """Puts tombstones without a name back, per shard (digest, seq, receipt in ms)."""
         commands = [
-            tombstones.recall(shard, chunk)
+            recall.command(shard, chunk)
             for shard, nameless in by_shard.items()
-            for chunk in chunks(nameless, tombstones.RECORDS_MAX)
+            for chunk in chunks(nameless, RECORDS_MAX)
         ]
         return Request(commands, nothing)
 
     @operation
     def forget_gone(self, before_ms: int) -> Request[int]:
         """Drops tombstones without a name that are older: what they refused is no more. Answers how many."""
-        return Request(
-            [tombstones.forget(shard, before_ms) for shard in range(self.shards)], lambda replies: sum(replies)
-        )
+        commands = [forget.command(shard, before_ms) for shard in range(self.shards)]
+        return Request(commands, lambda replies: sum(map(forget.read, replies)))
 
     @operation
     def clean_log(self, shard: int, committed: int) -> Request[bool]:
         """Leaves nothing of a shard's log up to `committed`, to the last byte; False when too much is behind that."""
-        return Request([tombstones.clean(keys.log(shard), f"{committed}-0")], lambda replies: int(replies[0]) >= 0)
+        return Request([clean_stream.command(keys.log(shard), f"{committed}-0")], only(clean_stream.read))
 
     @operation
     def clean_rejected(self, entry_id: str) -> Request[bool]:
         """Leaves nothing of the refused events up to this one; False when too many came since."""
-        return Request([tombstones.clean(keys.rejected(), entry_id)], lambda replies: int(replies[0]) >= 0)
+        return Request([clean_stream.command(keys.rejected(), entry_id)], only(clean_stream.read))
 
     # ── the server's file ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from serving.ids import shard_of
 from serving.store import keys
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import nothing
+from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded
 from serving.store.scripts import raise_numbers, retire_requests
 from serving.store.scripts.script import Request, command
@@ -42,7 +42,7 @@ class RebuildRequestOperations(Sharded):
     @operation
     def want_rebuild(self) -> Request[int]:
         """Asks for a full rebuild; the number under which `rebuild_requests().done` will count it."""
-        return Request([command("HINCRBY", keys.rebuild(), "wanted", 1)], lambda replies: int(replies[0]))
+        return Request([command("HINCRBY", keys.rebuild(), keys.WANTED, 1)], only(int))
 
     @operation
     def want_rebuild_of(self, ids: Iterable[str]) -> Request[None]:
@@ -57,7 +57,7 @@ class RebuildRequestOperations(Sharded):
     def rebuild_requests(self) -> Request[RebuildRequests]:
         """The requests as they are now. Read them before a rebuild pins its version, and give them back when that is
         published."""
-        commands = [command("HMGET", keys.rebuild(), "wanted", "done")]
+        commands = [command("HMGET", keys.rebuild(), keys.WANTED, keys.DONE)]
         commands += [command("HGETALL", keys.wanted(shard)) for shard in range(self.shards)]
 
         def read(replies: list[Any]) -> RebuildRequests:
@@ -74,15 +74,15 @@ class RebuildRequestOperations(Sharded):
         After a rebuild of single ids give `requests._replace(wanted=requests.done)`. `run_id` is the server's when they
         were read: another one counts anew, so raises `ServerReplaced`.
         """
-        commands = [raise_numbers.raised(keys.rebuild(), {"done": requests.wanted})]
-        commands += [retire_requests.answered(shard, counts) for shard, counts in requests.ids.items()]
+        commands = [raise_numbers.command(keys.rebuild(), {keys.DONE: requests.wanted})]
+        commands += [retire_requests.command(shard, counts) for shard, counts in requests.ids.items()]
         return Request(commands, nothing).during(run_id)
 
     @operation
     def waiting(self) -> Request[Waiting]:
         """How much waits for the worker and the drain: counts alone, whatever they are of."""
         commands = [
-            command("HMGET", keys.rebuild(), "wanted", "done"),
+            command("HMGET", keys.rebuild(), keys.WANTED, keys.DONE),
             command("XLEN", keys.rejected()),
             command("GET", keys.heartbeat("parity")),
         ]

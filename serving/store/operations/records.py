@@ -52,7 +52,7 @@ class RecordOperations(Sharded):
         """
         shards = [shard_of(entry.id, self.shards) for entry in entries]
         commands = [
-            delete.delete(shard, entry.id, logged_event.encode(entry))
+            delete.command(shard, entry.id, logged_event.encode(entry))
             for shard, entry in zip(shards, entries, strict=True)
         ]
 

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from serving.ids import shard_of
 from serving.store import keys
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import nothing
+from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded, by_shard
 from serving.store.scripts import raise_numbers, replay, restore
 from serving.store.scripts.replay import Row
 from serving.store.scripts.restore import Ownership
 from serving.store.scripts.script import Request, chunks, command
-
-REPLAY_ROWS_MAX = 1_000
 
 
 class RecoveryOperations(Sharded):
@@ -25,23 +23,24 @@ class RecoveryOperations(Sharded):
         """Puts lake rows, (namespaced id, row) in order of seq, back into records; answers how many were missing."""
         commands = []
         for shard, of_shard in by_shard(rows, self.shards).items():
-            for chunk in chunks(of_shard, REPLAY_ROWS_MAX):
+            for chunk in chunks(of_shard, replay.ROWS_MAX):
                 by_id: dict[str, list[Row]] = {}
                 for namespaced_id, row in chunk:
                     by_id.setdefault(namespaced_id, []).append(row)
-                commands.append(replay.replay(shard, list(by_id.items()), self.limits.tail_wanted))
-        return Request(commands, lambda replies: sum(replies))
+                commands.append(replay.command(shard, list(by_id.items()), self.limits.tail_wanted))
+        return Request(commands, lambda replies: sum(map(replay.read, replies)))
 
     @operation
     def restore(self, ownerships: Sequence[Ownership]) -> Request[None]:
         """Puts back whose ids are and when they were deleted, as the lake says."""
-        return Request([restore.restore(shard_of(each.id, self.shards), each) for each in ownerships], nothing)
+        commands = [restore.command(shard_of(ownership.id, self.shards), ownership) for ownership in ownerships]
+        return Request(commands, nothing)
 
     @operation
     def resume(self, shard: int, seq: int, last_received_ms: int) -> Request[int]:
         """Makes the shard's log go on above the lake's `seq`, which is drained, and its own; answers from where."""
-        numbers = {"seq": seq, "last": last_received_ms, "drained": seq}
-        return Request([raise_numbers.raised(keys.shard(shard), numbers)], lambda replies: int(replies[0][-1]))
+        numbers = {keys.SEQ: seq, keys.LAST_RECEIPT: last_received_ms, keys.DRAINED: seq}
+        return Request([raise_numbers.command(keys.shard(shard), numbers)], only(raise_numbers.read))
 
     @operation
     def mark_ready(self, shard: int, run_id: str) -> Request[None]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from serving.store.errors import ProjectionOutdated, ShardNotReady, StoreError, StoreFull
+
+T = TypeVar("T")
 
 
 def clock_ms(reply: Sequence[bytes]) -> int:
@@ -13,9 +15,14 @@ def clock_ms(reply: Sequence[bytes]) -> int:
     return int(reply[0]) * 1000 + int(reply[1]) // 1000
 
 
-def truth(replies: list[Any]) -> bool:
-    """Whether the only reply is a number other than 0."""
-    return bool(replies[0])
+def only(read: Callable[[Any], T]) -> Callable[[list[Any]], T]:
+    """What the only reply means."""
+    return lambda replies: read(replies[0])
+
+
+def each(read: Callable[[Any], T]) -> Callable[[list[Any]], list[T]]:
+    """What each reply means, in order."""
+    return lambda replies: [read(reply) for reply in replies]
 
 
 def nothing(replies: list[Any]) -> None:

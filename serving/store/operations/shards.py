@@ -29,17 +29,18 @@ class ShardOperations(Sharded):
     @operation
     def shard_states(self) -> Request[list[ShardState]]:
         """The state of every shard, in order."""
+        numbers = (keys.SEQ, keys.LAST_RECEIPT, keys.DRAINED, keys.PROJECTION)
         commands = []
         for shard in range(self.shards):
-            commands.append(command("HMGET", keys.shard(shard), "seq", "last", "drained", "projection"))
+            commands.append(command("HMGET", keys.shard(shard), *numbers))
             commands.append(command("GET", keys.ready(shard)))
             commands.append(command("XLEN", keys.log(shard)))
 
         def read(replies: list[Any]) -> list[ShardState]:
             states = []
             for shard in range(self.shards):
-                numbers, run_id, entries = replies[3 * shard : 3 * shard + 3]
-                seq, last, drained, projection = (int(number or 0) for number in numbers)
+                values, run_id, entries = replies[3 * shard : 3 * shard + 3]
+                seq, last, drained, projection = (int(value or 0) for value in values)
                 ready = run_id.decode() if run_id else None
                 states.append(ShardState(shard, seq, last, drained, projection, ready, entries))
             return states

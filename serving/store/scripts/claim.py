@@ -8,62 +8,81 @@ A claim is made some time after the receipt of the event that says so (`since`).
 or deleted since, or in the very same millisecond: what came after that event stands.
 
     KEYS  log, shard, ready, record
-    ARGV  run_id, backlog_max, "link" | "unlink", log payload, then of a link: owner, event id, since
+    ARGV  run_id, backlog_max, act ("link" | "unlink"), entry (log payload); of a link also owner, event_id, since
     reply "unready" | "full", or [1, seq] done | [0, owner field or ""] nothing to do: whose it is | [-1, 0] superseded
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from serving.store import keys
-from serving.store.scripts.script import Argument, Command, Script
-from serving.store.scripts.tombstones import GONE
+from serving.store.scripts.lua_log import LOG
+from serving.store.scripts.lua_tombstones import GONE
+from serving.store.scripts.script import RUN_ID, Command, Key, script
 
-CLAIM = Script(
-    GONE
-    + """
-if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'unready' end
 
-local held = redis.call('HMGET', KEYS[4], 'o', 'u', 'd')
-local is_link = ARGV[3] == 'link'
+class Claim(NamedTuple):
+    """What the script is given."""
+
+    log: Key
+    shard: Key
+    ready: Key
+    record: Key
+    run_id: str
+    backlog_max: int
+    act: Literal["link", "unlink"]
+    entry: bytes
+    owner: str | None = None
+    event_id: str | None = None
+    since: int | None = None
+
+
+CLAIM = script(
+    Claim,
+    GONE,
+    LOG,
+    """
+if redis.call('GET', ready) ~= run_id then return 'unready' end
+
+local owner_field, unlinked, tombstone = unpack(redis.call('HMGET', record, OWNER, UNLINKED, TOMBSTONE))
+local is_link = act == 'link'
 local is_gone = false
-if not held[1] and not held[2] and not held[3] then
-  held[3] = gone_tombstone(KEYS[4])
-  is_gone = held[3] and true
+if not owner_field and not unlinked and not tombstone then
+  tombstone = gone_tombstone(record)
+  is_gone = tombstone and true
 end
-if is_link and held[1] then return {0, held[1]} end
-if not is_link and not held[1] then return {0, ''} end
-if is_link then
-  for i = 2, 3 do
-    if held[i] then
-      local _, received = struct.unpack('>I6I6', held[i])
-      if tonumber(ARGV[7]) <= received then return {-1, 0} end
-    end
-  end
-end
+if is_link and owner_field then return {0, owner_field} end
+if not is_link and not owner_field then return {0, ''} end
 
-local shard = redis.call('HMGET', KEYS[2], 'seq', 'last', 'drained')
-local seq, last = tonumber(shard[1] or 0), tonumber(shard[2] or 0)
-if seq - tonumber(shard[3] or 0) >= tonumber(ARGV[2]) then return 'full' end
-local clock = redis.call('TIME')
-local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), last)
+-- whether an unlink or a delete came after the event that says whose the id is
+local function supersedes(position)
+  if not position then return false end
+  local _, received = struct.unpack('>I6I6', position)
+  return since <= received
+end
+if is_link and (supersedes(unlinked) or supersedes(tombstone)) then return {-1, 0} end
+
+local seq, last, drained = unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT, DRAINED))
+seq, last = tonumber(seq or 0), tonumber(last or 0)
+if seq - tonumber(drained or 0) >= backlog_max then return 'full' end
+local now = math.max(clock_ms(), last)
 local now_text = string.format('%d', now)
 seq = seq + 1
-if is_gone then revive(KEYS[4]) end
-redis.call('XADD', KEYS[1], string.format('%d-0', seq), 'e', ARGV[4], 't', now_text, 'r', now_text)
-redis.call('HSET', KEYS[4], 'l', struct.pack('>I6I6', now, seq))
+if is_gone then revive(record) end
+append(log, seq, entry, now_text, now_text)
+redis.call('HSET', record, LAST, struct.pack('>I6I6', now, seq))
 if is_link then
-  redis.call('HSET', KEYS[4], 'o', cmsgpack.pack({ARGV[5], seq, now, ARGV[6]}))
+  redis.call('HSET', record, OWNER, cmsgpack.pack({owner, seq, now, event_id}))
 else
-  redis.call('HDEL', KEYS[4], 'o')
-  redis.call('HSET', KEYS[4], 'u', struct.pack('>I6I6', seq, now))
+  redis.call('HDEL', record, OWNER)
+  redis.call('HSET', record, UNLINKED, struct.pack('>I6I6', seq, now))
 end
-redis.call('HSET', KEYS[2], 'seq', seq, 'last', now)
+redis.call('HSET', shard, SEQ, seq, LAST_RECEIPT, now)
 return {1, seq}
-"""
+""",
 )
 
 
@@ -99,28 +118,37 @@ class Claimed(NamedTuple):
     owner: Owner | None = None
 
 
-def link(
-    shard: int, namespaced_id: str, log: bytes, owner: str, event_id: str, since_ms: int, backlog_max: int
+def link_command(
+    shard: int, namespaced_id: str, entry: bytes, owner: str, event_id: str, since_ms: int, backlog_max: int
 ) -> Command:
     """Claims an id for an owner, if nothing took that back since the event of this receipt, which says so."""
-    return _call(shard, namespaced_id, [backlog_max, "link", log, owner, event_id, since_ms])
+    given = _given(shard, namespaced_id, "link", entry, backlog_max)
+    return CLAIM(given._replace(owner=owner, event_id=event_id, since=since_ms))
 
 
-def unlink(shard: int, namespaced_id: str, log: bytes, backlog_max: int) -> Command:
+def unlink_command(shard: int, namespaced_id: str, entry: bytes, backlog_max: int) -> Command:
     """Makes an id nobody's."""
-    return _call(shard, namespaced_id, [backlog_max, "unlink", log])
+    return CLAIM(_given(shard, namespaced_id, "unlink", entry, backlog_max))
 
 
-def _call(shard: int, namespaced_id: str, words: list[Argument]) -> Command:
-    names = [keys.log(shard), keys.shard(shard), keys.ready(shard), keys.record(shard, namespaced_id)]
-    return CLAIM(names, words, run_id_first=True)
+def _given(shard: int, namespaced_id: str, act: Literal["link", "unlink"], entry: bytes, backlog_max: int) -> Claim:
+    return Claim(
+        log=keys.log(shard),
+        shard=keys.shard(shard),
+        ready=keys.ready(shard),
+        record=keys.record(shard, namespaced_id),
+        run_id=RUN_ID,
+        backlog_max=backlog_max,
+        act=act,
+        entry=entry,
+    )
 
 
 def read(reply: Any) -> Claimed | str:
     """What the call did, or the word it was refused with."""
     if isinstance(reply, bytes):
         return reply.decode()
-    verdict, found = reply
+    verdict, answer = reply
     if verdict == 1:
-        return Claimed(True, seq=found)
-    return Claimed(False, owner=owner_of(found) if verdict == 0 else None)
+        return Claimed(True, seq=answer)
+    return Claimed(False, owner=owner_of(answer) if verdict == 0 else None)

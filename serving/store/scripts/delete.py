@@ -5,59 +5,77 @@ every replay of what is before it; and the hashes of the event ids of the last 2
 event is no new event. What comes after counts as if nothing had been before.
 
     KEYS  log, shard, ready, record
-    ARGV  run_id, log payload
+    ARGV  run_id, entry (log payload)
     reply "unready", or the seq of the tombstone
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from serving.store import keys
 from serving.store.scripts.lua_copies import COPIES, REMEMBER
-from serving.store.scripts.script import Command, Script
-from serving.store.scripts.tombstones import GONE
+from serving.store.scripts.lua_log import LOG
+from serving.store.scripts.lua_tombstones import GONE
+from serving.store.scripts.script import RUN_ID, Command, Key, script
 
-DELETE = Script(
-    COPIES
-    + REMEMBER
-    + GONE
-    + """
-if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'unready' end
 
-local shard = redis.call('HMGET', KEYS[2], 'seq', 'last')
-local seq, last = tonumber(shard[1] or 0) + 1, tonumber(shard[2] or 0)
-local clock = redis.call('TIME')
-local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), last)
+class Delete(NamedTuple):
+    """What the script is given."""
+
+    log: Key
+    shard: Key
+    ready: Key
+    record: Key
+    run_id: str
+    entry: bytes
+
+
+DELETE = script(
+    Delete,
+    COPIES,
+    REMEMBER,
+    GONE,
+    LOG,
+    """
+if redis.call('GET', ready) ~= run_id then return 'unready' end
+
+local seq, last = unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT))
+seq, last = tonumber(seq or 0) + 1, tonumber(last or 0)
+local now = math.max(clock_ms(), last)
 local now_text = string.format('%d', now)
 
-local key = KEYS[4]
 local kept = {}
-revive(key)
-remembered(key, now, kept)
-local fields = redis.call('HGETALL', key)
-for i = 1, #fields, 2 do
-  if #fields[i] >= 8 then
-    local of, _, received = header(fields[i + 1])
-    local hash = string.sub(fields[i], 1, 8)
-    if now - received < REPEAT_MS then kept[hash] = hash .. struct.pack('>I6I6', received, of) end
-  end
+revive(record)
+keep_remembered(kept, record, now)
+local fields = redis.call('HGETALL', record)
+for at = 1, #fields, 2 do
+  local field, value = fields[at], fields[at + 1]
+  if #field >= TAIL_FIELD_BYTES_MIN then keep_tail_entry(kept, field, value, now) end
 end
 
-redis.call('XADD', KEYS[1], string.format('%d-0', seq), 'e', ARGV[2], 't', now_text, 'r', now_text)
-redis.call('DEL', key, recent_key(key))
-redis.call('HSET', key, 'd', struct.pack('>I6I6', seq, now), 'l', struct.pack('>I6I6', now, seq))
-remember(key, kept)
-redis.call('HSET', KEYS[2], 'seq', seq, 'last', now)
+append(log, seq, entry, now_text, now_text)
+redis.call('DEL', record, recent_key(record))
+redis.call('HSET', record, TOMBSTONE, struct.pack('>I6I6', seq, now), LAST, struct.pack('>I6I6', now, seq))
+remember(record, kept)
+redis.call('HSET', shard, SEQ, seq, LAST_RECEIPT, now)
 return seq
-"""
+""",
 )
 
 
-def delete(shard: int, namespaced_id: str, log: bytes) -> Command:
+def command(shard: int, namespaced_id: str, entry: bytes) -> Command:
     """Deletes what an id has up to now."""
-    names = [keys.log(shard), keys.shard(shard), keys.ready(shard), keys.record(shard, namespaced_id)]
-    return DELETE(names, [log], run_id_first=True)
+    return DELETE(
+        Delete(
+            log=keys.log(shard),
+            shard=keys.shard(shard),
+            ready=keys.ready(shard),
+            record=keys.record(shard, namespaced_id),
+            run_id=RUN_ID,
+            entry=entry,
+        )
+    )
 
 
 def read(reply: Any) -> int | str:

@@ -23,60 +23,76 @@ from typing import Any, NamedTuple
 from serving.settings import Settings
 from serving.store import keys
 from serving.store.scripts.lua_copies import COPIES
-from serving.store.scripts.script import Argument, Command, Script
-from serving.store.scripts.tombstones import GONE
+from serving.store.scripts.lua_log import LOG
+from serving.store.scripts.lua_tombstones import GONE
+from serving.store.scripts.script import RUN_ID, Argument, Command, Key, script
 
 #: Events of one call; Lua can unpack some thousands of arguments, not more.
 EVENTS_MAX = 1_000
 
-INGEST = Script(
-    COPIES
-    + GONE
-    + """
-if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'unready' end
 
-local shard = redis.call('HMGET', KEYS[2], 'seq', 'last', 'projection', 'drained')
-local seq, last = tonumber(shard[1] or 0), tonumber(shard[2] or 0)
-if tonumber(ARGV[2]) < tonumber(shard[3] or 0) then return 'outdated' end
-if seq - tonumber(shard[4] or 0) >= tonumber(ARGV[5]) then return 'full' end
+class Ingest(NamedTuple):
+    """What the script is given; more keys are the records, more arguments what came for them."""
 
-local clock = redis.call('TIME')
-local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), last)
+    log: Key
+    shard: Key
+    ready: Key
+    wanted: Key
+    run_id: str
+    projection: int
+    tail_wanted: int
+    tail_max: int
+    backlog_max: int
+
+
+INGEST = script(
+    Ingest,
+    COPIES,
+    GONE,
+    LOG,
+    """
+if redis.call('GET', ready) ~= run_id then return 'unready' end
+
+local seq, last, least_projection, drained =
+  unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT, PROJECTION, DRAINED))
+seq, last = tonumber(seq or 0), tonumber(last or 0)
+if projection < tonumber(least_projection or 0) then return 'outdated' end
+if seq - tonumber(drained or 0) >= backlog_max then return 'full' end
+
+local now = math.max(clock_ms(), last)
 local now_text = string.format('%d', now)
 
-local tail_wanted, tail_max = tonumber(ARGV[3]), tonumber(ARGV[4])
 local first_seq = seq
 local answers = {now}
-local at = 5
-for k = 5, #KEYS do
-  local key = KEYS[k]
-  local n = tonumber(ARGV[at + 1])
-  local hashes, bodies = at + 1, at + 1 + n
-  at = bodies + 3 * n
-  local held = redis.call('HMGET', key, 's', 'r', unpack(ARGV, hashes + 1, hashes + n))
-  local recent = held[2]
+local at = NAMED_ARGUMENTS  -- the last argument that was read
+for k = NAMED_KEYS + 1, #KEYS do
+  local record = KEYS[k]
+  local count = tonumber(ARGV[at + 1])
+  local hashes, bodies = at + 1, at + 1 + count  -- the arguments before the hashes, and before what each event has
+  at = bodies + 3 * count
+  local fields = redis.call('HMGET', record, STAMP, RECENT, unpack(ARGV, hashes + 1, hashes + count))
+  local stamp, recent, entries = fields[1], fields[2], 2  -- behind these two stands the tail entry of each hash, if any
   -- Less base and stamp, `recent`, and the last receipt. Owner, members and tombstone are not worth a look: a bound
   -- may be off by three.
-  local fields = redis.call('HLEN', key)
+  local field_count = redis.call('HLEN', record)
   local apart
-  if fields == 0 then recent, apart = gone_recent(key) end
-  local before = math.max(fields - (held[1] and 2 or 0) - (recent and 1 or 0) - 1, 0)
+  if field_count == 0 then recent, apart = gone_recent(record) end
+  local before = math.max(field_count - (stamp and 2 or 0) - (recent and 1 or 0) - 1, 0)
   local tail = before
   local refused = false
   local written = {}
   local changes = {}
 
-  for i = 1, n do
-    local hash = ARGV[hashes + i]
-    local entry = held[2 + i]
+  for i = 1, count do
+    local hash, entry = ARGV[hashes + i], fields[entries + i]
     local copy, came = written[hash], now
     if entry and not copy then
-      local of, _, received = header(entry)
-      if now - received < REPEAT_MS then copy, came = of, received end
+      local entry_seq, _, received = header(entry)
+      if now - received < REPEAT_MS then copy, came = entry_seq, received end
     end
     if not copy then
-      local received, of = covered_copy(key, recent, hash, apart)
-      if received and now - received < REPEAT_MS then copy, came = of, received end
+      local received, covered_seq = covered_copy(record, recent, hash, apart)
+      if received and now - received < REPEAT_MS then copy, came = covered_seq, received end
     end
 
     if copy then
@@ -86,18 +102,19 @@ for k = 5, #KEYS do
       refused = true
     else
       local body = bodies + 3 * (i - 1)
+      local client_ts, log_payload, tail_payload = ARGV[body + 1], ARGV[body + 2], ARGV[body + 3]
       local ts, ts_text = now, now_text
-      if ARGV[body + 1] ~= '' and tonumber(ARGV[body + 1]) < now then
-        ts, ts_text = tonumber(ARGV[body + 1]), ARGV[body + 1]
+      if client_ts ~= '' and tonumber(client_ts) < now then
+        ts, ts_text = tonumber(client_ts), client_ts
       end
       seq = seq + 1
-      redis.call('XADD', KEYS[1], string.format('%d-0', seq), 'e', ARGV[body + 2], 't', ts_text, 'r', now_text)
+      append(log, seq, log_payload, ts_text, now_text)
       if entry then  -- a copy of a day ago: this is a new event beside it
         changes[#changes + 1] = older_field(hash, entry)
         changes[#changes + 1] = entry
       end
       changes[#changes + 1] = hash
-      changes[#changes + 1] = entry_of(seq, ts, now, ARGV[body + 3])
+      changes[#changes + 1] = tail_entry(seq, ts, now, tail_payload)
       written[hash] = seq
       tail = tail + 1
       answers[#answers + 1] = seq
@@ -105,19 +122,19 @@ for k = 5, #KEYS do
   end
 
   if tail > before then
-    if apart then revive(key) end
-    redis.call('HSET', key, 'l', struct.pack('>I6I6', now, seq), unpack(changes))
+    if apart then revive(record) end
+    redis.call('HSET', record, LAST, struct.pack('>I6I6', now, seq), unpack(changes))
   end
   -- Asked once each time it grows by as much again, not at every event; and while it is full, since what was asked for
   -- before may have been answered from a lake that the drain had not brought its events to.
   if refused or math.floor(tail / (tail_wanted + 1)) > math.floor(before / (tail_wanted + 1)) then
-    redis.call('HINCRBY', KEYS[4], key, 1)
+    redis.call('HINCRBY', wanted, record, 1)
   end
 end
 
-if seq > first_seq then redis.call('HSET', KEYS[2], 'seq', seq, 'last', now) end
+if seq > first_seq then redis.call('HSET', shard, SEQ, seq, LAST_RECEIPT, now) end
 return answers
-"""
+""",
 )
 
 
@@ -149,17 +166,28 @@ class Packed(NamedTuple):
     tail: bytes
 
 
-def ingest(shard: int, records: Sequence[tuple[str, Sequence[Packed]]], projection: int, limits: TailLimits) -> Command:
+def command(
+    shard: int, records: Sequence[tuple[str, Sequence[Packed]]], projection: int, limits: TailLimits
+) -> Command:
     """The call for one shard: (namespaced id, its events) for each record, ids distinct, at most EVENTS_MAX events."""
-    words: list[Argument] = [projection, limits.tail_wanted, limits.tail_max, limits.backlog_max]
+    words: list[Argument] = []
     for _, events in records:
         words.append(len(events))
         words.extend([event.event_hash for event in events])
-        for _, ts_ms, log, tail in events:
-            words += ("" if ts_ms is None else ts_ms, log, tail)
-    names = [keys.log(shard), keys.shard(shard), keys.ready(shard), keys.wanted(shard)]
-    names += [keys.record(shard, namespaced_id) for namespaced_id, _ in records]
-    return INGEST(names, words, run_id_first=True)
+        for _, ts_ms, entry, tail in events:
+            words += ("" if ts_ms is None else ts_ms, entry, tail)
+    given = Ingest(
+        log=keys.log(shard),
+        shard=keys.shard(shard),
+        ready=keys.ready(shard),
+        wanted=keys.wanted(shard),
+        run_id=RUN_ID,
+        projection=projection,
+        tail_wanted=limits.tail_wanted,
+        tail_max=limits.tail_max,
+        backlog_max=limits.backlog_max,
+    )
+    return INGEST(given, [keys.record(shard, namespaced_id) for namespaced_id, _ in records], words)
 
 
 class Outcome(NamedTuple):

@@ -3,59 +3,86 @@
 A lease spares work; it proves nothing. A holder that was paused may believe in it after it ran out, so what it does
 must be safe without it (the drain's is: the lake refuses the second commit).
 
-One that cannot wait for another to end asks to be next; who gives way then does not renew, once it is done.
+A process that cannot wait for another to end asks to be next; a holder that gives way then does not renew, once it is
+done.
 
-    KEYS  lease, who is next
-    ARGV  token, ttl in ms, "" | "next" | "gives way" | "joins"
-    reply 1 it is yours | 0 it is another's
+    KEYS  lease, following (who is next)
+    ARGV  token; to hold it also ttl_ms, manner ("" | "next" | "gives way" | "joins")
+    reply 1 it is yours, or you gave it back | 0 it is another's
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from serving.store import keys
-from serving.store.scripts.script import Command, Script
-
-HELD = Script(
-    """
-local holder = redis.call('GET', KEYS[1])
-local next = redis.call('GET', KEYS[2])
-if (ARGV[3] == 'gives way' or ARGV[3] == 'joins') and next and next ~= ARGV[1] then
-  if ARGV[3] == 'gives way' and holder == ARGV[1] then redis.call('DEL', KEYS[1]) end
-  return 0
-end
-if ARGV[3] == 'next' then
-  if next and next ~= ARGV[1] then return 0 end
-  redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-end
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-)
-
-RELEASED = Script(
-    """
-if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
-"""
-)
-
-#: The lease of who writes to the lake beside drain and worker: imports, exports, rebuilds as of a time. They share it.
-WRITERS, SHARED = "writers", "shared"
+from serving.store.scripts.script import Command, Key, script
 
 #: How a lease is held: whatever others want; before others, as soon as it is free; unless another asked to be next, and
 #: given back then; the same, but left to those who hold it with the same token.
 Manner = Literal["", "next", "gives way", "joins"]
 
+#: The lease of who writes to the lake beside drain and worker: imports, exports, rebuilds as of a time. They share it.
+WRITERS, SHARED = "writers", "shared"
 
-def held(name: str, token: str, ttl_ms: int, manner: Manner = "") -> Command:
+
+class Hold(NamedTuple):
+    """What the script is given that takes or renews a lease."""
+
+    lease: Key
+    following: Key
+    token: str
+    ttl_ms: int
+    manner: Manner
+
+
+class Release(NamedTuple):
+    """What the script is given that gives a lease back."""
+
+    lease: Key
+    following: Key
+    token: str
+
+
+HOLD = script(
+    Hold,
+    """
+local holder = redis.call('GET', lease)
+local successor = redis.call('GET', following)
+if (manner == 'gives way' or manner == 'joins') and successor and successor ~= token then
+  if manner == 'gives way' and holder == token then redis.call('DEL', lease) end
+  return 0
+end
+if manner == 'next' then
+  if successor and successor ~= token then return 0 end
+  redis.call('SET', following, token, 'PX', ttl_ms)
+end
+if holder and holder ~= token then return 0 end
+redis.call('SET', lease, token, 'PX', ttl_ms)
+return 1
+""",
+)
+
+RELEASE = script(
+    Release,
+    """
+if redis.call('GET', following) == token then redis.call('DEL', following) end
+if redis.call('GET', lease) ~= token then return 0 end
+return redis.call('DEL', lease)
+""",
+)
+
+
+def hold_command(name: str, token: str, ttl_ms: int, manner: Manner = "") -> Command:
     """Takes the lease, or renews it where the token holds it."""
-    return HELD([keys.lease(name), keys.next_lease(name)], [token, ttl_ms, manner])
+    return HOLD(Hold(keys.lease(name), keys.next_lease(name), token, ttl_ms, manner))
 
 
-def released(name: str, token: str) -> Command:
-    """Gives it back, if it is still this token's."""
-    return RELEASED([keys.lease(name), keys.next_lease(name)], [token])
+def release_command(name: str, token: str) -> Command:
+    """Gives the lease back, if it is still this token's."""
+    return RELEASE(Release(keys.lease(name), keys.next_lease(name), token))
+
+
+def read(reply: Any) -> bool:
+    """Whether it was yours."""
+    return bool(reply)

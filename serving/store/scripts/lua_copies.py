@@ -7,9 +7,10 @@ order of the hash, of which a look reads a block or two, and the record only say
 
 from __future__ import annotations
 
-import struct
-
 from expressions.rules.repeats import REPEAT_MS
+from serving.ids import EVENT_HASH_BYTES
+from serving.store import positions
+from serving.store.scripts.script import with_constants
 
 #: A tail entry is seq, ts, received (six bytes each, big-endian; ts may be before 1970), then msgpack.
 TAIL_HEADER_BYTES = 18
@@ -19,24 +20,17 @@ RECENT_ENTRY_BYTES = 20
 RECENT_INLINE_BYTES = 64 * RECENT_ENTRY_BYTES
 #: Entries that a look in that key reads at once, and how often it guesses where before it bisects.
 RECENT_BLOCK, RECENT_GUESSES_MAX = 16, 4
-#: What the record's field says then; no entry is this short.
-RECENT_APART = b"+"
 #: How long that key lives after its publish: as long as an entry matters, and an hour for a clock that went back.
 RECENT_TTL_MS = 25 * 3_600_000
 
-COPIES = (
-    f"""
-local REPEAT_MS, RECENT_BYTES = {REPEAT_MS}, {RECENT_ENTRY_BYTES}
-local BLOCK, GUESSES_MAX = {RECENT_BLOCK}, {RECENT_GUESSES_MAX}
-"""
-    + """
-
+COPIES = with_constants(
+    """
 -- seq, ts and receipt of a tail entry
 local function header(entry)
   return struct.unpack('>I6i6I6', entry)
 end
 
-local function entry_of(seq, ts, received, payload)
+local function tail_entry(seq, ts, received, payload)
   return struct.pack('>I6i6I6', seq, ts, received) .. payload
 end
 
@@ -45,38 +39,40 @@ local function older_field(hash, entry)
   return hash .. string.sub(entry, 1, 6)
 end
 
+-- the key of a long `recent`, from the key of its record
 local function recent_key(record)
-  return 'recent' .. string.sub(record, 4)
+  return RECENT_PREFIX .. string.sub(record, #RECORD_PREFIX + 1)
 end
 
--- Among a few entries, in any order. A hash may be found across two of them, so only an aligned find counts.
+-- Receipt and seq of a hash among a few entries, in any order; nil when it is not there. A hash may be found across two
+-- entries, so only an aligned find counts.
 local function copy_among_few(recent, hash)
   local from = 1
   while true do
     local at = string.find(recent, hash, from, true)
     if not at then return nil end
-    if (at - 1) % RECENT_BYTES == 0 then return struct.unpack('>I6I6', recent, at + 8) end
+    if (at - 1) % RECENT_ENTRY_BYTES == 0 then return struct.unpack('>I6I6', recent, at + EVENT_HASH_BYTES) end
     from = at + 1
   end
 end
 
--- Among many, in order of the hash: hashes are evenly spread, so where one stands is guessed from what it is, and
--- nearly always it is in the first or second block that is read. Who made them up gets no more than a bisection. They
--- are compared as two numbers, since Lua orders strings by the locale.
+-- The same among many, in order of the hash. Hashes are evenly spread, so where one stands is guessed from what it is:
+-- nearly always it is in the first or second block that is read. A client that made its ids up gets no more than a
+-- bisection. Hashes are compared as two numbers, since Lua orders strings by the locale.
 local function copy_among_many(count, entries_at, hash)
   local high, low = struct.unpack('>I4I4', hash)
   local first, last = 0, count - 1
   local least, most = 0, 4294967296
   local guesses = 0
   while first <= last do
-    local share = guesses < GUESSES_MAX and (high - least) / (most - least) or 0.5
+    local share = guesses < RECENT_GUESSES_MAX and (high - least) / (most - least) or 0.5
     guesses = guesses + 1
-    local at = first + math.floor(share * (last - first + 1) - BLOCK / 2)
-    at = math.max(first, math.min(at, last - BLOCK + 1))
-    local size = math.min(BLOCK, last - at + 1)
-    local block = entries_at(at * RECENT_BYTES, size * RECENT_BYTES)
+    local at = first + math.floor(share * (last - first + 1) - RECENT_BLOCK / 2)
+    at = math.max(first, math.min(at, last - RECENT_BLOCK + 1))
+    local size = math.min(RECENT_BLOCK, last - at + 1)
+    local block = entries_at(at * RECENT_ENTRY_BYTES, size * RECENT_ENTRY_BYTES)
     local least_high, least_low = struct.unpack('>I4I4', block)
-    local most_high, most_low = struct.unpack('>I4I4', block, (size - 1) * RECENT_BYTES + 1)
+    local most_high, most_low = struct.unpack('>I4I4', block, (size - 1) * RECENT_ENTRY_BYTES + 1)
     if high < least_high or (high == least_high and low < least_low) then
       last, most = at - 1, least_high + 1
     elseif high > most_high or (high == most_high and low > most_low) then
@@ -88,80 +84,82 @@ local function copy_among_many(count, entries_at, hash)
 end
 
 -- Receipt and seq of an event that the base of a record covers; nil when it is not among `recent`. `apart` is the key
--- of a long one that is not where a record's own is.
+-- of a long `recent` that is not where a record's own is.
 local function covered_copy(record, recent, hash, apart)
   if not recent then return nil end
-  if recent ~= '+' then return copy_among_few(recent, hash) end
+  if recent ~= RECENT_APART then return copy_among_few(recent, hash) end
   local key = apart or recent_key(record)
-  return copy_among_many(redis.call('STRLEN', key) / RECENT_BYTES, function(at, size)
+  return copy_among_many(redis.call('STRLEN', key) / RECENT_ENTRY_BYTES, function(at, size)
     return redis.call('GETRANGE', key, at, at + size - 1)
   end, hash)
 end
-"""
+""",
+    REPEAT_MS=REPEAT_MS,
+    EVENT_HASH_BYTES=EVENT_HASH_BYTES,
+    RECENT_ENTRY_BYTES=RECENT_ENTRY_BYTES,
+    RECENT_BLOCK=RECENT_BLOCK,
+    RECENT_GUESSES_MAX=RECENT_GUESSES_MAX,
 )
 
-REMEMBER = (
-    f"""
-local RECENT_INLINE_BYTES, RECENT_TTL_MS = {RECENT_INLINE_BYTES}, {RECENT_TTL_MS}
-"""
-    + """
--- Adds to `kept`, which maps hashes to entries, those that a record remembers by now.
-local function remembered(key, now, kept)
-  local recent = redis.call('HGET', key, 'r')
-  if recent == '+' then recent = redis.call('GET', recent_key(key)) end
-  for at = 1, #(recent or ''), RECENT_BYTES do
-    if now - struct.unpack('>I6', recent, at + 8) < REPEAT_MS then
-      kept[string.sub(recent, at, at + 7)] = string.sub(recent, at, at + RECENT_BYTES - 1)
+REMEMBER = with_constants(
+    """
+-- Puts entries of `recent` into `kept`, which maps hashes to entries: all of them, or with a `now` those of the last
+-- 24 h.
+local function keep_entries(kept, recent, now)
+  for at = 1, #recent, RECENT_ENTRY_BYTES do
+    local entry = string.sub(recent, at, at + RECENT_ENTRY_BYTES - 1)
+    if not now or now - struct.unpack('>I6', entry, EVENT_HASH_BYTES + 1) < REPEAT_MS then
+      kept[string.sub(entry, 1, EVENT_HASH_BYTES)] = entry
     end
   end
 end
 
+-- Puts what a record remembers of the last 24 h into `kept`.
+local function keep_remembered(kept, record, now)
+  local recent = redis.call('HGET', record, RECENT)
+  if recent == RECENT_APART then recent = redis.call('GET', recent_key(record)) end
+  keep_entries(kept, recent or '', now)
+end
+
+-- Puts the event of a tail entry into `kept`, if it is of the last 24 h.
+local function keep_tail_entry(kept, field, entry, now)
+  local seq, _, received = header(entry)
+  local hash = string.sub(field, 1, EVENT_HASH_BYTES)
+  if now - received < REPEAT_MS then kept[hash] = hash .. struct.pack('>I6I6', received, seq) end
+end
+
 -- Makes `kept` what a record remembers: in order of the hash, as numbers, since Lua orders strings by the locale.
-local function remember(key, kept)
-  local entries = {}
-  for hash, entry in pairs(kept) do
+local function remember(record, kept)
+  local hashes = {}
+  for hash in pairs(kept) do
     local high, low = struct.unpack('>I4I4', hash)
-    entries[#entries + 1] = {high, low, entry}
+    hashes[#hashes + 1] = {high = high, low = low, text = hash}
   end
-  table.sort(entries, function(a, b)
-    if a[1] ~= b[1] then return a[1] < b[1] end
-    return a[2] < b[2]
+  table.sort(hashes, function(a, b)
+    if a.high ~= b.high then return a.high < b.high end
+    return a.low < b.low
   end)
-  for i, one in ipairs(entries) do entries[i] = one[3] end
+  local entries = {}
+  for i, hash in ipairs(hashes) do entries[i] = kept[hash.text] end
   local recent = table.concat(entries)
   if #recent > RECENT_INLINE_BYTES then
-    redis.call('SET', recent_key(key), recent, 'PX', RECENT_TTL_MS)
-    recent = '+'
+    redis.call('SET', recent_key(record), recent, 'PX', RECENT_TTL_MS)
+    recent = RECENT_APART
   end
-  if recent ~= '' then redis.call('HSET', key, 'r', recent) end
+  if recent ~= '' then redis.call('HSET', record, RECENT, recent) end
 end
-"""
+""",
+    RECENT_INLINE_BYTES=RECENT_INLINE_BYTES,
+    RECENT_TTL_MS=RECENT_TTL_MS,
 )
 
 
 def recent_entry(event_hash: bytes, received_ms: int, seq: int | None) -> bytes:
-    """One covered event as `recent` remembers it; `seq` None is an imported one."""
-    return event_hash + received_ms.to_bytes(6, "big") + (seq or 0).to_bytes(6, "big")
+    """A covered event as `recent` remembers it; `seq` is None of an imported one."""
+    return event_hash + positions.encode(received_ms, seq or 0)
 
 
 def in_order(recent: bytes) -> bytes:
     """The entries in order of the hash."""
     size = RECENT_ENTRY_BYTES
     return b"".join(sorted(recent[at : at + size] for at in range(0, len(recent), size)))
-
-
-def tail_entry(seq: int, ts_ms: int, received_ms: int, payload: bytes) -> bytes:
-    """A tail entry as the scripts write it."""
-    return seq.to_bytes(6, "big") + ts_ms.to_bytes(6, "big", signed=True) + received_ms.to_bytes(6, "big") + payload
-
-
-def last_of(data: bytes | None) -> tuple[int, int]:
-    """(receipt in ms, seq) of the last event of a record, from its field; zeros when it has had none."""
-    if not data:
-        return 0, 0
-    return int.from_bytes(data[:6], "big"), int.from_bytes(data[6:12], "big")
-
-
-def packed_seq(seq: int) -> bytes:
-    """A seq as records store one."""
-    return struct.pack(">Q", seq)[2:]

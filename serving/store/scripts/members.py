@@ -4,62 +4,76 @@ The list is a hint and may name too many: an id belongs to whom its own record n
 is put here before it is claimed, and taken out after it was given up.
 
     KEYS  record
-    ARGV  "add", most, id …  |  "drop", id …
+    ARGV  act ("add" | "drop"), then of "add": most ids there may be, id …; of "drop": id …
     reply of "add" per id: 1 it is there | 0 there is no room; of "drop": how many are left
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from serving.store import keys
-from serving.store.scripts.script import Command, Script
-from serving.store.scripts.tombstones import GONE
+from serving.store.scripts.lua_tombstones import GONE
+from serving.store.scripts.script import Command, Key, script
 
 #: Ids that may belong to one id directly. Beyond it a link is refused.
 MEMBERS_MAX = 20
 
-MEMBERS = Script(
-    GONE
-    + """
-local field = redis.call('HGET', KEYS[1], 'm')
+
+class Members(NamedTuple):
+    """What the script is given; more arguments are those of the act."""
+
+    record: Key
+    act: Literal["add", "drop"]
+
+
+MEMBERS = script(
+    Members,
+    GONE,
+    """
+local field = redis.call('HGET', record, MEMBERS)
 local members = field and cmsgpack.unpack(field) or {}
 local before = #members
 
 local function place_of(id)
-  for i, one in ipairs(members) do
-    if one == id then return i end
+  for place, member in ipairs(members) do
+    if member == id then return place end
   end
 end
 
+local at = NAMED_ARGUMENTS  -- the last argument that was read
 local answers = {}
-if ARGV[1] == 'add' then
-  if not field then revive(KEYS[1]) end
-  for i = 3, #ARGV do
-    if place_of(ARGV[i]) then
+if act == 'add' then
+  if not field then revive(record) end
+  local most = tonumber(ARGV[at + 1])
+  at = at + 1
+  for i = at + 1, #ARGV do
+    local id = ARGV[i]
+    if place_of(id) then
       answers[#answers + 1] = 1
-    elseif #members < tonumber(ARGV[2]) then
-      members[#members + 1] = ARGV[i]
+    elseif #members < most then
+      members[#members + 1] = id
       answers[#answers + 1] = 1
     else
       answers[#answers + 1] = 0
     end
   end
 else
-  for i = 2, #ARGV do
+  for i = at + 1, #ARGV do
     local place = place_of(ARGV[i])
     if place then table.remove(members, place) end
   end
 end
 if #members == 0 then
-  if field then redis.call('HDEL', KEYS[1], 'm') end
+  if field then redis.call('HDEL', record, MEMBERS) end
 elseif #members ~= before then
-  redis.call('HSET', KEYS[1], 'm', cmsgpack.pack(members))
+  redis.call('HSET', record, MEMBERS, cmsgpack.pack(members))
 end
-return ARGV[1] == 'add' and answers or #members
-"""
+return act == 'add' and answers or #members
+""",
 )
 
 _decode = msgspec.msgpack.Decoder(tuple[str, ...]).decode
@@ -70,11 +84,16 @@ def members_of(field: bytes | None) -> tuple[str, ...]:
     return _decode(field) if field else ()
 
 
-def added(shard: int, namespaced_id: str, ids: Sequence[str]) -> Command:
+def add_command(shard: int, namespaced_id: str, ids: Sequence[str]) -> Command:
     """Puts ids on the list of another."""
-    return MEMBERS([keys.record(shard, namespaced_id)], ["add", MEMBERS_MAX, *ids])
+    return MEMBERS(Members(keys.record(shard, namespaced_id), "add"), more_arguments=[MEMBERS_MAX, *ids])
 
 
-def dropped(shard: int, namespaced_id: str, ids: Sequence[str]) -> Command:
+def drop_command(shard: int, namespaced_id: str, ids: Sequence[str]) -> Command:
     """Takes ids off the list."""
-    return MEMBERS([keys.record(shard, namespaced_id)], ["drop", *ids])
+    return MEMBERS(Members(keys.record(shard, namespaced_id), "drop"), more_arguments=ids)
+
+
+def read_added(reply: Sequence[int]) -> list[bool]:
+    """Whether each id is on the list, in the order of the call."""
+    return [bool(answer) for answer in reply]

@@ -9,20 +9,36 @@ that the new ones do not reach: at the same lake version its bases would refuse 
 
 from __future__ import annotations
 
-from serving.store import keys
-from serving.store.scripts.script import Command, Script
+from typing import Any, NamedTuple
 
-BEGUN = Script(
+from serving.store import keys
+from serving.store.scripts.lua_log import CLOCK
+from serving.store.scripts.script import Command, Key, script
+
+
+class NextBuild(NamedTuple):
+    """What the script is given."""
+
+    rebuild: Key
+
+
+NEXT_BUILD = script(
+    NextBuild,
+    CLOCK,
     """
-local clock = redis.call('TIME')
-local last = tonumber(redis.call('HGET', KEYS[1], 'build') or 0)
-local build = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), last + 1)
-redis.call('HSET', KEYS[1], 'build', string.format('%d', build))
+local last = tonumber(redis.call('HGET', rebuild, BUILD) or 0)
+local build = math.max(clock_ms(), last + 1)
+redis.call('HSET', rebuild, BUILD, string.format('%d', build))
 return build
-"""
+""",
 )
 
 
-def begun() -> Command:
+def command() -> Command:
     """Takes the next number."""
-    return BEGUN([keys.rebuild()], [])
+    return NEXT_BUILD(NextBuild(rebuild=keys.rebuild()))
+
+
+def read(reply: Any) -> int:
+    """The number."""
+    return int(reply)

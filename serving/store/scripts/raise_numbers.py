@@ -1,36 +1,51 @@
 """Raising numbers that must never go back: seq, last receipt, drained, projection, build, answered requests.
 
-KEYS  a hash
+KEYS  numbers (a hash)
 ARGV  field, value, field, value …
-reply the fields' values now, then `seq`'s (of a shard: where its log stood at that moment)
+reply the fields' values now, then the hash's seq (of a shard: where its log stood at that moment)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from serving.store.scripts.script import Argument, Command, Script
+from serving.store.scripts.script import Argument, Command, Key, script
 
-RAISED = Script(
+
+class RaiseNumbers(NamedTuple):
+    """What the script is given; more arguments are the fields and their values."""
+
+    numbers: Key
+
+
+RAISE_NUMBERS = script(
+    RaiseNumbers,
     """
 local answers = {}
-for i = 1, #ARGV, 2 do
-  local held = tonumber(redis.call('HGET', KEYS[1], ARGV[i]) or 0)
-  if tonumber(ARGV[i + 1]) > held then
-    held = tonumber(ARGV[i + 1])
-    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+for at = NAMED_ARGUMENTS + 1, #ARGV, 2 do
+  local field, value = ARGV[at], ARGV[at + 1]
+  local number = tonumber(redis.call('HGET', numbers, field) or 0)
+  if tonumber(value) > number then
+    number = tonumber(value)
+    redis.call('HSET', numbers, field, value)
   end
-  answers[#answers + 1] = held
+  answers[#answers + 1] = number
 end
-answers[#answers + 1] = tonumber(redis.call('HGET', KEYS[1], 'seq') or 0)
+answers[#answers + 1] = tonumber(redis.call('HGET', numbers, SEQ) or 0)
 return answers
-"""
+""",
 )
 
 
-def raised(key: str, values: Mapping[str, int]) -> Command:
-    """Raises each field to at least its value."""
+def command(key: str, values: Mapping[str, int]) -> Command:
+    """Raises each field of the hash to at least its value."""
     words: list[Argument] = []
     for field, value in values.items():
         words += (field, value)
-    return RAISED([key], words)
+    return RAISE_NUMBERS(RaiseNumbers(numbers=key), more_arguments=words)
+
+
+def read(reply: Any) -> int:
+    """The seq of the hash at that moment."""
+    return int(reply[-1])

@@ -1,26 +1,52 @@
 """Replacing the catalogue by compare-and-set, so that two who change definitions never lose each other's work.
 
-KEYS  catalogue, its version
-ARGV  version it must have now ("" none), new version, text
+KEYS  catalogue, version
+ARGV  expected (the version that it must have now, "" for none), replacing (the new version), text
 reply 1 replaced | 0 it has another version
 """
 
 from __future__ import annotations
 
-from serving.store import keys
-from serving.store.scripts.script import Command, Script
+from typing import Any, NamedTuple
 
-REPLACED = Script(
+from serving.store import keys
+from serving.store.scripts.script import Command, Key, script
+
+
+class ReplaceCatalogue(NamedTuple):
+    """What the script is given. Versions are texts here: Lua compares and keeps them as they are."""
+
+    catalogue: Key
+    version: Key
+    expected: str
+    replacing: str
+    text: bytes
+
+
+REPLACE_CATALOGUE = script(
+    ReplaceCatalogue,
     """
-if (redis.call('GET', KEYS[2]) or '') ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[3])
-redis.call('SET', KEYS[2], ARGV[2])
+if (redis.call('GET', version) or '') ~= expected then return 0 end
+redis.call('SET', catalogue, text)
+redis.call('SET', version, replacing)
 return 1
-"""
+""",
 )
 
 
-def replaced(text: bytes, expected: int | None, version: int) -> Command:
+def command(text: bytes, expected: int | None, version: int) -> Command:
     """Puts a catalogue in the place of version `expected`; None: where there is none."""
-    names = [keys.catalogue(), keys.catalogue_version()]
-    return REPLACED(names, ["" if expected is None else expected, version, text])
+    return REPLACE_CATALOGUE(
+        ReplaceCatalogue(
+            catalogue=keys.catalogue(),
+            version=keys.catalogue_version(),
+            expected="" if expected is None else str(expected),
+            replacing=str(version),
+            text=text,
+        )
+    )
+
+
+def read(reply: Any) -> bool:
+    """Whether it was replaced."""
+    return bool(reply)

@@ -11,56 +11,75 @@ is there already; so a replay that was cut off is simply run again, and a publis
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from serving.store import keys
 from serving.store.scripts.lua_copies import COPIES
-from serving.store.scripts.script import Argument, Command, Script
-from serving.store.scripts.tombstones import GONE
+from serving.store.scripts.lua_stamps import STAMPS
+from serving.store.scripts.lua_tombstones import GONE
+from serving.store.scripts.script import Argument, Command, Key, script
 
-REPLAY = Script(
-    COPIES
-    + GONE
-    + """
-local taken = 0
-local at = 1
-for k = 2, #KEYS do
-  local key = KEYS[k]
-  if redis.call('EXISTS', key) == 0 then revive(key) end
-  local held = redis.call('HMGET', key, 's', 'r', 'l', 'd')
-  local after = held[1] and cmsgpack.unpack(held[1])[3] or 0
-  if held[4] then after = math.max(after, (struct.unpack('>I6', held[4]))) end
+#: Rows of one call.
+ROWS_MAX = 1_000
+
+
+class Replay(NamedTuple):
+    """What the script is given; more keys are the records, more arguments their rows."""
+
+    wanted: Key
+    tail_wanted: int
+
+
+REPLAY = script(
+    Replay,
+    COPIES,
+    GONE,
+    STAMPS,
+    """
+local added = 0
+local at = NAMED_ARGUMENTS  -- the last argument that was read
+for k = NAMED_KEYS + 1, #KEYS do
+  local record = KEYS[k]
+  if redis.call('EXISTS', record) == 0 then revive(record) end
+  local stamp, recent, last, tombstone = unpack(redis.call('HMGET', record, STAMP, RECENT, LAST, TOMBSTONE))
+  local after = 0
+  if stamp then
+    local _, _, covered = unpacked_stamp(stamp)
+    after = covered
+  end
+  if tombstone then after = math.max(after, (struct.unpack('>I6', tombstone))) end
   local last_received, last_seq = 0, 0
-  if held[3] then last_received, last_seq = struct.unpack('>I6I6', held[3]) end
+  if last then last_received, last_seq = struct.unpack('>I6I6', last) end
 
-  local n = tonumber(ARGV[at + 1])
-  for i = 1, n do
-    local row = at + 2 + 5 * (i - 1)
-    local hash, seq, received = ARGV[row], tonumber(ARGV[row + 1]), tonumber(ARGV[row + 3])
+  local count = tonumber(ARGV[at + 1])
+  at = at + 1
+  for _ = 1, count do
+    local hash, seq, ts, received, payload =
+      ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
+    at = at + 5
     local is_new = seq > after
     if is_new then
-      local copied = covered_copy(key, held[2], hash)
+      local copied = covered_copy(record, recent, hash)
       if copied and received - copied < REPEAT_MS then is_new = false end
     end
     if is_new then
-      local entry = entry_of(seq, tonumber(ARGV[row + 2]), received, ARGV[row + 4])
-      local newest = redis.call('HGET', key, hash)
+      local entry = tail_entry(seq, ts, received, payload)
+      local newest = redis.call('HGET', record, hash)
       if not newest or header(newest) < seq then
-        if newest then redis.call('HSET', key, older_field(hash, newest), newest) end
-        redis.call('HSET', key, hash, entry)
-        taken = taken + 1
+        if newest then redis.call('HSET', record, older_field(hash, newest), newest) end
+        redis.call('HSET', record, hash, entry)
+        added = added + 1
       elseif header(newest) > seq then
-        taken = taken + redis.call('HSETNX', key, older_field(hash, entry), entry)
+        added = added + redis.call('HSETNX', record, older_field(hash, entry), entry)
       end
     end
     last_received, last_seq = math.max(last_received, received), math.max(last_seq, seq)
   end
-  at = at + 1 + 5 * n
-  redis.call('HSET', key, 'l', struct.pack('>I6I6', last_received, last_seq))
-  if redis.call('HLEN', key) > tonumber(ARGV[1]) then redis.call('HINCRBY', KEYS[1], key, 1) end
+  redis.call('HSET', record, LAST, struct.pack('>I6I6', last_received, last_seq))
+  if redis.call('HLEN', record) > tail_wanted then redis.call('HINCRBY', wanted, record, 1) end
 end
-return taken
-"""
+return added
+""",
 )
 
 
@@ -74,12 +93,17 @@ class Row(NamedTuple):
     tail: bytes
 
 
-def replay(shard: int, records: Sequence[tuple[str, Sequence[Row]]], tail_wanted: int) -> Command:
-    """The call for some ids of one shard, ids distinct, rows of each in order of seq."""
-    words: list[Argument] = [tail_wanted]
+def command(shard: int, records: Sequence[tuple[str, Sequence[Row]]], tail_wanted: int) -> Command:
+    """The call for some ids of one shard, ids distinct, rows of each in order of seq, at most ROWS_MAX in all."""
+    words: list[Argument] = []
     for _, rows in records:
         words.append(len(rows))
         for row in rows:
             words += row
-    names = [keys.wanted(shard), *(keys.record(shard, namespaced_id) for namespaced_id, _ in records)]
-    return REPLAY(names, words)
+    names = [keys.record(shard, namespaced_id) for namespaced_id, _ in records]
+    return REPLAY(Replay(wanted=keys.wanted(shard), tail_wanted=tail_wanted), names, words)
+
+
+def read(reply: Any) -> int:
+    """How many rows went in."""
+    return int(reply)

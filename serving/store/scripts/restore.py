@@ -4,56 +4,73 @@ What a tombstone covers goes from the record, as it went when the tombstone was 
 run again. The replay of rows comes after it, and leaves out what the tombstone covers.
 
     KEYS  record
-    ARGV  tombstone (seq, receipt) or "", last unlink (the same) or "", owner field or "", recent entries, last field
+    ARGV  tombstone (seq, receipt) or "", unlinked (the same of the last unlink) or "", owner field or "",
+          deleted (entries of `recent`), last field
+    reply 1
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from serving.store import keys
+from serving.store import keys, positions
 from serving.store.scripts.claim import Owner, owner_field
 from serving.store.scripts.lua_copies import COPIES, REMEMBER
-from serving.store.scripts.script import Command, Script
-from serving.store.scripts.tombstones import GONE
+from serving.store.scripts.lua_stamps import STAMPS
+from serving.store.scripts.lua_tombstones import GONE
+from serving.store.scripts.script import Command, Key, script
 
-RESTORE = Script(
-    COPIES
-    + REMEMBER
-    + GONE
-    + """
-local key = KEYS[1]
-revive(key)
-local held = redis.call('HMGET', key, 's', 'd', 'l')
-if ARGV[1] ~= '' and (not held[2] or struct.unpack('>I6', held[2]) < struct.unpack('>I6', ARGV[1])) then
-  local seq, now = struct.unpack('>I6I6', ARGV[1])
+
+class Restore(NamedTuple):
+    """What the script is given."""
+
+    record: Key
+    tombstone: bytes
+    unlinked: bytes
+    owner: bytes
+    deleted: bytes
+    last: bytes
+
+
+RESTORE = script(
+    Restore,
+    COPIES,
+    REMEMBER,
+    GONE,
+    STAMPS,
+    """
+revive(record)
+local held_stamp, held_tombstone, held_last = unpack(redis.call('HMGET', record, STAMP, TOMBSTONE, LAST))
+local seq, now, held_seq
+if tombstone ~= '' then seq, now = struct.unpack('>I6I6', tombstone) end
+if held_tombstone then held_seq = struct.unpack('>I6', held_tombstone) end
+if seq and (not held_seq or held_seq < seq) then
   local kept = {}
-  for at = 1, #ARGV[4], RECENT_BYTES do
-    kept[string.sub(ARGV[4], at, at + 7)] = string.sub(ARGV[4], at, at + RECENT_BYTES - 1)
-  end
-  remembered(key, now, kept)
-  local fields = redis.call('HGETALL', key)
-  for i = 1, #fields, 2 do
-    if #fields[i] >= 8 then
-      local of, _, received = header(fields[i + 1])
-      if of <= seq then
-        local hash = string.sub(fields[i], 1, 8)
-        if now - received < REPEAT_MS then kept[hash] = hash .. struct.pack('>I6I6', received, of) end
-        redis.call('HDEL', key, fields[i])
-      end
+  keep_entries(kept, deleted)
+  keep_remembered(kept, record, now)
+  local fields = redis.call('HGETALL', record)
+  for at = 1, #fields, 2 do
+    local field, value = fields[at], fields[at + 1]
+    if #field >= TAIL_FIELD_BYTES_MIN and header(value) <= seq then
+      keep_tail_entry(kept, field, value, now)
+      redis.call('HDEL', record, field)
     end
   end
-  if held[1] and cmsgpack.unpack(held[1])[3] < seq then redis.call('HDEL', key, 'b', 's') end
-  redis.call('HSET', key, 'd', ARGV[1])
-  remember(key, kept)
+  if held_stamp then
+    local _, _, covered = unpacked_stamp(held_stamp)
+    if covered < seq then redis.call('HDEL', record, BASE, STAMP) end
+  end
+  redis.call('HSET', record, TOMBSTONE, tombstone)
+  remember(record, kept)
 end
-if ARGV[2] ~= '' then redis.call('HSET', key, 'u', ARGV[2]) end
-if ARGV[3] ~= '' then redis.call('HSET', key, 'o', ARGV[3]) else redis.call('HDEL', key, 'o') end
-local last, mine = 0, struct.unpack('>I6', ARGV[5], 7)
-if held[3] then last = struct.unpack('>I6', held[3], 7) end
-if mine > last then redis.call('HSET', key, 'l', ARGV[5]) end
+if unlinked ~= '' then redis.call('HSET', record, UNLINKED, unlinked) end
+if owner ~= '' then redis.call('HSET', record, OWNER, owner) else redis.call('HDEL', record, OWNER) end
+local _, last_seq = struct.unpack('>I6I6', last)
+local held_last_seq = 0
+if held_last then _, held_last_seq = struct.unpack('>I6I6', held_last) end
+if last_seq > held_last_seq then redis.call('HSET', record, LAST, last) end
 return 1
-"""
+""",
 )
 
 #: Seq and receipt, UTC ms.
@@ -72,13 +89,19 @@ class Ownership(NamedTuple):
     recent: bytes = b""
 
 
-def restore(shard: int, ownership: Ownership) -> Command:
+def command(shard: int, ownership: Ownership) -> Command:
     """Puts it back."""
-    deleted, unlinked = _packed(ownership.deleted), _packed(ownership.unlinked)
-    owner = owner_field(ownership.owner) if ownership.owner else b""
-    last = _packed(ownership.last[::-1])
-    return RESTORE([keys.record(shard, ownership.id)], [deleted, unlinked, owner, ownership.recent, last])
+    return RESTORE(
+        Restore(
+            record=keys.record(shard, ownership.id),
+            tombstone=_encoded(ownership.deleted),
+            unlinked=_encoded(ownership.unlinked),
+            owner=owner_field(ownership.owner) if ownership.owner else b"",
+            deleted=ownership.recent,
+            last=_encoded(ownership.last[::-1]),
+        )
+    )
 
 
-def _packed(position: Position | None) -> bytes:
-    return b"" if position is None else position[0].to_bytes(6, "big") + position[1].to_bytes(6, "big")
+def _encoded(position: Position | None) -> bytes:
+    return b"" if position is None else positions.encode(*position)

@@ -10,26 +10,36 @@ A request is a count, not a mark: one that was made again while the rebuild ran 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from serving.store import keys
-from serving.store.scripts.script import Argument, Command, Script
+from serving.store.scripts.script import Argument, Command, Key, script
 
-ANSWERED = Script(
+
+class RetireRequests(NamedTuple):
+    """What the script is given; more arguments are the records and their counts."""
+
+    wanted: Key
+
+
+RETIRE_REQUESTS = script(
+    RetireRequests,
     """
-local taken = 0
-for i = 1, #ARGV, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then
-    taken = taken + redis.call('HDEL', KEYS[1], ARGV[i])
+local retired = 0
+for at = NAMED_ARGUMENTS + 1, #ARGV, 2 do
+  local record, count = ARGV[at], ARGV[at + 1]
+  if redis.call('HGET', wanted, record) == count then
+    retired = retired + redis.call('HDEL', wanted, record)
   end
 end
-return taken
-"""
+return retired
+""",
 )
 
 
-def answered(shard: int, counts: Mapping[str, int]) -> Command:
+def command(shard: int, counts: Mapping[str, int]) -> Command:
     """Takes back the requests of these ids, as far as their counts are still the same."""
     words: list[Argument] = []
     for namespaced_id, count in counts.items():
         words += (keys.record(shard, namespaced_id), count)
-    return ANSWERED([keys.wanted(shard)], words)
+    return RETIRE_REQUESTS(RetireRequests(wanted=keys.wanted(shard)), more_arguments=words)

@@ -11,37 +11,101 @@ must not rely on commands that stand before it in the same pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha1
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec.structs import replace
 
+from serving.store import keys
 from serving.store.errors import ServerReplaced
 
 T_co = TypeVar("T_co", covariant=True)
+Signature = TypeVar("Signature", bound=tuple[Any, ...])
 
 Argument: TypeAlias = bytes | str | int
 
+#: A field of a script's signature that is one of its KEYS.
+Key: TypeAlias = Annotated[str, "KEYS"]
+
+#: The argument `run_id` of a signature: the connection puts the run_id of its server in its place.
+RUN_ID = ""
+
 
 @dataclass(frozen=True)
-class Script:
-    """A Lua script. Runs alone and whole: all its writes happen, or (refused before the first) none."""
+class Script(Generic[Signature]):
+    """A Lua script. Runs alone and whole: all its writes happen, or (refused before the first) none.
 
+    `signature` is a named tuple of what it is given: first its KEYS, whose type is `Key`, then its ARGV. Lua has each
+    of them as a local of the same name, those whose type is `int` as numbers (see `script`).
+    """
+
+    signature: type[Signature]
     text: str
+    sha: str = field(init=False)
+    keys: int = field(init=False)
+    run_id_at: int | None = field(init=False)
 
     def __post_init__(self) -> None:
+        key_names, arguments = _named(self.signature)
         object.__setattr__(self, "sha", sha1(self.text.encode()).hexdigest())
+        object.__setattr__(self, "keys", len(key_names))
+        object.__setattr__(self, "run_id_at", list(arguments).index("run_id") if "run_id" in arguments else None)
 
-    sha: str = ""
+    def __call__(
+        self, given: Signature, more_keys: Iterable[str] = (), more_arguments: Iterable[Argument] = ()
+    ) -> Command:
+        """The command that runs it. Arguments at the end that are None are left out."""
+        names = (*given[: self.keys], *more_keys)
+        arguments = given[self.keys :]
+        while arguments and arguments[-1] is None:
+            arguments = arguments[:-1]
+        run_id_at = 0 if self.run_id_at is None else 3 + len(names) + self.run_id_at
+        return Command(("EVALSHA", self.sha, len(names), *names, *arguments, *more_arguments), self, run_id_at)
 
-    def __call__(self, keys: Sequence[str], arguments: Sequence[Argument], *, run_id_first: bool = False) -> Command:
-        """The command that runs it. `run_id_first`: its first argument is the run_id of the server it is sent to."""
-        if run_id_first:
-            return Command(("EVALSHA", self.sha, len(keys), *keys, "", *arguments), self, 3 + len(keys))
-        return Command(("EVALSHA", self.sha, len(keys), *keys, *arguments), self)
+
+def script(signature: type[Signature], *lua: str) -> Script[Signature]:
+    """The script of this signature: Lua that it shares with others, then its own.
+
+    Its own begins with what it is given, as locals: `local log, shard = KEYS[1], KEYS[2]`. Where more keys or arguments
+    follow, NAMED_KEYS and NAMED_ARGUMENTS say how many have a name, which is where a cursor begins.
+    """
+    *libraries, own = lua
+    key_names, arguments = _named(signature)
+    named = "".join(
+        f"local {', '.join(values)} = {', '.join(values.values())}\n" for values in (key_names, arguments) if values
+    )
+    counts = {"NAMED_KEYS": len(key_names), "NAMED_ARGUMENTS": len(arguments)}
+    own = with_constants(own, **{name: count for name, count in counts.items() if name in own})
+    return Script(signature, "".join(libraries) + "\n" + named + own)
+
+
+def with_constants(lua: str, **values: int) -> str:
+    """The Lua text, after a local for each of these values and for each constant of `keys` that it names."""
+    constants = {name: value for name, value in vars(keys).items() if name.isupper() and re.search(rf"\b{name}\b", lua)}
+    return "".join(f"local {name} = {_literal(value)}\n" for name, value in (constants | values).items()) + lua
+
+
+def _literal(value: int | bytes | str) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"'{value.decode() if isinstance(value, bytes) else value}'"
+
+
+def _named(signature: type[tuple[Any, ...]]) -> tuple[dict[str, str], dict[str, str]]:
+    """What Lua reads each key and each argument from, by its name."""
+    key_names: dict[str, str] = {}
+    arguments: dict[str, str] = {}
+    for name, hint in get_type_hints(signature, include_extras=True).items():
+        if hint == Key:
+            key_names[name] = f"KEYS[{len(key_names) + 1}]"
+        else:
+            text = f"ARGV[{len(arguments) + 1}]"
+            arguments[name] = f"tonumber({text})" if int in (hint, *get_args(hint)) else text
+    return key_names, arguments
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -52,7 +116,7 @@ class Command(msgspec.Struct, frozen=True):
     """
 
     words: tuple[Argument, ...]
-    script: Script | None = None
+    script: Script[Any] | None = None
     run_id_at: int = 0
     shared: bool = False
     of_run: str | None = None
@@ -83,7 +147,7 @@ def shared(*words: Argument) -> Command:
 class Request(msgspec.Struct, Generic[T_co], frozen=True):
     """Commands sent together, and what their replies mean. `read` gets one reply a command, none of them an error.
 
-    One that `is_long` has so much to send that others need not wait behind it.
+    A request that `is_long` sends so much that others must not wait behind it.
     """
 
     commands: Sequence[Command]
@@ -94,7 +158,7 @@ class Request(msgspec.Struct, Generic[T_co], frozen=True):
         """The same, for this run of the server alone: `ServerReplaced` is raised when it is over. None: for any."""
         if run_id is None:
             return self
-        return replace(self, commands=[replace(one, of_run=run_id) for one in self.commands])
+        return replace(self, commands=[replace(command, of_run=run_id) for command in self.commands])
 
 
 #: Requests that depend on what earlier ones found: yields a request, is sent its result, returns a value.

@@ -21,12 +21,11 @@ from serving.store.base_codec import CodecError
 from serving.store.logged_event import packed
 from serving.store.operations.events import Arrival
 from serving.store.records import Reading, Record
-from serving.store.scripts.lua_copies import tail_entry
 from serving.store.scripts.publish import BaseRecord
 from serving.store.stamps import Covered, Stamp
 from serving.store.store import Store
 from tests.expressions.live.cut_bases import NOW_MS, cut, event, identify
-from tests.serving.store.arrivals import arrival, ready
+from tests.serving.store.arrivals import arrival, ready, tail_entry
 
 SHARDS = 4
 ALICE = "user:alice"

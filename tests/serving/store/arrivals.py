@@ -53,6 +53,16 @@ def tail_of(record: Record) -> list[tuple[int, int, int]]:
     )
 
 
+def tail_entry(seq: int, ts_ms: int, received_ms: int, payload: bytes) -> bytes:
+    """A tail entry as the scripts write it."""
+    return seq.to_bytes(6, "big") + ts_ms.to_bytes(6, "big", signed=True) + received_ms.to_bytes(6, "big") + payload
+
+
+def packed_seq(seq: int) -> bytes:
+    """A seq as records store one."""
+    return seq.to_bytes(6, "big")
+
+
 def seqs_of(record: Record) -> list[int]:
     """The seqs in the tail, in order."""
     return [seq for seq, _, _ in tail_of(record)]

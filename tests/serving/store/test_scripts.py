@@ -15,12 +15,22 @@ from serving.store.errors import ProjectionOutdated, ShardNotReady, StoreFull
 from serving.store.logged_event import Accepted
 from serving.store.operations.rebuild_requests import RebuildRequests
 from serving.store.scripts.ingest import EVENTS_MAX, Outcome, TailLimits
-from serving.store.scripts.lua_copies import COPIES, RECENT_ENTRY_BYTES, packed_seq, recent_entry
+from serving.store.scripts.lua_copies import COPIES, RECENT_ENTRY_BYTES, recent_entry
 from serving.store.scripts.publish import BaseRecord, Published
 from serving.store.scripts.replay import Row
 from serving.store.stamps import Stamp
 from serving.store.store import Store
-from tests.serving.store.arrivals import DAY_MS, NOON_MS, arrival, at, only_known_keys, ready, seqs_of, tail_of
+from tests.serving.store.arrivals import (
+    DAY_MS,
+    NOON_MS,
+    arrival,
+    at,
+    only_known_keys,
+    packed_seq,
+    ready,
+    seqs_of,
+    tail_of,
+)
 from tests.waiting import wait_until
 
 ALICE = "user:alice"

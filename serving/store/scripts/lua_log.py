@@ -1,0 +1,23 @@
+"""Lua that scripts share: the server's clock, and how an entry is added to a shard's log."""
+
+from __future__ import annotations
+
+from serving.store.scripts.script import with_constants
+
+CLOCK = """
+-- the server's clock in UTC ms
+local function clock_ms()
+  local seconds, microseconds = unpack(redis.call('TIME'))
+  return seconds * 1000 + math.floor(microseconds / 1000)
+end
+"""
+
+LOG = CLOCK + with_constants(
+    """
+-- Adds an entry to a log. Its time and its receipt are texts, since a script has them as such already.
+local function append(log, seq, entry, ts_text, received_text)
+  local entry_id = string.format('%d-0', seq)
+  redis.call('XADD', log, entry_id, ENTRY_EVENT, entry, ENTRY_TS, ts_text, ENTRY_RECEIVED, received_text)
+end
+"""
+)
