@@ -24,8 +24,8 @@ from lake.schemas import EVENTS, TYPED
 from pipelines.publish import RECORDS_AT_ONCE, send
 from pipelines.rows import trait_rows
 from serving.store.base_codec_columns import encoded
+from serving.store.requests import chunks
 from serving.store.scripts.publish import BaseRecord
-from serving.store.scripts.script import chunks
 from serving.store.stamps import Stamp
 from serving.store.store import Store
 

@@ -29,8 +29,8 @@ from serving.definitions.saving import current
 from serving.ids import shard_of
 from serving.settings import Settings
 from serving.store import base_codec
+from serving.store.requests import chunks
 from serving.store.scripts.publish import BaseRecord
-from serving.store.scripts.script import chunks
 from serving.store.stamps import Stamp
 from serving.store.store import Store
 

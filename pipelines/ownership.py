@@ -14,9 +14,9 @@ from lake.lake import Lake
 from pipelines.publish import Recent
 from serving.ids import shard_of
 from serving.store.operations.links import Claim
+from serving.store.requests import chunks
 from serving.store.scripts.claim import Owner
 from serving.store.scripts.restore import Ownership, Position
-from serving.store.scripts.script import chunks
 from serving.store.store import Store
 
 #: Ids that one request restores.

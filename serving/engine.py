@@ -37,8 +37,8 @@ from serving.store.logged_event import Accepted
 from serving.store.operations.events import Arrival, Receipts
 from serving.store.operations.links import Claim
 from serving.store.records import Reading
+from serving.store.requests import Steps
 from serving.store.scripts.claim import Owner
-from serving.store.scripts.script import Steps
 from serving.store.store import AsyncStore, Store
 
 log = structlog.get_logger()

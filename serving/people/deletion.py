@@ -14,7 +14,7 @@ from serving.people.gather import gather
 from serving.store.logged_event import Accepted
 from serving.store.operations.operations import Operations
 from serving.store.records import Reading, Record
-from serving.store.scripts.script import Steps
+from serving.store.requests import Steps
 
 
 def delete_person(operations: Operations, namespaced_id: str, event_id: str) -> Steps[dict[str, int]]:

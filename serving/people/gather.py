@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from serving.store.operations.operations import Operations
 from serving.store.records import Reading, Record
-from serving.store.scripts.script import Steps
+from serving.store.requests import Steps
 
 
 def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:

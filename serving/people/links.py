@@ -22,10 +22,10 @@ from serving.ids import Ids, namespaced, prefixed
 from serving.store.logged_event import Accepted, LogEntry
 from serving.store.operations.links import Claim
 from serving.store.operations.operations import Operations
+from serving.store.requests import Steps
 from serving.store.scripts.claim import Claimed, Owner
 from serving.store.scripts.members import MEMBERS_MAX
 from serving.store.scripts.read_ended import Ended
-from serving.store.scripts.script import Steps
 
 Why: TypeAlias = Literal["full", "taken", "cycle"]
 

@@ -23,7 +23,7 @@ from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_ur
 from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from serving.store.errors import ServerReplaced, StoreUnreachable
-from serving.store.scripts.script import Argument, Command
+from serving.store.requests import Argument, Command
 
 #: Commands in flight. Beyond it Redis does not keep up, and to queue more would only make all of them late.
 IN_FLIGHT_MAX = 50_000

@@ -24,8 +24,8 @@ from serving.store.multiplexer import Batching, run_id_in
 from serving.store.operations.operation import Awaits, Waits
 from serving.store.operations.operations import EveryOperation, Operations
 from serving.store.operations.server import Server
+from serving.store.requests import Argument, Command, Request, Steps, command
 from serving.store.scripts.ingest import TailLimits
-from serving.store.scripts.script import Argument, Command, Request, Steps, command
 from serving.store.stamps import Stamp
 
 T = TypeVar("T")

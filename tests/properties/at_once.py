@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
-from serving.store.scripts.script import Request, Steps
+from serving.store.requests import Request, Steps
 from serving.store.store import Store
 
 

@@ -23,8 +23,8 @@ from serving.people.deletion import delete_person
 from serving.people.links import claims_of, complete_links, link_claims, unlink_id
 from serving.store.logged_event import Accepted, LogEntry
 from serving.store.operations.links import Claim
+from serving.store.requests import Steps
 from serving.store.scripts.members import MEMBERS_MAX
-from serving.store.scripts.script import Steps
 from tests.properties.at_once import at_once
 from tests.properties.protocol_truth import DEVICES, USERS
 from tests.properties.protocol_walk import STEPS, Step

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from serving.store.operations.operations import Operations
+from serving.store.requests import Request
 from serving.store.scripts.publish import BaseRecord, Published
-from serving.store.scripts.script import Request
 from serving.store.stamps import Stamp
 from serving.store.store import Store
 

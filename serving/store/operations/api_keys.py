@@ -8,7 +8,7 @@ from serving.store import keys
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, pairs
 from serving.store.operations.sharded import Sharded
-from serving.store.scripts.script import Argument, Request, command
+from serving.store.requests import Argument, Request, command
 
 
 class ApiKeyOperations(Sharded):

@@ -9,9 +9,9 @@ from serving.store import keys
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded
+from serving.store.requests import Request, chunks
 from serving.store.scripts import next_build, publish, raise_numbers
 from serving.store.scripts.publish import BaseRecord, Published
-from serving.store.scripts.script import Request, chunks
 from serving.store.stamps import Stamp
 
 

@@ -12,9 +12,9 @@ from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, only, refusal
 from serving.store.operations.sharded import Sharded
 from serving.store.operations.shards import ShardState
+from serving.store.requests import Command, Request, chunks, command
 from serving.store.scripts import ingest, raise_numbers
 from serving.store.scripts.ingest import Outcome, Packed
-from serving.store.scripts.script import Command, Request, chunks, command
 
 #: The stream of refused events keeps about so many.
 REJECTED_MAX = 100_000

@@ -11,11 +11,11 @@ from serving.store.logged_event import Accepted
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import each, nothing, refusal
 from serving.store.operations.sharded import Sharded
+from serving.store.requests import Request, command, shared
 from serving.store.scripts import claim as claim_script
 from serving.store.scripts import members, read_ended
 from serving.store.scripts.claim import Claimed, Owner, owner_of
 from serving.store.scripts.read_ended import Ended
-from serving.store.scripts.script import Request, command, shared
 
 
 class Claim(NamedTuple):

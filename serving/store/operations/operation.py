@@ -15,7 +15,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
-from serving.store.scripts.script import Request
+from serving.store.requests import Request
 
 P = ParamSpec("P")
 T = TypeVar("T")

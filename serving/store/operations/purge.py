@@ -9,9 +9,9 @@ from serving.store import keys
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import info_of, nothing, only
 from serving.store.operations.sharded import Sharded, by_shard
+from serving.store.requests import Request, chunks, command
 from serving.store.scripts import bury, clean_stream, forget, recall
 from serving.store.scripts.lua_tombstones import RECORDS_MAX
-from serving.store.scripts.script import Request, chunks, command
 
 
 class FileState(NamedTuple):

@@ -10,8 +10,8 @@ from serving.store import keys
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded
+from serving.store.requests import Request, command
 from serving.store.scripts import raise_numbers, retire_requests
-from serving.store.scripts.script import Request, command
 
 
 class RebuildRequests(NamedTuple):

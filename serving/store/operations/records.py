@@ -12,8 +12,8 @@ from serving.store.operations.operation import operation
 from serving.store.operations.replies import clock_ms, refusal
 from serving.store.operations.sharded import Sharded
 from serving.store.records import Reading, record_of
+from serving.store.requests import Request, command, shared
 from serving.store.scripts import delete
-from serving.store.scripts.script import Request, command, shared
 
 #: Read with every record.
 _TIME, _VERSION = shared("TIME"), shared("GET", keys.catalogue_version())

@@ -9,10 +9,10 @@ from serving.store import keys
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded, by_shard
+from serving.store.requests import Request, chunks, command
 from serving.store.scripts import raise_numbers, replay, restore
 from serving.store.scripts.replay import Row
 from serving.store.scripts.restore import Ownership
-from serving.store.scripts.script import Request, chunks, command
 
 
 class RecoveryOperations(Sharded):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import clock_ms, info_of, nothing
 from serving.store.operations.sharded import Sharded
-from serving.store.scripts.script import Request, command, shared
+from serving.store.requests import Request, command, shared
 
 
 class Server(NamedTuple):

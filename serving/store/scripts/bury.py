@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from serving.store import keys
+from serving.store.requests import Command
 from serving.store.scripts.lua_tombstones import GONE
-from serving.store.scripts.script import Command, Key, script
+from serving.store.scripts.script import Key, script
 
 
 class Bury(NamedTuple):

@@ -19,9 +19,10 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from serving.store import keys
+from serving.store.requests import Command
 from serving.store.scripts.lua_log import LOG
 from serving.store.scripts.lua_tombstones import GONE
-from serving.store.scripts.script import RUN_ID, Command, Key, script
+from serving.store.scripts.script import RUN_ID, Key, script
 
 
 class Claim(NamedTuple):

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from serving.store.scripts.script import Command, Key, script
+from serving.store.requests import Command
+from serving.store.scripts.script import Key, script
 
 #: Entries that one call moves: some tens of milliseconds, in which the shard waits.
 ENTRIES_MAX = 5_000

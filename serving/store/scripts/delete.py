@@ -14,10 +14,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from serving.store import keys
+from serving.store.requests import Command
 from serving.store.scripts.lua_copies import COPIES, REMEMBER
 from serving.store.scripts.lua_log import LOG
 from serving.store.scripts.lua_tombstones import GONE
-from serving.store.scripts.script import RUN_ID, Command, Key, script
+from serving.store.scripts.script import RUN_ID, Key, script
 
 
 class Delete(NamedTuple):

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from serving.store import keys
-from serving.store.scripts.script import Command, Key, script
+from serving.store.requests import Command
+from serving.store.scripts.script import Key, script
 
 
 class Forget(NamedTuple):

@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 from serving.settings import Settings
 from serving.store import keys
+from serving.store.requests import Argument, Command
 from serving.store.scripts.lua_copies import COPIES
 from serving.store.scripts.lua_log import LOG
 from serving.store.scripts.lua_tombstones import GONE
-from serving.store.scripts.script import RUN_ID, Argument, Command, Key, script
+from serving.store.scripts.script import RUN_ID, Key, script
 
 #: Events of one call; Lua can unpack some thousands of arguments, not more.
 EVENTS_MAX = 1_000

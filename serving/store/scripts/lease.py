@@ -16,7 +16,8 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from serving.store import keys
-from serving.store.scripts.script import Command, Key, script
+from serving.store.requests import Command
+from serving.store.scripts.script import Key, script
 
 #: How a lease is held: whatever others want; before others, as soon as it is free; unless another asked to be next, and
 #: given back then; the same, but left to those who hold it with the same token.

@@ -16,8 +16,9 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from serving.store import keys
+from serving.store.requests import Command
 from serving.store.scripts.lua_tombstones import GONE
-from serving.store.scripts.script import Command, Key, script
+from serving.store.scripts.script import Key, script
 
 #: Ids that may belong to one id directly. Beyond it a link is refused.
 MEMBERS_MAX = 20

@@ -22,11 +22,12 @@ from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
 from serving.store import keys, stamps
+from serving.store.requests import Argument, Command
 from serving.store.scripts.lua_copies import COPIES, RECENT_INLINE_BYTES, REMEMBER, in_order
 from serving.store.scripts.lua_log import CLOCK
 from serving.store.scripts.lua_stamps import STAMPS
 from serving.store.scripts.lua_tombstones import GONE
-from serving.store.scripts.script import Argument, Command, script
+from serving.store.scripts.script import script
 from serving.store.stamps import Stamp
 
 #: Records of one call: enough to make the cost of a call small, few enough not to hold others up.

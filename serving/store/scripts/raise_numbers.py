@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from serving.store.scripts.script import Argument, Command, Key, script
+from serving.store.requests import Argument, Command
+from serving.store.scripts.script import Key, script
 
 
 class RaiseNumbers(NamedTuple):

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from serving.store import keys, positions
+from serving.store.requests import Command
 from serving.store.scripts.lua_tombstones import GONE
-from serving.store.scripts.script import Command, Key, script
+from serving.store.scripts.script import Key, script
 
 
 class ReadEnded(NamedTuple):

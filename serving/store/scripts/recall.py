@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from serving.store import keys, positions
-from serving.store.scripts.script import Argument, Command, Key, script
+from serving.store.requests import Argument, Command
+from serving.store.scripts.script import Key, script
 
 
 class Recall(NamedTuple):

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from serving.store import keys
+from serving.store.requests import Argument, Command
 from serving.store.scripts.lua_copies import COPIES
 from serving.store.scripts.lua_stamps import STAMPS
 from serving.store.scripts.lua_tombstones import GONE
-from serving.store.scripts.script import Argument, Command, Key, script
+from serving.store.scripts.script import Key, script
 
 #: Rows of one call.
 ROWS_MAX = 1_000

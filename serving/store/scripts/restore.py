@@ -4,7 +4,7 @@ What a tombstone covers goes from the record, as it went when the tombstone was 
 run again. The replay of rows comes after it, and leaves out what the tombstone covers.
 
     KEYS  record
-    ARGV  tombstone (seq, receipt) or "", unlinked (the same of the last unlink) or "", owner field or "",
+    ARGV  tombstone (seq, receipt) or "", unlinked (the same of an unlink) or "", owner field or "",
           deleted (entries of `recent`), last field
     reply 1
 """
@@ -14,11 +14,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from serving.store import keys, positions
+from serving.store.requests import Command
 from serving.store.scripts.claim import Owner, owner_field
 from serving.store.scripts.lua_copies import COPIES, REMEMBER
 from serving.store.scripts.lua_stamps import STAMPS
 from serving.store.scripts.lua_tombstones import GONE
-from serving.store.scripts.script import Command, Key, script
+from serving.store.scripts.script import Key, script
 
 
 class Restore(NamedTuple):

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from serving.store import keys
-from serving.store.scripts.script import Argument, Command, Key, script
+from serving.store.requests import Argument, Command
+from serving.store.scripts.script import Key, script
 
 
 class RetireRequests(NamedTuple):

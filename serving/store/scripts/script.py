@@ -1,32 +1,25 @@
-"""Scripts, commands and requests: what is asked of Redis, as values.
-
-A **script** is Lua text and its SHA1. A **command** is one line on the wire. A **request** is some commands and how
-their replies read. Nothing here talks to a server, so the synchronous and the asynchronous store send the very same
-bytes and read the same answers.
+"""What a Lua script is: its text, its SHA1, and the names of what it is given.
 
 Scripts run by EVALSHA. A server that does not know one (restarted, promoted, flushed) answers NOSCRIPT for that command
 alone, also in the middle of a pipeline; it is then sent again with its text, which the server remembers. So a script
 must not rely on commands that stand before it in the same pipeline.
+
+Every script has a module: its signature, its text, `command` or `…_command` that makes a command of it, and, where the
+reply says something, a `read` for it. Lua that several share is in the modules `lua_…`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args, get_type_hints
 
-import msgspec
-from msgspec.structs import replace
-
 from serving.store import keys
-from serving.store.errors import ServerReplaced
+from serving.store.requests import Argument, Command
 
-T_co = TypeVar("T_co", covariant=True)
 Signature = TypeVar("Signature", bound=tuple[Any, ...])
-
-Argument: TypeAlias = bytes | str | int
 
 #: A field of a script's signature that is one of its KEYS.
 Key: TypeAlias = Annotated[str, "KEYS"]
@@ -64,7 +57,7 @@ class Script(Generic[Signature]):
         while arguments and arguments[-1] is None:
             arguments = arguments[:-1]
         run_id_at = 0 if self.run_id_at is None else 3 + len(names) + self.run_id_at
-        return Command(("EVALSHA", self.sha, len(names), *names, *arguments, *more_arguments), self, run_id_at)
+        return Command(("EVALSHA", self.sha, len(names), *names, *arguments, *more_arguments), self.text, run_id_at)
 
 
 def script(signature: type[Signature], *lua: str) -> Script[Signature]:
@@ -106,66 +99,3 @@ def _named(signature: type[tuple[Any, ...]]) -> tuple[dict[str, str], dict[str, 
             text = f"ARGV[{len(arguments) + 1}]"
             arguments[name] = f"tonumber({text})" if int in (hint, *get_args(hint)) else text
     return key_names, arguments
-
-
-class Command(msgspec.Struct, frozen=True):
-    """One command: its words, the script it runs, and where the connection puts the run_id of its server (0: nowhere).
-
-    A `shared` command only reads, and needs no state of its own: asked twice at one moment, it is sent once. One with
-    an `of_run` is sent to that run of a server or not at all.
-    """
-
-    words: tuple[Argument, ...]
-    script: Script[Any] | None = None
-    run_id_at: int = 0
-    shared: bool = False
-    of_run: str | None = None
-
-    def with_text(self) -> Command:
-        """The same call by EVAL, for a server that does not know the script."""
-        assert self.script is not None
-        return replace(self, words=("EVAL", self.script.text, *self.words[2:]))
-
-    def on(self, run_id: str) -> tuple[Argument, ...]:
-        """The words as they are sent over a connection to the server of this run_id. Raises `ServerReplaced`."""
-        if self.of_run is not None and self.of_run != run_id:
-            raise ServerReplaced("the Redis server was started or promoted since this work began")
-        at = self.run_id_at
-        return (*self.words[:at], run_id, *self.words[at + 1 :]) if at else self.words
-
-
-def command(*words: Argument) -> Command:
-    """A command that is no script."""
-    return Command(words)
-
-
-def shared(*words: Argument) -> Command:
-    """A read that may be sent once for all who ask at the same moment."""
-    return Command(words, shared=True)
-
-
-class Request(msgspec.Struct, Generic[T_co], frozen=True):
-    """Commands sent together, and what their replies mean. `read` gets one reply a command, none of them an error.
-
-    A request that `is_long` sends so much that others must not wait behind it.
-    """
-
-    commands: Sequence[Command]
-    read: Callable[[list[Any]], T_co]
-    is_long: bool = False
-
-    def during(self, run_id: str | None) -> Request[T_co]:
-        """The same, for this run of the server alone: `ServerReplaced` is raised when it is over. None: for any."""
-        if run_id is None:
-            return self
-        return replace(self, commands=[replace(command, of_run=run_id) for command in self.commands])
-
-
-#: Requests that depend on what earlier ones found: yields a request, is sent its result, returns a value.
-Steps: TypeAlias = Generator[Request[Any], Any, T_co]
-
-
-def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """The items in order, at most `size` at a time: Lua can unpack some thousands of arguments, not more."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -30,7 +30,7 @@ from serving.app import engine_of
 from serving.ingest.accept import Limits, accept
 from serving.lookups.person_files import PersonFiles
 from serving.store.operations.links import Claim
-from serving.store.scripts.script import Request
+from serving.store.requests import Request
 from serving.store.store import AsyncStore
 from tests.pipelines.test_deletes import NOBODY, delete
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit

@@ -19,10 +19,10 @@ from serving.ids import shard_of
 from serving.store import keys
 from serving.store.errors import NotDurable, ServerReplaced, ShardNotReady, StoreError, StoreUnreachable
 from serving.store.operations.operations import Operations
+from serving.store.requests import Request, command
 from serving.store.scripts.ingest import Outcome
 from serving.store.scripts.lua_copies import recent_entry
 from serving.store.scripts.publish import BaseRecord
-from serving.store.scripts.script import Request, command
 from serving.store.stamps import Stamp
 from serving.store.store import AsyncStore, Store
 from tests.serving.store.arrivals import NOON_MS, arrival, at, only_known_keys, ready, seqs_of
