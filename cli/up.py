@@ -90,7 +90,8 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
     """
     from lake.errors import LakeError
     from lake.storage import fixed
-    from serving.store.store import Store, require_same
+    from serving.store.requirements import require_same
+    from serving.store.store import Store
 
     root = settings.lake_uri or str(home / "lake")
     try:

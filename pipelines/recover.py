@@ -36,7 +36,8 @@ from serving.definitions.saving import write_down
 from serving.refusals import Unavailable
 from serving.settings import Settings, settings_fixed
 from serving.store.operations.shards import ShardState
-from serving.store.store import Store, require_same
+from serving.store.requirements import require_same
+from serving.store.store import Store
 
 log = structlog.get_logger()
 

@@ -20,7 +20,7 @@ from serving.api.wire.health import HealthOut
 from serving.engine import Engine
 from serving.http.answers import json_answer
 from serving.store.errors import StoreError
-from serving.store.store import require_durable
+from serving.store.requirements import require_durable
 from serving.times import rfc3339
 
 router = APIRouter(

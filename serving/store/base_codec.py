@@ -7,8 +7,8 @@
 
 Times are steps from one to the next in a common unit; numbers are whole multiples of a decimal fraction where that is
 exact, else floats; strings are indices in a dictionary. A column that is none of these is msgpack. Integers are
-little-endian. Decoding checks what it reads: bytes that are no base raise `CodecError`, and one that was damaged on its
-way does so by its checksum.
+little-endian. Decoding checks what it reads: bytes that are no base raise `CodecError`. So does a base that was damaged
+on its way, by its checksum.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class _Column(NamedTuple):
-    """One field of some events. `presence` is None where no value is null, else a bit an event, the first one lowest.
+    """A field of some events. `presence` is None where no value is null, else a bit an event, that of the first lowest.
 
     Kinds: n numbers, whole multiples of 1 / scale; d floats; s indices in `words`; ? booleans; m msgpack.
     """
@@ -98,13 +98,13 @@ _unpack_body = msgspec.msgpack.Decoder(_Body).decode
 
 
 class CodecError(ValueError):
-    """These bytes are no base of a version that is known here."""
+    """The bytes are no base of a version that is known here."""
 
 
 def encode(base: Base) -> bytes:
     """The base as bytes; `decode` gives it back equal, bit for bit.
 
-    Only an attribute's whole numbers beyond 64 bits come back as the floats they are read as.
+    An attribute's whole numbers beyond 64 bits come back as floats, as the language reads them.
     """
     ids = sorted({state_id for span in base.spans for state_id in span.states})
     index = {state_id: at for at, state_id in enumerate(ids)}
@@ -112,7 +112,9 @@ def encode(base: Base) -> bytes:
         [_events(name, events) for name, events in base.events.items()],
         [
             _Span(
-                span.low_ms, span.high_ms, {index[one]: packed_state(span.states[one]) for one in sorted(span.states)}
+                span.low_ms,
+                span.high_ms,
+                {index[state_id]: packed_state(span.states[state_id]) for state_id in sorted(span.states)},
             )
             for span in base.spans
         ],
@@ -122,7 +124,7 @@ def encode(base: Base) -> bytes:
 
 
 def framed(events: Sequence[Any], spans: Sequence[Any], state_ids: Sequence[bytes], profile: msgspec.Raw) -> bytes:
-    """The bytes of a base whose parts are packed: what `base_columns` makes of many at once ends here too."""
+    """The bytes of a base whose parts are packed. `base_codec_columns`, which packs many at once, ends here too."""
     body = _pack((events, spans, state_ids, profile))
     return _VERSION_BYTE + crc32(body).to_bytes(4, "little") + body
 
@@ -136,12 +138,12 @@ def decode(data: bytes) -> Base:
         raise CodecError(f"these {len(data)} bytes were damaged: their checksum is another")
     try:
         body = _unpack_body(packed)
-        names = [one.hex() for one in body.state_ids]
+        state_ids = [state_id.hex() for state_id in body.state_ids]
         return Base(
-            events={one.name: _read_events(one) for one in body.events},
+            events={packed_events.name: _read_events(packed_events) for packed_events in body.events},
             spans=tuple(
                 [
-                    SpanState(low, high, {names[at]: _read_state(state) for at, state in states.items()})
+                    SpanState(low, high, {state_ids[at]: _read_state(state) for at, state in states.items()})
                     for low, high, states in body.spans
                 ]
             ),
@@ -203,17 +205,17 @@ def _read_integers(width: str, data: bytes) -> list[Any]:
 def _read_array(width: str, data: bytes) -> array[Any]:
     if width not in WIDTHS:
         raise CodecError(f"no width {width!r}")
-    found = array(width, data)
+    numbers = array(width, data)
     if sys.byteorder == "big":
-        found.byteswap()
-    return found
+        numbers.byteswap()
+    return numbers
 
 
 # ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def packed_column(field: str, column: Sequence[Value]) -> _Column:
-    """One field of some events."""
+    """A field of some events, in the smallest form."""
     presence = None
     if None in column:
         presence = _bits([value is not None for value in column])
@@ -263,9 +265,9 @@ def _read_column(column: _Column, size: int) -> EventColumn:
         values = [tuple(value) if type(value) is list else value for value in _unpack(data)]
     else:
         raise CodecError(f"no kind of column {kind!r}")
-    there = size if presence is None else int.from_bytes(presence, "little").bit_count()
-    if there != len(values):
-        raise CodecError(f"{there} of {size} events have {column.field}, and {len(values)} values came")
+    present = size if presence is None else int.from_bytes(presence, "little").bit_count()
+    if present != len(values):
+        raise CodecError(f"{present} of {size} events have {column.field}, and {len(values)} values came")
     if presence is None:
         return values
     following = iter(values).__next__

@@ -1,8 +1,8 @@
-"""Many bases as bytes at once: what `codec.encode` makes of each, from columns.
+"""Many bases as bytes at once, from columns: the same bytes that `base_codec.encode` makes of each.
 
 The steps between times, their common unit, the scale of amounts and the width of integers are found for all ids at
-once; an id's bytes are slices of the whole. Texts, booleans and columns of several kinds go through `codec` id by id.
-A property test holds both to the same bytes.
+once; an id's bytes are slices of the whole. Texts, booleans and columns of several kinds go through `base_codec` id by
+id. A property test holds both to the same bytes.
 """
 
 from __future__ import annotations
@@ -28,45 +28,49 @@ def encoded(part: BasePart) -> list[bytes]:
     """The bytes of every base of a part, in the order of its ids."""
     events: list[list[Any]] = [[] for _ in part.ids]
     for name, raw in part.events.items():
-        for owner, one in zip(raw.owners.tolist(), _packed(name, raw), strict=True):
-            events[owner].append(one)
-    found = []
+        for owner, group in zip(raw.owners.tolist(), _packed(name, raw), strict=True):
+            events[owner].append(group)
+    bases = []
     indices: dict[tuple[Any, ...], tuple[list[str], list[bytes]]] = {}
-    for at, mine in enumerate(events):
+    for at, groups in enumerate(events):
         spans, state_ids = _spans(part.spans.get(at, ()), indices)
         profile = part.profiles.get(at)
         raw_profile = msgspec.Raw(packed(profile)) if profile else _NO_PROFILE
-        found.append(base_codec.framed(mine, spans, state_ids, raw_profile))
-    return found
+        bases.append(base_codec.framed(groups, spans, state_ids, raw_profile))
+    return bases
 
 
 def _spans(
     spans: Sequence[SpanState], indices: dict[tuple[Any, ...], tuple[list[str], list[bytes]]]
 ) -> tuple[list[Any], list[bytes]]:
-    """Spans as `codec` has them, and their state ids. Most ids have the same ones, so `indices` keeps their order."""
+    """Spans as `base_codec` has them, and their state ids. Most bases have the same; `indices` keeps their order."""
     if not spans:
         return [], []
     key = tuple([state_id for span in spans for state_id in span.states])
-    held = indices.get(key)
-    if held is None:
+    index = indices.get(key)
+    if index is None:
         ids = sorted(set(key))
-        held = indices[key] = ids, [bytes.fromhex(one) for one in ids]
-    ids, names = held
+        index = indices[key] = ids, [bytes.fromhex(state_id) for state_id in ids]
+    ids, state_ids = index
     return [
         (
             span.low_ms,
             span.high_ms,
-            {at: base_codec.packed_state(span.states[one]) for at, one in enumerate(ids) if one in span.states},
+            {
+                at: base_codec.packed_state(span.states[state_id])
+                for at, state_id in enumerate(ids)
+                if state_id in span.states
+            },
         )
         for span in spans
-    ], names
+    ], state_ids
 
 
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _packed(name: str | None, raw: RawColumns) -> Iterator[tuple[Any, ...]]:
-    """For every group of a name's events what `codec` packs of them."""
+    """The packed events of a name, as `base_codec` has them, a group an id."""
     firsts, sizes = raw.starts[:-1], np.diff(raw.starts)
     steps = np.diff(raw.ts_ms, prepend=0)
     steps[firsts] = 0  # the first of an id follows none
@@ -90,7 +94,7 @@ def _packed(name: str | None, raw: RawColumns) -> Iterator[tuple[Any, ...]]:
 def _sliced(
     numbers: _Array, firsts: _Array, sizes: _Array, widths: tuple[tuple[str, int], ...], skip: int = 0
 ) -> tuple[list[str], list[bytes]]:
-    """For every group of integers the least width that holds them, and their bytes, without the first `skip`."""
+    """The least width that holds the integers of each group, and their bytes, without the first `skip` of a group."""
     least, greatest = np.minimum.reduceat(numbers, firsts), np.maximum.reduceat(numbers, firsts)
     chosen = np.full(len(firsts), len(widths) - 1)
     for index, (width, bound) in reversed(list(enumerate(widths[:-1]))):
@@ -109,43 +113,43 @@ def _sliced(
 
 
 def _columns(field: str, column: pl.Series, starts: _Array) -> list[Any]:
-    """For every group of one field's values what `codec` packs of them."""
+    """The packed columns of a field, as `base_codec` has them, a group an id."""
     firsts = starts[:-1]
     has = {kind: column.struct.field(kind).is_not_null().to_numpy() for kind in ("number", "string", "boolean", "json")}
     counts = {kind: np.add.reduceat(mask.astype(np.int64), firsts) for kind, mask in has.items()}
     is_numeric = (counts["number"] > 0) & (counts["string"] + counts["boolean"] + counts["json"] == 0)
-    found: list[Any] = [None] * len(firsts)
+    packed_columns: list[Any] = [None] * len(firsts)
     if is_numeric.any():
-        mine = np.flatnonzero(is_numeric)
+        numeric = np.flatnonzero(is_numeric)
         rows = has["number"] & np.repeat(is_numeric, np.diff(starts))
         # As `from_json` reads them: without the sign of -0.0.
         numbers = column.struct.field("number").fill_null(0.0).to_numpy()[rows] + 0.0
-        sizes = counts["number"][mine]
-        for at, (kind, width, data, scale) in zip(mine.tolist(), _numbers(numbers, sizes), strict=True):
+        sizes = counts["number"][numeric]
+        for at, (kind, width, data, scale) in zip(numeric.tolist(), _numbers(numbers, sizes), strict=True):
             first, end = int(starts[at]), int(starts[at + 1])
             presence = None
             if counts["number"][at] < end - first:
                 presence = np.packbits(has["number"][first:end], bitorder="little").tobytes()
-            found[at] = (field, kind, width, data, presence, scale, [])
+            packed_columns[at] = (field, kind, width, data, presence, scale, [])
     if not is_numeric.all():
-        _others(field, column, starts, found)
-    return found
+        _fill_others(field, column, starts, packed_columns)
+    return packed_columns
 
 
-def _others(field: str, column: pl.Series, starts: _Array, found: list[Any]) -> None:
+def _fill_others(field: str, column: pl.Series, starts: _Array, packed_columns: list[Any]) -> None:
     """Fills in the groups that are not all numbers, one by one."""
     bounds = starts.tolist()
     is_text = all(column.struct.field(kind).is_null().all() for kind in ("number", "boolean", "json"))
     texts = column.struct.field("string").to_list() if is_text else []
-    for at, one in enumerate(found):
-        if one is None:
+    for at, done in enumerate(packed_columns):
+        if done is None:
             first, end = bounds[at], bounds[at + 1]
-            mine = texts[first:end] if is_text else values_of_typed(column[first:end])
-            found[at] = base_codec.packed_column(field, mine)
+            values = texts[first:end] if is_text else values_of_typed(column[first:end])
+            packed_columns[at] = base_codec.packed_column(field, values)
 
 
 def _numbers(numbers: _Array, sizes: _Array) -> Iterator[tuple[str, str, bytes, int]]:
-    """For every group of numbers kind, width, data and scale: the first scale at which all of them are whole."""
+    """Kind, width, data and scale of each group of numbers: the first scale at which all of the group are whole."""
     ends = np.cumsum(sizes)
     firsts = ends - sizes
     greatest = np.maximum.reduceat(np.abs(numbers), firsts)

@@ -1,13 +1,13 @@
-"""One connection for one event loop: what is asked in one tick is written together and answered in order.
+"""One connection for one event loop: the commands of one tick are written together and answered in order.
 
 A client that sends each command by itself spends more time between tasks and sockets than Redis spends answering. Here
-a command is put down, and once a tick all that was put down goes out in one write; replies come back in the order of
-the commands. Reads that are the same (the clock, the catalogue's version, a person asked for twice) are sent once a
-tick. Measured beside redis-py's own client with 32 readers: 68k GETs a second instead of 13k.
+commands are collected, and once a tick all of them go out in one write; replies come back in the order of the commands.
+Reads that are the same (the clock, the catalogue's version, a person asked for twice) are sent once a tick. Measured
+beside redis-py's own client with 32 readers: 68k GETs a second instead of 13k.
 
 For small commands one connection is enough: Redis answers one command at a time anyway, and it syncs its file for all
-clients at once. (For large ones `serving.store.store` has several.) It is opened when first needed, and again after it
-was lost; what was in flight then fails, because nobody knows what became of it.
+clients at once. (For large ones `serving.store.store` has several.) The connection is opened when first needed, and
+again after it was lost. A command that was in flight then fails, because nobody knows what became of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, Red
 from serving.store.errors import ServerReplaced, StoreUnreachable
 from serving.store.requests import Argument, Command
 
-#: Commands in flight. Beyond it Redis does not keep up, and to queue more would only make all of them late.
+#: Commands in flight. Beyond it Redis does not keep up, and a longer queue would only make all of them late.
 IN_FLIGHT_MAX = 50_000
 
 
@@ -41,7 +41,7 @@ _ERRORS: dict[str, type[ResponseError]] = {
 
 
 class _Exchange:
-    """Some commands and the replies that are there so far."""
+    """The commands of a request, and their replies so far."""
 
     __slots__ = ("done", "left", "replies")
 
@@ -71,7 +71,8 @@ class _Wire(asyncio.Protocol):
         self.lost: Exception | None = None
         self._reader = hiredis.Reader(replyError=_reply_error)
         self._out: list[bytes] = []
-        self._asked: dict[tuple[Any, ...], list[tuple[_Exchange, int]]] = {}
+        #: Of each shared command of this tick, who takes its reply: exchanges, and the reply's place in them.
+        self._takers: dict[tuple[Any, ...], list[tuple[_Exchange, int]]] = {}
         self._waiting: deque[list[tuple[_Exchange, int]]] = deque()
         self._answered = 0
         self._is_flushing = False
@@ -84,20 +85,20 @@ class _Wire(asyncio.Protocol):
             done.set_exception(self.lost or StoreUnreachable("Redis does not keep up with what is asked of it"))
             return done
         try:
-            packed = [one.on(self.run_id) for one in commands]
+            packed = [command.on(self.run_id) for command in commands]
         except ServerReplaced as error:
             done.set_exception(error)
             return done
-        asked = _Exchange(len(commands), done)
-        for index, (one, words) in enumerate(zip(commands, packed, strict=True)):
-            if one.shared:
-                others = self._asked.get(words)
+        exchange = _Exchange(len(commands), done)
+        for index, (command, words) in enumerate(zip(commands, packed, strict=True)):
+            if command.shared:
+                others = self._takers.get(words)
                 if others is not None:
-                    others.append((asked, index))
+                    others.append((exchange, index))
                     continue
-                takers = self._asked[words] = [(asked, index)]
+                takers = self._takers[words] = [(exchange, index)]
             else:
-                takers = [(asked, index)]
+                takers = [(exchange, index)]
             self._waiting.append(takers)
             self._out.append(hiredis.pack_command(words))  # type: ignore[arg-type]  # it means any number of words
         if not self._is_flushing:
@@ -113,13 +114,13 @@ class _Wire(asyncio.Protocol):
             if self._watch:
                 self._watch.cancel()
             for takers in self._waiting:
-                for asked, _ in takers:
-                    asked.fail(error)
+                for exchange, _ in takers:
+                    exchange.fail(error)
             self._waiting.clear()
 
     def _flush(self) -> None:
         self._is_flushing = False
-        self._asked.clear()
+        self._takers.clear()
         if self.lost is None:
             self._transport.write(b"".join(self._out))
             if self._watch is None:
@@ -127,7 +128,7 @@ class _Wire(asyncio.Protocol):
         self._out.clear()
 
     def _check(self, answered_then: int) -> None:
-        """Nothing answered for a whole timeout, though something is asked: the server is gone."""
+        """Closes when nothing was answered for a whole timeout, though something is asked: the server is gone."""
         self._watch = None
         if self._waiting:
             if self._answered == answered_then:
@@ -145,15 +146,15 @@ class _Wire(asyncio.Protocol):
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not False:
             self._answered += 1
-            for asked, index in self._waiting.popleft():
-                asked.take(index, reply)
+            for exchange, index in self._waiting.popleft():
+                exchange.take(index, reply)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.close(StoreUnreachable(f"the connection to Redis was lost: {error or 'closed by the server'}"))
 
 
-class Batching:
-    """The connection of one event loop to one server, by URL."""
+class Multiplexer:
+    """The connection of one event loop to the server of a URL."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._options = parse_url(url)
@@ -169,7 +170,7 @@ class Batching:
         return await wire.exchange(commands)
 
     async def close(self) -> None:
-        """Closes the connection; what is in flight fails."""
+        """Closes the connection; commands in flight fail."""
         if self._opening is not None and not self._opening.done():
             await asyncio.wait([self._opening])
         if self._wire is not None:
@@ -177,7 +178,7 @@ class Batching:
             await asyncio.sleep(0)  # in which the transport closes its socket
 
     async def _opened(self) -> _Wire:
-        """One attempt for all who wait for one."""
+        """An open connection, by one attempt for all who wait for it."""
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open())
         return await asyncio.shield(self._opening)
@@ -216,7 +217,7 @@ class Batching:
 
 
 def run_id_in(info: bytes) -> str:
-    """The run_id in the text of INFO server: another one after each start of the server."""
+    """The run_id in the text of INFO server. Each start of the server has another. Raises `StoreUnreachable`."""
     for line in info.splitlines():
         if line.startswith(b"run_id:"):
             return line[7:].decode()
@@ -224,7 +225,7 @@ def run_id_in(info: bytes) -> str:
 
 
 def _greeting(options: Mapping[str, Any]) -> list[tuple[Argument, ...]]:
-    """What a new connection says first: who it is, which database, and, last, who are you."""
+    """The commands that a new connection sends first: who we are, which database, and last who the server is."""
     greeting: list[tuple[Argument, ...]] = []
     if options.get("password"):
         user = (options["username"],) if options.get("username") else ()
@@ -248,5 +249,5 @@ def _ssl_context(options: Mapping[str, Any]) -> ssl.SSLContext:
 
 
 def _reply_error(text: str) -> ResponseError:
-    """An error reply as redis-py's exception, as far as anybody here tells them apart."""
+    """The exception of redis-py for an error reply, as far as anybody here tells them apart."""
     return _ERRORS.get(text.partition(" ")[0], ResponseError)(text)

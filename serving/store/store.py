@@ -19,18 +19,19 @@ from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, Red
 
 from serving.ids import SHARDS_DEFAULT
 from serving.store import keys
-from serving.store.errors import NotDurable, OtherSetting, ServerReplaced, StoreError, StoreFull, StoreUnreachable
-from serving.store.multiplexer import Batching, run_id_in
+from serving.store.errors import ServerReplaced, StoreError, StoreFull, StoreUnreachable
+from serving.store.multiplexer import Multiplexer, run_id_in
 from serving.store.operations.operation import Awaits, Waits
 from serving.store.operations.operations import EveryOperation, Operations
 from serving.store.operations.server import Server
 from serving.store.requests import Argument, Command, Request, Steps, command
+from serving.store.requirements import require_durable, require_same
 from serving.store.scripts.ingest import TailLimits
 from serving.store.stamps import Stamp
 
 T = TypeVar("T")
 
-#: A server that is silent for this long is taken for dead.
+#: After this long without an answer a server is taken for dead.
 TIMEOUT_S = 10.0
 CONNECTIONS_MAX = 32
 
@@ -65,13 +66,13 @@ class Store(EveryOperation, Waits):
 
     def ask_all(self, requests: Sequence[Request[T]]) -> list[T]:
         """Several requests in one round trip; their results in order. Raises the first error, after all were sent."""
-        commands = [one for request in requests for one in request.commands]
+        commands = [command for request in requests for command in request.commands]
         replies = iter(self._replies(commands))
-        taken = [[next(replies) for _ in request.commands] for request in requests]
-        return [request.read(some) for request, some in zip(requests, taken, strict=True)]
+        of_requests = [[next(replies) for _ in request.commands] for request in requests]
+        return [request.read(own) for request, own in zip(requests, of_requests, strict=True)]
 
     def follow(self, steps: Steps[T]) -> T:
-        """Answers requests that depend on each other, one after another; what comes of them in the end."""
+        """The value that the steps return; each request of theirs is answered before the next."""
         try:
             request = next(steps)
             while True:
@@ -116,16 +117,16 @@ class Store(EveryOperation, Waits):
         return checked(replies)
 
     def sweep_all(self, stamps: Sequence[Stamp], run_id: str | None = None) -> int:
-        """Ends a complete rebuild: every base older than its shard's stamp becomes an empty one. Answers how many.
+        """Ends a complete rebuild: each base older than its shard's stamp becomes an empty one. Answers how many.
 
         Walks all records once, some thousand at a time, so memory stays bounded and no set of ids has to be kept.
-        `run_id` is the server's when the rebuild began; raises `ServerReplaced` when it is another one now.
+        `run_id` is the server's when the rebuild began. Raises `ServerReplaced` when the server has another one now.
         """
         swept, cursor = 0, 0
         while True:
-            cursor, found = self.scan_records(cursor)
+            cursor, records = self.scan_records(cursor)
             by_shard: dict[int, list[str]] = {}
-            for shard, namespaced_id in found:
+            for shard, namespaced_id in records:
                 by_shard.setdefault(shard, []).append(namespaced_id)
             swept += sum(
                 self.ask_all(
@@ -138,27 +139,23 @@ class Store(EveryOperation, Waits):
     def clear(self) -> None:
         """Removes everything of ours from Redis, for a recovery that finds it of no use. Other keys stay."""
         for pattern in keys.patterns():
-            cursor = 0
-            while True:
-                request = Request(
-                    [command("SCAN", cursor, "MATCH", pattern, "COUNT", 1_000)], lambda replies: replies[0]
-                )
-                following, found = self.ask(request)
-                if found:
-                    self.ask(Request([command("DEL", *found)], lambda replies: None))
-                cursor = int(following)
-                if cursor == 0:
-                    break
+            for names in self._scan("MATCH", pattern):
+                if names:
+                    self._answer("DEL", *names)
 
     def everything(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key of the server, with all that is in it as bytes; a stream in several parts. For a search."""
-        cursor = 0
-        while True:
-            scan = Request([command("SCAN", cursor, "COUNT", 1_000)], lambda replies: replies[0])
-            following, names = self.ask(scan)
+        for names in self._scan():
             kinds = self.ask(Request([command("TYPE", name) for name in names], lambda replies: replies))
             for name, kind in zip(names, kinds, strict=True):
                 yield from ((name, _flat(part)) for part in self._parts(name, kind))
+
+    def _scan(self, *match: Argument) -> Iterator[list[bytes]]:
+        """The names of keys, some at a time; each at least once."""
+        cursor = 0
+        while True:
+            following, names = self._answer("SCAN", cursor, *match, "COUNT", 1_000)
+            yield names
             cursor = int(following)
             if cursor == 0:
                 return
@@ -166,7 +163,7 @@ class Store(EveryOperation, Waits):
     def _parts(self, name: bytes, kind: bytes) -> Iterator[Any]:
         if kind == b"stream":
             after = "-"
-            while entries := self._said("XRANGE", name, after, "+", "COUNT", 5_000):
+            while entries := self._answer("XRANGE", name, after, "+", "COUNT", 5_000):
                 yield entries
                 after = "(" + entries[-1][0].decode()
             return
@@ -177,9 +174,9 @@ class Store(EveryOperation, Waits):
             b"set": ["SMEMBERS", name],
             b"zset": ["ZRANGE", name, 0, -1],
         }
-        yield self._said(*words[kind]) if kind in words else b""
+        yield self._answer(*words[kind]) if kind in words else b""
 
-    def _said(self, *words: Argument) -> Any:
+    def _answer(self, *words: Argument) -> Any:
         return self.ask(Request([command(*words)], lambda replies: replies[0]))
 
     def require_shards(self) -> None:
@@ -201,15 +198,15 @@ class Store(EveryOperation, Waits):
         return require_durable(server, settings, durability)
 
 
-#: Connections of an event loop for long requests, beside the one for all else.
+#: How many connections an event loop has for long requests, beside the one for all else.
 LANES = 4
 
 
 class AsyncStore(EveryOperation, Awaits):
-    """The store for one event loop, over one connection: what is asked in one tick is written together.
+    """The store for one event loop, over one connection: the commands of one tick are written together.
 
-    Long requests go over some more, in turn: Redis reads 16 KB of each connection, does what is in them, and
-    syncs its file, so that over one connection each sync would be of some forty events.
+    Long requests go over some more connections, in turn: Redis reads 16 KB of each connection, does what they say, and
+    syncs its file. Over one connection each sync would be of some forty events.
     """
 
     operations: Operations
@@ -223,13 +220,13 @@ class AsyncStore(EveryOperation, Awaits):
     ) -> None:
         self.shards, self.limits = shards, limits or TailLimits()
         self.operations = Operations(self.shards, self.limits)
-        self._batching = Batching(url, timeout_s)
-        self._lanes = [Batching(url, timeout_s) for _ in range(LANES)]
+        self._multiplexer = Multiplexer(url, timeout_s)
+        self._lanes = [Multiplexer(url, timeout_s) for _ in range(LANES)]
         self._turns = cycle(self._lanes)
 
     async def ask(self, request: Request[T]) -> T:
         """Sends a request's commands together and reads what the replies mean."""
-        batching, commands = next(self._turns) if request.is_long else self._batching, request.commands
+        batching, commands = next(self._turns) if request.is_long else self._multiplexer, request.commands
         if not commands:
             return request.read([])
         replies = await batching.exchange(commands)
@@ -243,7 +240,7 @@ class AsyncStore(EveryOperation, Awaits):
         return request.read(checked(replies))
 
     async def follow(self, steps: Steps[T]) -> T:
-        """Answers requests that depend on each other, one after another; what comes of them in the end."""
+        """The value that the steps return; each request of theirs is answered before the next."""
         try:
             request = next(steps)
             while True:
@@ -252,9 +249,9 @@ class AsyncStore(EveryOperation, Awaits):
             return stop.value
 
     async def close(self) -> None:
-        """Closes the connection; what is still asked fails."""
-        for one in (self._batching, *self._lanes):
-            await one.close()
+        """Closes the connections; requests without an answer fail."""
+        for multiplexer in (self._multiplexer, *self._lanes):
+            await multiplexer.close()
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -263,41 +260,15 @@ class AsyncStore(EveryOperation, Awaits):
         await self.close()
 
 
-def require_same(name: str, made_with: object, told: object) -> None:
-    """The rule of `Store.require_shards`, for whatever else is fixed, and whoever has noted it. None: nobody has."""
-    if made_with is not None and made_with != told:
-        raise OtherSetting(name, str(made_with), str(told))
-
-
-def require_durable(server: Server, settings: dict[str, str | None], durability: str) -> Server:
-    """The rule of `Store.require_durable`: from what the server says to itself or a refusal with the remedies."""
-    wrong = []
-    if not server.append_only or settings.get("appendonly") == "no":
-        wrong.append("appendonly is no, so a restart loses everything: set `appendonly yes`")
-    enough = ("always",) if durability == "always" else ("always", "everysec")
-    fsync = settings.get("appendfsync")
-    if fsync is not None and fsync not in enough:
-        remedy = f"set `appendfsync {enough[-1]}`"
-        if fsync == "everysec":
-            remedy += ", or accept that with TINYCDP_DURABILITY=everysec"
-        wrong.append(f"appendfsync is {fsync}, so a crash loses what was acknowledged: {remedy}")
-    eviction = settings.get("maxmemory-policy") or server.eviction
-    if eviction != "noeviction":
-        wrong.append(f"maxmemory-policy is {eviction}, so records are dropped: set `maxmemory-policy noeviction`")
-    if wrong:
-        raise NotDurable("This Redis would lose events. " + "; ".join(wrong))
-    return server._replace(appendfsync=fsync)
-
-
 def _flat(reply: Any) -> bytes:
-    """A reply's texts, each by itself."""
+    """The texts of a reply, apart from each other, as bytes."""
     if isinstance(reply, (list, tuple)):
         return b"\0".join(map(_flat, reply))
     return reply if isinstance(reply, bytes) else str(reply or "").encode()
 
 
-#: What a server says that will take commands again: as a replica, without enough of them, with a full or failing disk,
-#: busy with a script, or in a cluster that is being changed. Scripts put words of their own around it.
+#: Words of a server that takes commands again later: it is a replica, or has too few of them; its disk is full or bad;
+#: it is busy with a script; its cluster is being changed. Scripts put words of their own around them.
 _FOR_A_WHILE = ("READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY ")
 
 
@@ -327,7 +298,7 @@ def _greet(connection: Any) -> None:
 
 def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
     run_id: str = connection.run_id  # type: ignore[attr-defined]
-    connection.send_packed_command(connection.pack_commands([one.on(run_id) for one in commands]))
+    connection.send_packed_command(connection.pack_commands([command.on(run_id) for command in commands]))
     replies: list[Any] = []
     for _ in commands:
         try:
