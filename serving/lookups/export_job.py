@@ -1,9 +1,14 @@
-"""One export, in a process of its own: it reads an order, writes the file, says how far it is, and ends.
+"""One export, in a process of its own: it reads an order, writes the file, reports its progress, and ends.
 
-    python -m serving.lookups.export_job  <  order (JSON)  >  lines of JSON that say how far it is
+    python -m serving.lookups.export_job  <  Order (JSON)  >  Progress, a line of JSON each
 
-So its memory is back when it is done, the API's loop never waits for it, and it is killed like any process. It runs at
-the lowest priority: decisions go first.
+So its memory is given back when it ends, the API's event loop never waits for it, and it is killed like any process. It
+runs at the lowest priority: decisions go first.
+
+    1. rows of the lake, in batches  →  files, each with every row of some people   (`person_files`)
+    2. one file at a time            →  the members among its people                (`member_frames.members`)
+    3. members, in any order         →  members, the newest first                   (`member_order`)
+    4. members                       →  CSV                                         (`member_csv`)
 """
 
 from __future__ import annotations
@@ -26,15 +31,15 @@ from serving.lookups.person_files import PersonFiles
 from serving.lookups.row_files import FILES_MAX
 from serving.refusals import Unavailable
 
-#: Rows of the lake that are in memory at once, about: those of some people, all of each. Of members half as many.
+#: Rows of the lake that one file of people should have, since a file is in memory at once. Of members half as many.
 ROWS_AT_ONCE = 100_000
 #: Rows of the lake that are read at a time.
 BATCH_ROWS = 20_000
-#: What the process is to be started with: otherwise Polars' allocator keeps what it was given back, more and more.
+#: The environment that the process is started with. Without it Polars' allocator keeps freed memory, more and more.
 ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}
-#: With which the process ends when it is the lake that failed, when people were deleted meanwhile, and when it is we.
+#: Exit statuses: the lake is away; people were deleted meanwhile; a bug of ours.
 LAKE_AWAY, OUTRUN, FAILED = 3, 4, 1
-#: How often an export is done until nobody is deleted meanwhile.
+#: How often an export is written anew because people were deleted meanwhile.
 ATTEMPTS = 3
 
 
@@ -43,8 +48,10 @@ class Outrun(Exception):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to export: a segment by key, of a catalogue (`serving.definitions.catalogue`'s text), as of UTC ms, to a
-    file."""
+    """An export to write: the segment, the instant (UTC ms) and the file's name.
+
+    `catalogue` is its text, as `serving.definitions.catalogue` encodes it.
+    """
 
     lake_root: str
     catalogue: bytes
@@ -55,8 +62,10 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far an export is, of how much, and the members found so far. Every row of the lake is two steps: it is put
-    beside the others of its person, and it is looked at."""
+    """Steps done of all steps, and members found so far.
+
+    Every row of the lake is two steps: it is put beside the other rows of its person, and it is evaluated.
+    """
 
     done: int
     of: int
@@ -64,16 +73,16 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 def export(order: Order, progress: Callable[[Progress], None]) -> None:
-    """Writes the members of a segment, in slices of one version of the lake. Raises `AWAY`, `Unavailable`, `Outrun`.
+    """Writes the members of a segment, from one version of the lake. Raises `AWAY`, `Unavailable`, `Outrun`.
 
-    A purge drops the files that name who is gone, and looks for them once. So a file is dropped here when somebody was
-    deleted that its version still has; a purge of whoever is deleted after that look finds the file.
+    A purge looks once for files that name a deleted person. So a file is dropped here when somebody was deleted whom
+    its version of the lake still has. Whoever is deleted after that look has a purge that finds the file.
     """
     lake = History(order.lake_root)
     for _ in range(ATTEMPTS):
         version = lake.events_version()
         deletes = _deletes(lake.events(version))
-        lake.put_export(order.filename, csv_chunks(_parts(lake, version, order, progress)))
+        lake.put_export(order.filename, csv_chunks(_members(lake, version, order, progress)))
         if _deletes(lake.events()) == deletes:
             return
         lake.drop_export(order.filename)
@@ -81,59 +90,59 @@ def export(order: Order, progress: Callable[[Progress], None]) -> None:
 
 
 def _deletes(events: pl.LazyFrame) -> int:
-    """How many there were; a purge takes names from them, and none away."""
+    """How many deletes there are. A purge renames deletes and removes none."""
     return int(events.filter(pl.col("kind") == "delete").select(pl.len()).collect().item())
 
 
-def _parts(lake: History, version: int, order: Order, progress: Callable[[Progress], None]) -> Iterator[pl.DataFrame]:
+def _members(lake: History, version: int, order: Order, progress: Callable[[Progress], None]) -> Iterator[pl.DataFrame]:
+    """The members in the order of the file, some at a time, with the columns of `member_csv`."""
     catalogue = decode(order.catalogue)
     bound = catalogue.bounds[("segment", order.key)]
     events = lake.events(version)
-    held = lake.memberships().filter(pl.col("key") == order.key).select("id", "since")
+    memberships = lake.memberships().filter(pl.col("key") == order.key).select("id", "since")
     rows = int(events.select(pl.len()).collect().item())
-    known = linked_persons(events)
     done = count = 0
     with (
-        PersonFiles(min(-(-rows // order.rows_at_once) or 1, FILES_MAX), known) as slices,
+        PersonFiles(min(-(-rows // order.rows_at_once) or 1, FILES_MAX), linked_persons(events)) as files,
         MemberOrder(order.rows_at_once // 2 or 1) as ordered,
     ):
         for batch in lake.event_batches(version, BATCH_ROWS):
             progress(Progress(done, 2 * rows, 0))
-            slices.add(batch)
+            files.add(batch)
             done += len(batch)
-        for some in slices.take():
-            found = members(some, bound, order.as_of_ms, catalogue.zone)
-            done, count = done + len(some), count + len(found)
-            del some  # before the next ones are read
+        for people in files.take():
+            found = members(people, bound, order.as_of_ms, catalogue.zone)
+            done, count = done + len(people), count + len(found)
+            del people  # before the next ones are read
             ordered.add(found)
             progress(Progress(done, 2 * rows, count))
-        for found in ordered.take():
+        for part in ordered.take():
             progress(Progress(done, 2 * rows, count))
-            yield _since(found, held, order.as_of_ms)
+            yield _with_since(part, memberships, order.as_of_ms)
     progress(Progress(done, 2 * rows, count))
 
 
-def _since(found: pl.DataFrame, held: pl.LazyFrame, as_of_ms: int) -> pl.DataFrame:
-    """Since when, as far as a rebuild has seen it; else since this export has."""
-    known = held.join(found.lazy().select("id"), on="id", how="semi").collect(engine="streaming")
+def _with_since(members: pl.DataFrame, memberships: pl.LazyFrame, as_of_ms: int) -> pl.DataFrame:
+    """The members with `since` and `updated_at`: a membership that no rebuild has seen begins at this export."""
+    known = memberships.join(members.lazy().select("id"), on="id", how="semi").collect(engine="streaming")
     as_of = pl.lit(as_of_ms, dtype=pl.Int64)
-    return found.join(known, on="id", how="left", maintain_order="left").with_columns(
+    return members.join(known, on="id", how="left", maintain_order="left").with_columns(
         pl.col("since").fill_null(as_of), as_of.alias("updated_at")
     )
 
 
 def main() -> None:
-    """Does what the order on the standard input says."""
+    """Writes the export that the order on the standard input describes. Ends with one of the exit statuses."""
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
 
-    def say(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
         sys.stdout.buffer.flush()
 
-    sys.excepthook = _died
+    sys.excepthook = _write_frames
     try:
-        export(order, say)
+        export(order, report)
     except (*AWAY, Unavailable) as error:
         sys.stderr.write(safe_message(error))
         raise SystemExit(LAKE_AWAY) from error
@@ -141,8 +150,8 @@ def main() -> None:
         raise SystemExit(OUTRUN) from outrun
 
 
-def _died(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    """The type and the places alone: the API logs what is said here."""
+def _write_frames(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Writes the type and the places of an error alone: the API logs it, and its text may hold people's ids."""
     sys.stderr.write(msgspec.json.encode(frames_only(None, "", {"exc_info": error})).decode())
 
 

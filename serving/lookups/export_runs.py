@@ -1,6 +1,6 @@
-"""Exports under way in this process: few at a time, each in a process of its own, and what is known of how far it is.
+"""Exports under way in this process: a few at a time, each in a process of its own, and the progress of each.
 
-What an export last said is also in Redis, so that any API process can tell; there it is kept for a day.
+The last state of an export is also in Redis, so that any API process can tell it; there it is kept for a day.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from serving.store.scripts.lease import SHARED, WRITERS
 
 log = structlog.get_logger()
 
-#: Exports at once, of one API process: each may take hundreds of megabytes and all the cores that nobody else wants.
+#: Exports of one API process that run at once: each may take hundreds of megabytes and all idle cores.
 AT_ONCE = 1
-#: Exports that wait for their turn; beyond that callers are asked to come back.
+#: Exports that wait for their turn. Beyond that callers get 429.
 WAITING_MAX = 20
 RETRY_AFTER_S = 30
-#: An export that says nothing for so long is given up: the lake does not answer.
+#: An export that reports no progress for so long is given up: the lake does not answer.
 SILENT_S_MAX = 900
-#: How often what an export said is said again, and how long it is believed after: the API may have been killed.
+#: How often the state of an export is put into Redis, and how long it stays there: the API may have been killed.
 BEAT_S, BELIEVED_MS = 15.0, 60_000
 #: How long the lease of writers lasts, and how often it is renewed or asked for.
 LEASE_MS, LEASE_BEAT_S = 15_000, 1.0
-#: How long the end of an export can be asked for.
+#: How long an export can be asked for after its end.
 REMEMBERED_MS = 24 * 3_600_000
-#: Characters of a segment's key in a file's name; folders take names of 255 bytes.
+#: Characters of a segment's key in a file's name. A file's name has at most 255 bytes.
 NAMED_CHARACTERS = 160
 
 State = Literal["waiting", "running", "done", "failed"]
 
 
 class Export(msgspec.Struct):
-    """An export and how far it is. `done` of `of` are rows of the lake that were looked at; times are UTC ms."""
+    """An export and its progress. `done` of `of` are steps, two for each row of the lake; times are UTC ms."""
 
     id: str
     key: str
@@ -71,15 +71,14 @@ class ExportRuns:
         self._exports: dict[str, Export] = {}
 
     async def start(self, key: str) -> Export:
-        """An export of a segment as it will be when its turn comes: one that waits already, else a new one.
+        """An export of a segment: the one that waits already, else a new one. Its instant is when its turn comes.
 
         Raises `NotFound` for an unknown segment, `TooMany` when too many wait.
         """
-        await self._require(key)
-        waiting = [one for one in self._exports.values() if one.state == "waiting"]
-        held = next((one for one in waiting if one.key == key), None)
-        if held is not None:
-            return held
+        await self._catalogue_text(key)
+        waiting = {export.key: export for export in self._exports.values() if export.state == "waiting"}
+        if key in waiting:
+            return waiting[key]
         if len(waiting) >= WAITING_MAX:
             raise TooMany(
                 f"{WAITING_MAX} exports are waiting", {"remedy": "try again after Retry-After"}, RETRY_AFTER_S
@@ -88,11 +87,11 @@ class ExportRuns:
         self._exports[export.id] = export
         task = asyncio.create_task(self._run(export))
         self._tasks[export.id] = task
-        await self._say(export, BELIEVED_MS)
+        await self._report(export, BELIEVED_MS)
         return export
 
     async def ended(self, export: Export) -> Export:
-        """The same, when it has ended well. Raises `NotFound` where its segment is gone, `Unavailable` otherwise."""
+        """The same export, once it is done. Raises `Unavailable` when it failed."""
         task = self._tasks.get(export.id)
         if task is not None:
             await asyncio.shield(task)
@@ -102,26 +101,27 @@ class ExportRuns:
 
     async def find(self, export_id: str) -> Export:
         """An export of this or another process. Raises `NotFound` when none is known."""
-        held = self._exports.get(export_id)
-        if held is not None:
-            return held
+        export = self._exports.get(export_id)
+        if export is not None:
+            return export
         try:
-            said = await self._engine.store.heartbeat(_part(export_id))
+            text = await self._engine.store.heartbeat(_part(export_id))
         except StoreError as error:
             raise Unavailable("Redis is away", {"remedy": "try again"}, retry_after_s=1) from error
-        if said is None:
+        if text is None:
             raise NotFound("Export not found", {"field": "id", "value": export_id})
-        return msgspec.json.decode(said, type=Export)
+        return msgspec.json.decode(text, type=Export)
 
     async def close(self) -> None:
-        """Stops all exports; nothing of an unfinished file is left to be seen."""
+        """Stops all exports. Nobody ever sees an unfinished file."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _require(self, key: str) -> bytes:
+    async def _catalogue_text(self, key: str) -> bytes:
+        """The text of the catalogue as it is now. Raises `NotFound` where the segment is not in it."""
         catalogue = await self._engine.current()
         if ("segment", key) not in catalogue.definitions:
             raise NotFound("Segment not found", {"field": "key", "value": key})
@@ -130,14 +130,14 @@ class ExportRuns:
     async def _run(self, export: Export) -> None:
         beating = asyncio.create_task(self._beat(export))
         try:
-            async with self._turn, self._writing():
+            async with self._turn, self._lease():
                 export.state = "running"
                 now_ms = export.as_of_ms = self._engine.clock_ms()
                 export.filename = _filename(export.key, now_ms)
-                text = await self._require(export.key)
+                text = await self._catalogue_text(export.key)
                 root = self._engine.settings.lake_root
                 order = Order(root, text, export.key, now_ms, export.filename, self._rows_at_once)
-                await _exported(order, lambda progress: _advance(export, progress))
+                await _write(order, lambda progress: _advance(export, progress))
             export.state = "done"
         except Refusal as refusal:
             export.state, export.error = "failed", refusal.message
@@ -148,24 +148,24 @@ class ExportRuns:
             beating.cancel()
             if export.state not in ("done", "failed"):
                 export.state, export.error = "failed", "the API was stopped"
-            await self._say(export, REMEMBERED_MS)
+            await self._report(export, REMEMBERED_MS)
             del self._exports[export.id], self._tasks[export.id]
 
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[None]:
-        """Not while a purge at once is at it: no file is to come that names whom it says it has found nowhere.
+    async def _lease(self) -> AsyncIterator[None]:
+        """Holds the writers' lease, so that no export appears after a purge reported a person gone.
 
-        It waits for an export to end, and whoever comes then waits for it. The lease is left to run out, since others
-        may hold it too.
+        A purge at once waits for exports to end, and a new export waits for the purge. The lease is left to run out,
+        since other exports may hold it too.
         """
-        while not await self._hold():
+        while not await self._hold_lease():
             await asyncio.sleep(LEASE_BEAT_S)
 
         async def renew() -> None:
             while True:
                 await asyncio.sleep(LEASE_BEAT_S)
                 with suppress(Unavailable):
-                    await self._hold(joins=False)
+                    await self._hold_lease(joins=False)
 
         renewing = asyncio.create_task(renew())
         try:
@@ -173,7 +173,7 @@ class ExportRuns:
         finally:
             renewing.cancel()
 
-    async def _hold(self, *, joins: bool = True) -> bool:
+    async def _hold_lease(self, *, joins: bool = True) -> bool:
         try:
             return await self._engine.store.hold_lease(WRITERS, SHARED, LEASE_MS, "joins" if joins else "")
         except StoreError as error:
@@ -181,15 +181,15 @@ class ExportRuns:
 
     async def _beat(self, export: Export) -> None:
         while True:
-            await self._say(export, BELIEVED_MS)
+            await self._report(export, BELIEVED_MS)
             await asyncio.sleep(BEAT_S if export.state == "waiting" else 1.0)
 
-    async def _say(self, export: Export, ttl_ms: int) -> None:
+    async def _report(self, export: Export, ttl_ms: int) -> None:
         with suppress(StoreError):  # Redis is away: the export does not need it
             await self._engine.store.beat(_part(export.id), msgspec.json.encode(export), ttl_ms)
 
 
-async def _exported(order: Order, on_progress: Callable[[Progress], None]) -> None:
+async def _write(order: Order, on_progress: Callable[[Progress], None]) -> None:
     """Runs an order in a process of its own. Raises `Unavailable` for what may pass, `RuntimeError` for a bug."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -201,7 +201,7 @@ async def _exported(order: Order, on_progress: Callable[[Progress], None]) -> No
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    said = asyncio.create_task(process.stderr.read())
+    errors = asyncio.create_task(process.stderr.read())
     try:
         process.stdin.write(msgspec.json.encode(order))
         process.stdin.close()
@@ -209,21 +209,21 @@ async def _exported(order: Order, on_progress: Callable[[Progress], None]) -> No
             on_progress(msgspec.json.decode(line, type=Progress))
         status = await process.wait()
         if status == LAKE_AWAY:
-            log.warning("export_failed", segment=order.key, error=(await said).decode(errors="replace"))
+            log.warning("export_failed", segment=order.key, error=(await errors).decode(errors="replace"))
             raise away()
         if status == OUTRUN:
             raise Unavailable(
                 f"people were deleted while it ran, {ATTEMPTS} times", {"remedy": "try again"}, RETRY_AFTER_S
             )
         if status != 0:
-            raise RuntimeError(f"{status}: {(await said).decode(errors='replace')[-2_000:]}")
+            raise RuntimeError(f"{status}: {(await errors).decode(errors='replace')[-2_000:]}")
     except TimeoutError:
         raise away() from None
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-        said.cancel()
+        errors.cancel()
 
 
 def _advance(export: Export, progress: Progress) -> None:
@@ -231,11 +231,11 @@ def _advance(export: Export, progress: Progress) -> None:
 
 
 def _filename(key: str, now_ms: int) -> str:
-    """`segment_<key>_<date>.csv`, by the date in UTC: a later export of the same day takes the place of the file."""
-    named = key
+    """`segment_<key>_<date>.csv`, by the date in UTC: a later export of the same day replaces the file."""
+    name = key
     if len(key) > NAMED_CHARACTERS:
-        named = f"{key[:NAMED_CHARACTERS]}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    return f"segment_{named}_{datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()}.csv"
+        name = f"{key[:NAMED_CHARACTERS]}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return f"segment_{name}_{datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()}.csv"
 
 
 def _part(export_id: str) -> str:

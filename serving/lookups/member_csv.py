@@ -1,7 +1,7 @@
-"""Members of a segment as CSV text: the header bare, every cell of a row quoted, no line end after the last row.
+"""Members of a segment as CSV text: a bare header, every cell of a row quoted, no line end after the last row.
 
-Ids come from whoever calls the API. A cell that a spreadsheet would calculate is given an apostrophe before it, by
-which spreadsheets know a text (OWASP's advice for CSV).
+Ids come from whoever calls the API. A cell that a spreadsheet would calculate gets an apostrophe before it, which tells
+spreadsheets that it is text (OWASP's advice for CSV).
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ import polars as pl
 from serving.ids import ID_KINDS
 
 COLUMNS = ("user_id", "created_at", "in_segment", "since", "updated_at", "device_id", "external_id", "email_hash")
-#: What a spreadsheet takes for the beginning of a formula.
+#: Characters that begin a formula in a spreadsheet.
 FORMULA = r"^[=+\-@\t\r]"
 
 
 def csv_chunks(parts: Iterable[pl.DataFrame]) -> Iterator[bytes]:
-    """The file, some bytes at a time, from frames of the columns id, created_at, since, updated_at (UTC ms) and ids."""
+    """The text of a file, some bytes at a time.
+
+    The frames have the columns id, created_at, since, updated_at (UTC ms), device_id, external_id and email_hash.
+    """
     yield ",".join(COLUMNS).encode()
     for part in parts:
         if len(part):
-            text = _shaped(part).write_csv(include_header=False, quote_style="always", line_terminator="\n")
+            text = _cells(part).write_csv(include_header=False, quote_style="always", line_terminator="\n")
             yield b"\n" + text.encode()[:-1]
 
 
-def _shaped(members: pl.DataFrame) -> pl.DataFrame:
-    known = "|".join(ID_KINDS)
+def _cells(members: pl.DataFrame) -> pl.DataFrame:
+    kinds = "|".join(ID_KINDS)
     own = pl.col("id").str.strip_prefix("user:")
-    # A user whose id reads like another kind's keeps its prefix: so asked for, it is found.
-    user_id = pl.when(own.str.contains(f"^(?:{known}):")).then("id").otherwise(own)
+    # A user whose id reads like another kind's keeps its prefix: the API finds it by that.
+    user_id = pl.when(own.str.contains(f"^(?:{kinds}):")).then("id").otherwise(own)
     return members.select(
         _safe(user_id).alias("user_id"),
         _instant("created_at"),

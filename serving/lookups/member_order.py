@@ -1,8 +1,9 @@
 """Members in the order of the file, the newest first, however many they are: sorted on disk.
 
-    some members at a time  →  one file, and of each hundred a key  →  files of keys between some of those  →  sorted
-
-Keys that were picked cut all members into parts of about the same size, each of which is sorted by itself.
+1. members, some at a time  →  one file, and a sample: each hundredth sort key
+2. the sample               →  bounds that cut all members into parts of about the same size
+3. the file                 →  a file for each part
+4. each part by itself      →  sorted
 """
 
 from __future__ import annotations
@@ -13,22 +14,25 @@ import polars as pl
 
 from serving.lookups.row_files import FILES_MAX, RowFiles
 
-#: Of so many members, in order, one key is kept.
-PICKED_EACH = 100
+#: One of so many sort keys is in the sample.
+SAMPLED_EACH = 100
 
-#: By time, the newest first, then by id. Texts of one length order as numbers do; times are within 2^53 of 1970.
+#: The sort key: by time, the newest first, then by id. Digits of one length sort as their numbers do; times are within
+#: 2^53 ms of 1970.
 KEY = pl.concat_str((2**54 - pl.col("created_at")).cast(pl.String).str.zfill(17), "id").alias("key")
 
 
 class MemberOrder:
-    """Members, with the columns id and created_at among others, on their way into order; about so many are sorted at
-    once."""
+    """Takes members in any order and gives them back sorted, about `at_once` of them in memory at a time.
+
+    Members have the columns id and created_at, and any others.
+    """
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
         self._all = RowFiles(1)
         self._parts: RowFiles | None = None
-        self._picked: list[pl.Series] = []
+        self._sample: list[pl.Series] = []
         self._count = 0
 
     def __enter__(self) -> MemberOrder:
@@ -40,20 +44,20 @@ class MemberOrder:
             self._parts.close()
 
     def add(self, members: pl.DataFrame) -> None:
-        """Takes some of the members, in any order."""
+        """Adds some members."""
         keyed = members.with_columns(KEY)
-        self._picked.append(keyed["key"].sort().gather_every(PICKED_EACH))
+        self._sample.append(keyed["key"].sort().gather_every(SAMPLED_EACH))
         self._count += len(keyed)
         self._all.add(0, keyed)
 
     def take(self) -> Iterator[pl.DataFrame]:
-        """All of them in order, some at a time."""
+        """All members in order, some at a time."""
         count = min(-(-self._count // self._at_once) or 1, FILES_MAX)
-        picked = pl.concat(self._picked).sort() if self._picked else pl.Series(dtype=pl.String)
-        bounds = picked.gather([len(picked) * at // count for at in range(1, count)])
+        sample = pl.concat(self._sample).sort() if self._sample else pl.Series(dtype=pl.String)
+        bounds = sample.gather([len(sample) * part // count for part in range(1, count)])
         self._parts = RowFiles(count)
-        for some in self._all.batches(0):
-            part = bounds.search_sorted(some["key"], side="right").alias("part")
-            self._parts.add_by("part", some.with_columns(part))
-        for some in self._parts.take():
-            yield some.sort("key").drop("key")
+        for members in self._all.batches(0):
+            part = bounds.search_sorted(members["key"], side="right").alias("part")
+            self._parts.add_by("part", members.with_columns(part))
+        for members in self._parts.take():
+            yield members.sort("key").drop("key")

@@ -1,7 +1,7 @@
-"""The rows of a lake of any size, each beside the others of its person: in files on disk, one for some of the people.
+"""The rows of a lake of any size, each beside the other rows of its person: in files on disk, each of some people.
 
-A row goes to the file that the hash of its person says, so every id of a person is in the same one: some 70 bytes a
-small event. Beyond so many times the rows that fit in memory, each file holds more than those.
+The hash of its person says to which file a row goes, so all ids of a person are in one file. A small event takes some
+70 bytes. The number of files is bounded (`row_files.FILES_MAX`): beyond it each file grows, and the memory to read one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from serving.lookups.row_files import RowFiles
 
 
 class PersonFiles:
-    """So many files. `known` says whose ids are whose: id and person, of those that belong to another."""
+    """`count` files. `linked` has id and person of every id that belongs to another."""
 
-    def __init__(self, count: int, known: pl.DataFrame) -> None:
+    def __init__(self, count: int, linked: pl.DataFrame) -> None:
         self._files = RowFiles(count)
-        self._known = known
+        self._linked = linked
 
     def __enter__(self) -> PersonFiles:
         return self
@@ -29,9 +29,9 @@ class PersonFiles:
         self._files.close()
 
     def add(self, events: pl.DataFrame) -> None:
-        """Puts rows where they belong, with a column `person` more."""
-        rows = with_person(events.lazy(), self._known).collect()
-        # A purged delete has the hash of an id, which no file can be told by: it is in each.
+        """Puts each row into the file of its person, with a column `person` more."""
+        rows = with_person(events.lazy(), self._linked).collect()
+        # A purged delete has the hash of an id, so its person is unknown: it goes into every file.
         is_nameless = pl.col("id").str.starts_with(GONE)
         nameless = rows.filter(is_nameless)
         for number in range(len(self._files)) if len(nameless) else ():
@@ -40,5 +40,5 @@ class PersonFiles:
         self._files.add_by("file", rows.filter(~is_nameless).with_columns(file))
 
     def take(self) -> Iterator[pl.DataFrame]:
-        """Every row, the people of one file at a time; each file is gone once it was read."""
+        """All rows of the people of one file at a time. Each file is gone once it was read."""
         return self._files.take()
