@@ -8,10 +8,11 @@ from typing import Any
 
 from lake.lake import Lake
 from pipelines.leases import leases
-from pipelines.purge.erasing import PATIENCE_S, erase
+from pipelines.purge.deleted import deleted_people
 from pipelines.purge.naming import Names
-from pipelines.purge.purge import deleted_people, purge
-from pipelines.purge.searching import redis_folder, searched
+from pipelines.purge.purge import purge
+from pipelines.purge.purge_now import PATIENCE_S, purge_now
+from pipelines.purge.searching import redis_folder, search_everywhere
 from serving.ids import record_of
 from serving.settings import Settings
 from serving.store.store import Store
@@ -34,14 +35,14 @@ def purge_and_search(
     """
     named = frozenset(map(record_of, ids))
     if now:
-        purged, gone = erase(store, lake, settings, redacts=named if redacts else None, on_step=on_step)
+        purged, gone = purge_now(store, lake, settings, redacts=named if redacts else None, on_step=on_step)
     else:
         with leases(store, ["rebuild"], PATIENCE_S) as lease:
             gone = deleted_people(lake).gone
             purged = purge(store, lake, on_step=lambda step: lease.require())
     names = Names(gone | named)
     folders = [folder for folder in (settings.home.absolute(), redis_folder(store)) if folder is not None]
-    search = searched(names, store, lake.root, folders)
+    search = search_everywhere(names, store, lake.root, folders)
     return {
         "clean": search.found_count == 0,
         "purged": asdict(purged),

@@ -1,12 +1,12 @@
-"""What others say of somebody who is gone: flags that name them, and values in other people's events.
+"""Other mentions of somebody who is gone: flags that name them, and values in other people's events.
 
-A flag's list of named users is a list of ids, so the gone leave it by themselves, in every version that is kept: a new
-version says so, and the old ones are rewritten, so that a rollback brings nobody back.
+A flag's list of named users is a list of ids, so every purge takes the gone out of it. A new version of the flag says
+so, and the older versions are rewritten, so that a rollback brings nobody back.
 
-A value that somebody sent with an event of their own is theirs, and a text that reads like an id need not be one: who
-takes `premium` for a name and asks to be forgotten must not take everybody's plan along. So such values are redacted
-only where that is asked for. The rows are rewritten, and a rebuild counts them anew, so that every answer goes by what
-the lake has then.
+A value that somebody sent with an event of their own is theirs, and a text that reads like an id need not be an id.
+Somebody who calls herself `premium` and asks to be forgotten must not take everybody's plan along. So such values are
+redacted only on request. The rows are rewritten, and a rebuild counts them anew, so that every answer agrees with the
+lake.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from serving.ids import record_of
 from serving.store.logged_event import Accepted
 from serving.store.store import Store
 
-#: Who changed a flag, as its history and the audit log say it.
+#: The author of a change to a flag, in its history and in the audit log.
 AUTHOR = "purge"
 
-#: Columns of other people's rows that hold what somebody sent, as JSON.
+#: Columns of events that hold what somebody sent, as JSON.
 SENT = ("properties", "traits", "context")
 
 _encode = msgspec.json.Encoder().encode
 
 
 def forget_in_flags(store: Store, lake: Lake, gone: Collection[str]) -> int:
-    """Takes ids out of the named users of all flags; answers out of how many flags that are in force."""
+    """Takes ids out of the named users of all flags, in all their versions; returns how many flags in force changed."""
     changed = 0
     history = History(lake.root)
-    for (kind, key), held in saving.current(store).definitions.items():
-        if kind == "flag" and _named(held.settings, gone):
+    for (kind, key), stored in saving.current(store).definitions.items():
+        if kind == "flag" and _named(stored.settings, gone):
             now_ms = store.now_ms()
             saved, _ = saving.save(
                 store,
@@ -74,11 +74,11 @@ def _named(settings: Mapping[str, Any], gone: Collection[str]) -> list[str]:
 
 def _without(settings: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
     named = _named(settings, gone)
-    return {**settings, "users": {user: said for user, said in settings["users"].items() if user not in named}}
+    return {**settings, "users": {user: variant for user, variant in settings["users"].items() if user not in named}}
 
 
 def _forgotten(body: str, gone: Collection[str]) -> str:
-    """A definition as its history has it, its named users less those who are gone."""
+    """A definition of the history, as JSON, without named users who are gone."""
     stored = msgspec.json.decode(body)
     settings = stored.get("settings") or {}
     if not _named(settings, gone):
@@ -90,9 +90,9 @@ def _forgotten(body: str, gone: Collection[str]) -> str:
 
 
 def redact(lake: Lake, names: Names) -> int:
-    """Puts `DELETED` wherever a value of somebody's event or trait names one of these ids; answers in how many rows.
+    """Puts `DELETED` wherever a value of somebody's event or trait names one of these ids; returns in how many rows.
 
-    Events' own ids and names stay: those are what repeats and definitions know them by.
+    The ids and names of events stay: repeats and definitions know events by them.
     """
     return sum(
         _redact_rows(lake, table, partition, names)
@@ -107,19 +107,19 @@ def _redact_rows(lake: Lake, table: Table, partition: Mapping[str, str], names: 
     own = set(names.ids)
 
     def naming(batch: pa.RecordBatch) -> list[int]:
-        said = [set(names.among(pl.Series(batch.column(one).to_pylist(), dtype=pl.String))) for one in columns]
-        texts = [batch.column(one).to_pylist() for one in columns]
+        texts = [batch.column(name).to_pylist() for name in columns]
+        matches = [set(names.among(pl.Series(column, dtype=pl.String))) for column in texts]
         return [
             at
             for at, id in enumerate(batch.column("id").to_pylist())
-            if id not in own and any(column[at] in found for column, found in zip(texts, said, strict=True))
+            if id not in own and any(column[at] in match for column, match in zip(texts, matches, strict=True))
         ]
 
     def change(batch: pa.RecordBatch) -> pa.RecordBatch:
         places = naming(batch)
         if not places:
             return batch
-        redacted = [_redacted(one, table, names) for one in batch.take(pa.array(places)).to_pylist()]
+        redacted = [_redacted(row, table, names) for row in batch.take(pa.array(places)).to_pylist()]
         for name in [*columns, "props"] if table is EVENTS else columns:
             values = batch.column(name).to_pylist()
             for at, row in zip(places, redacted, strict=True):
@@ -157,8 +157,8 @@ def _redacted_value(value: Any, names: Names) -> Any:
         case int() | float():
             return DELETED if names.redacted(str(value)) != str(value) else value
         case list():
-            return [_redacted_value(one, names) for one in value]
+            return [_redacted_value(item, names) for item in value]
         case dict():
-            return {names.redacted(key): _redacted_value(one, names) for key, one in value.items()}
+            return {names.redacted(key): _redacted_value(inner, names) for key, inner in value.items()}
         case _:
             return value

@@ -30,7 +30,7 @@ SHARDS = 4
 
 def main(redis_url: str, folder: str, step: str) -> None:
     """Purges until there."""
-    from pipelines.purge.erasing import erase
+    from pipelines.purge.purge_now import purge_now
 
     world = World(redis_url, Path(folder), shards=SHARDS)
 
@@ -38,7 +38,7 @@ def main(redis_url: str, folder: str, step: str) -> None:
         if at == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    erase(world.store, world.lake, world.settings, redacts=(), on_step=killed)
+    purge_now(world.store, world.lake, world.settings, redacts=(), on_step=killed)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from expressions.definitions import Definition
 from expressions.rules.deletes import tombstone_id
 from lake.schemas import EVENTS
 from pipelines.importing.import_file import import_file
-from pipelines.purge.erasing import erase
 from pipelines.purge.naming import Names
-from pipelines.purge.searching import redis_folder, searched
+from pipelines.purge.purge_now import purge_now
+from pipelines.purge.searching import redis_folder, search_everywhere
 from pipelines.rebuild import rebuild_at
 from serving.definitions import saving
 from serving.definitions.flags import settings_after
@@ -92,12 +92,12 @@ def test_a_purge_killed_at_any_step_is_finished_by_the_next(redis_url: str, tmp_
     with redis.Redis.from_url(redis_url) as client:
         for key in client.scan_iter("lease:*"):  # they run out by themselves, in 15 s
             client.delete(key)
-    erase(world.store, world.lake, world.settings, redacts=())
+    purge_now(world.store, world.lake, world.settings, redacts=())
 
     folder = redis_folder(world.store)
     assert folder is not None
     names = Names({f"user:{GONE}", f"anon:{DEVICE}"})
-    assert searched(names, world.store, world.lake.root, [folder]).found == []
+    assert search_everywhere(names, world.store, world.lake.root, [folder]).found == []
     assert world.catalogue.definitions["flag", "beta"].settings["users"] == {"u1": False}
     assert_all_counted(world)
     world.drain().step()

@@ -16,7 +16,7 @@ from expressions.batch.counting import counted
 from lake.schemas import MEMBERSHIPS, TRAITS
 from pipelines import rebuild as rebuilding
 from pipelines.importing.import_file import import_file
-from pipelines.purge.erasing import erase
+from pipelines.purge.purge_now import purge_now
 from pipelines.recover import recover
 from serving.history import latest_undeleted
 from serving.ingest.accept import Limits, accept
@@ -159,7 +159,7 @@ def test_a_retry_of_what_was_deleted_does_nothing_at_all(url: str, tmp_path: Pat
     assert {len(world.answers(one).asof["ids"]) for one in ids} == {len(ids)}
     assert sorted(delete(world, ids[-1])) == sorted(ids)
     if is_purged:
-        erase(world.store, world.lake, world.settings)
+        purge_now(world.store, world.lake, world.settings)
     before = stored(world)
     assert world.ingest([event]).outcomes[0].duplicate
     assert stored(world) == before
@@ -186,7 +186,7 @@ def test_a_retry_completes_a_link_that_was_cut_off(url: str, tmp_path: Path) -> 
         if "deleted" in between:
             assert list(delete(world, "user:ann")) == ["user:ann"]
         if "purged" in between:
-            erase(world.store, world.lake, world.settings)
+            purge_now(world.store, world.lake, world.settings)
         assert world.ingest([both]).outcomes[0].duplicate
         owner = world.store.owners(["anon:d"])[0]
         assert (owner.id if owner else None) == ("user:ann" if between == "nothing" else None), between

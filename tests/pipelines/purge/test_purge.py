@@ -20,10 +20,10 @@ from expressions.batch.member_frames import linked_persons
 from expressions.rules.deletes import after_deletes, tombstone_id
 from lake.schemas import TABLES
 from pipelines.importing.import_file import import_file
-from pipelines.purge.erasing import erase
 from pipelines.purge.naming import Names
 from pipelines.purge.purge import Purged, purge
-from pipelines.purge.searching import Searched, redis_folder, searched
+from pipelines.purge.purge_now import purge_now
+from pipelines.purge.searching import Searched, redis_folder, search_everywhere
 from pipelines.rebuild import rebuild_at
 from pipelines.recover import recover
 from serving.app import engine_of
@@ -92,14 +92,14 @@ def tomorrow(world: World, days: int = 1) -> datetime:
 
 def erased(world: World, **more: Any) -> Purged:
     """The purge at once."""
-    return erase(world.store, world.lake, world.settings, **more)[0]
+    return purge_now(world.store, world.lake, world.settings, **more)[0]
 
 
 def search(world: World, *ids: str) -> Searched:
     """A search of all that this world stores."""
     folder = redis_folder(world.store)
     assert folder is not None
-    return searched(Names(ids), world.store, world.lake.root, [folder])
+    return search_everywhere(Names(ids), world.store, world.lake.root, [folder])
 
 
 def test_a_search_finds_an_id_in_every_kind_of_place(world: World) -> None:

@@ -1,8 +1,13 @@
-"""The purge at once: nothing of the deleted is left in a file when it returns, today's included.
+"""The purge at once: when it returns no file has anything of the deleted, today's events included.
 
-It takes the leases of the drain, of rebuilds and of other writers as soon as each has done what it is at; drains by
-itself; purges all days; drops the files that nothing needs any more; and has Redis write its file anew. Events are
-taken all the while: they wait in the log, and the drain goes on from there. Killed anywhere, it is run again.
+1. Take the leases of other writers, of the drain and of rebuilds, each when its holder has done what it is at.
+2. Drain the log.
+3. Purge all days (`pipelines.purge.purge`), and drop the files that nothing needs any more.
+4. Clean the logs' streams of what is drained.
+5. Give the leases back, and have Redis write its file anew.
+
+Events are taken all the while: they wait in the log, and the drain goes on from there. A purge that was killed anywhere
+is run again.
 """
 
 from __future__ import annotations
@@ -13,7 +18,8 @@ from collections.abc import Callable, Collection
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.leases import leases
-from pipelines.purge.purge import Purged, deleted_people, purge
+from pipelines.purge.deleted import deleted_people
+from pipelines.purge.purge import Purged, purge
 from pipelines.rebuild import rebuild
 from serving.refusals import Unavailable
 from serving.settings import Settings
@@ -21,13 +27,15 @@ from serving.store.errors import StoreError
 from serving.store.scripts.lease import WRITERS
 from serving.store.store import Store
 
+#: How long a lease is waited for, and how long the drain of the log may take.
 PATIENCE_S = 600.0
+#: How often a log that is not drained, or a file that is being written, is looked at.
 LOOK_S = 0.05
 #: How long Redis may take to write its file anew.
 REWRITE_S_MAX = 600.0
 
 
-def erase(
+def purge_now(
     store: Store,
     lake: Lake,
     settings: Settings,
@@ -38,11 +46,11 @@ def erase(
 ) -> tuple[Purged, frozenset[str]]:
     """Purges everything that was deleted by now, from the lake's files, the streams and Redis' file.
 
-    What it did, and the ids that are gone by it. `redacts` as `purge` has it.
+    Returns what it did, and the ids that are gone by it. `redacts` as in `purge`.
 
     Raises `NotHeld` when drain or worker do not give way in time, `StoreError` and `LakeError` when a part is away.
     """
-    # Writers first: while an export or an import is waited for, the drain and the worker go on.
+    # Writers first: the drain and the worker go on while an export or an import is waited for.
     with leases(store, [WRITERS, "drain", "rebuild"], patience_s) as held:
 
         def step(name: str) -> None:
@@ -53,7 +61,7 @@ def erase(
         _drain_all(store, drain, patience_s)
         step("drained")
         gone = deleted_people(lake).gone
-        did = purge(
+        purged = purge(
             store,
             lake,
             with_today=True,
@@ -62,21 +70,21 @@ def erase(
             on_step=step,
         )
         while not all([store.clean_log(state.shard, state.drained) for state in store.shard_states()]):
-            drain.step()  # so much came meanwhile that the log is not moved in one go
+            drain.step()  # too much came meanwhile for the script to move it in one go
         step("cleaned")
     rewrite_file(store)
     on_step("rewritten")
-    return did, gone
+    return purged, gone
 
 
 def _drain_all(store: Store, drain: Drain, patience_s: float) -> None:
-    """Drains all that is in the log now, and the refused events."""
+    """Drains what is in the log now, and the refused events. Raises `Unavailable` where that cannot be done."""
     server = store.server()
-    wanted = store.shard_states()
-    if any(state.ready_run_id != server.run_id for state in wanted):
+    before = store.shard_states()
+    if any(state.ready_run_id != server.run_id for state in before):
         raise Unavailable("Redis is being recovered: try again when `tinycdp doctor` is well")
     deadline = time.monotonic() + patience_s
-    while any(now.drained < then.seq for now, then in zip(store.shard_states(), wanted, strict=True)):
+    while any(now.drained < then.seq for now, then in zip(store.shard_states(), before, strict=True)):
         stopped = drain.step().stopped
         if stopped or time.monotonic() > deadline:
             raise Unavailable(f"the log cannot be drained: {stopped or 'it takes too long'}")
@@ -86,20 +94,20 @@ def _drain_all(store: Store, drain: Drain, patience_s: float) -> None:
 
 
 def rewrite_file(store: Store) -> None:
-    """Has Redis write its append-only file anew, as plain bytes, so that they can be searched; waits for it.
+    """Has Redis write its append-only file anew, and waits for it. The bytes are plain, so that they can be searched.
 
-    Raises `StoreError` when it fails, or where the server does not let us.
+    Raises `StoreError` when that fails, or where the server does not let us.
     """
     if not store.file_state().is_used:
         return
-    packed = store.server_setting("rdbcompression")
+    compresses = store.server_setting("rdbcompression")
     _await_file(store)
     store.set_server("rdbcompression", "no")
     try:
         store.rewrite_file()
         _await_file(store)
     finally:
-        store.set_server("rdbcompression", packed or "yes")
+        store.set_server("rdbcompression", compresses or "yes")
     if not store.file_state().went_well:
         raise StoreError("Redis could not write its append-only file anew: see its log")
 
