@@ -1,10 +1,10 @@
-"""From a person to the decision of a flag. Pure, and never an exception: `serving/api/decisions.py` fetches and guards.
+"""From a person to the decision of a flag. Pure; `serving.api.decisions` reads the person and guards against errors.
 
     enabled, in its schedule  →  prerequisites  →  named users  →  rule  →  rollout  →  variant
              DISABLED              DEFAULT       TARGETING_MATCH  DEFAULT   SPLIT       SPLIT
 
-The first step that says no, or for a named user that says all, ends it; the reason is below it. A rule that says yes
-to everybody alike is STATIC, one that is not computed in full yet is STALE.
+The first step that says no ends it, with the reason below it; a named user's own answer ends it either way. The reason
+is STATIC where the rule says the same of everybody, and STALE where the rule is not computed in full yet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from serving.people.person import Person
 
 _encode = msgspec.json.Encoder().encode
 
-#: Of OpenFeature's closed list what a server says; CACHED is a client's word.
+#: The reasons of OpenFeature's closed list that a server gives; CACHED is for clients.
 Reason: TypeAlias = Literal["STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "DISABLED", "STALE", "ERROR"]
 
 
@@ -34,9 +34,11 @@ class Decision(msgspec.Struct, frozen=True):
     """What a flag says for a person, and why.
 
     `reasons` are the steps as text, `final_result` last. `value` is the variant's, or `allow` where there is none.
-    `lacking` are ids that only a rebuild of their own makes whole. Where it was asked why: `explanation`, and
-    `valid_until_ms`, UTC, before which no answer changes by time alone; None where that is not in sight.
-    `fresh_until_ms`: when the flag's schedule changes, None where it does not.
+    `lacking` are the ids that only a rebuild of their own makes whole. Times are UTC ms: `fresh_until_ms` is when the
+    flag's schedule changes, None where it does not.
+
+    Only where a tree was wanted: `explanation`, and `valid_until_ms`, before which no answer changes by time alone;
+    None where no such change is in sight.
     """
 
     allow: bool
@@ -51,8 +53,8 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class _Said:
-    """What the steps have said so far."""
+class _Trail:
+    """The traces that the steps of one flag have left so far."""
 
     reasons: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -62,187 +64,195 @@ class _Said:
 
 
 class Decider:
-    """All flags for one person at one instant. Each is decided once, also where others ask for it first.
+    """Decides flags for one person at one instant. Each is decided once, also where other flags need it first.
 
-    `device` is the namespaced anonymous id that was asked with, if one was.
+    `device` is the namespaced anonymous id of the request, if it named one. `with_tree`: decisions are explained.
     """
 
-    def __init__(self, who: Person, device: str | None = None, with_tree: bool = False) -> None:
-        self.who = who
+    def __init__(self, person: Person, device: str | None = None, with_tree: bool = False) -> None:
+        self.person = person
         self.device = device
         self.with_tree = with_tree
         self._made: dict[str, Decision] = {}
         self._work = Work()
 
     def decision(self, key: str) -> Decision:
-        """What a flag of the person's catalogue says. Raises `KeyError` for one that is not there."""
-        found = self._made.get(key)
-        if found is None:
-            found = self._made[key] = self._decided(self.who.catalogue.flags[key])
-        return found
+        """The decision of a flag. Raises `KeyError` for a flag that is not in the person's catalogue."""
+        decision = self._made.get(key)
+        if decision is None:
+            decision = self._made[key] = self._decided(self.person.catalogue.flags[key])
+        return decision
 
     def _decided(self, flag: Flag) -> Decision:
-        now_ms, said = self.who.now_ms, _Said()
+        now_ms, trail = self.person.now_ms, _Trail()
         boundary = None
         if not flag.enabled:
-            self._step(said, "enabled", False)
-            return self._refused(flag, "DISABLED", said, boundary)
+            self._step(trail, "enabled", False)
+            return self._refused(flag, "DISABLED", trail, boundary)
         if flag.is_timed:
             boundary = flag.next_boundary_ms(now_ms)
-            said.changes.append(boundary)
+            trail.changes.append(boundary)
             if not flag.is_scheduled(now_ms):
-                said.reasons.append("scheduled = false")
-                self._step(said, "schedule", False)
-                return self._refused(flag, "DISABLED", said, boundary)
+                trail.reasons.append("scheduled = false")
+                self._step(trail, "schedule", False)
+                return self._refused(flag, "DISABLED", trail, boundary)
         if flag.prerequisites:
-            lacks = self._prerequisites(flag, said)
-            if lacks is not None:
-                return self._refused(flag, lacks, said, boundary)
+            failed = self._failed_prerequisite(flag, trail)
+            if failed is not None:
+                return self._refused(flag, failed, trail, boundary)
         if flag.users:
-            named = self._named(flag, said)
-            if named is False:
-                return self._refused(flag, "TARGETING_MATCH", said, boundary)
-            if named is not None:
-                return self._allowed(flag, "TARGETING_MATCH", said, boundary, None if named is True else named)
-        holds, reason = self._rule(flag, said)
+            own = self._own_answer(flag, trail)
+            if own is False:
+                return self._refused(flag, "TARGETING_MATCH", trail, boundary)
+            if own is not None:
+                return self._allowed(flag, "TARGETING_MATCH", trail, boundary, None if own is True else own)
+        holds, reason = self._rule(flag, trail)
         if not holds:
-            return self._refused(flag, reason, said, boundary)
+            return self._refused(flag, reason, trail, boundary)
         if flag.rollout < BUCKETS:
             reason = "SPLIT"
-            if not self._rolled_out(flag, said):
-                return self._refused(flag, "STALE" if self._is_warming_by(flag) else reason, said, boundary)
-        return self._allowed(flag, reason, said, boundary)
+            if not self._rolled_out(flag, trail):
+                return self._refused(flag, "STALE" if self._is_warming_by(flag) else reason, trail, boundary)
+        return self._allowed(flag, reason, trail, boundary)
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _prerequisites(self, flag: Flag, said: _Said) -> Reason | None:
-        """Why it does not go on, if it does not: a flag says no, or cannot say yet."""
-        for one in flag.prerequisites:
-            found = self.decision(one.flag)
-            passed = found.allow and one.variant in (None, found.variant)
-            said.reasons.append(f"prerequisite({one.flag}) = {_json(passed)}")
-            said.changes.append(found.valid_until_ms)
-            said.lacking += found.lacking
-            answered = {"allow": found.allow, "variant": found.variant, "reason": found.reason}
-            self._step(said, "prerequisite", passed, flag=one.flag, wanted=one.variant, decision=answered)
-            if found.reason == "STALE":
+    def _failed_prerequisite(self, flag: Flag, trail: _Trail) -> Reason | None:
+        """The reason to end here: DEFAULT where a prerequisite says no, STALE where one cannot say yet; else None."""
+        for prerequisite in flag.prerequisites:
+            decision = self.decision(prerequisite.flag)
+            passed = decision.allow and prerequisite.variant in (None, decision.variant)
+            trail.reasons.append(f"prerequisite({prerequisite.flag}) = {_json(passed)}")
+            trail.changes.append(decision.valid_until_ms)
+            trail.lacking += decision.lacking
+            summary = {"allow": decision.allow, "variant": decision.variant, "reason": decision.reason}
+            self._step(
+                trail, "prerequisite", passed, flag=prerequisite.flag, wanted=prerequisite.variant, decision=summary
+            )
+            if decision.reason == "STALE":
                 return "STALE"
             if not passed:
                 return "DEFAULT"
         return None
 
-    def _named(self, flag: Flag, said: _Said) -> bool | str | None:
-        """What is said of this person by name, under any of their ids."""
-        for record in self.who.reading.records:
-            found = flag.users.get(record.id)
-            if found is not None:
-                said.reasons.append(f"user({record.id}) = {_json(found)}")
-                self._step(said, "users", found is not False, id=record.id, says=found)
-                return found
+    def _own_answer(self, flag: Flag, trail: _Trail) -> bool | str | None:
+        """The answer that the flag has for this person by name, under any of their ids; None where it has none."""
+        for record in self.person.reading.records:
+            answer = flag.users.get(record.id)
+            if answer is not None:
+                trail.reasons.append(f"user({record.id}) = {_json(answer)}")
+                self._step(trail, "users", answer is not False, id=record.id, says=answer)
+                return answer
         return None
 
-    def _rule(self, flag: Flag, said: _Said) -> tuple[bool, Reason]:
-        """Whether the rule says yes, and why; while anything it rests on is warming it does not."""
+    def _rule(self, flag: Flag, trail: _Trail) -> tuple[bool, Reason]:
+        """Whether the rule says yes, and the reason. While anything that it rests on is warming it says no."""
         own: Key = ("flag", flag.key)
-        catalogue = self.who.catalogue
+        catalogue = self.person.catalogue
         named = catalogue.references[own]
-        answers = self.who.answers([*dict.fromkeys(named), own])
-        said.lacking += answers.lacking
+        answers = self.person.answers([*dict.fromkeys(named), own])
+        trail.lacking += answers.lacking
         for kind, key in named:
-            said.reasons.append(f"{kind}({key}) = {_json(to_json(answers.values[kind, key].value))}")
+            trail.reasons.append(f"{kind}({key}) = {_json(to_json(answers.values[kind, key].value))}")
         holds = bool(answers.values[own].value)
         if self.with_tree:
-            said.tree = explained(catalogue.bounds, own, self.who.frame)
-            said.changes.append(next_change_ms(catalogue.bounds[own].expr, self.who.frame, self._work))
-        self._step(said, "rule", holds)
-        if answers.warming:  # a value so far is not the value
+            trail.tree = explained(catalogue.bounds, own, self.person.frame)
+            trail.changes.append(next_change_ms(catalogue.bounds[own].expr, self.person.frame, self._work))
+        self._step(trail, "rule", holds)
+        if answers.warming:  # the value so far may not be the value
             return False, "STALE"
         if flag.key in catalogue.static_flags:
             return holds, "STATIC"
         return holds, "TARGETING_MATCH" if holds else "DEFAULT"
 
-    def _rolled_out(self, flag: Flag, said: _Said) -> bool:
-        bucket = self._bucket(flag, "membership", said)
+    def _rolled_out(self, flag: Flag, trail: _Trail) -> bool:
+        bucket = self._bucket(flag, "membership", trail)
         passed = bucket is not None and bucket < flag.rollout
         percent = to_json(flag.rollout / BUCKETS_A_PERCENT)
-        said.reasons.append(f"rollout({percent}) = {_json(passed)}")
-        self._step(said, "rollout", passed, bucket=bucket, below=flag.rollout)
+        trail.reasons.append(f"rollout({percent}) = {_json(passed)}")
+        self._step(trail, "rollout", passed, bucket=bucket, below=flag.rollout)
         return passed
 
     def _allowed(
-        self, flag: Flag, reason: Reason, said: _Said, boundary: int | None, name: str | None = None
+        self, flag: Flag, reason: Reason, trail: _Trail, boundary: int | None, name: str | None = None
     ) -> Decision:
         if flag.values and name is None:
             name = flag.only_variant
             if name is None:
-                bucket = self._bucket(flag, "variant", said)
+                bucket = self._bucket(flag, "variant", trail)
                 name = None if bucket is None else flag.split.name_of(bucket)
                 reason = "SPLIT"
-                self._step(said, "variant", name is not None, bucket=bucket, variant=name)
+                self._step(trail, "variant", name is not None, bucket=bucket, variant=name)
                 if name is None:
-                    return self._refused(flag, "STALE" if self._is_warming_by(flag) else reason, said, boundary)
+                    return self._refused(flag, "STALE" if self._is_warming_by(flag) else reason, trail, boundary)
         if name is not None:
-            said.reasons.append(f"variant = {_json(name)}")
-        return self._made_of(flag, True, reason, name, said, boundary)
+            trail.reasons.append(f"variant = {_json(name)}")
+        return self._made_of(flag, True, reason, name, trail, boundary)
 
-    def _refused(self, flag: Flag, reason: Reason, said: _Said, boundary: int | None) -> Decision:
-        """The default. A rule that says no is no failure, so only what could not be asked allows by default."""
+    def _refused(self, flag: Flag, reason: Reason, trail: _Trail, boundary: int | None) -> Decision:
+        """The decision of a flag that does not allow: its default.
+
+        A default of true allows only a flag that is off or stale. A rule that says no is no failure.
+        """
         allow = flag.default is True and reason in ("DISABLED", "STALE")
         name = flag.default if isinstance(flag.default, str) else None
-        return self._made_of(flag, allow, reason, name, said, boundary)
+        return self._made_of(flag, allow, reason, name, trail, boundary)
 
     def _made_of(
-        self, flag: Flag, allow: bool, reason: Reason, name: str | None, said: _Said, boundary: int | None
+        self, flag: Flag, allow: bool, reason: Reason, name: str | None, trail: _Trail, boundary: int | None
     ) -> Decision:
         return Decision(
             allow,
             reason,
-            [*said.reasons, f"final_result = {_json(allow)}"],
+            [*trail.reasons, f"final_result = {_json(allow)}"],
             variant=name,
             value=allow if name is None else flag.values[name],
-            lacking=said.lacking,
-            explanation=self._explanation(flag, said) if self.with_tree else None,
-            valid_until_ms=_earliest(said.changes) if self.with_tree else None,
+            lacking=trail.lacking,
+            explanation=self._explanation(flag, trail) if self.with_tree else None,
+            valid_until_ms=_earliest(trail.changes) if self.with_tree else None,
             fresh_until_ms=boundary,
         )
 
     # ── buckets ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _bucket(self, flag: Flag, what: str, said: _Said) -> int | None:
+    def _bucket(self, flag: Flag, what: str, trail: _Trail) -> int | None:
         """The bucket for membership or for the variant; None for nobody, and for a trait that is null."""
-        id = self._bucketed(flag, said)
-        return None if id is None else bucket_of(f"{flag.salt}:{what}", id)
+        subject = self._bucketed(flag, trail)
+        return None if subject is None else bucket_of(f"{flag.salt}:{what}", subject)
 
-    def _bucketed(self, flag: Flag, said: _Said) -> str | None:
+    def _bucketed(self, flag: Flag, trail: _Trail) -> str | None:
+        """The text that is bucketed: a namespaced id, or the value of a trait."""
         if flag.bucketing_trait is not None:
             key: Key = ("trait", flag.bucketing_trait)
-            answers = self.who.answers([key])
+            answers = self.person.answers([key])
             value: Value = answers.values[key].value
-            said.lacking += answers.lacking
+            trail.lacking += answers.lacking
             if self.with_tree:
-                said.changes.append(next_change_ms(self.who.catalogue.bounds[key].expr, self.who.frame, self._work))
+                trail.changes.append(
+                    next_change_ms(self.person.catalogue.bounds[key].expr, self.person.frame, self._work)
+                )
             return None if value is None or answers.warming else f"trait:{canonical_json(to_json(value))}"
         if flag.bucket_by == "deviceId" and self.device is not None:
             return self.device
-        return self.who.id or None
+        return self.person.id or None
 
     def _is_warming_by(self, flag: Flag) -> bool:
-        return flag.bucketing_trait is not None and bool(self.who.answers([("trait", flag.bucketing_trait)]).warming)
+        return flag.bucketing_trait is not None and bool(self.person.answers([("trait", flag.bucketing_trait)]).warming)
 
     # ── explaining ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _step(self, said: _Said, step: str, passed: bool, **more: Any) -> None:
+    def _step(self, trail: _Trail, step: str, passed: bool, **more: Any) -> None:
         if self.with_tree:
-            said.steps.append({"step": step, "passed": passed, **more})
+            trail.steps.append({"step": step, "passed": passed, **more})
 
-    def _explanation(self, flag: Flag, said: _Said) -> dict[str, Any]:
-        text = format_expression(self.who.catalogue.bounds["flag", flag.key].written)
-        tree = said.tree or {"kind": "flag", "key": flag.key, "text": text}
-        return {**tree, "steps": said.steps}
+    def _explanation(self, flag: Flag, trail: _Trail) -> dict[str, Any]:
+        text = format_expression(self.person.catalogue.bounds["flag", flag.key].written)
+        tree = trail.tree or {"kind": "flag", "key": flag.key, "text": text}
+        return {**tree, "steps": trail.steps}
 
 
 def error_decision(message: str, flag: Flag | None = None) -> Decision:
-    """The decision when something it rests on is broken: the flag's default, or no where not even that is known."""
+    """The decision when a part that it rests on is broken: the flag's default, or no where the flag is not known."""
     default = flag.default if flag is not None else False
     allow = default is True
     value = flag.values[default] if flag is not None and isinstance(default, str) else allow

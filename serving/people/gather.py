@@ -1,9 +1,9 @@
-"""A person: an id, the id it belongs to, and every id that belongs to that one, merged at read.
+"""Gathers a person: the records of an id, of the id that it belongs to, and of every id that belongs to that one.
 
-    record asked for  →  up, from owner to owner, to the one that is nobody's  →  down, through the lists of members
+    record asked for  →  up, from owner to owner, to the root, which nobody owns  →  down, through the lists of members
 
-An id without owner and members, as most are, is one read. Nothing is folded, so a link or an unlink shows at once, and
-every record is read by itself: which of them a rebuild has reached does not matter.
+An id without owner and members, as most are, is one read. Nothing is folded together, so a link or an unlink shows at
+once. Every record is read by itself, so it does not matter which of them a rebuild has reached.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
     root = record.id
     above = [root]
     while (owner := known[root].owner) is not None:
-        if owner.id in above:  # each the other's: nothing writes that, and it must not be endless
+        if owner.id in above:  # each owns the other: nothing writes that, but a loop over it would never end
             root = min(above[above.index(owner.id) :])
             break
         root = owner.id
@@ -37,15 +37,15 @@ def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
     person = list(dict.fromkeys([root, *reversed(above)]))
     level = person
     while level:
-        named = dict.fromkeys(member for one in level for member in known[one].members if member not in person)
-        missing = [member for member in named if member not in known]
+        listed = dict.fromkeys(member for id in level for member in known[id].members if member not in person)
+        missing = [member for member in listed if member not in known]
         if missing:
             latest = yield operations.records(missing)
             known |= {record.id: record for record in latest.records}
-        # A list is a hint: of two that name one id, either may be the old one.
-        level = [member for member in named if _belongs(known[member], person)]
+        # A list is a hint: where two lists name one id, one of them may be old.
+        level = [member for member in listed if _belongs(known[member], person)]
         person += level
-    return Reading([known[one] for one in person], latest.clock_ms, latest.catalogue_version)
+    return Reading([known[id] for id in person], latest.clock_ms, latest.catalogue_version)
 
 
 def _belongs(member: Record, person: Collection[str]) -> bool:

@@ -1,14 +1,17 @@
-"""Which ids of an event belong together, and how that is written down.
+"""Links: which ids of an event belong together, and how that is written down and taken back.
 
 An event that names several ids says that they are one person's: the strongest of them (user before email hash before
-anonymous id) claims the others. The claim is an entry in the log of the claimed id's shard, and two pointers follow it:
-the list of members in the owner's record, written first, and the owner in the claimed id's record, written with the
-entry. The first claim wins: a later user of the same device gets only events of their own.
+anonymous id) claims the others. A claim that is accepted becomes a link, which is written in three places: as an entry
+in the log of the claimed id's shard; in the list of members of the owner's record, before that entry; and as the owner
+of the claimed id's record, together with it. The first claim wins: a later user of the same device gets only events of
+their own.
 
-    owners, read together with the ingest  →  (claims of nobody's ids)  →  member list  →  claim
+    claims of the events, owners read with the ingest  →  claims of ids that nobody owns  →  open claims, no cycles
+                                                       →  member lists with room  →  entry and owner
 
-A claim was said when the event came, of a repeat when the copy that counts came; it is made a moment later, or much
-later where a call was cut off. It becomes no link that was taken back since, by an unlink or by a delete of either id.
+A claim dates from the receipt of its event, for a repeat from the receipt of the copy that counts. The link is made a
+moment later, or much later where a call was cut off. A claim is open until an unlink of its id, or a delete of either
+id, takes it back; only an open claim becomes a link.
 
 Nothing here talks to Redis: the steps are requests, which either store follows.
 """
@@ -29,19 +32,19 @@ from serving.store.scripts.read_ended import Ended
 
 Why: TypeAlias = Literal["full", "taken", "cycle"]
 
-#: Ids between one and the person it belongs to, at the most: each alias of a known user to another adds one.
+#: The greatest number of ids between an id and its person: each alias of a known user to another adds one.
 STEPS_MAX = 64
 
 
 class RefusedClaim(NamedTuple):
-    """A claim that did not become a link, and why: the owner has no room, the id is another's, or it owns the owner."""
+    """A claim that became no link, and why: the owner has no room, another owns the id, or the id owns the owner."""
 
     claim: Claim
     why: Why
 
     @property
     def message(self) -> str:
-        """What to tell the caller; never whose the id is."""
+        """The text for the caller. It never says who owns the id."""
         id, owner = self.claim.id, self.claim.owner
         match self.why:
             case "full":
@@ -53,41 +56,44 @@ class RefusedClaim(NamedTuple):
 
 
 def claims_of(event: Accepted) -> list[Claim]:
-    """What an event says about whose its ids are; nothing where it names one id alone."""
+    """The claims of an event: for each id that it names beside the strongest one. None of an event with one id."""
     if event.kind == "alias":
         if event.user_id is None or event.anonymous_id is None:
             return []
         owner = namespaced("user", event.user_id)
-        return [Claim(one, owner, event.event_id) for one in previous_ids(event.anonymous_id) if one != owner]
+        return [Claim(id, owner, event.event_id) for id in previous_ids(event.anonymous_id) if id != owner]
     if event.kind == "link" or (event.anonymous_id is None and event.email_hash is None):
         return []
     owner, *others = Ids(event.user_id, event.anonymous_id, event.email_hash).strongest_first
-    return [Claim(one, owner, event.event_id) for one in others]
+    return [Claim(id, owner, event.event_id) for id in others]
 
 
 def previous_ids(previous: str) -> list[str]:
-    """The records that an alias' previous id may mean: what its prefix says, else the device and the user so called.
+    """The records that an alias' previous id may mean: the one that its prefix names, else the device and the user.
 
     Both are claimed, whether or not either was seen before, so that it does not matter which came first.
     """
-    named = prefixed(previous)
-    if named is not None:
-        return [named]
+    record = prefixed(previous)
+    if record is not None:
+        return [record]
     return [namespaced("anon", previous), namespaced("user", previous)]
 
 
 def distinct_claims(events: Iterable[Accepted]) -> list[Claim]:
     """The claims of some events, each pair of ids once, in order."""
-    found: dict[tuple[str, str], Claim] = {}
+    claims: dict[tuple[str, str], Claim] = {}
     for event in events:
         if event.anonymous_id is not None or event.email_hash is not None:
             for claim in claims_of(event):
-                found.setdefault((claim.id, claim.owner), claim)
-    return list(found.values())
+                claims.setdefault((claim.id, claim.owner), claim)
+    return list(claims.values())
 
 
 def claims_with_receipts(claims: Sequence[Claim], events: Sequence[Accepted], came_ms: Sequence[int]) -> list[Claim]:
-    """The claims of some events that came then, in UTC ms; of several that say the same the newest."""
+    """The same claims, each dated by the receipt of its event, in UTC ms; where several say the same, by the newest.
+
+    `came_ms` are the receipts of `events`.
+    """
     newest: dict[tuple[str, str], Claim] = {}
     for event, ms in zip(events, came_ms, strict=True):
         for claim in claims_of(event):
@@ -95,25 +101,25 @@ def claims_with_receipts(claims: Sequence[Claim], events: Sequence[Accepted], ca
     return [newest[claim.id, claim.owner] for claim in claims]
 
 
-def _keep_newest(known: dict[tuple[str, str], Claim], claim: Claim) -> None:
-    held = known.setdefault((claim.id, claim.owner), claim)
-    if claim.since_ms > held.since_ms:
-        known[claim.id, claim.owner] = claim
+def _keep_newest(newest: dict[tuple[str, str], Claim], claim: Claim) -> None:
+    known = newest.setdefault((claim.id, claim.owner), claim)
+    if claim.since_ms > known.since_ms:
+        newest[claim.id, claim.owner] = claim
 
 
 def link_claims(
     operations: Operations, claims: Sequence[Claim], owners: Sequence[Owner | None]
 ) -> Steps[list[RefusedClaim]]:
-    """Makes links of claims, whose ids had these owners a moment ago; returns those that did not become one.
+    """Makes links of claims; returns the claims that were refused. `owners` owned the claimed ids a moment ago.
 
-    A claim that was taken back since it was said is none of them: nothing is said of it, and nothing done.
+    A claim that was taken back meanwhile becomes no link and is not refused: the caller hears nothing of it.
     """
     refused = [
         RefusedClaim(claim, "taken")
-        for claim, held in zip(claims, owners, strict=True)
-        if held is not None and held.id != claim.owner
+        for claim, owner in zip(claims, owners, strict=True)
+        if owner is not None and owner.id != claim.owner
     ]
-    unowned = [claim for claim, held in zip(claims, owners, strict=True) if held is None]
+    unowned = [claim for claim, owner in zip(claims, owners, strict=True) if owner is None]
     wanted = []
     for claim in (yield from open_claims(operations, unowned)):
         if (yield from owns(operations, claim.id, claim.owner)):
@@ -126,7 +132,7 @@ def link_claims(
     refused += [RefusedClaim(claim, "full") for claim, has_room in zip(wanted, room, strict=True) if not has_room]
     wanted = [claim for claim, has_room in zip(wanted, room, strict=True) if has_room]
     claimed = yield operations.link(wanted)
-    lost = yield from _orphaned(operations, wanted, claimed)
+    lost = yield from _orphaned_links(operations, wanted, claimed)
     for claim in lost:
         yield operations.unlink(claim.id, f"{claim.event_id}:unlink")
     for claim, result in zip(wanted, claimed, strict=True):
@@ -135,8 +141,8 @@ def link_claims(
             if result.owner is not None:
                 refused.append(RefusedClaim(claim, "taken"))
     for claim, result in reversed(list(zip(wanted, claimed, strict=True))):
-        # Two aliases at once, each the other way round, may both have found nothing in their way. Of one call's the
-        # last gives way, as if they had come one after the other.
+        # Two aliases at once, each the other way round, may both have found no cycle. Where one call made several links
+        # the last one gives way, as if they had come one after the other.
         if result.is_done and claim not in lost and (yield from owns(operations, claim.id, claim.owner)):
             yield operations.unlink(claim.id, f"{claim.event_id}:unlink")
             lost.append(claim)
@@ -147,50 +153,58 @@ def link_claims(
 
 
 def open_claims(operations: Operations, claims: Sequence[Claim]) -> Steps[list[Claim]]:
-    """The claims less those that were taken back since. The claimed id's own log has the last word on it."""
-    ids = list(dict.fromkeys(one for claim in claims for one in (claim.id, claim.owner)))
+    """The claims that were not taken back since they were said.
+
+    This is a look beforehand: the script that writes a claim has the last word, in the claimed id's own shard.
+    """
+    ids = list(dict.fromkeys(id for claim in claims for id in (claim.id, claim.owner)))
     if not ids:
         return []
     ended: dict[str, Ended] = dict(zip(ids, (yield operations.ended(ids)), strict=True))
     return [claim for claim in claims if claim.since_ms > max(*ended[claim.id], ended[claim.owner].deleted_ms)]
 
 
-def _orphaned(operations: Operations, claims: Sequence[Claim], claimed: Sequence[Claimed]) -> Steps[list[Claim]]:
-    """Links whose owner was deleted since they were said: the delete did not see them yet, and left their ids alone."""
+def _orphaned_links(operations: Operations, claims: Sequence[Claim], claimed: Sequence[Claimed]) -> Steps[list[Claim]]:
+    """The claims whose link was just made though their owner has been deleted since they were said.
+
+    The delete did not see the link yet, so it left the claimed id alone.
+    """
     made = {claim: result.seq for claim, result in zip(claims, claimed, strict=True) if result.is_done}
     if not made:
         return []
     ended: list[Ended] = yield operations.ended([claim.owner for claim in made])
-    past = [claim for claim, owner in zip(made, ended, strict=True) if claim.since_ms <= owner.deleted_ms]
-    owners: list[Owner | None] = yield operations.owners([claim.id for claim in past])
-    return [claim for claim, held in zip(past, owners, strict=True) if held is not None and held.seq == made[claim]]
+    ownerless = [claim for claim, owner in zip(made, ended, strict=True) if claim.since_ms <= owner.deleted_ms]
+    owners: list[Owner | None] = yield operations.owners([claim.id for claim in ownerless])
+    return [
+        claim for claim, owner in zip(ownerless, owners, strict=True) if owner is not None and owner.seq == made[claim]
+    ]
 
 
 def complete_links(operations: Operations, entries: Iterable[LogEntry]) -> Steps[None]:
-    """Puts right what a caller left half done that was cut off between an event and its links. Changes nothing else.
+    """Completes the links of events in the log, for callers that were cut off between an event and its links.
 
-    An event whose claim was not written is given it, unless that was taken back since; an id that is not on the list
-    of its owner comes onto it.
+    A claim that was not written is written, unless it was taken back since. An id that is not on the list of its owner
+    is put onto it. Nothing else changes.
     """
-    said: dict[tuple[str, str], Claim] = {}
+    newest: dict[tuple[str, str], Claim] = {}
     for entry in entries:
         event = entry.event
         if event.kind == "link" and event.name is not None:
-            _keep_newest(said, Claim(event.id, event.name, event.event_id, entry.received_ms))
+            _keep_newest(newest, Claim(event.id, event.name, event.event_id, entry.received_ms))
         for claim in claims_of(event):
-            _keep_newest(said, claim._replace(since_ms=entry.received_ms))
-    claims = list(said.values())
+            _keep_newest(newest, claim._replace(since_ms=entry.received_ms))
+    claims = list(newest.values())
     if not claims:
         return
     owners = yield operations.owners([claim.id for claim in claims])
-    held = [claim for claim, owner in zip(claims, owners, strict=True) if owner and owner.id == claim.owner]
-    if held:
-        yield operations.add_members(held)
+    linked = [claim for claim, owner in zip(claims, owners, strict=True) if owner and owner.id == claim.owner]
+    if linked:
+        yield operations.add_members(linked)
     yield from link_claims(operations, claims, owners)
 
 
 def unlink_id(operations: Operations, namespaced_id: str, event_id: str) -> Steps[Owner | None]:
-    """Makes an id a person of its own; whose it was, None where it was nobody's. A repeat is safe."""
+    """Makes an id a person of its own; returns the owner that it had, None where it had none. A repeat is safe."""
     (owner,) = yield operations.owners([namespaced_id])
     if owner is None:
         return None
@@ -204,16 +218,16 @@ def unlink_id(operations: Operations, namespaced_id: str, event_id: str) -> Step
 
 
 def owns(operations: Operations, namespaced_id: str, other: str) -> Steps[bool]:
-    """Whether `other` belongs to this id, at any remove. Only users can, since only they are owners of their like."""
+    """Whether `other` belongs to this id, through any number of owners. Only a user can own another user."""
     if not (namespaced_id.startswith("user:") and other.startswith("user:")):
         return False
-    passed = {other}
+    visited = {other}
     for _ in range(STEPS_MAX):
         if other == namespaced_id:
             return True
         (owner,) = yield operations.owners([other])
-        if owner is None or owner.id in passed:
-            return False  # a ring of others is theirs to undo
+        if owner is None or owner.id in visited:
+            return False  # a ring of other ids is theirs to undo
         other = owner.id
-        passed.add(other)
+        visited.add(other)
     return True

@@ -1,7 +1,10 @@
-"""One person, from records to answers: merge base and tail, finish the windows at `now`, say what is not certain.
+"""One person, from records to answers.
 
-Pure: records and the clock come in, answers go out. The API reads records over its own connection, the other callers
-over theirs; all of them end here.
+    records of the person  →  decode: a base and a tail of each  →  merge them, and finish the windows at `now`
+                           →  values, with what is warming, lacking or not exact
+
+Pure: records and the clock come in, answers go out. The API, the commands and the tests read records each over their
+own connection, and all of them end here.
 """
 
 from __future__ import annotations
@@ -24,20 +27,21 @@ from serving.store.stamps import Covered, Stamp
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode
 
-#: Memory that what a process keeps decoded may take, about: by base or tail, and by each encoded byte (measured).
+#: The memory that the decoded bases and tails of a process may take, about.
 DECODED_BYTES_MAX = 320_000_000
+#: The memory that one of them takes, about: for itself, and for each encoded byte (measured).
 DECODED_BYTES_A_PART = 1_300
 DECODED_BYTES_A_BYTE = 5
 
 
 def decoded_bytes(record: Record) -> int:
-    """The memory that a record takes when it is decoded, about, and rather more."""
+    """The memory that a record takes when it is decoded; an estimate, rather too high than too low."""
     parts = [part for part in (record.base, b"".join(record.tail)) if part]
     return sum(DECODED_BYTES_A_PART + DECODED_BYTES_A_BYTE * len(part) for part in parts)
 
 
-class _Kept(NamedTuple):
-    """A record's base and tail, decoded, and what they were decoded from."""
+class _Decoded(NamedTuple):
+    """A record's base and tail, decoded, and by what they are known: the base's stamp and the tail's mark."""
 
     stamp: Stamp | None
     base: Base | None
@@ -47,47 +51,54 @@ class _Kept(NamedTuple):
 
 
 class DecodedBases:
-    """What was decoded, by record, so that a person asked for again is not decoded again; the newest use last.
+    """Bases and tails by record, as they were decoded last, so that a person asked for again is not decoded again.
 
-    A base is known by its stamp, since no two builds share a number. A tail is known by base, last seq, last receipt
-    and length: a seq alone may come again after Redis lost its last events.
+    A base is known by its stamp, since no two builds share a number. A tail is known by its base, last seq, last
+    receipt and length: a seq alone may come again after Redis lost its last events. Beyond `bytes_max` the records
+    that were not used for longest are forgotten.
     """
 
     def __init__(self, bytes_max: int = DECODED_BYTES_MAX) -> None:
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._decoded: OrderedDict[str, _Decoded] = OrderedDict()  # the last used comes last
         self._bytes_max = bytes_max
         self._bytes = 0
 
     def parts(self, record: Record) -> list[Base]:
-        """The record's base and its tail, as far as it has them. Raises `CodecError` for a base that was damaged."""
+        """The record's base and its tail, as far as it has them.
+
+        Raises `CodecError` for a base or a tail entry that was damaged.
+        """
         if record.base is None and not record.tail:
             return []
-        kept = self._kept.get(record.id)
+        decoded = self._decoded.get(record.id)
         mark = (record.last_seq, record.last_received_ms, len(record.tail))
-        if kept is not None and kept.stamp == record.stamp and kept.tail_mark == mark:
-            self._kept.move_to_end(record.id)
+        if decoded is not None and decoded.stamp == record.stamp and decoded.tail_mark == mark:
+            self._decoded.move_to_end(record.id)
         else:
-            kept = self._keep(record, mark, kept)
-        return [one for one in (kept.base, kept.tail) if one is not None]
+            decoded = self._decode(record, mark, decoded)
+        return [part for part in (decoded.base, decoded.tail) if part is not None]
 
-    def _keep(self, record: Record, mark: tuple[int, int, int], before: _Kept | None) -> _Kept:
+    def _decode(self, record: Record, mark: tuple[int, int, int], before: _Decoded | None) -> _Decoded:
         base = None
         if record.base is not None:
             same = before is not None and before.stamp == record.stamp
             base = before.base if before is not None and same else base_codec.decode(record.base)
         tail = tail_base(record.tail) if record.tail else None
         size = decoded_bytes(record)
-        kept = self._kept[record.id] = _Kept(record.stamp, base, mark, tail, size)
-        self._kept.move_to_end(record.id)
+        decoded = self._decoded[record.id] = _Decoded(record.stamp, base, mark, tail, size)
+        self._decoded.move_to_end(record.id)
         self._bytes += size - (before.size if before is not None else 0)
         while self._bytes > self._bytes_max:
-            self._bytes -= self._kept.popitem(last=False)[1].size
-        return kept
+            self._bytes -= self._decoded.popitem(last=False)[1].size
+        return decoded
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """What was asked of a person. `warming` are the definitions whose value is only the value so far; `lacking` the ids
-    that only a rebuild of their own makes whole again, because a base lacks a state or is past its horizon."""
+    """The values of definitions for a person, and how sure they are.
+
+    `warming`: the definitions whose value is only the value so far. `lacking`: the ids that only a rebuild of their own
+    makes whole, because a base lacks a state or is past its horizon. `asof`: what all of it rests on.
+    """
 
     values: dict[Key, Answer]
     now_ms: int
@@ -98,7 +109,7 @@ class Answers(msgspec.Struct, frozen=True):
 
 
 def tail_base(entries: Sequence[bytes]) -> Base:
-    """The tail in the shape of a base. Raises `CodecError` for an entry that is none."""
+    """The tail in the shape of a base. Raises `CodecError` for bytes that are no tail entry."""
     events = []
     for entry in entries:
         try:
@@ -110,7 +121,10 @@ def tail_base(entries: Sequence[bytes]) -> Base:
 
 
 def person(reading: Reading, catalogue: Catalogue, bases: DecodedBases) -> Person:
-    """A person as of one reading of all their records."""
+    """A person as of one reading of all their records.
+
+    The instant is the server's clock. Where that went back it is the last receipt, or the instant of a base.
+    """
     parts: list[Base] = []
     stamps: list[tuple[int, Covered | None]] = []
     now_ms = reading.clock_ms
@@ -133,7 +147,11 @@ def _covered(catalogue: Catalogue, shard: int) -> Covered | None:
 
 
 class Person:
-    """Everything that is known of a person at one instant."""
+    """Everything that is known of a person at one instant.
+
+    `parts` are the decoded bases and tails of all records; `stamps` are, per record, its shard and what its base
+    covers, None where nothing does. From `until_ms` on the base of a heavy id is not exact any more; None: it has none.
+    """
 
     def __init__(
         self,
@@ -149,14 +167,13 @@ class Person:
         self.parts = parts
         self.stamps = stamps
         self.now_ms = now_ms
-        #: from here on the base of a heavy id is no longer exact
         self.until_ms = until_ms
         self.frame = Frame(catalogue.program, parts, now_ms, self.id)
         self._asof: dict[str, Any] | None = None  # not a cached_property, whose lock costs as much as what it keeps
 
     @property
     def id(self) -> str:
-        """The namespaced id that the others belong to; empty for nobody."""
+        """The namespaced id that the person's others belong to; empty for nobody."""
         return self.reading.records[0].id if self.reading.records else ""
 
     @property
@@ -165,20 +182,20 @@ class Person:
         return self.until_ms is not None and self.now_ms >= self.until_ms
 
     def answers(self, keys: Iterable[Key]) -> Answers:
-        """The values of these definitions, and what is to be said of them."""
+        """The values of these definitions, and how sure they are."""
         catalogue, past = self.catalogue, self.is_past_horizon
-        found: dict[Key, Answer] = {}
+        values: dict[Key, Answer] = {}
         warming = set()
         is_lacking, exact = False, True
         for key in keys:
-            answer = found[key] = self.frame.answer(catalogue.program.compiled(key))
+            answer = values[key] = self.frame.answer(catalogue.program.compiled(key))
             lacks = answer.missing or (answer.straddled and not past)
             is_lacking = is_lacking or lacks or answer.straddled
             exact = exact and answer.exact and not (answer.straddled and past)
             if lacks or not all([catalogue.is_ready(key, shard, stamp) for shard, stamp in self.stamps]):
                 warming.add(key)
         return Answers(
-            values=found,
+            values=values,
             now_ms=self.now_ms,
             exact=exact,
             warming=frozenset(warming),
@@ -188,7 +205,7 @@ class Person:
 
     @property
     def asof(self) -> dict[str, Any]:
-        """What the answers rest on: the instant, the catalogue, and per id its last seq and what its base covers."""
+        """What the answers rest on: the instant, the catalogue's version, and per id its last seq and base."""
         if self._asof is None:
             self._asof = self._rests_on()
         return self._asof
