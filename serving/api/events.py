@@ -1,8 +1,7 @@
-"""Events in over HTTP: one at a time, or a batch whose good part stands; ours and Segment's paths alike."""
+"""Events in over HTTP: one at a time, or a batch whose good events are taken; our paths and Segment's alike."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -25,33 +24,35 @@ from serving.store.logged_event import Accepted
 
 router = APIRouter(tags=["events"])
 
-#: What a single event's request may add to the event: a key, when it was sent.
+#: Bytes that the request of a single event may have beside the event: a key, the time it was sent.
 ENVELOPE_BYTES = 1024
-#: What a batch may say about all of its events.
+#: Bytes of what a batch says about all of its events.
 CONTEXT_BYTES_MAX = 4 * 1024
+#: Bytes that are kept of the text of a refused event.
+REJECTED_BYTES_MAX = 4 * 1024
 
 
 def _admit(engine: Engine, request: Request, body: Any = None) -> Caller:
-    """Lets a request in whose key may write: the first that is known of the header's, the body's and the query's.
+    """The caller, whose key must be one that may write: the first known key of the header, the body and the query.
 
     Raises `Unauthenticated`, `Forbidden` or `TooMany`.
     """
     query = request.query_params.get("apiKey")
-    given = chain(header_keys(request.headers.get("authorization")), body_keys(body), [query] if query else [])
-    # One after the other: to look for a key in the events means to read them.
-    known = next((key for key in given if engine.keys.caller(key) is not None), None)
+    keys = chain(header_keys(request.headers.get("authorization")), body_keys(body), [query] if query else [])
+    # Lazily: a key in the events is found only by reading them.
+    known = next((key for key in keys if engine.keys.caller(key) is not None), None)
     return engine.keys.require(None, known, "write")
 
 
-async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
-    """Takes one event; the event, whether it was there already, and what is to be said of its links.
+async def _take(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
+    """The event of a request, taken; whether it is a repeat, and warnings about its links.
 
-    A refused one is kept for `rejected`. Raises `Invalid`, and `Conflict` for an alias that what is there already
-    leaves no room for: of a user to one of their own ids, or to a user who has too many.
+    A refused event is kept for `rejected`. Raises `Invalid`; and `Conflict` for an alias that closes a ring, or whose
+    user has too many ids.
     """
     engine: Engine = request.app.state.engine
     body = await body_of(request, engine.settings.event_bytes_max + ENVELOPE_BYTES)
-    raw = _read(engine, request, body, json_of)
+    raw = _decoded(engine, request, body, json_of)
     _admit(engine, request, raw)
     catalogue = await engine.known_catalogue()
     try:
@@ -59,30 +60,32 @@ async def _one(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
     except Invalid as refusal:
         await keep_rejected(engine, [(0, raw, refusal)])
         raise
-    receipts, unlinked = await engine.ingest([event], catalogue)
+    receipts, refused_claims = await engine.ingest([event], catalogue)
     if event.kind == "alias":
-        for one in unlinked:
-            if one.why != "taken":
-                remedy = "unlink an id first" if one.why == "full" else "send the ids the other way round"
+        for refused in refused_claims:
+            if refused.why != "taken":
+                remedy = "unlink an id first" if refused.why == "full" else "send the ids the other way round"
                 details = {"field": "previousId", "value": event.anonymous_id, "remedy": remedy}
-                raise Conflict(one.message, details)
-    return event, receipts.outcomes[0].duplicate, warned(unlinked, [event])
+                raise Conflict(refused.message, details)
+    return event, receipts.outcomes[0].duplicate, link_warnings(refused_claims, [event])
 
 
-def warned(unlinked: Sequence[RefusedClaim], events: Sequence[Accepted]) -> list[str]:
-    """What to tell of links that were refused; not that a device is another's, unless an alias asked for just that."""
+def link_warnings(refused_claims: Sequence[RefusedClaim], events: Sequence[Accepted]) -> list[str]:
+    """The warnings for refused claims. A device that is another's gets one only where an alias claimed it."""
     aliases = {event.event_id for event in events if event.kind == "alias"}
-    return [one.message for one in unlinked if one.why != "taken" or one.claim.event_id in aliases]
+    return [
+        refused.message for refused in refused_claims if refused.why != "taken" or refused.claim.event_id in aliases
+    ]
 
 
-def _noted(body: dict[str, Any], warnings: list[str]) -> Response:
+def _with_warnings(body: dict[str, Any], warnings: list[str]) -> Response:
     return json_answer(body | {"warnings": warnings} if warnings else body)
 
 
-def _read(engine: Engine, request: Request, body: bytes, read: Callable[[bytes], Any]) -> Any:
-    """The body as `read` reads it. What is no JSON is refused to those whose header is known, or who have none."""
+def _decoded(engine: Engine, request: Request, body: bytes, decode: Callable[[bytes], Any]) -> Any:
+    """The body, decoded. Raises `Invalid`; but where the header has an unknown key, the refusal is about the key."""
     try:
-        return read(body)
+        return decode(body)
     except Invalid:
         if request.headers.get("authorization") is not None:
             _admit(engine, request)
@@ -91,58 +94,58 @@ def _read(engine: Engine, request: Request, body: bytes, read: Callable[[bytes],
 
 async def track(request: Request) -> Response:
     """Takes one event. A repeat of its `messageId` within 24 h is acknowledged and not counted again."""
-    return await _told(request, "track")
+    return await _taken(request, "track")
 
 
 async def identify(request: Request) -> Response:
     """Takes profile attributes: whole values of top-level keys, the newest time wins, null removes."""
-    event, is_duplicate, warnings = await _one(request, "identify")
+    event, is_duplicate, warnings = await _take(request, "identify")
     user = event.user_id or event.anonymous_id or event.email_hash
-    return _noted({"success": True, "userId": user, "duplicate": is_duplicate}, warnings)
+    return _with_warnings({"success": True, "userId": user, "duplicate": is_duplicate}, warnings)
 
 
 async def page(request: Request) -> Response:
     """Takes the view of a page: it counts as the event "Page Viewed", with `name` and `category` as properties."""
-    return await _told(request, "page")
+    return await _taken(request, "page")
 
 
 async def screen(request: Request) -> Response:
     """Takes the view of a screen: it counts as the event "Screen Viewed", with `name` and `category` as properties."""
-    return await _told(request, "screen")
+    return await _taken(request, "screen")
 
 
 async def group(request: Request) -> Response:
     """Takes that a user belongs to a group. It is kept in the lake and counts as no event."""
-    return await _told(request, "group")
+    return await _taken(request, "group")
 
 
 async def alias(request: Request) -> Response:
     """Takes that `previousId` is the same person as `userId`."""
-    return await _told(request, "alias")
+    return await _taken(request, "alias")
 
 
-async def _told(request: Request, kind: str) -> Response:
-    event, is_duplicate, warnings = await _one(request, kind)
-    return _noted({"success": True, "eventId": event.event_id, "duplicate": is_duplicate}, warnings)
+async def _taken(request: Request, kind: str) -> Response:
+    event, is_duplicate, warnings = await _take(request, kind)
+    return _with_warnings({"success": True, "eventId": event.event_id, "duplicate": is_duplicate}, warnings)
 
 
 async def batch(request: Request) -> Response:
-    """Takes many events. The good ones stand; each refused one is named by its index. Repeating the request is safe."""
+    """Takes many events. The good ones are taken; each refused one is named by its index. A repeat is safe."""
     engine: Engine = request.app.state.engine
     settings = engine.settings
-    told = _read(engine, request, await body_of(request, settings.body_bytes_max), batch_of)
-    # Before the key, which may be in any event: to look for it means to read them.
-    if len(told.batch) > settings.batch_events_max:
-        raise invalid("batch", f"{len(told.batch)} events", f"send at most {settings.batch_events_max} at once")
-    caller = _admit(engine, request, told)
-    engine.keys.rates.owe(caller.id, len(told.batch) - 1)
-    context = _context_of_all(told.context)
+    body = _decoded(engine, request, await body_of(request, settings.body_bytes_max), batch_of)
+    # Before the key is looked for, which may be in any event: to find it means to read them.
+    if len(body.batch) > settings.batch_events_max:
+        raise invalid("batch", f"{len(body.batch)} events", f"send at most {settings.batch_events_max} at once")
+    caller = _admit(engine, request, body)
+    engine.keys.rates.owe(caller.id, len(body.batch) - 1)
+    context = _shared_context(body.context)
     catalogue = await engine.known_catalogue()
     limits = Limits(catalogue.summed)
-    envelope = Envelope(engine.clock_ms(), told.sentAt, context)
+    envelope = Envelope(engine.clock_ms(), body.sentAt, context)
     events: list[Accepted] = []
     refusals: list[tuple[int, Any, Invalid]] = []
-    for index, text in enumerate(told.batch):
+    for index, text in enumerate(body.batch):
         raw: Any = None
         try:
             if len(memoryview(text)) > settings.event_bytes_max:
@@ -154,12 +157,12 @@ async def batch(request: Request) -> Response:
     duplicates = 0
     warnings: list[str] = []
     if events:
-        receipts, unlinked = await engine.ingest(events, catalogue)
-        warnings = warned(unlinked, events)
+        receipts, refused_claims = await engine.ingest(events, catalogue)
+        warnings = link_warnings(refused_claims, events)
         duplicates = sum(outcome.duplicate for outcome in receipts.outcomes)
     if refusals:
         await keep_rejected(engine, refusals)
-    return _noted(
+    return _with_warnings(
         {
             "success": True,
             "accepted": len(events) - duplicates,
@@ -172,9 +175,9 @@ async def batch(request: Request) -> Response:
     )
 
 
-def _context_of_all(given: Any) -> dict[str, Any]:
-    """The context of a batch, which each event keeps: one request could fill Redis with it. Raises `Invalid`."""
-    context = checked_object({"context": given}, "context")
+def _shared_context(value: Any) -> dict[str, Any]:
+    """The context of a batch, bounded, since each event keeps it: one request could fill Redis. Raises `Invalid`."""
+    context = checked_object({"context": value}, "context")
     size = len(msgspec.json.encode(context))
     if size > CONTEXT_BYTES_MAX:
         remedy = f"send at most {CONTEXT_BYTES_MAX} for all events, and the rest with the events that it is about"
@@ -183,8 +186,8 @@ def _context_of_all(given: Any) -> dict[str, Any]:
 
 
 async def keep_rejected(engine: Engine, refusals: list[tuple[int, Any, Invalid]]) -> None:
-    """Puts refused events where the drain finds them for the lake's `rejected`, each cut to 4 KB of its text."""
-    now_ms = time.time_ns() // 1_000_000
+    """Keeps refused events, each with the beginning of its text. The drain puts them into the lake's `rejected`."""
+    now_ms = engine.clock_ms()
     items = [
         msgspec.json.encode(
             {
@@ -193,7 +196,7 @@ async def keep_rejected(engine: Engine, refusals: list[tuple[int, Any, Invalid]]
                 "line": index,
                 "code": refusal.code,
                 "reason": refusal.message,
-                "event": _as_text(raw),
+                "event": _text(raw),
             }
         )
         for index, raw, refusal in refusals
@@ -201,10 +204,10 @@ async def keep_rejected(engine: Engine, refusals: list[tuple[int, Any, Invalid]]
     await engine.keep_rejected(items)
 
 
-def _as_text(raw: Any) -> str:
-    """The begin of an event's text, without its key."""
+def _text(raw: Any) -> str:
+    """The beginning of an event's text, without its key."""
     try:
-        return msgspec.json.encode(_without_key(raw))[:4_096].decode("utf-8", "replace")
+        return msgspec.json.encode(_without_key(raw))[:REJECTED_BYTES_MAX].decode("utf-8", "replace")
     except RecursionError:  # just flat enough to be read
         return ""
 
@@ -221,17 +224,17 @@ async def measures(request: Request) -> Response:
 @router.get("/v1/projects/{write_key}/settings", responses={200: {"model": ProjectSettings}, **NOT_FOUND})
 @router.get("/v1/projects/{write_key}/settings/", include_in_schema=False)
 async def project_settings(write_key: str, request: Request) -> Response:
-    """What clients of Segment load at their start, where they are told this server as their CDN."""
+    """The settings that Segment's clients load at their start, where this server is named as their CDN."""
     engine: Engine = request.app.state.engine
     caller = engine.keys.caller(write_key)
     if caller is None or caller.kind != "write":
         raise NotFound("no such write key", {"field": "write key", "remedy": "use a key of kind write"})
-    at = reached_at(request)
-    return json_answer(settings_of(write_key, f"{at.netloc}{at.path}", at.scheme))
+    address = reached_at(request)
+    return json_answer(settings_of(write_key, f"{address.netloc}{address.path}", address.scheme))
 
 
 async def options(request: Request) -> Response:
-    """What may be sent to this path. The questions of browsers are answered before they come here."""
+    """The methods of this path. Preflight requests of browsers are answered before they come here."""
     return Response(status_code=204, headers={"Allow": "POST, OPTIONS"})
 
 
@@ -243,7 +246,7 @@ _OF_KINDS: dict[str, Callable[[Request], Awaitable[Response]]] = {
     "group": group,
     "alias": alias,
 }
-#: What each function answers, where it is not `TrackedOut`.
+#: The answers of each function that answers anything but `TrackedOut`.
 _ANSWERS: dict[Callable[[Request], Awaitable[Response]], Responses] = {
     batch: {200: {"model": BatchOut}},
     identify: {200: {"model": IdentifiedOut}},
@@ -260,7 +263,7 @@ def _paths() -> Iterator[tuple[str, Callable[[Request], Awaitable[Response]]]]:
     yield "m", measures
 
 
-#: Every path that takes events, with the function that answers it. Clients that end theirs with a slash are heard too.
+#: Every path that takes events, with the function that answers it. Each may end with a slash, as some clients send it.
 PATHS = {f"/v1/{name}{end}": endpoint for name, endpoint in _paths() for end in ("", "/")}
 
 for _path, _endpoint in PATHS.items():
