@@ -1,1 +1,3 @@
-"""Long work: the drain from log to lake, and the flows that rebuild, import and maintain."""
+"""Long work beside the API: the drain from log to lake with recovery, the worker that rebuilds, purges and maintains,
+and the import of files. May import `serving`, `expressions` and `lake`.
+"""

@@ -51,11 +51,11 @@ def purge_now(
     Raises `NotHeld` when drain or worker do not give way in time, `StoreError` and `LakeError` when a part is away.
     """
     # Writers first: the drain and the worker go on while an export or an import is waited for.
-    with leases(store, [WRITERS, "drain", "rebuild"], patience_s) as held:
+    with leases(store, [WRITERS, "drain", "rebuild"], patience_s) as lease:
 
         def step(name: str) -> None:
             on_step(name)
-            held.require()
+            lease.require()
 
         drain = Drain(store, lake, settings)
         _drain_all(store, drain, patience_s)
