@@ -1,5 +1,5 @@
-"""One of those who write one table at a time, in a process of its own, pausing in the middle of its writes:
-`python -m tests.faults.conflicting WHO URL FOLDER`. WHO is "drain", "compact" or "purge".
+"""A writer of the table of events, in a process of its own, that pauses in the middle of its writes:
+`python -m tests.faults.conflicting WRITER URL FOLDER`. WRITER is "drain", "compact" or "purge".
 
 Days count as over a day early, so that compaction and purge rewrite the very partition that the drain appends to.
 """
@@ -28,9 +28,9 @@ from tests.waiting import PAUSE_S
 
 SHARDS = 4
 ROUNDS = {"compact": 4, "purge": 3}
-#: A pause ends when somebody else has committed; or after so many looks, where nobody does.
+#: A pause ends when somebody else has committed, or after so many looks.
 LOOKS = 40
-#: So many times, fewer than a purge or a drain tries again, and each time as likely as not.
+#: Pauses of a writer, fewer than a purge or a drain tries again. It pauses as likely as not.
 PAUSES = 4
 STOP = "stop"
 
@@ -38,19 +38,19 @@ STOP = "stop"
 class PausingLake(Lake):
     """The lake, whose writer pauses some times between its look at the events and its commit."""
 
-    def __init__(self, root: str, who: str) -> None:
+    def __init__(self, root: str, writer: str) -> None:
         super().__init__(root)
-        self._chance, self._pauses = random.Random(who), 0
+        self._chance, self._pauses = random.Random(writer), 0
 
     def open(self, table: Table) -> DeltaTable:
-        """The table as it was before the pause."""
+        """The table as it was before a pause."""
         opened = super().open(table)
         if table is EVENTS:
             self.pause()
         return opened
 
     def rewrite_once(self, table: Table, partition: Mapping[str, str], change: Change) -> None:
-        """Rewrites, with a pause in it; says where others were first."""
+        """Rewrites with pauses in between; prints "conflict" when another writer was first."""
 
         def paused(batch: pa.RecordBatch) -> pa.RecordBatch:
             if table is EVENTS:
@@ -64,7 +64,7 @@ class PausingLake(Lake):
             raise
 
     def pause(self) -> None:
-        """Waits for a commit of somebody else."""
+        """Waits for a commit of another writer, or goes on at once."""
         if self._pauses < PAUSES and self._chance.random() < 0.5:
             self._pauses += 1
             before = self.commits()
@@ -74,31 +74,31 @@ class PausingLake(Lake):
                 threading.Event().wait(PAUSE_S)
 
     def commits(self) -> int:
-        """How many commits the table of events has."""
+        """The number of commits of the table of events."""
         return len(list(Path(self.root, EVENTS.name, "_delta_log").glob("*.json")))
 
 
 def tomorrow(world: World) -> datetime:
-    """A day on which today's rows may be rewritten."""
+    """A day on which the rows of today may be rewritten."""
     return datetime.fromtimestamp(world.store.now_ms() / 1000, UTC) + timedelta(days=1)
 
 
-def main(who: str, redis_url: str, folder: str) -> None:
-    """So many rounds; the drain until it is told to stop."""
+def main(writer: str, redis_url: str, folder: str) -> None:
+    """Works for some rounds; the drain until it is told to stop."""
     world = World(redis_url, Path(folder), shards=SHARDS)
-    lake = world.lake = PausingLake(world.lake.root, who)
-    match who:
+    lake = world.lake = PausingLake(world.lake.root, writer)
+    match writer:
         case "drain":
             drain = world.drain(lambda step: lake.pause() if step == "before_write" else None)
             while not Path(folder, STOP).exists():
                 if not drain.step().rows:
                     threading.Event().wait(PAUSE_S)
         case "compact":
-            for _ in range(ROUNDS[who]):
+            for _ in range(ROUNDS[writer]):
                 maintain(lake, tomorrow(world))
         case "purge":
-            for _ in range(ROUNDS[who]):
-                with suppress(LakeConflict):  # always second, to a drain that never rests: the worker tries later, too
+            for _ in range(ROUNDS[writer]):
+                with suppress(LakeConflict):  # the drain may always be first: the worker tries later, too
                     purge(world.store, lake, tomorrow(world))
 
 

@@ -1,4 +1,4 @@
-"""A stack of its own for each module of tests that break parts of it."""
+"""Stacks whose parts may be broken, one for each module of tests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DEFINITIONS = {"orders": "events.purchase.count", "spent": "events.purchase.amou
 
 @contextmanager
 def breakable(home: Path, environment: Mapping[str, str], **settings: Any) -> Iterator[RunningStack]:
-    """A whole stack as `tinycdp up --no-prefect` runs it, with two traits that are ready."""
+    """Runs a whole stack as `tinycdp up --no-prefect` does, with two traits that are ready."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"TINYCDP_DRAIN_INTERVAL_S": "0.1", **environment}.items():
             patch.setenv(name, value)
         used = Settings(home=home, port=0, **settings)
-        running = RunningStack(found := up.start(used, with_prefect=False), used)
+        running = RunningStack(stack := up.start(used, with_prefect=False), used)
         try:
             for key, expression in DEFINITIONS.items():
                 running.define("trait", key, expression)
@@ -32,7 +32,7 @@ def breakable(home: Path, environment: Mapping[str, str], **settings: Any) -> It
             yield running
         finally:
             running.http.close()
-            up.stop(used, found)
+            up.stop(used, stack)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ SHARDS = 4
 
 
 def main(redis_url: str, folder: str, lake_root: str, step: str) -> None:
-    """One round, until there; or whole, where others kill it."""
+    """Runs one round and kills itself at a step; runs the whole round at a step that there is not."""
 
     def killed(at: str) -> None:
         if at == step:

@@ -1,7 +1,7 @@
-"""Clients under load, as an app has them: each sends batches, and repeats one until it is acknowledged.
+"""An app's clients under load: each sends batches, and repeats a batch until it is acknowledged.
 
-What was acknowledged is kept, so that a test can say afterwards what must be there. Seeded: the same events in the same
-batches for the same seed; only how the clients interleave is up to the machine.
+A load keeps the acknowledged ids, so that a test can say afterwards which events must be there. The same name sends the
+same events in the same batches; only how the clients interleave is up to the machine.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ BATCH = 10
 
 @dataclass
 class Load:
-    """What some clients sent. `acknowledged` has the message ids whose batch was answered with 200."""
+    """The events that clients sent, by message id. `acknowledged` has the ids whose batch was answered with 200."""
 
     stack: RunningStack
     name: str
     sent: dict[str, dict[str, Any]] = field(default_factory=dict)
     acknowledged: set[str] = field(default_factory=set)
-    #: how often each status was answered; 0 where no answer came
+    #: How often each status was answered; 0 stands for no answer.
     statuses: Counter[int] = field(default_factory=Counter)
     without_retry_after: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -42,16 +42,16 @@ class Load:
         wait_until(lambda: len(self.acknowledged) >= upto, f"{count} more events are acknowledged")
 
     def expected(self) -> dict[str, tuple[int, float]]:
-        """For each user how many purchases were sent, and their sum: all of them are acknowledged after the load."""
+        """user -> how many purchases were sent, and their sum. After the load all are acknowledged."""
         assert self.acknowledged == set(self.sent), "a client gave up"
-        found: dict[str, tuple[int, float]] = {}
+        purchases: dict[str, tuple[int, float]] = {}
         for event in self.sent.values():
-            count, amount = found.get(event["userId"], (0, 0.0))
-            found[event["userId"]] = (count + 1, amount + event["properties"]["amount"])
-        return found
+            count, amount = purchases.get(event["userId"], (0, 0.0))
+            purchases[event["userId"]] = (count + 1, amount + event["properties"]["amount"])
+        return purchases
 
     def run(self, client: int) -> None:
-        """One client, until the load is stopped and its last batch is acknowledged."""
+        """Sends as one client until the load is stopped and the last batch is acknowledged."""
         chance = random.Random(f"{self.name}-{client}")
         number = 0
         with httpx.Client(base_url=self.stack.stack.api_url, timeout=10) as http:
@@ -74,7 +74,7 @@ class Load:
                 self.acknowledged |= {event["messageId"] for event in batch}
 
     def send(self, http: httpx.Client, batch: list[dict[str, Any]]) -> bool:
-        """Sends one batch once; whether it was acknowledged."""
+        """Sends a batch once; returns whether it was acknowledged."""
         headers = {"Authorization": f"Bearer {self.stack.keys['write']}"}
         try:
             answer = http.post("/v1/batch", json={"batch": batch}, headers=headers)
@@ -87,20 +87,20 @@ class Load:
         return answer.status_code == 200
 
     def stop(self) -> None:
-        """No new batches."""
+        """Lets clients begin no new batch."""
         self._stop.set()
 
 
 @contextmanager
 def load(stack: RunningStack, name: str, clients: int = 3) -> Iterator[Load]:
-    """Clients that send until the block ends; then their last batches are acknowledged."""
-    found = Load(stack, name)
-    threads = [threading.Thread(target=found.run, args=(client,), daemon=True) for client in range(clients)]
+    """Sends as some clients until the block ends; their last batches are acknowledged then."""
+    sent = Load(stack, name)
+    threads = [threading.Thread(target=sent.run, args=(client,), daemon=True) for client in range(clients)]
     for thread in threads:
         thread.start()
     try:
-        yield found
+        yield sent
     finally:
-        found.stop()
+        sent.stop()
         for thread in threads:
             thread.join(timeout=60)

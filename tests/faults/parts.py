@@ -1,4 +1,4 @@
-"""The processes of a running stack: which they are, how one is killed, and when the supervisor has it back."""
+"""The processes of a running stack: finds them, kills one, and waits until the supervisor has it back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVERS = ("redis-server", "valkey-server")
 
 
 def pid_of(stack: RunningStack, part: str) -> int | None:
-    """The process of a part, a child of the supervisor; None while it has none."""
+    """The pid of a part, a child of the supervisor; None while the part has no process."""
     for child in psutil.Process(stack.stack.pid).children():
         try:
             words = child.cmdline()
@@ -31,7 +31,7 @@ def pid_of(stack: RunningStack, part: str) -> int | None:
 
 
 def kill(stack: RunningStack, part: str) -> int:
-    """SIGKILL for a part, by its pid, which is given; returns when that process is gone."""
+    """Kills the process of a part by SIGKILL and waits until it is gone; returns its pid."""
     pid = wait_until(lambda: pid_of(stack, part), f"{part} runs")
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: pid_of(stack, part) != pid, f"{part} is gone")
@@ -39,12 +39,12 @@ def kill(stack: RunningStack, part: str) -> int:
 
 
 def health(stack: RunningStack) -> dict[str, Any]:
-    """What /health says; `status` is "error" too while nobody answers."""
+    """The body of /health; `status` is "error" also while nobody answers."""
     try:
-        found: dict[str, Any] = stack.call("GET", "/health", None).json()
+        body: dict[str, Any] = stack.call("GET", "/health", None).json()
     except httpx.TransportError as error:
         return {"status": "error", "checks": {}, "error": str(error)}
-    return found
+    return body
 
 
 def await_well(stack: RunningStack, part: str, killed: int) -> None:
@@ -57,7 +57,7 @@ def await_drained(stack: RunningStack) -> None:
     """Returns when everything that was accepted is in the lake."""
 
     def is_drained() -> bool:
-        found = health(stack)
-        return found["status"] == "ok" and found["checks"]["drain"]["lag_events"] == 0
+        body = health(stack)
+        return body["status"] == "ok" and body["checks"]["drain"]["lag_events"] == 0
 
     wait_until(is_drained, "the log is drained")

@@ -29,7 +29,7 @@ SHARDS = 4
 
 
 def main(redis_url: str, folder: str, step: str) -> None:
-    """Purges until there."""
+    """Purges at once, and kills itself at a step."""
     from pipelines.purge.purge_now import purge_now
 
     world = World(redis_url, Path(folder), shards=SHARDS)

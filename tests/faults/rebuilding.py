@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.pipelines.world import World
 
-#: Each step of a rebuild, by what it says of its progress: (what is being done, whether a part of it is done).
+#: Each step of a rebuild, by its call of `progress`: (the name of the step, whether a part of it is done).
 STEPS = {
     "pinned": ("reading", False),
     "computed": ("publishing", False),
@@ -22,7 +22,7 @@ SHARDS = 4
 
 
 def main(redis_url: str, folder: str, step: str) -> None:
-    """Rebuilds until there."""
+    """Rebuilds, and kills itself at a step."""
     from pipelines.rebuild import rebuild
 
     world = World(redis_url, Path(folder), shards=SHARDS)

@@ -1,6 +1,5 @@
-"""An object store that answers with errors, not at all, or now and then: events wait in Redis, and everybody says so.
-
-Then the lake has each of them once.
+"""An object store that answers with errors, not at all, or now and then: events wait in Redis, health, metrics and
+doctor say so, and afterwards the lake has each event once.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ pytestmark = [pytest.mark.xdist_group("failing_store"), pytest.mark.timeout(180)
 @pytest.fixture(scope="module")
 def store() -> Iterator[SmallS3]:
     """The object store under the stack."""
-    with small_s3() as found:
-        yield found
+    with small_s3() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def victim(store: SmallS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A stack whose lake is on it; it is whole again before the stack is stopped."""
+    """A stack whose lake is on this store, which is healed before the stack is stopped."""
     lake_uri = f"s3://{store.bucket}/lake"
     with breakable(tmp_path_factory.mktemp("home"), store.environment, lake_uri=lake_uri) as running:
         try:
@@ -50,8 +49,8 @@ def gauge(stack: RunningStack, name: str) -> float:
 def test_while_the_store_fails_events_wait_in_redis_and_everybody_says_so(
     victim: RunningStack, store: SmallS3, how: str
 ) -> None:
-    """Ingest and answers go on as before; health, metrics and doctor name the lake, and how many events wait for it.
-    When it answers again, all is drained, once."""
+    """While the store fails, ingest and answers go on, and health, metrics and doctor name the lake and how many events
+    wait for it. When the store answers again, each event is drained once."""
     with load(victim, how) as sent:
         sent.await_more(200)
         getattr(store, how)()
@@ -59,17 +58,17 @@ def test_while_the_store_fails_events_wait_in_redis_and_everybody_says_so(
     assert set(sent.statuses) == {200}
     assert_all_counted(victim, sent)
     wait_until(lambda: health(victim)["checks"]["drain"]["status"] == "error", "the drain says that it cannot drain")
-    found = health(victim)
-    assert found["status"] == "error"
-    assert found["checks"]["lake"]["status"] == "error"
-    assert found["checks"]["drain"]["lag_events"] > 0
+    body = health(victim)
+    assert body["status"] == "error"
+    assert body["checks"]["lake"]["status"] == "error"
+    assert body["checks"]["drain"]["lag_events"] > 0
     assert gauge(victim, "tinycdp_lake_up") == 0
-    assert gauge(victim, "tinycdp_lake_lag_seq") == found["checks"]["drain"]["lag_events"]
+    assert gauge(victim, "tinycdp_lake_lag_seq") == body["checks"]["drain"]["lag_events"]
     assert victim.call("GET", "/ingest/health").status_code == 200
     assert victim.call("GET", "/decide/health").status_code == 200
-    if how == "fail":  # where nothing is answered, each who asks waits for half a minute
-        said = victim.tinycdp("doctor", ok=False)
-        assert said.returncode == 3 and victim.stack.lake_uri in said.stderr
+    if how == "fail":  # a store that does not answer at all keeps each caller waiting for half a minute
+        doctor = victim.tinycdp("doctor", ok=False)
+        assert doctor.returncode == 3 and victim.stack.lake_uri in doctor.stderr
 
     store.heal()
     await_drained(victim)
@@ -77,12 +76,13 @@ def test_while_the_store_fails_events_wait_in_redis_and_everybody_says_so(
     assert_lake_is_exact(victim.stack.lake_uri)
     assert_in_lake(victim.stack.lake_uri, sent)
     assert_all_counted(victim, sent)
-    found = victim.json("doctor", ok=False)
-    assert found["well"] and found["parity"]["compared"] > 0, found
+    report = victim.json("doctor", ok=False)
+    assert report["well"] and report["parity"]["compared"] > 0, report
 
 
 def test_a_store_that_fails_now_and_then_gets_each_event_once(victim: RunningStack, store: SmallS3) -> None:
-    """Before it does what it is asked, or after: a commit may be done of which its writer hears that it failed."""
+    """A store may fail before it does what it is asked, or after: its writer hears that a commit failed that was done.
+    The lake has each event once all the same."""
     chance = random.Random(18)
     commits: list[int | None] = []
 
@@ -98,7 +98,7 @@ def test_a_store_that_fails_now_and_then_gets_each_event_once(victim: RunningSta
     store.before, store.after = maybe, after_commits_too
     with load(victim, "often") as sent:
         sent.await_more(200)
-        wait_until(lambda: len(commits) >= 6, "commits are done, and some of them are said to have failed")
+        wait_until(lambda: len(commits) >= 6, "some commits that are done are reported as failed")
     store.heal()
 
     assert set(sent.statuses) == {200}

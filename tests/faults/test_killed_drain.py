@@ -1,4 +1,4 @@
-"""A drain whose process is killed at any step of its round leaves the lake exact, and the next one goes on."""
+"""A drain whose process is killed at any step of its round leaves the lake exact, and the next drain goes on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def filled(redis_url: str, folder: Path, lake_root: str | None = None) -> World:
 
 
 def assert_each_once(world: World) -> None:
-    """Twenty purchases more, ten of them repeats; then a drain and a rebuild: sixty, each of them once."""
+    """Sends thirty purchases, ten of them repeats, drains and rebuilds; asserts that sixty count, each once."""
     world.ingest(purchase(f"u{number % 9}", number) for number in range(30, 60))
     world.drain().step()
     world.rebuild()
@@ -40,7 +40,7 @@ def assert_each_once(world: World) -> None:
 
 @pytest.mark.parametrize("step", ["checked", "read", "linked", "before_write", "after_write", "trimmed"])
 def test_a_drain_killed_at_any_step_leaves_each_seq_once(redis_url: str, tmp_path: Path, step: str) -> None:
-    """Nothing it did or did not do is lost or done twice, and events go on meanwhile."""
+    """A drain that dies at any step loses no event and leaves none twice, while more events come in."""
     world = filled(redis_url, tmp_path)
 
     killed("tests.faults.draining", redis_url, str(tmp_path), world.lake.root, step)
@@ -59,7 +59,7 @@ def is_commit(method: str, key: str) -> bool:
 
 
 def maintained(lake: Lake) -> int:
-    """How many files of events maintenance drops, on a day before all others, so that nothing is compacted."""
+    """Maintains on a day before all others, so that nothing is compacted; returns how many files of events went."""
     removed: int = maintain(lake, datetime(2000, 1, 1, tzinfo=UTC))["events"]["removed"]
     return removed
 
@@ -77,8 +77,9 @@ def strays(store: SmallS3, lake: Lake) -> list[str]:
 def test_a_drain_killed_in_its_commit_leaves_each_seq_once_and_what_it_left_is_dropped(
     redis_url: str, tmp_path: Path, object_store: SmallS3, at: str, left: int, drained: int
 ) -> None:
-    """An object store shows each half of it: the file, which nobody reads yet, and the commit that names it. Where only
-    the file was written the next drain writes one of its own, and maintenance drops the stray when it is a day old."""
+    """A commit has two halves in an object store: the file, which nobody reads yet, and the entry in the log that names
+    it. When only the file was written, the next drain writes a file of its own, and maintenance drops the stray when it
+    is a day old."""
     world = filled(redis_url, tmp_path, f"s3://{object_store.bucket}/lake")
     world.lake.open(EVENTS)
     pid: Queue[int] = Queue()
@@ -98,12 +99,12 @@ def test_a_drain_killed_in_its_commit_leaves_each_seq_once_and_what_it_left_is_d
     object_store.heal()
 
     assert world.lake.events().collect().height == drained
-    found = strays(object_store, world.lake)
-    assert len(found) == left
+    stray = strays(object_store, world.lake)
+    assert len(stray) == left
     assert_each_once(world)
-    assert strays(object_store, world.lake) == found
+    assert strays(object_store, world.lake) == stray
     assert maintained(world.lake) == 0
-    assert strays(object_store, world.lake) == found, "it may be the file of a writer that is slow"
+    assert strays(object_store, world.lake) == stray, "it may be the file of a writer that is slow"
     for key in object_store.keys(".parquet"):
         object_store.age(key, RETENTION_HOURS + 1)
     assert maintained(world.lake) == left
@@ -114,15 +115,16 @@ def test_a_drain_killed_in_its_commit_leaves_each_seq_once_and_what_it_left_is_d
 def test_maintenance_leaves_the_file_of_a_writer_that_has_yet_to_commit(
     redis_url: str, tmp_path: Path, object_store: SmallS3
 ) -> None:
-    """However slow: its file was written hours ago, and stands in no version, when all strays are looked for."""
+    """A slow writer's file was written hours ago and stands in no version when maintenance looks for strays: it stays,
+    and the commit succeeds."""
     world = filled(redis_url, tmp_path, f"s3://{object_store.bucket}/lake")
     removed: list[int] = []
 
     def slow(method: str, key: str) -> None:
         if is_commit(method, key) and not removed:
             removed.append(-1)  # what follows commits too
-            for one in object_store.keys(".parquet"):
-                object_store.age(one, RETENTION_HOURS - 1)
+            for file in object_store.keys(".parquet"):
+                object_store.age(file, RETENTION_HOURS - 1)
             removed[0] = maintained(Lake(world.lake.root))
 
     world.lake.open(EVENTS)
@@ -134,7 +136,7 @@ def test_maintenance_leaves_the_file_of_a_writer_that_has_yet_to_commit(
 
 
 def test_maintenance_drops_what_was_cut_off_in_a_folder(redis_url: str, tmp_path: Path) -> None:
-    """There half a file has a name of its own, which no list of a store shows; a day is waited for here, too."""
+    """Half a file has a name of its own in a folder, which no list of a store shows. It goes when it is a day old."""
     world = filled(redis_url, tmp_path)
     world.drain().step()
     (whole,) = Path(world.lake.root, "events").glob("*/*.parquet")
@@ -147,6 +149,6 @@ def test_maintenance_drops_what_was_cut_off_in_a_folder(redis_url: str, tmp_path
         os.utime(path, (at, at))
 
     assert maintained(world.lake) == 2
-    kept = {path.name for path in whole.parent.iterdir()}
-    assert kept == {whole.name, f"{RETENTION_HOURS - 1}.parquet", f"{RETENTION_HOURS - 1}.parquet#1"}
+    left = {path.name for path in whole.parent.iterdir()}
+    assert left == {whole.name, f"{RETENTION_HOURS - 1}.parquet", f"{RETENTION_HOURS - 1}.parquet#1"}
     assert_each_once(world)

@@ -1,4 +1,4 @@
-"""Every part of a running stack may be killed: what was acknowledged is there, once, and the part comes back."""
+"""Every part of a running stack may be killed: acknowledged events are there, once, and the part comes back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("killed_parts")
 
 
 def assert_nothing_lost(stack: RunningStack, sent: Load) -> None:
-    """Live answers and the lake agree with what the clients were told."""
+    """Asserts that live answers and the lake have what was acknowledged to the clients."""
     assert_all_counted(stack, sent)
     await_drained(stack)
     assert_lake_is_exact(stack.stack.lake_uri)
@@ -23,7 +23,7 @@ def assert_nothing_lost(stack: RunningStack, sent: Load) -> None:
 
 
 def test_a_redis_killed_under_load_has_every_acknowledged_event_once(victim: RunningStack) -> None:
-    """With the append-only file synced before each answer, two kills lose nothing, and resends double nothing."""
+    """Two kills lose nothing, since the append-only file is synced before each answer; resends double nothing."""
     with load(victim, "redis") as sent:
         for _ in range(2):
             sent.await_more(200)
@@ -38,7 +38,7 @@ def test_a_redis_killed_under_load_has_every_acknowledged_event_once(victim: Run
 
 
 def test_an_api_killed_under_load_leaves_each_event_wholly_in_or_not_at_all(victim: RunningStack) -> None:
-    """Clients that got no answer send again; log and record agree on every event, so lake and answers do."""
+    """Clients that got no answer send again. Log and record agree on every event, and so do lake and answers."""
     with load(victim, "api") as sent:
         for _ in range(2):
             sent.await_more(200)
@@ -51,7 +51,7 @@ def test_an_api_killed_under_load_leaves_each_event_wholly_in_or_not_at_all(vict
 
 
 def test_a_drain_killed_under_load_leaves_the_lake_exact(victim: RunningStack) -> None:
-    """Killed twice wherever it stands: ingest goes on meanwhile, and the lake has each seq once."""
+    """Ingest goes on while the drain is killed twice, anywhere in its round, and the lake has each seq once."""
     with load(victim, "drain") as sent:
         for _ in range(2):
             sent.await_more(200)
@@ -64,7 +64,7 @@ def test_a_drain_killed_under_load_leaves_the_lake_exact(victim: RunningStack) -
 
 
 def test_a_worker_killed_in_a_rebuild_leaves_answers_right(victim: RunningStack) -> None:
-    """The request that was being worked on stands, and the next worker answers it."""
+    """The request of a rebuild outlives its worker, and the next worker answers it."""
     with load(victim, "worker") as sent:
         sent.await_more(200)
         with Store(victim.stack.redis_url) as store:

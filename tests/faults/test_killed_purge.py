@@ -1,4 +1,4 @@
-"""A purge that is killed leaves nothing half said, and the next one finishes the work."""
+"""A purge that is killed leaves every answer right, and the next one finishes the work."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ DAY_MS = 86_400_000
 
 
 def before_the_purge(redis_url: str, folder: Path) -> World:
-    """Somebody who is deleted in the log, with rows of two days, tables, a flag, a refused event, and others who speak
-    of them."""
+    """A world in which somebody was just deleted: with rows of two days, tables of answers, a flag, a refused event,
+    and other people's events that name them."""
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
     world = World(redis_url, folder, shards=SHARDS)
@@ -43,7 +43,7 @@ def before_the_purge(redis_url: str, folder: Path) -> World:
         History(world.lake.root),
         Definition("flag", "beta", "true"),
         0,
-        settings=lambda held: settings_after(held, {"users": {GONE: False, "u1": False}}),
+        settings=lambda settings: settings_after(settings, {"users": {GONE: False, "u1": False}}),
     )
     history = [(user, "") for user in OTHERS] + [(GONE, ""), ("u0", GONE)]
     imported(world, folder / "history.csv", history, world.store.now_ms() - DAY_MS)
@@ -60,7 +60,7 @@ def before_the_purge(redis_url: str, folder: Path) -> World:
 
 
 def imported(world: World, file: Path, rows: list[tuple[str, str]], now_ms: int) -> None:
-    """A file of purchases, imported at a time."""
+    """Imports a file of purchases at a time."""
     lines = [f"{user},purchase,{now_ms},h{number},{friend}" for number, (user, friend) in enumerate(rows)]
     file.write_text("\n".join(["who,what,at,id,friend", *lines]))
     import_file(
@@ -70,18 +70,19 @@ def imported(world: World, file: Path, rows: list[tuple[str, str]], now_ms: int)
 
 
 def bought(world: World, number: int) -> None:
-    """A purchase of each of the others."""
+    """Puts a purchase of each of the others in the log."""
     world.ingest(purchase(user, number) for user in OTHERS)
 
 
 def orders(world: World, *users: str) -> list[float]:
-    """What is answered for some users."""
+    """The number of orders that is answered for each of some users."""
     return [world.values(user)["orders"] for user in users]
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_purge_killed_at_any_step_is_finished_by_the_next(redis_url: str, tmp_path: Path, step: str) -> None:
-    """All the while the deleted are nobody and others count each event once; in the end no store has the ids."""
+    """All the while the deleted have no answers, and others count each event once. After the next purge no store names
+    the deleted."""
     world = before_the_purge(redis_url, tmp_path)
     killed("tests.faults.purging", redis_url, str(tmp_path), step)
 
@@ -110,7 +111,7 @@ def test_a_purge_killed_at_any_step_is_finished_by_the_next(redis_url: str, tmp_
 
 
 def assert_all_counted(world: World) -> None:
-    """Each event of the others is there once, live and in the lake; of the deleted there are two tombstones."""
+    """Asserts that each event of the others is there once, live and in the lake, and of the deleted two tombstones."""
     assert orders(world, GONE, f"anon:{DEVICE}", *OTHERS) == [0, 0, 5] + [3] * 8
     assert world.values("u0")["friends"] == ("[deleted]",)
     rows = world.lake.events().select("kind", "id", "event_id").collect()

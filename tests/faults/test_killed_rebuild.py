@@ -16,17 +16,17 @@ DEFINITIONS = {"orders": "events.purchase.count", "spent": "events.purchase.amou
 
 
 def rebuild_killed(redis_url: str, folder: Path, step: str) -> None:
-    """A rebuild by a process of its own, which dies there."""
+    """Runs a rebuild in a process of its own, which dies at a step."""
     killed("tests.faults.rebuilding", redis_url, str(folder), step)
 
 
 def bought(world: World, first: int) -> None:
-    """One more purchase of everybody, in the log."""
+    """Puts one more purchase of everybody in the log."""
     world.ingest(purchase(user, first + number, properties={"amount": 2}) for number, user in enumerate(USERS))
 
 
 def rebuilt(redis_url: str, folder: Path) -> World:
-    """A world in which everybody bought once, and a rebuild has it."""
+    """A world in which everybody bought once, and a rebuild has counted it."""
     world = World(redis_url, folder, shards=SHARDS)
     world.recover()
     world.define("trait", DEFINITIONS)
@@ -37,13 +37,14 @@ def rebuilt(redis_url: str, folder: Path) -> World:
 
 
 def orders(world: World) -> dict[str, tuple[float, float]]:
-    """What is answered for everybody."""
+    """The answers for everybody: orders and spent."""
     return {user: (values["orders"], values["spent"]) for user in USERS for values in [world.values(user)]}
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_rebuild_killed_at_any_step_changes_no_answer(redis_url: str, tmp_path: Path, step: str) -> None:
-    """Bases of two builds stand side by side then, each with its own tail; the next rebuild changes nothing either."""
+    """A killed rebuild leaves bases of two builds side by side, each with its own tail. No answer changes, and the next
+    rebuild changes none either."""
     world = rebuilt(redis_url, tmp_path)
     bought(world, 1_000)
     world.drain().step()
@@ -60,12 +61,13 @@ def test_a_rebuild_killed_at_any_step_changes_no_answer(redis_url: str, tmp_path
 
 @pytest.mark.parametrize("step", ["sweeping", "swept"])
 def test_who_is_gone_from_the_lake_is_swept_and_who_is_idle_stays(redis_url: str, tmp_path: Path, step: str) -> None:
-    """However often the sweep is cut off: it is done again by the next rebuild."""
+    """A sweep that was cut off is done again by the next rebuild: it empties the base of an id without rows, and of no
+    other."""
     world = rebuilt(redis_url, tmp_path)
     world.lake.open(EVENTS).delete("id = 'user:u7'")
 
     rebuild_killed(redis_url, tmp_path, step)
     world.rebuild()
-    found = orders(world)
-    assert found.pop("u7") == (0, 0)
-    assert set(found.values()) == {(1, 2)}
+    answers = orders(world)
+    assert answers.pop("u7") == (0, 0)
+    assert set(answers.values()) == {(1, 2)}

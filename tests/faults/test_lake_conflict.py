@@ -31,23 +31,23 @@ STAYING = [f"u{number}" for number in range(8)]
 LEAVING = [f"leaver{number}" for number in range(6)]
 #: The columns that a newer version adds, one by one.
 LATER = ("later", "later_still")
-#: While somebody buys, whoever rewrites the table may come second again and again.
+#: Rounds of purchases. While somebody buys, those who rewrite the table may come second again and again.
 BUYS_MAX = 40
 
 
 @contextmanager
 def writers(redis_url: str, folder: Path) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """A process each; none is left behind."""
+    """A process for each writer; none is left behind."""
     started = {
-        who: subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.conflicting", who, redis_url, str(folder)],
+        writer: subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.conflicting", writer, redis_url, str(folder)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for who in ("drain", "compact", "purge")
+        for writer in ("drain", "compact", "purge")
     }
     try:
         yield started
@@ -58,7 +58,7 @@ def writers(redis_url: str, folder: Path) -> Iterator[dict[str, subprocess.Popen
 
 
 def add_column(root: str, name: str) -> None:
-    """What a newer version does when it first opens the table, again where others were first."""
+    """Adds a column, as a newer release does when it first opens the table; again where others were first."""
     for _ in range(100):
         try:
             Lake(root).open(EVENTS).alter.add_columns([Field(name, PrimitiveType("string"))])
@@ -70,8 +70,9 @@ def add_column(root: str, name: str) -> None:
 
 @pytest.mark.timeout(180)
 def test_all_who_write_one_table_at_once_finish_and_lose_no_row(redis_url: str, tmp_path: Path) -> None:
-    """Each pauses until another has committed, between its look and its commit. All end well; every event of those who
-    stay is there once, live and in the lake; of those who left there is none; and the new columns are there."""
+    """Each writer pauses between its look and its commit until another has committed. All writers end well. Every event
+    of people who stay is there once, live and in the lake; of people who left there is none; the new columns are there.
+    """
     world = World(redis_url, tmp_path, shards=SHARDS)
     world.recover()
     world.define("trait", {"orders": "events.purchase.count"})
@@ -89,7 +90,7 @@ def test_all_who_write_one_table_at_once_finish_and_lose_no_row(redis_url: str, 
     with writers(redis_url, tmp_path) as running:
         version = world.lake.events_version()
         for _ in range(BUYS_MAX):
-            if all(running[who].poll() is not None for who in ("compact", "purge")):
+            if all(running[writer].poll() is not None for writer in ("compact", "purge")):
                 break
             buy(*STAYING)
             if (user := next(leaving, None)) is not None:
@@ -102,14 +103,14 @@ def test_all_who_write_one_table_at_once_finish_and_lose_no_row(redis_url: str, 
 
             wait_until(is_further, "somebody commits")
             version = world.lake.events_version()
-        for who in ("compact", "purge"):  # which nobody disturbs any more
-            running[who].wait(timeout=60)
+        for writer in ("compact", "purge"):  # nobody disturbs these any more
+            running[writer].wait(timeout=60)
         Path(tmp_path, STOP).touch()
-        said = {who: process.communicate(timeout=60)[0] for who, process in running.items()}
-        ended = {who: process.returncode for who, process in running.items()}
+        output = {writer: process.communicate(timeout=60)[0] for writer, process in running.items()}
+        statuses = {writer: process.returncode for writer, process in running.items()}
 
-    assert ended == dict.fromkeys(ended, 0), said
-    assert any("conflict" in text for text in said.values()), "they met"
+    assert statuses == dict.fromkeys(statuses, 0), output
+    assert any("conflict" in text for text in output.values()), "they met"
     assert not list(leaving) and not list(columns), "there was time for everything"
     while world.drain().step().rows:
         pass

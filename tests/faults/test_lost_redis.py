@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("lost_redis")
 
 
 def assert_nothing_lost(stack: RunningStack, *loads: Load) -> None:
-    """Live answers and the lake agree with what the clients of all loads were told."""
+    """Asserts that live answers and the lake have what was acknowledged to the clients of all loads."""
     await_drained(stack)
     assert_lake_is_exact(stack.stack.lake_uri)
     for sent in loads:
@@ -34,7 +34,7 @@ def assert_nothing_lost(stack: RunningStack, *loads: Load) -> None:
 
 
 def test_a_wiped_redis_is_rebuilt_from_the_lake_while_clients_send(victim: RunningStack) -> None:
-    """Clients are told to wait, and then go on; what was drained before is answered as before."""
+    """Clients are told to wait, and then go on. Events that were drained before are answered as before."""
     with load(victim, "before") as before:
         before.await_more(300)
     await_drained(victim)
@@ -52,8 +52,8 @@ def test_a_wiped_redis_is_rebuilt_from_the_lake_while_clients_send(victim: Runni
 def test_a_redis_wiped_under_clients_at_work_says_what_is_warming_and_loses_only_what_was_not_drained(
     victim: RunningStack,
 ) -> None:
-    """From the wipe on every answer is right, or says that it is on its way; afterwards all are right. Of what was
-    acknowledged only events may be missing that the lake did not have yet."""
+    """From the wipe on every answer is right, or says that it is warming; afterwards all are right. Only acknowledged
+    events that the lake did not have yet may be missing."""
     victim.define("flag", "buyer", "orders >= 1")
     with load(victim, "resting") as resting:
         resting.await_more(300)
@@ -69,7 +69,7 @@ def test_a_redis_wiped_under_clients_at_work_says_what_is_warming_and_loses_only
     with load(victim, "working") as working:
         working.await_more(300)
         before = ids_in_lake(victim, "working")
-        drained = Counter(working.sent[one]["userId"] for one in before)
+        drained = Counter(working.sent[event_id]["userId"] for event_id in before)
         users = [*list(expected)[:5], *[user for user, _ in drained.most_common(5)]]
         with watch(victim, users, "buyer", is_right) as seen, redis.Redis.from_url(victim.stack.redis_url) as client:
             client.flushall()
@@ -80,7 +80,7 @@ def test_a_redis_wiped_under_clients_at_work_says_what_is_warming_and_loses_only
             os.kill(recovering, signal.SIGSTOP)  # in its rebuild: for as long as it takes somebody to ask
             try:
                 wait_until(
-                    lambda: min(seen.said["traits warming"], seen.said["flag STALE"]), "somebody is told to wait"
+                    lambda: min(seen.counts["traits warming"], seen.counts["flag STALE"]), "somebody is told to wait"
                 )
             finally:
                 os.kill(recovering, signal.SIGCONT)
@@ -88,26 +88,27 @@ def test_a_redis_wiped_under_clients_at_work_says_what_is_warming_and_loses_only
             wait_until(lambda: not any(victim.traits(user)["warming"] for user in users), "all is rebuilt")
 
     assert seen.wrong == []
-    assert seen.said["traits exact"] > 0
+    assert seen.counts["traits exact"] > 0
     assert working.statuses[503] > 0 and working.without_retry_after == 0
     assert_nothing_lost(victim, resting)
     after = ids_in_lake(victim, "working")
     assert before <= after
     assert working.acknowledged - after <= unsure
     for user in {event["userId"] for event in working.sent.values()}:
-        amounts = [working.sent[one]["properties"]["amount"] for one in after if working.sent[one]["userId"] == user]
-        found = victim.traits(user)
-        assert found["traits"] == {"orders": len(amounts), "spent": sum(amounts)} and not found["warming"], user
+        events = [working.sent[event_id] for event_id in after if working.sent[event_id]["userId"] == user]
+        amounts = [event["properties"]["amount"] for event in events]
+        answer = victim.traits(user)
+        assert answer["traits"] == {"orders": len(amounts), "spent": sum(amounts)} and not answer["warming"], user
 
 
 def ids_in_lake(stack: RunningStack, name: str) -> set[str]:
     """The message ids of a load that the lake has."""
-    found = Lake(stack.stack.lake_uri).events().select("event_id").collect().get_column("event_id").to_list()
-    return {one for one in found if one.startswith(f"{name}-")}
+    rows = Lake(stack.stack.lake_uri).events().select("event_id").collect()
+    return {event_id for event_id in rows["event_id"].to_list() if event_id.startswith(f"{name}-")}
 
 
 def test_an_older_redis_goes_on_above_the_lake(victim: RunningStack) -> None:
-    """With an older copy of its file, Redis gets back what the lake has, and gives no seq out a second time."""
+    """A Redis with an older copy of its file gets back what the lake has, and gives no seq out a second time."""
     file = next(Path(victim.settings.home, "redis").rglob("appendonly*.aof*"))
     with load(victim, "first") as first:
         first.await_more(200)
@@ -129,7 +130,7 @@ def test_an_older_redis_goes_on_above_the_lake(victim: RunningStack) -> None:
 
 
 def kill_stopped(stack: RunningStack) -> int:
-    """Kills Redis while nobody can reap it; its pid."""
+    """Kills Redis while nobody can reap it; returns its pid."""
     pid = pid_of(stack, "redis")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -137,10 +138,8 @@ def kill_stopped(stack: RunningStack) -> int:
 
 
 def test_a_repeat_counts_once_whenever_it_comes(victim: RunningStack) -> None:
-    """At once, after the rebuild that covers it, after a restart of Redis: each time acknowledged as a duplicate.
-
-    D-19.
-    """
+    """A repeat at once, after the rebuild that covers the event, and after a restart of Redis is acknowledged as a
+    duplicate (D-19)."""
     event = {
         "type": "track",
         "event": "purchase",

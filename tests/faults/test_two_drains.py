@@ -21,13 +21,13 @@ pytestmark = pytest.mark.xdist_group("two_drains")
 
 
 def rows_of(stack: RunningStack) -> int:
-    """How many events the lake has."""
+    """The number of events in the lake."""
     return int(Lake(stack.stack.lake_uri).events().select(pl.len()).collect().item())
 
 
 @pytest.mark.timeout(180)
 def test_a_drain_that_wakes_after_another_took_over_doubles_nothing(victim: RunningStack) -> None:
-    """The paused one may be anywhere in its round; what it commits late is refused or was never committed."""
+    """A paused drain may be anywhere in its round: the lake refuses what it would commit late."""
     environment = {
         **os.environ,
         "TINYCDP_HOME": str(victim.settings.home),

@@ -1,4 +1,4 @@
-"""What a stack must hold after a fault, judged from what its clients were told."""
+"""Judges a stack after a fault, by what its clients were told: the lake is exact, and every event counts once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHARDS = 16
 
 
 def assert_lake_is_exact(root: str) -> None:
-    """The lake's rows of every shard are seq 1 to its transaction, each once, and no event id is there twice."""
+    """Asserts that the lake's rows of every shard are seq 1 to its transaction, and that no event id is there twice."""
     lake = Lake(root)
     version = lake.events_version()
     rows = lake.events(version).filter(pl.col("seq").is_not_null()).select("shard", "seq", "id", "event_id").collect()
@@ -23,15 +23,15 @@ def assert_lake_is_exact(root: str) -> None:
 
 
 def assert_all_counted(stack: RunningStack, sent: Load) -> None:
-    """Every user's live answers are those of brute force over the acknowledged events, none lost and none twice."""
+    """Asserts that every user's live answers are those of brute force over the acknowledged events."""
     for user, (orders, spent) in sent.expected().items():
-        found = stack.traits(user)
-        assert found["traits"] == {"orders": orders, "spent": spent}, user
-        assert not found["warming"], user
+        answer = stack.traits(user)
+        assert answer["traits"] == {"orders": orders, "spent": spent}, user
+        assert not answer["warming"], user
 
 
 def assert_in_lake(root: str, sent: Load) -> None:
-    """The lake has every acknowledged event of this load, once."""
-    found = Lake(root).events().select("event_id").collect().get_column("event_id").to_list()
-    ours = [one for one in found if one.startswith(f"{sent.name}-")]
+    """Asserts that the lake has every acknowledged event of this load, once."""
+    event_ids = Lake(root).events().select("event_id").collect().get_column("event_id").to_list()
+    ours = [event_id for event_id in event_ids if event_id.startswith(f"{sent.name}-")]
     assert sorted(ours) == sorted(sent.sent)

@@ -1,4 +1,4 @@
-"""Processes that are started to be killed."""
+"""Processes of ours that are started to be killed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def killed(module: str, *arguments: str, on_start: Callable[[int], None] = lambda pid: None) -> None:
-    """Runs a module of ours in a process of its own, which must end by SIGKILL: by its own hand, or by that of whoever
-    is told its pid."""
+    """Runs a module of ours in a process of its own, which must end by SIGKILL: its own, or one of `on_start`, which is
+    told the pid."""
     with subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
@@ -23,7 +23,7 @@ def killed(module: str, *arguments: str, on_start: Callable[[int], None] = lambd
     ) as victim:
         on_start(victim.pid)
         try:
-            _, said = victim.communicate(timeout=60)
+            _, errors = victim.communicate(timeout=60)
         finally:
             victim.kill()
-    assert victim.returncode == -signal.SIGKILL, said.decode()
+    assert victim.returncode == -signal.SIGKILL, errors.decode()

@@ -1,4 +1,4 @@
-"""Somebody who asks for the same users' traits and one of their flags all the while, and judges every answer."""
+"""A thread that asks for the same users' traits and for one flag all the while, and judges every answer."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from tests.running import RunningStack
 
 
 class Watch:
-    """What was answered. `said` counts the answers by what they said of themselves; `wrong` has those that were said to
-    be whole and exact and were neither."""
+    """The answers so far.
+
+    `counts` counts them by what they say of themselves. `wrong` has answers that say they are exact and are not, and
+    flags that do not allow and give no reason for it.
+    """
 
     def __init__(self) -> None:
-        self.said: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.wrong: list[tuple[str, Any]] = []
         self.failed: list[BaseException] = []
 
     def judge(self, user: str, answer: httpx.Response, flag: httpx.Response, is_right: Callable[..., bool]) -> None:
-        """Traits are right, or said to be on their way; a flag is right, or says why it is not."""
+        """Notes an answer of traits, which is right or says that it is warming, and one of a flag, which allows or says
+        why not."""
         body = answer.json()
         if answer.status_code != 200:
-            self.said[f"traits {answer.status_code}"] += 1
+            self.counts[f"traits {answer.status_code}"] += 1
         elif body["warming"] or not body["exact"]:
-            self.said["traits warming"] += 1
+            self.counts["traits warming"] += 1
         else:
-            self.said["traits exact"] += 1
+            self.counts["traits exact"] += 1
             if not is_right(user, body["traits"]):
                 self.wrong.append((user, body))
         decided = flag.json()
-        self.said[f"flag {decided['reason']}"] += 1
+        self.counts[f"flag {decided['reason']}"] += 1
         if decided["reason"] not in ("STALE", "ERROR") and not decided["allow"]:
             self.wrong.append((user, decided))
 
@@ -43,8 +47,8 @@ class Watch:
 def watch(
     stack: RunningStack, users: Sequence[str], flag: str, is_right: Callable[[str, dict[str, Any]], bool]
 ) -> Iterator[Watch]:
-    """Asks until the block ends. `flag` is one that allows all of the users; `is_right` judges exact traits."""
-    found, stop = Watch(), threading.Event()
+    """Asks until the block ends. `flag` is a flag that allows all of the users; `is_right` judges exact traits."""
+    seen, stop = Watch(), threading.Event()
 
     def ask() -> None:
         try:
@@ -54,15 +58,15 @@ def watch(
                     for user in users:
                         traits = http.get(f"/v1/users/{user}/traits", headers=admin)
                         decided = http.get("/v1/decide", params={"userId": user, "flag": flag}, headers=read)
-                        found.judge(user, traits, decided, is_right)
+                        seen.judge(user, traits, decided, is_right)
         except BaseException as error:
-            found.failed.append(error)
+            seen.failed.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     try:
-        yield found
+        yield seen
     finally:
         stop.set()
         thread.join(timeout=60)
-    assert not found.failed, found.failed
+    assert not seen.failed, seen.failed

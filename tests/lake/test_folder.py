@@ -1,4 +1,4 @@
-"""Files beside the tables: written whole or not at all, listed, dropped when they are old, in a folder or a store."""
+"""A folder of files beside the tables: each is written whole or not at all, listed, and dropped when it is old."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from lake.folder import STAGED_HOURS, Folder
 
 @pytest.fixture(params=["a folder", "a file:// address"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the lake is, written either way; with a blank in it."""
+    """The lake's root, written either way, with a blank in it."""
     folder = tmp_path / "my lake"
     return str(folder) if request.param == "a folder" else folder.as_uri()
 
 
 def read(files: Folder, name: str) -> bytes:
-    """The whole of a file."""
+    """All bytes of a file."""
 
     async def whole() -> bytes:
         return b"".join([chunk async for chunk in files.chunks(name)])
@@ -35,7 +35,7 @@ def read(files: Folder, name: str) -> bytes:
 
 
 def test_a_file_comes_back_as_it_was_written(root: str) -> None:
-    """However its bytes were cut; a later one of the name takes its place."""
+    """A file comes back whole, however its bytes were cut; a later file of the name takes its place."""
     files = Folder(root, "exports")
     files.put("a.csv", iter([b"old"]))
     files.put("a.csv", iter([b"x" * 3_000_000, b"", b"y" * 9_000_000]))
@@ -49,7 +49,7 @@ def test_a_file_comes_back_as_it_was_written(root: str) -> None:
 
 
 def test_a_file_whose_bytes_fail_is_not_there_and_leaves_the_old_one(root: str) -> None:
-    """Not even a part of it can be seen."""
+    """A file whose bytes raise shows no part of it, and the file before it stays."""
     files = Folder(root, "exports")
     files.put("a.csv", iter([b"old"]))
 
@@ -65,7 +65,7 @@ def test_a_file_whose_bytes_fail_is_not_there_and_leaves_the_old_one(root: str) 
 
 
 def test_old_files_are_dropped_and_what_killed_writers_left(tmp_path: Path) -> None:
-    """A part of a file that is still being written, or may be, stays."""
+    """Old files go, and the parts that killed writers left. A part whose writer may still be at work stays."""
     files = Folder(str(tmp_path), "exports")
     for name in ("old.csv", "new.csv", "left.csv#1", "writing.csv#1"):
         files.put(name.partition("#")[0], iter([b"x"]))
@@ -76,12 +76,12 @@ def test_old_files_are_dropped_and_what_killed_writers_left(tmp_path: Path) -> N
         os.utime(tmp_path / "exports" / name, (at, at))
 
     assert files.delete_before(now - timedelta(days=7)) == 1
-    kept = sorted(path.name for path in (tmp_path / "exports").iterdir())
-    assert kept == ["left.csv", "new.csv", "writing.csv", "writing.csv#1"]
+    left = sorted(path.name for path in (tmp_path / "exports").iterdir())
+    assert left == ["left.csv", "new.csv", "writing.csv", "writing.csv#1"]
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
-    """Whatever a caller let through."""
+    """A name with `..` in it raises, and an absolute one names no file, whatever a caller let through."""
     (tmp_path / "secret").write_text("no")
     files = Folder(str(tmp_path), "exports")
     for name in ("../secret", "a/../../secret"):
@@ -91,7 +91,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
 
 
 def test_an_object_store_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signed by it, for as long as was asked, of the file under the lake's own prefix; a folder has none."""
+    """S3 signs an address of the file under the lake's own prefix, for as long as was asked."""
     for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "REGION": "eu-west-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     url = Folder("s3://bucket/some/lake", "exports").signed("a.csv", 3_600)
@@ -101,7 +101,7 @@ def test_an_object_store_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyP
 
 
 def test_google_cloud_storage_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signed with the account's key, which is not in it, without a word to the network."""
+    """Google signs an address with the account's key, without a request to the network; the key is not in it."""
     private = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     account = {
@@ -115,16 +115,16 @@ def test_google_cloud_storage_gives_its_own_addresses_out(monkeypatch: pytest.Mo
 
     assert url is not None
     parts = urlsplit(url)
-    asked = parse_qs(parts.query)
+    query = parse_qs(parts.query)
     assert (parts.scheme, parts.hostname) == ("https", "storage.googleapis.com")
     assert parts.path == "/bucket/some/lake/exports/a.csv"
-    assert (asked["X-Goog-Expires"], len(asked["X-Goog-Signature"][0])) == (["3600"], 512)
-    assert asked["X-Goog-Credential"][0].startswith(account["client_email"])
+    assert (query["X-Goog-Expires"], len(query["X-Goog-Signature"][0])) == (["3600"], 512)
+    assert query["X-Goog-Credential"][0].startswith(account["client_email"])
     assert "PRIVATE" not in url and pem.splitlines()[1] not in url
 
 
 def test_azure_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signed with the account's key, which is not in it, to read, until then."""
+    """Azure signs an address with the account's key, to read for so long; the key is not in it."""
     key = b64encode(b"a secret that nobody is told").decode()
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", key)
@@ -133,10 +133,10 @@ def test_azure_gives_its_own_addresses_out(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert url is not None
     parts = urlsplit(url)
-    asked = parse_qs(parts.query)
+    query = parse_qs(parts.query)
     assert (parts.scheme, parts.hostname) == ("https", "account.blob.core.windows.net")
     assert parts.path == "/container/some/lake/exports/a.csv"
-    until = datetime.fromisoformat(asked["se"][0])
+    until = datetime.fromisoformat(query["se"][0])
     assert timedelta(seconds=3_590) < until - before < timedelta(seconds=3_690)
-    assert (asked["sp"], asked["sr"]) == (["r"], ["b"]) and asked["sig"]
+    assert (query["sp"], query["sr"]) == (["r"], ["b"]) and query["sig"]
     assert key not in unquote(url)

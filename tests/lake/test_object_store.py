@@ -1,4 +1,4 @@
-"""Files in an object store: obstore against a small S3 of our own, over HTTP, as it would speak to any."""
+"""Files in an object store: obstore against a small S3 of our own, over HTTP, as it speaks to any store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.small_s3 import SmallS3
 
 
 def test_a_file_is_written_in_parts_listed_signed_read_and_dropped(object_store: SmallS3) -> None:
-    """Under the lake's own prefix; whoever opens its address gets the bytes."""
+    """A file stands under the lake's own prefix, and whoever opens its signed address gets the bytes."""
     files = Folder(f"s3://{object_store.bucket}/my/lake", "exports")
     whole = b"x" * 6_000_000 + b"y" * 12_000_000
     files.put("segment_a.csv", iter([b"x" * 6_000_000, b"y" * 12_000_000]))
@@ -32,7 +32,7 @@ def test_a_file_is_written_in_parts_listed_signed_read_and_dropped(object_store:
 
 
 def test_a_file_whose_bytes_fail_is_not_there(object_store: SmallS3) -> None:
-    """And its parts are given up, so that the store does not keep them."""
+    """The parts of a file whose bytes raise are given up, so that the store does not keep them."""
 
     def broken() -> Iterator[bytes]:
         yield b"x" * 20_000_000

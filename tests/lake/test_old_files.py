@@ -1,4 +1,4 @@
-"""What a table's newest version does not need goes after a day: data files, and the files of its log."""
+"""Files that a table's newest version does not need go after a day: data files, and files of its log."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def aged(path: Path, hours: float) -> None:
-    """As if the file had been written so long ago."""
+    """Makes a file look as if it had been written so long ago."""
     at = time.time() - hours * 3_600
     os.utime(path, (at, at))
 
 
 def logs(lake: Lake) -> list[Path]:
-    """The log of the table of audit, by version."""
+    """The files of the audit table's log, by version."""
     return sorted(Path(lake.root, AUDIT.name, "_delta_log").glob("*.json"))
 
 
 def test_logs_older_than_a_day_are_dropped_and_younger_versions_can_be_read(lake: Lake) -> None:
-    """By maintenance, after its checkpoint; what a reader pinned within the day is there."""
+    """Old logs go after a checkpoint. A version that a reader pinned within the day can still be read."""
     for number in range(20):
         lake.append_audit({"at": number})
     lake.open(AUDIT).create_checkpoint()
@@ -56,22 +56,25 @@ def test_logs_older_than_a_day_are_dropped_and_younger_versions_can_be_read(lake
 
 
 def test_the_log_forgets_files_that_were_replaced_a_day_ago(lake: Lake) -> None:
-    """A checkpoint would carry each of them for a week, tens of thousands a day, and each commit pay for it."""
+    """The tables' properties say so. By default a checkpoint carries each replaced file for a week, tens of thousands a
+    day, and each commit pays for it."""
     for table in TABLES:
-        known = lake.open(table).metadata().configuration
-        assert known["delta.deletedFileRetentionDuration"] == known["delta.logRetentionDuration"] == "interval 24 hours"
+        properties = lake.open(table).metadata().configuration
+        durations = {properties[f"delta.{name}RetentionDuration"] for name in ("deletedFile", "log")}
+        assert durations == {"interval 24 hours"}
 
 
 def test_a_table_that_an_older_version_made_gets_the_properties(lake: Lake) -> None:
-    """Once, when it is opened first; one that somebody has set stays, and so do the rows."""
+    """A table gets the properties once, when it is first opened. A property that somebody has set stays, and so do the
+    rows."""
     DeltaTable.create(
         lake.uri(AUDIT), schema=AUDIT.columns, configuration={"delta.logRetentionDuration": "interval 2 days"}
     )
     lake.append_audit({"at": 1})
-    known = lake.open(AUDIT).metadata().configuration
-    assert known["delta.logRetentionDuration"] == "interval 2 days"
-    assert known["delta.deletedFileRetentionDuration"] == "interval 24 hours"
-    assert known["delta.dataSkippingNumIndexedCols"] == "0"
+    properties = lake.open(AUDIT).metadata().configuration
+    assert properties["delta.logRetentionDuration"] == "interval 2 days"
+    assert properties["delta.deletedFileRetentionDuration"] == "interval 24 hours"
+    assert properties["delta.dataSkippingNumIndexedCols"] == "0"
 
     version = lake.open(AUDIT).version()
     assert Lake(lake.root).open(AUDIT).version() == version
@@ -79,7 +82,8 @@ def test_a_table_that_an_older_version_made_gets_the_properties(lake: Lake) -> N
 
 
 def test_files_replaced_long_ago_are_dropped_where_a_writer_may_be_at_work(lake: Lake) -> None:
-    """The log does not know them any more: they go as strays that are a day old. A younger one may be a writer's."""
+    """The log does not know files that were replaced long ago. They go as strays that are a day old; a younger stray
+    may be a writer's."""
     lake.append_definition({"kind": "trait", "key": "a", "version": 1, "expression": "1"})
     (whole,) = Path(lake.root, DEFINITIONS.name).glob("*.parquet")
     for hours in (RETENTION_HOURS - 1, RETENTION_HOURS + 1):
