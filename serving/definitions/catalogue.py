@@ -1,12 +1,12 @@
 """The catalogue: every definition at one version, compiled, and what records must keep for them.
 
-One value, swapped whole. It is stored in Redis as text under one key, with a version beside it that every read brings
-along, so a process never answers with definitions older than those acknowledged. The lake keeps the history of each
-definition; Redis keeps the catalogue, so that the API starts while the lake is away.
+It is one value, replaced as a whole. Redis keeps it as text under one key, with its version beside it. Every read
+brings the version along, so a process never answers with definitions older than those acknowledged. The lake keeps the
+history of each definition; the catalogue is in Redis so that the API starts while the lake is away.
 
 The **projection** is the set of event fields and profile keys that records keep; its version rises when it changes. The
-catalogue remembers each version's projection and where each shard's log stood when it was raised there
-(**activation**). A base answers for a definition when it was built with a projection that covers what the definition
+catalogue remembers each version's projection, and where each shard's log stood when the shard was told of it (the
+**activation**). A base answers for a definition when it was built with a projection that covers what the definition
 needs, and covers the log up to that projection's activation.
 """
 
@@ -17,13 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
 import structlog
 
-from expressions.definitions import Bound, Definition, DefinitionKind, references
+from expressions.definitions import Bound, Definition, DefinitionKind, Key, references
 from expressions.errors import ExpressionError
 from expressions.live.to_state import Program
 from expressions.ops import Call, walk
@@ -35,12 +35,12 @@ from serving.store.stamps import Covered
 
 log = structlog.get_logger()
 
-#: Older projections than this many are forgotten; what they covered then waits for the oldest one kept.
+#: The catalogue remembers so many projections. A definition that an older one covered waits for the oldest of these.
 PROJECTIONS_MAX = 64
 
 
 class StoredDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One definition as it is kept: in the catalogue the newest version, in the lake every one.
+    """One definition as it is kept: the newest version in the catalogue, every version in the lake.
 
     `settings` holds what only its kind has (of a flag: enabled, default …). `projection` is the catalogue's projection
     version when this was saved. Times are UTC milliseconds.
@@ -59,7 +59,7 @@ class StoredDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
     @property
     def definition(self) -> Definition:
-        """The part the language knows."""
+        """The part that the language knows."""
         return Definition(self.kind, self.key, self.expression, self.version)
 
 
@@ -69,19 +69,19 @@ class Catalogue:
 
     version: int = 0
     zone: Zone = field(default_factory=Zone)
-    definitions: Mapping[tuple[DefinitionKind, str], StoredDefinition] = field(default_factory=dict)
+    definitions: Mapping[Key, StoredDefinition] = field(default_factory=dict)
     #: (version, projection), oldest first
     projections: tuple[tuple[int, Projection], ...] = ()
-    #: projection version -> the seq of each shard when it was raised there; one that is missing is still being raised
+    #: projection version -> the seq of each shard when it was told of it; a version that is missing is on its way
     activations: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    #: per shard; None until a rebuild has covered it
+    #: per shard what a base covers that has no stamp of its own; None until a rebuild has covered the shard
     covered: Sequence[Covered | None] = ()
-    #: versions of definitions that are in force, and perhaps not in the lake's history yet
+    #: versions of definitions that are in force and may not be in the lake's history yet
     unwritten: tuple[StoredDefinition, ...] = ()
 
     @cached_property
-    def bounds(self) -> Mapping[tuple[DefinitionKind, str], Bound]:
-        """Every definition, bound, in an order in which each comes after those it uses."""
+    def bounds(self) -> Mapping[Key, Bound]:
+        """Every definition, bound; each comes after those that it uses."""
         return bind(stored.definition for stored in self.definitions.values())
 
     @cached_property
@@ -96,21 +96,21 @@ class Catalogue:
 
     @property
     def projection(self) -> Projection:
-        """What records keep now."""
+        """The fields and keys that records keep now."""
         return self.projections[-1][1] if self.projections else Projection()
 
     @property
     def projection_version(self) -> int:
-        """The version of what records keep now; 0 while nothing needs any."""
+        """The version of the projection; 0 while no definition needs one."""
         return self.projections[-1][0] if self.projections else 0
 
     @cached_property
-    def needed_versions(self) -> Mapping[tuple[DefinitionKind, str], int]:
-        """For each definition the projection version since which its needs are covered; 0 where it reads no record."""
+    def needed_versions(self) -> Mapping[Key, int]:
+        """For each definition the projection version since which its needs are covered; 0 if it reads no record."""
         return {key: self._version_for(plan([bound.expr])) for key, bound in self.bounds.items()}
 
     @cached_property
-    def references(self) -> Mapping[tuple[DefinitionKind, str], list[tuple[DefinitionKind, str]]]:
+    def references(self) -> Mapping[Key, list[Key]]:
         """What each flag's rule names: segments, then traits, each in the order and as often as written."""
         return {
             key: sorted((named for named, _ in references(bound.written)), key=itemgetter(0))
@@ -120,7 +120,7 @@ class Catalogue:
 
     @cached_property
     def flags(self) -> Mapping[str, Flag]:
-        """Every flag by key, ready to be asked."""
+        """Every flag by key, ready for decisions."""
         return {
             stored.key: flag_of(stored.key, stored.settings, stored.version)
             for stored in self.definitions.values()
@@ -129,7 +129,7 @@ class Catalogue:
 
     @cached_property
     def static_flags(self) -> frozenset[str]:
-        """The flags whose rule says the same of everybody, and that nothing else tells people apart for."""
+        """The flags that do not tell people apart, neither by their rule nor by users, prerequisites or buckets."""
         return frozenset(
             key
             for key, flag in self.flags.items()
@@ -144,22 +144,22 @@ class Catalogue:
     def _version_for(self, needed: Plan) -> int:
         if not needed.needs and not needed.attributes:
             return 0
-        covering = takewhile(lambda one: one[1].covers(needed.projection), reversed(self.projections))
-        # None covers what an older version of this program stored otherwise: it waits for the next projection.
-        return min((number for number, _ in covering), default=self.projection_version + 1)
+        covering = takewhile(lambda numbered: numbered[1].covers(needed.projection), reversed(self.projections))
+        # Where an older version of this program saved the definitions, perhaps none covers: the next projection will.
+        return min((version for version, _ in covering), default=self.projection_version + 1)
 
     @cached_property
     def summed(self) -> Mapping[str, frozenset[str]]:
-        """Per event name the properties that a trait sums (S6)."""
-        found: dict[str, set[str]] = {}
+        """Per event name the properties that a definition sums (S6)."""
+        summed: dict[str, set[str]] = {}
         for need in self.plan.needs:
             lift, source = need.slot.lift, need.source
             if isinstance(lift, Call) and lift.function == "millionths" and source.event and source.property:
-                found.setdefault(source.event, set()).add(source.property)
-        return {name: frozenset(properties) for name, properties in found.items()}
+                summed.setdefault(source.event, set()).add(source.property)
+        return {name: frozenset(properties) for name, properties in summed.items()}
 
     def with_compiled(self, other: Catalogue) -> Catalogue:
-        """This very catalogue, with what the other one has compiled already, where both define the same.
+        """This very catalogue, with everything that the other one has compiled, where both define the same.
 
         Every rebuild makes a version, and a thousand definitions take a seventh of a second to compile.
         """
@@ -169,18 +169,18 @@ class Catalogue:
 
     def of_kind(self, kind: DefinitionKind) -> list[StoredDefinition]:
         """The definitions of a kind, by key."""
-        return sorted((one for one in self.definitions.values() if one.kind == kind), key=lambda one: one.key)
+        return sorted((stored for stored in self.definitions.values() if stored.kind == kind), key=attrgetter("key"))
 
-    def is_ready(self, key: tuple[DefinitionKind, str], shard: int, stamp: Covered | None) -> bool:
+    def is_ready(self, key: Key, shard: int, stamp: Covered | None) -> bool:
         """Whether a base with this stamp (of the record, else of its shard) answers for a definition in full."""
         version = self.needed_versions[key]
         if version == 0:
             return True
-        raised = self.activations.get(version)
-        return stamp is not None and raised is not None and stamp.projection >= version and stamp.seq >= raised[shard]
+        seqs = self.activations.get(version)
+        return stamp is not None and seqs is not None and stamp.projection >= version and stamp.seq >= seqs[shard]
 
     def with_definition(self, stored: StoredDefinition) -> Catalogue:
-        """The next version with a definition saved or, where `deleted`, taken out.
+        """The next version, with a definition saved or, where it is `deleted`, taken out.
 
         The projection's version rises when the definitions together need something else than before: more, or less
         once one is gone. Raises `ExpressionError` when a definition no longer binds.
@@ -197,7 +197,7 @@ class Catalogue:
         )
 
     def with_activation(self, version: int, sequences: Sequence[int], is_empty: bool) -> Catalogue:
-        """The next version, knowing where each shard's log stood when a projection version was raised there.
+        """The next version, with an activation: each shard's log stood at these seqs when it was told of a projection.
 
         `is_empty`: the lake holds no event. A shard whose log holds none either has nothing to wait for.
         """
@@ -207,28 +207,29 @@ class Catalogue:
             for shard, seq in enumerate(sequences):
                 if seq == 0:
                     covered[shard] = Covered(0, 0, 0, 0, version)
-        kept = {number for number, _ in self.projections}
+        remembered = {number for number, _ in self.projections}
         return replace(
             self,
             version=self.version + 1,
-            activations={number: seqs for number, seqs in activations.items() if number in kept},
+            activations={number: seqs for number, seqs in activations.items() if number in remembered},
             covered=tuple(covered),
         )
 
     def with_covered(self, covered: Sequence[Covered | None]) -> Catalogue:
         """The next version, after a complete rebuild; a shard's stamp never goes back.
 
-        A rebuild that knew less than what is covered now, and covers no more of the log, changes nothing: on an empty
-        system a definition is live at once, and stays so when a rebuild ends that began before it.
+        A rebuild that knew an older projection than what is covered now, and covers no more of the log, changes
+        nothing. So on an empty system a definition that is live at once stays so, when a rebuild ends that began
+        before it.
         """
-        held = list(self.covered) or [None] * len(covered)
+        stamps = list(self.covered) or [None] * len(covered)
         for shard, new in enumerate(covered):
-            mine = held[shard]
-            if new is None or (mine and mine.projection > new.projection and mine.seq >= new.seq):
+            old = stamps[shard]
+            if new is None or (old and old.projection > new.projection and old.seq >= new.seq):
                 continue
-            if mine is None or (mine.lake_version, mine.build) < (new.lake_version, new.build):
-                held[shard] = new
-        return replace(self, version=self.version + 1, covered=tuple(held))
+            if old is None or (old.lake_version, old.build) < (new.lake_version, new.build):
+                stamps[shard] = new
+        return replace(self, version=self.version + 1, covered=tuple(stamps))
 
 
 _COMPILED = {name for name, member in vars(Catalogue).items() if isinstance(member, cached_property)}
@@ -237,41 +238,40 @@ _COMPILED = {name for name, member in vars(Catalogue).items() if isinstance(memb
 def restored(
     rows: Iterable[StoredDefinition], sequences: Sequence[int], version: int, zone: Zone, projection: int = 0
 ) -> Catalogue:
-    """The catalogue from the lake's history of definitions, for a Redis that has lost it.
+    """The catalogue from the lake's history of definitions (`rows`), for a Redis that has lost it.
 
     All definitions start together at a projection version above any that was used before, in the lake's history or by
-    a shard (`projection` is the greatest of these): a number that meant something else would make bases ready that are
-    not, and a shard refuses what is projected by an older one. The log stands at `sequences`, so a rebuild up to there
-    makes them ready.
+    a shard (`projection` is the greatest that a shard knows). A number that meant something else would make bases ready
+    that are not, and a shard refuses events that are projected by an older version. The log stands at `sequences`, so a
+    rebuild up to there makes the definitions ready.
     """
-    newest: dict[tuple[DefinitionKind, str], StoredDefinition] = {}
+    newest: dict[Key, StoredDefinition] = {}
     above = 1 + projection
     for row in sorted(rows, key=lambda row: row.version):
         newest[(row.kind, row.key)] = row
         above = max(above, 1 + row.projection)
-    alive = _binding({key: row for key, row in newest.items() if not row.deleted})
-    found = Catalogue(
+    catalogue = Catalogue(
         version=version,
         zone=zone,
-        definitions=alive,
+        definitions=_binding({key: row for key, row in newest.items() if not row.deleted}),
         activations={above: tuple(sequences)},
         covered=(None,) * len(sequences),
     )
-    return replace(found, projections=((above, found.plan.projection),))
+    return replace(catalogue, projections=((above, catalogue.plan.projection),))
 
 
 def _binding(
-    rows: Mapping[tuple[DefinitionKind, str], StoredDefinition],
-) -> dict[tuple[DefinitionKind, str], StoredDefinition]:
-    """The definitions that bind, by themselves and with each other: one that does not must not keep a system down."""
-    bounds: dict[tuple[DefinitionKind, str], Bound] = {}
+    rows: Mapping[Key, StoredDefinition],
+) -> dict[Key, StoredDefinition]:
+    """The definitions that bind, alone and with each other. One that does not bind must not keep a system down."""
+    bounds: dict[Key, Bound] = {}
     while True:
-        found = len(bounds)
+        count = len(bounds)
         for key, row in rows.items():
             if key not in bounds:
                 with suppress(ExpressionError):
                     bounds[key] = bind_one(row.definition, bounds)
-        if len(bounds) == found:
+        if len(bounds) == count:
             break
     if len(bounds) < len(rows):
         log.error("definitions_left_out", keys=sorted(f"{kind}:{key}" for kind, key in rows.keys() - bounds.keys()))
@@ -281,7 +281,7 @@ def _binding(
 # ── as text ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Kept(msgspec.Struct):
+class _ProjectionText(msgspec.Struct):
     version: int
     events: list[tuple[str | None, list[str]]]
     attributes: list[str]
@@ -289,11 +289,11 @@ class _Kept(msgspec.Struct):
     lifetime: list[str]
 
 
-class _Text(msgspec.Struct):
+class _CatalogueText(msgspec.Struct):
     version: int
     zone: str
     definitions: list[StoredDefinition]
-    projections: list[_Kept]
+    projections: list[_ProjectionText]
     activations: dict[int, list[int]]
     covered: list[Covered | None]
     unwritten: tuple[StoredDefinition, ...] = ()
@@ -302,19 +302,19 @@ class _Text(msgspec.Struct):
 def encode(catalogue: Catalogue) -> bytes:
     """The catalogue as JSON."""
     return msgspec.json.encode(
-        _Text(
+        _CatalogueText(
             version=catalogue.version,
             zone=catalogue.zone.name,
             definitions=list(catalogue.definitions.values()),
             projections=[
-                _Kept(
+                _ProjectionText(
                     version=number,
-                    events=[(name, sorted(properties)) for name, properties in kept.events.items()],
-                    attributes=sorted(kept.attributes),
-                    reach=[(window.length, window.unit, window.dates) for window in sorted(kept.reach)],
-                    lifetime=sorted(kept.lifetime),
+                    events=[(name, sorted(properties)) for name, properties in projection.events.items()],
+                    attributes=sorted(projection.attributes),
+                    reach=[(window.length, window.unit, window.dates) for window in sorted(projection.reach)],
+                    lifetime=sorted(projection.lifetime),
                 )
-                for number, kept in catalogue.projections
+                for number, projection in catalogue.projections
             ],
             activations={version: list(seqs) for version, seqs in catalogue.activations.items()},
             covered=list(catalogue.covered),
@@ -323,24 +323,24 @@ def encode(catalogue: Catalogue) -> bytes:
     )
 
 
-def decode(text: bytes) -> Catalogue:
+def decode(data: bytes) -> Catalogue:
     """The catalogue that `encode` wrote."""
-    read = msgspec.json.decode(text, type=_Text)
+    read = msgspec.json.decode(data, type=_CatalogueText)
     return Catalogue(
         version=read.version,
         zone=Zone(read.zone),
-        definitions={(one.kind, one.key): one for one in read.definitions},
+        definitions={(stored.kind, stored.key): stored for stored in read.definitions},
         projections=tuple(
             (
-                kept.version,
+                text.version,
                 Projection(
-                    events={name: frozenset(properties) for name, properties in kept.events},
-                    attributes=frozenset(kept.attributes),
-                    reach=frozenset(Window(length, unit, dates) for length, unit, dates in kept.reach),  # type: ignore[arg-type]
-                    lifetime=frozenset(kept.lifetime),
+                    events={name: frozenset(properties) for name, properties in text.events},
+                    attributes=frozenset(text.attributes),
+                    reach=frozenset(Window(length, unit, dates) for length, unit, dates in text.reach),  # type: ignore[arg-type]
+                    lifetime=frozenset(text.lifetime),
                 ),
             )
-            for kept in read.projections
+            for text in read.projections
         ),
         activations={version: tuple(seqs) for version, seqs in read.activations.items()},
         covered=tuple(read.covered),

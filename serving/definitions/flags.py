@@ -1,7 +1,7 @@
-"""What a flag is besides its rule: a switch, a schedule, prerequisites, named users, a rollout, variants.
+"""Flags beside their rules: a switch, a schedule, prerequisites, named users, a rollout, variants.
 
-A flag is saved as settings, plain JSON beside its rule; `settings_after` checks a change of them and deals out the
-buckets of its variants. `flag_of` makes of the settings what decisions ask, once a catalogue.
+A flag is saved as settings, plain JSON beside its rule. `settings_after` checks a change of the settings and deals out
+the buckets of the variants. `flag_of` makes of them the `Flag` that decisions use, once for each catalogue.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from expressions.rules.values import instant_ms
 from serving.ids import ID_CHARACTERS_MAX, record_of, require_text
 from serving.refusals import Invalid, invalid
 
-#: A share of 1 is the whole; buckets give it three decimals as a percentage.
+#: The buckets in one percent: a share can be given in percent to three decimals.
 BUCKETS_A_PERCENT = BUCKETS // 100
 VARIANTS_MAX = 100
 VALUE_BYTES_MAX = 8_192
@@ -27,7 +27,7 @@ USERS_MAX = 1_000
 NAME_CHARACTERS_MAX = 100
 CACHE_S_MAX = 60
 WEIGHT_MAX = 1_000_000
-#: Each change of weights may cut the shares of variants once more.
+#: Parts that the shares of a flag's variants may be in: each change of weights may cut them once more.
 INTERVALS_MAX = 1_000
 
 _encode = msgspec.json.Encoder().encode
@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Prerequisite:
-    """Another flag that must allow, and where `variant` is given, with that one."""
+    """Another flag that must allow; where `variant` is given, with that variant."""
 
     flag: str
     variant: str | None = None
@@ -43,12 +43,14 @@ class Prerequisite:
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag, ready to be asked. Times are UTC ms, `rollout` counts buckets; `users` are by namespaced id."""
+    """A flag, ready for decisions. Times are UTC ms, `rollout` counts buckets, `users` are by namespaced id.
+
+    `default` is the answer where nothing allows: a variant, or true, which allows a flag that is off or warming.
+    """
 
     key: str
     version: int = 0
     enabled: bool = True
-    #: what is answered where nothing allows: a variant; or for a flag that is off or warming also to allow
     default: bool | str = False
     values: Mapping[str, Any] = field(default_factory=dict)
     intervals: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Flag:
 
     @cached_property
     def split(self) -> Split:
-        """Whose a bucket is."""
+        """The variant of each bucket."""
         return Split(self.intervals)
 
     @cached_property
@@ -74,7 +76,7 @@ class Flag:
 
     @cached_property
     def bucketing_trait(self) -> str | None:
-        """The trait whose value is bucketed, where that is not an id."""
+        """The trait whose value is bucketed; None where an id is."""
         kind, _, key = self.bucket_by.partition(":")
         return key if kind == "trait" else None
 
@@ -99,7 +101,7 @@ def flag_of(key: str, settings: Mapping[str, Any], version: int = 0) -> Flag:
         version=version,
         enabled=settings.get("enabled", True),
         default=settings.get("default", False),
-        values={one["name"]: one["value"] for one in settings.get("variants", [])},
+        values={variant["name"]: variant["value"] for variant in settings.get("variants", [])},
         intervals={
             name: [(start, end) for start, end in intervals]
             for name, intervals in settings.get("intervals", {}).items()
@@ -109,8 +111,11 @@ def flag_of(key: str, settings: Mapping[str, Any], version: int = 0) -> Flag:
         bucket_by=settings.get("bucket_by", "userId"),
         starts_ms=instant_ms(settings["starts_at"]) if "starts_at" in settings else None,
         ends_ms=instant_ms(settings["ends_at"]) if "ends_at" in settings else None,
-        prerequisites=tuple(Prerequisite(one["flag"], one.get("variant")) for one in settings.get("prerequisites", [])),
-        users={record_of(user): said for user, said in settings.get("users", {}).items()},
+        prerequisites=tuple(
+            Prerequisite(prerequisite["flag"], prerequisite.get("variant"))
+            for prerequisite in settings.get("prerequisites", [])
+        ),
+        users={record_of(user): answer for user, answer in settings.get("users", {}).items()},
         cache_s=settings.get("cache_seconds", 0),
     )
 
@@ -118,16 +123,16 @@ def flag_of(key: str, settings: Mapping[str, Any], version: int = 0) -> Flag:
 # ── saving ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def settings_after(held: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings after a change: what is given counts, null takes a setting out, what is left out stays.
+def settings_after(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings after a change: a value in it counts, null takes a setting out, and a setting it leaves out stays.
 
     Raises `Invalid`, which names the field.
     """
-    settings = {**held, **given}
+    settings = {**before, **change}
     settings = {name: value for name, value in settings.items() if value is not None}
     variants = settings.get("variants", [])
-    settings["variants"] = [_variant(one, f"variants[{at}]") for at, one in enumerate(variants)]
-    names = [one["name"] for one in settings["variants"]]
+    settings["variants"] = [_variant(variant, f"variants[{at}]") for at, variant in enumerate(variants)]
+    names = [variant["name"] for variant in settings["variants"]]
     _check_variants(settings["variants"], names)
     _check_default(settings.get("default", False), names)
     _check_schedule(settings)
@@ -137,7 +142,7 @@ def settings_after(held: Mapping[str, Any], given: Mapping[str, Any]) -> dict[st
         require_text("salt", settings["salt"])
     settings.pop("intervals", None)
     if names:
-        settings["intervals"] = _intervals(held, settings)
+        settings["intervals"] = _intervals(before, settings)
     else:
         del settings["variants"]
     return settings
@@ -161,8 +166,9 @@ def _check_variants(variants: Sequence[Mapping[str, Any]], names: Sequence[str])
     for at, name in enumerate(names):
         if name in names[:at]:
             raise invalid(f"variants[{at}].name", name, "give each variant a name of its own")
-    if variants and not sum(one["weight"] for one in variants) > 0:
-        raise invalid("variants", [one["weight"] for one in variants], "give one of them a weight above 0")
+    weights = [variant["weight"] for variant in variants]
+    if variants and not sum(weights) > 0:
+        raise invalid("variants", weights, "give one of them a weight above 0")
 
 
 def _check_default(default: bool | str, names: Sequence[str]) -> None:
@@ -194,68 +200,71 @@ def _check_bucket_by(by: str) -> None:
 
 
 def _check_users(users: Mapping[str, bool | str], names: Sequence[str]) -> None:
-    for user, said in users.items():
+    for user, answer in users.items():
         if not user.strip() or len(user) > ID_CHARACTERS_MAX:
             raise invalid("users", user, f"send ids of 1 to {ID_CHARACTERS_MAX} characters")
         require_text("users", user)
-        if isinstance(said, str) and said not in names:
-            raise invalid(f"users.{user}", said, f"send true, false or the name of a variant{_known(names)}")
+        if isinstance(answer, str) and answer not in names:
+            raise invalid(f"users.{user}", answer, f"send true, false or the name of a variant{_known(names)}")
 
 
-def _intervals(held: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
-    """Shares after this change. Under another salt everybody is elsewhere, so nothing is held on to."""
-    shares = held.get("intervals", {}) if held.get("salt") == settings.get("salt") else {}
-    counts = counts_of({one["name"]: one["weight"] for one in settings["variants"]})
-    found = moved({name: [(start, end) for start, end in one] for name, one in shares.items()}, counts)
-    if sum(map(len, found.values())) > INTERVALS_MAX:
+def _intervals(before: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
+    """The buckets of each variant after a change, as intervals [start, end); as few as possible change hands.
+
+    Under another salt everybody is in another bucket, so all are dealt out anew.
+    """
+    shares = before.get("intervals", {}) if before.get("salt") == settings.get("salt") else {}
+    counts = counts_of({variant["name"]: variant["weight"] for variant in settings["variants"]})
+    intervals = moved({name: [(start, end) for start, end in share] for name, share in shares.items()}, counts)
+    if sum(map(len, intervals.values())) > INTERVALS_MAX:
         raise Invalid(
             f"weights changed so often that shares are in more than {INTERVALS_MAX} parts",
             {"field": "variants", "remedy": "send a new salt: everybody is then dealt out anew"},
         )
-    return found
+    return intervals
 
 
-# ── what a flag names ────────────────────────────────────────────────────────────────────────────────────────────
+# ── other definitions ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def check_names(key: str, flags: Mapping[str, Flag], traits: Collection[str]) -> None:
-    """What a saved flag names is there, what others want of it still is, and no flag waits for itself.
+    """Raises `Invalid` unless a saved flag fits the others.
 
-    Raises `Invalid`.
+    The flags and traits that it names exist, the variants that others name of it still do, and no flag needs itself.
     """
     flag = flags[key]
     if flag.bucketing_trait is not None and flag.bucketing_trait not in traits:
         raise invalid("bucket_by", flag.bucket_by, "name a trait that exists")
-    for one in flag.prerequisites:
-        if one.flag not in flags:
-            raise invalid("prerequisites", one.flag, "name a flag that exists")
-        if one.variant is not None and one.variant not in flags[one.flag].values:
-            raise invalid("prerequisites", one.variant, f"name a variant of flag '{one.flag}'")
+    for needed in flag.prerequisites:
+        if needed.flag not in flags:
+            raise invalid("prerequisites", needed.flag, "name a flag that exists")
+        if needed.variant is not None and needed.variant not in flags[needed.flag].values:
+            raise invalid("prerequisites", needed.variant, f"name a variant of flag '{needed.flag}'")
     for other in flags.values():
-        for one in other.prerequisites:
-            if one.flag == key and one.variant is not None and one.variant not in flag.values:
-                raise invalid("variants", list(flag.values), f"keep '{one.variant}': flag '{other.key}' asks for it")
+        for needed in other.prerequisites:
+            if needed.flag == key and needed.variant is not None and needed.variant not in flag.values:
+                raise invalid("variants", list(flag.values), f"keep '{needed.variant}': flag '{other.key}' asks for it")
     cycle = _cycle(key, flags)
     if cycle:
         raise invalid("prerequisites", " needs ".join(cycle), "flags that do not need each other")
 
 
 def _cycle(key: str, flags: Mapping[str, Flag]) -> list[str]:
-    """A way from a flag through prerequisites back to it; empty where there is none."""
+    """The flags on a way through prerequisites from a flag back to itself; empty where there is none."""
     ways, seen = [[key]], {key}
     while ways:
         way = ways.pop()
-        for one in flags[way[-1]].prerequisites:
-            if one.flag == key:
+        for needed in flags[way[-1]].prerequisites:
+            if needed.flag == key:
                 return [*way, key]
-            if one.flag in flags and one.flag not in seen:
-                seen.add(one.flag)
-                ways.append([*way, one.flag])
+            if needed.flag in flags and needed.flag not in seen:
+                seen.add(needed.flag)
+                ways.append([*way, needed.flag])
     return []
 
 
 def dependent_flags(kind: str, key: str, flags: Mapping[str, Flag]) -> list[str]:
     """The flags that need a flag, or bucket by a trait, outside of their rules."""
     if kind == "flag":
-        return [one.key for one in flags.values() if any(before.flag == key for before in one.prerequisites)]
-    return [one.key for one in flags.values() if kind == "trait" and one.bucketing_trait == key]
+        return [flag.key for flag in flags.values() if any(needed.flag == key for needed in flag.prerequisites)]
+    return [flag.key for flag in flags.values() if kind == "trait" and flag.bucketing_trait == key]

@@ -1,13 +1,16 @@
-"""Saving and deleting definitions: Redis first, then the lake, then every shard.
+"""Saves and deletes definitions: in Redis first, then in the lake, then in every shard.
 
-    check (binds, keys, who uses it)  →  catalogue, one version on  →  lake row  →  raise the projection in every shard
-                                                                                 →  activations, one version on
+    1. check: it binds, its key is good, what depends on it still binds
+    2. replace the catalogue in Redis                                     one version on, the definition unwritten
+    3. append the lake row                                                nothing unwritten
+    4. raise the projection in every shard, note where the logs stand     one version on, the projection active
 
-The catalogue is replaced by compare-and-set on its version, so of two savers one begins again from what the other has
-made. Only who was first writes to the lake's history, so all of that has been in force, one version after the other. A
-definition is acknowledged after the last step. If the process dies before it, the catalogue has it among its unwritten
-ones, or names a projection that is not active: then what needs it is warming. The next save and the next rebuild finish
-the work (`write_down`, `activate`).
+Step 2 compares the catalogue's version, so of two savers one begins again from what the other has made. Only the first
+writes to the lake's history, so every row of it has been in force, one version after the other.
+
+A definition is acknowledged after the last step. If the process dies before it, the catalogue has the definition among
+its unwritten ones, or names a projection that is not active, and the definitions that need it are warming. The next
+save and the next rebuild finish the work (`write_down`, `activate`).
 """
 
 from __future__ import annotations
@@ -28,12 +31,12 @@ from serving.store.store import Store
 
 RETRIES = 20
 
-#: What a save expects to find of its definition: nothing, an older version, or either.
+#: What a save requires of its key: that no definition has it, that one has it, or nothing.
 MustBe: TypeAlias = Literal["new", "old", "any"]
 
 
 class History(Protocol):
-    """What saving needs of the lake."""
+    """The part of the lake that saving needs."""
 
     def append_definition(self, stored: StoredDefinition) -> None:
         """Adds a row to the history of definitions. Raises when the lake is away."""
@@ -43,28 +46,31 @@ class History(Protocol):
 
 
 def title(kind: DefinitionKind) -> str:
-    """Trait, Segment, Flag."""
+    """The kind at the beginning of a sentence: Trait, Segment, Flag."""
     return kind.capitalize()
 
 
 def field_of(kind: DefinitionKind) -> str:
-    """What the expression is called on the wire."""
+    """The name of the expression on the wire."""
     return "expression" if kind == "trait" else "rule"
 
 
 def check(catalogue: Catalogue, definition: Definition) -> Bound:
-    """A definition, bound against the catalogue; what uses it is bound again too. Raises `Invalid`."""
+    """A definition, bound against the catalogue. Binds its dependents again, too. Raises `Invalid`."""
     kind, key, text = definition.kind, definition.key, definition.expression
     bound = bound_alone(catalogue, definition)
     try:
         catalogue.with_definition(StoredDefinition(kind=kind, key=key, expression=text)).bounds  # noqa: B018 - for its errors
     except ExpressionError as error:
-        raise refused(error, field_of(kind), text) from error
+        raise _refusal(error, field_of(kind), text) from error
     return bound
 
 
 def bound_alone(catalogue: Catalogue, definition: Definition) -> Bound:
-    """A definition by itself, whatever uses it. Raises `Invalid`: for its key, then for its expression."""
+    """A definition, bound against the catalogue without its dependents.
+
+    Raises `Invalid`, for its key before its expression.
+    """
     kind, key, text = definition.kind, definition.key, definition.expression
     if not isinstance(key, str) or not key.strip():
         raise Invalid(f"{title(kind)} key is required and cannot be empty", _details("key", key, "name it"))
@@ -85,11 +91,11 @@ def bound_alone(catalogue: Catalogue, definition: Definition) -> Bound:
     try:
         return bind_one(definition, catalogue.bounds)
     except ExpressionError as error:
-        raise refused(error, field_of(kind), text) from error
+        raise _refusal(error, field_of(kind), text) from error
 
 
-def refused(error: ExpressionError, field: str, text: str) -> Invalid:
-    """An expression's error as an answer."""
+def _refusal(error: ExpressionError, field: str, text: str) -> Invalid:
+    """The refusal for an error in an expression."""
     error.with_text(text)
     heading = "Expression syntax error" if error.code == "syntax_error" else "Expression error"
     return Invalid(
@@ -103,7 +109,7 @@ def _details(field: str, value: object, remedy: str) -> dict[str, Any]:
 
 
 def current(store: Store) -> Catalogue:
-    """The catalogue as it stands. Raises `Unavailable` while Redis is being restored."""
+    """The catalogue as it stands in Redis. Raises `Unavailable` while Redis is being restored."""
     text = store.catalogue()
     if text is None:
         raise Unavailable("definitions are being restored", {"remedy": "try again"}, retry_after_s=1)
@@ -122,10 +128,11 @@ def save(
     keeps_expression: bool = False,
     definitions_max: int | None = None,
 ) -> tuple[StoredDefinition, Bound]:
-    """Creates (`must_be` "new"), changes ("old") or either ("any") a definition; gives it as stored.
+    """Creates or changes a definition; returns it as stored, and bound.
 
-    `settings` makes the new settings of those held so far, which are empty for a new definition. `keeps_expression`:
-    the one held stays, whatever the definition says. `definitions_max`: so many there may be, of all kinds together.
+    `must_be`: "new" only creates, "old" only changes. `settings` makes the new settings from those before, which are
+    empty for a new definition. `keeps_expression`: the expression before stays, whatever the definition says.
+    `definitions_max`: the bound on definitions of all kinds together.
 
     Returns when every process that reads from now on answers with it. Raises `Invalid`, `Conflict`, `NotFound`,
     `Unavailable`.
@@ -133,15 +140,15 @@ def save(
     kind, key = definition.kind, definition.key
 
     def change(catalogue: Catalogue) -> tuple[Catalogue, StoredDefinition]:
-        held = catalogue.definitions.get((kind, key))
-        expression = held.expression if held is not None and keeps_expression else definition.expression
-        if held is not None or not keeps_expression:
-            bound_alone(catalogue, Definition(kind, key, expression))  # what is wrong in itself is said first
-        if held is not None and must_be == "new":
+        before = catalogue.definitions.get((kind, key))
+        expression = before.expression if before is not None and keeps_expression else definition.expression
+        if before is not None or not keeps_expression:
+            bound_alone(catalogue, Definition(kind, key, expression))  # its own mistakes are told first
+        if before is not None and must_be == "new":
             raise Conflict(f"{title(kind)} with key '{key}' already exists", {"field": "key", "value": key})
-        if held is None and must_be == "old":
+        if before is None and must_be == "old":
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
-        if held is None and definitions_max is not None and len(catalogue.definitions) >= definitions_max:
+        if before is None and definitions_max is not None and len(catalogue.definitions) >= definitions_max:
             raise Conflict(
                 f"there are {len(catalogue.definitions)} traits, segments and flags, and may be {definitions_max}",
                 {"field": "key", "value": key, "remedy": "delete some, or raise TINYCDP_DEFINITIONS_MAX"},
@@ -152,14 +159,15 @@ def save(
             key=key,
             expression=expression,
             version=catalogue.version + 1,
-            created_ms=held.created_ms if held else now_ms,
+            created_ms=before.created_ms if before else now_ms,
             updated_ms=now_ms,
             author=author,
-            settings=settings(dict(held.settings) if held else {}),
+            settings=settings(dict(before.settings) if before else {}),
         )
         following = catalogue.with_definition(stored)
         if kind == "flag":
-            flags.check_names(key, following.flags, {one for named, one in following.definitions if named == "trait"})
+            traits = {name for of_kind, name in following.definitions if of_kind == "trait"}
+            flags.check_names(key, following.flags, traits)
         stored = msgspec.structs.replace(stored, projection=following.projection_version)
         return catalogue.with_definition(stored), stored
 
@@ -168,11 +176,11 @@ def save(
 
 
 def delete(store: Store, history: History, kind: DefinitionKind, key: str, now_ms: int, author: str = "") -> None:
-    """Takes a definition out. Raises `NotFound`, and `Conflict` naming the definitions that use it."""
+    """Takes a definition out. Raises `NotFound`, and `Conflict` with its dependents."""
 
     def change(catalogue: Catalogue) -> tuple[Catalogue, StoredDefinition]:
-        held = catalogue.definitions.get((kind, key))
-        if held is None:
+        before = catalogue.definitions.get((kind, key))
+        if before is None:
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
         used_by = dependents(catalogue, kind, key)
         if used_by:
@@ -180,20 +188,20 @@ def delete(store: Store, history: History, kind: DefinitionKind, key: str, now_m
                 f"{title(kind)} '{key}' is used by {', '.join(used_by)}",
                 {"field": "key", "value": key, "used_by": used_by, "remedy": "change or delete those first"},
             )
-        gone = msgspec.structs.replace(
-            held, version=catalogue.version + 1, updated_ms=now_ms, author=author, deleted=True
+        deleted = msgspec.structs.replace(
+            before, version=catalogue.version + 1, updated_ms=now_ms, author=author, deleted=True
         )
-        following = catalogue.with_definition(gone)
-        return following, msgspec.structs.replace(gone, projection=following.projection_version)
+        following = catalogue.with_definition(deleted)
+        return following, msgspec.structs.replace(deleted, projection=following.projection_version)
 
     _commit(store, history, change)
 
 
 def dependents(catalogue: Catalogue, kind: DefinitionKind, key: str) -> list[str]:
-    """What refers to a definition directly, as "segment 'buyers'"."""
-    found = {one for one, bound in catalogue.bounds.items() if (kind, key) in bound.uses}
-    found |= {("flag", one) for one in flags.dependent_flags(kind, key, catalogue.flags)}
-    return sorted(f"{one[0]} '{one[1]}'" for one in found)
+    """The definitions that refer to a definition directly, as texts such as "segment 'buyers'"."""
+    keys = {user for user, bound in catalogue.bounds.items() if (kind, key) in bound.uses}
+    keys |= {("flag", flag) for flag in flags.dependent_flags(kind, key, catalogue.flags)}
+    return sorted(f"{user_kind} '{user_key}'" for user_kind, user_key in keys)
 
 
 def _commit(
@@ -202,11 +210,11 @@ def _commit(
     for _ in range(RETRIES):
         before = current(store)
         after, stored = change(before)
-        history.holds_events()  # a lake that is away says so before anything is done
+        history.holds_events()  # raises if the lake is away, before anything is done
         after = replace(after, unwritten=(*before.unwritten, stored))
         if store.replace_catalogue(encode(after), expected=before.version, version=after.version):
             if _needs_more(before, after):
-                store.want_rebuild()  # also finishes what is cut off from here on
+                store.want_rebuild()  # it also finishes this save, should that be cut off from here on
             write_down(store, history.append_definition)
             after = activate(store, history.holds_events) or after
             return stored, after
@@ -214,26 +222,32 @@ def _commit(
 
 
 def _needs_more(before: Catalogue, after: Catalogue) -> bool:
-    """Whether something is asked of history that no base holds yet: a field, a window of a heavy id, a longer reach."""
+    """Whether definitions need something that no base holds yet: a field, a window of a heavy id, a longer reach."""
     return not set(after.plan.needs) <= set(before.plan.needs) or not set(after.plan.attributes) <= set(
         before.plan.attributes
     )
 
 
 def write_down(store: Store, append: Callable[[StoredDefinition], None]) -> None:
-    """Puts what is in force into the lake's history. One that dies here, or comes second, may write a version again."""
+    """Puts the catalogue's unwritten definitions into the lake's history.
+
+    A process that dies here, or comes second, may write a version again; readers of the history take it once.
+    """
     catalogue = current(store)
     for row in catalogue.unwritten:
         append(row)
     if catalogue.unwritten:
-        # As the same version, since it says the same; where there is a newer one, its saver does this.
+        # The same version, since it defines the same. Where there is a newer one, its saver does this.
         store.replace_catalogue(
             encode(replace(catalogue, unwritten=())), expected=catalogue.version, version=catalogue.version
         )
 
 
 def activate(store: Store, holds_events: Callable[[], bool]) -> Catalogue | None:
-    """Raises the newest projection in every shard and notes where their logs stood; None if it was done already."""
+    """The catalogue after its newest projection was raised in every shard, with where their logs stood then.
+
+    None where that was done before.
+    """
     for _ in range(RETRIES):
         catalogue = current(store)
         version = catalogue.projection_version
