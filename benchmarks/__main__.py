@@ -1,4 +1,4 @@
-"""Measures every budget and writes `results.md` and `results.json`. `--small` and `--only` write nothing."""
+"""Measures every budget and writes `results.md` and `results.json`. With `--small` or `--only` it writes nothing."""
 
 from __future__ import annotations
 
@@ -8,81 +8,54 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import asking, batch, http, memory
+from benchmarks import http
+from benchmarks.memory import measure_memory
+from benchmarks.publish import measure_publish
+from benchmarks.purchases import filled_lake
+from benchmarks.questions import measure_questions
+from benchmarks.rebuild import measure_rebuild
+from benchmarks.stack import FilledStack, filled_stack
 from cli.redis_server import find_server
 from serving.settings import Settings
 
 HERE = Path(__file__).parent
 PACKAGES = ("polars", "deltalake", "redis", "fastapi", "uvicorn", "msgspec")
+#: By path over HTTP: how it is measured, the least ratio to the floor, and the greatest ratio of p99, None for any.
+#: Decisions come first: they are of users with a hundred events each, before more events come.
+HTTP = {
+    "decide": (http.measure_decide, 0.5, 3.0),
+    "bulk": (http.measure_bulk, 2.0, None),
+    "track": (http.measure_track, 0.4, None),
+    "batch": (http.measure_batch, 0.1, None),
+}
+PARTS = (*HTTP, "visible", "flat", "beside", "memory", "publish", "rebuild", "questions")
 
 
 def main() -> None:
-    """Runs what is asked for."""
+    """Runs the parts that are named, prints their rows, and writes them if they are all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--small", action="store_true", help="few users, few events, short runs")
-    parser.add_argument(
-        "--only", help="decide, bulk, track, batch, beside, rebuild, asking, publish or memory", default=""
-    )
+    parser.add_argument("--only", type=_parts, default=PARTS, help=f"some of {', '.join(PARTS)}; commas between them")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long a measurement over HTTP takes")
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of ours and the floor")
-    asked = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=5, help="how often ours and the floor are measured in turn")
+    arguments = parser.parse_args()
+    small, parts = arguments.small, arguments.only
+    seconds, rounds = (1.5, 2) if small else (arguments.seconds, arguments.rounds)
     folder = Path(tempfile.mkdtemp(prefix="tinycdp-bench-"))
+    rows: dict[str, dict[str, Any]] = {}
     try:
-        results = measured(folder, asked.small, asked.only, asked.seconds, asked.rounds)
+        for name, row in measure_parts(folder, parts, small, seconds, rounds):
+            print(name, row, flush=True)
+            rows[name] = row
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    text = shown(results)
-    print(text)
-    if not (asked.small or asked.only):
-        (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-        (HERE / "results.md").write_text(text)
-
-
-def measured(folder: Path, small: bool, only: str, seconds: float, rounds: int) -> dict[str, Any]:
-    """Every figure, by path."""
-    rows: dict[str, Any] = {}
-    seconds, rounds = (1.5, 2) if small else (seconds, rounds)
-    if only in ("", "beside", *BUDGETS):
-        settings = Settings(home=folder / "home", port=0)
-        with http.running(settings, 2_000 if small else 100_000) as stack:
-            stack.define()
-            stack.fill(100)
-            for name in BUDGETS:  # decisions first: they are of users with a hundred events, before more come
-                for connections in (8, 32):
-                    if only in ("", name):
-                        row = getattr(stack, name)(connections, seconds, rounds)
-                        rows[f"{name}, {connections} connections"] = judged(name, row)
-                        print(name, connections, row, flush=True)
-            if not only:
-                rows["ack to visible"] = stack.visible(200 if small else 2_000)
-                rows["batch, whatever the history and the definitions"] = stack.flat(seconds)
-                print(rows["ack to visible"], rows["batch, whatever the history and the definitions"], flush=True)
-            if only in ("", "beside"):
-                row = stack.beside_rebuild(20_000 if small else 1_000_000, seconds, rounds)
-                rows["decide while a rebuild runs, 8 connections"] = row
-                print("decide while a rebuild runs", row, flush=True)
-    if only in ("", "memory"):
-        for events, row in memory.measured(folder, 0.2 if small else 1.0).items():
-            rows[f"memory, {events} events"] = row
-            print("memory", events, row, flush=True)
-    if only in ("", "publish"):
-        events, users = (40_000, 2_000) if small else (400_000, 20_000)
-        rows["publish"] = batch.published(folder, events, users)
-        print("publish", rows["publish"], flush=True)
-    events, users = (200_000, 10_000) if small else (10_000_000, 500_000)
-    if only in ("", "rebuild"):
-        rows["rebuild"] = batch.rebuilt(folder, events, users, 2 if small else 3)
-        print("rebuild", rows["rebuild"], flush=True)
-    if only in ("", "asking"):
-        for name, row in asking.measured(batch.filled(folder, events, users).root, 2 if small else 3).items():
-            rows[name] = {"events": events, "users": users, **row}
-            print(name, rows[name], flush=True)
-    return {
+    results = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "small": small,
         "seconds": seconds,
@@ -93,21 +66,69 @@ def measured(folder: Path, small: bool, only: str, seconds: float, rounds: int) 
         "packages": {name: version(name) for name in PACKAGES},
         "rows": rows,
     }
+    page = results_page(results)
+    print(page)
+    if not small and set(parts) == set(PARTS):
+        (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        (HERE / "results.md").write_text(page)
 
 
-BUDGETS = {"decide": (0.5, 3.0), "bulk": (2.0, None), "track": (0.4, None), "batch": (0.1, None)}
+def _parts(text: str) -> list[str]:
+    parts = text.split(",")
+    unknown = ", ".join(sorted(set(parts) - set(PARTS)))
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown}: there are {', '.join(PARTS)}")
+    return parts
 
 
-def judged(name: str, row: dict[str, Any]) -> dict[str, Any]:
-    """A row with its budget and whether it is kept."""
-    least, tail = BUDGETS[name]
-    passed = row["pairs"] > 0 and row["ratio"] >= least and (tail is None or row["p99_ratio"] <= tail)
-    budget = f"ratio >= {least}" + (f", p99 <= {tail} x the floor's" if tail else "")
-    return {**row, "budget": budget, "passed": passed}
+Rows = Iterator[tuple[str, dict[str, Any]]]
 
 
-def shown(results: dict[str, Any]) -> str:
-    """The results as a page."""
+def measure_parts(folder: Path, parts: Collection[str], small: bool, seconds: float, rounds: int) -> Rows:
+    """(path, figures) of each row, as soon as it is measured."""
+    if {*HTTP, "visible", "flat", "beside"}.intersection(parts):
+        with filled_stack(Settings(home=folder / "home", port=0), 2_000 if small else 100_000) as stack:
+            yield from _measure_http(stack, parts, small, seconds, rounds)
+    if "memory" in parts:
+        for count, row in measure_memory(folder, 0.2 if small else 1.0).items():
+            yield f"memory, {count} events", row
+    if "publish" in parts:
+        yield "publish", measure_publish(folder, *((40_000, 2_000) if small else (400_000, 20_000)))
+    events, users = (200_000, 10_000) if small else (10_000_000, 500_000)
+    if "rebuild" in parts:
+        yield "rebuild", measure_rebuild(folder, events, users, 2 if small else 3)
+    if "questions" in parts:
+        for name, row in measure_questions(filled_lake(folder, events, users).root, 2 if small else 3).items():
+            yield name, {"events": events, "users": users, **row}
+
+
+def _measure_http(stack: FilledStack, parts: Collection[str], small: bool, seconds: float, rounds: int) -> Rows:
+    if "decide" in parts:
+        http.warm_up(stack, seconds)
+    for name, (measurement, ratio_min, p99_ratio_max) in HTTP.items():
+        for connections in (8, 32):
+            if name in parts:
+                row = measurement(stack, connections, seconds, rounds)
+                yield f"{name}, {connections} connections", judge(row, ratio_min, p99_ratio_max)
+    if "visible" in parts:
+        yield "ack to visible", http.count_unseen(stack, 200 if small else 2_000)
+    if "flat" in parts:
+        yield "batch, whatever the history and the definitions", http.measure_flatness(stack, seconds)
+    if "beside" in parts:
+        row = http.measure_beside_rebuild(stack, 20_000 if small else 1_000_000, seconds, rounds)
+        yield "decide while a rebuild runs, 8 connections", row
+
+
+def judge(row: dict[str, Any], ratio_min: float, p99_ratio_max: float | None) -> dict[str, Any]:
+    """The row with its budget, and whether it is kept."""
+    keeps_tail = p99_ratio_max is None or row["p99_ratio"] <= p99_ratio_max
+    passed = row["pairs"] > 0 and row["ratio"] >= ratio_min and keeps_tail
+    tail = f", p99 <= {p99_ratio_max} x the floor's" if p99_ratio_max else ""
+    return {**row, "budget": f"ratio >= {ratio_min}{tail}", "passed": passed}
+
+
+def results_page(results: dict[str, Any]) -> str:
+    """The results as a page of Markdown."""
     lines = [
         "# Speed, each path against its floor in the same run",
         "",

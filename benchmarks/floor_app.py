@@ -1,4 +1,4 @@
-"""The floor that HTTP paths are compared with: a bare ASGI app doing one Redis command through redis-py."""
+"""The floor of the HTTP paths: a bare ASGI app that sends one Redis command through redis-py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADERS = [(b"content-type", b"application/json")]
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """GET reads a key, POST adds the body to a stream and answers when it is synced."""
+    """GET answers the value of a key; POST adds the body to a stream and answers when that is synced."""
     if scope["type"] != "http":
         return
     if scope["method"] == "GET":

@@ -1,5 +1,8 @@
-"""A load generator for one server on loopback: so many connections, each sending its next request on an answer, or
-when its time has come, whichever is later."""
+"""A load generator for one server on loopback.
+
+Each of its connections sends the next request when the answer is there. Where a pace is given, it also waits for the
+time of that request.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import uvloop
 
 @dataclass(frozen=True)
 class Load:
-    """What a server did: answers a second, the latency in ms of half and of 99 % of them, and how many there were."""
+    """What a server did: answers a second, the latency in ms below which 50 % and 99 % of them were, their number."""
 
     per_second: float
     p50_ms: float
@@ -25,7 +28,7 @@ class Load:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends, waits for the whole answer, sends again. What is no good answer ends the measurement."""
+    """Sends, waits for the whole answer, sends again. An answer that is no success ends the measurement."""
 
     def __init__(self, requests: Iterator[bytes], until: float, latencies: list[float], every_s: float) -> None:
         self.requests, self.until, self.latencies, self.every_s = requests, until, latencies, every_s
@@ -33,7 +36,7 @@ class _Connection(asyncio.Protocol):
         self.sent = 0.0
 
     def is_answered(self, data: bytes) -> bool:
-        """Whether the answer is whole with these bytes. Raises `RuntimeError` for one that is no good."""
+        """Whether the answer is whole with these bytes. Raises `RuntimeError` for one that is no success."""
         raise TypeError(f"{type(self).__name__} does not say when an answer is whole")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,7 +70,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Http(_Connection):
-    """To an HTTP server: every answer is a 200."""
+    """A connection to an HTTP server; every answer must be a 200."""
 
     received = b""
 
@@ -88,7 +91,7 @@ class _Http(_Connection):
 
 
 class _Pipelines(_Connection):
-    """To Redis itself: a request is a pipeline of `commands` commands, and its answer as many replies."""
+    """A connection to Redis itself; a request is a pipeline of `commands` commands, and its answer as many replies."""
 
     def __init__(self, *load: Any, commands: int) -> None:
         super().__init__(*load)
@@ -110,11 +113,11 @@ class _Pipelines(_Connection):
 def measure(
     url: str, requests: Iterator[bytes], connections: int, seconds: float, commands: int = 0, per_second: float = 0
 ) -> Load:
-    """Sends the next of these requests over so many connections for so many seconds; `per_second` of them at the most,
-    as many as can be where that is 0.
+    """The load of a server that is sent the next of these requests over all connections, for so many seconds.
 
-    HTTP requests; or, where `commands` says how many are in each, pipelines for a Redis. Requests without an end, and
-    not the same ones each time: what a server keeps of those that were asked for last is not to look like its speed.
+    Sends at most `per_second` requests, or as many as it can where that is 0. They are HTTP requests; where `commands`
+    says how many commands each holds, they are pipelines for a Redis. The requests must not end, and must differ from
+    measurement to measurement: else what a server keeps of the last ones would look like its speed.
     """
     every_s = connections / per_second if per_second else 0.0
     return uvloop.run(_measure(url, requests, connections, seconds, commands, every_s))
@@ -141,8 +144,8 @@ async def _measure(
     for transport, _ in opened:
         transport.close()
     ordered = sorted(latencies)
-    half, most = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
-    return Load(len(ordered) / elapsed, 1000 * half, 1000 * most, len(ordered))
+    p50_s, p99_s = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+    return Load(len(ordered) / elapsed, 1000 * p50_s, 1000 * p99_s, len(ordered))
 
 
 def request(method: str, path: str, key: str, body: bytes = b"") -> bytes:

@@ -1,4 +1,4 @@
-"""Ours against the floor, in turn, so that a machine whose speed drifts is seen and not believed."""
+"""Ours against the floor, in turn, so that pairs are dropped between which the machine's speed drifted."""
 
 from __future__ import annotations
 
@@ -12,28 +12,33 @@ DRIFT_MAX = 0.15
 
 
 def paired(floor: Callable[[], Load], ours: Callable[[], Load], rounds: int) -> dict[str, Any]:
-    """Medians of both, of their ratio, of p99 over p99; a pair between whose floors the speed drifted is dropped."""
+    """Medians of both, of the ratio of their speeds, and of that of their p99.
+
+    Ours is compared with the mean of the floors before and after it. Where these two differ by more than 15 % the pair
+    is dropped. Where all pairs drifted `pairs` is 0, and the figures prove nothing.
+    """
     floors = [floor()]
-    mine = []
+    loads = []
     for _ in range(rounds):
-        mine.append(ours())
+        loads.append(ours())
         floors.append(floor())
-    kept = [
-        (before, one, after)
-        for before, one, after in zip(floors, mine, floors[1:], strict=False)
+    pairs = list(zip(floors, loads, floors[1:], strict=False))
+    steady = [
+        (before, load, after)
+        for before, load, after in pairs
         if abs(before.per_second - after.per_second) <= DRIFT_MAX * max(before.per_second, after.per_second)
     ]
-    used = kept or list(zip(floors, mine, floors[1:], strict=False))
-    ratios = [2 * one.per_second / (before.per_second + after.per_second) for before, one, after in used]
-    tails = [2 * one.p99_ms / (before.p99_ms + after.p99_ms) for before, one, after in used]
+    compared = steady or pairs
+    ratios = [2 * load.per_second / (before.per_second + after.per_second) for before, load, after in compared]
+    tails = [2 * load.p99_ms / (before.p99_ms + after.p99_ms) for before, load, after in compared]
     return {
-        "floor_per_second": round(median(one.per_second for one in floors), 1),
-        "ours_per_second": round(median(one.per_second for one in mine), 1),
-        "ours_p50_ms": round(median(one.p50_ms for one in mine), 3),
-        "ours_p99_ms": round(median(one.p99_ms for one in mine), 3),
-        "floor_p99_ms": round(median(one.p99_ms for one in floors), 3),
+        "floor_per_second": round(median(load.per_second for load in floors), 1),
+        "ours_per_second": round(median(load.per_second for load in loads), 1),
+        "ours_p50_ms": round(median(load.p50_ms for load in loads), 3),
+        "ours_p99_ms": round(median(load.p99_ms for load in loads), 3),
+        "floor_p99_ms": round(median(load.p99_ms for load in floors), 3),
         "ratio": round(median(ratios), 3),
         "p99_ratio": round(median(tails), 2),
-        "pairs": len(kept),  # none: the machine drifted all the time, and the figures prove nothing
-        "dropped": rounds - len(kept),
+        "pairs": len(steady),
+        "dropped": rounds - len(steady),
     }

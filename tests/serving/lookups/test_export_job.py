@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from benchmarks.exports import filled, measured
+from benchmarks.exports import filled_lake, measure_export
 from lake.lake import Lake
 from pipelines.purge.purge import purge
 from serving.definitions.catalogue import encode
@@ -167,11 +167,11 @@ def test_memory_does_not_grow_with_the_number_of_members(tmp_path: Path) -> None
 
     D-34: an export was all in memory.
     """
-    few, many = filled(tmp_path / "few", 5_000), filled(tmp_path / "many", 40_000)
+    few, many = filled_lake(tmp_path / "few", 5_000), filled_lake(tmp_path / "many", 40_000)
 
     def peak(lake: Lake, rows_at_once: int) -> float:
-        found = measured(lake, tmp_path, rows_at_once)
-        assert found.said[-1].done == found.said[-1].of
+        found = measure_export(lake, tmp_path, rows_at_once)
+        assert found.progress[-1].done == found.progress[-1].of
         return found.peak_mb
 
     small, large, whole = peak(few, 8_000), peak(many, 8_000), peak(many, 1_000_000)

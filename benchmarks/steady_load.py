@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.http import batches
 from benchmarks.load import measure
+from benchmarks.stack import batches
 
-#: Long enough that it does not matter that connections are opened anew.
+#: How long connections stay open. Opening them anew does not show in so long a time.
 SECONDS = 5.0
 
 
 def main() -> None:
-    """Sends to an address, with a key, so many batches a second, of so many users."""
+    """Sends batches of the users to an address with a key, so many a second."""
     url, key, per_second, users = sys.argv[1:]
     requests = batches(key, int(users), 0)
     while True:

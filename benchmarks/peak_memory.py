@@ -1,6 +1,6 @@
-"""The greatest memory of a process, looked at while it runs.
+"""The greatest memory of a process, sampled while it runs.
 
-What the system says at the end counts the memory of who started it, too.
+The operating system's own figure, told at the end, counts the memory of the process that started it, too.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from contextlib import suppress
 
 import psutil
 
-LOOK_S = 0.01
+SAMPLE_S = 0.01
 
 
 def peak_mb(process: subprocess.Popen[str]) -> float:
-    """The greatest resident memory in MB of a process that was just started; returns when it has ended."""
+    """The greatest resident memory in MB of a process that was just started. Returns when it has ended."""
     peak = 0
     while process.poll() is None:
         with suppress(psutil.Error):
             peak = max(peak, psutil.Process(process.pid).memory_info().rss)
-        time.sleep(LOOK_S)
+        time.sleep(SAMPLE_S)
     return peak / 1e6
