@@ -23,6 +23,6 @@ async def read_audit(
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE,
     offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
 ) -> AuditPage:
-    """What admins did, the newest first."""
+    """A page of what admins did, the newest first."""
     page = await to_thread.run_sync(lambda: audit.page(engine.history, limit, offset))
     return AuditPage.model_validate(page)

@@ -49,7 +49,7 @@ _TIME: Schema = {
     ],
     "description": "ISO 8601, or milliseconds since 1970",
 }
-_SENT_AT: Schema = {"description": "when the client sent it, by its own clock, if that can be read"}
+_SENT_AT: Schema = {"description": "when the client sent it, by the client's clock; ignored if it cannot be read"}
 
 #: Schemas that bodies refer to by name.
 SCHEMAS: dict[str, Schema] = {
@@ -69,7 +69,7 @@ _EVENT: dict[str, Schema] = {
     **_IDS,
     "messageId": {
         "anyOf": [{"type": "string", "maxLength": MESSAGE_ID_CHARACTERS_MAX}, _NUMBER, {"type": "null"}],
-        "description": "what a repeat is known by",
+        "description": "the id of the event: a repeat of it is not counted again",
     },
     "timestamp": _TIME,
     "ts": _TIME,
@@ -122,12 +122,12 @@ def _batch(settings: Settings) -> Schema:
                 "type": "array",
                 "maxItems": settings.batch_events_max,
                 "items": {
-                    "description": "an event: what its own path takes, and its `type`; one that is not accepted is "
-                    "named in `rejected` and leaves the others",
+                    "description": "an event: the body of its own path, and its `type`; a refused one is named in "
+                    "`rejected`, and the others are taken",
                     "examples": [{"type": kind} for kind in EVENT_KINDS],
                 },
             },
-            "context": {**_OBJECT, "description": "of all events that do not say otherwise"},
+            "context": {**_OBJECT, "description": "context of all events; an event's own entries replace it"},
             "sentAt": _SENT_AT,
         },
     }
@@ -140,7 +140,7 @@ _FLAGS: dict[str, Schema] = {
         "type": ["array", "null"],
         "maxItems": FLAGS_MAX,
         "items": {"type": "string", "pattern": r"\S", "maxLength": ID_CHARACTERS_MAX},
-        "description": "keys of flags; all where it is left out",
+        "description": "keys of flags; without it all flags are decided",
     },
     "explain": {"type": ["boolean", "null"]},
 }
@@ -154,7 +154,7 @@ _OFREP: Schema = {
                 "anonymousId": _ID,
                 "deviceId": _ID,
             },
-            "description": "whom OpenFeature asks for, and the device; further entries are taken and not looked at",
+            "description": "the user that OpenFeature asks for, and the device; other entries are ignored",
         }
     },
 }
@@ -186,7 +186,7 @@ _USER_ID: Schema = {
     "type": "string",
     "pattern": r"\S",
     "maxLength": ID_CHARACTERS_MAX,
-    "description": "in its place externalId, anonymousId, deviceId or emailHash do as well",
+    "description": "externalId, anonymousId, deviceId or emailHash may be sent instead",
 }
 
 #: Parameters that are read by hand, by method and path.

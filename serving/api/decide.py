@@ -28,7 +28,7 @@ from serving.refusals import Invalid, NotFound, cut, invalid
 
 router = APIRouter(tags=["users"])
 _ETAG = {"ETag": {"description": "changes with the answer", "schema": {"type": "string"}}}
-_NOT_MODIFIED: dict[str, Any] = {"description": "as before", "headers": _ETAG}
+_NOT_MODIFIED: dict[str, Any] = {"description": "the answer that the client has still holds", "headers": _ETAG}
 
 #: Flags that one request may name.
 FLAGS_MAX = 1_000
@@ -90,7 +90,7 @@ def _cached_s(flag: Flag | None, decision: Decision, asof: Mapping[str, Any]) ->
     responses={200: {"model": DecisionsOut, "headers": _ETAG}, 304: _NOT_MODIFIED},
 )
 async def decide_many(request: Request) -> Response:
-    """Several flags for one user, all where none are named, as of one moment. One that is not known is an ERROR."""
+    """Several flags for one user, as of one moment; all flags where none are named. An unknown flag is an ERROR."""
     engine: Engine = request.app.state.engine
     engine.keys.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "read")
     try:

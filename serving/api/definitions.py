@@ -118,7 +118,7 @@ def _flag_settings(body: FlagFields) -> Callable[[dict[str, Any]], dict[str, Any
 
 @router.post("/traits", responses=CONFLICT)
 async def create_trait(body: TraitBody, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
-    """Saves a new trait. 409 where the key is taken."""
+    """Saves a new trait. It is refused with 409 where the key is taken."""
     return await _save(
         engine, caller.label, Definition("trait", body.key, body.expression), "new", _settings(body), "create"
     )
@@ -138,13 +138,13 @@ async def read_trait(key: InTraits, engine: EngineOf) -> Mapping[str, TraitOut]:
 
 @router.put("/traits/{key}", responses=NOT_FOUND)
 async def change_trait(key: InTraits, body: TraitChange, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
-    """Changes a trait; what uses it follows at once."""
+    """Changes a trait. Definitions that use it change with it, at once."""
     return await _save(engine, caller.label, Definition("trait", key, body.expression), "old", _settings(body))
 
 
 @router.delete("/traits/{key}", responses=NOT_FOUND | CONFLICT)
 async def delete_trait(key: InTraits, engine: EngineOf, caller: Admin) -> Response:
-    """Deletes a trait. 409, naming them, while others use it."""
+    """Deletes a trait. It is refused with 409 while other definitions use it; the refusal names them."""
     return await _delete(engine, caller.label, "trait", key)
 
 
@@ -153,7 +153,7 @@ async def delete_trait(key: InTraits, engine: EngineOf, caller: Admin) -> Respon
 
 @router.post("/segments", responses=CONFLICT)
 async def create_segment(body: RuleBody, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
-    """Saves a new segment."""
+    """Saves a new segment. It is refused with 409 where the key is taken."""
     return await _save(
         engine, caller.label, Definition("segment", body.key, body.rule), "new", _settings(body), "create"
     )
@@ -173,13 +173,13 @@ async def read_segment(key: InSegments, engine: EngineOf) -> Mapping[str, RuleOu
 
 @router.put("/segments/{key}", responses=NOT_FOUND)
 async def change_segment(key: InSegments, body: RuleChange, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
-    """Changes a segment; what uses it follows at once."""
+    """Changes a segment. Definitions that use it change with it, at once."""
     return await _save(engine, caller.label, Definition("segment", key, body.rule), "old", _settings(body))
 
 
 @router.delete("/segments/{key}", responses=NOT_FOUND | CONFLICT)
 async def delete_segment(key: InSegments, engine: EngineOf, caller: Admin) -> Response:
-    """Deletes a segment. 409, naming them, while others use it."""
+    """Deletes a segment. It is refused with 409 while other definitions use it; the refusal names them."""
     return await _delete(engine, caller.label, "segment", key)
 
 
@@ -188,7 +188,7 @@ async def delete_segment(key: InSegments, engine: EngineOf, caller: Admin) -> Re
 
 @router.post("/flags", responses=CONFLICT)
 async def create_flag(body: FlagBody, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
-    """Saves a new flag."""
+    """Saves a new flag. It is refused with 409 where the key is taken."""
     rule = "true" if body.rule is None else body.rule
     definition = Definition("flag", body.key, rule)
     return await _save(engine, caller.label, definition, "new", _flag_settings(body), "create")
@@ -216,7 +216,7 @@ async def change_flag(key: InFlags, body: FlagChange, engine: EngineOf, caller: 
 
 @router.delete("/flags/{key}", responses=NOT_FOUND | CONFLICT)
 async def delete_flag(key: InFlags, engine: EngineOf, caller: Admin) -> Response:
-    """Deletes a flag, at once in every process."""
+    """Deletes a flag, at once in every process. It is refused with 409 while other flags need it."""
     return await _delete(engine, caller.label, "flag", key)
 
 
@@ -225,7 +225,7 @@ async def delete_flag(key: InFlags, engine: EngineOf, caller: Admin) -> Response
 
 @router.get("/{kinds}/{key}/history", responses=NOT_FOUND)
 async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
-    """Every version of a definition, the newest first; of a deleted one too."""
+    """Every version of a definition, the newest first; deleted definitions have theirs too."""
     versions = await to_thread.run_sync(lambda: engine.history.definition_versions(KIND_OF[kinds], key))
     if not versions:
         raise NotFound(f"{saving.title(KIND_OF[kinds])} not found", {"field": "key", "value": key})
@@ -250,7 +250,7 @@ async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
 async def roll_back(
     kinds: Kinds, key: str, body: RollbackBody, engine: EngineOf, caller: Admin
 ) -> Mapping[str, TraitOut | FlagOut | RuleOut]:
-    """Saves an older version again, as a new one; a deleted definition comes back with it."""
+    """Saves an older version again, as a new one. A deleted definition comes back with it."""
     kind = KIND_OF[kinds]
     versions = await to_thread.run_sync(lambda: engine.history.definition_versions(kind, key))
     restorable = {stored.version: stored for stored in versions if not stored.deleted}

@@ -16,7 +16,7 @@ Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 #: Refusals that an operation documents for itself; those of any operation are in `serving.api.openapi`.
 NOT_FOUND: Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
-CONFLICT: Responses = {409: {"model": ErrorOut, "description": "What is there already stands in the way."}}
+CONFLICT: Responses = {409: {"model": ErrorOut, "description": "It is there already, or others need it."}}
 #: The body of a refusal where the answer itself is not JSON: the framework would take both for the same type.
 ERROR_IN_JSON: dict[str, Any] = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorOut"}}}}
 

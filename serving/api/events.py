@@ -115,12 +115,12 @@ async def screen(request: Request) -> Response:
 
 
 async def group(request: Request) -> Response:
-    """Takes that a user belongs to a group. It is kept in the lake and counts as no event."""
+    """Takes the fact that a user belongs to a group. It is kept in the lake and counts as no event."""
     return await _taken(request, "group")
 
 
 async def alias(request: Request) -> Response:
-    """Takes that `previousId` is the same person as `userId`."""
+    """Takes the fact that `previousId` and `userId` are one person."""
     return await _taken(request, "alias")
 
 

@@ -181,7 +181,7 @@ async def _wire_export(request: Request, export: Export) -> ExportOut:
 
 
 async def _note(engine: EngineOf, author: str, export: Export) -> None:
-    """Says in the audit log who took people's ids out, and into which file."""
+    """Notes in the audit log who exported people's ids, and into which file."""
     details = {"export": export.id, "filename": export.filename}
     await to_thread.run_sync(
         audit.note, engine.history, engine.clock_ms(), author, "export", "segment", export.key, details

@@ -91,7 +91,7 @@ def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
 )
 @_in_ofrep_words
 async def evaluate_flag(request: Request) -> Response:
-    """One flag for the user whom the context's `targetingKey` names. A flag that asks nothing of a user needs none."""
+    """One flag for the user whom `targetingKey` names. A flag that depends on no user needs no key."""
     engine = _admitted(request)
     key = request.path_params["key"]
     ids = await _ids(engine, request)
@@ -105,7 +105,10 @@ async def evaluate_flag(request: Request) -> Response:
 
 @router.post(
     "/flags",
-    responses={200: {"model": OfrepBulk, "headers": _ETAG}, 304: {"description": "as before", "headers": _ETAG}},
+    responses={
+        200: {"model": OfrepBulk, "headers": _ETAG},
+        304: {"description": "the answers that the client has still hold", "headers": _ETAG},
+    },
 )
 @_in_ofrep_words
 async def evaluate_flags(request: Request) -> Response:

@@ -114,14 +114,14 @@ def _is_empty(response: dict[str, Any]) -> bool:
 
 #: Refusals of any call.
 _ANY = {
-    "400": "What was sent is not accepted; details name the field, the value and the remedy.",
+    "400": "The request is not accepted; details name the field, the value and the remedy.",
     "500": "A mistake of ours; the log has where, under the answer's X-Request-Id.",
     "503": "A part is away or being restored; Retry-After says when to ask again.",
 }
 
 #: Refusals of any call with a key.
 _KEYED = {
-    "401": "No key, or one that is not known.",
+    "401": "No key, or an unknown one.",
     "403": "The key is of another kind.",
     "429": "More than the key may ask for, or than can be taken now; Retry-After says when to ask again.",
 }

@@ -1,4 +1,4 @@
-"""People over HTTP: found, looked at, their ids, all that is known of them, unlinking and deletion."""
+"""People over HTTP: the search, one person in detail, their ids and data, unlinking and deletion."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def search(
     limit: Annotated[int, Query(ge=0, description=f"0 is {PAGE}, more than {PAGE_MAX} is {PAGE_MAX}")] = PAGE,
     offset: Annotated[int, Query(ge=0, le=OFFSET_MAX)] = 0,
 ) -> UserPage:
-    """Users whose id contains the text, whatever its case; all where there is none. The newest first.
+    """Users whose id contains the text, whatever its case, the newest first; without a text all users.
 
     A text with a kind before it, `user:ad`, is the beginning of an id of that kind, as `id` shows it.
     """
@@ -65,7 +65,7 @@ async def search(
 
 @router.get("/{user:whole}", responses=NOT_FOUND)
 async def detail(user: str, engine: EngineOf) -> UserOut:
-    """One user: ids, attributes, traits and segments live, recent events and counts as far as they are drained."""
+    """One user: ids, attributes, live traits and segments, recent events and counts as far as they are drained."""
     person = await live_person(engine, record_of(user))
     ids = [record.id for record in person.reading.records]
     in_lake = await in_worker(questions.detail, engine.settings.lake_root, ids, engine.clock_ms())
@@ -100,7 +100,7 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
 
 @router.get("/{user:id}/identity", responses=NOT_FOUND)
 async def identity(user: str, engine: EngineOf) -> IdentityOut:
-    """The ids of the person that an id belongs to: each one's owner, since when, and by which event.
+    """The ids of the person that an id belongs to; each with its owner, since when, and by which event.
 
     The person's own id comes first; it has no owner.
     """
@@ -120,7 +120,7 @@ async def data(
 ) -> DataOut:
     """Everything that is known of a person: ids, attributes, traits, segments, and events as they came, oldest first.
 
-    Events come in pages; all else is in each.
+    Events come in pages; everything else is on each page.
     """
     person = await live_person(engine, _namespaced(user))
     records = person.reading.records
@@ -136,7 +136,7 @@ async def data(
 
 @live.get("/v1/users/{user:id}/traits")
 async def traits(user: str, request: Request) -> Response:
-    """All traits and segments of a user, live. `warming` names those whose value is only the value so far."""
+    """All traits and segments of a user, live. `warming` names those whose value is not complete yet."""
     engine: Engine = request.app.state.engine
     engine.keys.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "admin")
     values, lacking = all_values(await live_person(engine, _namespaced(user)))
@@ -209,9 +209,9 @@ async def _is_drained(engine: Engine, seqs: Mapping[str, int]) -> bool:
 
 @router.post("/{user:id}/unlink", responses=NOT_FOUND)
 async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
-    """Takes an id from the person it belongs to: it is a person of its own from the next read on, with its own events.
+    """Takes an id from the person it belongs to. From the next read on it is a person of its own, with its own events.
 
-    Name the id that is to go: `anon:…`, `email:…`, or an aliased user. A later call that names both links them again.
+    Name the id that leaves: `anon:…`, `email:…`, or an aliased user. A later call that names both links them again.
     """
     id = _namespaced(user)
     (record,) = (await engine.read([id])).records
@@ -227,10 +227,10 @@ async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
 
 @router.delete("/{user:whole}")
 async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
-    """Deletes the person that an id belongs to, every id of them: gone from every answer, for good.
+    """Deletes the person that an id belongs to, with all their ids: they are gone from every answer, for good.
 
-    New events count anew, and alone. What the lake's files hold goes with the next `tinycdp purge`. `settled` is false
-    while the lake does not know yet (the drain is behind): live answers do not wait for it.
+    Later events of these ids count alone. The lake's files lose the person with the next `tinycdp purge`. `settled` is
+    false while the drain is behind, so that the lake does not know yet; live answers do not wait for it.
     """
     id = _namespaced(user)
     noted = [record.id for record in (await engine.read_person(id)).records]
@@ -245,6 +245,6 @@ async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
 
 
 async def _note(engine: Engine, author: str, action: str, namespaced_id: str) -> None:
-    """Says in the audit log who did it; the id by its hash, since the log is kept when the person is gone."""
+    """Notes in the audit log who did what. The id is hashed, since the log outlives the person."""
     digest = blake2b(namespaced_id.encode(), digest_size=16).hexdigest()
     await to_thread.run_sync(audit.note, engine.history, engine.clock_ms(), author, action, "user", digest)

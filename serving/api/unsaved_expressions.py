@@ -50,9 +50,9 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
 
 @router.post("/preview", tags=["people"])
 async def preview(body: PreviewBody, engine: EngineOf) -> PreviewOut:
-    """For whom an unsaved expression holds, from the lake as it is now: how many, and some of them with their values.
+    """For how many people an unsaved expression holds, from the lake as it is now, and some of them with their values.
 
-    What was not drained yet, a second or so, is not in it.
+    Events that are not drained yet, those of the last second or so, are not in it.
     """
     kind = _kind(body)
     catalogue = await engine.current()

@@ -111,10 +111,10 @@ def _members(lake: History, version: int, order: Order, progress: Callable[[Prog
             files.add(batch)
             done += len(batch)
         for people in files.take():
-            found = members(people, bound, order.as_of_ms, catalogue.zone)
-            done, count = done + len(people), count + len(found)
+            of_file = members(people, bound, order.as_of_ms, catalogue.zone)
+            done, count = done + len(people), count + len(of_file)
             del people  # before the next ones are read
-            ordered.add(found)
+            ordered.add(of_file)
             progress(Progress(done, 2 * rows, count))
         for part in ordered.take():
             progress(Progress(done, 2 * rows, count))
