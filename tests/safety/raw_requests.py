@@ -22,10 +22,10 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-def said(url: str, parts: Iterable[bytes], timeout_s: float = 10.0) -> Answer:
+def answer_to(url: str, parts: Iterable[bytes], timeout_s: float = 10.0) -> Answer:
     """The first answer to these bytes. Sends no further than the server listens; waits so long for its next word."""
     where = urlsplit(url)
-    found = b""
+    received = b""
     closed = False
     with socket.create_connection((where.hostname, where.port or 80), timeout_s) as wire:
         try:
@@ -34,26 +34,26 @@ def said(url: str, parts: Iterable[bytes], timeout_s: float = 10.0) -> Answer:
         except (ConnectionError, TimeoutError):
             closed = True
         try:
-            while not _is_whole(found):
+            while not _is_whole(received):
                 more = wire.recv(65_536)
                 if not more:
                     closed = True
                     break
-                found += more
+                received += more
             else:
-                closed = b"connection: close" in found.lower()
+                closed = b"connection: close" in received.lower()
         except ConnectionError:
             closed = True
         except TimeoutError:
             pass
-    head, _, body = found.partition(b"\r\n\r\n")
+    head, _, body = received.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-    return Answer(int(lines[0].split()[1]) if found else 0, headers, body, closed)
+    return Answer(int(lines[0].split()[1]) if received else 0, headers, body, closed)
 
 
-def _is_whole(found: bytes) -> bool:
-    head, end, body = found.partition(b"\r\n\r\n")
+def _is_whole(received: bytes) -> bool:
+    head, end, body = received.partition(b"\r\n\r\n")
     at = head.lower().find(b"content-length:")
     if not end or at < 0:
         return bool(end)

@@ -13,7 +13,7 @@ from serving.http.answers import refusal_body
 from serving.http.bodies import ARRIVING_BYTES_MAX, NESTING_MAX, arriving
 from serving.refusals import SHOWN_CHARACTERS_MAX, invalid, value_for_message
 from tests.running import RunningStack
-from tests.safety.raw_requests import said
+from tests.safety.raw_requests import answer_to
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -163,7 +163,7 @@ def test_a_gzip_that_is_shorter_than_it_says_is_refused(stack: RunningStack) -> 
         b"Content-Length: %d\r\n\r\n"
     ) % (stack.keys["write"].encode(), len(packed) - 9)
 
-    assert said(stack.stack.api_url, [head + packed]).status == 400
+    assert answer_to(stack.stack.api_url, [head + packed]).status == 400
 
 
 def test_nothing_stays_counted_as_on_its_way() -> None:
@@ -233,7 +233,7 @@ def test_no_log_has_a_key(stack: RunningStack) -> None:
         stack.http.post("/v1/batch", json={"batch": [{"writeKey": key}], "writeKey": key})
         stack.http.post("/v1/track", content=f'{{"writeKey":"{key}"', headers={"Authorization": f"Bearer {key}"})
         stack.http.get(f"/v1/projects/{key}/settings")
-        said(stack.stack.api_url, [f"GET /{key}?apiKey={key} HTTP/9\r\nX: {key}\r\n\r\n".encode()])
+        answer_to(stack.stack.api_url, [f"GET /{key}?apiKey={key} HTTP/9\r\nX: {key}\r\n\r\n".encode()])
     logs = list((stack.settings.home / "logs").glob("*.log*"))
     assert logs
     for log in logs:

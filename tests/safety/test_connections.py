@@ -15,7 +15,7 @@ import pytest
 from serving.http.connection import Joined
 from tests.running import RunningStack
 from tests.safety.conftest import CONNECTIONS
-from tests.safety.raw_requests import said
+from tests.safety.raw_requests import answer_to
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -57,7 +57,7 @@ def test_what_two_servers_may_read_differently_is_refused(
     stack: RunningStack, lines: tuple[bytes, ...], body: bytes
 ) -> None:
     """Two lengths, a length beside chunks, folded or bare lines: 400 in our words, and the connection is closed."""
-    answer = said(stack.stack.api_url, [head(stack, *lines) + body])
+    answer = answer_to(stack.stack.api_url, [head(stack, *lines) + body])
 
     assert (answer.status, answer.closed) == (400, True)
     assert answer.json()["code"] == "invalid_argument"
@@ -68,7 +68,7 @@ def test_what_follows_a_body_is_no_header(stack: RunningStack) -> None:
     lines = b"POST /v1/track HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n1e\r\n" + EVENT + b"\r\n0\r\n"
     trailer = b"Authorization: Bearer " + stack.keys["write"].encode() + b"\r\n\r\n"
 
-    assert said(stack.stack.api_url, [lines + trailer]).status == 401
+    assert answer_to(stack.stack.api_url, [lines + trailer]).status == 401
 
 
 def test_a_long_path_and_many_headers_are_refused(stack: RunningStack) -> None:
@@ -76,8 +76,8 @@ def test_a_long_path_and_many_headers_are_refused(stack: RunningStack) -> None:
     long = b"GET /v1/decide?userId=" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: api\r\n\r\n"
     many = b"GET /health HTTP/1.1\r\nHost: api\r\n" + b"a: b\r\n" * 100 + b"\r\n"
 
-    assert said(stack.stack.api_url, [long]).status == 414
-    assert said(stack.stack.api_url, [many]).status == 431
+    assert answer_to(stack.stack.api_url, [long]).status == 414
+    assert answer_to(stack.stack.api_url, [many]).status == 431
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_head_that_never_ends_is_cut_off(stack: RunningStack, begin: bytes) ->
         for _ in range(512):
             yield KILOBYTES
 
-    assert said(stack.stack.api_url, endless(), timeout_s=5).closed
+    assert answer_to(stack.stack.api_url, endless(), timeout_s=5).closed
     assert ok(stack)
 
 
@@ -110,14 +110,14 @@ def test_a_body_that_never_ends_is_cut_off(stack: RunningStack, path: bytes) -> 
         for _ in range(9):
             yield b"10000\r\n" + KILOBYTES + b"\r\n"
 
-    answer = said(stack.stack.api_url, endless())
+    answer = answer_to(stack.stack.api_url, endless())
     assert answer.status in (400, 401), answer
     assert ok(stack)
 
 
 def test_a_length_that_is_too_much_is_refused_before_the_body(stack: RunningStack) -> None:
     """Nobody has to send 10 GB to be told."""
-    answer = said(stack.stack.api_url, [head(stack, b"Content-Length: 9999999999")])
+    answer = answer_to(stack.stack.api_url, [head(stack, b"Content-Length: 9999999999")])
 
     assert answer.status == 400
     assert "over" in answer.json()["message"]
@@ -134,7 +134,7 @@ def test_a_request_that_does_not_arrive_is_not_waited_for(narrow: str) -> None:
         b"POST /v1/admin/traits HTTP/1.1\r\nHost: api\r\nContent-Length: 30\r\n\r\n{",
     ]
     with ThreadPoolExecutor(len(begins)) as pool:
-        answers = list(pool.map(lambda begin: said(narrow, [begin]), begins))
+        answers = list(pool.map(lambda begin: answer_to(narrow, [begin]), begins))
 
     assert [(answer.status, answer.closed) for answer in answers] == [(408, True)] * len(begins)
 
@@ -145,9 +145,11 @@ def test_so_many_connections_and_no_more(narrow: str) -> None:
     with ExitStack() as opened:
         for _ in range(CONNECTIONS + 2):
             opened.enter_context(socket.create_connection((where.hostname, where.port or 80)))
-        answer = said(narrow, [b""])
+        answer = answer_to(narrow, [b""])
         assert (answer.status, answer.headers.get("retry-after")) == (503, "1")
-    assert wait_until(lambda: said(narrow, [b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"]).status == 200, "served again")
+    assert wait_until(
+        lambda: answer_to(narrow, [b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"]).status == 200, "served again"
+    )
 
 
 def test_a_client_that_leaves_is_no_error(stack: RunningStack) -> None:
@@ -199,12 +201,12 @@ def test_requests_sent_at_once_are_answered_in_their_order(stack: RunningStack) 
         wire.sendall(head(stack, b"Content-Length: 30") + EVENT + other + last)
         bodies = []
         for _ in range(3):
-            found = list(iter(lines.readline, b"\r\n"))
-            assert found[0] == b"HTTP/1.1 200 OK\r\n"
-            bodies.append(lines.read(next(int(line[15:]) for line in found if line.startswith(b"content-length:"))))
+            headers = list(iter(lines.readline, b"\r\n"))
+            assert headers[0] == b"HTTP/1.1 200 OK\r\n"
+            bodies.append(lines.read(next(int(line[15:]) for line in headers if line.startswith(b"content-length:"))))
 
         assert lines.read() == b""
-    assert b"connection: close\r\n" in found
+    assert b"connection: close\r\n" in headers
     assert [b"eventId" in body for body in bodies] == [True, False, True]
 
 
@@ -214,9 +216,9 @@ def test_a_connection_on_which_nothing_more_is_asked_is_closed(stack: RunningSta
     with socket.create_connection((where.hostname, where.port or 80), 30) as wire, wire.makefile("rb") as lines:
         for _ in range(2):
             wire.sendall(head(stack, b"Content-Length: 30") + EVENT)
-            found = list(iter(lines.readline, b"\r\n"))
-            assert found[0] == b"HTTP/1.1 200 OK\r\n"
-            lines.read(next(int(line[15:]) for line in found if line.startswith(b"content-length:")))
+            headers = list(iter(lines.readline, b"\r\n"))
+            assert headers[0] == b"HTTP/1.1 200 OK\r\n"
+            lines.read(next(int(line[15:]) for line in headers if line.startswith(b"content-length:")))
 
         assert lines.read() == b""
 

@@ -27,7 +27,7 @@ PATHS = [
 ]
 
 
-def asked(url: str, origin: str, method: str, path: str) -> httpx.Response:
+def answer_to(url: str, origin: str, method: str, path: str) -> httpx.Response:
     """What a browser asks before it sends."""
     headers = {
         "Origin": origin,
@@ -40,14 +40,14 @@ def asked(url: str, origin: str, method: str, path: str) -> httpx.Response:
 @pytest.mark.parametrize(("method", "path"), PATHS)
 def test_every_path_answers_a_browsers_question(stack: RunningStack, narrow: str, method: str, path: str) -> None:
     """Anybody's pages by default; where origins are named, theirs and no others."""
-    open_to_all = asked(stack.stack.api_url, "https://any.example", method, path)
+    open_to_all = answer_to(stack.stack.api_url, "https://any.example", method, path)
     assert open_to_all.status_code == 200
     assert open_to_all.headers["access-control-allow-origin"] == "https://any.example"
     assert method in open_to_all.headers["access-control-allow-methods"]
     assert "x-retry-count" in open_to_all.headers["access-control-allow-headers"]
 
-    assert asked(narrow, "https://www.shop.example", method, path).status_code == 200
-    assert asked(narrow, "https://other.example", method, path).status_code == 400
+    assert answer_to(narrow, "https://www.shop.example", method, path).status_code == 200
+    assert answer_to(narrow, "https://other.example", method, path).status_code == 400
 
 
 @pytest.mark.parametrize(

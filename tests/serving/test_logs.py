@@ -43,13 +43,13 @@ def test_nobody_and_no_key_is_in_any_log(stack: RunningStack) -> None:
     D-29.
     """
     key = stack.call("POST", "/v1/admin/keys", json={"kind": "write", "label": "logged"}).json()["key"]
-    who = {"userId": f"{MARK}-user", "anonymousId": f"{MARK}-device"}
+    ids = {"userId": f"{MARK}-user", "anonymousId": f"{MARK}-device"}
     stack.track(f"{MARK}-user", f"{MARK}-event", properties={f"{MARK}-name": f"{MARK}-value"})
-    stack.call("POST", "/v1/identify", "write", json={**who, "traits": {"email": f"{MARK}@example.com"}})
-    stack.call("POST", "/v1/track", None, json={**who, "event": "e"}, headers={"Authorization": f"Bearer {key}"})
-    stack.call("POST", "/v1/track", "write", json={**who, "event": " ", "properties": {"p": MARK}})
+    stack.call("POST", "/v1/identify", "write", json={**ids, "traits": {"email": f"{MARK}@example.com"}})
+    stack.call("POST", "/v1/track", None, json={**ids, "event": "e"}, headers={"Authorization": f"Bearer {key}"})
+    stack.call("POST", "/v1/track", "write", json={**ids, "event": " ", "properties": {"p": MARK}})
     stack.call("POST", "/v1/track", "write", content=f'{{"broken": "{MARK}'.encode())
-    stack.call("POST", "/v1/batch", "write", json={"batch": [{**who, "type": MARK}]})
+    stack.call("POST", "/v1/batch", "write", json={"batch": [{**ids, "type": MARK}]})
     stack.call("GET", "/v1/decide", None, params={"userId": f"{MARK}-user", "flag": MARK, "apiKey": key})
     stack.call("GET", f"/v1/users/{MARK}-user/traits")
     stack.call("GET", f"/v1/admin/users/search?query={MARK}")
@@ -60,11 +60,11 @@ def test_nobody_and_no_key_is_in_any_log(stack: RunningStack) -> None:
     stack.call("DELETE", f"/v1/admin/users/{MARK}-user")
     wait_until(lambda: "/v1/admin/users/search" in logs_of(stack), "the log is written")
 
-    said = logs_of(stack)
+    lines = logs_of(stack)
 
-    assert MARK not in said
-    assert key not in said
-    assert [kind for kind, text in stack.keys.items() if text in said] == []
+    assert MARK not in lines
+    assert key not in lines
+    assert [kind for kind, text in stack.keys.items() if text in lines] == []
     assert "127.0.0.1:" not in "\n".join(str(line) for line in lines_of(stack))
 
 
@@ -74,13 +74,14 @@ def test_a_request_is_a_line_with_its_template_and_the_id_that_the_caller_got(st
     stack.track("somebody", "quiet")
 
     line = wait_until(
-        lambda: next((one for one in lines_of(stack) if one.get("request_id") == known_as), None), "the line is there"
+        lambda: next((line for line in lines_of(stack) if line.get("request_id") == known_as), None),
+        "the line is there",
     )
 
     assert (line["event"], line["level"], line["method"], line["status"]) == ("answered", "info", "GET", 200)
     assert line["path"] == "/v1/users/{user}/traits"
     assert line["ms"] > 0
-    told = {one.get("path") for one in lines_of(stack) if one.get("status", 200) < 500}
+    told = {line.get("path") for line in lines_of(stack) if line.get("status", 200) < 500}
     assert told.isdisjoint({"/v1/track", "/v1/decide", "/metrics", "/health"})
 
 
@@ -91,7 +92,7 @@ def test_hot_paths_are_told_on_demand(tmp_path: Path, level: Level, told: list[s
     with capture_logs() as captured:
         answers(settings, [get("/v1/decide?userId=a&flag=b")])
 
-    assert [one["path"] for one in captured if one["event"] == "answered"] == told
+    assert [line["path"] for line in captured if line["event"] == "answered"] == told
 
 
 def test_an_error_is_a_line_whatever_the_path(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_an_error_is_a_line_whatever_the_path(tmp_path: Path) -> None:
     with capture_logs() as captured:
         (answer,) = answers(settings, [sent])
 
-    (line,) = [one for one in captured if one["event"] == "answered"]
+    (line,) = [line for line in captured if line["event"] == "answered"]
     assert (answer.status_code, line["log_level"], line["path"]) == (503, "warning", "/v1/track")
     assert answer.headers["x-request-id"] == line["request_id"]
 
@@ -147,13 +148,13 @@ def test_an_export_that_fails_says_where_and_not_of_what() -> None:
     """Its process ends with a type and places alone, which is all that the API can log of it."""
     order = msgspec.json.encode(Order("/nowhere", MARK.encode(), MARK, 0, MARK))
 
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "serving.lookups.export_job"], input=order, capture_output=True, timeout=60, check=False
     )
 
-    assert found.returncode == FAILED
-    assert b"error_type" in found.stderr and b"serving/lookups/export_job.py" in found.stderr
-    assert MARK.encode() not in found.stderr
+    assert process.returncode == FAILED
+    assert b"error_type" in process.stderr and b"serving/lookups/export_job.py" in process.stderr
+    assert MARK.encode() not in process.stderr
 
 
 def test_what_polars_quotes_is_not_told() -> None:

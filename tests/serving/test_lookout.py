@@ -13,7 +13,7 @@ from serving.refusals import Unavailable
 
 
 def test_a_look_that_hangs_is_given_up_and_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks meanwhile is told so, from the event loop, which goes on; when it answers, that is what is told."""
+    """All who ask meanwhile are told so, and the event loop goes on; once it answers, they get that answer."""
     monkeypatch.setattr(lookout, "WAIT_S", 0.05)
     answered, looks = threading.Event(), []
 
@@ -22,22 +22,22 @@ def test_a_look_that_hangs_is_given_up_and_not_begun_again(monkeypatch: pytest.M
         answered.wait(30)
 
     async def ask() -> tuple[list[Seen], Seen]:
-        one = Lookout(look)
-        hung = [await one.seen() for _ in range(3)]
+        part = Lookout(look)
+        hung = [await part.seen() for _ in range(3)]
         answered.set()
         with anyio.fail_after(30):
-            while (found := await one.seen()).error is not None:
+            while (seen := await part.seen()).error is not None:
                 pass
-        return hung, found
+        return hung, seen
 
-    hung, found = anyio.run(ask)
+    hung, seen_later = anyio.run(ask)
 
     assert {seen.error for seen in hung} == {"no answer within 0.05 s"}
-    assert (found.error, len(looks)) == (None, 1)
+    assert (seen_later.error, len(looks)) == (None, 1)
 
 
 def test_many_who_ask_at_once_share_a_look() -> None:
-    """One look for all, and for all who ask within a second; what is wrong is told as the refusal words it."""
+    """One look serves all, also those who ask within a second; the error is the message of the refusal."""
     looks = []
 
     def look() -> None:
@@ -45,25 +45,25 @@ def test_many_who_ask_at_once_share_a_look() -> None:
         raise Unavailable("the lake is away")
 
     async def ask() -> list[Seen]:
-        one, found = Lookout(look), []
+        part, answers = Lookout(look), []
 
-        async def seen() -> None:
-            found.append(await one.seen())
+        async def see() -> None:
+            answers.append(await part.seen())
 
         async with anyio.create_task_group() as tasks:
             for _ in range(20):
-                tasks.start_soon(seen)
-        return [*found, await one.seen()]
+                tasks.start_soon(see)
+        return [*answers, await part.seen()]
 
-    found = anyio.run(ask)
+    answers = anyio.run(ask)
 
-    assert {seen.error for seen in found} == {"the lake is away"}
+    assert {seen.error for seen in answers} == {"the lake is away"}
     assert len(looks) == 1
 
 
 def test_an_answer_is_shared_and_a_failure_is_not_kept() -> None:
-    """Who asks while an answer is found gets that one; after a failure the next one asks anew."""
-    asked = []
+    """All who ask while an answer is sought get that one; after a failure the next caller asks anew."""
+    calls = []
 
     async def ask() -> list[int]:
         recent: Recent[int] = Recent(60)
@@ -72,8 +72,8 @@ def test_an_answer_is_shared_and_a_failure_is_not_kept() -> None:
             raise Unavailable("away")
 
         async def answer() -> int:
-            asked.append(1)
-            return len(asked)
+            calls.append(1)
+            return len(calls)
 
         with pytest.raises(Unavailable):
             await recent.of(failing)

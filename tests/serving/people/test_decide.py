@@ -1,4 +1,4 @@
-"""The decision of a flag, step by step: who is asked, what ends it, and what the answer says of itself."""
+"""The decision of a flag, step by step: whom it is about, which step ends it, and the reason in the answer."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ LATER, EARLIER = "2199-01-01T00:00:00Z", "2001-01-01T00:00:00Z"
 
 def catalogue_of(*flags: tuple[str, str, dict[str, Any]], is_empty: bool = True) -> Catalogue:
     """Flags, (key, rule, settings as they are sent), beside a trait `plan`, all live where the system is empty."""
-    found = Catalogue().with_definition(StoredDefinition(kind="trait", key="plan", expression="profile.plan"))
+    catalogue = Catalogue().with_definition(StoredDefinition(kind="trait", key="plan", expression="profile.plan"))
     for key, rule, given in flags:
-        found = found.with_definition(
+        catalogue = catalogue.with_definition(
             StoredDefinition(kind="flag", key=key, expression=rule, settings=settings_after({}, given))
         )
-    return found.with_activation(found.projection_version, (0,), is_empty)
+    return catalogue.with_activation(catalogue.projection_version, (0,), is_empty)
 
 
 def decider(catalogue: Catalogue, *ids: str, device: str | None = None, plan: str = "pro", **more: Any) -> Decider:
-    """Somebody of these ids whose plan is this one."""
+    """A decider for a person with these ids and this plan."""
     base = base_codec.encode(base_of([identify(0, plan=plan)]))
-    records = [Record(one, base=base if at == 0 else None) for at, one in enumerate(ids)]
+    records = [Record(id, base=base if at == 0 else None) for at, id in enumerate(ids)]
     return Decider(person(Reading(records, NOW_MS, catalogue.version), catalogue, DecodedBases()), device, **more)
 
 
 def decided(rule: str = "true", user: str = "user:ada", plan: str = "pro", **settings: Any) -> Decision:
-    """What one flag says for one user."""
+    """The decision of one flag for one user."""
     return decider(catalogue_of(("f", rule, settings)), user, plan=plan).decision("f")
 
 
-def said(found: Decision) -> tuple[bool, str, str | None, Any]:
-    """The answer and why."""
-    return found.allow, found.reason, found.variant, found.value
+def answer_of(decision: Decision) -> tuple[bool, str, str | None, Any]:
+    """The answer of a decision, with its reason."""
+    return decision.allow, decision.reason, decision.variant, decision.value
 
 
 class TestPlainFlags:
@@ -61,24 +61,24 @@ class TestPlainFlags:
     )
     def test_the_rule_alone_answers(self, rule: str, answer: tuple[Any, ...]) -> None:
         """Without variants the value is whether it allows; what is the same for everybody is STATIC."""
-        assert said(decided(rule)) == answer
+        assert answer_of(decided(rule)) == answer
 
     def test_off_answers_the_default(self) -> None:
         """A flag that is off is DISABLED, whatever its rule says."""
-        assert said(decided(enabled=False)) == (False, "DISABLED", None, False)
-        assert said(decided("false", enabled=False, default=True)) == (True, "DISABLED", None, True)
+        assert answer_of(decided(enabled=False)) == (False, "DISABLED", None, False)
+        assert answer_of(decided("false", enabled=False, default=True)) == (True, "DISABLED", None, True)
 
     def test_a_rule_that_says_no_does_not_allow_by_default(self) -> None:
         """The default true is for what cannot be asked."""
-        assert said(decided("plan == 'free'", default=True)) == (False, "DEFAULT", None, False)
+        assert answer_of(decided("plan == 'free'", default=True)) == (False, "DEFAULT", None, False)
 
     def test_warming_answers_the_default(self) -> None:
         """A value so far is not the value: the answer is STALE."""
         catalogue = catalogue_of(("f", "plan == 'pro'", {"default": True}), is_empty=False)
 
-        found = decider(catalogue, "user:ada").decision("f")
+        decision = decider(catalogue, "user:ada").decision("f")
 
-        assert said(found) == (True, "STALE", None, True)
+        assert answer_of(decision) == (True, "STALE", None, True)
 
     def test_reasons_keep_their_format(self) -> None:
         """Segments, traits, then the result, as the text has always been."""
@@ -92,11 +92,11 @@ class TestVariants:
         D-16: variants were never produced.
         """
         catalogue = catalogue_of(("f", "true", BLUE_AND_RED))
-        found = [decider(catalogue, f"user:{n}").decision("f") for n in range(4_000)]
+        decisions = [decider(catalogue, f"user:{n}").decision("f") for n in range(4_000)]
 
-        assert {(one.allow, one.reason) for one in found} == {(True, "SPLIT")}
-        assert {one.variant: one.value for one in found} == {"blue": "blue", "red": {"hex": "#f00"}}
-        assert abs(Counter(one.variant for one in found)["blue"] - 3_000) < 4 * 27.4
+        assert {(decision.allow, decision.reason) for decision in decisions} == {(True, "SPLIT")}
+        assert {decision.variant: decision.value for decision in decisions} == {"blue": "blue", "red": {"hex": "#f00"}}
+        assert abs(Counter(decision.variant for decision in decisions)["blue"] - 3_000) < 4 * 27.4
 
     def test_the_variant_is_that_of_the_documented_hash(self) -> None:
         """blue has the first three quarters of the buckets under the salt KEY:variant."""
@@ -108,15 +108,15 @@ class TestVariants:
         """A variant with all the weight is TARGETING_MATCH or STATIC, as without variants."""
         only = {"variants": [{"name": "on", "weight": 1, "value": 1}, {"name": "off", "weight": 0, "value": 0}]}
 
-        assert said(decided(**only)) == (True, "STATIC", "on", 1)
-        assert said(decided("plan == 'pro'", **only)) == (True, "TARGETING_MATCH", "on", 1)
+        assert answer_of(decided(**only)) == (True, "STATIC", "on", 1)
+        assert answer_of(decided("plan == 'pro'", **only)) == (True, "TARGETING_MATCH", "on", 1)
 
     def test_a_default_variant_is_answered_without_allowing(self) -> None:
         """Who is not allowed has the default's value."""
         off = {"variants": [{"name": "on", "value": 10}, {"name": "off", "weight": 0, "value": 0}], "default": "off"}
 
-        assert said(decided("plan == 'free'", **off)) == (False, "DEFAULT", "off", 0)
-        assert said(decided(enabled=False, **off)) == (False, "DISABLED", "off", 0)
+        assert answer_of(decided("plan == 'free'", **off)) == (False, "DEFAULT", "off", 0)
+        assert answer_of(decided(enabled=False, **off)) == (False, "DISABLED", "off", 0)
 
     def test_null_and_false_are_values(self) -> None:
         """A payload is any JSON, null too."""
@@ -128,10 +128,10 @@ class TestRollout:
     def test_a_share_of_those_whom_the_rule_allows(self) -> None:
         """Membership is the bucket under KEY:membership below the rollout; both sides of it are SPLIT."""
         for n in range(200):
-            found = decided("plan == 'pro'", user=f"user:{n}", rollout=12.5)
-            assert found.allow is (bucket_of("f:membership", f"user:{n}") < 12_500)
-            assert found.reason == "SPLIT"
-            assert found.reasons[1] == f"rollout(12.5) = {str(found.allow).lower()}"
+            decision = decided("plan == 'pro'", user=f"user:{n}", rollout=12.5)
+            assert decision.allow is (bucket_of("f:membership", f"user:{n}") < 12_500)
+            assert decision.reason == "SPLIT"
+            assert decision.reasons[1] == f"rollout(12.5) = {str(decision.allow).lower()}"
         assert decided("plan == 'free'", rollout=99.9).reason == "DEFAULT"
 
     def test_growing_keeps_who_is_in(self) -> None:
@@ -143,8 +143,8 @@ class TestRollout:
 
     def test_nobody_and_everybody(self) -> None:
         """0 is nobody, 100 is as if there were none."""
-        assert said(decided(rollout=0)) == (False, "SPLIT", None, False)
-        assert said(decided(rollout=100)) == (True, "STATIC", None, True)
+        assert answer_of(decided(rollout=0)) == (False, "SPLIT", None, False)
+        assert answer_of(decided(rollout=100)) == (True, "STATIC", None, True)
 
     def test_another_salt_is_another_draw(self) -> None:
         """Two flags with one salt agree on everybody; another salt does not."""
@@ -183,7 +183,7 @@ class TestBucketing:
             assert together == {bucket_of("f:membership", f'trait:"{plan}"') < 50_000}
         everybody = catalogue_of(("f", "true", {"rollout": 99.999, "bucket_by": "trait:plan"}))
         nobody = Decider(person(Reading([Record("user:x")], NOW_MS, 1), everybody, DecodedBases()))
-        assert said(nobody.decision("f")) == (False, "SPLIT", None, False)
+        assert answer_of(nobody.decision("f")) == (False, "SPLIT", None, False)
 
 
 class TestNamedUsers:
@@ -192,9 +192,14 @@ class TestNamedUsers:
         settings = {**BLUE_AND_RED, "rollout": 0, "users": {"ada": "red", "anon:phone": True, "eve": False}}
         catalogue = catalogue_of(("f", "plan == 'free'", settings), ("g", "true", settings | {"rollout": 100}))
 
-        assert said(decider(catalogue, "user:ada").decision("f")) == (True, "TARGETING_MATCH", "red", {"hex": "#f00"})
+        assert answer_of(decider(catalogue, "user:ada").decision("f")) == (
+            True,
+            "TARGETING_MATCH",
+            "red",
+            {"hex": "#f00"},
+        )
         assert decider(catalogue, "user:bob", "anon:phone").decision("f").allow
-        assert said(decider(catalogue, "user:eve").decision("g")) == (False, "TARGETING_MATCH", None, False)
+        assert answer_of(decider(catalogue, "user:eve").decision("g")) == (False, "TARGETING_MATCH", None, False)
         assert decider(catalogue, "user:bob").decision("f").reason == "DEFAULT"
 
     def test_a_flag_with_names_is_not_static(self) -> None:
@@ -213,10 +218,10 @@ class TestSchedule:
     )
     def test_outside_of_it_a_flag_is_off(self, schedule: dict[str, str], reason: str) -> None:
         """From the start on, up to but not at the end."""
-        found = decided(**schedule)
+        decision = decided(**schedule)
 
-        assert (found.allow, found.reason) == (reason == "STATIC", reason)
-        assert ("scheduled = false" in found.reasons) is (reason == "DISABLED")
+        assert (decision.allow, decision.reason) == (reason == "STATIC", reason)
+        assert ("scheduled = false" in decision.reasons) is (reason == "DISABLED")
 
     def test_the_instants_themselves(self) -> None:
         """[start, end): the first instant is inside, the last is not."""
@@ -252,15 +257,15 @@ class TestPrerequisites:
         )
         ada = decider(catalogue, "user:ada")
 
-        found = {key: ada.decision(key) for key in ("after_open", "after_shut", "after_red", "after_blue")}
+        decisions = {key: ada.decision(key) for key in ("after_open", "after_shut", "after_red", "after_blue")}
 
-        assert {key: (one.allow, one.reason) for key, one in found.items()} == {
+        assert {key: (decision.allow, decision.reason) for key, decision in decisions.items()} == {
             "after_open": (True, "TARGETING_MATCH"),
             "after_shut": (False, "DEFAULT"),
             "after_red": (True, "TARGETING_MATCH"),
             "after_blue": (False, "DEFAULT"),
         }
-        assert found["after_shut"].reasons == [
+        assert decisions["after_shut"].reasons == [
             "prerequisite(open) = true",
             "prerequisite(shut) = false",
             "final_result = false",
@@ -280,15 +285,15 @@ class TestExplaining:
         """The rule's tree, and beside it each step with what it looked at."""
         settings = {**BLUE_AND_RED, "rollout": 99.999, "prerequisites": [{"flag": "open"}]}
         catalogue = catalogue_of(("open", "true", {}), ("f", "plan == 'pro'", settings))
-        found = decider(catalogue, "user:ada", with_tree=True).decision("f")
+        decision = decider(catalogue, "user:ada", with_tree=True).decision("f")
 
-        assert found.explanation is not None
-        steps = {one["step"]: one for one in found.explanation["steps"]}
+        assert decision.explanation is not None
+        steps = {step["step"]: step for step in decision.explanation["steps"]}
         assert list(steps) == ["prerequisite", "rule", "rollout", "variant"]
         assert steps["prerequisite"]["decision"] == {"allow": True, "variant": None, "reason": "STATIC"}
         assert steps["rollout"]["bucket"] == bucket_of("f:membership", "user:ada")
-        assert steps["variant"]["variant"] == found.variant
-        assert found.explanation["parts"][0]["text"] == 'trait("plan")'
+        assert steps["variant"]["variant"] == decision.variant
+        assert decision.explanation["parts"][0]["text"] == 'trait("plan")'
 
     def test_until_when_the_answer_stands(self) -> None:
         """The earliest of a window's end and the schedule's; null where nothing is in sight."""
@@ -304,16 +309,16 @@ class TestExplaining:
 
     def test_what_was_not_asked_is_not_told(self) -> None:
         """A tree costs time, so it is there only on request."""
-        found = decided()
+        decision = decided()
 
-        assert (found.explanation, found.valid_until_ms) == (None, None)
+        assert (decision.explanation, decision.valid_until_ms) == (None, None)
 
 
 def test_what_is_broken_answers_the_default() -> None:
     """ERROR, and the default of the flag as far as it is known."""
     flag = flag_of("f", settings_after({}, {**BLUE_AND_RED, "default": "blue"}))
 
-    assert said(error_decision("Redis is away")) == (False, "ERROR", None, False)
-    assert said(error_decision("Redis is away", flag_of("f", {"default": True}))) == (True, "ERROR", None, True)
-    assert said(error_decision("Redis is away", flag)) == (False, "ERROR", "blue", "blue")
+    assert answer_of(error_decision("Redis is away")) == (False, "ERROR", None, False)
+    assert answer_of(error_decision("Redis is away", flag_of("f", {"default": True}))) == (True, "ERROR", None, True)
+    assert answer_of(error_decision("Redis is away", flag)) == (False, "ERROR", "blue", "blue")
     assert error_decision("Redis is away").reasons == ["evaluation_error: Redis is away"]

@@ -35,11 +35,11 @@ COUNT: Key = ("trait", "t0")
 
 def catalogue_of(*texts: str, seqs: Sequence[int] = (0,) * SHARDS, is_empty: bool = False) -> Catalogue:
     """Traits t0, t1, …, each activated where the log of each shard stood at `seqs`."""
-    found = Catalogue()
+    catalogue = Catalogue()
     for index, text in enumerate(texts):
-        found = found.with_definition(StoredDefinition(kind="trait", key=f"t{index}", expression=text))
-        found = found.with_activation(found.projection_version, seqs, is_empty)
-    return found
+        catalogue = catalogue.with_definition(StoredDefinition(kind="trait", key=f"t{index}", expression=text))
+        catalogue = catalogue.with_activation(catalogue.projection_version, seqs, is_empty)
+    return catalogue
 
 
 def stamp_of(catalogue: Catalogue, seq: int = 0, as_of_ms: int = NOW_MS, horizon_ms: int = 0, build: int = 1) -> Stamp:
@@ -50,8 +50,8 @@ def stamp_of(catalogue: Catalogue, seq: int = 0, as_of_ms: int = NOW_MS, horizon
 def tail_of(*events: RawEvent, first_seq: int = 1, received_ms: int = NOW_MS) -> list[bytes]:
     """Tail entries as ingest writes them."""
     return [
-        tail_entry(first_seq + index, one.ts_ms, received_ms, packed((one.kind, one.name, one.fields)))
-        for index, one in enumerate(events)
+        tail_entry(first_seq + index, event.ts_ms, received_ms, packed((event.kind, event.name, event.fields)))
+        for index, event in enumerate(events)
     ]
 
 
@@ -60,33 +60,33 @@ def record(id: str = ALICE, base: Base | None = None, tail: Sequence[bytes] = ()
     return Record(id, base=None if base is None else base_codec.encode(base), tail=tail, **more)
 
 
-def answers(
+def answers_of(
     catalogue: Catalogue, *records: Record, clock_ms: int = NOW_MS, bases: DecodedBases | None = None
 ) -> Answers:
-    """All that a catalogue says of these records."""
+    """The answers of all definitions of a catalogue for these records."""
     reading = Reading(list(records), clock_ms, catalogue.version)
     return person(reading, catalogue, bases or DecodedBases()).answers(list(catalogue.definitions))
 
 
-def values(found: Answers) -> dict[str, Value]:
+def values(answers: Answers) -> dict[str, Value]:
     """Key -> value."""
-    return {key: one.value for (_, key), one in found.values.items()}
+    return {key: answer.value for (_, key), answer in answers.values.items()}
 
 
 class TestOneHistory:
     def test_base_and_tail_are_merged(self) -> None:
-        """What the batch published and what came since count together, in windows that reach over both."""
+        """The published base and the events since count together, in windows that reach over both."""
         catalogue = catalogue_of(
             "events.purchase.count_30d", "events.purchase.amount.sum", "events.purchase.amount.last"
         )
         base = base_of([event("purchase", 40 * DAY_MS, amount=1), event("purchase", 2 * DAY_MS, amount=2.5)])
         tail = tail_of(event("purchase", HOUR_MS, amount=4), event("purchase", 3 * DAY_MS, amount=8))
 
-        found = answers(catalogue, record(base=base, tail=tail, stamp=stamp_of(catalogue)))
+        answers = answers_of(catalogue, record(base=base, tail=tail, stamp=stamp_of(catalogue)))
 
-        assert values(found) == {"t0": 3.0, "t1": 15.5, "t2": 4.0}
-        assert found.exact
-        assert not found.warming
+        assert values(answers) == {"t0": 3.0, "t1": 15.5, "t2": 4.0}
+        assert answers.exact
+        assert not answers.warming
 
     def test_the_records_of_a_person_are_merged(self) -> None:
         """A user and a device that belongs to them answer as one; the newest attribute wins, wherever it stands."""
@@ -94,26 +94,26 @@ class TestOneHistory:
         user = record(tail=tail_of(event("purchase", HOUR_MS), identify(HOUR_MS, plan="pro")))
         phone = record(PHONE, base=base_of([event("purchase", 9 * DAY_MS), identify(5, plan="free")]))
 
-        found = answers(catalogue, user, phone._replace(stamp=stamp_of(catalogue)))
+        answers = answers_of(catalogue, user, phone._replace(stamp=stamp_of(catalogue)))
 
-        assert values(found) == {"t0": 2.0, "t1": "free", "t2": 9.0}
+        assert values(answers) == {"t0": 2.0, "t1": "free", "t2": 9.0}
 
     def test_nobody_has_answers_too(self) -> None:
         """An id that never sent anything has zeros and nulls, for good: its shard is covered."""
-        found = answers(catalogue_of("events.purchase.count", "profile.plan", is_empty=True), record())
+        answers = answers_of(catalogue_of("events.purchase.count", "profile.plan", is_empty=True), record())
 
-        assert values(found) == {"t0": 0.0, "t1": None}
-        assert found.exact
-        assert not found.warming
+        assert values(answers) == {"t0": 0.0, "t1": None}
+        assert answers.exact
+        assert not answers.warming
 
     def test_a_tail_entry_keeps_every_kind_of_value(self) -> None:
         """Numbers, texts, booleans, lists and a negative instant come out of an entry as they went in."""
         entry = tail_of(RawEvent("track", "purchase", -5, {"n": 3, "s": "é", "b": True, "l": [1, None]}))
 
-        (held,) = tail_base(entry).events.values()
+        (read,) = tail_base(entry).events.values()
 
-        assert held.ts_ms.tolist() == [-5]
-        assert held.fields == {"n": [3.0], "s": ["é"], "b": [True], "l": [(1.0, None)]}
+        assert read.ts_ms.tolist() == [-5]
+        assert read.fields == {"n": [3.0], "s": ["é"], "b": [True], "l": [(1.0, None)]}
 
     def test_damaged_bytes_are_never_read_as_something_else(self) -> None:
         """A base or a tail entry that is none raises, so that a decision gives its default and says ERROR."""
@@ -123,7 +123,7 @@ class TestOneHistory:
 
         for damaged in (whole._replace(base=whole.base[:-1]), record(tail=[bytes(18) + b"\xc1"])):
             with pytest.raises(CodecError):
-                answers(catalogue, damaged)
+                answers_of(catalogue, damaged)
 
 
 class TestNow:
@@ -133,24 +133,24 @@ class TestNow:
         user = record(base=base_of([event()]), stamp=stamp_of(catalogue, as_of_ms=NOW_MS + 3), last_received_ms=NOW_MS)
         phone = record(PHONE, last_received_ms=NOW_MS + 2)
 
-        assert answers(catalogue, user, phone, clock_ms=NOW_MS + 9).now_ms == NOW_MS + 9
-        assert answers(catalogue, user, phone, clock_ms=NOW_MS - DAY_MS).now_ms == NOW_MS + 3
-        assert answers(catalogue, phone, clock_ms=NOW_MS - DAY_MS).now_ms == NOW_MS + 2
+        assert answers_of(catalogue, user, phone, clock_ms=NOW_MS + 9).now_ms == NOW_MS + 9
+        assert answers_of(catalogue, user, phone, clock_ms=NOW_MS - DAY_MS).now_ms == NOW_MS + 3
+        assert answers_of(catalogue, phone, clock_ms=NOW_MS - DAY_MS).now_ms == NOW_MS + 2
 
     def test_windows_finish_at_now_without_an_event(self) -> None:
         """The same records, an hour later: the event has left, to the millisecond."""
         catalogue = catalogue_of("events.purchase.count_1h")
         user = record(base=base_of([event()]), stamp=stamp_of(catalogue))
 
-        assert values(answers(catalogue, user, clock_ms=NOW_MS + HOUR_MS - 1)) == {"t0": 1.0}
-        assert values(answers(catalogue, user, clock_ms=NOW_MS + HOUR_MS)) == {"t0": 0.0}
+        assert values(answers_of(catalogue, user, clock_ms=NOW_MS + HOUR_MS - 1)) == {"t0": 1.0}
+        assert values(answers_of(catalogue, user, clock_ms=NOW_MS + HOUR_MS)) == {"t0": 0.0}
 
     def test_an_answer_names_what_it_rests_on(self) -> None:
         """asof: the instant, the catalogue, and of each id its last seq and what its base covers."""
         catalogue = catalogue_of("events.purchase.count")
         user = record(stamp=stamp_of(catalogue, seq=40, build=9), last_seq=42)
 
-        assert answers(catalogue, user, record(PHONE, last_seq=3)).asof == {
+        assert answers_of(catalogue, user, record(PHONE, last_seq=3)).asof == {
             "now": NOW_MS,
             "catalogue": catalogue.version,
             "ids": {ALICE: {"seq": 42, "version": 7, "build": 9, "covered": 40}, PHONE: {"seq": 3}},
@@ -159,25 +159,25 @@ class TestNow:
 
 class TestWarming:
     def test_a_base_of_an_older_projection_warms(self) -> None:
-        """What was built before the fields were kept gives its value so far, and only those definitions say so."""
+        """A base from before the fields were kept gives the value so far, and only the definitions over them warm."""
         before = catalogue_of("events.purchase.count")
         catalogue = catalogue_of("events.purchase.count", "events.purchase.amount.sum")
         user = record(base=base_of([event()]), stamp=stamp_of(before), tail=tail_of(event(amount=5)))
 
-        found = answers(catalogue, user)
+        answers = answers_of(catalogue, user)
 
-        assert values(found) == {"t0": 2.0, "t1": 5.0}
-        assert found.warming == {("trait", "t1")}
-        assert not found.lacking
+        assert values(answers) == {"t0": 2.0, "t1": 5.0}
+        assert answers.warming == {("trait", "t1")}
+        assert not answers.lacking
 
     @pytest.mark.parametrize(("covered", "is_warming"), [(11, True), (12, False), (13, False)])
     def test_a_base_answers_once_it_covers_the_activation(self, covered: int, is_warming: bool) -> None:
         """Events up to the activation may be in the log without their fields; a base must have read them anew."""
         catalogue = catalogue_of("events.purchase.amount.sum", seqs=(12,) * SHARDS)
 
-        found = answers(catalogue, record(base=base_of([event()]), stamp=stamp_of(catalogue, seq=covered)))
+        answers = answers_of(catalogue, record(base=base_of([event()]), stamp=stamp_of(catalogue, seq=covered)))
 
-        assert bool(found.warming) is is_warming
+        assert bool(answers.warming) is is_warming
 
     def test_an_id_without_a_base_goes_by_its_shard(self) -> None:
         """The last complete rebuild of its shard says that there was nothing; before one, nobody knows."""
@@ -188,24 +188,24 @@ class TestWarming:
             f"user:{number}" for number in range(99) if shard_of(f"user:{number}", SHARDS) != shard_of(ALICE, 4)
         )
 
-        assert answers(catalogue, record()).warming == {COUNT}
-        assert not answers(catalogue.with_covered(covered), record()).warming
-        assert answers(catalogue.with_covered(covered), record(other)).warming == {COUNT}
+        assert answers_of(catalogue, record()).warming == {COUNT}
+        assert not answers_of(catalogue.with_covered(covered), record()).warming
+        assert answers_of(catalogue.with_covered(covered), record(other)).warming == {COUNT}
 
     def test_every_record_of_a_person_must_be_ready(self) -> None:
         """One member that is not covered makes the person's answer the value so far."""
         catalogue = catalogue_of("events.purchase.count")
         user = record(stamp=stamp_of(catalogue))
 
-        assert not answers(catalogue, user).warming
-        assert answers(catalogue, user, record(PHONE)).warming == {COUNT}
+        assert not answers_of(catalogue, user).warming
+        assert answers_of(catalogue, user, record(PHONE)).warming == {COUNT}
 
     def test_what_reads_no_record_is_always_ready(self) -> None:
         """A definition of constants alone waits for nothing."""
-        found = answers(catalogue_of("1 + 1"), record())
+        answers = answers_of(catalogue_of("1 + 1"), record())
 
-        assert values(found) == {"t0": 2.0}
-        assert not found.warming
+        assert values(answers) == {"t0": 2.0}
+        assert not answers.warming
 
     def test_a_definition_over_kept_fields_is_ready_at_once(self) -> None:
         """A light base holds raw events, so a new window or filter over the same fields needs no rebuild."""
@@ -214,10 +214,10 @@ class TestWarming:
             StoredDefinition(kind="trait", key="t1", expression="events.purchase.where(amount > 3).count_7d")
         )
 
-        found = answers(catalogue, record(base=base_of([event(amount=5)]), stamp=stamp_of(before)))
+        answers = answers_of(catalogue, record(base=base_of([event(amount=5)]), stamp=stamp_of(before)))
 
-        assert values(found) == {"t0": 5.0, "t1": 1.0}
-        assert not found.warming
+        assert values(answers) == {"t0": 5.0, "t1": 1.0}
+        assert not answers.warming
 
 
 class TestHeavy:
@@ -227,8 +227,8 @@ class TestHeavy:
         """A heavy record of now with an event an hour, built for a catalogue of these traits."""
         built_for = catalogue_of(*texts) if texts else catalogue
         cuts = heavy_cuts(built_for.plan.windows, NOW_MS, self.HORIZON_MS)
-        found = [event("purchase", ago * HOUR_MS, amount=ago) for ago in range(8 * 24)]
-        base = cut(found, built_for.bounds.values(), cuts, NOW_MS)
+        events = [event("purchase", ago * HOUR_MS, amount=ago) for ago in range(8 * 24)]
+        base = cut(events, built_for.bounds.values(), cuts, NOW_MS)
         return record(base=base, stamp=stamp_of(catalogue, horizon_ms=self.HORIZON_MS))
 
     def test_it_is_exact_until_its_horizon(self) -> None:
@@ -237,49 +237,49 @@ class TestHeavy:
         heavy = self.heavy(catalogue)
 
         for hours in range(4):
-            found = answers(catalogue, heavy, clock_ms=NOW_MS + hours * HOUR_MS)
-            assert values(found) == {"t0": 168.0 - hours, "t1": 167.0 - hours}
-            assert found.exact
-            assert not found.lacking
+            answers = answers_of(catalogue, heavy, clock_ms=NOW_MS + hours * HOUR_MS)
+            assert values(answers) == {"t0": 168.0 - hours, "t1": 167.0 - hours}
+            assert answers.exact
+            assert not answers.lacking
 
     @pytest.mark.parametrize(("after_ms", "exact"), [(-1, True), (0, False), (1, False)])
     def test_its_horizon_is_half_open(self, after_ms: int, exact: bool) -> None:
         """A millisecond before T + D it is exact; at T + D it says that it is not."""
         catalogue = catalogue_of("events.purchase.count_7d")
-        found = answers(catalogue, self.heavy(catalogue), clock_ms=NOW_MS + self.HORIZON_MS + after_ms)
+        answers = answers_of(catalogue, self.heavy(catalogue), clock_ms=NOW_MS + self.HORIZON_MS + after_ms)
 
-        assert found.exact is exact
+        assert answers.exact is exact
 
     def test_past_its_horizon_it_says_so_and_asks_for_a_rebuild(self) -> None:
         """A window that cuts through a span is no longer exact; all time still is."""
         catalogue = catalogue_of("events.purchase.count_7d", "events.purchase.count")
         heavy = self.heavy(catalogue)
         reading = Reading([heavy], NOW_MS + self.HORIZON_MS + 1, catalogue.version)
-        who = person(reading, catalogue, DecodedBases())
+        alice = person(reading, catalogue, DecodedBases())
 
-        windowed, lifetime = who.answers([COUNT]), who.answers([("trait", "t1")])
+        windowed, lifetime = alice.answers([COUNT]), alice.answers([("trait", "t1")])
 
-        assert who.is_past_horizon
+        assert alice.is_past_horizon
         assert (windowed.exact, windowed.warming, windowed.lacking) == (False, frozenset(), (ALICE,))
         assert (lifetime.exact, lifetime.lacking, values(lifetime)) == (True, (), {"t1": 192.0})
 
     def test_a_state_it_lacks_warms_until_the_id_is_rebuilt(self) -> None:
         """Its spans cannot be folded anew, so a new definition over the same fields waits for this id alone."""
         catalogue = catalogue_of("events.purchase.amount.sum_7d", "events.purchase.amount.max_7d")
-        found = answers(catalogue, self.heavy(catalogue, "events.purchase.amount.sum_7d"))
+        answers = answers_of(catalogue, self.heavy(catalogue, "events.purchase.amount.sum_7d"))
 
-        assert found.values[COUNT].exact
-        assert found.warming == {("trait", "t1")}
-        assert found.lacking == (ALICE,)
+        assert answers.values[COUNT].exact
+        assert answers.warming == {("trait", "t1")}
+        assert answers.lacking == (ALICE,)
 
     def test_a_window_it_was_not_cut_for_warms(self) -> None:
         """A new window that cuts through a span before the horizon is no alarm; it is a definition that waits."""
         catalogue = catalogue_of("events.purchase.count_7d", "events.purchase.count_3d")
-        found = answers(catalogue, self.heavy(catalogue, "events.purchase.count_7d"))
+        answers = answers_of(catalogue, self.heavy(catalogue, "events.purchase.count_7d"))
 
-        assert found.warming == {("trait", "t1")}
-        assert found.lacking == (ALICE,)
-        assert found.exact
+        assert answers.warming == {("trait", "t1")}
+        assert answers.lacking == (ALICE,)
+        assert answers.exact
 
 
 class TestKept:
@@ -323,7 +323,7 @@ class TestKept:
         assert tail.events["purchase"].fields == {"amount": [2.0]}
 
     def test_what_is_kept_is_bounded(self) -> None:
-        """Beyond its bytes the one used longest ago goes first."""
+        """Beyond its bytes the record that was used longest ago goes first."""
         catalogue = catalogue_of("events.purchase.count")
         users = [record(f"user:{number}", base_of([event()]), stamp=stamp_of(catalogue)) for number in range(3)]
         bases = DecodedBases(bytes_max=2 * decoded_bytes(users[0]))
@@ -342,34 +342,34 @@ class TestKept:
         busy = record(base=base_of([event()]), stamp=stamp_of(catalogue))
         bases = DecodedBases(bytes_max=10 * decoded_bytes(quiet))
 
-        (kept,) = bases.parts(quiet)
+        (first,) = bases.parts(quiet)
         for build in range(30):
             bases.parts(busy._replace(stamp=stamp_of(catalogue, build=build)))
 
-        assert bases.parts(quiet)[0] is kept
+        assert bases.parts(quiet)[0] is first
 
     @pytest.mark.parametrize(("in_base", "in_tail"), [(0, 1), (0, 30), (1, 0), (10, 1), (100, 0), (100, 10)])
     def test_what_is_kept_takes_no_more_memory_than_is_counted(self, in_base: int, in_tail: int) -> None:
-        """Whatever records are made of: of many small ones most is not in their bytes."""
+        """Also for many small records, whose memory is mostly not in their bytes."""
         bases, count = DecodedBases(), 500
         base = base_of([event(amount=number) for number in range(in_base)]) if in_base else None
         users = [
             record(
                 f"user:{number:020d}",
                 base,
-                tail_of(*(event(amount=one) for one in range(in_tail)), first_seq=number),
+                tail_of(*(event(amount=amount) for amount in range(in_tail)), first_seq=number),
                 stamp=stamp_of(catalogue_of("events.purchase.count")) if base is not None else None,
                 last_seq=number,
             )
             for number in range(count)
         ]
         tracemalloc.start()
-        for one in users:
-            bases.parts(one)
-        taken, _ = tracemalloc.get_traced_memory()
+        for user in users:
+            bases.parts(user)
+        used, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
 
-        assert taken <= sum(map(decoded_bytes, users))
+        assert used <= sum(map(decoded_bytes, users))
 
     def test_one_record_larger_than_the_bound_is_still_read(self) -> None:
         """It is decoded each time instead."""
@@ -379,7 +379,7 @@ class TestKept:
         assert bases.parts(user) == bases.parts(user) == [base_of([event()])]
 
     def test_answers_do_not_depend_on_what_is_kept(self) -> None:
-        """A person asked for again, later and after new events, answers as one asked for the first time."""
+        """A person who is read again, later and after new events, answers as if read for the first time."""
         catalogue = catalogue_of("events.purchase.count_1h", "events.purchase.amount.sum")
         bases = DecodedBases()
         user = record(base=base_of([event(amount=1)]), stamp=stamp_of(catalogue))
@@ -388,7 +388,7 @@ class TestKept:
                 tail=[*user.tail, *tail_of(event(amount=number), first_seq=number)], last_seq=number + 1
             )
             clock_ms = NOW_MS + number * HOUR_MS // 2
-            assert answers(catalogue, user, clock_ms=clock_ms, bases=bases) == answers(
+            assert answers_of(catalogue, user, clock_ms=clock_ms, bases=bases) == answers_of(
                 catalogue, user, clock_ms=clock_ms
             )
 
@@ -407,14 +407,14 @@ class TestOnRedis:
         shard = shard_of(ALICE, SHARDS)
 
         def now() -> dict[str, Value]:
-            found = person(store.records([ALICE]), catalogue, bases).answers(list(catalogue.definitions))
-            assert found.exact
-            assert not found.warming
-            return values(found)
+            answers = person(store.records([ALICE]), catalogue, bases).answers(list(catalogue.definitions))
+            assert answers.exact
+            assert not answers.warming
+            return values(answers)
 
         def purchase(event_id: str, amount: int) -> Arrival:
-            one = arrival(event_id, amount=amount)
-            return Arrival(one.event, tail_payload(one.event, catalogue.projection))
+            event = arrival(event_id, amount=amount).event
+            return Arrival(event, tail_payload(event, catalogue.projection))
 
         assert now() == {"t0": 0.0, "t1": 0.0}
         store.ingest([purchase("e1", 5)], catalogue.projection_version)
@@ -422,9 +422,9 @@ class TestOnRedis:
         store.ingest([purchase("e1", 5), purchase("e2", 7)], catalogue.projection_version)
         assert now() == {"t0": 2.0, "t1": 12.0}
 
-        (held,) = store.records([ALICE]).records
-        stamp = stamp_of(catalogue, seq=held.last_seq, as_of_ms=store.now_ms())
-        store.publish(shard, stamp, [BaseRecord(ALICE, base_codec.encode(tail_base(held.tail)))])
+        (alice,) = store.records([ALICE]).records
+        stamp = stamp_of(catalogue, seq=alice.last_seq, as_of_ms=store.now_ms())
+        store.publish(shard, stamp, [BaseRecord(ALICE, base_codec.encode(tail_base(alice.tail)))])
         assert not store.records([ALICE]).records[0].tail
         assert now() == {"t0": 2.0, "t1": 12.0}
         store.ingest([purchase("e3", 1)], catalogue.projection_version)
