@@ -22,7 +22,7 @@ RATE = 50
 
 @pytest.fixture(scope="session")
 def narrow(stack: RunningStack) -> Iterator[str]:
-    """Its address. It has the stack's Redis, lake and keys, and lets a key ask 50 times a second."""
+    """The address of an API with the stack's Redis, lake and keys, that lets a key ask 50 times a second."""
     port = free_port()
     environment = {
         **os.environ,

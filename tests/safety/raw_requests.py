@@ -1,4 +1,4 @@
-"""Requests as bytes: what no client library would send."""
+"""Requests as bytes, such as no client library would send."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class Answer(NamedTuple):
-    """What came back before the server closed or fell silent; status 0 for nothing."""
+    """The answer that came back before the server closed or fell silent; status 0 where nothing came."""
 
     status: int
     headers: dict[str, str]
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 def answer_to(url: str, parts: Iterable[bytes], timeout_s: float = 10.0) -> Answer:
-    """The first answer to these bytes. Sends no further than the server listens; waits so long for its next word."""
+    """The first answer to these bytes. Stops sending when the server stops reading; waits so long for more bytes."""
     where = urlsplit(url)
     received = b""
     closed = False

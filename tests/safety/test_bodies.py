@@ -1,4 +1,4 @@
-"""JSON that is none, that says too much, or that is nested until the stack ends; and what refusals repeat of it."""
+"""Bodies that are no JSON, too long, or nested until the stack ends; and what refusals repeat of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVENT_FIELDS = ["userId", "event", "messageId", "timestamp", "properties", "cont
 @pytest.mark.parametrize("nested", [lists, objects])
 @pytest.mark.parametrize("field", EVENT_FIELDS)
 def test_no_depth_is_too_much_to_be_refused(stack: RunningStack, field: str, nested: Callable[[int], bytes]) -> None:
-    """From a few levels to ten thousand, and at each of the last that Python can follow: never an error of ours."""
+    """A body of any depth, from a few levels to ten thousand, gets a refusal and never an error of ours."""
     for depth in (20, 300, *range(930, 1_010, 4), 10_000):
         body = b'{"userId":"deep","event":"deep","%s":%s}' % (field.encode(), nested(depth))
         answer = stack.call("POST", "/v1/track", "write", content=body)
@@ -56,14 +56,14 @@ def test_no_depth_is_too_much_to_be_refused(stack: RunningStack, field: str, nes
 def test_depth_is_refused_on_other_paths_too(
     stack: RunningStack, method: str, path: str, key: Any, frame: bytes
 ) -> None:
-    """Whoever reads the body, the framework or we."""
+    """A body that is nested too deeply is refused, whether the framework reads it or we do."""
     for depth in (300, *range(930, 1_010, 8), 10_000):
         answer = stack.call(method, path, key, content=frame % lists(depth))
         assert answer.status_code in (200, 400), (depth, answer.text)
 
 
 def test_a_variants_value_is_nested_no_deeper_than_others_can_read(stack: RunningStack) -> None:
-    """The drain, the worker and clients read what a flag keeps: 32 levels with what is around it."""
+    """A variant's value is refused beyond 32 levels, which the drain, the worker and clients can read."""
 
     def saved(depth: int) -> int:
         rule = b'{"key":"nested","rule":"true","variants":[{"name":"a","value":%s}]}' % lists(depth)
@@ -89,7 +89,7 @@ def test_a_variants_value_is_nested_no_deeper_than_others_can_read(stack: Runnin
     ],
 )
 def test_what_is_no_json_is_refused(stack: RunningStack, value: bytes) -> None:
-    """Numbers beyond 64-bit floats, NaN, halves of characters, other bytes than UTF-8: 400, for admins too."""
+    """Numbers beyond 64-bit floats, NaN, halves of characters and bytes that are no UTF-8 get 400, from admins too."""
     calls: list[tuple[str, Any, bytes]] = [
         ("/v1/track", "write", b'{"userId":"a","event":"e","properties":{"a":%s}}'),
         ("/v1/identify", "write", b'{"userId":"a","traits":{"a":%s}}'),
@@ -103,7 +103,7 @@ def test_what_is_no_json_is_refused(stack: RunningStack, value: bytes) -> None:
 
 
 def test_of_two_fields_of_one_name_the_last_counts(stack: RunningStack) -> None:
-    """Within JSON; no check sees the first and no reader the second."""
+    """Where JSON has a field twice the last one counts, for every check and for every reader."""
     body = b'{"userId":"first","userId":"last","event":"twice","messageId":"twice-1"}'
 
     assert stack.call("POST", "/v1/track", "write", content=body).json()["duplicate"] is False
@@ -111,7 +111,7 @@ def test_of_two_fields_of_one_name_the_last_counts(stack: RunningStack) -> None:
 
 
 def test_null_bytes_are_characters_like_others(stack: RunningStack) -> None:
-    """In ids, names and values; they end nothing."""
+    """A null byte in an id, a name or a value is a character, and ends no text."""
     stack.track("nul", "nul", messageId="nul-1")
     answer = stack.track("nul\0more", "nul\0more", messageId="nul-1", properties={"a\0b": "c\0d"})
 
@@ -119,7 +119,7 @@ def test_null_bytes_are_characters_like_others(stack: RunningStack) -> None:
 
 
 def test_a_batchs_context_is_small(stack: RunningStack) -> None:
-    """Each event keeps it: 500 KB for all of 2,500 events would be a gigabyte."""
+    """The context of a batch has at most 4 KB: each event keeps it, and 500 KB for 2,500 events would be a gigabyte."""
     event = {"type": "track", "userId": "context", "event": "context"}
 
     def status(size: int) -> int:
@@ -131,7 +131,7 @@ def test_a_batchs_context_is_small(stack: RunningStack) -> None:
 
 
 def test_too_many_events_are_refused_before_they_are_read(stack: RunningStack) -> None:
-    """A key may be in any event, so without a known one all are looked at: as many as a batch may hold."""
+    """A batch of too many events is refused before its key is sought in them, which would read them all."""
     answer = stack.call("POST", "/v1/batch", None, content=b'{"batch":[' + b"1," * 200_000 + b"1]}")
 
     assert answer.status_code == 400
@@ -139,7 +139,7 @@ def test_too_many_events_are_refused_before_they_are_read(stack: RunningStack) -
 
 @pytest.mark.parametrize("path", ["/v1/admin/traits", "/v1/admin/validate", "/v1/batch", "/v1/decide"])
 def test_every_path_bounds_what_it_unpacks(stack: RunningStack, path: str) -> None:
-    """Also those that the framework reads; a length that is wrong, and members behind each other, change nothing."""
+    """Every path bounds the bytes that a body unpacks to, whatever length it states and however many members it has."""
     bomb = gzip.compress(b" " * 50_000_000)
     for body in (bomb, gzip.compress(b" " * 400_000) * 3):
         answer = stack.call("POST", path, "admin", content=body, headers={"Content-Encoding": "gzip"})
@@ -148,7 +148,7 @@ def test_every_path_bounds_what_it_unpacks(stack: RunningStack, path: str) -> No
 
 
 def test_admins_may_pack_their_bodies_too(stack: RunningStack) -> None:
-    """One rule for all bodies."""
+    """The body of an admin call may be gzipped, as that of an event may."""
     body = gzip.compress(b'{"type":"trait","expression":"1 + 1"}')
     answer = stack.call("POST", "/v1/admin/validate", content=body, headers={"Content-Encoding": "gzip"})
 
@@ -156,7 +156,7 @@ def test_admins_may_pack_their_bodies_too(stack: RunningStack) -> None:
 
 
 def test_a_gzip_that_is_shorter_than_it_says_is_refused(stack: RunningStack) -> None:
-    """Cut off by Content-Length: the begin of a stream is no stream. What follows takes no answer away."""
+    """A gzip that Content-Length cuts off gets 400, and the bytes behind it take no answer away."""
     packed = gzip.compress(b'{"userId":"a","event":"e"}')
     head = (
         b"POST /v1/track HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Encoding: gzip\r\n"
@@ -167,7 +167,7 @@ def test_a_gzip_that_is_shorter_than_it_says_is_refused(stack: RunningStack) -> 
 
 
 def test_nothing_stays_counted_as_on_its_way() -> None:
-    """The bound on all bodies together is a bound on those whose end is not there; none is here."""
+    """Once every body has ended or was given up, no byte is counted as on its way."""
     assert arriving.bytes == 0 < ARRIVING_BYTES_MAX
 
 
@@ -175,7 +175,7 @@ def test_nothing_stays_counted_as_on_its_way() -> None:
 
 
 def test_a_refusal_repeats_a_hundred_characters_and_no_key(stack: RunningStack) -> None:
-    """Whatever is refused, wherever it stood; the key that came with it is in no answer."""
+    """A refusal repeats at most a hundred characters of a value, wherever it stands, and never the key."""
     long = "L" * 3_000
     key = stack.keys["admin"]
     headers = {"Authorization": f"Bearer {key}"}
@@ -211,7 +211,7 @@ def test_a_refusal_repeats_a_hundred_characters_and_no_key(stack: RunningStack) 
 
 
 def test_a_value_is_shown_in_part_however_it_is_nested() -> None:
-    """`repr` of a thousand brackets would end Python's stack."""
+    """A value of a thousand brackets is written in part, since `repr` of all of it would end Python's stack."""
     nested: Any = []
     for _ in range(100_000):
         nested = [nested]
@@ -224,7 +224,7 @@ def test_a_value_is_shown_in_part_however_it_is_nested() -> None:
 
 
 def test_no_log_has_a_key(stack: RunningStack) -> None:
-    """After all kinds of calls, good and bad, with the key in every place where one may be sent."""
+    """No log has a key, after good and bad calls with the key in every place where one may be sent."""
     for kind in ("write", "read", "admin"):
         key = stack.keys[kind]  # type: ignore[index]
         for path in ("/v1/decide?userId=a&flag=b&", "/v1/users/a/traits?", "/v1/admin/traits?", "/no/such/path?"):

@@ -1,4 +1,4 @@
-"""What a client can do to a connection: say nothing, say too much, say two things at once."""
+"""What a client can do to a connection: send nothing, send too much, send what can be read in two ways."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def ok(stack: RunningStack) -> bool:
 def test_what_two_servers_may_read_differently_is_refused(
     stack: RunningStack, lines: tuple[bytes, ...], body: bytes
 ) -> None:
-    """Two lengths, a length beside chunks, folded or bare lines: 400 in our words, and the connection is closed."""
+    """Two lengths, a length beside chunks, folded or bare lines get 400 in our words, and the connection is closed."""
     answer = answer_to(stack.stack.api_url, [head(stack, *lines) + body])
 
     assert (answer.status, answer.closed) == (400, True)
@@ -72,7 +72,7 @@ def test_what_follows_a_body_is_no_header(stack: RunningStack) -> None:
 
 
 def test_a_long_path_and_many_headers_are_refused(stack: RunningStack) -> None:
-    """16 KiB of path and query, and 100 headers, are more than anybody means."""
+    """A path and query of more than 16 KiB gets 414, more than 100 headers get 431."""
     long = b"GET /v1/decide?userId=" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: api\r\n\r\n"
     many = b"GET /health HTTP/1.1\r\nHost: api\r\n" + b"a: b\r\n" * 100 + b"\r\n"
 
@@ -90,7 +90,7 @@ def test_a_long_path_and_many_headers_are_refused(stack: RunningStack) -> None:
     ],
 )
 def test_a_head_that_never_ends_is_cut_off(stack: RunningStack, begin: bytes) -> None:
-    """Of a path, a header, a chunk's or a trailer's text without an end 8 MB are not waited for."""
+    """A path, a header, a chunk's extension or a trailer that does not end is cut off before it has sent 8 MB."""
 
     def endless() -> Iterator[bytes]:
         yield begin
@@ -103,7 +103,7 @@ def test_a_head_that_never_ends_is_cut_off(stack: RunningStack, begin: bytes) ->
 
 @pytest.mark.parametrize("path", [b"/v1/track", b"/v1/batch", b"/v1/decide", b"/v1/admin/traits", b"/no/such/path"])
 def test_a_body_that_never_ends_is_cut_off(stack: RunningStack, path: bytes) -> None:
-    """Chunk after chunk without a key: 400 as soon as it is too much, on the paths of admins too."""
+    """A body of chunk after chunk gets 400 once it is too long, without a key and on the paths of admins too."""
 
     def endless() -> Iterator[bytes]:
         yield b"POST " + path + b" HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -116,7 +116,7 @@ def test_a_body_that_never_ends_is_cut_off(stack: RunningStack, path: bytes) -> 
 
 
 def test_a_length_that_is_too_much_is_refused_before_the_body(stack: RunningStack) -> None:
-    """Nobody has to send 10 GB to be told."""
+    """A Content-Length of 10 GB is refused before the body is sent."""
     answer = answer_to(stack.stack.api_url, [head(stack, b"Content-Length: 9999999999")])
 
     assert answer.status == 400
@@ -124,7 +124,7 @@ def test_a_length_that_is_too_much_is_refused_before_the_body(stack: RunningStac
 
 
 def test_a_request_that_does_not_arrive_is_not_waited_for(narrow: str) -> None:
-    """After `TINYCDP_REQUEST_S_MAX` the connection is closed with 408, whatever is lacking."""
+    """A connection is closed with 408 after `TINYCDP_REQUEST_S_MAX`, whatever part of its request is missing."""
     begins = [
         b"",
         b"\r\n",
@@ -140,7 +140,7 @@ def test_a_request_that_does_not_arrive_is_not_waited_for(narrow: str) -> None:
 
 
 def test_so_many_connections_and_no_more(narrow: str) -> None:
-    """One beyond `TINYCDP_CONNECTIONS_MAX` is told 503 and when to try again; when others leave it is served."""
+    """A connection beyond `TINYCDP_CONNECTIONS_MAX` gets 503 and Retry-After; once others leave, the next is served."""
     where = urlsplit(narrow)
     with ExitStack() as opened:
         for _ in range(CONNECTIONS + 2):
@@ -166,14 +166,14 @@ def test_a_client_that_leaves_is_no_error(stack: RunningStack) -> None:
 
 
 def test_nothing_but_http_1_is_spoken(stack: RunningStack) -> None:
-    """An offer of a WebSocket is answered as the plain request that it is."""
+    """A request that offers a WebSocket is answered as a plain request."""
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "x"}
 
     assert httpx.get(f"{stack.stack.api_url}/health", headers=headers).status_code == 200
 
 
 def test_a_head_is_answered_and_the_connection_goes_on(stack: RunningStack) -> None:
-    """An answer without a body comes at once, also one that is to be followed by another; so does `100 Continue`."""
+    """A HEAD and an `Expect: 100-continue` are answered at once, without waiting for a body; the connection goes on."""
     where = urlsplit(stack.stack.api_url)
     with socket.create_connection((where.hostname, where.port or 80), 10) as wire, wire.makefile("rb") as lines:
         wire.sendall(b"HEAD /health HTTP/1.1\r\nHost: api\r\n\r\n")
@@ -192,7 +192,7 @@ def test_a_head_is_answered_and_the_connection_goes_on(stack: RunningStack) -> N
 
 
 def test_requests_sent_at_once_are_answered_in_their_order(stack: RunningStack) -> None:
-    """Each with an answer of its own; the last one's wish that the connection be closed is granted after it."""
+    """Requests sent at once are answered in order, and a `Connection: close` of the last closes after its answer."""
     where = urlsplit(stack.stack.api_url)
     batch = b'{"batch":[' + EVENT[:-1] + b',"type":"track"}]}'
     other = head(stack, b"Content-Length: %d" % len(batch)).replace(b"/v1/track", b"/v1/batch") + batch
@@ -211,7 +211,7 @@ def test_requests_sent_at_once_are_answered_in_their_order(stack: RunningStack) 
 
 
 def test_a_connection_on_which_nothing_more_is_asked_is_closed(stack: RunningStack) -> None:
-    """Some seconds after its last answer, and not before a second request had its own."""
+    """An idle connection is closed some seconds after its last answer, and serves a second request before."""
     where = urlsplit(stack.stack.api_url)
     with socket.create_connection((where.hostname, where.port or 80), 30) as wire, wire.makefile("rb") as lines:
         for _ in range(2):
@@ -237,7 +237,7 @@ class Written:
 
 
 def test_a_head_goes_out_with_the_first_piece_of_its_body() -> None:
-    """One write, so that a client wakes once; what follows goes out as it comes, and nothing is kept at the end."""
+    """Head and first piece go out in one write, later pieces as they come, and closing sends a head that waits."""
     whole, cut = Written(), Written()
     joined, left = Joined(whole), Joined(cut)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Whose pages may call: `TINYCDP_CORS_ORIGINS`, from the browser's questions to the answers that it shows."""
+"""Whose pages may call: `TINYCDP_CORS_ORIGINS`, in the preflights of browsers and in the answers that they show."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATHS = [
 
 
 def answer_to(url: str, origin: str, method: str, path: str) -> httpx.Response:
-    """What a browser asks before it sends."""
+    """The answer to a preflight, which a browser sends before the request itself."""
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
@@ -39,7 +39,7 @@ def answer_to(url: str, origin: str, method: str, path: str) -> httpx.Response:
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
 def test_every_path_answers_a_browsers_question(stack: RunningStack, narrow: str, method: str, path: str) -> None:
-    """Anybody's pages by default; where origins are named, theirs and no others."""
+    """Every path allows anybody's pages by default, and only named origins where the setting names some."""
     open_to_all = answer_to(stack.stack.api_url, "https://any.example", method, path)
     assert open_to_all.status_code == 200
     assert open_to_all.headers["access-control-allow-origin"] == "https://any.example"
@@ -65,7 +65,7 @@ def test_every_path_answers_a_browsers_question(stack: RunningStack, narrow: str
     ],
 )
 def test_an_origin_that_only_looks_like_one_of_them_is_not(stack: RunningStack, narrow: str, origin: str) -> None:
-    """Origins are compared as a whole, dots as dots: no answer names another, nor lets a browser show it."""
+    """Origins are compared as a whole, dots as dots: an origin that only looks like a named one is not allowed."""
     key = {"Authorization": f"Bearer {stack.keys['read']}"}
     try:
         answer = httpx.get(f"{narrow}/v1/decide?userId=a&flag=b", headers={**key, "Origin": origin})
@@ -75,7 +75,7 @@ def test_an_origin_that_only_looks_like_one_of_them_is_not(stack: RunningStack, 
 
 
 def test_answers_to_pages_differ_by_origin_and_carry_no_cookies(stack: RunningStack) -> None:
-    """A cache is told that an answer is one origin's; credentials of browsers are never asked for, on no answer."""
+    """An answer to a page varies by origin, for caches, and no answer allows the credentials of browsers."""
     key = {"Authorization": f"Bearer {stack.keys['read']}"}
     for path in ("/v1/decide?userId=a&flag=b", "/v1/decide", "/health", "/nothing"):
         answer = httpx.get(stack.stack.api_url + path, headers={**key, "Origin": "https://any.example"})

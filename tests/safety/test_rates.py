@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """A clock of seconds that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -25,7 +25,7 @@ class Clock:
 
 
 def refusal(rates: Rates, key: str = "key") -> TooMany | None:
-    """Why one more request is refused; None if it is not."""
+    """The refusal of one more request; None where it is let in."""
     try:
         rates.take(key)
     except TooMany as error:
@@ -34,7 +34,7 @@ def refusal(rates: Rates, key: str = "key") -> TooMany | None:
 
 
 def test_a_key_has_its_rate_and_a_burst() -> None:
-    """What flows in within two seconds may be asked for at once, then as much as flows in."""
+    """A key may ask at once for what flows in within two seconds, and then for as much as flows in."""
     clock = Clock()
     rates = Rates(10, clock)
 
@@ -47,7 +47,7 @@ def test_a_key_has_its_rate_and_a_burst() -> None:
 
 
 def test_a_batch_may_go_into_debt_and_is_paid_back() -> None:
-    """Who is let in takes all that the batch holds; the next one waits until that has flowed in."""
+    """A batch that is let in takes a token for each event, and the next request waits until those have flowed in."""
     clock = Clock()
     rates = Rates(100, clock)
     rates.take("key")
@@ -64,7 +64,7 @@ def test_a_batch_may_go_into_debt_and_is_paid_back() -> None:
 def test_nobody_is_told_to_wait_for_less_than_a_second_or_more_than_five_minutes(
     per_second: float, owed: int, wait_s: int
 ) -> None:
-    """Retry-After is a whole number of 1 to 300: clients take no other."""
+    """Retry-After is a whole number from 1 to 300, since clients take no other."""
     rates = Rates(per_second, Clock())
     rates.take("key")
     rates.owe("key", owed)
@@ -87,7 +87,7 @@ def test_only_known_keys_are_counted() -> None:
 
 
 def test_too_many_requests_are_answered_429(stack: RunningStack, narrow: str) -> None:
-    """In our words, with whole seconds to wait, on every path and for this key alone; nothing of it was taken.
+    """A key beyond its rate gets 429 in our words, with whole seconds to wait, on every path; other keys do not.
 
     D-29.
     """
@@ -111,7 +111,7 @@ def test_too_many_requests_are_answered_429(stack: RunningStack, narrow: str) ->
 
 
 def test_openfeature_is_told_in_its_own_words(stack: RunningStack, narrow: str) -> None:
-    """A provider reads Retry-After of 429 from OFREP, too."""
+    """OFREP answers 429 in its own words and with Retry-After, which providers read."""
     headers = {"Authorization": f"Bearer {stack.keys['read']}"}
     with httpx.Client(base_url=narrow, headers=headers) as http:
         for _ in range(20 * RATE):
@@ -124,6 +124,6 @@ def test_openfeature_is_told_in_its_own_words(stack: RunningStack, narrow: str) 
 
 
 def test_without_a_rate_nobody_is_counted(stack: RunningStack) -> None:
-    """The default: as many as come."""
+    """By default no key has a rate, and nobody is counted."""
     assert stack.settings.rate_limit == 0
     assert {stack.call("GET", "/v1/decide", "read", params={"userId": "a"}).status_code for _ in range(300)} == {400}

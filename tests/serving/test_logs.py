@@ -1,4 +1,4 @@
-"""What the logs say, and what they never say."""
+"""What lines of the logs hold, and what they never hold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def logs_of(stack: RunningStack) -> str:
 
 
 def lines_of(stack: RunningStack) -> list[dict[str, Any]]:
-    """What the API's log says, line by line: each is an object."""
+    """The lines of the API's log, each an object."""
     return [msgspec.json.decode(line) for line in (stack.settings.home / "logs" / "api.log").read_text().splitlines()]
 
 
@@ -69,7 +69,7 @@ def test_nobody_and_no_key_is_in_any_log(stack: RunningStack) -> None:
 
 
 def test_a_request_is_a_line_with_its_template_and_the_id_that_the_caller_got(stack: RunningStack) -> None:
-    """Method, path template, status, milliseconds and request id; hot paths are quiet by default."""
+    """The line of a request has method, path template, status, milliseconds and request id; hot paths have no line."""
     known_as = stack.call("GET", "/v1/users/somebody/traits").headers["x-request-id"]
     stack.track("somebody", "quiet")
 
@@ -113,7 +113,7 @@ def test_an_error_is_a_line_whatever_the_path(tmp_path: Path) -> None:
 
 
 def test_of_an_exception_the_places_are_kept_and_not_the_text() -> None:
-    """Its text may quote an event; its type and where it came from do not."""
+    """The line of an exception has its type and the places that it came through. Its text may quote an event."""
     try:
         {}[MARK]
     except KeyError:
@@ -138,14 +138,14 @@ def test_urls_lose_what_they_hide(text: str, kept: str) -> None:
 
 
 def test_of_a_librarys_message_the_first_line_is_kept() -> None:
-    """Those after it quote what was at hand."""
+    """The first line of a library's message is kept; the lines after it quote values."""
     line = first_line(None, "error", {"event": f"Task exception was never retrieved\nfuture: {MARK}"})
 
     assert line["event"] == "Task exception was never retrieved"
 
 
 def test_an_export_that_fails_says_where_and_not_of_what() -> None:
-    """Its process ends with a type and places alone, which is all that the API can log of it."""
+    """The process of an export that fails writes a type and places alone, so the API can log no more."""
     order = msgspec.json.encode(Order("/nowhere", MARK.encode(), MARK, 0, MARK))
 
     process = subprocess.run(
@@ -158,6 +158,6 @@ def test_an_export_that_fails_says_where_and_not_of_what() -> None:
 
 
 def test_what_polars_quotes_is_not_told() -> None:
-    """Of its errors the type; what we or the system say of a part that is away is told as it is."""
+    """An error of Polars is told by its type alone; an error of ours about a part that is away is told as it is."""
     assert safe_message(pl.exceptions.ComputeError(f"cannot cast {MARK}")) == "ComputeError"
     assert safe_message(StoreUnreachable("Redis cannot be reached: refused")) == "Redis cannot be reached: refused"

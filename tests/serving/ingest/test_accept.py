@@ -1,4 +1,4 @@
-"""What is accepted, under which id and time, and how a refusal reads."""
+"""Which events are accepted, under which id and time, and how a refusal reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_LIMITS = Limits()
 
 
 def track(**changes: Any) -> dict[str, Any]:
-    """A good track call, changed."""
+    """A good track call with these changes."""
     return {"type": "track", "userId": "ada", "event": "purchase", "messageId": "m-1", **changes}
 
 
@@ -66,7 +66,7 @@ def test_any_of_the_id_fields_names_the_record(ids: dict[str, Any], expected: st
     ],
 )
 def test_a_time_is_read_from_iso_text_or_milliseconds(given: dict[str, Any], expected: int | None) -> None:
-    """`timestamp` and `ts` are two names of one field."""
+    """A time is ISO text or milliseconds, in `timestamp` or in `ts`, which are two names of one field."""
     assert accept(track(**given), NO_LIMITS).original_ts == expected
 
 
@@ -74,7 +74,7 @@ def test_a_time_is_read_from_iso_text_or_milliseconds(given: dict[str, Any], exp
     "bad", ["yesterday", "2023", "5", "12/31/2023", "2023-02-30", "2023-01-01T25:00:00Z", True, {}]
 )
 def test_a_time_that_is_no_time_is_refused(bad: Any) -> None:
-    """Nothing is guessed: a bare year or a date in another order is refused with the form to use."""
+    """A bare year or a date in another order is refused, with the form to use; nothing is guessed."""
     assert refusal(track(timestamp=bad)).message.startswith("Invalid timestamp format. Use ISO 8601")
 
 
@@ -97,7 +97,7 @@ def test_a_time_that_is_no_time_is_refused(bad: Any) -> None:
     ],
 )
 def test_a_refusal_names_field_value_and_remedy(raw: Any, message: str) -> None:
-    """The words of the most common mistakes."""
+    """The refusals of the most common mistakes name field, value and remedy."""
     assert refusal(raw).message == message
 
 
@@ -137,6 +137,6 @@ def test_an_event_without_a_message_id_gets_one_of_its_own() -> None:
 
 
 def test_text_that_has_no_utf8_form_is_refused() -> None:
-    """Half a surrogate pair cannot be stored."""
+    """Text with half a surrogate pair is refused, since it cannot be stored."""
     assert refusal(track(userId="\ud800")).details["field"] == "userId"  # type: ignore[index]
     assert refusal(track(properties={"a": "\udfff"})).details["field"] == "properties.a"  # type: ignore[index]

@@ -8,7 +8,7 @@ from serving.ingest.message_ids import made_id
 
 
 def test_each_is_a_random_uuid_of_its_own() -> None:
-    """Over several draws from the system, each reads as version 4 of the standard's variant, in its one spelling."""
+    """Each id is a random UUID in its usual spelling (version 4, RFC 9562), and none comes twice in several draws."""
     made = [made_id() for _ in range(2_000)]
 
     assert len(set(made)) == len(made)

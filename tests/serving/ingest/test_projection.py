@@ -1,4 +1,4 @@
-"""A record keeps of an event what definitions need, and no more."""
+"""A record keeps the part of an event that definitions need, and no more."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def identify(**traits: object) -> Accepted:
 
 
 def test_a_named_event_keeps_the_properties_that_are_read() -> None:
-    """Properties by dotted name; what no definition reads is left out."""
+    """A named event keeps the properties that definitions read, by dotted name, and no others."""
     event = track("purchase", amount=5, item={"kind": "book", "pages": 90}, note="x")
 
     assert projected(event, PROJECTION) == ("track", "purchase", {"amount": 5, "item.kind": "book"})
 
 
 def test_an_event_whose_properties_nobody_reads_keeps_its_name() -> None:
-    """A count needs the name and the time alone."""
+    """An event whose properties no definition reads keeps its name, which a count needs."""
     assert projected(track("login", via="sso"), PROJECTION) == ("track", "login", {})
 
 
 def test_an_event_that_nobody_names_keeps_its_time() -> None:
-    """It counts at the root, where no name is asked for."""
+    """An event that no definition names keeps its time alone, and counts at the root."""
     assert projected(track("hover", amount=5), PROJECTION) == ("track", None, {})
 
 
@@ -57,7 +57,7 @@ def test_properties_read_at_the_root_are_kept_of_every_event() -> None:
 
 
 def test_null_properties_are_none() -> None:
-    """A null is no property, as everywhere."""
+    """A null property is left out, since a null is no property anywhere."""
     assert projected(track("purchase", amount=None), PROJECTION) == ("track", "purchase", {})
 
 
@@ -70,26 +70,26 @@ def test_an_identify_keeps_whole_attributes_and_nulls() -> None:
 
 @pytest.mark.parametrize("kind", ["link", "unlink", "delete"])
 def test_other_kinds_keep_nothing(kind: str) -> None:
-    """They are entries of the log; nothing is computed of them."""
+    """Links, unlinks and deletes keep nothing: definitions compute nothing of them."""
     assert projected(Accepted("e1", kind, "user:alice"), PROJECTION) == (kind, None, {})
 
 
 def test_the_payload_is_an_array_of_three() -> None:
-    """[kind, name, fields] in msgpack."""
+    """The payload is [kind, name, fields] in msgpack."""
     event = track("purchase", amount=5)
 
     assert msgspec.msgpack.decode(tail_payload(event, PROJECTION)) == ["track", "purchase", {"amount": 5}]
 
 
 def test_a_tail_of_payloads_is_a_base() -> None:
-    """What is kept is what `base_of` takes."""
+    """`base_of` makes a base of what a tail keeps."""
     kind, name, fields = projected(track("purchase", amount=5), PROJECTION)
 
     assert base_of([RawEvent(kind, name, 7, fields)]).events["purchase"].fields == {"amount": [5.0]}
 
 
 def test_an_accepted_event_comes_back_from_the_log() -> None:
-    """All of it, also what no definition reads."""
+    """The log gives back the whole accepted event, also the parts that no definition reads."""
     event = Accepted(
         "e1", "track", "user:é", "é", None, "Order Completed", 12, {"a": [1, None, {"b": "c"}]}, {}, {"ip": "::1"}
     )
@@ -123,7 +123,7 @@ INTEGERS = st.integers(-(2**63), 2**63)
 )
 @example({"a": [0.5] * 1_000})
 def test_an_entry_is_bounded_by_its_event(properties: dict[str, object]) -> None:
-    """Of an event whose every property is read the tail keeps at most 9/4 of its JSON, beside the names as read."""
+    """A tail entry takes at most 9/4 of its event's JSON beside the names, also where every property is read."""
     event = track("purchase", **properties)
     flat = event_fields(properties)
     projection = Projection(events={"purchase": frozenset(flat)})

@@ -60,7 +60,7 @@ class TestPlainFlags:
         ],
     )
     def test_the_rule_alone_answers(self, rule: str, answer: tuple[Any, ...]) -> None:
-        """Without variants the value is whether it allows; what is the same for everybody is STATIC."""
+        """Without variants the value is whether the flag allows; a rule that says the same of everybody is STATIC."""
         assert answer_of(decided(rule)) == answer
 
     def test_off_answers_the_default(self) -> None:
@@ -69,11 +69,11 @@ class TestPlainFlags:
         assert answer_of(decided("false", enabled=False, default=True)) == (True, "DISABLED", None, True)
 
     def test_a_rule_that_says_no_does_not_allow_by_default(self) -> None:
-        """The default true is for what cannot be asked."""
+        """A default of true allows only a flag that is off or stale, not one whose rule says no."""
         assert answer_of(decided("plan == 'free'", default=True)) == (False, "DEFAULT", None, False)
 
     def test_warming_answers_the_default(self) -> None:
-        """A value so far is not the value: the answer is STALE."""
+        """A flag over a trait that is warming is STALE, and answers its default."""
         catalogue = catalogue_of(("f", "plan == 'pro'", {"default": True}), is_empty=False)
 
         decision = decider(catalogue, "user:ada").decision("f")
@@ -81,13 +81,13 @@ class TestPlainFlags:
         assert answer_of(decision) == (True, "STALE", None, True)
 
     def test_reasons_keep_their_format(self) -> None:
-        """Segments, traits, then the result, as the text has always been."""
+        """Reasons name segments, traits, then the result, in the format that clients know."""
         assert decided("trait('plan') == 'pro'").reasons == ['trait(plan) = "pro"', "final_result = true"]
 
 
 class TestVariants:
     def test_everybody_has_the_variant_of_their_bucket(self) -> None:
-        """Shares are as the weights say, and a value that was not sent is the name.
+        """People have the variants in the shares of the weights; a variant without a value has its name as value.
 
         D-16: variants were never produced.
         """
@@ -112,14 +112,14 @@ class TestVariants:
         assert answer_of(decided("plan == 'pro'", **only)) == (True, "TARGETING_MATCH", "on", 1)
 
     def test_a_default_variant_is_answered_without_allowing(self) -> None:
-        """Who is not allowed has the default's value."""
+        """A person who is not allowed has the value of the default variant."""
         off = {"variants": [{"name": "on", "value": 10}, {"name": "off", "weight": 0, "value": 0}], "default": "off"}
 
         assert answer_of(decided("plan == 'free'", **off)) == (False, "DEFAULT", "off", 0)
         assert answer_of(decided(enabled=False, **off)) == (False, "DISABLED", "off", 0)
 
     def test_null_and_false_are_values(self) -> None:
-        """A payload is any JSON, null too."""
+        """The value of a variant is any JSON, null and false too."""
         assert decided(variants=[{"name": "none", "value": None}]).value is None
         assert decided(variants=[{"name": "none", "value": False}]).value is False
 
@@ -135,14 +135,14 @@ class TestRollout:
         assert decided("plan == 'free'", rollout=99.9).reason == "DEFAULT"
 
     def test_growing_keeps_who_is_in(self) -> None:
-        """Who is in at 10 % is in at 20 %, with the same variant."""
+        """A person who is in at 10 % is in at 20 %, with the same variant."""
         for n in range(300):
             small = decided(user=f"user:{n}", rollout=10, **BLUE_AND_RED)
             large = decided(user=f"user:{n}", rollout=20, **BLUE_AND_RED)
             assert not small.allow or large.variant == small.variant
 
     def test_nobody_and_everybody(self) -> None:
-        """0 is nobody, 100 is as if there were none."""
+        """A rollout of 0 is for nobody, and one of 100 is as if there were none."""
         assert answer_of(decided(rollout=0)) == (False, "SPLIT", None, False)
         assert answer_of(decided(rollout=100)) == (True, "STATIC", None, True)
 
@@ -158,14 +158,14 @@ class TestRollout:
 
 class TestBucketing:
     def test_a_person_is_bucketed_by_the_id_that_owns_the_others(self) -> None:
-        """Whichever id asks, after linking it is the user's bucket."""
+        """Once ids are linked, each of them has the bucket of the user."""
         catalogue = catalogue_of(("f", "true", {"rollout": 50}))
         for n in range(50):
             linked = decider(catalogue, f"user:{n}", f"anon:{n}", device=f"anon:{n}").decision("f")
             assert linked.allow is (bucket_of("f:membership", f"user:{n}") < 50_000)
 
     def test_by_device(self) -> None:
-        """The device that asks, before and after it belongs to a user; without one it is the user."""
+        """`deviceId` buckets by the device of the request, linked or not; without a device by the user."""
         catalogue = catalogue_of(("f", "true", {"rollout": 50, "bucket_by": "deviceId"}))
         for n in range(50):
             of_device = bucket_of("f:membership", f"anon:{n}") < 50_000
@@ -176,7 +176,7 @@ class TestBucketing:
             assert without.allow is (bucket_of("f:membership", f"user:{n}") < 50_000)
 
     def test_by_a_trait(self) -> None:
-        """People with one value are in or out together; nobody is in with null."""
+        """`trait:KEY` puts people with one value in or out together, and nobody in with null."""
         catalogue = catalogue_of(("f", "true", {"rollout": 50, "bucket_by": "trait:plan"}))
         for plan in ("pro", "free", "größer"):
             together = {decider(catalogue, f"user:{n}", plan=plan).decision("f").allow for n in range(20)}
@@ -188,7 +188,7 @@ class TestBucketing:
 
 class TestNamedUsers:
     def test_what_is_said_by_name_stands_above_the_rule(self) -> None:
-        """true, false or a variant, whatever rule and rollout say."""
+        """A named user gets true, false or a variant, whatever rule and rollout say."""
         settings = {**BLUE_AND_RED, "rollout": 0, "users": {"ada": "red", "anon:phone": True, "eve": False}}
         catalogue = catalogue_of(("f", "plan == 'free'", settings), ("g", "true", settings | {"rollout": 100}))
 
@@ -203,7 +203,7 @@ class TestNamedUsers:
         assert decider(catalogue, "user:bob").decision("f").reason == "DEFAULT"
 
     def test_a_flag_with_names_is_not_static(self) -> None:
-        """An answer that some do not get is not the same for everybody."""
+        """A flag that names users is not STATIC, since it does not say the same of everybody."""
         assert decided(users={"ada": False}, user="user:bob").reason == "TARGETING_MATCH"
 
 
@@ -217,14 +217,14 @@ class TestSchedule:
         ],
     )
     def test_outside_of_it_a_flag_is_off(self, schedule: dict[str, str], reason: str) -> None:
-        """From the start on, up to but not at the end."""
+        """A flag is on from its start, up to but not at its end; outside of that it is DISABLED."""
         decision = decided(**schedule)
 
         assert (decision.allow, decision.reason) == (reason == "STATIC", reason)
         assert ("scheduled = false" in decision.reasons) is (reason == "DISABLED")
 
     def test_the_instants_themselves(self) -> None:
-        """[start, end): the first instant is inside, the last is not."""
+        """A schedule is [start, end): the first instant is inside, the last is not."""
         flag = flag_of("f", settings_after({}, {"starts_at": "2026-01-01", "ends_at": "2026-01-02"}))
         start_ms, end_ms = instant_ms("2026-01-01"), instant_ms("2026-01-02")
         assert start_ms is not None
@@ -245,7 +245,7 @@ class TestSchedule:
 
 class TestPrerequisites:
     def test_another_flag_must_allow(self) -> None:
-        """Where it does not, the default is answered; a variant may be asked for too."""
+        """A flag whose prerequisite does not allow, or has another variant than it needs, answers its default."""
         catalogue = catalogue_of(
             ("open", "true", {}),
             ("shut", "false", {}),
@@ -272,7 +272,7 @@ class TestPrerequisites:
         ]
 
     def test_what_waits_for_a_warming_flag_is_stale(self) -> None:
-        """It cannot say yet."""
+        """A flag whose prerequisite is warming is STALE."""
         catalogue = catalogue_of(
             ("first", "plan == 'pro'", {}), ("second", "true", {"prerequisites": [{"flag": "first"}]}), is_empty=False
         )
@@ -282,7 +282,7 @@ class TestPrerequisites:
 
 class TestExplaining:
     def test_every_step_is_told(self) -> None:
-        """The rule's tree, and beside it each step with what it looked at."""
+        """An explanation has the tree of the rule, and beside it each step with what the step looked at."""
         settings = {**BLUE_AND_RED, "rollout": 99.999, "prerequisites": [{"flag": "open"}]}
         catalogue = catalogue_of(("open", "true", {}), ("f", "plan == 'pro'", settings))
         decision = decider(catalogue, "user:ada", with_tree=True).decision("f")
@@ -296,7 +296,7 @@ class TestExplaining:
         assert decision.explanation["parts"][0]["text"] == 'trait("plan")'
 
     def test_until_when_the_answer_stands(self) -> None:
-        """The earliest of a window's end and the schedule's; null where nothing is in sight."""
+        """`valid_until_ms` is the earliest end of a window or of the schedule; None where no change is in sight."""
         in_days = "days_since(if(plan == 'pro', '2026-09-01', '')) >= 10"
         catalogue = catalogue_of(
             ("f", in_days, {}), ("g", in_days, {"ends_at": "2026-09-10"}), ("h", "plan == 'x'", {})
@@ -308,14 +308,14 @@ class TestExplaining:
         assert until == [instant_ms("2026-09-11"), instant_ms("2026-09-10"), None]
 
     def test_what_was_not_asked_is_not_told(self) -> None:
-        """A tree costs time, so it is there only on request."""
+        """A decision has no explanation unless one is wanted, since that costs time."""
         decision = decided()
 
         assert (decision.explanation, decision.valid_until_ms) == (None, None)
 
 
 def test_what_is_broken_answers_the_default() -> None:
-    """ERROR, and the default of the flag as far as it is known."""
+    """A broken part gives ERROR, and the default of the flag if the flag is known."""
     flag = flag_of("f", settings_after({}, {**BLUE_AND_RED, "default": "blue"}))
 
     assert answer_of(error_decision("Redis is away")) == (False, "ERROR", None, False)

@@ -138,7 +138,7 @@ class TestNow:
         assert answers_of(catalogue, phone, clock_ms=NOW_MS - DAY_MS).now_ms == NOW_MS + 2
 
     def test_windows_finish_at_now_without_an_event(self) -> None:
-        """The same records, an hour later: the event has left, to the millisecond."""
+        """An event leaves its window to the millisecond, though the records are the same."""
         catalogue = catalogue_of("events.purchase.count_1h")
         user = record(base=base_of([event()]), stamp=stamp_of(catalogue))
 
@@ -146,7 +146,7 @@ class TestNow:
         assert values(answers_of(catalogue, user, clock_ms=NOW_MS + HOUR_MS)) == {"t0": 0.0}
 
     def test_an_answer_names_what_it_rests_on(self) -> None:
-        """asof: the instant, the catalogue, and of each id its last seq and what its base covers."""
+        """`asof` has the instant, the catalogue's version, and of each id its last seq and what its base covers."""
         catalogue = catalogue_of("events.purchase.count")
         user = record(stamp=stamp_of(catalogue, seq=40, build=9), last_seq=42)
 
@@ -180,7 +180,7 @@ class TestWarming:
         assert bool(answers.warming) is is_warming
 
     def test_an_id_without_a_base_goes_by_its_shard(self) -> None:
-        """The last complete rebuild of its shard says that there was nothing; before one, nobody knows."""
+        """An id without a base is ready once a complete rebuild of its shard says that there was nothing."""
         catalogue = catalogue_of("events.purchase.count", seqs=(5,) * SHARDS)
         version = catalogue.projection_version
         covered = [Covered(7, 1, 5 if shard == shard_of(ALICE, SHARDS) else 4, NOW_MS, version) for shard in range(4)]
@@ -232,7 +232,7 @@ class TestHeavy:
         return record(base=base, stamp=stamp_of(catalogue, horizon_ms=self.HORIZON_MS))
 
     def test_it_is_exact_until_its_horizon(self) -> None:
-        """From T up to T + D a window loses its events one by one, as if all were raw."""
+        """Up to its horizon a heavy base loses the events of a window one by one, as if all were raw."""
         catalogue = catalogue_of("events.purchase.count_7d", "events.purchase.amount.max_7d")
         heavy = self.heavy(catalogue)
 
@@ -244,14 +244,14 @@ class TestHeavy:
 
     @pytest.mark.parametrize(("after_ms", "exact"), [(-1, True), (0, False), (1, False)])
     def test_its_horizon_is_half_open(self, after_ms: int, exact: bool) -> None:
-        """A millisecond before T + D it is exact; at T + D it says that it is not."""
+        """A heavy base is exact until a millisecond before its horizon, and says that it is not from there."""
         catalogue = catalogue_of("events.purchase.count_7d")
         answers = answers_of(catalogue, self.heavy(catalogue), clock_ms=NOW_MS + self.HORIZON_MS + after_ms)
 
         assert answers.exact is exact
 
     def test_past_its_horizon_it_says_so_and_asks_for_a_rebuild(self) -> None:
-        """A window that cuts through a span is no longer exact; all time still is."""
+        """Past the horizon a window that cuts through a span is not exact, and all time still is."""
         catalogue = catalogue_of("events.purchase.count_7d", "events.purchase.count")
         heavy = self.heavy(catalogue)
         reading = Reading([heavy], NOW_MS + self.HORIZON_MS + 1, catalogue.version)
@@ -264,7 +264,7 @@ class TestHeavy:
         assert (lifetime.exact, lifetime.lacking, values(lifetime)) == (True, (), {"t1": 192.0})
 
     def test_a_state_it_lacks_warms_until_the_id_is_rebuilt(self) -> None:
-        """Its spans cannot be folded anew, so a new definition over the same fields waits for this id alone."""
+        """Spans cannot be folded anew, so a new definition over the same fields waits for a rebuild of this id."""
         catalogue = catalogue_of("events.purchase.amount.sum_7d", "events.purchase.amount.max_7d")
         answers = answers_of(catalogue, self.heavy(catalogue, "events.purchase.amount.sum_7d"))
 
@@ -273,7 +273,7 @@ class TestHeavy:
         assert answers.lacking == (ALICE,)
 
     def test_a_window_it_was_not_cut_for_warms(self) -> None:
-        """A new window that cuts through a span before the horizon is no alarm; it is a definition that waits."""
+        """A new window that cuts through a span before the horizon is warming, and the answer stays exact."""
         catalogue = catalogue_of("events.purchase.count_7d", "events.purchase.count_3d")
         answers = answers_of(catalogue, self.heavy(catalogue, "events.purchase.count_7d"))
 
@@ -284,7 +284,7 @@ class TestHeavy:
 
 class TestKept:
     def test_a_base_is_decoded_once(self) -> None:
-        """The same stamp gives the very same base; another build another one."""
+        """A base with the same stamp is decoded once; one of another build is decoded anew."""
         catalogue = catalogue_of("events.purchase.count")
         bases = DecodedBases()
         user = record(base=base_of([event()]), stamp=stamp_of(catalogue))
@@ -297,7 +297,7 @@ class TestKept:
         assert first is not rebuilt
 
     def test_a_new_event_leaves_the_base_as_it_is(self) -> None:
-        """Only the tail is read anew when it grew."""
+        """A new event has only the tail decoded anew."""
         catalogue = catalogue_of("events.purchase.count")
         bases = DecodedBases()
         user = record(base=base_of([event()]), stamp=stamp_of(catalogue), tail=tail_of(event()), last_seq=1)
@@ -323,7 +323,7 @@ class TestKept:
         assert tail.events["purchase"].fields == {"amount": [2.0]}
 
     def test_what_is_kept_is_bounded(self) -> None:
-        """Beyond its bytes the record that was used longest ago goes first."""
+        """Beyond the bound the record that was used longest ago is forgotten first."""
         catalogue = catalogue_of("events.purchase.count")
         users = [record(f"user:{number}", base_of([event()]), stamp=stamp_of(catalogue)) for number in range(3)]
         bases = DecodedBases(bytes_max=2 * decoded_bytes(users[0]))
@@ -336,7 +336,7 @@ class TestKept:
         assert bases.parts(users[1])[0] is not second
 
     def test_a_record_that_is_read_anew_is_counted_once(self) -> None:
-        """However often one id gets events, the others stay."""
+        """A record that is decoded again and again takes no room from the others."""
         catalogue = catalogue_of("events.purchase.count")
         quiet = record(PHONE, base=base_of([event()]), stamp=stamp_of(catalogue))
         busy = record(base=base_of([event()]), stamp=stamp_of(catalogue))
@@ -350,7 +350,7 @@ class TestKept:
 
     @pytest.mark.parametrize(("in_base", "in_tail"), [(0, 1), (0, 30), (1, 0), (10, 1), (100, 0), (100, 10)])
     def test_what_is_kept_takes_no_more_memory_than_is_counted(self, in_base: int, in_tail: int) -> None:
-        """Also for many small records, whose memory is mostly not in their bytes."""
+        """Decoded records take no more memory than is counted, also many small ones."""
         bases, count = DecodedBases(), 500
         base = base_of([event(amount=number) for number in range(in_base)]) if in_base else None
         users = [
@@ -372,7 +372,7 @@ class TestKept:
         assert used <= sum(map(decoded_bytes, users))
 
     def test_one_record_larger_than_the_bound_is_still_read(self) -> None:
-        """It is decoded each time instead."""
+        """A record larger than the bound is decoded at each read."""
         bases = DecodedBases(bytes_max=1)
         user = record(base=base_of([event()]), stamp=stamp_of(catalogue_of("events.purchase.count")))
 
