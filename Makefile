@@ -1,4 +1,4 @@
-# Needs only Python >= 3.11, make and pip: every target builds .venv from requirements.lock first when it is missing or old.
+# The targets need Python >= 3.11, make and pip. Each builds .venv from requirements.lock first, if it is missing or old.
 # `make PYTHON=python3.12 test` chooses the interpreter that .venv is made with.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ help:     ## this list
 
 install: .venv/.installed  ## build .venv: the locked requirements, and this checkout as an editable install
 
-demo: .venv/.installed  ## a guided tour on real purchases: events in, decisions that change; leaves all running
+demo: .venv/.installed  ## a guided tour on real purchases: events in, decisions that change; the stack keeps running
 	$(BIN)/tinycdp demo
 
 up: .venv/.installed  ## the whole stack on this machine, until Ctrl-C
@@ -22,21 +22,21 @@ up: .venv/.installed  ## the whole stack on this machine, until Ctrl-C
 test: .venv/.installed  ## the tests, in random order (the seed is in pytest's header); ARGS="-k window" narrows
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
-check: .venv/.installed  ## what needs no running: lint, format, types, who may import whom
+check: .venv/.installed  ## the static checks: lint, format, types, who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES)
 	$(BIN)/lint-imports
 
-format: .venv/.installed  ## repair what lint and format can repair by themselves
+format: .venv/.installed  ## let lint and format repair what they can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.installed  ## the speed budgets, each as a ratio to a floor measured in the same run
+bench: .venv/.installed  ## the speed budgets, as ratios to floors of the same run; ARGS="--only track,batch" for some
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# Universal, so that one file serves every platform; hashes, so that what was tested is what is installed; no index
-# address, so that the machine that installs decides where from. uv makes it, pip reads it.
+# uv makes the lock, and pip reads it. It is universal, so one file serves every platform. It has hashes, so the files that
+# were tested are those that are installed. It has no index address, so the machine that installs decides where from.
 lock:     ## write requirements.lock from pyproject.toml (needs uv); ARGS="--upgrade" takes newer releases
 	uv --no-config pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
 	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml $(ARGS)
@@ -45,7 +45,7 @@ clean:    ## remove .venv and the caches; the data in .tinycdp stays
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
 
-# The stamp is written last, so an install that was cut off is done again.
+# The stamp is made last, so an install that was cut off is done again.
 .venv/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "TinyCDP needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv

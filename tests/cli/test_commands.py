@@ -1,4 +1,4 @@
-"""The command line as people and scripts meet it, against a running stack."""
+"""The commands that people and scripts give, against a running stack."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_bad_row_is_kept_with_its_line(imported: RunningStack) -> None:
 
 
 def test_explain_shows_every_part(imported: RunningStack) -> None:
-    """The tree has each text and value, for people and as JSON."""
+    """The tree has the text and value of each part, for people and as JSON."""
     tree = imported.json("explain", "cli-2", "spenders")["explanation"]
 
     assert (tree["text"], tree["value"], tree["threshold"]) == ('trait("order_total") >= 20', True, 20)
@@ -68,15 +68,15 @@ def test_sql_is_given_for_each_warehouse(imported: RunningStack) -> None:
     """The same definition as text of each dialect; an unknown dialect is an error."""
     for dialect in ("duckdb", "bigquery", "snowflake"):
         assert "SELECT" in imported.tinycdp("sql", "spenders", "--dialect", dialect).stdout
-    found = imported.json("sql", "spenders", "--dialect", "snowflake")
-    assert (found["kind"], found["key"], found["dialect"]) == ("segment", "spenders", "snowflake")
-    assert "SELECT" in found["sql"]
+    document = imported.json("sql", "spenders", "--dialect", "snowflake")
+    assert (document["kind"], document["key"], document["dialect"]) == ("segment", "spenders", "snowflake")
+    assert "SELECT" in document["sql"]
     refused = imported.tinycdp("sql", "spenders", "--dialect", "cobol", ok=False)
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), "one sentence, no trace"
 
 
 def test_a_rebuild_as_of_a_time_never_replaces_the_latest(imported: RunningStack) -> None:
-    """Rows are written with their as_of beside the latest ones, and live answers do not change."""
+    """`rebuild --at` writes rows with their as_of beside the latest ones, and changes no live answer."""
     run = imported.json("rebuild", "--at", "1998-06-10T00:00:00Z")
 
     assert (run["kind"], run["published"]) == ("as_of", 0)
@@ -84,12 +84,12 @@ def test_a_rebuild_as_of_a_time_never_replaces_the_latest(imported: RunningStack
 
 
 def test_doctor_finds_live_and_lake_equal(imported: RunningStack) -> None:
-    """Well, with answers compared and none of them different."""
+    """`doctor` says that all is well, compares some answers, and finds none of them different."""
     imported.track("cli-4", "order", properties={"price": 0.1})
 
     def parity() -> bool:
-        found = imported.json("doctor")
-        return bool(found["well"] and found["parity"]["compared"] > 0 and not found["parity"]["differing"])
+        report = imported.json("doctor")
+        return bool(report["well"] and report["parity"]["compared"] > 0 and not report["parity"]["differing"])
 
     assert wait_until(parity, "all is well")
 
@@ -104,22 +104,22 @@ def test_doctor_finds_live_and_lake_equal(imported: RunningStack) -> None:
     ],
 )
 def test_exit_codes_mean_something(imported: RunningStack, arguments: tuple[str, ...], code: int) -> None:
-    """1 for what was asked wrongly, 2 for a call that is none."""
+    """The exit code is 1 for a key that nothing has, and 2 for a command that was called wrongly."""
     assert imported.tinycdp(*arguments, ok=False).returncode == code
 
 
 def test_without_a_stack_a_command_says_so(stack: RunningStack, tmp_path: Path) -> None:
-    """Exit code 3, and the remedy."""
-    lonely = RunningStack.__new__(RunningStack)
-    lonely.settings = stack.settings.model_copy(update={"home": tmp_path})
-    done = lonely.tinycdp("users", "x", ok=False)
+    """Where no stack runs, a command ends with exit code 3 and names the remedy."""
+    without_stack = RunningStack.__new__(RunningStack)
+    without_stack.settings = stack.settings.model_copy(update={"home": tmp_path})
+    done = without_stack.tinycdp("users", "x", ok=False)
 
     assert done.returncode == 3
     assert "tinycdp up" in done.stderr
 
 
 def test_explain_of_a_flag_is_what_the_flag_decides(imported: RunningStack) -> None:
-    """A rule that says yes is one step of several: the answer, its reason and all steps are those of /v1/decide."""
+    """The answer, its reason and all steps are those of /v1/decide: a rule that says yes is one step of several."""
     imported.define("flag", "cli_off", 'segment("spenders")', enabled=False)
     imported.define("flag", "cli_later", 'segment("spenders")', rollout=0)
     imported.define(
@@ -130,39 +130,39 @@ def test_explain_of_a_flag_is_what_the_flag_decides(imported: RunningStack) -> N
         ("cli_later", False, "SPLIT"),
         ("cli_on", True, "TARGETING_MATCH"),
     ):
-        found = imported.json("explain", "cli-2", flag)
-        decided = imported.decide("cli-2", flag, explain="true")
+        explained = imported.json("explain", "cli-2", flag)
+        decision = imported.decide("cli-2", flag, explain="true")
 
-        assert (found["decision"]["allow"], found["decision"]["reason"]) == (allow, reason)
+        assert (explained["decision"]["allow"], explained["decision"]["reason"]) == (allow, reason)
         for name in ("allow", "variant", "value", "reason", "reasons"):
-            assert found["decision"][name] == decided[name]
-        assert found["explanation"]["steps"] == decided["explanation"]["steps"]
+            assert explained["decision"][name] == decision[name]
+        assert explained["explanation"]["steps"] == decision["explanation"]["steps"]
         text = imported.tinycdp("explain", "cli-2", flag).stdout
         assert f"{'yes' if allow else 'no'}, {reason}" in text
-        assert all(one in text for one in decided["reasons"])
+        assert all(reason in text for reason in decision["reasons"])
 
 
 def test_a_part_that_is_being_restored_is_away(stack: RunningStack, tmp_path: Path, redis_url: str) -> None:
-    """Exit code 3 while definitions are not there yet, as on a Redis that nothing has recovered."""
-    lonely = RunningStack.__new__(RunningStack)
-    lonely.settings = stack.settings.model_copy(update={"home": tmp_path})
+    """A command ends with exit code 3 on a Redis whose definitions were not recovered yet."""
+    without_stack = RunningStack.__new__(RunningStack)
+    without_stack.settings = stack.settings.model_copy(update={"home": tmp_path})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINYCDP_REDIS_URL", redis_url)
-        done = lonely.tinycdp("users", "x", ok=False)
+        done = without_stack.tinycdp("users", "x", ok=False)
 
     assert (done.returncode, done.stderr.strip()) == (3, "definitions are being restored")
 
 
 def test_the_demo_leaves_a_stack_in_use_alone(imported: RunningStack) -> None:
-    """Exit code 1 with the remedy, and neither a definition nor a purchase more."""
+    """The demo ends with exit code 1 and the remedy, and adds neither a definition nor a purchase."""
 
-    def history() -> int:
+    def imported_rows() -> int:
         return Lake(imported.stack.lake_uri).events().filter(pl.col("seq").is_null()).collect().height
 
-    before = history()
+    before = imported_rows()
 
     refused = imported.tinycdp("demo", ok=False)
 
     assert (refused.returncode, "set TINYCDP_HOME" in " ".join(refused.stderr.split())) == (1, True)
     assert imported.call("GET", "/v1/admin/traits/win_back_offer").status_code == 404
-    assert history() == before
+    assert imported_rows() == before

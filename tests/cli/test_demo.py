@@ -1,4 +1,4 @@
-"""What `make demo` shows, and that its rebuilds are seen in Prefect's own records."""
+"""The demo on a home of its own: what it prints, and that Prefect records its rebuilds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PURCHASES = 69_659
 
 
 def tinycdp(home: Path, *arguments: str) -> str:
-    """What a command says that must succeed."""
+    """The output of a command, which must succeed."""
     ports = {"TINYCDP_PORT": "0", "TINYCDP_PREFECT_PORT": "0", "TINYCDP_REDIS_PORT": "0"}
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
@@ -38,8 +38,8 @@ def tinycdp(home: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A home, and what the demo prints on it; all that it leaves running is stopped in the end."""
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A home, and the output of the demo on it. The stack that it leaves running is stopped in the end."""
     home = tmp_path_factory.mktemp("demo")
     try:
         yield home, tinycdp(home, "demo")
@@ -48,13 +48,15 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]
 
 
 @pytest.mark.timeout(300)
-def test_the_demo_loads_real_purchases_and_shows_decisions_change(shown: tuple[Path, str]) -> None:
-    """Every purchase is in the lake; of two flags one turns on with live events and the other on and off again."""
-    home, text = shown
+def test_the_demo_loads_real_purchases_and_shows_decisions_change(printed: tuple[Path, str]) -> None:
+    """Every purchase is in the lake. Live events turn one flag on, and another flag on and off again."""
+    home, text = printed
     stack = running_stack(Settings(home=home))
     assert stack is not None, "everything keeps running"
     events = Lake(stack.lake_uri).events().filter(pl.col("seq").is_null())
-    rows = {cells[1]: cells for line in text.splitlines() if len(cells := [one.strip() for one in line.split("│")]) > 4}
+    rows = {
+        cells[1]: cells for line in text.splitlines() if len(cells := [cell.strip() for cell in line.split("│")]) > 4
+    }
 
     assert events.select(pl.len()).collect().item() == PURCHASES
     assert rows["3 x Product Viewed"][2:4] == ["help_chat", "yes"]
@@ -64,35 +66,35 @@ def test_the_demo_loads_real_purchases_and_shows_decisions_change(shown: tuple[P
 
 
 @pytest.mark.timeout(300)
-def test_the_demo_can_be_read_by_a_script(shown: tuple[Path, str]) -> None:
-    """Run again on a running stack with --json, it is one JSON document: nothing new imported, decisions, addresses."""
-    home, _ = shown
-    found = json.loads(tinycdp(home, "demo", "--json"))
+def test_the_demo_can_be_read_by_a_script(printed: tuple[Path, str]) -> None:
+    """The demo, run again with --json, prints one JSON document: nothing is imported twice, decisions, addresses."""
+    home, _ = printed
+    document = json.loads(tinycdp(home, "demo", "--json"))
 
-    assert found["imported"] == {"accepted": 0, "rejected": 0, "already": PURCHASES}
-    assert [(one["flag"], one["allow"]) for one in found["decisions"]] == [
+    assert document["imported"] == {"accepted": 0, "rejected": 0, "already": PURCHASES}
+    assert [(decision["flag"], decision["allow"]) for decision in document["decisions"]] == [
         ("free_shipping", False),
         ("help_chat", False),
         ("help_chat", True),
         ("free_shipping", True),
         ("help_chat", False),
     ]
-    assert Path(found["keys_file"]).exists()
-    assert httpx.get(f"{found['api_url']}/health", timeout=30).status_code == 200
+    assert Path(document["keys_file"]).exists()
+    assert httpx.get(f"{document['api_url']}/health", timeout=30).status_code == 200
 
 
-def test_rebuilds_are_flow_runs_of_prefect(shown: tuple[Path, str]) -> None:
-    """The import asked for one: it is there under its name, and completed."""
-    home, _ = shown
+def test_rebuilds_are_flow_runs_of_prefect(printed: tuple[Path, str]) -> None:
+    """Prefect has a completed run of the flow `rebuild`, which the import asked for."""
+    home, _ = printed
     stack = running_stack(Settings(home=home))
     assert stack is not None and stack.prefect_url is not None
 
-    def asked(what: str) -> list[dict[str, Any]]:
-        answer = httpx.post(f"{stack.prefect_url}/api/{what}/filter", json={}, timeout=30)
+    def records(kind: str) -> list[dict[str, Any]]:
+        answer = httpx.post(f"{stack.prefect_url}/api/{kind}/filter", json={}, timeout=30)
         answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json()
-        return found
+        rows: list[dict[str, Any]] = answer.json()
+        return rows
 
-    names = {flow["id"]: flow["name"] for flow in asked("flows")}
-    runs = {(names[run["flow_id"]], run["state_type"]) for run in asked("flow_runs")}
+    names = {flow["id"]: flow["name"] for flow in records("flows")}
+    runs = {(names[run["flow_id"]], run["state_type"]) for run in records("flow_runs")}
     assert ("rebuild", "COMPLETED") in runs

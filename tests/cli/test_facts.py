@@ -1,4 +1,4 @@
-"""The counts of real purchases, asked for as a user does: import the file, save the rules, count as of a time."""
+"""The known counts of real purchases, by a user's commands: import the file, save the rules, count as of a time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.xdist_group("facts")
 def purchases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack with all 69,659 purchases at their own times, and a segment for each fact."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), port=0)
-    found = up.start(settings, with_prefect=False)
-    running = RunningStack(found, settings)
+    stack = up.start(settings, with_prefect=False)
+    running = RunningStack(stack, settings)
     try:
         for key, rule in COUNTED.items():
             running.define("segment", key, rule)
@@ -29,13 +29,13 @@ def purchases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack
         yield running
     finally:
         running.http.close()
-        up.stop(settings, found)
+        up.stop(settings, stack)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("fact", COUNTED)
 def test_users_counts_what_is_known(purchases: RunningStack, fact: str) -> None:
-    """`tinycdp users FACT --at … --count` prints the number that was counted without us."""
+    """`tinycdp users FACT --at … --count` prints the number that was counted without TinyCDP."""
     printed = purchases.tinycdp("users", fact, "--at", FACTS["as_of"], "--count").stdout
 
     assert int(printed) == FACTS[fact]

@@ -17,26 +17,26 @@ USER, DEVICE = "purge-me-7c1f0b54", "purge-device-99e0a1"
 
 
 def bytes_naming(folder: Path, text: str) -> list[Path]:
-    """Files that have a text in them as it is, read by nothing of ours."""
+    """The files that have a text in their bytes. No code of TinyCDP reads them."""
     return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
-def sent(stack: RunningStack, number: int) -> None:
-    """A purchase of a bystander, which must be taken."""
+def send_purchase(stack: RunningStack, number: int) -> None:
+    """Sends a purchase of a bystander, which must be accepted."""
     stack.track("purge-bystander", "purge_order", properties={"amount": 1}, messageId=f"bystander-{number}")
 
 
 def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) -> None:
-    """Drain and worker give way; events of others are taken all the while, each once; then all goes on as before."""
-    stack.tinycdp("purge", "--now", ok=False)  # whom other tests deleted: what is said of them is theirs to judge
+    """Drain and worker give way to a purge. Events of others are accepted all the while, and each counts once."""
+    stack.tinycdp("purge", "--now", ok=False)  # people whom other tests deleted: those tests judge the search
     stack.define("trait", "purge_orders", "events.purge_order.count")
     stack.call(
         "POST", "/v1/identify", "write", json={"userId": USER, "anonymousId": DEVICE, "traits": {"city": "Oslo"}}
     )
     stack.track(USER, "purge_order", properties={"amount": 5, "note": f"of {USER}"}, messageId="purge-1")
     stack.call("POST", "/v1/track", "write", json={"userId": USER, "event": 7})  # refused, and kept with its reason
-    said = {"note": f"with {USER}", "friends": [USER, f"anon:{DEVICE}"]}
-    stack.track("purge-friend", "purge_order", properties=said, messageId="friend-1")
+    naming = {"note": f"with {USER}", "friends": [USER, f"anon:{DEVICE}"]}
+    stack.track("purge-friend", "purge_order", properties=naming, messageId="friend-1")
     flag = {"key": "purge_beta", "rule": "true", "users": {USER: False, "purge-friend": False}}
     assert stack.call("POST", "/v1/admin/flags", json=flag).status_code < 300
     stack.json("rebuild")
@@ -50,7 +50,7 @@ def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) 
 
     def send() -> None:
         while not stop.is_set():
-            sent(stack, len(numbers))
+            send_purchase(stack, len(numbers))
             numbers.append(1)
 
     sender = threading.Thread(target=send)

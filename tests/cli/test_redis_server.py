@@ -80,29 +80,29 @@ class TestSettings:
     def test_the_server_runs_with_every_setting_asked_for(self, tmp_path: Path) -> None:
         """CONFIG GET answers each value that was rendered, so durability and memory are what we think they are."""
         with EmbeddedRedis(tmp_path) as server:
-            asked = server_settings(server.binary.version, tmp_path, server.port)
+            settings = server_settings(server.binary.version, tmp_path, server.port)
 
-            for name, value in asked.items():
+            for name, value in settings.items():
                 if name != "daemonize":  # Valkey and Redis differ in whether they tell
                     assert (name, client(server).config_get(name)) == (name, {name: value})
 
     def test_durability_and_memory(self, tmp_path: Path) -> None:
         """The append-only file is synced for each answer, nothing is evicted, only this machine can connect."""
-        asked = server_settings((8, 0, 0), tmp_path, 1)
+        settings = server_settings((8, 0, 0), tmp_path, 1)
 
-        assert asked["appendonly"] == "yes"
-        assert asked["appendfsync"] == "always"
-        assert asked["maxmemory-policy"] == "noeviction"
-        assert asked["bind"] == "127.0.0.1"
+        assert settings["appendonly"] == "yes"
+        assert settings["appendfsync"] == "always"
+        assert settings["maxmemory-policy"] == "noeviction"
+        assert settings["bind"] == "127.0.0.1"
 
     @pytest.mark.parametrize(("version", "flat"), [((6, 2, 14), "ziplist"), ((7, 0, 0), "listpack")])
     def test_flat_hashes_in_the_words_of_the_version(
         self, tmp_path: Path, version: tuple[int, int, int], flat: str
     ) -> None:
         """6.2 calls a listpack a ziplist; the bounds are the same."""
-        asked = server_settings(version, tmp_path, 1)
+        settings = server_settings(version, tmp_path, 1)
 
-        assert (asked[f"hash-max-{flat}-entries"], asked[f"hash-max-{flat}-value"]) == ("512", "16384")
+        assert (settings[f"hash-max-{flat}-entries"], settings[f"hash-max-{flat}-value"]) == ("512", "16384")
 
     def test_ours_can_be_overlaid(self, tmp_path: Path) -> None:
         """A setting given by the caller wins."""
@@ -241,7 +241,7 @@ class TestRefusals:
             EmbeddedRedis(tmp_path, binary=inspect_server(shipped)).start()
 
     def test_a_setting_the_server_refuses(self, tmp_path: Path) -> None:
-        """A server that exits at once is reported with what it said, and the folder is free again."""
+        """A server that exits at once is reported with the end of its log, and the folder is free again."""
         with pytest.raises(ServerNotReady) as refused:
             EmbeddedRedis(tmp_path, settings={"appendfsync": "sometimes"}).start()
 
@@ -250,10 +250,10 @@ class TestRefusals:
             pass
 
     def test_a_port_that_is_taken(self, tmp_path: Path) -> None:
-        """A port asked for by number and held by another server is an error, never that other server's answers."""
-        with EmbeddedRedis(tmp_path / "one") as one:
+        """A port that another server has is an error, and that server's answers are not taken for ours."""
+        with EmbeddedRedis(tmp_path / "one") as other:
             with pytest.raises(ServerNotReady) as refused:
-                EmbeddedRedis(tmp_path / "two", port=one.port).start()
+                EmbeddedRedis(tmp_path / "two", port=other.port).start()
 
             assert "Address already in use" in refused.value.log_tail
 

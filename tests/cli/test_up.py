@@ -1,4 +1,4 @@
-"""What scripts are told by `up` and `down`, and by an import that nobody rebuilds: real processes on own homes."""
+"""`up`, `down` and an import that nobody rebuilds: real processes, each on a home of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PORTS = {"TINYCDP_PORT": "0", "TINYCDP_REDIS_PORT": "0"}
 
 @contextmanager
 def started(environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A command that goes on, until the end of the block."""
+    """A command that keeps running, stopped at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "cli.main", *arguments],
         env={**os.environ, **environment},
@@ -44,7 +44,7 @@ def started(environment: dict[str, str], *arguments: str) -> Iterator[subprocess
 
 
 def done(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command that ends."""
+    """A command that ends by itself, after it has ended."""
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
         env={**os.environ, **environment},
@@ -60,12 +60,12 @@ def test_a_script_learns_where_the_stack_answers(tmp_path: Path) -> None:
     environment = {**PORTS, "TINYCDP_HOME": str(tmp_path)}
     with started(environment, "up", "--no-prefect", "--json") as up:
         assert up.stdout is not None
-        found = json.loads(up.stdout.readline())
+        addresses = json.loads(up.stdout.readline())
 
-        assert httpx.get(f"{found['api_url']}/health", timeout=30).status_code == 200
-        assert (found["prefect_url"], found["lake_uri"]) == (None, str(tmp_path / "lake"))
-        assert found["redis_url"].startswith("redis://127.0.0.1:")
-        assert set(json.loads(Path(found["keys_file"]).read_text())) == {"write", "read", "admin"}
+        assert httpx.get(f"{addresses['api_url']}/health", timeout=30).status_code == 200
+        assert (addresses["prefect_url"], addresses["lake_uri"]) == (None, str(tmp_path / "lake"))
+        assert addresses["redis_url"].startswith("redis://127.0.0.1:")
+        assert set(json.loads(Path(addresses["keys_file"]).read_text())) == {"write", "read", "admin"}
         assert json.loads(done(environment, "down", "--json").stdout) == {"stopped": True}
 
     assert json.loads(done(environment, "down", "--json").stdout) == {"stopped": False}
@@ -73,7 +73,7 @@ def test_a_script_learns_where_the_stack_answers(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(240)
 def test_an_import_that_nobody_rebuilds_says_so_soon(tmp_path: Path, redis_url: str) -> None:
-    """Exit code 3 with what went in and how to go on; the worker that starts later does what was asked for."""
+    """The import ends with exit code 3, what went in, and the remedy; a worker that starts later does the rebuild."""
     world = World(redis_url, tmp_path)
     world.recover()
     world.define("trait", {"orders": "events.order.count"})
@@ -86,26 +86,26 @@ def test_an_import_that_nobody_rebuilds_says_so_soon(tmp_path: Path, redis_url: 
         "TINYCDP_SHARDS": str(world.settings.shards),
     }
 
-    found = done(environment, "import", str(file), "--user", "who", "--event", "what", "--time", "when", "--json")
+    ended = done(environment, "import", str(file), "--user", "who", "--event", "what", "--time", "when", "--json")
 
-    assert found.returncode == 3, found.stderr
-    assert json.loads(found.stdout) == {"accepted": 1, "rejected": 1, "already": 0, "rebuilt": False}
-    for said in ("no worker", "not lost", "tinycdp up", "tinycdp worker", "tinycdp rebuild"):
-        assert said in " ".join(found.stderr.split())
+    assert ended.returncode == 3, ended.stderr
+    assert json.loads(ended.stdout) == {"accepted": 1, "rejected": 1, "already": 0, "rebuilt": False}
+    for words in ("no worker", "not lost", "tinycdp up", "tinycdp worker", "tinycdp rebuild"):
+        assert words in " ".join(ended.stderr.split())
     assert world.lake.events().collect().height == 1
     with started(environment, "worker"):
-        wait_until(lambda: not world.store.rebuild_requests().is_full, "the worker answers what was asked", 60)
+        wait_until(lambda: not world.store.rebuild_requests().is_full, "the worker rebuilds", 60)
 
 
 @pytest.mark.timeout(240)
 def test_a_stack_of_another_number_of_shards_is_refused_at_once(tmp_path: Path) -> None:
-    """Other commands learn the number from the stack; `up` with another one ends before anything starts."""
+    """Other commands learn the number from the stack. `up` with another number ends before anything starts."""
     environment = {**PORTS, "TINYCDP_HOME": str(tmp_path)}
     with started(environment | {"TINYCDP_SHARDS": "3"}, "up", "--no-prefect", "--json") as up:
         assert up.stdout is not None and up.stdout.readline()
         assert (tmp_path / "stack.json").stat().st_mode & 0o077 == 0
-        found = done(environment, "doctor", "--json")
-        assert found.returncode == 0, found.stdout + found.stderr
+        well = done(environment, "doctor", "--json")
+        assert well.returncode == 0, well.stdout + well.stderr
         wrong = done(environment | {"TINYCDP_SHARDS": "4"}, "doctor")
         assert (wrong.returncode, "set TINYCDP_SHARDS=3" in " ".join(wrong.stderr.split())) == (3, True)
 
@@ -117,7 +117,7 @@ def test_a_stack_of_another_number_of_shards_is_refused_at_once(tmp_path: Path) 
 
 
 def test_a_redis_that_would_lose_events_is_refused_at_once(tmp_path: Path) -> None:
-    """One's own, with the setting to change; nothing was started."""
+    """`up` refuses a Redis of one's own that does not sync, names the setting to change, and starts nothing."""
     with EmbeddedRedis(tmp_path / "redis", settings={"appendfsync": "no"}) as server:
         environment = {**PORTS, "TINYCDP_HOME": str(tmp_path), "TINYCDP_REDIS_URL": server.url}
         refused = done(environment, "up", "--no-prefect")
@@ -128,7 +128,7 @@ def test_a_redis_that_would_lose_events_is_refused_at_once(tmp_path: Path) -> No
 
 
 def test_a_number_that_is_another_process_is_no_stack(tmp_path: Path) -> None:
-    """As after a restart of the machine: nothing runs here, and `down` leaves that process alone."""
+    """A pid of `stack.json` may be another process' after a restart of the machine: `down` leaves that one alone."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         stack = Stack(other.pid, "http://127.0.0.1:1", "redis://127.0.0.1:1/0", str(tmp_path / "lake"), 16, None)
         (tmp_path / "stack.json").write_text(json.dumps(asdict(stack)))
@@ -140,7 +140,7 @@ def test_a_number_that_is_another_process_is_no_stack(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_a_newer_redis_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An older server would start empty on it, and take for lost what is there."""
+    """`up` refuses a folder of a newer server: an older one would start empty on it."""
     (tmp_path / "redis" / "appendonlydir").mkdir(parents=True)
     monkeypatch.setattr(stack_parts, "find_server", lambda: ServerBinary(Path("redis-server"), "redis", (6, 2, 14)))
 
@@ -150,13 +150,13 @@ def test_a_folder_of_a_newer_redis_is_refused_at_once(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "printed"),
     [
         ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
         ("redis://:s3cret@cache:6379/0", "redis://:…@cache:6379/0"),
         ("rediss://me:s3cret@cache:6379/0?x=1", "rediss://me:…@cache:6379/0?x=1"),
     ],
 )
-def test_no_password_is_shown(url: str, shown: str) -> None:
-    """Of an address of Redis, neither to people nor to scripts."""
-    assert without_password(url) == shown
+def test_no_password_is_shown(url: str, printed: str) -> None:
+    """The address of a Redis is printed without its password."""
+    assert without_password(url) == printed
