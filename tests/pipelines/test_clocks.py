@@ -33,7 +33,7 @@ DEFINITIONS = {
 def test_an_event_of_the_future_counts_at_its_receipt_and_keeps_its_own_time_in_the_lake(
     redis_url: str, tmp_path: Path, light_events_max: int
 ) -> None:
-    """Once, at once, and the same after the drain and a rebuild; what its sender said stays to be read."""
+    """It counts once, at once, and the same after the drain and a rebuild; its sender's time stays to be read."""
     world = World(redis_url, tmp_path, shards=SHARDS, light_events_max=light_events_max)
     world.recover()
     world.define("trait", DEFINITIONS)
@@ -52,12 +52,12 @@ def test_an_event_of_the_future_counts_at_its_receipt_and_keeps_its_own_time_in_
 
 
 class OffStore(Store):
-    """A store whose server's clock is off by so much: its script sees the true one, or the last receipt, if later."""
+    """A store whose server's clock is off. Its script sees the true clock, or the last receipt if that is later."""
 
     off_ms = 0
 
     def now_ms(self) -> int:  # type: ignore[override]
-        """What that clock says."""
+        """The time by that clock."""
         return super().now_ms() + self.off_ms
 
 
@@ -69,7 +69,7 @@ class OffWorld(World):
         self.store: OffStore = OffStore(redis_url, SHARDS)
 
     def send(self, user: str, number: int, api_off_ms: int, how: str) -> int:
-        """A purchase of now, through an API whose clock is off by so much; when it was received."""
+        """Sends a purchase of now through an API whose clock is off; returns when it was received."""
         now_ms = self.store.now_ms()
         raw = purchase(user, number)
         if how != "untimed":
@@ -78,13 +78,13 @@ class OffWorld(World):
             raw |= {"sentAt": rfc3339(now_ms)}
         event = accept(raw, Limits(), envelope=Envelope(received_ms=now_ms + api_off_ms))
         shard = shard_of(event.id, SHARDS)
-        self.store.resume(shard, 0, now_ms)  # as the script finds it that reads this clock
+        self.store.resume(shard, 0, now_ms)  # the script takes the last receipt for its clock
         catalogue = self.catalogue
         self.store.ingest([Arrival(event, tail_payload(event, catalogue.projection))], catalogue.projection_version)
         return self.store.shard_states()[shard].last_received_ms
 
     def answers(self, user: str) -> Answers:
-        """What is answered by that clock."""
+        """The answers by that clock."""
         reading = self.store.follow(gather(self.store.operations, f"user:{user}"))
         catalogue = self.catalogue
         read_ms = reading.clock_ms + self.store.off_ms
@@ -121,13 +121,13 @@ def test_no_event_is_hidden_by_clocks_that_are_off_or_step_back(
         assert came_ms >= received_ms[shard]
         received_ms[shard] = came_ms
 
-        for one in users:
-            found = world.answers(one)
-            values = {key: answer.value for (_, key), answer in found.values.items()}
-            assert (values["ever"], values["in_a_day"]) == (sent[one], sent[one]), one
-            if sent[one]:
-                assert found.now_ms >= answered_ms[one]
+        for other in users:
+            answers = world.answers(other)
+            values = {key: answer.value for (_, key), answer in answers.values.items()}
+            assert (values["ever"], values["in_a_day"]) == (sent[other], sent[other]), other
+            if sent[other]:
+                assert answers.now_ms >= answered_ms[other]
                 assert values["minutes_ago"] >= 0
-            assert not found.warming and found.exact
+            assert not answers.warming and answers.exact
         answered_ms[user] = came_ms
     assert len(offs) > 2

@@ -1,4 +1,4 @@
-"""The lake's history of definitions has what was in force and nothing else, whoever saves beside whom and is killed."""
+"""The lake's history of definitions has what was in force and nothing else, though savers meet or are killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import redis
 
 from expressions.definitions import Definition
 from lake.errors import LakeUnreachable
-from serving import history as seen
+from serving import history
 from serving.definitions import saving
 from serving.definitions.catalogue import StoredDefinition
 from serving.refusals import Conflict, Invalid
@@ -31,14 +31,14 @@ class Interrupted(History):
         self.first: Callable[[], None] | None = first
 
     def append_definition(self, stored: Any) -> None:
-        """What happens, and then the row."""
+        """Lets it happen, and adds the row."""
         if self.first is not None:
             first, self.first = self.first, None
             first()
         super().append_definition(stored)
 
     def holds_events(self) -> bool:
-        """The same: it is the first that a saver asks of the lake."""
+        """Lets it happen: this is a saver's first question to the lake."""
         if self.first is not None:
             first, self.first = self.first, None
             first()
@@ -48,26 +48,27 @@ class Interrupted(History):
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path) -> World:
     """A system with one trait."""
-    found = World(redis_url, tmp_path, shards=2)
-    found.recover()
-    found.define("trait", {"spent": "events.purchase.amount.sum"})
-    return found
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    world.define("trait", {"spent": "events.purchase.amount.sum"})
+    return world
 
 
 def rows(world: World) -> list[tuple[str, str, bool]]:
-    """The history: what, as which expression, and whether it is its end."""
-    return [(one["key"], one["expression"], one.get("deleted", False)) for one in world.lake.definitions()]
+    """The history: key, expression, and whether the row is a delete."""
+    return [(row["key"], row["expression"], row.get("deleted", False)) for row in world.lake.definitions()]
 
 
 def wiped(world: World) -> set[str]:
-    """What is defined after Redis has lost all."""
+    """Wipes and recovers Redis; returns the keys that are defined then."""
     redis.Redis.from_url(world.settings.redis_url or "").flushall()
     world.recover()
     return {key for _, key in world.catalogue.definitions}
 
 
 def test_a_save_that_is_refused_in_the_end_leaves_nothing(world: World) -> None:
-    """What it uses was deleted just before it came to be in force: 400, no row, and a wiped Redis recovers."""
+    """A definition whose trait was deleted just before it came in force is refused. It leaves no row, and a wiped Redis
+    recovers."""
     first = Interrupted(world, lambda: saving.delete(world.store, History(world.lake), "trait", "spent", 1))
     with pytest.raises(Invalid, match="spent"):
         saving.save(world.store, first, Definition("segment", "big", "spent > 10"), 2)
@@ -80,7 +81,7 @@ def test_a_save_that_is_refused_in_the_end_leaves_nothing(world: World) -> None:
 
 
 def test_of_two_who_create_the_same_only_one_is_in_the_history(world: World) -> None:
-    """The other is told 409, and a wiped Redis comes back with what was acknowledged."""
+    """The second is told that it exists, and a wiped Redis comes back with the one that was acknowledged."""
     mine = Definition("flag", "beta", "spent > 10")
     first = Interrupted(world, lambda: saving.save(world.store, History(world.lake), mine, 1, must_be="new"))  # type: ignore[arg-type, func-returns-value]
     with pytest.raises(Conflict, match="beta"):
@@ -92,7 +93,7 @@ def test_of_two_who_create_the_same_only_one_is_in_the_history(world: World) -> 
 
 
 def killed_before_the_lake(world: World, save: Callable[[History], object]) -> None:
-    """A saver that dies between Redis and the lake."""
+    """Saves, and dies between Redis and the lake."""
 
     class Deadly(History):
         def append_definition(self, stored: Any) -> None:
@@ -104,7 +105,8 @@ def killed_before_the_lake(world: World, save: Callable[[History], object]) -> N
 
 @pytest.mark.parametrize("then", ["save", "rebuild", "restart"])
 def test_what_a_killed_saver_left_is_written_by_who_comes_next(world: World, then: str) -> None:
-    """The next save, rebuild or recovery: in force before, in the history afterwards, and a delete stays a delete."""
+    """The next save, rebuild or recovery writes what a killed saver left. It was in force before and is in the history
+    afterwards, and a delete stays a delete."""
     killed_before_the_lake(
         world, lambda lake: saving.save(world.store, lake, Definition("segment", "big", "spent > 10"), 1)
     )
@@ -127,18 +129,18 @@ def test_what_a_killed_saver_left_is_written_by_who_comes_next(world: World, the
 
 
 def test_a_version_that_was_written_twice_is_shown_once(world: World) -> None:
-    """Two may write what one left: the same version, so the history has it once."""
+    """Two may write what a third left. They write the same version, so the history shows it once."""
     (row,) = world.lake.definitions()
     world.lake.append_definition(row)
 
-    assert [one.version for one in seen.History(world.lake.root).definition_versions("trait", "spent")] == [
+    assert [stored.version for stored in history.History(world.lake.root).definition_versions("trait", "spent")] == [
         row["version"]
     ]
     assert wiped(world) == {"spent"}
 
 
 def test_a_lake_that_is_away_refuses_before_anything_is_done(world: World) -> None:
-    """The definition is not in force, so trying again later is right."""
+    """A definition that is refused since the lake is away is not in force, so trying again later is right."""
 
     class Away(History):
         def holds_events(self) -> bool:
@@ -152,7 +154,7 @@ def test_a_lake_that_is_away_refuses_before_anything_is_done(world: World) -> No
 
 
 def test_what_no_longer_binds_does_not_keep_a_system_down(world: World) -> None:
-    """A history that names what is gone: the rest of it comes back, and shards take events again."""
+    """When a row of the history names what is gone, the rest of it comes back, and shards take events again."""
     lost = StoredDefinition(kind="segment", key="big", expression="no_such_trait > 10", version=7)
     on_it = StoredDefinition(kind="flag", key="beta", expression='segment("big")', version=8)
     for row in (lost, on_it):

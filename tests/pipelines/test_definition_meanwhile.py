@@ -11,14 +11,14 @@ from tests.pipelines.world import World, purchase
 
 
 class LateLake(Lake):
-    """A lake that is asked for its version just after somebody saved a definition, used it, and it was drained."""
+    """A lake in which a definition is saved, used and drained just before its version is asked."""
 
     def __init__(self, world: World) -> None:
         super().__init__(world.lake.root)
         self.world = world
 
     def events_version(self) -> int:
-        """The version, after what happened meanwhile."""
+        """The version after the save, the event and the drain."""
         self.world.define("trait", {"plan": "profile.plan"})
         self.world.ingest([{"type": "identify", "userId": "ann", "traits": {"plan": "pro"}}])
         self.world.drain().step()
@@ -26,7 +26,7 @@ class LateLake(Lake):
 
 
 def test_a_rebuild_does_not_cover_what_it_did_not_know_of(redis_url: str, tmp_path: Path) -> None:
-    """Rows that came with newer definitions are not taken out of the tail by a base without their fields."""
+    """A base without the fields of newer definitions leaves the events that came with them in the tail."""
     world = World(redis_url, tmp_path, shards=2)
     world.recover()
     world.define("trait", {"orders": "events.purchase.count"})

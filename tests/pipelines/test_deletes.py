@@ -45,8 +45,8 @@ def delete(world: World, id: str, event_id: str = "gone") -> dict[str, int]:
 
 
 def known(world: World, *ids: str) -> list[dict[str, Any]]:
-    """What each id's person has, live."""
-    return [world.values(one) for one in ids]
+    """The live values of each id's person."""
+    return [world.values(id) for id in ids]
 
 
 @pytest.mark.parametrize("by", ["user:ann", "anon:d1", "email:e1"])
@@ -118,7 +118,7 @@ def test_what_comes_after_a_delete_counts_alone(url: str, tmp_path: Path) -> Non
     receipts = world.ingest([old[0], old[2], visit(3, userId="ann"), visit(4, anonymousId="d")])
 
     assert [outcome.duplicate for outcome in receipts.outcomes] == [True, True, False, False]
-    assert [one["visits"] for one in known(world, "user:ann", "anon:d")] == [1, 1]
+    assert [values["visits"] for values in known(world, "user:ann", "anon:d")] == [1, 1]
     check(world, ["user:ann", "anon:d"])
     world.rebuild()
     receipts = world.ingest([old[0], old[2]])
@@ -142,7 +142,7 @@ TOGETHER = {
 
 
 def stored(world: World) -> dict[bytes, Any]:
-    """All that Redis has of ids, and how far the logs are."""
+    """The keys of Redis that hold ids, and those that say how far the logs are."""
     with redis.Redis.from_url(world.settings.redis_url or "") as client:
         patterns = ("rec:*", "gone:*", "recent:*", "log:*", "shard:*")
         names = [key for pattern in patterns for key in client.scan_iter(pattern)]
@@ -152,11 +152,12 @@ def stored(world: World) -> dict[bytes, Any]:
 @pytest.mark.parametrize("is_purged", [False, True], ids=["deleted", "purged"])
 @pytest.mark.parametrize("what", TOGETHER)
 def test_a_retry_of_what_was_deleted_does_nothing_at_all(url: str, tmp_path: Path, what: str, is_purged: bool) -> None:
-    """It links nobody either, alone or among others; what is new after the delete makes a person of its own."""
+    """A retry of a deleted event links nobody either, alone or among others. New events after the delete make a person
+    of their own."""
     event, ids = TOGETHER[what]
     world = new_world(url, tmp_path)
     world.ingest([event])
-    assert {len(world.answers(one).asof["ids"]) for one in ids} == {len(ids)}
+    assert {len(world.answers(id).asof["ids"]) for id in ids} == {len(ids)}
     assert sorted(delete(world, ids[-1])) == sorted(ids)
     if is_purged:
         purge_now(world.store, world.lake, world.settings)
@@ -165,17 +166,17 @@ def test_a_retry_of_what_was_deleted_does_nothing_at_all(url: str, tmp_path: Pat
     assert stored(world) == before
 
     outcomes = world.ingest([event, visit(2, userId="bob", anonymousId="d2"), event]).outcomes
-    assert [one.duplicate for one in outcomes] == [True, False, True]
-    for one in ids:
-        assert list(world.answers(one).asof["ids"]) == [one] and known(world, one) == [NOBODY]
+    assert [outcome.duplicate for outcome in outcomes] == [True, False, True]
+    for id in ids:
+        assert list(world.answers(id).asof["ids"]) == [id] and known(world, id) == [NOBODY]
     world.ingest([event, event | {"messageId": "new"}])
-    assert {len(world.answers(one).asof["ids"]) for one in ids} == {len(ids)}
-    assert {world.values(one)["visits"] for one in ids} == {int("event" in event)}
+    assert {len(world.answers(id).asof["ids"]) for id in ids} == {len(ids)}
+    assert {world.values(id)["visits"] for id in ids} == {int("event" in event)}
     check(world, ids)
 
 
 def test_a_retry_completes_a_link_that_was_cut_off(url: str, tmp_path: Path) -> None:
-    """Unless the id was given up since, or its owner deleted."""
+    """A retry completes a link that was cut off, unless the id was given up since, or its owner deleted."""
     both = visit(1, userId="ann", anonymousId="d")
     for number, between in enumerate(("nothing", "unlinked", "owner deleted", "owner deleted and purged")):
         world = new_world(url, tmp_path / str(number))
@@ -195,12 +196,12 @@ def test_a_retry_completes_a_link_that_was_cut_off(url: str, tmp_path: Path) -> 
 
 
 def test_a_drain_completes_a_link_that_was_cut_off_after_a_delete(url: str, tmp_path: Path) -> None:
-    """Though the same ids were together before it, too, in an event that it drains at the same time."""
+    """The drain completes the link, though it drains an event of the same ids from before the delete with it."""
     world = new_world(url, tmp_path)
     world.ingest([visit(1, userId="ann", anonymousId="d")])
     delete(world, "user:ann")
     deleted_ms = max(state.last_received_ms for state in world.store.shard_states())
-    # A link that was said in the very millisecond of the delete is given up with those before.
+    # The delete gives up a link of its own millisecond together with those before.
     wait_until(lambda: world.store.now_ms() > deleted_ms, "what comes now comes after the delete")
     cut_off(world, visit(2, userId="ann", anonymousId="d"))
     world.drain().step()
@@ -209,14 +210,14 @@ def test_a_drain_completes_a_link_that_was_cut_off_after_a_delete(url: str, tmp_
 
 
 def cut_off(world: World, event: dict[str, Any]) -> None:
-    """An event whose caller was killed before it linked anybody."""
+    """Sends an event whose caller is killed before it links anybody."""
     catalogue = world.catalogue
     accepted = accept(event, Limits())
     world.store.ingest([Arrival(accepted, tail_payload(accepted, catalogue.projection))], catalogue.projection_version)
 
 
 def test_a_wiped_redis_does_not_bring_anybody_back(url: str, tmp_path: Path) -> None:
-    """Recovery restores links, unlinks and deletes exactly, and what retries are known by."""
+    """Recovery restores links, unlinks and deletes exactly, and so that retries are still known."""
     world = new_world(url, tmp_path)
     gone = visit(1, userId="ann", anonymousId="d1")
     world.ingest([gone, visit(2, userId="bob", anonymousId="d2"), visit(3, userId="cy", emailHash="e")])
@@ -224,23 +225,23 @@ def test_a_wiped_redis_does_not_bring_anybody_back(url: str, tmp_path: Path) -> 
     world.ingest([visit(4, userId="cy", anonymousId="d1")])
     ids = ["user:ann", "anon:d1", "user:bob", "anon:d2", "user:cy", "email:e"]
     check(world, ids)
-    before = [(world.values(one), world.answers(one).asof["ids"].keys()) for one in ids]
+    before = [(world.values(id), world.answers(id).asof["ids"].keys()) for id in ids]
     with redis.Redis.from_url(url) as client:
         fields = {key: client.hmget(key, "o", "u", "d", "l") for key in client.scan_iter("rec:*")}
         client.flushall()
     assert world.recover()
 
-    assert [(world.values(one), world.answers(one).asof["ids"].keys()) for one in ids] == before
+    assert [(world.values(id), world.answers(id).asof["ids"].keys()) for id in ids] == before
     with redis.Redis.from_url(url) as client:
         assert {key: client.hmget(key, "o", "u", "d", "l")[:3] for key in client.scan_iter("rec:*")} == {
-            key: held[:3] for key, held in fields.items()
+            key: values[:3] for key, values in fields.items()
         }
     assert world.ingest([gone]).outcomes[0].duplicate
     check(world, ids)
 
 
 def test_a_rewound_redis_learns_of_links_and_deletes_that_it_lost(tmp_path: Path) -> None:
-    """An older copy of its files, from before the delete: what was deleted is not there even for a moment."""
+    """With an older copy of its files, from before the delete, Redis does not answer with the deleted for a moment."""
     with EmbeddedRedis(tmp_path / "redis") as server:
         world = new_world(server.url, tmp_path)
         world.ingest([visit(1, userId="ann", anonymousId="d1"), visit(2, userId="bob")])
@@ -274,12 +275,12 @@ def test_a_rewound_redis_learns_of_links_and_deletes_that_it_lost(tmp_path: Path
 
 
 def test_history_that_is_imported_again_after_a_delete_brings_nobody_back(url: str, tmp_path: Path) -> None:
-    """The same file adds nothing; another file with events of before the delete counts for nothing; later ones do."""
+    """The same file adds nothing. Of another file, events of before the delete count for nobody."""
     world = new_world(url, tmp_path)
 
     def imported(name: str, *rows: tuple[str, int]) -> None:
         file = tmp_path / name
-        frame = pl.DataFrame({"who": [who for who, _ in rows], "what": "visit", "at": [at for _, at in rows]})
+        frame = pl.DataFrame({"who": [user for user, _ in rows], "what": "visit", "at": [at for _, at in rows]})
         frame.write_parquet(file)
         import_file(
             world.lake,
@@ -307,7 +308,7 @@ def test_history_that_is_imported_again_after_a_delete_brings_nobody_back(url: s
 
 
 def test_a_delete_that_is_cut_off_is_completed_by_asking_again(url: str, tmp_path: Path) -> None:
-    """Whichever id it is asked by: from that id whatever is left is still found."""
+    """A delete that was cut off is completed by any of the person's ids: from each all that is left is still found."""
     for number, by in enumerate(("user:b", "user:a", "anon:d1", "anon:d2")):
         world = new_world(url, tmp_path / str(number))
         world.ingest([visit(1, userId="a", anonymousId="d1"), visit(2, userId="b", anonymousId="d2")])
@@ -319,7 +320,7 @@ def test_a_delete_that_is_cut_off_is_completed_by_asking_again(url: str, tmp_pat
             world.ingest([visit(1, userId="a", anonymousId="d1"), visit(2, userId="b", anonymousId="d2")])
             world.ingest([{"type": "alias", "previousId": "user:a", "userId": "b"}])
             request = world.store.operations.delete
-            entries = [_entry(one) for one in whole[:done]]
+            entries = [_entry(id) for id in whole[:done]]
             world.store.ask(request(entries))
             delete(world, by)
             assert known(world, *whole) == [NOBODY] * 4, (by, done)

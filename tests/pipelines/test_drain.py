@@ -22,22 +22,22 @@ class Killed(RuntimeError):
 
 
 def exact(world: World) -> bool:
-    """Whether each shard's rows are 1, 2, 3 … to what Redis has given out."""
+    """Whether each shard's rows have the seqs 1, 2, 3 … to the last that Redis has given out."""
     return all(world.seqs(state.shard) == list(range(1, state.seq + 1)) for state in world.store.shard_states())
 
 
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path) -> World:
     """A recovered world with one trait."""
-    found = World(redis_url, tmp_path, shards=4)
-    found.recover()
-    found.define("trait", {"orders": "events.purchase.count"})
-    return found
+    world = World(redis_url, tmp_path, shards=4)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    return world
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_drain_killed_at_any_step_is_made_good_by_the_next(world: World, step: str) -> None:
-    """Nothing is lost and nothing is there twice."""
+    """After a drain that died at any step the next one loses no event and leaves none twice."""
 
     def killed(at: str) -> None:
         if at == step:
@@ -55,7 +55,7 @@ def test_a_drain_killed_at_any_step_is_made_good_by_the_next(world: World, step:
 
 
 def test_two_drains_of_one_version_commit_once(world: World) -> None:
-    """One that was paused after its check finds the other's commit, and takes what is left."""
+    """A drain that was paused after its check finds the other's commit, and takes what is left."""
     world.ingest(purchase(f"u{n}", 1) for n in range(30))
     other = World(world.settings.redis_url or "", world.settings.home, shards=4)
     passed: list[int] = []
@@ -73,7 +73,7 @@ def test_two_drains_of_one_version_commit_once(world: World) -> None:
 
 
 def test_a_shard_with_a_gap_stands_still_and_says_so(world: World) -> None:
-    """A seq that is missing is never skipped: the base would be short for ever."""
+    """A missing seq is never skipped, since the base would lack it for ever; the shard stops and names the gap."""
     world.ingest(purchase("u1", n) for n in range(3))
     shard = next(state.shard for state in world.store.shard_states() if state.seq == 3)
     raw = world.store.ask_all([world.store.operations.read_log(shard, 0, 10)])[0]
@@ -88,7 +88,7 @@ def test_a_shard_with_a_gap_stands_still_and_says_so(world: World) -> None:
 
 
 def test_while_the_lake_is_away_ingest_and_reads_go_on_within_a_bound(world: World, tmp_path: Path) -> None:
-    """The log takes what its bound allows, then refuses; when the lake is back nothing is missing."""
+    """The log takes as many events as its bound allows, then refuses. When the lake is back, no event is missing."""
     bounded = World(world.settings.redis_url or "", tmp_path, TailLimits(backlog_max=10), shards=4)
     folder = tmp_path / "lake" / "events"
     world.drain().step()

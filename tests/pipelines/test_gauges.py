@@ -1,4 +1,4 @@
-"""What `/metrics` says of the way from log to lake and back, on a system in which it is known."""
+"""`/metrics` tells the way from log to lake and back rightly, on a system in which it is known."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from tests.waiting import wait_until
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path) -> World:
     """A system with three people, drained and rebuilt, whose metrics are open."""
-    found = World(redis_url, tmp_path, shards=4, metrics_open=True)
-    found.recover()
-    found.define("trait", {"orders": "events.purchase.count"})
-    found.ingest(purchase(user, 1) for user in ("ada", "bob", "cy"))
-    found.drain().step()
-    found.rebuild()
-    return found
+    world = World(redis_url, tmp_path, shards=4, metrics_open=True)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    world.ingest(purchase(user, 1) for user in ("ada", "bob", "cy"))
+    world.drain().step()
+    world.rebuild()
+    return world
 
 
 def gauge(world: World, name: str, **labels: str) -> float:
-    """One sample of a new API process on this system."""
+    """A sample of a new API process on this system."""
     (answer,) = answers(world.settings, [get("/metrics")])
     assert answer.status_code == 200, answer.text
-    samples = [one for family in text_string_to_metric_families(answer.text) for one in family.samples]
-    (value,) = [one.value for one in samples if one.name == name and one.labels == labels]
+    samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
+    (value,) = [sample.value for sample in samples if sample.name == name and sample.labels == labels]
     return float(value)
 
 
 def overtaken(world: World, deleted: str | None = None) -> Run:
-    """A rebuild that goes on only after another one, which began later, and perhaps after a delete."""
+    """Runs a rebuild that waits in its middle for another rebuild, and perhaps for a delete; returns the first run."""
     done: list[Any] = []
 
     def progress(what: str, _: int) -> None:
@@ -55,8 +55,8 @@ def overtaken(world: World, deleted: str | None = None) -> Run:
 
 
 def test_bases_that_records_refuse_are_counted_by_why(world: World) -> None:
-    """Those of a rebuild that another overtook, and those of who was deleted meanwhile; the worker adds them up over
-    its rebuilds, and the answers are right all along."""
+    """Records refuse the bases of a rebuild that another overtook, and of people who were deleted meanwhile. The worker
+    adds the refusals up over its rebuilds, and the answers are right all along."""
     first = overtaken(world)
     assert (first.users, first.published, first.refused_older, first.refused_deleted) == (3, 0, 3, 0)
 
@@ -73,15 +73,16 @@ def test_bases_that_records_refuse_are_counted_by_why(world: World) -> None:
 
 
 def test_how_long_the_oldest_event_waits_for_the_lake_is_told(world: World) -> None:
-    """Nothing while all is drained; from its receipt on when the drain does not come; and no more once it came."""
+    """The gauge is 0 while all is drained. It counts from the receipt of the oldest event that is not, and is 0 again
+    after the drain."""
     assert gauge(world, "tinycdp_lake_lag_seconds") == 0
     world.ingest([purchase("ada", 2)])
     received_ms = max(state.last_received_ms for state in world.store.shard_states())
     world.ingest([purchase("ada", 3), purchase("bob", 3)])
 
     before_ms = wait_until(lambda: max(0, world.store.now_ms() - received_ms - 50), "some time has passed") + 50
-    said_s = gauge(world, "tinycdp_lake_lag_seconds")
-    assert before_ms <= math.ceil(said_s * 1000) <= world.store.now_ms() - received_ms
+    lag_s = gauge(world, "tinycdp_lake_lag_seconds")
+    assert before_ms <= math.ceil(lag_s * 1000) <= world.store.now_ms() - received_ms
 
     world.drain().step()
     assert gauge(world, "tinycdp_lake_lag_seconds") == 0

@@ -1,4 +1,4 @@
-"""What a file of history and the log both have counts alike live and in the batch, to the millisecond."""
+"""An event that a file of history and the log both have counts alike live and in the batch, to the millisecond."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SHARDS = 2
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path) -> World:
     """A recovered system that counts orders."""
-    found = World(redis_url, tmp_path, shards=SHARDS)
-    found.recover()
-    found.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum"})
-    return found
+    world = World(redis_url, tmp_path, shards=SHARDS)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum"})
+    return world
 
 
 def imported(world: World, folder: Path, received_ms: int) -> None:
-    """An order of ann's comes with a file."""
+    """Imports a file with an order of ann's, received at a time."""
     path = folder / "history.csv"
     path.write_text("user,event,time,id,amount\nann,purchase,2020-01-01T00:00:00Z,order-1,10\n")
     import_file(
@@ -40,7 +40,7 @@ def imported(world: World, folder: Path, received_ms: int) -> None:
 
 
 def sent(world: World, at_ms: int) -> Outcome:
-    """The same order comes from her app, at a time to come."""
+    """Sends the same order from her app, received at a time to come; returns how it was taken."""
     for shard in range(SHARDS):
         world.store.resume(shard, 0, at_ms)
     event = purchase("ann", 1, properties={"amount": 1}) | {"messageId": "order-1"}
@@ -50,7 +50,7 @@ def sent(world: World, at_ms: int) -> Outcome:
 
 
 def orders(world: World) -> tuple[float, float]:
-    """How many ann has, and what they come to."""
+    """The number of ann's orders, and their sum."""
     values = world.values("ann")
     return values["orders"], values["spent"]
 
@@ -59,7 +59,8 @@ def orders(world: World) -> tuple[float, float]:
 def test_an_import_that_a_base_counts_is_repeated_for_24_hours(
     world: World, tmp_path: Path, later_ms: int, is_new: bool
 ) -> None:
-    """Then it is a new event, for good: no rebuild drops either."""
+    """A repeat within 24 hours of an import that a base counts is a duplicate. A later one is a new event for good: no
+    rebuild drops either."""
     now_ms = world.store.now_ms() + HOUR_MS
     imported(world, tmp_path, now_ms - later_ms)
     world.rebuild()
@@ -75,7 +76,8 @@ def test_an_import_that_a_base_counts_is_repeated_for_24_hours(
 
 @pytest.mark.parametrize(("later_ms", "is_new"), [(REPEAT_MS - 1, False), (REPEAT_MS, True)])
 def test_so_is_one_that_no_base_counts_yet(world: World, tmp_path: Path, later_ms: int, is_new: bool) -> None:
-    """Ingest takes it, not knowing; the first base that counts the import decides, whatever it knows of the log."""
+    """Ingest takes a repeat of an import that no base counts yet. The first base that counts the import decides by the
+    same 24 hours, however much of the log it covers."""
     now_ms = world.store.now_ms() + HOUR_MS
     imported(world, tmp_path, now_ms - later_ms)
 
@@ -90,7 +92,8 @@ def test_so_is_one_that_no_base_counts_yet(world: World, tmp_path: Path, later_m
 
 
 def test_a_copy_that_gave_way_to_an_import_is_none_to_measure_by(world: World, tmp_path: Path) -> None:
-    """A base took it out of the tail; what comes 24 h after the import is new live, and so it is in the batch."""
+    """A base took a repeat of an import out of the tail. A copy 24 h after the import is new, live and in the batch: it
+    is not measured against that repeat."""
     now_ms = world.store.now_ms() + HOUR_MS
     imported(world, tmp_path, now_ms - 23 * HOUR_MS)
     assert not sent(world, now_ms).duplicate
@@ -105,7 +108,7 @@ def test_a_copy_that_gave_way_to_an_import_is_none_to_measure_by(world: World, t
 
 
 def test_an_import_of_what_was_logged_is_no_news(world: World, tmp_path: Path) -> None:
-    """However long after; and a repeat of the logged copy is measured against that."""
+    """An import of a logged event never counts, however late it comes. A repeat is measured against the logged copy."""
     now_ms = world.store.now_ms() + HOUR_MS
     sent(world, now_ms)
     world.drain().step()
@@ -118,7 +121,8 @@ def test_an_import_of_what_was_logged_is_no_news(world: World, tmp_path: Path) -
 
 
 def test_of_an_event_the_newest_copy_is_remembered() -> None:
-    """An import, and what came 24 h after it: a repeat is measured against the latter. A link is no event."""
+    """Of an import and a copy 24 h after it the copy is remembered, since repeats are measured against it. A link is no
+    event."""
     row = {"id": "user:ann", "event_id": "a", "kind": "track", "name": "x", "ts": 1}
     rows = [
         {**row, "seq": 7, "received_at": REPEAT_MS + 5},

@@ -57,12 +57,12 @@ def visit(page: int, **ids: str) -> dict[str, Any]:
 
 
 def lives_in(city: str, **ids: str) -> dict[str, Any]:
-    """What is known of somebody."""
+    """An identify with a city."""
     return {"type": "identify", "messageId": f"i{next(numbers)}", "traits": {"city": city}, **ids}
 
 
 def alias(previous: str, user: str) -> dict[str, Any]:
-    """That one id was the other's before."""
+    """An alias: the previous id belongs to the user."""
     return {"type": "alias", "messageId": f"a{next(numbers)}", "previousId": previous, "userId": user}
 
 
@@ -70,11 +70,11 @@ def in_batch(world: World) -> dict[str, dict[str, Any]]:
     """Every person's values, from the lake by frames."""
     events = people(counted(world.lake.events()))
     answers = answer_frame(events, list(world.catalogue.bounds.values()), world.store.now_ms())
-    found: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, Any]] = {}
     for key in world.catalogue.bounds:
-        for one, value in values_of(answers, key).items():
-            found.setdefault(one, {})[key[1]] = value
-    return found
+        for id, value in values_of(answers, key).items():
+            values.setdefault(id, {})[key[1]] = value
+    return values
 
 
 def in_sql(world: World) -> dict[str, Any]:
@@ -82,24 +82,26 @@ def in_sql(world: World) -> dict[str, Any]:
     text = to_sql(world.catalogue.bounds[("trait", "visits")], "duckdb", world.store.now_ms())
     connection = duckdb.connect()
     connection.register("events", world.lake.events().collect().to_arrow())
-    return {one: number for one, number, *_ in connection.execute(text).fetchall()}
+    return {id: number for id, number, *_ in connection.execute(text).fetchall()}
 
 
 def check(world: World, ids: list[str]) -> None:
-    """Every id's live values are those of its person in the batch; SQL agrees on who there is and how often."""
+    """Asserts that every id's live values are those of its person in the batch, and that SQL has the same people and
+    visits."""
     while world.drain().step().rows:
         pass
     batch, sql = in_batch(world), in_sql(world)
-    assert {one: values["visits"] for one, values in batch.items()} == sql
-    for one in ids:
-        answers = world.answers(one)
+    assert {id: values["visits"] for id, values in batch.items()} == sql
+    for id in ids:
+        answers = world.answers(id)
         root = next(iter(answers.asof["ids"]))
         values = {key: answer.value for (_, key), answer in answers.values.items()}
-        assert values == batch.get(root, world.values("user:never-seen")), (one, root)
+        assert values == batch.get(root, world.values("user:never-seen")), (id, root)
 
 
 def test_the_order_of_links_and_events_does_not_matter(url: str, tmp_path: Path) -> None:
-    """Events before, between and after; a device, an email, a chain of two known users; drains and rebuilds between."""
+    """Events and links of a device, an email and a chain of two known users give the same person in any order, with
+    drains and rebuilds in between."""
     calls = [
         visit(1, anonymousId="d1"),
         visit(2, userId="old"),
@@ -124,8 +126,8 @@ def test_the_order_of_links_and_events_does_not_matter(url: str, tmp_path: Path)
                     world.drain().step()
                 case 1:
                     world.rebuild()
-        for one in ids:
-            assert world.values(one) == {"visits": 5, "pages": (1, 2, 3, 4, 5), "city": "Bonn"}, (number, one)
+        for id in ids:
+            assert world.values(id) == {"visits": 5, "pages": (1, 2, 3, 4, 5), "city": "Bonn"}, (number, id)
         check(world, ids)
 
 
@@ -146,7 +148,8 @@ ACTS = st.lists(
 def test_live_batch_and_sql_see_the_same_people(
     url: str, tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, str | None, str | None, str | None]]
 ) -> None:
-    """Whatever is linked, claimed twice, aliased and unlinked: the first claim since the last unlink, everywhere."""
+    """However ids are linked, claimed twice, aliased and unlinked, an id belongs to its first claim since its last
+    unlink, live, in the batch and in SQL."""
     world = new_world(url, tmp_path_factory.mktemp("world"))
     owner: dict[str, str] = {}
     for act, user, device, email in acts:
@@ -176,8 +179,8 @@ def test_live_batch_and_sql_see_the_same_people(
                 owner.setdefault(claim.id, claim.owner)
     every = ["user:ann", "user:bob", "anon:d1", "anon:d2", "email:e1"]
     known = roots(owner)
-    for one in every:
-        assert next(iter(world.answers(one).asof["ids"])) == known.get(one, one)
+    for id in every:
+        assert next(iter(world.answers(id).asof["ids"])) == known.get(id, id)
     check(world, every)
 
 
@@ -195,7 +198,7 @@ def test_a_later_user_of_a_device_gets_only_own_events_in_the_lake_too(url: str,
 
 
 def test_two_users_cannot_be_each_other(url: str, tmp_path: Path) -> None:
-    """The alias that would close a ring changes nothing, at once or at any remove."""
+    """An alias that would close a ring changes nothing, whether the ring has two members or more."""
     world = new_world(url, tmp_path)
     world.ingest([visit(1, userId="a"), visit(2, userId="b"), visit(3, userId="c")])
     for previous, user in (("user:a", "b"), ("user:b", "c"), ("user:c", "a"), ("user:b", "a")):
@@ -206,7 +209,8 @@ def test_two_users_cannot_be_each_other(url: str, tmp_path: Path) -> None:
 
 
 def test_of_aliases_of_one_call_that_make_a_ring_the_last_gives_way(url: str, tmp_path: Path) -> None:
-    """As if they had come one after the other; an alias to one of them, in the same call, is none of the ring."""
+    """The aliases of a call work as if they had come one after the other. An alias to a member of the ring, in the same
+    call, is not part of it."""
     world = new_world(url, tmp_path)
     world.ingest([visit(1, userId="a"), visit(2, userId="b"), visit(3, userId="c")])
     world.ingest([alias("user:a", "b"), alias("user:b", "a"), alias("user:c", "a")])
@@ -221,7 +225,8 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("at", ["before the list", "before the claim"])
 def test_a_call_that_is_cut_off_before_its_link_is_completed_by_the_drain(url: str, tmp_path: Path, at: str) -> None:
-    """The user's own event is right at once; after the drain the device is theirs; another drain changes nothing."""
+    """After a call that is cut off before its link the user's own event counts at once. After the drain the device is
+    theirs, and another drain changes nothing."""
     world = new_world(url, tmp_path)
     world.ingest([visit(1, anonymousId="d")])
     operations = world.store.operations
@@ -246,7 +251,7 @@ def _killed(*_: Any) -> None:
 
 
 def test_an_unlinked_device_stays_unlinked_when_old_events_are_drained(url: str, tmp_path: Path) -> None:
-    """What the drain repeats of an event's links is no new claim: what came after that event stands."""
+    """The links that the drain repeats for an event are no new claims: an unlink after that event stands."""
     world = new_world(url, tmp_path)
     world.ingest([visit(1, userId="ann", anonymousId="d")])
     world.store.follow(unlink_id(world.store.operations, "anon:d", "u"))
@@ -259,7 +264,7 @@ def test_an_unlinked_device_stays_unlinked_when_old_events_are_drained(url: str,
 
 
 def test_ids_of_any_kind_are_named_by_their_prefix() -> None:
-    """Where only one id can be given, a bare one is a user's."""
+    """A prefix says the kind of an id. An id without one is a user's."""
     assert [record_of(text) for text in ("a", "user:a", "anon:a", "email:a", "anon:", "x:a")] == [
         "user:a",
         "user:a",
@@ -271,10 +276,10 @@ def test_ids_of_any_kind_are_named_by_their_prefix() -> None:
 
 
 def test_a_device_is_found_whichever_list_names_it_too(url: str, tmp_path: Path) -> None:
-    """A list of members is a hint: an old one, of another id of the person, takes nothing away."""
+    """A list of members is a hint: an outdated list, of another id of the person, takes nothing away."""
     world = new_world(url, tmp_path)
     world.ingest([visit(1, userId="new", anonymousId="d"), visit(2, anonymousId="d"), alias("user:old", "new")])
     world.store.add_members([Claim("anon:d", "user:old", "before")])
 
-    for one in ("old", "new", "anon:d"):
-        assert world.values(one)["visits"] == 2
+    for id in ("old", "new", "anon:d"):
+        assert world.values(id)["visits"] == 2

@@ -48,8 +48,11 @@ SEGMENTS = {"loyal": "orders_30d >= 1 && spent > 100"}
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("light_events_max", [256, 8])
 def test_live_equals_batch_on_real_purchases(redis_url: str, tmp_path: Path, light_events_max: int) -> None:
-    """Of a random half of the users the last 200 days come live, shuffled, repeated and retried, over several drains
-    and rebuilds, the rest from files, one of them meanwhile; with light ids and with heavy ones."""
+    """Every answer is the oracle's, live and in the batch, with light ids and with heavy ones.
+
+    The last 200 days of a random half of the users come live, shuffled, repeated and retried, over several drains and
+    rebuilds. All else comes from files, one of them meanwhile.
+    """
     chance = random.Random(light_events_max)
     world = World(redis_url, tmp_path, light_events_max=light_events_max)
     world.recover()
@@ -106,7 +109,7 @@ def test_live_equals_batch_on_real_purchases(redis_url: str, tmp_path: Path, lig
         truth[user].append(RawEvent("track", event, ts_ms, {"quantity": quantity, "amount": amount}))
     bounds = world.catalogue.bounds
     at_ms = world.store.now_ms()
-    judged = {key: {user: judge(one.expr, truth[user], at_ms)[0] for user in users} for key, one in bounds.items()}
+    judged = {key: {user: judge(bound.expr, truth[user], at_ms)[0] for user in users} for key, bound in bounds.items()}
     live = answered(world, users, at_ms)
     world.drain().step()
     events = counted(world.lake.events()).collect().lazy()
@@ -120,17 +123,16 @@ def test_live_equals_batch_on_real_purchases(redis_url: str, tmp_path: Path, lig
 
 
 def answered(world: World, users: list[str], at_ms: int) -> dict[Key, dict[str, Value]]:
-    """Every definition of every user, live at an instant; nothing is warming."""
+    """The live values of every definition, by user, at an instant. Asserts that none is warming."""
     catalogue = world.catalogue
-    found: dict[Key, dict[str, Value]] = {key: {} for key in catalogue.bounds}
+    values: dict[Key, dict[str, Value]] = {key: {} for key in catalogue.bounds}
     for start in range(0, len(users), AT_ONCE):
-        some = users[start : start + AT_ONCE]
-        reading = world.store.records([namespaced("user", user) for user in some])
-        for user, record in zip(some, reading.records, strict=True):
-            answers = person(Reading([record], at_ms, reading.catalogue_version), catalogue, DecodedBases()).answers(
-                found
-            )
+        part = users[start : start + AT_ONCE]
+        reading = world.store.records([namespaced("user", user) for user in part])
+        for user, record in zip(part, reading.records, strict=True):
+            alone = Reading([record], at_ms, reading.catalogue_version)
+            answers = person(alone, catalogue, DecodedBases()).answers(values)
             assert answers.now_ms == at_ms and not answers.warming and answers.exact, user
             for key, answer in answers.values.items():
-                found[key][user] = answer.value
-    return found
+                values[key][user] = answer.value
+    return values

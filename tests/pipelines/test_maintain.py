@@ -26,7 +26,7 @@ def tomorrow(world: World) -> datetime:
 
 
 def drained_in_parts(world: World, first: int, parts: int) -> None:
-    """So many small commits of purchases by a few users."""
+    """Drains purchases of a few users in so many small commits."""
     for number in range(first, first + parts):
         world.ingest(purchase(f"u{user}", number, properties={"amount": number}) for user in range(4))
         world.drain().step()
@@ -35,15 +35,15 @@ def drained_in_parts(world: World, first: int, parts: int) -> None:
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path) -> World:
     """A system with some commits in the lake."""
-    found = World(redis_url, tmp_path, shards=4)
-    found.recover()
-    found.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum"})
-    drained_in_parts(found, 0, 6)
-    return found
+    world = World(redis_url, tmp_path, shards=4)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum"})
+    drained_in_parts(world, 0, 6)
+    return world
 
 
 def test_compaction_leaves_every_row_and_how_far_each_log_is_in(world: World) -> None:
-    """Fewer files, the same rows, the same seqs; a rebuild then answers the same."""
+    """Compaction leaves fewer files with the same rows and seqs, and a rebuild answers the same."""
     before = world.lake.events().sort("id", "seq").collect()
     upto = world.lake.transaction_versions(None, 4)
     files = len(world.lake.open(EVENTS).file_uris())
@@ -59,7 +59,7 @@ def test_compaction_leaves_every_row_and_how_far_each_log_is_in(world: World) ->
 
 
 def test_maintenance_that_finds_nothing_to_do_writes_nothing(world: World) -> None:
-    """The second one leaves every table at its version, a closed day of several files included."""
+    """A second maintenance leaves every table at its version, though a closed day has several files."""
     world.rebuild()
     rebuild_at(world.store, world.lake, world.store.now_ms())
     world.ingest(purchase(f"u{number}", 1_000 + number, properties={"amount": 1}) for number in range(3_000))
@@ -86,7 +86,7 @@ def test_a_version_that_a_reader_has_pinned_can_still_be_read(world: World) -> N
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_drain_that_meets_a_compaction_commits_every_event_once(world: World, step: str) -> None:
-    """The compaction may commit at any step of the drain's round."""
+    """A compaction that commits at any step of the drain's round costs no event and doubles none."""
     world.ingest(purchase(f"u{user}", 100) for user in range(4))
 
     def on_step(reached: str) -> None:
@@ -113,19 +113,20 @@ def test_today_is_left_alone(world: World) -> None:
 
 
 def test_exports_are_dropped_when_they_are_old_enough(world: World) -> None:
-    """After so many days, which is a setting; the tables beside them are not touched."""
-    kept = Folder(world.lake.root, "exports")
-    kept.put("segment_a_2026-01-01.csv", iter([b"user_id"]))
+    """Exports go after a number of days, which is a setting. The tables beside them stay."""
+    exports = Folder(world.lake.root, "exports")
+    exports.put("segment_a_2026-01-01.csv", iter([b"user_id"]))
     now = datetime.now(UTC)
 
     assert maintain(world.lake, now + timedelta(days=6))["exports"] == {"removed": 0}
     assert maintain(world.lake, now + timedelta(days=2), export_days=1)["exports"] == {"removed": 1}
-    assert kept.listed() == []
+    assert exports.listed() == []
     assert world.lake.events().collect().height == 24
 
 
 def test_retention_drops_old_events_of_closed_days_and_a_rebuild_counts_what_is_left(world: World) -> None:
-    """By the time of the event; lifetime aggregates forget with the next rebuild; links and deletes stay (D-30)."""
+    """Retention goes by the time of the event. Lifetime aggregates forget with the next rebuild, and links and deletes
+    stay (D-30)."""
     old = rfc3339(world.store.now_ms() - 40 * 86_400_000)
     world.ingest([purchase("u1", 900, timestamp=old, properties={"amount": 500}), purchase("u2", 901, anonymousId="d")])
     world.drain().step()
@@ -144,7 +145,8 @@ def test_retention_drops_old_events_of_closed_days_and_a_rebuild_counts_what_is_
 
 
 def test_retention_drops_old_refused_events_and_results_as_of_a_time_and_keeps_what_admins_did(world: World) -> None:
-    """Refused events hold what somebody sent. Results go by when they were computed, whatever time they are of."""
+    """Refused events go, since they hold what somebody sent. Answers as of a time go by the time they were computed.
+    The audit log and the definitions stay."""
     now_ms = world.store.now_ms()
     world.lake.append_rejected(
         [{"received_at": now_ms - days * 86_400_000, "event": f"sent {days} days ago"} for days in (31, 28)]
@@ -158,11 +160,10 @@ def test_retention_drops_old_refused_events_and_results_as_of_a_time_and_keeps_w
     counts = [(table, is_latest) for table in (TRAITS, MEMBERSHIPS) for is_latest in (True, False)]
 
     def rows() -> list[int]:
-        found = [
+        return [
             world.lake.scan(table).filter(pl.col("is_latest") == is_latest).collect().height
             for table, is_latest in counts
         ]
-        return found
 
     before = rows()
     assert all(before)
@@ -178,7 +179,7 @@ def test_retention_drops_old_refused_events_and_results_as_of_a_time_and_keeps_w
 
 
 def test_without_a_retention_everything_is_kept(world: World) -> None:
-    """But for what rebuilds did: that says nothing of anybody."""
+    """Without a retention only the rows of old rebuilds go, which say nothing of anybody."""
     world.lake.append_rejected([{"received_at": 1, "event": "sent long ago"}])
     did = maintain(world.lake, tomorrow(world) + timedelta(days=1_000))
     assert "retention" not in did
@@ -186,8 +187,8 @@ def test_without_a_retention_everything_is_kept(world: World) -> None:
 
 
 def test_what_rebuilds_did_is_forgotten_unless_something_needs_it(world: World) -> None:
-    """Of single ids after a day, of everybody after a month; the numbers of new builds stay above those forgotten, and
-    tables of answers are read with what their rebuild covered."""
+    """Rows of rebuilds of single ids go after a day, those of everybody after a month. New builds still get greater
+    numbers, and answers are still read with what their rebuild covered."""
     (full,) = world.lake.scan(RUNS).collect()["build"]  # of the recovery
     as_of = rebuild_at(world.store, world.lake, world.store.now_ms())
     last_full = world.rebuild()
@@ -211,7 +212,8 @@ def test_what_rebuilds_did_is_forgotten_unless_something_needs_it(world: World) 
 
 
 def test_an_id_of_which_nothing_is_left_takes_no_memory_and_answers_as_before(world: World) -> None:
-    """After the second full rebuild that found nothing of it; a first event later it is whole again."""
+    """The record of an id without events goes with the second full rebuild that found none, and answers stay. With its
+    next event the id is whole again."""
     old = rfc3339(world.store.now_ms() - 40 * 86_400_000)
     world.ingest([purchase("gone", 1, timestamp=old, properties={"amount": 5})])
     world.drain().step()
@@ -223,7 +225,7 @@ def test_an_id_of_which_nothing_is_left_takes_no_memory_and_answers_as_before(wo
 
     world.rebuild()
     after = world.answers("gone")
-    assert "user:gone" not in [one for _, one in world.store.scan_records(0, 10_000)[1]]
+    assert "user:gone" not in [id for _, id in world.store.scan_records(0, 10_000)[1]]
     assert (after.values, after.exact, after.warming, after.lacking) == (before.values, True, frozenset(), ())
 
     world.ingest([purchase("gone", 2, properties={"amount": 7})])

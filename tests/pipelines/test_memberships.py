@@ -10,7 +10,7 @@ from tests.pipelines.world import World, purchase
 
 
 def test_since_is_the_first_rebuild_that_saw_the_membership(redis_url: str, tmp_path: Path) -> None:
-    """It stays over later rebuilds, and starts anew for somebody who had left in between."""
+    """`since` stays over later rebuilds, and starts anew for somebody who had left in between."""
     world = World(redis_url, tmp_path, shards=2)
     world.recover()
     world.define("segment", {"odd": "events.purchase.count % 2 == 1", "any": "events.purchase.count > 0"})

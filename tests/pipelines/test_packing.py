@@ -15,13 +15,13 @@ from pipelines.worker import Worker
 from tests.pipelines.world import World, purchase
 
 STEPS = ("checked", "read", "before_write", "after_write")
-#: So many files may stay here, and one commit more.
+#: Files that may stay in these tests, and one commit more than that.
 FEW = 7
 COMMITS = FEW + 1
 
 
 def drained_in_parts(world: World, first: int, parts: int) -> None:
-    """So many commits of one purchase."""
+    """Drains so many commits of one purchase."""
     drain = world.drain()
     for number in range(first, first + parts):
         world.ingest([purchase(f"u{number % 4}", number, properties={"amount": number})])
@@ -35,16 +35,16 @@ def files(lake: Lake) -> list[str]:
 
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path) -> World:
-    """A system of which today has one file too many."""
-    found = World(redis_url, tmp_path, shards=4)
-    found.recover()
-    found.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum"})
-    drained_in_parts(found, 0, COMMITS)
-    return found
+    """A system whose partition of today has one file too many."""
+    world = World(redis_url, tmp_path, shards=4)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum"})
+    drained_in_parts(world, 0, COMMITS)
+    return world
 
 
 def test_the_worker_packs_today_while_the_drain_goes_on(world: World) -> None:
-    """Without a rebuild or maintenance, and with every row, seq and value as before."""
+    """The worker packs without a rebuild or maintenance, and leaves every row, seq and value as before."""
     drained_in_parts(world, COMMITS, FILES_MAX + 1 - COMMITS)
     world.rebuild()
     before = world.lake.events().sort("id", "seq").collect()
@@ -70,7 +70,7 @@ def test_the_worker_packs_today_while_the_drain_goes_on(world: World) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_drain_that_meets_packing_commits_every_event_once(world: World, step: str) -> None:
-    """At any step of its round, and when both are done again."""
+    """Packing that commits at any step of the drain's round costs no event and doubles none."""
     world.ingest(purchase(f"u{user}", 100) for user in range(4))
 
     def on_step(reached: str) -> None:
@@ -86,7 +86,7 @@ def test_a_drain_that_meets_packing_commits_every_event_once(world: World, step:
 
 
 def test_a_version_that_a_rebuild_has_pinned_can_still_be_read(world: World) -> None:
-    """The files that were packed stay for a day."""
+    """Files that were packed stay for a day, so an older version can still be read."""
     pinned = world.lake.events_version()
     before = world.lake.events(pinned).sort("id", "seq").collect()
 
@@ -97,7 +97,7 @@ def test_a_version_that_a_rebuild_has_pinned_can_still_be_read(world: World) -> 
 
 
 def test_few_files_are_left_as_they_are(world: World) -> None:
-    """Nothing is written while there are not many, so a trickle writes each of its rows only some few times."""
+    """Packing writes nothing while there are few files, so a trickle of events writes each row only a few times."""
     pack(world.lake, FEW)
     version = world.lake.events_version()
     drained_in_parts(world, COMMITS, 3)
@@ -107,7 +107,7 @@ def test_few_files_are_left_as_they_are(world: World) -> None:
 
 
 def test_files_of_another_size_are_not_written_again(tmp_path: Path) -> None:
-    """What is packed waits until there is much of it: large files are not rewritten for each handful of small ones."""
+    """Large files are not rewritten for each handful of small ones: files are packed with others of their size."""
     lake = Lake(str(tmp_path / "lake"))
     lake.append(EVENTS, rows(0, 40_000))
     large = files(lake)
@@ -121,7 +121,7 @@ def test_files_of_another_size_are_not_written_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 60])
 def test_however_long_it_goes_on_there_are_few(tmp_path: Path, count: int) -> None:
-    """What packing made is packed in its turn, also where two commits of a size fit into no file of it."""
+    """Packed files are packed in their turn, also where two commits of a size fit into no file of that size."""
     lake = Lake(str(tmp_path / "lake"))
     sizes = (0, 8_000, 40_000, 10_000_000)
     most = 0
@@ -136,7 +136,7 @@ def test_however_long_it_goes_on_there_are_few(tmp_path: Path, count: int) -> No
 
 
 def test_every_table_is_packed(tmp_path: Path) -> None:
-    """Those that get a commit for each thing that an admin or a rebuild does, too."""
+    """Tables that get a commit for each act of an admin or of a rebuild are packed too."""
     lake = Lake(str(tmp_path / "lake"))
     for number in range(COMMITS):
         lake.append_audit({"at": number})
@@ -147,7 +147,7 @@ def test_every_table_is_packed(tmp_path: Path) -> None:
 
 
 def rows(first: int, count: int, day: int = 20_000) -> pa.Table:
-    """So many rows of events of a day, given as days since 1970, with ids that do not pack."""
+    """Rows of events of a day, given as days since 1970, with ids that do not compress."""
     chance = random.Random(first)
     made = [
         {
@@ -162,12 +162,13 @@ def rows(first: int, count: int, day: int = 20_000) -> pa.Table:
         }
         for seq in range(first, first + count)
     ]
-    columns = [pa.array([one.get(column.name) for one in made], column.type) for column in EVENTS.columns]
+    columns = [pa.array([row.get(column.name) for row in made], column.type) for column in EVENTS.columns]
     return pa.table(columns, schema=EVENTS.columns)
 
 
 def test_a_closed_day_is_sorted_once(tmp_path: Path) -> None:
-    """Into as many files as it takes, which are left alone; so is what comes to it later, until it is much."""
+    """A closed day is sorted into as many files as it takes, which are then left alone. Rows that come to it later are
+    packed beside them when they are many."""
     lake = Lake(str(tmp_path / "lake"))
     for part in range(3):
         lake.append(EVENTS, rows(10_000 * part, 10_000))

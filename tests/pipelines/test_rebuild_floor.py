@@ -1,4 +1,4 @@
-"""The rebuild is measured against a query by hand: both must answer the same, or the ratio says nothing."""
+"""The benchmark measures the rebuild against a query by hand: both must answer the same, or the ratio says nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serving.history import latest_undeleted
 
 
 def test_the_query_by_hand_and_ours_give_the_same_values(tmp_path: Path) -> None:
-    """All twelve traits of everybody, over events of which some were sent twice."""
+    """All twelve traits of everybody agree, over events of which some were sent twice."""
     lake = Lake(str(tmp_path / "lake"))
     purchases.generate(lake, 6_000, 400)
     rebuild.ours(lake)

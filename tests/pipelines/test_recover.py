@@ -17,18 +17,19 @@ from tests.pipelines.world import History, World, purchase
 
 
 def some_orders(world: World, first: int, count: int) -> None:
-    """So many purchases of some users."""
+    """Sends so many purchases of some users."""
     world.ingest(purchase(f"u{n % 7}", n, properties={"amount": n / 10}) for n in range(first, first + count))
 
 
 @pytest.fixture
 def definitions() -> dict[str, str]:
-    """Two traits, one of them windowed."""
+    """Two traits, of which one has a window."""
     return {"orders": "events.purchase.count_30d", "spent": "events.purchase.amount.sum"}
 
 
 def test_a_wiped_redis_is_rebuilt_from_the_lake(redis_url: str, tmp_path: Path, definitions: dict[str, str]) -> None:
-    """Refused until recovered; then definitions, values and seqs go on, and repeats are still known."""
+    """A wiped Redis refuses events until it is recovered. Then definitions, values and seqs go on, and repeats are
+    still known."""
     world = World(redis_url, tmp_path, shards=4)
     world.recover()
     world.define("trait", definitions)
@@ -50,7 +51,7 @@ def test_a_wiped_redis_is_rebuilt_from_the_lake(redis_url: str, tmp_path: Path, 
 
 
 def test_a_rewound_redis_goes_on_above_the_lake(tmp_path: Path, definitions: dict[str, str]) -> None:
-    """An older copy of its files: the missing rows come back into records, and no seq is given out twice."""
+    """A Redis with an older copy of its files gets the missing rows back into records, and gives out no seq twice."""
     with EmbeddedRedis(tmp_path / "redis") as server:
         world = World(server.url, tmp_path, shards=4)
         world.recover()
@@ -80,7 +81,7 @@ def test_a_rewound_redis_goes_on_above_the_lake(tmp_path: Path, definitions: dic
 
 
 def test_a_killed_redis_has_all_that_was_acknowledged(tmp_path: Path, definitions: dict[str, str]) -> None:
-    """SIGKILL between two requests: every acknowledged event is there, once."""
+    """After SIGKILL between two requests every acknowledged event is there, once."""
     with EmbeddedRedis(tmp_path / "redis") as server:
         world = World(server.url, tmp_path, shards=4)
         world.recover()
@@ -96,24 +97,25 @@ def test_a_killed_redis_has_all_that_was_acknowledged(tmp_path: Path, definition
 
 
 def test_a_catalogue_that_was_lost_comes_back_above_what_shards_keep(redis_url: str, tmp_path: Path) -> None:
-    """Deleted definitions count: a shard that has seen their versions takes events by the restored ones."""
+    """The restored projection is above that of deleted definitions, so a shard that has seen theirs takes events."""
     world = World(redis_url, tmp_path, shards=4)
     world.recover()
     world.define("trait", {"orders": "events.purchase.count", "views": "events.view.count", "city": "profile.city"})
     for key in ("views", "city"):
         saving.delete(world.store, History(world.lake), "trait", key, 0)
-    kept = max(state.projection for state in world.store.shard_states())
+    projection = max(state.projection for state in world.store.shard_states())
     with redis.Redis.from_url(redis_url) as client:
         client.delete(keys.catalogue(), keys.catalogue_version(), *(keys.ready(shard) for shard in range(4)))
 
     assert world.recover()
-    assert world.catalogue.projection_version > kept
+    assert world.catalogue.projection_version > projection
     some_orders(world, 0, 7)
     assert world.values("u1") == {"orders": 1}
 
 
 def test_versions_of_a_catalogue_that_were_lost_are_not_counted_again(redis_url: str, tmp_path: Path) -> None:
-    """Of a wiped Redis: an idle process may hold one of them, and must not take it for the newest."""
+    """A wiped Redis goes on above the versions that it lost: an idle process may hold one of them, and must not take it
+    for the newest."""
     world = World(redis_url, tmp_path, shards=4)
     world.recover()
     world.define("trait", {"orders": "events.purchase.count"})
@@ -122,18 +124,18 @@ def test_versions_of_a_catalogue_that_were_lost_are_not_counted_again(redis_url:
     first = world.catalogue.version
     for _ in range(3):
         world.rebuild()
-    held = world.catalogue.version
-    assert held > first
+    lost = world.catalogue.version
+    assert lost > first
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
     assert world.recover()
 
-    assert world.catalogue.version > held + 1_000
+    assert world.catalogue.version > lost + 1_000
     assert world.values("u1") == {"orders": 1}
 
 
 def test_a_rewound_redis_counts_its_catalogue_on(tmp_path: Path) -> None:
-    """The definitions are whole, but rebuilds since then were lost with their versions."""
+    """A rewound Redis has all definitions, and lost the versions of later rebuilds: it goes on above them."""
     with EmbeddedRedis(tmp_path / "redis") as server:
         world = World(server.url, tmp_path, shards=4)
         world.recover()
@@ -145,12 +147,12 @@ def test_a_rewound_redis_counts_its_catalogue_on(tmp_path: Path) -> None:
         some_orders(world, 0, 7)
         world.drain().step()
         world.rebuild()
-        held = world.catalogue.version
+        lost = world.catalogue.version
         server.stop()
         shutil.rmtree(tmp_path / "redis")
         shutil.copytree(tmp_path / "older", tmp_path / "redis")
         server.start()
         assert world.recover()
 
-        assert world.catalogue.version > held + 1_000
+        assert world.catalogue.version > lost + 1_000
         assert world.values("u1") == {"orders": 1}

@@ -37,7 +37,8 @@ def of(
 
 
 def test_each_event_is_a_row_of_the_schema() -> None:
-    """Times, ids and JSON as they came; props typed and dotted, of an identify whole and dotted with its nulls."""
+    """A row has times, ids and JSON as they came. Its props are typed, nested ones by dotted names; an identify's also
+    whole, with its nulls."""
     table = event_rows([(3, LogEntry(7, PURCHASE, -1, 2 * DAY_MS)), (0, LogEntry(1, IDENTIFY, 0, 3 * DAY_MS - 1))])
 
     table.validate(full=True)
@@ -75,7 +76,7 @@ def test_each_event_is_a_row_of_the_schema() -> None:
 
 @pytest.mark.parametrize("events", [[], [UNLINK]])
 def test_nothing_and_events_without_fields_have_the_schema_too(events: list[Accepted]) -> None:
-    """A column of which every value is absent keeps its type."""
+    """A column without any value keeps its type."""
     table = event_rows([(0, LogEntry(seq, event, 0, 0)) for seq, event in enumerate(events)])
 
     table.validate(full=True)

@@ -17,7 +17,8 @@ REMEDY = "made with TINYCDP_SHARDS=4.*set TINYCDP_SHARDS=4"
 
 
 def test_another_number_of_shards_is_refused_and_nothing_is_changed(redis_url: str, tmp_path: Path) -> None:
-    """By recovery, from the lake's note, also when Redis was wiped; the right number goes on as before."""
+    """Recovery refuses another number of shards by the lake's note, also when Redis was wiped. With the right number
+    the system goes on as before."""
     world = World(redis_url, tmp_path, shards=4)
     world.recover()
     world.define("trait", {"orders": "events.order.count"})
@@ -42,7 +43,8 @@ def test_another_number_of_shards_is_refused_and_nothing_is_changed(redis_url: s
 
 
 def test_processes_look_as_they_start(redis_url: str, tmp_path: Path) -> None:
-    """A store of another number says so, and the API does not begin; on a server that is new any number is right."""
+    """A store with another number of shards says so as it starts, and the API does not begin. On a new server any
+    number is right."""
     with Store(redis_url, 7) as store:
         store.require_shards()
     world = World(redis_url, tmp_path, shards=4)
@@ -61,7 +63,7 @@ def test_processes_look_as_they_start(redis_url: str, tmp_path: Path) -> None:
 
 
 def test_another_time_zone_is_refused(redis_url: str, tmp_path: Path) -> None:
-    """A Redis that was wiped would take it for its own, and count other dates without a word."""
+    """Recovery refuses another time zone, also when Redis was wiped: it would count other dates without a word."""
     World(redis_url, tmp_path, shards=4, time_zone="Europe/Berlin").recover()
 
     for wipes in (False, True):

@@ -1,4 +1,4 @@
-"""Tables that another version of TinyCDP made: an older one, with fewer columns, or a newer one, with more."""
+"""Tables that another release of TinyCDP made: an older one, with fewer columns, or a newer one, with more."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.pipelines.world import World, purchase
 
 SHARDS = 4
 DAY_MS = 86_400_000
-#: What the older version did not know yet, here.
+#: The column of each table that the older release does not know.
 UNKNOWN = {table.name: table.columns.names[-1] for table in TABLES} | {"events": "original_ts"}
-#: What a newer version knows.
+#: A column that the newer release adds.
 LATER = pa.field("later", pa.string())
 
 
 def made(root: str, version: str, now_ms: int) -> None:
-    """All tables as that version has them, and a first purchase of ada in the lake."""
+    """Makes all tables as that release has them, with a first purchase of ada."""
     for table in TABLES:
         columns = [column for column in table.columns if version == "newer" or column.name != UNKNOWN[table.name]]
         DeltaTable.create(
@@ -56,9 +56,9 @@ def made(root: str, version: str, now_ms: int) -> None:
 
 
 @pytest.mark.parametrize("version", ["older", "newer"])
-def test_tables_of_another_version_are_gone_on_with(redis_url: str, tmp_path: Path, version: str) -> None:
-    """Drain, rebuild and upkeep work on them; an older table gets the columns it lacks, and of a newer one the columns
-    that we do not know keep what is in them, whatever is rewritten."""
+def test_work_goes_on_with_tables_of_another_release(redis_url: str, tmp_path: Path, version: str) -> None:
+    """Drain, rebuild and maintenance work on tables of another release. An older table gets the columns that it lacks;
+    the columns of a newer one that we do not know keep their values, whatever is rewritten."""
     world = World(redis_url, tmp_path, shards=SHARDS)
     made(world.lake.root, version, world.store.now_ms())
     world.recover()
@@ -89,7 +89,7 @@ def test_tables_of_another_version_are_gone_on_with(redis_url: str, tmp_path: Pa
 
 @pytest.mark.parametrize("step", ["checked", "read", "before_write", "after_write"])
 def test_a_column_that_is_added_meanwhile_costs_no_event(redis_url: str, tmp_path: Path, step: str) -> None:
-    """A newer process may open the table at any step of a drain's round: the round is made again."""
+    """A newer process may add a column at any step of a drain's round. The round is made anew, and no event is lost."""
     world = World(redis_url, tmp_path, shards=SHARDS)
     world.recover()
     world.define("trait", {"orders": "events.purchase.count"})

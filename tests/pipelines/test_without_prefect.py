@@ -1,4 +1,4 @@
-"""The worker's flows while Prefect's server is away: the work is done all the same, without a record of it."""
+"""While Prefect's server is away the worker's flows do their work all the same, without a record of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.pipelines.world import World, purchase
 
 
 def test_work_is_done_while_prefect_is_away(redis_url: str, tmp_path: Path) -> None:
-    """A rebuild of everybody, one of some, a purge and maintenance; traits are right after the first."""
+    """A rebuild of everybody, one of some ids, a purge and maintenance are done while Prefect's server is away."""
     world = World(redis_url, tmp_path, shards=2)
     world.recover()
     world.ingest([purchase("ann", 1)])
@@ -34,11 +34,11 @@ def test_work_is_done_while_prefect_is_away(redis_url: str, tmp_path: Path) -> N
 
 
 def test_prefect_forgets_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Its server, as `tinycdp up` starts it, drops runs and events of some days ago by itself."""
+    """Prefect's server, as `tinycdp up` starts it, drops old runs and events by itself."""
     for name, value in prefect_environment(tmp_path, "http://127.0.0.1:1").items():
         monkeypatch.setenv(name, value)
 
-    found = Settings().server.services.db_vacuum
+    vacuum = Settings().server.services.db_vacuum
 
-    assert found.enabled_vacuum_types >= {"events", "flow_runs"}
-    assert found.retention_period == timedelta(days=PREFECT_DAYS)
+    assert vacuum.enabled_vacuum_types >= {"events", "flow_runs"}
+    assert vacuum.retention_period == timedelta(days=PREFECT_DAYS)

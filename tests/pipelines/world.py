@@ -30,7 +30,7 @@ from tests.waiting import wait_until
 
 
 class History:
-    """The lake as `serving.history` shows it, over this world's lake."""
+    """What a saver asks of `serving.history`, over this world's own lake."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
@@ -60,7 +60,7 @@ class World:
         self.lake = Lake(lake_root or str(folder / "lake"))
 
     def recover(self) -> bool:
-        """What the drain's process does before each round."""
+        """Recovers Redis, as the drain does before each round; returns whether anything had to be recovered."""
         return recover(self.store, self.lake, self.settings)
 
     def drain(self, on_step: Callable[[str], None] = lambda step: None) -> Drain:
@@ -82,24 +82,25 @@ class World:
         return saving.current(self.store)
 
     def ingest(self, raw: Iterable[Mapping[str, Any]]) -> Receipts:
-        """Sends events, as one request, and links what they name together."""
+        """Sends events as one request, and links the ids that they name together."""
         catalogue = self.catalogue
-        events: list[Accepted] = [accept(one, Limits()) for one in raw]
+        events: list[Accepted] = [accept(event, Limits()) for event in raw]
         arrivals = [Arrival(event, tail_payload(event, catalogue.projection)) for event in events]
-        # What is said in the very millisecond of an unlink or a delete links nobody: what comes now comes after it.
+        # A link in the very millisecond of an unlink or a delete links nobody, so these events come after it.
         last_ms = max(state.last_received_ms for state in self.store.shard_states())
         wait_until(lambda: self.store.now_ms() != last_ms, "another millisecond")
         receipts = self.store.ingest(arrivals, catalogue.projection_version)
         claims = claims_with_receipts(distinct_claims(events), events, receipts.came_ms)
-        held = self.store.owners([claim.id for claim in claims])
-        self.store.follow(link_claims(self.store.operations, claims, held))
+        owners = self.store.owners([claim.id for claim in claims])
+        self.store.follow(link_claims(self.store.operations, claims, owners))
         return receipts
 
     def answers(self, user: str) -> Answers:
         """All traits and segments of a user, or of the id that a prefix says, live."""
         catalogue = self.catalogue
-        who = person(self.store.follow(gather(self.store.operations, record_of(user))), catalogue, DecodedBases())
-        return who.answers(key for key in catalogue.definitions if key[0] != "flag")
+        reading = self.store.follow(gather(self.store.operations, record_of(user)))
+        keys = [key for key in catalogue.definitions if key[0] != "flag"]
+        return person(reading, catalogue, DecodedBases()).answers(keys)
 
     def values(self, user: str) -> dict[str, Any]:
         """The values of a user's traits and segments."""
@@ -107,8 +108,8 @@ class World:
 
     def seqs(self, shard: int) -> list[int]:
         """The seqs of a shard's rows in the lake, in order."""
-        found: list[int] = self.lake.shard_rows(shard, 0, 2**60).get_column("seq").to_list()
-        return found
+        seqs: list[int] = self.lake.shard_rows(shard, 0, 2**60).get_column("seq").to_list()
+        return seqs
 
 
 def purchase(user: str, number: int, **more: Any) -> dict[str, Any]:

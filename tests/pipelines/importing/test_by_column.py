@@ -1,4 +1,4 @@
-"""What an import makes of many rows at once is what it makes of each by itself."""
+"""An import makes of many rows at once what it makes of each by itself."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ csv_rows = st.lists(
 
 
 def read(path: Path, columns: Columns, shift_ms: int = 5) -> None:
-    """Reads each chunk as a whole, and row by row: rows and refusals are the same."""
+    """Asserts that each chunk gives the same rows and refusals as a whole and row by row."""
     terms = Terms(columns, "file", shift_ms, NOW, 16)
     for chunk in chunks(path, columns.required(), 5):
         assert chunk.columns is not None
@@ -92,7 +92,8 @@ def read(path: Path, columns: Columns, shift_ms: int = 5) -> None:
 @given(rows=csv_rows)
 @example(rows=[["u", "bought", "1998-07-01", "", "-0", "-0.0", "0.10"]])
 def test_csv(tmp_path_factory: Any, rows: list[list[str]]) -> None:
-    """Numbers, booleans and texts of every look, with line breaks and quotes inside, too many cells and too few."""
+    """Cells of CSV agree: numbers, booleans and texts of every look, with line breaks and quotes inside, and rows with
+    too many cells or too few."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["who", "what", "when", "key", "a", 'b "q"', "c.d"])
@@ -151,7 +152,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
 @seeded
 @given(table=tables())
 def test_parquet(tmp_path_factory: Any, table: pa.Table) -> None:
-    """Columns of every type."""
+    """Columns of Parquet agree, of every type."""
     path = tmp_path_factory.mktemp("parquet") / "a.parquet"
     pq.write_table(table, path)
     read(path, COLUMNS)
@@ -159,7 +160,7 @@ def test_parquet(tmp_path_factory: Any, table: pa.Table) -> None:
 
 
 def test_nearly_all_rows_of_a_usual_file_are_read_together(tmp_path: Path) -> None:
-    """One strange row does not make its neighbours slow."""
+    """Only the one strange row of a usual file is read by itself, so it does not make its neighbours slow."""
     path = tmp_path / "a.csv"
     rows = [{"who": f"u{n}", "what": "buy", "when": "1998-07-01T00:00:00Z", "paid": f"{n}.50"} for n in range(50)]
     pl.DataFrame([*rows, {**rows[0], "when": "never"}]).write_csv(path)

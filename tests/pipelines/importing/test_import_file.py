@@ -51,18 +51,17 @@ class CutLake(Lake):
 
 
 def imported(lake: Lake, path: Path, **more: Any) -> Imported:
-    """A file with the columns who, what and when."""
+    """Imports a file with the columns who, what and when."""
     return import_file(lake, path, user_column="who", event_column="what", time_column="when", now_ms=NOW, **more)
 
 
 def rows(lake: Lake) -> list[dict[str, Any]]:
-    """What an import wrote, without ids that depend on the file."""
-    found = lake.events().drop("event_id").sort("ts", "id").collect()
-    return found.to_dicts()
+    """The rows of an import, without ids that depend on the file."""
+    return lake.events().drop("event_id").sort("ts", "id").collect().to_dicts()
 
 
 def written(folder: Path, name: str) -> Path:
-    """The rows in the format that the name says."""
+    """Writes the rows in the format that the name says; returns where."""
     path = folder / name
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     heading = ",".join(ROWS[0])
@@ -81,7 +80,7 @@ def written(folder: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl.gz", "a.parquet", "a.parquet.gz"])
 def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
-    """CSV, Parquet and JSONL, gzipped or not: the same events with the same typed properties."""
+    """CSV, Parquet and JSONL, gzipped or not, give the same events with the same typed properties."""
     plain, other = Lake(str(tmp_path / "plain")), Lake(str(tmp_path / "other"))
     imported(plain, written(tmp_path, "a.jsonl"))
 
@@ -92,7 +91,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("table", ["events", "rejected"])
 @pytest.mark.parametrize("at", [1, 2, 4])
 def test_an_import_that_was_cut_off_goes_on_where_it_stopped(tmp_path: Path, table: str, at: int) -> None:
-    """Whichever commit it was killed before, a rerun completes it; good and bad rows are there once."""
+    """A rerun completes an import that was killed before any of its commits; good and bad rows are there once."""
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row | ({"when": "once"} if row["price"] == 5 else {})) + "\n" for row in ROWS))
     root = str(tmp_path / "lake")
@@ -116,19 +115,19 @@ def test_an_import_that_was_cut_off_goes_on_where_it_stopped(tmp_path: Path, tab
     ],
 )
 def test_a_bad_row_stays_out_and_says_why(tmp_path: Path, change: dict[str, Any], says: str) -> None:
-    """Its line and its reason are kept; all other rows go in."""
+    """The line of a bad row and the reason are kept; all other rows go in."""
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in [ROWS[0], ROWS[1] | change, ROWS[2]]))
     lake = Lake(str(tmp_path / "lake"))
 
     assert imported(lake, path) == Imported(accepted=2, rejected=1, already=0)
-    (found,) = lake.rejected().collect().to_dicts()
-    assert (found["line"], found["source"]) == (2, "a.jsonl")
-    assert says in found["reason"]
+    (refused,) = lake.rejected().collect().to_dicts()
+    assert (refused["line"], refused["source"]) == (2, "a.jsonl")
+    assert says in refused["reason"]
 
 
 def test_a_file_without_a_column_is_refused_with_those_it_has(tmp_path: Path) -> None:
-    """Nothing is imported, and the message names the columns."""
+    """A file that lacks a column is not imported, and the message names the columns that it has."""
     path = tmp_path / "a.csv"
     path.write_text("user,what,when\nu1,order,2024-01-01\n")
 
@@ -149,7 +148,7 @@ def test_equal_rows_without_an_id_are_distinct_and_with_one_they_are_not(tmp_pat
 
 
 def test_a_shift_moves_all_times_alike(tmp_path: Path) -> None:
-    """The latest event is now, and the distances stay."""
+    """After a shift the latest event is now, and the distances between events stay."""
     lake = Lake(str(tmp_path / "lake"))
     imported(lake, written(tmp_path, "a.csv"), shift_to_now=True)
 
@@ -160,7 +159,7 @@ def test_a_shift_moves_all_times_alike(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
 def test_times_that_no_calendar_has_are_refused(tmp_path: Path, name: str) -> None:
-    """From the year 1 to 6429, as at the API: a row beyond is kept aside, and every row that is in can be shown."""
+    """Times go from the year 1 to 6429, as at the API. A row beyond is refused, so every event has a time as text."""
     times = [INSTANT_MIN_MS, INSTANT_MIN_MS - 1, -100_000_000_000_000, INSTANT_MAX_MS, INSTANT_MAX_MS + 1]
     frame = pl.DataFrame({"who": "u", "what": "order", "when": times, "price": 1})
     path = tmp_path / name
@@ -168,7 +167,7 @@ def test_times_that_no_calendar_has_are_refused(tmp_path: Path, name: str) -> No
     lake = Lake(str(tmp_path / "lake"))
 
     assert imported(lake, path) == Imported(accepted=2, rejected=3, already=0)
-    assert [rfc3339(one) for one in lake.events().collect()["ts"].sort()] == [
+    assert [rfc3339(ts_ms) for ts_ms in lake.events().collect()["ts"].sort()] == [
         "0001-01-01T00:00:00.000Z",
         "2027-01-15T08:00:00.000Z",
     ]
@@ -185,7 +184,7 @@ def test_times_that_no_calendar_has_are_refused(tmp_path: Path, name: str) -> No
 def test_the_identity_of_an_import_is_the_same_in_every_release(
     tmp_path: Path, id_column: str | None, shift_to_now: bool, identity: str
 ) -> None:
-    """Lakes hold it: with another one, a file that was imported before an update would go in a second time."""
+    """Lakes hold the identity. With another one a file that was imported before an update would go in again."""
     path = tmp_path / "a.csv"
     path.write_text("who,what,when\nada,buy,2024-01-01\n")
 

@@ -1,4 +1,4 @@
-"""Where an id is named, and where only its letters stand."""
+"""Tells where an id is named from where only its letters stand."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ LONG = "a-long-and-unique-id"
     ],
 )
 def test_an_id_is_found_in_every_writing_and_not_inside_another(id: str, text: str, is_named: bool) -> None:
-    """In bytes and in columns alike."""
+    """An id is found in every writing, in bytes and in columns alike, and not inside another id or number."""
     names = Names(["user:somebody-else", id])
     assert names.are_in(text.encode()) is is_named
     assert (names.among(pl.Series([None, "", text])) == [text]) is is_named
 
 
 def test_a_cell_that_is_a_short_id_names_it() -> None:
-    """As a whole; bytes that merely have it in them do not."""
+    """A short id is named by a cell that is the whole of it, and not by bytes that merely contain it."""
     assert Names(["anon:d1"]).among(pl.Series(["d1", "d11", "xd1"])) == ["d1"]
     assert not Names(["anon:d1"]).are_in(b"d1")
     assert Names([]).among(pl.Series(["d1"])) == []
 
 
 def test_gzip_is_unpacked() -> None:
-    """And what only begins like gzip is taken as it is."""
+    """Gzipped bytes are unpacked, and bytes that only begin like gzip are taken as they are."""
     assert unpacked(gzip.compress(b"user:ann")) == b"user:ann"
     assert unpacked(b"\x1f\x8b no") == b"\x1f\x8b no"

@@ -1,4 +1,5 @@
-"""A purge leaves nothing of who was deleted in any file, stream or key; what it leaves goes on refusing them."""
+"""A purge leaves nothing of the deleted in any file, stream or key; the tombstones that it leaves go on refusing
+them."""
 
 from __future__ import annotations
 
@@ -46,40 +47,40 @@ IDS = {"userId": "ann-of-the-green-gables", "anonymousId": "device-5f3a"}
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """A Redis for this module."""
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as found:
-        yield found
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
 def world(server: EmbeddedRedis, tmp_path: Path) -> World:
     """A person with three ids, drained and rebuilt, beside bob; tables as of a time, a refused event, an export."""
-    found = new_world(server.url, tmp_path)
-    found.define("segment", {"keen": "events.visit.count > 0"})
-    found.ingest([visit(1, anonymousId=IDS["anonymousId"]), lives_in("Oslo", **IDS), visit(2, userId="bob")])
-    found.ingest([visit(3, userId=IDS["userId"], emailHash="e1c0ffee")])
-    found.store.reject(
+    world = new_world(server.url, tmp_path)
+    world.define("segment", {"keen": "events.visit.count > 0"})
+    world.ingest([visit(1, anonymousId=IDS["anonymousId"]), lives_in("Oslo", **IDS), visit(2, userId="bob")])
+    world.ingest([visit(3, userId=IDS["userId"], emailHash="e1c0ffee")])
+    world.store.reject(
         [
             b'{"received_at": 1, "code": "bad", "reason": "no", "event": "{\\"userId\\": \\"%s\\"}"}'
             % IDS["userId"].encode()
         ]
     )
-    drained(found)
-    found.rebuild()
-    rebuild_at(found.store, found.lake, found.store.now_ms())
+    drained(world)
+    world.rebuild()
+    rebuild_at(world.store, world.lake, world.store.now_ms())
     exports = tmp_path / "lake" / "exports"
     exports.mkdir()
     (exports / "keen.csv").write_text(f"user_id\n{IDS['userId']}\nbob\n")
     (exports / "others.csv").write_text("user_id\nbob\n")
-    return found
+    return world
 
 
 def known(world: World, *ids: str) -> list[dict[str, Any]]:
-    """What each id's person has, live."""
-    return [{key: value for key, value in world.values(one).items() if key != "keen"} for one in ids]
+    """The live traits of each id's person."""
+    return [{key: value for key, value in world.values(id).items() if key != "keen"} for id in ids]
 
 
 def drained(world: World) -> None:
-    """All of the log in the lake, and what was refused."""
+    """Drains all of the log, and the refused events."""
     while world.drain().step().rows:
         pass
     world.drain().keep_rejected()
@@ -91,21 +92,21 @@ def tomorrow(world: World, days: int = 1) -> datetime:
 
 
 def erased(world: World, **more: Any) -> Purged:
-    """The purge at once."""
+    """Purges at once; returns what it did."""
     return purge_now(world.store, world.lake, world.settings, **more)[0]
 
 
 def search(world: World, *ids: str) -> Searched:
-    """A search of all that this world stores."""
+    """Searches all that this world stores."""
     folder = redis_folder(world.store)
     assert folder is not None
     return search_everywhere(Names(ids), world.store, world.lake.root, [folder])
 
 
 def test_a_search_finds_an_id_in_every_kind_of_place(world: World) -> None:
-    """In columns of tables however packed, in a map's values, in exports, keys, streams and Redis' own file."""
+    """A search looks into packed columns of tables, a map's values, exports, keys, streams and Redis' own file."""
     world.ingest([visit(4, **IDS, friend="bob")])
-    found = search(world, ANN).found
+    places = search(world, ANN).found
     for place in (
         "column id",
         "column user_id",
@@ -115,21 +116,22 @@ def test_a_search_finds_an_id_in_every_kind_of_place(world: World) -> None:
         "redis log:",
         "redis rec:",
     ):
-        assert any(place in where for where in found), place
-    assert any("memberships" in where for where in found) and any("traits" in where for where in found)
+        assert any(place in where for where in places), place
+    assert any("memberships" in where for where in places) and any("traits" in where for where in places)
     assert search(world, "user:nobody-of-this-name").found == []
 
 
 @pytest.mark.parametrize("by", EVERY)
 def test_a_purge_at_once_leaves_no_byte(world: World, by: str) -> None:
-    """Right after it, today's rows included: tables, logs of tables, exports, streams, records, Redis' file (D-30)."""
+    """Right after it tables, their logs, exports, streams, records and Redis' file have nothing of the deleted, today's
+    rows included (D-30)."""
     bob = known(world, "user:bob")
     delete(world, by)
     did = erased(world)
 
     assert did.gone == 3 and did.records == 3 and did.exports == 1
-    found = search(world, *EVERY)
-    assert found.found == [] and found.files > 20 and found.keys > 5
+    searched = search(world, *EVERY)
+    assert searched.found == [] and searched.files > 20 and searched.keys > 5
     assert search(world, "user:bob").found_count > 5
     assert known(world, *EVERY, "user:bob") == [NOBODY] * 3 + bob
     tombstones = world.lake.events().filter(pl.col("kind") == "delete").collect()["id"].to_list()
@@ -152,7 +154,7 @@ def test_today_waits_until_it_is_over(world: World) -> None:
     did = purge(world.store, world.lake, tomorrow(world))
     assert did.rows["events"] == 5 and did.gone == 3
     for table in ("events", "traits", "memberships", "rejected"):
-        opened = world.lake.open(next(one for one in TABLES if one.name == table))
+        opened = world.lake.open(next(known for known in TABLES if known.name == table))
         for uri in opened.file_uris():
             assert not Names(EVERY).among(pl.read_parquet(uri).to_series(0).cast(pl.String)), uri
     assert {where.split("/")[1] for where in search(world, *EVERY).found if where.startswith("lake/")} <= {
@@ -160,11 +162,12 @@ def test_today_waits_until_it_is_over(world: World) -> None:
         "traits",
         "memberships",
         "rejected",
-    }  # files of older versions, for a day
+    }  # files of older versions stay for a day
 
 
 def test_a_wiped_redis_and_the_archive_bring_nobody_back(world: World, tmp_path: Path) -> None:
-    """After the purge: Redis recovered from the lake alone, and the whole history imported again."""
+    """After a purge nobody comes back when Redis is recovered from the lake alone, or when history is imported
+    again."""
     start = world.store.now_ms() - 1_000_000
     delete(world, DEVICE)
     erased(world)
@@ -192,7 +195,7 @@ def test_a_wiped_redis_and_the_archive_bring_nobody_back(world: World, tmp_path:
     check(world, [*EVERY, "user:bob"])
     with PersonFiles(8, linked_persons(world.lake.events())) as slices:  # as exports read them, some people at a time
         slices.add(world.lake.events().collect())
-        live = [one for rows in slices.take() for one in after_deletes(rows.lazy()).collect()["id"].to_list()]
+        live = [id for rows in slices.take() for id in after_deletes(rows.lazy()).collect()["id"].to_list()]
     assert set(live) == {"user:bob"} and len(live) == 2
     assert erased(world).rows["events"] == 1
     assert search(world, *EVERY).found == []
@@ -205,13 +208,13 @@ def test_what_comes_after_a_purge_counts_alone_and_retries_do_not(world: World) 
     delete(world, ANN)
     erased(world)
     receipts = world.ingest([old])
-    assert [one.duplicate for one in receipts.outcomes] == [True]
+    assert [outcome.duplicate for outcome in receipts.outcomes] == [True]
     receipts = world.ingest([visit(10, userId=IDS["userId"])])
-    assert [one.duplicate for one in receipts.outcomes] == [False]
+    assert [outcome.duplicate for outcome in receipts.outcomes] == [False]
     assert known(world, ANN, DEVICE) == [{"visits": 1, "pages": (10,), "city": None}, NOBODY]
     check(world, [*EVERY, "user:bob"])
     world.rebuild()
-    assert [one.duplicate for one in world.ingest([old]).outcomes] == [True]
+    assert [outcome.duplicate for outcome in world.ingest([old]).outcomes] == [True]
     assert known(world, ANN)[0]["pages"] == (10,)
 
     did = erased(world)
@@ -228,7 +231,7 @@ def test_what_comes_after_a_purge_counts_alone_and_retries_do_not(world: World) 
 
 
 def test_a_rebuild_that_began_before_does_not_get_past_a_tombstone_without_a_name(world: World) -> None:
-    """It has read the person's rows, and publishes after the purge, as one that was paused for long would."""
+    """A rebuild that read the person's rows and was paused publishes nothing of them after the purge."""
     from pipelines import rebuild as rebuilding
 
     seen = []
@@ -251,7 +254,8 @@ STEPS = ("drained", "looked", "rejected", "traits", "memberships", "events", "fo
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_purge_that_is_cut_off_is_run_again(world: World, step: str) -> None:
-    """At any step; events that came meanwhile are all there, once."""
+    """A purge may be cut off at any step: the next one leaves nothing, and events that came meanwhile are there
+    once."""
     delete(world, EMAIL)
 
     def cut(reached: str) -> None:
@@ -271,7 +275,8 @@ def test_a_purge_that_is_cut_off_is_run_again(world: World, step: str) -> None:
 
 
 def test_events_that_come_during_a_purge_wait_in_the_log(world: World) -> None:
-    """At every step: taken, answered at once, and in the lake with the drain's next round, each once."""
+    """Events that come at any step of a purge are taken, count at once, and are in the lake, each once, with the
+    drain's next round."""
     delete(world, ANN)
     page = 100
 
@@ -291,7 +296,7 @@ def test_events_that_come_during_a_purge_wait_in_the_log(world: World) -> None:
 
 @pytest.mark.parametrize("step", ["looked", "memberships", "events"])
 def test_who_is_spoken_of_anew_while_a_purge_runs_is_kept(world: World, step: str) -> None:
-    """An email that is only the owner of a new device: no event of its own, and yet it is somebody again."""
+    """An email that becomes the owner of a new device has no event of its own, and yet it is somebody again."""
     delete(world, EMAIL)
     drained(world)
 
@@ -309,7 +314,8 @@ def test_who_is_spoken_of_anew_while_a_purge_runs_is_kept(world: World, step: st
 
 
 def test_history_that_comes_while_a_purge_runs_is_kept(world: World, tmp_path: Path) -> None:
-    """Imported and rebuilt after the purge has looked: a base without an event in the log is somebody too."""
+    """History that is imported and rebuilt after the purge has looked stays: a base without an event in the log is
+    somebody too."""
     delete(world, ANN)
     drained(world)
     later = world.store.now_ms() + 1_000
@@ -328,7 +334,8 @@ def test_history_that_comes_while_a_purge_runs_is_kept(world: World, tmp_path: P
 
 
 def test_a_member_who_never_came_does_not_keep_a_name(world: World) -> None:
-    """A call that was cut off after it had listed a device, and was never repeated: nobody's, so the name goes."""
+    """A call that was cut off after it had listed a device, and was never repeated, leaves the device nobody's: its
+    name goes from the list."""
     delete(world, ANN)
     world.store.add_members([Claim("anon:never-linked", ANN, "cut off")])
     erased(world)
@@ -337,7 +344,8 @@ def test_a_member_who_never_came_does_not_keep_a_name(world: World) -> None:
 
 @pytest.mark.parametrize("is_gone_first", [False, True], ids=["at once", "purged before"])
 def test_what_was_refused_before_a_delete_goes_of_who_came_back_too(world: World, is_gone_first: bool) -> None:
-    """By the time when it came: what was refused after the delete is kept, and what names only others."""
+    """Refused events of before the delete go. Those that were refused after it stay, and those that name only
+    others."""
 
     def refuse(street: str, user: str = IDS["userId"]) -> None:
         event = json.dumps({"userId": user, "traits": {"street": street}})
@@ -358,18 +366,18 @@ def test_what_was_refused_before_a_delete_goes_of_who_came_back_too(world: World
     did = erased(world)
 
     assert did.returned == 1
-    streets = [json.loads(one).get("traits") for one in world.lake.rejected().collect()["event"].to_list()]
-    assert sorted(one["street"] for one in streets if one) == ["Fir 8", "Oak 6"]
+    traits = [json.loads(event).get("traits") for event in world.lake.rejected().collect()["event"].to_list()]
+    assert sorted(sent["street"] for sent in traits if sent) == ["Fir 8", "Oak 6"]
 
 
 class Interrupted(AsyncStore):
-    """A store of the API that has something else happen just before its request of some number."""
+    """A store of the API that lets something else happen just before one of its requests."""
 
     left = 0
     act: Callable[[], object]
 
     async def ask(self, request: Request[T]) -> T:
-        """The answer; what comes before it is done."""
+        """The answer, after what is to happen before it."""
         self.left -= 1
         if self.left == 0:
             self.act()
@@ -377,7 +385,8 @@ class Interrupted(AsyncStore):
 
 
 def is_interrupted(world: World, event: dict[str, Any], number: int, act: Callable[[], object]) -> bool:
-    """Has the API take an event, with something else before its request of this number; whether it came to that."""
+    """Lets the API take an event, with something else before its request of a number; returns whether it came to that
+    request."""
 
     async def main() -> int:
         engine = engine_of(world.settings)
@@ -394,21 +403,22 @@ def is_interrupted(world: World, event: dict[str, Any], number: int, act: Callab
 
 @pytest.mark.parametrize("deleted", ["user:carolina", "anon:carolinas-phone"])
 def test_no_link_is_made_after_a_delete_that_was_said_before_it(world: World, deleted: str) -> None:
-    """Whatever the API had asked for when the delete of either id came, it leaves nothing that names who is gone."""
+    """A delete of either id may come between any two requests of the API: nothing is left that names who is gone."""
     gone = []
     for number in itertools.count(3):  # the first two, sent together, take the event
-        one = f"{deleted}-{number}"
+        id = f"{deleted}-{number}"
         event = visit(1, userId=f"carolina-{number}", anonymousId=f"carolinas-phone-{number}")
-        if not is_interrupted(world, event, number, lambda one=one: delete(world, one)):  # type: ignore[misc]
+        if not is_interrupted(world, event, number, lambda id=id: delete(world, id)):  # type: ignore[misc]
             break
-        gone.append(one)
+        gone.append(id)
     assert len(gone) >= 3
     erased(world)
     assert search(world, *gone).found == []
 
 
 def test_what_only_names_the_gone_forgets_them(world: World) -> None:
-    """A device that was theirs too in another's events, and a link that was given up; the others' answers stay."""
+    """Other people's events lose a device that was the gone person's too, and a link that was given up goes. The
+    others' answers stay."""
     from serving.people.links import unlink_id
 
     world.ingest([visit(5, userId="cy", anonymousId=IDS["anonymousId"])])
@@ -431,7 +441,8 @@ def test_what_only_names_the_gone_forgets_them(world: World) -> None:
 
 
 def test_a_rewound_redis_does_not_bring_anybody_back(tmp_path: Path) -> None:
-    """An older copy of its files, from before the delete, whose tombstones have no name in the lake any more."""
+    """A Redis with an older copy of its files, from before the delete, learns of deletes whose tombstones have no name
+    in the lake any more."""
     with EmbeddedRedis(tmp_path / "redis") as server:
         world = new_world(server.url, tmp_path)
         world.ingest([visit(1, **IDS), visit(2, userId="bob")])

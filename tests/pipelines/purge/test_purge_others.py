@@ -1,4 +1,4 @@
-"""What others say of somebody who is gone: flags that name them, and values in other people's events."""
+"""Other mentions of somebody who is gone: flags that name them, and values in other people's events."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.pipelines.test_deletes import delete
 from tests.pipelines.test_links import check, new_world, visit
 from tests.pipelines.world import World
 
-#: Every way in which bob speaks of ann.
-SAID = {
+#: Bob's event names ann in every way that there is.
+NAMING = {
     "friend": IDS["userId"],
     "note": f"with {IDS['userId']}, twice: {IDS['userId']}!",
     "link": "https://example.org/?to=user%3Aann-of-the-green-gables",
@@ -31,7 +31,7 @@ SAID = {
     "scores": {IDS["userId"]: 3},
     "amount": 5,
 }
-UNSAID = {
+REDACTED = {
     "friend": "[deleted]",
     "note": "with [deleted], twice: [deleted]!",
     "link": "https://example.org/?to=[deleted]",
@@ -50,18 +50,18 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def world(url: str, tmp_path: Path) -> World:
-    """Ann, and bob who speaks of her in every way that there is."""
-    found = new_world(url, tmp_path)
-    found.define("trait", {"friends": "events.visit.friend.values", "partner": "profile.partner"})
-    found.define("trait", {"paid": "events.visit.amount.sum"})
-    found.define("segment", {"lonely": "friends == []"})
-    found.ingest([visit(1, **IDS), visit(2, userId="bob") | {"properties": SAID | {"page": 2}, "messageId": "said"}])
+    """A world with ann, and with bob whose events name her in every way that there is."""
+    world = new_world(url, tmp_path)
+    world.define("trait", {"friends": "events.visit.friend.values", "partner": "profile.partner"})
+    world.define("trait", {"paid": "events.visit.amount.sum"})
+    world.define("segment", {"lonely": "friends == []"})
+    world.ingest([visit(1, **IDS), visit(2, userId="bob") | {"properties": NAMING | {"page": 2}, "messageId": "said"}])
     partner = {"type": "identify", "userId": "bob", "messageId": "p", "traits": {"partner": IDS["userId"]}}
-    found.ingest([partner, visit(3, userId="bob") | {"context": {"page": {"url": f"/u/{IDS['userId']}"}}}])
-    drained(found)
-    found.rebuild()
-    rebuild_at(found.store, found.lake, found.store.now_ms())
-    return found
+    world.ingest([partner, visit(3, userId="bob") | {"context": {"page": {"url": f"/u/{IDS['userId']}"}}}])
+    drained(world)
+    world.rebuild()
+    rebuild_at(world.store, world.lake, world.store.now_ms())
+    return world
 
 
 def named_in(world: World, key: str, users: dict[str, Any]) -> None:
@@ -71,18 +71,19 @@ def named_in(world: World, key: str, users: dict[str, Any]) -> None:
         History(world.lake.root),
         Definition("flag", key, "true"),
         0,
-        settings=lambda held: settings_after(held, {"users": users}),
+        settings=lambda settings: settings_after(settings, {"users": users}),
     )
 
 
 def flag_users(world: World, key: str) -> dict[str, Any]:
-    """Whom a flag that is in force names."""
+    """The named users of a flag that is in force."""
     users: dict[str, Any] = world.catalogue.definitions["flag", key].settings.get("users", {})
     return users
 
 
 def test_flags_forget_whom_they_named(world: World) -> None:
-    """In force, in every version before, and in Redis; the flag goes on as it was for everybody else."""
+    """A flag forgets the gone in force, in every version before, and in Redis. It stays as it was for everybody
+    else."""
     named_in(world, "beta", {IDS["userId"]: True, "bob": False})
     named_in(world, "beta", {f"anon:{IDS['anonymousId']}": True, "user:bob": True, IDS["userId"]: False})
     named_in(world, "other", {"bob": True})
@@ -96,7 +97,7 @@ def test_flags_forget_whom_they_named(world: World) -> None:
     assert after["flag", "beta"].version > before["flag", "beta"].version
     assert after["flag", "other"] == before["flag", "other"]
     versions = History(world.lake.root).definition_versions("flag", "beta")
-    assert [one.settings["users"] for one in versions] == [{"user:bob": True}, {"user:bob": True}, {"bob": False}]
+    assert [stored.settings["users"] for stored in versions] == [{"user:bob": True}, {"user:bob": True}, {"bob": False}]
     (note,) = world.lake.audit().collect().to_dicts()
     assert (note["author"], note["action"], note["kind"], note["key"]) == ("purge", "update", "flag", "beta")
     assert search(world, ANN, DEVICE).found == []
@@ -104,7 +105,7 @@ def test_flags_forget_whom_they_named(world: World) -> None:
 
 
 def test_values_of_others_stay_unless_their_redaction_is_asked_for(world: World) -> None:
-    """They are bob's, and only read like her id; the search says where they are."""
+    """The values are bob's and only read like her id, so a plain purge leaves them; the search says where they are."""
     before = world.values("bob")
     delete(world, ANN)
     erased(world)
@@ -114,7 +115,8 @@ def test_values_of_others_stay_unless_their_redaction_is_asked_for(world: World)
 
 
 def test_a_redacted_value_is_gone_from_every_store_and_counts_alike_everywhere(world: World) -> None:
-    """In rows, traits, bases and streams; live, the batch, SQL and a Redis made anew from the lake agree."""
+    """A redacted value goes from rows, traits, bases and streams. Live, the batch, SQL and a Redis made anew from the
+    lake agree."""
     assert world.values("bob")["friends"] == (IDS["userId"],)
     delete(world, ANN)
     assert erased(world, redacts=()).redacted >= 3
@@ -125,20 +127,20 @@ def test_a_redacted_value_is_gone_from_every_store_and_counts_alike_everywhere(w
     assert (bob["visits"], bob["paid"], bob["pages"]) == (2, 5, (2, 3))
     check(world, [ANN, DEVICE, "user:bob"])
     rows = {row["event_id"]: row for row in world.lake.scan(EVENTS).collect().to_dicts()}
-    assert json.loads(rows["said"]["properties"]) == UNSAID | {"page": 2}
-    assert dict(rows["said"]["props"])["note"]["string"] == UNSAID["note"]
+    assert json.loads(rows["said"]["properties"]) == REDACTED | {"page": 2}
+    assert dict(rows["said"]["props"])["note"]["string"] == REDACTED["note"]
     with redis.Redis.from_url(world.settings.redis_url or "") as client:
         client.flushall()
     assert world.recover()
     assert world.values("bob") == bob
     check(world, [ANN, DEVICE, "user:bob"])
-    said = visit(2, userId="bob") | {"properties": SAID, "messageId": "said"}
-    assert world.ingest([said]).outcomes[0].duplicate
+    repeat = visit(2, userId="bob") | {"properties": NAMING, "messageId": "said"}
+    assert world.ingest([repeat]).outcomes[0].duplicate
     assert search(world, ANN, DEVICE).found == []
 
 
 def test_who_was_purged_before_is_redacted_by_name_and_nobody_else(world: World) -> None:
-    """Somebody who lives, or came back, is not."""
+    """`redacts` names somebody who was purged before. A name of somebody who was not deleted redacts nothing."""
     world.ingest([visit(5, userId="cy-of-the-black-gables")])
     world.ingest([visit(6, userId="bob") | {"properties": {"friend": "cy-of-the-black-gables"}}])
     delete(world, ANN)
@@ -152,7 +154,7 @@ def test_who_was_purged_before_is_redacted_by_name_and_nobody_else(world: World)
 
 @pytest.mark.parametrize("step", ["flags", "redacted", "rebuilt", "events"])
 def test_a_redaction_that_is_cut_off_is_run_again(world: World, step: str) -> None:
-    """At any step of it; what came meanwhile counts, once."""
+    """A redaction may be cut off at any step: the next one completes it, and events that came meanwhile count once."""
     named_in(world, "beta", {IDS["userId"]: True, "bob": False})
     delete(world, ANN)
 
