@@ -8,17 +8,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 
 import structlog
 import uvicorn
 
 from lake.lake import Lake
 from pipelines.drain import Drain
-from pipelines.maintain import maintain
-from pipelines.purge.purge import purge
-from pipelines.rebuild import rebuild
 from pipelines.recover import recover
+from pipelines.work import plain_work
 from pipelines.worker import Worker
 from serving import garbage
 from serving.app import HOT, create_app
@@ -95,11 +92,7 @@ def run_worker(settings: Settings) -> None:
 
         work = flows(store, lake, settings)
     else:
-        work = (
-            lambda ids: rebuild(store, lake, settings, ids=ids),
-            lambda: asdict(purge(store, lake)),
-            lambda: maintain(lake, export_days=settings.export_retention_days, retention_days=settings.retention_days),
-        )
+        work = plain_work(store, lake, settings)
     _until_stopped(Worker(store, lake, settings, *work).run)
 
 

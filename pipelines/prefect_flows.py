@@ -9,7 +9,6 @@ does not answer, the same work is done without it, and the log says so: traits d
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +20,8 @@ from prefect.settings import PREFECT_API_URL
 
 from lake.errors import LakeError
 from lake.lake import Lake
-from pipelines import maintain as maintaining
 from pipelines import rebuild as rebuilding
-from pipelines.purge import purge as purging
+from pipelines.work import Work, plain_work
 from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store.errors import StoreError
@@ -37,10 +35,9 @@ HEALTH_S = 2.0
 STEPS = ("reading", "publishing", "sweeping", "writing", "done")
 
 
-def flows(
-    store: Store, lake: Lake, settings: Settings
-) -> tuple[Callable[[Collection[str] | None], Any], Callable[[], Any], Callable[[], Any]]:
-    """The flows over the parts of this process: (rebuild, purge, maintain), called like the plain functions."""
+def flows(store: Store, lake: Lake, settings: Settings) -> Work:
+    """The work of a worker, each call a flow run."""
+    plain = plain_work(store, lake, settings)
     wanted: list[str] | None = None  # not a parameter of the flow: Prefect keeps and shows those, and ids are people's
 
     @task(name="rebuild everybody or some ids")
@@ -69,22 +66,24 @@ def flows(
     @flow(name="purge", log_prints=True)
     def purge_flow() -> dict[str, Any]:
         """Takes what deletes cover out of all tables and files."""
-        return asdict(purging.purge(store, lake))
+        done: dict[str, Any] = plain.purge()
+        return done
 
     @flow(name="maintain", log_prints=True)
     def maintain_flow() -> dict[str, Any]:
         """Retention, compaction, checkpoints and vacuum of the lake's tables."""
-        return maintaining.maintain(
-            lake, export_days=settings.export_retention_days, retention_days=settings.retention_days
-        )
+        done: dict[str, Any] = plain.maintain()
+        return done
 
     def run_rebuild(ids: Collection[str] | None) -> Any:
         nonlocal wanted
         wanted = None if ids is None else sorted(ids)
         users = None if wanted is None else len(wanted)
-        return _recorded(lambda: rebuild_flow(users), lambda: rebuilding.rebuild(store, lake, settings, ids=wanted))
+        return _recorded(lambda: rebuild_flow(users), lambda: plain.rebuild(wanted))
 
-    return run_rebuild, lambda: _recorded(purge_flow, purge_flow.fn), lambda: _recorded(maintain_flow, maintain_flow.fn)
+    return Work(
+        run_rebuild, lambda: _recorded(purge_flow, plain.purge), lambda: _recorded(maintain_flow, plain.maintain)
+    )
 
 
 def _recorded(recorded: Callable[[], Any], plain: Callable[[], Any]) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
@@ -23,6 +23,8 @@ import structlog
 from lake.errors import LakeError
 from lake.lake import Lake
 from pipelines.packing import pack
+from pipelines.rebuild import run_row
+from pipelines.work import Chore, Rebuild
 from serving.definitions.catalogue import Catalogue
 from serving.definitions.saving import current
 from serving.logs import safe_message
@@ -48,11 +50,6 @@ PACK_S = 60.0
 REPORTED = ("build", "as_of", "users", "events", "kind")
 #: A rebuild that failed is not tried again sooner.
 PAUSE_S = 2.0
-
-#: Runs a rebuild of everybody (None) or of some ids.
-Rebuild = Callable[[Collection[str] | None], Any]
-#: A purge, or maintenance.
-Chore = Callable[[], Any]
 
 
 class Uncovered(Enum):
@@ -168,14 +165,7 @@ class Worker:
             "older": before["older"] + run.refused_older,
             "deleted": before["deleted"] + run.refused_deleted,
         }
-        self.report["last_build"] = {
-            "build": run.build,
-            "as_of": run.as_of_ms,
-            "users": run.users,
-            "events": run.events,
-            "seconds": round(run.seconds, 3),
-            "kind": run.kind,
-        }
+        self.report["last_build"] = _reported(run_row(run))
 
     def _recall(self) -> None:
         """Puts the last rebuild before this process into the report, if the lake answers."""
@@ -185,8 +175,7 @@ class Worker:
             log.warning("last_run_unknown", error=safe_message(error))
             return
         if last is not None:
-            run = {name: last[name] for name in REPORTED}
-            self.report["last_build"] = run | {"seconds": round(last["seconds"], 3)}
+            self.report["last_build"] = _reported(last)
 
     def _beat(self, stop: threading.Event) -> None:
         """Writes the heartbeat beside the work, and renews the lease for as long as a rebuild takes."""
@@ -198,6 +187,11 @@ class Worker:
             except StoreError as error:
                 log.warning("beat_failed", error=str(error))
             stop.wait(BEAT_MS / 4_000)
+
+
+def _reported(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the heartbeat says of a row of `runs`."""
+    return {name: row[name] for name in REPORTED} | {"seconds": round(row["seconds"], 3)}
 
 
 def _uncovered(catalogue: Catalogue) -> set[tuple[int, int]]:
