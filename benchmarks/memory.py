@@ -13,7 +13,7 @@ import redis
 
 from benchmarks import NOW
 from benchmarks.stack import TRAITS, user_of
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from expressions.batch.base_frames import base_parts
 from expressions.batch.frames import event_frame
 from expressions.definitions import Definition

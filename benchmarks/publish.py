@@ -11,7 +11,7 @@ import redis
 
 from benchmarks import NOW
 from benchmarks.purchases import TRAITS, generate
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from expressions.batch.base_frames import base_parts
 from expressions.definitions import Definition
 from expressions.plan import plan

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from cli import up
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from serving.settings import Settings
 from tests.running import RunningStack
 from tests.small_s3 import SmallS3, small_s3

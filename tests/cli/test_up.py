@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from cli import stack_parts, up
-from cli.redis_server import EmbeddedRedis, ServerBinary
+from cli.embedded_redis import EmbeddedRedis
+from cli.redis_server import ServerBinary
 from cli.stack import Stack, without_password
 from cli.up import StackError
 from serving.settings import Settings

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import redis
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from expressions.batch.counting import counted
 from lake.schemas import MEMBERSHIPS, TRAITS
 from pipelines import rebuild as rebuilding

@@ -15,7 +15,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, values_of
 from expressions.rules.identity import people, roots

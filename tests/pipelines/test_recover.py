@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from serving.definitions import saving
 from serving.refusals import Unavailable
 from serving.store import keys

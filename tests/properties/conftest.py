@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from serving.ids import raw_id
 from serving.people.deletion import delete_person
 from serving.people.links import claims_of, complete_links, link_claims, unlink_id

@@ -20,7 +20,7 @@ import msgspec
 import polars as pl
 import redis
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, values_of
 from expressions.definitions import Definition

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS
 from serving.people.gather import gather
 from serving.people.person import DecodedBases, person

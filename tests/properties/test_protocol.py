@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from tests.properties.protocol_truth import DEFINITIONS, IDS, USERS
 from tests.properties.protocol_walk import AGES_MS, DRAIN_STEPS, KINDS, TICKS_MS, WITH_IMPORTS, walk
 from tests.properties.protocol_world import World

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from tests.properties.email_world import EMAIL_STEPS, EmailWorld
 from tests.properties.protocol_walk import walk
 

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 import redis
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from expressions.batch.member_frames import linked_persons
 from expressions.rules.deletes import after_deletes, tombstone_id
 from lake.schemas import TABLES

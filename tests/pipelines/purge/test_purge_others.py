@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from expressions.definitions import Definition
 from lake.schemas import EVENTS
 from pipelines.rebuild import rebuild_at

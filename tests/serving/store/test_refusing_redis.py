@@ -10,7 +10,7 @@ import redis
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from serving.access import made_keys
 from serving.access.keys import Keys
 from serving.app import create_app

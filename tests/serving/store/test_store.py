@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 
-from cli.redis_server import EmbeddedRedis
+from cli.embedded_redis import EmbeddedRedis
 from serving.ids import shard_of
 from serving.store import keys
 from serving.store.errors import NotDurable, ServerReplaced, ShardNotReady, StoreError, StoreUnreachable
