@@ -18,7 +18,7 @@ from serving.ingest.accept import (
     NESTING_MAX,
     PROPERTIES_MAX,
 )
-from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
+from serving.ingest.event_time import INSTANT_MAX_MS, NUMBER_MIN_MS
 from serving.settings import Settings
 
 Schema: TypeAlias = dict[str, Any]
@@ -44,10 +44,10 @@ _OBJECT: Schema = {
 _TIME: Schema = {
     "anyOf": [
         {"type": "string", "format": "date-time"},
-        {"type": "number", "minimum": INSTANT_MIN_MS, "maximum": INSTANT_MAX_MS},
+        {"type": "number", "minimum": NUMBER_MIN_MS, "maximum": INSTANT_MAX_MS},
         {"type": "null"},
     ],
-    "description": "ISO 8601, or milliseconds since 1970",
+    "description": "ISO 8601, or milliseconds since 1970; a number before 1990 is refused, as seconds",
 }
 _SENT_AT: Schema = {"description": "when the client sent it, by the client's clock; ignored if it cannot be read"}
 

@@ -7,17 +7,29 @@ from itertools import chain
 from typing import Any
 
 import msgspec
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.access.keys import Caller
 from serving.api.dependencies import CONFLICT, NOT_FOUND, Responses, reached_at
-from serving.api.segment import BATCH_PATHS, KINDS_OF_PATHS, batch_of, body_keys, header_keys, settings_of
+from serving.api.segment import (
+    BATCH_PATHS,
+    KINDS_OF_PATHS,
+    Batch,
+    batch_of,
+    body_keys,
+    header_keys,
+    lenient_batch_of,
+    settings_of,
+    written_keys,
+)
 from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectSettings, TrackedOut
 from serving.engine import Engine
 from serving.http.answers import json_answer
 from serving.http.bodies import body_of, json_of
 from serving.ingest.accept import Envelope, Limits, accept, checked_object
+from serving.ingest.event_json import event_of
 from serving.people.links import RefusedClaim
 from serving.refusals import Conflict, Invalid, NotFound, invalid
 from serving.store.logged_event import Accepted
@@ -52,7 +64,7 @@ async def _take(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]
     """
     engine: Engine = request.app.state.engine
     body = await body_of(request, engine.settings.event_bytes_max + ENVELOPE_BYTES)
-    raw = _decoded(engine, request, body, json_of)
+    raw = _decoded(engine, request, body, event_of)
     _admit(engine, request, raw)
     catalogue = await engine.known_catalogue()
     try:
@@ -133,7 +145,7 @@ async def batch(request: Request) -> Response:
     """Takes many events. The good ones are taken; each refused one is named by its index. A repeat is safe."""
     engine: Engine = request.app.state.engine
     settings = engine.settings
-    body = _decoded(engine, request, await body_of(request, settings.body_bytes_max), batch_of)
+    body = await _batch(engine, request, await body_of(request, settings.body_bytes_max))
     # Before the key is looked for, which may be in any event: to find it means to read them.
     if len(body.batch) > settings.batch_events_max:
         raise invalid("batch", f"{len(body.batch)} events", f"send at most {settings.batch_events_max} at once")
@@ -145,15 +157,13 @@ async def batch(request: Request) -> Response:
     envelope = Envelope(engine.clock_ms(), body.sentAt, context)
     events: list[Accepted] = []
     refusals: list[tuple[int, Any, Invalid]] = []
-    for index, text in enumerate(body.batch):
-        raw: Any = None
+    for index, raw in enumerate(await _decoded_events(body.batch, settings.event_bytes_max)):
         try:
-            if len(memoryview(text)) > settings.event_bytes_max:
-                raise invalid("event", f"over {settings.event_bytes_max} bytes", "send less in one event")
-            raw = json_of(text)
+            if isinstance(raw, Invalid):
+                raise raw
             events.append(accept(raw, limits, envelope=envelope))
         except Invalid as refusal:
-            refusals.append((index, raw, refusal))
+            refusals.append((index, None if isinstance(raw, Invalid) else raw, refusal))
     duplicates = 0
     warnings: list[str] = []
     if events:
@@ -173,6 +183,45 @@ async def batch(request: Request) -> Response:
         },
         warnings,
     )
+
+
+async def _batch(engine: Engine, request: Request, text: bytes) -> Batch:
+    """The parts of a batch. Raises `Invalid`, or what is wrong with the key where the header has an unknown one.
+
+    A batch of which an event is no JSON is taken apart by hand, which takes time: for known keys alone, in a thread.
+    """
+    try:
+        return _decoded(engine, request, text, batch_of)
+    except Invalid:
+        authorization, query = request.headers.get("authorization"), request.query_params.get("apiKey")
+        keys = chain(header_keys(authorization), written_keys(text), [query] if query else [])
+        known = next((key for key in keys if engine.keys.caller(key) is not None), None)
+        if known is not None and (lenient := await to_thread.run_sync(lenient_batch_of, text)) is not None:
+            return lenient
+        raise
+
+
+async def _decoded_events(texts: Sequence[msgspec.Raw], bytes_max: int) -> list[Any]:
+    """Each event of a batch, decoded; in its place the `Invalid` that it is refused with."""
+
+    def decode_all(decode: Callable[[msgspec.Raw], Any], some: Sequence[msgspec.Raw]) -> list[Any]:
+        decoded: list[Any] = []
+        for text in some:
+            try:
+                if len(memoryview(text)) > bytes_max:
+                    raise invalid("event", f"over {bytes_max} bytes", "send less in one event")
+                decoded.append(decode(text))
+            except Invalid as refusal:
+                decoded.append(refusal)
+        return decoded
+
+    events = decode_all(json_of, texts)
+    bad = [index for index, event in enumerate(events) if isinstance(event, Invalid)]
+    if bad:  # to say why takes longer than to decode
+        reasons = await to_thread.run_sync(decode_all, event_of, [texts[index] for index in bad])
+        for index, reason in zip(bad, reasons, strict=True):
+            events[index] = reason
+    return events
 
 
 def _shared_context(value: Any) -> dict[str, Any]:

@@ -22,6 +22,9 @@ SKEW_MIN_MS = 1_000
 #: clamped to the receipt.
 INSTANT_MIN_MS, INSTANT_MAX_MS = -62_135_596_800_000, 2**47 - 1
 
+#: 1990. A number before it is more likely seconds than milliseconds: 1,700,000,000 would be a day of January 1970.
+NUMBER_MIN_MS = 631_152_000_000
+
 _TIMESTAMP_MESSAGE = "Invalid timestamp format. Use ISO 8601 format (e.g., '2023-01-01T12:00:00Z')"
 
 
@@ -53,16 +56,20 @@ def event_time(raw: Mapping[str, Any], sent_at: Any, received_ms: int) -> EventT
 
 
 def read_ms(value: Any) -> int | None:
-    """ISO 8601 text or epoch milliseconds as UTC ms; None for any other value."""
+    """ISO 8601 text, or epoch milliseconds from 1990 on, as UTC ms; None for any other value."""
     if isinstance(value, str):
         text = value.strip()
         ms = instant_ms(text)
         if ms is None:
             ms = _other_iso_ms(text)
         return None if ms is None else _within_bounds(ms)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and INSTANT_MIN_MS <= value <= INSTANT_MAX_MS:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and NUMBER_MIN_MS <= value <= INSTANT_MAX_MS:
         return math.floor(value)
     return None
+
+
+def _is_early(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and INSTANT_MIN_MS <= value < NUMBER_MIN_MS
 
 
 def _within_bounds(ms: int) -> int:
@@ -76,6 +83,9 @@ def _first(raw: Mapping[str, Any], *fields: str) -> int | None:
         value = raw.get(name)
         if value is None:
             continue
+        if _is_early(value):
+            remedy = "send milliseconds since 1970 (seconds times 1,000), or ISO 8601 for a time before 1990"
+            raise invalid(name, value, remedy)
         ms = read_ms(value)
         if ms is None:
             raise invalid(name, value, "use ISO 8601, as 2023-01-01T12:00:00Z", _TIMESTAMP_MESSAGE)

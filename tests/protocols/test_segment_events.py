@@ -37,10 +37,15 @@ def accepted(envelope: Envelope = Envelope(RECEIVED_MS), **raw: Any) -> Any:  # 
         ),
         # both were corrected before, by whoever passes the event on
         (
-            {"timestamp": 5_000, "originalTimestamp": 1_000, "sentAt": RECEIVED_MS - MINUTE_MS},
-            5_000,
+            {
+                "timestamp": RECEIVED_MS - 9 * MINUTE_MS,
+                "originalTimestamp": RECEIVED_MS - 8 * MINUTE_MS,
+                "sentAt": RECEIVED_MS - MINUTE_MS,
+            },
+            RECEIVED_MS - 9 * MINUTE_MS,
         ),
-        # a sentAt that cannot be read is as none
+        # a sentAt that cannot be read, or is in seconds, is as none
+        ({"timestamp": RECEIVED_MS - MINUTE_MS, "sentAt": RECEIVED_MS // 1000}, RECEIVED_MS - MINUTE_MS),
         ({"timestamp": RECEIVED_MS - MINUTE_MS, "sentAt": "soon"}, RECEIVED_MS - MINUTE_MS),
         ({"sentAt": RECEIVED_MS - MINUTE_MS}, None),
         ({"timestamp": None, "originalTimestamp": None}, None),
@@ -65,7 +70,7 @@ def test_what_a_wrong_clock_said_is_kept() -> None:
     said = {"timestamp": RECEIVED_MS - 2 * MINUTE_MS, "sentAt": RECEIVED_MS - MINUTE_MS}
 
     assert accepted(**said, context={"ip": "1.2.3.4"}).context == {"ip": "1.2.3.4", "clock": said}
-    assert accepted(timestamp=5, context={"ip": "1.2.3.4"}).context == {"ip": "1.2.3.4"}
+    assert accepted(timestamp=RECEIVED_MS, context={"ip": "1.2.3.4"}).context == {"ip": "1.2.3.4"}
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ def test_any_of_the_id_fields_names_the_record(ids: dict[str, Any], expected: st
         ({"timestamp": "1970-01-01T02:00:00+02:00"}, 0),
         ({"timestamp": "1970-01-02"}, 86_400_000),
         ({"timestamp": "19700101T000001Z"}, 1_000),
-        ({"timestamp": 1_500}, 1_500),
+        ({"timestamp": 1_700_000_001_500}, 1_700_000_001_500),
+        ({"timestamp": 631_152_000_000}, 631_152_000_000),
         ({"timestamp": None, "ts": "1970-01-01T00:00:01Z"}, 1_000),
         ({}, None),
     ],
@@ -76,6 +77,17 @@ def test_a_time_is_read_from_iso_text_or_milliseconds(given: dict[str, Any], exp
 def test_a_time_that_is_no_time_is_refused(bad: Any) -> None:
     """A bare year or a date in another order is refused, with the form to use; nothing is guessed."""
     assert refusal(track(timestamp=bad)).message.startswith("Invalid timestamp format. Use ISO 8601")
+
+
+@pytest.mark.parametrize("field", ["timestamp", "ts", "originalTimestamp"])
+@pytest.mark.parametrize("seconds", [1_700_000_000, 1_700_000_000.25, 631_151_999_999, 0, -5])
+def test_a_number_before_1990_is_refused(field: str, seconds: float) -> None:
+    """Seconds in the place of milliseconds would be a day of January 1970: the refusal says what to send."""
+    found = refusal(track(**{field: seconds}))
+
+    assert found.details is not None
+    assert (found.details["field"], found.details["value"]) == (field, repr(seconds))
+    assert "milliseconds" in found.details["remedy"]
 
 
 @pytest.mark.parametrize(
