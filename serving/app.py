@@ -90,7 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False, strict_content_type=False)
     app.state.tally = Tally()
-    app.state.says_all = settings.log_level == "debug"
+    app.state.logs_all = settings.log_level == "debug"
     app.add_middleware(AlwaysJson, bytes_max=settings.body_bytes_max)
     app.add_middleware(HotPaths, endpoints=HOT)
     app.add_middleware(

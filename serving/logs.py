@@ -108,7 +108,7 @@ def request_id(scope: Scope) -> str:
     return id
 
 
-def say_answered(scope: Scope, template: str, status: int, seconds: float, *, is_quiet: bool) -> None:
+def log_answer(scope: Scope, template: str, status: int, seconds: float, *, is_quiet: bool) -> None:
     """Writes the line of a request: an error for 500, a warning for 503 and its like, debug for quiet paths."""
     fields = {
         "method": scope["method"],

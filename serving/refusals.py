@@ -1,4 +1,4 @@
-"""Why a request is refused, as values that any part may raise: who sent it made a mistake, or it cannot be served now.
+"""Refusals: exceptions for a request that is wrong or that cannot be served now, which any part may raise.
 
 Refusal              message, details, when to try again
 ├── Invalid            names the field, the value and the remedy

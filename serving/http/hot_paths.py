@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.http.answers import Ready, refusal_answer
 from serving.http.connection import WHOLE
 from serving.http.tally import Tally
-from serving.logs import request_id, say_answered
+from serving.logs import log_answer, request_id
 from serving.refusals import Refusal
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -87,7 +87,7 @@ class Shortcut:
         self.app = app
         self.endpoints = endpoints
         self.tally: Tally = app.state.tally
-        self.says_all: bool = app.state.says_all
+        self.logs_all: bool = app.state.logs_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, or passes on."""
@@ -112,8 +112,8 @@ class Shortcut:
             await response(scope, receive, send)
         seconds = perf_counter() - started
         self.tally.answered(scope["method"], scope["path"], status, seconds)
-        if status >= 500 or self.says_all:
-            say_answered(scope, scope["path"], status, seconds, is_quiet=True)
+        if status >= 500 or self.logs_all:
+            log_answer(scope, scope["path"], status, seconds, is_quiet=True)
 
 
 async def _answered(endpoint: Endpoint, request: Request) -> Response:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.http.hot_paths import Endpoints
 from serving.http.tally import METHODS, UNMATCHED, Tally
-from serving.logs import request_id, say_answered
+from serving.logs import log_answer, request_id
 
 
 class Observed:
@@ -43,7 +43,7 @@ class Observed:
             self.tally.answered(scope["method"], template, status, seconds)
             if scope["method"] in METHODS:
                 is_quiet = (scope["method"], scope["path"]) in self.hot or _is_polled(template)
-                say_answered(scope, template, status, seconds, is_quiet=is_quiet)
+                log_answer(scope, template, status, seconds, is_quiet=is_quiet)
 
 
 def _template(scope: Scope, hot: Endpoints) -> str:

@@ -61,6 +61,7 @@ class _Trail:
     tree: dict[str, Any] | None = None
     changes: list[int | None] = field(default_factory=list)
     lacking: tuple[str, ...] = ()
+    fresh_until_ms: int | None = None
 
 
 class Decider:
@@ -85,35 +86,34 @@ class Decider:
 
     def _decided(self, flag: Flag) -> Decision:
         now_ms, trail = self.person.now_ms, _Trail()
-        boundary = None
         if not flag.enabled:
             self._step(trail, "enabled", False)
-            return self._refused(flag, "DISABLED", trail, boundary)
+            return self._refused(flag, "DISABLED", trail)
         if flag.is_timed:
-            boundary = flag.next_boundary_ms(now_ms)
-            trail.changes.append(boundary)
+            trail.fresh_until_ms = flag.next_boundary_ms(now_ms)
+            trail.changes.append(trail.fresh_until_ms)
             if not flag.is_scheduled(now_ms):
                 trail.reasons.append("scheduled = false")
                 self._step(trail, "schedule", False)
-                return self._refused(flag, "DISABLED", trail, boundary)
+                return self._refused(flag, "DISABLED", trail)
         if flag.prerequisites:
             failed = self._failed_prerequisite(flag, trail)
             if failed is not None:
-                return self._refused(flag, failed, trail, boundary)
+                return self._refused(flag, failed, trail)
         if flag.users:
             own = self._own_answer(flag, trail)
             if own is False:
-                return self._refused(flag, "TARGETING_MATCH", trail, boundary)
+                return self._refused(flag, "TARGETING_MATCH", trail)
             if own is not None:
-                return self._allowed(flag, "TARGETING_MATCH", trail, boundary, None if own is True else own)
+                return self._allowed(flag, "TARGETING_MATCH", trail, None if own is True else own)
         holds, reason = self._rule(flag, trail)
         if not holds:
-            return self._refused(flag, reason, trail, boundary)
+            return self._refused(flag, reason, trail)
         if flag.rollout < BUCKETS:
             reason = "SPLIT"
             if not self._rolled_out(flag, trail):
-                return self._refused(flag, "STALE" if self._is_warming_by(flag) else reason, trail, boundary)
-        return self._allowed(flag, reason, trail, boundary)
+                return self._refused(flag, "STALE" if self._is_warming_by(flag) else reason, trail)
+        return self._allowed(flag, reason, trail)
 
     # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -173,9 +173,7 @@ class Decider:
         self._step(trail, "rollout", passed, bucket=bucket, below=flag.rollout)
         return passed
 
-    def _allowed(
-        self, flag: Flag, reason: Reason, trail: _Trail, boundary: int | None, name: str | None = None
-    ) -> Decision:
+    def _allowed(self, flag: Flag, reason: Reason, trail: _Trail, name: str | None = None) -> Decision:
         if flag.values and name is None:
             name = flag.only_variant
             if name is None:
@@ -184,23 +182,21 @@ class Decider:
                 reason = "SPLIT"
                 self._step(trail, "variant", name is not None, bucket=bucket, variant=name)
                 if name is None:
-                    return self._refused(flag, "STALE" if self._is_warming_by(flag) else reason, trail, boundary)
+                    return self._refused(flag, "STALE" if self._is_warming_by(flag) else reason, trail)
         if name is not None:
             trail.reasons.append(f"variant = {_json(name)}")
-        return self._made_of(flag, True, reason, name, trail, boundary)
+        return self._made_of(flag, True, reason, name, trail)
 
-    def _refused(self, flag: Flag, reason: Reason, trail: _Trail, boundary: int | None) -> Decision:
+    def _refused(self, flag: Flag, reason: Reason, trail: _Trail) -> Decision:
         """The decision of a flag that does not allow: its default.
 
         A default of true allows only a flag that is off or stale. A rule that says no is no failure.
         """
         allow = flag.default is True and reason in ("DISABLED", "STALE")
         name = flag.default if isinstance(flag.default, str) else None
-        return self._made_of(flag, allow, reason, name, trail, boundary)
+        return self._made_of(flag, allow, reason, name, trail)
 
-    def _made_of(
-        self, flag: Flag, allow: bool, reason: Reason, name: str | None, trail: _Trail, boundary: int | None
-    ) -> Decision:
+    def _made_of(self, flag: Flag, allow: bool, reason: Reason, name: str | None, trail: _Trail) -> Decision:
         return Decision(
             allow,
             reason,
@@ -210,7 +206,7 @@ class Decider:
             lacking=trail.lacking,
             explanation=self._explanation(flag, trail) if self.with_tree else None,
             valid_until_ms=_earliest(trail.changes) if self.with_tree else None,
-            fresh_until_ms=boundary,
+            fresh_until_ms=trail.fresh_until_ms,
         )
 
     # ── buckets ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -118,7 +118,7 @@ def _asked_before_alone(owns: Any) -> Any:
     return without
 
 
-def _all_standing(standing: Any) -> Any:
+def _all_open(open_claims: Any) -> Any:
     """Takes a repeated claim for one that stands, without a look at what came since."""
 
     def without(operations: Any, claims: Any) -> Any:
@@ -285,7 +285,7 @@ MUTATIONS: list[InScript | InPython] = [
         seed=3, favour=("link_at_once",), of_links=True,
     ),
     InPython(
-        "a repeat makes no link to somebody who was deleted since", links, "open_claims", _all_standing,
+        "a repeat makes no link to somebody who was deleted since", links, "open_claims", _all_open,
         favour=("resend", "cut_off", "delete_person"), of_links=True,
     ),
     InPython(
