@@ -32,7 +32,7 @@ REFUSED_BYTES = 4_096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def event_rows(chunk: Chunk, terms: Terms) -> tuple[pa.Table, list[dict[str, Any]]]:
+def chunk_rows(chunk: Chunk, terms: Terms) -> tuple[pa.Table, list[dict[str, Any]]]:
     """Rows of `events` in the order of the file; and the refused: line, code, reason and the row as JSON."""
     plain, is_plain = EVENTS.columns.empty_table(), np.zeros(len(chunk.lines), dtype=bool)
     if chunk.columns is not None:

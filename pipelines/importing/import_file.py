@@ -21,7 +21,7 @@ from lake.errors import LakeConflict
 from lake.lake import Lake
 from lake.schemas import EVENTS, REJECTED, Table
 from pipelines.importing.by_column import instants
-from pipelines.importing.by_row import event_rows, time_ms
+from pipelines.importing.by_row import chunk_rows, time_ms
 from pipelines.importing.chunks import ImportRefused, chunks, count_and_names
 from pipelines.importing.terms import Columns, Terms, identity_of
 from serving import ids
@@ -78,7 +78,7 @@ def import_file(
     done = 0
     with closing(chunks(path, columns.required(), rows_at_once)) as parts:
         for number, chunk in enumerate(parts, 1):
-            events, refusals = event_rows(chunk, terms)
+            events, refusals = chunk_rows(chunk, terms)
             # Refusals go first, so that a run that is cut off in between repeats neither.
             refused = [{"received_at": now_ms, "source": path.name, **refusal} for refusal in refusals]
             reasons = pa.Table.from_pylist(refused, schema=REJECTED.columns)

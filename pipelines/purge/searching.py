@@ -27,14 +27,14 @@ from serving.store.store import Store
 PART_BYTES, OVERLAP_BYTES = 8 << 20, 8 << 10
 ROWS_AT_ONCE, KEYS_AT_ONCE = 50_000, 5_000
 #: Places that are listed; the rest are counted.
-SHOWN_MAX = 100
+LISTED_MAX = 100
 
 
 @dataclass
 class Searched:
     """How many ids were looked for, in how many files, bytes and keys of Redis; and the places that name one of them.
 
-    `found` lists the first `SHOWN_MAX` of these places, and `found_count` counts all.
+    `found` lists the first `LISTED_MAX` of these places, and `found_count` counts all.
     """
 
     ids: int = 0
@@ -52,7 +52,7 @@ class Searched:
     def note(self, where: str) -> None:
         """Notes a place that names an id."""
         self.found_count += 1
-        if len(self.found) < SHOWN_MAX:
+        if len(self.found) < LISTED_MAX:
             self.found.append(where)
 
 

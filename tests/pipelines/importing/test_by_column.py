@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.importing.by_row import event_rows
+from pipelines.importing.by_row import chunk_rows
 from pipelines.importing.chunks import chunks
 from pipelines.importing.terms import Columns, Terms
 
@@ -81,8 +81,8 @@ def read(path: Path, columns: Columns, shift_ms: int = 5) -> None:
     terms = Terms(columns, "file", shift_ms, NOW, 16)
     for chunk in chunks(path, columns.required(), 5):
         assert chunk.columns is not None
-        together = event_rows(chunk, terms)
-        one_by_one = event_rows(replace(chunk, columns=None), terms)
+        together = chunk_rows(chunk, terms)
+        one_by_one = chunk_rows(replace(chunk, columns=None), terms)
         assert together[1] == one_by_one[1]
         assert repr(together[0].to_pylist()) == repr(one_by_one[0].to_pylist())
         assert together[0].schema == one_by_one[0].schema
@@ -172,6 +172,6 @@ def test_nearly_all_rows_of_a_usual_file_are_read_together(tmp_path: Path) -> No
         read_alone.extend(places)
         return chunk.rows(places)
 
-    events, refusals = event_rows(replace(chunk, rows=noted), Terms(WITHOUT_ID, "file", 0, NOW, 16))
+    events, refusals = chunk_rows(replace(chunk, rows=noted), Terms(WITHOUT_ID, "file", 0, NOW, 16))
     assert read_alone == [50]
     assert (len(events), [refusal["line"] for refusal in refusals]) == (50, [52])
