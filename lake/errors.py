@@ -1,4 +1,4 @@
-"""What can go wrong with the lake.
+"""The errors of the lake.
 
 LakeError
 ├── LakeUnreachable   no folder, no object store, no permission: a later try may succeed

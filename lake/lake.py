@@ -116,7 +116,7 @@ class Lake(Tables):
     def latest(self, table: Table) -> pl.LazyFrame:
         """The rows of the newest full rebuild, of `traits` or `memberships`.
 
-        People who were deleted since are still there: `serving.history.latest_undeleted` leaves them out.
+        Rows of people who were deleted since are still there: their readers leave them out.
         """
         return self.scan(table).filter("is_latest")
 
@@ -125,7 +125,7 @@ class Lake(Tables):
         self._append_row(RUNS, row)
 
     def runs(self) -> pl.LazyFrame:
-        """What rebuilds did."""
+        """A row for each rebuild."""
         return self.scan(RUNS)
 
     def last_run(self) -> dict[str, Any] | None:
@@ -163,7 +163,7 @@ class Lake(Tables):
         self._append_row(AUDIT, row)
 
     def audit(self) -> pl.LazyFrame:
-        """What admins did."""
+        """A row for each act of an admin."""
         return self.scan(AUDIT)
 
     def _append_row(self, table: Table, row: Mapping[str, Any]) -> None:

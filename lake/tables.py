@@ -106,7 +106,7 @@ class Tables:
             self.append_to(self.open(table), rows, transactions)
 
     def append_to(self, opened: DeltaTable, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> None:
-        """The same through a table object that the caller has checked, at the version of that check."""
+        """Appends through a table object that the caller has checked, at the version of that check."""
         try:
             write_deltalake(
                 opened,
@@ -163,7 +163,7 @@ class Tables:
         raise LakeConflict(f"{table.name}: others were first {ATTEMPTS} times")
 
     def rewrite_once(self, table: Table, partition: Mapping[str, str], change: Change) -> None:
-        """The same whether or not it changes anything, batch by batch, in one commit.
+        """Rewrites a partition in one commit, batch by batch, whether or not that changes anything.
 
         The table's log names the partition and nothing else. Raises `LakeConflict` if another writer was first.
         """

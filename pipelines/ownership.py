@@ -26,9 +26,9 @@ AT_ONCE = 5_000
 def restore_ownership(store: Store, lake: Lake, version: int, after: Mapping[int, int]) -> int:
     """Puts links, unlinks and deletes back that Redis may lack: those of shards with a seq above `after`.
 
-    Lists of members are completed for every owner in these shards, whatever shard the claim is in. A delete that was
-    purged has no name any more: it is put back for the record whose id has its hash, where there is one, else without a
-    name. Returns how many ids were restored. Safe to run again.
+    Lists of members are completed for every owner in these shards, also where the claim is in another shard. A delete
+    that was purged has no name any more: it is put back for the record whose id has its hash, where there is one, else
+    without a name. Returns how many ids were restored. Safe to run again.
 
     1. The acts of the whole lake: links, unlinks and deletes; and those that Redis may lack.
     2. The ids that these are of, with names for the purged ones whose record is there.

@@ -27,7 +27,7 @@ from serving.ingest.accept import Limits, accept
 from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.refusals import Invalid
 
-#: So much of a refused row is kept.
+#: Bytes of a refused row that are kept.
 REFUSED_BYTES = 4_096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""What one import was asked for: which column says what, and what is the same for all of its rows."""
+"""The terms of one import: which column says what, and facts that hold for all of its rows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Terms:
-    """What is the same for all rows of an import.
+    """Facts that hold for all rows of an import.
 
     `identity` names the file and how it is read. `shift_ms` is added to all times. `now_ms` is the receipt of all rows,
     and no event is later.

@@ -1,4 +1,4 @@
-"""What a purge makes of the rows of each table, a batch at a time."""
+"""The changes that a purge makes to the rows of each table, a batch at a time."""
 
 from __future__ import annotations
 

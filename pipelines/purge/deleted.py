@@ -1,4 +1,4 @@
-"""Who was deleted: whose deletes the lake has, of whom nothing came after, and who came back."""
+"""The deleted people of a lake: those who are gone, and those who came back."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_what_comes_after_a_delete_counts_alone(url: str, tmp_path: Path) -> Non
     check(world, ["user:ann", "anon:d"])
 
 
-#: What names several ids, and every id of the person that it makes.
+#: Events that name several ids, each with every id of the person that it makes.
 TOGETHER = {
     "a user and a device": (visit(1, userId="ann", anonymousId="d"), ["user:ann", "anon:d"]),
     "a user and an email": (visit(1, userId="ann", emailHash="e"), ["user:ann", "email:e"]),

@@ -114,7 +114,7 @@ def test_the_order_of_links_and_events_does_not_matter(url: str, tmp_path: Path)
         visit(5, userId="older"),
     ]
     ids = ["user:old", "user:older", "user:new", "anon:d1", "email:e1"]
-    for call in calls:  # in their own time, whatever order they come in
+    for call in calls:  # each keeps its own time in any order of arrival
         call["timestamp"] = f"2024-01-0{calls.index(call) + 1}T00:00:00Z"
     chance = random.Random(30)
     for number in range(6):
