@@ -60,18 +60,20 @@ async def _save(
     kind, key = definition.kind, definition.key
 
     def save() -> tuple[StoredDefinition, Bound]:
+        now_ms = engine.clock_ms()
         stored, bound = saving.save(
             engine.admin_store,
             engine.history,
             definition,
-            engine.clock_ms(),
+            now_ms,
             settings=settings,
             author=author,
             must_be=must_be,
             keeps_expression=keeps_expression,
             definitions_max=engine.settings.definitions_max,
         )
-        audit.note(engine.history, stored.updated_ms, author, action, kind, key, {"version": stored.version})
+        if stored.updated_ms == now_ms:  # else nothing changed
+            audit.note(engine.history, now_ms, author, action, kind, key, {"version": stored.version})
         return stored, bound
 
     stored, bound = await to_thread.run_sync(save)
@@ -108,9 +110,9 @@ def _settings(body: Described) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return lambda settings: settings | {name: value for name, value in changes.items() if value is not None}
 
 
-def _flag_settings(body: FlagFields) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _flag_settings(key: str, body: FlagFields) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The same for a flag, whose settings are checked together."""
-    return lambda settings: flags.settings_after(settings, body.settings())
+    return lambda settings: flags.settings_after(key, settings, body.settings())
 
 
 # ── traits ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -191,7 +193,7 @@ async def create_flag(body: FlagBody, engine: EngineOf, caller: Admin) -> Mappin
     """Saves a new flag. It is refused with 409 where the key is taken."""
     rule = "true" if body.rule is None else body.rule
     definition = Definition("flag", body.key, rule)
-    return await _save(engine, caller.label, definition, "new", _flag_settings(body), "create")
+    return await _save(engine, caller.label, definition, "new", _flag_settings(body.key, body), "create")
 
 
 @router.get("/flags")
@@ -211,7 +213,7 @@ async def change_flag(key: InFlags, body: FlagChange, engine: EngineOf, caller: 
     """Changes a flag, at once in every process."""
     definition = Definition("flag", key, body.rule or "")
     keeps = body.rule is None
-    return await _save(engine, caller.label, definition, "old", _flag_settings(body), keeps_expression=keeps)
+    return await _save(engine, caller.label, definition, "old", _flag_settings(key, body), keeps_expression=keeps)
 
 
 @router.delete("/flags/{key}", responses=NOT_FOUND | CONFLICT)

@@ -123,9 +123,23 @@ def flag_of(key: str, settings: Mapping[str, Any], version: int = 0) -> Flag:
 # ── saving ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def settings_after(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings after a change: a value in it counts, null takes a setting out, and a setting it leaves out stays.
+#: What a setting is where it is left out, but for the salt, which is then the flag's key.
+DEFAULTS: dict[str, Any] = {
+    "enabled": True,
+    "default": False,
+    "variants": [],
+    "rollout": 100,
+    "bucket_by": "userId",
+    "prerequisites": [],
+    "users": {},
+    "cache_seconds": 0,
+}
 
+
+def settings_after(key: str, before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a flag after a change: a value in it counts, null takes a setting out, and others stay.
+
+    A setting that says what its absence says is left out, so a flag that is sent back as it was read is the same.
     Raises `Invalid`, which names the field.
     """
     settings = {**before, **change}
@@ -138,14 +152,28 @@ def settings_after(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict
     _check_schedule(settings)
     _check_bucket_by(settings.get("bucket_by", "userId"))
     _check_users(settings.get("users", {}), names)
+    _check_rollout(settings.get("rollout", 100))
     if "salt" in settings:
         require_text("salt", settings["salt"])
     settings.pop("intervals", None)
     if names:
-        settings["intervals"] = _intervals(before, settings)
-    else:
-        del settings["variants"]
-    return settings
+        settings["intervals"] = _intervals(key, before, settings)
+    return without_defaults(key, settings)
+
+
+def without_defaults(key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a flag, less those that say what their absence says."""
+    defaults = {**DEFAULTS, "salt": key}
+    kept = {name: value for name, value in settings.items() if name not in defaults or not _same(value, defaults[name])}
+    if "prerequisites" in kept:
+        kept["prerequisites"] = [
+            {name: value for name, value in needed.items() if value is not None} for needed in kept["prerequisites"]
+        ]
+    return kept
+
+
+def _same(value: Any, other: Any) -> bool:
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _variant(given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -199,21 +227,30 @@ def _check_bucket_by(by: str) -> None:
         raise invalid("bucket_by", by, "send userId, deviceId or trait:KEY")
 
 
+def _check_rollout(rollout: float) -> None:
+    if abs(rollout * BUCKETS_A_PERCENT - round(rollout * BUCKETS_A_PERCENT)) > 1e-6:
+        raise invalid("rollout", rollout, "send a percentage of at most three decimals")
+
+
 def _check_users(users: Mapping[str, bool | str], names: Sequence[str]) -> None:
+    named: dict[str, str] = {}
     for user, answer in users.items():
         if not user.strip() or len(user) > ID_CHARACTERS_MAX:
             raise invalid("users", user, f"send ids of 1 to {ID_CHARACTERS_MAX} characters")
         require_text("users", user)
+        other = named.setdefault(record_of(user), user)
+        if other != user:
+            raise invalid("users", user, f"name each user once: '{other}' is the same one")
         if isinstance(answer, str) and answer not in names:
             raise invalid(f"users.{user}", answer, f"send true, false or the name of a variant{_known(names)}")
 
 
-def _intervals(before: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
+def _intervals(key: str, before: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, list[list[int]]]:
     """The buckets of each variant after a change, as intervals [start, end); as few as possible change hands.
 
     Under another salt everybody is in another bucket, so all are dealt out anew.
     """
-    shares = before.get("intervals", {}) if before.get("salt") == settings.get("salt") else {}
+    shares = before.get("intervals", {}) if before.get("salt", key) == settings.get("salt", key) else {}
     counts = counts_of({variant["name"]: variant["weight"] for variant in settings["variants"]})
     intervals = moved({name: [(start, end) for start, end in share] for name, share in shares.items()}, counts)
     if sum(map(len, intervals.values())) > INTERVALS_MAX:
@@ -221,7 +258,7 @@ def _intervals(before: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
             f"weights changed so often that shares are in more than {INTERVALS_MAX} parts",
             {"field": "variants", "remedy": "send a new salt: everybody is then dealt out anew"},
         )
-    return intervals
+    return {name: [[start, end] for start, end in share] for name, share in intervals.items()}
 
 
 # ── other definitions ────────────────────────────────────────────────────────────────────────────────────────────

@@ -134,7 +134,8 @@ def save(
     empty for a new definition. `keeps_expression`: the expression before stays, whatever the definition says.
     `definitions_max`: the bound on definitions of all kinds together.
 
-    Returns when every process that reads from now on answers with it. Raises `Invalid`, `Conflict`, `NotFound`,
+    A save that changes nothing makes no new version. Returns when every process that reads from now on answers with the
+    definition. Raises `Invalid`, `Conflict`, `NotFound`,
     `Unavailable`.
     """
     kind, key = definition.kind, definition.key
@@ -164,6 +165,8 @@ def save(
             author=author,
             settings=settings(dict(before.settings) if before else {}),
         )
+        if before is not None and _says_the_same(before, stored):
+            return catalogue, before
         following = catalogue.with_definition(stored)
         if kind == "flag":
             traits = {name for of_kind, name in following.definitions if of_kind == "trait"}
@@ -173,6 +176,17 @@ def save(
 
     stored, after = _commit(store, history, change)
     return stored, after.bounds[(kind, key)]
+
+
+def _says_the_same(before: StoredDefinition, after: StoredDefinition) -> bool:
+    """Whether two versions of a definition differ in nothing that anybody reads of them."""
+    return before.expression == after.expression and _said(before) == _said(after)
+
+
+def _said(stored: StoredDefinition) -> dict[str, Any]:
+    """The settings that say something: of a flag no defaults, of any definition no empty text and no empty list."""
+    settings = flags.without_defaults(stored.key, stored.settings) if stored.kind == "flag" else stored.settings
+    return {name: value for name, value in settings.items() if value not in ("", [])}
 
 
 def delete(store: Store, history: History, kind: DefinitionKind, key: str, now_ms: int, author: str = "") -> None:
@@ -210,6 +224,9 @@ def _commit(
     for _ in range(RETRIES):
         before = current(store)
         after, stored = change(before)
+        if after is before:  # nothing to save; but a save that was cut off is finished
+            write_down(store, history.append_definition)
+            return stored, activate(store, history.holds_events) or before
         history.holds_events()  # raises if the lake is away, before anything is done
         after = replace(after, unwritten=(*before.unwritten, stored))
         if store.replace_catalogue(encode(after), expected=before.version, version=after.version):

@@ -43,7 +43,7 @@ def before_the_purge(redis_url: str, folder: Path) -> World:
         History(world.lake.root),
         Definition("flag", "beta", "true"),
         0,
-        settings=lambda settings: settings_after(settings, {"users": {GONE: False, "u1": False}}),
+        settings=lambda settings: settings_after("beta", settings, {"users": {GONE: False, "u1": False}}),
     )
     history = [(user, "") for user in OTHERS] + [(GONE, ""), ("u0", GONE)]
     imported(world, folder / "history.csv", history, world.store.now_ms() - DAY_MS)

@@ -71,7 +71,7 @@ def named_in(world: World, key: str, users: dict[str, Any]) -> None:
         History(world.lake.root),
         Definition("flag", key, "true"),
         0,
-        settings=lambda settings: settings_after(settings, {"users": users}),
+        settings=lambda settings: settings_after(key, settings, {"users": users}),
     )
 
 

@@ -27,7 +27,7 @@ def catalogue_of(*flags: tuple[str, str, dict[str, Any]], is_empty: bool = True)
     catalogue = Catalogue().with_definition(StoredDefinition(kind="trait", key="plan", expression="profile.plan"))
     for key, rule, given in flags:
         catalogue = catalogue.with_definition(
-            StoredDefinition(kind="flag", key=key, expression=rule, settings=settings_after({}, given))
+            StoredDefinition(kind="flag", key=key, expression=rule, settings=settings_after(key, {}, given))
         )
     return catalogue.with_activation(catalogue.projection_version, (0,), is_empty)
 
@@ -225,7 +225,7 @@ class TestSchedule:
 
     def test_the_instants_themselves(self) -> None:
         """A schedule is [start, end): the first instant is inside, the last is not."""
-        flag = flag_of("f", settings_after({}, {"starts_at": "2026-01-01", "ends_at": "2026-01-02"}))
+        flag = flag_of("f", settings_after("f", {}, {"starts_at": "2026-01-01", "ends_at": "2026-01-02"}))
         start_ms, end_ms = instant_ms("2026-01-01"), instant_ms("2026-01-02")
         assert start_ms is not None
         assert end_ms is not None
@@ -316,7 +316,7 @@ class TestExplaining:
 
 def test_what_is_broken_answers_the_default() -> None:
     """A broken part gives ERROR, and the default of the flag if the flag is known."""
-    flag = flag_of("f", settings_after({}, {**BLUE_AND_RED, "default": "blue"}))
+    flag = flag_of("f", settings_after("f", {}, {**BLUE_AND_RED, "default": "blue"}))
 
     assert answer_of(error_decision("Redis is away")) == (False, "ERROR", None, False)
     assert answer_of(error_decision("Redis is away", flag_of("f", {"default": True}))) == (True, "ERROR", None, True)

@@ -1,0 +1,98 @@
+"""A flag that is sent back as it was read is the same flag: no user moves, and there is no new version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.api.wire.definitions import wire_definition
+from serving.api.wire.flags import FlagChange, FlagOut
+from serving.definitions.catalogue import StoredDefinition
+from serving.definitions.flags import flag_of, settings_after
+from serving.refusals import Invalid
+from tests.running import RunningStack
+
+KEY = "banner"
+VARIANTS = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from("abcd"), "weight": st.sampled_from([0, 1, 1.0, 2.5, 70])},
+        optional={"value": st.sampled_from([None, 1, "x", {"colour": "#00f"}])},
+    ),
+    unique_by=lambda variant: variant["name"],
+).filter(lambda variants: not variants or any(variant["weight"] for variant in variants))
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "enabled": st.sampled_from([True, False, None]),
+        "variants": VARIANTS,
+        "rollout": st.sampled_from([0, 12.345, 50.0, 100, 100.0]),
+        "salt": st.sampled_from([KEY, "other", None]),
+        "bucket_by": st.sampled_from(["userId", "deviceId", "trait:plan"]),
+        "starts_at": st.sampled_from(["2026-01-01", None]),
+        "ends_at": st.sampled_from(["2027-01-01T12:00:00+02:00", None]),
+        "prerequisites": st.sampled_from([[], [{"flag": "x"}], [{"flag": "x", "variant": None}]]),
+        "users": st.sampled_from([{}, {"ada": True, "anon:7": False}]),
+        "cache_seconds": st.sampled_from([0, 60]),
+        "description": st.sampled_from(["", "a banner"]),
+        "tags": st.sampled_from([[], ["shop"]]),
+    },
+)
+
+
+def sent_back(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a change that a client makes of the flag as it read it."""
+    stored = StoredDefinition(kind="flag", key=KEY, expression="true", settings=settings)
+    return FlagChange.model_validate(FlagOut.model_validate(wire_definition(stored)).model_dump()).settings()
+
+
+@given(first=SETTINGS, then=SETTINGS)
+def test_a_flag_that_is_sent_back_is_the_same(first: dict[str, Any], then: dict[str, Any]) -> None:
+    """Whatever its settings were made by, each bucket keeps its variant and each setting its value."""
+    settings: dict[str, Any] = {}
+    for change in (first, then):
+        settings = settings_after(KEY, settings, change)
+
+        back = settings_after(KEY, settings, sent_back(settings))
+
+        assert flag_of(KEY, back) == flag_of(KEY, settings)
+        assert {name: value for name, value in back.items() if value not in ("", [])} == {
+            name: value for name, value in settings.items() if value not in ("", [])
+        }
+
+
+@pytest.mark.parametrize("users", [{"ada": True, "user:ada": False}, {"user:ada": True, "ada": True}])
+def test_a_user_is_named_once(users: dict[str, bool]) -> None:
+    """An id with and without its kind is one user, and one of two answers would be dropped."""
+    with pytest.raises(Invalid, match="name each user once"):
+        settings_after(KEY, {}, {"users": users})
+
+
+@pytest.mark.parametrize("rollout", [12.3456, 0.0001, 99.99999])
+def test_a_rollout_finer_than_a_bucket_is_refused(rollout: float) -> None:
+    """There are 100,000 buckets: a percentage has three decimals, and no more of it would hold."""
+    with pytest.raises(Invalid, match="three decimals"):
+        settings_after(KEY, {}, {"rollout": rollout})
+
+
+@pytest.mark.xdist_group("stack")
+@pytest.mark.parametrize("kind", ["trait", "segment", "flag"])
+def test_a_definition_that_is_sent_back_as_it_was_read_makes_no_new_version(stack: RunningStack, kind: str) -> None:
+    """GET, then PUT of what was read: the same version, nothing in its history, the same answer for everybody."""
+    more = {"variants": [{"name": "a"}, {"name": "b", "weight": 2}]} if kind == "flag" else {}
+    expression = "events.sent_back.count" if kind == "trait" else "events.sent_back.count >= 0"
+    stack.define(kind, f"sent_back_{kind}", expression, **more)
+    path = f"/v1/admin/{kind}s/sent_back_{kind}"
+    before = stack.call("GET", path).json()[kind]
+    users = [f"u{number}" for number in range(20)]
+    answers = [stack.decide(user, f"sent_back_{kind}") for user in users] if kind == "flag" else []
+
+    after = stack.call("PUT", path, json=before).json()[kind]
+
+    assert after == {**before, "warnings": after["warnings"]}
+    assert len(stack.call("GET", f"{path}/history").json()["versions"]) == 1
+    if kind == "flag":
+        again = [stack.decide(user, f"sent_back_{kind}") for user in users]
+        assert [answer["variant"] for answer in again] == [answer["variant"] for answer in answers]
