@@ -38,7 +38,7 @@ EVENT = {"userId": "auth", "event": "asked"}
 def test_a_key_is_sent_as_ever(
     stack: RunningStack, method: str, path: str, kind: Any, header: str | None, status: int
 ) -> None:
-    """With the scheme `Bearer`, in these letters, or bare; an empty header is no key."""
+    """A key comes after the scheme `Bearer`, in these letters, or bare. An empty header is no key."""
     stack.call("POST", "/v1/admin/flags", json={"key": "auth_flag", "rule": "true"})
     headers = {} if header is None else {"Authorization": header.format(key=stack.keys[kind])}
     answer = stack.http.request(method, path, json=EVENT if method == "POST" else None, headers=headers)
@@ -59,17 +59,17 @@ def test_a_key_is_sent_as_ever(
     ],
 )
 def test_a_key_in_the_address_stands_for_the_header(stack: RunningStack, method: str, path: str, kind: Any) -> None:
-    """`apiKey` works for every call, as beacons send it; a header goes first, a wrong one too, but for events."""
+    """`apiKey` works for every call, as beacons send it. A header counts first, a wrong one too, but for events."""
     query = {"apiKey": stack.keys[kind], "userId": "a", "flag": "auth_flag"}
     stack.call("POST", "/v1/admin/flags", json={"key": "auth_flag", "rule": "true"})
 
-    def asked(headers: dict[str, str]) -> int:
+    def status(headers: dict[str, str]) -> int:
         body = EVENT if method == "POST" else None
         return stack.http.request(method, path, params=query, json=body, headers=headers).status_code
 
-    assert asked({}) == 200
+    assert status({}) == 200
     if kind != "write":
-        assert (asked({"Authorization": ""}), asked({"Authorization": "Bearer wrong"})) == (401, 401)
+        assert (status({"Authorization": ""}), status({"Authorization": "Bearer wrong"})) == (401, 401)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_key_in_the_address_stands_for_the_header(stack: RunningStack, method:
 def test_a_key_of_another_kind_is_told_which_is_needed(
     stack: RunningStack, method: str, path: str, needed: str, refused: list[Any]
 ) -> None:
-    """403 in the original's words, which it sent as 500. A read key asks for decisions, a write key sends, no more."""
+    """It is 403 in the original's words (there 500). A read key only asks for decisions, a write key only sends."""
     for kind in refused:
         answer = stack.call(method, path, kind, json=EVENT if method == "POST" else None)
         assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
@@ -98,7 +98,7 @@ def test_a_key_of_another_kind_is_told_which_is_needed(
 
 
 def test_every_call_about_people_and_definitions_needs_an_admin_key(stack: RunningStack) -> None:
-    """All that the API's own document lists there: 401 without a key, 403 with one that may be in a browser (D-23)."""
+    """Each such call of the document is 401 without a key, and 403 with a key that browsers may have (D-23)."""
     document = stack.http.get("/openapi.json").json()
     calls = [
         (method.upper(), path.replace("{", "").replace("}", ""))
@@ -106,10 +106,12 @@ def test_every_call_about_people_and_definitions_needs_an_admin_key(stack: Runni
         for method in operations
         if path.startswith(("/v1/admin/", "/v1/users/"))
     ]
-    said = {(call, key): stack.call(*call, key).status_code for call in calls for key in (None, "read", "write")}
+    statuses = {(call, key): stack.call(*call, key).status_code for call in calls for key in (None, "read", "write")}
 
     assert len(calls) > 25
-    assert {one: status for one, status in said.items() if status != (401 if one[1] is None else 403)} == {}
+    assert {
+        request: status for request, status in statuses.items() if status != (401 if request[1] is None else 403)
+    } == {}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_every_call_about_people_and_definitions_needs_an_admin_key(stack: Runni
 def test_what_does_not_fit_is_refused_in_the_originals_words(
     stack: RunningStack, method: str, path: str, body: str | bytes | None, status: int, begins: str
 ) -> None:
-    """A body or a query that cannot be read, and paths that are not there; internal calls of the original are not."""
+    """What cannot be read is 400; unknown paths are 404, the original's internal calls among them."""
     answer = stack.call(method, path, content=body)
 
     assert answer.status_code == status
@@ -175,7 +177,7 @@ def test_a_refusal_has_the_originals_shape_and_codes(
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
 def test_the_type_of_a_body_is_not_looked_at(stack: RunningStack, content_type: str) -> None:
-    """JSON is JSON: beacons send it as text, and the original did not ask either."""
+    """A body of any Content-Type is read as JSON: beacons send it as text, and the original did not look either."""
     headers = {"Content-Type": content_type} if content_type else {}
     answers = [
         stack.call("POST", "/v1/track", "write", content='{"userId": "auth", "event": "asked"}', headers=headers),

@@ -54,19 +54,19 @@ RULES: dict[str, tuple[str, bool, list[str]]] = {
 
 @pytest.mark.parametrize(("flag", "allow", "reasons"), RULES.values(), ids=list(RULES))
 def test_reasons_keep_the_originals_format(deciding: RunningStack, flag: str, allow: bool, reasons: list[str]) -> None:
-    """Segments in order, then traits in order, each as often as it is written, then the result."""
-    found = deciding.decide("dc-ada", flag)
+    """Reasons are the segments in order, then the traits in order, each as often as it is written, then the result."""
+    answer = deciding.decide("dc-ada", flag)
 
-    assert found["allow"] is allow
-    assert found["reasons"] == [*reasons, f"final_result = {str(allow).lower()}"]
+    assert answer["allow"] is allow
+    assert answer["reasons"] == [*reasons, f"final_result = {str(allow).lower()}"]
 
 
 def test_a_decision_has_the_originals_fields(deciding: RunningStack) -> None:
-    """`allow`, `variant`, `reasons`, and `userId` and `flag` as they were asked for."""
-    found = deciding.decide("dc-ada", "dc_f1")
+    """A decision has `allow`, `variant` and `reasons`, and `userId` and `flag` as the question had them."""
+    answer = deciding.decide("dc-ada", "dc_f1")
 
-    assert found | {"allow": True, "variant": None, "userId": "dc-ada", "flag": "dc_f1"} == found
-    assert isinstance(found["reasons"], list)
+    assert answer | {"allow": True, "variant": None, "userId": "dc-ada", "flag": "dc_f1"} == answer
+    assert isinstance(answer["reasons"], list)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_decision_has_the_originals_fields(deciding: RunningStack) -> None:
 def test_a_question_is_refused_in_the_originals_words(
     deciding: RunningStack, query: dict[str, str], status: int, message: str
 ) -> None:
-    """The user first, then the flag, then whether there is such a flag."""
+    """The user is checked first, then the flag, then whether there is such a flag."""
     answer = deciding.call("GET", "/v1/decide", "read", params=query)
 
     assert (answer.status_code, answer.json()["message"]) == (status, message)
@@ -93,10 +93,10 @@ def test_a_question_is_refused_in_the_originals_words(
 
 @pytest.mark.parametrize("user", ["7f9c24e8-3b12-4fef-91e0-5d2b0f3b7a11", "never-seen", "ünïcode 👋", "a/b?c#d"])
 def test_somebody_unknown_has_no_traits_and_no_segments(deciding: RunningStack, user: str) -> None:
-    """Any text is an id, and of nobody's events there are none: a decision, not an error."""
-    found = deciding.decide(user, "dc_f2")
+    """Any text is an id. An unknown one has no events, so it gets a decision, not an error."""
+    answer = deciding.decide(user, "dc_f2")
 
-    assert (found["allow"], found["userId"]) == (True, user)
+    assert (answer["allow"], answer["userId"]) == (True, user)
     assert deciding.decide(user, "dc_f1")["allow"] is False
 
 
@@ -111,13 +111,13 @@ def test_the_ids_that_apps_know_are_decided_for(deciding: RunningStack, named: d
 def test_a_changed_and_a_deleted_flag_are_so_at_once(deciding: RunningStack) -> None:
     """No decision outlives its flag: the original went on answering for up to a minute (D-8)."""
     deciding.define("flag", "dc_short", "true")
-    said: list[Any] = [deciding.decide("dc-ada", "dc_short")["allow"]]
+    answers: list[Any] = [deciding.decide("dc-ada", "dc_short")["allow"]]
     deciding.call("PUT", "/v1/admin/flags/dc_short", json={"rule": "false"})
-    said.append(deciding.decide("dc-ada", "dc_short")["allow"])
+    answers.append(deciding.decide("dc-ada", "dc_short")["allow"])
     deciding.call("DELETE", "/v1/admin/flags/dc_short")
-    said.append(deciding.decide("dc-ada", "dc_short")["message"])
+    answers.append(deciding.decide("dc-ada", "dc_short")["message"])
 
-    assert said == [True, False, "Flag 'dc_short' not found"]
+    assert answers == [True, False, "Flag 'dc_short' not found"]
 
 
 def test_the_originals_minute_is_kept_by_clients_where_a_flag_says_so(deciding: RunningStack) -> None:

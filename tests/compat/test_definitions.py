@@ -33,7 +33,7 @@ def called(stack: RunningStack, method: str, kind: str, at: str = "", /, **body:
 
 @EVERY_KIND
 def test_a_definition_lives_as_in_the_original(stack: RunningStack, kind: str) -> None:
-    """Created, listed, changed and deleted with 200 each, in the original's wrappers and fields; deleting is empty."""
+    """It is created, listed, changed and deleted with 200, in the original's shapes; a delete answers an empty body."""
     key, (field, expression, fields) = f"def_{kind}", KINDS[kind]
 
     status, created = called(stack, "POST", kind, key=key, it=expression, unknown="ignored")
@@ -44,7 +44,9 @@ def test_a_definition_lives_as_in_the_original(stack: RunningStack, kind: str) -
 
     status, listed = called(stack, "GET", kind)
     assert (status, list(listed)) == (200, [f"{kind}s"])
-    assert [one["key"] for one in listed[f"{kind}s"]] == sorted(one["key"] for one in listed[f"{kind}s"])
+    assert [definition["key"] for definition in listed[f"{kind}s"]] == sorted(
+        definition["key"] for definition in listed[f"{kind}s"]
+    )
     assert created[kind] | {"warnings": []} in listed[f"{kind}s"]
 
     other = "1 == 1"
@@ -82,13 +84,13 @@ KEY_IS_ODD = "{Kind} key must start with a letter or underscore and contain only
 def test_creating_is_checked_in_the_originals_order(
     stack: RunningStack, kind: str, key: str, text: str, status: int, message: str
 ) -> None:
-    """Key, expression, the key's letters, syntax, and last whether there is one already."""
+    """The order is: key, expression, the key's letters, syntax, and last whether the key is taken."""
     called(stack, "POST", kind, key="def_taken", it="1 == 2")
-    found, answer = called(stack, "POST", kind, key=key, it=text)
+    actual, answer = called(stack, "POST", kind, key=key, it=text)
     expected = message.format(Kind=kind.capitalize(), field=KINDS[kind][0])
     called(stack, "DELETE", kind, "_2")
 
-    assert found == status, answer
+    assert actual == status, answer
     assert answer.get("message", "").startswith(expected)
     assert message.endswith(" ") or answer.get("message", "") == expected
     if status != 200:
@@ -107,11 +109,11 @@ def test_creating_is_checked_in_the_originals_order(
 def test_changing_is_checked_in_the_originals_order(
     stack: RunningStack, kind: str, key: str, text: str, status: int, message: str
 ) -> None:
-    """The expression, its syntax, and last whether there is such a definition."""
-    found, answer = called(stack, "PUT", kind, key, it=text)
+    """The order is: the expression, its syntax, and last whether there is such a definition."""
+    actual, answer = called(stack, "PUT", kind, key, it=text)
     expected = message.format(Kind=kind.capitalize(), field=KINDS[kind][0])
 
-    assert found == status
+    assert actual == status
     assert answer["message"].startswith(expected)
 
 
@@ -120,13 +122,13 @@ def test_two_who_create_the_same_at_once_are_one_and_a_conflict(stack: RunningSt
     """One is saved and all others are told that it exists; the original answered them 500."""
     with ThreadPoolExecutor(4) as pool:
         race = [pool.submit(called, stack, "POST", kind, key=f"def_race_{kind}", it="1 == 2") for _ in range(4)]
-        statuses = sorted(one.result()[0] for one in race)
+        statuses = sorted(future.result()[0] for future in race)
 
     assert statuses == [200, 409, 409, 409]
 
 
 def test_the_originals_seeds_are_saved_as_they_are(stack: RunningStack) -> None:
-    """Its seed scripts' traits, segments and flags, in their order, and what they say of a user who shops."""
+    """Its seed scripts' traits, segments and flags are saved in their order, and answer for a user who shops."""
     for trait, expression in {
         "power_user": "events.app_open.unique_days_14d >= 5",
         "recent_buyer": "events.purchase.count_30d >= 1 && last_seen_minutes_ago < 1440",
@@ -170,7 +172,7 @@ def test_the_originals_seeds_are_saved_as_they_are(stack: RunningStack) -> None:
         }
         == stack.traits("seed-1")["segments"]
     )
-    assert {one: stack.decide("seed-1", one)["allow"] for one in ("discount_offer", "vip_support")} == {
+    assert {flag: stack.decide("seed-1", flag)["allow"] for flag in ("discount_offer", "vip_support")} == {
         "discount_offer": False,
         "vip_support": True,
     }
@@ -196,7 +198,7 @@ def test_a_sum_of_nothing_is_refused_with_the_remedy(stack: RunningStack) -> Non
     ],
 )
 def test_the_examples_of_the_originals_documents_are_valid(stack: RunningStack, kind: str, example: str) -> None:
-    """Every expression that its documents show, where the names that they name exist."""
+    """Every expression that its documents show is valid, where the names in it exist."""
     for named, key in (("trait", "def_spent"), ("segment", "def_recent"), ("segment", "def_high")):
         called(stack, "POST", named, key=key, it="events.defined.count" if named == "trait" else "1 == 2")
     answer = stack.call("POST", "/v1/admin/validate", json={"type": kind, "expression": example}).json()

@@ -56,7 +56,7 @@ def test_identify_takes_any_of_three_ids(counting: RunningStack, body: dict[str,
 
 @pytest.mark.parametrize("body", [{}, {"userId": ""}, {"deviceId": "", "externalId": "", "traits": {"a": 1}}])
 def test_identify_wants_an_id(counting: RunningStack, body: dict[str, Any]) -> None:
-    """Without one, or with blank ones only, it is 400 in the original's words."""
+    """An identify without an id, or with blank ids only, is 400 in the original's words."""
     status, answer = sent(counting, "/v1/identify", body)
 
     assert (status, answer["code"], answer["message"]) == (400, "invalid_argument", NO_ID_IDENTIFY)
@@ -82,7 +82,7 @@ def test_traits_of_identify_are_what_expressions_read(counting: RunningStack) ->
     ],
 )
 def test_track_takes_one_event(counting: RunningStack, body: dict[str, Any]) -> None:
-    """200 with `success` and `eventId`, for any of the ids, with or without `ts` and `props`."""
+    """The answer is 200 with `success` and `eventId`, for any kind of id, with or without `ts` and `props`."""
     status, answer = sent(counting, "/v1/track", body)
 
     assert (status, answer["success"]) == (200, True)
@@ -107,7 +107,7 @@ def test_track_takes_one_event(counting: RunningStack, body: dict[str, Any]) -> 
 def test_track_refuses_in_the_originals_words_and_order(
     counting: RunningStack, body: dict[str, Any], message: str
 ) -> None:
-    """The event's name first, then an id, then the time."""
+    """The event's name is checked first, then an id, then the time."""
     status, answer = sent(counting, "/v1/track", body)
 
     assert (status, answer["code"], answer["message"]) == (400, "invalid_argument", message)
@@ -130,16 +130,16 @@ def test_what_the_originals_fields_said_is_counted(counting: RunningStack) -> No
     ):
         assert sent(counting, "/v1/track", {"userId": "tc-fields", "event": "ingested", **body})[0] == 200
 
-    found = counting.traits("tc-fields")["traits"]
-    assert (found["ingest_seen"], found["ingest_seen_30d"], found["ingest_amount"]) == (3, 1, 18)
+    traits = counting.traits("tc-fields")["traits"]
+    assert (traits["ingest_seen"], traits["ingest_seen_30d"], traits["ingest_amount"]) == (3, 1, 18)
 
 
 def test_an_events_name_is_kept_as_it_came(counting: RunningStack) -> None:
-    """Blanks around it belong to it: another name, as in the original."""
+    """Blanks around a name belong to it, as in the original: with them it is another name."""
     sent(counting, "/v1/track", {"userId": "tc-pad", "event": "  ingested "})
 
-    found = counting.traits("tc-pad")["traits"]
-    assert (found["ingest_padded"], found["ingest_seen"]) == (1, 0)
+    traits = counting.traits("tc-pad")["traits"]
+    assert (traits["ingest_padded"], traits["ingest_seen"]) == (1, 0)
 
 
 def test_a_decision_after_the_acknowledgement_sees_the_event(counting: RunningStack) -> None:

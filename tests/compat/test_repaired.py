@@ -48,9 +48,9 @@ def described(stack: RunningStack, user: str, **traits: Any) -> None:
 def tried(stack: RunningStack, user: str, rule: str) -> bool:
     """What a segment of this rule says of a user; it is deleted again."""
     stack.define("segment", "rp_tried", rule)
-    found: bool = stack.traits(user)["segments"]["rp_tried"]
+    is_member: bool = stack.traits(user)["segments"]["rp_tried"]
     assert stack.call("DELETE", "/v1/admin/segments/rp_tried").status_code == 200
-    return found
+    return is_member
 
 
 def test_d05_parallel_first_events_make_one_person(repaired: RunningStack) -> None:
@@ -143,16 +143,16 @@ def test_d13_one_language_in_traits_segments_and_flags(repaired: RunningStack, e
     described(repaired, "rp-one", rp_plan="5")
     for kind in ("trait", "segment", "flag"):
         repaired.define(kind, f"rp_as_{kind}", expression)
-    found = repaired.traits("rp-one")
-    said = (
-        found["traits"]["rp_as_trait"],
-        found["segments"]["rp_as_segment"],
+    live = repaired.traits("rp-one")
+    answers = (
+        live["traits"]["rp_as_trait"],
+        live["segments"]["rp_as_segment"],
         repaired.decide("rp-one", "rp_as_flag")["allow"],
     )
     for kind in ("trait", "segment", "flag"):
         repaired.call("DELETE", f"/v1/admin/{kind}s/rp_as_{kind}")
 
-    assert said == (expected, expected, expected)
+    assert answers == (expected, expected, expected)
 
 
 @pytest.mark.parametrize(
@@ -228,11 +228,11 @@ def test_d24_no_key_is_written_down_anywhere() -> None:
     """No file of the project holds the text of a key: keys are made by chance when a stack first starts."""
     like_a_key = re.compile(r"\b(?:admin|write|read)_(?=[A-Za-z0-9_-]*[0-9])(?=[A-Za-z0-9_-]*[A-Z])[A-Za-z0-9_-]{32}")
     folders = ("serving", "pipelines", "cli", "expressions", "lake", "docs", "examples", "tests", "benchmarks", ".ci")
-    files = [ROOT / "README.md", ROOT / "Makefile", *(one for name in folders for one in (ROOT / name).rglob("*"))]
-    texts = {one: one.read_text(errors="ignore") for one in files if one.suffix in TEXT and one.is_file()}
+    files = [ROOT / "README.md", ROOT / "Makefile", *(path for name in folders for path in (ROOT / name).rglob("*"))]
+    texts = {path: path.read_text(errors="ignore") for path in files if path.suffix in TEXT and path.is_file()}
 
     assert len(texts) > 100
-    assert [str(one) for one, text in texts.items() if like_a_key.search(text)] == []
+    assert [str(path) for path, text in texts.items() if like_a_key.search(text)] == []
 
 
 TEXT = {".py", ".md", ".json", ".yaml", ".yml", ".toml", ".ts", ".js", ".mjs", ".sh", ""}

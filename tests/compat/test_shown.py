@@ -13,10 +13,10 @@ NOT_OURS = {28, 36, 38, 39}
 
 
 def claimed() -> dict[int, list[Path]]:
-    """What the page's table says is shown, and where: files, or folders of them."""
+    """By defect the tests that the page's table names: files, or folders of them."""
     page = (ROOT / "docs" / "compatibility.md").read_text()
     rows = re.findall(r"^\| D-(\d+) \|.*\|([^|]*)\|$", page, re.MULTILINE)
-    return {int(number): [ROOT / one for one in re.findall(r"`(tests/[^`]*)`", where)] for number, where in rows}
+    return {int(number): [ROOT / place for place in re.findall(r"`(tests/[^`]*)`", where)] for number, where in rows}
 
 
 def named(file: Path) -> Iterator[int]:
@@ -28,12 +28,12 @@ def named(file: Path) -> Iterator[int]:
 
 
 def test_every_defect_of_the_server_is_claimed_to_be_absent() -> None:
-    """All 41 but those that are no server's."""
+    """The page claims all 41 defects but those that no server can show."""
     assert claimed().keys() == set(range(1, 42)) - NOT_OURS
 
 
 def test_every_claim_is_named_by_a_test() -> None:
-    """In each file of tests that the page gives for it, and in one of each folder (D-41: there were no such tests)."""
+    """A test in each file that the page names for a claim, or in one file of a folder, names the claim (D-41)."""
     lacking = []
     for number, places in claimed().items():
         of_tests = [place for place in places if place.suffix == ".py" or place.is_dir()]

@@ -1,4 +1,4 @@
-"""Names that nobody has sent so far are said when a definition that reads them is saved or checked."""
+"""Warnings of names that nobody has sent, when a definition that reads them is saved or checked."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def sent(stack: RunningStack) -> RunningStack:
 
 
 def warnings(stack: RunningStack, expression: str) -> list[str]:
-    """What validation of a trait warns of."""
+    """The warnings of a validated trait."""
     body = {"type": "trait", "expression": expression}
-    found: list[str] = stack.call("POST", "/v1/admin/validate", json=body).json()["warnings"]
-    return found
+    texts: list[str] = stack.call("POST", "/v1/admin/validate", json=body).json()["warnings"]
+    return texts
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def warnings(stack: RunningStack, expression: str) -> list[str]:
 def test_a_name_that_was_never_seen_is_said_with_the_nearest(
     sent: RunningStack, expression: str, says: str | None
 ) -> None:
-    """Of events, properties and attributes, when a definition is checked and when it is saved, which it is."""
-    found = sent.define("trait", "un_saved", expression)["warnings"]
+    """A warning names an unseen event, property or attribute and the nearest; the definition is valid and is saved."""
+    given = sent.define("trait", "un_saved", expression)["warnings"]
     sent.call("DELETE", "/v1/admin/traits/un_saved")
 
-    assert found == warnings(sent, expression) == ([] if says is None else [says])
+    assert given == warnings(sent, expression) == ([] if says is None else [says])

@@ -29,12 +29,12 @@ def searched(stack: RunningStack) -> RunningStack:
             stack.track(user, "uc_view", messageId=f"{user}-{n}", ts=at, props={"page": f"/{n}"})
     for n in range(60):
         stack.track("uc-Anna", "uc_view", messageId=f"more-{n}", deviceId="uc-phone")
-    wait_until(lambda: found(stack, query="uc-")["total"] == 3, "the events are drained")
+    wait_until(lambda: users_page(stack, query="uc-")["total"] == 3, "the events are drained")
     stack.tinycdp("rebuild")
     return stack
 
 
-def found(stack: RunningStack, **query: Any) -> dict[str, Any]:
+def users_page(stack: RunningStack, **query: Any) -> dict[str, Any]:
     """A page of users."""
     answer = stack.call("GET", "/v1/admin/users/search", params=query)
     assert answer.status_code == 200, answer.text
@@ -43,21 +43,21 @@ def found(stack: RunningStack, **query: Any) -> dict[str, Any]:
 
 
 def test_a_page_has_the_originals_fields(searched: RunningStack) -> None:
-    """`users`, `total`, `hasMore`; of each user id, created_at, aliases, lastEventTime, eventCount, activeSegments."""
-    page = found(searched, query="uc-")
-    by_alias = {one["aliases"][0]["value"]: one for one in page["users"]}
+    """Each field of the page and of a user on it is there."""
+    page = users_page(searched, query="uc-")
+    by_alias = {user["aliases"][0]["value"]: user for user in page["users"]}
     anna = by_alias["uc-Anna"]
 
     assert (page.keys(), page["total"], page["hasMore"]) == ({"users", "total", "hasMore"}, 3, False)
     assert anna.keys() == {"id", "created_at", "aliases", "lastEventTime", "eventCount", "activeSegments"}
-    assert {(one["kind"], one["value"]) for one in anna["aliases"]} == {
+    assert {(alias["kind"], alias["value"]) for alias in anna["aliases"]} == {
         ("externalId", "uc-Anna"),
         ("deviceId", "uc-phone"),
     }
     assert anna["eventCount"] == 61
     assert {"uc_active", "uc_never"} & set(anna["activeSegments"]) == {"uc_active"}
     assert by_alias["uc-ben"]["lastEventTime"] == "2024-02-02T00:00:00.000Z"
-    assert [one["aliases"][0]["value"] for one in page["users"]] == ["uc-carl", "uc-ben", "uc-Anna"]  # newest first
+    assert [user["aliases"][0]["value"] for user in page["users"]] == ["uc-carl", "uc-ben", "uc-Anna"]  # newest first
 
 
 @pytest.mark.parametrize(
@@ -76,28 +76,28 @@ def test_a_page_has_the_originals_fields(searched: RunningStack) -> None:
     ],
 )
 def test_users_are_found_by_a_part_of_any_id(searched: RunningStack, query: str, total: int) -> None:
-    """Whatever its case, or by the begin of the `id` that a page shows; `%` and `_`, once wildcards, are text."""
-    assert found(searched, query=query)["total"] == total
+    """Case does not matter; the beginning of an `id` finds it too; `%` and `_`, once wildcards, are text."""
+    assert users_page(searched, query=query)["total"] == total
 
 
 def test_without_a_query_everybody_is_found(searched: RunningStack) -> None:
-    """An empty query lists all, those without a user id too."""
-    assert found(searched)["total"] == found(searched, query="")["total"] >= 3
+    """An empty query lists everybody, people without a user id too."""
+    assert users_page(searched)["total"] == users_page(searched, query="")["total"] >= 3
 
 
-@pytest.mark.parametrize(("limit", "shown"), [(None, 50), (0, 50), (1, 1), (2, 2), (1_000, 100)])
-def test_pages_are_as_long_as_in_the_original(searched: RunningStack, limit: int | None, shown: int) -> None:
-    """50 users if not said otherwise, or if said to be 0; never more than 100; `hasMore` while there are more."""
+@pytest.mark.parametrize(("limit", "length"), [(None, 50), (0, 50), (1, 1), (2, 2), (1_000, 100)])
+def test_pages_are_as_long_as_in_the_original(searched: RunningStack, limit: int | None, length: int) -> None:
+    """A page has 50 users by default and for a limit of 0, and at most 100; `hasMore` is true while there are more."""
     query = {"query": ""} if limit is None else {"query": "", "limit": limit}
-    page = found(searched, **query)
+    page = users_page(searched, **query)
 
-    assert len(page["users"]) == min(shown, page["total"])
-    assert page["hasMore"] is (shown < page["total"])
+    assert len(page["users"]) == min(length, page["total"])
+    assert page["hasMore"] is (length < page["total"])
 
 
 @pytest.mark.parametrize("query", [{"limit": -1}, {"offset": -1}, {"limit": "many"}])
 def test_a_page_that_is_none_is_refused(searched: RunningStack, query: dict[str, Any]) -> None:
-    """400 in the original's words; a negative number was an internal error there."""
+    """A negative limit or offset is 400 in the original's words; there it was an internal error."""
     answer = searched.call("GET", "/v1/admin/users/search", params=query)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument")
@@ -105,17 +105,17 @@ def test_a_page_that_is_none_is_refused(searched: RunningStack, query: dict[str,
 
 
 def test_a_user_has_the_originals_fields(searched: RunningStack) -> None:
-    """All that the original showed of a user, under its names."""
+    """Everything that the original showed of a user is there, under the same names."""
     user = searched.call("GET", "/v1/admin/users/uc-Anna").json()["user"]
-    traits = {one["key"]: one for one in user["traits"]}
-    segments = {one["key"]: one for one in user["segments"]}
+    traits = {trait["key"]: trait for trait in user["traits"]}
+    segments = {segment["key"]: segment for segment in user["segments"]}
 
     assert {"id", "created_at", "aliases", "recentEvents", "traits", "segments", "eventCounts"} <= user.keys()
     assert user["eventCounts"] == {"total": 61, "last_24h": 60, "last_7d": 60, "last_30d": 60}
     assert user["eventCounts"].keys() == {"total", "last_24h", "last_7d", "last_30d"}
     assert len(user["recentEvents"]) == 50
     assert {"id", "ts", "name", "props"} <= user["recentEvents"][0].keys()
-    assert user["recentEvents"] == sorted(user["recentEvents"], key=lambda one: one["ts"], reverse=True)
+    assert user["recentEvents"] == sorted(user["recentEvents"], key=lambda event: event["ts"], reverse=True)
     assert [*traits] == sorted(traits)
     assert [*segments] == sorted(segments)
     assert traits["uc_count"].keys() >= {"key", "value", "updated_at"}
@@ -127,18 +127,18 @@ def test_a_user_has_the_originals_fields(searched: RunningStack) -> None:
 
 
 def test_a_user_is_shown_by_any_id(searched: RunningStack) -> None:
-    """Of whichever kind, and by the `id` that the search gave; the original took its internal id alone."""
+    """An id of any kind works, and the `id` that the search gave; the original took its internal id alone."""
     ids = {
-        searched.call("GET", f"/v1/admin/users/{one}").json()["user"]["id"]
-        for one in ("uc-Anna", "user:uc-Anna", "anon:uc-phone")
+        searched.call("GET", f"/v1/admin/users/{id}").json()["user"]["id"]
+        for id in ("uc-Anna", "user:uc-Anna", "anon:uc-phone")
     }
 
-    assert ids == {found(searched, query="uc-anna")["users"][0]["id"]}
+    assert ids == {users_page(searched, query="uc-anna")["users"][0]["id"]}
 
 
 @pytest.mark.parametrize("user", ["abc", "7f9c24e8-3b12-4fef-91e0-5d2b0f3b7a11", "not%20there", "anon:nobody"])
 def test_an_unknown_user_is_not_found(searched: RunningStack, user: str) -> None:
-    """404 in the original's words, whatever the id looks like; one that was no UUID was an internal error there."""
+    """An unknown id is 404 in the original's words; there an id that was no UUID was an internal error."""
     answer = searched.call("GET", f"/v1/admin/users/{user}")
 
     assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (404, "not_found", "User not found")

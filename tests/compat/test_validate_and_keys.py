@@ -23,19 +23,19 @@ def named(stack: RunningStack) -> RunningStack:
 
 
 def validated(stack: RunningStack, kind: str, expression: str) -> dict[str, Any]:
-    """What validation says."""
+    """The answer of a validation."""
     answer = stack.call("POST", "/v1/admin/validate", json={"type": kind, "expression": expression})
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    body: dict[str, Any] = answer.json()
+    return body
 
 
 def test_a_valid_expression_has_no_error(named: RunningStack) -> None:
-    """`valid` alone, as ever, beside what is new; `ast`, which the original declared and never gave, is gone."""
-    found = validated(named, "trait", "events.purchase.count_30d >= 5")
+    """`valid` is there without `error`; `ast`, which the original declared and never gave, is gone."""
+    answer = validated(named, "trait", "events.purchase.count_30d >= 5")
 
-    assert found["valid"] is True
-    assert not {"error", "ast"} & found.keys()
+    assert answer["valid"] is True
+    assert not {"error", "ast"} & answer.keys()
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_a_valid_expression_has_no_error(named: RunningStack) -> None:
     [("trait", "events.purchase."), ("trait", "events.purchase.count_30d >="), ("segment", "vk_a =="), ("flag", "(")],
 )
 def test_an_invalid_one_says_why(named: RunningStack, kind: str, expression: str) -> None:
-    """200 with `valid: false` and `error`, not a refusal: the question itself was fine."""
-    found = validated(named, kind, expression)
+    """The answer is 200 with `valid: false` and `error`, not a refusal: the question itself was right."""
+    answer = validated(named, kind, expression)
 
-    assert found["valid"] is False
-    assert found["error"].startswith("Expression syntax error: ")
+    assert answer["valid"] is False
+    assert answer["error"].startswith("Expression syntax error: ")
 
 
 #: A window that there is not, an aggregate, a trait, a segment, a function: each by what the answer must name.
@@ -67,12 +67,12 @@ UNKNOWN = [
 
 @pytest.mark.parametrize(("kind", "expression", "name"), UNKNOWN)
 def test_what_is_unknown_is_invalid_and_named(named: RunningStack, kind: str, expression: str, name: str) -> None:
-    """Whatever stands beside it, and saving refuses it too (D-10: it passed, and was false or null for everybody)."""
-    found = validated(named, kind, expression)
+    """An unknown name is invalid in any place, and saving refuses it (D-10: it passed, and was false for everybody)."""
+    answer = validated(named, kind, expression)
     field = "expression" if kind == "trait" else "rule"
     saved = named.call("POST", f"/v1/admin/{kind}s", json={"key": "vk_unknown", field: expression})
 
-    assert found["valid"] is False and name in found["error"]
+    assert answer["valid"] is False and name in answer["error"]
     assert saved.status_code == 400 and name in saved.json()["message"]
 
 
@@ -87,7 +87,7 @@ def test_what_is_unknown_is_invalid_and_named(named: RunningStack, kind: str, ex
 def test_a_question_that_is_none_is_refused_in_the_originals_words(
     named: RunningStack, body: dict[str, str], message: str
 ) -> None:
-    """400, with the field."""
+    """The refusal is 400 and names the field."""
     answer = named.call("POST", "/v1/admin/validate", json=body)
 
     assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (400, "invalid_argument", message)
@@ -115,36 +115,36 @@ REFUSED = [
 
 @pytest.mark.parametrize(
     ("kind", "expression"),
-    [*(("segment", one) for one in SEGMENTS), *(("flag", one) for one in FLAGS), *REFUSED],
+    [*(("segment", rule) for rule in SEGMENTS), *(("flag", rule) for rule in FLAGS), *REFUSED],
 )
 def test_saving_says_what_validation_says(named: RunningStack, kind: str, expression: str) -> None:
-    """One check for both: what is valid is saved, what is not is refused with the same words.
+    """A valid expression is saved; an invalid one is refused with the words that validation gives.
 
     The original's checker was unrelated to what ran, and saving asked neither.
 
     D-14.
     """
     valid = (kind, expression) not in REFUSED
-    found = validated(named, kind, expression)
+    checked = validated(named, kind, expression)
     field = "expression" if kind == "trait" else "rule"
     body = {"key": "vk_saved", field: expression}
     answer = named.call("POST", f"/v1/admin/{kind}s", json=body)
     named.call("DELETE", f"/v1/admin/{kind}s/vk_saved")
 
-    assert (found["valid"], answer.status_code) == (valid, 200 if valid else 400), (found, answer.text)
+    assert (checked["valid"], answer.status_code) == (valid, 200 if valid else 400), (checked, answer.text)
     if not valid:
-        assert answer.json()["message"] == found["error"].replace("unsaved_expression", "vk_saved")
+        assert answer.json()["message"] == checked["error"].replace("unsaved_expression", "vk_saved")
 
 
 @pytest.mark.parametrize("kind", ["write", "read", "admin"])
 def test_a_key_is_made_in_the_originals_shape(stack: RunningStack, kind: str) -> None:
-    """`id`, `key` and `kind`; `description` is its label; the text is long, and no two are alike."""
+    """It has `id`, `key` and `kind`; `description` is its label; its text is long, and no two are alike."""
     made = [
         stack.call("POST", "/v1/admin/keys", json={"kind": kind, "description": "vk", "unknown": 1}) for _ in range(2)
     ]
     first, second = (answer.json() for answer in made)
-    for one in (first, second):
-        stack.call("DELETE", f"/v1/admin/keys/{one['id']}")
+    for key in (first, second):
+        stack.call("DELETE", f"/v1/admin/keys/{key['id']}")
 
     assert [answer.status_code for answer in made] == [200, 200]
     assert (first["kind"], first["label"]) == (kind, "vk")
@@ -153,7 +153,7 @@ def test_a_key_is_made_in_the_originals_shape(stack: RunningStack, kind: str) ->
 
 
 def test_an_unknown_kind_of_key_is_refused(stack: RunningStack) -> None:
-    """400 with the kinds, before anything is made."""
+    """The refusal is 400 and lists the kinds; no key is made."""
     answer = stack.call("POST", "/v1/admin/keys", json={"kind": "owner"})
 
     assert (answer.status_code, answer.json()["message"]) == (400, "Kind must be one of: write, read, admin")

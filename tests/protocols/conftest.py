@@ -24,10 +24,10 @@ def node_clients() -> NodeClients:
 @pytest.fixture(scope="session")
 def browser() -> str:
     """A Chromium of this machine. Where there is none, its tests say so and are the only ones that are left out."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
         lacking = "NO CHROMIUM: analytics.js is NOT tested in a browser here; apt-get install chromium"
         if os.environ.get(SKIP_NOTHING):
             pytest.fail(lacking)
         pytest.skip(lacking)
-    return found
+    return browser

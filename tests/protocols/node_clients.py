@@ -46,14 +46,14 @@ class NodeClients:
         )
 
     def run(self, script: str, timeout_s: float = 60, **settings: Any) -> Any:
-        """What a script says in its last line, once it has ended well."""
+        """The last line that a script prints, decoded, once it has ended well."""
         process = self.start(script, **settings)
         try:
-            said, complaints = process.communicate(timeout=timeout_s)
+            output, complaints = process.communicate(timeout=timeout_s)
         finally:
             process.kill()
         assert process.returncode == 0, complaints
-        return json.loads(said.splitlines()[-1])
+        return json.loads(output.splitlines()[-1])
 
 
 @cache
@@ -70,8 +70,8 @@ def node_and_npm() -> tuple[str, Sequence[str]]:
 
 
 def _major(node: str) -> int:
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    return int(said.removeprefix("v").partition(".")[0])
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    return int(version.removeprefix("v").partition(".")[0])
 
 
 def installed() -> NodeClients:

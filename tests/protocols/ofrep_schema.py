@@ -1,4 +1,4 @@
-"""What OFREP 0.3.0 says of its answers, by hand from its OpenAPI document (`service/openapi.yaml`).
+"""Schemas of answers in OFREP 0.3.0, by hand from its OpenAPI document (`service/openapi.yaml`).
 
 One repair: an answer's value is one of several kinds, which the document joins by `oneOf`. An integer is a number as
 well, and "no value" fits everything, so no answer with a value is exactly one of them; `anyOf` is what is meant. The

@@ -34,7 +34,7 @@ def test_the_server_provider_reads_every_way_to_answer(defined: RunningStack, no
     """Values, reasons, variants and errors arrive as they are meant."""
     for n in range(2):
         defined.track("ofjs", "ofjs_order", messageId=f"ofjs-{n}")
-    found = node_clients.run(
+    details = node_clients.run(
         "ofrep_node.cjs",
         host=defined.stack.api_url,
         headers={"Authorization": f"Bearer {defined.keys['read']}"},
@@ -49,7 +49,7 @@ def test_the_server_provider_reads_every_way_to_answer(defined: RunningStack, no
         ],
     )
 
-    assert [(one["value"], one.get("reason"), one.get("errorCode")) for one in found] == [
+    assert [(detail["value"], detail.get("reason"), detail.get("errorCode")) for detail in details] == [
         (True, "TARGETING_MATCH", None),
         (False, "UNKNOWN", None),
         (True, "STATIC", None),
@@ -58,7 +58,7 @@ def test_the_server_provider_reads_every_way_to_answer(defined: RunningStack, no
         (True, "ERROR", "FLAG_NOT_FOUND"),
         ("code", "ERROR", "TYPE_MISMATCH"),
     ]
-    assert (found[0]["variant"], found[1]["variant"]) == ("on", "off")
+    assert (details[0]["variant"], details[1]["variant"]) == ("on", "off")
 
 
 def test_the_web_provider_hears_of_a_change_by_the_etag(defined: RunningStack, node_clients: NodeClients) -> None:

@@ -64,8 +64,8 @@ def test_a_flag_follows_what_the_user_does(defined: RunningStack, client: OpenFe
         seen.append(client.get_boolean_details("ofpy_loyal", True, who))
         defined.track("ofpy", "ofpy_order", messageId=f"ofpy-{n}")
 
-    assert [one.value for one in seen] == [False, False, True]
-    assert [one.error_code for one in seen] == [None, None, None]
+    assert [detail.value for detail in seen] == [False, False, True]
+    assert [detail.error_code for detail in seen] == [None, None, None]
     assert (seen[2].reason, seen[2].variant) == (Reason.TARGETING_MATCH, "on")
     assert seen[0].flag_metadata["reason"] == "DEFAULT"
 
@@ -82,36 +82,36 @@ def test_flags_without_a_user_answer_without_one(client: OpenFeatureClient) -> N
 
 
 def test_every_type_arrives_as_itself(defined: RunningStack, client: OpenFeatureClient) -> None:
-    """Strings, integers, fractions (a whole one among them too), objects and lists, of the rule and of the default."""
+    """Strings, integers, fractions (whole ones too), objects and lists keep their type, as a default too."""
     for n in range(2):
         defined.track("ofpy-typed", "ofpy_order", messageId=f"ofpy-typed-{n}")
     for user, variant in (("ofpy-typed", "on"), ("ofpy-other", "off")):
         who = EvaluationContext(user)
-        found = {
+        details = {
             "ofpy_text": client.get_string_details("ofpy_text", "?", who),
             "ofpy_whole": client.get_integer_details("ofpy_whole", -1, who),
             "ofpy_fraction": client.get_float_details("ofpy_fraction", -1.0, who),
             "ofpy_object": client.get_object_details("ofpy_object", {"?": 1}, who),
             "ofpy_list": client.get_object_details("ofpy_list", ["?"], who),
         }
-        assert {key: one.error_code for key, one in found.items()} == dict.fromkeys(TYPED)
-        assert {key: one.value for key, one in found.items()} == {key: TYPED[key][variant] for key in TYPED}
-        assert {one.variant for one in found.values()} == {variant}
+        assert {key: detail.error_code for key, detail in details.items()} == dict.fromkeys(TYPED)
+        assert {key: detail.value for key, detail in details.items()} == {key: TYPED[key][variant] for key in TYPED}
+        assert {detail.variant for detail in details.values()} == {variant}
 
 
 def test_a_flag_that_is_not_known_gives_the_codes_default(client: OpenFeatureClient) -> None:
-    """FLAG_NOT_FOUND, with a message."""
-    found = client.get_boolean_details("ofpy_unknown", True, EvaluationContext("ofpy"))
+    """The code is FLAG_NOT_FOUND, with a message."""
+    detail = client.get_boolean_details("ofpy_unknown", True, EvaluationContext("ofpy"))
 
-    assert (found.value, found.error_code) == (True, ErrorCode.FLAG_NOT_FOUND)
-    assert found.error_message == "Flag 'ofpy_unknown' not found"
+    assert (detail.value, detail.error_code) == (True, ErrorCode.FLAG_NOT_FOUND)
+    assert detail.error_message == "Flag 'ofpy_unknown' not found"
 
 
 def test_a_flag_of_another_type_gives_the_codes_default(client: OpenFeatureClient) -> None:
-    """TYPE_MISMATCH: the provider checks what it gets."""
-    found = client.get_string_details("ofpy_static", "code")
+    """The code is TYPE_MISMATCH: the provider checks the type of the value."""
+    detail = client.get_string_details("ofpy_static", "code")
 
-    assert (found.value, found.error_code) == ("code", ErrorCode.TYPE_MISMATCH)
+    assert (detail.value, detail.error_code) == ("code", ErrorCode.TYPE_MISMATCH)
 
 
 def test_an_api_key_header_works_and_a_wrong_key_gives_the_codes_default(defined: RunningStack) -> None:

@@ -37,13 +37,13 @@ def ask(stack: RunningStack, flag: str | None, context: Any = None, **headers: s
 
 
 def test_a_flag_answers_with_value_variant_reason_and_metadata(defined: RunningStack) -> None:
-    """All of them are always there, as published providers fail without any; the answer follows each event at once."""
+    """No field is ever left out, since published providers fail without them; the answer follows each event at once."""
     of_loyal = []
     for n in range(3):
         of_loyal.append(ask(defined, "of_loyal", {"targetingKey": "single", "plan": "x"}).json())
         defined.track("single", "of_order", messageId=f"single-{n}")
 
-    assert [one["value"] for one in of_loyal] == [False, False, True]
+    assert [answer["value"] for answer in of_loyal] == [False, False, True]
     assert of_loyal[2] == {
         "key": "of_loyal",
         "value": True,
@@ -52,8 +52,8 @@ def test_a_flag_answers_with_value_variant_reason_and_metadata(defined: RunningS
         "metadata": {"reason": "TARGETING_MATCH"},
     }
     assert (of_loyal[0]["reason"], of_loyal[0]["metadata"]["reason"]) == ("UNKNOWN", "DEFAULT")
-    for one in of_loyal:
-        jsonschema.validate(one, SUCCESS)
+    for answer in of_loyal:
+        jsonschema.validate(answer, SUCCESS)
 
 
 @pytest.mark.parametrize(
@@ -88,31 +88,31 @@ def test_every_error_has_a_code_and_details(
 
 
 def test_flags_that_ask_nothing_of_a_user_answer_without_one(defined: RunningStack) -> None:
-    """A static flag and one that is off need no targetingKey; in bulk the others say so, each for itself."""
+    """A static flag and one that is off need no targetingKey; in bulk each other flag says that it needs one."""
     assert ask(defined, "of_static").json()["reason"] == "STATIC"
     assert ask(defined, "of_off").json()["reason"] == "DISABLED"
 
     bulk = ask(defined, None).json()
     jsonschema.validate(bulk, BULK)
-    flags = {one["key"]: one for one in bulk["flags"]}
+    flags = {flag["key"]: flag for flag in bulk["flags"]}
     assert flags["of_static"]["value"] is True
     assert flags["of_off"]["value"] is False
     assert flags["of_loyal"]["errorCode"] == "TARGETING_KEY_MISSING"
 
 
 def test_bulk_answers_every_flag_as_single_does(defined: RunningStack) -> None:
-    """The same body for each flag."""
+    """Bulk has, for each flag, the body that a single question gets."""
     context = {"targetingKey": "bulk"}
     bulk = ask(defined, None, context).json()
 
     jsonschema.validate(bulk, BULK)
-    assert {"of_loyal", "of_static", "of_off"} <= {one["key"] for one in bulk["flags"]}
-    for one in bulk["flags"]:
-        assert one == ask(defined, one["key"], context).json()
+    assert {"of_loyal", "of_static", "of_off"} <= {flag["key"] for flag in bulk["flags"]}
+    for flag in bulk["flags"]:
+        assert flag == ask(defined, flag["key"], context).json()
 
 
 def test_an_etag_holds_until_an_answer_changes(defined: RunningStack) -> None:
-    """304 without a body while all is as before; an event that changes an answer, and a definition, change the tag."""
+    """Until then there is 304 without a body; an event that changes an answer, or a definition, changes the tag."""
     context = {"targetingKey": "tagged"}
     first = ask(defined, None, context)
     tag = first.headers["etag"]
@@ -134,7 +134,7 @@ def test_an_etag_holds_until_an_answer_changes(defined: RunningStack) -> None:
 
 
 def test_an_etag_outlives_a_rebuild(defined: RunningStack) -> None:
-    """Which changes no answer, and comes every few minutes."""
+    """A rebuild, which comes every few minutes and changes no answer, leaves the tag as it is."""
     context = {"targetingKey": "rebuilt"}
     tag = ask(defined, None, context).headers["etag"]
     before = defined.traits("rebuilt")["asof"]["catalogue"]
@@ -151,14 +151,14 @@ def test_an_etag_is_one_users(defined: RunningStack) -> None:
 
 
 def test_a_flag_with_weights_needs_a_user_and_keeps_to_one_variant(defined: RunningStack) -> None:
-    """SPLIT is the reason; the same user gets the same variant, the users all of them; nobody gets none."""
+    """The reason is SPLIT; a user keeps their variant; all variants are given out; without a user there is none."""
     variants = [{"name": name, "value": f"is {name}"} for name in ("red", "green", "blue")]
     defined.define("flag", "of_colour", "true", variants=variants)
     answers = [ask(defined, "of_colour", {"targetingKey": f"c{n}"}).json() for n in range(40)]
 
-    assert {one["reason"] for one in answers} == {"SPLIT"}
-    assert {one["variant"] for one in answers} == {"red", "green", "blue"}
-    assert all(one["value"] == f"is {one['variant']}" for one in answers)
+    assert {answer["reason"] for answer in answers} == {"SPLIT"}
+    assert {answer["variant"] for answer in answers} == {"red", "green", "blue"}
+    assert all(answer["value"] == f"is {answer['variant']}" for answer in answers)
     assert answers[:5] == [ask(defined, "of_colour", {"targetingKey": f"c{n}"}).json() for n in range(5)]
     assert ask(defined, "of_colour").json()["errorCode"] == "TARGETING_KEY_MISSING"
 
@@ -167,18 +167,18 @@ def test_a_percentage_may_go_by_the_device(defined: RunningStack) -> None:
     """The anonymous id beside the targetingKey is what a flag with bucket_by deviceId puts into a bucket."""
     defined.define("flag", "of_device", "true", rollout=50, bucket_by="deviceId")
 
-    def said(user: str, device: str) -> bool:
+    def is_on(user: str, device: str) -> bool:
         context = {"targetingKey": user, "anonymousId": device}
-        found: bool = ask(defined, "of_device", context).json()["value"]
-        return found
+        value: bool = ask(defined, "of_device", context).json()["value"]
+        return value
 
     devices = [f"device-{n}" for n in range(20)]
-    assert len({said("one-user", device) for device in devices}) == 2
-    assert all(len({said(user, device) for user in ("user-a", "user-b")}) == 1 for device in devices)
+    assert len({is_on("one-user", device) for device in devices}) == 2
+    assert all(len({is_on(user, device) for user in ("user-a", "user-b")}) == 1 for device in devices)
 
 
 def test_an_anonymous_id_is_asked_for_by_its_prefix(defined: RunningStack) -> None:
-    """`anon:` before the targetingKey names what a device did."""
+    """A targetingKey with `anon:` before it asks for an anonymous id."""
     for n in range(2):
         event = {"anonymousId": "of-device", "event": "of_order", "messageId": f"of-device-{n}"}
         assert defined.call("POST", "/v1/track", "write", json=event).status_code == 200
@@ -188,7 +188,7 @@ def test_an_anonymous_id_is_asked_for_by_its_prefix(defined: RunningStack) -> No
 
 
 def test_a_key_is_taken_as_bearer_and_as_x_api_key(defined: RunningStack) -> None:
-    """A read or admin key either way; without one 401, with one that may only write 403."""
+    """A read or an admin key works either way; no key is 401, a write key 403."""
 
     def status(**headers: str) -> int:
         body = {"context": {"targetingKey": "keyed"}}
@@ -204,7 +204,7 @@ def test_a_key_is_taken_as_bearer_and_as_x_api_key(defined: RunningStack) -> Non
 
 
 def test_a_refusal_says_why_in_both_languages(defined: RunningStack) -> None:
-    """401 has our code and message, and OFREP's errorDetails."""
+    """A 401 has our code and message, and OFREP's errorDetails."""
     body = defined.http.post(FLAGS, json={"context": {}}).json()
 
     assert (body["success"], body["code"]) == (False, "unauthenticated")
@@ -212,7 +212,7 @@ def test_a_refusal_says_why_in_both_languages(defined: RunningStack) -> None:
 
 
 def test_answers_say_that_they_are_json(defined: RunningStack) -> None:
-    """JavaScript providers read no other."""
+    """The Content-Type is JSON: JavaScript providers read no other."""
     for flag in ("of_static", None):
         assert ask(defined, flag).headers["content-type"] == "application/json"
 
@@ -220,7 +220,7 @@ def test_answers_say_that_they_are_json(defined: RunningStack) -> None:
 def test_a_page_may_ask_and_read_the_etag(defined: RunningStack) -> None:
     """A browser is allowed the headers that the web provider sends, and to read the tag."""
     origin = {"Origin": "https://shop.example"}
-    asked = defined.http.options(
+    preflight = defined.http.options(
         FLAGS,
         headers={
             **origin,
@@ -230,5 +230,5 @@ def test_a_page_may_ask_and_read_the_etag(defined: RunningStack) -> None:
     )
     answered = ask(defined, None, {"targetingKey": "page"}, **origin)
 
-    assert {"if-none-match", "x-api-key"} <= set(asked.headers["access-control-allow-headers"].split(","))
+    assert {"if-none-match", "x-api-key"} <= set(preflight.headers["access-control-allow-headers"].split(","))
     assert "ETag" in answered.headers["access-control-expose-headers"]

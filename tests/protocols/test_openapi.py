@@ -28,13 +28,13 @@ pytestmark = [pytest.mark.xdist_group("openapi"), pytest.mark.timeout(SECONDS_MA
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack of its own, since it is filled with whatever chance finds."""
     settings = Settings(home=tmp_path_factory.mktemp("openapi"), port=0, drain_interval_s=0.1)
-    found = up.start(settings, with_prefect=False)
-    running = RunningStack(found, settings)
+    started = up.start(settings, with_prefect=False)
+    running = RunningStack(started, settings)
     try:
         yield running
     finally:
         running.http.close()
-        up.stop(settings, found)
+        up.stop(settings, started)
 
 
 def test_the_api_does_what_its_document_says(own: RunningStack, tmp_path: Path) -> None:

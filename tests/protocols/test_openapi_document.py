@@ -1,4 +1,4 @@
-"""What the OpenAPI document lists: every path that is answered, and of each the refusals that it can give."""
+"""The OpenAPI document lists every path that is answered, the refusals of each, and the bounds of requests."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def documenting(operations: dict[str, dict[str, Any]], status: str) -> set[str]:
 
 
 def answered() -> Iterator[str]:
-    """Every method and path that has a route of ours, but for the twins with a slash and the questions of browsers."""
+    """Every method and path that has a route of ours, but for twins with a slash and preflight requests."""
     admin = (audit, definitions, exports, keys, people, totals, unsaved_expressions)
     parts = (*admin, decide, events, health, ofrep, prometheus)
     for router in [part.router for part in parts] + [exports.files, people.live]:
@@ -91,14 +91,14 @@ def answered() -> Iterator[str]:
 
 
 def test_every_path_that_is_answered_is_documented(operations: dict[str, dict[str, Any]]) -> None:
-    """Segment's short paths and its clients' settings too; of a path that may end in a slash, the one without."""
+    """Segment's short paths and settings are there too; a path that may end in a slash is listed once, without it."""
     assert set(answered()) == operations.keys()
     assert {"post /v1/t", "post /v1/b", "post /v1/import", "post /v1/m"} <= operations.keys()
     assert "get /v1/projects/{write_key}/settings" in operations
 
 
 def test_every_operation_says_how_it_refuses(operations: dict[str, dict[str, Any]]) -> None:
-    """Each 400, 500 and 503; each with a key 401, 403 and 429, and 429 and 503 with Retry-After; none 422."""
+    """Each documents 400, 500 and 503; with a key also 401, 403, 429, and Retry-After with 429 and 503; none 422."""
     keyed = {name for name, operation in operations.items() if "security" in operation}
 
     assert len(keyed) > 40
@@ -112,15 +112,15 @@ def test_every_operation_says_how_it_refuses(operations: dict[str, dict[str, Any
 
 
 def test_a_bound_that_is_a_setting_is_documented_as_it_is_set() -> None:
-    """A batch of other length is documented so on each path that takes one; nothing else in the document changes."""
+    """Another length of batches changes the bound on each path that takes batches, and nothing else."""
     settings = Settings(redis_url="redis://127.0.0.1:1")
     shorter = settings.model_copy(update={"batch_events_max": 7})
 
-    found = differences(create_app(settings).openapi(), create_app(shorter).openapi())
+    changed = differences(create_app(settings).openapi(), create_app(shorter).openapi())
 
     schema = "post.requestBody.content.application/json.schema.properties.batch.maxItems"
     bounds = (settings.batch_events_max, 7)
-    assert found == {f".paths./v1/{path}.{schema}": bounds for path in ("batch", "b", "import")}
+    assert changed == {f".paths./v1/{path}.{schema}": bounds for path in ("batch", "b", "import")}
 
 
 def test_bounds_are_those_that_requests_are_held_to(operations: dict[str, dict[str, Any]]) -> None:
@@ -141,7 +141,7 @@ def test_bounds_are_those_that_requests_are_held_to(operations: dict[str, dict[s
 def test_404_is_documented_where_it_is_answered_and_nowhere_else(
     stack: RunningStack, operations: dict[str, dict[str, Any]]
 ) -> None:
-    """Each operation that documents it gives it for what is not there. Those that only list or create do not."""
+    """Each operation that documents 404 gives it for a thing that is not there; those that list or create do not."""
     statuses = {}
     for name in documenting(operations, "404"):
         method, path = name.split()
@@ -160,7 +160,7 @@ def test_404_is_documented_where_it_is_answered_and_nowhere_else(
 def test_409_is_documented_where_it_is_answered_and_nowhere_else(
     stack: RunningStack, operations: dict[str, dict[str, Any]]
 ) -> None:
-    """What is there already, what others use, a key of the configuration, and an alias that would close a ring."""
+    """It is given for a taken key, a used definition, a key of the configuration, and an alias that closes a ring."""
     for name in ("post /v1/admin/traits", "post /v1/admin/segments", "post /v1/admin/flags"):
         stack.call("POST", name.split()[1], **IN_THE_WAY[name])
     needs = {"key": "needs_it", "prerequisites": [{"flag": "there_already"}]}

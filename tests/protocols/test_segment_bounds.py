@@ -1,4 +1,4 @@
-"""What a request, a batch and an event may hold, and that what unpacks without end is given up."""
+"""Bounds of a request, a batch and an event; a body that unpacks without end is given up."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_nothing_is_unpacked_beyond_the_bound() -> None:
     ],
 )
 def test_what_is_no_gzip_is_refused(body: bytes) -> None:
-    """Another format, a cut stream, and bytes after the end are said to be what they are."""
+    """The refusal tells apart another format, a cut stream, and bytes after the end."""
     with pytest.raises(Invalid):
         gunzipped(body, 1_000)
 
@@ -83,7 +83,7 @@ def test_a_request_and_a_batch_are_bounded(stack: RunningStack) -> None:
 
 
 def test_an_event_is_bounded_and_takes_no_other_down(stack: RunningStack) -> None:
-    """32 KiB pass, a byte more is refused alone and by its index; so is an event that is no JSON object."""
+    """An event of 32 KiB passes; a larger one, or one that is no object, is refused alone and named by its index."""
     limit = stack.settings.event_bytes_max
 
     def event(size: int) -> bytes:
@@ -96,7 +96,7 @@ def test_an_event_is_bounded_and_takes_no_other_down(stack: RunningStack) -> Non
 
     assert answer.status_code == 200
     assert answer.json()["accepted"] == 2
-    assert [one["index"] for one in answer.json()["rejected"]] == [1, 2]
+    assert [rejected["index"] for rejected in answer.json()["rejected"]] == [1, 2]
     assert stack.call("POST", "/v1/track", "write", content=event(limit)).status_code == 200
     assert stack.call("POST", "/v1/track", "write", content=event(limit + 2_000)).status_code == 400
 
@@ -111,8 +111,8 @@ def test_refused_events_are_kept_without_their_key(stack: RunningStack) -> None:
     lake = Lake(stack.stack.lake_uri)
 
     def kept() -> list[str]:
-        found: list[str] = lake.rejected().collect().get_column("event").to_list()
-        return [event for event in found if "keyless" in event]
+        texts: list[str] = lake.rejected().collect().get_column("event").to_list()
+        return [event for event in texts if "keyless" in event]
 
     assert wait_until(kept, "the drain stores what was refused")
     assert not [event for event in kept() if key in event]

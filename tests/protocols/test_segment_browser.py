@@ -50,7 +50,7 @@ def test_a_page_sends_every_kind_of_call(
     D-37.
     """
     user, key = f"browser-{name}", defined.keys["write"]
-    said = node_clients.run(
+    report = node_clients.run(
         "segment_browser.cjs",
         timeout_s=120,
         chromium=browser,
@@ -60,14 +60,14 @@ def test_a_page_sends_every_kind_of_call(
         settings=settings,
     )
 
-    assert said["failures"] == []
-    assert {one["status"] for one in said["requests"] if one["method"] != "OPTIONS"} == {200}
-    assert {one["path"] for one in said["requests"] if one["method"] == "POST"} - {"/v1/m"} == paths
-    assert f"/v1/projects/{key}/settings" in {one["path"] for one in said["requests"]}
+    assert report["failures"] == []
+    assert {request["status"] for request in report["requests"] if request["method"] != "OPTIONS"} == {200}
+    assert {request["path"] for request in report["requests"] if request["method"] == "POST"} - {"/v1/m"} == paths
+    assert f"/v1/projects/{key}/settings" in {request["path"] for request in report["requests"]}
 
     def arrived() -> dict[str, Any]:
-        found = defined.traits(user)["traits"]
-        return {one: value for one, value in found.items() if one.startswith("browser_")}
+        traits = defined.traits(user)["traits"]
+        return {key: value for key, value in traits.items() if key.startswith("browser_")}
 
     wait_until(lambda: arrived()["browser_screen"] and arrived()["browser_orders"] == 4, "all calls arrive")
     assert arrived() == {

@@ -1,4 +1,4 @@
-"""What becomes of an event of Segment's: its kind, its names, its ids, its context, and when it happened."""
+"""An event of Segment's as it is accepted: its kind, names, ids, context, and the time that it happened."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_clock_that_is_off_is_put_right(times: dict[str, Any], expected: int |
 
 
 def test_an_events_own_sending_counts_before_its_batchs() -> None:
-    """sentAt is the event's, else the request's."""
+    """The event's own sentAt counts, else the request's."""
     envelope = Envelope(RECEIVED_MS, sent_at=RECEIVED_MS - 10 * MINUTE_MS)
     at = RECEIVED_MS - 30 * MINUTE_MS
 
@@ -67,9 +67,9 @@ def test_an_events_own_sending_counts_before_its_batchs() -> None:
 
 def test_what_a_wrong_clock_said_is_kept() -> None:
     """A corrected event keeps both of the client's times in its context; another keeps its context as it is."""
-    said = {"timestamp": RECEIVED_MS - 2 * MINUTE_MS, "sentAt": RECEIVED_MS - MINUTE_MS}
+    clock = {"timestamp": RECEIVED_MS - 2 * MINUTE_MS, "sentAt": RECEIVED_MS - MINUTE_MS}
 
-    assert accepted(**said, context={"ip": "1.2.3.4"}).context == {"ip": "1.2.3.4", "clock": said}
+    assert accepted(**clock, context={"ip": "1.2.3.4"}).context == {"ip": "1.2.3.4", "clock": clock}
     assert accepted(timestamp=RECEIVED_MS, context={"ip": "1.2.3.4"}).context == {"ip": "1.2.3.4"}
 
 
@@ -84,7 +84,7 @@ def test_what_a_wrong_clock_said_is_kept() -> None:
     ],
 )
 def test_every_form_of_iso_8601_that_clients_send_is_read(text: str) -> None:
-    """Z and offsets, milliseconds and microseconds, and no zone for UTC."""
+    """Z, offsets, milliseconds and microseconds are read; a time without a zone is UTC."""
     assert accepted(timestamp=text).original_ts == RECEIVED_MS
 
 
@@ -113,7 +113,7 @@ def test_a_group_is_kept_and_is_no_event() -> None:
 
 
 def test_an_alias_names_both_ids() -> None:
-    """The user goes on, under the id it is now known by."""
+    """An alias has the user and the previous id, and belongs to the user."""
     alias = accepted(type="alias", previousId="before")
 
     assert (alias.kind, alias.user_id, alias.name) == ("alias", "ada", None)

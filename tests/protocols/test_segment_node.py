@@ -30,11 +30,11 @@ def test_a_node_client_sends_every_kind_of_call(
 ) -> None:
     """More calls than fit one batch arrive, each once and at its time; the client reports no error."""
     user = script.removesuffix(".cjs")
-    said = node_clients.run(script, host=defined.stack.api_url, writeKey=defined.keys["write"], user=user, orders=40)
+    report = node_clients.run(script, host=defined.stack.api_url, writeKey=defined.keys["write"], user=user, orders=40)
 
-    assert said == {"errors": []}
-    found = defined.traits(user)["traits"]
-    assert {key: value for key, value in found.items() if key.startswith("node_")} == {
+    assert report == {"errors": []}
+    traits = defined.traits(user)["traits"]
+    assert {key: value for key, value in traits.items() if key.startswith("node_")} == {
         "node_orders": 40,
         "node_spent": 20,
         "node_recent": 40,
@@ -45,10 +45,10 @@ def test_a_node_client_sends_every_kind_of_call(
 
 
 def test_segment_says_that_an_unknown_key_is_refused(defined: RunningStack, node_clients: NodeClients) -> None:
-    """401 is an error that the client reports and does not repeat."""
-    said = node_clients.run(
+    """The client reports the 401 as an error and does not repeat the request."""
+    report = node_clients.run(
         "segment_node.cjs", host=defined.stack.api_url, writeKey="unknown", user="stranger", orders=1
     )
 
-    assert said["errors"]
-    assert all("401" in error for error in said["errors"])
+    assert report["errors"]
+    assert all("401" in error for error in report["errors"])

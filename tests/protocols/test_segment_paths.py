@@ -131,7 +131,7 @@ PLACES = ("Bearer", "body", "event", "query")
 @pytest.mark.parametrize("scheme", ["Bearer", "Basic", ""])
 @pytest.mark.parametrize(("first", "second"), list(itertools.combinations(PLACES, 2)))
 def test_the_first_key_that_is_known_decides(defined: RunningStack, scheme: str, first: str, second: str) -> None:
-    """Header, body, event, query, in this order: of two keys that are known the later is not asked, whatever it may."""
+    """The order is header, body, event, query; of two known keys the later is not looked at, whatever it may do."""
 
     def sent(**keys: str) -> int:
         event = event_of("track", userId="decided") | ({"writeKey": keys["event"]} if "event" in keys else {})
@@ -152,7 +152,7 @@ def test_the_first_key_that_is_known_decides(defined: RunningStack, scheme: str,
 
 
 def test_of_the_events_of_a_batch_the_first_that_has_a_key_speaks_for_all(defined: RunningStack) -> None:
-    """An event's key that is not known is not passed over for the next event's: a batch is one client's."""
+    """An unknown key of an event is not passed over for the next event's: a batch comes from one client."""
     keys = {"known": defined.keys["write"], "unknown": "unknown"}
 
     def sent(*named: str | None) -> int:
@@ -164,7 +164,7 @@ def test_of_the_events_of_a_batch_the_first_that_has_a_key_speaks_for_all(define
 
 
 def test_a_body_that_is_no_json_is_told_to_whoever_may_know(defined: RunningStack) -> None:
-    """400 with a key that is known, or none; 401 with a header that is not."""
+    """The refusal is 400 with a known key or none, and 401 with an unknown key in the header."""
     refused = [
         defined.http.post("/v1/batch", content=b"{", headers=headers).status_code
         for headers in (basic(defined.keys["write"]), {}, {"Authorization": "Bearer unknown"}, basic("unknown"))
@@ -196,7 +196,7 @@ def test_every_refusal_has_a_code_and_a_message(defined: RunningStack, body: byt
 
 
 def test_a_body_without_json_needs_the_right_key_first(defined: RunningStack) -> None:
-    """An unknown key is told no more about what it sent."""
+    """With an unknown key the refusal says nothing about the body."""
     assert defined.http.post("/v1/batch", content=b"{", headers=basic("unknown:")).status_code == 401
 
 
@@ -206,7 +206,7 @@ def test_a_browser_may_send_from_any_page(defined: RunningStack) -> None:
     D-37: browsers were blocked.
     """
     origin = {"Origin": "https://shop.example"}
-    asked = defined.http.options(
+    preflight = defined.http.options(
         "/v1/t",
         headers={
             **origin,
@@ -217,23 +217,23 @@ def test_a_browser_may_send_from_any_page(defined: RunningStack) -> None:
     sent = defined.http.post("/v1/t", json=event_of("track"), headers={**basic(defined.keys["write"] + ":"), **origin})
     refused = defined.http.post("/v1/t", json=event_of("track"), headers=origin)
 
-    assert asked.status_code == 200
-    assert asked.headers["access-control-allow-origin"] == origin["Origin"]
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-origin"] == origin["Origin"]
     assert {"authorization", "content-type", "x-retry-count"} <= set(
-        asked.headers["access-control-allow-headers"].split(",")
+        preflight.headers["access-control-allow-headers"].split(",")
     )
-    assert {"POST", "GET", "OPTIONS"} <= set(asked.headers["access-control-allow-methods"].split(", "))
-    assert int(asked.headers["access-control-max-age"]) > 0
+    assert {"POST", "GET", "OPTIONS"} <= set(preflight.headers["access-control-allow-methods"].split(", "))
+    assert int(preflight.headers["access-control-max-age"]) > 0
     assert (sent.status_code, sent.headers["access-control-allow-origin"]) == (200, origin["Origin"])
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, origin["Origin"])
 
 
 @pytest.mark.parametrize("path", ["/v1/t", "/v1/track/", "/v1/b", "/v1/batch", "/v1/m"])
 def test_options_says_what_may_be_sent(defined: RunningStack, path: str) -> None:
-    """OPTIONS without a browser's question answers too, and other methods say which are allowed."""
-    asked, wrong = defined.http.options(path), defined.http.get(path)
+    """OPTIONS that is no preflight is answered too, and other methods say which are allowed."""
+    options, wrong = defined.http.options(path), defined.http.get(path)
 
-    assert (asked.status_code, asked.headers["allow"]) == (204, "POST, OPTIONS")
+    assert (options.status_code, options.headers["allow"]) == (204, "POST, OPTIONS")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
     assert "POST" in wrong.headers["allow"]
 
@@ -248,10 +248,10 @@ def test_what_analytics_js_measures_of_itself_is_forgotten(defined: RunningStack
 def test_the_settings_that_clients_load_name_this_server(defined: RunningStack) -> None:
     """The one integration is this server; a key that is not known, or may not write, is 404."""
     key, at = defined.keys["write"], httpx.URL(defined.stack.api_url)
-    found = defined.http.get(f"/v1/projects/{key}/settings")
+    answer = defined.http.get(f"/v1/projects/{key}/settings")
 
-    assert found.status_code == 200
-    assert found.json()["integrations"] == {
+    assert answer.status_code == 200
+    assert answer.json()["integrations"] == {
         "Segment.io": {"apiKey": key, "apiHost": f"{at.host}:{at.port}/v1", "protocol": "http"}
     }
     assert defined.http.get("/v1/projects/unknown/settings").status_code == 404
@@ -263,9 +263,9 @@ def test_behind_a_proxy_the_settings_name_what_clients_reach(redis_url: str, tmp
     settings = Settings(
         home=tmp_path, redis_url=redis_url, write_key=SecretStr("w" * 32), public_url="https://cdp.example.com/track/"
     )
-    (found,) = answers(settings, [get(f"/v1/projects/{'w' * 32}/settings")])
+    (answer,) = answers(settings, [get(f"/v1/projects/{'w' * 32}/settings")])
 
-    assert found.json()["integrations"]["Segment.io"] == {
+    assert answer.json()["integrations"]["Segment.io"] == {
         "apiKey": "w" * 32,
         "apiHost": "cdp.example.com/track/v1",
         "protocol": "https",

@@ -55,8 +55,8 @@ def segment(defined: RunningStack, request: pytest.FixtureRequest) -> Iterator[t
 
 def of(stack: RunningStack, user: str, *keys: str) -> dict[str, Any]:
     """Some of a user's traits."""
-    found = stack.traits(user)["traits"]
-    return {key: found[key] for key in keys}
+    traits = stack.traits(user)["traits"]
+    return {key: traits[key] for key in keys}
 
 
 def test_segment_sends_every_kind_of_call(

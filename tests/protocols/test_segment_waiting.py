@@ -25,14 +25,14 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     with pytest.MonkeyPatch.context() as environment:  # from which the parts of a stack read their settings
         environment.setenv("TINYCDP_TAIL_WANTED_ENTRIES", str(TAIL_MAX // 2))
         environment.setenv("TINYCDP_TAIL_ENTRIES_MAX", str(TAIL_MAX))
-        found = up.start(settings, with_prefect=False)
-    running = RunningStack(found, settings)
+        started = up.start(settings, with_prefect=False)
+    running = RunningStack(started, settings)
     try:
         running.define("trait", "orders", "events.order.count")
         yield running
     finally:
         running.http.close()
-        up.stop(settings, found)
+        up.stop(settings, started)
 
 
 def crowded(stack: RunningStack, user: str) -> httpx.Response:

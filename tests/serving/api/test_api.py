@@ -26,8 +26,8 @@ def defined(stack: RunningStack) -> RunningStack:
 
 def of(stack: RunningStack, user: str) -> dict[str, Any]:
     """A user's values of the three traits that all tests here share."""
-    found = stack.traits(user)["traits"]
-    return {key: found[key] for key in ("orders_30d", "spent", "plan")}
+    traits = stack.traits(user)["traits"]
+    return {key: traits[key] for key in ("orders_30d", "spent", "plan")}
 
 
 def test_the_next_read_after_an_acknowledgement_sees_the_event(defined: RunningStack) -> None:
@@ -98,7 +98,7 @@ def test_the_good_part_of_a_batch_stands(defined: RunningStack) -> None:
     body = answer.json()
     assert answer.status_code == 200
     assert (body["success"], body["accepted"], body["duplicates"]) == (True, 2, 1)
-    assert [(one["index"], one["code"]) for one in body["rejected"]] == [
+    assert [(rejected["index"], rejected["code"]) for rejected in body["rejected"]] == [
         (1, "invalid_argument"),
         (4, "invalid_argument"),
         (5, "invalid_argument"),
@@ -137,7 +137,7 @@ def test_a_decision_says_why(defined: RunningStack) -> None:
     ],
 )
 def test_statuses_are_themselves(defined: RunningStack, method: str, path: str, key: Any, status: int) -> None:
-    """401 without a key, 403 for a key of another kind, 404 and 400 in the one body shape (D-25)."""
+    """No key is 401, a key of another kind 403; 404 and 400 have the same shape of body (D-25)."""
     body = {"json": {"expression": "1 + 1"}} if method in ("PUT", "POST") else {}
     answer = defined.call(method, path, key, **body)
 
@@ -182,13 +182,13 @@ def test_what_others_use_is_not_deleted(defined: RunningStack) -> None:
 
 
 def test_a_definition_without_new_fields_is_live_when_it_is_acknowledged(defined: RunningStack) -> None:
-    """No rebuild is waited for where records hold all that is asked."""
+    """It waits for no rebuild where records hold all that it reads."""
     defined.track("live", "purchase")
     defined.define("trait", "orders_7d", "events.purchase.count_7d")
 
-    found = defined.traits("live")
-    assert found["traits"]["orders_7d"] == 1
-    assert "orders_7d" not in found["warming"]
+    live = defined.traits("live")
+    assert live["traits"]["orders_7d"] == 1
+    assert "orders_7d" not in live["warming"]
 
 
 def test_a_definition_with_a_new_field_warms_up_and_then_counts_history(defined: RunningStack) -> None:
@@ -214,7 +214,7 @@ def test_a_flag_that_is_off_answers_its_default(defined: RunningStack) -> None:
 
 
 def test_validate_says_what_saving_would(defined: RunningStack) -> None:
-    """A valid expression answers its type, an invalid one why and where; nothing is saved."""
+    """A valid expression gets its type, an invalid one the reason and the place; nothing is saved."""
     good = defined.call("POST", "/v1/admin/validate", json={"type": "trait", "expression": "spent / orders_30d"}).json()
     bad = defined.call("POST", "/v1/admin/validate", json={"type": "flag", "expression": "spent"}).json()
     kind = defined.call("POST", "/v1/admin/validate", json={"type": "audience", "expression": "1"})
@@ -236,7 +236,7 @@ def test_json_is_read_whatever_the_content_type(defined: RunningStack) -> None:
 
 
 def test_health_says_that_all_is_ready(defined: RunningStack) -> None:
-    """200 with a check for each part, without a key."""
+    """The answer is 200 with a check for each part, and needs no key."""
     answer = defined.call("GET", "/health", None)
 
     assert answer.status_code == 200
@@ -244,7 +244,7 @@ def test_health_says_that_all_is_ready(defined: RunningStack) -> None:
 
 
 def test_refused_events_reach_the_lake_with_their_reasons(defined: RunningStack) -> None:
-    """What a client sent wrongly is kept for people in `rejected`; what an unknown caller sent is not."""
+    """A client's refused event is kept in `rejected`; an unknown caller's is not."""
     from lake.lake import Lake
 
     assert defined.call("POST", "/v1/track", "write", json={"userId": "r", "event": " "}).status_code == 400
@@ -252,8 +252,8 @@ def test_refused_events_reach_the_lake_with_their_reasons(defined: RunningStack)
     lake = Lake(defined.stack.lake_uri)
 
     def kept() -> list[str]:
-        found: list[str] = lake.rejected().collect().get_column("event").to_list()
-        return [event for event in found if '"r"' in event]
+        texts: list[str] = lake.rejected().collect().get_column("event").to_list()
+        return [event for event in texts if '"r"' in event]
 
     assert wait_until(kept, "the drain stores what was refused")
     assert not [event for event in lake.rejected().collect().get_column("event") if "stranger" in event]

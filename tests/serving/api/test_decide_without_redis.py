@@ -20,7 +20,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 
 def decided(home: Path, catalogue: Catalogue | None, keys: list[str] | None) -> Decided:
-    """What a process answers that once knew this catalogue, and cannot reach Redis any more."""
+    """The answer of a process that once had this catalogue, and cannot reach Redis any more."""
 
     async def ask() -> Decided:
         engine = engine_of(Settings(home=home, redis_url=NOWHERE))
@@ -35,32 +35,35 @@ def decided(home: Path, catalogue: Catalogue | None, keys: list[str] | None) -> 
 
 
 def test_the_defaults_of_the_flags_that_are_known(tmp_path: Path) -> None:
-    """Each flag answers its own default, a variant too; one that was never known is a no."""
+    """Each flag answers its own default, a variant too; a flag that was never known is a no."""
     catalogue = catalogue_of(
         ("off", "true", {}), ("on", "true", {"default": True}), ("coloured", "true", {**BLUE_AND_RED, "default": "red"})
     )
 
-    found = decided(tmp_path, catalogue, ["off", "on", "coloured", "unknown"])
+    answer = decided(tmp_path, catalogue, ["off", "on", "coloured", "unknown"])
 
-    assert {key: (one.allow, one.variant, one.value, one.reason) for key, one in found.decisions.items()} == {
+    assert {
+        key: (decision.allow, decision.variant, decision.value, decision.reason)
+        for key, decision in answer.decisions.items()
+    } == {
         "off": (False, None, False, "ERROR"),
         "on": (True, None, True, "ERROR"),
         "coloured": (False, "red", {"hex": "#f00"}, "ERROR"),
         "unknown": (False, None, False, "ERROR"),
     }
-    assert found.decisions["on"].reasons == ["evaluation_error: Redis is away"]
-    assert found.asof == {}
+    assert answer.decisions["on"].reasons == ["evaluation_error: Redis is away"]
+    assert answer.asof == {}
 
 
 def test_all_flags_that_are_known(tmp_path: Path) -> None:
-    """Asked for all, a process answers those of the catalogue that it holds, by key."""
+    """A process that is asked for all flags answers those of the catalogue that it has, by key."""
     catalogue = catalogue_of(("b", "true", {}), ("a", "true", {}))
 
     assert list(decided(tmp_path, catalogue, None).decisions) == ["a", "b"]
 
 
 def test_a_process_that_never_knew_a_flag(tmp_path: Path) -> None:
-    """Named flags are a no; all flags cannot be named, so that alone is refused, to be tried again."""
+    """Named flags are a no. A question for all flags is refused with 503, since none are known."""
     assert decided(tmp_path, None, ["f"]).decisions["f"].reason == "ERROR"
     with pytest.raises(Unavailable) as caught:
         decided(tmp_path, None, None)

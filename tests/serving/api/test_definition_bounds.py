@@ -1,4 +1,4 @@
-"""How many definitions there may be, and how large one may be, said by an API of its own."""
+"""Bounds on the number and the size of definitions, by an API of its own."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.serving.local_api import answers
 ADMIN = "admin-key-of-this-test"
 
 
-def asked(method: str, path: str, **body: Any) -> httpx.Request:
+def admin_request(method: str, path: str, **body: Any) -> httpx.Request:
     """An admin's request."""
     headers = {"Authorization": f"Bearer {ADMIN}"}
     return httpx.Request(method, f"http://api/v1/admin/{path}", headers=headers, content=json.dumps(body))
 
 
-def said(folder: Path, redis_url: str, *requests: httpx.Request) -> list[httpx.Response]:
-    """What an API answers under which there may be two definitions."""
+def api_answers(folder: Path, redis_url: str, *requests: httpx.Request) -> list[httpx.Response]:
+    """The answers of an API that allows two definitions."""
     World(redis_url, folder).recover()
     lake_uri = str(folder / "lake")
     key = SecretStr(ADMIN)
@@ -32,19 +32,21 @@ def said(folder: Path, redis_url: str, *requests: httpx.Request) -> list[httpx.R
 
 
 def test_one_definition_too_many_is_refused(tmp_path: Path, redis_url: str) -> None:
-    """409 with field, value and remedy, whatever its kind and whether it is new or comes back; all else goes on."""
-    trait, segment, flag, changed, deleted, again = said(
+    """It is 409 with field, value and remedy, of any kind, new or brought back; changes and deletes go on."""
+    trait, segment, flag, changed, deleted, again = api_answers(
         tmp_path,
         redis_url,
-        asked("POST", "traits", key="visits", expression="events.visit.count"),
-        asked("POST", "segments", key="visitors", rule="visits > 0"),
-        asked("POST", "flags", key="greeting", rule="true"),
-        asked("PUT", "traits/visits", expression="events.visit.count_7d"),
-        asked("DELETE", "segments/visitors"),
-        asked("POST", "flags", key="greeting", rule="true"),
+        admin_request("POST", "traits", key="visits", expression="events.visit.count"),
+        admin_request("POST", "segments", key="visitors", rule="visits > 0"),
+        admin_request("POST", "flags", key="greeting", rule="true"),
+        admin_request("PUT", "traits/visits", expression="events.visit.count_7d"),
+        admin_request("DELETE", "segments/visitors"),
+        admin_request("POST", "flags", key="greeting", rule="true"),
     )
     version = segment.json()["segment"]["version"]
-    (rolled_back,) = said(tmp_path, redis_url, asked("POST", "segments/visitors/rollback", version=version))
+    (rolled_back,) = api_answers(
+        tmp_path, redis_url, admin_request("POST", "segments/visitors/rollback", version=version)
+    )
 
     assert [trait.status_code, segment.status_code, changed.status_code, deleted.status_code] == [200] * 4
     assert again.status_code == 200, "there is room again"
@@ -57,10 +59,10 @@ def test_one_definition_too_many_is_refused(tmp_path: Path, redis_url: str) -> N
 
 
 def test_an_expression_that_reads_too_much_is_refused(tmp_path: Path, redis_url: str) -> None:
-    """400, which says that it is too large, where, and what would fit."""
+    """The refusal is 400 and says that it is too large, where, and what would fit."""
     wide = " || ".join(f"p{number}" for number in range(300))
-    (refused,) = said(
-        tmp_path, redis_url, asked("POST", "traits", key="wide", expression=f"events.x.where({wide}).count")
+    (refused,) = api_answers(
+        tmp_path, redis_url, admin_request("POST", "traits", key="wide", expression=f"events.x.where({wide}).count")
     )
 
     assert refused.status_code == 400

@@ -20,19 +20,19 @@ def test_a_definition_keeps_what_it_says_to_people(stack: RunningStack) -> None:
 
 
 def test_the_history_has_every_version(stack: RunningStack) -> None:
-    """The newest first, a deletion too, each with its author."""
+    """Versions come newest first, a deletion among them, each with its author."""
     stack.define("segment", "versioned", "events.x.count > 1")
     stack.call("PUT", "/v1/admin/segments/versioned", json={"rule": "events.x.count > 2"})
     stack.call("DELETE", "/v1/admin/segments/versioned")
 
     versions = stack.call("GET", "/v1/admin/segments/versioned/history").json()["versions"]
 
-    assert [(one["expression"], one["deleted"]) for one in versions] == [
+    assert [(version["expression"], version["deleted"]) for version in versions] == [
         ("events.x.count > 2", True),
         ("events.x.count > 2", False),
         ("events.x.count > 1", False),
     ]
-    assert {one["author"] for one in versions} == {"admin"}
+    assert {version["author"] for version in versions} == {"admin"}
     assert stack.call("GET", "/v1/admin/segments/never/history").status_code == 404
 
 
@@ -56,7 +56,7 @@ def test_lists_are_paged(stack: RunningStack) -> None:
     for number in range(3):
         stack.define("trait", f"paged_{number}", "events.x.count")
 
-    keys = [one["key"] for one in stack.call("GET", "/v1/admin/traits").json()["traits"]]
+    keys = [trait["key"] for trait in stack.call("GET", "/v1/admin/traits").json()["traits"]]
     pages = [stack.call("GET", f"/v1/admin/traits?limit=1&offset={at}").json()["traits"] for at in range(len(keys))]
 
     assert [page[0]["key"] for page in pages] == keys == sorted(keys)

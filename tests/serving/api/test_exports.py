@@ -59,8 +59,8 @@ def exported(stack: RunningStack, key: str) -> dict[str, Any]:
     """An export, which must be answered."""
     answer = stack.call("GET", f"/v1/export/segment/{key}")
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    export: dict[str, Any] = answer.json()
+    return export
 
 
 def rows_of(text: str) -> dict[str, dict[str, str]]:
@@ -69,19 +69,19 @@ def rows_of(text: str) -> dict[str, dict[str, str]]:
 
 
 def test_an_export_has_every_member_with_the_ids_they_are_known_by(exporting: RunningStack) -> None:
-    """The columns and quoting of the file; one row a person, whichever kinds of ids; no line end at the end.
+    """The file has one row a person, with ids of all kinds, quoted, and no line end after the last row.
 
     D-7: an export of anybody was 500.
     """
-    found = exported(exporting, "signed_up")
-    answer = httpx.get(found["downloadUrl"])
+    export = exported(exporting, "signed_up")
+    answer = httpx.get(export["downloadUrl"])
     text = answer.content.decode("utf-8")
     rows = rows_of(text)
 
     assert text.startswith(HEADER + '\n"')
     assert text.endswith('"')
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert answer.headers["content-disposition"] == f'attachment; filename="{found["filename"]}"'
+    assert answer.headers["content-disposition"] == f'attachment; filename="{export["filename"]}"'
     assert answer.headers["cache-control"] == "private, no-store"
     ada = rows["ex-ada"]
     assert (ada["device_id"], ada["external_id"], ada["email_hash"]) == ("ex-tv", "ex-ada", "ab")
@@ -91,8 +91,8 @@ def test_an_export_has_every_member_with_the_ids_they_are_known_by(exporting: Ru
     assert (pad["device_id"], pad["external_id"], pad["email_hash"]) == ("ex-pad", "", "")
     assert (email["device_id"], email["external_id"], email["email_hash"]) == ("", "", "cd")
     assert "anon:ex-tv" not in rows and "email:ab" not in rows
-    assert found["userCount"] == len(rows) == text.count(f'"{SIGNED}","true"')
-    assert found["filename"] == f"segment_signed_up_{ada['updated_at'][:10]}.csv"
+    assert export["userCount"] == len(rows) == text.count(f'"{SIGNED}","true"')
+    assert export["filename"] == f"segment_signed_up_{ada['updated_at'][:10]}.csv"
 
 
 def test_no_id_breaks_the_file_or_is_calculated_by_a_spreadsheet(exporting: RunningStack) -> None:
@@ -101,16 +101,16 @@ def test_no_id_breaks_the_file_or_is_calculated_by_a_spreadsheet(exporting: Runn
     D-27.
     """
     rows = rows_of(exporting.call("GET", "/v1/export/segment/signed_up.csv").text)
-    shown = {one: f"'{one}" if one[0] in "=+-@\t\r" else one for one in ODD}
+    in_file = {id: f"'{id}" if id[0] in "=+-@\t\r" else id for id in ODD}
 
-    assert {one for one in ODD if rows.get(shown[one], {}).get("external_id") == shown[one]} == {
-        one for one in ODD if one != "anon:ex-user"
+    assert {id for id in ODD if rows.get(in_file[id], {}).get("external_id") == in_file[id]} == {
+        id for id in ODD if id != "anon:ex-user"
     }
     assert rows["user:anon:ex-user"]["external_id"] == "anon:ex-user"
 
 
 def test_an_empty_segment_is_its_header(exporting: RunningStack) -> None:
-    """Without a line end; a segment that is not there is 404."""
+    """The file of an empty segment is its header without a line end; an unknown segment is 404."""
     answer = exporting.call("GET", "/v1/export/segment/nobody_is_here.csv")
 
     assert (answer.status_code, answer.text) == (200, HEADER)
@@ -122,7 +122,7 @@ def test_an_empty_segment_is_its_header(exporting: RunningStack) -> None:
 def test_a_later_export_of_the_day_takes_the_place_of_the_file_and_leaves_who_was_deleted_out(
     exporting: RunningStack,
 ) -> None:
-    """One file a segment and day, with who is a member now."""
+    """There is one file for a segment and a day, with the members of now."""
     exporting.define("segment", "leavers", "events.leave.count >= 1")
     for user in ("lea", "leo"):
         sent(exporting, "track", userId=user, event="leave", deviceId=f"{user}-pad")
@@ -135,45 +135,45 @@ def test_a_later_export_of_the_day_takes_the_place_of_the_file_and_leaves_who_wa
     assert (first["userCount"], second["userCount"]) == (2, 1)
     assert list(rows_of(httpx.get(first["downloadUrl"]).text)) == ["leo"]
     kept = exporting.call("GET", "/v1/export/list").json()["exports"]
-    assert [one["name"] for one in kept].count(second["filename"]) == 1
+    assert [export["name"] for export in kept].count(second["filename"]) == 1
 
 
 def test_the_list_has_what_is_kept_the_newest_first_in_pages(exporting: RunningStack) -> None:
-    """Each with its size, its tag and an address of its own; nothing else that lies in the folder (D-34)."""
+    """Each file has its size, its tag and its address; other files in the folder are not listed (D-34)."""
     exported(exporting, "nobody_is_here")
     latest = exported(exporting, "signed_up")
     folder = exporting.settings.home / "lake" / "exports"
     (folder / "notes.txt").write_text("mine")
-    found = exporting.call("GET", "/v1/export/list").json()
-    names = [one["name"] for one in found["exports"]]
+    listed = exporting.call("GET", "/v1/export/list").json()
+    names = [export["name"] for export in listed["exports"]]
     pages = [exporting.call("GET", f"/v1/export/list?limit=1&offset={at}").json() for at in range(len(names))]
 
     assert names[0] == latest["filename"] and "notes.txt" not in names
     assert [page["exports"][0]["name"] for page in pages] == names
     assert [page["hasMore"] for page in pages] == [True] * (len(names) - 1) + [False]
-    assert (found["total"], found["hasMore"]) == (len(names), False)
-    one = found["exports"][0]
-    assert one["size"] == len(httpx.get(one["downloadUrl"]).content) and one["etag"]
+    assert (listed["total"], listed["hasMore"]) == (len(names), False)
+    newest = listed["exports"][0]
+    assert newest["size"] == len(httpx.get(newest["downloadUrl"]).content) and newest["etag"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_started_export_says_how_far_it_is(exporting: RunningStack) -> None:
-    """It is answered at once with an id, by which it can be watched until its file is there."""
+    """The answer comes at once, with an id by which the export can be watched until its file is there."""
     started = exporting.call("POST", "/v1/export/segment/signed_up").json()
     assert started["state"] in ("waiting", "running")
 
     def seen() -> dict[str, Any]:
-        found: dict[str, Any] = exporting.call("GET", f"/v1/export/{started['id']}").json()
-        return found
+        export: dict[str, Any] = exporting.call("GET", f"/v1/export/{started['id']}").json()
+        return export
 
-    done = wait_until(lambda: (found := seen())["state"] == "done" and found, "the export")
+    done = wait_until(lambda: (export := seen())["state"] == "done" and export, "the export")
     assert done["done"] == done["of"] > 0
     assert len(rows_of(httpx.get(done["downloadUrl"]).text)) == done["userCount"]
     unknown = exporting.call("GET", "/v1/export/abcdef")
     assert (unknown.status_code, unknown.json()["message"]) == (404, "Export not found")
     entries = exporting.call("GET", "/v1/admin/audit?limit=1000").json()["entries"]
-    noted = [one for one in entries if one["details"].get("export") == started["id"]]
-    assert [(one["action"], one["kind"], one["key"]) for one in noted] == [("export", "segment", "signed_up")]
+    noted = [entry for entry in entries if entry["details"].get("export") == started["id"]]
+    assert [(entry["action"], entry["kind"], entry["key"]) for entry in noted] == [("export", "segment", "signed_up")]
 
 
 @pytest.mark.parametrize("key", ["read", "write", None])
@@ -182,7 +182,7 @@ def test_a_started_export_says_how_far_it_is(exporting: RunningStack) -> None:
     [("GET", "segment/signed_up"), ("GET", "segment/signed_up.csv"), ("POST", "segment/signed_up"), ("GET", "list")],
 )
 def test_only_an_admin_exports(exporting: RunningStack, key: Any, method: str, path: str) -> None:
-    """A read or write key is refused, and so is none."""
+    """A read key, a write key and no key are refused."""
     answer = exporting.call(method, f"/v1/export/{path}", key)
     assert answer.status_code == (401 if key is None else 403)
 
@@ -190,12 +190,12 @@ def test_only_an_admin_exports(exporting: RunningStack, key: Any, method: str, p
 def changed(url: str, path: Callable[[str], str] = str, **query: str) -> str:
     """An address with another path or query."""
     parts = urlsplit(url)
-    asked = {name: values[0] for name, values in parse_qs(parts.query).items()} | query
-    return urlunsplit(parts._replace(path=path(parts.path), query=str(httpx.QueryParams(asked))))
+    parameters = {name: values[0] for name, values in parse_qs(parts.query).items()} | query
+    return urlunsplit(parts._replace(path=path(parts.path), query=str(httpx.QueryParams(parameters))))
 
 
 def test_an_address_opens_its_own_file_for_an_hour_and_nothing_else(exporting: RunningStack) -> None:
-    """Refused: one that has expired, was changed, is signed by another, is of another file, or leads elsewhere.
+    """An address is refused if it has expired, was changed, has another signature or file, or leads elsewhere.
 
     D-27: files were public, for ever.
     """
@@ -228,27 +228,30 @@ def test_an_address_opens_its_own_file_for_an_hour_and_nothing_else(exporting: R
 
 
 def test_many_who_ask_at_once_share_the_export_that_waits(exporting: RunningStack) -> None:
-    """One is under way, and all others wait for the same next one."""
+    """One export is under way, and all other callers wait for the same next one."""
     with ThreadPoolExecutor(8) as pool:
-        asked = pool.map(lambda _: exporting.call("POST", "/v1/export/segment/signed_up").json(), range(8))
-        ids = {one["id"] for one in asked}
+        exports = pool.map(lambda _: exporting.call("POST", "/v1/export/segment/signed_up").json(), range(8))
+        ids = {export["id"] for export in exports}
 
     assert 1 <= len(ids) <= 2
-    for one in ids:
-        wait_until(lambda one=one: exporting.call("GET", f"/v1/export/{one}").json()["state"] == "done", "the export")
+    for export_id in ids:
+        wait_until(
+            lambda export_id=export_id: exporting.call("GET", f"/v1/export/{export_id}").json()["state"] == "done",
+            "the export",
+        )
 
 
 def test_an_export_whose_process_is_killed_has_failed_and_leaves_nothing(exporting: RunningStack) -> None:
-    """It says so, and the file of before is still there."""
+    """The export says that it failed, and the earlier file is still there."""
     before = exported(exporting, "signed_up")
     started = exporting.call("POST", "/v1/export/segment/signed_up").json()
     wait_until(lambda: killed(exporting), "its process")
 
     def seen() -> dict[str, Any]:
-        found: dict[str, Any] = exporting.call("GET", f"/v1/export/{started['id']}").json()
-        return found
+        export: dict[str, Any] = exporting.call("GET", f"/v1/export/{started['id']}").json()
+        return export
 
-    failed = wait_until(lambda: (found := seen())["state"] != "running" and found, "the end")
+    failed = wait_until(lambda: (export := seen())["state"] != "running" and export, "the end")
     assert (failed["state"], failed.get("downloadUrl")) == ("failed", None)
     assert failed["error"]
     assert len(rows_of(httpx.get(before["downloadUrl"]).text)) == before["userCount"]

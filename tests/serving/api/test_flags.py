@@ -1,4 +1,4 @@
-"""Flags over HTTP: saved with what they need, refused where they cannot stand, asked one by one or many at once."""
+"""Flags over HTTP: saved, refused where they contradict themselves or others, asked one by one or many at once."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def change(stack: RunningStack, key: str, **fields: Any) -> dict[str, Any]:
     """Changes a flag, which must be accepted."""
     answer = stack.call("PUT", f"/v1/admin/flags/{key}", json=fields)
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()["flag"]
-    return found
+    flag: dict[str, Any] = answer.json()["flag"]
+    return flag
 
 
-def asked(stack: RunningStack, body: Any, **more: Any) -> Any:
+def decide_many(stack: RunningStack, body: Any, **more: Any) -> Any:
     """Many flags at once."""
     return stack.call("POST", "/v1/decide", "read", json=body, **more)
 
 
 class TestSaving:
     def test_a_flag_of_key_and_rule_answers_as_ever(self, flags: RunningStack) -> None:
-        """Nothing that a plain flag does not have shows in its decision."""
-        found = flags.decide("plain-user", "plain")
+        """The decision of a plain flag has no fields that only other flags need."""
+        plain = flags.decide("plain-user", "plain")
 
-        assert list(found) == ["allow", "variant", "value", "reasons", "reason", "userId", "flag", "asof"]
-        assert (found["allow"], found["variant"], found["value"], found["reason"]) == (False, None, False, "DEFAULT")
+        assert list(plain) == ["allow", "variant", "value", "reasons", "reason", "userId", "flag", "asof"]
+        assert (plain["allow"], plain["variant"], plain["value"], plain["reason"]) == (False, None, False, "DEFAULT")
 
     def test_a_flag_without_a_rule_is_for_everybody(self, flags: RunningStack) -> None:
         """Rollout and variants need no rule."""
@@ -55,12 +55,12 @@ class TestSaving:
 
     def test_what_is_saved_is_shown(self, flags: RunningStack) -> None:
         """Every field comes back, with defaults where none was sent."""
-        shown = flags.call("GET", "/v1/admin/flags/sized").json()["flag"]
+        flag = flags.call("GET", "/v1/admin/flags/sized").json()["flag"]
 
-        assert shown["variants"] == SIZES
-        assert (shown["rollout"], shown["salt"], shown["bucket_by"]) == (100, "sized", "userId")
-        assert (shown["enabled"], shown["default"], shown["users"]) == (True, False, {"ada": "large"})
-        assert "intervals" not in shown
+        assert flag["variants"] == SIZES
+        assert (flag["rollout"], flag["salt"], flag["bucket_by"]) == (100, "sized", "userId")
+        assert (flag["enabled"], flag["default"], flag["users"]) == (True, False, {"ada": "large"})
+        assert "intervals" not in flag
 
     def test_a_change_leaves_what_it_does_not_name(self, flags: RunningStack) -> None:
         """A switch is one field; null takes a setting back."""
@@ -126,14 +126,14 @@ class TestSaving:
         assert flags.call("GET", "/v1/admin/flags/refused").status_code == 404
 
     def test_prerequisites_make_no_circle(self, flags: RunningStack) -> None:
-        """The change that would close one is refused, and says the way."""
+        """The change that would close a circle is refused, and the refusal names the flags on it."""
         answer = flags.call("PUT", "/v1/admin/flags/plain", json={"prerequisites": [{"flag": "after_plain"}]})
 
         assert answer.status_code == 400
         assert "plain needs after_plain needs plain" in answer.json()["message"]
 
     def test_what_others_need_stays(self, flags: RunningStack) -> None:
-        """A flag that another waits for, a trait that one buckets by, a variant that one asks for."""
+        """A flag, a trait or a variant that another flag needs is not deleted."""
         flags.define("trait", "flag_company", "profile.company")
         flags.define("flag", "by_company", "true", rollout=50, bucket_by="trait:flag_company")
         flags.define("flag", "after_large", "true", prerequisites=[{"flag": "sized", "variant": "large"}])
@@ -147,24 +147,24 @@ class TestSaving:
 
 class TestDeciding:
     def test_many_flags_with_one_question(self, flags: RunningStack) -> None:
-        """Each is what it says by itself, all as of one moment; one that is not known is an error of its own.
+        """Each decision is that of a single question, all as of one moment; an unknown flag is an error of its own.
 
         D-35: each took requests of its own.
         """
-        body = asked(flags, {"userId": "ada", "flags": ["sized", "plain", "unknown", "sized"]}).json()
+        body = decide_many(flags, {"userId": "ada", "flags": ["sized", "plain", "unknown", "sized"]}).json()
 
-        assert [one["flag"] for one in body["decisions"]] == ["sized", "plain", "unknown"]
-        assert [one["reason"] for one in body["decisions"]] == ["TARGETING_MATCH", "DEFAULT", "ERROR"]
+        assert [decision["flag"] for decision in body["decisions"]] == ["sized", "plain", "unknown"]
+        assert [decision["reason"] for decision in body["decisions"]] == ["TARGETING_MATCH", "DEFAULT", "ERROR"]
         assert body["decisions"][0] | {"asof": body["asof"]} == flags.decide("ada", "sized") | {"asof": body["asof"]}
         assert body["decisions"][2]["reasons"] == ["evaluation_error: Flag 'unknown' not found"]
         assert body["userId"] == "ada"
 
     def test_all_flags_where_none_are_named(self, flags: RunningStack) -> None:
-        """The list of the catalogue, by key."""
-        saved = [one["key"] for one in flags.call("GET", "/v1/admin/flags").json()["flags"]]
+        """The answer has every flag of the catalogue, by key."""
+        saved = [flag["key"] for flag in flags.call("GET", "/v1/admin/flags").json()["flags"]]
 
-        assert [one["flag"] for one in asked(flags, {"deviceId": "d1"}).json()["decisions"]] == saved
-        assert asked(flags, {"deviceId": "d1", "flags": []}).json()["decisions"] == []
+        assert [decision["flag"] for decision in decide_many(flags, {"deviceId": "d1"}).json()["decisions"]] == saved
+        assert decide_many(flags, {"deviceId": "d1", "flags": []}).json()["decisions"] == []
 
     @pytest.mark.parametrize(
         ("body", "field"),
@@ -179,13 +179,13 @@ class TestDeciding:
         ],
     )
     def test_a_question_that_is_none(self, flags: RunningStack, body: Any, field: str) -> None:
-        """400 names the field."""
-        answer = asked(flags, body)
+        """The refusal is 400 and names the field."""
+        answer = decide_many(flags, body)
 
         assert (answer.status_code, answer.json()["details"]["field"]) == (400, field)
 
     def test_every_kind_of_id_asks(self, flags: RunningStack) -> None:
-        """A user, a device and an email hash; linked ids get the answer of the person."""
+        """A user id, a device and an email hash may ask; linked ids get the answer of their person."""
         flags.define("flag", "half", "true", rollout=50)
         for n in range(20):
             body = {"userId": f"linked{n}", "anonymousId": f"device{n}", "event": "flag_visit"}
@@ -201,29 +201,30 @@ class TestDeciding:
     def test_why_and_until_when(self, flags: RunningStack) -> None:
         """`explain` tells each step, and the instant before which time alone changes nothing."""
         flags.track("why-flag", "flag_order", messageId="why-flag-1")
-        found = flags.decide("why-flag", "after_plain", explain="true")
+        single = flags.decide("why-flag", "after_plain", explain="true")
 
-        assert [one["step"] for one in found["explanation"]["steps"]] == ["prerequisite", "rule"]
-        assert found["valid_until"] is not None
-        many = asked(flags, {"userId": "why-flag", "flags": ["after_plain"], "explain": True}).json()["decisions"][0]
-        assert many["valid_until"] == found["valid_until"]
+        assert [step["step"] for step in single["explanation"]["steps"]] == ["prerequisite", "rule"]
+        assert single["valid_until"] is not None
+        body = {"userId": "why-flag", "flags": ["after_plain"], "explain": True}
+        many = decide_many(flags, body).json()["decisions"][0]
+        assert many["valid_until"] == single["valid_until"]
 
     def test_an_answer_that_is_held_is_not_sent_again(self, flags: RunningStack) -> None:
-        """304 until the person sends something or the flag is changed; for many flags too."""
+        """The answer is 304 until the person sends something or the flag is changed, for many flags too."""
         single = ("GET", {"params": {"userId": "held", "flag": "plain"}})
         many = ("POST", {"json": {"userId": "held", "flags": ["plain", "sized"]}})
         for n, (method, more) in enumerate((single, many)):
             first = flags.call(method, "/v1/decide", "read", **more)
-            held = {"If-None-Match": first.headers["etag"]}
+            headers = {"If-None-Match": first.headers["etag"]}
             assert first.headers["cache-control"] == "private, no-cache"
-            again = flags.call(method, "/v1/decide", "read", headers=held, **more)
+            again = flags.call(method, "/v1/decide", "read", headers=headers, **more)
             assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
             flags.track("held", "flag_order", messageId=f"held-{n}")
-            after = flags.call(method, "/v1/decide", "read", headers=held, **more)
+            after = flags.call(method, "/v1/decide", "read", headers=headers, **more)
             assert (after.status_code, after.headers["etag"] != first.headers["etag"]) == (200, True)
             change(flags, "plain", description=f"changed {n}")
-            held = {"If-None-Match": after.headers["etag"]}
-            assert flags.call(method, "/v1/decide", "read", headers=held, **more).status_code == 200
+            headers = {"If-None-Match": after.headers["etag"]}
+            assert flags.call(method, "/v1/decide", "read", headers=headers, **more).status_code == 200
 
     def test_only_who_asks_for_it_is_cached(self, flags: RunningStack) -> None:
         """`cache_seconds` is the answer's max-age, never beyond the flag's schedule."""

@@ -1,4 +1,4 @@
-"""Health of the whole and of each part: real checks, 503 for what does not work, nothing that is not for strangers."""
+"""Health of the whole and of each part: real checks, 503 where one fails, and nothing that strangers must not read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def settings_of(home: Path, redis_url: str) -> Settings:
 
 @pytest.mark.parametrize("part", NEEDS)
 def test_a_part_that_works_says_what_it_checked(stack: RunningStack, part: str) -> None:
-    """200 without a key: status, service, an RFC 3339 time, the database and its latency, and a check for each need."""
+    """The answer is 200 without a key: status, service, an RFC 3339 time, the database, and a check for each need."""
     answer = stack.call("GET", f"/{part}/health", None)
     body = answer.json()
 
@@ -37,7 +37,7 @@ def test_a_part_that_works_says_what_it_checked(stack: RunningStack, part: str) 
 
 
 def test_storage_is_listed_and_nothing_is_written(stack: RunningStack) -> None:
-    """However often the health of exports is asked for, nothing but tables stands under the lake's root."""
+    """The health of exports, asked for often, leaves nothing but tables under the lake's root."""
     root, tables = Path(stack.stack.lake_uri), {table.name for table in TABLES}
     before = {path.name for path in root.iterdir()} - tables
     for _ in range(5):
@@ -47,25 +47,25 @@ def test_storage_is_listed_and_nothing_is_written(stack: RunningStack) -> None:
 
 
 def test_without_redis_every_part_is_503(tmp_path: Path) -> None:
-    """The answer says that it is Redis, and neither its address nor its password (D-40: it was always 200)."""
-    found = answers(settings_of(tmp_path, NOWHERE), [get(path) for path in [*PATHS, "/health"]])
+    """The answer names Redis, and not its address or its password (D-40: it was always 200)."""
+    responses = answers(settings_of(tmp_path, NOWHERE), [get(path) for path in [*PATHS, "/health"]])
 
-    assert {answer.status_code for answer in found} == {503}
-    assert all(answer.json()["status"] == "error" for answer in found)
-    assert found[0].json()["database"] == "disconnected"
-    assert "127.0.0.1" not in str([answer.text for answer in found])
-    assert "hidden-password" not in str([answer.text for answer in found])
+    assert {answer.status_code for answer in responses} == {503}
+    assert all(answer.json()["status"] == "error" for answer in responses)
+    assert responses[0].json()["database"] == "disconnected"
+    assert "127.0.0.1" not in str([answer.text for answer in responses])
+    assert "hidden-password" not in str([answer.text for answer in responses])
 
 
 def test_without_the_lake_events_and_decisions_go_on(tmp_path: Path, redis_url: str) -> None:
-    """Parts that need the lake are 503, and say no path; those that do not are 200."""
+    """Parts that need the lake are 503 and name no path; the others are 200."""
     world = World(redis_url, tmp_path / "world")
     world.recover()
     world.store.beat("worker", b"{}", 60_000)
 
-    found = answers(settings_of(tmp_path / "nothing", redis_url), [get(path) for path in PATHS])
+    responses = answers(settings_of(tmp_path / "nothing", redis_url), [get(path) for path in PATHS])
 
-    assert {part: answer.status_code for part, answer in zip(NEEDS, found, strict=True)} == {
+    assert {part: answer.status_code for part, answer in zip(NEEDS, responses, strict=True)} == {
         "ingest": 200,
         "identity": 200,
         "traits": 503,
@@ -74,12 +74,12 @@ def test_without_the_lake_events_and_decisions_go_on(tmp_path: Path, redis_url: 
         "admin": 503,
         "exports": 503,
     }
-    assert found[-1].json()["storage"] == "disconnected"
-    assert str(tmp_path) not in str([answer.text for answer in found])
+    assert responses[-1].json()["storage"] == "disconnected"
+    assert str(tmp_path) not in str([answer.text for answer in responses])
 
 
 def test_a_full_log_is_no_health_of_ingest(tmp_path: Path, redis_url: str) -> None:
-    """Where more events wait for the drain than are allowed, new ones get 429: the check says so, with the numbers."""
+    """When the log is full new events get 429; the check says so before, with the numbers."""
     world = World(redis_url, tmp_path)
     world.recover()
     world.ingest({"type": "track", "userId": "ada", "event": "e", "messageId": str(n)} for n in range(3))
@@ -92,7 +92,7 @@ def test_a_full_log_is_no_health_of_ingest(tmp_path: Path, redis_url: str) -> No
 
 
 def test_what_a_part_says_of_its_error_stays_inside(tmp_path: Path, redis_url: str) -> None:
-    """A worker that fails is an error; the text of it, which names paths, is not for strangers."""
+    """A failing worker is an error; the text of its error, which may name paths, is not repeated."""
     world = World(redis_url, tmp_path)
     world.recover()
     world.store.beat("worker", b'{"error": "/srv/secret/lake: no space left"}', 60_000)

@@ -1,4 +1,4 @@
-"""Several ids, one person: on a real stack, as clients meet it."""
+"""Several ids of one person: on a real stack, as clients meet it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def sent(stack: RunningStack, kind: str, **body: Any) -> dict[str, Any]:
     """One call that must be accepted."""
     answer = stack.call("POST", f"/v1/{kind}", "write", json=body)
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    body: dict[str, Any] = answer.json()
+    return body
 
 
 def visit(stack: RunningStack, **ids: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def test_beyond_the_cap_the_link_is_refused_and_the_event_stands(people: Running
 
 
 def test_no_id_at_all_is_refused_by_name(people: RunningStack) -> None:
-    """400 with the field and the remedy, on the way in and on the way out."""
+    """It is 400 with the field and the remedy, for events and for decisions."""
     tracked = people.call("POST", "/v1/track", "write", json={"event": "visit", "emailHash": " "})
     decided = people.call("GET", "/v1/decide", "read", params={"flag": "returning"})
 

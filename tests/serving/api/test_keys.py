@@ -21,8 +21,8 @@ def made(stack: RunningStack, kind: str, label: str) -> dict[str, Any]:
     """A new key."""
     answer = stack.call("POST", "/v1/admin/keys", json={"kind": kind, "label": label})
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    key: dict[str, Any] = answer.json()
+    return key
 
 
 def decided_with(stack: RunningStack, key: str) -> httpx.Response:
@@ -34,7 +34,7 @@ def decided_with(stack: RunningStack, key: str) -> httpx.Response:
 
 def listed(stack: RunningStack, key_id: str) -> dict[str, Any]:
     """A key as the list shows it."""
-    return next(one for one in stack.call("GET", "/v1/admin/keys").json()["keys"] if one["id"] == key_id)
+    return next(key for key in stack.call("GET", "/v1/admin/keys").json()["keys"] if key["id"] == key_id)
 
 
 def test_a_made_key_does_what_its_kind_allows_and_no_more(stack: RunningStack) -> None:
@@ -58,13 +58,13 @@ def test_a_revoked_key_is_refused_at_once(stack: RunningStack) -> None:
     assert stack.call("DELETE", f"/v1/admin/keys/{key['id']}").status_code == 200
 
     assert decided_with(stack, key["key"]).status_code == 401
-    shown = listed(stack, key["id"])
-    assert shown["revoked_at"] is not None
+    revoked = listed(stack, key["id"])
+    assert revoked["revoked_at"] is not None
     assert key["key"] not in stack.call("GET", "/v1/admin/keys").text
 
 
 def test_the_list_says_when_a_key_was_used(stack: RunningStack) -> None:
-    """Unused at first; after a use it has a time."""
+    """A new key has no time of use; after a use it has one."""
     key = made(stack, "read", "cron")
     assert listed(stack, key["id"])["last_used_at"] is None
 
@@ -77,12 +77,12 @@ def test_the_list_says_when_a_key_was_used(stack: RunningStack) -> None:
     ("key_id", "status"), [("configured:admin", 409), ("0000000000000000", 404)], ids=["configured", "unknown"]
 )
 def test_what_cannot_be_revoked_is_said(stack: RunningStack, key_id: str, status: int) -> None:
-    """A key of the configuration is changed there; an unknown one is not found."""
+    """A key of the configuration is 409, which says where it is changed; an unknown key is 404."""
     assert stack.call("DELETE", f"/v1/admin/keys/{key_id}").status_code == status
 
 
 def test_an_unknown_kind_is_refused(stack: RunningStack) -> None:
-    """400 names the field and the kinds."""
+    """The refusal is 400 and names the field and the kinds."""
     answer = stack.call("POST", "/v1/admin/keys", json={"kind": "root"})
 
     assert answer.status_code == 400
@@ -98,9 +98,9 @@ def test_keys_outlive_a_wiped_redis(stack: RunningStack, redis_url: str) -> None
         recover(store, Lake(stack.settings.lake_root), stack.settings)
 
         with redis.Redis.from_url(redis_url) as client:
-            found = {key.decode(): value for key, value in client.hgetall("apikeys").items()}
-    assert b'"revoked_at":null' in found[kept["id"]] or b"revoked_at" not in found[kept["id"]]
-    assert b'"revoked_at":1' in found[gone["id"]]
+            in_redis = {key.decode(): value for key, value in client.hgetall("apikeys").items()}
+    assert b'"revoked_at":null' in in_redis[kept["id"]] or b"revoked_at" not in in_redis[kept["id"]]
+    assert b'"revoked_at":1' in in_redis[gone["id"]]
 
 
 def test_the_audit_log_says_who_did_what(stack: RunningStack) -> None:
@@ -115,7 +115,7 @@ def test_the_audit_log_says_who_did_what(stack: RunningStack) -> None:
 
     entries = stack.call("GET", "/v1/admin/audit", params={"limit": 2}).json()["entries"]
 
-    assert [(one["author"], one["action"], one["kind"], one["key"]) for one in entries] == [
+    assert [(entry["author"], entry["action"], entry["kind"], entry["key"]) for entry in entries] == [
         ("ada", "delete", "trait", "audited"),
         ("ada", "create", "trait", "audited"),
     ]

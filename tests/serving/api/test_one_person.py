@@ -16,29 +16,29 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 @pytest.fixture(scope="module")
 def persons(people: RunningStack) -> RunningStack:
-    """With a segment of those who came."""
+    """A stack with a segment of everybody who came."""
     people.define("segment", "visitors", "visits >= 1")
     wait_until(lambda: not people.traits("nobody")["warming"], "definitions settle")
     return people
 
 
-def asked(stack: RunningStack, method: str, user: str, what: str = "", **more: Any) -> dict[str, Any]:
+def called(stack: RunningStack, method: str, user: str, what: str = "", **more: Any) -> dict[str, Any]:
     """An administrator's call about a person, which must be answered."""
     answer = stack.call(method, f"/v1/admin/users/{user}{what}", **more)
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    body: dict[str, Any] = answer.json()
+    return body
 
 
 def test_the_identity_says_whose_ids_are_whose_since_when_and_by_which_event(persons: RunningStack) -> None:
-    """By any id of the person; the person's own id first, without an owner."""
+    """Each id of the person gives the same answer; the person's own id comes first, without an owner."""
     visit(persons, userId="dora", deviceId="tv", messageId="said-so")
     visit(persons, userId="dora", emailHash="AA")
-    found = asked(persons, "GET", "anon:tv", "/identity")
-    by_id = {one["id"]: one for one in found["ids"]}
+    identity = called(persons, "GET", "anon:tv", "/identity")
+    by_id = {linked["id"]: linked for linked in identity["ids"]}
 
-    assert found == asked(persons, "GET", "dora", "/identity") == asked(persons, "GET", "email:aa", "/identity")
-    assert found["id"] == found["ids"][0]["id"] == "user:dora"
+    assert identity == called(persons, "GET", "dora", "/identity") == called(persons, "GET", "email:aa", "/identity")
+    assert identity["id"] == identity["ids"][0]["id"] == "user:dora"
     assert (
         by_id["user:dora"] | {"value": "dora", "kind": "externalId", "owner": None, "since": None} == by_id["user:dora"]
     )
@@ -49,7 +49,7 @@ def test_the_identity_says_whose_ids_are_whose_since_when_and_by_which_event(per
 
 
 def test_an_alias_joins_two_known_users_and_refuses_a_ring(persons: RunningStack) -> None:
-    """Events, devices and attributes of the one are the other's from then on; the way back is refused by name."""
+    """Events, devices and attributes of one are the other's from then on; the alias back is refused by name."""
     visit(persons, userId="maiden", deviceId="m-phone")
     visit(persons, userId="married")
     sent(persons, "alias", previousId="maiden", userId="married")
@@ -62,13 +62,13 @@ def test_an_alias_joins_two_known_users_and_refuses_a_ring(persons: RunningStack
 
 
 def test_an_unlinked_id_is_a_person_of_its_own(persons: RunningStack) -> None:
-    """With its own events and nothing of the other's, at once; an id that is nobody's cannot be unlinked."""
+    """It has its own events and nothing of the other's, at once; an id without an owner cannot be unlinked."""
     visit(persons, deviceId="pad")
     sent(persons, "identify", userId="eve", deviceId="pad", traits={"city": "Bern"})
     assert visits(persons, "eve") == 1
-    found = asked(persons, "POST", "anon:pad", "/unlink")
+    unlinked = called(persons, "POST", "anon:pad", "/unlink")
 
-    assert (found["id"], found["owner"]) == ("anon:pad", "user:eve")
+    assert (unlinked["id"], unlinked["owner"]) == ("anon:pad", "user:eve")
     assert (visits(persons, "eve"), visits(persons, "anon:pad")) == (0, 1)
     assert persons.traits("anon:pad")["traits"]["home_city"] is None
     again = persons.call("POST", "/v1/admin/users/anon:pad/unlink")
@@ -76,40 +76,40 @@ def test_an_unlinked_id_is_a_person_of_its_own(persons: RunningStack) -> None:
 
 
 def test_a_person_gets_all_their_data(persons: RunningStack) -> None:
-    """Ids, attributes, traits, segments and every event of every id, as they came, in pages."""
+    """The data are ids, attributes, traits, segments and, in pages, every event of every id as it came."""
     visit(persons, deviceId="gus-pad", timestamp="2024-01-01T00:00:00Z", properties={"page": {"n": 1}})
     sent(persons, "identify", userId="gus", deviceId="gus-pad", traits={"city": "Graz", "secret": [1]})
     visit(persons, userId="gus", context={"ip": "203.0.113.9"})
-    found = asked(persons, "GET", "gus", "/data")
+    data = called(persons, "GET", "gus", "/data")
 
-    assert [one["id"] for one in found["ids"]] == ["user:gus", "anon:gus-pad"]
-    assert found["attributes"] == {"city": "Graz", "secret": [1]}
-    assert (found["traits"]["visits"], found["segments"]["visitors"]) == (2, True)
-    assert [(one["id"], one["kind"]) for one in found["events"]] == [
+    assert [linked["id"] for linked in data["ids"]] == ["user:gus", "anon:gus-pad"]
+    assert data["attributes"] == {"city": "Graz", "secret": [1]}
+    assert (data["traits"]["visits"], data["segments"]["visitors"]) == (2, True)
+    assert [(event["id"], event["kind"]) for event in data["events"]] == [
         ("anon:gus-pad", "track"),
         ("user:gus", "identify"),
         ("user:gus", "track"),
     ]
-    assert found["events"][0]["properties"] == {"page": {"n": 1}}
-    assert found["events"][2]["context"]["ip"] == "203.0.113.9"
-    pages = [asked(persons, "GET", "gus", f"/data?limit=2&offset={at}") for at in (0, 2)]
-    assert [one for page in pages for one in page["events"]] == found["events"]
+    assert data["events"][0]["properties"] == {"page": {"n": 1}}
+    assert data["events"][2]["context"]["ip"] == "203.0.113.9"
+    pages = [called(persons, "GET", "gus", f"/data?limit=2&offset={at}") for at in (0, 2)]
+    assert [event for page in pages for event in page["events"]] == data["events"]
     assert [page["hasMore"] for page in pages] == [True, False]
 
 
 def test_a_deleted_person_is_gone_from_every_answer(persons: RunningStack) -> None:
-    """By any id: live, search, detail, data, preview, the lake; new events count alone, repeats do not count at all.
+    """Live reads, search, detail, data, preview and lake have none of their ids; new events count alone, repeats not.
 
     D-30: nobody could be deleted.
     """
     visit(persons, deviceId="ivy-pad", messageId="ivy-1")
-    said = {"userId": "ivy-ann", "deviceId": "ivy-pad", "messageId": "ivy-2"}
-    sent(persons, "identify", **said, traits={"city": "Nice"})
+    link = {"userId": "ivy-ann", "deviceId": "ivy-pad", "messageId": "ivy-2"}
+    sent(persons, "identify", **link, traits={"city": "Nice"})
     persons.tinycdp("rebuild")
-    deleted = asked(persons, "DELETE", "anon:ivy-pad")
+    deleted = called(persons, "DELETE", "anon:ivy-pad")
 
     assert deleted["settled"] is True
-    assert {one["value"] for one in deleted["deleted"]} == {"ivy-ann", "ivy-pad"}
+    assert {alias["value"] for alias in deleted["deleted"]} == {"ivy-ann", "ivy-pad"}
     for user in ("ivy-ann", "anon:ivy-pad"):
         assert persons.traits(user)["traits"] | {"visits": 0, "home_city": None} == persons.traits(user)["traits"]
         for what in ("", "/data", "/identity"):
@@ -119,18 +119,18 @@ def test_a_deleted_person_is_gone_from_every_answer(persons: RunningStack) -> No
     assert "ivy-pad" not in str(persons.call("GET", "/v1/admin/audit").json())
 
     assert visit(persons, deviceId="ivy-pad", messageId="ivy-1")["duplicate"] is True
-    assert sent(persons, "identify", **said)["duplicate"] is True
+    assert sent(persons, "identify", **link)["duplicate"] is True
     visit(persons, deviceId="ivy-pad")
     persons.tinycdp("rebuild")
     assert (visits(persons, "anon:ivy-pad"), visits(persons, "ivy-ann")) == (1, 0)
 
 
 def test_a_person_is_deleted_by_the_hash_of_an_email_in_any_case(persons: RunningStack) -> None:
-    """As it is taken from events, so it is taken where one is named."""
+    """An email hash in a path is taken as it is in events: its case does not matter."""
     visit(persons, userId="kay-lee", emailHash="AB12CD")
-    deleted = asked(persons, "DELETE", "email:AB12CD")
+    deleted = called(persons, "DELETE", "email:AB12CD")
 
-    assert {one["value"] for one in deleted["deleted"]} == {"kay-lee", "ab12cd"}
+    assert {alias["value"] for alias in deleted["deleted"]} == {"kay-lee", "ab12cd"}
     assert visits(persons, "kay-lee") == visits(persons, "email:ab12CD") == 0
 
 
@@ -140,33 +140,33 @@ ASKED_LIKE = ["me/identity", "me/unlink", "me/data", "me/traits", "me%2Fidentity
 
 @pytest.mark.parametrize("user", [*AWKWARD, *ASKED_LIKE])
 def test_an_id_may_hold_slashes_and_ends_of_lines(persons: RunningStack, user: str) -> None:
-    """Shown, handed out, unlinked and deleted like any other, even if it ends in a word for what is asked."""
+    """Such an id is shown, handed out, unlinked and deleted like any other, even if it ends in `/data`."""
     path = quote(f"user:{user}", safe="")
     visit(persons, userId=user, deviceId=f"{user} pad")
 
     assert visits(persons, path) == 1
-    assert asked(persons, "GET", path)["user"]["id"] == f"user:{user}"
-    assert asked(persons, "GET", path, "/identity")["id"] == f"user:{user}"
-    assert asked(persons, "GET", path, "/data")["total"] == 1
+    assert called(persons, "GET", path)["user"]["id"] == f"user:{user}"
+    assert called(persons, "GET", path, "/identity")["id"] == f"user:{user}"
+    assert called(persons, "GET", path, "/data")["total"] == 1
     device = quote(f"anon:{user} pad", safe="")
-    assert asked(persons, "POST", device, "/unlink")["owner"] == f"user:{user}"
+    assert called(persons, "POST", device, "/unlink")["owner"] == f"user:{user}"
     visit(persons, deviceId=user)
     sent(persons, "alias", previousId=f"anon:{user}", userId="somebody")
-    assert asked(persons, "POST", quote(f"anon:{user}", safe=""), "/unlink")["id"] == f"anon:{user}"
-    assert [one["value"] for one in asked(persons, "DELETE", path)["deleted"]] == [user]
+    assert called(persons, "POST", quote(f"anon:{user}", safe=""), "/unlink")["id"] == f"anon:{user}"
+    assert [alias["value"] for alias in called(persons, "DELETE", path)["deleted"]] == [user]
     assert visits(persons, path) == 0
 
 
 def test_a_slash_as_it_is_may_be_what_is_asked(persons: RunningStack) -> None:
-    """Where a slash is not encoded, a path is read as it always was."""
+    """After a plain slash, a word that says what is asked is that word."""
     visit(persons, userId="plain/one")
     visit(persons, userId="plain/one/data")
 
     assert visits(persons, "plain/one") == 1
     for what in ("/identity", "/data"):
-        assert asked(persons, "GET", "plain/one", what)["id"] == "user:plain/one"
-    assert asked(persons, "GET", "plain/one/data", "/identity")["id"] == "user:plain/one/data"
-    asked(persons, "DELETE", "plain/one")
+        assert called(persons, "GET", "plain/one", what)["id"] == "user:plain/one"
+    assert called(persons, "GET", "plain/one/data", "/identity")["id"] == "user:plain/one/data"
+    called(persons, "DELETE", "plain/one")
     assert (visits(persons, "plain/one"), visits(persons, "plain/one/data")) == (0, 1)
 
 

@@ -24,12 +24,12 @@ def people(stack: RunningStack) -> RunningStack:
     assert stack.call("POST", "/v1/identify", "write", json=body).status_code == 200
     body |= {"traits": {"gone": None}, "timestamp": "2024-01-02T00:00:00Z"}
     assert stack.call("POST", "/v1/identify", "write", json=body).status_code == 200
-    wait_until(lambda: found(stack, "zoe_")["total"] == 3, "the events are drained")
+    wait_until(lambda: users_page(stack, "zoe_")["total"] == 3, "the events are drained")
     stack.tinycdp("rebuild")
     return stack
 
 
-def found(stack: RunningStack, text: str, **more: Any) -> dict[str, Any]:
+def users_page(stack: RunningStack, text: str, **more: Any) -> dict[str, Any]:
     """A page of users."""
     answer = stack.call("GET", "/v1/admin/users/search", params={"query": text, **more})
     assert answer.status_code == 200, answer.text
@@ -38,20 +38,20 @@ def found(stack: RunningStack, text: str, **more: Any) -> dict[str, Any]:
 
 
 def test_users_are_found_by_a_part_of_their_id(people: RunningStack) -> None:
-    """Whatever the case, `_` and `%` meaning themselves; with counts, aliases and segments."""
-    page = found(people, "ZOE_T")
-    by_id = {one["id"]: one for one in page["users"]}
+    """Case does not matter, `_` and `%` mean themselves; each user has counts, aliases and segments."""
+    page = users_page(people, "ZOE_T")
+    by_id = {user["id"]: user for user in page["users"]}
 
     assert (page["total"], page["hasMore"]) == (2, False)
     assert by_id["user:zoe_three"]["eventCount"] == 3
     assert "keen" in by_id["user:zoe_three"]["activeSegments"]  # and in those of everybody, if a test made one
     assert by_id["user:zoe_three"]["aliases"] == [{"kind": "externalId", "value": "zoe_three"}]
-    assert found(people, "zoe%")["total"] == 0
+    assert users_page(people, "zoe%")["total"] == 0
 
 
 def test_the_search_is_paged(people: RunningStack) -> None:
     """Each page goes on where the last one ended, until there is no more."""
-    pages = [found(people, "zoe_", limit=1, offset=at) for at in range(3)]
+    pages = [users_page(people, "zoe_", limit=1, offset=at) for at in range(3)]
 
     assert len({page["users"][0]["id"] for page in pages}) == 3
     assert [page["hasMore"] for page in pages] == [True, True, False]
@@ -59,19 +59,19 @@ def test_the_search_is_paged(people: RunningStack) -> None:
 
 
 def test_a_user_is_shown_whole(people: RunningStack) -> None:
-    """Attributes without removed ones, traits and segments live, events as they came, rolling counts."""
+    """The answer has attributes without removed ones, live traits and segments, events as they came, rolling counts."""
     user = people.call("GET", "/v1/admin/users/zoe_two").json()["user"]
 
     assert user["attributes"] == {"plan": "pro"}
-    assert next(one["value"] for one in user["traits"] if one["key"] == "seen_items") == 2
-    keen = next(one for one in user["segments"] if one["key"] == "keen")
+    assert next(trait["value"] for trait in user["traits"] if trait["key"] == "seen_items") == 2
+    keen = next(segment for segment in user["segments"] if segment["key"] == "keen")
     assert keen["inSegment"] is True
     assert keen["since"] is not None
-    assert [one["props"] for one in user["recentEvents"]] == [{"item": 1}, {"item": 0}]
+    assert [event["props"] for event in user["recentEvents"]] == [{"item": 1}, {"item": 0}]
     assert user["eventCounts"] == {"total": 2, "last_24h": 2, "last_7d": 2, "last_30d": 2}
     assert user["aliases"] == [{"kind": "externalId", "value": "zoe_two"}]
 
 
 def test_an_unknown_user_is_not_found(people: RunningStack) -> None:
-    """404, not an empty user."""
+    """The answer is 404, not an empty user."""
     assert people.call("GET", "/v1/admin/users/nobody_at_all").status_code == 404

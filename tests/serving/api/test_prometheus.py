@@ -1,4 +1,4 @@
-"""`/metrics` as Prometheus reads it: who may, what is counted, and that nobody is named."""
+"""`/metrics` as Prometheus reads it: who may scrape, what is counted, and that nobody is named."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def parsed(text: str) -> Samples:
 
 
 def scraped(stack: RunningStack) -> Samples:
-    """What the stack's metrics say now."""
+    """The stack's samples as of now."""
     answer = stack.call("GET", "/metrics")
     assert answer.status_code == 200, answer.text
     return parsed(answer.text)
 
 
-def one(samples: Samples, name: str, **labels: str) -> float:
+def sample(samples: Samples, name: str, **labels: str) -> float:
     """One sample; a counter that nothing was counted in is 0."""
     return samples.get((name, frozenset(labels.items())), 0.0)
 
@@ -70,7 +70,7 @@ def test_requests_events_and_decisions_are_counted(stack: RunningStack) -> None:
     after = scraped(stack)
 
     def grown(name: str, **labels: str) -> float:
-        return one(after, name, **labels) - one(before, name, **labels)
+        return sample(after, name, **labels) - sample(before, name, **labels)
 
     assert grown("tinycdp_events_accepted_total") == 2
     assert grown("tinycdp_events_duplicate_total") == 1
@@ -90,33 +90,36 @@ def test_a_browsers_decision_is_counted_too(stack: RunningStack) -> None:
     after = scraped(stack)
 
     labels = {"method": "GET", "path": "/v1/decide", "status": "404"}
-    assert one(after, "tinycdp_requests_total", **labels) - one(before, "tinycdp_requests_total", **labels) == 1
+    assert sample(after, "tinycdp_requests_total", **labels) - sample(before, "tinycdp_requests_total", **labels) == 1
 
 
 def test_the_state_of_the_system_is_there(stack: RunningStack) -> None:
-    """A gauge a shard of what the lake lacks, Redis' memory, the parts, the last rebuild and the horizon left."""
+    """There are gauges of each shard's lag, Redis' memory, the parts, the last rebuild and the horizon left."""
     stack.define("trait", "gauged", "events.gauged.count")
     stack.json("rebuild")
-    found = scraped(stack)
+    samples = scraped(stack)
 
-    assert [one(found, f"tinycdp_{part}_up") for part in ("redis", "lake")] == [1, 1]
-    assert {one(found, "tinycdp_part_up", part=part) for part in ("drain", "worker")} == {1}
-    assert ("tinycdp_lake_lag_seq", frozenset({("shard", "15")})) in found
-    assert one(found, "tinycdp_redis_memory_bytes") > 100_000
-    age_s, left_s = one(found, "tinycdp_last_full_rebuild_age_seconds"), one(found, "tinycdp_horizon_left_seconds")
+    assert [sample(samples, f"tinycdp_{part}_up") for part in ("redis", "lake")] == [1, 1]
+    assert {sample(samples, "tinycdp_part_up", part=part) for part in ("drain", "worker")} == {1}
+    assert ("tinycdp_lake_lag_seq", frozenset({("shard", "15")})) in samples
+    assert sample(samples, "tinycdp_redis_memory_bytes") > 100_000
+    age_s, left_s = (
+        sample(samples, "tinycdp_last_full_rebuild_age_seconds"),
+        sample(samples, "tinycdp_horizon_left_seconds"),
+    )
     assert 0 < age_s < 120
     assert math.isclose(age_s + left_s, stack.settings.horizon_ms / 1000)
-    assert one(found, "tinycdp_definitions", kind="trait") >= 1
+    assert sample(samples, "tinycdp_definitions", kind="trait") >= 1
 
 
 def test_what_doctor_compared_is_a_gauge(stack: RunningStack) -> None:
-    """The last comparison of live answers with the lake, and how many were not equal."""
+    """There are gauges of doctor's last comparison: how many answers it compared, and how many differed."""
     with Store(stack.stack.redis_url) as store:
-        found = examine(store, Lake(stack.stack.lake_uri), stack.settings, 20)
+        report = examine(store, Lake(stack.stack.lake_uri), stack.settings, 20)
 
     samples = scraped(stack)
 
-    assert one(samples, "tinycdp_parity_compared") == found["parity"]["compared"]
+    assert sample(samples, "tinycdp_parity_compared") == report["parity"]["compared"]
     assert ("tinycdp_parity_mismatches", frozenset()) in samples
 
 
@@ -139,25 +142,25 @@ def test_while_redis_is_away_the_rest_is_told(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, redis_url=NOWHERE, metrics_open=True)
 
     _, answer = answers(settings, [get("/decide/health"), get("/metrics")])
-    found = parsed(answer.text)
+    samples = parsed(answer.text)
 
-    assert (answer.status_code, one(found, "tinycdp_redis_up")) == (200, 0)
-    assert one(found, "tinycdp_requests_total", method="GET", path="/decide/health", status="503") == 1
+    assert (answer.status_code, sample(samples, "tinycdp_redis_up")) == (200, 0)
+    assert sample(samples, "tinycdp_requests_total", method="GET", path="/decide/health", status="503") == 1
     assert "tinycdp_lake_lag_seq" not in answer.text
 
 
 def test_open_metrics_are_for_this_machine_alone(tmp_path: Path) -> None:
-    """By the setting a caller on loopback needs no key; one from elsewhere, or behind a proxy, does."""
+    """With the setting a caller on loopback needs no key; a caller from elsewhere, or behind a proxy, does."""
     settings = Settings(home=tmp_path, redis_url=NOWHERE, metrics_open=True)
 
     here, proxied = answers(settings, [get("/metrics"), get("/metrics", X_Forwarded_For="203.0.113.9")])
     (elsewhere,) = answers(settings, [get("/metrics")], client="203.0.113.9")
 
-    assert [one.status_code for one in (here, proxied, elsewhere)] == [200, 401, 401]
+    assert [answer.status_code for answer in (here, proxied, elsewhere)] == [200, 401, 401]
 
 
 def test_a_number_on_a_bound_is_within_it() -> None:
-    """Prometheus' buckets hold what is less or equal; what is beyond all bounds is in the last."""
+    """A bucket holds values up to and with its bound; values beyond all bounds are in the last bucket."""
     spread = Spread(SECONDS)
     for number in (SECONDS[0], SECONDS[0] + 1e-9, SECONDS[-1] + 1):
         spread.note(number)
@@ -166,7 +169,7 @@ def test_a_number_on_a_bound_is_within_it() -> None:
 
 
 def test_made_up_methods_are_one_series() -> None:
-    """However many verbs callers invent, what is kept does not grow."""
+    """All methods that callers invent are counted as one, so that the memory for counts does not grow."""
     tally = Tally()
     for number in range(100):
         tally.answered(f"VERB{number}", "unmatched", 404, 0.001)

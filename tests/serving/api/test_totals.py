@@ -40,20 +40,20 @@ TABLES = [
 
 
 def metrics(stack: RunningStack) -> dict[str, Any]:
-    """What the admin's metrics say."""
+    """The numbers of the admin's metrics."""
     answer = stack.call("GET", "/v1/admin/metrics")
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()["metrics"]
-    return found
+    numbers: dict[str, Any] = answer.json()["metrics"]
+    return numbers
 
 
 def test_every_number_of_the_original_is_there(stack: RunningStack) -> None:
-    """The same names, tables by name, and no key but an admin's."""
-    found = metrics(stack)
+    """The names of numbers and tables are the original's; a read key is refused."""
+    numbers = metrics(stack)
 
-    assert {name: set(found[name]) for name in FIELDS} == FIELDS
-    assert [table["name"] for table in found["database"]["tables"]] == TABLES
-    assert found["database"]["size"] > 0
+    assert {name: set(numbers[name]) for name in FIELDS} == FIELDS
+    assert [table["name"] for table in numbers["database"]["tables"]] == TABLES
+    assert numbers["database"]["size"] > 0
     assert stack.call("GET", "/v1/admin/metrics", "read").status_code == 403
 
 
@@ -64,12 +64,12 @@ def test_new_events_people_and_memberships_are_counted(stack: RunningStack) -> N
     before = metrics(stack)
     for _ in range(2):
         stack.track("totalled", "totalled")
-    found = wait_until(lambda: _grown(before, metrics(stack)), "the events are counted")
-    assert found["users"]["activeLastDay"] > before["users"]["activeLastDay"]
+    after = wait_until(lambda: _grown(before, metrics(stack)), "the events are counted")
+    assert after["users"]["activeLastDay"] > before["users"]["activeLastDay"]
     stack.json("rebuild")
 
     def top() -> list[dict[str, Any]]:
-        return [one for one in metrics(stack)["segments"]["topSegments"] if one["key"] == "totalled_or_not"]
+        return [segment for segment in metrics(stack)["segments"]["topSegments"] if segment["key"] == "totalled_or_not"]
 
     count = stack.json("users", "totalled_or_not", "--count")["count"]
     assert count > 0
@@ -126,6 +126,6 @@ def test_a_large_lake_is_not_scanned(tmp_path: Path, redis_url: str) -> None:
     for file in (tmp_path / "lake" / "events").rglob("*.parquet"):
         file.write_bytes(b"nothing")
 
-    found = sizes(str(tmp_path / "lake"), 0, fresh_rows_max=0)
+    size = sizes(str(tmp_path / "lake"), 0, fresh_rows_max=0)
 
-    assert (found["rows"]["events"], found["fresh"]) == (rows, None)
+    assert (size["rows"]["events"], size["fresh"]) == (rows, None)

@@ -30,7 +30,7 @@ def expressions(stack: RunningStack) -> RunningStack:
 
 
 def test_a_preview_counts_as_a_saved_definition_would(expressions: RunningStack) -> None:
-    """How many, of how many, and who; ids without such events count where the expression holds for them."""
+    """It counts everybody for whom the expression holds, people without such events too, and shows some."""
 
     def tried(expression: str, kind: str = "segment") -> dict[str, Any]:
         body = {"type": kind, "expression": expression, "sample": 100}
@@ -41,7 +41,7 @@ def test_a_preview_counts_as_a_saved_definition_would(expressions: RunningStack)
 
     some = tried("events.tried.count", "trait")
     none = tried("events.tried.count == 0")
-    assert [(one["id"], one["value"]) for one in some["sample"]] == [
+    assert [(person["id"], person["value"]) for person in some["sample"]] == [
         ("user:Eve_one", 1),
         ("user:eve_three", 3),
         ("user:eve_two", 2),
@@ -52,7 +52,7 @@ def test_a_preview_counts_as_a_saved_definition_would(expressions: RunningStack)
 
 
 def test_a_preview_of_a_wrong_expression_says_where(expressions: RunningStack) -> None:
-    """400 with the position, as saving would say."""
+    """The refusal is 400 with the position, as when the expression is saved."""
     answer = expressions.call("POST", "/v1/admin/preview", json={"type": "segment", "expression": "tried_items >"})
 
     assert answer.status_code == 400
@@ -60,15 +60,15 @@ def test_a_preview_of_a_wrong_expression_says_where(expressions: RunningStack) -
 
 
 def test_validation_tells_what_saving_costs(expressions: RunningStack) -> None:
-    """What is kept already is live at once; a new event is not; what it names is listed."""
+    """An expression over kept data is live at once, over a new event it is not; its references are listed."""
 
     def validated(expression: str) -> dict[str, Any]:
         body = {"type": "trait", "expression": expression}
         result: dict[str, Any] = expressions.call("POST", "/v1/admin/validate", json=body).json()
         return result
 
-    held, new = validated('segment("eager") && tried_items > 5'), validated("events.never_seen.amount.sum_30d")
-    assert held["references"] == ["segment 'eager'", "trait 'tried_items'"]
-    assert held["cost"]["live"] is True
-    assert held["cost"]["bytesPerUser"] > 0
+    known, new = validated('segment("eager") && tried_items > 5'), validated("events.never_seen.amount.sum_30d")
+    assert known["references"] == ["segment 'eager'", "trait 'tried_items'"]
+    assert known["cost"]["live"] is True
+    assert known["cost"]["bytesPerUser"] > 0
     assert new["cost"]["live"] is False

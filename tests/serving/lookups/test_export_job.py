@@ -1,4 +1,4 @@
-"""The process of an export: everybody once, folded, in slices, whatever their number; in memory that does not grow."""
+"""One export: everybody once, however many files people are in, in memory that does not grow."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ FILE = "segment_buyers_2026-01-01.csv"
 
 
 def exported(world: World, rows_at_once: int, key: str = "buyers") -> tuple[list[dict[str, str]], list[Progress]]:
-    """The rows of a file, in order of user id, and what the export said on the way."""
-    said: list[Progress] = []
+    """The rows of a file, by user id, and the progress that the export reported."""
+    reports: list[Progress] = []
     order = Order(world.lake.root, encode(world.catalogue), key, world.store.now_ms(), FILE, rows_at_once=rows_at_once)
-    export(order, said.append)
+    export(order, reports.append)
     with (Path(world.lake.root) / "exports" / FILE).open(newline="", encoding="utf-8") as file:
-        return sorted(csv.DictReader(file), key=lambda row: row["user_id"]), said
+        return sorted(csv.DictReader(file), key=lambda row: row["user_id"]), reports
 
 
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path) -> World:
     """People with one id and several, some of whom bought enough only with all their ids together."""
-    found = World(redis_url, tmp_path, shards=4)
-    found.recover()
-    found.define("segment", {"buyers": "events.purchase.count >= 2"})
+    world = World(redis_url, tmp_path, shards=4)
+    world.recover()
+    world.define("segment", {"buyers": "events.purchase.count >= 2"})
     events: list[dict[str, Any]] = []
     for user in range(30):
         events += [bought(f"{user}-1", userId=f"u{user}"), bought(f"{user}-2", deviceId=f"d{user}")]
         if user % 3:
             events.append({"type": "identify", "userId": f"u{user}", "deviceId": f"d{user}", "messageId": f"i{user}"})
-    found.ingest(events)
-    found.drain().step()
-    return found
+    world.ingest(events)
+    world.drain().step()
+    return world
 
 
 def bought(number: str, **ids: Any) -> dict[str, Any]:
-    """A purchase by whom these ids name."""
+    """A purchase by the person whom these ids name."""
     return {"type": "track", "event": "purchase", "messageId": number, **ids}
 
 
 def test_everybody_is_exported_once_however_many_slices_there_are(world: World) -> None:
-    """The ids of a person are in one slice: who needs all of them to be a member is one, and is one row."""
+    """All ids of a person are in one file, so a person who is a member by all ids together is one, in one row."""
     whole, at_once = exported(world, 1_000)
-    slices, said = exported(world, 5)
+    slices, reports = exported(world, 5)
 
-    assert len(at_once) < len(said)
+    assert len(at_once) < len(reports)
     for row in (*whole, *slices):
         row.pop("updated_at"), row.pop("since")
     assert whole == slices
@@ -66,13 +66,13 @@ def test_everybody_is_exported_once_however_many_slices_there_are(world: World) 
         (f"u{user}", f"d{user}") for user in range(30) if user % 3
     )
     rows = world.lake.events().collect().height
-    assert (said[0].done, said[-1]) == (0, Progress(2 * rows, 2 * rows, 20))
-    assert [one.done for one in said] == sorted(one.done for one in said)
+    assert (reports[0].done, reports[-1]) == (0, Progress(2 * rows, 2 * rows, 20))
+    assert [report.done for report in reports] == sorted(report.done for report in reports)
 
 
 @pytest.mark.parametrize("rows_at_once", [5, 1_000])
 def test_who_came_last_comes_first(world: World, rows_at_once: int) -> None:
-    """However many slices there are: by the time of the first event, and of one time by id."""
+    """Members are ordered by the time of their first event, newest first, then by id, in any number of files."""
     now_ms = world.store.now_ms()
     for user in ("zoe", "abe", "eve"):
         world.ingest([bought(f"{user}-{at}", userId=user, timestamp=now_ms - 10**9) for at in range(2)])
@@ -88,7 +88,7 @@ def test_who_came_last_comes_first(world: World, rows_at_once: int) -> None:
 
 
 def test_members_of_any_number_are_sorted_some_at_a_time() -> None:
-    """As all of them at once would be, in parts of about the same size, whatever order they come in."""
+    """The order is that of one sort of all members, whatever order they come in; parts are of about the same size."""
     chance = random.Random(0)
     members = pl.DataFrame(
         {
@@ -106,7 +106,7 @@ def test_members_of_any_number_are_sorted_some_at_a_time() -> None:
 
 
 def test_since_is_when_a_rebuild_saw_it_first_else_the_export(world: World) -> None:
-    """And a member is one now, whether or not a rebuild has seen it."""
+    """A member is in the file whether or not a rebuild has seen the membership."""
     world.rebuild()
     (row, *_), _ = exported(world, 1_000)
     world.ingest([bought("new-1", userId="zoe"), bought("new-2", userId="zoe")])
@@ -119,7 +119,7 @@ def test_since_is_when_a_rebuild_saw_it_first_else_the_export(world: World) -> N
 
 
 def test_an_export_that_fails_leaves_the_file_of_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nothing of its own."""
+    """The earlier file is as it was, and there is no other."""
     before, _ = exported(world, 1_000)
     with pytest.raises(KeyError):
         exported(world, 1_000, "unknown")
@@ -130,11 +130,11 @@ def test_an_export_that_fails_leaves_the_file_of_before(world: World, monkeypatc
 
 
 def gone_while_it_ran(world: World, rounds: int) -> Callable[[Progress], None]:
-    """Has somebody deleted and purged when an export has looked at all rows, so many times."""
+    """A progress function that, so many times, deletes and purges somebody once all rows were looked at."""
     left = list(range(rounds))
 
-    def progress(said: Progress) -> None:
-        if said.done == said.of and left:
+    def progress(report: Progress) -> None:
+        if report.done == report.of and left:
             delete(world, f"user:u{left.pop()}")
             while world.drain().step().rows:
                 pass
@@ -145,7 +145,7 @@ def gone_while_it_ran(world: World, rounds: int) -> Callable[[Progress], None]:
 
 
 def test_a_file_that_was_outrun_by_a_delete_is_made_again(world: World) -> None:
-    """Who was deleted and purged while it was under way is not in it, nor in what the purge could not see."""
+    """Somebody who was deleted and purged meanwhile is in no file that is left."""
     order = Order(world.lake.root, encode(world.catalogue), "buyers", world.store.now_ms(), FILE)
     export(order, gone_while_it_ran(world, 2))
     text = (Path(world.lake.root) / "exports" / FILE).read_text()
@@ -155,7 +155,7 @@ def test_a_file_that_was_outrun_by_a_delete_is_made_again(world: World) -> None:
 
 
 def test_an_export_gives_up_when_somebody_is_deleted_each_time(world: World) -> None:
-    """And leaves no file."""
+    """The export fails with `Outrun` and leaves no file."""
     order = Order(world.lake.root, encode(world.catalogue), "buyers", world.store.now_ms(), FILE)
     with pytest.raises(Outrun):
         export(order, gone_while_it_ran(world, 30))
@@ -170,9 +170,9 @@ def test_memory_does_not_grow_with_the_number_of_members(tmp_path: Path) -> None
     few, many = filled_lake(tmp_path / "few", 5_000), filled_lake(tmp_path / "many", 40_000)
 
     def peak(lake: Lake, rows_at_once: int) -> float:
-        found = measure_export(lake, tmp_path, rows_at_once)
-        assert found.progress[-1].done == found.progress[-1].of
-        return found.peak_mb
+        measured = measure_export(lake, tmp_path, rows_at_once)
+        assert measured.progress[-1].done == measured.progress[-1].of
+        return measured.peak_mb
 
     small, large, whole = peak(few, 8_000), peak(many, 8_000), peak(many, 1_000_000)
 

@@ -1,4 +1,4 @@
-"""Exports of one process: how many wait, and what becomes of them when the lake goes away."""
+"""Exports of one process: how many wait, and how they end when the lake goes away."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ KEYS = [f"buyers_{number}" for number in range(WAITING_MAX + 2)]
 
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path, object_store: SmallS3) -> Iterator[World]:
-    """Members in an object store."""
+    """A system with members, whose lake is in an object store."""
     root = f"s3://{object_store.bucket}/lake"
-    found = World(redis_url, tmp_path, lake_root=root, lake_uri=root, shards=4)
-    found.recover()
-    found.define("segment", {key: "events.purchase.count >= 1" for key in KEYS})
-    found.ingest(purchase(f"u{number}", number) for number in range(50))
-    found.drain().step()
-    yield found
+    world = World(redis_url, tmp_path, lake_root=root, lake_uri=root, shards=4)
+    world.recover()
+    world.define("segment", {key: "events.purchase.count >= 1" for key in KEYS})
+    world.ingest(purchase(f"u{number}", number) for number in range(50))
+    world.drain().step()
+    yield world
     object_store.heal()
 
 
 def with_runs(world: World, work: Callable[[ExportRuns], Awaitable[None]]) -> None:
-    """Does something with the exports of a process, and stops them."""
+    """Runs some work with the exports of a process, and stops them."""
 
     async def main() -> None:
         engine = engine_of(world.settings)
@@ -51,12 +51,12 @@ def with_runs(world: World, work: Callable[[ExportRuns], Awaitable[None]]) -> No
 
 
 def test_so_many_exports_wait_and_the_next_is_asked_to_come_back(world: World, object_store: SmallS3) -> None:
-    """While one is under way; asking again for one that waits is answered with it."""
+    """While one export runs, a second call for a waiting one gets the same; beyond the bound a call is 429."""
     object_store.fall_silent()
 
     async def work(runs: ExportRuns) -> None:
         first, *others = [await runs.start(key) for key in KEYS[:-1]]
-        assert (first.state, {one.state for one in others}, len(others)) == ("running", {"waiting"}, WAITING_MAX)
+        assert (first.state, {export.state for export in others}, len(others)) == ("running", {"waiting"}, WAITING_MAX)
         with pytest.raises(TooMany) as refused:
             await runs.start(KEYS[-1])
         assert refused.value.retry_after_s == RETRY_AFTER_S
@@ -66,7 +66,7 @@ def test_so_many_exports_wait_and_the_next_is_asked_to_come_back(world: World, o
 
 
 def test_an_export_and_a_purge_at_once_wait_for_each_other(redis_url: str, tmp_path: Path) -> None:
-    """So that no file comes after the purge has searched for whom it may name."""
+    """No file appears after the purge has searched the files for deleted people."""
     world = World(redis_url, tmp_path, shards=2)
     world.recover()
     world.define("segment", {KEYS[0]: "events.purchase.count >= 1"})
@@ -88,7 +88,7 @@ def test_an_export_and_a_purge_at_once_wait_for_each_other(redis_url: str, tmp_p
 
 @pytest.mark.parametrize("at", [".parquet", "exports/"])
 def test_an_export_fails_cleanly_when_the_lake_goes_away(world: World, object_store: SmallS3, at: str) -> None:
-    """While it reads, or while it writes: it says so, the file of before stays, and the next one is whole."""
+    """It fails while it reads and while it writes; the earlier file stays, and the next export is whole."""
 
     async def ended(runs: ExportRuns) -> Export:
         return await runs.ended(await runs.start(KEYS[0]))
@@ -96,7 +96,7 @@ def test_an_export_fails_cleanly_when_the_lake_goes_away(world: World, object_st
     async def work(runs: ExportRuns) -> None:
         before = await ended(runs)
         name = f"lake/exports/{before.filename}"
-        held = object_store.objects[name]
+        stored = object_store.objects[name]
         left = [2]
 
         def away(method: str, key: str) -> int | None:
@@ -111,7 +111,7 @@ def test_an_export_fails_cleanly_when_the_lake_goes_away(world: World, object_st
         assert left[0] <= 0
         assert (await runs.find(failing.id)).state == "failed"
         object_store.heal()
-        assert object_store.objects[name] is held
+        assert object_store.objects[name] is stored
         assert object_store.keys(".csv") == [name]
         again = await ended(runs)
         assert (again.state, again.members) == ("done", 50)

@@ -15,10 +15,10 @@ from tests.pipelines.world import World
 
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path) -> World:
-    """Two people: one with a device that is linked to them, and one who was deleted and came back."""
-    found = World(redis_url, tmp_path, shards=4)
-    found.recover()
-    found.ingest(
+    """Two people: one with a device that is linked to them, and one without."""
+    world = World(redis_url, tmp_path, shards=4)
+    world.recover()
+    world.ingest(
         [
             {"type": "track", "event": "seen", "messageId": "1", "deviceId": "Tablet-7"},
             {"type": "track", "event": "seen", "messageId": "2", "userId": "ada"},
@@ -26,8 +26,8 @@ def world(redis_url: str, tmp_path: Path) -> World:
             {"type": "track", "event": "seen", "messageId": "4", "userId": "bob"},
         ]
     )
-    found.drain().step()
-    return found
+    world.drain().step()
+    return world
 
 
 def search(world: World, text: str, limit: int = 50, offset: int = 0) -> dict[str, Any]:
@@ -37,24 +37,24 @@ def search(world: World, text: str, limit: int = 50, offset: int = 0) -> dict[st
 
 @pytest.mark.parametrize("text", ["tablet", "anon:tab", "ad", "user:ad"])
 def test_a_person_is_found_whole_by_any_of_their_ids(world: World, text: str) -> None:
-    """With all ids and the events of all, though one id alone was asked for."""
-    (one,) = search(world, text)["users"]
+    """A search for one id gives the person with all ids and the events of all."""
+    (ada,) = search(world, text)["users"]
 
-    assert one["id"] == "user:ada"
-    assert one["aliases"] == [{"kind": "externalId", "value": "ada"}, {"kind": "deviceId", "value": "Tablet-7"}]
-    assert one["eventCount"] == 2
-    assert one["created_at"] == search(world, "", limit=1, offset=1)["users"][0]["created_at"]
+    assert ada["id"] == "user:ada"
+    assert ada["aliases"] == [{"kind": "externalId", "value": "ada"}, {"kind": "deviceId", "value": "Tablet-7"}]
+    assert ada["eventCount"] == 2
+    assert ada["created_at"] == search(world, "", limit=1, offset=1)["users"][0]["created_at"]
 
 
 def test_a_search_that_finds_nobody_is_an_empty_page(world: World) -> None:
-    """Also behind the last page."""
+    """A search that matches nobody, and a page behind the last one, are empty."""
     assert search(world, "nobody") == {"users": [], "total": 0, "hasMore": False}
     assert search(world, "", offset=2) == {"users": [], "total": 2, "hasMore": False}
     assert search(world, "user:da") == {"users": [], "total": 0, "hasMore": False}
 
 
 def test_repeats_are_no_events_of_a_person(world: World) -> None:
-    """What the lake has twice, as after an import of the same history, the search counts once, as all others do."""
+    """An event that the lake has twice, as after an import of the same history, counts once."""
     imported = world.lake.scan(EVENTS).filter(pl.col("event_id") == "2").with_columns(pl.lit(None).alias("seq"))
     world.lake.append(EVENTS, imported.select(EVENTS.columns.names).collect().to_arrow().cast(EVENTS.columns))
 

@@ -34,7 +34,7 @@ def world(redis_url: str, tmp_path: Path) -> World:
 
 
 def test_neither_a_search_nor_a_check_waits_for_a_preview(world: World) -> None:
-    """Each has its turn by itself: while a preview goes on, people are found and expressions are checked."""
+    """While a preview runs, a search and a check are answered."""
     catalogue = encode(Catalogue())
 
     async def main() -> dict[str, Any]:
