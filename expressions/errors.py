@@ -1,4 +1,4 @@
-"""What can be wrong with an expression, and how it is said.
+"""What can be wrong with an expression: the errors, their data and their text.
 
     ExpressionError
     ├── SyntaxRefused     the text is not of the language
@@ -8,7 +8,7 @@
     ├── KeyRefused        a key that the language has given a meaning already
     └── TooLarge          beyond the bounds on length, depth or size
 
-Data first, text second: the console underlines `start`..`end`, a terminal prints `str(error)`.
+An error is data first and text second: a console underlines `start` to `end`, a terminal prints `str(error)`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from difflib import get_close_matches
 
 from .ops import Span
 
-#: A line is shown this many characters to either side of the place, so that an error stays readable.
-_SHOWN_CHARACTERS = 60
+#: An excerpt has this many characters to either side of the place, so that an error stays readable.
+_CONTEXT_CHARACTERS = 60
 
 
 class ExpressionError(ValueError):
     """An expression that is refused: what is wrong, where, what was expected, and the nearest known names.
 
-    `definition` names the definition it is in ("trait 'buyers'"), where one is known. Without `at` the error is not in
-    the text (but in a key, say), and no line of it is shown.
+    `definition` names the definition that has the error ("trait 'buyers'"); it is empty while that is not known.
+    Without `at` the error is not in the text (but in a key, for example), and has no excerpt.
     """
 
     code = "invalid_expression"
@@ -46,32 +46,32 @@ class ExpressionError(ValueError):
 
     @property
     def line(self) -> int:
-        """From 1."""
+        """The line of the place, from 1."""
         return self.text.count("\n", 0, self.at.start) + 1
 
     @property
     def column(self) -> int:
-        """From 1, in characters."""
+        """The column of the place, from 1, in characters."""
         return self.at.start - (self.text.rfind("\n", 0, self.at.start) + 1) + 1
 
     def placed(self, at: Span) -> ExpressionError:
-        """The same error, knowing its place, unless it did before."""
+        """The same error with its place; a place that it had before stays."""
         if not self.has_place:
             self.at, self.has_place = at, True
         return self
 
     def with_text(self, text: str) -> ExpressionError:
-        """The same error, knowing the text it stands in, unless it did before."""
+        """The same error with the text that has it; a text that it had before stays."""
         self.text = self.text or text
         return self
 
     def of(self, kind: str, key: str) -> ExpressionError:
-        """The same error, knowing the definition it is in, unless it did before."""
+        """The same error with the definition that has it; a definition that it had before stays."""
         self.definition = self.definition or f"{kind} '{key}'"
         return self
 
     def as_details(self) -> dict[str, object]:
-        """For answers over the wire."""
+        """The error as JSON for answers over the wire, without its message and code."""
         return {
             "line": self.line,
             "column": self.column,
@@ -83,18 +83,18 @@ class ExpressionError(ValueError):
         }
 
     @property
-    def shown(self) -> tuple[str, ...]:
-        """The line with carets under the place, as two lines of a terminal; nothing where the error has no place."""
+    def excerpt(self) -> tuple[str, ...]:
+        """The line, and carets under the place, as two lines of a terminal; empty where the error has no place."""
         if not (self.text and self.has_place):
             return ()
         return _underlined(self.text.split("\n")[self.line - 1], self.column - 1, self.at)
 
     def __str__(self) -> str:
-        """The message with its place, then the line with a caret under the place, then what would help."""
+        """The message with its place, then the excerpt, then what would help."""
         where = [self.definition] if self.definition else []
-        where += [f"line {self.line}, column {self.column}"] if self.shown else []
+        where += [f"line {self.line}, column {self.column}"] if self.excerpt else []
         parts = [f"{self.message} ({', '.join(where)})" if where else self.message]
-        parts += [f"  {one}" for one in self.shown]
+        parts += [f"  {line}" for line in self.excerpt]
         if self.expected:
             parts.append(f"expected {self.expected}")
         if self.nearest:
@@ -139,21 +139,21 @@ class TooLarge(ExpressionError):
 
 
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> tuple[str, ...]:
-    """The known names most like this one, best first; capitals do not matter."""
+    """The known names that are most like this one, best first, `most` at the most; capitals do not matter."""
     by_folded: dict[str, list[str]] = {}
-    for one in known:
-        by_folded.setdefault(one.casefold(), []).append(one)
-    found = get_close_matches(name.casefold(), list(by_folded), n=most, cutoff=0.6)
-    return tuple(one for folded in found for one in sorted(by_folded[folded]))[:most]
+    for known_name in known:
+        by_folded.setdefault(known_name.casefold(), []).append(known_name)
+    matches = get_close_matches(name.casefold(), list(by_folded), n=most, cutoff=0.6)
+    return tuple(known_name for folded in matches for known_name in sorted(by_folded[folded]))[:most]
 
 
 def _underlined(line: str, start: int, at: Span) -> tuple[str, str]:
-    """The part of a line around a place, and the carets that stand under it in a terminal."""
+    """The part of a line around a place, and the carets that stand under the place in a terminal."""
     line = "".join(
         char if char == "\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line.rstrip("\r")
     )
     end = max(start + 1, min(start + at.end - at.start, len(line)))
-    low, high = max(0, start - _SHOWN_CHARACTERS), min(len(line), start + _SHOWN_CHARACTERS)
+    low, high = max(0, start - _CONTEXT_CHARACTERS), min(len(line), start + _CONTEXT_CHARACTERS)
     before, after = "…" if low else "", "…" if high < len(line) else ""
     blank = "".join("\t" if char == "\t" else " " * _cells(char) for char in line[low:start])
     carets = "^" * sum(max(1, _cells(char)) for char in line[start : min(end, high)].ljust(1))

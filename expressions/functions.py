@@ -1,7 +1,8 @@
 """The closed list of functions: what each takes and gives.
 
-Every function answers null for a null first argument unless its sentence says otherwise, and for an argument of a kind
-it does not take; the binder refuses what it knows cannot fit. Internal functions stand only in the table of aggregates.
+A function gives null for a null first argument and for an argument of a kind that it does not take, unless its sentence
+says otherwise. The type check refuses an argument that cannot fit. Internal functions stand only in the table of
+aggregates.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from .rules.dtypes import ANY, BOOLEAN, LIST, NUMBER, SCALAR, STRING, Dtype, nul
 
 @dataclass(frozen=True)
 class Function:
-    """A function's arguments (the last `optional` of them may be left out), its result, and its sentence.
+    """A function's arguments, its result, and its sentence in the reference (`says`).
 
-    `variadic`: the last argument may repeat. `returns` None: the kinds of the value arguments (coalesce, if).
+    The last `optional` arguments may be left out. The last argument of a `variadic` function may repeat. A function
+    that `returns` None gives the kinds of its value arguments (coalesce, if).
     """
 
     name: str
@@ -28,8 +30,8 @@ class Function:
 
 
 FUNCTIONS: dict[str, Function] = {
-    one.name: one
-    for one in (
+    function.name: function
+    for function in (
         Function(
             "contains",
             (STRING | LIST, SCALAR),

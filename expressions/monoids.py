@@ -1,20 +1,20 @@
 """The closed set of ways to combine two states.
 
-A **monoid** has a zero and an associative, commutative merge, so partial states can be split anywhere, merged in any
-order, and late events need no code of their own. Every monoid but Add is idempotent; that is why an event is
-deduplicated in exactly one place, before it is lifted. (Algebird's monoids are the model; see also Chronon's
-SimpleAggregators for what goes wrong when ties follow arrival.)
+A **monoid** has a zero and an associative, commutative merge. So history can be split anywhere, states can be merged in
+any order, and late events need no code of their own. Add is the only one that is not idempotent, so an event is
+deduplicated in exactly one place, before it is lifted. (Algebird's monoids are the model. Chronon's SimpleAggregators
+show what goes wrong when ties follow arrival.)
 
-What a slot **reads** as inside `present` is the monoid's too: most as themselves, Earliest and Latest as the value they
-carry, Union as the list of its values in order, Tally through `most_frequent` and `percentile`.
+A monoid also says what its slot **reads** as inside `present`. Add, Min and Max read as themselves, Earliest and Latest
+as the value they carry, Union as the list of its values in order. A Tally is read by `most_frequent` and `percentile`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: A list or a tally holds this many values; beyond it keeps the least ones and says `exact: false` (S12). Keeping the
-#: least k of a union is itself a monoid, so the answer still does not depend on order or on where history was split.
+#: A list or a tally holds this many values. Beyond, it keeps the least ones and is not exact (S12). To keep the least k
+#: of a union is itself a monoid, so the answer still does not depend on order or on where history was split.
 VALUES_MAX = 10_000
 
 
@@ -25,7 +25,7 @@ class Monoid:
 
 @dataclass(frozen=True)
 class Add(Monoid):
-    """Integers, a + b; zero is 0. 128 bits hold 10^20 summands of 10^12 in millionths."""
+    """The sum of two integers; zero is 0. 128 bits hold 10^20 summands of 10^12 in millionths."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """What can be said: every node of the language, as frozen records.
 
 An expression is a small tree of these nodes, whatever text it came from. The executions (`to_polars`, `to_state`,
-`to_sql`) dispatch on the node's type and list the nodes in the order of this file, so that they can be read side by
-side. A node carries where it stands in its text (`at`), which takes no part in comparison.
+`to_sql`) dispatch on the node's type. They list the nodes in the order of this file, so that they can be read side by
+side. A node carries its place in the text (`at`), which takes no part in comparison.
 
-Authors can write all nodes but the last group: those stand only inside the table of aggregates.
+Authors can write all nodes but those of the last group, which stand only inside the table of aggregates.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Expr:
 class Constant(Expr):
     """A value written in the text: null, a boolean, a number (always a float) or a string.
 
-    Equal by S3, as values are: to Python true would be 1, and a need of the one would answer for the other.
+    Constants are equal by S3, as values are: to Python True is 1, and the need of one would answer for the other.
     """
 
     value: Scalar
@@ -68,7 +68,7 @@ class ListOf(Expr):
 
 @dataclass(frozen=True)
 class Attribute(Expr):
-    """A profile attribute, `profile.plan`; the rest of the path reads inside its value."""
+    """A profile attribute, `profile.plan`. The names of `path` lead inside its value."""
 
     key: str
     path: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class Attribute(Expr):
 
 @dataclass(frozen=True)
 class Property(Expr):
-    """A property of the event at hand, nested names dotted; only inside `where(…)`."""
+    """A property of the event at hand, with nested names dotted. It stands only inside `where(…)`."""
 
     name: str
 
@@ -97,9 +97,10 @@ class SegmentRef(Expr):
 
 @dataclass(frozen=True)
 class Source:
-    """Which events an aggregation looks at, and which of their properties it takes.
+    """The events that an aggregation looks at, and the property of theirs that it takes.
 
-    `event` is None at the root: every track, page and screen event. `property` is None where the event itself counts.
+    `event` None stands at the root, for every track, page and screen event. `property` is None where the event itself
+    counts.
     """
 
     event: str | None = None
@@ -108,14 +109,14 @@ class Source:
 
     @cached_property
     def properties(self) -> tuple[str, ...]:
-        """The properties that it reads, as often as written: those of `where` from left to right, then its own."""
+        """The properties that it reads, as often as written: those of `where` from left to right, then `property`."""
         read = () if self.where is None else tuple(node.name for node in walk(self.where) if isinstance(node, Property))
         return read if self.property is None else (*read, self.property)
 
 
 @dataclass(frozen=True)
 class Aggregation(Expr):
-    """An aggregate over a source within a window; no window means lifetime."""
+    """An aggregate over a source within a window. None as the window means lifetime."""
 
     aggregate: str
     source: Source
@@ -134,7 +135,7 @@ class Not(Expr):
 
 @dataclass(frozen=True)
 class And(Expr):
-    """True when both sides are."""
+    """True when both sides hold (S4)."""
 
     left: Expr
     right: Expr
@@ -142,7 +143,7 @@ class And(Expr):
 
 @dataclass(frozen=True)
 class Or(Expr):
-    """True when either side is."""
+    """True when either side holds (S4)."""
 
     left: Expr
     right: Expr
@@ -220,9 +221,9 @@ class Now(Expr):
 
 
 def children(node: Expr) -> Iterator[Expr]:
-    """The nodes directly inside, left to right; those of an aggregation's `where` included."""
-    for one in fields(node):
-        value = getattr(node, one.name)
+    """The nodes directly inside, from left to right; of an aggregation its `where`."""
+    for member in fields(node):
+        value = getattr(node, member.name)
         if isinstance(value, Expr):
             yield value
         elif isinstance(value, tuple):
@@ -239,7 +240,7 @@ def walk(node: Expr) -> Iterator[Expr]:
 
 
 def extent(root: Expr) -> tuple[int, int, Expr]:
-    """How many nodes there are, in how many levels, and a node of the deepest one; found without recursion."""
+    """The number of nodes, the number of levels, and a node of the deepest level. It does not recurse."""
     count, depth, level = 0, 0, [root]
     while level:
         count, depth, deepest = count + len(level), depth + 1, level[0]
@@ -249,13 +250,13 @@ def extent(root: Expr) -> tuple[int, int, Expr]:
 
 def transform(node: Expr, change: Callable[[Expr], Expr]) -> Expr:
     """The same tree with `change` applied to every node, innermost first."""
-    replaced: dict[str, Any] = {}
-    for one in fields(node):
-        value = getattr(node, one.name)
+    changed: dict[str, Any] = {}
+    for member in fields(node):
+        value = getattr(node, member.name)
         if isinstance(value, Expr):
-            replaced[one.name] = transform(value, change)
+            changed[member.name] = transform(value, change)
         elif isinstance(value, tuple) and any(isinstance(item, Expr) for item in value):
-            replaced[one.name] = tuple(transform(item, change) for item in value)
+            changed[member.name] = tuple(transform(item, change) for item in value)
         elif isinstance(value, Source) and value.where is not None:
-            replaced[one.name] = replace(value, where=transform(value.where, change))
-    return change(replace(node, **replaced) if replaced else node)
+            changed[member.name] = replace(value, where=transform(value.where, change))
+    return change(replace(node, **changed) if changed else node)

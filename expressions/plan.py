@@ -1,14 +1,14 @@
-"""What a set of definitions needs: the distinct slots, and the event fields and profile keys they read.
+"""What a set of definitions needs: the distinct slots, and the event fields and profile keys that they read.
 
-A **need** is one slot over one source in one window: the unit that executions compute and bases store. The
-**projection** is what a record must keep of events so that every need can be answered; it only grows, and its version
-rises when it does.
+A **need** is one slot over one source in one window. Executions compute needs, and bases store their states. The
+**projection** is what a record must keep of events so that every need can be answered. It follows from the definitions
+alone: it grows when a new one needs more, and shrinks when one that needed more is gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 
@@ -16,7 +16,7 @@ from .aggregates import AGGREGATES, Slot
 from .ops import Aggregation, Attribute, Expr, Source, walk
 from .rules.windows import Window
 
-#: The kinds of events that count at the root and under their names.
+#: The kinds of events that aggregations look at, at the root and under an event's name.
 COUNTED_KINDS = frozenset({"track", "page", "screen"})
 
 
@@ -30,16 +30,18 @@ class Need:
 
     @cached_property
     def state_id(self) -> str:
-        """Names what is folded, whatever the window: 12 hex characters, the same in every process and version."""
+        """The name of what is folded, whatever the window: 12 hex digits, the same in every process and version."""
         text = repr((self.source, self.slot.lift, self.slot.monoid))
         return blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 @dataclass(frozen=True)
 class Projection:
-    """What records keep: per event name its properties (None: times of all events), profile keys, and how far back.
+    """What records keep of events and profiles, and how far back.
 
-    `reach` are the finite windows raw events must cover; `lifetime` the state ids kept of all history.
+    `events` holds the properties to keep by event name; the name None keeps the times of all events. `attributes` are
+    profile keys. Raw events must cover the finite windows in `reach`. `lifetime` are the state ids that are kept of all
+    history.
     """
 
     events: Mapping[str | None, frozenset[str]] = field(default_factory=dict)
@@ -58,9 +60,9 @@ class Projection:
         )
 
     def covers(self, other: Projection) -> bool:
-        """Whether records kept under this projection answer whatever needs the other.
+        """Whether records that were kept under this projection answer all needs of the other.
 
-        A shorter window is covered by the longest one: its events are raw in a light base.
+        The longest window covers every shorter one: the events of both are raw in a light base.
         """
         longest = max((window.reach_ms for window in self.reach), default=0)
         return (
@@ -107,16 +109,16 @@ def needs_of(aggregation: Aggregation) -> dict[str, Need]:
 
 
 def plan(expressions: Iterable[Expr]) -> Plan:
-    """The plan of some bound expressions (references already replaced); needs in order of first use.
+    """The plan of bound expressions, whose references are replaced; needs stand in the order of first use.
 
-    Positions are dropped from sources, so that one aggregation written twice is one need.
+    An aggregation that is written twice is one need: its places take no part in comparison.
     """
     needs: dict[Need, None] = {}
     attributes: dict[str, None] = {}
     for expression in expressions:
         for node in walk(expression):
             if isinstance(node, Aggregation):
-                needs.update(dict.fromkeys(needs_of(replace(node, at=None)).values()))
+                needs.update(dict.fromkeys(needs_of(node).values()))
             elif isinstance(node, Attribute):
                 attributes[node.key] = None
     return Plan(tuple(needs), tuple(sorted(attributes)))

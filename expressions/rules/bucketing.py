@@ -1,12 +1,12 @@
-"""Who falls into which share: a stable hash of an id to one of 100,000 buckets, and shares as sets of buckets.
+"""Which share an id falls into: a stable hash to one of 100,000 buckets, and shares as sets of buckets.
 
     bucket = (the first 13 hexadecimal digits of SHA-256("salt:id") as a number) mod 100,000
 
-SHA-256 because every language and every warehouse has it, so that the same person is in the same bucket everywhere; 13
-digits because 52 bits are exact in a double. `tests/conformance/buckets.json` holds vectors for other implementations.
+Every language and every warehouse has SHA-256, so the same person is in the same bucket everywhere. 13 digits are 52
+bits, which a double holds exactly. `tests/conformance/buckets.json` holds vectors for other implementations.
 
-A share is a set of **intervals**, half-open, of buckets. When shares change, each keeps what it has as far as it still
-may, and only what it must give up goes to those that grow: no bucket moves without need.
+A share is a set of half-open **intervals** of buckets. When shares change, each keeps as many of its buckets as its new
+size allows. Only the buckets that a share must give up go to those that grow, so no bucket moves without need.
 """
 
 from __future__ import annotations
@@ -23,45 +23,47 @@ SALT_CHARACTERS_MAX = 100
 
 #: Buckets [start, end).
 Interval: TypeAlias = tuple[int, int]
-#: Name -> its intervals, in order. Of all names together they cover each bucket at most once.
+#: Name -> its intervals, in order. The intervals of all names together cover each bucket at most once.
 Shares: TypeAlias = Mapping[str, Sequence[Interval]]
 
 
 def bucket_of(salt: str, id: str) -> int:
-    """The bucket of an id under a salt, in [0, BUCKETS). Ids are namespaced, `user:ada`, and hashed as UTF-8."""
+    """The bucket of an id under a salt, in [0, BUCKETS). The id is namespaced (`user:ada`) and hashed as UTF-8."""
     return int(sha256(f"{salt}:{id}".encode()).hexdigest()[:HASH_DIGITS], 16) % BUCKETS
 
 
 def counts_of(weights: Mapping[str, float]) -> dict[str, int]:
-    """How many buckets each of some relative weights has, of all; the greatest remainders take what rounding leaves.
+    """The number of buckets for each name, by relative weights; together they are all buckets.
 
-    At least one weight is above 0. Equal remainders go by the order of the names given.
+    The greatest remainders take what rounding down leaves. Equal remainders go by the order of the names. At least one
+    weight must be above 0.
     """
     total = sum(weights.values())
     exact = {name: weight * BUCKETS / total for name, weight in weights.items()}
     counts = {name: int(share) for name, share in exact.items()}
     left = BUCKETS - sum(counts.values())
-    for name in sorted(counts, key=lambda one: counts[one] - exact[one])[:left]:
+    for name in sorted(counts, key=lambda name: counts[name] - exact[name])[:left]:
         counts[name] += 1
     return counts
 
 
 def moved(shares: Shares, counts: Mapping[str, int]) -> dict[str, list[Interval]]:
-    """Shares of these sizes, which together are all buckets, from those held so far: as few buckets move as can.
+    """Shares of the given sizes, made of the shares so far; the fewest possible buckets move.
 
-    That is half of the sum of the changes. Who shrinks gives up its last buckets, who grows takes the first free ones.
+    The sizes together are all buckets. So many buckets move as half of the sum of the changes. A share that shrinks
+    gives up its last buckets, and one that grows takes the first free ones.
     """
-    kept = {name: _first(shares.get(name, ()), count) for name, count in counts.items()}
-    free = _between([one for intervals in kept.values() for one in intervals])
+    moved_shares = {name: _first(shares.get(name, ()), count) for name, count in counts.items()}
+    free = _between([interval for intervals in moved_shares.values() for interval in intervals])
     for name, count in counts.items():
-        taken = _first(free, count - _size(kept[name]))
-        kept[name] = _joined([*kept[name], *taken])
-        free = _rest(free, _size(taken))
-    return kept
+        added = _first(free, count - _size(moved_shares[name]))
+        moved_shares[name] = _joined([*moved_shares[name], *added])
+        free = _rest(free, _size(added))
+    return moved_shares
 
 
 class Split:
-    """Shares, ready to be asked whose a bucket is."""
+    """Shares, sorted for the look-up of a bucket."""
 
     def __init__(self, shares: Shares) -> None:
         ordered = sorted((start, end, name) for name, intervals in shares.items() for start, end in intervals)
@@ -69,7 +71,7 @@ class Split:
         self._ordered = ordered
 
     def name_of(self, bucket: int) -> str | None:
-        """Whose a bucket is; None where it is nobody's."""
+        """The name whose share has a bucket; None where no share has it."""
         at = bisect_right(self._starts, bucket) - 1
         if at < 0 or bucket >= self._ordered[at][1]:
             return None
@@ -81,44 +83,44 @@ def _size(intervals: Sequence[Interval]) -> int:
 
 
 def _first(intervals: Sequence[Interval], count: int) -> list[Interval]:
-    """The first so many buckets of these intervals, or all."""
-    found = []
+    """The first `count` buckets of these intervals, or all of them."""
+    first = []
     for (start, end), before in zip(
         intervals, accumulate((end - start for start, end in intervals), initial=0), strict=False
     ):
         if before >= count:
             break
-        found.append((start, min(end, start + count - before)))
-    return found
+        first.append((start, min(end, start + count - before)))
+    return first
 
 
 def _rest(intervals: Sequence[Interval], count: int) -> list[Interval]:
-    """What is behind the first so many buckets."""
-    found = []
+    """The buckets behind the first `count` of them."""
+    rest = []
     for start, end in intervals:
         begin = min(end, start + count)
         count -= begin - start
         if begin < end:
-            found.append((begin, end))
-    return found
+            rest.append((begin, end))
+    return rest
 
 
 def _between(intervals: Sequence[Interval]) -> list[Interval]:
     """All buckets that are in none of these intervals."""
-    found, at = [], 0
+    gaps, at = [], 0
     for start, end in [*sorted(intervals), (BUCKETS, BUCKETS)]:
         if at < start:
-            found.append((at, start))
+            gaps.append((at, start))
         at = max(at, end)
-    return found
+    return gaps
 
 
 def _joined(intervals: Sequence[Interval]) -> list[Interval]:
-    """The same buckets, in order, with neighbours made one."""
-    found: list[Interval] = []
+    """The same buckets, in order, with neighbouring intervals made one."""
+    joined: list[Interval] = []
     for start, end in sorted(intervals):
-        if found and found[-1][1] == start:
-            found[-1] = (found[-1][0], end)
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
         else:
-            found.append((start, end))
-    return found
+            joined.append((start, end))
+    return joined

@@ -1,8 +1,8 @@
-"""What deletes cover: which rows count after them, and by which name a purged one is still known.
+"""What deletes cover: the rows that count after them, and the name of a purged delete.
 
-A delete is a row of its id, its tombstone. A purge takes away what it covers and keeps the tombstone under the hash of
-the id: nothing names the person any more, yet a copy of old history brings nobody back, since what would count is
-hashed too. A hash hides an id as well as the id is hard to guess, and no better.
+A delete is a row of its id, its **tombstone**. A purge removes the rows that a delete covers, and keeps the tombstone
+under the hash of the id. So nothing names the person any more. A copy of old history still brings nobody back: its ids
+are hashed too and compared with the tombstones. A hash hides an id as well as the id is hard to guess, and no better.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import polars as pl
 
 from .identity import LINK_KINDS
 
-#: Rows that say something of an id, and are no events.
+#: The kinds of rows that are acts on an id, and no events.
 ACT_KINDS = (*LINK_KINDS, "delete")
 
-#: What the name of a purged tombstone begins with; no id does (`user:`, `anon:`, `email:`).
+#: The prefix of a purged tombstone's id. No other id has it: they begin with `user:`, `anon:` or `email:`.
 GONE = "gone:"
 
+#: Whether a row is not covered by the last delete of its id: by seq if it is logged, by time if it is imported.
 IS_AFTER = (
     pl.when(pl.col("seq").is_not_null())
     .then(pl.col("seq") > pl.col("deleted_seq"))
@@ -28,45 +29,45 @@ IS_AFTER = (
 
 
 def id_digest(namespaced_id: str) -> str:
-    """The hash that a purged id is known by, in the lake and in Redis: Redis itself can compute no other."""
+    """The hash of a purged id, in the lake and in Redis. It is SHA-1, the only one that Redis itself computes."""
     return sha1(namespaced_id.encode(), usedforsecurity=False).hexdigest()
 
 
 def tombstone_id(namespaced_id: str) -> str:
-    """The id of a purged tombstone; of one that is purged already, itself."""
+    """The id of an id's purged tombstone. The id of a purged tombstone stays as it is."""
     return namespaced_id if namespaced_id.startswith(GONE) else GONE + id_digest(namespaced_id)
 
 
 def of_ids(events: pl.LazyFrame, ids: Collection[str]) -> pl.LazyFrame:
-    """The rows of some ids, with all that deletes say of them."""
+    """The rows of these ids, their purged tombstones included."""
     return events.filter(pl.col("id").is_in([*ids, *map(tombstone_id, ids)]))
 
 
 def after_deletes(events: pl.LazyFrame) -> pl.LazyFrame:
     """The rows that no later delete of their id covers, without the deletes.
 
-    A delete covers what is before it in its id's log; and of imported rows those of a time up to the delete, whenever
+    A delete covers the logged rows before it in its id's log. It covers imported rows of a time up to its own, whenever
     they are imported, so that a copy of old history brings nobody back.
     """
     deletes = last_deletes(events)
     if deletes.is_empty():
         return events
-    kept = (pl.col("deleted_seq").is_null() | IS_AFTER) & (pl.col("kind") != "delete")
-    return events.join(deletes.lazy(), on="id", how="left").filter(kept).drop("deleted_seq", "deleted_at")
+    stays = (pl.col("deleted_seq").is_null() | IS_AFTER) & (pl.col("kind") != "delete")
+    return events.join(deletes.lazy(), on="id", how="left").filter(stays).drop("deleted_seq", "deleted_at")
 
 
 def deleted(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The logged rows that a later delete of their id covers: a repeat of one of them is no new event either."""
+    """The logged rows that a later delete of their id covers. A repeat of one of them is no new event either."""
     covered = pl.col("seq").is_not_null() & ~IS_AFTER
     deletes = last_deletes(events)
     return events.join(deletes.lazy(), on="id", how="inner").filter(covered).drop("deleted_seq", "deleted_at")
 
 
 def undeleted(rows: pl.LazyFrame, deletes: pl.DataFrame, runs: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows of rebuilds, each with id and build, less those of ids with a delete that the rebuild did not cover.
+    """The rows of rebuilds without those of an id with a delete that the row's rebuild did not cover.
 
-    `deletes` has id, shard and deleted_seq; `runs` has build and seqs, which say for each shard what a rebuild covered.
-    A rebuild that was cut off before it noted its seqs is taken to have covered nothing.
+    `rows` have id and build. `deletes` has id, shard and deleted_seq. `runs` has build and seqs, the seq of each shard
+    up to which the rebuild covered its log. A rebuild that was cut off before it noted its seqs covers nothing.
     """
     if deletes.is_empty():
         return rows
@@ -77,7 +78,7 @@ def undeleted(rows: pl.LazyFrame, deletes: pl.DataFrame, runs: pl.LazyFrame) -> 
 
 
 def delete_seqs(events: pl.LazyFrame) -> pl.DataFrame:
-    """The last delete of each id that has one, by the name that stands in its row: id, shard, deleted_seq."""
+    """The last delete of each id that has one, under the id in its row: id, shard, deleted_seq."""
     deletes = events.filter(pl.col("kind") == "delete").group_by("id")
     return deletes.agg(pl.col("shard").first(), pl.col("seq").max().alias("deleted_seq")).collect()
 
@@ -85,7 +86,7 @@ def delete_seqs(events: pl.LazyFrame) -> pl.DataFrame:
 def last_deletes(events: pl.LazyFrame) -> pl.DataFrame:
     """The last delete of each id that has one: id, deleted_seq, deleted_at.
 
-    Purged ones stand there under their hash, and again under the id of every other row that the hash is of.
+    A purged delete stands under its hash, and again under the id of any row whose hash it is.
     """
     latest = (pl.col("deleted_seq").max(), pl.col("deleted_at").max())
     deletes = (

@@ -1,11 +1,11 @@
 """Types: the set of kinds a value may have.
 
-A value of the language is null, a boolean, a number (a 64-bit float), a string, or a list of the three. What is known
-of an expression before it runs is the set of kinds it may turn out to be: `{number}` for a sum, all of them for a
-profile attribute. Two rules follow from sets alone: an operation is refused when *none* of the possible kinds fits, and
-where only some fit, the others behave as the numbered semantics say.
+A value of the language is null, a boolean, a number (a 64-bit float), a string, or a list of these. The type of an
+expression is the set of kinds that its value may have when it runs: `{number}` for a sum, all of them for a profile
+attribute. Two rules follow from sets alone. An operation is refused when *none* of the possible kinds fits. Where only
+some fit, the others behave as the numbered semantics say.
 
-An object is no value of the language: reading one gives null, and its fields are reached by name.
+An object is no value of the language. It reads as null, and its fields are reached by name.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ STRING: Dtype = frozenset({"string"})
 LIST: Dtype = frozenset({"list"})
 ANY: Dtype = frozenset(KINDS)
 SCALAR: Dtype = ANY - LIST
-#: What has an order of its own.
+#: The kinds that `<` and its like compare (S3).
 ORDERED: Dtype = NUMBER | STRING
 
 
 def nullable(dtype: Dtype) -> Dtype:
-    """The same, or null."""
+    """The same kinds, and null."""
     return dtype | NULL
 
 
 def present(dtype: Dtype) -> Dtype:
-    """The kinds left once null is set aside."""
+    """The kinds without null."""
     return dtype - NULL
 
 
 def name(dtype: Dtype) -> str:
-    """In words, for messages: "number", "number or string", "anything"."""
+    """The type in words, for messages: "number", "number or string", "anything"."""
     if dtype == ANY:
         return "anything"
     kinds = [kind for kind in KINDS if kind in present(dtype)] or ["null"]

@@ -1,8 +1,9 @@
-"""From the JSON an app sends to the typed, flat fields that all executions read.
+"""The typed, flat fields that all executions read, made of the JSON that an app sends.
 
-Done once, when an event is written to the lake, and the same way when it enters a record: nested names are dotted, a
-null is no property, a list stays whole. A profile attribute is different: its whole value counts, null included (S8),
-so an object appears both whole and by its dotted fields, and a dot of a key's own is told from one between two names.
+They are made once, when an event is written to the lake, and in the same way when it enters a record. Nested names are
+dotted, a null is no property, and a list stays whole. A profile attribute is different: its whole value counts, null
+included (S8). So an object appears both whole and by its dotted fields, and a dot inside a key is escaped, which tells
+it from a dot between two names.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from .values import canonical_json, from_json, order_key, to_json
 
 
 class Typed(NamedTuple):
-    """A value as the lake's map stores it: at most one of the four is set; all null is an attribute's null.
+    """A value as the lake's map stores it: at most one of the four is set. All four are null for an attribute's null.
 
-    `json` holds a list or an object as canonical text. Lists are normalised first: an inner list or object is null.
+    `json` holds a list or an object as canonical text. In a list an inner list or object becomes null.
     """
 
     number: float | None = None
@@ -46,10 +47,10 @@ def typed(raw: Any) -> Typed:
 def leaves(
     properties: Mapping[str, Any], prefix: str = "", written: Callable[[str], str] = str
 ) -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of every property: booleans, numbers, strings and lists; nulls and empty objects are none.
+    """(dotted name, value) of every property: booleans, numbers, strings and lists, but no nulls and empty objects.
 
-    Where a dotted name and a nested one meet (`{"a.b": 1, "a": {"b": 2}}`), both are given; the last one counts.
-    `written` is how a name stands between the dots.
+    Where a dotted name and a nested one meet (`{"a.b": 1, "a": {"b": 2}}`), both are given, and the last one counts.
+    `written` gives the text of a name between the dots.
     """
     for name, value in properties.items():
         if isinstance(value, dict):
@@ -66,7 +67,7 @@ def event_fields(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def attribute_fields(traits: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an identify by `attribute_name`: every key whole, null included, and the leaves inside objects."""
+    """The fields of an identify by `attribute_name`: the value of every key, null included, and leaves of objects."""
     whole = {_between_dots(key): value for key, value in traits.items()}
     if any(isinstance(value, dict) for value in traits.values()):
         return dict(leaves(traits, written=_between_dots)) | whole
@@ -76,12 +77,12 @@ def attribute_fields(traits: Mapping[str, Any]) -> dict[str, Any]:
 def attribute_name(key: str, path: Iterable[str] = ()) -> str:
     """The name of an attribute, or of a leaf inside its value, among the fields of an identify.
 
-    A dot or a backslash of a name's own has a backslash before it: the key "a.b" is not the b inside a.
+    A dot or a backslash inside a name is written with a backslash before it: the key "a.b" is not the b inside a.
     """
     return ".".join(map(_between_dots, (key, *path)))
 
 
-#: A name without a dot between two others.
+#: The name of a whole attribute: it has no dot that is not escaped.
 _WHOLE = re.compile(r"(?:[^\\.]|\\.)*", re.DOTALL)
 
 
@@ -90,7 +91,7 @@ def _between_dots(name: str) -> str:
 
 
 def attribute_key(name: str) -> str | None:
-    """The key that `attribute_name` made this name of; None for that of a leaf."""
+    """The key of which `attribute_name` made this name; None for the name of a leaf."""
     return re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) if _WHOLE.fullmatch(name) else None
 
 
@@ -103,7 +104,7 @@ def attribute_recency(ts_ms: int, raw: Any) -> tuple[Any, ...]:
 
 
 def attribute_value(raw: Any, path: tuple[str, ...]) -> Any:
-    """What `profile.KEY.PATH` reads in the key's whole JSON value; null where the path leads nowhere."""
+    """The value that `profile.KEY.PATH` reads in the key's whole JSON value; null where the path leads nowhere."""
     for name in path:
         if not isinstance(raw, Mapping):
             return None

@@ -1,14 +1,17 @@
-"""Which copies of one event id count (S11): the rule, one copy at a time.
+"""Which copies of one event id count (S11): the rule, copy by copy.
 
-    copies of an id's event  →  without imported ones that a logged one was received before  →  in order of receipt  →
-    the first counts; each other is measured against the last that counts: within 24 h a repeat, later a new event
+    1. take the copies of an event id of one id
+    2. leave out the imported copies that were not received before the first logged one
+    3. put the others in order of receipt
+    4. the first copy counts; each further copy is measured against the last that counts: within 24 h it is a repeat,
+       later it is a new event
 
-It is what ingest does with what it knows, and the same whatever it knew: a copy that it took, since no base counted the
-import yet, is measured against the import afterwards, as if ingest had known. An import of what the log already has is
-no news at any distance, since files of history overlap.
+Ingest applies the rule to the copies that it knows. The answer does not depend on what it knew: it may take a copy
+because no base counts the import yet, and that copy is measured against the import afterwards. An imported copy of a
+logged event is a repeat at any distance, since files of history overlap.
 
-Imported copies received at once are in order of time, kind, name and fields (names in order, and of a field the number
-before the text, the boolean, the list, and null last), so that nothing depends on the order of rows.
+Imported copies that were received at once are in order of time, kind, name and fields, so that nothing depends on the
+order of rows. Fields are compared by name, then by value: number, string, boolean, list, and null last.
 """
 
 from __future__ import annotations
@@ -17,18 +20,18 @@ from collections.abc import Iterable
 
 from .windows import DAY_MS
 
-#: A copy received this long after the copy that counts is a new event.
+#: A copy that is received this long after the copy that counts is a new event.
 REPEAT_MS = DAY_MS
 
 
 def counting(copies: Iterable[tuple[str, str, int]]) -> list[bool]:
-    """Which copies (id, event id, receipt) count; those of one event stand together, in order of receipt."""
+    """Whether each copy (id, event id, receipt in ms) counts. The copies of one event stand together, by receipt."""
     counts: list[bool] = []
-    held: tuple[str, str] | None = None
-    anchor = 0
-    for one, event_id, received in copies:
-        is_new = (one, event_id) != held or received - anchor >= REPEAT_MS
+    counted_event: tuple[str, str] | None = None
+    counted_ms = 0
+    for id, event_id, received_ms in copies:
+        is_new = (id, event_id) != counted_event or received_ms - counted_ms >= REPEAT_MS
         counts.append(is_new)
         if is_new:
-            held, anchor = (one, event_id), received
+            counted_event, counted_ms = (id, event_id), received_ms
     return counts

@@ -1,7 +1,7 @@
-"""What values are to Python: their kinds, their one total order, and the arithmetic all executions share.
+"""The values of the language in Python: their kinds, their one total order, and the arithmetic of all executions.
 
-Here a number is always a float, a list a tuple, so `kind` is a look at the type. What is rounded is rounded once, from
-the decimal that is written, so that all executions give the same bits.
+A number is always a float and a list a tuple, so `kind` looks at the type alone. A result is rounded once, from the
+number's decimal text, so that all executions give the same bits.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from .windows import DAY_MS
 
 Value: TypeAlias = "None | bool | float | str | tuple[None | bool | float | str, ...]"
 
-#: Units in one, by their decimals, as far as any are asked for.
+#: How many units of so many decimals are in 1, for 0 to 6 decimals.
 UNITS: tuple[int, ...] = tuple(10**decimals for decimals in range(7))
 
-#: Above this a float has no fraction, so there is nothing left to round.
+#: From here on a float has no fraction, so there is nothing to round.
 WHOLE_FROM = 2.0**52
 
-#: A product below NEAR_MAX is less than 0.01 off what the number would give as it is written: half a unit in the last
-#: place for the number and for the product each, 2 * 2^-53 * 4e13. So what is within NEAR of an integer is no tie.
+#: A product below NEAR_MAX is less than 0.01 off the product of the number's decimal text: half a unit in the last
+#: place for the number and for the product each, 2 * 2^-53 * 4e13. So a product within NEAR of an integer is no tie.
 NEAR_MAX, NEAR = 4e13, 0.49
 
-#: S6: a greater number is refused in a summed property, and one that came before the sum was defined is not summed.
+#: S6: a summed property refuses a greater number. One that came before the sum was defined is not summed.
 SUMMED_MAX = 1e12
 
 _KIND_OF: dict[type, Kind] = {type(None): "null", bool: "boolean", float: "number", str: "string", tuple: "list"}
@@ -42,7 +42,7 @@ def kind(value: Value) -> Kind:
 
 
 def from_json(raw: Any) -> Value:
-    """A decoded JSON value as a value of the language; an object becomes null, and so does a list within a list."""
+    """A decoded JSON value as a value of the language. An object becomes null, and so does a list inside a list."""
     if type(raw) is float:
         return raw + 0.0  # adds away the sign of -0.0
     match raw:
@@ -57,7 +57,7 @@ def from_json(raw: Any) -> Value:
 
 
 def to_json(value: Value) -> Any:
-    """A value ready for a JSON encoder; whole numbers become integers, so that a count prints as 3 and not 3.0."""
+    """A value for a JSON encoder. Whole numbers below 2^53 become integers, so that a count prints as 3 and not 3.0."""
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 2.0**53 else value
     if isinstance(value, tuple):
@@ -66,19 +66,19 @@ def to_json(value: Value) -> Any:
 
 
 def canonical_json(raw: Any) -> str:
-    """JSON text that is equal for equal values: keys sorted, no spaces."""
+    """JSON text, which is equal for equal values: keys sorted, no spaces."""
     return json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def order_key(value: Value) -> tuple[Any, ...]:
-    """Sorts values of all kinds: null, booleans, numbers, strings (by code point), lists by their JSON text (S7)."""
+    """S7: the sort key of values of all kinds: null, booleans, numbers, strings by code point, lists by JSON text."""
     if isinstance(value, tuple):
         return (_RANK[tuple], canonical_json(to_json(value)))
     return (_RANK[type(value)], value)
 
 
 def same(left: Value, right: Value) -> bool:
-    """S1, S3: equal in type and value; null equals null."""
+    """S1, S3: whether two values are equal in type and value. Null equals null."""
     return type(left) is type(right) and left == right and (type(left) is not tuple or _same_items(left, right))
 
 
@@ -87,7 +87,7 @@ def _same_items(left: Any, right: Any) -> bool:
 
 
 def holds(value: Value) -> bool:
-    """S4: what a value means in a boolean place."""
+    """S4: the truth of a value in a boolean place."""
     return not (value is None or value is False or value == 0.0 or value == "")
 
 
@@ -97,10 +97,10 @@ def finite(number: float) -> float | None:
 
 
 def in_units(number: float, decimals: int) -> int:
-    """S6, S12: a number in whole units of so many decimals, as it is written, half away from zero.
+    """S6, S12: a number in whole units of so many decimals, rounded from its decimal text, half away from zero.
 
-    A float lies beside what is written: 1.005 is no tie in binary, and 4296123174.668 is off by half a millionth. Where
-    the product is far from a tie and not great that does not matter; else the digits are asked.
+    A float lies beside its decimal text: 1.005 is no tie in binary, and 4296123174.668 is off by half a millionth. That
+    does not matter where the product is not great and far from a tie. Elsewhere the digits decide.
     """
     scaled = number * UNITS[decimals]
     if -NEAR_MAX < scaled < NEAR_MAX and -NEAR < scaled - (near := round(scaled)) < NEAR:
@@ -116,31 +116,34 @@ def millionths(number: float) -> int | None:
 
 
 def amount(total: float, count: float) -> float | None:
-    """S6: a total of millionths, shared by so many; null by none. Divided once: an integer where no float holds it."""
+    """S6: a total of millionths divided by a count; null for a count of 0.
+
+    It is divided once. The total is an integer where no float holds it.
+    """
     if not count:
         return None
     return total / (count * 1_000_000.0 if type(total) is float else int(count) * 1_000_000)
 
 
 def whole_number(total: int) -> float:
-    """An integer as a number; beyond 2^53, where numbers have gaps, itself."""
+    """An integer as a number. From 2^53 on, where numbers have gaps, it stays an integer."""
     return float(total) if -(2**53) < total < 2**53 else total
 
 
 def rounded(number: float, decimals: int = 0) -> float:
-    """S12: a number to so many decimals, half away from zero."""
+    """S12: a number rounded to so many decimals, half away from zero."""
     return in_units(number, decimals) / UNITS[decimals]
 
 
 def modulo(number: float, divisor: float) -> float | None:
-    """S12: the exact remainder, rounded once, with the divisor's sign; null by zero (S5)."""
+    """S12: the exact remainder, rounded once, with the divisor's sign; null for a divisor of 0 (S5)."""
     return number % divisor + 0.0 if divisor else None
 
 
 def percentile(counts: Iterable[tuple[float, int]], share: float) -> float | None:
-    """S12: of (value, count) pairs, linear between ranks.
+    """S12: the percentile of (value, count) pairs, linear between ranks; null if there are none.
 
-    Between two ranks it starts from the nearer one, as numpy's does: the middle of 0.2 and 10 is 5.1 from there.
+    Between two ranks it starts from the nearer one, as numpy does: so the middle of 0.2 and 10 is 5.1.
     """
     ordered = sorted(counts)
     size = sum(count for _, count in ordered)
@@ -168,16 +171,16 @@ _TO_UPPER = str.maketrans(_SMALL, _SMALL.upper())
 
 
 def lower(text: str) -> str:
-    """S12: A to Z made small; all other characters stay."""
+    """S12: the text with A to Z made small; all other characters stay."""
     return text.translate(_TO_LOWER)
 
 
 def upper(text: str) -> str:
-    """S12: a to z made capital; all other characters stay."""
+    """S12: the text with a to z made capital; all other characters stay."""
     return text.translate(_TO_UPPER)
 
 
-#: The ISO 8601 forms that `days_since` reads. Executions share this pattern; no look-around, so every engine has it.
+#: The ISO 8601 forms that `days_since` reads. All executions use this pattern: it has nothing that an engine lacks.
 ISO_TIME = (
     r"^(\d{4}-\d{2}-\d{2})"
     r"(?:[T ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:[.,](\d{1,9}))?)?"
@@ -187,11 +190,11 @@ _ISO_TIME = re.compile(ISO_TIME, re.ASCII)
 
 
 def instant_ms(text: str) -> int | None:
-    """The instant an ISO 8601 text names, in UTC milliseconds (further digits cut off), or null."""
-    found = _ISO_TIME.match(text)
-    if not found or text.endswith("\n"):
+    """The instant that an ISO 8601 text names, in UTC milliseconds (further digits are cut off), or null."""
+    match = _ISO_TIME.match(text)
+    if not match or text.endswith("\n"):
         return None
-    day, hour, minute, second, fraction, offset = found.groups()
+    day, hour, minute, second, fraction, offset = match.groups()
     try:
         days = (date.fromisoformat(day) - date(1970, 1, 1)).days
     except ValueError:
@@ -205,6 +208,6 @@ def instant_ms(text: str) -> int | None:
 
 
 def days_since(text: str, now_ms: int) -> float | None:
-    """Whole days from an ISO 8601 instant to now, floor; null where the text is none."""
+    """Whole days from an ISO 8601 instant to now, rounded down; null where the text names no instant."""
     instant = instant_ms(text)
     return None if instant is None else float((now_ms - instant) // DAY_MS)

@@ -1,14 +1,15 @@
 """Every window edge, in one file.
 
-A window of length w at `now` holds the events with ``now - w < ts <= now``, in UTC milliseconds: an event exactly w
-old is out, one at `now` is in. A window of N calendar dates holds the events whose date, in the workspace's time zone,
-is today or one of the N - 1 dates before it. Both are one rule with two lower edges:
-``lower_ms(window, now) < ts <= now``.
+A window of length w at `now` holds the events with ``now - w < ts <= now``, in UTC milliseconds: an event that is
+exactly w old is out, one at `now` is in. A window of N calendar dates holds the events whose date, in the workspace's
+time zone, is today or one of the N - 1 dates before. Both follow one rule, ``lower_ms(window, now) < ts <= now``, and
+have lower edges of their own.
 
-An id with many events keeps its base as **spans** (one merged state each) between **edges** (raw events). Aligned to an
-instant T and good for a horizon D, an edge holds the only events that can leave a window before T + D, so a span is
-always wholly inside or wholly outside a window for every `now` in [T, T + D). No inverse is needed, which keeps min,
-max and distinct exact too. (Chronon's FinalBatchIr collapses the middle the same way, with hops where we keep events.)
+An id with many events keeps its base as **spans** (one merged state each) between **edges** (raw events). A base is
+aligned to an instant T and good for a horizon D. Its edges hold the only events that can leave a window before T + D.
+So a span is wholly inside or wholly outside a window for every `now` in [T, T + D). No inverse is needed, which keeps
+min, max and distinct exact too. (Chronon's FinalBatchIr collapses the middle the same way, with hops where we keep
+events.)
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ END_MS = 2**62
 
 @dataclass(frozen=True, order=True)
 class Window:
-    """How far an aggregate looks back: a length in milliseconds, or, where `dates`, that many calendar dates."""
+    """How far an aggregate looks back: `length` units of time, or, with `dates`, `length` calendar dates."""
 
     length: int
     unit: Literal["m", "h", "d"] = "d"
@@ -48,12 +49,12 @@ class Window:
 
     @cached_property
     def ms(self) -> int:
-        """The length in milliseconds; for dates, that of as many 24-hour days."""
+        """The length in milliseconds. A date counts 24 hours."""
         return self.length * UNIT_MS[self.unit]
 
     @property
     def reach_ms(self) -> int:
-        """A length that is never shorter than the window, whatever the hour and the time zone's changes."""
+        """A length that the window never exceeds, whatever the hour and the time zone's changes."""
         return self.ms + DAY_MS if self.dates else self.ms
 
     def __str__(self) -> str:
@@ -62,7 +63,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Zone:
-    """The workspace's calendar: which date an instant falls on. Dates are days since 1970-01-01."""
+    """The workspace's calendar: the date of each instant. A date is a number of days since 1970-01-01."""
 
     name: str = "UTC"
 
@@ -75,16 +76,16 @@ class Zone:
         return max((ts_ms + offsets_ms[at]) // DAY_MS, least_days[at])
 
     def day_start_ms(self, day: int) -> int:
-        """The first instant of a date; of one that was left out, of the next."""
+        """The first instant of a date. For a date that the zone left out it is the first instant of the next."""
         if self.name == "UTC":
             return day * DAY_MS
         starts_ms, offsets_ms, least_days = self.calendar
-        at = bisect_left(least_days, day, 1) - 1  # in which the date begins: the next period begins with it or later
+        at = bisect_left(least_days, day, 1) - 1  # the next period has no earlier date
         return max(starts_ms[at], day * DAY_MS - offsets_ms[at])
 
     @property
     def calendar(self) -> Calendar:
-        """What dates follow from."""
+        """The periods from which dates follow."""
         return _calendar(self.name)
 
 
@@ -92,7 +93,7 @@ class Calendar(NamedTuple):
     """The periods between two changes of a zone's offset from UTC: when each starts, its offset, its least date.
 
     The date of an instant is ``max((ts + offset) // 24 h, least)``. A date that has begun goes on where clocks are put
-    back over midnight, as in Newfoundland they were at 00:01: else a window of dates would not have one lower edge.
+    back over midnight, as they were in Newfoundland at 00:01. Otherwise a window of dates would have two lower edges.
     """
 
     starts_ms: list[int]
@@ -102,13 +103,13 @@ class Calendar(NamedTuple):
 
 UTC_ZONE = Zone()
 
-#: The years in which changes are looked for: no zone's history begins before. Before and after, the offset stays.
+#: Changes are searched in these years. No zone's history begins before. Before and after, the offset stays.
 _FIRST_YEAR, _LAST_YEAR = 1800, 2100
 
 
 @lru_cache(maxsize=4)
 def _calendar(name: str) -> Calendar:
-    """The periods of a zone by name. They are found by asking for each day: the changes themselves are not told."""
+    """The periods of a zone by name. They are found by a search through all days, since `ZoneInfo` lists no changes."""
     zone = ZoneInfo(name)
 
     def offset_ms(second: int) -> int:
@@ -119,21 +120,21 @@ def _calendar(name: str) -> Calendar:
     first, last = (
         (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1) for year in (_FIRST_YEAR, _LAST_YEAR)
     )
-    found = Calendar([BEGINNING_MS], [offset_ms(first)], [BEGINNING_MS // DAY_MS])
+    calendar = Calendar([BEGINNING_MS], [offset_ms(first)], [BEGINNING_MS // DAY_MS])
     for second in range(first, last, DAY_MS // 1000):
         following = second + DAY_MS // 1000
-        if offset_ms(following) != found.offsets_ms[-1]:
-            before = found.offsets_ms[-1]
+        if offset_ms(following) != calendar.offsets_ms[-1]:
+            before = calendar.offsets_ms[-1]
             change_ms = 1000 * bisect_left(range(second, following), True, key=lambda at: offset_ms(at) != before)
             start_ms = second * 1000 + change_ms
-            found.least_days.append(max((start_ms - 1 + before) // DAY_MS, found.least_days[-1]))
-            found.starts_ms.append(start_ms)
-            found.offsets_ms.append(offset_ms(following))
-    return found
+            calendar.least_days.append(max((start_ms - 1 + before) // DAY_MS, calendar.least_days[-1]))
+            calendar.starts_ms.append(start_ms)
+            calendar.offsets_ms.append(offset_ms(following))
+    return calendar
 
 
 def lower_ms(window: Window | None, now_ms: int, zone: Zone = UTC_ZONE) -> int:
-    """The edge below which nothing counts: an event is inside when ``lower_ms(…) < ts <= now``."""
+    """The instant up to which nothing counts: an event is inside when ``lower_ms(…) < ts <= now``."""
     if window is None:
         return BEGINNING_MS
     if window.dates:
@@ -143,9 +144,10 @@ def lower_ms(window: Window | None, now_ms: int, zone: Zone = UTC_ZONE) -> int:
 
 @dataclass(frozen=True)
 class Cuts:
-    """How time is cut for a base aligned to T: intervals (lo, hi], in order, raw events and spans in turn.
+    """The intervals (low, high] into which time is cut for a base that is aligned to T, each list in order.
 
-    `edges` are kept as raw events; `spans` as one state each. Together they cover all of time once.
+    A base keeps the events in `edges` raw, and one state for each interval of `spans`. Together they cover all of time
+    once.
     """
 
     edges: tuple[tuple[int, int], ...]
@@ -153,14 +155,14 @@ class Cuts:
 
 
 def light_cuts(windows: Iterable[Window | None], as_of_ms: int, zone: Zone = UTC_ZONE) -> Cuts:
-    """For an id with few events: all that a finite window can still reach is raw, what is older is one span."""
+    """Cuts for an id with few events: the events that a finite window can still reach are raw, older ones a span."""
     lowers = [lower_ms(window, as_of_ms, zone) for window in windows if window is not None]
     cut = min([*lowers, as_of_ms])
     return Cuts(edges=((cut, END_MS),), spans=((BEGINNING_MS, cut),))
 
 
 def heavy_cuts(windows: Iterable[Window | None], as_of_ms: int, horizon_ms: int, zone: Zone = UTC_ZONE) -> Cuts:
-    """For an id with many events: raw only where an event can leave a window before T + D, or came after T."""
+    """Cuts for an id with many events: an event is raw only if it can leave a window before T + D, or came after T."""
     raw = [(as_of_ms, END_MS)]
     for window in windows:
         if window is not None:
@@ -178,7 +180,7 @@ def heavy_cuts(windows: Iterable[Window | None], as_of_ms: int, horizon_ms: int,
     for low, high in edges:
         spans.append((start, low))
         start = high
-    # Windows whose edge is empty (dates whose midnight lies beyond the horizon) still cut: no span may straddle them.
+    # A window whose edge is empty (dates whose midnight lies beyond the horizon) still cuts: no span may straddle it.
     inner = sorted({lower_ms(window, as_of_ms, zone) for window in windows if window is not None})
     split: list[tuple[int, int]] = []
     for low, high in spans:

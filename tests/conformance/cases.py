@@ -1,4 +1,4 @@
-"""The cases of this folder, read."""
+"""Reads the cases of this folder."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Case:
 
 def all_cases() -> list[Case]:
     """Every case of every file."""
-    found = []
+    cases = []
     for path in sorted(HERE.glob("*.json")):
         body = json.loads(path.read_text())
-        found += [_case(path.stem, case, body["given"]) for case in body["cases"]]
-    return found
+        cases += [_case(path.stem, case, body["given"]) for case in body["cases"]]
+    return cases
 
 
 def _case(stem: str, case: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
@@ -53,7 +53,7 @@ def _case(stem: str, case: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
         says=case["says"],
         definitions=(*others, (*key, _text(case["expression"]))),  # type: ignore[arg-type]
         key=key,
-        events=tuple(_event(one, now) for event in events for one in _copies(event)),
+        events=tuple(_event(copy, now) for event in events for copy in _copies(event)),
         now=now,
         zone=case.get("zone", "UTC"),
         value=case.get("value"),
@@ -63,10 +63,13 @@ def _case(stem: str, case: Mapping[str, Any], given: Mapping[str, Any]) -> Case:
 
 
 def _text(written: str | Sequence[str | tuple[str, int]]) -> str:
-    """A text, or the pieces of a long one: each a text, or a text and how often it comes, with # for its number."""
+    """The text of an expression: written as one, or as pieces.
+
+    A piece is a text, or a text and how often it comes, with # for the number of its copy.
+    """
     if isinstance(written, str):
         return written
-    return "".join(one if isinstance(one, str) else _repeated(*one) for one in written)
+    return "".join(piece if isinstance(piece, str) else _repeated(*piece) for piece in written)
 
 
 def _repeated(text: str, times: int) -> str:
@@ -74,7 +77,7 @@ def _repeated(text: str, times: int) -> str:
 
 
 def _copies(event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The event itself, or `times` of it, whose property `numbered` counts them from 0."""
+    """The event itself; with `times`, so many copies of it, which the property `numbered` counts from 0."""
     if "times" not in event:
         yield event
         return

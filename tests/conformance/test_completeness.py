@@ -167,7 +167,7 @@ def monoids_of(definition: Bound) -> set[type[Monoid]]:
 
 def assert_answers(execution: str, definitions: Mapping[str, Bound], examples: Examples) -> None:
     """An execution answers every example exactly, in value and in type."""
-    bounds = {(one.definition.kind, one.definition.key): one for one in definitions.values()}
+    bounds = {(bound.definition.kind, bound.definition.key): bound for bound in definitions.values()}
     answers = EXECUTIONS[execution](bounds, {USER: EVENTS}, NOW_MS, "UTC")
     answered = {text: answers[key][USER] for key, text in zip(bounds, definitions, strict=True)}
 

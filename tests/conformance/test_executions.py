@@ -28,28 +28,28 @@ def kinds(value: Any) -> Any:
     return tuple(kinds(item) for item in value) if isinstance(value, tuple) else type(value)
 
 
-def assert_answers(case: Case, found: Answered) -> None:
+def assert_answers(case: Case, answer: Answered) -> None:
     """The answer is the case's: in value, in the types of values, and in whether it is exact."""
     wanted = expected(case.value)
-    assert (found.value, kinds(found.value), found.exact) == (wanted, kinds(wanted), case.exact), case.says
+    assert (answer.value, kinds(answer.value), answer.exact) == (wanted, kinds(wanted), case.exact), case.says
 
 
 @pytest.mark.parametrize("case", ANSWERED, ids=lambda case: case.id)
 def test_the_oracle_agrees_with_the_case(case: Case) -> None:
-    """What a case expects is what loops and ifs find."""
-    found = by_oracle(bound(*case.definitions), {USER: case.events}, case.now, case.zone)[case.key][USER]
+    """The oracle's loops and ifs find what the case expects."""
+    answer = by_oracle(bound(*case.definitions), {USER: case.events}, case.now, case.zone)[case.key][USER]
 
-    assert_answers(case, found)
+    assert_answers(case, answer)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("case", ANSWERED, ids=lambda case: case.id)
 def test_every_execution_gives_the_same_answer(case: Case, execution: str) -> None:
-    """One definition, one answer, bit for bit (D-13: three languages disagreed)."""
+    """Every execution gives the same answer to one definition, bit for bit."""
     users = {USER: case.events}
-    found = EXECUTIONS[execution](bound(*case.definitions), users, case.now, case.zone)[case.key][USER]
+    answer = EXECUTIONS[execution](bound(*case.definitions), users, case.now, case.zone)[case.key][USER]
 
-    assert_answers(case, found)
+    assert_answers(case, answer)
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
@@ -63,10 +63,10 @@ def test_what_is_wrong_is_refused_where_it_stands(case: Case) -> None:
 
 
 def refusal(error: ExpressionError) -> dict[str, Any]:
-    """A refusal as cases have it: what it does not say is left out."""
-    said = {"shown": list(error.shown), "expected": error.expected, "nearest": list(error.nearest)}
+    """A refusal as cases have it: its place, and those of its other parts that it has."""
+    parts = {"excerpt": list(error.excerpt), "expected": error.expected, "nearest": list(error.nearest)}
     place = {"code": error.code, "line": error.line, "column": error.column}
-    return place | {name: one for name, one in said.items() if one}
+    return place | {name: part for name, part in parts.items() if part}
 
 
 def test_ids_are_unique() -> None:
