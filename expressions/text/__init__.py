@@ -1,3 +1,3 @@
-"""From text to a bound definition, and back to text: tokens, grammar, names, types, caret errors. May import the root's
-files and `rules`; no execution.
+"""The text of expressions: it is read into trees, bound to definitions, checked by type, and written again. Every
+refusal shows the place of the mistake. May import the root's files and `rules`, and no execution.
 """

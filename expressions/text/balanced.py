@@ -1,7 +1,7 @@
-"""Runs of `&&` and of `||`: a list of conditions is not a deep tree.
+"""Balanced trees of `&&` and of `||`: a list of conditions is not a deep tree.
 
-Both are associative, so a run of any length is kept as a balanced tree: a thousand conditions are ten levels, and the
-bound on depth is left for what is really nested. Order stays, so short-circuiting does too.
+Both operators are associative, so any number of operands is kept as a balanced tree. A thousand conditions are ten
+levels, and the bound on depth is left for what is really nested. The order stays, and so does short-circuiting.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..ops import And, Expr, Or, Span
 
 
 def balanced(node: type[And] | type[Or], operands: Sequence[Expr]) -> Expr:
-    """The operands, in order, under one kind of node."""
+    """The balanced tree of operands, in order, under one kind of node."""
     if len(operands) == 1:
         return operands[0]
     half = len(operands) // 2
@@ -21,13 +21,14 @@ def balanced(node: type[And] | type[Or], operands: Sequence[Expr]) -> Expr:
     return node(left, right, at=at)
 
 
-def run(node: And | Or) -> list[Expr] | None:
-    """The operands that `balanced` makes this very tree of; None where it has another shape."""
-    operands = _operands(node, type(node))
+def operands_of(node: And | Or) -> list[Expr] | None:
+    """The operands of which `balanced` makes this very tree; None where the tree has another shape."""
+    operands = _leaves(node, type(node))
     return operands if balanced(type(node), operands) == node else None
 
 
-def _operands(node: Expr, kind: type[And] | type[Or]) -> list[Expr]:
+def _leaves(node: Expr, kind: type[And] | type[Or]) -> list[Expr]:
+    """What stands under the nodes of a kind, from left to right."""
     if isinstance(node, kind):
-        return [*_operands(node.left, kind), *_operands(node.right, kind)]
+        return [*_leaves(node.left, kind), *_leaves(node.right, kind)]
     return [node]

@@ -1,8 +1,8 @@
-"""Names to definitions, and the check of types: what is saved has passed here.
+"""Binds definitions: parses them, resolves the names of other definitions, and checks types, bounds and cycles.
 
-`bind` takes all definitions at once and gives them in an order in which each comes after those it uses; `bind_one`
-takes one more against those that are bound. Either way the bound tree has references replaced by what they stand for,
-so no execution ever resolves a name.
+Every definition passes here before it is saved. `bind` takes all definitions at once, and gives them in an order in
+which each comes after those it uses. `bind_one` takes one more, against those that are bound. A bound tree has its
+references replaced, so no execution ever resolves a name.
 """
 
 from __future__ import annotations
@@ -12,62 +12,54 @@ from dataclasses import dataclass, field
 
 from ..definitions import Bound, Definition, Key, inlined, named_by, references
 from ..errors import CycleRefused, ExpressionError, KeyRefused, TooLarge, UnknownName, nearest_names
-from ..ops import (
-    Aggregation,
-    Attribute,
-    Expr,
-    Not,
-    Span,
-    extent,
-    walk,
-)
+from ..ops import Aggregation, Attribute, Expr, Not, Span, extent, walk
 from ..rules.dtypes import BOOLEAN
 from .names import RESERVED, aggregate_named, root_aggregate_named
 from .parse import parse
-from .typecheck import dtype_of as dtype_of
-from .typecheck import require_boolean
+from .typecheck import dtype_of, require_boolean
 
-#: References multiply: of ten traits that each use the one before twice, the last holds a thousand copies of the first.
+#: References multiply: if each of ten traits uses the one before twice, the last holds a thousand copies of the first.
 INLINED_NODES_MAX = 20_000
 INLINED_DEPTH_MAX = 128
-#: Distinct events, properties and attributes that one definition reads with all it refers to. Each is a column of its
-#: own, made from every row, in the batch and in SQL: some 7 ms of planning each, however few rows there are.
+#: The most distinct events, properties and attributes that one definition reads, with all that it refers to. Each is a
+#: column of its own, made from every row, in the batch and in SQL: it costs some 7 ms of planning, whatever the rows.
 NAMES_READ_MAX = 250
 
 
 @dataclass(frozen=True)
 class Known:
-    """Names that events and profiles have had so far: event name -> its properties (dotted), and attribute keys."""
+    """The names that were seen so far: event name -> its properties (dotted), and the keys of profile attributes."""
 
     events: Mapping[str, frozenset[str]] = field(default_factory=dict)
     attributes: frozenset[str] = frozenset()
 
 
 def bind(definitions: Iterable[Definition], known: Known | None = None) -> dict[Key, Bound]:
-    """All definitions by (kind, key), each after those it uses. Raises the first error, which names its definition."""
-    wanted = {(one.kind, one.key): one for one in definitions}
-    written = {key: _written(one) for key, one in wanted.items()}
-    bound: dict[Key, Bound] = {}
-    for key in wanted:
-        for following in _order(key, written, bound, lambda one: wanted[one]):
-            bound[following] = _bound(wanted[following], written[following], bound, known)
-    return bound
+    """All definitions, bound, each after those it uses. Raises `ExpressionError`, which names its definition."""
+    by_key: dict[Key, Definition] = {(definition.kind, definition.key): definition for definition in definitions}
+    written = {key: _written(definition) for key, definition in by_key.items()}
+    bounds: dict[Key, Bound] = {}
+    for start in by_key:
+        for key in _order(start, written, bounds, by_key.__getitem__):
+            bounds[key] = _bound(by_key[key], written[key], bounds, known)
+    return bounds
 
 
 def bind_one(definition: Definition, others: Mapping[Key, Bound], known: Known | None = None) -> Bound:
-    """One definition against those that are bound; one of its own key among them is replaced. Raises `ExpressionError`.
+    """One definition, bound against others that are; one of the same key among them is left out.
 
-    What refers to it is not looked at again: its type may have changed, so bind the `dependents` after it, or all.
+    The definitions that refer to it are not checked again. Its type may have changed, so bind its `dependents` after
+    it, or all. Raises `ExpressionError`.
     """
-    key: Key = (definition.kind, definition.key)
-    written = {one: bound.written for one, bound in others.items()} | {key: _written(definition)}
-    _order(key, written, {}, lambda one: definition if one == key else others[one].definition)
-    return _bound(definition, written[key], {one: bound for one, bound in others.items() if one != key}, known)
+    own: Key = (definition.kind, definition.key)
+    written = {key: bound.written for key, bound in others.items()} | {own: _written(definition)}
+    _order(own, written, {}, lambda key: definition if key == own else others[key].definition)
+    return _bound(definition, written[own], {key: bound for key, bound in others.items() if key != own}, known)
 
 
 def dependents(key: Key, bounds: Mapping[Key, Bound]) -> list[Key]:
-    """What refers to a definition directly, sorted."""
-    return sorted(one for one, bound in bounds.items() if key in bound.uses)
+    """The definitions that refer to this one directly, sorted."""
+    return sorted(dependent for dependent, bound in bounds.items() if key in bound.uses)
 
 
 def _written(definition: Definition) -> Expr:
@@ -81,7 +73,7 @@ def _written(definition: Definition) -> Expr:
 
 
 def _check_key(key: str) -> None:
-    """A bare name is a trait only where it is nothing else."""
+    """Raises `KeyRefused` for a key that means something else: a bare name is a trait only if it is nothing else."""
     remedy = "another key"
     if key in RESERVED:
         raise KeyRefused(f"{key} is a word of the language, so a trait cannot have it", expected=remedy)
@@ -99,19 +91,19 @@ def _check_key(key: str) -> None:
 def _order(
     start: Key, written: Mapping[Key, Expr], done: Mapping[Key, Bound], definition: Callable[[Key], Definition]
 ) -> list[Key]:
-    """What must be bound for `start`, itself last, without what is done. Raises `CycleRefused`."""
+    """The definitions to bind for `start`, with itself last and without those of `done`. Raises `CycleRefused`."""
     order: list[Key] = []
     seen = set(done)
     path: dict[Key, Iterator[Key]] = {}
 
     def enter(key: Key) -> None:
-        path[key] = iter([one for one, _ in references(written[key]) if one in written])
+        path[key] = iter([named for named, _ in references(written[key]) if named in written])
 
     if start not in seen:
         enter(start)
     while path:
         key, waiting = next(reversed(path.items()))
-        following = next((one for one in waiting if one not in seen), None)
+        following = next((named for named in waiting if named not in seen), None)
         if following is None:
             del path[key]
             seen.add(key)
@@ -125,11 +117,11 @@ def _order(
 
 
 def _cycle(keys: list[Key], written: Mapping[Key, Expr], definition: Callable[[Key], Definition]) -> ExpressionError:
-    """Said at the first step of the cycle, in the text of the definition that was looked at first."""
+    """The error of a cycle. Its place is the first step of the cycle, in the text of the first definition."""
     first, second = keys[:2]
     error = CycleRefused(
         " needs ".join(f"{kind} {name}" for kind, name in keys),
-        at=next(at for one, at in references(written[first]) if one == second),
+        at=next(at for named, at in references(written[first]) if named == second),
         expected="definitions that do not need each other",
     )
     return error.of(*first).with_text(definition(first).expression)
@@ -141,13 +133,13 @@ def _cycle(keys: list[Key], written: Mapping[Key, Expr], definition: Callable[[K
 def _bound(definition: Definition, written: Expr, others: Mapping[Key, Bound], known: Known | None) -> Bound:
     try:
         uses = _uses(written, others)
-        # The text as written, so that an error stands where its author put it and not inside what it refers to.
+        # The tree as written, so that an error stands where its author put it, and not inside another definition.
         dtype = dtype_of(written, {key: dtype_of(others[key].expr) for key in uses})
         expr = _inlined_within_bounds(written, others)
         if definition.kind != "trait":
             require_boolean(dtype, written.at, f"a {definition.kind}'s rule")
             if dtype != BOOLEAN:
-                expr = Not(Not(expr, at=expr.at), at=expr.at)  # what S4 makes of it
+                expr = Not(Not(expr, at=expr.at), at=expr.at)  # its truth by S4
         warnings = dict.fromkeys(warnings_of(written, known)) if known is not None else ()
         return Bound(definition, written, expr, uses, tuple(warnings))
     except ExpressionError as error:
@@ -155,13 +147,13 @@ def _bound(definition: Definition, written: Expr, others: Mapping[Key, Bound], k
 
 
 def _uses(written: Expr, others: Mapping[Key, Bound]) -> frozenset[Key]:
-    """What is referred to. Raises `UnknownName` for what is not there."""
+    """The definitions that are referred to. Raises `UnknownName` for one that is not there."""
     uses = set()
     for (kind, name), at in references(written):
         if (kind, name) not in others:
-            keys = [key for other, key in others if other == kind]
+            names = [other for other_kind, other in others if other_kind == kind]
             raise UnknownName(
-                f"no {kind} {name}", at=at, expected=_remedy(kind, name), nearest=nearest_names(name, keys)
+                f"no {kind} {name}", at=at, expected=_remedy(kind, name), nearest=nearest_names(name, names)
             )
         uses.add((kind, name))
     return frozenset(uses)
@@ -180,7 +172,7 @@ def _remedy(kind: str, name: str) -> str:
 
 
 def _inlined_within_bounds(written: Expr, others: Mapping[Key, Bound]) -> Expr:
-    """The tree with every reference replaced by what it stands for. Raises `TooLarge`."""
+    """The tree with every reference replaced. Raises `TooLarge`, before the tree is made if references multiply."""
     size = 0
     for key, at in references(written):
         nodes, depth, _ = extent(others[key].expr)
@@ -188,7 +180,6 @@ def _inlined_within_bounds(written: Expr, others: Mapping[Key, Bound]) -> Expr:
         if size > INLINED_NODES_MAX or depth > INLINED_DEPTH_MAX:
             raise _too_large(at)
     _require_few_names(written, others)
-
     tree = inlined(written, others)
     nodes, depth, _ = extent(tree)
     if nodes > INLINED_NODES_MAX or depth > INLINED_DEPTH_MAX:
@@ -203,12 +194,11 @@ def _require_few_names(written: Expr, others: Mapping[Key, Bound]) -> None:
         key = named_by(node)
         if key is None and not isinstance(node, Aggregation | Attribute):
             continue
-        meant = node if key is None else others[key].expr
-        for one in walk(meant):
-            if isinstance(one, Attribute):
-                names.add((one.key,))
-            elif isinstance(one, Aggregation):
-                names.update((one.source.event, name) for name in (None, *one.source.properties))
+        for part in walk(node if key is None else others[key].expr):
+            if isinstance(part, Attribute):
+                names.add((part.key,))
+            elif isinstance(part, Aggregation):
+                names.update((part.source.event, name) for name in (None, *part.source.properties))
         if len(names) > NAMES_READ_MAX:
             raise TooLarge(
                 f"with all that it refers to, more than {NAMES_READ_MAX} events, properties and attributes",
@@ -226,7 +216,7 @@ def _too_large(at: Span | None) -> TooLarge:
 
 
 def warnings_of(written: Expr, known: Known) -> Iterator[str]:
-    """S9: names that were never seen are saved with a warning, from left to right."""
+    """S9: a warning for each name that was never seen, from left to right."""
     for node in walk(written):
         if isinstance(node, Attribute) and node.key not in known.attributes:
             yield _unseen("profile attribute", node.key, known.attributes)

@@ -1,9 +1,10 @@
 """The sqlglot dialect that is our syntax: text to tokens, each with its place.
 
-Its tokenizer knows words, numbers, strings in either quote, names in backticks and the marks below, and nothing else:
-no comments, no keywords of SQL, nothing inherited by luck. The grammar over these tokens is `parse.py`'s and not
-sqlglot's parser: that one reads SQL first, so every query and type would have to be forbidden again, keeps positions on
-names alone, and spends a dozen stack frames on a parenthesis (64 of them, our bound, exceed Python's limit).
+Its tokenizer knows words, numbers, strings in either quote, names in backticks and the marks below. It knows no
+comments and no keywords of SQL, and inherits nothing by luck. `parse.py` has the grammar over these tokens. sqlglot's
+own parser does not fit, for three reasons. It reads SQL first, so every query and type would have to be forbidden
+again. It keeps positions on names alone. It spends a dozen stack frames on a parenthesis, and 64 of them, our bound,
+exceed Python's limit.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..ops import Span
 
 
 class TinyCDP(Dialect):
-    """Trait expressions, segment rules and flag rules."""
+    """The dialect of trait expressions, segment rules and flag rules."""
 
     class Tokenizer(SqlglotTokenizer):
         """Words, numbers, strings, and the marks of the language."""
@@ -39,7 +40,7 @@ class TinyCDP(Dialect):
             "!=": TokenType.NEQ,
             ">=": TokenType.GTE,
             "<=": TokenType.LTE,
-            # read whole, to be refused whole
+            # each is read as one token, so that it is refused as one
             "===": TokenType.UNKNOWN,
             "!==": TokenType.UNKNOWN,
             "<>": TokenType.UNKNOWN,
@@ -59,16 +60,16 @@ class TinyCDP(Dialect):
             "/": TokenType.SLASH,
             "%": TokenType.MOD,
             "!": TokenType.NOT,
-            # Marks that only end a word. Braces and # must not be among them: sqlglot adds the comments {# … #} to
+            # These marks only end a word. Braces and # must not be among them: sqlglot adds the comments {# … #} to
             # every dialect, and finds them by such marks.
             **dict.fromkeys("=&|;:?@^~\\'\"`", TokenType.UNKNOWN),
         }
 
     class Parser(SqlglotParser):
-        """Not the way in."""
+        """sqlglot's parser, which is never used."""
 
         def parse(self, raw_tokens: list[Token], sql: str | None = None) -> list[Any]:
-            """Raises: sqlglot's grammar would take SQL for an expression."""
+            """Raises `ParseError`, since sqlglot's grammar would take SQL for an expression."""
             raise ParseError("expressions are read by expressions.text.parse")
 
 
@@ -88,22 +89,22 @@ def span(token: Token) -> Span:
 
 
 def string_value(written: str) -> str:
-    """What a string in quotes says: a backslash makes the next character stand for itself."""
+    """The value of a string in quotes: a backslash makes the next character stand for itself."""
     return re.sub(r"\\(.)", r"\1", written[1:-1], flags=re.DOTALL)
 
 
 def name_value(written: str) -> str:
-    """What a name in backticks says: two backticks are one."""
+    """The name that stands in backticks: two backticks inside it are one."""
     return written[1:-1].replace("``", "`")
 
 
 def _open_quote(text: str) -> int:
-    """Where the quote stands that is never closed: the only thing that cannot be read as tokens."""
+    """The place of the quote that is never closed, which alone makes a text unreadable as tokens."""
     at, quote, start = 0, "", 0
     while at < len(text):
         if quote:
             if (text[at] == "\\" and quote != "`") or text[at : at + 2] == "``" == quote * 2:
-                at += 1  # what comes next stands for itself
+                at += 1  # the next character stands for itself
             elif text[at] == quote:
                 quote = ""
         elif text[at] in "'\"`":

@@ -1,4 +1,4 @@
-"""Nodes to text: the canonical way to write an expression. Reading it back gives the same tree."""
+"""The canonical text of an expression. To parse it gives the same tree again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..ops import (
     Source,
     TraitRef,
 )
-from .balanced import run
+from .balanced import operands_of
 from .names import RESERVED, backticked, is_plain, path, quoted
 from .parse import BINDS, BINDS_UNARY
 
@@ -36,17 +36,18 @@ def format_expression(node: Expr) -> str:
 
 
 def number_text(value: float) -> str:
-    """The shortest text that reads back as the same number."""
+    """The shortest text that is read as the same number."""
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
 @singledispatch
 def _written(node: Expr) -> tuple[str, int]:
-    """The text of a node and how tightly it holds together."""
+    """The text of a node, and how tightly it binds."""
     raise TypeError(f"{type(node).__name__} has no text: it stands only inside the table of aggregates")
 
 
 def _inside(node: Expr, least: int) -> str:
+    """The text of a node inside another: in parentheses if it binds less tightly than `least`."""
     text, binds = _written(node)
     return text if binds >= least else f"({text})"
 
@@ -109,9 +110,9 @@ def _(node: Not) -> tuple[str, int]:
 @_written.register(Or)
 def _(node: And | Or) -> tuple[str, int]:
     mark, binds = ("&&", BINDS["and"]) if isinstance(node, And) else ("||", BINDS["or"])
-    # A tree of another shape than the parser makes of a run keeps its shape by parentheses.
-    operands = run(node) or [node.left, node.right]
-    return f" {mark} ".join(_inside(one, binds + 1) for one in operands), binds
+    # Parentheses keep the shape of a tree that the parser would make in another one.
+    operands = operands_of(node) or [node.left, node.right]
+    return f" {mark} ".join(_inside(operand, binds + 1) for operand in operands), binds
 
 
 @_written.register(Compare)
@@ -130,7 +131,7 @@ def _(node: In) -> tuple[str, int]:
 @_written.register
 def _(node: Negate) -> tuple[str, int]:
     if isinstance(node.operand, Constant) and isinstance(node.operand.value, float):
-        return f"-({format_expression(node.operand)})", BINDS_UNARY  # without them it reads as a negative number
+        return f"-({format_expression(node.operand)})", BINDS_UNARY  # without ( ) it is read as a negative number
     return f"-{_inside(node.operand, BINDS_UNARY)}", BINDS_UNARY
 
 

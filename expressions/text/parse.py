@@ -1,4 +1,6 @@
-"""Text to nodes: the whole grammar, a closed list. Every refusal says where, what was expected, and the nearest names.
+"""Parses an expression: the whole grammar, a closed list of nodes.
+
+Every refusal has its place, what was expected there, and the nearest names.
 
     expression := expression OPERATOR expression | not expression | ! expression | - expression | primary
     primary    := NUMBER | STRING | true | false | null | ( expression ) | [ constant, … ]
@@ -8,7 +10,7 @@
     NAME       := .word | ["any text"] | .`any text`
 
 Operators bind, from loose to tight: `||` or · `&&` and · not · `== !=` · `< <= > >=` · in, not in · `+ -` · `* / %` ·
-`! -`; equals bind to the left. Inside `where` a name is a property of the event.
+`! -`. Operators that bind equally bind to the left. Inside `where` a name is a property of the event.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ DEPTH_MAX = 64
 NODES_MAX = 2_000
 ITEMS_MAX = 1_000
 NAMES_MAX = 32
-#: Up to so many characters a text is short.
+#: The most characters of a short text. More trees of short texts are kept.
 SHORT_CHARACTERS = 1_000
 
 _MARKS: dict[TokenType, str] = {
@@ -93,7 +95,7 @@ _SMALLER = "a trait of its own for a part"
 
 
 def parse(text: str) -> Expr:
-    """The tree of an expression. Raises `SyntaxRefused`, `UnknownName` (of functions and aggregates) or `TooLarge`."""
+    """The tree of an expression. Raises `SyntaxRefused`, `TooLarge` or `UnknownName` (for functions and aggregates)."""
     return (_parsed if len(text) <= SHORT_CHARACTERS else _parsed_long)(text)
 
 
@@ -106,14 +108,14 @@ def _tree(text: str) -> Expr:
         raise error.with_text(text) from None
 
 
-# A catalogue is bound again for each version, and all but one of its texts are old. The tree of a long text has half a
-# megabyte, so of those fewer are kept.
+# A catalogue is bound again for each version, and all but one of its texts are old. The tree of a long text takes half
+# a megabyte, so fewer of those are kept.
 _parsed = lru_cache(maxsize=2_048)(_tree)
 _parsed_long = lru_cache(maxsize=64)(_tree)
 
 
 class _Grammar(Cursor):
-    """Each method reads one thing and leaves the cursor behind it."""
+    """Reads an expression. Each method reads one thing and leaves the cursor behind it."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -124,21 +126,21 @@ class _Grammar(Cursor):
     # ── operators ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def whole(self) -> Expr:
-        found = self.expression()
+        tree = self.expression()
         if self.token is not None:
             error = self.unexpected("an operator, or the end")
             if self.is_next(TokenType.VAR):
                 error.nearest = nearest_names(self.token.text, ("and", "or", "in", "not in"))
             raise error
-        nodes, depth, deepest = extent(found)
+        nodes, depth, deepest = extent(tree)
         if depth > DEPTH_MAX:
             raise TooLarge(f"more than {DEPTH_MAX} levels", at=deepest.at, expected=_SMALLER)
         if nodes > NODES_MAX:
-            raise TooLarge(f"more than {NODES_MAX} parts", at=found.at, expected=_SMALLER)
-        return found
+            raise TooLarge(f"more than {NODES_MAX} parts", at=tree.at, expected=_SMALLER)
+        return tree
 
     def operator(self) -> str | None:
-        """The binary operator that comes next."""
+        """The binary operator that comes next; None if another token does."""
         if self.token is None:
             return None
         if self.is_word("not") and self.is_word("in", 1):
@@ -150,15 +152,15 @@ class _Grammar(Cursor):
     def expression(self, least: int = 0) -> Expr:
         """An expression whose operators bind at least this tightly."""
         self.levels += 1
-        # Parentheses are no levels of the tree, so they have a bound of their own: what fits is still read when every
-        # level of it is written in parentheses. Both together keep Python's stack below 600 frames.
+        # Parentheses are no levels of the tree, so they have a bound of their own: a tree that fits is read even when
+        # each of its levels is written in parentheses. Both bounds together keep Python's stack below 600 frames.
         if max(self.levels - self.parentheses, self.parentheses) > DEPTH_MAX:
             raise TooLarge(f"more than {DEPTH_MAX} levels", at=self.here(), expected=_SMALLER)
         start = self.here()
         left = self.unary()
         while (operator := self.operator()) is not None and BINDS[operator] >= least:
             if operator in ("and", "or"):
-                left = self.run(operator, left)
+                left = self.chain(operator, left)
                 continue
             self.at += 2 if operator == "not in" else 1
             right = self.expression(BINDS[operator] + 1)
@@ -166,7 +168,8 @@ class _Grammar(Cursor):
         self.levels -= 1
         return left
 
-    def run(self, operator: str, first: Expr) -> Expr:
+    def chain(self, operator: str, first: Expr) -> Expr:
+        """The operands that follow each other under one operator, as a balanced tree."""
         operands = [first]
         while self.operator() == operator:
             self.at += 1
@@ -215,7 +218,7 @@ class _Grammar(Cursor):
 
     def number(self) -> float:
         at = self.take(TokenType.NUMBER, "a number")
-        # sqlglot ends a number where it stops being one: 7d are two tokens, and so are 1.2.3 and 1_000.
+        # sqlglot ends a number at the first character that does not fit: 7d, 1.2.3 and 1_000 are two tokens each.
         while self.token and self.here().start == at.end and not _ends_number(self.written(self.here())):
             at = Span(at.start, self.here().end)
             self.at += 1
@@ -250,7 +253,7 @@ class _Grammar(Cursor):
         return ListOf(tuple(items), at=self.since(start))
 
     def named(self) -> Expr:
-        """A constant, a call, or what a bare name stands for."""
+        """A constant, a call, or the thing that a bare name stands for."""
         start = self.here()
         is_backticked = self.is_next(TokenType.IDENTIFIER)
         word = self.name("a name")
@@ -316,7 +319,7 @@ class _Grammar(Cursor):
         return Call(word, tuple(args), at=self.since(start))
 
     def no_function(self, word: str, at: Span) -> UnknownName:
-        public = [name for name, one in FUNCTIONS.items() if not one.internal]
+        public = [name for name, function in FUNCTIONS.items() if not function.internal]
         if word == "where":
             expected = "where(…) behind an event: events.EVENT.where(…).AGGREGATE"
         elif stem(word) in AGGREGATES:
@@ -329,7 +332,7 @@ class _Grammar(Cursor):
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def name(self, expected: str) -> str:
-        """A plain or a backticked name."""
+        """A plain name, or one in backticks."""
         if self.is_next(TokenType.IDENTIFIER):
             at = self.take(TokenType.IDENTIFIER, expected)
             if not name_value(self.written(at)):
@@ -345,7 +348,7 @@ class _Grammar(Cursor):
         return self.is_next(TokenType.DOT) or self.is_next(TokenType.L_BRACKET)
 
     def step(self, expected: str) -> str:
-        """One name behind another: after a dot or in brackets."""
+        """A name behind another: behind a dot, or in brackets."""
         if self.is_next(TokenType.L_BRACKET):
             self.at += 1
             at = self.here()
@@ -358,14 +361,14 @@ class _Grammar(Cursor):
         return self.name(expected if "[" in expected else f'{expected} (["…"] for names that are no words)')
 
     def names(self, expected: str) -> list[str]:
-        found = [self.step(expected)]
+        names = [self.step(expected)]
         while self.has_name():
-            self.require_room(found)
-            found.append(self.step("a name"))
-        return found
+            self.require_room(names)
+            names.append(self.step("a name"))
+        return names
 
     def require_room(self, names: list[str]) -> None:
-        """Refuses the name that comes next, behind so many."""
+        """Refuses the next name if there are too many before it."""
         if len(names) == NAMES_MAX:
             raise TooLarge(f"more than {NAMES_MAX} names behind each other", at=self.here(), expected="fewer names")
 
@@ -423,10 +426,10 @@ class _Grammar(Cursor):
 
     def condition(self) -> Expr:
         self.is_in_where = True
-        found = self.expression()
+        condition = self.expression()
         self.is_in_where = False
         self.take(TokenType.R_PAREN, "an operator or )")
-        return found
+        return condition
 
     def aggregate(self, word: str, at: Span, is_root: bool = False) -> tuple[str, Window | None] | None:
         try:
@@ -436,7 +439,7 @@ class _Grammar(Cursor):
 
 
 def _ends_number(mark: str) -> bool:
-    """Whether what touches a number may follow one."""
+    """Whether a token may stand right behind a number."""
     return not (mark[0].isalnum() or mark[0] in "._'\"`$#")
 
 

@@ -1,7 +1,7 @@
-"""Which kinds of value an expression may give, and the refusal of what cannot fit (S3, S4, S9, S10).
+"""The type check: the kinds of value that an expression may give, and the refusal of what cannot fit (S3, S4, S9, S10).
 
-An operation is refused when none of the kinds that may come fits it. Null fits everywhere: it behaves as the numbered
-semantics say. So `profile.age > 41` passes, since an attribute may be a number, and `"a" > 1` does not.
+An operation is refused when none of the kinds that its operand may have fits it. Null fits everywhere and behaves as
+the numbered semantics say. So `profile.age > 41` passes, since an attribute may be a number, and `"a" > 1` does not.
 """
 
 from __future__ import annotations
@@ -44,25 +44,26 @@ from ..rules.bucketing import SALT_CHARACTERS_MAX
 from ..rules.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, ORDERED, STRING, Dtype, nullable, present
 from ..rules.patterns import PatternRefused, portable
 
-#: What stands behind names: ("trait", key), ("segment", key), and inside aggregates ("slot", name), ("argument", "").
+#: The types of names: ("trait", key), ("segment", key), and inside aggregates ("slot", name), ("argument", "").
 Names: TypeAlias = Mapping[tuple[str, str], Dtype]
 
 _NO_NAMES: Names = MappingProxyType({})
 
-#: What `round` may be told.
+#: The decimals that `round` takes.
 DECIMALS = frozenset({0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0})
 
 
 def dtype_of(node: Expr, names: Names = _NO_NAMES) -> Dtype:
-    """The kinds of value an expression may give. Raises `TypeRefused` where some part cannot fit.
+    """The kinds of value that an expression may give. Raises `TypeRefused` at a part that cannot fit.
 
-    An inlined expression needs no names; a written one those of all traits and segments it refers to.
+    An inlined expression needs no names. An expression as written needs those of all traits and segments that it refers
+    to. A bad pattern or salt raises `SyntaxRefused` or `TooLarge`.
     """
     return _dtype(node, names)
 
 
 def require_boolean(dtype: Dtype, at: Span | None, where: str) -> None:
-    """S4: refuses what is known to be no boolean in a boolean place; null is false there."""
+    """S4: refuses a type without booleans in a boolean place, where null is false."""
     if present(dtype) and "boolean" not in dtype:
         raise TypeRefused(
             f"{where} with {dtypes.name(dtype)}",
@@ -73,7 +74,7 @@ def require_boolean(dtype: Dtype, at: Span | None, where: str) -> None:
 
 @lru_cache(maxsize=128)
 def aggregate_dtype(name: str, has_property: bool) -> Dtype:
-    """The kinds that an aggregate gives, as its slots and its present expression say."""
+    """The kinds that an aggregate may give, by its slots and its present expression."""
     aggregate = AGGREGATES[name]
     argument: Names = {("argument", ""): ANY if has_property else BOOLEAN}
     slots: dict[tuple[str, str], Dtype] = {}
@@ -224,7 +225,7 @@ def _(node: SlotValue, names: Names) -> Dtype:
 
 
 def _have_order(left: Dtype, right: Dtype) -> bool:
-    """Whether two values of these kinds may be ordered; null alone compares to false, which is no mistake of types."""
+    """Whether values of these kinds may be ordered. Null alone compares to false, which is no mistake of types."""
     left, right = present(left), present(right)
     if left and right:
         return bool(left & right & ORDERED)
@@ -232,13 +233,13 @@ def _have_order(left: Dtype, right: Dtype) -> bool:
 
 
 def _require(dtype: Dtype, wanted: Dtype, at: Span | None, where: str, remedy: str = "") -> None:
-    """Refuses what can be nothing but null or a kind that does not fit."""
+    """Refuses a type whose kinds, null aside, all do not fit."""
     if present(dtype) and not present(dtype) & wanted:
         raise TypeRefused(f"{where} with {dtypes.name(dtype)}", at=at, expected=dtypes.name(wanted) + remedy)
 
 
 def _require_literal(node: Call) -> None:
-    """A pattern or a salt is known when it is saved, and a pattern is one that all engines read alike."""
+    """Refuses a pattern or a salt that is computed or too long, and a pattern that engines do not read alike."""
     literal = node.args[-1]
     if not isinstance(literal, Constant) or not isinstance(literal.value, str):
         what = "pattern" if node.function == "matches" else "salt"
@@ -253,5 +254,6 @@ def _require_literal(node: Call) -> None:
 
 
 def _require_decimals(node: Expr) -> None:
+    """Refuses decimals that are computed, or that `round` does not take."""
     if not isinstance(node, Constant) or isinstance(node.value, bool) or node.value not in DECIMALS:
         raise TypeRefused("decimals that round cannot keep", at=node.at, expected="a literal from 0 to 6")

@@ -28,10 +28,9 @@ from expressions.text.bind import (
     bind,
     bind_one,
     dependents,
-    dtype_of,
 )
 from expressions.text.parse import parse
-from expressions.text.typecheck import aggregate_dtype
+from expressions.text.typecheck import aggregate_dtype, dtype_of
 
 SEEDS = {
     "power_user": "events.app_open.unique_days_14d >= 5",
