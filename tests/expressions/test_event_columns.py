@@ -15,20 +15,22 @@ _numbers = st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=8)
 #: A column, and what its values are by definition.
 columns = st.one_of(
     st.tuples(_numbers, st.sampled_from([1, 100])).map(
-        lambda one: (Decimals(array("q", one[0]), one[1]), [number / one[1] for number in one[0]])
+        lambda pair: (Decimals(array("q", pair[0]), pair[1]), [whole / pair[1] for whole in pair[0]])
     ),
     st.tuples(_numbers, st.sampled_from([1, 10_000])).map(
-        lambda one: (Millionths(array("q", one[0]), one[1]), [number * one[1] for number in one[0]])
+        lambda pair: (Millionths(array("q", pair[0]), pair[1]), [whole * pair[1] for whole in pair[0]])
     ),
-    st.tuples(st.sampled_from([1.0, 0.0, 7]), st.integers(1, 8)).map(lambda one: (Repeated(*one), [one[0]] * one[1])),
-    _numbers.map(sorted).map(lambda one: (Instants(array("q", one)), [float(ts) for ts in one])),
+    st.tuples(st.sampled_from([1.0, 0.0, 7]), st.integers(1, 8)).map(
+        lambda pair: (Repeated(*pair), [pair[0]] * pair[1])
+    ),
+    _numbers.map(sorted).map(lambda times: (Instants(array("q", times)), [float(ts) for ts in times])),
 )
 
 
 @seeded
 @given(columns, st.data())
 def test_a_column_is_its_values(pair: tuple[LazyColumn, list[Any]], data: st.DataObject) -> None:
-    """Length, items, slices, membership and equality; and sum, least and greatest of every slice that is not empty."""
+    """A column has its list's length, items, slices, members and equals, and the sum, least and greatest of slices."""
     column, plain = pair
     start = data.draw(st.integers(0, len(plain) - 1))
     end = data.draw(st.integers(start + 1, len(plain)))

@@ -1,4 +1,4 @@
-"""Buckets: the same everywhere, evenly spread, and moved no more than a change of weights asks for."""
+"""Buckets are the same everywhere, evenly spread, and move no more than a change of weights needs."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ weights = st.dictionaries(
 
 
 def owners(shares: Shares) -> list[str | None]:
-    """Whose each bucket is, of all of them."""
+    """The name whose share has each bucket, for all buckets."""
     split = Split(shares)
     return [split.name_of(bucket) for bucket in range(BUCKETS)]
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["says"])
 def test_vectors(vector: dict[str, object]) -> None:
-    """An id is in the bucket that every implementation puts it in."""
+    """Each vector's id is in the vector's bucket, as in every other implementation."""
     assert bucket_of(str(vector["salt"]), str(vector["id"])) == vector["bucket"]
 
 
 @given(weights)
 def test_counts_are_all_buckets_and_each_within_one_of_its_share(given_weights: dict[str, float]) -> None:
-    """Rounding loses no bucket, and gives nobody one too many."""
+    """Rounding loses no bucket, and gives no share one too many."""
     counts = counts_of(given_weights)
     total = sum(given_weights.values())
 
@@ -54,20 +54,20 @@ def test_a_change_of_weights_moves_only_as_many_as_it_must(history: list[dict[st
 
         must = sum(abs(before.get(name, 0) - after.get(name, 0)) for name in before | after) / 2
         assert Counter(now) == Counter({name: count for name, count in after.items() if count})
-        assert sum(one != other for one, other in zip(was, now, strict=True)) == must
+        assert sum(before != after for before, after in zip(was, now, strict=True)) == must
         shares = following
 
 
 @pytest.mark.parametrize("ids", ["user:{}", "anon:{}", "user:ключ-{}", "user:00000000{}"])
 def test_ids_spread_evenly(ids: str) -> None:
-    """Of 20,000 ids of any form each tenth of the buckets holds a tenth, within four standard deviations."""
+    """Each tenth of the buckets holds a tenth of 20,000 ids of any form, within four standard deviations."""
     tenths = Counter(bucket_of("spread", ids.format(n)) // (BUCKETS // 10) for n in range(20_000))
 
     assert all(abs(tenths[tenth] - 2_000) < 4 * 42.5 for tenth in range(10))
 
 
 def test_two_salts_say_nothing_of_each_other() -> None:
-    """Who is in the first half of one salt is in either half of another equally often."""
+    """The ids in the first half of one salt are in either half of another equally often."""
     first = [n for n in range(20_000) if bucket_of("flag:membership", f"user:{n}") < BUCKETS // 2]
     both = [n for n in first if bucket_of("flag:variant", f"user:{n}") < BUCKETS // 2]
 

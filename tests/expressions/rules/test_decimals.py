@@ -1,4 +1,4 @@
-"""Decimals: what is written is what is summed and rounded, at any size and however a column is kept."""
+"""A number is summed and rounded by its decimal text, at any size and in every form of a column."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NUMBERS = st.one_of(
     st.sampled_from([1, 10, 100, 1_000, 1_000_000]),
 )
 def test_millionths_do_not_depend_on_how_a_column_is_kept(whole: list[int], scale: int) -> None:
-    """S6, up to ties, to the bounds of what is summed, and beyond."""
+    """Lazy decimals are lifted as a list of their values is: at ties, up to the bound of sums, and beyond (S6)."""
     known = Decimals(whole, scale)
 
     assert list(known) == [number / scale for number in whole]
@@ -47,24 +47,24 @@ def test_millionths_do_not_depend_on_how_a_column_is_kept(whole: list[int], scal
 @settings(deadline=None)  # the first query of a process takes its time
 @given(st.lists(NUMBERS, max_size=50))
 def test_numbers_are_taken_as_they_are_written(numbers: list[float]) -> None:
-    """S6, S12: half away from zero, of the decimal that is written and not of the float beside it."""
-    wanted = [int(decimal(one, 6) * 10**6) if abs(one) <= 1e12 else None for one in numbers]
+    """Numbers are rounded half away from zero, by their decimal text and not by the float beside it (S6, S12)."""
+    wanted = [int(decimal(number, 6) * 10**6) if abs(number) <= 1e12 else None for number in numbers]
 
-    assert [values.millionths(one) for one in numbers] == wanted
+    assert [values.millionths(number) for number in numbers] == wanted
     assert _in_polars(FUNCTION["millionths"](Cell({"number": pl.col("number")})).get("number"), numbers) == wanted
     for places in range(7):
-        nearest = [float(decimal(one, places)) + 0.0 for one in numbers]
-        assert [values.rounded(one, places) for one in numbers] == nearest
+        nearest = [float(decimal(number, places)) + 0.0 for number in numbers]
+        assert [values.rounded(number, places) for number in numbers] == nearest
         assert _in_polars(rounded(pl.col("number"), places), numbers) == nearest
 
 
-def _in_polars(one: pl.Expr, numbers: Sequence[float]) -> list[float | None]:
-    return (
-        pl.DataFrame({"number": numbers}, schema={"number": pl.Float64}).select(one.alias("found"))["found"].to_list()
-    )
+def _in_polars(expression: pl.Expr, numbers: Sequence[float]) -> list[float | None]:
+    """The value of an expression over the column `number`, for each number."""
+    frame = pl.DataFrame({"number": numbers}, schema={"number": pl.Float64})
+    return frame.select(expression.alias("value"))["value"].to_list()
 
 
 @given(st.integers(-(10**30), 10**30) | st.integers(-(2**58), 2**58), st.integers(1, 10**9))
 def test_a_total_is_divided_once(total: int, count: int) -> None:
-    """S6: the amount is the float nearest to the fraction."""
+    """An amount is the float that is nearest to the exact fraction (S6)."""
     assert values.amount(values.whole_number(total), float(count)) == float(Fraction(total, count * 10**6))

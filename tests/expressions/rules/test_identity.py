@@ -1,4 +1,4 @@
-"""Whose ids are whose, over frames: the same as following every claim by itself."""
+"""The rule of identity over frames gives the people that following each claim gives."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from expressions.rules.identity import persons, roots
 IDS = st.integers(0, 8).map(lambda number: f"user:{number}")
 
 
-def link(number: int, one: str, owner: str) -> dict[str, Any]:
-    """A claim on an id."""
+def link(number: int, id: str, owner: str) -> dict[str, Any]:
+    """A row that claims an id for an owner, with this seq."""
     return {
         "kind": "link",
-        "id": one,
+        "id": id,
         "name": owner,
         "seq": number,
         "event_id": f"e{number}",
@@ -28,10 +28,10 @@ def link(number: int, one: str, owner: str) -> dict[str, Any]:
 
 @given(st.lists(st.tuples(IDS, IDS).filter(lambda pair: pair[0] != pair[1]), max_size=12))
 def test_chains_and_rings_are_followed_to_the_same_persons(claims: list[tuple[str, str]]) -> None:
-    """Every id that belongs to another, once, with the person at the end of its owners, whatever the claims."""
+    """Each id that belongs to another has one row, with the person at the end of its chain, whatever the claims."""
     owner_of: dict[str, str] = {}
-    for one, owner in claims:
-        owner_of.setdefault(one, owner)
-    found = persons(event_frame(link(number, *pair) for number, pair in enumerate(claims)))
+    for id, owner in claims:
+        owner_of.setdefault(id, owner)
+    rows = persons(event_frame(link(number, *pair) for number, pair in enumerate(claims)))
 
-    assert sorted(found.iter_rows()) == sorted(roots(owner_of).items())
+    assert sorted(rows.iter_rows()) == sorted(roots(owner_of).items())

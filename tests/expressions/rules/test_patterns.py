@@ -1,4 +1,4 @@
-"""Patterns: one meaning in every engine, linear time, and a refusal with its place for what could not have both."""
+"""A pattern has one meaning in every engine and takes linear time; one that could not is refused with its place."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ patterns = st.recursive(
         st.lists(inner, min_size=1, max_size=3).map("".join),
         st.lists(inner, min_size=2, max_size=2).map(lambda two: f"({'|'.join(two)})"),
         st.tuples(inner, st.sampled_from(["*", "+", "?", "{2}", "{0,2}", "{1,}", "*?"])).map(
-            lambda one: _repeated(*one)
+            lambda pair: _repeated(*pair)
         ),
     ),
     max_leaves=5,
@@ -39,14 +39,14 @@ patterns = st.recursive(
 
 
 def by_python(pattern: str, text: str) -> bool:
-    """Python's own, told to look at ASCII; its $ is also before a last line feed."""
+    """Whether Python finds the pattern, read as ASCII and with $ at the very end, where Python's own is not."""
     return re.search(re.sub(r"(?<!\\)\$", r"\\Z", pattern), text, re.ASCII) is not None
 
 
 @settings(max_examples=150, deadline=None)
 @given(patterns, st.lists(texts, min_size=1, max_size=5))
 def test_every_engine_finds_the_same(pattern: str, some: list[str]) -> None:
-    """RE2, Rust's regex and DuckDB agree with each other, and with Python on what the pattern meant as written."""
+    """RE2, Rust's regex and DuckDB agree with each other, and with Python on the pattern as its author wrote it."""
     written = portable(pattern)
     by_re2 = [searcher(pattern).search(text) is not None for text in some]
     by_polars = pl.DataFrame({"text": some}).select(pl.col("text").str.contains(written))["text"].to_list()
@@ -62,7 +62,7 @@ def test_every_engine_finds_the_same(pattern: str, some: list[str]) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="ab\\dws(?:i)[]^-${}*+|,12.é\n", max_size=12))
 def test_what_is_taken_is_taken_by_every_engine(pattern: str) -> None:
-    """Of any characters at all: either a refusal that says where and what helps, or a pattern that all engines read."""
+    """Any characters at all are either refused, with place and remedy, or a pattern that all engines read."""
     refusal, written = None, ""
     try:
         written = portable(pattern)
@@ -77,7 +77,7 @@ def test_what_is_taken_is_taken_by_every_engine(pattern: str) -> None:
 
 
 def test_nothing_hangs() -> None:
-    """What takes other engines years is answered over a long text before the test's time is out."""
+    """A pattern that takes other engines years is answered over a long text before the test's time is out."""
     for pattern in ("^(([a-z])+.)+[A-Z]([a-z])+$", "(a|a?)+$", "(a|aa)+b", "(.*,){11}P", "(((a*)*)*)*b"):
         assert searcher(pattern).search("a" * 50_000) is None or pattern == "(a|a?)+$"
 
@@ -124,7 +124,7 @@ def test_the_largest_pattern_is_read_by_all() -> None:
     ],
 )
 def test_what_engines_disagree_on_is_refused(pattern: str, place: int) -> None:
-    """The refusal names the character."""
+    """A refusal names the character of the pattern and a remedy."""
     with pytest.raises(PatternRefused) as caught:
         portable(pattern)
 

@@ -1,4 +1,4 @@
-"""Names to definitions: order, cycles, types, inlining, refusals and warnings (S3, S4, S9, S10)."""
+"""Binding: order, cycles, types, replaced references, refusals and warnings (S3, S4, S9, S10)."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def refusal(*wanted: Definition) -> ExpressionError:
 
 
 def test_binds_the_seeds() -> None:
-    """The definitions that the original seeds bind together, whatever their order."""
+    """The definitions with which the original begins bind together, whatever their order."""
     seeds = [
         *definitions("flag", **SEED_FLAGS),
         *definitions("segment", **SEED_SEGMENTS),
         *definitions(**SEEDS),
     ]
-    assert set(bind(seeds)) == {(one.kind, one.key) for one in seeds}
+    assert set(bind(seeds)) == {(seed.kind, seed.key) for seed in seeds}
 
 
 @given(
@@ -93,7 +93,7 @@ def test_binds_the_seeds() -> None:
     )
 )
 def test_each_comes_after_those_it_uses(seeds: list[Definition]) -> None:
-    """The mapping is in dependency order, and what is bound does not depend on the order of arrival."""
+    """Each definition stands behind those it uses, and its bound tree does not depend on the order of arrival."""
     bounds = bind(seeds)
     done: set[Key] = set()
     for key, bound in bounds.items():
@@ -103,7 +103,7 @@ def test_each_comes_after_those_it_uses(seeds: list[Definition]) -> None:
 
 
 def test_nothing_refers_once_bound() -> None:
-    """References are replaced by what they stand for; the text as written keeps them."""
+    """In the bound tree the expressions of other definitions replace references; the written tree keeps them."""
     bounds = bind(
         [
             *definitions(a="b + 1", b="profile.x"),
@@ -119,7 +119,7 @@ def test_nothing_refers_once_bound() -> None:
 
 
 def test_uses_and_dependents() -> None:
-    """`uses` names what is referred to directly, `dependents` the other way round."""
+    """`uses` names the definitions that one refers to directly, `dependents` those that refer to it."""
     bounds = bind(
         [*definitions(a="b + 1", b="1"), *definitions("segment", s="a > 0"), *definitions("flag", f='segment("s")')]
     )
@@ -131,7 +131,7 @@ def test_uses_and_dependents() -> None:
 
 
 def test_a_trait_and_a_segment_may_share_a_key() -> None:
-    """A bare name is the trait, `segment(…)` the segment."""
+    """A bare name means the trait of that key, and `segment(…)` the segment."""
     bounds = bind(
         [
             *definitions(vip="profile.n"),
@@ -154,16 +154,16 @@ def test_a_trait_and_a_segment_may_share_a_key() -> None:
     ],
 )
 def test_a_rule_is_a_boolean(rule: str, expected: Expr) -> None:
-    """S10: what may be no boolean is reduced to one by S4; what is one already is left alone."""
+    """A rule that may give no boolean is reduced to one by S4; a boolean rule is left alone (S10)."""
     assert segment(rule).expr == expected
 
 
 def test_bind_one_equals_bind() -> None:
-    """Binding one definition against the rest gives what binding all gives."""
+    """Binding one definition against the others gives the same as binding all."""
     wanted = [*definitions(**SEEDS), *definitions("segment", **SEED_SEGMENTS), *definitions("flag", **SEED_FLAGS)]
     bounds = bind(wanted)
-    for one in wanted:
-        assert bind_one(one, bounds) == bounds[one.kind, one.key]
+    for definition in wanted:
+        assert bind_one(definition, bounds) == bounds[definition.kind, definition.key]
 
 
 def test_bind_one_replaces_its_own_key() -> None:
@@ -184,7 +184,7 @@ def test_cycles_are_refused() -> None:
 
 
 def test_a_cycle_beside_the_start() -> None:
-    """What leads into a cycle is not part of it."""
+    """A definition that leads into a cycle is not named as part of it."""
     error = refusal(*definitions(a="b", b="c", c="b"))
     assert error.message == "trait b needs trait c needs trait b"
     assert (error.definition, error.text) == ("trait 'b'", "c")
@@ -245,7 +245,7 @@ def test_unknown_references(text: str, at: tuple[int, int], nearest: tuple[str, 
     ],
 )
 def test_unknown_windows_and_aggregates(text: str, at: tuple[int, int], expected: str) -> None:
-    """No definition is bound whose window or aggregate there is not, whatever stands beside it (D-10)."""
+    """A definition with a window or an aggregate that does not exist is never bound, whatever stands beside it."""
     error = refusal(*definitions("segment", s=text))
     assert isinstance(error, SyntaxRefused | UnknownName)
     assert (error.at, error.definition) == (Span(*at), "segment 's'")
@@ -255,7 +255,7 @@ def test_unknown_windows_and_aggregates(text: str, at: tuple[int, int], expected
 @pytest.mark.parametrize(
     "key",
     [
-        *sorted(name for name, one in AGGREGATES.items() if one.takes == "optional"),
+        *sorted(name for name, aggregate in AGGREGATES.items() if aggregate.takes == "optional"),
         *("count_30d", "unique_days_7d", "last_seen_days_ago_3d", "count_0d", "count_9w"),
         *("true", "null", "in", "not", "and", "or", "events", "profile"),
     ],
@@ -271,13 +271,13 @@ def test_keys_of_the_language_are_refused(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["sum", "sum_30d", "first_1st", "counts", "count_", "count_30", "trait", "length"])
 def test_other_keys_are_free(key: str) -> None:
-    """Aggregates that need a property are no names at the root, so a trait may have them."""
+    """Aggregates that need a property have no meaning at the root, so a trait may have their names."""
     bounds = bind(definitions(**{key: "1", "other": f"{key} + 1"}))
     assert bounds["trait", "other"].uses == {("trait", key)}
 
 
 def test_a_missing_property_is_refused_with_the_remedy() -> None:
-    """`events.x.sum_30d` says which path would be right."""
+    """The refusal of `events.x.sum_30d` says which path would be right."""
     error = refusal(*definitions(spent="events.purchase.sum_30d"))
     assert isinstance(error, SyntaxRefused)
     assert error.definition == "trait 'spent'"
@@ -285,7 +285,7 @@ def test_a_missing_property_is_refused_with_the_remedy() -> None:
 
 
 def test_the_first_error_is_raised() -> None:
-    """Definitions are looked at in their order, texts before names."""
+    """The first error is that of the first definition, and errors of texts come before those of names."""
     assert refusal(*definitions(a="nobody", b="1 +")).definition == "trait 'b'"
     assert refusal(*definitions(a="nobody", b="somebody")).definition == "trait 'a'"
 
@@ -307,7 +307,7 @@ def test_references_pile_up_to_a_bound() -> None:
 
 
 def test_a_chain_of_names_may_be_long() -> None:
-    """A trait that only renames another adds no level."""
+    """A trait that only renames another adds no level to the tree."""
     chain = definitions(t0="profile.x", **{f"t{index}": f"t{index - 1}" for index in range(1, 2_000)})
     assert bind(reversed(chain))["trait", "t1999"].expr == parse("profile.x")
 
@@ -354,13 +354,13 @@ def test_names_never_seen_are_warned_of(text: str, warnings: tuple[str, ...]) ->
 
 
 def test_without_known_names_nothing_is_warned_of() -> None:
-    """Who asks for no warnings gets none; on an empty system everything is new."""
+    """Binding without known names gives no warnings; on an empty system every name gets one."""
     assert trait("events.zzz.count").warnings == ()
     assert bind_one(Definition("trait", "t", "events.zzz.count"), {}, Known()).warnings == ("event zzz was never seen",)
 
 
 def test_warnings_are_of_ones_own_text() -> None:
-    """What a trait refers to has had its warnings already."""
+    """A definition repeats no warnings of those that it refers to."""
     bounds = bind(definitions(a="events.zzz.count", b="a + 1"), KNOWN)
     assert bounds["trait", "b"].warnings == ()
 
@@ -400,7 +400,7 @@ def test_warnings_are_of_ones_own_text() -> None:
     ],
 )
 def test_dtypes(text: str, dtype: Dtype) -> None:
-    """The kinds a value may have follow from the kinds of its parts."""
+    """The kinds that a value may have follow from the kinds of its parts."""
     assert dtype_of(parse(text)) == dtype
     assert dtype_of(trait(text).expr) == dtype
 
@@ -431,7 +431,7 @@ def test_dtypes(text: str, dtype: Dtype) -> None:
     ],
 )
 def test_aggregates_types_follow_from_the_table(name: str, dtype: Dtype) -> None:
-    """An aggregate's kinds are read off its slots and its present expression; nobody lists them."""
+    """An aggregate's kinds follow from its slots and its present expression; nobody lists them."""
     assert aggregate_dtype(name, True) == dtype
     assert set(AGGREGATES) >= {name}
 
@@ -473,7 +473,7 @@ def test_aggregates_types_follow_from_the_table(name: str, dtype: Dtype) -> None
     ],
 )
 def test_what_cannot_fit_is_refused(text: str, at: tuple[int, int], message: str, expected: str) -> None:
-    """Kinds that are known not to fit are an error where they stand, and it says what would fit."""
+    """Kinds that cannot fit are refused at their place, and the refusal says what would fit."""
     error = refusal(*definitions(t=text))
     assert isinstance(error, TypeRefused)
     assert (error.message, error.at, error.text) == (message, Span(*at), text)
@@ -510,14 +510,14 @@ def test_what_cannot_fit_is_refused(text: str, at: tuple[int, int], message: str
     ],
 )
 def test_what_may_fit_is_taken(text: str) -> None:
-    """What is only known when it runs is let through, and null everywhere: the numbered semantics say the rest."""
+    """An operand that may fit when it runs is let through, and so is null everywhere, as the numbered semantics say."""
     trait(text)
 
 
 @pytest.mark.parametrize("text", ["1", "'x'", "[]", "events.x.count_3d", "1 + 1", "if(true, 1, 'a')"])
 @pytest.mark.parametrize("kind", ["segment", "flag"])
 def test_rules_are_boolean(kind: DefinitionKind, text: str) -> None:
-    """S10: a rule that is known to be no boolean is refused as a whole; a trait may be anything."""
+    """A rule that cannot be a boolean is refused as a whole; a trait may give any kind (S10)."""
     error = refusal(Definition(kind, "r", text))
     assert isinstance(error, TypeRefused)
     assert error.message.startswith(f"a {kind}'s rule with ")
@@ -534,6 +534,6 @@ def test_types_reach_through_references() -> None:
 
 
 def test_a_segment_is_boolean_where_it_is_referred_to() -> None:
-    """S10: `segment(…)` is no number, even where its rule might be one."""
+    """`segment(…)` is a boolean and no number, even where its rule might give one (S10)."""
     error = refusal(*definitions("segment", s="profile.x"), *definitions(t='segment("s") + 1'))
     assert error.message == "+ with boolean"

@@ -1,4 +1,4 @@
-"""How a refusal is said: message and place, the line with carets, what was expected, the nearest names."""
+"""The text of a refusal: message and place, the line with carets, what was expected, the nearest names."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def refusal(text: str) -> ExpressionError:
     return refused.value
 
 
-def shown(text: str) -> list[str]:
+def refusal_lines(text: str) -> list[str]:
     """The lines of a refusal."""
     return str(refusal(text)).split("\n")
 
 
 def test_says_everything() -> None:
     """The message names line and column, the caret stands under the place, and help follows."""
-    assert shown("events.purchase.count_30d >= 1 &&\n  lenght(profile.name) > 3") == [
+    assert refusal_lines("events.purchase.count_30d >= 1 &&\n  lenght(profile.name) > 3") == [
         "no function lenght (line 2, column 3)",
         "    lenght(profile.name) > 3",
         "    ^^^^^^",
@@ -35,7 +35,7 @@ def test_says_everything() -> None:
 
 
 def test_data_comes_with_the_text() -> None:
-    """What the text says is there as data, for the wire and for an editor that underlines."""
+    """All that the text of a refusal says is there as data, for the wire and for an editor that underlines."""
     error = refusal("a &&\r\n 'é😀' lower b")
     assert (error.code, error.line, error.column, error.at) == ("syntax_error", 2, 7, Span(12, 17))
     assert error.text[error.at.start : error.at.end] == "lower"
@@ -68,13 +68,13 @@ def test_data_comes_with_the_text() -> None:
     ],
 )
 def test_carets_stand_under_the_place(text: str, line: str, carets: str) -> None:
-    """Carets keep their place after tabs, wide and combining characters; what a terminal would obey is not shown."""
-    assert shown(text)[1:3] == [f"  {line}", f"  {carets}"]
+    """Carets keep their place after tabs, wide and combining characters; what a terminal would obey is replaced."""
+    assert refusal_lines(text)[1:3] == [f"  {line}", f"  {carets}"]
 
 
 def test_long_lines_are_cut() -> None:
-    """Of a long line only the part around the place is shown, and the caret still stands under it."""
-    lines = shown(f"{'a + ' * 50}= 1 {'+ b ' * 50}")
+    """The excerpt of a long line is the part around the place, and the caret still stands under the place."""
+    lines = refusal_lines(f"{'a + ' * 50}= 1 {'+ b ' * 50}")
     assert max(map(len, lines)) < 140
     assert lines[1][lines[2].index("^")] == "="
     assert lines[1].startswith("  …")
@@ -82,20 +82,20 @@ def test_long_lines_are_cut() -> None:
 
 
 def test_a_long_place_ends_with_the_line() -> None:
-    """Carets never run past what is shown."""
-    line, carets = shown("'" + "x" * 500)[1:3]
+    """Carets never run past the excerpt."""
+    line, carets = refusal_lines("'" + "x" * 500)[1:3]
     assert len(carets) <= len(line)
 
 
 def test_nothing_to_show() -> None:
     """An empty text and one beyond the bounds are refused without a line."""
-    assert shown("") == ["the expression is empty", "expected a value, a name or ("]
-    assert shown("a" * (CHARACTERS_MAX + 1)) == ["an expression of 10001 characters", "expected at most 10000"]
+    assert refusal_lines("") == ["the expression is empty", "expected a value, a name or ("]
+    assert refusal_lines("a" * (CHARACTERS_MAX + 1)) == ["an expression of 10001 characters", "expected at most 10000"]
     assert isinstance(refusal("a" * (CHARACTERS_MAX + 1)), TooLarge)
 
 
 def test_the_definition_is_named() -> None:
-    """An error in a definition says in which one."""
+    """An error in a definition names the definition."""
     with pytest.raises(UnknownName) as refused:
         bind_one(Definition("segment", "buyers", "buyer == true"), {})
     assert str(refused.value).startswith(
@@ -105,7 +105,7 @@ def test_the_definition_is_named() -> None:
 
 
 def test_what_is_known_first_stays() -> None:
-    """Text, place and definition are those of where the error arose, whoever passes it on."""
+    """Text, place and definition stay those of the part where the error arose, whoever passes it on."""
     error = SyntaxRefused("no").placed(Span(1, 2)).with_text("abc").of("trait", "a")
     error.placed(Span(0, 1)).with_text("xyz").of("flag", "b")
     assert (error.at, error.text, error.definition) == (Span(1, 2), "abc", "trait 'a'")
@@ -121,5 +121,5 @@ def test_what_is_known_first_stays() -> None:
     ],
 )
 def test_nearest_names(name: str, nearest: tuple[str, ...]) -> None:
-    """Names that are spelled alike, capitals aside; none where none is like it."""
+    """Nearest names are spelled alike, capitals aside; there are none where no name is like it."""
     assert nearest_names(name, ["length", "Purchase", "purchase", "Order Completed", "lower"]) == nearest

@@ -1,4 +1,4 @@
-"""Nodes to text: reading it back gives the same tree."""
+"""The text of a tree is read as the same tree."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def aggregations(draw: st.DrawFn, conditions: st.SearchStrategy[Expr]) -> Aggreg
 def inside(parts: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
     calls = [
         st.tuples(*[parts] * count).map(lambda args, name=name: Call(name, args))  # type: ignore[misc]
-        for name, one in FUNCTIONS.items()
-        if not one.internal and name not in ("days_since", "matches", "bucket")
-        for count in range(len(one.takes) - one.optional, len(one.takes) + 1 + one.variadic)
+        for name, function in FUNCTIONS.items()
+        if not function.internal and name not in ("days_since", "matches", "bucket")
+        for count in range(len(function.takes) - function.optional, len(function.takes) + 1 + function.variadic)
     ]
     return st.one_of(
         st.builds(Not, parts),
@@ -101,13 +101,13 @@ expressions = st.recursive(
 
 @given(expressions)
 def test_reading_back_gives_the_same_tree(tree: Expr) -> None:
-    """parse(format(x)) == x, for every tree that can be written, whatever shape it was built in."""
+    """The text of every tree that authors can write is read as the same tree, whatever shape it was built in."""
     assert parse(format_expression(tree)) == tree
 
 
 @given(expressions)
 def test_canonical_text_is_its_own(tree: Expr) -> None:
-    """Formatting what was formatted changes nothing."""
+    """Formatting a formatted text changes nothing."""
     text = format_expression(tree)
     assert format_expression(parse(text)) == text
 
@@ -123,7 +123,7 @@ def test_canonical_text_is_its_own(tree: Expr) -> None:
     ],
 )
 def test_the_deepest_tree_is_read_back(build: Any) -> None:
-    """Parentheses that formatting needs never make a tree that fits too deep to read."""
+    """The parentheses that formatting adds never make a tree that fits too deep to read."""
     tree: Expr = TraitRef("t")
     while extent(build(tree))[1] <= DEPTH_MAX:
         tree = build(tree)
@@ -159,7 +159,7 @@ def test_the_deepest_tree_is_read_back(build: Any) -> None:
     ],
 )
 def test_canonical_text(text: str, canonical: str) -> None:
-    """No parentheses but those needed, marks for words, one kind of quote, the shortest number."""
+    """A formatted text has no needless parentheses, marks for words, one kind of quote and the shortest numbers."""
     assert format_expression(parse(text)) == canonical
 
 

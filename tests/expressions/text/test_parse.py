@@ -1,4 +1,4 @@
-"""Text to nodes: what is read, how operators bind, where nodes stand, and what is refused."""
+"""Parsing: the nodes of a text, how operators bind, the places of nodes, and refusals."""
 
 from __future__ import annotations
 
@@ -149,15 +149,15 @@ def test_reads_every_documented_example(text: str) -> None:
     ],
 )
 def test_reads_values(text: str, expected: Expr) -> None:
-    """Numbers are floats, a sign before a number is its own, and a backslash makes the next character literal."""
+    """Numbers are floats, a sign before a number is part of it, and a backslash makes the next character literal."""
     assert parse(text) == expected
 
 
 def test_numbers_are_floats() -> None:
     """A whole number is a float too: there is one kind of number."""
-    found = parse("42")
-    assert isinstance(found, Constant)
-    assert type(found.value) is float
+    constant = parse("42")
+    assert isinstance(constant, Constant)
+    assert type(constant.value) is float
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_reads_every_aggregate(name: str) -> None:
     assert parse(f"events.x.y.{name}_7d") == Aggregation(name, Source("x", None, "y"), Window(7, "d", dates))
 
 
-@pytest.mark.parametrize("name", sorted(name for name, one in FUNCTIONS.items() if not one.internal))
+@pytest.mark.parametrize("name", sorted(name for name, function in FUNCTIONS.items() if not function.internal))
 def test_reads_every_function(name: str) -> None:
     """Each public function is called with as many arguments as its table says, optional ones included."""
     function = FUNCTIONS[name]
@@ -241,9 +241,9 @@ def test_reads_every_function(name: str) -> None:
         assert parse(f"{name}({', '.join('abc'[:count])})") == Call(name, tuple(map(trait, "abc"[:count])))
 
 
-@pytest.mark.parametrize("name", sorted(name for name, one in FUNCTIONS.items() if one.internal))
+@pytest.mark.parametrize("name", sorted(name for name, function in FUNCTIONS.items() if function.internal))
 def test_internal_functions_are_unknown(name: str) -> None:
-    """What stands only inside the table of aggregates cannot be called."""
+    """A function that stands only inside the table of aggregates cannot be called."""
     with pytest.raises(UnknownName):
         parse(f"{name}(a)")
 
@@ -310,32 +310,32 @@ def test_chained_where_reads_as_and() -> None:
     ],
 )
 def test_binds(text: str, same: str) -> None:
-    """From loose to tight: or, and, not, equality, ordering, in, + -, * / %, ! and the sign; equals to the left."""
+    """From loose to tight: or, and, not, equality, ordering, in, + -, * / %, ! and the sign; equal ones to the left."""
     assert parse(text) == parse(same)
 
 
 def test_signs_fold_into_numbers_only() -> None:
-    """`-1` is a constant; a sign before anything else is a node."""
+    """`-1` is a constant; a sign before anything but a number is a node."""
     assert parse("--1") == Negate(number(-1))
     assert parse("-(1)") == Negate(number(1))
     assert parse("-a") == Negate(trait("a"))
 
 
 def test_words_and_marks_are_the_same() -> None:
-    """`and`, `or`, `not` are `&&`, `||`, `!`."""
+    """`and`, `or` and `not` are read as `&&`, `||` and `!`."""
     assert parse("a and b or not c") == Or(And(trait("a"), trait("b")), Not(trait("c")))
 
 
 def test_runs_are_balanced() -> None:
-    """A run of a hundred conditions is a few levels deep and keeps their order."""
-    found = parse(" && ".join(f"t{index}" for index in range(100)))
-    nodes, depth, _ = extent(found)
+    """A hundred conditions under one operator are a few levels deep and keep their order."""
+    tree = parse(" && ".join(f"t{index}" for index in range(100)))
+    nodes, depth, _ = extent(tree)
     assert (nodes, depth) == (199, 8)
-    assert [one.key for one in walk(found) if isinstance(one, TraitRef)] == [f"t{index}" for index in range(100)]
+    assert [node.key for node in walk(tree) if isinstance(node, TraitRef)] == [f"t{index}" for index in range(100)]
 
 
 def test_trees_of_ops() -> None:
-    """The nodes of a whole rule."""
+    """A whole rule is read as the tree of its parts."""
     assert parse('events.purchase.amount.sum_90d / events.purchase.count_90d > 50 && !segment("x") in ["y"]') == And(
         Compare(
             ">",
@@ -357,8 +357,8 @@ def test_every_node_has_its_place() -> None:
     """Each node of a tree carries the characters it was read from, parentheses included."""
     text = """  not (a + -b) in [1, "é"] ||
     events["ü"].where(x.y == 'z' && ok).p["q"].sum_3d > round(profile.n, 2)"""
-    places = {text[one.at.start : one.at.end] for one in walk(parse(text)) if one.at}
-    assert all(one.at for one in walk(parse(text)))
+    places = {text[node.at.start : node.at.end] for node in walk(parse(text)) if node.at}
+    assert all(node.at for node in walk(parse(text)))
     assert places == {
         text.strip(),
         'not (a + -b) in [1, "é"]',
@@ -495,7 +495,7 @@ def test_places_take_no_part_in_equality() -> None:
     ],
 )
 def test_refuses(text: str, at: tuple[int, int], expected: str) -> None:
-    """What is not of the language is refused at its very characters, and says what was expected there."""
+    """A text outside the language is refused at its very characters, with what was expected there."""
     with pytest.raises(SyntaxRefused) as refused:
         parse(text)
     assert (refused.value.at, refused.value.text) == (Span(*at), text)
@@ -564,7 +564,7 @@ TOO_LARGE = {
 
 @contextmanager
 def stack_of(frames: int) -> Iterator[None]:
-    """Room for so many more frames than are in use."""
+    """Leaves room for so many more frames than are in use."""
     used = len(inspect.stack(context=0))
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(used + frames)
@@ -596,7 +596,7 @@ def test_bounds_hold_before_the_stack_ends(text: str) -> None:
     ids=lambda text: f"{text[:12]}…",
 )
 def test_what_just_fits_is_read(text: str) -> None:
-    """The bounds are the largest that is read."""
+    """A text at a bound is still read."""
     with stack_of(600):
         assert isinstance(parse(text), Expr)
 
@@ -632,15 +632,15 @@ def read(text: str) -> Expr | ExpressionError:
 
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(PIECES), max_size=30).map("".join)))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """Whatever is written, the answer is a tree whose nodes lie in the text, or an error whose place does."""
-    found = read(text)
-    if isinstance(found, ExpressionError):
-        assert 0 <= found.at.start <= len(text)
-        assert found.at.start < found.at.end <= len(text) + 1
-        assert 1 <= found.line <= text.count("\n") + 1
-        assert str(found)
+    """Any text gives a tree whose nodes lie in the text, or an error whose place does."""
+    result = read(text)
+    if isinstance(result, ExpressionError):
+        assert 0 <= result.at.start <= len(text)
+        assert result.at.start < result.at.end <= len(text) + 1
+        assert 1 <= result.line <= text.count("\n") + 1
+        assert str(result)
     else:
-        for node in walk(found):
+        for node in walk(result):
             assert node.at is not None
             assert 0 <= node.at.start < node.at.end <= len(text)
 
@@ -649,6 +649,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 def test_sqlglot_cannot_read_around_the_grammar() -> None:
-    """Asking sqlglot to parse our dialect is refused: it would take SQL for an expression."""
+    """sqlglot's own parser is refused for our dialect: it would take SQL for an expression."""
     with pytest.raises(ParseError, match=r"expressions\.text\.parse"):
         sqlglot.parse_one("(select 1) > 0", read=TinyCDP)
