@@ -38,7 +38,7 @@ class Aggregate:
     """A named way to summarise events.
 
     `takes` says whether a property must stand before it ("required") or may ("optional"). An aggregate with `dates`
-    looks back over calendar dates, so its windows are in days only. `says` is its sentence in the reference.
+    looks back over calendar dates, so its windows are in days only. `says` is its meaning in a sentence.
     """
 
     name: str

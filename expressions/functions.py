@@ -14,7 +14,7 @@ from .rules.dtypes import ANY, BOOLEAN, LIST, NUMBER, SCALAR, STRING, Dtype, nul
 
 @dataclass(frozen=True)
 class Function:
-    """A function's arguments, its result, and its sentence in the reference (`says`).
+    """A function's arguments, its result, and its meaning in a sentence (`says`), which errors quote.
 
     The last `optional` arguments may be left out. The last argument of a `variadic` function may repeat. A function
     that `returns` None gives the kinds of its value arguments (coalesce, if).
@@ -86,10 +86,16 @@ FUNCTIONS: dict[str, Function] = {
             "amount",
             (NUMBER, NUMBER),
             nullable(NUMBER),
-            "Of a total of millionths the share of each of so many, rounded once; null for none (S6).",
+            "A total of millionths divided by a count, rounded once; null for a count of 0 (S6).",
             internal=True,
         ),
-        Function("most_frequent", (ANY,), SCALAR, "Of a tally: the value with the greatest count.", internal=True),
-        Function("percentile", (ANY, NUMBER), nullable(NUMBER), "Of a tally: linear between ranks.", internal=True),
+        Function("most_frequent", (ANY,), SCALAR, "The value of a tally with the greatest count.", internal=True),
+        Function(
+            "percentile",
+            (ANY, NUMBER),
+            nullable(NUMBER),
+            "The percentile of a tally, linear between ranks.",
+            internal=True,
+        ),
     )
 }
