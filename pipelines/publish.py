@@ -23,7 +23,7 @@ from expressions.rules.identity import LINK_KINDS
 from expressions.rules.repeats import REPEAT_MS
 from serving.ids import EVENT_HASH_BYTES, shard_of
 from serving.store.base_codec_columns import encoded
-from serving.store.scripts.lua_copies import RECENT_ENTRY_BYTES
+from serving.store.layout import RECENT_ENTRY_BYTES
 from serving.store.scripts.publish import BaseRecord, Published
 from serving.store.stamps import Stamp
 from serving.store.store import Store

@@ -21,8 +21,8 @@ from expressions.live.to_state import Answer, Frame
 from serving.definitions.catalogue import Catalogue
 from serving.ids import shard_of
 from serving.store import base_codec
+from serving.store.layout import TAIL_HEADER_BYTES
 from serving.store.records import Reading, Record
-from serving.store.scripts.lua_copies import TAIL_HEADER_BYTES
 from serving.store.stamps import Covered, Stamp
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode

@@ -12,8 +12,8 @@ from expressions.rules.repeats import REPEAT_MS
 from pipelines.importing.import_file import import_file
 from pipelines.publish import Recent
 from serving.ids import event_hash
+from serving.store.layout import recent_entry
 from serving.store.scripts.ingest import Outcome
-from serving.store.scripts.lua_copies import recent_entry
 from tests.pipelines.world import World, purchase
 
 HOUR_MS = 3_600_000

@@ -137,15 +137,15 @@ FENCE = "if version < held_version or (version == held_version and build <= held
 MUTATIONS: list[InScript | InPython] = [
     InScript(
         "a repeat of an event in the tail is a duplicate", ingest, "INGEST",
-        "if now - received < REPEAT_MS then copy, came = entry_seq, received end", "",
+        "if is_recent(received, now) then copy, came = entry_seq, received end", "",
     ),
     InScript(
         "a repeat of an event that the base covers is a duplicate", ingest, "INGEST",
-        "if received and now - received < REPEAT_MS then copy, came = covered_seq, received end", "", seed=0,
+        "if received and is_recent(received, now) then copy, came = covered_seq, received end", "", seed=0,
     ),
     InScript(
         "a repeat after 24 h is a new event", ingest, "INGEST",
-        "REPEAT_MS = 86400000", "REPEAT_MS = 3600000",
+        "return now - received < 86400000", "return now - received < 3600000",
     ),
     InScript(
         "an event from the future counts from its receipt", ingest, "INGEST",
@@ -168,11 +168,11 @@ MUTATIONS: list[InScript | InPython] = [
     InScript("what a base does not cover stays", publish, "PUBLISH", "if seq <= covered then", "if true then"),
     InScript(
         "a tail's copy of an imported event leaves the tail", publish, "PUBLISH",
-        "if copied and received - copied < REPEAT_MS then fields[#fields + 1] = field end", "", seed=11,
+        "if copied and is_recent(copied, received) then fields[#fields + 1] = field end", "", seed=11,
     ),
     InScript(
         "a log goes on above the lake's", raise_numbers, "RAISE_NUMBERS",
-        "if tonumber(value) > number then", "if field ~= SEQ and tonumber(value) > number then",
+        "if tonumber(value) > number then", "if field ~= 'seq' and tonumber(value) > number then",
     ),
     InScript(
         "lost rows come back into records", replay, "REPLAY",
@@ -195,7 +195,7 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InScript(
         "a repeat of a deleted event is a duplicate", delete, "DELETE",
-        "if now - received < REPEAT_MS then kept[hash] = hash .. struct.pack('>I6I6', received, seq) end", "",
+        "if is_recent(received, now) then kept[hash] = hash .. struct.pack('>I6I6', received, seq) end", "",
     ),
     InScript(
         "what a delete takes is nobody's", delete, "DELETE", "redis.call('DEL', record, recent_key(record))",
@@ -254,24 +254,24 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InScript(
         "a repeat makes no link of what was deleted a moment ago", claim, "CLAIM",
-        "return since <= received", "return false",
+        "if since <= math.max(unlinked_ms, deleted_ms) then return {-1, 0} end", "",
         seed=9, favour=("link_at_once", "unlink"), leaving_out=("send_together", "alias"),
         of_links=True,
     ),
-    InScript("what is unlinked is nobody's", claim, "CLAIM", "redis.call('HDEL', record, OWNER)", "", favour=LINKS),
+    InScript("what is unlinked is nobody's", claim, "CLAIM", "redis.call('HDEL', record, 'o')", "", favour=LINKS),
     InScript(
         "an unlink is remembered", claim, "CLAIM",
-        "redis.call('HSET', record, UNLINKED, struct.pack('>I6I6', seq, now))", "",
+        "redis.call('HSET', record, 'u', struct.pack('>I6I6', seq, now))", "",
         seed=3, favour=("resend", "send_together", "unlink"),
     ),
     InScript(
         "an unlink that Redis lost comes back", restore, "RESTORE",
-        " else redis.call('HDEL', record, OWNER) end", " end",
+        " else redis.call('HDEL', record, 'o') end", " end",
         favour=("take_backup", "rewind", "recover", "unlink", "send_together", "drain"),
     ),
     InScript(
         "a base of before a delete does not come back", restore, "RESTORE",
-        "if covered < seq then redis.call('HDEL', record, BASE, STAMP) end", "",
+        "if covered < seq then redis.call('HDEL', record, 'b', 's') end", "",
         seed=11, favour=("take_backup", "rewind", "recover", "delete_person", "drain", "build", "finish"),
     ),
     InScript(

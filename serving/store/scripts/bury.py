@@ -41,9 +41,16 @@ for k = NAMED_KEYS + 1, #KEYS do
     is_over = last_seq <= deleted
   end
   if is_over then
-    local gone, digest, apart, own = gone_at(record)
+    local gone, digest, tag = gone_at(record)
     recent = recent or ''
-    if recent == RECENT_APART and not move_recent(own, apart) then recent = '' end
+    if recent == RECENT_APART then
+      local own = RECENT_PREFIX .. string.sub(record, #RECORD_PREFIX + 1)
+      if redis.call('EXISTS', own) == 1 then
+        redis.call('RENAME', own, RECENT_PREFIX .. tag .. ':' .. digest)
+      else
+        recent = ''
+      end
+    end
     redis.call('HSET', gone, digest, tombstone .. recent)
     redis.call('DEL', record)
     redis.call('HDEL', wanted, record)

@@ -58,13 +58,12 @@ end
 if is_link and owner_field then return {0, owner_field} end
 if not is_link and not owner_field then return {0, ''} end
 
--- whether an unlink or a delete came after the event that says whose the id is
-local function supersedes(position)
-  if not position then return false end
-  local _, received = struct.unpack('>I6I6', position)
-  return since <= received
+if is_link then
+  local unlinked_ms, deleted_ms, _ = -1, -1
+  if unlinked then _, unlinked_ms = struct.unpack('>I6I6', unlinked) end
+  if tombstone then _, deleted_ms = struct.unpack('>I6I6', tombstone) end
+  if since <= math.max(unlinked_ms, deleted_ms) then return {-1, 0} end
 end
-if is_link and (supersedes(unlinked) or supersedes(tombstone)) then return {-1, 0} end
 
 local seq, last, drained = unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT, DRAINED))
 seq, last = tonumber(seq or 0), tonumber(last or 0)

@@ -89,11 +89,11 @@ for k = NAMED_KEYS + 1, #KEYS do
     local copy, came = written[hash], now
     if entry and not copy then
       local entry_seq, _, received = header(entry)
-      if now - received < REPEAT_MS then copy, came = entry_seq, received end
+      if is_recent(received, now) then copy, came = entry_seq, received end
     end
     if not copy then
       local received, covered_seq = covered_copy(record, recent, hash, apart)
-      if received and now - received < REPEAT_MS then copy, came = covered_seq, received end
+      if received and is_recent(received, now) then copy, came = covered_seq, received end
     end
 
     if copy then

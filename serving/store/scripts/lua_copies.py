@@ -2,29 +2,20 @@
 
 The covered events of the last 24 h (`recent`) are entries of 20 bytes. A few stand in the record. Many would make each
 read and each event of a busy id pay for all of them, so beyond RECENT_INLINE_BYTES they are a string of their own, in
-order of the hash, of which a look reads a block or two, and the record only says that it is there.
+order of the hash, of which a look reads a block or two, and the record only says that it is there (`layout`).
 """
 
 from __future__ import annotations
 
-from expressions.rules.repeats import REPEAT_MS
-from serving.ids import EVENT_HASH_BYTES
-from serving.store import positions
 from serving.store.scripts.script import with_constants
-
-#: A tail entry is seq, ts, received (six bytes each, big-endian; ts may be before 1970), then msgpack.
-TAIL_HEADER_BYTES = 18
-#: An entry of `recent` is the event id's hash, received, seq (0 for an imported event, which has none).
-RECENT_ENTRY_BYTES = 20
-#: Beyond this `recent` has a key of its own.
-RECENT_INLINE_BYTES = 64 * RECENT_ENTRY_BYTES
-#: Entries that a look in that key reads at once, and how often it guesses where before it bisects.
-RECENT_BLOCK, RECENT_GUESSES_MAX = 16, 4
-#: How long that key lives after its publish: as long as an entry matters, and an hour for a clock that went back.
-RECENT_TTL_MS = 25 * 3_600_000
 
 COPIES = with_constants(
     """
+-- whether a copy of this receipt still makes one that comes now a repeat
+local function is_recent(received, now)
+  return now - received < REPEAT_MS
+end
+
 -- seq, ts and receipt of a tail entry
 local function header(entry)
   return struct.unpack('>I6i6I6', entry)
@@ -93,12 +84,7 @@ local function covered_copy(record, recent, hash, apart)
     return redis.call('GETRANGE', key, at, at + size - 1)
   end, hash)
 end
-""",
-    REPEAT_MS=REPEAT_MS,
-    EVENT_HASH_BYTES=EVENT_HASH_BYTES,
-    RECENT_ENTRY_BYTES=RECENT_ENTRY_BYTES,
-    RECENT_BLOCK=RECENT_BLOCK,
-    RECENT_GUESSES_MAX=RECENT_GUESSES_MAX,
+"""
 )
 
 REMEMBER = with_constants(
@@ -108,7 +94,8 @@ REMEMBER = with_constants(
 local function keep_entries(kept, recent, now)
   for at = 1, #recent, RECENT_ENTRY_BYTES do
     local entry = string.sub(recent, at, at + RECENT_ENTRY_BYTES - 1)
-    if not now or now - struct.unpack('>I6', entry, EVENT_HASH_BYTES + 1) < REPEAT_MS then
+    local received = struct.unpack('>I6', entry, EVENT_HASH_BYTES + 1)
+    if not now or is_recent(received, now) then
       kept[string.sub(entry, 1, EVENT_HASH_BYTES)] = entry
     end
   end
@@ -125,7 +112,7 @@ end
 local function keep_tail_entry(kept, field, entry, now)
   local seq, _, received = header(entry)
   local hash = string.sub(field, 1, EVENT_HASH_BYTES)
-  if now - received < REPEAT_MS then kept[hash] = hash .. struct.pack('>I6I6', received, seq) end
+  if is_recent(received, now) then kept[hash] = hash .. struct.pack('>I6I6', received, seq) end
 end
 
 -- Makes `kept` what a record remembers: in order of the hash, as numbers, since Lua orders strings by the locale.
@@ -148,18 +135,5 @@ local function remember(record, kept)
   end
   if recent ~= '' then redis.call('HSET', record, RECENT, recent) end
 end
-""",
-    RECENT_INLINE_BYTES=RECENT_INLINE_BYTES,
-    RECENT_TTL_MS=RECENT_TTL_MS,
+"""
 )
-
-
-def recent_entry(event_hash: bytes, received_ms: int, seq: int | None) -> bytes:
-    """A covered event as `recent` remembers it; `seq` is None of an imported one."""
-    return event_hash + positions.encode(received_ms, seq or 0)
-
-
-def in_order(recent: bytes) -> bytes:
-    """The entries in order of the hash."""
-    size = RECENT_ENTRY_BYTES
-    return b"".join(sorted(recent[at : at + size] for at in range(0, len(recent), size)))

@@ -15,46 +15,42 @@ RECORDS_MAX = 1_000
 
 GONE = with_constants(
     """
--- Where a record has its tombstone when it is gone (a hash and its field), and the key of its long `recent`: then, and
--- while it is not gone.
+-- Where a record that is gone has its tombstone: a hash and its field. The field is the tombstone as the record had it,
+-- then what the record remembers.
 local function gone_at(record)
-  local tag, id = string.match(string.sub(record, #RECORD_PREFIX + 1), '^({%d+}):(.*)$')
-  local digest = redis.sha1hex(id)
-  return GONE_PREFIX .. tag, digest, RECENT_PREFIX .. tag .. ':' .. digest, RECENT_PREFIX .. tag .. ':' .. id
+  local tag, id = string.match(record, '^[^{]*({%d+}):(.*)$')
+  return GONE_PREFIX .. tag, redis.sha1hex(id), tag
 end
-
--- A field of `gone` is the tombstone as the record had it, then what the record remembers.
-local TOMBSTONE_BYTES = 12
 
 -- the tombstone of a record that is gone; nil of one that is not
 local function gone_tombstone(record)
   local gone, digest = gone_at(record)
   local field = redis.call('HGET', gone, digest)
-  return field and string.sub(field, 1, TOMBSTONE_BYTES) or nil
+  return field and string.sub(field, 1, POSITION_BYTES) or nil
 end
 
 -- what a record that is gone remembers, and the key of that when it is long; nil of one that is not gone
 local function gone_recent(record)
-  local gone, digest, apart = gone_at(record)
+  local gone, digest, tag = gone_at(record)
   local field = redis.call('HGET', gone, digest)
-  if field then return string.sub(field, TOMBSTONE_BYTES + 1), apart end
-end
-
--- Gives a long `recent` another key. False when it has run out, so that there is none.
-local function move_recent(from, to)
-  if redis.call('EXISTS', from) == 0 then return false end
-  redis.call('RENAME', from, to)
-  return true
+  if field then return string.sub(field, POSITION_BYTES + 1), RECENT_PREFIX .. tag .. ':' .. digest end
 end
 
 -- Brings back what a record remembers; whether there was anything.
 local function revive(record)
-  local gone, digest, apart, own = gone_at(record)
+  local gone, digest, tag = gone_at(record)
   local field = redis.call('HGET', gone, digest)
   if not field then return false end
-  redis.call('HSETNX', record, TOMBSTONE, string.sub(field, 1, TOMBSTONE_BYTES))
-  local recent = string.sub(field, TOMBSTONE_BYTES + 1)
-  if recent == RECENT_APART and not move_recent(apart, own) then recent = '' end
+  redis.call('HSETNX', record, TOMBSTONE, string.sub(field, 1, POSITION_BYTES))
+  local recent = string.sub(field, POSITION_BYTES + 1)
+  if recent == RECENT_APART then
+    local apart = RECENT_PREFIX .. tag .. ':' .. digest
+    if redis.call('EXISTS', apart) == 1 then
+      redis.call('RENAME', apart, RECENT_PREFIX .. string.sub(record, #RECORD_PREFIX + 1))
+    else
+      recent = ''
+    end
+  end
   if recent ~= '' then redis.call('HSETNX', record, RECENT, recent) end
   redis.call('HDEL', gone, digest)
   return true

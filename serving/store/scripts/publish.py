@@ -22,8 +22,9 @@ from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
 from serving.store import keys, stamps
+from serving.store.layout import RECENT_INLINE_BYTES, in_order
 from serving.store.requests import Argument, Command
-from serving.store.scripts.lua_copies import COPIES, RECENT_INLINE_BYTES, REMEMBER, in_order
+from serving.store.scripts.lua_copies import COPIES, REMEMBER
 from serving.store.scripts.lua_log import CLOCK
 from serving.store.scripts.lua_stamps import STAMPS
 from serving.store.scripts.lua_tombstones import GONE
@@ -77,7 +78,7 @@ local function counted(record, copy_of)
         fields[#fields + 1] = field
       else
         local copied = copy_of(string.sub(field, 1, EVENT_HASH_BYTES))
-        if copied and received - copied < REPEAT_MS then fields[#fields + 1] = field end
+        if copied and is_recent(copied, received) then fields[#fields + 1] = field end
       end
     end
   end

@@ -61,7 +61,7 @@ for k = NAMED_KEYS + 1, #KEYS do
     local is_new = seq > after
     if is_new then
       local copied = covered_copy(record, recent, hash)
-      if copied and received - copied < REPEAT_MS then is_new = false end
+      if copied and is_recent(copied, received) then is_new = false end
     end
     if is_new then
       local entry = tail_entry(seq, ts, received, payload)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args, get_type_hints
 
-from serving.store import keys
+from serving.store import keys, layout
 from serving.store.requests import Argument, Command
 
 Signature = TypeVar("Signature", bound=tuple[Any, ...])
@@ -71,21 +71,28 @@ def script(signature: type[Signature], *lua: str) -> Script[Signature]:
     named = "".join(
         f"local {', '.join(values)} = {', '.join(values.values())}\n" for values in (key_names, arguments) if values
     )
-    counts = {"NAMED_KEYS": len(key_names), "NAMED_ARGUMENTS": len(arguments)}
-    own = with_constants(own, **{name: count for name, count in counts.items() if name in own})
+    own = with_constants(own, NAMED_KEYS=len(key_names), NAMED_ARGUMENTS=len(arguments))
     return Script(signature, "".join(libraries) + "\n" + named + own)
 
 
 def with_constants(lua: str, **values: int) -> str:
-    """The Lua text, after a local for each of these values and for each constant of `keys` that it names."""
-    constants = {name: value for name, value in vars(keys).items() if name.isupper() and re.search(rf"\b{name}\b", lua)}
-    return "".join(f"local {name} = {_literal(value)}\n" for name, value in (constants | values).items()) + lua
+    """The Lua text with literals in the place of names: of constants of `keys` and `layout`, and of these values.
 
+    They are no locals of Lua, since each one that a function uses would cost every call as much as a line of the
+    script. Raises `NameError` for a name in capitals that is none of them.
+    """
+    constants = vars(keys) | vars(layout) | values
 
-def _literal(value: int | bytes | str) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return f"'{value.decode() if isinstance(value, bytes) else value}'"
+    def literal(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name is None or name in ("KEYS", "ARGV"):
+            return match[0]
+        if name not in constants:
+            raise NameError(f"Lua names {name}, which neither serving.store.keys nor serving.store.layout has")
+        value = constants[name]
+        return str(value) if isinstance(value, int) else f"'{value.decode() if isinstance(value, bytes) else value}'"
+
+    return re.sub(r"--.*|'[^']*'|\b(?P<name>[A-Z][A-Z_]+)\b", literal, lua)
 
 
 def _named(signature: type[tuple[Any, ...]]) -> tuple[dict[str, str], dict[str, str]]:

@@ -9,10 +9,10 @@ from typing import Any
 import redis
 
 from serving.store import keys
+from serving.store.layout import TAIL_HEADER_BYTES
 from serving.store.logged_event import Accepted, packed
 from serving.store.operations.events import Arrival
 from serving.store.records import Record
-from serving.store.scripts.lua_copies import TAIL_HEADER_BYTES
 from serving.store.store import Store
 
 DAY_MS = 86_400_000

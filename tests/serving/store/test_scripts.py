@@ -12,10 +12,11 @@ import redis
 from serving.ids import event_hash, shard_of
 from serving.store import keys
 from serving.store.errors import ProjectionOutdated, ShardNotReady, StoreFull
+from serving.store.layout import RECENT_ENTRY_BYTES, recent_entry
 from serving.store.logged_event import Accepted
 from serving.store.operations.rebuild_requests import RebuildRequests
 from serving.store.scripts.ingest import EVENTS_MAX, Outcome, TailLimits
-from serving.store.scripts.lua_copies import COPIES, RECENT_ENTRY_BYTES, recent_entry
+from serving.store.scripts.lua_copies import COPIES
 from serving.store.scripts.publish import BaseRecord, Published
 from serving.store.scripts.replay import Row
 from serving.store.stamps import Stamp

@@ -18,10 +18,10 @@ from cli.embedded_redis import EmbeddedRedis
 from serving.ids import shard_of
 from serving.store import keys
 from serving.store.errors import NotDurable, ServerReplaced, ShardNotReady, StoreError, StoreUnreachable
+from serving.store.layout import recent_entry
 from serving.store.operations.operations import Operations
 from serving.store.requests import Request, command
 from serving.store.scripts.ingest import Outcome
-from serving.store.scripts.lua_copies import recent_entry
 from serving.store.scripts.publish import BaseRecord
 from serving.store.stamps import Stamp
 from serving.store.store import AsyncStore, Store
