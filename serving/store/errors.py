@@ -1,4 +1,4 @@
-"""What can go wrong between us and Redis, by what to do about it.
+"""The errors between us and Redis, by what to do about them.
 
     StoreError
     ├── StoreUnreachable     no connection, no answer in time, loading, or a replica: a write may have happened
@@ -16,11 +16,11 @@ from __future__ import annotations
 
 
 class StoreError(Exception):
-    """Something between us and Redis."""
+    """Any error between us and Redis."""
 
 
 class StoreUnreachable(StoreError):
-    """No answer. A write may or may not have happened."""
+    """Redis did not answer. A write may or may not have happened."""
 
 
 class ShardNotReady(StoreError):
@@ -42,16 +42,16 @@ class ProjectionOutdated(StoreError):
 class ServerReplaced(StoreError):
     """The server is another one, or another run, than the work at hand began on; nothing was written.
 
-    It may have lost what the work has written so far, so the work must not be finished as if it had not.
+    The new run may have lost what the work has written so far, so the work must begin again.
     """
 
 
 class StoreFull(StoreError):
-    """No room for more until the drain, or the operator, has made some."""
+    """There is no room for more until the drain, or the operator, has made some."""
 
 
 class OtherSetting(StoreError):
-    """Something that is fixed when a system is made is not what this process was told."""
+    """This process is told another value of a setting that is fixed when a system is made."""
 
     def __init__(self, name: str, made_with: str, told: str) -> None:
         setting = f"TINYCDP_{name.upper()}"

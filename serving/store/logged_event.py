@@ -1,7 +1,7 @@
-"""An accepted event: what the API writes to the log and the drain reads from it, once validated and routed.
+"""Accepted events: the API writes them to the log, validated and routed; the drain reads them from it.
 
-The log keeps the whole event; the record keeps only what definitions need (`serving.ingest.projection`). The clamped
-time, the receipt and the seq are not here: the ingest script adds them, since only Redis knows them.
+The log keeps the whole event; the record keeps only what definitions need (`serving.ingest.projection`). An accepted
+event has no clamped time, receipt or seq yet: the ingest script adds them, since only Redis knows them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import msgspec
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True):
-    """One event. `id` is namespaced, and names the record; `original_ts` is the client's time in UTC ms, if any.
+    """An event. `id` is namespaced, and names the record; `original_ts` is the client's time in UTC ms, if any.
 
-    `kind` is track, page, screen, identify, group or alias; and, of entries that nobody sends, link (`name` is the id
-    that owns this one from now on), unlink or delete. `properties` are those of an event, `traits` the attributes of
-    an identify. Of an alias `anonymous_id` is the id that the user had before, of whatever kind.
+    `kind` is track, page, screen, identify, group or alias. Entries that nobody sends are of kind link (`name` is the
+    id that owns this one from now on), unlink or delete. `properties` are those of an event, `traits` the attributes
+    of an identify. `anonymous_id` of an alias is the id that the user had before, of whatever kind.
     """
 
     event_id: str
@@ -34,7 +34,7 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LogEntry(NamedTuple):
-    """One entry of a shard's log: its seq, the event, the clamped event time and the receipt, in UTC ms."""
+    """An entry of a shard's log: its seq, the event, the clamped event time and the receipt, in UTC ms."""
 
     seq: int
     event: Accepted
@@ -45,7 +45,7 @@ class LogEntry(NamedTuple):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Accepted)
 
-#: msgpack's integers. Beyond them a number is kept as what the language reads it as, a 64-bit float.
+#: The integers of msgpack. A number beyond them is kept as a 64-bit float, which the language reads it as.
 _INTEGERS = range(-(2**63), 2**64)
 
 
@@ -60,7 +60,7 @@ def decode(data: bytes) -> Accepted:
 
 
 def packed(value: Any) -> bytes:
-    """Anything an event is made of, as msgpack, with integers beyond 64 bits as floats."""
+    """Any value that events are made of, as msgpack; integers beyond 64 bits become floats."""
     try:
         return _encoder.encode(value)
     except OverflowError:

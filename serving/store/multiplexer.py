@@ -71,7 +71,7 @@ class _Wire(asyncio.Protocol):
         self.lost: Exception | None = None
         self._reader = hiredis.Reader(replyError=_reply_error)
         self._out: list[bytes] = []
-        #: Of each shared command of this tick, who takes its reply: exchanges, and the reply's place in them.
+        #: The takers of each shared command of this tick: exchanges, and the reply's place in them.
         self._takers: dict[tuple[Any, ...], list[tuple[_Exchange, int]]] = {}
         self._waiting: deque[list[tuple[_Exchange, int]]] = deque()
         self._answered = 0

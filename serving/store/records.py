@@ -1,4 +1,4 @@
-"""A record as it was read: its fields by name, its tail apart. Nothing is decoded here beyond the numbers."""
+"""Records as they were read: fields by name, the tail apart. Nothing is decoded here beyond the numbers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from serving.store.stamps import Stamp
 
 
 class Record(NamedTuple):
-    """One raw id. `stamp` is None where nothing was ever published for it; then its shard's own stamp stands for it.
+    """The record of one raw id. `stamp` is None where nothing was ever published for it; then its shard's own stamp
+    stands for it.
 
-    `base` is codec's bytes, None for an empty base. `tail` are the entries, in no order: seq, ts, received and payload
-    as `serving.store.scripts.lua_copies` lays them out; every one is beyond what the base covers. `members` may name
-    ids that are another's: whose an id is, its own `owner` says.
+    `base` is the bytes of `base_codec`, None for an empty base. `tail` has the entries, in no order, as
+    `serving.store.layout` describes them; all are beyond what the base covers. `members` may name ids of other people:
+    the owner of an id is in its own record.
     """
 
     id: str
@@ -38,7 +39,7 @@ class Record(NamedTuple):
 class Reading(NamedTuple):
     """Some records as of one moment, the server's clock in UTC ms, and the catalogue's version at that moment.
 
-    A version of None: there is no catalogue, so the server is being recovered.
+    The version is None where there is no catalogue: the server is being recovered.
     """
 
     records: list[Record]
@@ -52,7 +53,7 @@ class Reading(NamedTuple):
 
 
 def record_of(namespaced_id: str, flat: Sequence[bytes]) -> Record:
-    """The record whose HGETALL this is; an absent one is empty."""
+    """The record of an id, from the reply to HGETALL; empty where the key is absent."""
     if not flat:
         return Record(namespaced_id)
     known: dict[bytes, bytes] = {}

@@ -1,4 +1,4 @@
-"""What must be so before a system is used: the settings it was made with, and a server that loses nothing."""
+"""Requirements of a system before it is used: the settings that it was made with, and a server that loses nothing."""
 
 from __future__ import annotations
 

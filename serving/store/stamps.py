@@ -1,4 +1,4 @@
-"""What a base covers: the stamp that batch and speed are stitched by."""
+"""Stamps: what a base covers. Batch and speed are stitched by them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import msgspec
 
 
 class Covered(msgspec.Struct, frozen=True, array_like=True):
-    """The last complete rebuild of a shard: an id without a base has nothing at or before this stamp.
+    """The stamp of a shard's last complete rebuild: an id without a base has nothing at or before it.
 
-    Lake version V, build, seq S up to which the shard's log is in, instant T that windows are aligned to (UTC ms), and
-    the version of the projection.
+    It has lake version V, build, seq S up to which the shard's log is in, instant T that windows are aligned to (UTC
+    ms), and the version of the projection.
     """
 
     lake_version: int
@@ -20,7 +20,7 @@ class Covered(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Stamp(Covered, frozen=True, array_like=True):
-    """What one record's base covers. `horizon_ms` is D of a heavy base, exact until T + D; of a light one 0."""
+    """The stamp of one record's base. `horizon_ms` is D of a heavy base, exact until T + D; of a light base it is 0."""
 
     horizon_ms: int = 0
 

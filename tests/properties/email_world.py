@@ -26,11 +26,11 @@ class EmailWorld(World):
 
     def send_ids(self, user: str | None, email: str | None, device: str | None, kind: str) -> None:
         """An event that names several ids, of whatever kinds."""
-        values = [None if one is None else raw_id(one).value for one in (user, device, email)]
+        values = [None if id_ is None else raw_id(id_).value for id_ in (user, device, email)]
         number = len(self.sent)
-        said: dict[str, Any] = {"name": kind, "properties": {"n": number}}
+        content: dict[str, Any] = {"name": kind, "properties": {"n": number}}
         if kind == "identify":
-            said = {"traits": {"plan": f"p{number}", "city": f"c{number}"}}
+            content = {"traits": {"plan": f"p{number}", "city": f"c{number}"}}
         event = Accepted(
             f"e{number}",
             "identify" if kind == "identify" else "track",
@@ -39,7 +39,7 @@ class EmailWorld(World):
             values[1],
             original_ts=self.now_ms,
             email_hash=values[2],
-            **said,
+            **content,
         )
         self.sent.append(event)
         self.ingest([event])

@@ -1,10 +1,10 @@
 """The world of the protocol with more about whose ids are whose: its own steps, so other walks stay as they are.
 
 Two calls that link, unlink or delete come at one moment, a request of one and a request of the other, in any order.
-What came of them is read from the log, and each entry must be right where it stands: a claim of an id that is nobody's,
-an unlink of one that is somebody's, nothing that was taken back since it was said, and no ring in the end. A call may
-be cut off between its event and its links. And one user has so many ids from the beginning that there is room for one
-more.
+Their entries are read from the log, and each must be right where it stands: a claim is of an id that is nobody's, an
+unlink of one that is somebody's; what was given up since it was claimed stays so; in the end there is no ring.
+A call may be cut off between its event and its links. One user has so many ids from the beginning that there is room
+for one more.
 
 A drain repeats what events say of links, so it makes one that was cut off, and one that was refused for want of room or
 for a ring when that is over. What it makes is read from the log alike.
@@ -28,12 +28,12 @@ from serving.store.scripts.members import MEMBERS_MAX
 from tests.properties.at_once import at_once
 from tests.properties.protocol_truth import DEVICES, USERS
 from tests.properties.protocol_walk import STEPS, Step
-from tests.properties.protocol_world import Said, World
+from tests.properties.protocol_world import ClaimTimes, World
 
 ROOM = 1
 #: So many events at the end are those that are repeated.
 RECENT = 20
-#: What a caller does: the kind of call; who claims, or which event is repeated; and what is claimed or given up.
+#: A call: its kind; the user who claims, or the event that is repeated; and the id that is claimed or given up.
 Act: TypeAlias = tuple[str, int, int]
 
 
@@ -54,12 +54,12 @@ class LinkWorld(World):
         """Two calls that say whose ids are, at one moment; then what a drain does about their links."""
         if not self.is_open:
             return
-        said: Said = {}
-        callers = [self.caller(act, number, said) for number, act in enumerate((first, second))]
+        claimed_ms: ClaimTimes = {}
+        callers = [self.caller(act, number, claimed_ms) for number, act in enumerate((first, second))]
         self.on_the_clock()
         before = self.seqs()
         at_once(self.store, callers, order)
-        entries = self.noted(before, said)
+        entries = self.noted(before, claimed_ms)
         self.store.follow(complete_links(self.store.operations, entries))
 
     def cut_off(self, who: int, claimed: int) -> None:
@@ -84,10 +84,10 @@ class LinkWorld(World):
         """The last seq of each shard's log."""
         return {state.shard: state.seq for state in self.store.shard_states()}
 
-    def noted(self, before: Mapping[int, int], said: Said | None = None) -> list[LogEntry]:
+    def noted(self, before: Mapping[int, int], claimed_ms: ClaimTimes | None = None) -> list[LogEntry]:
         """The entries since then about links, each of which must be right where it stands; noted in the truth.
 
-        `said` has when their claims were said, where that is not the receipt of their events.
+        `claimed_ms` has when their claims were made, where that is not the receipt of their events.
         """
         entries = [
             entry
@@ -96,59 +96,59 @@ class LinkWorld(World):
             if entry.event.kind in ("link", "unlink", "delete")
         ]
         for entry in entries:
-            one, owner = entry.event.id, entry.event.name
+            id_, owner = entry.event.id, entry.event.name
             if entry.event.kind == "delete":
-                self.forget(one, entry.received_ms)
+                self.forget(id_, entry.received_ms)
             elif entry.event.kind == "unlink":
-                assert self.people.unlink(one), f"{one} was nobody's and was unlinked"
-                self.unlinked_ms[one] = entry.received_ms
+                assert self.people.unlink(id_), f"{id_} was nobody's and was unlinked"
+                self.unlinked_ms[id_] = entry.received_ms
             else:
                 assert owner is not None
-                said_ms = max(said[one, owner]) if said else self.said_ms(entry.event.event_id)
-                assert one not in self.people.owner_of, f"{one} was claimed for {owner}, and is another's"
-                assert not self.is_past(one, owner, said_ms), f"{one} is {owner}'s again, by a repeat"
-                self.people.owner_of[one] = owner
+                made_ms = max(claimed_ms[id_, owner]) if claimed_ms else self.claimed_ms(entry.event.event_id)
+                assert id_ not in self.people.owner_of, f"{id_} was claimed for {owner}, and is another's"
+                assert not self.is_past(id_, owner, made_ms), f"{id_} is {owner}'s again, by a repeat"
+                self.people.owner_of[id_] = owner
         assert not self.people.has_ring(), f"ids own each other: {self.people.owner_of}"
         return entries
 
-    def said_ms(self, link: str) -> int:
-        """When the event came that a link's entry names."""
+    def claimed_ms(self, link: str) -> int:
+        """The receipt of the event that a link's entry names."""
         return max(self.came_ms(event) for event in self.sent if f"{event.event_id}:link" == link)
 
-    def caller(self, act: Act, number: int, said: Said) -> Steps[Any]:
-        """What a call does about links, when its event was taken. Notes what it claims, and when that was said."""
-        kind, one, other = act
+    def caller(self, act: Act, number: int, claimed_ms: ClaimTimes) -> Steps[Any]:
+        """The steps of a call about links, when its event was taken. Notes what it claims, and when that was made."""
+        kind, which, other = act
         if kind in ("unlink", "delete"):
-            claimed = DEVICES[other % len(DEVICES)] if one % 2 else USERS[other % len(USERS)]
+            claimed = DEVICES[other % len(DEVICES)] if which % 2 else USERS[other % len(USERS)]
             call = unlink_id if kind == "unlink" else delete_person
             return call(self.store.operations, claimed, f"{kind}{len(self.sent)}-{number}")
         if kind == "retry":  # of a call that was cut off before its links
-            self.cut_off(one, other)
-            claims, news = self.taken(self.sent[-1:])
+            self.cut_off(which, other)
+            claims, new_ms = self.taken(self.sent[-1:])
         else:
-            claims, news = self.taken([event] if (event := self.event_of(kind, one, other)) else [])
-        for pair, times in news.items():
-            said.setdefault(pair, []).extend(times)
+            claims, new_ms = self.taken([event] if (event := self.event_of(kind, which, other)) else [])
+        for pair, times in new_ms.items():
+            claimed_ms.setdefault(pair, []).extend(times)
         return self.claiming(claims)
 
-    def event_of(self, kind: str, one: int, other: int) -> Accepted | None:
+    def event_of(self, kind: str, which: int, other: int) -> Accepted | None:
         """A new event of this kind, or one that came before; None where there is nothing to say."""
         number = len(self.sent)
-        user = raw_id(USERS[one % len(USERS)]).value
+        user = raw_id(USERS[which % len(USERS)]).value
         if kind == "again":
-            meant = (DEVICES[other % len(DEVICES)], USERS[other % len(USERS)])
-            said = [event for event in self.sent[-RECENT:] if any(claim.id in meant for claim in claims_of(event))]
-            said = [event for event in said if self.may_come_again(event)]
-            return said[one % len(said)] if said else None
+            ids = (DEVICES[other % len(DEVICES)], USERS[other % len(USERS)])
+            events = [event for event in self.sent[-RECENT:] if any(claim.id in ids for claim in claims_of(event))]
+            events = [event for event in events if self.may_come_again(event)]
+            return events[which % len(events)] if events else None
         if kind == "alias":
             previous = USERS[other % len(USERS)]
-            if previous == USERS[one % len(USERS)]:
+            if previous == USERS[which % len(USERS)]:
                 return None
-            event = Accepted(f"e{number}", "alias", USERS[one % len(USERS)], user, previous)
+            event = Accepted(f"e{number}", "alias", USERS[which % len(USERS)], user, previous)
         else:
             device = raw_id(DEVICES[other % len(DEVICES)]).value
             event = Accepted(
-                f"e{number}", "track", USERS[one % len(USERS)], user, device, "view", properties={"n": number}
+                f"e{number}", "track", USERS[which % len(USERS)], user, device, "view", properties={"n": number}
             )
         self.sent.append(event)
         return event

@@ -9,44 +9,44 @@ class People:
     def __init__(self) -> None:
         self.owner_of: dict[str, str] = {}
 
-    def claim(self, one: str, owner: str, has_room: bool = True) -> str | None:
-        """An id is claimed for an owner; why it did not become theirs, None where it is."""
-        held = self.owner_of.get(one)
-        if held is not None:
-            return None if held == owner else "taken"
-        if one in self.above(owner):
+    def claim(self, id_: str, owner: str, has_room: bool = True) -> str | None:
+        """Claims an id for an owner. Why it did not become theirs, None where it is."""
+        owner_now = self.owner_of.get(id_)
+        if owner_now is not None:
+            return None if owner_now == owner else "taken"
+        if id_ in self.above(owner):
             return "cycle"
         if not has_room:
             return "full"
-        self.owner_of[one] = owner
+        self.owner_of[id_] = owner
         return None
 
-    def unlink(self, one: str) -> str | None:
-        """An id is a person of its own again; whose it was."""
-        return self.owner_of.pop(one, None)
+    def unlink(self, id_: str) -> str | None:
+        """Makes an id a person of its own again. Whose it was."""
+        return self.owner_of.pop(id_, None)
 
     def has_ring(self) -> bool:
         """Whether ids own each other, at any remove."""
-        for one in self.owner_of:
-            at: str | None = one
+        for id_ in self.owner_of:
+            at: str | None = id_
             for _ in range(len(self.owner_of) + 1):
                 at = self.owner_of.get(at) if at else None
             if at is not None:
                 return True
         return False
 
-    def above(self, one: str) -> list[str]:
+    def above(self, id_: str) -> list[str]:
         """An id, its owner, the owner's owner, and so on."""
-        found = [one]
-        while found[-1] in self.owner_of:
-            found.append(self.owner_of[found[-1]])
-        return found
+        owners = [id_]
+        while owners[-1] in self.owner_of:
+            owners.append(self.owner_of[owners[-1]])
+        return owners
 
-    def root_of(self, one: str) -> str:
+    def root_of(self, id_: str) -> str:
         """The person's own id."""
-        return self.above(one)[-1]
+        return self.above(id_)[-1]
 
-    def ids_of(self, one: str) -> set[str]:
+    def ids_of(self, id_: str) -> set[str]:
         """Every id of the person that an id belongs to."""
-        root = self.root_of(one)
+        root = self.root_of(id_)
         return {root} | {other for other in self.owner_of if self.root_of(other) == root}

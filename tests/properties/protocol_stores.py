@@ -12,7 +12,7 @@ from serving.store.stamps import Stamp
 from serving.store.store import Store
 
 SHARDS = 2
-#: In a year that no server's clock has reached.
+#: An instant in a year that no server's clock has reached.
 NOON_MS = 4_102_488_000_000
 
 
@@ -35,7 +35,7 @@ class WorldStore(Store):
 
     clock_ms = NOON_MS
 
-    def now_ms(self) -> int:  # type: ignore[override]
+    def now_ms(self) -> int:
         """The world's clock."""
         return self.clock_ms
 

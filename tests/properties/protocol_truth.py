@@ -30,7 +30,7 @@ AT_FIRST = ("buys", "spent", "which", "lately", "today", "any", "plan")
 
 @dataclass(frozen=True)
 class Copy:
-    """One event that was taken: as it was sent, and where the log has it; of an imported one the lake's version."""
+    """An event that was taken: as it was sent, and where the log has it; of an imported one the lake's version."""
 
     event: Accepted
     seq: int | None
@@ -40,20 +40,22 @@ class Copy:
 
 
 def once(copies: Iterable[Copy]) -> list[Copy]:
-    """Those of some copies that count: of each event the first, and each received 24 h after the last that counts;
-    no imported one that was not received before all logged ones."""
+    """The copies that count: of each event the first, and each received 24 h after the last that counts.
+
+    An imported copy counts only if it was received before all logged ones.
+    """
     counted: dict[tuple[str, str], list[Copy]] = {}
     logged: dict[tuple[str, str], int] = {}
     for copy in sorted(copies, key=lambda copy: (copy.received_ms, copy.seq is None)):
         name = copy.event.id, copy.event.event_id
-        found = counted.setdefault(name, [])
+        of_event = counted.setdefault(name, [])
         if copy.seq is not None:
             logged.setdefault(name, copy.received_ms)
         elif name in logged:
             continue
-        if not found or copy.received_ms - found[-1].received_ms >= DAY_MS:
-            found.append(copy)
-    return [copy for found in counted.values() for copy in found]
+        if not of_event or copy.received_ms - of_event[-1].received_ms >= DAY_MS:
+            of_event.append(copy)
+    return [copy for of_event in counted.values() for copy in of_event]
 
 
 def brute_force(key: str, copies: Sequence[Copy], now_ms: int) -> Any:
@@ -67,8 +69,8 @@ def brute_force(key: str, copies: Sequence[Copy], now_ms: int) -> Any:
         ]
 
     def attribute(name: str) -> str | None:
-        said = [(copy.ts_ms, copy.event.traits[name]) for copy in copies if name in copy.event.traits]
-        return max(said)[1] if said else None
+        values = [(copy.ts_ms, copy.event.traits[name]) for copy in copies if name in copy.event.traits]
+        return max(values)[1] if values else None
 
     match key:
         case "buys":

@@ -54,16 +54,16 @@ from tests.properties.protocol_truth import AT_FIRST, DEFINITIONS, DEVICES, IDS,
 
 
 def _name(entry: LogEntry) -> tuple[str, str, int, int]:
-    """What tells an entry of the log from any other."""
+    """The fields that tell an entry of the log from any other."""
     return entry.event.id, entry.event.event_id, entry.ts_ms, entry.received_ms
 
 
-#: When each claim, (id, owner), was said: the receipts of the events that say it, and later than now for a new one.
-Said: TypeAlias = dict[tuple[str, str], list[int]]
+#: When events made each claim, (id, owner): the receipts of those events, in ms. That of a new event is now.
+ClaimTimes: TypeAlias = dict[tuple[str, str], list[int]]
 
 
 class WorldHistory:
-    """What saving a definition needs of the lake."""
+    """The part of the history that saving a definition needs."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
@@ -80,7 +80,7 @@ class WorldHistory:
 class World:
     """The system and the truth about it. `light_events_max` as in the settings."""
 
-    #: Who does something, and is asked for after each step.
+    #: The ids that events are about, each of which is read after every step.
     ids: Sequence[str] = IDS
 
     def __init__(self, server: EmbeddedRedis, folder: Path, light_events_max: int = 256) -> None:
@@ -160,16 +160,18 @@ class World:
 
     def ingest(self, events: Sequence[Accepted]) -> None:
         """One call: its events, then what they say about whose ids are."""
-        claims, said = self.taken(events)
+        claims, claimed_ms = self.taken(events)
         if claims:
-            expected_refusals = self.refusals(claims, said)
+            expected_refusals = self.refusals(claims, claimed_ms)
             owners = self.store.owners([claim.id for claim in claims])
             refused = self.store.follow(link_claims(self.store.operations, claims, owners))
             assert dict(refused) == expected_refusals, f"{claims}\nrefused {refused}, expected {expected_refusals}"
 
-    def taken(self, events: Sequence[Accepted]) -> tuple[list[Claim], Said]:
-        """The claims of some events, and when each was said. Each event is taken or known to be a duplicate, exactly
-        as the truth has it."""
+    def taken(self, events: Sequence[Accepted]) -> tuple[list[Claim], ClaimTimes]:
+        """Sends events. Their claims, and when each was made.
+
+        Each event is taken or known to be a duplicate, exactly as the truth has it.
+        """
         catalogue = self.catalogue()
         arrivals = [Arrival(event, tail_payload(event, catalogue.projection)) for event in events]
         if not self.is_open:
@@ -183,39 +185,40 @@ class World:
         by_id: dict[str, list[tuple[Accepted, Outcome]]] = {}
         for event, outcome in zip(events, receipts.outcomes, strict=True):
             by_id.setdefault(event.id, []).append((event, outcome))
-        said: Said = {}
-        for event, outcome in [one for held in by_id.values() for one in held]:
+        claimed_ms: ClaimTimes = {}
+        for event, outcome in [pair for pairs in by_id.values() for pair in pairs]:
             expected = self.expected(event, seqs)
             assert outcome == expected, f"{event}\nanswered {outcome}, expected {expected}"
             came_ms = self.came_ms(event) if expected.duplicate else self.now_ms
             for claim in claims_of(event):
-                said.setdefault((claim.id, claim.owner), []).append(came_ms)
-        return claims_with_receipts(distinct_claims(events), events, receipts.came_ms), said
+                claimed_ms.setdefault((claim.id, claim.owner), []).append(came_ms)
+        return claims_with_receipts(distinct_claims(events), events, receipts.came_ms), claimed_ms
 
-    def refusals(self, claims: Sequence[Claim], said: Said) -> dict[Claim, str]:
+    def refusals(self, claims: Sequence[Claim], claimed_ms: ClaimTimes) -> dict[Claim, str]:
         """The claims that must not become links, and why; the others are links in the truth from here on."""
         lists = {owner: set(ids) for owner, ids in self.store.members([claim.owner for claim in claims]).items()}
-        standing = [claim for claim in claims if not self.is_past(*claim[:2], max(said[claim.id, claim.owner]))]
-        found = {}
-        for claim in standing:
+        reasons = {}
+        for claim in claims:
+            if self.is_past(*claim[:2], max(claimed_ms[claim.id, claim.owner])):
+                continue
             listed = lists.setdefault(claim.owner, set())
             has_room = claim.id in listed or len(listed) < MEMBERS_MAX
             why = self.people.claim(claim.id, claim.owner, has_room)
             if why is not None:
-                found[claim] = why
+                reasons[claim] = why
             else:
                 listed.add(claim.id)
-        return found
+        return reasons
 
     def came_ms(self, event: Accepted) -> int:
-        """When the copy of an event came that a repeat is a repeat of."""
+        """The receipt of the copy that a repeat of an event is measured against; -1 where there is none."""
         copy = self.remembered(event)
         return copy.received_ms if copy is not None else -1
 
-    def is_past(self, one: str, owner: str, said_ms: int) -> bool:
-        """Whether a claim of an id that is nobody's was taken back since it was said."""
-        ended_ms = max(self.deleted_ms.get(one, -1), self.deleted_ms.get(owner, -1), self.unlinked_ms.get(one, -1))
-        return said_ms <= ended_ms and one not in self.people.owner_of
+    def is_past(self, id_: str, owner: str, claimed_ms: int) -> bool:
+        """Whether a claim of an id that is nobody's was taken back since it was made."""
+        ended_ms = max(self.deleted_ms.get(id_, -1), self.deleted_ms.get(owner, -1), self.unlinked_ms.get(id_, -1))
+        return claimed_ms <= ended_ms and id_ not in self.people.owner_of
 
     def on_the_clock(self) -> dict[int, int]:
         """Sets the shards to the world's clock; the seq of each."""
@@ -225,7 +228,7 @@ class World:
         return {state.shard: state.seq for state in states}
 
     def expected(self, event: Accepted, seqs: dict[int, int]) -> Outcome:
-        """What the call must answer for an event; counted in the truth, where it is new."""
+        """The outcome that the call must have for an event. A new event is counted in the truth."""
         copy = self.remembered(event)
         if copy is not None and self.now_ms - copy.received_ms < DAY_MS:
             return Outcome(copy.seq, duplicate=True)
@@ -242,17 +245,17 @@ class World:
         version, seq = (record.stamp.lake_version, record.stamp.seq) if record.stamp is not None else (0, 0)
         logged = [copy for copy in self.truth[event.id] if copy.event.event_id == event.event_id]
         imported = [copy for copy in self.imports_of(event.id, version) if copy.event.event_id == event.event_id]
-        found = once([copy for copy in logged if copy.seq is not None and copy.seq <= seq] + imported)
+        copies = once([copy for copy in logged if copy.seq is not None and copy.seq <= seq] + imported)
         for copy in logged:
-            if not found or copy.received_ms - found[-1].received_ms >= DAY_MS:
-                found.append(copy)
-        found += [copy for copy in self.deleted[event.id] if copy.event.event_id == event.event_id]
-        return max(found, key=lambda copy: copy.received_ms, default=None)
+            if not copies or copy.received_ms - copies[-1].received_ms >= DAY_MS:
+                copies.append(copy)
+        copies += [copy for copy in self.deleted[event.id] if copy.event.event_id == event.event_id]
+        return max(copies, key=lambda copy: copy.received_ms, default=None)
 
-    def imports_of(self, one: str, version: int) -> list[Copy]:
-        """What was imported of an id up to a version of the lake, and not deleted."""
-        deleted_ms = self.deleted_ms.get(one, -(2**62))
-        copies = [copy for copy in self.imported.values() if copy.event.id == one and copy.version <= version]
+    def imports_of(self, id_: str, version: int) -> list[Copy]:
+        """The copies that were imported for an id up to a version of the lake, and not deleted."""
+        deleted_ms = self.deleted_ms.get(id_, -(2**62))
+        copies = [copy for copy in self.imported.values() if copy.event.id == id_ and copy.version <= version]
         return [copy for copy in copies if copy.ts_ms > deleted_ms]
 
     def ingest_by_old_definitions(self, whose: int) -> None:
@@ -300,15 +303,15 @@ class World:
             self.on_the_clock()
             seqs = self.store.follow(delete_person(self.store.operations, self.ids[whose], f"d{len(self.sent)}"))
             assert set(seqs) == self.people.ids_of(self.ids[whose])
-            for one in seqs:
-                self.forget(one, self.now_ms)
+            for id_ in seqs:
+                self.forget(id_, self.now_ms)
 
-    def forget(self, one: str, at_ms: int) -> None:
+    def forget(self, id_: str, at_ms: int) -> None:
         """A delete of an id: nothing of it counts, it is nobody's, and repeats are known."""
-        self.deleted[one] += self.truth[one]
-        self.truth[one] = []
-        self.deleted_ms[one] = at_ms
-        self.people.unlink(one)
+        self.deleted[id_] += self.truth[id_]
+        self.truth[id_] = []
+        self.deleted_ms[id_] = at_ms
+        self.people.unlink(id_)
 
     def tick(self, ms: int) -> None:
         """Time goes on."""
@@ -393,7 +396,7 @@ class World:
         if not self.is_open:
             return
         pending = Pending(is_full=whose is None, run_id=self.store.server().run_id)
-        ids = None if whose is None else [self.ids[one] for one in whose]
+        ids = None if whose is None else [self.ids[index] for index in whose]
         with WithholdingStore(self.server.url, pending, self.now_ms) as store, suppress(Stopped):
             rebuild(store, self.lake, self.settings, ids=ids)
         self.builds.append(pending)
@@ -403,17 +406,17 @@ class World:
         pending = [build for build in self.builds if build.records]
         if pending:
             build = pending[which % len(pending)]
-            shard, one = build.records[record % len(build.records)]
-            self.store.publish(shard, build.stamps[shard], [one])
+            shard, base = build.records[record % len(build.records)]
+            self.store.publish(shard, build.stamps[shard], [base])
             if not repeat:
-                build.records.remove((shard, one))
+                build.records.remove((shard, base))
 
     def finish(self, which: int) -> None:
         """The rest of some build, and its end."""
         if self.builds:
             build = self.builds.pop(which % len(self.builds))
-            for shard, one in build.records:
-                self.store.publish(shard, build.stamps[shard], [one])
+            for shard, base in build.records:
+                self.store.publish(shard, build.stamps[shard], [base])
             if build.is_full:
                 stamps = [build.stamps[shard] for shard in range(SHARDS)]
                 with suppress(ServerReplaced, Unavailable):
@@ -428,10 +431,10 @@ class World:
         request = next(steps)
         try:
             while True:
-                found = self.store.ask(request)
+                answer = self.store.ask(request)
                 self.publish(which, record, repeat=False)
                 self.drain(9, None)
-                request = steps.send(found)
+                request = steps.send(answer)
         except StopIteration as stop:
             self.check_reading(self.ids[whose], stop.value)
 
@@ -451,9 +454,9 @@ class World:
 
     def is_of_another_life(self) -> bool:
         """Whether the log has another event than the lake under some seq: a backup from before seqs were lost."""
-        held = {(shard, row.seq): _name(row) for shard, row in self.lake_rows()}
+        names = {(shard, row.seq): _name(row) for shard, row in self.lake_rows()}
         return any(
-            held.get((shard, entry.seq), _name(entry)) != _name(entry)
+            names.get((shard, entry.seq), _name(entry)) != _name(entry)
             for shard in range(SHARDS)
             for entry in self.store.read_log(shard, 0, 100_000)
         )
@@ -492,7 +495,7 @@ class World:
             case "delete":
                 self.forget(event.id, entry.received_ms)
             case _:
-                sent = next(one for one in self.sent if (one.id, one.event_id) == (event.id, event.event_id))
+                sent = next(sent for sent in self.sent if (sent.id, sent.event_id) == (event.id, event.event_id))
                 self.truth[event.id].append(Copy(sent, entry.seq, entry.ts_ms, entry.received_ms))
 
     def lake_rows(self) -> list[tuple[int, LogEntry]]:
@@ -500,8 +503,8 @@ class World:
         columns = ["shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at"]
         logged = self.lake.events().filter(pl.col("seq").is_not_null()).sort("seq").select(columns).collect()
         return [
-            (shard, LogEntry(seq, Accepted(event_id, kind, one, name=name), ts_ms, received_ms))
-            for shard, seq, event_id, kind, one, name, ts_ms, received_ms in logged.iter_rows()
+            (shard, LogEntry(seq, Accepted(event_id, kind, id_, name=name), ts_ms, received_ms))
+            for shard, seq, event_id, kind, id_, name, ts_ms, received_ms in logged.iter_rows()
         ]
 
     def recover(self, killed_at: int | None = None) -> None:
@@ -547,33 +550,33 @@ class World:
         catalogue = self.catalogue()
         if self.is_open:
             assert {key for _, key in catalogue.definitions} == self.defined, "definitions were lost"
-        for one in self.ids:
-            reading = self.store.follow(gather(self.store.operations, one))
+        for id_ in self.ids:
+            reading = self.store.follow(gather(self.store.operations, id_))
             for record in reading.records:
                 self.check_record(record)
             if not self.is_open:
                 continue
-            self.check_reading(one, reading)
+            self.check_reading(id_, reading)
 
-    def check_reading(self, one: str, reading: Reading) -> None:
-        """What a reading comes to is what brute force says of the same records."""
+    def check_reading(self, id_: str, reading: Reading) -> None:
+        """The answers of a reading are those of brute force over the same records."""
         catalogue = self.catalogue()
         ids = [record.id for record in reading.records]
-        assert (ids[0], set(ids)) == (self.people.root_of(one), self.people.ids_of(one)), f"{one} is {ids}"
+        assert (ids[0], set(ids)) == (self.people.root_of(id_), self.people.ids_of(id_)), f"{id_} is {ids}"
         answers = person(reading._replace(clock_ms=self.now_ms), catalogue, DecodedBases()).answers(
             catalogue.definitions
         )
         assert answers.now_ms == self.now_ms
         if not answers.exact:
             stamps = [record.stamp for record in reading.records if record.stamp is not None]
-            assert any(0 < stamp.horizon_ms <= self.now_ms - stamp.as_of_ms for stamp in stamps), f"{one}: not exact"
+            assert any(0 < stamp.horizon_ms <= self.now_ms - stamp.as_of_ms for stamp in stamps), f"{id_}: not exact"
             return
         copies = [copy for record in reading.records for copy in self.counted(record)]
         for key in self.defined:
             if ("trait", key) not in answers.warming:
                 expected = brute_force(key, copies, self.now_ms)
                 answer = answers.values["trait", key].value
-                assert answer == expected, f"{one} {key}: {answer}, brute force says {expected}"
+                assert answer == expected, f"{id_} {key}: {answer}, brute force says {expected}"
 
     def check_record(self, record: Record) -> None:
         """Base and tail do not overlap, and (V, build) only grows."""
@@ -595,16 +598,16 @@ class World:
             )
 
     def settle(self) -> None:
-        """With nothing in the way any more, all is covered and nothing is warming."""
+        """Ends the walk: once nothing is in the way, all is covered and nothing is warming."""
         self.recover()
         while any(state.seq > state.drained for state in self.store.shard_states()):
             self.drain(100_000, None)
         rebuild(self.store, self.lake, self.settings)
         catalogue = self.catalogue()
-        for one in self.ids:
-            reading = self.store.follow(gather(self.store.operations, one))
+        for id_ in self.ids:
+            reading = self.store.follow(gather(self.store.operations, id_))
             answers = person(reading, catalogue, DecodedBases()).answers(catalogue.definitions)
-            assert not answers.warming, f"{one} is still warming: {sorted(answers.warming)}"
+            assert not answers.warming, f"{id_} is still warming: {sorted(answers.warming)}"
         self.check()
         self.check_lake()
         self.check_batch()
@@ -613,11 +616,11 @@ class World:
         """The batch answers for the same people, each under one id, what brute force says of all rows of the lake."""
         bounds = self.catalogue().bounds
         answers = answer_frame(people(counted(self.lake.events())), list(bounds.values()), self.now_ms)
-        assert {self.people.root_of(one) for one in answers["id"]} == set(answers["id"])
+        assert {self.people.root_of(id_) for id_ in answers["id"]} == set(answers["id"])
         for kind, key in bounds:
-            for one, value in values_of(answers, (kind, key)).items():
-                ids = self.people.ids_of(one)
+            for id_, value in values_of(answers, (kind, key)).items():
+                ids = self.people.ids_of(id_)
                 newest = self.lake.events_version()
                 copies = once(copy for own in ids for copy in self.truth[own] + self.imports_of(own, newest))
                 expected = brute_force(key, copies, self.now_ms)
-                assert value == expected, f"the batch says {value} of {one} {key}, brute force {expected}"
+                assert value == expected, f"the batch says {value} of {id_} {key}, brute force {expected}"

@@ -30,11 +30,12 @@ Users = Mapping[str, Sequence[Event]]
 
 def assert_agrees(execution: str, bounds: Bounds, given_users: Users, zone: str) -> None:
     """Every definition has the oracle's answer for every user."""
-    judged = by_oracle(bounds, given_users, NOW, zone)
-    found = EXECUTIONS[execution](bounds, given_users, NOW, zone)
-    for key, answers in judged.items():
-        for user, one in answers.items():
-            assert (found[key][user], kinds(found[key][user].value)) == (one, kinds(one.value)), (key, user)
+    expected = by_oracle(bounds, given_users, NOW, zone)
+    answered = EXECUTIONS[execution](bounds, given_users, NOW, zone)
+    for key, answers in expected.items():
+        for user, expected_answer in answers.items():
+            answer = answered[key][user]
+            assert (answer, kinds(answer.value)) == (expected_answer, kinds(expected_answer.value)), (key, user)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)

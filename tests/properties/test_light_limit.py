@@ -24,9 +24,9 @@ NEW_MS = (0, 20 * MINUTE_MS, 59 * MINUTE_MS)
 @pytest.fixture
 def world(redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[World]:
     """A system in which an id of five events is heavy."""
-    found = World(redis_server, tmp_path, LIGHT_EVENTS_MAX)
-    yield found
-    found.close()
+    made = World(redis_server, tmp_path, LIGHT_EVENTS_MAX)
+    yield made
+    made.close()
 
 
 def is_heavy(world: World) -> bool:

@@ -90,7 +90,7 @@ def machine(server: EmbeddedRedis, folder: Path, light_events_max: int) -> type[
 
         @rule(which=some_number)
         def resend_imported(self, which: int) -> None:
-            """What came with a file comes from an app."""
+            """An event that came with a file comes from an app."""
             self.world.resend_imported(which)
 
         @rule(rows=some_rows, killed_at=st.none() | st.sampled_from(DRAIN_STEPS))
@@ -207,7 +207,7 @@ def test_long_walks_leave_answers_right(server: EmbeddedRedis, tmp_path: Path, s
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(4))
 def test_long_walks_over_imports_leave_answers_right(server: EmbeddedRedis, tmp_path: Path, seed: int) -> None:
-    """What was imported is sent, what was logged is imported, and days go by."""
+    """Imported events are sent, logged events are imported, and days go by."""
     world = World(server, tmp_path, 256 if seed % 2 else 2)
     try:
         for _ in walk(world, seed, WALK_STEPS, known=WITH_IMPORTS):

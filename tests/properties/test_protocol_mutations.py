@@ -86,17 +86,17 @@ def _by_uri(append_to: Any) -> Any:
     return lambda lake, opened, rows, transactions: append_to(lake, DeltaTable(opened.table_uri), rows, transactions)
 
 
-def _one_more(stamp: Any) -> Any:
+def _covering_one_more(stamp: Any) -> Any:
     """Says that a base covers one event more than its version has."""
     return lambda version, build, seq, *others: stamp(version, build, seq + 1, *others)
 
 
-def _unsaid(answer: Any) -> Any:
+def _without_straddling(answer: Any) -> Any:
     """Does not say that a span reaches out of its window."""
     return lambda frame, evaluate: answer(frame, evaluate)._replace(straddled=False)
 
 
-def _unasked(steps: Any) -> Any:
+def _owns_nobody(right: Any) -> Any:
     """Says that no id is owned by another, without a look."""
 
     def without(operations: Any, namespaced_id: str, other: str) -> Any:
@@ -106,7 +106,7 @@ def _unasked(steps: Any) -> Any:
     return without
 
 
-def _asked_before_alone(owns: Any) -> Any:
+def _owns_before_the_claim_alone(owns: Any) -> Any:
     """Looks for a ring before a claim, and not once more when the claim is made."""
 
     def without(operations: Any, namespaced_id: str, other: str) -> Any:
@@ -218,7 +218,7 @@ MUTATIONS: list[InScript | InPython] = [
         favour=("resend", "send_together", "unlink", "delete_person"),
     ),
     InPython("a drain writes through the table that it checked", Lake, "append_to", _by_uri),
-    InPython("a base covers what its version has", rebuilding, "Stamp", _one_more),
+    InPython("a base covers what its version has", rebuilding, "Stamp", _covering_one_more),
     InPython(
         "a rebuild counts each event once", rebuilding, "counted",
         lambda counted: lambda events, ids=None: events if ids is None else counted(events, ids), seed=10,
@@ -238,7 +238,7 @@ MUTATIONS: list[InScript | InPython] = [
         "what a base does not have is warming", Catalogue, "is_ready", lambda right: lambda *given: True
     ),
     InPython(
-        "past its horizon a heavy base says so", Frame, "answer", _unsaid, seed=9, light_events_max=2,
+        "past its horizon a heavy base says so", Frame, "answer", _without_straddling, seed=9, light_events_max=2,
         leaving_out=LINKS,
     ),
     # ── whose an id is ──
@@ -279,9 +279,9 @@ MUTATIONS: list[InScript | InPython] = [
         "elseif true then", seed=1, favour=("send_together", "alias"), leaving_out=(*LOST, "delete_person", "unlink"),
         of_links=True,
     ),
-    InPython("no id owns its owner", links, "owns", _unasked, seed=1, favour=("alias",)),
+    InPython("no id owns its owner", links, "owns", _owns_nobody, seed=1, favour=("alias",)),
     InPython(
-        "no id owns its owner when both are claimed at once", links, "owns", _asked_before_alone,
+        "no id owns its owner when both are claimed at once", links, "owns", _owns_before_the_claim_alone,
         seed=3, favour=("link_at_once",), of_links=True,
     ),
     InPython(
@@ -299,12 +299,12 @@ MUTATIONS: list[InScript | InPython] = [
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """A server that these tests restart."""
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), settings={"appendfsync": "no"}) as found:
-        yield found
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), settings={"appendfsync": "no"}) as started:
+        yield started
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.rule.replace(" ", "_"))
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule.replace(" ", "_"))
 def test_a_walk_shows_that_the_rule_is_needed(
     server: EmbeddedRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutation: InScript | InPython
 ) -> None:
@@ -321,8 +321,8 @@ def test_a_walk_shows_that_the_rule_is_needed(
             known = LINK_STEPS if mutation.of_links else mutation.known
             for _ in walk(world, seed, STEPS, mutation.favour, mutation.leaving_out, known):
                 pass
-        except Exception as found:  # whatever goes wrong: with the rule, none of these walks does
-            print(f"seed {seed}: {found}")
+        except Exception as error:  # whatever goes wrong: with the rule, none of these walks does
+            print(f"seed {seed}: {error}")
             return
         finally:
             world.close()

@@ -1,3 +1,3 @@
-"""What Redis is asked, a subject a file: each operation is one method that makes a request, which is a value. Pure: no
-module here talks to a server. May import the scripts, the keys and the values of the store; `store` alone sends them.
+"""The operations of the store, a subject a file: each is a method that makes a request, which is a value. Pure: no
+module here talks to a server; `store` alone sends requests. May import the scripts, keys and values of the store.
 """

@@ -1,4 +1,4 @@
-"""Processes: who does something now, and what each part of the system last said about itself."""
+"""Leases and heartbeats: the process that does something now, and the last report of each part of the system."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ class LeaseOperations(Sharded):
     def hold_lease(self, name: str, token: str, ttl_ms: int, manner: lease.Manner = "") -> Request[bool]:
         """Takes or renews a lease; False while another holds it.
 
-        `manner` is "next": nobody who gives way takes it before; "gives way": the lease is not taken, and is given
-        back, if another asked to be next; "joins": not taken then, but left to others of the same token.
+        `manner` says how, see `lease.Manner`.
         """
         return Request([lease.hold_command(name, token, ttl_ms, manner)], only(lease.read))
 
@@ -29,10 +28,10 @@ class LeaseOperations(Sharded):
 
     @operation
     def beat(self, name: str, said: bytes, ttl_ms: int) -> Request[None]:
-        """Keeps what a part of the system says about itself, until it is silent for `ttl_ms`."""
+        """Keeps the report of a part of the system about itself, until the part is silent for `ttl_ms`."""
         return Request([command("SET", keys.heartbeat(name), said, "PX", ttl_ms)], nothing)
 
     @operation
     def heartbeat(self, name: str) -> Request[bytes | None]:
-        """What that part said last; None when it has been silent."""
+        """The last report of that part; None when it has been silent."""
         return Request([command("GET", keys.heartbeat(name))], lambda replies: replies[0])

@@ -1,4 +1,4 @@
-"""Rebuilds: what is asked for, what waits, and what the last full one counted."""
+"""Requests for rebuilds, how much waits, and the counts of the last full rebuild."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RebuildRequests(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """How much waits: full rebuilds, ids with their own, refused events. `parity` is what `doctor` last said of it."""
+    """How much waits: full rebuilds, rebuilds of ids, refused events. `parity` is the last report of `doctor`."""
 
     rebuilds: int
     ids: int
@@ -55,8 +55,10 @@ class RebuildRequestOperations(Sharded):
 
     @operation
     def rebuild_requests(self) -> Request[RebuildRequests]:
-        """The requests as they are now. Read them before a rebuild pins its version, and give them back when that is
-        published."""
+        """The requests as they are now.
+
+        Read them before a rebuild pins its version, and answer them when that is published.
+        """
         commands = [command("HMGET", keys.rebuild(), keys.WANTED, keys.DONE)]
         commands += [command("HGETALL", keys.wanted(shard)) for shard in range(self.shards)]
 
@@ -69,10 +71,10 @@ class RebuildRequestOperations(Sharded):
 
     @operation
     def answer_rebuilds(self, requests: RebuildRequests, run_id: str | None = None) -> Request[None]:
-        """Takes back these requests, all of them answered; what was asked for again since stays.
+        """Takes back these requests, all of which are answered. One that was made again since stays.
 
         After a rebuild of single ids give `requests._replace(wanted=requests.done)`. `run_id` is the server's when they
-        were read: another one counts anew, so raises `ServerReplaced`.
+        were read. Another server counts anew, so `ServerReplaced` is raised there.
         """
         commands = [raise_numbers.command(keys.rebuild(), {keys.DONE: requests.wanted})]
         commands += [retire_requests.command(shard, counts) for shard, counts in requests.ids.items()]
@@ -80,7 +82,7 @@ class RebuildRequestOperations(Sharded):
 
     @operation
     def waiting(self) -> Request[Waiting]:
-        """How much waits for the worker and the drain: counts alone, whatever they are of."""
+        """How much waits for the worker and the drain: counts alone, of all ids and events."""
         commands = [
             command("HMGET", keys.rebuild(), keys.WANTED, keys.DONE),
             command("XLEN", keys.rejected()),
@@ -96,12 +98,12 @@ class RebuildRequestOperations(Sharded):
 
     @operation
     def keep_totals(self, text: bytes) -> Request[None]:
-        """Keeps what a full rebuild counted, in the place of what the one before did."""
+        """Keeps the counts of a full rebuild in the place of the last ones."""
         return Request([command("SET", keys.totals(), text)], nothing)
 
     @operation
     def totals(self) -> Request[tuple[bytes | None, int]]:
-        """What the last full rebuild counted, None before the first; and how many keys were made."""
+        """The counts of the last full rebuild, None before the first; and how many API keys were made."""
         commands = [command("GET", keys.totals()), command("HLEN", keys.api_keys())]
         return Request(commands, lambda replies: (replies[0], int(replies[1])))
 

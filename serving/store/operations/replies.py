@@ -1,4 +1,4 @@
-"""How replies read that operations of several subjects get."""
+"""How replies read, for operations of several subjects."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def clock_ms(reply: Sequence[bytes]) -> int:
 
 
 def only(read: Callable[[Any], T]) -> Callable[[list[Any]], T]:
-    """What the only reply means."""
+    """A reader of requests with one command, from a reader of its reply."""
     return lambda replies: read(replies[0])
 
 
 def each(read: Callable[[Any], T]) -> Callable[[list[Any]], list[T]]:
-    """What each reply means, in order."""
+    """A reader of requests with several commands, from a reader of one reply."""
     return lambda replies: [read(reply) for reply in replies]
 
 

@@ -1,4 +1,4 @@
-"""What operations know of their system: how many shards it has, and how far things may grow."""
+"""The base of all operations: they know how many shards their system has, and how far things may grow."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from serving.store.scripts.script import Key, script
 
 
 class Bury(NamedTuple):
-    """What the script is given; more keys are the records, more arguments their seqs."""
+    """The KEYS and ARGV of the script; more keys are the records, more arguments their seqs."""
 
     wanted: Key
 

@@ -1,11 +1,11 @@
-"""Whose an id is: claiming it for another id, and giving it up. Log and record change together, or not at all.
+"""Claiming an id for another id, and giving it up. Log and record change together, or not at all.
 
-The log of the claimed id's shard decides: an id without an owner takes the first claim, later ones change nothing. So a
-claim that changes nothing is not logged either, and a repeat is safe. An entry takes a seq like any event; it has no
-place in the tail, since it adds nothing to an aggregate: what it changes is a field of the record.
+The log of the claimed id's shard decides: an id without an owner takes the first claim; later claims change nothing. A
+claim that changes nothing is not logged either, so a repeat is safe. An entry takes a seq like any event. It has no
+place in the tail, since it adds nothing to an aggregate: it changes a field of the record.
 
-A claim is made some time after the receipt of the event that says so (`since`). It is refused where the id was given up
-or deleted since, or in the very same millisecond: what came after that event stands.
+A claim is made some time after the receipt of the event that says so (`since`). It is refused if the id was given up or
+deleted since then, or in the very same millisecond: the later entry stands.
 
     KEYS  log, shard, ready, record
     ARGV  run_id, backlog_max, act ("link" | "unlink"), entry (log payload); of a link also owner, event_id, since
@@ -26,7 +26,7 @@ from serving.store.scripts.script import RUN_ID, Key, script
 
 
 class Claim(NamedTuple):
-    """What the script is given."""
+    """The KEYS and ARGV of the script."""
 
     log: Key
     shard: Key
@@ -87,7 +87,7 @@ return {1, seq}
 
 
 class Owner(msgspec.Struct, frozen=True, array_like=True):
-    """Whose an id is: the namespaced owner, seq and receipt (UTC ms) of the claim, and the event it came with."""
+    """The owner of an id: its namespaced id, seq and receipt (UTC ms) of the claim, and the event it came with."""
 
     id: str
     seq: int
@@ -110,8 +110,10 @@ def owner_field(owner: Owner) -> bytes:
 
 
 class Claimed(NamedTuple):
-    """What became of a claim: `is_done` with its seq; else whose the id is already, None where the claim is superseded
-    (or, of an unlink, where the id was nobody's)."""
+    """The outcome of a claim or an unlink: `is_done` with its seq, or the owner that the id has already.
+
+    The owner is None where the claim is superseded, and of an unlink where the id was nobody's.
+    """
 
     is_done: bool
     seq: int = 0
@@ -121,7 +123,7 @@ class Claimed(NamedTuple):
 def link_command(
     shard: int, namespaced_id: str, entry: bytes, owner: str, event_id: str, since_ms: int, backlog_max: int
 ) -> Command:
-    """Claims an id for an owner, if nothing took that back since the event of this receipt, which says so."""
+    """Claims an id for an owner. `since_ms` is the receipt of the event that says so."""
     given = _given(shard, namespaced_id, "link", entry, backlog_max)
     return CLAIM(given._replace(owner=owner, event_id=event_id, since=since_ms))
 
@@ -145,7 +147,7 @@ def _given(shard: int, namespaced_id: str, act: Literal["link", "unlink"], entry
 
 
 def read(reply: Any) -> Claimed | str:
-    """What the call did, or the word it was refused with."""
+    """The outcome, or the word that the call was refused with."""
     if isinstance(reply, bytes):
         return reply.decode()
     verdict, answer = reply

@@ -20,7 +20,7 @@ ENTRIES_MAX = 5_000
 
 
 class CleanStream(NamedTuple):
-    """What the script is given."""
+    """The KEYS and ARGV of the script."""
 
     stream: Key
     upto: str

@@ -1,8 +1,8 @@
 """Deleting what an id has: a tombstone in its log, and nothing of it left in its record, in one step.
 
-Base, tail, owner and members go. What stays is the tombstone, which refuses every base that covers less than it and
-every replay of what is before it; and the hashes of the event ids of the last 24 h, so that the repeat of a deleted
-event is no new event. What comes after counts as if nothing had been before.
+Base, tail, owner and members go. Two things stay. The tombstone refuses every base that covers less than it, and every
+replay of a row from before it. The hashes of the event ids of the last 24 h make the repeat of a deleted event no new
+event. Later events count as if nothing had been before.
 
     KEYS  log, shard, ready, record
     ARGV  run_id, entry (log payload)
@@ -22,7 +22,7 @@ from serving.store.scripts.script import RUN_ID, Key, script
 
 
 class Delete(NamedTuple):
-    """What the script is given."""
+    """The KEYS and ARGV of the script."""
 
     log: Key
     shard: Key

@@ -15,7 +15,7 @@ from serving.store.scripts.script import Key, script
 
 
 class Forget(NamedTuple):
-    """What the script is given."""
+    """The KEYS and ARGV of the script."""
 
     gone: Key
     before: int

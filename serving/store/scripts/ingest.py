@@ -1,9 +1,9 @@
 """The one way an event gets in: log and record change together, or not at all.
 
-One call takes the events of one shard that came with one request, grouped by record. It is refused whole, before any
-write, when the server is not the one this shard was recovered on, when the caller projects by older definitions than
-the shard's, or when the drain is too far behind. Else each event has an answer of its own: its seq; or that it is a
-duplicate, with seq and receipt of the copy that counts; or that its id's tail is full.
+One call takes the events of one shard that came with one request, grouped by record. The whole call is refused, before
+any write, in three cases: the shard was not recovered on this server; the caller projects by older definitions than the
+shard's; the drain is too far behind. Else each event has an answer of its own: its seq; or that it is a duplicate, with
+seq and receipt of the copy that counts; or that its id's tail is full.
 
     KEYS  log, shard, ready, wanted, then a record each
     ARGV  run_id, projection, tail_wanted, tail_max, backlog_max,
@@ -33,7 +33,7 @@ EVENTS_MAX = 1_000
 
 
 class Ingest(NamedTuple):
-    """What the script is given; more keys are the records, more arguments what came for them."""
+    """The KEYS and ARGV of the script; more keys are the records, more arguments what came for them."""
 
     log: Key
     shard: Key
@@ -73,8 +73,8 @@ for k = NAMED_KEYS + 1, #KEYS do
   at = bodies + 3 * count
   local fields = redis.call('HMGET', record, STAMP, RECENT, unpack(ARGV, hashes + 1, hashes + count))
   local stamp, recent, entries = fields[1], fields[2], 2  -- behind these two stands the tail entry of each hash, if any
-  -- Less base and stamp, `recent`, and the last receipt. Owner, members and tombstone are not worth a look: a bound
-  -- may be off by three.
+  -- The tail is all fields but base and stamp, `recent`, and the last receipt. Owner, members and tombstone are not
+  -- worth a look: a bound may be off by three.
   local field_count = redis.call('HLEN', record)
   local apart
   if field_count == 0 then recent, apart = gone_recent(record) end
@@ -126,8 +126,8 @@ for k = NAMED_KEYS + 1, #KEYS do
     if apart then revive(record) end
     redis.call('HSET', record, LAST, struct.pack('>I6I6', now, seq), unpack(changes))
   end
-  -- Asked once each time it grows by as much again, not at every event; and while it is full, since what was asked for
-  -- before may have been answered from a lake that the drain had not brought its events to.
+  -- A rebuild is asked for once each time the tail grows by as much again, not at every event. It is asked for again
+  -- while the tail is full, since an earlier rebuild may have read a lake that the drain had not brought its events to.
   if refused or math.floor(tail / (tail_wanted + 1)) > math.floor(before / (tail_wanted + 1)) then
     redis.call('HINCRBY', wanted, record, 1)
   end
@@ -141,8 +141,11 @@ return answers
 
 @dataclass(frozen=True)
 class TailLimits:
-    """How far things may grow: tail entries of an id before a rebuild of it is asked for, before its events get 429;
-    undrained events of a shard before all get 429."""
+    """How far things may grow.
+
+    Beyond `tail_wanted` tail entries of an id a rebuild of it is asked for; beyond `tail_max` its events get 429.
+    Beyond `backlog_max` undrained events of a shard all events of the shard get 429.
+    """
 
     tail_wanted: int = 1_000
     tail_max: int = 20_000
@@ -150,7 +153,7 @@ class TailLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> TailLimits:
-        """The limits that settings name, of all shards, for one."""
+        """The limits of one shard; settings name the backlog of all shards together."""
         return cls(
             tail_wanted=settings.tail_wanted_entries,
             tail_max=settings.tail_entries_max,
@@ -159,7 +162,7 @@ class TailLimits:
 
 
 class Packed(NamedTuple):
-    """One event ready for the script: its hash, the client's time or None, its log payload, its tail payload."""
+    """An event ready for the script: its hash, the client's time in ms or None, its log payload, its tail payload."""
 
     event_hash: bytes
     ts_ms: int | None
@@ -192,7 +195,7 @@ def command(
 
 
 class Outcome(NamedTuple):
-    """What became of one event. A duplicate's seq is that of the copy that counts, None when that was imported.
+    """The outcome of one event. A duplicate has the seq of the copy that counts, None when that was imported.
 
     `busy`: its id has more events than the batch has covered, so it was not taken; it may pass later.
     """
@@ -203,9 +206,9 @@ class Outcome(NamedTuple):
 
 
 class Ingested(NamedTuple):
-    """The receipt in ms, and an outcome an event, in the order of the call.
+    """The receipt in ms, and an outcome and a receipt an event, in the order of the call.
 
-    `came_ms` is of each event the receipt of the copy that counts.
+    `came_ms` has the receipt of the copy that counts.
     """
 
     received_ms: int
@@ -214,7 +217,7 @@ class Ingested(NamedTuple):
 
 
 def read(reply: Any) -> Ingested | str:
-    """What the call did, or the word it was refused with."""
+    """The outcomes of the call, or the word that it was refused with."""
     if isinstance(reply, bytes):
         return reply.decode()
     received_ms, *answers = reply

@@ -19,16 +19,17 @@ from serving.store import keys
 from serving.store.requests import Command
 from serving.store.scripts.script import Key, script
 
-#: How a lease is held: whatever others want; before others, as soon as it is free; unless another asked to be next, and
-#: given back then; the same, but left to those who hold it with the same token.
+#: How a lease is held. "": whatever others want. "next": before others, as soon as it is free. "gives way": unless
+#: another asked to be next; it is given back then. "joins": the same, but it is left to others of the same token.
 Manner = Literal["", "next", "gives way", "joins"]
 
-#: The lease of who writes to the lake beside drain and worker: imports, exports, rebuilds as of a time. They share it.
+#: The lease of processes that write to the lake beside drain and worker: imports, exports, rebuilds as of a time. They
+#: share it.
 WRITERS, SHARED = "writers", "shared"
 
 
 class Hold(NamedTuple):
-    """What the script is given that takes or renews a lease."""
+    """The KEYS and ARGV of the script that takes or renews a lease."""
 
     lease: Key
     following: Key
@@ -38,7 +39,7 @@ class Hold(NamedTuple):
 
 
 class Release(NamedTuple):
-    """What the script is given that gives a lease back."""
+    """The KEYS and ARGV of the script that gives a lease back."""
 
     lease: Key
     following: Key

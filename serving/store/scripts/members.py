@@ -1,7 +1,7 @@
 """The ids that were claimed for an id: where a read looks for the rest of a person.
 
-The list is a hint and may name too many: an id belongs to whom its own record names. It must not name too few, so an id
-is put here before it is claimed, and taken out after it was given up.
+The list is a hint and may name too many ids: the owner of an id is in the id's own record. It must not name too few, so
+an id is put here before it is claimed, and taken out after it was given up.
 
     KEYS  record
     ARGV  act ("add" | "drop"), then of "add": most ids there may be, id …; of "drop": id …
@@ -25,7 +25,7 @@ MEMBERS_MAX = 20
 
 
 class Members(NamedTuple):
-    """What the script is given; more arguments are those of the act."""
+    """The KEYS and ARGV of the script; more arguments are those of the act."""
 
     record: Key
     act: Literal["add", "drop"]

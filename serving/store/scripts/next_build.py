@@ -18,7 +18,7 @@ from serving.store.scripts.script import Key, script
 
 
 class NextBuild(NamedTuple):
-    """What the script is given."""
+    """The KEYS and ARGV of the script."""
 
     rebuild: Key
 

@@ -1,18 +1,18 @@
 """Putting bases in place, in any order and any number of times.
 
-Each record is taken or refused by itself: refused when it was deleted after the part of the log that the base covers,
-or when it holds a base of the same or a later (V, build). Reruns, crashed runs and zombies are then harmless. When it
-is taken, base, stamp and `recent` are set, and tail entries go that the base covers: seq <= S, or an id among `recent`
-(an imported copy that the base counts already).
+Each record is taken or refused by itself. It is refused when it was deleted after the part of the log that the base
+covers, or when it holds a base of the same or a later (V, build). Reruns, crashed runs and zombies are then harmless.
+When it is taken, base, stamp and `recent` are set, and the tail entries go that the base covers: those of seq <= S, and
+those whose event is among `recent` (an imported copy that the base counts already).
 
     KEYS  a record each
     ARGV  version (V), build, covered (S), which ("every" | "held"),
           then per record: stamp, base, recent (in order, where it is long)
     reply per record: 1 published | 0 older than what it holds | -1 deleted since | -2 holds no base
 
-"held" is how a complete rebuild ends: an id that produced no row gets an empty base, but only if it has one to replace.
-An id without a base needs none, since the shard's own stamp stands for it; so a record that has nothing but the empty
-base which an earlier one left is deleted. Until then its stamp keeps out what began before that.
+A complete rebuild ends with "held": an id that produced no row gets an empty base, if it has a base to replace. An id
+without a base needs none, since the shard's own stamp stands for it. So a record that has nothing but the empty base of
+an earlier sweep is deleted. Until then its stamp keeps out builds that began before that sweep.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RECORDS_MAX = 64
 
 
 class Publish(NamedTuple):
-    """What the script is given; more keys are the records, more arguments what is published for them."""
+    """The KEYS and ARGV of the script; more keys are the records, more arguments what is published for them."""
 
     version: int
     build: int
@@ -94,7 +94,7 @@ local function among(recent)
   return function(hash) return copy_among_many(#recent / RECENT_ENTRY_BYTES, entries_at, hash) end
 end
 
--- What deletes cover may be purged from the lake, which knows nothing of its repeats then: the record still does.
+-- Keeps what a deleted record remembers. The lake may have purged it, and then only the record knows its repeats.
 local function remember_deleted(record, tombstone, recent)
   local deleted = struct.unpack('>I6', tombstone)
   local kept = {}
@@ -162,7 +162,7 @@ return answers
 
 
 class Published(IntEnum):
-    """What became of one record."""
+    """The outcome of one record."""
 
     DONE = 1
     OLDER = 0
@@ -171,7 +171,7 @@ class Published(IntEnum):
 
 
 class BaseRecord(NamedTuple):
-    """What a rebuild has for one id: base (codec's bytes), `recent` (entries in any order), a heavy base's horizon."""
+    """A base to publish for an id: its bytes, `recent` in any order, and the horizon of a heavy base, else 0."""
 
     id: str
     base: bytes

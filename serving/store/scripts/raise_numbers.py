@@ -15,7 +15,7 @@ from serving.store.scripts.script import Key, script
 
 
 class RaiseNumbers(NamedTuple):
-    """What the script is given; more arguments are the fields and their values."""
+    """The KEYS and ARGV of the script; more arguments are the fields and their values."""
 
     numbers: Key
 

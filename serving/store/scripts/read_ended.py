@@ -1,4 +1,4 @@
-"""When an id was deleted and when it was given up, last; also of a record that was purged (`lua_tombstones`).
+"""Reading when an id was deleted and when it was given up, last; also of a record that was purged (`lua_tombstones`).
 
 KEYS  record
 reply [tombstone or nil, last unlink or nil], as the record has them
@@ -16,7 +16,7 @@ from serving.store.scripts.script import Key, script
 
 
 class ReadEnded(NamedTuple):
-    """What the script is given."""
+    """The KEYS and ARGV of the script."""
 
     record: Key
 
@@ -44,6 +44,6 @@ def command(shard: int, namespaced_id: str) -> Command:
 
 
 def read(reply: Sequence[bytes | None]) -> Ended:
-    """When that was."""
+    """The receipts of both."""
     deleted_ms, unlinked_ms = (-1 if data is None else positions.decode(data)[1] for data in reply)
     return Ended(deleted_ms, unlinked_ms)

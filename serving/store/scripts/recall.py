@@ -16,7 +16,7 @@ from serving.store.scripts.script import Key, script
 
 
 class Recall(NamedTuple):
-    """What the script is given; more arguments are the tombstones."""
+    """The KEYS and ARGV of the script; more arguments are the tombstones."""
 
     gone: Key
 

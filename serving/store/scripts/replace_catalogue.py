@@ -15,7 +15,7 @@ from serving.store.scripts.script import Key, script
 
 
 class ReplaceCatalogue(NamedTuple):
-    """What the script is given. Versions are texts here: Lua compares and keeps them as they are."""
+    """The KEYS and ARGV of the script. Versions are texts here: Lua compares and keeps them as they are."""
 
     catalogue: Key
     version: Key

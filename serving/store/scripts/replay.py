@@ -1,7 +1,7 @@
 """Putting lake rows back into records, after Redis lost the end of its log (an older backup, a promoted replica).
 
-A row becomes the tail entry it was, under its own seq, unless its record's base covers it, a tombstone is newer, or it
-is there already; so a replay that was cut off is simply run again, and a publish in between does no harm.
+A row becomes the tail entry it was, under its own seq, unless its record's base covers it, a tombstone is newer, or the
+entry is there already. So a replay that was cut off is simply run again, and a publish in between does no harm.
 
     KEYS  wanted, then a record each
     ARGV  tail_wanted, then per record: n, and n times (event hash, seq, ts, received, tail payload), by seq
@@ -25,7 +25,7 @@ ROWS_MAX = 1_000
 
 
 class Replay(NamedTuple):
-    """What the script is given; more keys are the records, more arguments their rows."""
+    """The KEYS and ARGV of the script; more keys are the records, more arguments their rows."""
 
     wanted: Key
     tail_wanted: int

@@ -1,7 +1,7 @@
 """Whose an id is and when it was deleted, put back after Redis lost the end of its log, as the lake's rows say.
 
-What a tombstone covers goes from the record, as it went when the tombstone was written; what it does not stays. Safe to
-run again. The replay of rows comes after it, and leaves out what the tombstone covers.
+The record loses what the tombstone covers, as it did when the tombstone was written, and keeps the rest. It is safe to
+run this again. The replay of rows comes after it, and leaves out what the tombstone covers.
 
     KEYS  record
     ARGV  tombstone (seq, receipt) or "", unlinked (the same of an unlink) or "", owner field or "",
@@ -23,7 +23,7 @@ from serving.store.scripts.script import Key, script
 
 
 class Restore(NamedTuple):
-    """What the script is given."""
+    """The KEYS and ARGV of the script."""
 
     record: Key
     tombstone: bytes

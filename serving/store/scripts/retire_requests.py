@@ -18,7 +18,7 @@ from serving.store.scripts.script import Key, script
 
 
 class RetireRequests(NamedTuple):
-    """What the script is given; more arguments are the records and their counts."""
+    """The KEYS and ARGV of the script; more arguments are the records and their counts."""
 
     wanted: Key
 

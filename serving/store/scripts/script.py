@@ -1,8 +1,8 @@
-"""What a Lua script is: its text, its SHA1, and the names of what it is given.
+"""Lua scripts: their text, their SHA1, and the names of their KEYS and ARGV.
 
 Scripts run by EVALSHA. A server that does not know one (restarted, promoted, flushed) answers NOSCRIPT for that command
-alone, also in the middle of a pipeline; it is then sent again with its text, which the server remembers. So a script
-must not rely on commands that stand before it in the same pipeline.
+alone, also in the middle of a pipeline. The command is then sent again with the text, which the server remembers. So a
+script must not rely on commands that stand before it in the same pipeline.
 
 Every script has a module: its signature, its text, `command` or `…_command` that makes a command of it, and, where the
 reply says something, a `read` for it. Lua that several share is in the modules `lua_…`.
@@ -32,8 +32,8 @@ RUN_ID = ""
 class Script(Generic[Signature]):
     """A Lua script. Runs alone and whole: all its writes happen, or (refused before the first) none.
 
-    `signature` is a named tuple of what it is given: first its KEYS, whose type is `Key`, then its ARGV. Lua has each
-    of them as a local of the same name, those whose type is `int` as numbers (see `script`).
+    `signature` is a named tuple: first the KEYS, whose type is `Key`, then the ARGV. Lua has each of them as a local of
+    the same name; one whose type is `int` is a number (see `script`).
     """
 
     signature: type[Signature]
@@ -61,10 +61,10 @@ class Script(Generic[Signature]):
 
 
 def script(signature: type[Signature], *lua: str) -> Script[Signature]:
-    """The script of this signature: Lua that it shares with others, then its own.
+    """The script of this signature. `lua` is Lua that it shares with others, then its own.
 
-    Its own begins with what it is given, as locals: `local log, shard = KEYS[1], KEYS[2]`. Where more keys or arguments
-    follow, NAMED_KEYS and NAMED_ARGUMENTS say how many have a name, which is where a cursor begins.
+    Its own begins with its KEYS and ARGV as locals: `local log, shard = KEYS[1], KEYS[2]`. More keys or arguments may
+    follow: NAMED_KEYS and NAMED_ARGUMENTS say how many have a name, and a cursor begins behind them.
     """
     *libraries, own = lua
     key_names, arguments = _named(signature)
@@ -96,7 +96,7 @@ def with_constants(lua: str, **values: int) -> str:
 
 
 def _named(signature: type[tuple[Any, ...]]) -> tuple[dict[str, str], dict[str, str]]:
-    """What Lua reads each key and each argument from, by its name."""
+    """The Lua that reads each key and each argument, by its name."""
     key_names: dict[str, str] = {}
     arguments: dict[str, str] = {}
     for name, hint in get_type_hints(signature, include_extras=True).items():

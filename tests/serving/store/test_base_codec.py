@@ -60,13 +60,13 @@ state_ids = st.binary(min_size=6, max_size=6).map(bytes.hex)
 @st.composite
 def events(draw: st.DrawFn) -> Events:
     """Some events of one name, every field with or without nulls."""
-    found = sorted(draw(st.lists(times, max_size=20)))
+    ts_ms = sorted(draw(st.lists(times, max_size=20)))
     fields = {}
     for field in draw(st.lists(text, unique=True, max_size=3)):
         item = draw(same_kind)
         item = draw(st.sampled_from([item, st.none() | item]))
-        fields[field] = draw(st.lists(item, min_size=len(found), max_size=len(found)))
-    return Events(array("q", found), fields)
+        fields[field] = draw(st.lists(item, min_size=len(ts_ms), max_size=len(ts_ms)))
+    return Events(array("q", ts_ms), fields)
 
 
 bases = st.builds(
@@ -100,9 +100,11 @@ def content(base: Base) -> Any:
     """All that a base holds, by its bits."""
     return bits(
         {
-            "events": {name: {"ts": held.ts_ms.tolist(), "fields": held.fields} for name, held in base.events.items()},
+            "events": {
+                name: {"ts": events.ts_ms.tolist(), "fields": events.fields} for name, events in base.events.items()
+            },
             "spans": [(span.low_ms, span.high_ms, dict(span.states)) for span in base.spans],
-            "profile": {key: tuple(held) for key, held in base.profile.items()},
+            "profile": {key: tuple(value) for key, value in base.profile.items()},
         }
     )
 
@@ -184,7 +186,7 @@ class TestRefusal:
     @seeded
     @given(st.binary(max_size=200))
     def test_any_bytes_are_refused(self, data: bytes) -> None:
-        """What was never encoded raises, with or without the version in front."""
+        """Bytes that were never encoded raise, with or without the version in front."""
         for tried in (data, bytes([base_codec.VERSION]) + data):
             with pytest.raises(CodecError):
                 base_codec.decode(tried)
@@ -266,7 +268,7 @@ class TestMemory:
 
 
 def bytes_a_record(redis_url: str, base: Base, horizon_ms: int) -> float:
-    """What a record with this base adds to Redis' memory: the mean of many, allocator and key table included."""
+    """The memory that a record with this base adds to Redis: the mean of many, allocator and key table included."""
     records = 2_000
     stamp = Stamp(1_234, NOW_MS * 1_000, 123_456, NOW_MS, 3, horizon_ms)
     fields = chain.from_iterable(

@@ -23,8 +23,8 @@ from serving.store.base_codec_columns import encoded
 
 NOW = 1_790_000_000_123
 PLAN = plan(
-    one.expr
-    for one in bind(
+    definition.expr
+    for definition in bind(
         Definition("trait", f"t{index}", text)
         for index, text in enumerate(
             [
@@ -65,7 +65,7 @@ def users(draw: st.DrawFn) -> list[dict[str, Any]]:
     for user in range(draw(st.integers(1, 6))):
         v, w = draw(columns), draw(columns)
         for _ in range(draw(st.integers(0, 12))):
-            fields = {name: draw(one) for name, one in (("v", v), ("w", w)) if draw(st.integers(0, 4))}
+            fields = {name: draw(values) for name, values in (("v", v), ("w", w)) if draw(st.integers(0, 4))}
             rows.append(_row(user, draw(st.sampled_from("xxyz")), draw(times), fields))
         if draw(st.booleans()):
             rows.append({**_row(user, "", NOW - 5, {"plan": draw(mixed)}), "kind": "identify", "name": None})
@@ -92,7 +92,8 @@ def assert_same_bytes(rows: Sequence[dict[str, Any]], light_events_max: int = 25
 @settings(derandomize=True, deadline=None, max_examples=200, database=None)
 @given(users(), st.sampled_from([256, 3, 0]))
 def test_bytes_are_those_of_the_codec(rows: list[dict[str, Any]], light_events_max: int) -> None:
-    """For numbers of every width and scale, texts, booleans, lists, what is absent, light and heavy alike."""
+    """The bytes are the same for numbers of every width and scale, texts, booleans, lists and absent values, light or
+    heavy."""
     assert_same_bytes(rows, light_events_max)
 
 
@@ -108,21 +109,21 @@ def test_bytes_are_those_of_the_codec_for_many_events(span_ms: int) -> None:
 
 
 def test_ids_are_dealt_out_to_parts_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many parts there are, each id is in one of them, with all that it has."""
+    """Each id is in one part, with all that it has, however many parts there are."""
     rows = [_row(number % 97, "x", NOW - number, {"v": float(number)}) for number in range(2_000)]
     whole = {
-        one: base_codec.encode(base)
+        id_: base_codec.encode(base)
         for part in base_parts(event_frame(rows), PLAN, NOW, 0)
-        for one, base, _ in part.bases()
+        for id_, base, _ in part.bases()
     }
     monkeypatch.setattr("expressions.batch.base_frames.IDS_AT_ONCE", 10)
     parts = list(base_parts(event_frame(rows), PLAN, NOW, 0))
     assert len(parts) > 5
-    dealt = [(one, data) for part in parts for one, data in zip(part.ids, encoded(part), strict=True)]
+    dealt = [(id_, data) for part in parts for id_, data in zip(part.ids, encoded(part), strict=True)]
     assert len(dealt) == 97
     assert dict(dealt) == whole
 
 
 def test_nobody_has_no_part() -> None:
-    """Without rows there is nothing to publish."""
+    """There is nothing to publish without rows."""
     assert not list(base_parts(pl.LazyFrame(schema=event_frame([]).collect_schema()), PLAN, NOW, 0))

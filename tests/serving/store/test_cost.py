@@ -1,4 +1,4 @@
-"""What events and answers cost Redis, in commands, and an answer in parsing: the same whatever is known already."""
+"""Events and answers cost Redis the same number of commands, and an answer the same parsing, whatever is known."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def commands(client: redis.Redis, world: World, number: int) -> int:
 
 
 def test_an_event_costs_the_same_whatever_the_history_and_the_definitions(redis_url: str, tmp_path: Path) -> None:
-    """With 600 events before it and thirty definitions as with neither: D-31 was that the cost grew with both."""
+    """An event after 600 others, with thirty definitions, costs as much as the first (D-31: cost grew with both)."""
     world = World(redis_url, tmp_path, shards=1)
     world.recover()
     world.define("trait", {"orders": "events.purchase.count"})
@@ -50,18 +50,18 @@ def test_an_event_costs_the_same_whatever_the_history_and_the_definitions(redis_
 
 def parsed(call: Callable[[str], None], user: str) -> int:
     """How many functions of the parser a call runs through."""
-    found = 0
+    calls = 0
 
     def look(frame: FrameType, event: str, _: Any) -> None:
-        nonlocal found
-        found += event == "call" and frame.f_code.co_filename == parse.__file__
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename == parse.__file__
 
     sys.setprofile(look)
     try:
         call(user)
     finally:
         sys.setprofile(None)
-    return found
+    return calls
 
 
 def test_an_expression_is_parsed_once_for_everybody(redis_url: str, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_an_expression_is_parsed_once_for_everybody(redis_url: str, tmp_path: Pa
     assert [parsed(answered, user) for user in ("ada", "bob", "nobody")] == [0, 0, 0]
 
 
-def asked_of_redis(client: redis.Redis) -> dict[str, int]:
+def calls_of(client: redis.Redis) -> dict[str, int]:
     """How often each command came since the last reset, less those that count."""
     return {
         name.removeprefix("cmdstat_"): stat["calls"]
@@ -91,27 +91,27 @@ def asked_of_redis(client: redis.Redis) -> dict[str, int]:
 
 
 def test_a_person_is_found_by_any_id_without_a_search(redis_url: str, tmp_path: Path) -> None:
-    """With 500 other people and their devices as with none (D-32: there was no index of aliases by user)."""
+    """A read costs as much among 500 other people and their devices as alone (D-32: there was no index of aliases)."""
     world = World(redis_url, tmp_path, shards=1)
     world.recover()
     world.define("trait", {"orders": "events.purchase.count"})
     world.ingest([purchase("ada", number, anonymousId=f"phone{number}") for number in range(3)])
     with redis.Redis.from_url(redis_url) as client:
 
-        def commands_of(one: str) -> dict[str, int]:
+        def commands_of(id_: str) -> dict[str, int]:
             client.config_resetstat()
-            reading = world.store.follow(gather(world.store.operations, record_of(one)))
+            reading = world.store.follow(gather(world.store.operations, record_of(id_)))
             assert len(reading.records) == 4
-            return asked_of_redis(client)
+            return calls_of(client)
 
         ids = ("ada", "anon:phone2")
-        alone = [commands_of(one) for one in ids]
+        alone = [commands_of(id_) for id_ in ids]
         world.ingest([purchase(f"u{number}", number, anonymousId=f"device{number}") for number in range(500)])
-        among_many = [commands_of(one) for one in ids]
+        among_many = [commands_of(id_) for id_ in ids]
 
     assert among_many == alone
-    assert [found["hgetall"] for found in alone] == [4, 4]
-    assert all(set(found) == {"hgetall", "time", "get"} for found in alone), "nothing is scanned"
+    assert [calls["hgetall"] for calls in alone] == [4, 4]
+    assert all(set(calls) == {"hgetall", "time", "get"} for calls in alone), "nothing is scanned"
 
 
 def test_a_decision_asks_for_its_person_and_for_nothing_else(redis_url: str, tmp_path: Path) -> None:
@@ -127,26 +127,26 @@ def test_a_decision_asks_for_its_person_and_for_nothing_else(redis_url: str, tmp
     settings = world.settings
     bulk = {"userId": "ada", "flags": [f"offer_{number}" for number in range(30)]}
 
-    async def costs() -> Sequence[dict[str, int]]:
+    async def costs_of_decisions() -> Sequence[dict[str, int]]:
         app = create_app(settings)
         engine = app.state.engine = engine_of(settings, app.state.tally)
         _, made = made_keys.create(engine.admin_store, engine.history, "read", "web", "ada", 0)
         await engine.follow_keys()
         transport = httpx.ASGITransport(app=Shortcut(app, HOT))  # type: ignore[arg-type]
-        found = []
+        costs = []
         with redis.Redis.from_url(redis_url) as client:
             async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
                 for key in (raw_keys(settings)["read"], made):
                     headers = {"Authorization": f"Bearer {key}"}
-                    one = http.build_request("GET", "/v1/decide?userId=ada&flag=offer_1", headers=headers)
+                    single = http.build_request("GET", "/v1/decide?userId=ada&flag=offer_1", headers=headers)
                     many = http.build_request("POST", "/v1/decide", headers=headers, json=bulk)
-                    for asked in (one, many, one, many):  # the first two load what a process keeps
+                    for request in (single, many, single, many):  # the first two load what a process keeps
                         client.config_resetstat()
-                        answer = await http.send(asked)
+                        answer = await http.send(request)
                         assert answer.status_code == 200, answer.text
-                        found.append(asked_of_redis(client))
+                        costs.append(calls_of(client))
         await engine.store.close()
         engine.admin_store.close()
-        return [*found[2:4], *found[6:8]]
+        return [*costs[2:4], *costs[6:8]]
 
-    assert anyio.run(costs) == [{"hgetall": 1, "time": 1, "get": 1}] * 4
+    assert anyio.run(costs_of_decisions) == [{"hgetall": 1, "time": 1, "get": 1}] * 4

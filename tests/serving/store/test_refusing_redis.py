@@ -27,9 +27,9 @@ EVENT = {"userId": "u", "event": "e"}
 def world(tmp_path: Path) -> Iterator[World]:
     """A system on a server of its own."""
     with EmbeddedRedis(tmp_path / "redis") as server:
-        found = World(server.url, tmp_path, shards=2)
-        found.recover()
-        yield found
+        made = World(server.url, tmp_path, shards=2)
+        made.recover()
+        yield made
 
 
 def settings_of(world: World) -> Settings:

@@ -137,7 +137,7 @@ class TestIngest:
         assert [entry.seq for entry in store.read_log(0, 0, 10)] == [1, 2]
 
     def test_each_event_answers_when_the_copy_that_counts_came(self, store: Store) -> None:
-        """In the order of the call: a new one, a copy in the tail, a covered one, and one of the same call."""
+        """Receipts are in the order of the call: a new event, a copy in the tail, a covered one, one of this call."""
         at(store, NOON_MS)
         store.ingest([arrival("e1")], projection=0)
         covered = recent_entry(event_hash("e2"), NOON_MS - 5, None)
@@ -275,7 +275,7 @@ class TestIngest:
         assert seqs_of(store.records([ALICE]).records[0]) == [1, 2]
 
     def test_a_published_base_makes_room_in_a_full_tail(self, open_store: Callable[..., Store]) -> None:
-        """What a base covers does not count against the tail's bound, and base and stamp are no entries."""
+        """Covered events do not count against the tail's bound, and base and stamp are no entries."""
         store = open_store(tail_max=2)
         store.ingest([arrival("e1"), arrival("e2")], projection=0)
         recent = recent_entry(event_hash("e1"), NOON_MS, 1)
@@ -371,7 +371,7 @@ class TestPublish:
         assert seqs_of(store.records([ALICE]).records[0]) == ([] if is_dropped else [9])
 
     def test_a_later_copy_of_a_covered_event_stays(self, store: Store) -> None:
-        """Of two copies a day apart the first is covered, and goes; the second is after S, and stays."""
+        """The first of two copies a day apart is covered, and goes; the second is after S, and stays."""
         store.replay([(ALICE, row("e1", 1, NOON_MS - DAY_MS)), (ALICE, row("e1", 2, NOON_MS))])
 
         store.publish(
@@ -391,9 +391,9 @@ class TestPublish:
     def test_many_records_are_answered_in_order(self, store: Store) -> None:
         """Each record is taken or refused by itself."""
         ids = [f"user:{n}" for n in range(200)]
-        store.publish(0, stamp(2, 2), [BaseRecord(one, b"held") for one in ids[::2]])
+        store.publish(0, stamp(2, 2), [BaseRecord(id_, b"held") for id_ in ids[::2]])
 
-        outcomes = store.publish(0, stamp(2, 1), [BaseRecord(one, b"base") for one in ids])
+        outcomes = store.publish(0, stamp(2, 1), [BaseRecord(id_, b"base") for id_ in ids])
 
         assert outcomes == [Published.OLDER, Published.DONE] * 100
 
@@ -432,7 +432,9 @@ class TestManyCoveredEvents:
             "doubling": sorted({max((2**64 - 1) // 2**n, n) for n in numbers}),
             "one": [7],
         }[made_up]
-        recent = b"".join(recent_entry(one.to_bytes(8, "big"), NOON_MS, n) for n, one in enumerate(sorted(hashes), 1))
+        recent = b"".join(
+            recent_entry(hash_.to_bytes(8, "big"), NOON_MS, n) for n, hash_ in enumerate(sorted(hashes), 1)
+        )
         look = f"""
         local reads = 0
         local function entries_at(at, size)
@@ -442,19 +444,19 @@ class TestManyCoveredEvents:
         local _, of = copy_among_many(#ARGV[1] / {RECENT_ENTRY_BYTES}, entries_at, ARGV[2])
         return {{of or -1, reads}}
         """
-        asked = {one: n for n, one in enumerate(sorted(hashes), 1)}
-        asked = {one + by: -1 for one in hashes for by in (-1, 1) if 0 <= one + by < 2**64} | asked
+        places = {hash_: n for n, hash_ in enumerate(sorted(hashes), 1)}
+        places = {hash_ + by: -1 for hash_ in hashes for by in (-1, 1) if 0 <= hash_ + by < 2**64} | places
         read = client.register_script(COPIES + look)
         reads = []
-        for one, n in asked.items():
-            found, blocks = read(args=[recent, one.to_bytes(8, "big")])
-            assert found == n
+        for hash_, n in places.items():
+            place, blocks = read(args=[recent, hash_.to_bytes(8, "big")])
+            assert place == n
             reads.append(blocks)
         assert max(reads) <= 4 + 1 + math.ceil(math.log2(len(hashes)))
         assert made_up != "evenly" or max(reads) <= 2
 
     def test_a_delete_and_its_purge_leave_each_known(self, store: Store, client: redis.Redis) -> None:
-        """Under the hash of the id, where a retry finds it and changes nothing; a new event brings the name back."""
+        """They are under the hash of the id. A retry finds them and changes nothing; a new event brings it back."""
         at(store, NOON_MS)
         store.publish(0, stamp(seq=self.COUNT), [BaseRecord(ALICE, b"base", self.entries())])
         (seq,) = store.delete([Accepted("gone", "delete", ALICE)])
@@ -521,7 +523,7 @@ class TestSweep:
         assert (record.base, record.stamp, seqs_of(record)) == (None, stamp(2, 2, seq=5), [9])
 
     def test_bases_of_the_rebuild_itself_stay(self, store: Store) -> None:
-        """What the rebuild published, or a later one, is not swept."""
+        """Bases that the rebuild published, or a later one, are not swept."""
         store.publish(0, stamp(2, 2), [BaseRecord(ALICE, b"same")])
         store.publish(0, stamp(2, 3), [BaseRecord("user:bob", b"later")])
 
@@ -540,8 +542,8 @@ class TestSweep:
         store = open_store(shards=4)
         ids = [f"user:{n}" for n in range(3_000)]
         by_shard: dict[int, list[BaseRecord]] = {}
-        for one in ids:
-            by_shard.setdefault(shard_of(one, 4), []).append(BaseRecord(one, b"old"))
+        for id_ in ids:
+            by_shard.setdefault(shard_of(id_, 4), []).append(BaseRecord(id_, b"old"))
         for shard, records in by_shard.items():
             store.publish(shard, stamp(1, 1), records)
 
@@ -590,7 +592,7 @@ class TestReplay:
         assert (record.last_received_ms, record.last_seq) == (NOON_MS, 5)
 
     def test_a_replay_can_be_repeated(self, store: Store) -> None:
-        """What is there already is left alone, a copy of a day later included."""
+        """Entries that are there already are left alone, a copy of a day later included."""
         rows = [(ALICE, row("e1", 1, NOON_MS - DAY_MS)), (ALICE, row("e1", 2)), ("user:bob", row("e1", 3))]
 
         assert [store.replay(rows[:1]), store.replay(rows), store.replay(rows)] == [1, 2, 0]
@@ -694,7 +696,7 @@ class TestNumbersThatOnlyRise:
 
 class TestCatalogue:
     def test_only_the_expected_version_is_replaced(self, store: Store) -> None:
-        """Of two who read the same version, the second to write is told so."""
+        """The second of two writers who read the same version is told so."""
         assert store.catalogue() is None
         assert store.replace_catalogue(b"one", expected=None, version=1)
         assert not store.replace_catalogue(b"other", expected=None, version=1)
@@ -758,7 +760,7 @@ class TestRejected:
         """They come back in order, and go up to the entry that was stored."""
         store.reject([b"one", b"two", b"three"])
 
-        found = store.read_rejected(10)
-        assert [entry.data for entry in found] == [b"one", b"two", b"three"]
-        store.trim_rejected(found[1].entry_id)
+        entries = store.read_rejected(10)
+        assert [entry.data for entry in entries] == [b"one", b"two", b"three"]
+        store.trim_rejected(entries[1].entry_id)
         assert [entry.data for entry in store.read_rejected(10)] == [b"three"]

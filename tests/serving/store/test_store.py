@@ -64,15 +64,15 @@ def in_loop(store: Store, url: str, work: Callable[[AsyncStore], Awaitable[Any]]
 class TestTwoShells:
     def test_both_have_every_operation(self) -> None:
         """Each operation is a method of both, under its own name and with its own arguments."""
-        found = inspect.getmembers(Operations, inspect.isfunction)
-        operations = {name: function for name, function in found if not name.startswith("_")}
+        functions = inspect.getmembers(Operations, inspect.isfunction)
+        operations = {name: function for name, function in functions if not name.startswith("_")}
         assert len(operations) > 50
         for name, operation in operations.items():
             for shell in (Store, AsyncStore):
                 assert inspect.signature(getattr(shell, name)) == inspect.signature(operation), (shell, name)
 
     def test_both_read_the_same(self, store: Store, redis_url: str) -> None:
-        """What one wrote the other reads, to the same values."""
+        """Each reads what the other wrote, to the same values."""
         at(store, NOON_MS)
         store.ingest([arrival("e1", amount=5)], projection=0)
 
@@ -99,7 +99,7 @@ class TestTwoShells:
         assert in_loop(store, redis_url, work) == str(here.value)
 
     def test_a_refused_command_is_an_error_that_names_it(self, store: Store, redis_url: str) -> None:
-        """What Redis does not understand is a StoreError with what Redis said, and the connection goes on."""
+        """A command that Redis does not understand is a StoreError with Redis' words, and the connection goes on."""
         request = Request([command("NONSENSE"), command("PING")], lambda replies: replies)
         with pytest.raises(StoreError, match="NONSENSE"):
             store.ask(request)
@@ -132,8 +132,8 @@ class TestLostScripts:
             assert all(outcome.seq and not outcome.duplicate for outcome in receipts.outcomes)
             states = store.shard_states()
             assert sum(state.seq for state in states) == 64
-            found = store.records([f"user:{n}" for n in range(64)]).records
-            assert [record.last_seq for record in found] == [outcome.seq for outcome in receipts.outcomes]
+            records = store.records([f"user:{n}" for n in range(64)]).records
+            assert [record.last_seq for record in records] == [outcome.seq for outcome in receipts.outcomes]
 
     def test_flushes_in_the_middle_lose_nothing(self, store: Store, redis_url: str) -> None:
         """While scripts are flushed again and again, events of many tasks are taken once each."""
@@ -224,10 +224,10 @@ class TestLostServers:
 
         async def main() -> list[Any]:
             async with AsyncStore(own_server.url, shards=1) as opened:
-                asked = [asyncio.create_task(opened.ask(blocking)) for _ in range(10)]
+                requests = [asyncio.create_task(opened.ask(blocking)) for _ in range(10)]
                 await opened_by_all(opened)
                 await asyncio.to_thread(own_server.kill)
-                return await asyncio.gather(*asked, return_exceptions=True)
+                return await asyncio.gather(*requests, return_exceptions=True)
 
         async def opened_by_all(opened: AsyncStore) -> None:
             """Returns when the commands were sent: another connection sees their client blocked."""
@@ -285,7 +285,7 @@ class TestLostServers:
 
 
 class TestWorkOfOneRun:
-    """What must not be finished on a server that may have lost its beginning is bound to the server's run."""
+    """Work is bound to a run of the server where a later run may have lost its beginning."""
 
     def test_it_is_done_on_that_run(self, store: Store, redis_url: str) -> None:
         """While the server is the same, the bound request is the request."""
@@ -344,7 +344,7 @@ class TestClearing:
         client.delete("record of somebody else")
 
 
-class TestBatching:
+class TestMultiplexer:
     def test_equal_reads_of_one_tick_are_sent_once(self, store: Store, redis_url: str, client: redis.Redis) -> None:
         """A hundred readers of one id at one moment cost Redis one HGETALL, one TIME and one GET."""
 
@@ -381,20 +381,20 @@ class TestRetryStorm:
         heard: dict[tuple[str, str], set[int | None]] = {event: set() for event in events}
         lock = threading.Lock()
 
-        def client(some: list[tuple[str, str]]) -> None:
+        def client(own: list[tuple[str, str]]) -> None:
             with Store(redis_url, shards=4) as opened:
-                for event in some:
+                for event in own:
                     (outcome,) = opened.ingest([arrival(*event)], projection=0).outcomes
                     with lock:
                         heard[event].add(outcome.seq)
 
-        async def clients(some: list[tuple[str, str]]) -> None:
+        async def clients(own: list[tuple[str, str]]) -> None:
             async with AsyncStore(redis_url, shards=4) as opened:
 
                 async def send(event: tuple[str, str]) -> None:
                     heard[event].add((await opened.ingest([arrival(*event)], projection=0)).outcomes[0].seq)
 
-                await asyncio.gather(*(send(event) for event in some))
+                await asyncio.gather(*(send(event) for event in own))
 
         with Store(redis_url, shards=4) as store:
             ready(store)
@@ -418,7 +418,7 @@ class TestRetryStorm:
 
 class TestDurability:
     def test_the_embedded_server_is_durable(self, store: Store) -> None:
-        """What we start ourselves is accepted, and says who it is."""
+        """The server that we start ourselves is accepted, and says its run."""
         server = store.require_durable()
 
         assert (server.append_only, server.appendfsync, server.eviction) == (True, "always", "noeviction")
@@ -453,7 +453,7 @@ class TestDurability:
             store.require_durable("everysec")
 
     def test_everysec_is_enough_when_asked_for(self, own_server: EmbeddedRedis) -> None:
-        """Who accepts to lose a second says so; `no` is never enough."""
+        """An operator who accepts to lose a second says so; `no` is never enough."""
         with redis.Redis.from_url(own_server.url) as client, Store(own_server.url) as store:
             client.config_set("appendfsync", "everysec")
             assert store.require_durable("everysec").appendfsync == "everysec"
@@ -462,7 +462,7 @@ class TestDurability:
                 store.require_durable("everysec")
 
     def test_a_server_that_keeps_its_settings_to_itself(self, own_server: EmbeddedRedis) -> None:
-        """Where CONFIG is not allowed, as with hosted servers, what INFO says must be enough."""
+        """INFO is enough where CONFIG is not allowed, as with hosted servers."""
         with redis.Redis.from_url(own_server.url) as client, Store(own_server.url) as store:
             client.execute_command("ACL", "SETUSER", "default", "-config")
             assert store.require_durable().appendfsync is None
@@ -509,7 +509,8 @@ class TestAddresses:
 
 
 def test_a_lease_goes_to_who_asked_to_be_next(redis_url: str) -> None:
-    """Who gives way hands it over; who has work to finish keeps it until then; who shares it does not take it away."""
+    """A holder that gives way hands it over; one that has work to finish keeps it until then; one that shares it does
+    not take it away."""
     with Store(redis_url) as store:
         assert store.hold_lease("work", "old", 60_000, "gives way")
         assert not store.hold_lease("work", "new", 60_000, "next")
