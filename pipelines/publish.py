@@ -18,7 +18,7 @@ from itertools import islice, pairwise
 import numpy as np
 import polars as pl
 
-from expressions.batch.base_frames import BasePart, dealt
+from expressions.batch.base_frames import BasePart, part_numbers
 from expressions.rules.identity import LINK_KINDS
 from expressions.rules.repeats import REPEAT_MS
 from serving.ids import EVENT_HASH_BYTES, shard_of
@@ -57,7 +57,7 @@ class Recent:
     def of(self, part: BasePart) -> dict[str, bytes]:
         """id -> the entries of its `recent` (`lua_copies.recent_entry`), in any order, for the ids of a part."""
         if self._parts != part.parts:
-            self._parts, self._numbers = part.parts, dealt(self._rows, part.parts)
+            self._parts, self._numbers = part.parts, part_numbers(self._rows, part.parts)
         return _entries(self._rows.filter(self._numbers == part.number))
 
     def everyone(self) -> dict[str, bytes]:

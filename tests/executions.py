@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 
 from expressions.bases import Base, RawEvent, base_of
-from expressions.batch.base_frames import base_states
+from expressions.batch.base_frames import base_parts
 from expressions.batch.counting import deduplicate
 from expressions.batch.frames import answer_frame, column_of, event_frame, values_of
 from expressions.definitions import Bound, Definition, DefinitionKind, Key
@@ -178,8 +178,9 @@ def _bases(bounds: Bounds, users: Users, as_of: int, zone: str, light_events_max
     needed = plan(one.expr for one in bounds.values())
     frame = deduplicate(event_frame(frame_rows(users)))
     bases: dict[str, list[Base]] = {user: [] for user in users}
-    for user, base, _ in base_states(frame, needed, as_of, HOUR_MS, light_events_max, Zone(zone)):
-        bases[user].append(base_codec.decode(base_codec.encode(base)))
+    for part in base_parts(frame, needed, as_of, HOUR_MS, light_events_max, Zone(zone)):
+        for user, base, _ in part.bases():
+            bases[user].append(base_codec.decode(base_codec.encode(base)))
     return bases
 
 

@@ -1,3 +1,3 @@
-"""The execution in Polars, over frames of every event of everybody. May import text, the root's files and `rules`;
-knows nothing of `live` and `sql`.
+"""The execution in Polars: the definitions of everybody at once, over frames of all events; and the bases that are
+published for read time. May import `text`, the root's files and `rules`; knows nothing of `live` and `sql`.
 """

@@ -1,8 +1,8 @@
 """What a value of the language is to Polars, whose columns have one type each.
 
-A value may be of several kinds, a column is of one. So an expression compiles to a **cell**: for each kind that it may
-have an expression, of which at most one is not null in a row. What is known of types prunes kinds. Truth is never null
-(S1). A list is a column of tagged keys, one text an item, so that `in` and equality are Polars' own.
+A **cell** holds one Polars expression for each kind that the value may have. In any row at most one of them is not
+null; where all are, the value is null. Kinds that cannot occur are left out, as far as types are known. A condition is
+never null (S1). A list is a column of tagged keys, one text an item, so that `in` and equality are Polars' own.
 """
 
 from __future__ import annotations
@@ -31,41 +31,36 @@ COLUMN_KINDS: tuple[Kind, ...] = KINDS[1:]
 
 @dataclass(frozen=True)
 class Cell:
-    """For each kind that a value may have the expression of that kind; the value is null where all are."""
+    """Kind -> Polars expression, for the kinds that may occur."""
 
     kinds: Mapping[Kind, pl.Expr]
 
     def get(self, kind: Kind) -> pl.Expr:
-        """The expression of a kind, a null column where the value never has it."""
+        """The expression for a kind; a column of nulls where the value never is one."""
         return self.kinds.get(kind, pl.lit(None, dtype=_TYPES[kind]))
 
     def only(self, *kinds: Kind) -> Cell:
-        """The value where it is of one of these kinds."""
+        """The value where it is of these kinds, else null."""
         return Cell({kind: self.kinds[kind] for kind in kinds if kind in self.kinds})
-
-    @property
-    def is_null(self) -> pl.Expr:
-        """Whether the value is null."""
-        return reduce(lambda left, right: left & right, [one.is_null() for one in self.kinds.values()], pl.lit(True))
 
     def where(self, condition: pl.Expr) -> Cell:
         """The value where a condition holds, else null."""
-        return Cell({kind: pl.when(condition).then(one) for kind, one in self.kinds.items()})
+        return Cell({kind: pl.when(condition).then(value) for kind, value in self.kinds.items()})
 
     def named(self, prefix: str) -> list[pl.Expr]:
         """The expressions as columns `prefix.kind`."""
-        return [one.alias(f"{prefix}.{kind}") for kind, one in self.kinds.items()]
+        return [value.alias(f"{prefix}.{kind}") for kind, value in self.kinds.items()]
 
     def columns(self, prefix: str) -> Cell:
         """The cell that reads the columns that `named` made."""
         return Cell({kind: pl.col(f"{prefix}.{kind}") for kind in self.kinds})
 
-    def ordered(self) -> list[pl.Expr]:
-        """Sort keys that order values of all kinds (S7): the rank of the kind, then the value within it."""
+    def sort_keys(self) -> list[pl.Expr]:
+        """S7: by kind, then by value; lists by their text."""
         rank = pl.coalesce(
             *[pl.when(self.kinds[kind].is_not_null()).then(KINDS.index(kind)) for kind in self.kinds], pl.lit(0)
         )
-        return [rank, *(list_texts(one) if kind == "list" else one for kind, one in self.kinds.items())]
+        return [rank, *(list_texts(value) if kind == "list" else value for kind, value in self.kinds.items())]
 
 
 def typed_cell(entry: pl.Expr) -> Cell:
@@ -81,50 +76,61 @@ def typed_cell(entry: pl.Expr) -> Cell:
     )
 
 
-def truth_cell(condition: pl.Expr) -> Cell:
-    """A condition, which is never null (S1), as a cell."""
+def boolean_cell(condition: pl.Expr) -> Cell:
+    """A cell that holds a condition: true or false, never null."""
     return Cell({"boolean": condition})
 
 
-def number_cell(one: pl.Expr) -> Cell:
-    """A number; null where it is not finite (S5)."""
-    return Cell({"number": pl.when(one.is_finite()).then(unsigned_zero(one))})
+def finite_cell(number: pl.Expr) -> Cell:
+    """A cell that holds a number; null where the number is not finite (S5)."""
+    return Cell({"number": pl.when(number.is_finite()).then(unsigned_zero(number))})
 
 
 def unsigned_zero(number: pl.Expr) -> pl.Expr:
-    """The number with -0.0 as 0.0; Polars leaves out the addition of a zero."""
+    """The number with -0.0 as 0.0. Polars would leave out the addition of a zero."""
     return pl.when(number == 0.0).then(0.0).otherwise(number)
 
 
-def holds(cell: Cell) -> pl.Expr:
-    """S4: what a value means in a boolean place; never null."""
-    tests = {
-        "boolean": lambda one: one.fill_null(False),
-        "number": lambda one: (one != 0.0).fill_null(False),
-        "string": lambda one: (one != "").fill_null(False),
-        "list": lambda one: one.is_not_null(),
-    }
-    return any_of(tests[kind](one) for kind, one in cell.kinds.items())
+# ── conditions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def any_of(conditions: Iterable[pl.Expr]) -> pl.Expr:
-    """Whether any of some conditions holds."""
-    found = list(conditions)
-    return reduce(lambda left, right: left | right, found) if found else pl.lit(False)
+    """OR; false of no conditions."""
+    tests = list(conditions)
+    return reduce(lambda left, right: left | right, tests) if tests else pl.lit(False)
+
+
+def is_null(cell: Cell) -> pl.Expr:
+    """Whether the value is null."""
+    return reduce(lambda left, right: left & right, [value.is_null() for value in cell.kinds.values()], pl.lit(True))
+
+
+def holds(cell: Cell) -> pl.Expr:
+    """S4: what the value means in a boolean place; a list, even an empty one, is true. Never null."""
+    tests = {
+        "boolean": lambda value: value.fill_null(False),
+        "number": lambda value: (value != 0.0).fill_null(False),
+        "string": lambda value: (value != "").fill_null(False),
+        "list": lambda value: value.is_not_null(),
+    }
+    return any_of(tests[kind](value) for kind, value in cell.kinds.items())
 
 
 def same(left: Cell, right: Cell) -> pl.Expr:
-    """S1, S3: equal in type and value, or both null; never null."""
+    """S1, S3: equal in type and value; null equals null. Never null."""
     shared = [kind for kind in left.kinds if kind in right.kinds]
     equal = [(left.kinds[kind] == right.kinds[kind]).fill_null(False) for kind in shared]
-    return any_of([*equal, left.is_null & right.is_null])
+    return any_of([*equal, is_null(left) & is_null(right)])
 
 
 # ── lists as tagged keys ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def item_key(value: Value) -> str:
-    """A list item as text: its kind's letter, and for a number the bits, so that equal texts are equal values."""
+    """A list item as text: a letter for its kind, then the value, of a number its bits. Equal texts are equal values.
+
+    Raises TypeError for a list inside a list.
+    """
     match value:
         case None:
             return "z"
@@ -164,7 +170,7 @@ def _keys_of_json(texts: pl.Series) -> pl.Series:
 
 
 def list_texts(keys: pl.Expr) -> pl.Expr:
-    """The JSON text of a list column, by which lists sort (S7)."""
+    """The JSON texts of a column of lists, by which lists sort (S7)."""
     return keys.map_batches(_texts_of_keys, pl.String)
 
 
@@ -176,7 +182,7 @@ def _texts_of_keys(lists: pl.Series) -> pl.Series:
 
 
 def item_keys(cell: Cell) -> pl.Expr:
-    """`item_key` of a cell without lists."""
+    """`item_key` of each value of a cell; null for a list."""
     number = unsigned_zero(cell.get("number"))
     return pl.coalesce(
         pl.when(cell.get("boolean").is_not_null()).then(
@@ -189,7 +195,7 @@ def item_keys(cell: Cell) -> pl.Expr:
 
 
 def holds_item(items: Cell, item: Cell) -> pl.Expr:
-    """Whether a list holds an item; never null."""
+    """Whether a list holds an item equal to the cell; false where there is no list. Never null."""
     if "list" not in items.kinds:
         return pl.lit(False)
     return items.kinds["list"].list.contains(item_keys(item)).fill_null(False)

@@ -1,6 +1,11 @@
-"""Which rows count: what no delete covers, each event once; of all of them, or of those that some expressions read.
+"""Which rows count: no delete covers them, and each event is there once.
 
-events  →  after deletes  →  each event once (S11)
+1. events              the columns of `frames.EVENT_SCHEMA`: one row an event or act, as it came
+2. `after_deletes`     the same columns: the rows that no delete of their id covers, without the deletes
+3. `_repeated`         hashes of (id, event id): one for each that several rows share
+4. `_each_once`        the columns of 1: the rows that count (S11)
+
+`counted` takes all rows. `counted_for` takes those that some expressions read.
 """
 
 from __future__ import annotations
@@ -16,45 +21,44 @@ from .frames import EVENT_SCHEMA
 
 
 def counted(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows that count: after the last delete of their id, each event once."""
+    """The rows that count: no delete of their id covers them, and each event is there once."""
     return deduplicate(after_deletes(events))
 
 
 def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows that count (S11), in no order.
+    """The rows that count (S11), in no order. Deletes were applied before: a row that they cover has no say.
 
-    Of the copies of an event, rows with one id and event id, those count that `expressions.rules.repeats` says. Deletes
-    come first (`expressions.rules.deletes`): what they cover has no say. Links and unlinks are acts of their own, and
-    all stay.
+    Copies of an event are rows with the same id and event id; `rules.repeats` says which of them count. Links and
+    unlinks are acts of their own: all of them stay.
     """
-    # Repeats are rare, since ingest dropped most: find ids that meet by hash, which is cheap and may only find too
-    # many, and follow the chains of those few one by one.
+    # Repeats are rare, since ingest dropped most. Rows that share a hash are found cheaply, at worst too many of them;
+    # the chains of those few are followed copy by copy.
     rows = events.collect()
     hashes = rows.select(_EVENT_HASH.alias("hash"))["hash"]
     return _each_once(rows, hashes.is_in(_repeated(hashes)))
 
 
 def counted_for(events: pl.LazyFrame, needed: Plan, now_ms: int, zone: Zone = UTC_ZONE) -> pl.LazyFrame:
-    """Of the rows that count those without which a plan's answers at `now_ms` would be others.
+    """The rows that count and that a plan's answers at `now_ms` depend on.
 
-    Left out are events of names that nothing reads, or that no window reaches, and attributes that nothing reads. A row
-    that has id and event id (or the hash of them) in common with another is looked at all the same, since of those it
-    matters which comes first. An id without events has answers too, so each id has a row more, of a kind that counts as
-    nothing. The column `props` is left out where nothing reads a field.
+    These are left out: events of names that nothing reads or that no window reaches, and identifies where nothing reads
+    an attribute. Rows that share the hash of id and event id are kept until it is known which of them counts. Each id
+    has one row more, of a kind that nothing counts, since an id without events has answers too. The column `props` is
+    left out where nothing reads a field.
     """
     events = after_deletes(events)
     if not needed.attributes and not any(needed.projection.events.values()):
-        events = events.drop("props")  # most of what there is to read, and nothing asks for it
+        events = events.drop("props")  # most of the bytes, and nothing reads them
     is_read = pl.col("kind").is_in(sorted(COUNTED_KINDS)) & _is_reached(needed, now_ms, zone)
     if needed.attributes:
         is_read = is_read | (pl.col("kind") == "identify")
     is_other = ~pl.col("kind").is_in([*sorted(COUNTED_KINDS), "identify"])
-    met = _repeated(events.select(_EVENT_HASH.alias("hash")).collect(engine="streaming")["hash"])
-    wanted = events.with_columns(_EVENT_HASH.is_in(met).alias("is_met")).filter(is_read | is_other | "is_met")
-    rows = wanted.collect(engine="streaming")
-    more = [name for name in rows.columns if name not in (*EVENT_SCHEMA, "is_met")]
+    repeated = _repeated(events.select(_EVENT_HASH.alias("hash")).collect(engine="streaming")["hash"])
+    marked = events.with_columns(_EVENT_HASH.is_in(repeated).alias("is_repeated"))
+    rows = marked.filter(is_read | is_other | "is_repeated").collect(engine="streaming")
+    more = [name for name in rows.columns if name not in (*EVENT_SCHEMA, "is_repeated")]
     ids = distinct_ids(events.select("id", *more)).with_columns(pl.lit("group").alias("kind"))
-    return pl.concat([_each_once(rows.drop("is_met"), rows["is_met"]), ids.lazy()], how="diagonal")
+    return pl.concat([_each_once(rows.drop("is_repeated"), rows["is_repeated"]), ids.lazy()], how="diagonal")
 
 
 def _is_reached(needed: Plan, now_ms: int, zone: Zone) -> pl.Expr:
@@ -71,58 +75,64 @@ def _is_reached(needed: Plan, now_ms: int, zone: Zone) -> pl.Expr:
 
 
 def distinct_ids(rows: pl.LazyFrame) -> pl.DataFrame:
-    """A row of each id. Texts are told apart by their hash, at a quarter of what comparing them costs; where another
-    hash does not find as many, some share one, and are compared."""
+    """One row for each id.
+
+    Ids are told apart by their hash, at a quarter of what comparing texts costs. Where a second hash does not find as
+    many, some ids share a hash, and the texts are compared.
+    """
     first, second = (pl.col("id").hash(seed) for seed in (1, 2))
-    found = rows.filter(first.is_first_distinct()).collect()
-    if rows.select(second.n_unique()).collect().item() == len(found):
-        return found
+    distinct = rows.filter(first.is_first_distinct()).collect()
+    if rows.select(second.n_unique()).collect().item() == len(distinct):
+        return distinct
     return rows.unique(subset=["id"]).collect(engine="streaming")
 
 
-#: What orders the copies of an event: imported ones have no seq, and come first.
+#: The order of the copies of an event. Imported copies have no seq and come first.
 _COPY = ("id", "event_id", "seq", "received_at")
 
-#: Equal for events that may be the same.
+#: Equal for the copies of an event, and by chance for a few other rows.
 _EVENT_HASH = pl.struct("id", "event_id").hash()
 
 
-def _each_once(rows: pl.DataFrame, met: pl.Series) -> pl.LazyFrame:
-    """The rows that count, where those that are `met` may be repeats of each other and all others are none."""
-    met = met & ~rows["kind"].is_in(LINK_KINDS)
-    if not met.any():
+def _each_once(rows: pl.DataFrame, is_repeated: pl.Series) -> pl.LazyFrame:
+    """The rows that count. Only rows with `is_repeated` may be copies of each other."""
+    is_copy = is_repeated & ~rows["kind"].is_in(LINK_KINDS)
+    if not is_copy.any():
         return rows.lazy()
-    ordered = _in_order(rows, rows.select(*_COPY).with_row_index("row").filter(met))
-    counting = pl.Series(repeats.counting(ordered.select("id", "event_id", "received_at").iter_rows()))
-    kept = ordered["row"].filter(counting)
-    counts = ~met | pl.int_range(len(rows), dtype=pl.UInt32, eager=True).is_in(kept.implode())
+    copies = _in_order(rows, rows.select(*_COPY).with_row_index("row").filter(is_copy))
+    counting = pl.Series(repeats.counting(copies.select("id", "event_id", "received_at").iter_rows()))
+    kept = copies["row"].filter(counting)
+    counts = ~is_copy | pl.int_range(len(rows), dtype=pl.UInt32, eager=True).is_in(kept.implode())
     return rows.with_columns(counts.alias("counts")).lazy().filter("counts").drop("counts")
 
 
-def _in_order(rows: pl.DataFrame, few: pl.DataFrame) -> pl.DataFrame:
-    """A few of the rows, those of one event together, in order of receipt, without imported ones behind logged ones.
+def _in_order(rows: pl.DataFrame, copies: pl.DataFrame) -> pl.DataFrame:
+    """The copies (row, and the columns of `_COPY`) in order: those of an event together, as they were received.
 
-    A log is in order of receipt, and what was imported before it stands before it: where seq is null.
+    An import of what the log had already received is left out. A log is in order of receipt. What was imported before
+    stands first, where seq is null.
     """
-    is_imported = few["seq"].is_null()
-    if not is_imported.any():
-        return few.sort(_COPY)
+    if not copies["seq"].is_null().any():
+        return copies.sort(_COPY)
     logged_at = pl.col("received_at").filter(pl.col("seq").is_not_null()).min().over("id", "event_id")
-    few = few.filter(pl.col("seq").is_not_null() | (pl.col("received_at") < logged_at.fill_null(END_MS)))
-    alike = few.filter(pl.col("seq").is_null() & pl.struct(_COPY).is_duplicated())["row"]
+    copies = copies.filter(pl.col("seq").is_not_null() | (pl.col("received_at") < logged_at.fill_null(END_MS)))
+    alike = copies.filter(pl.col("seq").is_null() & pl.struct(_COPY).is_duplicated())["row"]
     if alike.is_empty():
-        return few.sort(_COPY)
-    # Only of these is it asked what they are.
+        return copies.sort(_COPY)
+    # Only these few are ordered by what they hold.
     tied = rows[alike].select(alike, "ts", "kind", pl.col("name").fill_null(""), *({"props"} & set(rows.columns)))
-    if "props" in rows.columns:  # else nothing reads them, and it is all the same
+    if "props" in rows.columns:  # else nothing reads them, and any of the rows will do
         tied = tied.join(_fields(tied), on="row", how="left").drop("props")
     places = tied.sort(pl.all().exclude("row")).select("row").with_row_index("place")
-    return few.join(places, on="row", how="left").sort(*_COPY, "place")
+    return copies.join(places, on="row", how="left").sort(*_COPY, "place")
 
 
 def _fields(rows: pl.DataFrame) -> pl.DataFrame:
-    """`fields` of each `row` that has any, which are in order as those are: each field stands there as its place among
-    all fields, which are in order of name, and of one name numbers before texts, booleans and lists."""
+    """row, fields: one row for each `row` that has fields. Rows sort by `fields` as they do by what they hold.
+
+    `fields` has each field as its place among all fields: these sort by name, and within a name numbers come before
+    texts, booleans and lists.
+    """
     value = pl.col("entry").struct.field("value").struct
     parts = [pl.col("entry").struct.field("key")]
     for name in ("number", "string", "boolean", "json"):
@@ -134,6 +144,6 @@ def _fields(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _repeated(hashes: pl.Series) -> pl.Series:
-    """The hashes that are there more than once, as one list."""
+    """The hashes that several rows share, as one list."""
     in_order = hashes.sort()
     return in_order.filter(in_order == in_order.shift(1)).unique().implode()

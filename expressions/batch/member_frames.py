@@ -1,6 +1,11 @@
 """The members of a segment, from every row of some people: so they can be found some people at a time.
 
-events  →  whose ids are whose (of all)  →  every row of some people  →  the members among them
+1. `linked_persons`   id, person: one row an id that belongs to another, from the events of everybody
+2. rows               the columns of `frames.EVENT_SCHEMA`, and person: every row of some people
+3. `answer_frame`     id (the person), and a struct for the segment: one row a person
+4. live               person, id, kind, seq, ts, received_at: the rows of members that no delete covers
+5. ids                person, id, ts, is_own: one row an id of a member, with its first time; one more for the own id
+6. `members`          id (the person), created_at, device_id, external_id, email_hash: one row a member
 """
 
 from __future__ import annotations
@@ -15,27 +20,31 @@ from ..rules.windows import Zone
 from .counting import counted_for
 from .frames import answer_frame, users_where
 
-#: What a person is known by, first to last: the column, and the kind of id.
+#: The columns that name a person, each with the kind of id that it holds.
 ID_COLUMNS = {"device_id": "anon", "external_id": "user", "email_hash": "email"}
 
 
 def linked_persons(events: pl.LazyFrame) -> pl.DataFrame:
-    """id and person of every id that belongs to another, from all events as they came; reads only rows about ids."""
+    """id, person: one row for every id that belongs to another, from all events as they came.
+
+    Only rows of acts (links, unlinks, deletes) are read.
+    """
     return persons(after_deletes(events.filter(pl.col("kind").is_in(ACT_KINDS))))
 
 
 def members(rows: pl.DataFrame, bound: Bound, now_ms: int, zone: Zone) -> pl.DataFrame:
-    """One row for every member of a segment at `now_ms`, of every row of some people (a column `person` says whose).
+    """One row for every member of a segment at `now_ms`, the newest first, from every row of some people.
 
-    Columns: id (the person), created_at (the time of its first event), device_id, external_id, email_hash (the value of
-    the first id of the kind, its own id before others; null where it has none). The newest comes first.
+    `rows` have a column `person`. The columns of the result: id (the person), created_at (the time of its first event),
+    device_id, external_id and email_hash (the value of its first id of that kind, its own id before others; null where
+    it has none).
     """
     needed = counted_for(rows.lazy(), plan([bound.expr]), now_ms, zone)
-    folded = needed.with_columns(pl.col("person").alias("id")).drop("person")
+    by_person = needed.with_columns(pl.col("person").alias("id")).drop("person")
     key = (bound.definition.kind, bound.definition.key)
-    found = users_where(answer_frame(folded, [bound], now_ms, zone), key)
+    holding = users_where(answer_frame(by_person, [bound], now_ms, zone), key)
     live = after_deletes(rows.lazy().select("person", "id", "kind", "seq", "ts", "received_at"))
-    of_members = live.join(found.lazy(), left_on="person", right_on="id", how="semi")
+    of_members = live.join(holding.lazy(), left_on="person", right_on="id", how="semi")
     of_ids = of_members.group_by("person", "id").agg(pl.col("ts").min()).collect()
     own = of_ids.group_by("person").agg(pl.col("ts").min())
     # A person whose own id has sent nothing is known by it all the same.

@@ -1,14 +1,19 @@
-"""The batch execution: nodes as Polars expressions.
+"""The execution in Polars: nodes as expressions over a frame.
 
-The nodes of the other executions, in the same order. A node becomes a *cell* (`polars_cells`), what is calculated is in
-`polars_functions`, and how a slot's contributions fold in `polars_folds`; `frames` puts them together.
+A node becomes a *cell* (`cells`), computed where a `Scope` says. `functions` has what calls and arithmetic compute,
+`lifting` what events contribute, `folds` how contributions combine, `states` one state a need and id, and `frames` the
+answers.
+
+The nodes stand in the order of `ops.py`. Those that are missing here are leaves: `lifting`, `states` and `frames` give
+their cells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, reduce, singledispatch
+from functools import singledispatch
+from typing import TypeAlias
 
 import polars as pl
 
@@ -28,77 +33,51 @@ from ..ops import (
     children,
 )
 from ..rules.dtypes import Kind
-from ..rules.patterns import portable
 from ..rules.values import Value
-from .cells import Cell, any_of, holds, holds_item, item_key, number_cell, same, truth_cell
-from .functions import ARITHMETIC, FUNCTION, buckets, coalesce, days_since, rounded
+from .cells import Cell, any_of, boolean_cell, finite_cell, holds, holds_item, is_null, item_key, same
+from .functions import ARITHMETIC, FUNCTIONS, bucket, coalesce, days_since, matches, rounded
 
-Leaf = Callable[[Expr], "Cell | None"]
+#: The cell of a leaf; None for a node that is none.
+Leaf: TypeAlias = Callable[[Expr], "Cell | None"]
 
-#: How many levels of an expression are computed as one.
+#: So many levels of an expression are computed as one.
 LEVELS = 4
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Where an expression stands: `leaf` gives the cell of a node that names columns (None: it names none), `let` makes
-    columns of a cell and gives the cell that reads them.
+    """Where an expression is computed: the rows of one frame.
 
-    A cell may be used several times by the node around it (S1 alone asks twice: equal, or both null), which doubles the
-    work with each level; what has become a column is computed once. So every few levels become columns, and all that
-    is calculated: a remainder of a rounded number was once a query of gigabytes.
+    `leaf` gives the cells of leaves. `let_cell` makes columns of a cell and gives the cell that reads them.
+
+    The node around a cell may read it several times (S1 alone does so twice: equal, or both null), which doubles the
+    work with each level. A column is computed once. So every few levels become columns, and so does every calculation:
+    a remainder of a rounded number was once a query of gigabytes.
     """
 
     leaf: Leaf
     now_ms: int
-    let: Callable[[Cell], Cell] = lambda cell: cell
+    let_cell: Callable[[Cell], Cell] = lambda cell: cell
 
 
 def compile_cell(node: Expr, scope: Scope) -> Cell:
-    """An expression as a cell."""
-    found = scope.leaf(node)
-    if found is not None:
-        return found
+    """An expression as a cell. Raises TypeError for a node that Polars does not know there."""
+    leaf = scope.leaf(node)
+    if leaf is not None:
+        return leaf
     cell = _compiled(node, scope)
     height = _height(node)
-    is_heavy = height > 1 and isinstance(node, (Arithmetic, Call))  # rounding uses its number a dozen times
-    return scope.let(cell) if is_heavy or height % LEVELS == 0 else cell
+    is_heavy = height > 1 and isinstance(node, (Arithmetic, Call))  # rounding reads its number a dozen times
+    return scope.let_cell(cell) if is_heavy or height % LEVELS == 0 else cell
 
 
 def _height(node: Expr) -> int:
-    """How many levels are below a node, itself included, down to what names columns."""
+    """The levels of a node, itself included, down to its leaves."""
     inner = [] if isinstance(node, Aggregation) else [_height(child) for child in children(node)]
     return 1 + max(inner, default=0)
 
 
-class Lets:
-    """A frame to which cells are added as columns, and its `let`.
-
-    Columns that do not read each other are added together: with a step for each of hundreds Polars spends minutes, and
-    gigabytes, on the names of columns.
-    """
-
-    def __init__(self, frame: pl.LazyFrame) -> None:
-        self._frame = frame
-        self._steps: list[list[pl.Expr]] = []
-        self._step: dict[str, int] = {}
-        self._count = 0
-
-    def let(self, cell: Cell) -> Cell:
-        """The cell as columns of the frame."""
-        self._count += 1
-        for one in cell.named(f"let{self._count}"):
-            step = 1 + max((self._step.get(name, -1) for name in one.meta.root_names()), default=-1)
-            self._step[one.meta.output_name()] = step
-            if step == len(self._steps):
-                self._steps.append([])
-            self._steps[step].append(one)
-        return cell.columns(f"let{self._count}")
-
-    @property
-    def frame(self) -> pl.LazyFrame:
-        """The frame with all columns that were let."""
-        return reduce(lambda frame, columns: frame.with_columns(columns), self._steps, self._frame)
+# ── nodes, in the order of ops.py ────────────────────────────────────────────────────────────────────────────────
 
 
 @singledispatch
@@ -121,26 +100,26 @@ def _(node: Constant, scope: Scope) -> Cell:
 
 @_compiled.register
 def _(node: ListOf, scope: Scope) -> Cell:
-    return Cell({"list": pl.lit([item_key(one) for one in _constants(node)], dtype=pl.List(pl.String))})
+    return Cell({"list": pl.lit([item_key(value) for value in _constants(node)], dtype=pl.List(pl.String))})
 
 
 def _constants(node: ListOf) -> list[Value]:
-    return [one.value for one in node.items if isinstance(one, Constant)]
+    return [item.value for item in node.items if isinstance(item, Constant)]
 
 
 @_compiled.register
 def _(node: Not, scope: Scope) -> Cell:
-    return truth_cell(~holds(compile_cell(node.operand, scope)))
+    return boolean_cell(~holds(compile_cell(node.operand, scope)))
 
 
 @_compiled.register
 def _(node: And, scope: Scope) -> Cell:
-    return truth_cell(holds(compile_cell(node.left, scope)) & holds(compile_cell(node.right, scope)))
+    return boolean_cell(holds(compile_cell(node.left, scope)) & holds(compile_cell(node.right, scope)))
 
 
 @_compiled.register
 def _(node: Or, scope: Scope) -> Cell:
-    return truth_cell(holds(compile_cell(node.left, scope)) | holds(compile_cell(node.right, scope)))
+    return boolean_cell(holds(compile_cell(node.left, scope)) | holds(compile_cell(node.right, scope)))
 
 
 _ORDER: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
@@ -155,60 +134,60 @@ _ORDER: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
 def _(node: Compare, scope: Scope) -> Cell:
     left, right = compile_cell(node.left, scope), compile_cell(node.right, scope)
     if node.op in ("==", "!="):
-        return truth_cell(same(left, right) if node.op == "==" else ~same(left, right))
+        return boolean_cell(same(left, right) if node.op == "==" else ~same(left, right))
     kinds: list[Kind] = [kind for kind in left.kinds if kind in right.kinds and kind in ("number", "string")]
     compare = _ORDER[node.op]
-    return truth_cell(any_of(compare(left.kinds[kind], right.kinds[kind]).fill_null(False) for kind in kinds))
+    return boolean_cell(any_of(compare(left.kinds[kind], right.kinds[kind]).fill_null(False) for kind in kinds))
 
 
 @_compiled.register
 def _(node: In, scope: Scope) -> Cell:
-    return truth_cell(_is_in(compile_cell(node.item, scope), node.collection, scope))
+    return boolean_cell(_is_in(compile_cell(node.item, scope), node.collection, scope))
 
 
 def _is_in(item: Cell, collection: Expr, scope: Scope) -> pl.Expr:
     if not isinstance(collection, ListOf):
-        items = compile_cell(collection, scope)
-        return holds_item(items, item)
+        return holds_item(compile_cell(collection, scope), item)
     constants = _constants(collection)
-    tests = [item.is_null] if None in constants else []
-    for kind, python in (("boolean", bool), ("number", float), ("string", str)):
-        wanted = [one for one in constants if type(one) is python]
-        if wanted and kind in item.kinds:
-            one = item.kinds[kind]  # type: ignore[index]
-            tests.append(one.is_in(pl.lit(pl.Series(wanted)).implode()).fill_null(False))
+    tests = [is_null(item)] if None in constants else []
+    kinds: tuple[tuple[Kind, type], ...] = (("boolean", bool), ("number", float), ("string", str))
+    for kind, python in kinds:
+        literals = [value for value in constants if type(value) is python]
+        if literals and kind in item.kinds:
+            tests.append(item.kinds[kind].is_in(pl.lit(pl.Series(literals)).implode()).fill_null(False))
     return any_of(tests)
 
 
 @_compiled.register
 def _(node: Negate, scope: Scope) -> Cell:
-    return number_cell(-compile_cell(node.operand, scope).get("number"))
+    return finite_cell(-compile_cell(node.operand, scope).get("number"))
 
 
 @_compiled.register
 def _(node: Arithmetic, scope: Scope) -> Cell:
     left = compile_cell(node.left, scope).get("number")
     right = compile_cell(node.right, scope).get("number")
-    return number_cell(ARITHMETIC[node.op](left, right))
+    return finite_cell(ARITHMETIC[node.op](left, right))
 
 
 @_compiled.register
 def _(node: Call, scope: Scope) -> Cell:
-    args = [compile_cell(arg, scope) for arg in node.args]
-    if node.function == "days_since":
-        return Cell({"number": days_since(args[0].get("string"), scope.now_ms)})
-    if node.function == "bucket":
-        return Cell({"number": pl.col("id").map_batches(partial(buckets, _literal(node.args[0])), pl.Float64)})
-    if node.function == "matches":
-        found = args[0].get("string").str.contains(portable(_literal(node.args[1])))
-        return truth_cell(found.fill_null(False))
-    if node.function == "coalesce":
-        return coalesce(args, scope.let)
-    if node.function == "round":
-        decimals = node.args[1] if len(node.args) == 2 else Constant(0.0)
-        assert isinstance(decimals, Constant) and isinstance(decimals.value, float), "round takes a literal"
-        return Cell({"number": rounded(args[0].get("number"), int(decimals.value))})
-    return FUNCTION[node.function](*args)
+    arguments = [compile_cell(argument, scope) for argument in node.args]
+    match node.function:
+        case "round":
+            decimals = node.args[1] if len(node.args) == 2 else Constant(0.0)
+            assert isinstance(decimals, Constant) and isinstance(decimals.value, float), "round takes a literal"
+            return Cell({"number": rounded(arguments[0].get("number"), int(decimals.value))})
+        case "coalesce":
+            return coalesce(arguments, scope.let_cell)
+        case "days_since":
+            return days_since(arguments[0], scope.now_ms)
+        case "matches":
+            return matches(arguments[0], _literal(node.args[1]))
+        case "bucket":
+            return bucket(_literal(node.args[0]))
+        case function:
+            return FUNCTIONS[function](*arguments)
 
 
 def _literal(node: Expr) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from expressions.batch.functions import instant
+from expressions.batch.dates import instant_ms
 from expressions.rules.windows import DAY_MS
 from lake.schemas import EVENTS, TYPED
 from pipelines.importing.chunks import ERROR, NUMBER, cell_number
@@ -149,7 +149,7 @@ def _text_instants(column: pl.Series) -> pl.Series:
     if left.is_empty():
         return usual
     digits = pl.when(text.str.contains(r"^-?[0-9]{10,14}$")).then(text.cast(pl.Int64, strict=False))
-    general = _inside(pl.coalesce(instant(text), digits)).alias("ms")
+    general = _inside(pl.coalesce(instant_ms(text), digits)).alias("ms")
     return usual.scatter(left, column.gather(left).to_frame("text").select(general)["ms"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from expressions.batch.base_frames import base_states
+from expressions.batch.base_frames import base_parts
 from expressions.batch.counting import counted, counted_for, distinct_ids
 from expressions.batch.frames import answer_frame, column_of, users_where, value_of
 from expressions.definitions import Definition, DefinitionKind
@@ -57,5 +57,6 @@ def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str,
     ids = distinct_ids(events.select("id"))["id"]
     sampled = ids.sample(min(len(ids), COST_SAMPLE), seed=0)
     rows = counted(of_ids(events, sampled.to_list()))
-    sizes = [len(base_codec.encode(base)) for _, base, _ in base_states(rows, needed, now_ms, HORIZON_MS)]
+    parts = base_parts(rows, needed, now_ms, HORIZON_MS)
+    sizes = [len(base_codec.encode(base)) for part in parts for _, base, _ in part.bases()]
     return round(sum(sizes) / len(sampled), 1) if len(sampled) else None

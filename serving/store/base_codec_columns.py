@@ -28,8 +28,8 @@ def encoded(part: BasePart) -> list[bytes]:
     """The bytes of every base of a part, in the order of its ids."""
     events: list[list[Any]] = [[] for _ in part.ids]
     for name, raw in part.events.items():
-        for owner, group in zip(raw.owners.tolist(), _packed(name, raw), strict=True):
-            events[owner].append(group)
+        for index, group in zip(raw.id_indexes.tolist(), _packed(name, raw), strict=True):
+            events[index].append(group)
     bases = []
     indices: dict[tuple[Any, ...], tuple[list[str], list[bytes]]] = {}
     for at, groups in enumerate(events):

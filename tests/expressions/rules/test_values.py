@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expressions.batch.cells import Cell
-from expressions.batch.functions import FUNCTION, rounded
+from expressions.batch.functions import FUNCTIONS, rounded
 from expressions.event_columns import Decimals
 from expressions.live.lifting import COLUMN_FUNCTIONS
 from expressions.rules import values
@@ -51,7 +51,7 @@ def test_numbers_are_taken_as_they_are_written(numbers: list[float]) -> None:
     wanted = [int(decimal(number, 6) * 10**6) if abs(number) <= 1e12 else None for number in numbers]
 
     assert [values.millionths(number) for number in numbers] == wanted
-    assert _in_polars(FUNCTION["millionths"](Cell({"number": pl.col("number")})).get("number"), numbers) == wanted
+    assert _in_polars(FUNCTIONS["millionths"](Cell({"number": pl.col("number")})).get("number"), numbers) == wanted
     for places in range(7):
         nearest = [float(decimal(number, places)) + 0.0 for number in numbers]
         assert [values.rounded(number, places) for number in numbers] == nearest

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from expressions.batch.functions import day_of
+from expressions.batch.dates import day_of
 from expressions.rules.windows import DAY_MS, HOUR_MS, Zone
 from tests.oracle_values import dated
 
