@@ -1,11 +1,11 @@
 """What a value of the language is to SQL, whose columns have one type each.
 
-A **cell** holds one SQL expression for each kind the value may turn out to be; in any row at most one of them is not
-NULL, and all of them NULL is null. What cannot happen is left out when the SQL is made, so a sum is one number and
-`profile.plan == "pro"` looks at a string alone.
+A **cell** holds one SQL expression for each kind that the value may have. In any row at most one of them is not NULL;
+where all are, the value is null. Kinds that cannot occur are left out, as far as types are known: a sum is one number,
+and `profile.plan == "pro"` reads a string alone.
 
-A condition is never NULL (S1): a test that SQL would leave unknown is closed by COALESCE in this file, and everything
-above it may use NOT, AND and OR as they are.
+A condition is never NULL (S1). This file closes by COALESCE each test that SQL would leave unknown, so its callers may
+use NOT, AND and OR as they are.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Sql: TypeAlias = exp.Condition
 class Cell:
     """Kind -> SQL expression, for the kinds that may occur.
 
-    `always`: never null, so exactly one expression is set in every row. `size`: of a list, how many items it has, where
-    that is known without reading the list. `integer`: of what was added, the sum in the engine's widest integers.
-    `most`: of a number, a bound of its size; `whole`: it has no fraction. Both only save tests for overflow.
+    `always`: never null, so exactly one expression is set in every row. `size`: how many items a list has, where that
+    is known without reading the list. `integer`: the sum of an Add in the engine's widest integers. `most`: a bound of
+    a number's size. `whole`: the number has no fraction. The last two only save tests for overflow.
     """
 
     kinds: Mapping[Kind, Sql]
@@ -40,7 +40,7 @@ class Cell:
     whole: bool = False
 
     def get(self, kind: Kind) -> Sql | None:
-        """The expression for a kind, or None where the value never is one."""
+        """The expression for a kind; None where the value never is one."""
         return self.kinds.get(kind)
 
     def only(self, *kinds: Kind) -> Cell:
@@ -102,11 +102,11 @@ def column(name: str, table: str | None = None) -> exp.Column:
 
 def call(name: str, *args: Sql) -> Sql:
     """A call that every engine has under this very name; sqlglot does not rewrite it."""
-    return exp.Anonymous(this=name, expressions=[one.copy() for one in args])
+    return exp.Anonymous(this=name, expressions=[arg.copy() for arg in args])
 
 
 def cast(value: Sql, to: str) -> Sql:
-    """CAST to a type that is named as sqlglot's own dialect names it."""
+    """CAST to a type, by its name in sqlglot's own dialect."""
     return exp.Cast(this=value.copy(), to=exp.DataType.build(to))
 
 
@@ -124,11 +124,11 @@ def coalesced(values: Sequence[Sql]) -> Sql:
     """The first that is not NULL; a single value as it is."""
     if len(values) == 1:
         return values[0]
-    return exp.Coalesce(this=values[0].copy(), expressions=[one.copy() for one in values[1:]])
+    return exp.Coalesce(this=values[0].copy(), expressions=[value.copy() for value in values[1:]])
 
 
 def finite(value: Sql) -> Sql:
-    """S5: NULL where the result of an operation on finite numbers overflowed. NaN cannot come of one operation."""
+    """S5: NULL where the result of one operation on finite numbers overflowed. No such result is NaN."""
     once: Any = exp.Nullif(this=value.copy(), expression=infinity())
     return exp.Nullif(this=once, expression=exp.Neg(this=infinity()))
 
@@ -137,23 +137,23 @@ def finite(value: Sql) -> Sql:
 
 
 def all_of(conditions: Iterable[Sql]) -> Sql:
-    """AND; what is known beforehand is not written."""
-    rest = [one for one in conditions if one != TRUE]
-    if any(one == FALSE for one in rest):
+    """AND; conditions that are known when the SQL is made are not written."""
+    rest = [condition for condition in conditions if condition != TRUE]
+    if any(condition == FALSE for condition in rest):
         return FALSE
     return exp.and_(*rest) if rest else TRUE
 
 
 def any_of(conditions: Iterable[Sql]) -> Sql:
-    """OR; what is known beforehand is not written."""
-    rest = [one for one in conditions if one != FALSE]
-    if any(one == TRUE for one in rest):
+    """OR; conditions that are known when the SQL is made are not written."""
+    rest = [condition for condition in conditions if condition != FALSE]
+    if any(condition == TRUE for condition in rest):
         return TRUE
     return exp.or_(*rest) if rest else FALSE
 
 
 def negated(condition: Sql) -> Sql:
-    """NOT, once."""
+    """NOT; a double one is not written."""
     if isinstance(condition, exp.Boolean):
         return FALSE if condition == TRUE else TRUE
     if isinstance(condition, exp.Not):
@@ -168,11 +168,11 @@ def is_null(cell: Cell) -> Sql:
     """Whether the value is null."""
     if cell.always:
         return FALSE
-    return all_of(one.is_(exp.null()) for one in cell.kinds.values())
+    return all_of(value.is_(exp.null()) for value in cell.kinds.values())
 
 
 def holds(cell: Cell) -> Sql:
-    """S4: what the value means in a boolean place; a list, even an empty one, is true."""
+    """S4: what the value means in a boolean place; a list, even an empty one, is true. Never NULL."""
     tests: list[Sql] = []
     for kind, value in cell.kinds.items():
         match kind:
@@ -183,23 +183,22 @@ def holds(cell: Cell) -> Sql:
             case "string":
                 tests.append(value.neq(text("")))
             case _:
-                # Never FALSE for a list that is there, so it may stand only last: NULL must stay open until then.
+                # It stands last, since it is TRUE or NULL but never FALSE.
                 tests.append(case((negated(value.is_(exp.null())), TRUE)))
     if not tests:
         return FALSE
     return tests[0] if cell.always and len(tests) == 1 else coalesced([*tests, FALSE])
 
 
-def equal(left: Cell, right: Cell) -> Sql:
+def same(left: Cell, right: Cell) -> Sql:
     """S1, S3: equal in type and value; null equals null. Lists must come as text that is equal for equal lists."""
     shared = [kind for kind in KINDS if kind in left.kinds and kind in right.kinds]
     if left.always or right.always:
         if not shared:
             return FALSE
         tests = [_operand(left.kinds[kind]).eq(_operand(right.kinds[kind])) for kind in shared]
-        one_kind = len(left.kinds) == 1 and len(right.kinds) == 1 and left.always and right.always
-        return tests[0] if one_kind else coalesced([*tests, FALSE])
-    # At most one kind is set on either side, so the values are equal when no kind tells them apart.
+        return tests[0] if _never_null(left, right) else coalesced([*tests, FALSE])
+    # At most one kind is set on either side, so the values are equal where no kind tells them apart.
     alone = [cell.kinds[kind].is_(exp.null()) for cell in (left, right) for kind in cell.kinds if kind not in shared]
     return all_of([*(_not_distinct(left.kinds[kind], right.kinds[kind]) for kind in shared), *alone])
 
@@ -213,7 +212,7 @@ def _operand(value: Sql) -> Any:
 
 
 def ordered(operator: str, left: Cell, right: Cell) -> Sql:
-    """S3: one of < <= > >= within numbers or within strings; across kinds, and with null, false."""
+    """S3: < <= > or >= within numbers and within strings; false across kinds and with null."""
     build = {"<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}[operator]
     tests: list[Sql] = [
         getattr(left.kinds[kind], build)(right.kinds[kind])
@@ -222,15 +221,19 @@ def ordered(operator: str, left: Cell, right: Cell) -> Sql:
     ]
     if not tests:
         return FALSE
-    closed = left.always and right.always and len(left.kinds) == 1 and len(right.kinds) == 1
-    return tests[0] if closed else coalesced([*tests, FALSE])
+    return tests[0] if _never_null(left, right) else coalesced([*tests, FALSE])
+
+
+def _never_null(left: Cell, right: Cell) -> bool:
+    """Whether a comparison of the two never is NULL: each has one kind, and is never null."""
+    return left.always and right.always and len(left.kinds) == 1 and len(right.kinds) == 1
 
 
 # ── choices ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def chosen(condition: Sql, yes: Cell, no: Cell) -> Cell:
-    """`yes` where the condition holds, else `no`. The condition is written once a kind."""
+    """`yes` where the condition holds, else `no`. The condition is written once for each kind."""
     if isinstance(condition, exp.Boolean):
         return yes if condition == TRUE else no
     kinds = [kind for kind in KINDS if kind in yes.kinds or kind in no.kinds]
@@ -247,7 +250,7 @@ def _either(condition: Sql, yes: Sql | None, no: Sql | None) -> Sql:
 
 
 def first_present(cells: Sequence[Cell]) -> Cell:
-    """The first that is not null; every cell but the last is written once a kind."""
+    """The first that is not null. Every cell but the last is written once for each kind."""
     result = cells[-1]
     for cell in reversed(cells[:-1]):
         if cell.always:
@@ -255,12 +258,12 @@ def first_present(cells: Sequence[Cell]) -> Cell:
             continue
         kinds: dict[Kind, Sql] = {}
         for kind in KINDS:
-            mine, rest = cell.get(kind), result.get(kind)
+            own, rest = cell.get(kind), result.get(kind)
             if rest is not None:
                 others = cell.only(*(other for other in cell.kinds if other != kind))
-                free = is_null(others)
-                rest = rest if free == TRUE else case((free, rest))
-            values = [value for value in (mine, rest) if value is not None]
+                is_free = is_null(others)
+                rest = rest if is_free == TRUE else case((is_free, rest))
+            values = [value for value in (own, rest) if value is not None]
             if values:
                 kinds[kind] = coalesced(values)
         result = Cell(kinds, always=result.always)
@@ -271,17 +274,23 @@ def first_present(cells: Sequence[Cell]) -> Cell:
 
 
 def by(value: Sql, descending: bool = False) -> exp.Ordered:
-    """An item of an ORDER BY; NULL goes last, whatever the engine does by itself."""
+    """An item of an ORDER BY. NULL goes last, wherever the engine would put it."""
     return exp.Ordered(this=value.copy(), desc=descending, nulls_first=False)
 
 
-def in_order(kinds: Mapping[Kind, Sql], descending: bool = False) -> list[exp.Ordered]:
+def sort_keys(kinds: Mapping[Kind, Sql], descending: bool = False) -> list[exp.Ordered]:
     """S7: by kind, then by value; lists by their text."""
     present = [kind for kind in KINDS if kind in kinds]
-    rank = [rank_of({kind: kinds[kind] for kind in present})] if len(present) > 1 else []
+    rank = [_rank_of({kind: kinds[kind] for kind in present})] if len(present) > 1 else []
     return [by(value, descending) for value in (*rank, *(kinds[kind] for kind in present))]
 
 
-def rank_of(kinds: Mapping[Kind, Sql]) -> Sql:
-    """The place of the value's kind in `dtypes.KINDS`."""
+def place(order: Sequence[exp.Ordered]) -> exp.Expr:
+    """The column `place`: the number of the row among those of its id, in the order, from 1."""
+    number = exp.Window(this=exp.RowNumber(), partition_by=[column("id")], order=exp.Order(expressions=list(order)))
+    return exp.alias_(number, "place")
+
+
+def _rank_of(kinds: Mapping[Kind, Sql]) -> Sql:
+    """The number of the value's kind in `dtypes.KINDS`."""
     return case(*((negated(value.is_(exp.null())), whole(KINDS.index(kind))) for kind, value in kinds.items()))

@@ -1,8 +1,8 @@
-"""`values.instant_ms` in SQL: an ISO 8601 text to UTC milliseconds.
+"""Instants and dates in SQL: what `values.instant_ms` and `windows.Zone.day` give.
 
-Arithmetic on digits, and no engine's own dates: they differ in what they take, in what they raise, and in the year 0.
-Once the pattern holds, every part stands at a fixed place, so one yes-or-no match is all that is asked of the engine's
-regular expressions.
+An instant is arithmetic on digits, without the engines' own dates: these differ in what they take, in what they raise,
+and in the year 0. Once the pattern holds, every part stands at a fixed place, so the engine's regular expressions only
+have to match or not. A date follows from a table of periods, without the engines' own time zones.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from operator import add
 from sqlglot import exp
 
 from ..rules.values import ISO_TIME
-from ..rules.windows import DAY_MS, MINUTE_MS
-from .cells import Sql, all_of, any_of, case, cast, coalesced, double, text, whole
+from ..rules.windows import DAY_MS, END_MS, MINUTE_MS, UTC_ZONE, Zone
+from .cells import Sql, all_of, any_of, case, cast, coalesced, column, double, text, whole
 
-#: The shared pattern without backslashes and with plain groups, since engines differ in both.
+#: The shared pattern, without backslashes and with plain groups: engines differ in both.
 _ISO_TIME = ISO_TIME.replace(r"\d", "[0-9]").replace("(?:", "(")
 
 _ZERO = double(0.0)
 _SIXTY = double(60.0)
 
 
-def instant_ms(value: Sql, bind: Callable[[Sql, str], Sql]) -> Sql:
-    """The instant a text names, as a number; NULL where it names none. `bind` makes a column of a value."""
-    iso = bind(case((exp.RegexpLike(this=value.copy(), expression=text(_ISO_TIME)), value)), "iso")
-    year, month = bind(_digits(iso, 1, 4), "year"), bind(_digits(iso, 6, 2), "month")
-    day = bind(_digits(iso, 9, 2), "day_of_month")
+def instant_ms(value: Sql, let: Callable[[Sql, str], Sql]) -> Sql:
+    """The instant that an ISO 8601 text names, UTC milliseconds, as a number; NULL where it names none.
+
+    `let` makes a column of a value.
+    """
+    iso = let(case((exp.RegexpLike(this=value.copy(), expression=text(_ISO_TIME)), value)), "iso")
+    year, month = let(_digits(iso, 1, 4), "year"), let(_digits(iso, 6, 2), "month")
+    day = let(_digits(iso, 9, 2), "day_of_month")
     minutes = coalesced([_digits(iso, 12, 2), _ZERO]) * _SIXTY + coalesced([_digits(iso, 15, 2), _ZERO])
     seconds = case((_part(iso, 17, 1).eq(text(":")), _digits(iso, 18, 2)), otherwise=_ZERO)
     fraction = exp.RegexpExtract(this=iso.copy(), expression=text("[.,]([0-9]+)"), group=whole(1))
@@ -66,17 +69,18 @@ def _offset_minutes(iso: Sql) -> Sql:
     """How far the +HH:MM or -HHMM at the end lies east of UTC; 0 where there is none."""
     end = exp.Length(this=iso.copy())
 
-    def away(sign: int, hours: int) -> tuple[Sql, Sql]:
+    def branch(sign: int, hours: int) -> tuple[Sql, Sql]:
+        """Whether the sign stands so far from the end, and the minutes then."""
         mark = _part(iso, end - whole(sign), 1)
-        size = _digits(iso, end - whole(hours), 2) * _SIXTY + _digits(iso, end - whole(1), 2)
+        minutes = _digits(iso, end - whole(hours), 2) * _SIXTY + _digits(iso, end - whole(1), 2)
         is_there = all_of([end > whole(10), mark.isin(text("+"), text("-"))])
-        return is_there, case((mark.eq(text("-")), _ZERO - exp.paren(size)), otherwise=size)
+        return is_there, case((mark.eq(text("-")), _ZERO - exp.paren(minutes)), otherwise=minutes)
 
-    return case(away(5, 4), away(4, 3), otherwise=_ZERO)
+    return case(branch(5, 4), branch(4, 3), otherwise=_ZERO)
 
 
 def _days(year: Sql, month: Sql, day: Sql) -> Sql:
-    """Days since 1970-01-01 of a date; years are counted from March, so that the leap day comes last."""
+    """The days of a date since 1970-01-01. Years are counted from March, so that the leap day comes last."""
     is_early = month <= double(2.0)
     from_march = exp.paren(case((is_early, month + double(9.0)), otherwise=month - double(3.0)))
     years = exp.paren(case((is_early, year - double(1.0)), otherwise=year))
@@ -94,5 +98,37 @@ def _days_in_month(year: Sql, month: Sql) -> Sql:
 
     is_leap = any_of([all_of([divides(4.0), exp.not_(divides(100.0))]), divides(400.0)])
     february = case((is_leap, double(29.0)), otherwise=double(28.0))
-    is_short = month.isin(*(double(one) for one in (4.0, 6.0, 9.0, 11.0)))
+    is_short = month.isin(*(double(number) for number in (4.0, 6.0, 9.0, 11.0)))
     return exp.paren(case((month.eq(double(2.0)), february), (is_short, double(30.0)), otherwise=double(31.0)))
+
+
+# ── dates ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def day_of(instant_ms: Sql, zone: Zone) -> Sql:
+    """The date of an instant, days since 1970-01-01. In a zone other than UTC the row is joined by `with_calendar`."""
+    if zone == UTC_ZONE:
+        return exp.Floor(this=instant_ms / double(DAY_MS))
+    local = exp.Floor(this=exp.paren(instant_ms + column("offset_ms")) / double(DAY_MS))
+    return exp.Greatest(this=local, expressions=[column("least_day")])
+
+
+def with_calendar(query: exp.Select, instant: str) -> exp.Select:
+    """The query joined to the period of `calendar` that holds its instant, which is a column."""
+    at = column(instant)
+    return query.join("calendar", on=exp.and_(at >= column("starts_at"), at < column("ends_at")))
+
+
+def calendar(zone: Zone) -> exp.Select:
+    """The periods of `windows.Calendar`: starts_at, ends_at, offset_ms, least_day, one row a period.
+
+    It is a table, since the engines' own time zones may give other dates than `windows.Zone`.
+    """
+    starts_ms, offsets_ms, least_days = zone.calendar
+    rows = zip(starts_ms, [*starts_ms[1:], END_MS], offsets_ms, least_days, strict=True)
+    values = exp.values(
+        [tuple(whole(part) for part in row) for row in rows],
+        alias="periods",
+        columns=["starts_at", "ends_at", "offset_ms", "least_day"],
+    )
+    return exp.select("starts_at", "ends_at", "offset_ms", "least_day").from_(values)

@@ -1,7 +1,7 @@
-"""What the engines call differently: how a property is read, lists as JSON text, wide integers, the current time.
+"""What engines do differently: properties, lists as JSON text, wide integers, hashes, the current time.
 
-An **engine** is a record of small functions; a new one is an entry in the table below. Everything else about a dialect
-is sqlglot's. The layout of `props` differs, because each engine has its own best type for it:
+An **engine** is a record of small functions; a new one is an entry in `ENGINES`. Everything else about a dialect is
+sqlglot's. The type of the column `props` is the one that suits the engine:
 
     duckdb      the lake's own: MAP(VARCHAR, STRUCT(number DOUBLE, string VARCHAR, boolean BOOLEAN, json VARCHAR))
     bigquery    a JSON column, one flat object: dotted name -> JSON value
@@ -23,19 +23,22 @@ from .cells import Cell, Sql, call, case, cast, column, double, text, whole
 
 @dataclass(frozen=True)
 class Engine:
-    """How one engine says what the others say differently.
+    """What one engine does in its own way.
 
-    `field`: name -> kind -> value of that property of the row, where "list" is the JSON text of a list or an object.
-    `has`: whether the row has the property at all, if only as an explicit null.
+    `field(name)`: kind -> the value of that property of the row; "list" is the JSON text of a list or an object.
+    `has(name)`: whether the row has the property, be it an explicit null.
     `integers`: the type that holds the sum of 10^20 numbers of 10^18. `as_double` reads it, correctly rounded.
-    `quotient(sum, divisor, bind)`: as a double, by an integer that is null or above zero; rounded once where the engine
-    can. `bind` gives a column that holds what is read more than once.
-    `now_ms`: the engine's clock in epoch milliseconds, one value throughout a query.
-    `remainder`: of doubles, no divisor zero, with the sign of the first; exact where the engine has that.
-    `quoted`: a string as JSON text. `items`: the number of items of a list. `list_key`: text that is equal for equal
-    lists. `list_holds(list, item)`: whether an item, as JSON text, is in it. `matches(text, pattern)`: whether one of
-    `expressions.rules.patterns` is found anywhere. `sha256_hex`, `sha1_hex`: of a text in UTF-8. `hex_number`: 13
-    digits of such a hash. `fields_key`: orders rows by all of their fields, and is equal where they are.
+    `quotient(sum, divisor, let)`: the sum by an integer that is null or above zero, as a double; rounded once where the
+    engine can. `let` gives a column for what is read more than once.
+    `now_ms()`: the engine's clock in epoch milliseconds, one value throughout a query.
+    `remainder(number, divisor)`: of doubles, with the sign of the number; no divisor is zero. Exact where the engine
+    has an exact one.
+    `quoted(text)`: the string as JSON text.
+    `items(list)`: the number of its items. `list_key(list)`: text that is equal for equal lists.
+    `list_holds(list, item)`: whether an item, as JSON text, is in the list.
+    `matches(text, pattern)`: whether a pattern of `expressions.rules.patterns` is found anywhere in the text.
+    `sha256_hex(text)`, `sha1_hex(text)`: of the text in UTF-8. `hex_number(digits)`: the number of 13 such digits.
+    `fields_key(props)`: sorts rows by all of their fields; equal where all fields are.
     """
 
     name: str
@@ -58,20 +61,20 @@ class Engine:
 
     def joined(self, value: Sql, order: Sql) -> Sql:
         """The texts of a group, comma separated, in an order that is never NULL."""
-        # Where it goes is then all the same: where the engine puts NULL anyway, so that nothing is written.
+        # NULL may go anywhere then: it is put where the engine puts it anyway, so that nothing is written.
         first = Dialect.get_or_raise(self.name).NULL_ORDERING == "nulls_are_small"
         place = exp.Ordered(this=order.copy(), desc=False, nulls_first=first)
         return exp.GroupConcat(this=exp.Order(this=value.copy(), expressions=[place]), separator=text(","))
 
     def number_json(self, number: Sql) -> Sql:
-        """A number as the JSON text that `values.canonical_json` gives it: whole ones without a point."""
+        """A number as JSON text, as `values.canonical_json` writes it: whole ones without a point."""
         is_whole = exp.and_(
             number.eq(exp.Floor(this=number.copy())), exp.Abs(this=number.copy()) < double(2.0 * WHOLE_FROM)
         )
         return case((is_whole, cast(cast(number, "BIGINT"), "TEXT")), otherwise=cast(number, "TEXT"))
 
     def json_item(self, cell: Cell) -> Sql:
-        """A scalar as JSON text, never NULL; a list inside a list is null."""
+        """A scalar as JSON text, never NULL. A list inside a list is null."""
         branches: list[tuple[Sql, Sql]] = []
         for kind, value in cell.kinds.items():
             present = exp.not_(value.is_(exp.null()))
@@ -102,18 +105,20 @@ def _through_text(value: Sql) -> Sql:
     return cast(cast(value, "TEXT"), "DOUBLE")
 
 
-def _rounded_once(total: Sql, divisor: Sql, bind: Callable[[Sql], Sql]) -> Sql:
-    """Where a double holds the total, one division. Else an integer quotient of 56 bits or more, its last bit set where
-    there is a rest: so what lies between two doubles is rounded as what it is, by the one step that rounds.
+def _rounded_once(total: Sql, divisor: Sql, let: Callable[[Sql], Sql]) -> Sql:
+    """The quotient as a double, rounded once.
+
+    Where a double holds the total, it is one division. Else it is an integer quotient of 56 bits or more, with the last
+    bit set where there is a rest: so the one step that rounds sees on which side of two doubles the quotient lies.
     """
-    size = bind(exp.Abs(this=total.copy()))
-    more = bind(case((size < whole(2**76), whole(2**50)), otherwise=whole(2**20)))
-    dividend = bind(size * more)
-    known = bind(exp.IntDiv(this=dividend, expression=divisor.copy()))
-    is_even = exp.EQ(this=exp.Mod(this=known.copy(), expression=whole(2)), expression=whole(0))
+    size = let(exp.Abs(this=total.copy()))
+    more = let(case((size < whole(2**76), whole(2**50)), otherwise=whole(2**20)))
+    dividend = let(size * more)
+    quotient = let(exp.IntDiv(this=dividend, expression=divisor.copy()))
+    is_even = exp.EQ(this=exp.Mod(this=quotient.copy(), expression=whole(2)), expression=whole(0))
     has_rest = exp.NEQ(this=exp.Mod(this=dividend.copy(), expression=divisor.copy()), expression=whole(0))
-    odd = case((exp.and_(is_even, has_rest), known + whole(1)), otherwise=known)
-    great = bind(_through_text(odd) / cast(more, "DOUBLE"))
+    odd = case((exp.and_(is_even, has_rest), quotient + whole(1)), otherwise=quotient)
+    great = let(_through_text(odd) / cast(more, "DOUBLE"))
     signed = case((total < whole(0), double(0.0) - great), otherwise=great)
     return case((size < whole(2**53), cast(total, "DOUBLE") / cast(divisor, "DOUBLE")), otherwise=signed)
 
@@ -129,7 +134,7 @@ DUCKDB = Engine(
     remainder=lambda number, divisor: exp.Mod(this=number.copy(), expression=divisor.copy()),
     quoted=lambda value: cast(call("TO_JSON", value), "TEXT"),
     items=lambda value: call("JSON_ARRAY_LENGTH", value),
-    # Read and written again, so that one way of escaping characters is left.
+    # It is read and written again, so that each character is escaped in one way.
     list_key=lambda value: cast(call("JSON", value), "TEXT"),
     list_holds=lambda value, item: call("JSON_CONTAINS", value, item),
     matches=lambda value, pattern: call("REGEXP_MATCHES", value, pattern),
@@ -148,7 +153,7 @@ def _json_field(name: str) -> Mapping[Kind, Sql]:
     value = _props(name)
 
     def typed(*types: str) -> Sql:
-        return call("JSON_TYPE", value).isin(*(text(one) for one in types))
+        return call("JSON_TYPE", value).isin(*(text(name) for name in types))
 
     return {
         "boolean": case((typed("boolean"), call("LAX_BOOL", value))),
@@ -164,7 +169,7 @@ BIGQUERY = Engine(
     has=lambda name: exp.not_(_props(name).is_(exp.null())),
     integers="BIGDECIMAL",
     as_double=lambda value: cast(value, "DOUBLE"),
-    quotient=lambda total, divisor, bind: cast(cast(total, "BIGDECIMAL") / cast(divisor, "BIGDECIMAL"), "DOUBLE"),
+    quotient=lambda total, divisor, let: cast(cast(total, "BIGDECIMAL") / cast(divisor, "BIGDECIMAL"), "DOUBLE"),
     now_ms=lambda: call("UNIX_MILLIS", exp.CurrentTimestamp()),
     # Its MOD takes no floats.
     remainder=lambda number, divisor: number - divisor * call("TRUNC", number / divisor),
@@ -189,7 +194,7 @@ def _variant_field(name: str) -> Mapping[Kind, Sql]:
     value = _props(name)
 
     def typed(*types: str) -> Sql:
-        return call("TYPEOF", value).isin(*(text(one) for one in types))
+        return call("TYPEOF", value).isin(*(text(name) for name in types))
 
     return {
         "boolean": case((typed("BOOLEAN"), cast(value, "BOOLEAN"))),
@@ -209,7 +214,7 @@ SNOWFLAKE = Engine(
     has=lambda name: exp.not_(_props(name).is_(exp.null())),
     integers="DECIMAL(38, 0)",
     as_double=lambda value: cast(value, "DOUBLE"),
-    quotient=lambda total, divisor, bind: cast(total, "DOUBLE") / cast(divisor, "DOUBLE"),
+    quotient=lambda total, divisor, let: cast(total, "DOUBLE") / cast(divisor, "DOUBLE"),
     now_ms=lambda: call("DATE_PART", column("EPOCH_MILLISECOND"), exp.CurrentTimestamp()),
     remainder=lambda number, divisor: exp.Mod(this=number.copy(), expression=divisor.copy()),
     quoted=lambda value: call("TO_JSON", call("TO_VARIANT", value)),
@@ -224,11 +229,11 @@ SNOWFLAKE = Engine(
     fields_key=lambda fields: call("TO_JSON", fields),
 )
 
-ENGINES: dict[str, Engine] = {one.name: one for one in (DUCKDB, BIGQUERY, SNOWFLAKE)}
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (DUCKDB, BIGQUERY, SNOWFLAKE)}
 
 
 def engine(dialect: str) -> Engine:
-    """The engine of that name. Raises ValueError, naming those there are."""
+    """The engine of a dialect. Raises ValueError for another dialect; the error names those there are."""
     if dialect not in ENGINES:
         raise ValueError(f"no SQL for {dialect!r}; there is SQL for {', '.join(ENGINES)}")
     return ENGINES[dialect]

@@ -1,7 +1,16 @@
 """The monoids in SQL, in the order of `monoids.py`: how the contributions of the events of an id combine.
 
-What one pass can add up is a column of `folds`. What needs an order or a count of values is a CTE of its own: the rows
-of `seen` that contribute, numbered by ROW_NUMBER, which is the same in every engine where MAX_BY and its like are not.
+There are two ways to fold, and each monoid has one of them:
+
+Add, Min, Max            a column of the CTE `folds`: all of them share one pass over `seen`
+Earliest, Latest         two CTEs a need:
+                         id, the kinds of the value, place: one row for each event whose contribution is not null
+                         id, the kinds of the value: one row an id, the row of place 1
+Union                    id, the kinds of the value, times, place: one row an id and distinct value
+                         id, the number of values, their texts: one row an id
+Tally                    the first of Union's; the number of values; and its rows within the bound (`query.Tallied`)
+
+Places come from ROW_NUMBER: it is the same in every engine, which MAX_BY and its like are not.
 """
 
 from __future__ import annotations
@@ -23,19 +32,23 @@ from .cells import (
     coalesced,
     column,
     double,
-    in_order,
     is_null,
     negated,
     number_cell,
+    place,
+    sort_keys,
     text,
     whole,
 )
-from .query import Query, Reading, Tallied, place
+from .query import Query, Reading, Tallied
 
 
 @singledispatch
 def fold(monoid: Monoid, query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:
-    """The contributions of the events inside, combined. Raises TypeError for a monoid that SQL does not know."""
+    """What a slot reads as: the contributions `lifted` of the events inside `when`, combined.
+
+    `wish` names its columns and CTEs. Raises TypeError for a monoid that SQL does not know.
+    """
     raise TypeError(f"no SQL for the monoid {type(monoid).__name__}")
 
 
@@ -45,14 +58,14 @@ def _(monoid: Add, query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:
     if number is None:
         return replace(number_cell(double(0.0), always=True, most=0.0, whole=True), integer=whole(0))
     if isinstance(number, exp.Literal):
-        # One each: a count, which fits every integer type.
+        # Each event adds the same: such a count fits every integer type.
         total = coalesced([query.fold(exp.Sum(this=case((when, whole(int(float(number.name)))))), wish), whole(0)])
-        found = cast(total, "DOUBLE")
+        number_read = cast(total, "DOUBLE")
     else:
         integers = cast(number, query.engine.integers)
         total = coalesced([query.fold(exp.Sum(this=case((when, integers))), wish), whole(0)])
-        found = query.engine.as_double(total)
-    return replace(number_cell(found, always=True, most=2.0**127, whole=True), integer=total)
+        number_read = query.engine.as_double(total)
+    return replace(number_cell(number_read, always=True, most=2.0**127, whole=True), integer=total)
 
 
 def _extreme(node: type[exp.AggFunc], query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:
@@ -77,12 +90,12 @@ def _(monoid: Max, query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:
 
 @fold.register
 def _(monoid: Earliest, query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:
-    return query.first_of(wish, lifted, when, [by(column("ts")), *in_order(lifted.kinds)])
+    return query.first_of(wish, lifted, when, [by(column("ts")), *sort_keys(lifted.kinds)])
 
 
 @fold.register
 def _(monoid: Latest, query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:
-    order = [by(column("ts"), descending=True), *in_order(lifted.kinds, descending=True)]
+    order = [by(column("ts"), descending=True), *sort_keys(lifted.kinds, descending=True)]
     return query.first_of(wish, lifted, when, order)
 
 
@@ -128,9 +141,9 @@ def _(monoid: Tally, query: Query, lifted: Cell, when: Sql, wish: str) -> Readin
 
 
 def _values(query: Query, lifted: Cell, when: Sql, wish: str) -> str:
-    """A CTE with a row per id and distinct value: how many `times` it came, and its `place` in order."""
+    """The name of a CTE with one row an id and distinct value: how many `times` it came, and its `place` in order."""
     values = list(lifted.kinds.values())
     times = exp.alias_(exp.Count(this=exp.Star()), "times")
-    grouped = exp.select("id", *values, times, place(in_order(lifted.kinds))).from_("seen")
+    grouped = exp.select("id", *values, times, place(sort_keys(lifted.kinds))).from_("seen")
     inside = all_of([when, negated(is_null(lifted))])
     return query.add(f"{wish}_values", grouped.where(inside).group_by("id", *values))

@@ -1,9 +1,13 @@
 """The query that grows while a definition is compiled: which columns and CTEs it needs, and how they are put together.
 
-seen       the events that count and happened by now: time, properties, and what is computed of each
-folds      a row per id: what one pass over `seen` adds up
-(others)   a row per id each: what needs an order or a count of values
-answers    every id with all of that and its profile, and what is computed of it
+1. `once`, `ids`, `clock`   where it starts (`rows`)
+2. `seen`                   id, name, ts, now_ms; today and day where a date is needed; a column for each kind of each
+                            property; what is computed of an event: one row an event that counts at the root, by now
+3. `folds`                  id, and a column a fold: one row an id that has such an event; one pass over `seen`
+4. (others)                 id, and columns: one row an id; a CTE each for what needs an order or a count of values
+5. `profile_KEY`            id, and a column for each kind of each field: one row an id (`profile`)
+6. `answers`                id, now_ms, the columns of 3, 4 and 5, and what is computed of them: one row an id
+7. the SELECT               id, the values, exact: one row an id
 """
 
 from __future__ import annotations
@@ -30,16 +34,18 @@ from .cells import (
     is_null,
     negated,
     number_cell,
+    place,
     text,
     whole,
 )
+from .dates import day_of, with_calendar
 from .engines import Engine
 from .profile import Profile
-from .rows import clock, day_of, events_once, with_calendar
+from .rows import clock, events_once
 from .steps import Names, Steps, without_unread
 
-#: What a fresh name must not be: columns of the table and of the answer, and CTEs of fixed name.
-_TAKEN = """
+#: No fresh name is one of these: columns of the table and of the answer, and CTEs with a fixed name.
+_FIXED_NAMES = """
     id event_id kind name ts seq received_at props number string boolean json exact now_ms today day place times
     clock calendar periods starts_at ends_at offset_ms least_day copies late kept once copy turn counts counted_at
     first_received_at logged_at met deleted deleted_seq deleted_at live repeated events seen folds identified ids
@@ -50,19 +56,26 @@ _TAKEN = """
 
 @dataclass(frozen=True)
 class Tallied:
-    """What a Tally reads as: a CTE with a row per id and value, its `times`, and its `place` in order, from 1."""
+    """What a Tally reads as: a CTE with id, `kinds`, times and place, one row an id and value.
+
+    `times` says how often the value came, `place` is its place in the order of values, from 1.
+    """
 
     table: str
     kinds: Mapping[Kind, Sql]
 
 
-#: What a slot reads as inside `present`.
+#: What a slot reads as inside a present.
 Reading: TypeAlias = Cell | Tallied
 
 
 @dataclass(frozen=True)
-class Row:
-    """What an expression is computed of: a row of `seen` or of `answers`, and what stands for its leaves there."""
+class Scope:
+    """Where an expression is computed: the rows of `seen` or of `answers`.
+
+    `steps` has the columns that are computed there. `argument` and `slots` are the cells of those leaves, inside a lift
+    and inside a present.
+    """
 
     query: Query
     steps: Steps
@@ -74,19 +87,19 @@ class Row:
         """The engine the query is for."""
         return self.query.engine
 
-    def bind(self, value: Sql, wish: str = "step") -> Sql:
-        """A column that holds the value, so that it can be read more than once."""
-        return self.steps.bind(value, wish)
+    def let(self, value: Sql, wish: str = "step") -> Sql:
+        """A column that holds the value, so that it can be read several times."""
+        return self.steps.let(value, wish)
 
 
 class Query:
-    """A query under construction, for one definition."""
+    """The query of one definition, while it is put together."""
 
     def __init__(self, engine: Engine, zone: Zone, now_ms: int | None, table: exp.Table) -> None:
         self.engine = engine
-        self.names = Names([*_TAKEN.split(), *(part.name for part in table.parts)])
-        self.events = Row(self, Steps(self.names))
-        self.people = Row(self, Steps(self.names))
+        self.names = Names([*_FIXED_NAMES.split(), *(part.name for part in table.parts)])
+        self.events = Scope(self, Steps(self.names))
+        self.people = Scope(self, Steps(self.names))
         self.profile = Profile(engine, self.names)
         self.readings: dict[Need, Reading] = {}
         self._zone, self._now_ms, self._table = zone, now_ms, table
@@ -98,19 +111,19 @@ class Query:
         self._folds: list[exp.Expr] = []
         self._ctes: dict[str, exp.Query] = {}
         self._joined: dict[str, list[str]] = {}
-        self._beyond: list[Sql] = []
+        self._inexact: list[Sql] = []
 
     # ── leaves ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def property(self, name: str) -> Cell:
         """A property of the event at hand."""
         if name not in self._properties:
-            named: dict[Kind, Sql] = {}
+            columns: dict[Kind, Sql] = {}
             for kind, value in self.engine.field(name).items():
-                known = self.names.fresh(f"{name}_{kind}")
-                self._columns.append(exp.alias_(value, known))
-                named[kind] = column(known)
-            self._properties[name] = Cell(named)
+                added = self.names.fresh(f"{name}_{kind}")
+                self._columns.append(exp.alias_(value, added))
+                columns[kind] = column(added)
+            self._properties[name] = Cell(columns)
         return self._properties[name]
 
     def time(self) -> Cell:
@@ -123,13 +136,13 @@ class Query:
         return _whole_number(column("day"))
 
     def now(self) -> Cell:
-        """The instant of the answer, whatever row is at hand."""
+        """The instant of the answer."""
         return _whole_number(cast(column("now_ms"), "DOUBLE"))
 
     # ── which events ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def named(self, event: str | None) -> Sql:
-        """Whether the event at hand has the name; None: any does."""
+        """Whether the event at hand has the name; None stands for any name."""
         if event is None:
             self._any_name = True
             return TRUE
@@ -137,7 +150,7 @@ class Query:
         return column("name").eq(text(event))
 
     def within(self, window: Window | None) -> Sql:
-        """Whether the event at hand, which is not after now, is inside the window (`windows.lower_ms`)."""
+        """Whether the event at hand is inside the window (`windows.lower_ms`). No event of `seen` is after now."""
         if window is None:
             return TRUE
         if window.dates:
@@ -148,14 +161,14 @@ class Query:
     # ── what is computed of them ─────────────────────────────────────────────────────────────────────────────────
 
     def fold(self, value: Sql, wish: str) -> Sql:
-        """A column of `folds`, an aggregate over the events of an id; NULL for an id without events."""
+        """A new column of `folds`, from an aggregate over the events of an id; NULL for an id without events."""
         name = self.names.fresh(wish)
         self._folds.append(exp.alias_(value, name))
         self._joined.setdefault("folds", []).append(name)
         return column(name)
 
     def add(self, wish: str, query: exp.Query, joined: Iterable[str] = ()) -> str:
-        """A CTE, whose columns `joined` the ids get to see. Returns its name."""
+        """The name of a new CTE. Its columns `joined` are joined to the ids."""
         name = self.names.fresh(wish)
         self._ctes[name] = query
         columns = list(joined)
@@ -164,13 +177,13 @@ class Query:
         return name
 
     def first_of(self, wish: str, cell: Cell, when: Sql, order: Sequence[exp.Ordered]) -> Cell:
-        """The value of the first event in the order, of those inside that have a value."""
+        """The value of the first event in the order, of those inside `when` that have a value."""
         inside = exp.select("id", *cell.kinds.values(), place(order)).from_("seen")
         ranked = self.add(f"{wish}_ranked", inside.where(all_of([when, negated(is_null(cell))])))
         return self.picked(wish, ranked, cell.kinds)
 
     def picked(self, wish: str, table: str, kinds: Mapping[Kind, Sql]) -> Cell:
-        """The values in the row of place 1 of every id."""
+        """The values in the row of each id that has place 1."""
         named = {kind: self.names.fresh(f"{wish}_{kind}") for kind in kinds}
         columns = [exp.alias_(value.copy(), named[kind]) for kind, value in kinds.items()]
         best = exp.select("id", *columns).from_(table).where(column("place").eq(whole(1)))
@@ -178,13 +191,13 @@ class Query:
         return Cell({kind: column(name) for kind, name in named.items()})
 
     def cut(self, beyond: Sql) -> None:
-        """The answer is not exact where this holds: a list or a tally had more values than it keeps (S12)."""
-        self._beyond.append(coalesced([beyond, FALSE]))
+        """Marks the answer as not exact where this holds: a list or a tally had more values than it keeps (S12)."""
+        self._inexact.append(coalesced([beyond, FALSE]))
 
     # ── put together ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def select(self, values: Sequence[exp.Expr]) -> exp.Select:
-        """The whole query: id, the values, whether they are exact. Raises ValueError for a table named like a CTE."""
+        """The whole query: id, the values, exact. Raises ValueError for a table that has the name of a CTE."""
         ctes = clock(self.engine, self._now_ms, self._zone, self._dated)
         ctes |= events_once(self._table, self.engine, reads_fields=bool(self._properties or self.profile.keys))
         ctes |= self.events.steps.over(self._seen(), "seen")
@@ -196,7 +209,7 @@ class Query:
         ctes |= self.people.steps.over(self._answers(self._joined | attributes), "answers")
         if not self._table.db and self._table.name.lower() in ctes:
             raise ValueError(f"a part of the query is called {self._table.name} too; put the table's schema before it")
-        final = exp.select("id", *values, exp.alias_(negated(any_of(self._beyond)), "exact")).from_("answers")
+        final = exp.select("id", *values, exp.alias_(negated(any_of(self._inexact)), "exact")).from_("answers")
         for name, query in without_unread(ctes, final).items():
             final.with_(name, as_=query, recursive=True, copy=False)
         return final
@@ -222,9 +235,3 @@ class Query:
 
 def _whole_number(value: Sql) -> Cell:
     return number_cell(value, always=True, most=float(END_MS), whole=True)
-
-
-def place(order: Sequence[exp.Ordered]) -> exp.Expr:
-    """The column `place`: from 1, of the rows of an id in the order."""
-    number = exp.Window(this=exp.RowNumber(), partition_by=[column("id")], order=exp.Order(expressions=list(order)))
-    return exp.alias_(number, "place")

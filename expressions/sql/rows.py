@@ -1,25 +1,31 @@
-"""The rows a query starts from: which events count, at which instant, and on which date each fell.
+"""The rows that a query starts from: the events that count under their persons, the ids, and the clock.
 
-    clock       one row: the instant of the answer and, where a date is needed, today's
-    calendar    the offsets of a time zone other than UTC, and since when
-    purged      the deletes that stand under the hash of an id (`deletes.tombstone_id`)
-    deleted     ids that were deleted, and when last; purged ones too, of which only an import can have rows
-    live        the events that no delete of their id covers
-    repeated    which event ids an id has more than once; links, as everywhere here, are no events
-    met         the events of those, and when the first of them was logged
-    copies      those numbered in order of receipt, without the imports of what was logged before
-    late        of them, the repeats received 24 h or more after the first copy
-    kept        (recursive) whether a late repeat counts, turn by turn
-    unlinked    ids that were unlinked, and when last
-    linked      ids that were linked since, and by which claim first
-    owners      whose these ids are
-    above       (recursive) each of them with all it belongs to, at any remove
-    people      each of them with the person at the end
-    once        the events that count (S11), each under its person's id
+An event has the columns id, event_id, kind, name, ts, seq, received_at and props. Each step is a CTE over those before.
 
-The rule of repeats is a chain: each copy is measured against the one that counts, which may itself be a repeat. So it
-is followed copy by copy, but only through those that are late enough to matter: mostly there are none, and an event
-that came once, as nearly all do, is touched by nothing but a hash join.
+1. `calendar`   starts_at, ends_at, offset_ms, least_day: one row a period of a time zone other than UTC (`dates`)
+2. `clock`      now_ms, and today where a date is needed: one row
+3. `purged`     id, seq, received_at: the deletes that stand under the hash of an id (`deletes.tombstone_id`)
+4. `deleted`    id, deleted_seq, deleted_at: one row an id that was deleted, its last delete. Ids of purged deletes are
+                here too: only imports can still have rows of them
+5. `live`       an event: the rows that no delete of their id covers
+6. `repeated`   id, event_id: one row for each that several rows share. Links and unlinks are no events
+7. `met`        an event, and logged_at, the receipt of its first logged copy: one row a copy of those
+8. `copies`     an event without seq, its number `copy` in order of receipt, and first_received_at: one row a copy,
+                without imports of what was logged before
+9. `late`       id, event_id, copy, received_at, turn: one row a copy received 24 h or more after the first
+10. `kept`      id, event_id, copy, turn, counted_at, counts: 9, turn by turn (recursive): whether the copy counts, and
+                the receipt of the last copy that does
+11. `unlinked`  id, unlinked_seq: one row an id that was unlinked, its last unlink
+12. `linked`    id, linked_seq: one row an id that was linked since, its first claim
+13. `owners`    id, owner: one row an id that belongs to another
+14. `above`     id, person, removes: one row for each that such an id belongs to, at any remove (recursive)
+15. `people`    id, person: one row an id that belongs to another, with the person at the end
+16. `once`      id (the person), kind, name, ts, props: one row an event or act that counts (S11)
+17. `ids`       id (the person): one row a person that has any row
+
+The rule of repeats is a chain: each copy is measured against the last that counts, which may itself be a repeat. So it
+is followed copy by copy, but only through late copies. Mostly there are none: nearly all events came once, and a hash
+join is all that they cost.
 """
 
 from __future__ import annotations
@@ -28,8 +34,9 @@ import sqlglot
 from sqlglot import exp
 
 from ..rules.repeats import REPEAT_MS
-from ..rules.windows import DAY_MS, END_MS, UTC_ZONE, Zone
-from .cells import Sql, column, double, whole
+from ..rules.windows import UTC_ZONE, Zone
+from .cells import column, whole
+from .dates import calendar, day_of, with_calendar
 from .engines import Engine
 
 _PURGED = """
@@ -165,21 +172,21 @@ _PIECES = {
 
 
 def events_once(table: exp.Table, engine: Engine, reads_fields: bool) -> dict[str, exp.Query]:
-    """The CTEs from the raw table to `once`: id, kind, name, ts and props of every event that counts; and to `ids`.
+    """The CTEs from the table to `once` and `ids`: steps 3 to 17.
 
-    Where no field is read it does not matter which of two events counts that differ in nothing else, and `props`, which
-    is most of what a table holds, is not looked at.
+    Where no field is read, `props` does not take part in the order of copies: it is most of the bytes of a table, and
+    any of two events counts that differ in nothing else.
     """
     return {name: _over(table, text, engine, reads_fields) for name, text in _PIECES.items()}
 
 
 def _over(table: exp.Table, text: str, engine: Engine, reads_fields: bool) -> exp.Query:
-    """A fixed piece of a query, from text that can be read, with the table in the place of `events`."""
+    """A fixed piece of a query, with the table in the place of `events` and the engine's own functions."""
     tree = sqlglot.parse_one(text, dialect="duckdb")
     assert isinstance(tree, exp.Query), "a piece is one query"
-    for one in list(tree.find_all(exp.Table)):
-        if one.name == "events":
-            one.replace(table.copy() if table.sql() == "events" else exp.alias_(table.copy(), "events", table=True))
+    for source in list(tree.find_all(exp.Table)):
+        if source.name == "events":
+            source.replace(table.copy() if table.sql() == "events" else exp.alias_(table.copy(), "events", table=True))
     for call in list(tree.find_all(exp.Anonymous)):
         match call.name:
             case "SHA1_HEX":
@@ -194,7 +201,7 @@ def _over(table: exp.Table, text: str, engine: Engine, reads_fields: bool) -> ex
 
 
 def clock(engine: Engine, now_ms: int | None, zone: Zone, dated: bool) -> dict[str, exp.Query]:
-    """`clock` with now_ms and, where `dated`, today; before it the `calendar` it takes today from."""
+    """Steps 1 and 2. `clock` has today where `dated`. There is a `calendar` where today depends on a zone."""
     instant = engine.now_ms() if now_ms is None else whole(now_ms)
     now = exp.select(exp.alias_(exp.cast(instant, "BIGINT"), "now_ms"))
     if not dated:
@@ -203,33 +210,4 @@ def clock(engine: Engine, now_ms: int | None, zone: Zone, dated: bool) -> dict[s
     query = exp.select("now_ms", today).from_(now.subquery("instant"))
     if zone == UTC_ZONE:
         return {"clock": query}
-    return {"calendar": _calendar(zone), "clock": with_calendar(query, "now_ms")}
-
-
-def day_of(instant_ms: Sql, zone: Zone) -> Sql:
-    """The date of an instant, as days since 1970-01-01; for zones other than UTC of a row joined by `with_calendar`."""
-    if zone == UTC_ZONE:
-        return exp.Floor(this=instant_ms / double(DAY_MS))
-    local = exp.Floor(this=exp.paren(instant_ms + column("offset_ms")) / double(DAY_MS))
-    return exp.Greatest(this=local, expressions=[column("least_day")])
-
-
-def with_calendar(query: exp.Select, instant: str) -> exp.Select:
-    """The query joined to the period that holds its instant."""
-    at = column(instant)
-    return query.join("calendar", on=exp.and_(at >= column("starts_at"), at < column("ends_at")))
-
-
-def _calendar(zone: Zone) -> exp.Select:
-    """The periods of `windows.Calendar`.
-
-    A table and not the engine's own time zones, so that every engine gives the date that `windows.Zone` gives.
-    """
-    starts_ms, offsets_ms, least_days = zone.calendar
-    rows = zip(starts_ms, [*starts_ms[1:], END_MS], offsets_ms, least_days, strict=True)
-    values = exp.values(
-        [tuple(whole(part) for part in row) for row in rows],
-        alias="periods",
-        columns=["starts_at", "ends_at", "offset_ms", "least_day"],
-    )
-    return exp.select("starts_at", "ends_at", "offset_ms", "least_day").from_(values)
+    return {"calendar": calendar(zone), "clock": with_calendar(query, "now_ms")}

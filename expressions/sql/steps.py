@@ -1,7 +1,7 @@
 """Named columns, computed step by step.
 
 SQL has no `let`: an expression that is read twice would be written twice, and nested ones would double at each level.
-So it becomes a column of a SELECT before, and the text grows with the size of a definition, not with its depth.
+So it becomes a column of the SELECT before, and the text grows with the size of a definition, not with its depth.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .cells import Cell, Sql, column
 
 
 class Names:
-    """Names that are used once in a query, whatever their case."""
+    """The names of a query: each is given once, whatever its case."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = {name.lower() for name in taken}
 
     def fresh(self, wish: str) -> str:
-        """The wish as an identifier, with a number behind it where it is taken."""
+        """The wish as an identifier, with a number behind it where the name was given before."""
         stem = re.sub(r"[^a-z0-9]+", "_", wish.lower()).strip("_")[:50].strip("_") or "value"
         stem = f"_{stem}" if stem[0].isdigit() else stem
         name, number = stem, 1
@@ -42,13 +42,13 @@ class Steps:
         self._known: dict[str, str] = {}
         self._selects: list[list[exp.Expr]] = []
 
-    def bind(self, value: Sql, wish: str = "step") -> Sql:
-        """A column that holds the expression; literals and columns stay as they are."""
+    def let(self, value: Sql, wish: str = "step") -> Sql:
+        """A column that holds the expression; a literal or a column stays as it is."""
         if isinstance(value, (exp.Column, exp.Literal, exp.Null, exp.Boolean)):
             return value
         key = value.sql()
         if key not in self._known:
-            level = 1 + max((self._level.get(one.name, -1) for one in value.find_all(exp.Column)), default=-1)
+            level = 1 + max((self._level.get(read.name, -1) for read in value.find_all(exp.Column)), default=-1)
             name = self._names.fresh(wish)
             self._known[key], self._level[name] = name, level
             if level == len(self._selects):
@@ -56,13 +56,13 @@ class Steps:
             self._selects[level].append(exp.alias_(value.copy(), name))
         return column(self._known[key])
 
-    def bind_cell(self, cell: Cell, wish: str = "step") -> Cell:
+    def let_cell(self, cell: Cell, wish: str = "step") -> Cell:
         """The cell with a column for every kind."""
-        kinds = {kind: self.bind(value, f"{wish}_{kind}") for kind, value in cell.kinds.items()}
+        kinds = {kind: self.let(value, f"{wish}_{kind}") for kind, value in cell.kinds.items()}
         return replace(cell, kinds=kinds)
 
     def over(self, source: exp.Query, name: str) -> dict[str, exp.Query]:
-        """CTEs from the source to one of that name, which has its columns and all that were bound."""
+        """CTEs from the source to one of that name. The last has the columns of the source and all that were added."""
         names = [*(self._names.fresh(name) for _ in self._selects), name]
         ctes: dict[str, exp.Query] = {names[0]: source}
         for before, after, added in zip(names[:-1], names[1:], self._selects, strict=True):
@@ -71,9 +71,9 @@ class Steps:
 
 
 def without_unread(ctes: Mapping[str, exp.Query], final: exp.Query) -> dict[str, exp.Query]:
-    """The CTEs without the columns that nothing after them reads, and without those that nothing reads from.
+    """The CTEs that are read, with the columns that are read after them.
 
-    Within a query a column's name means one thing, or the same thing again, so names decide.
+    Names decide what is read: within a query a name means one column, also where later CTEs pass it on.
     """
     kept: dict[str, exp.Query] = {}
     read = _read_by(final)
@@ -82,12 +82,15 @@ def without_unread(ctes: Mapping[str, exp.Query], final: exp.Query) -> dict[str,
         if name in read:
             kept[name] = query.copy()
             if isinstance(query, exp.Select):
-                needed = [one for one in query.expressions if isinstance(one, exp.Star) or one.alias_or_name in read]
+                columns = [
+                    item for item in query.expressions if isinstance(item, exp.Star) or item.alias_or_name in read
+                ]
                 # A row may count even where none of its columns does.
-                kept[name].set("expressions", [one.copy() for one in needed or query.expressions[:1]])
+                kept[name].set("expressions", [item.copy() for item in columns or query.expressions[:1]])
             read |= _read_by(kept[name])
     return {name: kept[name] for name in ctes if name in kept}
 
 
 def _read_by(query: exp.Query) -> set[str]:
-    return {one.name for one in query.find_all(exp.Column, exp.Table)}
+    """The names of the columns and CTEs that a query reads."""
+    return {node.name for node in query.find_all(exp.Column, exp.Table)}

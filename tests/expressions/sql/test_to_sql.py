@@ -37,7 +37,7 @@ from expressions.sql.engines import ENGINES
 from expressions.sql.folds import fold
 from expressions.sql.functions import FUNCTIONS as SQL_FUNCTIONS
 from expressions.sql.steps import Names, Steps
-from expressions.sql.to_sql import cell, to_sql
+from expressions.sql.to_sql import compile_cell, to_sql
 from expressions.text.bind import bind
 from lake.schemas import EVENTS
 from tests.facts import CDNOW, COUNTED, FACTS
@@ -99,13 +99,13 @@ def duckdb_sql(expression: str, now_ms: int | None, zone: Zone) -> str:
 def values_of(expression: str, rows: Iterable[Row], now_ms: int | None = NOW, zone: Zone = UTC_ZONE) -> dict[str, Any]:
     """id -> value of a trait, as JSON values."""
     text = duckdb_sql(expression, now_ms, zone)
-    found = {}
-    for one, number, string, boolean, json_text, _ in connected(rows).execute(text).fetchall():
+    by_id = {}
+    for id, number, string, boolean, json_text, _ in connected(rows).execute(text).fetchall():
         parts = [number, string, boolean, None if json_text is None else json.loads(json_text)]
         present = [part for part in parts if part is not None]
         assert len(present) <= 1, "a value has one type"
-        found[one] = present[0] if present else None
-    return found
+        by_id[id] = present[0] if present else None
+    return by_id
 
 
 def value_of(expression: str, *rows: Row, now_ms: int = NOW, zone: Zone = UTC_ZONE) -> Any:
@@ -116,8 +116,8 @@ def value_of(expression: str, *rows: Row, now_ms: int = NOW, zone: Zone = UTC_ZO
 def values_by_batch(expression: str, rows: Iterable[Row], now_ms: int = NOW) -> dict[str, Any]:
     """The same by the batch."""
     answers = answer_frame(people(counted(framed(rows).lazy())), [bound(expression)], now_ms)
-    found = frames.values_of(answers, ("trait", "it"))
-    return {one: list(value) if isinstance(value, tuple) else value for one, value in found.items()}
+    by_id = frames.values_of(answers, ("trait", "it"))
+    return {id: list(value) if isinstance(value, tuple) else value for id, value in by_id.items()}
 
 
 # ── real data ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -159,9 +159,9 @@ def test_the_sql_counts_what_is_known_of_real_purchases(fact: str, cdnow: duckdb
     """As many customers are in each segment as were counted without us."""
     text = to_sql(bound(COUNTED[fact], "segment"), "duckdb", as_of())
 
-    found = cdnow.execute(f'SELECT count(*) FROM ({text}) WHERE "boolean"').fetchone()
+    users = cdnow.execute(f'SELECT count(*) FROM ({text}) WHERE "boolean"').fetchone()
 
-    assert found == (FACTS[fact],)
+    assert users == (FACTS[fact],)
 
 
 def test_every_customer_has_a_row_and_the_totals_are_exact(cdnow: duckdb.DuckDBPyConnection) -> None:
@@ -298,14 +298,14 @@ def test_of_rows_imported_at_once_the_same_counts_in_any_order(given_rows: list[
     first, second = (
         [
             event(
-                one["ts"],
-                dict(chance.sample(list(one["properties"].items()), len(one["properties"]))),
-                name=one["name"],
+                row["ts"],
+                dict(chance.sample(list(row["properties"].items()), len(row["properties"]))),
+                name=row["name"],
                 seq=None,
                 event_id="order-1",
                 received_at=NOW,
             )
-            for one in rows
+            for row in rows
         ]
         for rows in (given_rows, chance.sample(given_rows, len(given_rows)))
     )
@@ -339,11 +339,11 @@ def test_an_event_id_is_unique_per_id_only() -> None:
 
 def counting(received: list[int]) -> int:
     """How many of the copies, in order of seq, count: the rule as a loop."""
-    anchor, found = received[0], 1
+    anchor, count = received[0], 1
     for at in received[1:]:
         if at - anchor >= DAY_MS:
-            anchor, found = at, found + 1
-    return found
+            anchor, count = at, count + 1
+    return count
 
 
 @settings(deadline=None, max_examples=30)
@@ -354,9 +354,9 @@ def test_chains_of_repeats_are_followed_to_their_end(chains: list[list[int]]) ->
     for place, hours in enumerate(chains):
         rows += copies(*sorted(hours), event_id=f"chain {place}", id=f"user:{place}")
 
-    found = values_of("events.purchase.count", rows)
+    counts = values_of("events.purchase.count", rows)
 
-    assert found == {
+    assert counts == {
         f"user:{place}": counting([h * HOUR_MS for h in sorted(hours)]) for place, hours in enumerate(chains)
     }
 
@@ -397,7 +397,7 @@ def test_dates_are_those_of_the_workspace(name: str) -> None:
     for row in rows:
         expected.setdefault(row["id"], set()).add(zone.day(row["ts"]))
 
-    assert values_of("unique_days", rows, zone=zone) == {one: len(days) for one, days in expected.items()}
+    assert values_of("unique_days", rows, zone=zone) == {id: len(days) for id, days in expected.items()}
 
 
 @pytest.mark.parametrize("name", ["UTC", "Europe/Berlin"])
@@ -438,8 +438,8 @@ def test_a_window_of_dates_counts_today(name: str) -> None:
 )
 def test_properties_of_any_type(text: str, value: Any) -> None:
     """A property has a type in every event, and each aggregate takes those it knows."""
-    found = ["a", 2.5, True, 2.5, [1, "b"], None]
-    rows = [event(NOW - 10 + place, {"x": value}) for place, value in enumerate(found)]
+    sent = ["a", 2.5, True, 2.5, [1, "b"], None]
+    rows = [event(NOW - 10 + place, {"x": item}) for place, item in enumerate(sent)]
 
     assert value_of(text, *rows) == value
 
@@ -491,8 +491,8 @@ NUMBERS = st.one_of(
 def per_number(expression: str, numbers: Sequence[float | str]) -> list[Any]:
     """The value of an expression for each of these, as the sole property of an id of its own."""
     rows = [event(NOW, {"x": number}, id=str(place)) for place, number in enumerate(numbers)]
-    found = values_of(expression, rows)
-    return [found[str(place)] for place in range(len(numbers))]
+    by_place = values_of(expression, rows)
+    return [by_place[str(place)] for place in range(len(numbers))]
 
 
 @settings(deadline=None, max_examples=10)
@@ -533,15 +533,15 @@ TOTALS = st.tuples(st.integers(-(2**105), 2**105) | st.integers(-(2**58), 2**58)
 def test_a_total_is_divided_once(totals: list[tuple[int, int]]) -> None:
     """S6: in integers, where no float holds it."""
     steps = Steps(Names(["total", "shared", "answers"]))
-    quotient = ENGINES["duckdb"].quotient(column("total"), column("shared"), steps.bind)
+    quotient = ENGINES["duckdb"].quotient(column("total"), column("shared"), steps.let)
     rows = ", ".join(f"({total}::INT128, {count * 10**6}::INT128)" for total, count in totals)
     given_rows = sqlglot.parse_one(f"SELECT * FROM (VALUES {rows}) AS given(total, shared)", dialect="duckdb")
-    query = exp.select(exp.alias_(quotient, "found")).from_("answers")
+    query = exp.select(exp.alias_(quotient, "quotient")).from_("answers")
     for name, cte in steps.over(given_rows, "answers").items():
         query = query.with_(name, as_=cte)
 
-    found = [row[0] for row in duckdb.sql(query.sql(dialect="duckdb")).fetchall()]
-    assert found == [total / (count * 10**6) for total, count in totals]
+    quotients = [row[0] for row in duckdb.sql(query.sql(dialect="duckdb")).fetchall()]
+    assert quotients == [total / (count * 10**6) for total, count in totals]
 
 
 DATES = st.one_of(
@@ -581,7 +581,7 @@ def test_nothing_of_the_language_is_without_sql() -> None:
     unknown = type("Novel", (ops.Expr,), {})()
 
     assert {node for node in vars(ops).values() if isinstance(node, type) and issubclass(node, ops.Expr)} <= {
-        *cell.registry,
+        *compile_cell.registry,
         ops.Expr,
     }
     assert set(MONOIDS) <= set(fold.registry)
