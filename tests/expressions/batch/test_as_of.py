@@ -23,7 +23,7 @@ def test_what_was_said_later_does_not_count_yet(execution: str) -> None:
         ]
     }
 
-    found = EXECUTIONS[execution](bounds, users, NOW, "UTC")
+    answers = EXECUTIONS[execution](bounds, users, NOW, "UTC")
 
-    assert found == by_oracle(bounds, users, NOW, "UTC")
-    assert {key: values["user:ada"].value for (_, key), values in found.items()} == {"plan": "basic", "orders": 1.0}
+    assert answers == by_oracle(bounds, users, NOW, "UTC")
+    assert {key: values["user:ada"].value for (_, key), values in answers.items()} == {"plan": "basic", "orders": 1.0}

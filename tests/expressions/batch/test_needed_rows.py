@@ -41,7 +41,7 @@ def test_rows_that_nothing_reads_change_no_answer(text: str, given_users: Mappin
     except ExpressionError:
         assume(False)
     events = event_frame(frame_rows(given_users))
-    needed = counted_for(events, plan(one.expr for one in bounds), NOW)
+    needed = counted_for(events, plan(trait.expr for trait in bounds), NOW)
 
     of_all = answer_frame(counted(events), bounds, NOW).sort("id")
     assert answer_frame(needed, bounds, NOW).sort("id").equals(of_all)
@@ -57,7 +57,7 @@ def test_who_came_back_after_a_delete_has_an_answer() -> None:
         {"seq": 5, "event_id": "e", "kind": "delete", "name": None, "id": "user:gone", "ts": NOW - 2, "received_at": 5},
     ]
     bounds = list(bound(("trait", "it", "events.x.count")).values())
-    answers = answer_frame(counted_for(event_frame(rows), plan(one.expr for one in bounds), NOW), bounds, NOW)
+    answers = answer_frame(counted_for(event_frame(rows), plan(trait.expr for trait in bounds), NOW), bounds, NOW)
 
     assert values_of(answers, ("trait", "it")) == {"user:back": 0}
 
@@ -65,7 +65,7 @@ def test_who_came_back_after_a_delete_has_an_answer() -> None:
 @pytest.mark.parametrize(("text", "is_read"), [("events.x.count_7d", False), ("events.x.v.sum", True)])
 def test_fields_are_read_only_when_asked_for(text: str, is_read: bool) -> None:
     """The map of an event's fields is most of its bytes."""
-    needed = counted_for(event_frame([]), plan(one.expr for one in bound(("trait", "it", text)).values()), NOW)
+    needed = counted_for(event_frame([]), plan(trait.expr for trait in bound(("trait", "it", text)).values()), NOW)
     assert ("props" in needed.collect_schema()) is is_read
 
 
@@ -79,7 +79,7 @@ def test_an_answer_lets_go_of_its_rows() -> None:
     try:
         answer_frame(counted(event_frame([])), bounds, NOW)
         gc.collect()
-        kept = [one for one in gc.garbage if isinstance(one, (pl.LazyFrame, pl.DataFrame))]
+        kept = [frame for frame in gc.garbage if isinstance(frame, (pl.LazyFrame, pl.DataFrame))]
     finally:
         gc.set_debug(0)
         gc.garbage.clear()

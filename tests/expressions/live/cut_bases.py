@@ -53,14 +53,14 @@ def identify(ago_ms: int = 0, /, **attributes: Any) -> RawEvent:
 
 def cut(events: Iterable[RawEvent], bounds: Iterable[Bound], cuts: Cuts, as_of_ms: int, zone: Zone = UTC_ZONE) -> Base:
     """One id's base: raw events at the edges, a state of every need that reaches a span, the newest attributes."""
-    given = list(events)
+    history = list(events)
     needs = plan(bound.expr for bound in bounds).needs
     raw = base_of(
-        one for one in given if one.kind == "identify" or any(low < one.ts_ms <= high for low, high in cuts.edges)
+        past for past in history if past.kind == "identify" or any(low < past.ts_ms <= high for low, high in cuts.edges)
     )
     spans = []
     for low, high in cuts.spans:
-        part = base_of(one for one in given if one.kind != "identify" and low < one.ts_ms <= high)
+        part = base_of(past for past in history if past.kind != "identify" and low < past.ts_ms <= high)
         if part.events:
             states = {
                 need.state_id: state_of(part, need, zone)
@@ -114,4 +114,4 @@ _identifies = st.builds(
 )
 events = st.tuples(
     st.lists(_purchases, max_size=30), st.lists(_others, max_size=6), st.lists(_identifies, max_size=4)
-).map(lambda parts: [one for part in parts for one in part])
+).map(lambda parts: [past for part in parts for past in part])

@@ -39,31 +39,31 @@ def next_change(text: str, *bases: Base, zone: Zone = UTC_ZONE, now_ms: int = NO
     return next_change_ms(bound.expr, Frame(Program([bound], zone), bases, now_ms))
 
 
-def told_of(text: str, base: Base, found: list[RawEvent], zone: Zone, now_ms: int) -> int | None:
+def checked_change(text: str, base: Base, history: list[RawEvent], zone: Zone, now_ms: int) -> int | None:
     """The next change of an expression; fails where the events themselves say otherwise."""
     (bound,) = bounds_of(text).values()
     program = Program([bound], zone)
-    evaluate = program.compile(bound.expr)
-    whole = base_of(found)
+    compiled = program.compile(bound.expr)
+    whole = base_of(history)
 
     def value(at_ms: int) -> object:
-        return Frame(program, [whole], at_ms).answer(evaluate).value
+        return Frame(program, [whole], at_ms).answer(compiled).value
 
     at = next_change_ms(bound.expr, Frame(program, [base], now_ms))
     if at is not None:
         assert at > now_ms
         assert value(at - 1) == value(now_ms) != value(at)
-        assert all(value(now_ms) == value(one) for one in instants(found, zone) if now_ms < one < at)
+        assert all(value(now_ms) == value(instant) for instant in instants(history, zone) if now_ms < instant < at)
     return at
 
 
-def instants(found: list[RawEvent], zone: Zone) -> Iterator[int]:
+def instants(history: list[RawEvent], zone: Zone) -> Iterator[int]:
     """Around every instant at which one of the texts may change, half a year long."""
-    for one in found:
+    for past in history:
         for length in (DAY_MS, 7 * DAY_MS, 30 * DAY_MS):
-            yield from range(one.ts_ms + length - 1, one.ts_ms + length + 2)
+            yield from range(past.ts_ms + length - 1, past.ts_ms + length + 2)
         for hours in range(0, 12 * 24, 1):
-            yield one.ts_ms + hours * HOUR_MS
+            yield past.ts_ms + hours * HOUR_MS
     for day in range(180):
         yield zone.day_start_ms(zone.day(NOW_MS) + day)
 
@@ -71,31 +71,31 @@ def instants(found: list[RawEvent], zone: Zone) -> Iterator[int]:
 class TestNextChange:
     @seeded
     @given(st.sampled_from(TEXTS), events, st.sampled_from([UTC_ZONE, KATHMANDU]))
-    def test_it_is_the_first_instant_with_another_value(self, text: str, found: list[RawEvent], zone: Zone) -> None:
+    def test_it_is_the_first_instant_with_another_value(self, text: str, history: list[RawEvent], zone: Zone) -> None:
         """At the instant told the value differs, and at no instant before it; where none is told, at none at all."""
         (bound,) = bounds_of(text).values()
         program = Program([bound], zone)
-        evaluate = program.compile(bound.expr)
-        base = base_of(found)
+        compiled = program.compile(bound.expr)
+        base = base_of(history)
 
-        at = told_of(text, base, found, zone, NOW_MS)
+        at = checked_change(text, base, history, zone, NOW_MS)
 
         if at is None:
-            now = Frame(program, [base], NOW_MS).answer(evaluate).value
-            later = (one for one in instants(found, zone) if one > NOW_MS)
-            assert all(Frame(program, [base], one).answer(evaluate).value == now for one in later)
+            now = Frame(program, [base], NOW_MS).answer(compiled).value
+            later = (instant for instant in instants(history, zone) if instant > NOW_MS)
+            assert all(Frame(program, [base], instant).answer(compiled).value == now for instant in later)
 
     @seeded
     @given(st.sampled_from(TEXTS), events, st.booleans(), st.integers(0, 2 * DAY_MS - 1))
     def test_what_a_cut_base_tells_is_true_of_its_events(
-        self, text: str, found: list[RawEvent], is_heavy: bool, later_ms: int
+        self, text: str, history: list[RawEvent], is_heavy: bool, later_ms: int
     ) -> None:
         """A base of spans tells a change only where it knows of it: never a wrong instant, never one too late."""
         bounds = bounds_of(text)
-        windows = plan(one.expr for one in bounds.values()).windows
+        windows = plan(bound.expr for bound in bounds.values()).windows
         cuts = heavy_cuts(windows, NOW_MS, 2 * DAY_MS) if is_heavy else light_cuts(windows, NOW_MS)
 
-        told_of(text, cut(found, bounds.values(), cuts, NOW_MS), found, UTC_ZONE, NOW_MS + later_ms)
+        checked_change(text, cut(history, bounds.values(), cuts, NOW_MS), history, UTC_ZONE, NOW_MS + later_ms)
 
     def test_a_count_falls_when_the_event_that_holds_it_leaves(self) -> None:
         """count >= k ends when the k-th newest event is a window old."""
@@ -126,7 +126,7 @@ class TestNextChange:
         """The last event is a state among others; its age goes on."""
         text = "events.purchase.last_seen_days_ago < 400"
         bounds = bounds_of(text, "count_1d")
-        windows = plan(one.expr for one in bounds.values()).windows
+        windows = plan(bound.expr for bound in bounds.values()).windows
         base = cut([event("purchase", 390 * DAY_MS)], bounds.values(), light_cuts(windows, NOW_MS), NOW_MS)
 
         assert not base.events
@@ -158,9 +158,9 @@ class TestNextChange:
     def test_past_its_horizon_a_base_tells_nothing(self) -> None:
         """A span that a window cuts through may lose events at any instant, so none is named."""
         bounds = bounds_of("events.purchase.count_7d")
-        cuts = heavy_cuts(plan(one.expr for one in bounds.values()).windows, NOW_MS, HOUR_MS)
-        found = [event("purchase", ago * HOUR_MS) for ago in range(167)]
-        base = cut(found, bounds.values(), cuts, NOW_MS)
+        cuts = heavy_cuts(plan(bound.expr for bound in bounds.values()).windows, NOW_MS, HOUR_MS)
+        history = [event("purchase", ago * HOUR_MS) for ago in range(167)]
+        base = cut(history, bounds.values(), cuts, NOW_MS)
 
         assert next_change("events.purchase.count_7d > 160", base) is None
         assert next_change("events.purchase.count_7d > 160", base, now_ms=NOW_MS + 2 * HOUR_MS) is None
@@ -168,9 +168,9 @@ class TestNextChange:
     def test_at_its_horizon_a_base_tells_nothing_either(self) -> None:
         """There the next instant already cuts through a span, which the window would pass as a whole later."""
         bounds = bounds_of("events.purchase.count_7d > 1", "count_1d")
-        cuts = heavy_cuts(plan(one.expr for one in bounds.values()).windows, NOW_MS, HOUR_MS)
-        found = [event("purchase", 6 * DAY_MS), event("purchase", 5 * DAY_MS)]
-        base = cut(found, bounds.values(), cuts, NOW_MS)
+        cuts = heavy_cuts(plan(bound.expr for bound in bounds.values()).windows, NOW_MS, HOUR_MS)
+        history = [event("purchase", 6 * DAY_MS), event("purchase", 5 * DAY_MS)]
+        base = cut(history, bounds.values(), cuts, NOW_MS)
         tail = base_of([event("purchase", -HOUR_MS)])
 
         (bound, _) = bounds.values()

@@ -38,9 +38,9 @@ def test_a_flag_is_explained_down_to_its_aggregates() -> None:
 
     assert (tree["kind"], tree["key"], tree["value"]) == ("flag", "offer", True)
     assert tree["changes_at"] == leaves_ms
-    shown = {part["text"]: part for part in every_part(tree)}
-    assert shown['trait("spent")']["value"] == 110
-    assert shown['trait("spent") >= 100'] | {"parts": 0} == {
+    part_of = {part["text"]: part for part in every_part(tree)}
+    assert part_of['trait("spent")']["value"] == 110
+    assert part_of['trait("spent") >= 100'] | {"parts": 0} == {
         "kind": "segment",
         "key": "big",
         "text": 'trait("spent") >= 100',
@@ -49,9 +49,9 @@ def test_a_flag_is_explained_down_to_its_aggregates() -> None:
         "changes_at": leaves_ms,
         "parts": 0,
     }
-    assert shown['profile.plan == "pro"']["threshold"] == "pro"
-    assert "changes_at" not in shown['profile.plan == "pro"']
-    assert shown["events.purchase.amount.sum_30d"]["value"] == 110
+    assert part_of['profile.plan == "pro"']["threshold"] == "pro"
+    assert "changes_at" not in part_of['profile.plan == "pro"']
+    assert part_of["events.purchase.amount.sum_30d"]["value"] == 110
     assert [part.get("key") for part in every_part(tree)].count("spent") == 1
 
 
@@ -91,4 +91,4 @@ def test_a_large_rule_costs_no_more_than_is_allowed() -> None:
 def every_part(tree: dict[str, Any]) -> list[dict[str, Any]]:
     """All nodes of an explanation, outermost first."""
     inner = [*tree.get("parts", ()), *([tree["definition"]] if "definition" in tree else ())]
-    return [tree, *(part for one in inner for part in every_part(one))]
+    return [tree, *(part for child in inner for part in every_part(child))]

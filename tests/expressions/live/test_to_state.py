@@ -43,8 +43,8 @@ ZONES = (UTC_ZONE, Zone("Europe/Berlin"), Zone("Asia/Kathmandu"))
 #: Every aggregate, in a window and over all time, with filters, at the root, and profile attributes.
 EVERYTHING = bounds_of(
     *(
-        f"events.purchase{'' if one.takes == 'optional' else '.amount'}.{one.name}{window}"
-        for one in AGGREGATES.values()
+        f"events.purchase{'' if aggregate.takes == 'optional' else '.amount'}.{aggregate.name}{window}"
+        for aggregate in AGGREGATES.values()
         for window in ("", "_30d", "_7d")
     ),
     "events.purchase.where(kind == 'a' || amount > 1).amount.sum_30d",
@@ -59,9 +59,12 @@ EVERYTHING = bounds_of(
 )
 
 
-def said(answers: dict[Key, Answer]) -> dict[str, tuple[object, ...]]:
+def comparable(answers: dict[Key, Answer]) -> dict[str, tuple[object, ...]]:
     """Answers as something that tells True from 1.0."""
-    return {key: (order_key(one.value), one.exact, one.missing, one.straddled) for (_, key), one in answers.items()}
+    return {
+        key: (order_key(value), exact, missing, straddled)
+        for (_, key), (value, exact, missing, straddled) in answers.items()
+    }
 
 
 class TestHistoryCutAnywhere:
@@ -70,59 +73,59 @@ class TestHistoryCutAnywhere:
     @seeded
     @given(events, st.integers(0, 2**32), st.sampled_from(ZONES))
     def test_events_may_be_dealt_out_to_any_bases_in_any_order(
-        self, found: list[RawEvent], seed: int, zone: Zone
+        self, history: list[RawEvent], seed: int, zone: Zone
     ) -> None:
         """Three bases that share the events between them answer as one base that has them all."""
         chance = random.Random(seed)
         program = EVERYTHING_IN[zone]
         dealt: list[list[RawEvent]] = [[], [], []]
-        for one in chance.sample(found, len(found)):
-            chance.choice(dealt).append(one)
+        for past in chance.sample(history, len(history)):
+            chance.choice(dealt).append(past)
 
-        whole = program.evaluate([base_of(found)], NOW_MS)
+        whole = program.evaluate([base_of(history)], NOW_MS)
 
-        assert said(whole) == said(program.evaluate([base_of(part) for part in dealt], NOW_MS))
+        assert comparable(whole) == comparable(program.evaluate([base_of(part) for part in dealt], NOW_MS))
 
     @seeded
     @given(events, st.integers(0, 2 * DAY_MS), st.integers(0, 100 * DAY_MS), st.sampled_from(ZONES))
     def test_a_light_base_answers_as_its_events(
-        self, found: list[RawEvent], tail_ms: int, later_ms: int, zone: Zone
+        self, history: list[RawEvent], tail_ms: int, later_ms: int, zone: Zone
     ) -> None:
         """What is older than every window is one state; the base is as good at any later time."""
         as_of_ms = NOW_MS - tail_ms
         cuts = light_cuts(plan(bound.expr for bound in EVERYTHING.values()).windows, as_of_ms, zone)
 
-        assert_cut_is_whole(found, cuts, as_of_ms, NOW_MS + later_ms, zone)
+        assert_cut_is_whole(history, cuts, as_of_ms, NOW_MS + later_ms, zone)
 
     @seeded
     @given(events, st.integers(0, 2 * DAY_MS), st.integers(HOUR_MS, 3 * DAY_MS), st.data(), st.sampled_from(ZONES))
     def test_a_heavy_base_answers_as_its_events_until_its_horizon(
-        self, found: list[RawEvent], tail_ms: int, horizon_ms: int, data: st.DataObject, zone: Zone
+        self, history: list[RawEvent], tail_ms: int, horizon_ms: int, data: st.DataObject, zone: Zone
     ) -> None:
         """Spans between edges give the same values at every instant from T up to T + D, every aggregate included."""
         as_of_ms = NOW_MS - tail_ms
         windows = plan(bound.expr for bound in EVERYTHING.values()).windows
         now_ms = as_of_ms + data.draw(st.integers(0, horizon_ms - 1))
-        before = [one for one in found if one.ts_ms <= now_ms]
+        before = [past for past in history if past.ts_ms <= now_ms]
 
         assert_cut_is_whole(before, heavy_cuts(windows, as_of_ms, horizon_ms, zone), as_of_ms, now_ms, zone)
 
 
 EVERYTHING_IN = {
-    zone: program_of(*(one.definition.expression for one in EVERYTHING.values()), zone=zone) for zone in ZONES
+    zone: program_of(*(bound.definition.expression for bound in EVERYTHING.values()), zone=zone) for zone in ZONES
 }
 
 
-def assert_cut_is_whole(found: list[RawEvent], cuts: Cuts, as_of_ms: int, now_ms: int, zone: Zone) -> None:
+def assert_cut_is_whole(history: list[RawEvent], cuts: Cuts, as_of_ms: int, now_ms: int, zone: Zone) -> None:
     """The base that the batch cuts at T, with what came after T as a tail, answers as all events raw."""
     program = EVERYTHING_IN[zone]
-    base = cut((one for one in found if one.ts_ms <= as_of_ms), EVERYTHING.values(), cuts, as_of_ms, zone)
-    tail = base_of(one for one in found if one.ts_ms > as_of_ms)
+    base = cut((past for past in history if past.ts_ms <= as_of_ms), EVERYTHING.values(), cuts, as_of_ms, zone)
+    tail = base_of(past for past in history if past.ts_ms > as_of_ms)
 
     answers = program.evaluate([base, tail], now_ms)
 
-    assert said(answers) == said(program.evaluate([base_of(found)], now_ms))
-    assert not any(one.missing or one.straddled for one in answers.values())
+    assert comparable(answers) == comparable(program.evaluate([base_of(history)], now_ms))
+    assert not any(missing or straddled for _, _, missing, straddled in answers.values())
 
 
 class TestWindowEdges:
@@ -276,9 +279,9 @@ class TestWhatIsSaidOfAnAnswer:
         old = SpanState(-(2**62), NOW_MS - DAY_MS, {})
         base = Base(events=base_of([event(amount=2)]).events, spans=(old,))
 
-        found = answer("events.purchase.count", base)
+        given = answer("events.purchase.count", base)
 
-        assert found == Answer(1.0, missing=True)
+        assert given == Answer(1.0, missing=True)
 
     def test_a_window_that_does_not_reach_a_span_does_not_miss_it(self) -> None:
         """Only what a window needs can be missing from it."""
@@ -289,7 +292,7 @@ class TestWhatIsSaidOfAnAnswer:
     def test_a_span_that_a_window_cuts_through_is_taken_whole_and_said(self) -> None:
         """Past its horizon a base gives a value near the right one, marked."""
         bounds = bounds_of("events.purchase.count_7d")
-        heavy = heavy_cuts(plan(one.expr for one in bounds.values()).windows, NOW_MS, HOUR_MS)
+        heavy = heavy_cuts(plan(bound.expr for bound in bounds.values()).windows, NOW_MS, HOUR_MS)
         base = cut([event("purchase", ago) for ago in (0, 6 * DAY_MS)], bounds.values(), heavy, NOW_MS)
 
         assert answer("events.purchase.count_7d", base, NOW_MS + HOUR_MS - 1) == Answer(2.0)
@@ -298,7 +301,7 @@ class TestWhatIsSaidOfAnAnswer:
     def test_an_empty_state_is_cut_through_unnoticed(self) -> None:
         """A span in which nothing adds to a need cannot make its answer uncertain."""
         bounds = bounds_of("events.purchase.where(amount > 5).count_7d")
-        (need,) = plan(one.expr for one in bounds.values()).needs
+        (need,) = plan(bound.expr for bound in bounds.values()).needs
         base = Base(spans=(SpanState(NOW_MS - 8 * DAY_MS, NOW_MS, {need.state_id: None}),))
 
         assert answer("events.purchase.where(amount > 5).count_7d", base) == Answer(0.0)
@@ -320,9 +323,9 @@ class TestWhatIsSaidOfAnAnswer:
             for half in (numbers[:5000], numbers[5000:])
         ]
 
-        found = answer("events.purchase.amount.values", halves)
+        given = answer("events.purchase.amount.values", halves)
 
-        assert found == Answer(tuple(float(number) for number in range(VALUES_MAX)), exact=not over)
+        assert given == Answer(tuple(float(number) for number in range(VALUES_MAX)), exact=not over)
         assert answer("events.purchase.amount.unique", halves) == Answer(float(VALUES_MAX), exact=not over)
         assert answer("events.purchase.amount.max", halves) == Answer(float(VALUES_MAX + over - 1))
         assert answer("events.purchase.amount.p90", halves).exact is (not over)
@@ -360,12 +363,12 @@ class TestReading:
 
     def test_asking_changes_no_base(self) -> None:
         """A base is equal before and after, its states included."""
-        found = [event("purchase", ago * HOUR_MS, amount=ago % 5) for ago in range(60)]
+        history = [event("purchase", ago * HOUR_MS, amount=ago % 5) for ago in range(60)]
         bounds = EVERYTHING.values()
-        cuts = heavy_cuts(plan(one.expr for one in bounds).windows, NOW_MS, HOUR_MS)
-        base, again = (cut(found, bounds, cuts, NOW_MS) for _ in range(2))
+        cuts = heavy_cuts(plan(bound.expr for bound in bounds).windows, NOW_MS, HOUR_MS)
+        base, again = (cut(history, bounds, cuts, NOW_MS) for _ in range(2))
 
-        EVERYTHING_IN[UTC_ZONE].evaluate([base, base_of(found)], NOW_MS)
+        EVERYTHING_IN[UTC_ZONE].evaluate([base, base_of(history)], NOW_MS)
 
         assert base == again
 
@@ -386,7 +389,7 @@ class TestReading:
 
 class TestCompleteness:
     def test_every_node_is_known(self) -> None:
-        """Each node of the language has an operation, or is read in a way of its own; one that has none is named."""
+        """Each node of the language has an evaluator, or is read in a way of its own; one that has none is named."""
         read = {Constant, Property, ops.Attribute, ops.TraitRef, ops.SegmentRef, ops.Aggregation, ops.Argument}
         read |= {ops.EventTime, ops.EventDay, ops.SlotValue, ops.Now}
 
@@ -404,9 +407,9 @@ class TestCompleteness:
     @given(column=st.lists(raw_values.map(from_json) | st.floats(allow_nan=False, allow_infinity=False)))
     def test_a_column_at_a_time_is_one_value_at_a_time(self, function: str, column: list[Value]) -> None:
         """The short way over a column gives what the function gives for each value."""
-        compute = evaluator(Call(function, (Property("amount"),)))
+        evaluate = evaluator(Call(function, (Property("amount"),)))
 
-        assert kinds([compute(value) for value in column]) == kinds(COLUMN_FUNCTIONS[function](column))
+        assert kinds([evaluate(value) for value in column]) == kinds(COLUMN_FUNCTIONS[function](column))
 
 
 def kinds(column: Sequence[object]) -> list[tuple[type, object]]:
