@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 def plan_stack(settings: Settings, home: Path, with_prefect: bool) -> Plan:
     """The parts, the environment of all of them, and where they will answer.
 
-    Raises `PortTaken` for a port in use, `EmbeddedRedisError` where the private Redis cannot be had.
+    Raises `PortTaken` for a port in use, `EmbeddedRedisError` where the embedded Redis cannot be had.
     """
     host = settings.host
     reached_host = {"0.0.0.0": "127.0.0.1"}.get(host, host)
@@ -92,7 +92,7 @@ def prefect_environment(home: Path, url: str) -> dict[str, str]:
 
 
 def _redis_command(settings: Settings, home: Path, port: int) -> tuple[str, ...]:
-    """The command of the private Redis, whose configuration is written under home."""
+    """The command of the embedded Redis, whose configuration is written under home."""
     binary = find_server()
     folder = home / "redis"
     folder.mkdir(exist_ok=True)

@@ -42,8 +42,8 @@ class Part:
 def configuration(parts: Sequence[Part]) -> str:
     """The text of the supervisor's configuration: the supervisor itself, then a section for each part.
 
-    Logs and the pid file are named by `%(here)s`, the folder of the configuration: paths have no quotes in this format,
-    so a space before `;` would begin a comment.
+    Logs and the pid file are named by `%(here)s`, the folder of the configuration. The format has no quotes for a path,
+    so a `;` after a space would begin a comment in it.
     """
     config = RawConfigParser()
     config["supervisord"] = {
