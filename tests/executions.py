@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 import duckdb
@@ -108,14 +109,26 @@ def by_polars(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
 def by_sql(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
     """One SELECT a definition."""
     found: Found = {}
-    with duckdb.connect() as connection:
-        connection.register("events", event_frame(frame_rows(users)).collect().to_arrow())
-        for (kind, key), one in bounds.items():
-            rows = connection.sql(to_sql(one, "duckdb", now, Zone(zone))).to_arrow_table().to_pylist()
-            read = _sql_value if kind == "trait" else lambda row: row["boolean"]
-            found[kind, key] = {row["id"]: Answered(read(row), row["exact"]) for row in rows}
-            assert len(rows) == len(found[kind, key]), "an id has one row"
+    engine = _duckdb()
+    engine.register("events", event_frame(frame_rows(users)).collect().to_arrow())
+    for (kind, key), one in bounds.items():
+        rows = dict_rows(engine.execute(to_sql(one, "duckdb", now, Zone(zone))))
+        read = _sql_value if kind == "trait" else lambda row: row["boolean"]
+        found[kind, key] = {row["id"]: Answered(read(row), row["exact"]) for row in rows}
+        assert len(rows) == len(found[kind, key]), "an id has one row"
     return _with_absent(found, bounds, users, now, zone)
+
+
+@cache
+def _duckdb() -> duckdb.DuckDBPyConnection:
+    """The engine of this process: to start one takes as long as to answer a query."""
+    return duckdb.connect()
+
+
+def dict_rows(answer: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The rows of a query that was executed, each by the names of its columns."""
+    names = [name for name, *_ in answer.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
 def _sql_value(row: Mapping[str, Any]) -> Value:
