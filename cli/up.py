@@ -112,22 +112,25 @@ def _await_ready(stack: Stack, home: Path) -> None:
     """Returns once the API, and Prefect where it is a part, are well. Raises `StackError` after two minutes."""
     deadline = time.monotonic() + READY_S_MAX
     last_answer = "no answer"
-    while time.monotonic() < deadline:
-        if not is_alive(stack.pid):
-            raise StackError(f"the supervisor ended: see {home / 'logs' / 'supervisord.log'}")
-        try:
-            answer = httpx.get(f"{stack.api_url}/health", timeout=2)
-            if answer.status_code == 200 and (stack.prefect_url is None or _is_well(f"{stack.prefect_url}/api/health")):
-                return
-            last_answer = answer.text
-        except httpx.TransportError as error:
-            last_answer = str(error)
-        time.sleep(0.1)
+    # One client for all of them: to make one takes as long as twenty questions, beside parts that are starting.
+    with httpx.Client(timeout=2) as client:
+        while time.monotonic() < deadline:
+            if not is_alive(stack.pid):
+                raise StackError(f"the supervisor ended: see {home / 'logs' / 'supervisord.log'}")
+            try:
+                answer = client.get(f"{stack.api_url}/health")
+                prefect_url = stack.prefect_url
+                if answer.status_code == 200 and (prefect_url is None or _is_well(client, f"{prefect_url}/api/health")):
+                    return
+                last_answer = answer.text
+            except httpx.TransportError as error:
+                last_answer = str(error)
+            time.sleep(0.1)
     raise StackError(f"not ready after {READY_S_MAX:.0f} s ({last_answer[:300]}): see {home / 'logs'}")
 
 
-def _is_well(url: str) -> bool:
+def _is_well(client: httpx.Client, url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2).status_code == 200
+        return client.get(url).status_code == 200
     except httpx.TransportError:
         return False

@@ -38,15 +38,16 @@ def narrow(stack: RunningStack) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen([sys.executable, "-m", "cli.main", "api"], env=environment)
     try:
-        wait_until(lambda: _answers(url), "the API answers")
+        with httpx.Client(timeout=1) as client:
+            wait_until(lambda: _answers(client, url), "the API answers")
         yield url
     finally:
         process.terminate()
         process.wait(20)
 
 
-def _answers(url: str) -> bool:
+def _answers(client: httpx.Client, url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=1).status_code in (200, 503)
+        return client.get(f"{url}/health").status_code in (200, 503)
     except httpx.TransportError:
         return False
