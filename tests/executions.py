@@ -109,20 +109,24 @@ def by_polars(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
 def by_sql(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
     """One SELECT a definition."""
     found: Found = {}
-    engine = _duckdb()
-    engine.register("events", event_frame(frame_rows(users)).collect().to_arrow())
-    for (kind, key), one in bounds.items():
-        rows = dict_rows(engine.execute(to_sql(one, "duckdb", now, Zone(zone))))
-        read = _sql_value if kind == "trait" else lambda row: row["boolean"]
-        found[kind, key] = {row["id"]: Answered(read(row), row["exact"]) for row in rows}
-        assert len(rows) == len(found[kind, key]), "an id has one row"
+    with duckdb_connection() as connection:
+        connection.register("events", event_frame(frame_rows(users)).collect().to_arrow())
+        for (kind, key), one in bounds.items():
+            rows = dict_rows(connection.execute(to_sql(one, "duckdb", now, Zone(zone))))
+            read = _sql_value if kind == "trait" else lambda row: row["boolean"]
+            found[kind, key] = {row["id"]: Answered(read(row), row["exact"]) for row in rows}
+            assert len(rows) == len(found[kind, key]), "an id has one row"
     return _with_absent(found, bounds, users, now, zone)
 
 
 @cache
 def _duckdb() -> duckdb.DuckDBPyConnection:
-    """The engine of this process: to start one takes as long as to answer a query."""
     return duckdb.connect()
+
+
+def duckdb_connection() -> duckdb.DuckDBPyConnection:
+    """A connection to the one DuckDB of this process: to start another takes as long as to answer a query."""
+    return _duckdb().cursor()
 
 
 def dict_rows(answer: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

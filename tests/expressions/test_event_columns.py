@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expressions.event_columns import Decimals, Instants, LazyColumn, Millionths, Repeated
-from tests.expressions.live.cut_bases import seeded
+from tests.chance import seeded
 
 _numbers = st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=8)
 #: A column, and what its values are by definition.

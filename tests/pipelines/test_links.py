@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.embedded_redis import EmbeddedRedis
@@ -26,6 +26,7 @@ from serving.ids import record_of
 from serving.ingest.accept import Limits, accept
 from serving.people.links import claims_of, complete_links, unlink_id
 from serving.store.operations.links import Claim
+from tests.chance import part_of_examples
 from tests.pipelines.world import World
 
 DEFINITIONS = {"visits": "events.visit.count", "pages": "events.visit.page.values", "city": "profile.city"}
@@ -143,7 +144,7 @@ ACTS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@part_of_examples(8)
 @given(acts=ACTS)
 def test_live_batch_and_sql_see_the_same_people(
     url: str, tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, str | None, str | None, str | None]]

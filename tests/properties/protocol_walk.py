@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -14,6 +15,10 @@ AGES_MS = (None, 0, 1, -1, -HOUR_MS, HOUR_MS - 1, HOUR_MS, 2 * HOUR_MS, DAY_MS, 
 TICKS_MS = (1, 1, HOUR_MS - 1, HOUR_MS, DAY_MS - 1, DAY_MS)
 KINDS = ("buy", "buy", "view", "identify")
 DRAIN_STEPS = ("checked", "read", "before_write", "after_write", "trimmed")
+
+#: How many runs hypothesis makes of the state machine, and how many seeds each kind of long walk has.
+RUNS = int(os.environ.get("TINYCDP_PROTOCOL_RUNS", "5"))
+SEEDS = max(2, RUNS * 2 // 5)
 
 #: How often a walk takes a step, and how it draws what the step needs.
 Step: TypeAlias = tuple[int, Callable[[random.Random], Sequence[Any]]]

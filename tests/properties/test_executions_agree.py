@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 
 from expressions.definitions import DefinitionKind
 from expressions.errors import ExpressionError
+from tests.chance import part_of_examples
 from tests.conformance.test_executions import kinds
 from tests.executions import EXECUTIONS, Bounds, bound, by_oracle
 from tests.history import Event
 from tests.strategies import NOW, catalogues, expressions, users
 
-EXAMPLES = int(os.environ.get("TINYCDP_EXAMPLES", "150"))
 COST = {"Sql": 3}
-
-
-SETTINGS = {
-    "derandomize": True,
-    "deadline": None,
-    "database": None,
-    "suppress_health_check": [HealthCheck.filter_too_much, HealthCheck.too_slow],
-}
 Users = Mapping[str, Sequence[Event]]
 
 
@@ -44,7 +35,7 @@ def assert_agrees(execution: str, bounds: Bounds, given_users: Users, zone: str)
 def test_an_execution_answers_as_the_oracle_does(execution: str, zone: str) -> None:
     """Values are equal in type and bits, for events in any order and cut anywhere."""
 
-    @settings(max_examples=EXAMPLES // COST.get(execution, 1), **SETTINGS)
+    @part_of_examples(COST.get(execution, 1))
     @given(text=expressions, given_users=users)
     def agrees(text: str, given_users: Users) -> None:
         try:
@@ -61,7 +52,7 @@ def test_an_execution_answers_as_the_oracle_does(execution: str, zone: str) -> N
 def test_definitions_that_use_others_answer_as_the_oracle_does(execution: str) -> None:
     """A reference means what it refers to, at any remove, in traits, segments and flags alike."""
 
-    @settings(max_examples=EXAMPLES // (3 * COST.get(execution, 1)), **SETTINGS)
+    @part_of_examples(3 * COST.get(execution, 1))
     @given(written=catalogues(), given_users=users)
     def agrees(written: list[tuple[DefinitionKind, str, str]], given_users: Users) -> None:
         assert_agrees(execution, bound(*written), given_users, "Europe/Berlin")

@@ -1,12 +1,11 @@
 """The protocol as a state machine: whatever happens, in whatever order, every id answers what brute force says.
 
 The rules are the steps of `protocol_world`, on a real Redis and a real Delta table; after each of them every id is read
-and compared. Thousands of runs: TINYCDP_PROTOCOL_RUNS=2000.
+and compared. `protocol_walk` says how many runs there are.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -18,13 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from cli.embedded_redis import EmbeddedRedis
 from tests.properties.protocol_truth import DEFINITIONS, IDS, USERS
-from tests.properties.protocol_walk import AGES_MS, DRAIN_STEPS, KINDS, TICKS_MS, WITH_IMPORTS, walk
+from tests.properties.protocol_walk import AGES_MS, DRAIN_STEPS, KINDS, RUNS, SEEDS, TICKS_MS, WITH_IMPORTS, walk
 from tests.properties.protocol_world import World
 
-RUNS = int(os.environ.get("TINYCDP_PROTOCOL_RUNS", "15"))
 STEPS = 50
 #: The last two once found what the others did not.
-WALKS = (*range(6), 217, 241)
+WALKS = sorted({*range(SEEDS), 217, 241})
 WALK_STEPS = 120
 
 someone = st.integers(0, len(IDS) - 1)
@@ -205,7 +203,7 @@ def test_long_walks_leave_answers_right(server: EmbeddedRedis, tmp_path: Path, s
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_long_walks_over_imports_leave_answers_right(server: EmbeddedRedis, tmp_path: Path, seed: int) -> None:
     """Imported events are sent, logged events are imported, and days go by."""
     world = World(server, tmp_path, 256 if seed % 2 else 2)

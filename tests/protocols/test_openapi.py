@@ -15,7 +15,7 @@ from serving.settings import Settings
 from tests.running import RunningStack
 
 #: Requests by chance to each operation; they and their machine's pace make the time that all may take.
-EXAMPLES_MAX = int(os.environ.get("TINYCDP_REQUESTS", "40"))
+EXAMPLES_MAX = int(os.environ.get("TINYCDP_REQUESTS", "10"))
 SECONDS_MAX = 300 + 8 * EXAMPLES_MAX
 SEED = 20_261_123
 

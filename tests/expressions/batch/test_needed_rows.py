@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from expressions.aggregates import AGGREGATES
@@ -15,6 +15,7 @@ from expressions.batch.counting import counted, counted_for
 from expressions.batch.frames import answer_frame, event_frame, values_of
 from expressions.errors import ExpressionError
 from expressions.plan import plan
+from tests.chance import part_of_examples
 from tests.executions import bound, frame_rows
 from tests.history import Event
 from tests.strategies import NOW, expressions, users
@@ -32,7 +33,7 @@ simple = st.sampled_from(
 )
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@part_of_examples(3)
 @given(text=simple | expressions, given_users=users)
 def test_rows_that_nothing_reads_change_no_answer(text: str, given_users: Mapping[str, Sequence[Event]]) -> None:
     """Repeats, imports and ids without a row that counts among them."""

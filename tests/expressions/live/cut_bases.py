@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from expressions.bases import Base, RawEvent, SpanState, base_of
@@ -17,9 +16,6 @@ from expressions.live.to_state import Answer, Program
 from expressions.plan import Need, plan
 from expressions.rules.windows import DAY_MS, HOUR_MS, UTC_ZONE, Cuts, Zone, lower_ms
 from expressions.text.bind import bind
-
-#: The same examples each time, however slow the machine is.
-seeded = settings(derandomize=True, deadline=None, max_examples=200)
 
 #: A noon, so that dates and 24-hour days differ.
 NOW_MS = 20_700 * DAY_MS + 12 * HOUR_MS

@@ -13,7 +13,8 @@ from expressions.live.changes import Work, next_change_ms
 from expressions.live.to_state import Frame, Program
 from expressions.plan import plan
 from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS, UTC_ZONE, Zone, heavy_cuts, light_cuts
-from tests.expressions.live.cut_bases import NOW_MS, bounds_of, cut, event, events, identify, seeded
+from tests.chance import seeded
+from tests.expressions.live.cut_bases import NOW_MS, bounds_of, cut, event, events, identify
 
 TEXTS = (
     "events.purchase.count_7d >= 2",

@@ -25,6 +25,7 @@ from expressions.ops import Call, Constant, Expr, Property
 from expressions.plan import plan
 from expressions.rules.values import Value, from_json, order_key
 from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS, UTC_ZONE, Cuts, Zone, heavy_cuts, light_cuts
+from tests.chance import seeded
 from tests.expressions.live.cut_bases import (
     NOW_MS,
     answer,
@@ -35,7 +36,6 @@ from tests.expressions.live.cut_bases import (
     identify,
     program_of,
     raw_values,
-    seeded,
 )
 
 ZONES = (UTC_ZONE, Zone("Europe/Berlin"), Zone("Asia/Kathmandu"))

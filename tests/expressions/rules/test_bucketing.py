@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from expressions.rules.bucketing import BUCKETS, Shares, Split, bucket_of, counts_of, moved
+from tests.chance import part_of_examples, seeded
 
 VECTORS = json.loads((Path(__file__).parents[2] / "conformance" / "buckets.json").read_text())["vectors"]
 
@@ -41,6 +42,7 @@ def test_vectors(vector: dict[str, object]) -> None:
     assert bucket_of(str(vector["salt"]), str(vector["id"])) == vector["bucket"]
 
 
+@seeded
 @given(weights)
 def test_counts_are_all_buckets_and_each_within_one_of_its_share(given_weights: dict[str, float]) -> None:
     """Rounding loses no bucket, and gives no share one too many."""
@@ -51,7 +53,7 @@ def test_counts_are_all_buckets_and_each_within_one_of_its_share(given_weights: 
     assert all(abs(counts[name] - weight * BUCKETS / total) < 1 + 1e-6 for name, weight in given_weights.items())
 
 
-@settings(deadline=None)  # each example looks at every bucket
+@part_of_examples(2)  # each example looks at every bucket
 @given(st.lists(weights, min_size=2, max_size=5))
 def test_a_change_of_weights_moves_only_as_many_as_it_must(history: list[dict[str, float]]) -> None:
     """After any history of changes, the buckets that change hands are half of the sum of the changes, exactly."""

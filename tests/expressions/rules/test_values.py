@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from expressions.batch.cells import Cell
@@ -14,6 +14,7 @@ from expressions.batch.functions import FUNCTIONS, rounded
 from expressions.event_columns import Decimals
 from expressions.live.lifting import COLUMN_FUNCTIONS
 from expressions.rules import values
+from tests.chance import seeded
 from tests.oracle_values import decimal
 
 NUMBERS = st.one_of(
@@ -31,6 +32,7 @@ NUMBERS = st.one_of(
 ).map(lambda number: number + 0.0)
 
 
+@seeded
 @given(
     st.lists(st.integers(-(2**53), 2**53) | st.integers(-(10**6), 10**6), max_size=8),
     st.sampled_from([1, 10, 100, 1_000, 1_000_000]),
@@ -44,7 +46,7 @@ def test_millionths_do_not_depend_on_how_a_column_is_kept(whole: list[int], scal
         assert COLUMN_FUNCTIONS[function](known) == COLUMN_FUNCTIONS[function](list(known))
 
 
-@settings(deadline=None)  # the first query of a process takes its time
+@seeded
 @given(st.lists(NUMBERS, max_size=50))
 def test_numbers_are_taken_as_they_are_written(numbers: list[float]) -> None:
     """Numbers are rounded half away from zero, by their decimal text and not by the float beside it (S6, S12)."""
@@ -64,6 +66,7 @@ def _in_polars(expression: pl.Expr, numbers: Sequence[float]) -> list[float | No
     return frame.select(expression.alias("value"))["value"].to_list()
 
 
+@seeded
 @given(st.integers(-(10**30), 10**30) | st.integers(-(2**58), 2**58), st.integers(1, 10**9))
 def test_a_total_is_divided_once(total: int, count: int) -> None:
     """An amount is the float that is nearest to the exact fraction (S6)."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 import sqlglot
 from deltalake import DeltaTable, write_deltalake
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlglot import exp
 
@@ -40,6 +40,8 @@ from expressions.sql.steps import Names, Steps
 from expressions.sql.to_sql import compile_cell, to_sql
 from expressions.text.bind import bind
 from lake.schemas import EVENTS
+from tests.chance import part_of_examples
+from tests.executions import duckdb_connection
 from tests.facts import CDNOW, COUNTED, FACTS
 
 NOW = 1_700_000_000_000
@@ -78,8 +80,8 @@ def framed(rows: Iterable[Row]) -> pl.DataFrame:
 
 
 def connected(rows: Iterable[Row], table: str = "events") -> duckdb.DuckDBPyConnection:
-    """A DuckDB that has the rows as its table."""
-    connection = duckdb.connect()
+    """A connection that has the rows as its table."""
+    connection = duckdb_connection()
     connection.register(table, framed(rows).to_arrow())
     return connection
 
@@ -291,7 +293,7 @@ imported_at_once = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@part_of_examples(5)
 @given(imported_at_once, st.randoms(use_true_random=False))
 def test_of_rows_imported_at_once_the_same_counts_in_any_order(given_rows: list[Any], chance: random.Random) -> None:
     """SQL and the batch count the same row, wherever it stands, and whatever order its fields are in."""
@@ -346,7 +348,7 @@ def counting(received: list[int]) -> int:
     return count
 
 
-@settings(deadline=None, max_examples=30)
+@part_of_examples(5)
 @given(st.lists(st.lists(st.integers(0, 120), min_size=1, max_size=9), min_size=1, max_size=12))
 def test_chains_of_repeats_are_followed_to_their_end(chains: list[list[int]]) -> None:
     """For any times of receipt, as many count as the loop says."""
@@ -495,7 +497,7 @@ def per_number(expression: str, numbers: Sequence[float | str]) -> list[Any]:
     return [by_place[str(place)] for place in range(len(numbers))]
 
 
-@settings(deadline=None, max_examples=10)
+@part_of_examples(10)
 @given(st.lists(NUMBERS, min_size=20, max_size=100))
 def test_rounding_has_the_bits_of_python(numbers: list[float]) -> None:
     """S6, S12: sums in millionths, `round` and `%`, down to ties and up to the greatest floats."""
@@ -509,7 +511,7 @@ def test_rounding_has_the_bits_of_python(numbers: list[float]) -> None:
         assert per_number(f"events.purchase.x.last % {divisor:.400f}".rstrip("0"), numbers) == left
 
 
-@settings(deadline=None, max_examples=15)
+@part_of_examples(10)
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=40), st.randoms(use_true_random=False))
 def test_sums_and_percentiles_of_many(numbers: list[float], random: Any) -> None:
     """Sums do not depend on order; a percentile has the bits of `values.percentile`."""
@@ -528,7 +530,7 @@ def test_sums_and_percentiles_of_many(numbers: list[float], random: Any) -> None
 TOTALS = st.tuples(st.integers(-(2**105), 2**105) | st.integers(-(2**58), 2**58), st.integers(1, 10**6))
 
 
-@settings(deadline=None, max_examples=30)
+@part_of_examples(5)
 @given(st.lists(TOTALS, min_size=1))
 def test_a_total_is_divided_once(totals: list[tuple[int, int]]) -> None:
     """S6: in integers, where no float holds it."""
@@ -554,7 +556,7 @@ DATES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=15)
+@part_of_examples(10)
 @given(st.lists(DATES, min_size=10, max_size=50))
 def test_days_since_reads_what_python_reads(texts: list[str]) -> None:
     """Every form of date-time, every date that does not exist, every offset."""
@@ -563,6 +565,7 @@ def test_days_since_reads_what_python_reads(texts: list[str]) -> None:
 
 # ── text ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+ZONES = (UTC_ZONE, Zone("Europe/Berlin"))
 MANY = {
     "count": "events.purchase.count_30d >= 3 && last_seen_minutes_ago < 1440",
     "where": 'events["Order Completed"].where(currency == "EUR" && tags != null).total.sum >= 500',
@@ -594,12 +597,10 @@ def test_nothing_of_the_language_is_without_sql() -> None:
 @pytest.mark.parametrize("name", MANY)
 def test_the_text_parses_again_in_its_dialect(name: str, dialect: str) -> None:
     """And says the same again, so nothing in it is foreign to the dialect."""
-    for zone in (UTC_ZONE, Zone("Europe/Berlin")):
-        text = to_sql(bound(MANY[name]), dialect, None, zone, table="lake.tiny.events")
+    for text in {to_sql(bound(MANY[name]), dialect, None, zone, table="lake.tiny.events") for zone in ZONES}:
+        tree = sqlglot.parse_one(text, dialect=dialect)
 
-        again = sqlglot.parse_one(text, dialect=dialect).sql(dialect=dialect, pretty=True)
-
-        assert sqlglot.parse_one(again, dialect=dialect) == sqlglot.parse_one(text, dialect=dialect)
+        assert sqlglot.parse_one(tree.sql(dialect=dialect, pretty=True), dialect=dialect) == tree
         assert "tiny.events" in text
 
 

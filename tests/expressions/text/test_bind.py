@@ -31,6 +31,7 @@ from expressions.text.bind import (
 )
 from expressions.text.parse import parse
 from expressions.text.typecheck import aggregate_dtype, dtype_of
+from tests.chance import seeded
 
 SEEDS = {
     "power_user": "events.app_open.unique_days_14d >= 5",
@@ -87,6 +88,7 @@ def test_binds_the_seeds() -> None:
     assert set(bind(seeds)) == {(seed.kind, seed.key) for seed in seeds}
 
 
+@seeded
 @given(
     st.permutations(
         [*definitions("flag", **SEED_FLAGS), *definitions("segment", **SEED_SEGMENTS), *definitions(**SEEDS)]

@@ -34,6 +34,7 @@ from expressions.ops import (
 from expressions.rules.windows import WINDOW_MS_MAX, Window
 from expressions.text.format import format_expression, number_text
 from expressions.text.parse import CHARACTERS_MAX, DEPTH_MAX, parse
+from tests.chance import seeded
 
 # ── trees of every shape ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,12 +100,14 @@ expressions = st.recursive(
 )
 
 
+@seeded
 @given(expressions)
 def test_reading_back_gives_the_same_tree(tree: Expr) -> None:
     """The text of every tree that authors can write is read as the same tree, whatever shape it was built in."""
     assert parse(format_expression(tree)) == tree
 
 
+@seeded
 @given(expressions)
 def test_canonical_text_is_its_own(tree: Expr) -> None:
     """Formatting a formatted text changes nothing."""
@@ -163,6 +166,7 @@ def test_canonical_text(text: str, canonical: str) -> None:
     assert format_expression(parse(text)) == canonical
 
 
+@seeded
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_keep_their_bits(value: float) -> None:
     """The text of a number reads back as the same number."""

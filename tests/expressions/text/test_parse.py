@@ -41,6 +41,7 @@ from expressions.ops import (
 from expressions.rules.windows import Window
 from expressions.text.dialect import TinyCDP
 from expressions.text.parse import CHARACTERS_MAX, DEPTH_MAX, ITEMS_MAX, NAMES_MAX, NODES_MAX, parse
+from tests.chance import seeded
 
 DESIGN = [
     "events.purchase.count_30d >= 3 && last_seen_minutes_ago < 1440",
@@ -630,6 +631,7 @@ def read(text: str) -> Expr | ExpressionError:
         return error
 
 
+@seeded
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(PIECES), max_size=30).map("".join)))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """Any text gives a tree whose nodes lie in the text, or an error whose place does."""

@@ -13,20 +13,17 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.importing.by_row import chunk_rows
 from pipelines.importing.chunks import chunks
 from pipelines.importing.terms import Columns, Terms
+from tests.chance import part_of_examples
 
 NOW = 1_800_000_000_000
 COLUMNS = Columns("who", "what", "when", "key")
 WITHOUT_ID = Columns("who", "what", "when")
-
-seeded = settings(
-    derandomize=True, deadline=None, max_examples=80, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
 
 texts = st.text(alphabet=string.ascii_letters + " é😀\"\\,\n\x00\x1f\x7f\x85\u2028'{}[]:-", max_size=6)
 digits = st.one_of(
@@ -88,7 +85,7 @@ def read(path: Path, columns: Columns, shift_ms: int = 5) -> None:
         assert together[0].schema == one_by_one[0].schema
 
 
-@seeded
+@part_of_examples(2)
 @given(rows=csv_rows)
 @example(rows=[["u", "bought", "1998-07-01", "", "-0", "-0.0", "0.10"]])
 def test_csv(tmp_path_factory: Any, rows: list[list[str]]) -> None:
@@ -149,7 +146,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
     return pa.table(columns)
 
 
-@seeded
+@part_of_examples(2)
 @given(table=tables())
 def test_parquet(tmp_path_factory: Any, table: pa.Table) -> None:
     """Columns of Parquet agree, of every type."""

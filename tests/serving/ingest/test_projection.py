@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from expressions.bases import RawEvent, base_of
@@ -12,6 +12,7 @@ from expressions.plan import Projection
 from expressions.rules.properties import event_fields
 from serving.ingest.projection import projected, tail_payload
 from serving.store.logged_event import Accepted, decode, encode
+from tests.chance import seeded
 
 PROJECTION = Projection(
     events={"purchase": frozenset({"amount", "item.kind"}), "login": frozenset()},
@@ -111,7 +112,7 @@ GROWTH = 9 / 4
 INTEGERS = st.integers(-(2**63), 2**63)
 
 
-@settings(deadline=None)
+@seeded
 @given(
     st.dictionaries(
         st.sampled_from("abcdef"),

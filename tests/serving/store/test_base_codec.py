@@ -13,7 +13,7 @@ from zlib import crc32
 import msgspec
 import pytest
 import redis
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from expressions.bases import Base, Events, RawEvent, SpanState, base_of
@@ -22,9 +22,7 @@ from expressions.rules.values import from_json, order_key
 from serving.store import base_codec, keys, stamps
 from serving.store.base_codec import CodecError
 from serving.store.stamps import Stamp
-
-#: The same examples each time, however slow the machine is.
-seeded = settings(derandomize=True, deadline=None, max_examples=200)
+from tests.chance import seeded
 
 NOW_MS = 1_790_000_000_123
 DAY_MS = 86_400_000

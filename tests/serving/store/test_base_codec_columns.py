@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from expressions.batch.base_frames import base_parts
@@ -20,6 +20,7 @@ from expressions.rules.windows import DAY_MS
 from expressions.text.bind import bind
 from serving.store import base_codec
 from serving.store.base_codec_columns import encoded
+from tests.chance import seeded
 
 NOW = 1_790_000_000_123
 PLAN = plan(
@@ -89,7 +90,7 @@ def assert_same_bytes(rows: Sequence[dict[str, Any]], light_events_max: int = 25
         assert together == [base_codec.encode(base) for _, base, _ in part.bases()]
 
 
-@settings(derandomize=True, deadline=None, max_examples=200, database=None)
+@seeded
 @given(users(), st.sampled_from([256, 3, 0]))
 def test_bytes_are_those_of_the_codec(rows: list[dict[str, Any]], light_events_max: int) -> None:
     """The bytes are the same for numbers of every width and scale, texts, booleans, lists and absent values, light or
