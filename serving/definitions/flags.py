@@ -23,6 +23,8 @@ BUCKETS_A_PERCENT = BUCKETS // 100
 VARIANTS_MAX = 100
 VALUE_BYTES_MAX = 8_192
 PREREQUISITES_MAX = 20
+#: Flags that may need each other in a row: a decision follows them all.
+CHAIN_MAX = 32
 USERS_MAX = 1_000
 NAME_CHARACTERS_MAX = 100
 CACHE_S_MAX = 60
@@ -284,6 +286,29 @@ def check_names(key: str, flags: Mapping[str, Flag], traits: Collection[str]) ->
     cycle = _cycle(key, flags)
     if cycle:
         raise invalid("prerequisites", " needs ".join(cycle), "flags that do not need each other")
+    chain = _chain_length(key, flags)
+    if chain > CHAIN_MAX:
+        remedy = f"let at most {CHAIN_MAX} flags need each other in a row"
+        raise invalid("prerequisites", f"a chain of {chain} flags", remedy)
+
+
+def _chain_length(key: str, flags: Mapping[str, Flag]) -> int:
+    """The flags of the longest chain of prerequisites that a flag is in, itself included; there is no cycle."""
+    needed = {name: [other.flag for other in flag.prerequisites] for name, flag in flags.items()}
+    needing: dict[str, list[str]] = {name: [] for name in flags}
+    for name, others in needed.items():
+        for other in others:
+            needing.setdefault(other, []).append(name)
+    return 1 + _steps(key, needed) + _steps(key, needing)
+
+
+def _steps(key: str, following: Mapping[str, Sequence[str]]) -> int:
+    """The length of the longest way from a flag."""
+    steps, reached = 0, set(following.get(key, ()))
+    while reached:
+        steps += 1
+        reached = {other for name in reached for other in following.get(name, ())}
+    return steps
 
 
 def _cycle(key: str, flags: Mapping[str, Flag]) -> list[str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as search
 from hypothesis import strategies as st
 
 from serving.api.wire.definitions import wire_definition
 from serving.api.wire.flags import FlagChange, FlagOut
 from serving.definitions.catalogue import StoredDefinition
-from serving.definitions.flags import flag_of, settings_after
+from serving.definitions.flags import CHAIN_MAX, Flag, check_names, flag_of, settings_after
 from serving.refusals import Invalid
 from tests.running import RunningStack
 
@@ -48,6 +50,7 @@ def sent_back(settings: dict[str, Any]) -> dict[str, Any]:
     return FlagChange.model_validate(FlagOut.model_validate(wire_definition(stored)).model_dump()).settings()
 
 
+@search(deadline=None)
 @given(first=SETTINGS, then=SETTINGS)
 def test_a_flag_that_is_sent_back_is_the_same(first: dict[str, Any], then: dict[str, Any]) -> None:
     """Whatever its settings were made by, each bucket keeps its variant and each setting its value."""
@@ -75,6 +78,22 @@ def test_a_rollout_finer_than_a_bucket_is_refused(rollout: float) -> None:
     """There are 100,000 buckets: a percentage has three decimals, and no more of it would hold."""
     with pytest.raises(Invalid, match="three decimals"):
         settings_after(KEY, {}, {"rollout": rollout})
+
+
+def chain(*keys: str) -> dict[str, Flag]:
+    """Flags of which each needs the next."""
+    needs = {key: {"prerequisites": [{"flag": following}]} for key, following in pairwise(keys)}
+    return {key: flag_of(key, needs.get(key, {})) for key in keys}
+
+
+@pytest.mark.parametrize("joined", [0, 1, 16, 30, 31])
+def test_flags_need_each_other_in_a_bounded_row(joined: int) -> None:
+    """A chain of 32 flags is taken, one of 33 is refused, wherever in it the flag stands that makes it so long."""
+    keys = [f"f{number}" for number in range(CHAIN_MAX + 1)]
+
+    check_names(keys[joined], chain(*keys[:CHAIN_MAX]), ())
+    with pytest.raises(Invalid, match="a chain of 33 flags"):
+        check_names(keys[joined], chain(*keys), ())
 
 
 @pytest.mark.xdist_group("stack")
