@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from cli.terminal import AWAY, fail
-from serving.settings import Settings
+from serving.settings import Settings, settings_of_environment
 
 if TYPE_CHECKING:
     from lake.lake import Lake
@@ -17,12 +17,12 @@ def stack_settings() -> Settings:
     """The settings, completed by those of the stack that runs on this home; what the environment names comes first."""
     from cli.stack import environment_of, running_stack
 
-    settings = Settings()
+    settings = settings_of_environment()
     stack = running_stack(settings)
     if stack is not None:
         for name, value in environment_of(stack).items():
             os.environ.setdefault(name, value)
-        settings = Settings()
+        settings = settings_of_environment()
     return settings
 
 

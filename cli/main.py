@@ -17,11 +17,11 @@ import msgspec
 import typer
 
 from cli.connect import connect
-from cli.terminal import AWAY, WRONG, err, fail, out, progress_bar, say, say_json
+from cli.terminal import AWAY, MISUSED, WRONG, err, fail, out, progress_bar, say, say_json
 from expressions.errors import ExpressionError
 from expressions.rules.values import instant_ms
 from serving.refusals import Refusal, Unavailable
-from serving.settings import Settings
+from serving.settings import WrongSettings, settings_of_environment
 from serving.store.errors import StoreError
 
 app = typer.Typer(
@@ -29,7 +29,7 @@ app = typer.Typer(
     help="TinyCDP: real-time traits, segments and flag decisions that you host yourself.",
     epilog=(
         "Exit codes: 0 all is well, 1 something is wrong with what was asked or found, 2 the command was called "
-        "wrongly, 3 a part of the stack is away."
+        "wrongly or a setting is wrong, 3 a part of the stack is away."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -50,6 +50,8 @@ def main() -> None:
 
     try:
         app()
+    except WrongSettings as error:
+        fail(str(error), MISUSED)
     except (StoreError, LakeError, Unavailable, TookTooLong, NotHeld, httpx.TransportError) as error:
         fail(str(error), AWAY)
     except (Refusal, ExpressionError) as error:
@@ -87,7 +89,7 @@ def up(
     from cli.stack import addresses, addresses_text
     from cli.up import StackError, start, stop, wait_for_end
 
-    settings = Settings()
+    settings = settings_of_environment()
     try:
         stack = start(settings, with_prefect=not no_prefect)
     except StackError as error:
@@ -112,7 +114,7 @@ def down(as_json: Json = False) -> None:
     from cli.stack import running_stack
     from cli.up import stop
 
-    settings = Settings()
+    settings = settings_of_environment()
     stack = running_stack(settings)
     if stack is not None:
         stop(settings, stack)
@@ -128,7 +130,7 @@ def demo(no_prefect: NoPrefect = False, as_json: Json = False) -> None:
     from cli.up import StackError, start
     from serving.access.keys import raw_keys
 
-    settings = Settings()
+    settings = settings_of_environment()
     stack = running_stack(settings)
     if stack is None:
         err.print("starting the stack …")
@@ -349,7 +351,7 @@ def api() -> None:
     """Run the API alone."""
     from cli.parts import run_api
 
-    run_api(Settings())
+    run_api(settings_of_environment())
 
 
 @app.command(hidden=True)
@@ -357,7 +359,7 @@ def drain() -> None:
     """Run the drain alone. It also recovers a Redis that lost something."""
     from cli.parts import run_drain
 
-    run_drain(Settings())
+    run_drain(settings_of_environment())
 
 
 @app.command(hidden=True)
@@ -365,7 +367,7 @@ def worker() -> None:
     """Run the worker alone. It rebuilds, purges and maintains."""
     from cli.parts import run_worker
 
-    run_worker(Settings())
+    run_worker(settings_of_environment())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Results go to standard output, all else to standard error. Exit codes:
 
     0   done and well
     1   something is wrong with what was asked, or with what was found
-    2   the command was called wrongly
+    2   the command was called wrongly, or a setting is wrong
     3   a part that is needed is away
 """
 
@@ -19,7 +19,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-WRONG, AWAY = 1, 3
+WRONG, MISUSED, AWAY = 1, 2, 3
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -27,7 +27,7 @@ err = Console(stderr=True, highlight=False)
 
 def fail(message: str, code: int = WRONG) -> NoReturn:
     """Ends the command: the message on standard error, the code as exit code."""
-    err.print(message, style="red", markup=False)
+    err.print(message, style="red", markup=False, soft_wrap=True)  # a line is a line in a log, too
     raise SystemExit(code)
 
 

@@ -43,7 +43,7 @@ from serving.http.tally import Tally
 from serving.logs import request_id
 from serving.lookups.export_runs import ExportRuns
 from serving.refusals import Invalid, Refusal, cut, value_for_message
-from serving.settings import Settings
+from serving.settings import Settings, settings_of_environment
 from serving.store.errors import StoreError, StoreUnreachable
 from serving.store.scripts.ingest import TailLimits
 from serving.store.store import AsyncStore, Store
@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     It starts while Redis or the lake are away, and says so in `/health`. Its process does not start where the system
     was made with another number of shards (`OtherSetting`).
     """
-    settings = settings or Settings()
+    settings = settings or settings_of_environment()
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:

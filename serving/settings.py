@@ -1,15 +1,31 @@
-"""Every setting, with its default. Each process reads them from the environment, as `TINYCDP_…`."""
+"""Every setting, with its default. Each process reads them from the environment, as `TINYCDP_…`.
+
+A value that cannot work is refused here, before anything starts: a zone that is fixed with the first start cannot be
+mended afterwards.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from serving.refusals import cut
+
+T = TypeVar("T")
+
+PREFIX = "TINYCDP_"
 MINUTE_S = 60
+YEAR_DAYS = 366
+YEAR_S = YEAR_DAYS * 24 * 60 * MINUTE_S
+#: Files of zone databases that are no places: each machine reads them in its own way, or not at all.
+NO_ZONES = ("Factory", "localtime")
 
 #: Settings that cannot change once a system has taken events: the one routes them, the other counts them.
 FIXED = ("shards", "time_zone")
@@ -18,7 +34,7 @@ FIXED = ("shards", "time_zone")
 class Settings(BaseSettings):
     """The settings of one stack. A port of 0 means any free one."""
 
-    model_config = SettingsConfigDict(env_prefix="TINYCDP_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", allow_inf_nan=False)
 
     home: Path = Field(default=Path(".tinycdp"), description="where the embedded default keeps all it stores")
     host: str = Field(default="127.0.0.1", description="the address that servers bind to")
@@ -38,11 +54,15 @@ class Settings(BaseSettings):
 
     definitions_max: int = Field(default=1_000, ge=1, description="traits, segments and flags; one more gets 409")
     light_events_max: int = Field(default=256, ge=0, description="beyond it an id keeps spans instead of raw events")
-    rebuild_interval_s: float = Field(default=15 * MINUTE_S, gt=0)
-    maintain_interval_s: float = Field(default=6 * 60 * MINUTE_S, gt=0)
-    purge_interval_s: float = Field(default=24 * 60 * MINUTE_S, gt=0, description="deleted people out of all files")
-    retention_days: int | None = Field(default=None, ge=1, description="events older than this go; none: all are kept")
-    drain_interval_s: float = Field(default=1.0, gt=0)
+    rebuild_interval_s: float = Field(default=15 * MINUTE_S, gt=0, le=YEAR_S)
+    maintain_interval_s: float = Field(default=6 * 60 * MINUTE_S, gt=0, le=YEAR_S)
+    purge_interval_s: float = Field(
+        default=24 * 60 * MINUTE_S, gt=0, le=YEAR_S, description="deleted people out of all files"
+    )
+    retention_days: int | None = Field(
+        default=None, ge=1, le=100 * YEAR_DAYS, description="events older than this go; none: all are kept"
+    )
+    drain_interval_s: float = Field(default=1.0, gt=0, le=YEAR_S)
     tail_wanted_entries: int = Field(default=1_000, ge=1, description="a longer tail asks for a rebuild of its id")
     tail_entries_max: int = Field(default=20_000, ge=1, description="events of an id with a longer tail get 429")
     backlog_entries_max: int = Field(default=4_000_000, ge=1, description="undrained events, all shards, before 429")
@@ -53,14 +73,66 @@ class Settings(BaseSettings):
     )
     metrics_open: bool = Field(default=False, description="/metrics without a key, to callers on this machine alone")
     public_url: str | None = Field(default=None, description="how clients reach the API; none: as they just did")
-    export_retention_days: float = Field(default=7, gt=0, description="exports are kept so long")
+    export_retention_days: float = Field(default=7, gt=0, le=100 * YEAR_DAYS, description="exports are kept so long")
     cors_origins: str = Field(default="*", description="whose pages may call: origins with commas, * all, empty none")
     body_bytes_max: int = Field(default=500 * 1024, ge=1024)
     event_bytes_max: int = Field(default=32 * 1024, ge=512)
     batch_events_max: int = Field(default=2_500, ge=1)
     rate_limit: float = Field(default=0, ge=0, description="requests and events a second of a key; 0: as many as come")
-    connections_max: int = Field(default=4_000, ge=1, description="of one API process, at once")
-    request_s_max: float = Field(default=30, gt=0, description="for a request to arrive, and an answer to be taken")
+    connections_max: int = Field(default=4_000, ge=1, le=1_000_000, description="of one API process, at once")
+    request_s_max: float = Field(
+        default=30, gt=0, le=YEAR_S, description="for a request to arrive, and an answer to be taken"
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _is_folder(cls, home: Path) -> Path:
+        return _expected("a folder, or a path where one can be made", home, not home.exists() or home.is_dir())
+
+    @field_validator("host")
+    @classmethod
+    def _is_host(cls, host: str) -> str:
+        return _expected(
+            "an address or a name of this machine, as 127.0.0.1", host, re.fullmatch(r"[\w.:%-]+", host) is not None
+        )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        from redis.connection import parse_url  # commands that need no Redis do not wait until it is imported
+
+        try:
+            parse_url(url)
+            is_redis = True
+        except ValueError:
+            is_redis = False
+        return _expected("the address of a Redis, as redis://127.0.0.1:6379/0", url, is_redis)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_zone(cls, name: str) -> str:
+        is_zone = name == "UTC" or (name in available_timezones() and name not in NO_ZONES)
+        return _expected("a zone of the IANA time zone database, as Europe/Berlin", name, is_zone)
+
+    @field_validator("redis_memory_max")
+    @classmethod
+    def _is_size(cls, size: str) -> str:
+        is_size = re.fullmatch(r"[0-9]{1,18}(b|[kmg]b?)?", size.lower()) is not None
+        return _expected("a size as Redis writes them, as 4gb", size, is_size)
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_web(cls, url: str | None) -> str | None:
+        return _expected("an address, as https://cdp.example.com", url, _is_web_address(url)) if url else None
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, text: str) -> str:
+        origins = [origin.strip() for origin in text.split(",")]
+        are_origins = all(re.fullmatch(r"|\*|null|[a-z][a-z0-9+.-]*://[^/\s]+", origin) for origin in origins)
+        return _expected("origins with commas between them, as https://shop.example, or *", text, are_origins)
 
     @property
     def cors_regex(self) -> str:
@@ -82,3 +154,40 @@ class Settings(BaseSettings):
 def settings_fixed(settings: Settings) -> dict[str, str]:
     """The values of the settings that are fixed when a system is made, as text."""
     return {name: str(getattr(settings, name)) for name in FIXED}
+
+
+class WrongSettings(ValueError):
+    """Settings that cannot be used: a line for each, with its name, its value and a remedy."""
+
+
+def settings_of_environment() -> Settings:
+    """The settings as the environment gives them. Raises `WrongSettings`, which names all that are wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise WrongSettings("\n".join(map(_line, error.errors()))) from None
+
+
+def _line(error: ErrorDetails) -> str:
+    field = str(error["loc"][0])
+    name = PREFIX + field.upper()
+    is_secret = field.endswith("_key") or field == "redis_url"  # an address may have a password
+    shown = "has a value that is not shown" if is_secret else f"is {cut(str(error['input']))!r}"
+    expected = error["msg"].partition(", unable")[0].replace("Input should be", "should be", 1)
+    default = Settings.model_fields[field].default
+    instead = "" if default is None else f" for {default}"
+    return f"{name} {shown}, but {expected}: set another, or unset it{instead}"
+
+
+def _expected(what: str, value: T, is_met: bool) -> T:
+    if not is_met:
+        raise PydanticCustomError("setting", "Input should be {what}", {"what": what})
+    return value
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -1,0 +1,86 @@
+"""Settings that cannot work: every command and every part refuses to start with them, in a line for each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving.settings import WrongSettings, settings_of_environment
+
+#: A command that starts the stack, one that stops it, one that reads, and the parts that start alone.
+COMMANDS = (("up",), ("down",), ("explain", "ada", "vip"), ("api",), ("drain",), ("worker",))
+
+WRONG = {
+    "TIME_ZONE": ("Europe/Berln", "", "../etc/passwd", "europe/berlin", "localtime", "Factory", "UTC+1"),
+    "PORT": ("abc", "-1", "65536", "4000.5", ""),
+    "SHARDS": ("0", "1025", "many"),
+    "DURABILITY": ("never", ""),
+    "HOST": ("", "http://127.0.0.1", "a b"),
+    "REDIS_URL": ("localhost:6379", "http://:hunter2@localhost", "redis://:hunter2@localhost:x"),
+    "REDIS_MEMORY_MAX": ("4 gb", "lots", "-1", "50%"),
+    "RETENTION_DAYS": ("0", "1.5", "none", "99999999999"),
+    "REBUILD_INTERVAL_S": ("0", "nan", "inf", "1e300"),
+    "RATE_LIMIT": ("inf", "-1"),
+    "METRICS_OPEN": ("perhaps",),
+    "PUBLIC_URL": ("cdp.example.com", "https://", "https://cdp.example.com:x"),
+    "CORS_ORIGINS": ("shop.example", "https://shop.example/", "https://a.example https://b.example"),
+    "CONNECTIONS_MAX": ("0", "9" * 30),
+    "LOG_LEVEL": ("loud",),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_and_part_refuses_in_one_line_each(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Exit status 2, name, value and remedy of each setting in a line of its own, no traceback, and nothing is made."""
+    home = tmp_path / "home"
+    wrong = {"TINYCDP_PORT": "abc", "TINYCDP_TIME_ZONE": "Europe/Berln", "TINYCDP_HOME": str(home)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli.main", *command],
+        env={**os.environ, **wrong},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
+        "TINYCDP_PORT is 'abc', but should be a valid integer: set another, or unset it for 4000",
+        "TINYCDP_TIME_ZONE is 'Europe/Berln', but should be a zone of the IANA time zone database, as Europe/Berlin: "
+        "set another, or unset it for UTC",
+    ]
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_setting_is_named_with_value_and_remedy(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, which has no password in it."""
+    monkeypatch.setenv(f"TINYCDP_{name}", value)
+    with pytest.raises(WrongSettings) as refused:
+        settings_of_environment()
+    [line] = str(refused.value).splitlines()
+    assert line.startswith(f"TINYCDP_{name} ")
+    assert ": set another, or unset it" in line
+    assert "hunter2" not in line
+    assert name == "REDIS_URL" or repr(value) in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TIME_ZONE", "America/St_Johns"),
+        ("REDIS_URL", "rediss://:p%40ss@redis.example:6380/2"),
+        ("REDIS_URL", ""),
+        ("REDIS_MEMORY_MAX", "512MB"),
+        ("HOST", "::1"),
+        ("PUBLIC_URL", "https://cdp.example.com/track/"),
+        ("CORS_ORIGINS", "https://shop.example, https://www.shop.example:8443"),
+        ("CORS_ORIGINS", ""),
+    ],
+)
+def test_a_setting_that_can_work_is_taken(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that is empty is none, as compose files write it."""
+    monkeypatch.setenv(f"TINYCDP_{name}", value)
+    assert getattr(settings_of_environment(), name.lower()) == (value or (None if name == "REDIS_URL" else ""))
