@@ -80,8 +80,8 @@ def _age(unit_ms: int) -> Expr:
     return _call("floor", Arithmetic("/", Arithmetic("-", Now(), SlotValue("at")), Constant(float(unit_ms))))
 
 
-def _percentile(share: float) -> Expr:
-    return _call("percentile", SlotValue("tally"), Constant(share))
+def _percentile(percent: float) -> Expr:
+    return _call("percentile", SlotValue("tally"), Constant(percent))
 
 
 def _ages() -> tuple[Aggregate, ...]:
@@ -152,10 +152,10 @@ AGGREGATES: dict[str, Aggregate] = {
             _call("most_frequent", SlotValue("tally")),
             "The value that came most often; of several, the least.",
         ),
-        Aggregate("median", (_TALLY,), _percentile(0.5), "The middle number, linear between ranks."),
-        Aggregate("p90", (_TALLY,), _percentile(0.9), "The 90th percentile, linear between ranks."),
-        Aggregate("p95", (_TALLY,), _percentile(0.95), "The 95th percentile, linear between ranks."),
-        Aggregate("p99", (_TALLY,), _percentile(0.99), "The 99th percentile, linear between ranks."),
+        Aggregate("median", (_TALLY,), _percentile(50.0), "The middle number, linear between ranks."),
+        Aggregate("p90", (_TALLY,), _percentile(90.0), "The 90th percentile, linear between ranks."),
+        Aggregate("p95", (_TALLY,), _percentile(95.0), "The 95th percentile, linear between ranks."),
+        Aggregate("p99", (_TALLY,), _percentile(99.0), "The 99th percentile, linear between ranks."),
         *_ages(),
     )
 }

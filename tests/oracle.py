@@ -23,7 +23,7 @@ from tests.oracle_values import called, compared, computed, dated, decimal, equa
 
 MS = {"minutes": 60_000, "hours": 3_600_000, "days": 86_400_000}
 VALUES_MAX = 10_000
-SHARES = {"median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+PERCENTS = {"median": 50, "p90": 90, "p95": 95, "p99": 99}
 
 
 def judge(
@@ -114,12 +114,12 @@ class _Oracle:
         scalars = sorted((value for value in values if type(value) is not tuple), key=order)
         groups = [(value, len(list(equals))) for (_, value), equals in groupby(scalars, key=order)]
         exact = [Fraction(decimal(number, 6)) for number in numbers if abs(number) <= 10**12]
-        if name in (*SHARES, "unique", "values", "most_frequent"):  # S12: the least are held, of percentiles numbers
-            self.exact &= len(set(numbers) if name in SHARES else groups) <= VALUES_MAX
+        if name in (*PERCENTS, "unique", "values", "most_frequent"):  # S12: the least are held, of percentiles numbers
+            self.exact &= len(set(numbers) if name in PERCENTS else groups) <= VALUES_MAX
             groups = groups[:VALUES_MAX]
-        if name in SHARES:
+        if name in PERCENTS:
             greatest = sorted(set(numbers))[:VALUES_MAX][-1:]
-            return percentile([one for one in numbers if one <= greatest[0]], SHARES[name])
+            return percentile([one for one in numbers if one <= greatest[0]], PERCENTS[name])
         if name.endswith("_ago"):
             which, _, unit, _ = name.split("_")
             return float((self.now - times[-(which == "last")]) // MS[unit]) if times else None

@@ -145,12 +145,11 @@ def decimal(number: float, places: int) -> Decimal:
         return Decimal(repr(number)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
 
 
-def percentile(numbers: list[float], share: float) -> float | None:
-    """S12: linear between the ranks around, from the nearer one; null beyond the greatest float."""
+def percentile(numbers: list[float], percent: int) -> float | None:
+    """S12: linear between the ranks around, from the nearer one, divided last; null where a step overflows."""
     if not numbers:
         return None
-    below, part = divmod((len(numbers) - 1) * share, 1)
-    low, high = numbers[int(below)], numbers[min(int(below) + 1, len(numbers) - 1)]
-    if high - low == float("inf"):
-        return None
-    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
+    below, r = divmod(percent * (len(numbers) - 1), 100)
+    low, high = numbers[below], numbers[min(below + 1, len(numbers) - 1)]
+    found = low + (high - low) * r / 100 if r < 50 else high - (high - low) * (100 - r) / 100
+    return found if abs(found) < float("inf") else None  # neither an infinity nor NaN

@@ -77,7 +77,7 @@ def most_frequent(tally: pl.LazyFrame, cell: Cell) -> pl.LazyFrame:
     return best.unique("id", keep="first", maintain_order=True).select("id", *cell.kinds.values())
 
 
-def percentile(tally: pl.LazyFrame, cell: Cell, share: float) -> pl.LazyFrame:
+def percentile(tally: pl.LazyFrame, cell: Cell, percent: float) -> pl.LazyFrame:
     """`values.percentile` of each id's numbers, linear between ranks, as `value`.
 
     `passed` counts the values up to and including one, `size` all of them.
@@ -85,15 +85,16 @@ def percentile(tally: pl.LazyFrame, cell: Cell, share: float) -> pl.LazyFrame:
     kept = least(tally, ["id"], cell, VALUES_MAX).sort("id", "v.number")
     ranked = kept.with_columns(
         pl.col("count").cum_sum().over("id").alias("passed"), pl.col("count").sum().over("id").alias("size")
-    ).with_columns(((pl.col("size") - 1).cast(pl.Float64) * share).alias("rank"))
-    below = pl.col("rank").floor()
+    ).with_columns(((pl.col("size") - 1).cast(pl.Float64) * percent).alias("position"))
+    below = (pl.col("position") / 100.0).floor()
     number = pl.col("v.number")
     around = ranked.group_by("id").agg(
         number.filter(pl.col("passed") > below).min().alias("low"),
         number.filter(pl.col("passed") > pl.min_horizontal(below + 1, pl.col("size") - 1)).min().alias("high"),
-        (pl.col("rank") - below).first().alias("fraction"),
+        (pl.col("position") - below * 100.0).first().alias("hundredths"),
     )
-    step, fraction = pl.col("high") - pl.col("low"), pl.col("fraction")
-    from_low, from_high = pl.col("low") + step * fraction, pl.col("high") - step * (1.0 - fraction)
-    value = pl.when(fraction < 0.5).then(from_low).otherwise(from_high)
+    step, hundredths = pl.col("high") - pl.col("low"), pl.col("hundredths")
+    from_low = pl.col("low") + step * hundredths / 100.0
+    from_high = pl.col("high") - step * (100.0 - hundredths) / 100.0
+    value = pl.when(hundredths < 50.0).then(from_low).otherwise(from_high)
     return around.select("id", pl.when(value.is_finite()).then(value).alias("value"))

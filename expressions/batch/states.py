@@ -142,10 +142,10 @@ class States:
             case Call("most_frequent", (SlotValue(name),)):
                 need = needs[name]
                 return self._added(need, "mode", most_frequent(self._rows[need], self._cells[need]))
-            case Call("percentile", (SlotValue(name), Constant(float() as share))):
+            case Call("percentile", (SlotValue(name), Constant(float() as percent))):
                 need = needs[name]
-                rows = percentile(self._rows[need], self._cells[need], share).rename({"value": "v.number"})
-                return self._added(need, f"p{share}", rows)
+                rows = percentile(self._rows[need], self._cells[need], percent).rename({"value": "v.number"})
+                return self._added(need, f"p{percent}", rows)
             case SlotValue(name):
                 return self._read(needs[name])
             case Now():

@@ -140,17 +140,17 @@ def modulo(number: float, divisor: float) -> float | None:
     return number % divisor + 0.0 if divisor else None
 
 
-def percentile(counts: Iterable[tuple[float, int]], share: float) -> float | None:
+def percentile(counts: Iterable[tuple[float, int]], percent: float) -> float | None:
     """S12: the percentile of (value, count) pairs, linear between ranks; null if there are none.
 
-    Between two ranks it starts from the nearer one, as numpy does: so the middle of 0.2 and 10 is 5.1.
+    Between two ranks it starts from the nearer one, as numpy does: so the middle of 0.2 and 10 is 5.1. The way from
+    there is in hundredths, which are whole, and divided last: so a result that is whole comes out whole.
     """
     ordered = sorted(counts)
     size = sum(count for _, count in ordered)
     if size == 0:
         return None
-    rank = (size - 1) * share
-    below = math.floor(rank)
+    below, hundredths = divmod((size - 1) * percent, 100.0)
     low = high = None
     passed = 0
     for value, count in ordered:
@@ -161,8 +161,8 @@ def percentile(counts: Iterable[tuple[float, int]], share: float) -> float | Non
             high = value
             break
     assert low is not None and high is not None, "a rank lies within the tally"
-    step, fraction = high - low, rank - below
-    return finite(low + step * fraction if fraction < 0.5 else high - step * (1.0 - fraction))
+    step = high - low
+    return finite(low + step * hundredths / 100.0 if hundredths < 50.0 else high - step * (100.0 - hundredths) / 100.0)
 
 
 _SMALL = "abcdefghijklmnopqrstuvwxyz"

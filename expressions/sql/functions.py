@@ -255,7 +255,7 @@ def _most_frequent(scope: Scope, tally: Tallied) -> Cell:
     return scope.query.picked(f"{tally.table}_most", table, tally.kinds)
 
 
-def _percentile(scope: Scope, tally: Tallied, share: Cell) -> Cell:
+def _percentile(scope: Scope, tally: Tallied, percent: Cell) -> Cell:
     """`values.percentile`, linear between ranks.
 
     1. ranks    id, number, passed, size: one row an id and value. `passed` counts the values up to and including it,
@@ -278,7 +278,7 @@ def _percentile(scope: Scope, tally: Tallied, share: Cell) -> Cell:
     )
     table = scope.query.add(f"{tally.table}_ranks", ranks.from_(tally.table))
     last = column(size_name) - double(1.0)
-    below = exp.Floor(this=exp.paren(last) * share.kinds["number"])
+    below = exp.Floor(this=exp.paren(last) * percent.kinds["number"] / double(100.0))
     above = exp.Least(this=below + double(1.0), expressions=[last])
     around = [
         exp.alias_(exp.Min(this=case((column(passed_name) > rank, number))), name)
@@ -290,13 +290,14 @@ def _percentile(scope: Scope, tally: Tallied, share: Cell) -> Cell:
         exp.select("id", *around, total).from_(table).group_by("id"),
         joined=[low, high, size_name],
     )
-    rank = scope.let(exp.paren(column(size_name) - double(1.0)) * share.kinds["number"], "rank")
-    fraction = exp.paren(rank - exp.Floor(this=rank.copy()))
-    # Only the difference can overflow. It is closed here, which also closes 0 * infinity.
+    position = scope.let(exp.paren(column(size_name) - double(1.0)) * percent.kinds["number"], "position")
+    whole_ranks = exp.Floor(this=position / double(100.0))
+    hundredths = scope.let(position - whole_ranks * double(100.0), "hundredths")
+    # The difference and its product can overflow. Each is closed where it does, which also closes 0 * infinity.
     step = exp.paren(finite(column(high) - column(low)))
-    from_low = column(low) + step * fraction
-    from_high = column(high) - step.copy() * exp.paren(double(1.0) - fraction.copy())
-    return number_cell(case((fraction.copy() < double(0.5), from_low), otherwise=from_high))
+    from_low = column(low) + finite(step * hundredths) / double(100.0)
+    from_high = column(high) - finite(step.copy() * exp.paren(double(100.0) - hundredths)) / double(100.0)
+    return number_cell(case((hundredths.copy() < double(50.0), from_low), otherwise=from_high))
 
 
 #: Function -> from a scope and its arguments to its cell.

@@ -522,9 +522,9 @@ def test_sums_and_percentiles_of_many(numbers: list[float], random: Any) -> None
 
     assert value_of("events.purchase.x.sum", *rows) == total / 10**6
     assert value_of("events.purchase.x.avg", *rows) == total / (len(numbers) * 10**6)
-    for name, share in (("median", 0.5), ("p90", 0.9), ("p99", 0.99)):
+    for name, percent in (("median", 50.0), ("p90", 90.0), ("p95", 95.0), ("p99", 99.0)):
         counts = [(number, numbers.count(number)) for number in set(numbers)]
-        assert value_of(f"events.purchase.x.{name}", *rows) == values.percentile(counts, share)
+        assert value_of(f"events.purchase.x.{name}", *rows) == values.percentile(counts, percent)
 
 
 TOTALS = st.tuples(st.integers(-(2**105), 2**105) | st.integers(-(2**58), 2**58), st.integers(1, 10**6))
