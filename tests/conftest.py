@@ -1,18 +1,20 @@
-"""What tests of several parts share: a real, private Redis for each test process."""
+"""What tests of several parts share: a real, private Redis for each test process, an object store, a whole stack.
+
+Fixtures import what they need when they are first asked for, so that a room without Redis and stack starts at once.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-import redis
 
-from cli import up
-from cli.embedded_redis import EmbeddedRedis
-from serving.settings import Settings
-from tests.running import RunningStack
-from tests.small_s3 import SmallS3, small_s3
+if TYPE_CHECKING:
+    from cli.embedded_redis import EmbeddedRedis
+    from tests.running import RunningStack
+    from tests.small_s3 import SmallS3
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -23,6 +25,8 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """One server for all tests of this process. A test that stops or kills a server starts one of its own."""
+    from cli.embedded_redis import EmbeddedRedis
+
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
@@ -30,6 +34,8 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 @pytest.fixture
 def redis_url(redis_server: EmbeddedRedis) -> str:
     """The address of an empty Redis."""
+    import redis
+
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
         client.config_set("appendfsync", "always")
@@ -39,20 +45,18 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
 @pytest.fixture
 def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallS3]:
     """An object store of its own, named by the environment as whoever uses the lake reads it."""
-    with small_s3() as found:
-        for name, value in found.environment.items():
+    from tests.small_s3 import small_s3
+
+    with small_s3() as store:
+        for name, value in store.environment.items():
             monkeypatch.setenv(name, value)
-        yield found
+        yield store
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """The whole stack as `tinycdp up --no-prefect` runs it, for tests of the group "stack"."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"), port=0, drain_interval_s=0.1)
-    found = up.start(settings, with_prefect=False)
-    running = RunningStack(found, settings)
-    try:
+    from tests.running import stack_on
+
+    with stack_on(tmp_path_factory.mktemp("home"), drain_interval_s="0.2") as running:
         yield running
-    finally:
-        running.http.close()
-        up.stop(settings, found)

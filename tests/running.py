@@ -6,13 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from cli import up
+from cli.ports import free_port
 from cli.stack import Stack
 from serving.access.keys import KeyKind, raw_keys
 from serving.settings import Settings
+from tests.waiting import wait_until
 
 
 class RunningStack:
@@ -71,3 +79,54 @@ class RunningStack:
     def json(self, *arguments: str, ok: bool = True) -> Any:
         """What a command says with --json."""
         return json.loads(self.tinycdp(*arguments, "--json", ok=ok).stdout)
+
+
+@contextmanager
+def stack_on(home: Path, **settings: str) -> Iterator[RunningStack]:
+    """A whole stack as `tinycdp up --no-prefect` runs it on a home with such settings, until the end of the block."""
+    with pytest.MonkeyPatch.context() as patch:  # the parts of a stack read their settings from the environment
+        for name, value in environment_of(settings).items():
+            patch.setenv(name, value)
+        used = Settings(home=home, port=0)
+        stack = up.start(used, with_prefect=False)
+    running = RunningStack(stack, used)
+    try:
+        yield running
+    finally:
+        running.http.close()
+        up.stop(used, stack)
+
+
+@contextmanager
+def api_beside(stack: RunningStack, **settings: str) -> Iterator[RunningStack]:
+    """The stack by way of another API process, which has its Redis, lake and keys and settings of its own."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "TINYCDP_HOME": str(stack.settings.home),
+        "TINYCDP_LAKE_URI": stack.stack.lake_uri,
+        "TINYCDP_REDIS_URL": stack.stack.redis_url,
+        "TINYCDP_PORT": str(port),
+        **environment_of(settings),
+    }
+    running = RunningStack(replace(stack.stack, api_url=f"http://127.0.0.1:{port}"), stack.settings)
+    process = subprocess.Popen([sys.executable, "-m", "cli.main", "api"], env=environment)
+    try:
+        wait_until(lambda: _answers(running.http), "the API answers")
+        yield running
+    finally:
+        running.http.close()
+        process.terminate()
+        process.wait(20)
+
+
+def environment_of(settings: Mapping[str, str]) -> dict[str, str]:
+    """The variables that give settings to a process."""
+    return {f"TINYCDP_{name.upper()}": value for name, value in settings.items()}
+
+
+def _answers(api: httpx.Client) -> bool:
+    try:
+        return api.get("/health", timeout=1).status_code in (200, 503)
+    except httpx.TransportError:
+        return False

@@ -32,11 +32,14 @@ def store() -> Iterator[SmallS3]:
 def victim(store: SmallS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack whose lake is on this store, which is healed before the stack is stopped."""
     lake_uri = f"s3://{store.bucket}/lake"
-    with breakable(tmp_path_factory.mktemp("home"), store.environment, lake_uri=lake_uri) as running:
-        try:
-            yield running
-        finally:
-            store.heal()
+    with pytest.MonkeyPatch.context() as patch:  # for the stack, and for commands against it
+        for name, value in store.environment.items():
+            patch.setenv(name, value)
+        with breakable(tmp_path_factory.mktemp("home"), lake_uri=lake_uri) as running:
+            try:
+                yield running
+            finally:
+                store.heal()
 
 
 def gauge(stack: RunningStack, name: str) -> float:

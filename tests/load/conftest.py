@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli import up
-from serving.settings import Settings
-from tests.running import RunningStack
+from tests.running import RunningStack, stack_on
 from tests.waiting import wait_until
 
 FLAGS = 50
@@ -23,10 +21,7 @@ TRAITS = {
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack of their own."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"), port=0)
-    found = up.start(settings, with_prefect=False)
-    running = RunningStack(found, settings)
-    try:
+    with stack_on(tmp_path_factory.mktemp("home")) as running:
         for key, expression in TRAITS.items():
             running.define("trait", key, expression)
         running.define("flag", "even", "lately % 2 == 0")
@@ -34,6 +29,3 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
             running.define("flag", f"offer_{number}", f"bought >= {number}")
         wait_until(lambda: not running.traits("nobody")["warming"], "the definitions are ready")
         yield running
-    finally:
-        running.http.close()
-        up.stop(settings, found)

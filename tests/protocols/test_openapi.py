@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import up
-from serving.settings import Settings
-from tests.running import RunningStack
+from tests.running import RunningStack, stack_on
 
 #: Requests by chance to each operation; they and their machine's pace make the time that all may take.
 EXAMPLES_MAX = int(os.environ.get("TINYCDP_REQUESTS", "10"))
@@ -27,14 +25,8 @@ pytestmark = [pytest.mark.xdist_group("openapi"), pytest.mark.timeout(SECONDS_MA
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A stack of its own, since it is filled with whatever chance finds."""
-    settings = Settings(home=tmp_path_factory.mktemp("openapi"), port=0, drain_interval_s=0.1)
-    started = up.start(settings, with_prefect=False)
-    running = RunningStack(started, settings)
-    try:
+    with stack_on(tmp_path_factory.mktemp("openapi"), drain_interval_s="0.2") as running:
         yield running
-    finally:
-        running.http.close()
-        up.stop(settings, started)
 
 
 def test_the_api_does_what_its_document_says(own: RunningStack, tmp_path: Path) -> None:

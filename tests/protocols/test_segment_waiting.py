@@ -9,30 +9,19 @@ import httpx
 import pytest
 from segment.analytics.client import Client as SegmentClient
 
-from cli import up
-from serving.settings import Settings
-from tests.running import RunningStack
+from tests.running import RunningStack, api_beside
 
-pytestmark = [pytest.mark.xdist_group("waiting"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
 TAIL_MAX = 8
 
 
 @pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """A stack in which an id may have eight events that no rebuild has covered yet."""
-    settings = Settings(home=tmp_path_factory.mktemp("narrow"), port=0)
-    with pytest.MonkeyPatch.context() as environment:  # from which the parts of a stack read their settings
-        environment.setenv("TINYCDP_TAIL_WANTED_ENTRIES", str(TAIL_MAX // 2))
-        environment.setenv("TINYCDP_TAIL_ENTRIES_MAX", str(TAIL_MAX))
-        started = up.start(settings, with_prefect=False)
-    running = RunningStack(started, settings)
-    try:
-        running.define("trait", "orders", "events.order.count")
-        yield running
-    finally:
-        running.http.close()
-        up.stop(settings, started)
+def narrow(stack: RunningStack) -> Iterator[RunningStack]:
+    """An API by which an id may have eight events that no rebuild has covered yet."""
+    stack.define("trait", "crowded_orders", "events.order.count")
+    with api_beside(stack, tail_wanted_entries=str(TAIL_MAX // 2), tail_entries_max=str(TAIL_MAX)) as api:
+        yield api
 
 
 def crowded(stack: RunningStack, user: str) -> httpx.Response:
@@ -70,4 +59,4 @@ def test_a_client_that_is_told_to_wait_loses_nothing_and_counts_nothing_twice(
 
     assert errors == []
     assert "Rate-limited (status 429)" in caplog.text
-    assert narrow.traits("crowded")["traits"]["orders"] == 2 * TAIL_MAX
+    assert narrow.traits("crowded")["traits"]["crowded_orders"] == 2 * TAIL_MAX
