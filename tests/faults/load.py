@@ -21,6 +21,8 @@ from tests.waiting import PAUSE_S, wait_until
 
 USERS = 40
 BATCH = 10
+#: A client's pause before it sends a batch again.
+RETRY_S = 0.05
 
 
 @dataclass
@@ -70,8 +72,9 @@ class Load:
                     )
                 self.sent |= {event["messageId"]: event for event in batch}
                 while not self.send(http, batch):
-                    threading.Event().wait(PAUSE_S)
+                    threading.Event().wait(RETRY_S)
                 self.acknowledged |= {event["messageId"] for event in batch}
+                self._stop.wait(PAUSE_S)
 
     def send(self, http: httpx.Client, batch: list[dict[str, Any]]) -> bool:
         """Sends a batch once; returns whether it was acknowledged."""

@@ -11,7 +11,7 @@ from tests.faults.truth import assert_all_counted, assert_in_lake, assert_lake_i
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("killed_parts")
+pytestmark = pytest.mark.xdist_group("victim")
 
 
 def assert_nothing_lost(stack: RunningStack, sent: Load) -> None:

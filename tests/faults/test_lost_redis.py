@@ -21,7 +21,7 @@ from tests.faults.watch import watch
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("lost_redis")
+pytestmark = pytest.mark.xdist_group("victim")
 
 
 def assert_nothing_lost(stack: RunningStack, *loads: Load) -> None:

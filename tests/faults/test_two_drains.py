@@ -17,7 +17,7 @@ from tests.faults.truth import assert_all_counted, assert_in_lake, assert_lake_i
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("two_drains")
+pytestmark = pytest.mark.xdist_group("victim")
 
 
 def rows_of(stack: RunningStack) -> int:
