@@ -9,8 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -55,21 +56,58 @@ def done(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.timeout(240)
-def test_a_script_learns_where_the_stack_answers(tmp_path: Path) -> None:
-    """`up --json` prints one line, once all is ready; `down --json` says whether it stopped anything."""
-    environment = {**PORTS, "TINYCDP_HOME": str(tmp_path)}
-    with started(environment, "up", "--no-prefect", "--json") as up:
+@dataclass(frozen=True)
+class Life:
+    """What was said of a stack of three shards: by `up`, by other commands while it ran, and by `down` twice."""
+
+    home: Path
+    addresses: dict[str, Any]
+    health: int
+    mode: int
+    well: subprocess.CompletedProcess[str]
+    wrong: subprocess.CompletedProcess[str]
+    stopped: list[dict[str, Any]]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command needs to be told of the stack."""
+        return {**PORTS, "TINYCDP_HOME": str(self.home)}
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """The life of a stack, over when a test looks at it. Its tests are of the group "up"."""
+    home = tmp_path_factory.mktemp("up")
+    environment = {**PORTS, "TINYCDP_HOME": str(home)}
+    with started(environment | {"TINYCDP_SHARDS": "3"}, "up", "--no-prefect", "--json") as up:
         assert up.stdout is not None
         addresses = json.loads(up.stdout.readline())
+        return Life(
+            home,
+            addresses,
+            health=httpx.get(f"{addresses['api_url']}/health", timeout=30).status_code,
+            mode=(home / "stack.json").stat().st_mode,
+            well=done(environment, "doctor", "--json"),
+            wrong=done(environment | {"TINYCDP_SHARDS": "4"}, "doctor"),
+            stopped=[json.loads(done(environment, "down", "--json").stdout) for _ in range(2)],
+        )
 
-        assert httpx.get(f"{addresses['api_url']}/health", timeout=30).status_code == 200
-        assert (addresses["prefect_url"], addresses["lake_uri"]) == (None, str(tmp_path / "lake"))
-        assert addresses["redis_url"].startswith("redis://127.0.0.1:")
-        assert set(json.loads(Path(addresses["keys_file"]).read_text())) == {"write", "read", "admin"}
-        assert json.loads(done(environment, "down", "--json").stdout) == {"stopped": True}
 
-    assert json.loads(done(environment, "down", "--json").stdout) == {"stopped": False}
+@pytest.mark.xdist_group("up")
+@pytest.mark.timeout(240)
+def test_a_script_learns_where_the_stack_answers(life: Life) -> None:
+    """`up --json` prints one line, once all is ready."""
+    assert life.health == 200
+    assert (life.addresses["prefect_url"], life.addresses["lake_uri"]) == (None, str(life.home / "lake"))
+    assert life.addresses["redis_url"].startswith("redis://127.0.0.1:")
+    assert set(json.loads(Path(life.addresses["keys_file"]).read_text())) == {"write", "read", "admin"}
+
+
+@pytest.mark.xdist_group("up")
+@pytest.mark.timeout(240)
+def test_down_says_whether_it_stopped_anything(life: Life) -> None:
+    """`down --json` stops the stack, and nothing when it is asked again."""
+    assert life.stopped == [{"stopped": True}, {"stopped": False}]
 
 
 @pytest.mark.timeout(240)
@@ -98,23 +136,24 @@ def test_an_import_that_nobody_rebuilds_says_so_soon(tmp_path: Path, redis_url: 
         wait_until(lambda: not world.store.rebuild_requests().is_full, "the worker rebuilds", 60)
 
 
+@pytest.mark.xdist_group("up")
 @pytest.mark.timeout(240)
-def test_a_stack_of_another_number_of_shards_is_refused_at_once(tmp_path: Path) -> None:
-    """Other commands learn the number from the stack. `up` with another number ends before anything starts."""
-    environment = {**PORTS, "TINYCDP_HOME": str(tmp_path)}
-    with started(environment | {"TINYCDP_SHARDS": "3"}, "up", "--no-prefect", "--json") as up:
-        assert up.stdout is not None and up.stdout.readline()
-        assert (tmp_path / "stack.json").stat().st_mode & 0o077 == 0
-        well = done(environment, "doctor", "--json")
-        assert well.returncode == 0, well.stdout + well.stderr
-        wrong = done(environment | {"TINYCDP_SHARDS": "4"}, "doctor")
-        assert (wrong.returncode, "set TINYCDP_SHARDS=3" in " ".join(wrong.stderr.split())) == (3, True)
+def test_commands_learn_the_number_of_shards_from_the_stack(life: Life) -> None:
+    """A command that is told nothing is right, and one that is told another number ends with the remedy."""
+    assert life.mode & 0o077 == 0
+    assert life.well.returncode == 0, life.well.stdout + life.well.stderr
+    assert (life.wrong.returncode, "set TINYCDP_SHARDS=3" in " ".join(life.wrong.stderr.split())) == (3, True)
 
-    refused = done(environment, "up", "--no-prefect")
+
+@pytest.mark.xdist_group("up")
+@pytest.mark.timeout(240)
+def test_a_stack_of_another_number_of_shards_is_refused_at_once(life: Life) -> None:
+    """`up` with another number of shards than the lake was written with ends before anything starts."""
+    refused = done(life.environment, "up", "--no-prefect")
 
     assert refused.returncode == 3
     assert "set TINYCDP_SHARDS=3" in " ".join(refused.stderr.split())
-    assert not (tmp_path / "stack.json").exists()
+    assert not (life.home / "stack.json").exists()
 
 
 def test_a_redis_that_would_lose_events_is_refused_at_once(tmp_path: Path) -> None:
