@@ -68,7 +68,8 @@ class States:
     def _contributions(self, events: pl.LazyFrame) -> pl.DataFrame:
         """Steps 2 and 3. Also says for each need which kinds its values have."""
         steps = Steps(events)
-        # What several needs share is a column of its own: Polars finds equal expressions, but no equal parts of one.
+        # What several needs share is a column of its own. Polars computes equal parts of several expressions once, but
+        # not equal parts of one expression.
         read = cache(lambda name: steps.let_cell(property_cell(name)))
         looks_at = cache(lambda source: _let(source_mask(source, self.now_ms, steps.let_cell, read), steps))
         lifted = cache(lambda need: steps.let_cell(lifted_cell(need, self.zone, self.now_ms, steps.let_cell, read)))

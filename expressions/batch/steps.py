@@ -1,6 +1,6 @@
 """Named columns of a frame, computed step by step.
 
-Polars has no `let`: an expression that is read twice would be computed twice, and nested ones would double at each
+Polars has no `let`: a part that stands twice in an expression is computed twice, and nested parts would double at each
 level. So it becomes a column of the frame before, and the work grows with the size of a definition, not with its depth.
 """
 

@@ -60,12 +60,12 @@ def _(monoid: Add, query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:
     if isinstance(number, exp.Literal):
         # Each event adds the same: such a count fits every integer type.
         total = coalesced([query.fold(exp.Sum(this=case((when, whole(int(float(number.name)))))), wish), whole(0)])
-        number_read = cast(total, "DOUBLE")
+        value = cast(total, "DOUBLE")
     else:
         integers = cast(number, query.engine.integers)
         total = coalesced([query.fold(exp.Sum(this=case((when, integers))), wish), whole(0)])
-        number_read = query.engine.as_double(total)
-    return replace(number_cell(number_read, always=True, most=2.0**127, whole=True), integer=total)
+        value = query.engine.as_double(total)
+    return replace(number_cell(value, always=True, most=2.0**127, whole=True), integer=total)
 
 
 def _extreme(node: type[exp.AggFunc], query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:

@@ -2,7 +2,7 @@
 
 1. `once`, `ids`, `clock`   where it starts (`rows`)
 2. `seen`                   id, name, ts, now_ms; today and day where a date is needed; a column for each kind of each
-                            property; what is computed of an event: one row an event that counts at the root, by now
+                            property; what is computed of an event: one row an event by now, of the names that are read
 3. `folds`                  id, and a column a fold: one row an id that has such an event; one pass over `seen`
 4. (others)                 id, and columns: one row an id; a CTE each for what needs an order or a count of values
 5. `profile_KEY`            id, and a column for each kind of each field: one row an id (`profile`)

@@ -12,8 +12,8 @@ contributions combine, `query` how columns and CTEs are put together. The text o
 5. `query`     answers: id, now_ms, the columns of 3 and 4, and what is computed of them: one row an id
 6. `to_sql`    id, the columns of the value, exact: one row an id
 
-Where engines differ the text says all: time is integers, order is written out, sums are integers, nothing is
-approximate.
+No engine is asked for what engines do differently: time is integers, order is written out, sums are integers, nothing
+is approximate.
 """
 
 from __future__ import annotations
