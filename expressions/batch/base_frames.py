@@ -138,12 +138,13 @@ def _part(
     is_counted = pl.col("kind").is_in(sorted(COUNTED_KINDS))
     is_named = pl.col("name").is_in([name for name in projected if name is not None]).fill_null(False)
     is_relevant = is_counted & (pl.lit(True) if None in projected else is_named)
-    kept = events.with_columns(is_relevant.alias("relevant"), pl.when(is_named).then(pl.col("name")).alias("kept_name"))
+    kept_name = pl.when(is_named).then(pl.col("name"))
+    marked = events.with_columns(is_relevant.alias("relevant"), kept_name.alias("kept_name"))
     is_reached = pl.col("relevant") & (pl.col("ts") > light.edges[0][0])
-    ids = kept.group_by("id").agg((is_reached.sum() > light_events_max).alias("heavy")).sort("id")
+    ids = marked.group_by("id").agg((is_reached.sum() > light_events_max).alias("heavy")).sort("id")
     # Joined by themselves, since a join copies all that it carries.
-    of_ids = kept.select("id").join(ids.with_row_index("id_index"), on="id", how="left", maintain_order="left")
-    rows = kept.with_columns(of_ids["id_index"], of_ids["heavy"])
+    of_ids = marked.select("id").join(ids.with_row_index("id_index"), on="id", how="left", maintain_order="left")
+    rows = marked.with_columns(of_ids["id_index"], of_ids["heavy"])
     return BasePart(
         number,
         parts,

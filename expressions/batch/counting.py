@@ -101,8 +101,8 @@ def _each_once(rows: pl.DataFrame, is_repeated: pl.Series) -> pl.LazyFrame:
         return rows.lazy()
     copies = _in_order(rows, rows.select(*_COPY).with_row_index("row").filter(is_copy))
     counting = pl.Series(repeats.counting(copies.select("id", "event_id", "received_at").iter_rows()))
-    kept = copies["row"].filter(counting)
-    counts = ~is_copy | pl.int_range(len(rows), dtype=pl.UInt32, eager=True).is_in(kept.implode())
+    counting_rows = copies["row"].filter(counting)
+    counts = ~is_copy | pl.int_range(len(rows), dtype=pl.UInt32, eager=True).is_in(counting_rows.implode())
     return rows.with_columns(counts.alias("counts")).lazy().filter("counts").drop("counts")
 
 

@@ -72,8 +72,8 @@ def least(values: pl.LazyFrame, by: Sequence[str], cell: Cell, values_max: int) 
 
 def most_frequent(tally: pl.LazyFrame, cell: Cell) -> pl.LazyFrame:
     """The value of each id with the greatest count; of several the least."""
-    kept = least(tally, ["id"], cell, VALUES_MAX)
-    best = kept.filter(pl.col("count") == pl.col("count").max().over("id")).sort(cell.sort_keys(), nulls_last=False)
+    values = least(tally, ["id"], cell, VALUES_MAX)
+    best = values.filter(pl.col("count") == pl.col("count").max().over("id")).sort(cell.sort_keys(), nulls_last=False)
     return best.unique("id", keep="first", maintain_order=True).select("id", *cell.kinds.values())
 
 
@@ -82,8 +82,8 @@ def percentile(tally: pl.LazyFrame, cell: Cell, percent: float) -> pl.LazyFrame:
 
     `passed` counts the values up to and including one, `size` all of them.
     """
-    kept = least(tally, ["id"], cell, VALUES_MAX).sort("id", "v.number")
-    ranked = kept.with_columns(
+    values = least(tally, ["id"], cell, VALUES_MAX).sort("id", "v.number")
+    ranked = values.with_columns(
         pl.col("count").cum_sum().over("id").alias("passed"), pl.col("count").sum().over("id").alias("size")
     ).with_columns(((pl.col("size") - 1).cast(pl.Float64) * percent).alias("position"))
     below = (pl.col("position") / 100.0).floor()

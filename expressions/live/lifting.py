@@ -71,11 +71,11 @@ class Lift:
             base.lifted[self.key] = series
         return series
 
-    def _series_of(self, name: str | None, events: Events, kept: dict[Any, Any]) -> tuple[Sequence[int], EventColumn]:
+    def _series_of(self, name: str | None, events: Events, shared: dict[Any, Any]) -> tuple[Sequence[int], EventColumn]:
         times: Sequence[int] = events.ts_ms
-        lifted = self._lift(name, events, kept)
+        lifted = self._lift(name, events, shared)
         if self._where is not None:
-            is_inside = [holds(value) for value in self._where(name, events, kept)]
+            is_inside = [holds(value) for value in self._where(name, events, shared)]
             times, lifted = list(compress(times, is_inside)), list(compress(lifted, is_inside))
         if None in lifted:
             is_present = [value is not None for value in lifted]
@@ -87,46 +87,46 @@ def _reader(node: Expr, zone: Zone) -> Reader:
     """What a node is for each event of a name. The cases before the last are shorter ways to the same column."""
     match node:
         case Constant(value):
-            return lambda name, events, kept: Repeated(value, len(events.ts_ms))
+            return lambda name, events, shared: Repeated(value, len(events.ts_ms))
         case Property(property):
-            return lambda name, events, kept: events.fields.get(property) or Repeated(None, len(events.ts_ms))
+            return lambda name, events, shared: events.fields.get(property) or Repeated(None, len(events.ts_ms))
         case Compare("!=", operand, Constant(None)):
             column = _reader(operand, zone)
-            return lambda name, events, kept: [value is not None for value in column(name, events, kept)]
+            return lambda name, events, shared: [value is not None for value in column(name, events, shared)]
         case Call("if", (condition, Constant(then), Constant(otherwise))):
             column = _reader(condition, zone)
-            return lambda name, events, kept: [
-                then if value is True or holds(value) else otherwise for value in column(name, events, kept)
+            return lambda name, events, shared: [
+                then if value is True or holds(value) else otherwise for value in column(name, events, shared)
             ]
         case Call("days_since"):
             raise TypeError("days_since reads the clock, which no event has")
         case Call(function, (Property(property) as argument,)) if function in COLUMN_FUNCTIONS:
             return _shared(function, property, _reader(argument, zone))
         case EventTime():
-            return lambda name, events, kept: Instants(events.ts_ms)
+            return lambda name, events, shared: Instants(events.ts_ms)
         case EventDay():
-            return lambda name, events, kept: [float(zone.day(ts)) for ts in events.ts_ms]
+            return lambda name, events, shared: [float(zone.day(ts)) for ts in events.ts_ms]
     # A node whose children are all constants was folded, so at least one column ends the map.
     evaluate = evaluator(node)
     columns = [
         _repeated(child.value) if isinstance(child, Constant) else _reader(child, zone) for child in children(node)
     ]
-    return lambda name, events, kept: list(map(evaluate, *[column(name, events, kept) for column in columns]))
+    return lambda name, events, shared: list(map(evaluate, *[column(name, events, shared) for column in columns]))
 
 
 def _repeated(value: Any) -> Callable[[str | None, Events, dict[Any, Any]], Any]:
-    return lambda name, events, kept: repeat(value)
+    return lambda name, events, shared: repeat(value)
 
 
 def _shared(function: str, property: str, column: Reader) -> Reader:
     """A function of a property, computed once a base for all needs that read it."""
     compute = COLUMN_FUNCTIONS[function]
 
-    def read(name: str | None, events: Events, kept: dict[Any, Any]) -> EventColumn:
+    def read(name: str | None, events: Events, shared: dict[Any, Any]) -> EventColumn:
         key = (name, function, property)
-        computed: EventColumn | None = kept.get(key)
+        computed: EventColumn | None = shared.get(key)
         if computed is None:
-            computed = kept[key] = compute(column(name, events, kept))
+            computed = shared[key] = compute(column(name, events, shared))
         return computed
 
     return read

@@ -45,8 +45,8 @@ class Cell:
 
     def only(self, *kinds: Kind) -> Cell:
         """The value where it is of these kinds, else null."""
-        kept = {kind: self.kinds[kind] for kind in KINDS if kind in kinds and kind in self.kinds}
-        return replace(self, kinds=kept, always=self.always and len(kept) == len(self.kinds))
+        remaining = {kind: self.kinds[kind] for kind in KINDS if kind in kinds and kind in self.kinds}
+        return replace(self, kinds=remaining, always=self.always and len(remaining) == len(self.kinds))
 
 
 NULL = Cell({})
@@ -128,7 +128,7 @@ def coalesced(values: Sequence[Sql]) -> Sql:
 
 
 def finite(value: Sql) -> Sql:
-    """S5: NULL where the result of one operation on finite numbers overflowed. No such result is NaN."""
+    """S5: NULL where the result of one calculation on finite numbers overflowed. No such result is NaN."""
     once: Any = exp.Nullif(this=value.copy(), expression=infinity())
     return exp.Nullif(this=once, expression=exp.Neg(this=infinity()))
 

@@ -103,13 +103,13 @@ def _(monoid: Latest, query: Query, lifted: Cell, when: Sql, wish: str) -> Readi
 def _(monoid: Union, query: Query, lifted: Cell, when: Sql, wish: str) -> Reading:
     table = _values(query, lifted, when, wish)
     distinct, items = query.names.fresh(f"{wish}_size"), query.names.fresh(f"{wish}_items")
-    kept = case((column("place") <= whole(VALUES_MAX), query.engine.json_item(lifted)))
+    item = case((column("place") <= whole(VALUES_MAX), query.engine.json_item(lifted)))
     query.add(
         f"{wish}_list",
         exp.select(
             "id",
             exp.alias_(exp.Max(this=column("place")), distinct),
-            exp.alias_(query.engine.joined(kept, column("place")), items),
+            exp.alias_(query.engine.joined(item, column("place")), items),
         )
         .from_(table)
         .group_by("id"),
@@ -135,9 +135,9 @@ def _(monoid: Tally, query: Query, lifted: Cell, when: Sql, wish: str) -> Readin
         joined=[distinct],
     )
     query.cut(column(distinct) > whole(VALUES_MAX))
-    least = exp.select("id", *lifted.kinds.values(), "times", "place").from_(table)
-    kept = query.add(f"{wish}_least", least.where(column("place") <= whole(VALUES_MAX)))
-    return Tallied(kept, lifted.kinds)
+    rows = exp.select("id", *lifted.kinds.values(), "times", "place").from_(table)
+    least = query.add(f"{wish}_least", rows.where(column("place") <= whole(VALUES_MAX)))
+    return Tallied(least, lifted.kinds)
 
 
 def _values(query: Query, lifted: Cell, when: Sql, wish: str) -> str:

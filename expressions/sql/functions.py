@@ -1,6 +1,6 @@
 """The closed list of functions in SQL, in the order of `functions.FUNCTIONS`.
 
-Numbers come to the same bits as in `values`: each step is one IEEE operation. A function looks at the kinds of its
+Numbers come to the same bits as in `values`: each step is one IEEE calculation. A function looks at the kinds of its
 arguments that it takes, and is null, or false where its sentence says so, for all others.
 """
 
@@ -249,8 +249,8 @@ def _amount(scope: Scope, total: Cell, count: Cell) -> Cell:
 
 def _most_frequent(scope: Scope, tally: Tallied) -> Cell:
     """The value with the greatest count, of several the least: of place 1 in that order."""
-    kept = tally.kinds.values()
-    ranked = exp.select("id", *kept, place([by(column("times"), descending=True), by(column("place"))]))
+    columns = tally.kinds.values()
+    ranked = exp.select("id", *columns, place([by(column("times"), descending=True), by(column("place"))]))
     table = scope.query.add(f"{tally.table}_ranked", ranked.from_(tally.table))
     return scope.query.picked(f"{tally.table}_most", table, tally.kinds)
 

@@ -75,20 +75,20 @@ def without_unread(ctes: Mapping[str, exp.Query], final: exp.Query) -> dict[str,
 
     Names decide what is read: within a query a name means one column, also where later CTEs pass it on.
     """
-    kept: dict[str, exp.Query] = {}
+    trimmed: dict[str, exp.Query] = {}
     read = _read_by(final)
     for name in reversed(list(ctes)):
         query = ctes[name]
         if name in read:
-            kept[name] = query.copy()
+            trimmed[name] = query.copy()
             if isinstance(query, exp.Select):
                 columns = [
                     item for item in query.expressions if isinstance(item, exp.Star) or item.alias_or_name in read
                 ]
                 # A row may count even where none of its columns does.
-                kept[name].set("expressions", [item.copy() for item in columns or query.expressions[:1]])
-            read |= _read_by(kept[name])
-    return {name: kept[name] for name in ctes if name in kept}
+                trimmed[name].set("expressions", [item.copy() for item in columns or query.expressions[:1]])
+            read |= _read_by(trimmed[name])
+    return {name: trimmed[name] for name in ctes if name in trimmed}
 
 
 def _read_by(query: exp.Query) -> set[str]:

@@ -290,7 +290,7 @@ def _(node: Arithmetic, scope: Scope) -> Cell:
 
 
 def _bounded(value: Sql, always: bool, left: Cell, right: Cell, most: float, fraction: bool = False) -> Cell:
-    """The result of an operation, tested for overflow (S5) unless the bounds of both sides rule it out.
+    """The result of a calculation, tested for overflow (S5) unless the bounds of both sides rule it out.
 
     `most` is the bound of its size, `fraction` whether it may have one though both sides are whole.
     """
