@@ -39,7 +39,7 @@ BATCH_ROWS = 20_000
 ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}
 #: Exit statuses: the lake is away; people were deleted meanwhile; a bug of ours.
 LAKE_AWAY, OUTRUN, FAILED = 3, 4, 1
-#: How often an export is written anew because people were deleted meanwhile.
+#: How often an export is written until nobody is deleted meanwhile.
 ATTEMPTS = 3
 
 
