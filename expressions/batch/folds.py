@@ -22,6 +22,7 @@ import polars as pl
 
 from ..monoids import VALUES_MAX, Add, Earliest, Latest, Max, Min, Monoid, Tally, Union
 from .cells import Cell
+from .functions import quotient
 
 
 def _added(lifted: pl.Series) -> pl.Expr:
@@ -80,21 +81,21 @@ def most_frequent(tally: pl.LazyFrame, cell: Cell) -> pl.LazyFrame:
 def percentile(tally: pl.LazyFrame, cell: Cell, percent: float) -> pl.LazyFrame:
     """`values.percentile` of each id's numbers, linear between ranks, as `value`.
 
-    `passed` counts the values up to and including one, `size` all of them.
+    `passed` counts the values up to and including one, `size` all of them. `percent` is whole.
     """
     values = least(tally, ["id"], cell, VALUES_MAX).sort("id", "v.number")
     ranked = values.with_columns(
         pl.col("count").cum_sum().over("id").alias("passed"), pl.col("count").sum().over("id").alias("size")
-    ).with_columns(((pl.col("size") - 1).cast(pl.Float64) * percent).alias("position"))
-    below = (pl.col("position") / 100.0).floor()
+    ).with_columns(((pl.col("size") - 1).cast(pl.Int64) * int(percent)).alias("position"))
+    below = pl.col("position") // 100
     number = pl.col("v.number")
     around = ranked.group_by("id").agg(
         number.filter(pl.col("passed") > below).min().alias("low"),
         number.filter(pl.col("passed") > pl.min_horizontal(below + 1, pl.col("size") - 1)).min().alias("high"),
-        (pl.col("position") - below * 100.0).first().alias("hundredths"),
+        (pl.col("position") % 100).first().cast(pl.Float64).alias("hundredths"),
     )
     step, hundredths = pl.col("high") - pl.col("low"), pl.col("hundredths")
-    from_low = pl.col("low") + step * hundredths / 100.0
-    from_high = pl.col("high") - step * (100.0 - hundredths) / 100.0
+    from_low = pl.col("low") + quotient(step * hundredths, 100.0)
+    from_high = pl.col("high") - quotient(step * (100.0 - hundredths), 100.0)
     value = pl.when(hundredths < 50.0).then(from_low).otherwise(from_high)
     return around.select("id", pl.when(value.is_finite()).then(value).alias("value"))

@@ -28,7 +28,7 @@ from .dates import instant_ms
 # ── arithmetic ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _quotient(left: pl.Expr, right: pl.Expr | float) -> pl.Expr:
+def quotient(left: pl.Expr, right: pl.Expr | float) -> pl.Expr:
     """One IEEE division.
 
     Polars multiplies by the reciprocal of a constant, which rounds twice: 123456789 / 1e6 would end in 78899999999. So
@@ -38,7 +38,7 @@ def _quotient(left: pl.Expr, right: pl.Expr | float) -> pl.Expr:
 
 
 def _divided(left: pl.Expr, right: pl.Expr) -> pl.Expr:
-    return pl.when(right != 0.0).then(_quotient(left, right))
+    return pl.when(right != 0.0).then(quotient(left, right))
 
 
 def _remainders(columns: Sequence[pl.Series]) -> pl.Series:
@@ -83,7 +83,7 @@ def rounded(number: pl.Expr, decimals: int) -> pl.Expr:
     """`values.rounded`, to so many decimals."""
     near, is_near = _near(number * 10.0**decimals)
     written = _row_by_row(pl.when(~is_near).then(number), partial(values.rounded, decimals=decimals), pl.Float64)
-    return unsigned_zero(pl.when(is_near).then(_quotient(near, 10.0**decimals)).otherwise(written))
+    return unsigned_zero(pl.when(is_near).then(quotient(near, 10.0**decimals)).otherwise(written))
 
 
 def _near(scaled: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
