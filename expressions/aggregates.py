@@ -1,7 +1,8 @@
 """The table of aggregates.
 
 An aggregate is a record of **slots** and a **present** expression over them. A slot is a **lift** expression, which
-makes a value of an event, and a monoid. No execution knows an aggregate. A new one is an entry here and its cases.
+makes a value of an event, and a monoid. No execution knows an aggregate. A new one is an entry here, its cases, and
+the oracle's answer in the tests.
 """
 
 from __future__ import annotations

@@ -112,6 +112,7 @@ class Folder:
         return len(old)
 
     def _attributes(self, name: str) -> Any:
+        """The headers with which an object store sends a file. It takes every file for CSV."""
         if isinstance(self._store, LocalStore):
             return None  # a folder keeps no attributes
         return {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": f'attachment; filename="{name}"'}

@@ -190,4 +190,5 @@ AUDIT = Table(
     ),
 )
 
+#: All tables: each is maintained, packed and measured. Retention and the purge name theirs one by one.
 TABLES = (EVENTS, DEFINITIONS, TRAITS, MEMBERSHIPS, RUNS, REJECTED, API_KEYS, AUDIT)

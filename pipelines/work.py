@@ -19,7 +19,7 @@ Chore = Callable[[], Any]
 
 
 class Work(NamedTuple):
-    """What a worker runs, each when it is due."""
+    """What a worker runs, each when it is due. `Worker` takes these calls one by one, in this order."""
 
     rebuild: Rebuild
     purge: Chore

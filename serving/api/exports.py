@@ -74,6 +74,7 @@ async def list_exports(
     return ExportList.model_validate({"exports": exports, "total": len(stored), "hasMore": has_more})
 
 
+# Above `/segment/{key}`, which would take the suffix for a part of the key.
 @router.get("/segment/{key}.csv", response_class=Csv, responses=_NOT_FOUND_IN_JSON)
 async def segment_csv(key: str, engine: EngineOf, runs: RunsOf, caller: Admin) -> Csv:
     """The members of a segment as they are now, as CSV. The answer begins when the export is done.

@@ -109,7 +109,10 @@ def wanted(shard: int) -> str:
 
 
 def patterns() -> list[str]:
-    """The patterns by which SCAN finds every key that holds data. Leases and heartbeats run out by themselves."""
+    """The patterns by which SCAN finds every key that holds data. Leases and heartbeats run out by themselves.
+
+    A key that is missing here outlives `Store.clear`, and so a recovery that begins anew.
+    """
     of_shards = [
         name.partition("{")[0]
         for name in (record(0, ""), recent(0, ""), gone(0), log(0), shard(0), ready(0), wanted(0))
