@@ -45,7 +45,7 @@ def test_the_oracle_agrees_with_the_case(case: Case) -> None:
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("case", ANSWERED, ids=lambda case: case.id)
 def test_every_execution_gives_the_same_answer(case: Case, execution: str) -> None:
-    """Every execution gives the same answer to one definition, bit for bit."""
+    """Every execution gives the same answer to one definition, bit for bit (D-13: three languages disagreed)."""
     users = {USER: case.events}
     answer = EXECUTIONS[execution](bound(*case.definitions), users, case.now, case.zone)[case.key][USER]
 
