@@ -1,0 +1,47 @@
+"""Client of TinyCDP: events out, decisions in.
+
+import tinycdp
+
+cdp = tinycdp.Client("https://cdp.example.com", write_key="…", read_key="…")
+cdp.track("ada", "purchase", {"amount": 30})
+if cdp.decide("ada", "free_shipping", False): ...
+"""
+
+from ._decisions import Decision
+from ._outbox import State, Stats
+from .client import Client, Failure, Handle
+from .errors import (
+    ApiError,
+    ConfigurationError,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    PreconditionFailed,
+    QueueFull,
+    TinyCDPError,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+)
+
+__all__ = [
+    "ApiError",
+    "Client",
+    "ConfigurationError",
+    "Conflict",
+    "Decision",
+    "Failure",
+    "Forbidden",
+    "Handle",
+    "InvalidRequest",
+    "NotFound",
+    "PreconditionFailed",
+    "QueueFull",
+    "State",
+    "Stats",
+    "TinyCDPError",
+    "Unauthenticated",
+    "Unavailable",
+    "Unreachable",
+]

@@ -1,0 +1,301 @@
+"""Events on their way out: the whole of queueing, batching, splitting and repeating, without I/O, threads or a clock.
+
+    put → queue ─┐
+                 ├→ attempt → verdict ─┬→ settled: sent, refused, unknown
+    urgent ──────┤                     └→ again, whole or in halves, not before its time
+    retries ─────┘
+
+One attempt is under way at a time, so events go out in the order they came in, but for those that are sent again. The
+shells (`client`, `async_client`) hold a lock around each call, send what `next_attempt` gives, and hand the answer back
+with `settle`. Times are given: `now_s` of a clock that only goes forward, `wall_ms` of the calendar's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal, TypeAlias
+
+from ._answers import Fate, Verdict, wait_s
+from ._events import ENVELOPE_BYTES, REQUEST_BYTES_MAX
+
+State: TypeAlias = Literal["queued", "sending", "sent", "dropped", "refused", "unknown"]
+
+#: For so long the server knows a repeat for certain; less an hour for clocks that differ.
+REPEAT_MS_MAX = 23 * 3_600_000
+#: A calendar that goes back by more than this between attempts cannot say how old the first one is.
+CLOCK_BACK_MS_MAX = 60_000
+#: So often a batch is answered 429 before it is split: one full id holds all others.
+FULL_ANSWERS_MAX = 3
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An event on its way. `first_ms`, `last_ms`: the calendar's time of its first attempt that may have stored it, and
+    of its last attempt."""
+
+    body: bytes
+    message_id: str
+    ids: tuple[str, ...]
+    queued_s: float
+    state: State = "queued"
+    reason: str = ""
+    first_ms: int | None = None
+    last_ms: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """Entries that go out in one request; the number of this attempt for them, and how often they were told 429."""
+
+    entries: list[Entry]
+    number: int = 1
+    full_answers: int = 0
+    not_before_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Stats:
+    """How many events are queued or under way, and what became of the others since the client was made.
+
+    `refused`, `unknown` and `dropped` are by reason. `unknown`: they may count or not, and are not sent again.
+    """
+
+    queued: int = 0
+    queued_bytes: int = 0
+    sent: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+
+class Outbox:
+    """The events of one client.
+
+    `queue_max`, `queue_bytes_max` bound what is queued or under way. `flush_at` events, a full request, or
+    `flush_interval_s` after the oldest event make a batch due.
+    """
+
+    def __init__(
+        self, *, queue_max: int, queue_bytes_max: int, flush_at: int, flush_interval_s: float, random: Random
+    ) -> None:
+        self.queue_max, self.queue_bytes_max = queue_max, queue_bytes_max
+        self.flush_at, self.flush_interval_s = flush_at, flush_interval_s
+        self.stats = Stats()
+        self._random = random
+        self._queue: deque[Entry] = deque()
+        self._urgent: deque[Entry] = deque()
+        self._retries: list[Attempt] = []
+        self._under_way: Attempt | None = None
+        self._failures = 0  # attempts in a row without an answer that stores
+        self._paused_until_s = 0.0
+
+    # ── in ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def has_room(self, size: int) -> bool:
+        """Whether an event of so many bytes fits without dropping another."""
+        return self.stats.queued < self.queue_max and self.stats.queued_bytes + size <= self.queue_bytes_max
+
+    def put(self, entry: Entry) -> list[Entry]:
+        """Queues an event; the oldest that had to go for it, which may be itself where all others are under way."""
+        dropped = []
+        while not self.has_room(len(entry.body)):
+            oldest = self._oldest_waiting()
+            if oldest is None:
+                self._settle(entry, "dropped", "queue full", counted=False)
+                return [*dropped, entry]
+            self._settle(oldest, "dropped", "queue full")
+            dropped.append(oldest)
+        self.stats.queued += 1
+        self.stats.queued_bytes += len(entry.body)
+        self._queue.append(entry)
+        return dropped
+
+    def _oldest_waiting(self) -> Entry | None:
+        for attempt in self._retries:
+            if attempt.entries:
+                return attempt.entries.pop(0)
+        waiting = self._urgent or self._queue
+        return waiting.popleft() if waiting else None
+
+    def hurry(self, ids: Iterable[str]) -> None:
+        """Puts what is queued of these ids ahead of all else, in its order, and makes it due at once."""
+        wanted = set(ids)
+        rest: deque[Entry] = deque()
+        for entry in self._queue:
+            (self._urgent if wanted.intersection(entry.ids) else rest).append(entry)
+        self._queue = rest
+
+    # ── out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def next_attempt(self, now_s: float, wall_ms: int, *, flush: bool = False) -> tuple[Attempt | None, list[Entry]]:
+        """The entries to send now, if any are due; and those that are given up because nobody can say whether an earlier
+        attempt counted. `flush` makes everything due that does not wait for its time after a refusal."""
+        if self._under_way is not None or now_s < self._paused_until_s:
+            return None, []
+        given_up: list[Entry] = []
+        attempt = self._due_retry(now_s)
+        if attempt is None:
+            attempt = self._new_attempt(now_s, flush)
+        if attempt is None:
+            return None, []
+        attempt.entries, given_up = self._repeatable(attempt.entries, wall_ms)
+        if not attempt.entries:
+            return None, given_up
+        for entry in attempt.entries:
+            entry.state = "sending"
+            entry.last_ms = wall_ms
+            if entry.first_ms is None:
+                entry.first_ms = wall_ms
+        self._under_way = attempt
+        return attempt, given_up
+
+    def _due_retry(self, now_s: float) -> Attempt | None:
+        self._retries = [attempt for attempt in self._retries if attempt.entries]
+        for index, attempt in enumerate(self._retries):
+            if attempt.not_before_s <= now_s:
+                return self._retries.pop(index)
+        return None
+
+    def _new_attempt(self, now_s: float, flush: bool) -> Attempt | None:
+        source = self._urgent or self._queue
+        if not source:
+            return None
+        is_due = flush or bool(self._urgent) or len(source) >= self.flush_at
+        if not is_due and now_s - source[0].queued_s < self.flush_interval_s and not self._fills_a_request():
+            return None
+        entries: list[Entry] = []
+        size = ENVELOPE_BYTES
+        while source and len(entries) < self.flush_at and size + len(source[0].body) + 1 <= REQUEST_BYTES_MAX:
+            size += len(source[0].body) + 1
+            entries.append(source.popleft())
+        return Attempt(entries)
+
+    def _fills_a_request(self) -> bool:
+        return self.stats.queued_bytes >= REQUEST_BYTES_MAX
+
+    def _repeatable(self, entries: list[Entry], wall_ms: int) -> tuple[list[Entry], list[Entry]]:
+        kept, given_up = [], []
+        for entry in entries:
+            reason = ""
+            if entry.first_ms is not None and entry.last_ms is not None:
+                if wall_ms < entry.last_ms - CLOCK_BACK_MS_MAX:
+                    reason = "the clock went back since an attempt that may have counted"
+                elif wall_ms - entry.first_ms > REPEAT_MS_MAX:
+                    reason = "an attempt 23 hours ago may have counted"
+            if reason:
+                self._settle(entry, "unknown", reason)
+                given_up.append(entry)
+            else:
+                kept.append(entry)
+        return kept, given_up
+
+    def wake_s(self, now_s: float, *, flush: bool = False) -> float | None:
+        """When something is due next, at the earliest; None while nothing is queued or an attempt is under way."""
+        if self._under_way is not None:
+            return None
+        times = [attempt.not_before_s for attempt in self._retries if attempt.entries]
+        if self._urgent:
+            times.append(now_s)
+        if self._queue:
+            is_due = flush or len(self._queue) >= self.flush_at or self._fills_a_request()
+            times.append(now_s if is_due else self._queue[0].queued_s + self.flush_interval_s)
+        return max(min(times), self._paused_until_s) if times else None
+
+    # ── settled ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def settle(self, attempt: Attempt, verdict: Verdict, now_s: float) -> list[Entry]:
+        """What the answer makes of the attempt; the entries that are settled by it."""
+        assert attempt is self._under_way, "one attempt is under way at a time"
+        self._under_way = None
+        if not verdict.is_ambiguous:
+            for entry in attempt.entries:
+                if entry.first_ms == entry.last_ms:  # no attempt before this one may have counted
+                    entry.first_ms = None
+        if verdict.fate in (Fate.STORED, Fate.SPLIT):
+            self._failures = 0
+        match verdict.fate:
+            case Fate.STORED:
+                for index, entry in enumerate(attempt.entries):
+                    if index in verdict.rejected:
+                        code, message = verdict.rejected[index]
+                        self._settle(entry, "refused", message, key=code)
+                    else:
+                        self._settle(entry, "sent", "")
+                return attempt.entries
+            case Fate.SPLIT if len(attempt.entries) == 1:
+                (entry,) = attempt.entries
+                self._settle(entry, "refused", verdict.reason, key="request refused")
+                return attempt.entries
+            case Fate.SPLIT:
+                self._again(self._halves(attempt), now_s)
+            case Fate.HELD:
+                self._pause(now_s, None)
+                self._again([attempt], self._paused_until_s)
+            case Fate.AGAIN:
+                self._repeat(attempt, verdict, now_s)
+        return []
+
+    def _repeat(self, attempt: Attempt, verdict: Verdict, now_s: float) -> None:
+        is_full = verdict.reason.startswith("429")
+        attempt.full_answers += is_full
+        attempt.number += 1
+        if is_full and attempt.full_answers >= FULL_ANSWERS_MAX:
+            # One full id holds the others: they are asked apart from it, and it waits by itself.
+            wait = wait_s(attempt.number - 1, verdict.retry_after_s, self._random)
+            self._again(self._halves(attempt), now_s + wait)
+            return
+        self._pause(now_s, verdict.retry_after_s)
+        self._again([attempt], self._paused_until_s)
+
+    def _pause(self, now_s: float, retry_after_s: float | None) -> None:
+        self._failures += 1
+        self._paused_until_s = now_s + wait_s(self._failures, retry_after_s, self._random)
+
+    def _halves(self, attempt: Attempt) -> list[Attempt]:
+        if len(attempt.entries) == 1:
+            return [attempt]
+        middle = len(attempt.entries) // 2
+        parts = (attempt.entries[:middle], attempt.entries[middle:])
+        return [Attempt(part, attempt.number, attempt.full_answers) for part in parts]
+
+    def _again(self, attempts: list[Attempt], not_before_s: float) -> None:
+        for attempt in attempts:
+            attempt.not_before_s = not_before_s
+            for entry in attempt.entries:
+                entry.state = "queued"
+        self._retries += attempts
+
+    def _settle(self, entry: Entry, state: State, reason: str, *, key: str = "", counted: bool = True) -> None:
+        """Ends an entry's way. `key` is what it is counted under, one of few; the reason may say more."""
+        entry.state, entry.reason = state, reason
+        key = key or reason
+        if counted:
+            self.stats.queued -= 1
+            self.stats.queued_bytes -= len(entry.body)
+        match state:
+            case "sent":
+                self.stats.sent += 1
+            case "dropped":
+                self.stats.dropped[key] += 1
+            case "refused":
+                self.stats.refused[key] += 1
+            case "unknown":
+                self.stats.unknown[key] += 1
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def is_empty(self) -> bool:
+        """Whether nothing is queued or under way."""
+        return self.stats.queued == 0
+
+    def take_all(self) -> list[Entry]:
+        """Every entry that is not settled, in order, for a client that ends; the outbox is empty afterwards."""
+        under_way = self._under_way.entries if self._under_way else []
+        waiting = [entry for attempt in self._retries for entry in attempt.entries]
+        entries = [*under_way, *waiting, *self._urgent, *self._queue]
+        self._queue, self._urgent, self._retries, self._under_way = deque(), deque(), [], None
+        self.stats.queued = self.stats.queued_bytes = 0
+        return entries
