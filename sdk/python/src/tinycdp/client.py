@@ -19,15 +19,14 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx2
 
-from ._decisions import Answer, Answers, Breaker, Decision, fallback, in_outage
+from ._decisions import Answers, Breaker, Decision, fallback, in_outage
 from ._events import Event, Kind, MessageIds, NotSendable, event_bytes, ids_of, request_bytes, timestamp_text
 from ._http import FAILED, client_arguments, headers_of, reason_of, reply_of, verdict_of_error
 from ._outbox import Attempt, Entry, Outbox, State, Stats
