@@ -50,12 +50,14 @@ def reply_of(response: httpx2.Response) -> Reply:
     )
 
 
-def headers_of(key: str | None, **more: str) -> dict[str, str]:
+def headers_of(key: str | None, *, if_none_match: str | None = None) -> dict[str, str]:
     """The headers of a request with this key."""
     headers = {"User-Agent": USER_AGENT, "Content-Type": "application/json"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
-    return {**headers, **{name.replace("_", "-"): value for name, value in more.items()}}
+    if if_none_match is not None:
+        headers["If-None-Match"] = if_none_match
+    return headers
 
 
 def client_arguments(url: str, timeout_s: float) -> dict[str, Any]:

@@ -113,6 +113,10 @@ class Outbox:
         self._queue.append(entry)
         return dropped
 
+    def never_queued(self, entry: Entry, key: str) -> None:
+        """Counts an event that was refused or dropped before it could be queued."""
+        self._settle(entry, entry.state, entry.reason, key=key, counted=False)
+
     def _oldest_waiting(self) -> Entry | None:
         for attempt in self._retries:
             if attempt.entries:

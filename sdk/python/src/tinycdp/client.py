@@ -26,11 +26,13 @@ from urllib.parse import quote
 
 import httpx2
 
-from ._decisions import Answers, Breaker, Decision, fallback, in_outage
-from ._events import Event, Kind, MessageIds, NotSendable, event_bytes, ids_of, request_bytes, timestamp_text
+from ._asking import Asking, Outcome
+from ._decisions import Decision, fallback
+from ._events import Event, Kind, request_bytes, timestamp_text
 from ._http import FAILED, client_arguments, headers_of, reason_of, reply_of, verdict_of_error
+from ._intake import EventCalls, Intake
 from ._outbox import Attempt, Entry, Outbox, State, Stats
-from ._questions import Question, all_flags, one_flag, read_answer
+from ._questions import Question, all_flags, one_flag
 from ._settings import Settings, WhenFull, settings_of
 from .errors import ConfigurationError, QueueFull, Unreachable, api_error
 
@@ -78,7 +80,7 @@ class Handle:
         return self._entry.state
 
 
-class Client:
+class Client(EventCalls[Handle]):
     """Sends events and asks for decisions. One for a whole process; safe for all of its threads and after a fork.
 
     `url` and keys are also read from `TINYCDP_URL`, `TINYCDP_WRITE_KEY`, `TINYCDP_READ_KEY`, `TINYCDP_PROFILE_KEY`, and so
@@ -124,9 +126,8 @@ class Client:
             decide_timeout_s=decide_timeout_s,
             exit_s=exit_s,
         )
-        self._on_error, self._before_send = on_error, before_send
-        self._context = dict(context) if context is not None else None
-        self._draw_id = MessageIds()
+        self._on_error = on_error
+        self._intake = Intake(before_send, context)
         self._begin()
         _clients.add(self)
 
@@ -142,101 +143,13 @@ class Client:
             flush_interval_s=settings.flush_interval_s,
             random=Random(),
         )
-        self._answers, self._breaker = Answers(), Breaker()
-        self._answers_lock = threading.Lock()
+        self._asking = Asking()
         self._thread: threading.Thread | None = None
         self._http: httpx2.Client | None = None
         self._flushing = 0
         self._is_closed = False
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def track(
-        self,
-        user_id: str | int | None,
-        event: str,
-        properties: Mapping[str, Any] | None = None,
-        *,
-        anonymous_id: str | None = None,
-        timestamp: datetime | str | None = None,
-        message_id: str | None = None,
-        context: Mapping[str, Any] | None = None,
-    ) -> Handle:
-        """Queues that something happened. Costs microseconds, sends later; never raises for what the event holds."""
-        body: Event = {"event": event, "properties": properties or {}}
-        return self._put("track", user_id, anonymous_id, timestamp, message_id, context, body)
-
-    def identify(
-        self,
-        user_id: str | int | None,
-        traits: Mapping[str, Any] | None = None,
-        *,
-        anonymous_id: str | None = None,
-        timestamp: datetime | str | None = None,
-        message_id: str | None = None,
-        context: Mapping[str, Any] | None = None,
-    ) -> Handle:
-        """Queues attributes of a user: whole values of top-level keys, None removes one. Both ids together link them."""
-        return self._put("identify", user_id, anonymous_id, timestamp, message_id, context, {"traits": traits or {}})
-
-    def page(
-        self,
-        user_id: str | int | None,
-        name: str | None = None,
-        properties: Mapping[str, Any] | None = None,
-        *,
-        category: str | None = None,
-        anonymous_id: str | None = None,
-        timestamp: datetime | str | None = None,
-        message_id: str | None = None,
-        context: Mapping[str, Any] | None = None,
-    ) -> Handle:
-        """Queues the view of a page: it counts as the event "Page Viewed"."""
-        body = _view(name, category, properties)
-        return self._put("page", user_id, anonymous_id, timestamp, message_id, context, body)
-
-    def screen(
-        self,
-        user_id: str | int | None,
-        name: str | None = None,
-        properties: Mapping[str, Any] | None = None,
-        *,
-        category: str | None = None,
-        anonymous_id: str | None = None,
-        timestamp: datetime | str | None = None,
-        message_id: str | None = None,
-        context: Mapping[str, Any] | None = None,
-    ) -> Handle:
-        """Queues the view of a screen: it counts as the event "Screen Viewed"."""
-        body = _view(name, category, properties)
-        return self._put("screen", user_id, anonymous_id, timestamp, message_id, context, body)
-
-    def group(
-        self,
-        user_id: str | int | None,
-        group_id: str,
-        traits: Mapping[str, Any] | None = None,
-        *,
-        anonymous_id: str | None = None,
-        timestamp: datetime | str | None = None,
-        message_id: str | None = None,
-        context: Mapping[str, Any] | None = None,
-    ) -> Handle:
-        """Queues that a user belongs to a group: it is kept, and counts as no event."""
-        body: Event = {"groupId": group_id, "traits": traits or {}}
-        return self._put("group", user_id, anonymous_id, timestamp, message_id, context, body)
-
-    def alias(
-        self,
-        user_id: str | int,
-        previous_id: str,
-        *,
-        timestamp: datetime | str | None = None,
-        message_id: str | None = None,
-        context: Mapping[str, Any] | None = None,
-    ) -> Handle:
-        """Queues that a previous id, a user's or an anonymous one, is the same person as a user."""
-        return self._put("alias", user_id, None, timestamp, message_id, context, {"previousId": previous_id})
 
     def _put(
         self,
@@ -250,42 +163,24 @@ class Client:
     ) -> Handle:
         if self.settings.write_key is None:
             raise ConfigurationError("write_key: not set; give one, or set TINYCDP_WRITE_KEY")
-        event: Event = {"type": kind, "messageId": message_id or self._draw_id(), **body}
-        if user_id is not None:
-            event["userId"] = user_id
-        if anonymous_id is not None:
-            event["anonymousId"] = anonymous_id
-        if context is not None or self._context is not None:
-            event["context"] = context if context is not None else self._context
-        entry = Entry(b"", event["messageId"], (), time.monotonic())
-        try:
-            event["timestamp"] = timestamp_text(timestamp)
-            if self._before_send is not None:
-                changed = self._before_send(event)
-                if changed is None:
-                    return self._refuse(entry, "dropped", "before_send", "before_send returned None", None, told=False)
-                event = changed
-            entry.body = event_bytes(event)
-            entry.ids = ids_of(event)
-        except NotSendable as error:
-            return self._refuse(entry, "refused", "no JSON or too large", str(error), None)
-        except Exception as error:  # before_send is the app's: its mistakes are told, and end no request
-            log.exception("before_send failed; the event is not sent")
-            return self._refuse(
-                entry, "refused", "before_send failed", f"before_send raised {type(error).__name__}", None
-            )
+        entry, lost_as = self._intake.entry(
+            time.monotonic(), kind, user_id, anonymous_id, timestamp, message_id, context, body
+        )
         with self._lock:
-            if self.settings.when_full == "block":
-                self._wait_for_room(len(entry.body))
-            dropped = self._outbox.put(entry)
-            if self._thread is None and not self._is_closed:
-                self._start_thread()
-            if self._outbox.stats.queued in (1, self.settings.flush_at):
-                self._changed.notify_all()
-        with self._answers_lock:
-            self._answers.drop(entry.ids)
-        if dropped:
-            self._tell(dropped)
+            if lost_as:
+                self._outbox.never_queued(entry, lost_as)
+                lost = [entry] if entry.state == "refused" else []
+            else:
+                if self.settings.when_full == "block":
+                    self._wait_for_room(len(entry.body))
+                lost = self._outbox.put(entry)
+                if self._thread is None and not self._is_closed:
+                    self._start_thread()
+                if self._outbox.stats.queued in (1, self.settings.flush_at):
+                    self._changed.notify_all()
+                self._asking.drop(entry.ids)
+        if lost:
+            self._tell(lost)
         return Handle(self, entry)
 
     def _wait_for_room(self, size: int) -> None:
@@ -298,17 +193,6 @@ class Client:
                 )
             self._changed.notify_all()
             self._changed.wait(left)
-
-    def _refuse(
-        self, entry: Entry, state: State, key: str, reason: str, event: bytes | None, *, told: bool = True
-    ) -> Handle:
-        entry.state, entry.reason = state, reason
-        with self._lock:
-            stats = self._outbox.stats
-            (stats.refused if state == "refused" else stats.dropped)[key] += 1
-        if told:
-            self._tell([entry])
-        return Handle(self, entry)
 
     def _tell(self, entries: list[Entry]) -> None:
         """Tells `on_error` of each that did not arrive; without one, the log, once for all of them."""
@@ -367,11 +251,10 @@ class Client:
             verdict = verdict_of_error(error)
         with self._lock:
             settled = self._outbox.settle(attempt, verdict, time.monotonic())
+            self._asking.drop([name for entry in settled for name in entry.ids])
             self._changed.notify_all()
         for warning in verdict.warnings:
             log.warning("%s", warning)
-        with self._answers_lock:
-            self._answers.drop([one for entry in settled for one in entry.ids])
         self._tell(settled)
 
     def _connection(self) -> httpx2.Client:
@@ -482,8 +365,8 @@ class Client:
             question = one_flag(user_id, anonymous_id, flag, explain=explain)
             if not self._sent_before(question, after, deadline_s):
                 return fallback(flag, default, "the event was not acknowledged in time", after_met=False)
-            decisions, error = self._ask(question, deadline_s)
-            return decisions[0] if decisions else fallback(flag, default, error)
+            outcome = self._ask(question, deadline_s)
+            return outcome.decisions[0] if outcome.decisions else fallback(flag, default, outcome.error)
         except Exception as error:  # a decision ends no request
             log.exception("a decision failed for an unforeseen reason")
             return fallback(flag, default, f"{type(error).__name__}")
@@ -502,8 +385,8 @@ class Client:
             question = all_flags(user_id, anonymous_id)
             if not self._sent_before(question, after, deadline_s):
                 return {}
-            decisions, _ = self._ask(question, deadline_s)
-            return {decision.flag: decision for decision in decisions or ()}
+            outcome = self._ask(question, deadline_s)
+            return {decision.flag: decision for decision in outcome.decisions or ()}
         except Exception:
             log.exception("decisions failed for an unforeseen reason")
             return {}
@@ -516,41 +399,24 @@ class Client:
         self._wait_for((after._entry,), deadline_s - time.monotonic())
         return after.state == "sent"
 
-    def _ask(self, question: Question, deadline_s: float) -> tuple[tuple[Decision[Any], ...] | None, str]:
-        """The decisions, or None and why there are none."""
-        now_s = time.monotonic()
-        with self._answers_lock:
-            kept = None if question.is_explained else self._answers.get(question.ids, question.flag)
-            if kept is not None and now_s < kept.fresh_until_s:
-                return kept.decisions, ""
-            turn = self._answers.turn()
-            if not self._breaker.lets_through(now_s):
-                return in_outage(kept, now_s), "the server did not answer lately"
+    def _ask(self, question: Question, deadline_s: float) -> Outcome:
+        with self._lock:
+            request = self._asking.begin(question, time.monotonic())
+        if isinstance(request, Outcome):
+            return request
         try:
             response = self._connection().request(
                 question.method,
                 question.path,
                 content=question.body,
-                headers=headers_of(
-                    self.settings.read_key, **({"If_None_Match": kept.etag} if kept and kept.etag else {})
-                ),
-                timeout=max(0.001, deadline_s - now_s),
+                headers=headers_of(self.settings.read_key, if_none_match=request.etag),
+                timeout=max(0.001, deadline_s - time.monotonic()),
             )
-            answer, error, is_away = read_answer(question, reply_of(response), kept, time.monotonic())
         except FAILED as failure:
-            answer, error, is_away = None, reason_of(failure), True
-        with self._answers_lock:
-            if is_away:
-                if self._breaker.failed(time.monotonic()):
-                    log.warning(
-                        "the server does not answer decisions: defaults and last answers until it does (%s)", error
-                    )
-                return in_outage(kept, time.monotonic()), error
-            self._breaker.answered()
-            if answer is None:
-                return None, error
-            self._answers.keep(question.ids, question.flag, answer, turn)
-        return answer.decisions, ""
+            with self._lock:
+                return self._asking.unanswered(request, reason_of(failure), time.monotonic())
+        with self._lock:
+            return self._asking.answered(request, reply_of(response), time.monotonic())
 
     def traits(self, user_id: str | int, *, timeout: float | None = None) -> dict[str, Any]:
         """Every trait and segment of a user as the API answers them; takes a `profile_key`, or an admin's.
@@ -571,15 +437,6 @@ class Client:
         if response.status_code != 200:
             raise api_error(response.status_code, body)
         return body
-
-
-def _view(name: str | None, category: str | None, properties: Mapping[str, Any] | None) -> Event:
-    view: Event = {"properties": properties or {}}
-    if name is not None:
-        view["name"] = name
-    if category is not None:
-        view["category"] = category
-    return view
 
 
 def _wall_ms() -> int:

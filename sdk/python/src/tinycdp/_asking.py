@@ -1,0 +1,78 @@
+"""How a decision is come by: a fresh answer, a request, the last answer, or none. No I/O: both clients follow it.
+
+begin → Outcome (a fresh answer, or the breaker is open)
+      → Request to be sent → answered / unanswered → Outcome
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ._decisions import Answer, Answers, Breaker, Decision, in_outage
+from ._http import Reply
+from ._questions import Question, read_answer
+
+log = logging.getLogger("tinycdp")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The decisions; None, and why, where there are none."""
+
+    decisions: tuple[Decision[Any], ...] | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question that must be asked: the answer that is kept of it, if any, and the turn it is asked in."""
+
+    question: Question
+    kept: Answer | None
+    turn: int
+
+    @property
+    def etag(self) -> str | None:
+        """What the server may compare with, to say that nothing changed."""
+        return self.kept.etag if self.kept else None
+
+
+class Asking:
+    """The answers and the breaker of one client. The caller holds a lock around each call, if it has threads."""
+
+    def __init__(self) -> None:
+        self._answers, self._breaker = Answers(), Breaker()
+
+    def begin(self, question: Question, now_s: float) -> Outcome | Request:
+        """What is known already, or the request to send."""
+        kept = None if question.is_explained else self._answers.get(question.ids, question.flag)
+        if kept is not None and now_s < kept.fresh_until_s:
+            return Outcome(kept.decisions)
+        if not self._breaker.lets_through(now_s):
+            return Outcome(in_outage(kept, now_s), "the server did not answer lately")
+        return Request(question, kept, self._answers.turn())
+
+    def answered(self, request: Request, reply: Reply, now_s: float) -> Outcome:
+        """What an answer says."""
+        answer, error, is_away = read_answer(request.question, reply, request.kept, now_s)
+        if is_away:
+            return self.unanswered(request, error, now_s)
+        self._breaker.answered()
+        if answer is None:
+            return Outcome(None, error)
+        if not request.question.is_explained:
+            self._answers.keep(request.question.ids, request.question.flag, answer, request.turn)
+        return Outcome(answer.decisions)
+
+    def unanswered(self, request: Request, error: str, now_s: float) -> Outcome:
+        """What is said while the server is away. One warning for each outage."""
+        if self._breaker.failed(now_s):
+            log.warning("the server does not answer decisions; last answers and defaults until it does: %s", error)
+        return Outcome(in_outage(request.kept, now_s), error)
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """Drops what is kept of these ids."""
+        self._answers.drop(ids)
