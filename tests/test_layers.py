@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 CONTRACT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 PRODUCT = set(CONTRACT["root_packages"])
 #: Programs about the product. They may import all of it, and none of it imports them.
-BESIDE = {"tests", "benchmarks", "examples"}
+BESIDE = {"tests", "benchmarks", "examples", "sdk"}
 #: What tools leave behind.
 BUILT = {"build", "dist", "node_modules"}
 

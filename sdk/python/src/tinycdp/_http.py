@@ -61,7 +61,7 @@ def headers_of(key: str | None, *, if_none_match: str | None = None) -> dict[str
 
 
 def client_arguments(url: str, timeout_s: float) -> dict[str, Any]:
-    """What the library's clients are made with. No redirects: a key goes to the address that was given, and nowhere else."""
+    """What the library's clients are made with. No redirects: a key goes nowhere but to the address that was given."""
     return {
         "base_url": url,
         "timeout": httpx2.Timeout(timeout_s),

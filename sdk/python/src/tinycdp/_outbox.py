@@ -100,7 +100,7 @@ class Outbox:
 
     def put(self, entry: Entry) -> list[Entry]:
         """Queues an event; the oldest that had to go for it, which may be itself where all others are under way."""
-        dropped = []
+        dropped: list[Entry] = []
         while not self.has_room(len(entry.body)):
             oldest = self._oldest_waiting()
             if oldest is None:
@@ -135,8 +135,11 @@ class Outbox:
     # ── out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def next_attempt(self, now_s: float, wall_ms: int, *, flush: bool = False) -> tuple[Attempt | None, list[Entry]]:
-        """The entries to send now, if any are due; and those that are given up because nobody can say whether an earlier
-        attempt counted. `flush` makes everything due that does not wait for its time after a refusal."""
+        """The entries to send now, if any are due; and those that are given up.
+
+        An entry is given up where nobody can say any more whether an earlier attempt counted. `flush` makes everything
+        due that does not wait for its time after a refusal.
+        """
         if self._under_way is not None or now_s < self._paused_until_s:
             return None, []
         given_up: list[Entry] = []
@@ -211,8 +214,9 @@ class Outbox:
     # ── settled ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def settle(self, attempt: Attempt, verdict: Verdict, now_s: float) -> list[Entry]:
-        """What the answer makes of the attempt; the entries that are settled by it."""
-        assert attempt is self._under_way, "one attempt is under way at a time"
+        """What the answer makes of the attempt; the entries that are settled by it, none where the client has ended."""
+        if attempt is not self._under_way:
+            return []
         self._under_way = None
         if not verdict.is_ambiguous:
             for entry in attempt.entries:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -22,7 +21,6 @@ class Settings:
     write_key: str | None
     read_key: str | None
     profile_key: str | None
-    queue_dir: Path | None
     queue_max: int
     queue_bytes_max: int
     when_full: WhenFull
@@ -34,7 +32,7 @@ class Settings:
     exit_s: float
 
     def __repr__(self) -> str:
-        return f"Settings(url={self.url!r}, queue_dir={self.queue_dir!r}, …)"
+        return f"Settings(url={self.url!r}, …)"
 
 
 def settings_of(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -93,7 +91,7 @@ def _seconds(value: Any) -> float:
 def _when_full(value: Any) -> WhenFull:
     if value not in ("drop_oldest", "block"):
         raise ValueError(value)
-    return value
+    return "block" if value == "block" else "drop_oldest"
 
 
 _KEY = (None, _key, "give the key as the server printed it")
@@ -105,7 +103,6 @@ _DEFAULTS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
     "write_key": _KEY,
     "read_key": _KEY,
     "profile_key": _KEY,
-    "queue_dir": (None, Path, "give a folder that only this app writes to"),
     "queue_max": (10_000, _whole(1), "give how many events may wait, at least 1"),
     "queue_bytes_max": (64 * 1024 * 1024, _whole(64 * 1024), "give how many bytes may wait, at least 65,536"),
     "when_full": ("drop_oldest", _when_full, 'give "drop_oldest" or "block"'),

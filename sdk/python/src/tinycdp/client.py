@@ -83,10 +83,10 @@ class Handle:
 class Client(EventCalls[Handle]):
     """Sends events and asks for decisions. One for a whole process; safe for all of its threads and after a fork.
 
-    `url` and keys are also read from `TINYCDP_URL`, `TINYCDP_WRITE_KEY`, `TINYCDP_READ_KEY`, `TINYCDP_PROFILE_KEY`, and so
-    is every other setting. `on_error` is told of each event that is refused, dropped or unknown, in the thread that found
-    it out. `before_send` may change an event, or drop it by returning None. `context` is that of each event which gives
-    none. Raises `ConfigurationError`.
+    Every setting may also come from the environment: `TINYCDP_URL`, `TINYCDP_WRITE_KEY`, `TINYCDP_READ_KEY` and so on.
+    `on_error` is told of each event that is refused, dropped or unknown, in the thread that found it out. `before_send`
+    may change an event, or drop it by returning None. `context` is that of each event which gives none. Raises
+    `ConfigurationError`.
     """
 
     def __init__(
@@ -96,7 +96,6 @@ class Client(EventCalls[Handle]):
         read_key: str | None = None,
         profile_key: str | None = None,
         *,
-        queue_dir: str | os.PathLike[str] | None = None,
         queue_max: int | None = None,
         queue_bytes_max: int | None = None,
         when_full: WhenFull | None = None,
@@ -115,7 +114,6 @@ class Client(EventCalls[Handle]):
             write_key=write_key,
             read_key=read_key,
             profile_key=profile_key,
-            queue_dir=queue_dir,
             queue_max=queue_max,
             queue_bytes_max=queue_bytes_max,
             when_full=when_full,
@@ -279,7 +277,7 @@ class Client(EventCalls[Handle]):
         return True
 
     def flush(self, timeout: float = 10.0) -> Stats:
-        """Sends what is queued now; returns when all is settled or the timeout in seconds is over. `queued` is what is left."""
+        """Sends what is queued; returns when all is settled or the timeout in seconds is over. `queued` is the rest."""
         deadline = time.monotonic() + timeout
         with self._lock:
             self._flushing += 1
@@ -303,8 +301,10 @@ class Client(EventCalls[Handle]):
             return self._copy_of_stats()
 
     def close(self, timeout: float = 10.0) -> Stats:
-        """Sends what is queued, for at most so many seconds, and ends the client. What is left is counted as dropped, and
-        `on_error` is told of each; with a `queue_dir` it stays there for the next process."""
+        """Sends what is queued, for at most so many seconds, and ends the client.
+
+        The rest is counted as dropped, and `on_error` is told of each.
+        """
         self.flush(timeout)
         with self._lock:
             self._is_closed = True
@@ -429,14 +429,14 @@ class Client(EventCalls[Handle]):
                 headers=headers_of(self.settings.profile_key),
                 timeout=self.settings.timeout_s if timeout is None else timeout,
             )
-            body = response.json() if response.content else None
+            body: Any = response.json() if response.content else None
         except FAILED as error:
             raise Unreachable(reason_of(error)) from error
         except ValueError as error:
             raise Unreachable("the answer is no JSON") from error
         if response.status_code != 200:
             raise api_error(response.status_code, body)
-        return body
+        return dict(body)
 
 
 def _wall_ms() -> int:
@@ -459,7 +459,7 @@ def _at_exit() -> None:
             continue
         stats = client.close(client.settings.exit_s)
         lost = stats.dropped["closed"]
-        if lost and client.settings.queue_dir is None:
+        if lost:
             print(f"tinycdp: {lost} events were not sent before the process ended", file=sys.stderr)
 
 

@@ -1,0 +1,162 @@
+"""The queue of the Python client, without I/O: what each answer makes of the events that it was given for."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from tinycdp._answers import Fate, Verdict, unanswered, verdict
+from tinycdp._outbox import Attempt, Entry, Outbox
+
+OK = b'{"success": true, "rejected": []}'
+HOUR_MS = 3_600_000
+
+
+def outbox(queue_max: int = 100, flush_at: int = 4) -> Outbox:
+    """An outbox that sends four events at once, or one that has waited for a second."""
+    return Outbox(
+        queue_max=queue_max, queue_bytes_max=1_000_000, flush_at=flush_at, flush_interval_s=1.0, random=Random(11)
+    )
+
+
+def entries(count: int, user: str = "user:ada") -> list[Entry]:
+    """Events of one user, queued at the instant 0."""
+    return [Entry(b'{"event":"x"}', f"{user}-{number}", (user,), 0.0) for number in range(count)]
+
+
+def due(box: Outbox, now_s: float, wall_ms: int = 0) -> Attempt:
+    """The attempt that is due at an instant."""
+    attempt, _ = box.next_attempt(now_s, wall_ms)
+    assert attempt is not None
+    return attempt
+
+
+def test_a_batch_is_due_when_it_is_full_or_its_oldest_event_has_waited() -> None:
+    """Three of four wait for a second; the fourth makes them due at once."""
+    box = outbox()
+    first, second, third, fourth = entries(4)
+    for entry in (first, second, third):
+        box.put(entry)
+
+    assert box.next_attempt(0.5, 0) == (None, [])
+    assert box.wake_s(0.5) == 1.0
+    box.put(fourth)
+    assert due(box, 0.5).entries == [first, second, third, fourth]
+
+
+def test_refused_events_of_a_batch_are_told_by_index() -> None:
+    """The good events are sent, and the bad one is refused with the server's reason."""
+    box = outbox()
+    for entry in entries(4):
+        box.put(entry)
+    attempt = due(box, 0)
+    body = b'{"success":true,"rejected":[{"index":2,"code":"invalid_argument","message":"name it"}]}'
+
+    settled = box.settle(attempt, verdict(200, None, body), 0)
+
+    assert [entry.state for entry in settled] == ["sent", "sent", "refused", "sent"]
+    assert (settled[2].reason, box.stats.sent, dict(box.stats.refused)) == ("name it", 3, {"invalid_argument": 1})
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_request_that_is_refused_whole_is_split(status: int) -> None:
+    """Halves are asked by themselves until the one bad event is alone, which is refused; the others are sent."""
+    box = outbox()
+    bad = entries(4)[2]
+    for entry in entries(4):
+        box.put(bad if entry.message_id == bad.message_id else entry)
+
+    while not box.is_empty():
+        attempt = due(box, 0)
+        box.settle(attempt, verdict(status if bad in attempt.entries else 200, None, OK), 0)
+
+    assert (bad.state, box.stats.sent) == ("refused", 3)
+
+
+def test_a_full_id_does_not_hold_the_others() -> None:
+    """After 429 three times a batch is split, and the events that are not of the full id are sent."""
+    box, now_s = outbox(), 0.0
+    full = entries(1, "user:busy")[0]
+    for entry in [*entries(3), full]:
+        box.put(entry)
+
+    for _ in range(200):
+        now_s += 1
+        attempt, _ = box.next_attempt(now_s, 0)
+        if attempt is not None:
+            box.settle(attempt, verdict(429 if full in attempt.entries else 200, "1", OK), now_s)
+
+    assert (full.state, box.stats.sent, box.stats.queued) == ("queued", 3, 1)
+
+
+def test_retry_after_is_honoured_and_back_off_has_a_cap() -> None:
+    """A 503 that names 7 seconds is followed after 7; without a name the wait grows to a minute and no further."""
+    box = outbox()
+    box.put(entries(1)[0])
+    box.settle(due(box, 1), verdict(503, "7", b""), 1)
+    assert box.wake_s(1) == 8
+
+    now_s = 8.0
+    for _ in range(20):
+        box.settle(due(box, now_s), unanswered("no answer", was_sent=True), now_s)
+        wake_s = box.wake_s(now_s)
+        assert wake_s is not None
+        assert 0 < wake_s - now_s <= 60
+        now_s = wake_s
+
+
+@pytest.mark.parametrize(
+    ("later_ms", "state"), [(22 * HOUR_MS, "sending"), (24 * HOUR_MS, "unknown"), (-2 * HOUR_MS, "unknown")]
+)
+def test_an_ambiguous_event_is_not_repeated_for_ever(later_ms: int, state: str) -> None:
+    """The server knows a repeat for 24 hours: after 23, or if the clock went back, the event is told as unknown."""
+    box = outbox()
+    box.put(entries(1)[0])
+    attempt = due(box, 1)
+    (entry,) = attempt.entries
+    box.settle(attempt, unanswered("no answer", was_sent=True), 1)
+
+    box.next_attempt(100, later_ms)
+
+    assert entry.state == state
+
+
+def test_an_event_that_cannot_have_counted_is_repeated_whenever_the_server_is_there() -> None:
+    """A connection that is refused for two days costs nothing: no attempt may have stored the event."""
+    box = outbox()
+    box.put(entries(1)[0])
+    attempt = due(box, 1)
+    (entry,) = attempt.entries
+    box.settle(attempt, unanswered("no answer", was_sent=False), 1)
+
+    assert due(box, 100, 48 * HOUR_MS).entries == [entry]
+
+
+def test_a_full_queue_drops_the_oldest_and_counts_it() -> None:
+    """What is dropped is named and counted, never silent."""
+    box = outbox(queue_max=2)
+    first, second, third = entries(3)
+
+    assert [box.put(entry) for entry in (first, second, third)] == [[], [], [first]]
+    assert (first.state, dict(box.stats.dropped), box.stats.queued) == ("dropped", {"queue full": 1}, 2)
+
+
+def test_a_hurried_user_goes_ahead_in_order() -> None:
+    """The events of a user whose decision waits go before all else, in their own order, without a full batch."""
+    box = outbox(flush_at=10)
+    mine = entries(2, "user:me")
+    for entry in (*entries(2), mine[0], *entries(1, "user:eve"), mine[1]):
+        box.put(entry)
+
+    box.hurry(["user:me"])
+
+    assert due(box, 0).entries == mine
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"success": false}'])
+def test_an_answer_that_is_not_the_servers_settles_nothing(body: bytes) -> None:
+    """A proxy or a login page answers 200 too: the events may count or not, so they are sent again."""
+    found = verdict(200, None, body)
+
+    assert (found.fate, found.is_ambiguous) == (Fate.AGAIN, True)
+    assert isinstance(found, Verdict)
