@@ -11,6 +11,7 @@ import pytest
 import tinycdp
 
 from tests.running import RunningStack
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -52,7 +53,9 @@ def test_a_bad_event_is_told_and_costs_no_other(client: tinycdp.Client, failures
 
 def test_a_decision_sees_the_event_that_it_comes_after(stack: RunningStack, client: tinycdp.Client) -> None:
     """`after` sends the event ahead and waits for it; without it an unknown flag is the default, with the reason."""
-    stack.define("flag", "sdk_bought", "events.sdk_bought.count >= 1")
+    stack.define("trait", "sdk_bought_count", "events.sdk_bought.count")
+    stack.define("flag", "sdk_bought", "sdk_bought_count >= 1")
+    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
     assert not client.decide("sdk-eve", "sdk_bought", False)
 
     seen = client.decide("sdk-eve", "sdk_bought", False, after=client.track("sdk-eve", "sdk_bought"), timeout=10)
