@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from cli.definition_keys import definition_key
 from expressions.batch.counting import counted
-from expressions.batch.frames import answer_frame, users_where
-from expressions.rules.identity import people
+from expressions.batch.frames import person_answers, users_where
 from lake.lake import Lake
 from serving.definitions.saving import current
 from serving.ids import named_as
@@ -20,6 +19,6 @@ def users_having(store: Store, lake: Lake, text: str, at_ms: int) -> list[str]:
     """
     catalogue = current(store)
     key = definition_key(catalogue, text)
-    events = people(counted(lake.events(lake.events_version())))
-    users = users_where(answer_frame(events, [catalogue.bounds[key]], at_ms, catalogue.zone), key)
+    events = counted(lake.events(lake.events_version()))
+    users = users_where(person_answers(events, [catalogue.bounds[key]], at_ms, catalogue.zone), key)
     return [named_as(record_id) for record_id in users.get_column("id").to_list()]

@@ -24,7 +24,7 @@ import polars as pl
 
 from expressions.batch.base_frames import BasePart, base_parts
 from expressions.batch.counting import counted
-from expressions.batch.frames import answer_frame
+from expressions.batch.frames import person_answers
 from expressions.batch.totals import totals
 from expressions.rules.deletes import deleted, of_ids
 from expressions.rules.identity import people
@@ -149,14 +149,15 @@ def rebuild(
 def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
     """Writes traits and memberships as of a time: by event time, over all rows that are in the lake now.
 
-    Publishes no bases, and its rows are never the latest.
+    Links, unlinks and deletes count whenever they came, so the people are those of now. The run counts the events up to
+    the time, and all ids. Publishes no bases, and its rows are never the latest.
     """
     started = time.monotonic()
     catalogue = current(store)
     version = lake.events_version()
     build = store.next_build()
-    events = counted(lake.events(version)).filter(pl.col("ts") <= at_ms).collect().lazy()
-    count = events.select(pl.len()).collect().item()
+    events = counted(lake.events(version)).collect().lazy()
+    count = events.filter(pl.col("ts") <= at_ms).select(pl.len()).collect().item()
     users = events.select(pl.col("id").n_unique()).collect().item()
     write_answers(lake, events, catalogue, at_ms, build, is_latest=False)
     seqs = tuple(lake.transaction_versions(version, store.shards))
@@ -170,7 +171,7 @@ def write_answers(
 ) -> dict[str, dict[str, int]]:
     """Writes every trait and membership of every person; returns how many rows each key has: traits, segments."""
     bounds = [bound for key, bound in catalogue.bounds.items() if key[0] != "flag"]
-    answers = answer_frame(people(events), bounds, as_of_ms, catalogue.zone)
+    answers = person_answers(events, bounds, as_of_ms, catalogue.zone)
     keys = [(bound.definition.kind, bound.definition.key) for bound in bounds]
     traits = trait_rows(answers, keys, as_of_ms, build)
     lake.write_build(TRAITS, traits, is_latest=is_latest)

@@ -3,6 +3,7 @@
 1. events          the columns of `EVENT_SCHEMA`: one row an event, each event once (`counting`)
 2. `States`        id, and columns for each need and attribute: one row an id
 3. `answer_frame`  id, and a struct for each definition: one row an id
+   `person_answers` the same with one row a person
 4. `users_where`   id: one row for each id for whom a definition holds
    `values_of`     id -> value of a definition, in Python
 
@@ -20,6 +21,7 @@ import polars as pl
 from ..definitions import Bound, Key
 from ..ops import Aggregation, Attribute, Expr, walk
 from ..plan import plan
+from ..rules.identity import people
 from ..rules.values import Value
 from ..rules.windows import UTC_ZONE, Zone
 from .cells import COLUMN_KINDS, Cell, holds, item_of_key
@@ -44,6 +46,15 @@ EVENT_SCHEMA: dict[str, Any] = {
     "received_at": pl.Int64,
     "props": pl.Map(pl.String, TYPED),
 }
+
+
+def person_answers(events: pl.LazyFrame, bounds: Sequence[Bound], at_ms: int, zone: Zone = UTC_ZONE) -> pl.DataFrame:
+    """One row for every person at an instant, with the columns of `answer_frame`, from all rows that count.
+
+    Every answer as of a time comes from here, now or then. `events` are never cut by time before: links, unlinks and
+    deletes count whenever they came, and a person without an event by then has answers too.
+    """
+    return answer_frame(people(events), bounds, at_ms, zone)
 
 
 def answer_frame(events: pl.LazyFrame, bounds: Sequence[Bound], now_ms: int, zone: Zone = UTC_ZONE) -> pl.DataFrame:

@@ -6,11 +6,10 @@ from typing import Any
 
 from expressions.batch.base_frames import base_parts
 from expressions.batch.counting import counted, counted_for, distinct_ids
-from expressions.batch.frames import answer_frame, column_of, users_where, value_of
+from expressions.batch.frames import column_of, person_answers, users_where, value_of
 from expressions.definitions import Definition, DefinitionKind
 from expressions.plan import plan
 from expressions.rules.deletes import of_ids
-from expressions.rules.identity import people
 from expressions.rules.values import to_json
 from expressions.text.bind import bind_one
 from serving.definitions.catalogue import decode
@@ -31,8 +30,8 @@ def preview(
     """For how many of how many people an expression holds (S4) at `now_ms`, and some of them with values."""
     catalogue = decode(catalogue_text)
     bound = bind_one(Definition(kind, KEY, text), catalogue.bounds)
-    events = people(counted_for(History(lake_root).events(), plan([bound.expr]), now_ms, catalogue.zone))
-    answers = answer_frame(events, [bound], now_ms, catalogue.zone)
+    events = counted_for(History(lake_root).events(), plan([bound.expr]), now_ms, catalogue.zone)
+    answers = person_answers(events, [bound], now_ms, catalogue.zone)
     holding = users_where(answers, (kind, KEY))
     sampled = holding.head(sample).join(answers, on="id", how="left").sort("id")
     return {
