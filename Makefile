@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := pipelines serving expressions lake dashboard cli
+SDK := sdk/python
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test check format bench lock clean
@@ -11,7 +12,7 @@ PACKAGES := pipelines serving expressions lake dashboard cli
 help:     ## this list
 	@sed -n 's/^\([a-z]*\): *[^#]*## /\1\t/p' Makefile | expand -t 10
 
-install: .venv/.installed  ## build .venv: the locked requirements, and this checkout as an editable install
+install: .venv/.installed  ## build .venv: the locked requirements, and engine and Python SDK as editable installs
 
 demo: .venv/.installed  ## a guided tour on real purchases: events in, decisions that change; the stack keeps running
 	$(BIN)/tinycdp demo
@@ -25,7 +26,7 @@ test: .venv/.installed  ## the tests, in random order (the seed is in pytest's h
 check: .venv/.installed  ## the static checks: lint, format, types, who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy $(PACKAGES) $(SDK)/src
 	$(BIN)/lint-imports
 
 format: .venv/.installed  ## let lint and format repair what they can
@@ -37,18 +38,18 @@ bench: .venv/.installed  ## the speed budgets, as ratios to floors of the same r
 
 # uv makes the lock, and pip reads it. It is universal, so one file serves every platform. It has hashes, so the files that
 # were tested are those that are installed. It has no index address, so the machine that installs decides where from.
-lock:     ## write requirements.lock from pyproject.toml (needs uv); ARGS="--upgrade" takes newer releases
+lock:     ## write requirements.lock from both pyproject.toml (needs uv); ARGS="--upgrade" takes newer releases
 	uv --no-config pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
-	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml $(ARGS)
+	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml $(SDK)/pyproject.toml $(ARGS)
 
 clean:    ## remove .venv and the caches; the data in .tinycdp stays
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
 
 # The stamp is made last, so an install that was cut off is done again.
-.venv/.installed: requirements.lock pyproject.toml
+.venv/.installed: requirements.lock pyproject.toml $(SDK)/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "TinyCDP needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e $(SDK)
 	@touch $@
