@@ -50,6 +50,8 @@ from serving.store.store import AsyncStore, Store
 
 log = structlog.get_logger()
 
+#: A process waits so long for the keys in Redis before it takes requests.
+FIRST_KEYS_S = 2.0
 #: How long a browser remembers that it may send; Chromium remembers it for two hours at the most.
 CORS_MAX_AGE_S = 7_200
 
@@ -79,6 +81,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         with suppress(StoreUnreachable):  # a Redis that does not answer takes no events by the wrong number either
             await asyncio.to_thread(engine.admin_store.require_shards)
         garbage.settle()
+        with suppress(Refusal, TimeoutError):  # a process that does not know a key yet says so: 503
+            async with asyncio.timeout(FIRST_KEYS_S):
+                await engine.learn_keys()
         following = asyncio.create_task(_follow_keys(engine))
         try:
             yield

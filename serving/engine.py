@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
 
 from serving.access import made_keys
-from serving.access.keys import Keys
+from serving.access.keys import Caller, KeyKind, Keys, sent_key
 from serving.definitions.catalogue import Catalogue, decode
 from serving.history import History
 from serving.http.tally import Tally
@@ -54,6 +54,8 @@ REBUILD_WANTED_S = 10.0
 WANTED_IDS_MAX = 10_000
 #: The numbers of `/v1/admin/metrics` are good for so long.
 SIZES_GOOD_S = 2.0
+#: Keys that are not known are looked for in Redis at most so often. Whoever sends one waits that long.
+KEYS_SOUGHT_S = 0.1
 #: How often a call is sent again with newer definitions before its caller is told to do so.
 RELOADS_MAX = 5
 
@@ -72,6 +74,8 @@ class Engine:
     catalogue: Catalogue | None = None
     _rebuild_wanted_s: dict[str, float] = field(default_factory=dict)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _keys_sought_s: float = -KEYS_SOUGHT_S
+    _seeking_keys: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         self.lake_seen = Lookout(self.history.reach)
@@ -195,10 +199,61 @@ class Engine:
 
     # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def require(self, authorization: str | None, other: str | None, needed: KeyKind) -> Caller:
+        """The caller of a request, by the header `Authorization` or else by a key in another place.
+
+        Raises as `admit` does.
+        """
+        return await self.admit(sent_key(authorization, other), needed)
+
+    async def admit(self, sent: Iterable[str], needed: KeyKind) -> Caller:
+        """The caller of the first known key of those sent, which must be of the needed kind or an admin's.
+
+        Raises `Unauthenticated` without a known key, `Unavailable` while nobody can tell
+        whether a key is known, `Forbidden` for a key of another kind, `TooMany` for one that asks too often.
+        """
+        return self.keys.admit(await self.caller(sent), needed)
+
+    async def caller(self, sent: Iterable[str]) -> Caller | None:
+        """The caller of the first known key of those sent; None without one.
+
+        A key that this process does not know may be one that another process made since it looked last, so Redis is
+        asked before it is called unknown. Raises `Unavailable` while Redis is away or lacks keys.
+        """
+        unknown: list[str] = []
+        for key in sent:
+            caller = self.keys.caller(key)
+            if caller is not None:
+                return caller
+            unknown.append(key)
+        if unknown:
+            await self._seek_keys()
+            for key in unknown:
+                caller = self.keys.caller(key)
+                if caller is not None:
+                    return caller
+            self.keys.refuse_until_all_are_known()
+        return None
+
+    async def _seek_keys(self) -> None:
+        """Learns of keys by a look that begins from now on, one for all who wait for it, every `KEYS_SOUGHT_S`."""
+        if self._seeking_keys is None:
+            self._seeking_keys = asyncio.create_task(self._keys_sought())
+        await asyncio.shield(self._seeking_keys)
+
+    async def _keys_sought(self) -> None:
+        await asyncio.sleep(self._keys_sought_s + KEYS_SOUGHT_S - time.monotonic())
+        self._seeking_keys = None  # who comes from now on waits for the next look
+        self._keys_sought_s = time.monotonic()
+        await self.learn_keys()
+
+    async def learn_keys(self) -> None:
+        """Learns once of the keys that any process made or revoked. Raises `Unavailable` while Redis is away."""
+        made_keys.learn(self.keys, await self.with_refusals(self.store.api_keys()))
+
     async def follow_keys(self) -> None:
-        """Learns once of keys that any process made or revoked, and notes which were used (`app` calls it again)."""
-        texts = await self.with_refusals(self.store.api_keys())
-        self.keys.know(made_keys.callers(made_keys.decode(texts)))
+        """Learns of keys, and notes which were used (`app` calls it again and again)."""
+        await self.learn_keys()
         used = self.keys.take_used()
         if used:
             await self.with_refusals(self.store.note_used(dict.fromkeys(used, self.clock_ms())))

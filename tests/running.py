@@ -98,9 +98,9 @@ def stack_on(home: Path, **settings: str) -> Iterator[RunningStack]:
 
 
 @contextmanager
-def api_beside(stack: RunningStack, **settings: str) -> Iterator[RunningStack]:
+def api_beside(stack: RunningStack, port: int = 0, **settings: str) -> Iterator[RunningStack]:
     """The stack by way of another API process, which has its Redis, lake and keys and settings of its own."""
-    port = free_port()
+    port = port or free_port()
     environment = {
         **os.environ,
         "TINYCDP_HOME": str(stack.settings.home),

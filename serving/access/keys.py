@@ -11,18 +11,20 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, TypeAlias
 
 from serving.access.rates import Rates
 from serving.access.secret_files import secret_file
-from serving.refusals import Forbidden, Unauthenticated
+from serving.refusals import Forbidden, Unauthenticated, Unavailable
 from serving.settings import Settings
 
 KeyKind: TypeAlias = Literal["write", "read", "admin"]
 KEY_KINDS: tuple[KeyKind, ...] = ("write", "read", "admin")
+#: A key that is not known yet may be known after so many seconds.
+RETRY_AFTER_S = 1
 #: A key is found by so many bytes of its digest; the whole digest is then compared in constant time.
 _PREFIX_BYTES = 8
 
@@ -37,16 +39,32 @@ class Caller:
 
 
 class Keys:
-    """The known keys by the SHA-256 of each: those of the configuration, and those that an admin made."""
+    """The known keys by the SHA-256 of each: those of the configuration, and those that admins made.
+
+    A process that starts knows the first alone. `are_all` says whether it learned all of the others once. Until then a
+    key that it does not know may be good, and is refused as not known *yet*.
+    """
 
     def __init__(self, configured: Mapping[bytes, Caller], per_second: float = 0) -> None:
         self.configured = dict(configured)
         self.rates = Rates(per_second)
+        self.are_all = False
         self._used: set[str] = set()
-        self.know({})
+        self._know({})
 
     def know(self, made: Mapping[bytes, Caller]) -> None:
-        """Replaces the keys that admins made by these, which are all of them."""
+        """Replaces the keys that admins made by these, which are all that are not revoked."""
+        self.are_all = True
+        self._know(made)
+
+    def know_more(self, made: Mapping[bytes, Caller], revoked: Iterable[bytes]) -> None:
+        """Adds keys that admins made and takes away the revoked ones, by digest; the other known keys stand."""
+        self.are_all = False
+        gone = set(revoked)
+        self._know({digest: caller for digest, caller in {**self._made, **made}.items() if digest not in gone})
+
+    def _know(self, made: Mapping[bytes, Caller]) -> None:
+        self._made = dict(made)
         known = {**made, **self.configured}
         self._known = {digest[:_PREFIX_BYTES]: (digest, caller) for digest, caller in known.items()}
         self.rates.keep(caller.id for caller in known.values())
@@ -66,14 +84,18 @@ class Keys:
         self._used.add(caller.id)
         return caller
 
-    def require(self, authorization: str | None, query_key: str | None, needed: KeyKind) -> Caller:
-        """The caller, when the request carries a key of the needed kind or an admin key.
+    def refuse_until_all_are_known(self) -> None:
+        """Raises `Unavailable` while keys may exist that this process does not know."""
+        if not self.are_all:
+            remedy = "send the same request again after Retry-After"
+            raise Unavailable("keys are being restored", {"field": "key", "remedy": remedy}, RETRY_AFTER_S)
 
-        Raises `Unauthenticated` without a known key, `Forbidden` for one of another kind, `TooMany` for one that asks
+    def admit(self, caller: Caller | None, needed: KeyKind) -> Caller:
+        """The caller, whose key is of the needed kind or an admin's, and who has now asked once more.
+
+        Raises `Unauthenticated` without a caller, `Forbidden` for a key of another kind, `TooMany` for one that asks
         too often.
         """
-        key = authorization.removeprefix("Bearer ").strip() if authorization is not None else query_key
-        caller = self.caller(key) if key else None
         if caller is None:
             raise Unauthenticated("Valid API key required", {"remedy": "send the header Authorization: Bearer <key>"})
         if caller.kind not in (needed, "admin"):
@@ -82,6 +104,12 @@ class Keys:
             )
         self.rates.take(caller.id)
         return caller
+
+
+def sent_key(authorization: str | None, other: str | None) -> tuple[str, ...]:
+    """The key that a request carries: in its header `Authorization`, or else in another place. Empty without one."""
+    key = authorization.removeprefix("Bearer ").strip() if authorization is not None else other
+    return (key,) if key else ()
 
 
 def keys_of(raw: Mapping[KeyKind, str], per_second: float = 0) -> Keys:

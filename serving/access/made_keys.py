@@ -1,6 +1,7 @@
 """Keys that admins make and revoke. Only digests are kept: in the lake for good, in Redis for every process to read.
 
-The process that makes a change knows of it at once, every other one within `FOLLOWED_S`.
+The process that makes a change knows of it at once. Every other one learns of a revoked key within `FOLLOWED_S`, and of
+a new one when it is first sent. While Redis is away or being restored, what a process knows stands.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from serving.access.keys import KEY_KINDS, Caller, KeyKind, Keys, digest_of, new_key
+from serving.access.keys import KEY_KINDS, RETRY_AFTER_S, Caller, KeyKind, Keys, digest_of, new_key
 from serving.history import History
-from serving.refusals import Conflict, NotFound, TooMany, invalid
+from serving.refusals import Conflict, NotFound, TooMany, Unavailable, invalid
+from serving.store.operations.api_keys import KeyTexts
 from serving.store.store import Store
 from serving.times import rfc3339
 
@@ -70,8 +72,11 @@ def revoke(store: Store, history: History, keys: Keys, key_id: str, now_ms: int)
 
 
 def made(store: Store) -> dict[str, ApiKey]:
-    """All keys that admins made, revoked ones too, by id."""
-    return decode(store.api_keys())
+    """All keys that admins made, revoked ones too, by id. Raises `Unavailable` until Redis has all of them."""
+    texts = store.api_keys()
+    if not texts.are_all:
+        raise Unavailable("keys are being restored", {"remedy": "try again"}, RETRY_AFTER_S)
+    return _decode(texts)
 
 
 def restore(store: Store, history_rows: Iterable[Mapping[str, Any]]) -> None:
@@ -84,18 +89,22 @@ def restore(store: Store, history_rows: Iterable[Mapping[str, Any]]) -> None:
     store.put_api_keys({key.id: _encode(key) for key in newest.values()})
 
 
-def callers(keys: Mapping[str, ApiKey]) -> dict[bytes, Caller]:
-    """The callers of these keys by digest, without those that are revoked."""
-    return {
+def learn(keys: Keys, texts: KeyTexts) -> None:
+    """Lets a process know the keys that Redis has. Where Redis lacks some, no known key is forgotten."""
+    made_keys = _decode(texts).values()
+    alive = {
         bytes.fromhex(key.digest): Caller(key.id, key.kind, key.label or key.id)
-        for key in keys.values()
+        for key in made_keys
         if key.revoked_at is None
     }
+    if texts.are_all:
+        keys.know(alive)
+    else:
+        keys.know_more(alive, [bytes.fromhex(key.digest) for key in made_keys if key.revoked_at is not None])
 
 
-def decode(texts: Mapping[str, bytes]) -> dict[str, ApiKey]:
-    """The keys by id, from their texts in Redis."""
-    return {key_id: msgspec.json.decode(text, type=ApiKey) for key_id, text in texts.items()}
+def _decode(texts: KeyTexts) -> dict[str, ApiKey]:
+    return {key_id: msgspec.json.decode(text, type=ApiKey) for key_id, text in texts.by_id.items()}
 
 
 def listed(keys: Keys, made_by_id: Mapping[str, ApiKey], used_ms: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ async def decide(request: Request) -> Response:
     """Whether a flag is on for a user, and why. A broken dependency gives the flag's default and reason ERROR."""
     engine: Engine = request.app.state.engine
     query = request.query_params
-    engine.keys.require(request.headers.get("authorization"), query.get("apiKey"), "read")
+    await engine.require(request.headers.get("authorization"), query.get("apiKey"), "read")
     ids = ids_in(query)
     user = _required(ids.user or ids.email or ids.anonymous, "userId", "INVALID_USER_ID")
     key = _required(query.get("flag"), "flag", "INVALID_FLAG_KEY")
@@ -92,7 +92,7 @@ def _cached_s(flag: Flag | None, decision: Decision, asof: Mapping[str, Any]) ->
 async def decide_many(request: Request) -> Response:
     """Several flags for one user, as of one moment; all flags where none are named. An unknown flag is an ERROR."""
     engine: Engine = request.app.state.engine
-    engine.keys.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "read")
+    await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "read")
     try:
         body = _decode(await body_of(request, engine.settings.event_bytes_max))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

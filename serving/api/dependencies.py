@@ -51,8 +51,8 @@ async def require_admin(
     authorization: Annotated[str | None, Header()] = None,
     apiKey: Annotated[str | None, Query()] = None,
 ) -> Caller:
-    """The caller, whose key must be an admin's. Raises `Unauthenticated`, `Forbidden`, `TooMany`."""
-    return engine.keys.require(authorization, apiKey, "admin")
+    """The caller, whose key must be an admin's. Raises as `Engine.admit` does."""
+    return await engine.require(authorization, apiKey, "admin")
 
 
 Admin = Annotated[Caller, Depends(require_admin)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -44,16 +44,18 @@ CONTEXT_BYTES_MAX = 4 * 1024
 REJECTED_BYTES_MAX = 4 * 1024
 
 
-def _admit(engine: Engine, request: Request, body: Any = None) -> Caller:
+async def _admit(engine: Engine, request: Request, body: Any = None) -> Caller:
     """The caller, whose key must be one that may write: the first known key of the header, the body and the query.
 
-    Raises `Unauthenticated`, `Forbidden` or `TooMany`.
+    Raises as `Engine.admit` does.
     """
+    return await engine.admit(_sent_keys(request, body_keys(body)), "write")
+
+
+def _sent_keys(request: Request, in_body: Iterable[str]) -> Iterator[str]:
+    """The keys of a request in the order in which they count. Lazily: in the events they are found only by reading."""
     query = request.query_params.get("apiKey")
-    keys = chain(header_keys(request.headers.get("authorization")), body_keys(body), [query] if query else [])
-    # Lazily: a key in the events is found only by reading them.
-    known = next((key for key in keys if engine.keys.caller(key) is not None), None)
-    return engine.keys.require(None, known, "write")
+    return chain(header_keys(request.headers.get("authorization")), in_body, [query] if query else [])
 
 
 async def _take(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
@@ -64,8 +66,8 @@ async def _take(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]
     """
     engine: Engine = request.app.state.engine
     body = await body_of(request, engine.settings.event_bytes_max + ENVELOPE_BYTES)
-    raw = _decoded(engine, request, body, event_of)
-    _admit(engine, request, raw)
+    raw = await _decoded(engine, request, body, event_of)
+    await _admit(engine, request, raw)
     catalogue = await engine.known_catalogue()
     try:
         event = accept(raw, Limits(catalogue.summed), kind, Envelope(received_ms=engine.clock_ms()))
@@ -94,13 +96,13 @@ def _with_warnings(body: dict[str, Any], warnings: list[str]) -> Response:
     return json_answer(body | {"warnings": warnings} if warnings else body)
 
 
-def _decoded(engine: Engine, request: Request, body: bytes, decode: Callable[[bytes], Any]) -> Any:
+async def _decoded(engine: Engine, request: Request, body: bytes, decode: Callable[[bytes], Any]) -> Any:
     """The body, decoded. Raises `Invalid`; but where the header has an unknown key, the refusal is about the key."""
     try:
         return decode(body)
     except Invalid:
         if request.headers.get("authorization") is not None:
-            _admit(engine, request)
+            await _admit(engine, request)
         raise
 
 
@@ -149,7 +151,7 @@ async def batch(request: Request) -> Response:
     # Before the key is looked for, which may be in any event: to find it means to read them.
     if len(body.batch) > settings.batch_events_max:
         raise invalid("batch", f"{len(body.batch)} events", f"send at most {settings.batch_events_max} at once")
-    caller = _admit(engine, request, body)
+    caller = await _admit(engine, request, body)
     engine.keys.rates.owe(caller.id, len(body.batch) - 1)
     context = _shared_context(body.context)
     catalogue = await engine.known_catalogue()
@@ -191,11 +193,9 @@ async def _batch(engine: Engine, request: Request, text: bytes) -> Batch:
     A batch of which an event is no JSON is taken apart by hand, which takes time: for known keys alone, in a thread.
     """
     try:
-        return _decoded(engine, request, text, batch_of)
+        return await _decoded(engine, request, text, batch_of)
     except Invalid:
-        authorization, query = request.headers.get("authorization"), request.query_params.get("apiKey")
-        keys = chain(header_keys(authorization), written_keys(text), [query] if query else [])
-        known = next((key for key in keys if engine.keys.caller(key) is not None), None)
+        known = await engine.caller(_sent_keys(request, written_keys(text)))
         if known is not None and (lenient := await to_thread.run_sync(lenient_batch_of, text)) is not None:
             return lenient
         raise
@@ -275,7 +275,7 @@ async def measures(request: Request) -> Response:
 async def project_settings(write_key: str, request: Request) -> Response:
     """The settings that Segment's clients load at their start, where this server is named as their CDN."""
     engine: Engine = request.app.state.engine
-    caller = engine.keys.caller(write_key)
+    caller = await engine.caller((write_key,))
     if caller is None or caller.kind != "write":
         raise NotFound("no such write key", {"field": "write key", "remedy": "use a key of kind write"})
     address = reached_at(request)

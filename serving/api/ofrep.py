@@ -92,7 +92,7 @@ def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
 @_in_ofrep_words
 async def evaluate_flag(request: Request) -> Response:
     """One flag for the user whom `targetingKey` names. A flag that depends on no user needs no key."""
-    engine = _admitted(request)
+    engine = await _admitted(request)
     key = request.path_params["key"]
     ids = await _ids(engine, request)
     decided = await decisions(engine, ids, (key,))
@@ -113,7 +113,7 @@ async def evaluate_flag(request: Request) -> Response:
 @_in_ofrep_words
 async def evaluate_flags(request: Request) -> Response:
     """Every flag for a user, with an ETag that changes with the answers: by a definition, an event, or time alone."""
-    engine = _admitted(request)
+    engine = await _admitted(request)
     ids = await _ids(engine, request)
     decided = await decisions(engine, ids, None)
     items = []
@@ -165,9 +165,9 @@ def _client_has(if_none_match: str | None, etag: str) -> bool:
     return etag in etags or etags == ["*"]
 
 
-def _admitted(request: Request) -> Engine:
+async def _admitted(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
-    engine.keys.require(request.headers.get("authorization"), request.headers.get("x-api-key"), "read")
+    await engine.require(request.headers.get("authorization"), request.headers.get("x-api-key"), "read")
     return engine
 
 

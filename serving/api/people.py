@@ -138,7 +138,7 @@ async def data(
 async def traits(user: str, request: Request) -> Response:
     """All traits and segments of a user, live. `warming` names those whose value is not complete yet."""
     engine: Engine = request.app.state.engine
-    engine.keys.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "admin")
+    await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "admin")
     values, lacking = all_values(await live_person(engine, _namespaced(user)))
     if lacking:
         await engine.want_rebuild_of(lacking)

@@ -57,7 +57,7 @@ async def metrics(
     """
     engine: Engine = request.app.state.engine
     if not (engine.settings.metrics_open and _is_local(request)):
-        engine.keys.require(authorization, apiKey, "admin")
+        await engine.require(authorization, apiKey, "admin")
     system, lake = await asyncio.gather(_system(engine), engine.lake_seen.seen())
     registry = CollectorRegistry()
     ProcessCollector(namespace="tinycdp", registry=registry)

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from serving.store import keys
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import nothing, pairs
+from serving.store.operations.replies import info_of, nothing, pairs
 from serving.store.operations.sharded import Sharded
 from serving.store.requests import Argument, Request, command
+
+
+class KeyTexts(NamedTuple):
+    """The texts of keys by id, as they were put. `are_all`: none is missing, since recovery has put all of them."""
+
+    by_id: dict[str, bytes]
+    are_all: bool
 
 
 class ApiKeyOperations(Sharded):
     """The operations on API keys."""
 
     @operation
-    def api_keys(self) -> Request[dict[str, bytes]]:
-        """The keys that admins made, by id, as they were put."""
-        return Request([command("HGETALL", keys.api_keys())], lambda replies: dict(pairs(replies[0])))
+    def api_keys(self) -> Request[KeyTexts]:
+        """The keys that admins made.
+
+        Recovery puts keys before it marks any shard as ready, so shard 0 tells whether they are those of this server.
+        """
+
+        def read(replies: list[Any]) -> KeyTexts:
+            server, ready_run_id, texts = replies
+            return KeyTexts(dict(pairs(texts)), ready_run_id == info_of(server)["run_id"].encode())
+
+        return Request(
+            [command("INFO", "server"), command("GET", keys.ready(0)), command("HGETALL", keys.api_keys())], read
+        )
 
     @operation
     def put_api_keys(self, texts: Mapping[str, bytes]) -> Request[None]:
