@@ -37,7 +37,7 @@ def test_every_folder_of_python_has_its_place() -> None:
 
 
 def test_the_product_imports_nothing_that_stands_beside_it() -> None:
-    """What runs in earnest needs no test, benchmark or example."""
+    """The product needs no test, benchmark or example."""
     sources = [path for name in sorted(PRODUCT) for path in sorted((ROOT / name).rglob("*.py"))]
 
     reaching_out = {str(path): found for path in sources if (found := imported_packages(path.read_text()) & BESIDE)}

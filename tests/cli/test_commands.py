@@ -65,7 +65,7 @@ def test_explain_shows_every_part(imported: RunningStack) -> None:
 
 
 def test_sql_is_given_for_each_warehouse(imported: RunningStack) -> None:
-    """The same definition as text of each dialect; an unknown dialect is an error."""
+    """`tinycdp sql` writes one definition as text of each dialect; an unknown dialect is an error."""
     for dialect in ("duckdb", "bigquery", "snowflake"):
         assert "SELECT" in imported.tinycdp("sql", "spenders", "--dialect", dialect).stdout
     document = imported.json("sql", "spenders", "--dialect", "snowflake")

@@ -90,7 +90,10 @@ def test_a_key_in_the_address_stands_for_the_header(stack: RunningStack, method:
 def test_a_key_of_another_kind_is_told_which_is_needed(
     stack: RunningStack, method: str, path: str, needed: str, refused: list[Any]
 ) -> None:
-    """It is 403 in the original's words (there 500). A read key only asks for decisions, a write key only sends."""
+    """A key of another kind is 403 in the original's words (there 500).
+
+    A read key only asks for decisions, a write key only sends.
+    """
     for kind in refused:
         answer = stack.call(method, path, kind, json=EVENT if method == "POST" else None)
         assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
@@ -98,7 +101,7 @@ def test_a_key_of_another_kind_is_told_which_is_needed(
 
 
 def test_every_call_about_people_and_definitions_needs_an_admin_key(stack: RunningStack) -> None:
-    """Each such call of the document is 401 without a key, and 403 with a key that browsers may have (D-23)."""
+    """A documented call about people or definitions is 401 without a key, and 403 with a browser's key (D-23)."""
     document = stack.http.get("/openapi.json").json()
     calls = [
         (method.upper(), path.replace("{", "").replace("}", ""))
@@ -140,7 +143,7 @@ def test_every_call_about_people_and_definitions_needs_an_admin_key(stack: Runni
 def test_what_does_not_fit_is_refused_in_the_originals_words(
     stack: RunningStack, method: str, path: str, body: str | bytes | None, status: int, begins: str
 ) -> None:
-    """What cannot be read is 400; unknown paths are 404, the original's internal calls among them."""
+    """A body that cannot be read is 400; unknown paths are 404, the original's internal calls among them."""
     answer = stack.call(method, path, content=body)
 
     assert answer.status_code == status

@@ -132,5 +132,5 @@ def test_the_originals_minute_is_kept_by_clients_where_a_flag_says_so(deciding: 
 
 
 def test_the_cache_has_no_door(deciding: RunningStack) -> None:
-    """There is nothing to invalidate, so the original's internal call is not there."""
+    """No cache has to be invalidated, so the original's internal call is not there."""
     assert deciding.call("POST", "/decide/invalidate-cache", json={}).status_code == 404

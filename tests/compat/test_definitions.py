@@ -33,7 +33,10 @@ def called(stack: RunningStack, method: str, kind: str, at: str = "", /, **body:
 
 @EVERY_KIND
 def test_a_definition_lives_as_in_the_original(stack: RunningStack, kind: str) -> None:
-    """It is created, listed, changed and deleted with 200, in the original's shapes; a delete answers an empty body."""
+    """A definition is created, listed, changed and deleted with 200, in the original's shapes.
+
+    A delete answers an empty body.
+    """
     key, (field, expression, fields) = f"def_{kind}", KINDS[kind]
 
     status, created = called(stack, "POST", kind, key=key, it=expression, unknown="ignored")
@@ -119,7 +122,10 @@ def test_changing_is_checked_in_the_originals_order(
 
 @EVERY_KIND
 def test_two_who_create_the_same_at_once_are_one_and_a_conflict(stack: RunningStack, kind: str) -> None:
-    """One is saved and all others are told that it exists; the original answered them 500."""
+    """Of four who create a key at once one saves it, and the others are told that it exists.
+
+    The original answered them 500.
+    """
     with ThreadPoolExecutor(4) as pool:
         race = [pool.submit(called, stack, "POST", kind, key=f"def_race_{kind}", it="1 == 2") for _ in range(4)]
         statuses = sorted(future.result()[0] for future in race)
@@ -128,7 +134,7 @@ def test_two_who_create_the_same_at_once_are_one_and_a_conflict(stack: RunningSt
 
 
 def test_the_originals_seeds_are_saved_as_they_are(stack: RunningStack) -> None:
-    """Its seed scripts' traits, segments and flags are saved in their order, and answer for a user who shops."""
+    """All that the original's seed scripts define is saved in their order, and answers for a user who shops."""
     for trait, expression in {
         "power_user": "events.app_open.unique_days_14d >= 5",
         "recent_buyer": "events.purchase.count_30d >= 1 && last_seen_minutes_ago < 1440",

@@ -138,7 +138,7 @@ def test_saving_says_what_validation_says(named: RunningStack, kind: str, expres
 
 @pytest.mark.parametrize("kind", ["write", "read", "admin"])
 def test_a_key_is_made_in_the_originals_shape(stack: RunningStack, kind: str) -> None:
-    """It has `id`, `key` and `kind`; `description` is its label; its text is long, and no two are alike."""
+    """A new key has `id`, `key` and `kind`; `description` is its label; its text is long, and no two are alike."""
     made = [
         stack.call("POST", "/v1/admin/keys", json={"kind": kind, "description": "vk", "unknown": 1}) for _ in range(2)
     ]

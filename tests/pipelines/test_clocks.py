@@ -33,7 +33,10 @@ DEFINITIONS = {
 def test_an_event_of_the_future_counts_at_its_receipt_and_keeps_its_own_time_in_the_lake(
     redis_url: str, tmp_path: Path, light_events_max: int
 ) -> None:
-    """It counts once, at once, and the same after the drain and a rebuild; its sender's time stays to be read."""
+    """An event of the future counts once, at once, and the same after the drain and a rebuild.
+
+    Its sender's time stays to be read.
+    """
     world = World(redis_url, tmp_path, shards=SHARDS, light_events_max=light_events_max)
     world.recover()
     world.define("trait", DEFINITIONS)

@@ -275,7 +275,7 @@ def test_a_rewound_redis_learns_of_links_and_deletes_that_it_lost(tmp_path: Path
 
 
 def test_history_that_is_imported_again_after_a_delete_brings_nobody_back(url: str, tmp_path: Path) -> None:
-    """The same file adds nothing. Of another file, events of before the delete count for nobody."""
+    """Importing the same file again adds nothing. Of another file, events of before the delete count for nobody."""
     world = new_world(url, tmp_path)
 
     def imported(name: str, *rows: tuple[str, int]) -> None:

@@ -62,7 +62,7 @@ def test_the_server_provider_reads_every_way_to_answer(defined: RunningStack, no
 
 
 def test_the_web_provider_hears_of_a_change_by_the_etag(defined: RunningStack, node_clients: NodeClients) -> None:
-    """It asks again with the tag it has, gets 304 while nothing changes, and the new answer after the user's events."""
+    """The provider asks again with its tag, gets 304 while nothing changes, and the new answer after an event."""
     process = node_clients.start(
         "ofrep_web.cjs",
         host=defined.stack.api_url,

@@ -160,7 +160,7 @@ def test_404_is_documented_where_it_is_answered_and_nowhere_else(
 def test_409_is_documented_where_it_is_answered_and_nowhere_else(
     stack: RunningStack, operations: dict[str, dict[str, Any]]
 ) -> None:
-    """It is given for a taken key, a used definition, a key of the configuration, and an alias that closes a ring."""
+    """A 409 is answered to a taken key, a used definition, a key of the configuration, an alias that closes a ring."""
     for name in ("post /v1/admin/traits", "post /v1/admin/segments", "post /v1/admin/flags"):
         stack.call("POST", name.split()[1], **IN_THE_WAY[name])
     needs = {"key": "needs_it", "prerequisites": [{"flag": "there_already"}]}

@@ -261,7 +261,7 @@ def test_a_repeat_is_measured_against_the_copy_that_counts(hours: tuple[float, .
 
 
 def test_of_repeats_the_lowest_seq_counts() -> None:
-    """Whatever order the rows of the table are in."""
+    """The answer is the same in whatever order the rows of the table are."""
     rows = [event(event_id="same", seq=seq, properties={"n": seq}) for seq in (3, 1, 2)]
 
     assert value_of("events.purchase.n.values", *rows) == [1]

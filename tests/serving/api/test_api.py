@@ -182,7 +182,7 @@ def test_what_others_use_is_not_deleted(defined: RunningStack) -> None:
 
 
 def test_a_definition_without_new_fields_is_live_when_it_is_acknowledged(defined: RunningStack) -> None:
-    """It waits for no rebuild where records hold all that it reads."""
+    """A new definition waits for no rebuild where records hold all that it reads."""
     defined.track("live", "purchase")
     defined.define("trait", "orders_7d", "events.purchase.count_7d")
 

@@ -32,7 +32,10 @@ def api_answers(folder: Path, redis_url: str, *requests: httpx.Request) -> list[
 
 
 def test_one_definition_too_many_is_refused(tmp_path: Path, redis_url: str) -> None:
-    """It is 409 with field, value and remedy, of any kind, new or brought back; changes and deletes go on."""
+    """One definition too many is 409 with field, value and remedy, of any kind, new or brought back.
+
+    Changes and deletes go on.
+    """
     trait, segment, flag, changed, deleted, again = api_answers(
         tmp_path,
         redis_url,

@@ -105,7 +105,7 @@ def test_beyond_the_cap_the_link_is_refused_and_the_event_stands(people: Running
 
 
 def test_no_id_at_all_is_refused_by_name(people: RunningStack) -> None:
-    """It is 400 with the field and the remedy, for events and for decisions."""
+    """A request without an id is 400 with the field and the remedy, for events and for decisions."""
     tracked = people.call("POST", "/v1/track", "write", json={"event": "visit", "emailHash": " "})
     decided = people.call("GET", "/v1/decide", "read", params={"flag": "returning"})
 

@@ -62,7 +62,10 @@ def test_an_alias_joins_two_known_users_and_refuses_a_ring(persons: RunningStack
 
 
 def test_an_unlinked_id_is_a_person_of_its_own(persons: RunningStack) -> None:
-    """It has its own events and nothing of the other's, at once; an id without an owner cannot be unlinked."""
+    """An unlinked id has its own events and nothing of the other's, at once.
+
+    An id without an owner cannot be unlinked.
+    """
     visit(persons, deviceId="pad")
     sent(persons, "identify", userId="eve", deviceId="pad", traits={"city": "Bern"})
     assert visits(persons, "eve") == 1

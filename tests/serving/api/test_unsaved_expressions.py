@@ -30,7 +30,7 @@ def expressions(stack: RunningStack) -> RunningStack:
 
 
 def test_a_preview_counts_as_a_saved_definition_would(expressions: RunningStack) -> None:
-    """It counts everybody for whom the expression holds, people without such events too, and shows some."""
+    """A preview counts everybody for whom the expression holds, people without such events too, and shows some."""
 
     def tried(expression: str, kind: str = "segment") -> dict[str, Any]:
         body = {"type": kind, "expression": expression, "sample": 100}

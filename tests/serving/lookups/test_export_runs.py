@@ -88,7 +88,7 @@ def test_an_export_and_a_purge_at_once_wait_for_each_other(redis_url: str, tmp_p
 
 @pytest.mark.parametrize("at", [".parquet", "exports/"])
 def test_an_export_fails_cleanly_when_the_lake_goes_away(world: World, object_store: SmallS3, at: str) -> None:
-    """It fails while it reads and while it writes; the earlier file stays, and the next export is whole."""
+    """An export fails while it reads and while it writes; the earlier file stays, and the next export is whole."""
 
     async def ended(runs: ExportRuns) -> Export:
         return await runs.ended(await runs.start(KEYS[0]))

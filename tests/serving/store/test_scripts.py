@@ -456,7 +456,10 @@ class TestManyCoveredEvents:
         assert made_up != "evenly" or max(reads) <= 2
 
     def test_a_delete_and_its_purge_leave_each_known(self, store: Store, client: redis.Redis) -> None:
-        """They are under the hash of the id. A retry finds them and changes nothing; a new event brings it back."""
+        """The events of a deleted id are known under the hash of the id.
+
+        A retry finds them and changes nothing; a new event brings it back.
+        """
         at(store, NOON_MS)
         store.publish(0, stamp(seq=self.COUNT), [BaseRecord(ALICE, b"base", self.entries())])
         (seq,) = store.delete([Accepted("gone", "delete", ALICE)])
@@ -559,7 +562,10 @@ class TestSweep:
         assert store.publish(0, stamp(1, 9), [BaseRecord(ALICE, b"zombie")]) == [Published.OLDER]
 
     def test_what_is_still_empty_at_the_next_one_is_deleted(self, store: Store, client: redis.Redis) -> None:
-        """Its last receipt goes along; from then on the shard's own stamp stands for the id, as for any other."""
+        """The last receipt of an empty record goes with it.
+
+        From then on the shard's own stamp stands for the id, as for any other.
+        """
         store.ingest([arrival("e1")], projection=0)
         store.publish(0, stamp(1, 1, seq=1), [BaseRecord(ALICE, b"old", recent_entry(b"A" * 8, NOON_MS, 1))])
         assert store.sweep_all([stamp(2, 2, seq=1)]) == 1
@@ -757,7 +763,7 @@ class TestLease:
 
 class TestRejected:
     def test_refused_events_are_kept_until_they_are_in_the_lake(self, store: Store) -> None:
-        """They come back in order, and go up to the entry that was stored."""
+        """Refused events come back in order, and go up to the entry that was stored."""
         store.reject([b"one", b"two", b"three"])
 
         entries = store.read_rejected(10)
