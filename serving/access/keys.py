@@ -1,9 +1,9 @@
-"""Who may do what: keys of three kinds, sent as Bearer.
+"""Who may do what: keys of four kinds, sent as Bearer.
 
-A write key sends events, a read key asks for decisions, an admin key does everything. The environment gives the first
-keys; those that it does not give are made at random at the first start and kept in a file that only its owner reads.
-Admins make more (`serving.access.made_keys`). A process holds digests of keys, compares them in constant time, and logs
-no key.
+A write key sends events, a read key asks for decisions, a profile key also reads a user's traits, an admin key does
+everything. The environment gives the first write, read and admin keys; those that it does not give are made at random
+at the first start and kept in a file that only its owner reads. Admins make more (`serving.access.made_keys`). A
+process holds digests of keys, compares them in constant time, and logs no key.
 """
 
 from __future__ import annotations
@@ -21,8 +21,17 @@ from serving.access.secret_files import secret_file
 from serving.refusals import Forbidden, Unauthenticated, Unavailable
 from serving.settings import Settings
 
-KeyKind: TypeAlias = Literal["write", "read", "admin"]
-KEY_KINDS: tuple[KeyKind, ...] = ("write", "read", "admin")
+KeyKind: TypeAlias = Literal["write", "read", "profile", "admin"]
+KEY_KINDS: tuple[KeyKind, ...] = ("write", "read", "profile", "admin")
+#: The kinds that may do what takes a key of this kind.
+KINDS_FOR: Mapping[KeyKind, tuple[KeyKind, ...]] = {
+    "write": ("write", "admin"),
+    "read": ("read", "profile", "admin"),
+    "profile": ("profile", "admin"),
+    "admin": ("admin",),
+}
+#: The kinds of which the configuration has a key each.
+CONFIGURED_KINDS: tuple[KeyKind, ...] = ("write", "read", "admin")
 #: A key that is not known yet may be known after so many seconds.
 RETRY_AFTER_S = 1
 #: A key is found by so many bytes of its digest; the whole digest is then compared in constant time.
@@ -91,14 +100,14 @@ class Keys:
             raise Unavailable("keys are being restored", {"field": "key", "remedy": remedy}, RETRY_AFTER_S)
 
     def admit(self, caller: Caller | None, needed: KeyKind) -> Caller:
-        """The caller, whose key is of the needed kind or an admin's, and who has now asked once more.
+        """The caller, whose key is of a kind that may do what takes the needed one, and who has now asked once more.
 
         Raises `Unauthenticated` without a caller, `Forbidden` for a key of another kind, `TooMany` for one that asks
         too often.
         """
         if caller is None:
             raise Unauthenticated("Valid API key required", {"remedy": "send the header Authorization: Bearer <key>"})
-        if caller.kind not in (needed, "admin"):
+        if caller.kind not in KINDS_FOR[needed]:
             raise Forbidden(
                 f"{needed} permission required", {"kind": caller.kind, "remedy": f"use a key of kind {needed}"}
             )
@@ -130,11 +139,11 @@ def new_key(kind: KeyKind) -> str:
 def raw_keys(settings: Settings) -> dict[KeyKind, str]:
     """The keys in plain text: from the environment where set, else from `keys.json` under home, made if absent."""
     given: dict[KeyKind, str] = {}
-    for kind in KEY_KINDS:
+    for kind in CONFIGURED_KINDS:
         secret = getattr(settings, f"{kind}_key")
         if secret is not None and secret.get_secret_value():
             given[kind] = secret.get_secret_value()
-    missing = [kind for kind in KEY_KINDS if kind not in given]
+    missing = [kind for kind in CONFIGURED_KINDS if kind not in given]
     if not missing:
         return given
     keys = json.loads(secret_file(settings.home / "keys.json", _new_keys))
@@ -142,4 +151,4 @@ def raw_keys(settings: Settings) -> dict[KeyKind, str]:
 
 
 def _new_keys() -> bytes:
-    return json.dumps({kind: new_key(kind) for kind in KEY_KINDS}, indent=1).encode()
+    return json.dumps({kind: new_key(kind) for kind in CONFIGURED_KINDS}, indent=1).encode()

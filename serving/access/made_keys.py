@@ -44,7 +44,8 @@ def create(store: Store, history: History, kind: str, label: str, author: str, n
     Raises `Invalid`, `TooMany`, `Unavailable`.
     """
     if kind not in KEY_KINDS:
-        raise invalid("kind", kind, "use write, read or admin", "Kind must be one of: write, read, admin")
+        kinds = ", ".join(KEY_KINDS)
+        raise invalid("kind", kind, f"use one of {kinds}", f"Kind must be one of: {kinds}")
     if len(label) > LABEL_CHARS_MAX:
         raise invalid("label", label, f"use at most {LABEL_CHARS_MAX} characters")
     if sum(key.revoked_at is None for key in made(store).values()) >= ALIVE_MAX:

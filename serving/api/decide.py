@@ -2,7 +2,7 @@
 
 An answer carries an ETag of its text, the flags' versions and each id's last seq. A client that asks again gets 304
 until the person sends something, a flag is changed, or a decision changes by time alone. A flag with `cache_seconds`
-lets clients not ask for so long.
+lets clients not ask for so long; an answer about many flags is kept as long as the one that is kept shortest.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ async def decide_many(request: Request) -> Response:
     decided = await decisions(engine, ids, _flag_keys(body.get("flags")), bool(explain))
     tagged = _encode([wire_decision(key, user, decision) for key, decision in decided.decisions.items()])
     text = b'{"userId":%b,"decisions":%b,"asof":%b}' % (_encode(user), tagged, _encode(decided.asof))
-    return _answer(request, text, tagged, decided, 0)
+    held_s = [_cached_s(decided.flags.get(key), decision, decided.asof) for key, decision in decided.decisions.items()]
+    return _answer(request, text, tagged, decided, min(held_s, default=0))
 
 
 def _flag_keys(flags: Any) -> list[str] | None:

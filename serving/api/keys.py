@@ -18,7 +18,10 @@ router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], ta
 
 @router.post("/keys")
 async def create_key(body: KeyBody, engine: EngineOf, caller: Admin) -> CreatedKey:
-    """Makes a key of a kind: write sends events, read asks for decisions, admin does all. Its text is shown once."""
+    """Makes a key of a kind, and shows its text once.
+
+    write sends events, read asks for decisions, profile also reads a user's traits, admin does all.
+    """
     now_ms = engine.clock_ms()
 
     def create() -> tuple[made_keys.ApiKey, str]:

@@ -28,9 +28,10 @@ SCHEMES: dict[str, dict[str, Any]] = {
 ABOUT = """Send events, ask for decisions, keep definitions.
 
 Each call takes a key, `Authorization: Bearer <key>` or `?apiKey=<key>`: a write key sends events, a read key asks for
-decisions, an admin key does everything. A refusal is `{success: false, code, message, details}` and names the field,
-the value and the remedy; after 429 and 503 the same request may be sent again when `Retry-After` is over, and counts
-once. A path that takes events may end in a slash, and its body is read as JSON whatever its Content-Type says."""
+decisions, a profile key also reads a user's traits, an admin key does everything. A refusal is `{success: false, code,
+message, details}` and names the field, the value and the remedy; after 429 and 503 the same request may be sent again
+when `Retry-After` is over, and counts once. A path that takes events may end in a slash, and its body is read as JSON
+whatever its Content-Type says."""
 
 #: The ways to send a key, by the beginning of a path; the first beginning that fits counts. Other paths need no key.
 KEYS: dict[str, tuple[str, ...]] = {

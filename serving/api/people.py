@@ -136,9 +136,9 @@ async def data(
 
 @live.get("/v1/users/{user:id}/traits")
 async def traits(user: str, request: Request) -> Response:
-    """All traits and segments of a user, live. `warming` names those whose value is not complete yet."""
+    """All traits and segments of a user, live; for a profile key. `warming` names those not complete yet."""
     engine: Engine = request.app.state.engine
-    await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "admin")
+    await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "profile")
     values, lacking = all_values(await live_person(engine, _namespaced(user)))
     if lacking:
         await engine.want_rebuild_of(lacking)

@@ -227,12 +227,19 @@ class TestDeciding:
             assert flags.call(method, "/v1/decide", "read", headers=headers, **more).status_code == 200
 
     def test_only_who_asks_for_it_is_cached(self, flags: RunningStack) -> None:
-        """`cache_seconds` is the answer's max-age, never beyond the flag's schedule."""
+        """`cache_seconds` is the answer's max-age, never beyond the flag's schedule; of many, the least one is."""
 
         def kept(key: str) -> str:
             return flags.call("GET", "/v1/decide", "read", params={"userId": "c", "flag": key}).headers["cache-control"]
 
+        def kept_together(*keys: str) -> str:
+            body = {"userId": "c", "flags": keys}
+            return flags.call("POST", "/v1/decide", "read", json=body).headers["cache-control"]
+
+        flags.define("flag", "cached_longer", "true", cache_seconds=60)
         assert kept("cached") == "private, max-age=30"
+        assert kept_together("cached") == kept_together("cached", "cached_longer") == "private, max-age=30"
+        assert kept_together("cached", "plain") == kept_together("cached", "unknown") == "private, no-cache"
         change(flags, "cached", starts_at="2199-01-01")
         assert kept("cached") == "private, max-age=30"
         change(flags, "cached", starts_at=None, cache_seconds=0)

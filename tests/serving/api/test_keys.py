@@ -47,6 +47,25 @@ def test_a_made_key_does_what_its_kind_allows_and_no_more(stack: RunningStack) -
     assert stack.http.get("/v1/admin/keys", headers=headers).status_code == 403
 
 
+def test_a_profile_key_decides_and_reads_traits_and_nothing_else(stack: RunningStack) -> None:
+    """It decides with GET and POST and over OFREP, and reads a user's traits; it sends nothing and reads nothing else.
+
+    A read key, which ends up in browsers, reads no traits.
+    """
+    profile, read = made(stack, "profile", "shop")["key"], made(stack, "read", "web")["key"]
+
+    def status(key: str, method: str, path: str, body: object = None) -> int:
+        return stack.http.request(method, path, json=body, headers={"Authorization": f"Bearer {key}"}).status_code
+
+    assert decided_with(stack, profile).status_code == 404
+    assert status(profile, "POST", "/v1/decide", {"userId": "a"}) == 200
+    assert status(profile, "POST", "/ofrep/v1/evaluate/flags", {"context": {"targetingKey": "a"}}) == 200
+    assert (status(profile, "GET", "/v1/users/a/traits"), status(read, "GET", "/v1/users/a/traits")) == (200, 403)
+    assert status(profile, "POST", "/v1/track", {"userId": "a", "event": "e"}) == 403
+    for path in ("/v1/admin/users/a", "/v1/admin/users/search", "/v1/admin/keys", "/v1/admin/traits", "/metrics"):
+        assert status(profile, "GET", path) == 403
+
+
 def test_a_revoked_key_is_refused_at_once(stack: RunningStack) -> None:
     """The answer after the revocation is 401; the list keeps the key with the time, and shows no key's text.
 
@@ -86,7 +105,7 @@ def test_an_unknown_kind_is_refused(stack: RunningStack) -> None:
     answer = stack.call("POST", "/v1/admin/keys", json={"kind": "root"})
 
     assert answer.status_code == 400
-    assert answer.json()["message"] == "Kind must be one of: write, read, admin"
+    assert answer.json()["message"] == "Kind must be one of: write, read, profile, admin"
     assert answer.json()["details"]["field"] == "kind"
 
 
