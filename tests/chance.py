@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, settings
 #: needs few here.
 EXAMPLES = int(os.environ.get("TINYCDP_EXAMPLES", "50"))
 
+#: So many examples are all that anybody asks for: a sample is then everybody.
+EXAMPLES_OF_ALL = 200
+
 #: However slow the machine is, a test is neither refused nor given other examples for it.
 seeded = settings(
     derandomize=True,
@@ -18,6 +21,11 @@ seeded = settings(
     max_examples=EXAMPLES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+
+
+def part_of(population: int) -> int:
+    """How many of so many are looked at one by one: a part of them as the examples are of `EXAMPLES_OF_ALL`."""
+    return -(-population * min(EXAMPLES, EXAMPLES_OF_ALL) // EXAMPLES_OF_ALL)
 
 
 def part_of_examples(divisor: int) -> settings:
