@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -18,11 +19,12 @@ import structlog
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from expressions.rules.deletes import ACT_KINDS
-from lake.errors import LakeConflict, LakeUnreachable
+from lake.errors import LakeConflict, LakeError, LakeUnreachable
 from lake.folder import Folder
 from lake.lake import Lake
 from lake.schemas import EVENTS, MEMBERSHIPS, REJECTED, RUNS, TABLES, TRAITS, Table
 from pipelines.packing import sort_closed_days
+from serving.logs import safe_message
 
 log = structlog.get_logger()
 
@@ -42,31 +44,45 @@ def maintain(
        or that writers left behind.
     3. Drops old exports.
 
-    Raises `LakeUnreachable`. A table on which a writer was first waits for the next time.
+    A table on which a writer was first waits for the next time. A step that fails keeps none of the others from being
+    done; then `LakeUnreachable` is raised, with all reasons.
     """
     now = now or datetime.now(UTC)
     today = now.date()
     did: dict[str, Any] = {}
+    failed: list[Exception] = []
+
+    def step(name: str, work: Callable[[], Any]) -> None:
+        try:
+            did[name] = work()
+        except (LakeError, DeltaError, OSError, pl.exceptions.PolarsError) as error:
+            log.warning("maintain_failed", step=name, error=safe_message(error))
+            failed.append(error)
+
     if retention_days is not None:
         before = now - timedelta(days=retention_days)
-        did["retention"] = {"removed": expire(lake, before, today), "others": expire_others(lake, before)}
-    did["forgotten_runs"] = forget_runs(lake, now)
+        step("retention", lambda: {"removed": expire(lake, before, today), "others": expire_others(lake, before)})
+    step("forgotten_runs", lambda: forget_runs(lake, now))
     for table in TABLES:
-        opened = lake.open(table)
-        try:
-            compacted = 0
-            if table is EVENTS:
-                compacted = sort_closed_days(lake, today.isoformat())
-            else:
-                compacted = int(opened.optimize.compact()["numFilesRemoved"])
-            did[table.name] = {"compacted": compacted, "removed": lake.drop_files(table)}
-        except (CommitFailedError, LakeConflict) as error:
-            log.info("maintain_conflict", table=table.name, error=str(error))  # a writer was first: next time
-            did[table.name] = {"compacted": 0, "removed": 0}
-        except (DeltaError, OSError) as error:
-            raise LakeUnreachable(f"{lake.uri(table)}: {error}") from error
-    did["exports"] = {"removed": Folder(lake.root, "exports").delete_before(now - timedelta(days=export_days))}
+        step(table.name, partial(_maintain_table, lake, table, today))
+    exports = Folder(lake.root, "exports")
+    step("exports", lambda: {"removed": exports.delete_before(now - timedelta(days=export_days))})
+    if failed:
+        raise LakeUnreachable("; ".join(map(safe_message, failed))) from failed[0]
     return did
+
+
+def _maintain_table(lake: Lake, table: Table, today: date) -> dict[str, int]:
+    opened = lake.open(table)
+    try:
+        if table is EVENTS:
+            compacted = sort_closed_days(lake, today.isoformat())
+        else:
+            compacted = int(opened.optimize.compact()["numFilesRemoved"])
+        return {"compacted": compacted, "removed": lake.drop_files(table)}
+    except (CommitFailedError, LakeConflict) as error:
+        log.info("maintain_conflict", table=table.name, error=str(error))  # a writer was first: next time
+        return {"compacted": 0, "removed": 0}
 
 
 def expire(lake: Lake, before: datetime, today: date) -> int:

@@ -16,9 +16,9 @@ import structlog
 from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from lake.errors import LakeUnreachable
+from lake.errors import LakeError, LakeUnreachable
 from lake.lake import Lake
-from lake.schemas import EVENTS, TABLES
+from lake.schemas import EVENTS, TABLES, Table
 
 log = structlog.get_logger()
 
@@ -35,21 +35,31 @@ def pack(lake: Lake, files_max: int = FILES_MAX, sizes: Sequence[int] = SIZES) -
     than half a size fit into none.
 
     Appends may come in between. Where somebody rewrites the same files, one of the two is first, and packing waits for
-    the next time. Raises `LakeUnreachable`.
+    the next time. A table that fails keeps none of the others from being packed; then `LakeUnreachable` is raised.
     """
     packed = 0
+    failed: list[Exception] = []
     for table in TABLES:
-        opened = lake.open(table)
         try:
-            for partition, file_sizes in _partitions(opened).items():
-                for least, below, target in zip(sizes, sizes[1:], [*sizes[2:], sizes[-1]], strict=False):
-                    if sum(least <= size < below for size in file_sizes) > files_max:
-                        did = opened.optimize.compact(partition_filters=_filters(partition), target_size=target)
-                        packed += int(did["numFilesRemoved"])
+            packed += _pack_table(lake, table, files_max, sizes)
         except CommitFailedError as error:
             log.info("pack_conflict", table=table.name, error=str(error))
-        except (DeltaError, OSError) as error:
-            raise LakeUnreachable(f"{lake.uri(table)}: {error}") from error
+        except (LakeError, DeltaError, OSError) as error:
+            log.warning("pack_failed", table=table.name, error=str(error))
+            failed.append(error)
+    if failed:
+        raise LakeUnreachable("; ".join(map(str, failed))) from failed[0]
+    return packed
+
+
+def _pack_table(lake: Lake, table: Table, files_max: int, sizes: Sequence[int]) -> int:
+    packed = 0
+    opened = lake.open(table)
+    for partition, file_sizes in _partitions(opened).items():
+        for least, below, target in zip(sizes, sizes[1:], [*sizes[2:], sizes[-1]], strict=False):
+            if sum(least <= size < below for size in file_sizes) > files_max:
+                did = opened.optimize.compact(partition_filters=_filters(partition), target_size=target)
+                packed += int(did["numFilesRemoved"])
     return packed
 
 

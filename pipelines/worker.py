@@ -1,6 +1,7 @@
 """The worker: rebuilds on a schedule, on request, and at once for single ids, with or without Prefect's server.
 
-It also purges and maintains the lake and packs its small files, one after the other and never beside a rebuild.
+It also purges and maintains the lake and packs its small files, one after the other and never beside a rebuild. A
+chore that fails is tried again soon (`pipelines.due`), and keeps none of the others from its turn.
 
 Requests are counters in Redis. They are read before a rebuild pins its version and answered when it has published, so a
 request that comes in between is not lost. A lease keeps two workers from doing the same work; nothing breaks if it runs
@@ -12,7 +13,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -22,16 +23,15 @@ import structlog
 
 from lake.errors import LakeError
 from lake.lake import Lake
+from pipelines.due import FORESEEN, Due
 from pipelines.packing import pack
 from pipelines.rebuild import run_row
 from pipelines.work import Chore, Rebuild
 from serving.definitions.catalogue import Catalogue
 from serving.definitions.saving import current
 from serving.logs import safe_message
-from serving.refusals import Refusal
 from serving.settings import Settings
 from serving.store.errors import StoreError
-from serving.store.operations.rebuild_requests import RebuildRequests
 from serving.store.store import Store
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ DRAIN_S = 3.0
 PACK_S = 60.0
 #: The columns of a run that the heartbeat repeats, beside its seconds.
 REPORTED = ("build", "as_of", "users", "events", "kind")
-#: A rebuild that failed is not tried again sooner.
+#: When what is due could not be looked up, it is not looked up again sooner.
 PAUSE_S = 2.0
 
 
@@ -67,17 +67,26 @@ class Worker:
         self, store: Store, lake: Lake, settings: Settings, rebuild: Rebuild, purge: Chore, maintain: Chore
     ) -> None:
         self.store, self.lake, self.settings = store, lake, settings
-        self.rebuild, self.purge, self.maintain = rebuild, purge, maintain
+        self.rebuild = rebuild
         self.token = secrets.token_hex(8)
         self.report: dict[str, Any] = {"last_build": None, "refused": {"older": 0, "deleted": 0}}
         self.catalogue: Catalogue | None = None
         self.uncovered: set[tuple[int, int]] = set()
         self.waits_since_s = time.monotonic()
-        self.next_full_s = time.monotonic() + settings.rebuild_interval_s
-        self.next_maintain_s = time.monotonic() + settings.maintain_interval_s
-        self.next_pack_s = time.monotonic()
-        # Soon: a stack that is started anew each day is purged each day too.
-        self.next_purge_s = time.monotonic() + min(settings.purge_interval_s, settings.rebuild_interval_s)
+        rebuild_s, purge_s, maintain_s = (
+            settings.rebuild_interval_s,
+            settings.purge_interval_s,
+            settings.maintain_interval_s,
+        )
+        self.full = Due("rebuild", rebuild_s, first_s=rebuild_s)
+        self.single = Due("rebuild of ids", 0.0, first_s=0.0)
+        #: By where the report has the result, in their order. The first purge comes soon: a stack that is started anew
+        #: each day is purged each day too.
+        self.chores: dict[str, tuple[Due, Callable[[], Any]]] = {
+            "purged": (Due("purge", purge_s, first_s=min(purge_s, rebuild_s)), purge),
+            "maintained": (Due("maintain", maintain_s, first_s=maintain_s), maintain),
+            "packed": (Due("pack", PACK_S, first_s=0.0), lambda: pack(self.lake)),
+        }
         self.is_working = False
 
     def run(self, stop: threading.Event) -> None:
@@ -89,10 +98,10 @@ class Worker:
             pause_s = LOOK_S
             try:
                 self.look()
-                self.report.pop("error", None)
-            except (StoreError, LakeError, Refusal, OSError, pl.exceptions.PolarsError) as error:
-                self.report["error"] = safe_message(error)
-                log.warning("rebuild_failed", error=self.report["error"])
+                self.tell()
+            except FORESEEN as error:
+                self.tell(f"what is due is not known: {safe_message(error)}")
+                log.warning("look_failed", error=safe_message(error))
                 pause_s = PAUSE_S
             stop.wait(pause_s)
         self.store.release_lease("rebuild", self.token)
@@ -102,9 +111,10 @@ class Worker:
         """Does what is due; returns whether anything was."""
         requests = self.store.rebuild_requests()
         waits_for = self._waits_for()
-        is_due = time.monotonic() >= self.next_full_s or waits_for is Uncovered.DRAINED
-        ids = [id for shard_ids in requests.ids.values() for id in shard_ids]
-        if not (requests.is_full or is_due or ids) and not self._is_chore_due():
+        is_full = self.full.is_due(is_wanted=requests.is_full or waits_for is Uncovered.DRAINED)
+        wanted_ids = [id for shard_ids in requests.ids.values() for id in shard_ids]
+        ids = wanted_ids if self.single.is_due() else []
+        if not (is_full or ids) and not any(due.is_due() for due, _ in self.chores.values()):
             self.waits_since_s = time.monotonic()
             return False
         if waits_for is Uncovered.UNDRAINED and time.monotonic() - self.waits_since_s < DRAIN_S:
@@ -114,27 +124,32 @@ class Worker:
         try:
             if not self._is_ready() or not self.store.hold_lease("rebuild", self.token, LEASE_MS, "gives way"):
                 return False
-            self._work(requests, is_due, ids)
+            self._work(is_full, ids)
         finally:
             self.is_working = False
         return True
 
-    def _work(self, requests: RebuildRequests, is_due: bool, ids: list[str]) -> None:
-        if requests.is_full or is_due:
-            self.next_full_s = time.monotonic() + self.settings.rebuild_interval_s
-            self._note(self.rebuild(None))
+    def _work(self, is_full: bool, ids: list[str]) -> None:
+        if is_full:
+            self.full.attempt(lambda: self._note(self.rebuild(None)))
         elif ids:
-            self._note(self.rebuild(ids))
-        if time.monotonic() >= self.next_purge_s:
-            self.next_purge_s = time.monotonic() + self.settings.rebuild_interval_s  # if it fails
-            self.report["purged"] = self.purge()
-            self.next_purge_s = time.monotonic() + self.settings.purge_interval_s
-        if time.monotonic() >= self.next_maintain_s:
-            self.next_maintain_s = time.monotonic() + self.settings.maintain_interval_s
-            self.report["maintained"] = self.maintain()
-        if time.monotonic() >= self.next_pack_s:
-            self.next_pack_s = time.monotonic() + PACK_S
-            pack(self.lake)
+            self.single.attempt(lambda: self._note(self.rebuild(ids)))
+        for name, (due, work) in self.chores.items():
+            if due.is_due():
+                done = due.attempt(work)
+                if not due.failures:
+                    self.report[name] = done
+
+    def tell(self, error: str | None = None) -> None:
+        """Puts into the report how each chore went, and all errors since its last success."""
+        dues = [self.full, self.single, *(due for due, _ in self.chores.values())]
+        errors = [f"{due.name}: {due.error}" for due in dues if due.error is not None]
+        errors += [error] if error is not None else []
+        self.report["chores"] = {due.name: due.report() for due in dues}
+        if errors:
+            self.report["error"] = "; ".join(errors)
+        else:
+            self.report.pop("error", None)
 
     def _waits_for(self) -> Uncovered:
         """Whether a definition waits for a rebuild, and whether the lake holds what that rebuild must cover."""
@@ -150,9 +165,6 @@ class Worker:
         drained = [state.drained for state in self.store.shard_states()]
         is_drained = all(drained[shard] >= activations[number][shard] for number, shard in waiting)
         return Uncovered.DRAINED if is_drained else Uncovered.UNDRAINED
-
-    def _is_chore_due(self) -> bool:
-        return time.monotonic() >= min(self.next_purge_s, self.next_maintain_s, self.next_pack_s)
 
     def _is_ready(self) -> bool:
         """Whether Redis is recovered. Until then the recovery rebuilds."""

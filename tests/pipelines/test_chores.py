@@ -1,0 +1,112 @@
+"""The chores of a worker: one that fails keeps none of the others from its turn, and is tried again soon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lake.errors import LakeUnreachable
+from lake.schemas import AUDIT, REJECTED, RUNS
+from pipelines.due import RETRY_S, RETRY_S_MAX, Due
+from pipelines.maintain import maintain
+from pipelines.packing import pack
+from pipelines.worker import Worker
+from tests.pipelines.world import World, purchase
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path) -> World:
+    """A recovered system with one event."""
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    world.ingest([purchase("ann", 1)])
+    world.drain().step()
+    return world
+
+
+def test_a_rebuild_that_fails_keeps_no_chore_waiting(world: World) -> None:
+    """Purge, maintenance and packing come each in its turn while every rebuild fails, even by a fault of our own. The
+    report has the error until a rebuild succeeds, however often other chores do."""
+    did: list[str] = []
+    broken = True
+
+    def rebuild(ids: Any) -> Any:
+        did.append("rebuild")
+        if broken:
+            raise KeyError("a fault of our own")
+        return world.rebuild(ids)
+
+    worker = Worker(
+        world.store,
+        world.lake,
+        world.settings,
+        rebuild,
+        lambda: did.append("purge"),
+        lambda: did.append("maintain"),
+    )
+    world.store.want_rebuild()
+    for due, _ in worker.chores.values():
+        due.next_s = 0.0
+    worker.look()
+    worker.tell()
+
+    assert did == ["rebuild", "purge", "maintain"]
+    assert worker.report["error"] == "rebuild: KeyError"
+    assert worker.report["chores"]["rebuild"] == {"succeeded_at": None, "failures": 1}
+    assert all(worker.report["chores"][name]["succeeded_at"] for name in ("purge", "maintain", "pack"))
+
+    worker.look()
+    assert did == ["rebuild", "purge", "maintain"], "a request waits until the rebuild may be tried again"
+    for due, _ in worker.chores.values():
+        due.next_s = 0.0
+    worker.look()
+    worker.tell()
+    assert did[3:] == ["purge", "maintain"] and worker.report["error"] == "rebuild: KeyError"
+
+    broken = False
+    worker.full.next_s = 0.0
+    worker.look()
+    worker.tell()
+    assert did[5:] == ["rebuild"] and "error" not in worker.report
+    assert not world.store.rebuild_requests().is_full
+
+
+def test_what_fails_is_tried_again_soon_and_then_less_often() -> None:
+    """A daily chore that fails is tried again after 2 s, and then at doubling pauses of at most a minute.
+    After a success its interval counts, and a request is answered at once."""
+    now_s = 0.0
+    due = Due("purge", 86_400.0, 0.0, lambda: now_s)
+    pauses = []
+    for _ in range(8):
+        assert due.is_due(is_wanted=True)
+        due.attempt(lambda: 1 // 0)
+        assert not due.is_due(is_wanted=True)
+        pauses.append(due.next_s - now_s)
+        now_s = due.next_s
+    assert pauses == [RETRY_S, 4.0, 8.0, 16.0, 32.0, RETRY_S_MAX, RETRY_S_MAX, RETRY_S_MAX]
+    assert (due.error, due.failures) == ("ZeroDivisionError", 8)
+
+    assert due.attempt(lambda: "done") == "done"
+    assert (due.error, due.failures, due.next_s - now_s) == (None, 0, 86_400.0)
+    assert not due.is_due() and due.is_due(is_wanted=True)
+
+
+def test_a_broken_table_keeps_the_others_from_nothing(world: World) -> None:
+    """Maintenance and packing do their work on every other table, and then say what failed."""
+    for number in range(4):
+        world.lake.append_audit({"at": number})
+        world.lake.append_rejected([{"received_at": number}])
+        world.lake.append_run({"build": number + 1, "kind": "ids", "seqs": [0], "as_of": 0})
+    for path in Path(world.lake.root, REJECTED.name).glob("*.parquet"):
+        path.unlink()
+
+    with pytest.raises(LakeUnreachable, match=r"part-|rejected"):
+        pack(world.lake, 2)
+    assert len(world.lake.open(AUDIT).file_uris()) == 1
+    world.lake.append_audit({"at": 5})
+    with pytest.raises(LakeUnreachable, match=r"part-|rejected"):
+        maintain(world.lake)
+    assert len(world.lake.open(AUDIT).file_uris()) == 1
+    assert len(world.lake.open(RUNS).file_uris()) == 1
