@@ -3,7 +3,8 @@
 A daemon that holds a lease. A round, over one open table object:
 
 1. Read how far each shard is committed: shard -> seq.
-2. Read the log of each shard after that, less the entries that Redis could still lose: (shard, entry).
+2. Read the logs after that, less the entries that Redis could still lose: (shard, entry). Some entries of every shard
+   at a time, until the round has its share of bytes (`pipelines.round_size`) or of rows.
 3. Repeat the links of these entries in Redis.
 4. Append the entries as rows of `events`, with a transaction for every shard, all in one commit.
 5. Trim the logs up to what is committed, less a margin.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ from deltalake import DeltaTable, Transaction
 from lake.errors import LakeConflict, LakeError
 from lake.lake import Lake, log_app
 from lake.schemas import EVENTS
+from pipelines.round_size import BYTES_MAX, RoundSize
 from pipelines.rows import event_rows
 from serving.people.links import complete_links
 from serving.refusals import Refusal
@@ -39,7 +41,7 @@ from serving.store.store import Store
 
 log = structlog.get_logger()
 
-#: Rows of one commit. What the log has more waits for the next round, which follows at once.
+#: Rows of one commit, beside the bound on bytes. What the log has more waits for the next round, which follows at once.
 ROWS_MAX = 50_000
 #: Committed entries that stay in the log, for a look at what happened.
 MARGIN_ENTRIES = 100
@@ -82,10 +84,12 @@ class Drain:
         recover: Callable[[], bool] = lambda: False,
         on_step: Callable[[str], None] = lambda step: None,
         rows_max: int = ROWS_MAX,
+        bytes_max: int = BYTES_MAX,
     ) -> None:
         self.store, self.lake, self.settings = store, lake, settings
         self.recover, self.on_step = recover, on_step
         self.rows_max = rows_max
+        self.size = RoundSize(settings.event_bytes_max, bytes_max)
         self.token = secrets.token_hex(8)
         self.report: dict[str, Any] = {}
         self._beaten: tuple[float, dict[str, Any]] | None = None
@@ -107,22 +111,38 @@ class Drain:
                     if drained.stopped:
                         self.report |= {"status": "error", "error": f"shards stand still: {drained.stopped}"}
                     self.keep_rejected()
-            except (StoreError, LakeError, Refusal, OSError) as error:
-                log.warning("drain_failed", error=str(error))
-                self.report = {"status": "error", "error": str(error)}
+            except (StoreError, LakeError, Refusal, OSError, MemoryError) as error:
+                why = str(error) or "memory is full"
+                log.warning("drain_failed", error=why)
+                self.report = {"status": "error", "error": why}
             self._beat()
             if not has_more:
                 stop.wait(max(0.0, self.settings.drain_interval_s - (time.monotonic() - started)))
         self._last_round()
 
     def step(self) -> Drained:
-        """One round over all shards. Raises when Redis or the lake are away; nothing is lost or doubled then."""
-        for _ in range(ATTEMPTS):
+        """One round over all shards. Raises when Redis or the lake are away; nothing is lost or doubled then.
+
+        A round for which memory is too small is made anew with half of the bytes. Raises `MemoryError` when the
+        smallest one fails too.
+        """
+        conflicts = 0
+        while True:
             try:
-                return self._round()
+                drained = self._round()
             except LakeConflict:
                 log.info("drain_conflict")  # another drain committed first: read again from there
-        raise LakeConflict(f"other drains were first {ATTEMPTS} times")
+                conflicts += 1
+                if conflicts == ATTEMPTS:
+                    raise LakeConflict(f"other drains were first {ATTEMPTS} times") from None
+            except MemoryError:
+                if not self.size.halve():
+                    raise
+                log.warning("memory_full", bytes_a_round=self.size.bytes)
+            else:
+                if drained.has_more:
+                    self.size.passed()
+                return drained
 
     def _round(self) -> Drained:
         opened = self.lake.open(EVENTS)
@@ -131,21 +151,8 @@ class Drain:
         committed = self._committed_at(opened)
         self.on_step("checked")
         drained = Drained()
-        entries: list[tuple[int, LogEntry]] = []
-        upto: dict[int, int] = {}
-        per_shard = max(1, self.rows_max // self.store.shards)
-        newest_ms = self._synced_ms()
-        for shard, log_entries in self.store.read_logs(committed, per_shard).items():
-            synced = [entry for entry in log_entries if newest_ms is None or entry.received_ms <= newest_ms]
-            if not synced:
-                continue
-            gap = _gap(synced, committed[shard])
-            if gap is not None:
-                drained.stopped[shard] = gap
-                continue
-            drained.has_more = drained.has_more or len(log_entries) == per_shard
-            entries += [(shard, entry) for entry in synced]
-            upto[shard] = synced[-1].seq
+        entries = self._read(committed, drained)
+        upto = {shard: entry.seq for shard, entry in entries}
         self.on_step("read")
         if entries:
             # Before the commit, so that the next drain repeats the links when this one is killed here.
@@ -169,6 +176,34 @@ class Drain:
                 self.on_step("trimmed")
         drained.rows = len(entries)
         return drained
+
+    def _read(self, committed: Mapping[int, int], drained: Drained) -> list[tuple[int, LogEntry]]:
+        """Entries after what is committed, (shard, entry), without a gap in any shard; notes gaps, and what is left.
+
+        A step asks for no more entries than would have the bytes of the round if each were of the largest. So a round
+        has at most twice its bytes.
+        """
+        entries: list[tuple[int, LogEntry]] = []
+        newest_ms = self._synced_ms()
+        after = dict(committed)  # of the shards that may have more
+        size = 0
+        while after and size < self.size.bytes and len(entries) < self.rows_max:
+            count = max(1, min(self.size.entries, self.rows_max - len(entries)) // len(after))
+            for shard, log_entries in self.store.read_logs(after, count).items():
+                synced = [entry for entry in log_entries if newest_ms is None or entry.received_ms <= newest_ms]
+                gap = _gap(synced, after[shard])
+                if gap is not None:
+                    drained.stopped[shard] = gap
+                if gap is not None or not synced:
+                    del after[shard]
+                    continue
+                entries += [(shard, entry) for entry in synced]
+                size += sum(entry.size for entry in synced)
+                after[shard] = synced[-1].seq
+                if len(synced) < count:
+                    del after[shard]
+        drained.has_more = bool(after)
+        return entries
 
     def _committed_at(self, opened: DeltaTable) -> dict[int, int]:
         """shard -> seq up to which it is committed, in the version of an open table.
@@ -216,7 +251,7 @@ class Drain:
                 while self.step().has_more:
                     pass
                 self.store.release_lease("drain", self.token)
-        except (StoreError, LakeError) as error:
+        except (StoreError, LakeError, MemoryError) as error:
             log.warning("last_round_failed", error=str(error))
 
 

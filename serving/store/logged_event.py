@@ -34,12 +34,14 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LogEntry(NamedTuple):
-    """An entry of a shard's log: its seq, the event, the clamped event time and the receipt, in UTC ms."""
+    """An entry of a shard's log: its seq, the event, the clamped event time and the receipt, in UTC ms; and how many
+    bytes the event has there."""
 
     seq: int
     event: Accepted
     ts_ms: int
     received_ms: int
+    size: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 import redis
 
 from lake.errors import LakeError
 from lake.lake import Lake
+from lake.schemas import EVENTS
 from serving.ids import shard_of
 from serving.store.errors import StoreFull
 from serving.store.scripts.ingest import TailLimits
@@ -139,3 +141,56 @@ def test_a_log_that_is_full_stops_no_drain(redis_url: str, tmp_path: Path) -> No
     assert all(state.seq == state.drained for state in world.store.shard_states())
     world.ingest([event])
     assert world.store.owners([f"anon:{device}"])[0].id == f"user:{user}"  # type: ignore[union-attr]
+
+
+def test_a_round_is_bounded_by_bytes(world: World) -> None:
+    """However large events are, a round has at most twice its bytes, and so has its memory. Small events of other
+    shards are not kept waiting."""
+    kib = 1024
+    world.ingest(purchase(f"u{n}", n, properties={"note": "x" * 30 * kib}) for n in range(64))
+    world.ingest(purchase(f"u{n}", 100 + n) for n in range(64))
+    drain = world.drain(bytes_max=512 * kib)
+
+    rounds: list[int] = []
+    has_more = True
+    while has_more:
+        before = drained_bytes(world)
+        has_more = drain.step().has_more
+        rounds.append(drained_bytes(world) - before)
+
+    assert exact(world)
+    assert sum(rounds) > 64 * 30 * kib
+    assert max(rounds) <= 2 * 512 * kib
+    assert rounds[0] <= 2 * 64 * kib  # the first is small: a process that memory kills gets on at each start
+
+
+def drained_bytes(world: World) -> int:
+    """The bytes of all properties in the lake, as they came."""
+    return int(world.lake.scan(EVENTS).select(pl.col("properties").str.len_bytes().sum()).collect().item() or 0)
+
+
+def test_a_round_for_which_memory_is_too_small_is_halved(world: World) -> None:
+    """Rounds get smaller until one passes, and nothing is lost. When none does, the drain says so and goes on."""
+    world.ingest(purchase(f"u{n}", n, properties={"note": "x" * 1_000}) for n in range(600))
+    drain = world.drain()
+    taken: list[int] = []
+
+    def full(step: str) -> None:
+        if step == "before_write" and drain.size.bytes > room:
+            taken.append(drain.size.bytes)
+            raise MemoryError
+
+    room = 512 * 1024
+    drain.on_step = full
+    while drain.step().has_more:
+        pass
+    assert taken == [2 * 1024 * 1024, 1024 * 1024]
+    assert exact(world)
+
+    room = 0
+    world.ingest([purchase("u1", 1_000)])
+    with pytest.raises(MemoryError):
+        drain.step()
+    room = 2**30
+    drain.step()
+    assert exact(world)

@@ -63,9 +63,9 @@ class World:
         """Recovers Redis, as the drain does before each round; returns whether anything had to be recovered."""
         return recover(self.store, self.lake, self.settings)
 
-    def drain(self, on_step: Callable[[str], None] = lambda step: None) -> Drain:
+    def drain(self, on_step: Callable[[str], None] = lambda step: None, **bounds: int) -> Drain:
         """A drain of this world."""
-        return Drain(self.store, self.lake, self.settings, on_step=on_step)
+        return Drain(self.store, self.lake, self.settings, on_step=on_step, **bounds)
 
     def rebuild(self, ids: list[str] | None = None) -> Run:
         """A rebuild of everybody, or of some ids."""

@@ -162,9 +162,11 @@ def _log_entries(reply: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[LogEntr
 
 def _log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:
     named = dict(zip(fields[::2], fields[1::2], strict=True))
+    event = named[keys.ENTRY_EVENT]
     return LogEntry(
         seq=int(entry_id.partition(b"-")[0]),
-        event=logged_event.decode(named[keys.ENTRY_EVENT]),
+        event=logged_event.decode(event),
         ts_ms=int(named[keys.ENTRY_TS]),
         received_ms=int(named[keys.ENTRY_RECEIVED]),
+        size=len(event),
     )
