@@ -57,7 +57,8 @@ FUNCTIONS: dict[str, Function] = {
             "days_since",
             (STRING,),
             nullable(NUMBER),
-            "Whole days from an ISO 8601 date or date-time to now, floor; without an offset it is UTC.",
+            "Whole days from an ISO 8601 date-time to now, floor (without an offset it is UTC); of a date the dates up"
+            " to today, in the workspace's zone.",
         ),
         Function(
             "matches",

@@ -71,7 +71,7 @@ class _Oracle:
                 digest = hashlib.sha256(f"{inner[0]}:{self.user}".encode()).digest()
                 return float((int.from_bytes(digest[:7]) >> 4) % 100_000)
             case ops.Call():
-                return called(node.function, inner, self.now)
+                return called(node.function, inner, self.now, self.zone)
         raise TypeError(node)
 
     def attribute(self, node: ops.Attribute) -> Any:

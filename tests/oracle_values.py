@@ -29,7 +29,7 @@ ORDERINGS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operat
 ARITHMETIC = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "%": operator.mod}
 
 
-def called(name: str, args: list[Any], now: int) -> Any:
+def called(name: str, args: list[Any], now: int, zone: ZoneInfo) -> Any:
     """A function; of a first argument of another kind false or null, as its sentence says."""
     first, kind = args[0], type(args[0])
     if name == "if":
@@ -52,7 +52,7 @@ def called(name: str, args: list[Any], now: int) -> Any:
         return re.sub("[A-Za-z]", lambda letter: getattr(letter[0], name)(), first)
     if kind is float and name in ("abs", "round"):
         return abs(first) if name == "abs" else float(decimal(first, int(args[1]) if args[1:] else 0)) + 0.0
-    return days_since(first, now) if kind is str and name == "days_since" else None
+    return days_since(first, now, zone) if kind is str and name == "days_since" else None
 
 
 def dated(ts_ms: int, zone: ZoneInfo) -> date:
@@ -65,14 +65,16 @@ def dated(ts_ms: int, zone: ZoneInfo) -> date:
     return max(local(minutes).date() for minutes in range(26 * 60 if is_moved else 1))
 
 
-def days_since(text: str, now: int) -> float | None:
-    """Whole days, floor; UTC without an offset; digits beyond milliseconds are cut off."""
+def days_since(text: str, now: int, zone: ZoneInfo) -> float | None:
+    """Whole days, floor; UTC without an offset; digits beyond milliseconds are cut off. Of a date: dates."""
     if not re.fullmatch(TIME, text, re.ASCII):
         return None
     try:
         at = datetime.fromisoformat(text.upper())
     except ValueError:  # no such day
         return None
+    if len(text) == len("2026-03-01"):
+        return float((dated(now, zone) - at.date()).days)
     since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
     return float((now - since // timedelta(milliseconds=1)) // DAY_MS)
 

@@ -69,7 +69,7 @@ def answer_frame(events: pl.LazyFrame, bounds: Sequence[Bound], now_ms: int, zon
     states = States(events, plan(expressions).needs, attributes, now_ms, zone)
     presented = {node: states.present(node) for node in aggregations}
     steps = Steps(states.frame)
-    scope = Scope(lambda node: _person_leaf(node, presented, states), now_ms, steps.let_cell)
+    scope = Scope(lambda node: _person_leaf(node, presented, states), now_ms, zone, steps.let_cell)
     answers = []
     for bound in bounds:
         cell = compile_cell(bound.expr, scope)

@@ -20,8 +20,8 @@ import polars as pl
 from ..rules import values
 from ..rules.bucketing import bucket_of
 from ..rules.patterns import portable
-from ..rules.values import NEAR, NEAR_MAX, SUMMED_MAX
-from ..rules.windows import DAY_MS
+from ..rules.values import DATE_CHARACTERS, NEAR, NEAR_MAX, SUMMED_MAX
+from ..rules.windows import DAY_MS, Zone
 from .cells import COLUMN_KINDS, Cell, boolean_cell, finite_cell, holds, holds_item, is_null, unsigned_zero
 from .dates import instant_ms
 
@@ -123,9 +123,12 @@ def _if(condition: Cell, then: Cell, otherwise: Cell) -> Cell:
     return Cell({kind: pl.when(is_then).then(then.get(kind)).otherwise(otherwise.get(kind)) for kind in kinds})
 
 
-def days_since(text: Cell, now_ms: int) -> Cell:
+def days_since(text: Cell, now_ms: int, zone: Zone) -> Cell:
     """`values.days_since`."""
-    passed_ms = pl.lit(now_ms, dtype=pl.Int64) - instant_ms(text.get("string"))
+    value = text.get("string")
+    is_date = value.str.len_bytes() == DATE_CHARACTERS
+    today_ms, until_ms = (pl.lit(ms, dtype=pl.Int64) for ms in (zone.day(now_ms) * DAY_MS, now_ms))
+    passed_ms = pl.when(is_date).then(today_ms).otherwise(until_ms) - instant_ms(value)
     return Cell({"number": passed_ms.floordiv(DAY_MS).cast(pl.Float64)})
 
 

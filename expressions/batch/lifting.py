@@ -34,7 +34,9 @@ def source_mask(
     if source.event is not None:
         mask = mask & (pl.col("name") == source.event).fill_null(False)
     if source.where is not None:
-        mask = mask & holds(compile_cell(source.where, Scope(_event_leaf(source, UTC_ZONE, read), now_ms, let_cell)))
+        mask = mask & holds(
+            compile_cell(source.where, Scope(_event_leaf(source, UTC_ZONE, read), now_ms, UTC_ZONE, let_cell))
+        )
     return mask
 
 
@@ -46,7 +48,7 @@ def lifted_cell(
     read: Callable[[str], Cell] = property_cell,
 ) -> Cell:
     """What an event contributes to a need, whether its source looks at the event or not. `read` as in `source_mask`."""
-    return compile_cell(need.slot.lift, Scope(_event_leaf(need.source, zone, read), now_ms, let_cell))
+    return compile_cell(need.slot.lift, Scope(_event_leaf(need.source, zone, read), now_ms, zone, let_cell))
 
 
 def _event_leaf(source: Source, zone: Zone, read: Callable[[str], Cell]) -> Leaf:

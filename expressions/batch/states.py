@@ -125,7 +125,7 @@ class States:
             if isinstance(need.slot.monoid, Union | Tally):
                 exact = exact & (self._size(need) <= VALUES_MAX)
 
-        scope = Scope(partial(self._present_leaf, needs), self.now_ms)
+        scope = Scope(partial(self._present_leaf, needs), self.now_ms, self.zone)
         return compile_cell(AGGREGATES[aggregation.aggregate].present, scope), exact
 
     def _present_leaf(self, needs: Mapping[str, Need], node: Expr) -> Cell | None:
@@ -138,7 +138,7 @@ class States:
             case Call("length", (SlotValue(name),)):
                 return Cell({"number": pl.min_horizontal(self._size(needs[name]), VALUES_MAX).cast(pl.Float64)})
             case Call("amount", (SlotValue(name), count)):
-                divisor = compile_cell(count, Scope(partial(self._present_leaf, needs), self.now_ms))
+                divisor = compile_cell(count, Scope(partial(self._present_leaf, needs), self.now_ms, self.zone))
                 return amount(self._total(needs[name]), divisor.get("number"))
             case Call("most_frequent", (SlotValue(name),)):
                 need = needs[name]

@@ -34,6 +34,7 @@ from ..ops import (
 )
 from ..rules.dtypes import Kind
 from ..rules.values import Value
+from ..rules.windows import Zone
 from .cells import Cell, any_of, boolean_cell, finite_cell, holds, holds_item, is_null, item_key, same
 from .functions import ARITHMETIC, FUNCTIONS, bucket, coalesce, days_since, matches, rounded
 
@@ -57,6 +58,7 @@ class Scope:
 
     leaf: Leaf
     now_ms: int
+    zone: Zone
     let_cell: Callable[[Cell], Cell] = lambda cell: cell
 
 
@@ -181,7 +183,7 @@ def _(node: Call, scope: Scope) -> Cell:
         case "coalesce":
             return coalesce(arguments, scope.let_cell)
         case "days_since":
-            return days_since(arguments[0], scope.now_ms)
+            return days_since(arguments[0], scope.now_ms, scope.zone)
         case "matches":
             return matches(arguments[0], _literal(node.args[1]))
         case "bucket":

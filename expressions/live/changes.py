@@ -17,8 +17,8 @@ from typing import TypeAlias
 from ..aggregates import AGGREGATES
 from ..ops import Aggregation, Call, Compare, Constant, Expr, Now, children, extent, walk
 from ..plan import Need, plan
-from ..rules.values import instant_ms, same
-from ..rules.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Window, lower_ms
+from ..rules.values import DATE_CHARACTERS, instant_ms, same
+from ..rules.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Window, Zone, lower_ms
 from .to_state import Compiled, Frame, Program
 
 #: The work of one explanation at most, in nodes evaluated: some tens of milliseconds.
@@ -121,11 +121,15 @@ def _ages(node: Expr, program: Program) -> Iterator[Watch]:
 
 
 @dataclass(frozen=True)
-class _Growth:
-    """An age: the whole units since an instant. `since_ms` reads that instant from a frame; None where it has none."""
+class _Age:
+    """An age at one instant: its number now, and when it becomes a number, UTC ms."""
 
-    since_ms: Callable[[Frame], int | None]
-    unit_ms: int
+    number: int
+    becomes_ms: Callable[[int], int]
+
+
+#: From a frame to an age there; None where there is none.
+_Growth: TypeAlias = Callable[[Frame], _Age | None]
 
 
 def _growth(node: Expr, program: Program) -> _Growth | None:
@@ -133,46 +137,59 @@ def _growth(node: Expr, program: Program) -> _Growth | None:
     match node:
         case Aggregation(name) if any(isinstance(part, Now) for part in walk(AGGREGATES[name].present)):
             (slot,) = program.slots(node).values()
-            return _Growth(_since_event(slot), _UNITS_MS[name.split("_")[2]])
+            return _since_event(slot, _UNITS_MS[name.split("_")[2]])
         case Call("days_since", (text,)):
-            return _Growth(_since_instant(program.compile(text)), DAY_MS)
+            return _since_text(program.compile(text), program.zone)
     return None
 
 
-def _since_event(slot: Compiled) -> Callable[[Frame], int | None]:
-    def since_ms(frame: Frame) -> int | None:
+def _since_event(slot: Compiled, unit_ms: int) -> _Growth:
+    def growth(frame: Frame) -> _Age | None:
         at = slot(frame)
-        return None if at is None else int(at)
+        return None if at is None else _in_units(int(at), unit_ms, frame.now_ms)
 
-    return since_ms
+    return growth
 
 
-def _since_instant(text: Compiled) -> Callable[[Frame], int | None]:
-    def since_ms(frame: Frame) -> int | None:
+def _since_text(text: Compiled, zone: Zone) -> _Growth:
+    def growth(frame: Frame) -> _Age | None:
         value = text(frame)
-        return instant_ms(value) if isinstance(value, str) else None
+        since_ms = instant_ms(value) if isinstance(value, str) else None
+        if since_ms is None:
+            return None
+        if len(value) == DATE_CHARACTERS:
+            return _in_dates(since_ms // DAY_MS, zone, frame.now_ms)
+        return _in_units(since_ms, DAY_MS, frame.now_ms)
 
-    return since_ms
+    return growth
 
 
-def _growing(age: _Growth) -> Watch:
+def _in_units(since_ms: int, unit_ms: int, now_ms: int) -> _Age:
+    return _Age((now_ms - since_ms) // unit_ms, lambda number: since_ms + number * unit_ms)
+
+
+def _in_dates(since_day: int, zone: Zone, now_ms: int) -> _Age:
+    return _Age(zone.day(now_ms) - since_day, lambda number: zone.day_start_ms(since_day + number))
+
+
+def _growing(growth: _Growth) -> Watch:
     """The next instant at which an age grows by a unit."""
 
     def watch(frame: Frame) -> int | None:
-        since_ms = age.since_ms(frame)
-        return None if since_ms is None else since_ms + ((frame.now_ms - since_ms) // age.unit_ms + 1) * age.unit_ms
+        age = growth(frame)
+        return None if age is None else age.becomes_ms(age.number + 1)
 
     return watch
 
 
-def _reaching(age: _Growth, number: int) -> Watch:
+def _reaching(growth: _Growth, number: int) -> Watch:
     """The next of two instants: the age becomes a whole number; it becomes the number after that."""
 
     def watch(frame: Frame) -> int | None:
-        since_ms = age.since_ms(frame)
-        if since_ms is None:
+        age = growth(frame)
+        if age is None:
             return None
-        moves = (since_ms + number * age.unit_ms, since_ms + (number + 1) * age.unit_ms)
+        moves = (age.becomes_ms(number), age.becomes_ms(number + 1))
         return min((at for at in moves if at > frame.now_ms), default=None)
 
     return watch

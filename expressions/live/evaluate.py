@@ -168,7 +168,7 @@ FUNCTIONS: dict[str, Evaluator] = {
     "round": _of(float, lambda number, decimals=0.0: values.rounded(number, int(decimals))),
     "coalesce": _coalesce,
     "if": lambda condition, then, otherwise: then if holds(condition) else otherwise,
-    "days_since": lambda text, now_ms: values.days_since(text, int(now_ms)) if type(text) is str else None,
+    "days_since": lambda text, now_ms, zone: values.days_since(text, now_ms, zone) if type(text) is str else None,
     "matches": lambda text, pattern: type(text) is str and searcher(pattern).search(text) is not None,
     "bucket": lambda salt, id: float(bucket_of(salt, id)) if id else None,
     "floor": _of(float, lambda number: float(number // 1.0)),

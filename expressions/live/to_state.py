@@ -244,7 +244,8 @@ def _(node: Call, program: Program) -> Compiled:
     arguments = [_compiled(argument, program) for argument in node.args]
     match node.function, arguments:
         case "days_since", [text]:
-            return lambda frame: evaluate(text(frame), frame.now_ms)
+            zone = program.zone
+            return lambda frame: evaluate(text(frame), frame.now_ms, zone)
         case "bucket", [salt]:
             return lambda frame: evaluate(salt(frame), frame.id)
     return _applied(evaluate, arguments)

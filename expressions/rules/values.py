@@ -15,7 +15,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, TypeAlias
 
 from .dtypes import KINDS, Kind
-from .windows import DAY_MS
+from .windows import DAY_MS, Zone
 
 Value: TypeAlias = "None | bool | float | str | tuple[None | bool | float | str, ...]"
 
@@ -190,7 +190,10 @@ _ISO_TIME = re.compile(ISO_TIME, re.ASCII)
 
 
 def instant_ms(text: str) -> int | None:
-    """The instant that an ISO 8601 text names, in UTC milliseconds (further digits are cut off), or null."""
+    """The instant that an ISO 8601 text names, in UTC milliseconds (further digits are cut off), or null.
+
+    A text without an offset is UTC, and a date its midnight there.
+    """
     match = _ISO_TIME.match(text)
     if not match or text.endswith("\n"):
         return None
@@ -207,7 +210,17 @@ def instant_ms(text: str) -> int | None:
     return days * DAY_MS + ms
 
 
-def days_since(text: str, now_ms: int) -> float | None:
-    """Whole days from an ISO 8601 instant to now, rounded down; null where the text names no instant."""
+#: How long an ISO 8601 text is that is a date without a time.
+DATE_CHARACTERS = 10
+
+
+def days_since(text: str, now_ms: int, zone: Zone) -> float | None:
+    """Whole days from an ISO 8601 instant to now, rounded down; null where the text names no instant.
+
+    From a date without a time they are dates, up to the zone's date of now.
+    """
     instant = instant_ms(text)
-    return None if instant is None else float((now_ms - instant) // DAY_MS)
+    if instant is None:
+        return None
+    until_ms = zone.day(now_ms) * DAY_MS if len(text) == DATE_CHARACTERS else now_ms
+    return float((until_ms - instant) // DAY_MS)

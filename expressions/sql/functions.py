@@ -15,7 +15,7 @@ from sqlglot import exp
 from ..rules.bucketing import BUCKETS, HASH_DIGITS
 from ..rules.dtypes import Kind
 from ..rules.patterns import portable
-from ..rules.values import NEAR_MAX, SUMMED_MAX, WHOLE_FROM
+from ..rules.values import DATE_CHARACTERS, NEAR_MAX, SUMMED_MAX, WHOLE_FROM
 from ..rules.windows import DAY_MS, END_MS
 from .cells import (
     FALSE,
@@ -181,7 +181,11 @@ def _days_since(scope: Scope, subject: Cell) -> Cell:
     value = subject.get("string")
     if value is None:
         return NULL
-    passed = exp.paren(cast(column("now_ms"), "DOUBLE") - scope.let(instant_ms(scope.let(value), scope.let), "instant"))
+    value = scope.let(value)
+    is_date = exp.Length(this=value.copy()).eq(whole(DATE_CHARACTERS))
+    today_ms = cast(scope.query.today(), "DOUBLE") * double(DAY_MS)
+    until_ms = scope.let(case((is_date, today_ms), otherwise=cast(column("now_ms"), "DOUBLE")), "until")
+    passed = exp.paren(until_ms - scope.let(instant_ms(value, scope.let), "instant"))
     return number_cell(exp.Floor(this=passed / double(DAY_MS)), most=float(END_MS), whole=True)
 
 

@@ -1,12 +1,13 @@
 """The query that grows while a definition is compiled: which columns and CTEs it needs, and how they are put together.
 
 1. `once`, `ids`, `clock`   where it starts (`rows`)
-2. `seen`                   id, name, ts, now_ms; today and day where a date is needed; a column for each kind of each
+2. `seen`                   id, name, ts, now_ms; today and day where dates are needed; a column for each kind of each
                             property; what is computed of an event: one row an event by now, of the names that are read
 3. `folds`                  id, and a column a fold: one row an id that has such an event; one pass over `seen`
 4. (others)                 id, and columns: one row an id; a CTE each for what needs an order or a count of values
 5. `profile_KEY`            id, and a column for each kind of each field: one row an id (`profile`)
-6. `answers`                id, now_ms, the columns of 3, 4 and 5, and what is computed of them: one row an id
+6. `answers`                id, now_ms, today where it is needed, the columns of 3, 4 and 5, and what is computed of
+                            them: one row an id
 7. the SELECT               id, the values, exact: one row an id
 """
 
@@ -103,7 +104,7 @@ class Query:
         self.profile = Profile(engine, self.names)
         self.readings: dict[Need, Reading] = {}
         self._zone, self._now_ms, self._table = zone, now_ms, table
-        self._dated = False
+        self._has_today = self._has_day = False
         self._event_names: set[str] = set()
         self._any_name = False
         self._properties: dict[str, Cell] = {}
@@ -132,8 +133,13 @@ class Query:
 
     def day(self) -> Cell:
         """The date of the event at hand."""
-        self._dated = True
+        self._has_day = True
         return _whole_number(column("day"))
+
+    def today(self) -> Sql:
+        """The date of the answer, days since 1970-01-01."""
+        self._has_today = True
+        return column("today")
 
     def now(self) -> Cell:
         """The instant of the answer."""
@@ -154,8 +160,8 @@ class Query:
         if window is None:
             return TRUE
         if window.dates:
-            self._dated = True
-            return column("day") > column("today") - whole(window.length)
+            self._has_day = True
+            return column("day") > self.today() - whole(window.length)
         return column("ts") > column("now_ms") - whole(window.ms)
 
     # ── what is computed of them ─────────────────────────────────────────────────────────────────────────────────
@@ -198,7 +204,7 @@ class Query:
 
     def select(self, values: Sequence[exp.Expr]) -> exp.Select:
         """The whole query: id, the values, exact. Raises ValueError for a table that has the name of a CTE."""
-        ctes = clock(self.engine, self._now_ms, self._zone, self._dated)
+        ctes = clock(self.engine, self._now_ms, self._zone, dated=self._has_today or self._has_day)
         ctes |= events_once(self._table, self.engine, reads_fields=bool(self._properties or self.profile.keys))
         ctes |= self.events.steps.over(self._seen(), "seen")
         if self._folds:
@@ -216,8 +222,10 @@ class Query:
 
     def _seen(self) -> exp.Select:
         query = exp.select("id", "name", "ts", *self._columns, "now_ms").from_("once").join("clock", join_type="cross")
-        if self._dated:
-            query = query.select("today", exp.alias_(day_of(column("ts"), self._zone), "day"))
+        if self._has_today:
+            query = query.select("today")
+        if self._has_day:
+            query = query.select(exp.alias_(day_of(column("ts"), self._zone), "day"))
             if self._zone != UTC_ZONE:
                 query = with_calendar(query, "ts")
         if not self._any_name:
@@ -227,6 +235,8 @@ class Query:
 
     def _answers(self, joined: Mapping[str, Sequence[str]]) -> exp.Select:
         query = exp.select(column("id", "ids"), column("now_ms")).from_("ids").join("clock", join_type="cross")
+        if self._has_today:
+            query = query.select("today")
         for table, columns in joined.items():
             query = query.join(table, on=column("id", table).eq(column("id", "ids")), join_type="left")
             query = query.select(*(column(name, table) for name in columns))

@@ -201,7 +201,7 @@ def _over(table: exp.Table, text: str, engine: Engine, reads_fields: bool) -> ex
 
 
 def clock(engine: Engine, now_ms: int | None, zone: Zone, dated: bool) -> dict[str, exp.Query]:
-    """Steps 1 and 2. `clock` has today where `dated`. There is a `calendar` where today depends on a zone."""
+    """Steps 1 and 2. `clock` has today where `dated`. There is a `calendar` where dates depend on a zone."""
     instant = engine.now_ms() if now_ms is None else whole(now_ms)
     now = exp.select(exp.alias_(exp.cast(instant, "BIGINT"), "now_ms"))
     if not dated:

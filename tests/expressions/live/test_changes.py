@@ -142,6 +142,19 @@ class TestNextChange:
         assert next_change("days_since(profile.since) + 0", base) == (NOW_MS // DAY_MS + 1) * DAY_MS
         assert next_change("days_since(profile.other) > 3", base) is None
 
+    @pytest.mark.parametrize("zone", [KATHMANDU, Zone("America/New_York"), Zone("Pacific/Apia")])
+    def test_a_date_is_counted_in_dates_of_the_zone(self, zone: Zone) -> None:
+        """The number of dates grows where a date begins there, also beside a date that the zone left out."""
+        base = base_of([identify(1, since="2026-01-01")])
+        start_ms = zone.day_start_ms(20_454)
+
+        assert next_change("days_since(profile.since) >= 365", base, zone=zone) == zone.day_start_ms(20_454 + 365)
+        assert next_change("days_since(profile.since)", base, zone=zone, now_ms=start_ms - 1) == start_ms
+        text = "days_since('2011-12-28')"
+        tomorrow_ms = zone.day_start_ms(15_338)  # 2011-12-30, which Apia left out: there the next date begins
+        assert next_change(text, base, zone=zone, now_ms=tomorrow_ms - 1) == tomorrow_ms
+        assert next_change(f"{text} >= 2", base, zone=zone, now_ms=tomorrow_ms - DAY_MS) == tomorrow_ms
+
     def test_what_chooses_between_two_dates_may_age_itself(self) -> None:
         """The date that counts may change before a day is over."""
         base = base_of([event("purchase", 60_000)])

@@ -490,10 +490,10 @@ NUMBERS = st.one_of(
 )
 
 
-def per_number(expression: str, numbers: Sequence[float | str]) -> list[Any]:
+def per_number(expression: str, numbers: Sequence[float | str], zone: Zone = UTC_ZONE) -> list[Any]:
     """The value of an expression for each of these, as the sole property of an id of its own."""
     rows = [event(NOW, {"x": number}, id=str(place)) for place, number in enumerate(numbers)]
-    by_place = values_of(expression, rows)
+    by_place = values_of(expression, rows, zone=zone)
     return [by_place[str(place)] for place in range(len(numbers))]
 
 
@@ -560,7 +560,9 @@ DATES = st.one_of(
 @given(st.lists(DATES, min_size=10, max_size=50))
 def test_days_since_reads_what_python_reads(texts: list[str]) -> None:
     """Every form of date-time, every date that does not exist, every offset."""
-    assert per_number("days_since(events.purchase.x.last)", texts) == [values.days_since(text, NOW) for text in texts]
+    for zone in (UTC_ZONE, Zone("Asia/Kathmandu")):
+        since = per_number("days_since(events.purchase.x.last)", texts, zone)
+        assert since == [values.days_since(text, NOW, zone) for text in texts]
 
 
 # ── text ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -574,6 +576,7 @@ MANY = {
     "tally": "coalesce(events.purchase.x.most_frequent, events.purchase.x.p95_90d, events.purchase.x.median)",
     "profile": 'profile.plan in ["premium", "enterprise"] && profile.address.city != null',
     "dates": "unique_days_14d + days_since(profile.signed_up)",
+    "birthday": "days_since(profile.birthday) >= 6570",
     "functions": 'if(starts_with(lower(profile.name), "a"), round(events.purchase.x.avg, 2) % 3, length(profile.name))',
     "share": r"""bucket("it's") < 50000 && matches(profile.email, "(?i)^[^@\\s]+@example\\.com$")""",
 }
