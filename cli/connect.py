@@ -28,11 +28,19 @@ def stack_settings() -> Settings:
 
 def connect() -> tuple[Store, Lake, Settings]:
     """The store, the lake and the settings of the stack. Ends the command when no Redis is named."""
+    from cli.orphans import orphans, orphans_text
     from lake.lake import Lake
     from serving.store.store import Store
 
     settings = stack_settings()
     if settings.redis_url is None:
+        left = orphans(settings.home)
+        if left:
+            fail(
+                f"the supervisor was killed and left behind: {orphans_text(left)}. End them with `tinycdp down`, or "
+                "start anew with `tinycdp up`, which ends them first",
+                AWAY,
+            )
         fail("no stack runs here: start one with `tinycdp up`, or set TINYCDP_REDIS_URL", AWAY)
     store = Store(settings.redis_url, settings.shards)
     store.require_shards()

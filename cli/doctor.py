@@ -7,12 +7,14 @@ rows up to the same positions of the log, at the same instant.
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 from typing import Any
 
 import httpx
 import msgspec
 import polars as pl
 
+from cli.orphans import Orphan, orphans, orphans_text
 from cli.stack import running_stack
 from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, values_of
@@ -46,11 +48,13 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
     if run is not None:
         horizon_left_s = (run["as_of"] + settings.horizon_ms - server.clock_ms) / 1000
     recovering = [state.shard for state in states if state.ready_run_id != server.run_id]
+    left = orphans(settings.home)
     compared, differing = parity(store, lake, sample)
     result = {"compared": compared, "differing": len(differing), "at": server.clock_ms}
     store.beat("parity", msgspec.json.encode(result), PARITY_KEPT_MS)
     well = (
         not recovering
+        and not left
         and not differing
         and all(state is not None and "error" not in state for state in parts.values())
         and (horizon_left_s is None or horizon_left_s > 0)
@@ -59,6 +63,7 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
         "well": well,
         "redis": {"version": server.version, "memory_used": server.memory_used, "recovering": recovering},
         "parts": parts,
+        "orphans": [asdict(orphan) for orphan in left],
         "drain_lag": sum(max(state.seq - state.drained, 0) for state in states),
         "last_build": run,
         "horizon_left_s": horizon_left_s,
@@ -153,6 +158,9 @@ def report_text(report: dict[str, Any]) -> str:
     ]
     for name, state in report["parts"].items():
         lines.append(f"{name:<12} {'silent' if state is None else state.get('error') or 'runs'}")
+    if report["orphans"]:
+        left = orphans_text([Orphan(**orphan) for orphan in report["orphans"]])
+        lines.append(f"orphans      {left}: a killed supervisor left them; end them with `tinycdp down`")
     lines.append(f"drain lag    {report['drain_lag']} events")
     if run is not None:
         lines.append(f"last build   {run['build']}: {run['users']:,} users, {run['events']:,} events")

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from cli.ports import free_port
+from cli.process_lock import PATIENCE_S, Held, sign, take
 from cli.redis_server import (
     EmbeddedRedisError,
     ServerBinary,
@@ -39,7 +39,7 @@ PORT_ATTEMPTS = 5  # another process may take a free port before the server bind
 ANSWER_SECONDS_MAX = 30.0  # until a first answer
 LOAD_SECONDS_MAX = 900.0  # until a server has read its file, when it answers that it is still reading
 STOP_SECONDS_MAX = 30.0
-LOCK_SECONDS_MAX = 5.0  # a killed server's child, which rewrites the file, notices within a second or two
+LOCK_SECONDS_MAX = PATIENCE_S
 
 
 class FolderInUse(EmbeddedRedisError):
@@ -181,25 +181,16 @@ class EmbeddedRedis:
                     start_new_session=True,
                     pass_fds=[lock],
                 )
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, str(process.pid).encode(), 0)
+            sign(lock, process.pid)
             return process
         finally:
             os.close(lock)  # the server's copy keeps the lock
 
     def _locked_file(self) -> int:
-        lock = os.open(self.folder / "redis.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        deadline = time.monotonic() + LOCK_SECONDS_MAX
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return lock
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    owner = os.pread(lock, 32, 0).decode(errors="replace")
-                    os.close(lock)
-                    raise FolderInUse(self.folder, int(owner) if owner.isdecimal() else None) from None
-                time.sleep(0.05)
+        try:
+            return take(self.folder / "redis.lock", LOCK_SECONDS_MAX)
+        except Held as held:
+            raise FolderInUse(self.folder, held.pid) from None
 
     def _await_ready(self, process: subprocess.Popen[bytes], port: int) -> None:
         started = time.monotonic()

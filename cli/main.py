@@ -11,7 +11,7 @@ import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -23,6 +23,11 @@ from expressions.rules.values import instant_ms
 from serving.refusals import Refusal, Unavailable
 from serving.settings import WrongSettings, settings_of_environment
 from serving.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cli.orphans import Orphan
 
 app = typer.Typer(
     name="tinycdp",
@@ -91,7 +96,7 @@ def up(
 
     settings = settings_of_environment()
     try:
-        stack = start(settings, with_prefect=not no_prefect)
+        stack = start(settings, with_prefect=not no_prefect, on_orphans=_say_ended)
     except StackError as error:
         fail(str(error), AWAY)
     if as_json:  # in one line, and at once: a script that reads it cannot wait for the end
@@ -105,20 +110,31 @@ def up(
     except StackError as error:
         fail(str(error), AWAY)
     finally:
-        stop(settings, stack)
+        _say_ended(stop(settings, stack))
+
+
+def _say_ended(ended: Sequence[Orphan]) -> None:
+    """Names on standard error the parts that ran without a supervisor and were ended."""
+    from cli.orphans import orphans_text
+
+    if ended:
+        err.print(f"a killed supervisor had left behind: {orphans_text(ended)}; ended", markup=False)
 
 
 @app.command()
 def down(as_json: Json = False) -> None:
-    """Stop the stack that runs on the folder TINYCDP_HOME. Nothing that was acknowledged is lost."""
-    from cli.stack import running_stack
-    from cli.up import stop
+    """Stop the stack that runs on the folder TINYCDP_HOME, and what a killed one left running. Nothing that was
+    acknowledged is lost.
+    """
+    from cli.up import StackError, stop_all
 
-    settings = settings_of_environment()
-    stack = running_stack(settings)
-    if stack is not None:
-        stop(settings, stack)
-    say({"stopped": stack is not None}, "nothing runs here" if stack is None else "stopped", as_json)
+    try:
+        stopped, ended = stop_all(settings_of_environment())
+    except StackError as error:
+        fail(str(error), AWAY)
+    _say_ended(ended)
+    body = {"stopped": stopped, "orphans": [asdict(orphan) for orphan in ended]}
+    say(body, "stopped" if stopped else "nothing runs here", as_json)
 
 
 @app.command()
@@ -135,7 +151,7 @@ def demo(no_prefect: NoPrefect = False, as_json: Json = False) -> None:
     if stack is None:
         err.print("starting the stack …")
         try:
-            stack = start(settings, with_prefect=not no_prefect)
+            stack = start(settings, with_prefect=not no_prefect, on_orphans=_say_ended)
         except StackError as error:
             fail(str(error), AWAY)
     api = tour.Api(stack.api_url, raw_keys(settings))

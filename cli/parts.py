@@ -1,16 +1,22 @@
-"""The parts of the stack that are our own processes: the API, the drain and the worker. Each also starts alone."""
+"""The parts of the stack that are our own processes: the API, the drain and the worker. Each also starts alone.
+
+Under a supervisor a part ends by itself, in order, when the supervisor is gone: nobody else would end it.
+"""
 
 from __future__ import annotations
 
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
+from cli.orphans import is_supervised
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.recover import recover
@@ -26,6 +32,8 @@ from serving.store.store import Store
 log = structlog.get_logger()
 
 REDIS_S_MAX = 60.0
+#: How often a part looks whether its supervisor still runs.
+SUPERVISOR_LOOK_S = 1.0
 #: Answers go before rebuilds: beside a busy process a rebuild has a tenth of that one's share of a core. With more the
 #: slowest decisions would be slower; with less no rebuild would end while all are busy.
 WORKER_NICE = 10
@@ -43,6 +51,7 @@ def run_api(settings: Settings) -> None:
     from serving.http.hot_paths import Shortcut
 
     configure(settings.log_level)
+    _end_without_supervisor(settings, "api")
     _require_redis(settings)
     connections_max = _connections_possible(settings.connections_max)
     uvicorn.run(
@@ -78,6 +87,7 @@ def _connections_possible(connections: int) -> int:
 def run_drain(settings: Settings) -> None:
     """Drains, and recovers a Redis that lost something, until SIGTERM."""
     configure(settings.log_level)
+    _end_without_supervisor(settings, "drain")
     store = _store(settings)
     lake = Lake(settings.lake_root)
     drain = Drain(store, lake, settings, recover=lambda: recover(store, lake, settings))
@@ -88,6 +98,7 @@ def run_worker(settings: Settings) -> None:
     """Rebuilds, purges and maintains until SIGTERM; Prefect records the runs where its server runs."""
     os.nice(WORKER_NICE)
     configure(settings.log_level)
+    _end_without_supervisor(settings, "worker")
     store = _store(settings)
     lake = Lake(settings.lake_root)
     if os.environ.get("TINYCDP_PREFECT") == "true":
@@ -97,6 +108,26 @@ def run_worker(settings: Settings) -> None:
     else:
         work = plain_work(store, lake, settings)
     _until_stopped(Worker(store, lake, settings, *work).run)
+
+
+def _end_without_supervisor(settings: Settings, part: str) -> None:
+    """Sends this process SIGTERM when its supervisor is gone; does nothing in a part that was started alone."""
+    if os.environ.get("TINYCDP_SUPERVISED") != "true":
+        return
+    home = settings.home
+
+    def watch() -> None:
+        while is_supervised(home):
+            time.sleep(SUPERVISOR_LOOK_S)
+        # Our output went to the supervisor, and fails now: the last words go to the file where it put them.
+        with suppress(OSError):
+            file = os.open(home / "logs" / f"{part}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            for output in (sys.stdout, sys.stderr):
+                os.dup2(file, output.fileno())
+            log.warning("supervisor_gone")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _store(settings: Settings) -> Store:

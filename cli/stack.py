@@ -9,10 +9,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cli.supervisor import is_alive, is_supervisor
+from cli.orphans import supervisor_lock
+from cli.process_lock import holder
 from serving.settings import Settings
 
 FILE = "stack.json"
@@ -31,12 +33,12 @@ class Stack:
 
 
 def running_stack(settings: Settings) -> Stack | None:
-    """The stack that runs on this home, None where its supervisor has ended. The pid may be another process' by now."""
+    """The stack that runs on this home, None where its supervisor has ended."""
     try:
         stack = Stack(**json.loads((settings.home / FILE).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return stack if is_alive(stack.pid) and is_supervisor(stack.pid, settings.home) else None
+    return stack if holder(supervisor_lock(settings.home)) == stack.pid else None
 
 
 def write_stack(home: Path, stack: Stack) -> None:
@@ -46,9 +48,11 @@ def write_stack(home: Path, stack: Stack) -> None:
         file.write(json.dumps(asdict(stack)))
 
 
-def forget_stack(home: Path) -> None:
-    """Removes the file."""
-    (home / FILE).unlink(missing_ok=True)
+def forget_stack(home: Path, pid: int) -> None:
+    """Removes the file, unless it tells of another stack than that of this supervisor by now."""
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        if json.loads((home / FILE).read_text())["pid"] == pid:
+            (home / FILE).unlink()
 
 
 def environment_of(stack: Stack) -> Mapping[str, str]:

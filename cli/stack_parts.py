@@ -3,17 +3,20 @@
     redis ─► prefect ─► drain ─► api ─► worker          started in this order, stopped in the reverse one
 
 A part waits by itself for what it needs, so the order is a courtesy and not a condition. A port that is 0 is chosen
-here, once for all parts.
+here, once for all parts. Each part holds a lock for as long as it runs (`cli/orphans.py`).
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cli.orphans import part_lock
 from cli.ports import chosen_port
+from cli.process_lock import command_holding
 from cli.redis_server import find_server, render_config, require_readable, server_settings
 from cli.supervisor import Part
 from serving.settings import Settings
@@ -46,6 +49,7 @@ def plan_stack(settings: Settings, home: Path, with_prefect: bool) -> Plan:
         "TINYCDP_PORT": str(api_port),
         "TINYCDP_LAKE_URI": settings.lake_uri or str(home / "lake"),
         "PYTHONUNBUFFERED": "1",
+        "TINYCDP_SUPERVISED": "true",
     }
     parts = [
         Part("drain", (*tinycdp, "drain"), 30, stop_s=30),
@@ -72,7 +76,8 @@ def plan_stack(settings: Settings, home: Path, with_prefect: bool) -> Plan:
         "shards": settings.shards,
         "prefect_url": prefect_url,
     }
-    return Plan(sorted(parts, key=lambda part: part.priority), environment, addresses)
+    held = [replace(part, command=command_holding(part_lock(home, part.name), part.command)) for part in parts]
+    return Plan(sorted(held, key=lambda part: part.priority), environment, addresses)
 
 
 def prefect_environment(home: Path, url: str) -> dict[str, str]:

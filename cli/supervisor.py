@@ -1,7 +1,8 @@
 """The supervisor of a stack: its configuration, its process, and how that process is told from others.
 
 `supervisord` starts the parts by priority, restarts one that dies, and on SIGTERM stops them in the reverse order,
-waiting for each. Its configuration is the file `supervisord.conf` under home.
+waiting for each. Its configuration is the file `supervisord.conf` under home. It holds a lock for as long as it runs,
+so that others know that it does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from configparser import RawConfigParser
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from cli.process_lock import command_holding, holder
 
 CONFIG = "supervisord.conf"
 STOP_S_MAX = 60.0
@@ -85,12 +88,15 @@ def _command(words: Sequence[str]) -> str:
     return re.sub(r"(?<=\s)(?=[;#])", "''", quoted)
 
 
-def launch(home: Path, parts: Sequence[Part], environment: Mapping[str, str]) -> int:
-    """Writes the configuration under home, starts the supervisor, and returns its pid. It outlives this process."""
+def launch(home: Path, parts: Sequence[Part], environment: Mapping[str, str], lock: Path) -> int:
+    """Writes the configuration under home, starts the supervisor, and returns its pid when it holds its lock.
+
+    It outlives this process. Where it ends at once, its pid is returned too.
+    """
     config = home / CONFIG
     config.write_text(configuration(parts))
     process = subprocess.Popen(
-        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config)],
+        command_holding(lock, (sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config))),
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -98,6 +104,8 @@ def launch(home: Path, parts: Sequence[Part], environment: Mapping[str, str]) ->
         start_new_session=True,  # Ctrl-C reaches us, and we stop the parts in order
     )
     _launched[process.pid] = process
+    while holder(lock) != process.pid and is_alive(process.pid):
+        time.sleep(0.02)
     return process.pid
 
 
@@ -127,12 +135,3 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         pass  # it runs, as another user's
     return True
-
-
-def is_supervisor(pid: int, home: Path) -> bool:
-    """Whether a process is the supervisor of a home, by the command that it was started with."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # a system without that folder
-        command = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, check=False).stdout
-    return any(os.fsencode(folder / CONFIG) in command for folder in (home.absolute(), home.resolve()))

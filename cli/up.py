@@ -1,6 +1,7 @@
 """Starts and stops the stack of one machine.
 
 1. Looks for what no waiting mends: another stack on this home, a fixed setting that changed, a Redis that loses events.
+   Ends what a killed supervisor left here (`cli/orphans.py`).
 2. Plans the parts (`cli/stack_parts.py`) and launches their supervisor (`cli/supervisor.py`).
 3. Writes where all of it answers (`cli/stack.py`), and waits until it does.
 """
@@ -10,13 +11,15 @@ from __future__ import annotations
 import fcntl
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
+from cli.orphans import NotEnded, Orphan, end_orphans, is_supervised, supervisor_lock
 from cli.ports import PortTaken
+from cli.process_lock import holder, is_here
 from cli.redis_server import EmbeddedRedisError
 from cli.stack import Stack, forget_stack, running_stack, write_stack
 from cli.stack_parts import plan_stack
@@ -31,21 +34,34 @@ class StackError(RuntimeError):
     """The stack cannot run; the message ends with the remedy."""
 
 
-def start(settings: Settings, *, with_prefect: bool = True) -> Stack:
+def start(
+    settings: Settings,
+    *,
+    with_prefect: bool = True,
+    on_orphans: Callable[[Sequence[Orphan]], None] = lambda ended: None,
+) -> Stack:
     """Starts the stack and returns once `/health` answers 200; it outlives this process until `stop`.
 
-    Raises `StackError` when another stack runs on this home, or when this one is not ready within two minutes.
+    `on_orphans` is told which parts of a killed supervisor were ended first. Raises `StackError` when another stack
+    runs on this home, or when this one is not ready within two minutes.
     """
     home = settings.home.absolute()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
     (home / "logs").mkdir(parents=True, exist_ok=True)
-    with _alone_on(home, settings):
+    with _alone_on(home):
+        if running_stack(settings) is not None:
+            raise StackError(
+                f"a stack runs on {home} already: stop it with `tinycdp down`, or set TINYCDP_HOME to another folder"
+            )
         _refuse_what_cannot_run(settings, home)
+        ended = _end_what_is_left(home)
+        if ended:
+            on_orphans(ended)
         try:
             plan = plan_stack(settings, home, with_prefect)
         except (EmbeddedRedisError, PortTaken) as error:
             raise StackError(str(error)) from None
-        stack = Stack(pid=launch(home, plan.parts, plan.environment), **plan.addresses)
+        stack = Stack(pid=launch(home, plan.parts, plan.environment, supervisor_lock(home)), **plan.addresses)
         write_stack(home, stack)
     try:
         _await_ready(stack, home)
@@ -55,10 +71,32 @@ def start(settings: Settings, *, with_prefect: bool = True) -> Stack:
     return stack
 
 
-def stop(settings: Settings, stack: Stack) -> None:
-    """Stops the parts in order and returns when the supervisor has ended. Nothing that was acknowledged is lost."""
+def stop(settings: Settings, stack: Stack) -> list[Orphan]:
+    """Stops the parts in order and returns when all have ended. Nothing that was acknowledged is lost.
+
+    Returns the parts that the supervisor had left behind. Raises `StackError` where they cannot be ended from here.
+    """
+    home = settings.home.absolute()
+    lock = supervisor_lock(home)
+    if holder(lock) == stack.pid and not is_here(stack.pid, lock):
+        raise StackError(f"the stack on {home} runs on another machine, as process {stack.pid}: stop it there")
     end(stack.pid)
-    forget_stack(settings.home)
+    with _alone_on(home):
+        ended = _end_what_is_left(home) if running_stack(settings) is None else []
+        forget_stack(home, stack.pid)
+    return ended
+
+
+def stop_all(settings: Settings) -> tuple[bool, list[Orphan]]:
+    """Stops the stack that runs on this home. Returns whether any did, and the parts that ran without a supervisor."""
+    stack = running_stack(settings)
+    if stack is not None:
+        return True, stop(settings, stack)
+    if not settings.home.exists():
+        return False, []
+    with _alone_on(settings.home.absolute()):
+        ended = _end_what_is_left(settings.home.absolute()) if running_stack(settings) is None else []
+    return bool(ended), ended
 
 
 def wait_for_end(stack: Stack) -> None:
@@ -72,15 +110,27 @@ def wait_for_end(stack: Stack) -> None:
 
 
 @contextmanager
-def _alone_on(home: Path, settings: Settings) -> Iterator[None]:
-    """Keeps every other `up` on this home waiting. Raises `StackError` when a stack runs on it already."""
+def _alone_on(home: Path) -> Iterator[None]:
+    """Keeps every other `up` and `down` on this home waiting."""
     with open(home / "up.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if running_stack(settings) is not None:
-            raise StackError(
-                f"a stack runs on {home} already: stop it with `tinycdp down`, or set TINYCDP_HOME to another folder"
-            )
         yield
+
+
+def _end_what_is_left(home: Path) -> list[Orphan]:
+    """Ends the parts that run on this home and belong to no stack that commands know. Raises `StackError`."""
+    supervisor = holder(supervisor_lock(home))
+    if supervisor is not None and is_here(supervisor, supervisor_lock(home)):
+        end(supervisor)  # of an `up` that was killed before it wrote where its stack answers
+    if is_supervised(home):
+        raise StackError(
+            f"a stack runs on {home} already, as process {supervisor} of another machine: stop it there, or set "
+            "TINYCDP_HOME to another folder"
+        )
+    try:
+        return end_orphans(home)
+    except NotEnded as error:
+        raise StackError(str(error)) from None
 
 
 def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:

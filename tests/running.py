@@ -87,7 +87,7 @@ def stack_on(home: Path, **settings: str) -> Iterator[RunningStack]:
     with pytest.MonkeyPatch.context() as patch:  # the parts of a stack read their settings from the environment
         for name, value in environment_of(settings).items():
             patch.setenv(name, value)
-        used = Settings(home=home, port=0)
+        used = Settings(home=home, port=int(settings.get("port", 0)))
         stack = up.start(used, with_prefect=False)
     running = RunningStack(stack, used)
     try:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 from cli import stack_parts, up
 from cli.embedded_redis import EmbeddedRedis
 from cli.redis_server import ServerBinary
-from cli.stack import Stack, without_password
+from cli.stack import Stack, without_password, write_stack
 from cli.up import StackError
 from serving.settings import Settings
 from tests.pipelines.world import World
@@ -107,7 +107,7 @@ def test_a_script_learns_where_the_stack_answers(life: Life) -> None:
 @pytest.mark.timeout(240)
 def test_down_says_whether_it_stopped_anything(life: Life) -> None:
     """`down --json` stops the stack, and nothing when it is asked again."""
-    assert life.stopped == [{"stopped": True}, {"stopped": False}]
+    assert life.stopped == [{"stopped": True, "orphans": []}, {"stopped": False, "orphans": []}]
 
 
 @pytest.mark.timeout(240)
@@ -174,9 +174,20 @@ def test_a_number_that_is_another_process_is_no_stack(tmp_path: Path) -> None:
         (tmp_path / "stack.json").write_text(json.dumps(asdict(stack)))
         environment = {**PORTS, "TINYCDP_HOME": str(tmp_path)}
 
-        assert json.loads(done(environment, "down", "--json").stdout) == {"stopped": False}
+        assert json.loads(done(environment, "down", "--json").stdout) == {"stopped": False, "orphans": []}
         assert other.poll() is None
         other.kill()
+
+
+def test_an_old_stack_leaves_the_file_of_a_newer_one(tmp_path: Path) -> None:
+    """An `up` whose stack was stopped by `down` does not hide the stack that another `up` has started since."""
+    gone = Stack(2**22 + 1, "http://127.0.0.1:1", "redis://127.0.0.1:1/0", str(tmp_path / "lake"), 16, None)
+    newer = replace(gone, pid=gone.pid + 1)
+    write_stack(tmp_path, newer)
+
+    up.stop(Settings(home=tmp_path), gone)
+
+    assert json.loads((tmp_path / "stack.json").read_text()) == asdict(newer)
 
 
 def test_a_folder_of_a_newer_redis_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
