@@ -23,6 +23,10 @@ from .tables import Tables
 FRAME_COLUMNS = ("shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at", "props")
 
 
+#: The name under which a transaction says up to which version changes of definitions are in.
+DEFINITIONS_APP = "definitions"
+
+
 def log_app(shard: int) -> str:
     """The name under which a transaction says how far a shard's log is in."""
     return f"log/{shard}"
@@ -83,19 +87,16 @@ class Lake(Tables):
 
     # ── definitions, and the settings that are fixed for good ────────────────────────────────────────────────────────
 
-    def append_definition(self, body: Mapping[str, Any]) -> None:
-        """Adds a version of a definition to the history; `body` has kind, key, version, expression … ."""
-        row = {
-            "kind": body["kind"],
-            "key": body["key"],
-            "version": body["version"],
-            "expression": body["expression"],
-            "deleted": bool(body.get("deleted", False)),
-            "author": body.get("author", ""),
-            "updated_at": body.get("updated_ms", 0),
-            "body": msgspec.json.encode(body).decode(),
-        }
-        self._append_row(DEFINITIONS, row)
+    def append_definitions(self, changes: Sequence[Mapping[str, Any]]) -> None:
+        """Adds versions of definitions to the history, and what was done to the audit log, each in one commit.
+
+        `changes` have a `definition` (kind, key, version, expression …) and an `action`, in order of version. A version
+        counts once, however often and by however many it is given.
+        """
+        history = [(change["definition"]["version"], _version_row(change["definition"])) for change in changes]
+        acts = [(change["definition"]["version"], _act_row(**change)) for change in changes]
+        self.append_once(DEFINITIONS, DEFINITIONS_APP, history, by=("kind", "key", "version"))
+        self.append_once(AUDIT, DEFINITIONS_APP, acts, by=("at", "author", "action", "kind", "key", "details"))
 
     def definitions(self) -> list[dict[str, Any]]:
         """Every version of every definition, as it was given, in order of version."""
@@ -168,3 +169,29 @@ class Lake(Tables):
 
     def _append_row(self, table: Table, row: Mapping[str, Any]) -> None:
         self.append(table, pa.Table.from_pylist([dict(row)], schema=table.columns))
+
+
+def _version_row(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the history of definitions."""
+    return {
+        "kind": body["kind"],
+        "key": body["key"],
+        "version": body["version"],
+        "expression": body["expression"],
+        "deleted": bool(body.get("deleted", False)),
+        "author": body.get("author", ""),
+        "updated_at": body.get("updated_ms", 0),
+        "body": msgspec.json.encode(body).decode(),
+    }
+
+
+def _act_row(definition: Mapping[str, Any], action: str) -> dict[str, Any]:
+    """The row of the audit log about a version of a definition."""
+    return {
+        "at": definition.get("updated_ms", 0),
+        "author": definition.get("author", ""),
+        "action": action,
+        "kind": definition["kind"],
+        "key": definition["key"],
+        "details": msgspec.json.encode({"version": definition["version"]}).decode(),
+    }

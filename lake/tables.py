@@ -34,6 +34,7 @@ class Tables:
         self.root = root.rstrip("/")
         self.storage_options = dict(storage_options or {})
         self._tables: dict[str, DeltaTable] = {}
+        self._numbered: dict[tuple[str, str], tuple[int, int]] = {}
         self._lock = threading.RLock()
 
     def uri(self, table: Table) -> str:
@@ -118,6 +119,52 @@ class Tables:
             raise LakeConflict(str(error)) from error
         except (DeltaError, OSError) as error:
             raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+
+    def append_once(
+        self, table: Table, app: str, numbered: Sequence[tuple[int, Mapping[str, Any]]], by: Sequence[str]
+    ) -> None:
+        """Adds those of some numbered rows, in order of number, that are not in yet; all in one commit.
+
+        The commit's transaction under the name `app` says up to which number rows are in, so of two who add the same
+        rows one comes second, looks again and finds them. A Redis that was brought back from a backup may give numbers
+        out again: below the transaction rows are looked for by the columns `by`. Raises `LakeConflict` when other
+        writers were first, `ATTEMPTS` times.
+        """
+        for _ in range(ATTEMPTS):
+            with self._lock:
+                opened = self.open(table)
+                upto = self._numbered_upto(opened, table, app)
+                before = [row for number, row in numbered if number <= upto]
+                rows = [*self._lacking(table, before, by), *(row for number, row in numbered if number > upto)]
+                if not rows:
+                    return
+                version, last = opened.version(), max(upto, numbered[-1][0])
+                try:
+                    data = pa.Table.from_pylist([dict(row) for row in rows], schema=table.columns)
+                    self.append_to(opened, data, [Transaction(app, last)])
+                except LakeConflict:
+                    continue  # another writer was first: look again
+                if opened.version() == version + 1:  # the version has our commit and no other
+                    self._numbered[table.name, app] = opened.version(), last
+                return
+        raise LakeConflict(f"{self.uri(table)}: others were first {ATTEMPTS} times")
+
+    def _numbered_upto(self, opened: DeltaTable, table: Table, app: str) -> int:
+        """The number that the transaction `app` of an open table says. To ask the table reads all of its log."""
+        version, upto = self._numbered.get((table.name, app), (None, 0))
+        if version != opened.version():
+            upto = opened.transaction_version(app) or 0
+            self._numbered[table.name, app] = opened.version(), upto
+        return upto
+
+    def _lacking(
+        self, table: Table, rows: Sequence[Mapping[str, Any]], by: Sequence[str]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Those of some rows that no row of the table equals in the columns `by`."""
+        if not rows:
+            return ()
+        there = set(self.scan(table).select(by).collect().iter_rows())
+        return [row for row in rows if tuple(row[name] for name in by) not in there]
 
     def write_build(self, table: Table, rows: pl.DataFrame, *, is_latest: bool) -> None:
         """Adds the rows of a build to a table by `is_latest`. Latest rows take the place of the latest before them.

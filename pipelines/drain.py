@@ -32,6 +32,7 @@ from lake.lake import Lake, log_app
 from lake.schemas import EVENTS
 from pipelines.round_size import BYTES_MAX, RoundSize
 from pipelines.rows import event_rows
+from serving.definitions.saving import write_down
 from serving.people.links import complete_links
 from serving.refusals import Refusal
 from serving.settings import Settings
@@ -111,6 +112,7 @@ class Drain:
                     if drained.stopped:
                         self.report |= {"status": "error", "error": f"shards stand still: {drained.stopped}"}
                     self.keep_rejected()
+                    write_down(self.store, self.lake.append_definitions)
             except (StoreError, LakeError, Refusal, OSError, MemoryError) as error:
                 why = str(error) or "memory is full"
                 log.warning("drain_failed", error=why)

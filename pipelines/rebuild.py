@@ -1,6 +1,6 @@
 """Rebuild: every trait and segment from the lake, and a fresh base for every id.
 
-1. Finish what a save left: write its definitions into the lake's history, and activate its projection.
+1. Finish what a save left: activate its projection.
 2. Read the clock, then pin a version of the lake: for each shard the seq up to which its log is in.
 3. Read what counts, after the deletes and each event once: rows of `events`.
 4. Publish a base for every id of them: records.
@@ -33,7 +33,7 @@ from lake.schemas import MEMBERSHIPS, TRAITS
 from pipelines.publish import Recent, publish, records_of
 from pipelines.rows import membership_rows, trait_rows
 from serving.definitions.catalogue import Catalogue, decode, encode
-from serving.definitions.saving import activate, current, write_down
+from serving.definitions.saving import activate, current
 from serving.history import latest_undeleted
 from serving.refusals import Unavailable
 from serving.settings import Settings
@@ -84,7 +84,6 @@ def rebuild(
     started = time.monotonic()
     run_id = store.server().run_id
     requests = store.rebuild_requests()
-    write_down(store, lambda row: lake.append_definition(msgspec.to_builtins(row)))
     activate(store, lake.holds_events)
     as_of_ms = store.now_ms()
     # Before the version is pinned: the version can only have more.

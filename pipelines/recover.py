@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import msgspec
 import structlog
 
 from expressions.rules.deletes import tombstone_id
@@ -32,7 +31,7 @@ from pipelines.rebuild import rebuild
 from pipelines.rows import replayed
 from serving.access import made_keys
 from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, encode, restored
-from serving.definitions.saving import write_down
+from serving.definitions.saving import unwritten
 from serving.refusals import Unavailable
 from serving.settings import Settings, settings_fixed
 from serving.store.operations.shards import ShardState
@@ -72,8 +71,6 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
         on_step("cleared")
     store.raise_build(lake.last_build())  # should the clock stand behind the builds that the lake knows
     is_empty = store.catalogue() is None
-    if not is_empty:  # a save that was cut off ends first: its delete would look like a definition that Redis lost
-        write_down(store, lambda row: lake.append_definition(msgspec.to_builtins(row)))
     catalogue = _newest(store, lake, settings, seqs)
     if catalogue.projection_version:
         store.raise_projection(catalogue.projection_version)
@@ -132,11 +129,13 @@ def _newest(store: Store, lake: Lake, settings: Settings, seqs: Sequence[int]) -
     """
     text = store.catalogue()
     known = decode(text) if text is not None else None
-    rows = [StoredDefinition(**row) for row in lake.definitions()]
+    # With those that wait for the lake: else a delete among them would look like a definition that Redis lost.
+    rows = [*(StoredDefinition(**row) for row in lake.definitions()), *unwritten(store)]
     newest = {(row.kind, row.key): row for row in sorted(rows, key=lambda row: row.version)}
     states = store.shard_states()
     is_whole = known is not None and not any(_is_lost(row, known.definitions.get(key)) for key, row in newest.items())
-    if known is not None and is_whole and all(state.seq >= seqs[state.shard] for state in states):
+    is_newest = known is not None and all(row.version <= known.version for row in rows)
+    if known is not None and is_whole and is_newest and all(state.seq >= seqs[state.shard] for state in states):
         return known
     is_new = known is None and not rows and not lake.last_build()
     version = 1 + max([known.version if known else 0, *(row.version for row in rows)]) + (0 if is_new else LOST_MAX)

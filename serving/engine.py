@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
+from anyio import CapacityLimiter
 
 from serving.access import made_keys
 from serving.access.keys import Caller, KeyKind, Keys, sent_key
@@ -80,6 +81,8 @@ class Engine:
     def __post_init__(self) -> None:
         self.lake_seen = Lookout(self.history.reach)
         self.storage_seen = Lookout(self.history.reach_storage)
+        # One writes for all, and one waits to look again: threads that a silent lake holds are no more than these.
+        self.history_writers = CapacityLimiter(2)
         self.sizes: Recent[dict[str, Any]] = Recent(SIZES_GOOD_S)
 
     # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ Threads call it, and processes beside the API; never the event loop. While the l
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,9 +31,9 @@ class History:
         self._lake = Lake(lake_root)
         self._files = Folder(lake_root, "exports")
 
-    def append_definition(self, stored: StoredDefinition) -> None:
-        """Adds a row to the history of definitions."""
-        self._with_refusals(lambda: self._lake.append_definition(msgspec.to_builtins(stored)))
+    def append_definitions(self, changes: Sequence[Mapping[str, Any]]) -> None:
+        """Adds versions of definitions to the history, and who saved them to the audit log (`definitions.saving`)."""
+        self._with_refusals(lambda: self._lake.append_definitions(changes))
 
     def definition_versions(self, kind: str, key: str) -> list[StoredDefinition]:
         """Every version of a definition, the newest first; deleted ones too."""

@@ -23,7 +23,6 @@ from lake.lake import Lake
 from lake.schemas import DEFINITIONS, EVENTS, TRAITS, Table
 from pipelines.purge.naming import DELETED, Names
 from pipelines.rows import props_of
-from serving.access import audit
 from serving.definitions import saving
 from serving.history import History
 from serving.ids import record_of
@@ -45,19 +44,19 @@ def forget_in_flags(store: Store, lake: Lake, gone: Collection[str]) -> int:
     history = History(lake.root)
     for (kind, key), stored in saving.current(store).definitions.items():
         if kind == "flag" and _named(stored.settings, gone):
-            now_ms = store.now_ms()
-            saved, _ = saving.save(
+            saving.save(
                 store,
-                history,
+                history.holds_events,
                 Definition("flag", key, ""),
-                now_ms,
+                store.now_ms(),
                 settings=lambda settings: _without(settings, gone),
                 author=AUTHOR,
                 must_be="old",
                 keeps_expression=True,
+                action="update",
             )
-            audit.note(history, now_ms, AUTHOR, "update", "flag", key, {"version": saved.version})
             changed += 1
+    saving.write_down(store, lake.append_definitions)  # also what others saved: versions that wait may name the gone
 
     def change(batch: pa.RecordBatch) -> pa.RecordBatch:
         bodies = [_forgotten(body, gone) for body in batch.column("body").to_pylist()]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Literal, TypeAlias
 
-from anyio import to_thread
+import structlog
+from anyio import move_on_after, to_thread
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response
 
 from expressions.definitions import Bound, Definition, DefinitionKind
-from serving.access import audit
 from serving.api.dependencies import CONFLICT, NOT_FOUND, Admin, EngineOf, require_admin
 from serving.api.wire.definitions import (
     Described,
@@ -28,9 +29,14 @@ from serving.api.wire.flags import FlagBody, FlagChange, FlagFields, FlagOut
 from serving.definitions import flags, saving
 from serving.definitions.catalogue import StoredDefinition
 from serving.engine import Engine
+from serving.history import History, away
+from serving.http.answers import json_answer
 from serving.lookups.unseen import unseen
-from serving.refusals import NotFound
+from serving.refusals import NotFound, Unavailable
+from serving.store.errors import StoreError
 from serving.times import rfc3339
+
+log = structlog.get_logger()
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
 
@@ -43,6 +49,8 @@ InSegments: TypeAlias = Annotated[str, Path(examples=["loyal"])]
 InFlags: TypeAlias = Annotated[str, Path(examples=["free_shipping"])]
 #: Definitions on a page, if not said otherwise and at most, and how many may be passed over.
 PAGE, PAGE_MAX, OFFSET_MAX = 1_000, 10_000, 1_000_000
+#: A save waits so long for the lake's history; what is not written then is pending.
+HISTORY_S = 2.0
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 Offset = Annotated[int, Query(ge=0, le=OFFSET_MAX)]
 
@@ -56,38 +64,66 @@ async def _save(
     action: str = "save",
     keeps_expression: bool = False,
 ) -> dict[str, Any]:
-    """The saved definition by its kind, as the wire shows it. Notes in the audit log who saved it."""
-    kind, key = definition.kind, definition.key
+    """The saved definition by its kind, as the wire shows it."""
+    lake = await _lake(engine)
 
     def save() -> tuple[StoredDefinition, Bound]:
-        now_ms = engine.clock_ms()
-        stored, bound = saving.save(
+        return saving.save(
             engine.admin_store,
-            engine.history,
+            lake.holds_events,
             definition,
-            now_ms,
+            engine.clock_ms(),
+            action=action,
             settings=settings,
             author=author,
             must_be=must_be,
             keeps_expression=keeps_expression,
             definitions_max=engine.settings.definitions_max,
         )
-        if stored.updated_ms == now_ms:  # else nothing changed
-            audit.note(engine.history, now_ms, author, action, kind, key, {"version": stored.version})
-        return stored, bound
 
     stored, bound = await to_thread.run_sync(save)
-    return {kind: wire_definition(stored, await unseen(engine, bound))}
+    is_written = await _is_written_down(engine, lake)
+    return {definition.kind: wire_definition(stored, await unseen(engine, bound), is_pending=not is_written)}
 
 
 async def _delete(engine: Engine, author: str, kind: DefinitionKind, key: str) -> Response:
-    def delete() -> None:
-        now_ms = engine.clock_ms()
-        saving.delete(engine.admin_store, engine.history, kind, key, now_ms, author)
-        audit.note(engine.history, now_ms, author, "delete", kind, key)
+    lake = await _lake(engine)
+    await to_thread.run_sync(
+        lambda: saving.delete(engine.admin_store, lake.holds_events, kind, key, engine.clock_ms(), author)
+    )
+    if await _is_written_down(engine, lake):
+        return Response(status_code=200)
+    return json_answer({"history": "pending"})
 
-    await to_thread.run_sync(delete)
-    return Response(status_code=200)
+
+class _AwayLake:
+    """The door to a lake that does not answer: who asks does not wait for it."""
+
+    def holds_events(self) -> bool:
+        raise away()
+
+    def append_definitions(self, changes: Sequence[Mapping[str, Any]]) -> None:
+        raise away()
+
+
+async def _lake(engine: Engine) -> History | _AwayLake:
+    """The door to the lake, if it answered at the last look."""
+    seen = await engine.lake_seen.seen()
+    return engine.history if seen.error is None else _AwayLake()
+
+
+async def _is_written_down(engine: Engine, lake: History | _AwayLake) -> bool:
+    """Whether the lake's history has all that was saved. Waits for at most `HISTORY_S`; later the drain writes it."""
+    with move_on_after(HISTORY_S):
+        try:
+            return await to_thread.run_sync(
+                lambda: saving.write_down(engine.admin_store, lake.append_definitions, HISTORY_S),
+                abandon_on_cancel=True,
+                limiter=engine.history_writers,
+            )
+        except (Unavailable, StoreError) as error:
+            log.warning("history_pending", error=str(error))
+    return False
 
 
 async def _list(engine: Engine, kind: DefinitionKind, limit: int, offset: int) -> dict[str, Any]:
@@ -225,10 +261,18 @@ async def delete_flag(key: InFlags, engine: EngineOf, caller: Admin) -> Response
 # ── versions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _versions(engine: Engine, kind: DefinitionKind, key: str) -> list[StoredDefinition]:
+    """Every version of a definition, the newest first, with those that wait for the lake."""
+    waiting = [stored for stored in saving.unwritten(engine.admin_store) if (stored.kind, stored.key) == (kind, key)]
+    versions = {stored.version: stored for stored in engine.history.definition_versions(kind, key)}
+    versions |= {stored.version: stored for stored in waiting}
+    return sorted(versions.values(), key=attrgetter("version"), reverse=True)
+
+
 @router.get("/{kinds}/{key}/history", responses=NOT_FOUND)
 async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
     """Every version of a definition, the newest first; deleted definitions have theirs too."""
-    versions = await to_thread.run_sync(lambda: engine.history.definition_versions(KIND_OF[kinds], key))
+    versions = await to_thread.run_sync(_versions, engine, KIND_OF[kinds], key)
     if not versions:
         raise NotFound(f"{saving.title(KIND_OF[kinds])} not found", {"field": "key", "value": key})
     return VersionList.model_validate(
@@ -254,7 +298,7 @@ async def roll_back(
 ) -> Mapping[str, TraitOut | FlagOut | RuleOut]:
     """Saves an older version again, as a new one. A deleted definition comes back with it."""
     kind = KIND_OF[kinds]
-    versions = await to_thread.run_sync(lambda: engine.history.definition_versions(kind, key))
+    versions = await to_thread.run_sync(_versions, engine, kind, key)
     restorable = {stored.version: stored for stored in versions if not stored.deleted}
     chosen = restorable.get(body.version)
     if chosen is None:

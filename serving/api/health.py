@@ -17,6 +17,7 @@ from fastapi.responses import Response
 
 from serving.api.redis_state import PARTS, RedisState, redis_state
 from serving.api.wire.health import HealthOut
+from serving.definitions import saving
 from serving.engine import Engine
 from serving.http.answers import json_answer
 from serving.store.errors import StoreError
@@ -42,6 +43,9 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "exports": ("database", "lake", "storage"),
 }
 
+#: A version of a definition that waits longer for the lake shows that the lake cannot be written.
+UNWRITTEN_S_MAX = 10
+
 Check = dict[str, Any]
 
 
@@ -60,6 +64,7 @@ async def health(request: Request) -> Response:
     checks |= {part: _heartbeat(part, state.heartbeats[part]) for part in PARTS}
     checks["drain"]["lag_events"] = _lag(state)
     checks["lake"] = _seen(*await engine.lake_seen.seen())
+    checks["history"] = _history(state)
     return _answer("tinycdp", checks, durability=engine.settings.durability)
 
 
@@ -130,6 +135,18 @@ def _shards(state: RedisState) -> Check:
 
 def _definitions(state: RedisState) -> Check:
     return {"status": "error" if state.catalogue_version is None else "ok", "version": state.catalogue_version}
+
+
+def _history(state: RedisState) -> Check:
+    """Whether the lake takes what admins saved: a version waits a moment, and longer only if it cannot be written."""
+    waiting, first = state.unwritten
+    check: Check = {"status": "ok", "waiting": waiting}
+    if first is not None:
+        waited_s = max(0, state.server.clock_ms - saving.change_of(first).definition.updated_ms) // 1000
+        check["waiting_s"] = waited_s
+        if waited_s > UNWRITTEN_S_MAX:
+            check |= {"status": "error", "error": "the lake cannot be written: definitions wait for their history"}
+    return check
 
 
 def _backlog(engine: Engine, state: RedisState) -> Check:

@@ -161,6 +161,10 @@ def of_system(system: System | None) -> Iterator[Metric]:
     yield _gauge("tinycdp_rebuilds_waiting", "Full rebuilds asked for and not done yet.", waiting.rebuilds)
     yield _gauge("tinycdp_rebuild_ids_waiting", "Ids of which a rebuild of their own is asked for.", waiting.ids)
     yield _gauge("tinycdp_rejected_waiting", "Refused events that the drain has yet to store.", waiting.rejected)
+    unwritten = redis.unwritten.waiting
+    yield _gauge(
+        "tinycdp_definitions_unwritten", "Versions of definitions that wait for the lake's history.", unwritten
+    )
     if waiting.parity is not None:
         yield from _of_parity(redis, msgspec.json.decode(waiting.parity))
 

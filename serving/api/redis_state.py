@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from serving.engine import Engine
 from serving.store.errors import StoreError
+from serving.store.operations.catalogue import UnwrittenState
 from serving.store.operations.server import Server
 from serving.store.operations.shards import ShardState
 
@@ -19,7 +20,7 @@ REDIS_S = 2.0
 
 
 class RedisState(NamedTuple):
-    """The server, every shard, the catalogue's version and each part's last heartbeat.
+    """The server, every shard, the catalogue's version, what of it the lake lacks, and each part's last heartbeat.
 
     The heartbeat of a silent part is None. `latency_ms` is how long Redis took to answer.
     """
@@ -27,6 +28,7 @@ class RedisState(NamedTuple):
     server: Server
     shards: list[ShardState]
     catalogue_version: int | None
+    unwritten: UnwrittenState
     heartbeats: Mapping[str, bytes | None]
     latency_ms: float
 
@@ -37,10 +39,15 @@ async def redis_state(engine: Engine) -> RedisState:
     store = engine.store
     try:
         async with asyncio.timeout(REDIS_S):
-            server, shards, reading, *beats = await asyncio.gather(
-                store.server(), store.shard_states(), store.records([]), *(store.heartbeat(part) for part in PARTS)
+            server, shards, reading, unwritten, *beats = await asyncio.gather(
+                store.server(),
+                store.shard_states(),
+                store.records([]),
+                store.unwritten_state(),
+                *(store.heartbeat(part) for part in PARTS),
             )
     except TimeoutError as error:
         raise StoreError(f"no answer within {REDIS_S:g} s") from error
     latency_ms = round((time.perf_counter() - started) * 1000, 3)
-    return RedisState(server, shards, reading.catalogue_version, dict(zip(PARTS, beats, strict=True)), latency_ms)
+    heartbeats = dict(zip(PARTS, beats, strict=True))
+    return RedisState(server, shards, reading.catalogue_version, unwritten, heartbeats, latency_ms)

@@ -76,8 +76,6 @@ class Catalogue:
     activations: Mapping[int, Sequence[int]] = field(default_factory=dict)
     #: per shard what a base covers that has no stamp of its own; None until a rebuild has covered the shard
     covered: Sequence[Covered | None] = ()
-    #: versions of definitions that are in force and may not be in the lake's history yet
-    unwritten: tuple[StoredDefinition, ...] = ()
 
     @cached_property
     def bounds(self) -> Mapping[Key, Bound]:
@@ -296,7 +294,6 @@ class _CatalogueText(msgspec.Struct):
     projections: list[_ProjectionText]
     activations: dict[int, list[int]]
     covered: list[Covered | None]
-    unwritten: tuple[StoredDefinition, ...] = ()
 
 
 def encode(catalogue: Catalogue) -> bytes:
@@ -318,7 +315,6 @@ def encode(catalogue: Catalogue) -> bytes:
             ],
             activations={version: list(seqs) for version, seqs in catalogue.activations.items()},
             covered=list(catalogue.covered),
-            unwritten=catalogue.unwritten,
         )
     )
 
@@ -344,5 +340,4 @@ def decode(data: bytes) -> Catalogue:
         ),
         activations={version: tuple(seqs) for version, seqs in read.activations.items()},
         covered=tuple(read.covered),
-        unwritten=read.unwritten,
     )

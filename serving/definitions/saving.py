@@ -1,23 +1,25 @@
-"""Saves and deletes definitions: in Redis first, then in the lake, then in every shard.
+"""Saves and deletes definitions: in Redis first, then in every shard; the lake's history follows.
 
     1. check: it binds, its key is good, what depends on it still binds
-    2. replace the catalogue in Redis                                     one version on, the definition unwritten
-    3. append the lake row                                                nothing unwritten
-    4. raise the projection in every shard, note where the logs stand     one version on, the projection active
+    2. replace the catalogue in Redis, and queue the version for the lake     one version on: it is in force
+    3. raise the projection in every shard, note where the logs stand         one version on: the projection is active
+    4. write what is queued into the lake's history and audit log             nothing waits (`write_down`)
 
 Step 2 compares the catalogue's version, so of two savers one begins again from what the other has made. Only the first
-writes to the lake's history, so every row of it has been in force, one version after the other.
+is queued, so every row of the history has been in force, one version after the other.
 
-A definition is acknowledged after the last step. If the process dies before it, the catalogue has the definition among
-its unwritten ones, or names a projection that is not active, and the definitions that need it are warming. The next
-save and the next rebuild finish the work (`write_down`, `activate`).
+A definition is acknowledged after step 3. If the process dies before that, the catalogue names a projection that is not
+active, and the definitions that need it are warming until the next save or rebuild activates it. Step 4 may fail, or
+come late: the queue is in Redis, and the drain writes it down. While the lake is away definitions change all the same,
+until the queue is full; then a save is refused before it counts. The other order, the lake first, would let a recovery
+bring back what was never in force.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Literal, Protocol, TypeAlias
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -27,22 +29,35 @@ from expressions.text.bind import bind_one
 from serving.definitions import flags
 from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, encode
 from serving.refusals import Conflict, Invalid, NotFound, Unavailable, value_for_message
+from serving.store.errors import HistoryFull
+from serving.store.operations.catalogue import UnwrittenEntry
 from serving.store.store import Store
 
 RETRIES = 20
+#: After so long a save that found the queue full may find room: the drain tries each second.
+FULL_RETRY_AFTER_S = 10
+
+#: The savers of one process take turns, so that they do not make each other begin again; and one writes down for all.
+_saving, _writing = threading.RLock(), threading.Lock()
 
 #: What a save requires of its key: that no definition has it, that one has it, or nothing.
 MustBe: TypeAlias = Literal["new", "old", "any"]
 
 
-class History(Protocol):
-    """The part of the lake that saving needs."""
+#: Whether any event is in the lake. Raises `Unavailable` while it is away.
+HoldsEvents: TypeAlias = Callable[[], bool]
+#: Adds changes of definitions (`Change`, as plain JSON) to the lake's history and audit log, each once.
+Append: TypeAlias = Callable[[Sequence[Mapping[str, Any]]], None]
 
-    def append_definition(self, stored: StoredDefinition) -> None:
-        """Adds a row to the history of definitions. Raises when the lake is away."""
 
-    def holds_events(self) -> bool:
-        """Whether any event is in the lake."""
+class Change(msgspec.Struct, frozen=True):
+    """A version of a definition that came in force, and what its author did: create, save, rollback, delete …"""
+
+    definition: StoredDefinition
+    action: str
+
+
+_decode = msgspec.json.Decoder(Change).decode
 
 
 def title(kind: DefinitionKind) -> str:
@@ -118,10 +133,11 @@ def current(store: Store) -> Catalogue:
 
 def save(
     store: Store,
-    history: History,
+    holds_events: HoldsEvents,
     definition: Definition,
     now_ms: int,
     *,
+    action: str = "save",
     settings: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     author: str = "",
     must_be: MustBe = "any",
@@ -132,11 +148,10 @@ def save(
 
     `must_be`: "new" only creates, "old" only changes. `settings` makes the new settings from those before, which are
     empty for a new definition. `keeps_expression`: the expression before stays, whatever the definition says.
-    `definitions_max`: the bound on definitions of all kinds together.
+    `definitions_max`: the bound on definitions of all kinds together. `action` is its name in the audit log.
 
     A save that changes nothing makes no new version. Returns when every process that reads from now on answers with the
-    definition. Raises `Invalid`, `Conflict`, `NotFound`,
-    `Unavailable`.
+    definition; the lake's history may lack it (`write_down`). Raises `Invalid`, `Conflict`, `NotFound`, `Unavailable`.
     """
     kind, key = definition.kind, definition.key
 
@@ -174,7 +189,7 @@ def save(
         stored = msgspec.structs.replace(stored, projection=following.projection_version)
         return catalogue.with_definition(stored), stored
 
-    stored, after = _commit(store, history, change)
+    stored, after = _commit(store, holds_events, action, change)
     return stored, after.bounds[(kind, key)]
 
 
@@ -189,8 +204,10 @@ def _said(stored: StoredDefinition) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value not in ("", [])}
 
 
-def delete(store: Store, history: History, kind: DefinitionKind, key: str, now_ms: int, author: str = "") -> None:
-    """Takes a definition out. Raises `NotFound`, and `Conflict` with its dependents."""
+def delete(
+    store: Store, holds_events: HoldsEvents, kind: DefinitionKind, key: str, now_ms: int, author: str = ""
+) -> None:
+    """Takes a definition out. Raises `NotFound`, `Unavailable`, and `Conflict` with its dependents."""
 
     def change(catalogue: Catalogue) -> tuple[Catalogue, StoredDefinition]:
         before = catalogue.definitions.get((kind, key))
@@ -208,7 +225,7 @@ def delete(store: Store, history: History, kind: DefinitionKind, key: str, now_m
         following = catalogue.with_definition(deleted)
         return following, msgspec.structs.replace(deleted, projection=following.projection_version)
 
-    _commit(store, history, change)
+    _commit(store, holds_events, "delete", change)
 
 
 def dependents(catalogue: Catalogue, kind: DefinitionKind, key: str) -> list[str]:
@@ -219,22 +236,32 @@ def dependents(catalogue: Catalogue, kind: DefinitionKind, key: str) -> list[str
 
 
 def _commit(
-    store: Store, history: History, change: Callable[[Catalogue], tuple[Catalogue, StoredDefinition]]
+    store: Store,
+    holds_events: HoldsEvents,
+    action: str,
+    change: Callable[[Catalogue], tuple[Catalogue, StoredDefinition]],
 ) -> tuple[StoredDefinition, Catalogue]:
-    for _ in range(RETRIES):
-        before = current(store)
-        after, stored = change(before)
-        if after is before:  # nothing to save; but a save that was cut off is finished
-            write_down(store, history.append_definition)
-            return stored, activate(store, history.holds_events) or before
-        history.holds_events()  # raises if the lake is away, before anything is done
-        after = replace(after, unwritten=(*before.unwritten, stored))
-        if store.replace_catalogue(encode(after), expected=before.version, version=after.version):
-            if _needs_more(before, after):
-                store.want_rebuild()  # it also finishes this save, should that be cut off from here on
-            write_down(store, history.append_definition)
-            after = activate(store, history.holds_events) or after
-            return stored, after
+    with _saving:
+        for _ in range(RETRIES):
+            before = current(store)
+            after, stored = change(before)
+            if after is before:  # nothing to save; but a save that was cut off is finished
+                return stored, activate(store, holds_events) or before
+            unwritten = msgspec.json.encode(Change(stored, action))
+            try:
+                is_replaced = store.replace_catalogue(
+                    encode(after), expected=before.version, version=after.version, unwritten=unwritten
+                )
+            except HistoryFull as error:
+                raise Unavailable(
+                    f"{error}: the lake cannot be written",
+                    {"remedy": "see /health, then try again"},
+                    FULL_RETRY_AFTER_S,
+                ) from error
+            if is_replaced:
+                if _needs_more(before, after):
+                    store.want_rebuild()  # it also finishes this save, should that be cut off from here on
+                return stored, activate(store, holds_events) or after
     raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, retry_after_s=1)
 
 
@@ -245,34 +272,54 @@ def _needs_more(before: Catalogue, after: Catalogue) -> bool:
     )
 
 
-def write_down(store: Store, append: Callable[[StoredDefinition], None]) -> None:
-    """Puts the catalogue's unwritten definitions into the lake's history.
+def change_of(entry: UnwrittenEntry) -> Change:
+    """The change that waits for the lake under an entry."""
+    return _decode(entry.data)
 
-    A process that dies here, or comes second, may write a version again; readers of the history take it once.
+
+def unwritten(store: Store) -> list[StoredDefinition]:
+    """The versions of definitions that are in force and may not be in the lake's history yet, in their order."""
+    return [change_of(entry).definition for entry in store.unwritten()]
+
+
+def write_down(store: Store, append: Append, wait_s: float = -1) -> bool:
+    """Puts all versions that wait into the lake's history, in one commit; returns whether none waits any more.
+
+    False where another thread is still writing after `wait_s` seconds (negative: waits as long as that takes). Raises
+    what `append` does. Any process may do this at any time: each version is written once.
     """
-    catalogue = current(store)
-    for row in catalogue.unwritten:
-        append(row)
-    if catalogue.unwritten:
-        # The same version, since it defines the same. Where there is a newer one, its saver does this.
-        store.replace_catalogue(
-            encode(replace(catalogue, unwritten=())), expected=catalogue.version, version=catalogue.version
-        )
+    if not _writing.acquire(timeout=wait_s):
+        return False
+    try:
+        entries = store.unwritten()
+        if entries:
+            append([msgspec.to_builtins(change_of(entry)) for entry in entries])
+            store.trim_unwritten(entries[-1].version)
+        return True
+    finally:
+        _writing.release()
 
 
-def activate(store: Store, holds_events: Callable[[], bool]) -> Catalogue | None:
+def activate(store: Store, holds_events: HoldsEvents) -> Catalogue | None:
     """The catalogue after its newest projection was raised in every shard, with where their logs stood then.
 
-    None where that was done before.
+    None where that was done before. Where the lake cannot say that it holds no event, definitions wait for a rebuild.
     """
     for _ in range(RETRIES):
         catalogue = current(store)
         version = catalogue.projection_version
         if version == 0 or version in catalogue.activations:
             return None
-        was_empty = not holds_events()
         sequences = store.raise_projection(version)
-        after = catalogue.with_activation(version, sequences, was_empty)
+        is_empty = not all(sequences) and _is_empty(holds_events)  # only a shard without events is live at once
+        after = catalogue.with_activation(version, sequences, is_empty)
         if store.replace_catalogue(encode(after), expected=catalogue.version, version=after.version):
             return after
     raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, retry_after_s=1)
+
+
+def _is_empty(holds_events: HoldsEvents) -> bool:
+    try:
+        return not holds_events()
+    except Unavailable:
+        return False

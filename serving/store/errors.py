@@ -6,6 +6,7 @@
     ├── ProjectionOutdated   the caller's definitions are older than the shard's: reload them and repeat
     ├── ServerReplaced       the server was started or promoted since a piece of work began: begin it again
     ├── StoreFull            the undrained log, or the memory, is at its bound: wait
+    │   └── HistoryFull      so are the versions of definitions that wait for the lake
     ├── NotDurable           the server's settings could lose what was acknowledged: change them
     └── OtherSetting         the system was made with another number of shards or time zone: set that
 
@@ -48,6 +49,10 @@ class ServerReplaced(StoreError):
 
 class StoreFull(StoreError):
     """There is no room for more until the drain, or the operator, has made some."""
+
+
+class HistoryFull(StoreFull):
+    """As many versions of definitions wait for the lake as may; nothing was written."""
 
 
 class OtherSetting(StoreError):

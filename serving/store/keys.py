@@ -37,7 +37,7 @@ BUILD: Final = "build"  # of `rebuild`: the number of the last build
 WANTED: Final = "wanted"  # of `rebuild`: how many full rebuilds were asked for
 DONE: Final = "done"  # of `rebuild`: how many of those were answered
 
-ENTRY_EVENT: Final = b"e"  # of `log` and `rejected`: the event
+ENTRY_EVENT: Final = b"e"  # of `log` and `rejected`: the event; of `unwritten`: the version
 ENTRY_TS: Final = b"t"  # of `log`: its clamped time in ms
 ENTRY_RECEIVED: Final = b"r"  # of `log`: its receipt in ms
 
@@ -139,6 +139,14 @@ def catalogue() -> str:
 def catalogue_version() -> str:
     """String: number of the catalogue's version. Read with every record."""
     return "{catalogue}:version"
+
+
+def unwritten() -> str:
+    """Stream: versions of definitions that the lake's history lacks, entry id `<version>-0`. At most 1,000, and 8 MiB.
+
+    Written with the catalogue; trimmed by whoever has written them to the lake: the saver, or the drain.
+    """
+    return "{catalogue}:unwritten"
 
 
 def shard_count() -> str:

@@ -18,7 +18,6 @@ from pipelines.purge.searching import redis_folder, search_everywhere
 from pipelines.rebuild import rebuild_at
 from serving.definitions import saving
 from serving.definitions.flags import settings_after
-from serving.history import History
 from serving.people.deletion import delete_person
 from tests.faults.purging import SHARDS, STEPS
 from tests.faults.victims import killed
@@ -40,7 +39,7 @@ def before_the_purge(redis_url: str, folder: Path) -> World:
     world.define("segment", {"buyers": "orders > 0"})
     saving.save(
         world.store,
-        History(world.lake.root),
+        world.lake.holds_events,
         Definition("flag", "beta", "true"),
         0,
         settings=lambda settings: settings_after("beta", settings, {"users": {GONE: False, "u1": False}}),

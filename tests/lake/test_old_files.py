@@ -84,7 +84,9 @@ def test_a_table_that_an_older_version_made_gets_the_properties(lake: Lake) -> N
 def test_files_replaced_long_ago_are_dropped_where_a_writer_may_be_at_work(lake: Lake) -> None:
     """The log does not know files that were replaced long ago. They go as strays that are a day old; a younger stray
     may be a writer's."""
-    lake.append_definition({"kind": "trait", "key": "a", "version": 1, "expression": "1"})
+    lake.append_definitions(
+        [{"definition": {"kind": "trait", "key": "a", "version": 1, "expression": "1"}, "action": "save"}]
+    )
     (whole,) = Path(lake.root, DEFINITIONS.name).glob("*.parquet")
     for hours in (RETENTION_HOURS - 1, RETENTION_HOURS + 1):
         path = whole.with_name(f"{hours}.parquet")

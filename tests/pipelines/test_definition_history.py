@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 import redis
 
-from expressions.definitions import Definition
-from lake.errors import LakeUnreachable
-from serving import history
+from expressions.definitions import Definition, DefinitionKind
+from lake.lake import Lake
+from lake.schemas import AUDIT, DEFINITIONS
 from serving.definitions import saving
-from serving.definitions.catalogue import StoredDefinition
-from serving.refusals import Conflict, Invalid
-from tests.pipelines.world import History, World
-
-
-class Killed(Exception):
-    """The saver was killed here."""
-
-
-class Interrupted(History):
-    """A history at which something happens before the first row is added."""
-
-    def __init__(self, world: World, first: Callable[[], None]) -> None:
-        super().__init__(world.lake)
-        self.first: Callable[[], None] | None = first
-
-    def append_definition(self, stored: Any) -> None:
-        """Lets it happen, and adds the row."""
-        if self.first is not None:
-            first, self.first = self.first, None
-            first()
-        super().append_definition(stored)
-
-    def holds_events(self) -> bool:
-        """Lets it happen: this is a saver's first question to the lake."""
-        if self.first is not None:
-            first, self.first = self.first, None
-            first()
-        return super().holds_events()
+from serving.definitions.catalogue import StoredDefinition, decode
+from serving.refusals import Conflict, Invalid, Unavailable
+from serving.store import keys
+from serving.store.scripts.replace_catalogue import UNWRITTEN_BYTES_MAX, UNWRITTEN_MAX
+from tests.pipelines.world import World
 
 
 @pytest.fixture
@@ -66,12 +44,35 @@ def wiped(world: World) -> set[str]:
     return {key for _, key in world.catalogue.definitions}
 
 
+def after(meanwhile: Callable[[], object]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Settings that are made while something else happens once: after the catalogue was read, before it is replaced."""
+    left = [meanwhile]
+
+    def settings(before: dict[str, Any]) -> dict[str, Any]:
+        if left:
+            left.pop()()
+        return before
+
+    return settings
+
+
+def save(world: World, kind: DefinitionKind, key: str, expression: str, **more: Any) -> None:
+    """Saves a definition and dies before its version is written into the lake."""
+    saving.save(world.store, world.lake.holds_events, Definition(kind, key, expression), 1, **more)
+
+
+def delete(world: World, kind: DefinitionKind, key: str) -> None:
+    """Deletes one, and dies as early."""
+    saving.delete(world.store, world.lake.holds_events, kind, key, 2)
+
+
 def test_a_save_that_is_refused_in_the_end_leaves_nothing(world: World) -> None:
     """A definition whose trait was deleted just before it came in force is refused. It leaves no row, and a wiped Redis
     recovers."""
-    first = Interrupted(world, lambda: saving.delete(world.store, History(world.lake), "trait", "spent", 1))
+    meanwhile = after(lambda: delete(world, "trait", "spent"))
     with pytest.raises(Invalid, match="spent"):
-        saving.save(world.store, first, Definition("segment", "big", "spent > 10"), 2)
+        save(world, "segment", "big", "spent > 10", settings=meanwhile)
+    world.write_down()
 
     assert rows(world) == [
         ("spent", "events.purchase.amount.sum", False),
@@ -82,83 +83,117 @@ def test_a_save_that_is_refused_in_the_end_leaves_nothing(world: World) -> None:
 
 def test_of_two_who_create_the_same_only_one_is_in_the_history(world: World) -> None:
     """The second is told that it exists, and a wiped Redis comes back with the one that was acknowledged."""
-    mine = Definition("flag", "beta", "spent > 10")
-    first = Interrupted(world, lambda: saving.save(world.store, History(world.lake), mine, 1, must_be="new"))  # type: ignore[arg-type, func-returns-value]
+    meanwhile = after(lambda: save(world, "flag", "beta", "spent > 10", must_be="new"))
     with pytest.raises(Conflict, match="beta"):
-        saving.save(world.store, first, Definition("flag", "beta", "true"), 2, must_be="new")
+        save(world, "flag", "beta", "true", must_be="new", settings=meanwhile)
+    world.write_down()
 
     assert rows(world)[1:] == [("beta", "spent > 10", False)]
     assert wiped(world) == {"spent", "beta"}
     assert world.catalogue.definitions["flag", "beta"].expression == "spent > 10"
 
 
-def killed_before_the_lake(world: World, save: Callable[[History], object]) -> None:
-    """Saves, and dies between Redis and the lake."""
-
-    class Deadly(History):
-        def append_definition(self, stored: Any) -> None:
-            raise Killed
-
-    with pytest.raises(Killed):
-        save(Deadly(world.lake))
-
-
-@pytest.mark.parametrize("then", ["save", "rebuild", "restart"])
+@pytest.mark.parametrize("then", ["save", "drain", "restart"])
 def test_what_a_killed_saver_left_is_written_by_who_comes_next(world: World, then: str) -> None:
-    """The next save, rebuild or recovery writes what a killed saver left. It was in force before and is in the history
-    afterwards, and a delete stays a delete."""
-    killed_before_the_lake(
-        world, lambda lake: saving.save(world.store, lake, Definition("segment", "big", "spent > 10"), 1)
-    )
-    killed_before_the_lake(world, lambda lake: saving.delete(world.store, lake, "segment", "big", 2))
+    """The next save or the drain writes what a killed saver left, in one commit; a recovery knows it before. It was in
+    force and is in the history afterwards, who did it is in the audit log, and a delete stays a delete."""
+    save(world, "segment", "big", "spent > 10", action="create", author="ada")
+    delete(world, "segment", "big")
     assert rows(world) == [("spent", "events.purchase.amount.sum", False)]
 
     match then:
         case "save":
             world.define("trait", {"orders": "events.purchase.count"})
-        case "rebuild":
-            world.rebuild()
+        case "drain":
+            stop = threading.Event()
+            world.drain(lambda step: stop.set()).run(stop)
         case "restart":
             redis.Redis.from_url(world.settings.redis_url or "").delete("ready:{0}", "ready:{1}")
             world.recover()
+            assert ("segment", "big") not in world.catalogue.definitions
+            world.write_down()
 
     assert rows(world)[1:3] == [("big", "spent > 10", False), ("big", "spent > 10", True)]
-    assert world.catalogue.unwritten == ()
-    assert ("segment", "big") not in world.catalogue.definitions
+    acts = world.lake.audit().filter(pl.col("key") == "big").select("action", "author", "details").collect().rows()
+    assert [act[:2] for act in sorted(acts)] == [("create", "ada"), ("delete", "")]
+    assert world.lake.open(DEFINITIONS).version() == world.lake.open(AUDIT).version() == 2
+    assert world.store.unwritten() == []
     assert wiped(world) == ({"spent", "orders"} if then == "save" else {"spent"})
 
 
-def test_a_version_that_was_written_twice_is_shown_once(world: World) -> None:
-    """Two may write what a third left. They write the same version, so the history shows it once."""
-    (row,) = world.lake.definitions()
-    world.lake.append_definition(row)
+def test_a_version_counts_once_however_often_it_is_written(world: World) -> None:
+    """Writers who meet, or die between their commit and the queue, write each version once. A number that Redis gave
+    out again, after it came back from a backup, is a row of its own."""
+    save(world, "segment", "big", "spent > 10")
+    queued = [msgspec.to_builtins(saving.change_of(entry)) for entry in world.store.unwritten()]
+    others = Lake(world.lake.root)
+    others.append_definitions(queued)
+    world.write_down()
+    others.append_definitions(queued)
+    again = {"definition": {**queued[0]["definition"], "key": "small"}, "action": "save"}
+    world.lake.append_definitions([*queued, again])
 
-    assert [stored.version for stored in history.History(world.lake.root).definition_versions("trait", "spent")] == [
-        row["version"]
-    ]
-    assert wiped(world) == {"spent"}
+    assert sorted(key for key, *_ in rows(world)) == ["big", "small", "spent"]
+    assert sorted(world.lake.audit().collect()["key"]) == ["big", "small", "spent"]
 
 
-def test_a_lake_that_is_away_refuses_before_anything_is_done(world: World) -> None:
-    """A definition that is refused since the lake is away is not in force, so trying again later is right."""
+def test_a_number_is_not_given_out_again_when_the_history_has_it(world: World) -> None:
+    """Where Redis came back without its last saves, and they left nothing in force, versions go on above the lake's."""
+    backup = world.store.catalogue()
+    world.define("trait", {"orders": "events.purchase.count"})
+    delete(world, "trait", "orders")
+    world.write_down()
+    latest = world.catalogue.version
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        client.mset({keys.catalogue(): backup, keys.catalogue_version(): decode(backup).version})
+        client.delete("ready:{0}", "ready:{1}")
 
-    class Away(History):
-        def holds_events(self) -> bool:
-            raise LakeUnreachable("no answer")
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count_7d"})
 
-    with pytest.raises(LakeUnreachable):
-        saving.save(world.store, Away(world.lake), Definition("segment", "big", "spent > 10"), 1)
+    assert world.catalogue.definitions["trait", "orders"].version > latest
+    assert wiped(world) == {"spent", "orders"}
 
-    assert set(world.catalogue.definitions) == {("trait", "spent")}
-    assert world.catalogue.unwritten == ()
+
+def test_a_lake_that_is_away_delays_the_history_alone(world: World) -> None:
+    """While the lake is away a definition counts; that nobody can say whether the lake holds events makes it warm."""
+
+    def away() -> bool:
+        raise Unavailable("the lake is away")
+
+    saving.save(world.store, away, Definition("trait", "orders", "events.purchase.count"), 1)
+    catalogue = world.catalogue
+    assert catalogue.projection_version in catalogue.activations
+    assert not catalogue.is_ready(("trait", "orders"), 0, catalogue.covered[0])
+    world.rebuild()
+    catalogue = world.catalogue
+    assert catalogue.is_ready(("trait", "orders"), 0, catalogue.covered[0])
+
+
+def test_a_full_queue_refuses_a_save_before_it_counts(world: World) -> None:
+    """When as much waits for the lake as may, by number or by bytes, a save is 503 and leaves nothing."""
+    before = world.catalogue
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        for entries in (["x"] * UNWRITTEN_MAX, ["x" * UNWRITTEN_BYTES_MAX]):
+            client.delete(keys.unwritten())
+            pipeline = client.pipeline()
+            for number, entry in enumerate(entries):
+                pipeline.xadd(keys.unwritten(), {"e": entry}, f"0-{number + 1}")
+            pipeline.execute()
+            with pytest.raises(Unavailable, match="the lake cannot be written"):
+                save(world, "segment", "big", "spent > 10")
+        client.delete(keys.unwritten())
+    assert world.catalogue == before
+    save(world, "segment", "big", "spent > 10")
+    assert ("segment", "big") in world.catalogue.definitions
 
 
 def test_what_no_longer_binds_does_not_keep_a_system_down(world: World) -> None:
     """When a row of the history names what is gone, the rest of it comes back, and shards take events again."""
     lost = StoredDefinition(kind="segment", key="big", expression="no_such_trait > 10", version=7)
     on_it = StoredDefinition(kind="flag", key="beta", expression='segment("big")', version=8)
-    for row in (lost, on_it):
-        world.lake.append_definition(msgspec.to_builtins(row))
+    changes = [msgspec.to_builtins(saving.Change(row, "save")) for row in (lost, on_it)]
+    world.lake.append_definitions(changes)
 
     assert wiped(world) == {"spent"}
     run_id = world.store.server().run_id

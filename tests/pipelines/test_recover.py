@@ -13,7 +13,7 @@ from serving.definitions import saving
 from serving.refusals import Unavailable
 from serving.store import keys
 from serving.store.errors import ShardNotReady
-from tests.pipelines.world import History, World, purchase
+from tests.pipelines.world import World, purchase
 
 
 def some_orders(world: World, first: int, count: int) -> None:
@@ -102,7 +102,7 @@ def test_a_catalogue_that_was_lost_comes_back_above_what_shards_keep(redis_url: 
     world.recover()
     world.define("trait", {"orders": "events.purchase.count", "views": "events.view.count", "city": "profile.city"})
     for key in ("views", "city"):
-        saving.delete(world.store, History(world.lake), "trait", key, 0)
+        saving.delete(world.store, world.lake.holds_events, "trait", key, 0)
     projection = max(state.projection for state in world.store.shard_states())
     with redis.Redis.from_url(redis_url) as client:
         client.delete(keys.catalogue(), keys.catalogue_version(), *(keys.ready(shard) for shard in range(4)))

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from expressions.definitions import Definition, DefinitionKind
 from lake.lake import Lake
 from pipelines.drain import Drain
@@ -27,21 +25,6 @@ from serving.store.operations.events import Arrival, Receipts
 from serving.store.scripts.ingest import TailLimits
 from serving.store.store import Store
 from tests.waiting import wait_until
-
-
-class History:
-    """What a saver asks of `serving.history`, over this world's own lake."""
-
-    def __init__(self, lake: Lake) -> None:
-        self.lake = lake
-
-    def append_definition(self, stored: Any) -> None:
-        """Adds a row to the history of definitions."""
-        self.lake.append_definition(msgspec.to_builtins(stored))
-
-    def holds_events(self) -> bool:
-        """Whether any event is in the lake."""
-        return self.lake.holds_events()
 
 
 class World:
@@ -74,7 +57,12 @@ class World:
     def define(self, kind: DefinitionKind, definitions: Mapping[str, str]) -> None:
         """Saves definitions."""
         for key, expression in definitions.items():
-            saving.save(self.store, History(self.lake), Definition(kind, key, expression), 0)
+            saving.save(self.store, self.lake.holds_events, Definition(kind, key, expression), 0)
+        self.write_down()
+
+    def write_down(self) -> None:
+        """Writes the definitions that wait into the lake's history, as savers and the drain do."""
+        saving.write_down(self.store, self.lake.append_definitions)
 
     @property
     def catalogue(self) -> Catalogue:

@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-import msgspec
 import polars as pl
 import redis
 
@@ -31,8 +30,8 @@ from pipelines.drain import Drain
 from pipelines.importing.import_file import import_file
 from pipelines.rebuild import cover, covered_by, rebuild
 from pipelines.recover import recover
-from serving.definitions.catalogue import Catalogue, StoredDefinition, decode
-from serving.definitions.saving import delete, save
+from serving.definitions.catalogue import Catalogue, decode
+from serving.definitions.saving import delete, save, write_down
 from serving.ids import raw_id, shard_of
 from serving.ingest.projection import tail_payload
 from serving.people.deletion import delete_person
@@ -62,21 +61,6 @@ def _name(entry: LogEntry) -> tuple[str, str, int, int]:
 ClaimTimes: TypeAlias = dict[tuple[str, str], list[int]]
 
 
-class WorldHistory:
-    """The part of the history that saving a definition needs."""
-
-    def __init__(self, lake: Lake) -> None:
-        self.lake = lake
-
-    def append_definition(self, stored: StoredDefinition) -> None:
-        """Adds it to the history."""
-        self.lake.append_definition(msgspec.to_builtins(stored))
-
-    def holds_events(self) -> bool:
-        """Whether there is any."""
-        return self.lake.holds_events()
-
-
 class World:
     """The system and the truth about it. `light_events_max` as in the settings."""
 
@@ -91,7 +75,6 @@ class World:
         self.settings = Settings(home=folder, shards=SHARDS, light_events_max=light_events_max, rebuild_interval_s=900)
         self.store = WorldStore(server.url, SHARDS)
         self.lake = Lake(str(folder / "lake"))
-        self.history = WorldHistory(self.lake)
         self.truth: dict[str, list[Copy]] = defaultdict(list)
         self.deleted: dict[str, list[Copy]] = defaultdict(list)
         self.deleted_ms: dict[str, int] = {}
@@ -529,13 +512,15 @@ class World:
     def define(self, key: str) -> None:
         """A definition is saved."""
         if self.is_open:
-            save(self.store, self.history, Definition("trait", key, DEFINITIONS[key]), self.now_ms)
+            save(self.store, self.lake.holds_events, Definition("trait", key, DEFINITIONS[key]), self.now_ms)
+            write_down(self.store, self.lake.append_definitions)
             self.defined.add(key)
 
     def undefine(self, key: str) -> None:
         """A definition is deleted."""
         if self.is_open and key in self.defined:
-            delete(self.store, self.history, "trait", key, self.now_ms)
+            delete(self.store, self.lake.holds_events, "trait", key, self.now_ms)
+            write_down(self.store, self.lake.append_definitions)
             self.defined.remove(key)
 
     # ── what must hold ───────────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
@@ -37,6 +37,13 @@ SegmentKey: TypeAlias = Annotated[str, _of_key("loyal")]
 FlagKey: TypeAlias = Annotated[str, _of_key("free_shipping")]
 Expression: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d")]
 Rule: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d >= 2")]
+
+
+#: Whether the version waits for the lake's history.
+Pending: TypeAlias = Annotated[
+    Literal["pending"] | None,
+    Field(description="pending: it is in force, and the lake's history and the audit log will have it later"),
+]
 
 
 class Described(Lenient):
@@ -87,6 +94,7 @@ class TraitOut(BaseModel):
     created_at: str
     updated_at: str
     warnings: list[str] = []
+    history: Pending = None
 
 
 class RuleOut(BaseModel):
@@ -103,6 +111,7 @@ class RuleOut(BaseModel):
     created_at: str
     updated_at: str
     warnings: list[str] = []
+    history: Pending = None
 
 
 class VersionOut(BaseModel):
@@ -128,10 +137,11 @@ class RollbackBody(Lenient):
     version: int
 
 
-def wire_definition(stored: StoredDefinition, warnings: Sequence[str] = ()) -> dict[str, Any]:
+def wire_definition(stored: StoredDefinition, warnings: Sequence[str] = (), is_pending: bool = False) -> dict[str, Any]:
     """A stored definition in the shape of `TraitOut`, `RuleOut` or `FlagOut`.
 
-    `warnings` name what it reads and nobody ever sent. They are known when it is saved, and not kept.
+    `warnings` name what it reads and nobody ever sent. They are known when it is saved, and not kept. So is
+    `is_pending`: the lake's history lacks it yet.
     """
     definition: dict[str, Any] = {
         "id": f"{stored.kind}:{stored.key}",
@@ -145,6 +155,7 @@ def wire_definition(stored: StoredDefinition, warnings: Sequence[str] = ()) -> d
         "created_at": rfc3339(stored.created_ms),
         "updated_at": rfc3339(stored.updated_ms),
         "warnings": list(warnings),
+        "history": "pending" if is_pending else None,
     }
     if stored.kind == "flag":
         definition |= {"enabled": True, "default": False, "salt": stored.key}

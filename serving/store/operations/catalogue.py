@@ -1,13 +1,29 @@
-"""The catalogue of definitions, and the projection that its version asks for."""
+"""The catalogue of definitions, what of it the lake lacks, and the projection that its version asks for."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from serving.store import keys
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import each, only
+from serving.store.operations.replies import each, nothing, only
 from serving.store.operations.sharded import Sharded
 from serving.store.requests import Request, command
 from serving.store.scripts import raise_numbers, replace_catalogue
+
+
+class UnwrittenEntry(NamedTuple):
+    """A version of a definition that the lake may lack, as it was put there, and its number."""
+
+    version: int
+    data: bytes
+
+
+class UnwrittenState(NamedTuple):
+    """How many versions of definitions wait for the lake, and the first of them; None where none does."""
+
+    waiting: int
+    first: UnwrittenEntry | None
 
 
 class CatalogueOperations(Sharded):
@@ -20,14 +36,42 @@ class CatalogueOperations(Sharded):
 
     @operation
     def replace_catalogue(
-        self, text: bytes, *, expected: int | None, version: int, run_id: str | None = None
+        self,
+        text: bytes,
+        *,
+        expected: int | None,
+        version: int,
+        unwritten: bytes | None = None,
+        run_id: str | None = None,
     ) -> Request[bool]:
         """Puts a catalogue in the place of version `expected` (None: of none); False when there is another now.
 
-        With a `run_id` only on that run of the server, else raises `ServerReplaced`.
+        `unwritten`: the version of a definition that comes with it waits for the lake from now on. Raises `HistoryFull`
+        where there is no room for it. With a `run_id` only on that run of the server, else raises `ServerReplaced`.
         """
-        replace = Request([replace_catalogue.command(text, expected, version)], only(replace_catalogue.read))
-        return replace.during(run_id)
+        sent = replace_catalogue.command(text, expected, version, unwritten)
+        return Request([sent], only(replace_catalogue.read)).during(run_id)
+
+    @operation
+    def unwritten(self) -> Request[list[UnwrittenEntry]]:
+        """The versions of definitions that wait for the lake, in their order."""
+        return Request([command("XRANGE", keys.unwritten(), "-", "+")], only(_entries))
+
+    @operation
+    def unwritten_state(self) -> Request[UnwrittenState]:
+        """How many versions of definitions wait for the lake, and the first."""
+
+        def read(replies: list[Any]) -> UnwrittenState:
+            entries = _entries(replies[1])
+            return UnwrittenState(replies[0], entries[0] if entries else None)
+
+        key = keys.unwritten()
+        return Request([command("XLEN", key), command("XRANGE", key, "-", "+", "COUNT", 1)], read)
+
+    @operation
+    def trim_unwritten(self, version: int) -> Request[None]:
+        """Forgets the versions up to this one: the lake has them."""
+        return Request([command("XTRIM", keys.unwritten(), "MINID", f"{version + 1}-0")], nothing)
 
     @operation
     def raise_projection(self, version: int) -> Request[list[int]]:
@@ -35,3 +79,7 @@ class CatalogueOperations(Sharded):
         least = {keys.PROJECTION: version}
         commands = [raise_numbers.command(keys.shard(shard), least) for shard in range(self.shards)]
         return Request(commands, each(raise_numbers.read))
+
+
+def _entries(reply: Any) -> list[UnwrittenEntry]:
+    return [UnwrittenEntry(int(entry_id.partition(b"-")[0]), data) for entry_id, (_, data) in reply]
