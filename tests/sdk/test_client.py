@@ -1,11 +1,12 @@
-"""The Python client against a running stack: events arrive, refusals are told, decisions come or the default does."""
+"""The Python clients against a running stack: events arrive, refusals are told, decisions come or the default does."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import tinycdp
@@ -17,22 +18,14 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 
 @pytest.fixture
-def failures() -> list[tinycdp.Failure]:
-    """What `on_error` was told."""
-    return []
-
-
-@pytest.fixture
-def client(stack: RunningStack, failures: list[tinycdp.Failure]) -> Iterator[tinycdp.Client]:
-    """A client of the stack."""
+def client(stack: RunningStack, new_client: Callable[..., Any], failures: list[tinycdp.Failure]) -> Any:
+    """A client of the stack, of either kind."""
     keys = stack.keys
-    url = stack.stack.api_url
-    with tinycdp.Client(url, keys["write"], keys["read"], keys["admin"], on_error=failures.append) as client:
-        yield client
+    return new_client(stack.stack.api_url, keys["write"], keys["read"], keys["admin"], on_error=failures.append)
 
 
 def test_events_arrive_with_values_that_are_no_json_by_themselves(
-    stack: RunningStack, client: tinycdp.Client, failures: list[tinycdp.Failure]
+    stack: RunningStack, client: Any, failures: list[tinycdp.Failure]
 ) -> None:
     """Dates, decimals and sets are written as JSON; an acknowledged event is sent, and nothing else is told."""
     bought = client.track("sdk-ada", "bought", {"on": date(2026, 1, 1), "price": Decimal("1.5"), "tags": {"a"}})
@@ -42,7 +35,7 @@ def test_events_arrive_with_values_that_are_no_json_by_themselves(
     assert failures == []
 
 
-def test_a_bad_event_is_told_and_costs_no_other(client: tinycdp.Client, failures: list[tinycdp.Failure]) -> None:
+def test_a_bad_event_is_told_and_costs_no_other(client: Any, failures: list[tinycdp.Failure]) -> None:
     """What is no JSON is refused at once, what the server refuses when it answers; the good event is sent."""
     no_json = client.track("sdk-ada", "bought", {"price": float("nan")})
     nameless, good = client.track("sdk-ada", ""), client.track("sdk-ada", "bought")
@@ -51,26 +44,34 @@ def test_a_bad_event_is_told_and_costs_no_other(client: tinycdp.Client, failures
     assert [failure.message_id for failure in failures] == [no_json.message_id, nameless.message_id]
 
 
-def test_a_decision_sees_the_event_that_it_comes_after(stack: RunningStack, client: tinycdp.Client) -> None:
-    """`after` sends the event ahead and waits for it; without it an unknown flag is the default, with the reason."""
+@pytest.fixture(scope="module")
+def bought(stack: RunningStack) -> None:
+    """A flag that is on for whoever bought, settled."""
     stack.define("trait", "sdk_bought_count", "events.sdk_bought.count")
     stack.define("flag", "sdk_bought", "sdk_bought_count >= 1")
     wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
-    assert not client.decide("sdk-eve", "sdk_bought", False)
 
-    seen = client.decide("sdk-eve", "sdk_bought", False, after=client.track("sdk-eve", "sdk_bought"), timeout=10)
+
+@pytest.mark.usefixtures("bought")
+def test_a_decision_sees_the_event_that_it_comes_after(client: Any) -> None:
+    """`after` sends the event ahead and waits for it; without it an unknown flag is the default, with the reason."""
+    user = f"sdk-{type(client).__name__}"
+    assert not client.decide(user, "sdk_bought", False)
+
+    seen = client.decide(user, "sdk_bought", False, after=client.track(user, "sdk_bought"), timeout=10)
 
     assert (seen.allow, seen.after_met, seen.error) == (True, True, None)
-    assert client.decide_all("sdk-eve")["sdk_bought"].allow
-    unknown = client.decide("sdk-eve", "no_such_flag", "default")
+    assert client.decide_all(user)["sdk_bought"].allow
+    assert client.traits(user)["traits"]["sdk_bought_count"] == 1
+    unknown = client.decide(user, "no_such_flag", "default")
     assert (unknown.value, unknown.reason) == ("default", "ERROR")
     assert "not found" in str(unknown.error)
 
 
-def test_without_a_server_nothing_is_raised_and_nothing_is_silent() -> None:
+def test_without_a_server_nothing_is_raised_and_nothing_is_silent(new_client: Callable[..., Any]) -> None:
     """Nobody answers: a decision is the default within its time, and what was not sent is counted at the end."""
     told: list[tinycdp.Failure] = []
-    client = tinycdp.Client("http://127.0.0.1:9", "w", "r", on_error=told.append)
+    client = new_client("http://127.0.0.1:9", "w", "r", on_error=told.append)
     event = client.track("sdk-ada", "bought")
     began_s = time.monotonic()
 

@@ -7,9 +7,11 @@ cdp.track("ada", "purchase", {"amount": 30})
 if cdp.decide("ada", "free_shipping", False): ...
 """
 
+from ._core import Failure
 from ._decisions import Decision
 from ._outbox import State, Stats
-from .client import Client, Failure, Handle
+from .async_client import AsyncClient, AsyncHandle
+from .client import Client, Handle
 from .errors import (
     ApiError,
     ConfigurationError,
@@ -27,6 +29,8 @@ from .errors import (
 
 __all__ = [
     "ApiError",
+    "AsyncClient",
+    "AsyncHandle",
     "Client",
     "ConfigurationError",
     "Conflict",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._decisions import Answer, Answers, Breaker, Decision, in_outage
-from ._http import Reply
+from ._http import Ask, Reply, headers_of
 from ._questions import Question, read_answer
 
 log = logging.getLogger("tinycdp")
@@ -34,10 +34,11 @@ class Request:
     kept: Answer | None
     turn: int
 
-    @property
-    def etag(self) -> str | None:
-        """What the server may compare with, to say that nothing changed."""
-        return self.kept.etag if self.kept else None
+    def ask(self, key: str | None) -> Ask:
+        """The request: the server compares with the tag, and may say that nothing changed."""
+        etag = self.kept.etag if self.kept else None
+        question = self.question
+        return Ask(question.method, question.path, headers_of(key, if_none_match=etag), question.body)
 
 
 class Asking:

@@ -89,7 +89,9 @@ class Answers:
     answers_max: int = ANSWERS_MAX
     _kept: OrderedDict[tuple[tuple[str, ...], str | None], Answer] = field(default_factory=OrderedDict)
     _of_id: dict[str, set[tuple[tuple[str, ...], str | None]]] = field(default_factory=dict)
-    _turn: int = 0  # counts what was dropped: an answer that was asked for before is not kept after
+    _turn: int = 0  # counts drops: an answer that was asked for before a drop of its ids is not kept after it
+    _dropped: OrderedDict[str, int] = field(default_factory=OrderedDict)  # the last drop of the ids dropped last
+    _dropped_before: int = 0  # the last drop of any other id is no later
 
     def turn(self) -> int:
         """To be given to `keep` with the answer to what is asked now."""
@@ -103,8 +105,8 @@ class Answers:
         return answer
 
     def keep(self, ids: tuple[str, ...], flag: str | None, answer: Answer, turn: int) -> None:
-        """Keeps an answer, unless anything was dropped since `turn`: it may be of before that."""
-        if turn != self._turn:
+        """Keeps an answer, unless an id of it was dropped since `turn`: it may be of before that."""
+        if any(self._dropped.get(one, self._dropped_before) > turn for one in ids):
             return
         self._kept[ids, flag] = answer
         self._kept.move_to_end((ids, flag))
@@ -120,7 +122,11 @@ class Answers:
             if asked:
                 for question in list(asked):
                     self._forget(question)
-        self._turn += 1
+            self._turn += 1
+            self._dropped[one] = self._turn
+            self._dropped.move_to_end(one)
+            if len(self._dropped) > self.answers_max:
+                _, self._dropped_before = self._dropped.popitem(last=False)
 
     def _forget(self, question: tuple[tuple[str, ...], str | None]) -> None:
         self._kept.pop(question, None)

@@ -22,6 +22,9 @@ Event: TypeAlias = dict[str, Any]
 EVENT_BYTES_MAX = 32 * 1024
 REQUEST_BYTES_MAX = 500 * 1024
 
+#: A whole decimal with more digits than this is sent as a float: a larger whole number is no 64-bit integer.
+DECIMAL_DIGITS_MAX = 18
+
 #: Random bytes are asked of the system for so many ids at once: it costs a call each time.
 _IDS_AT_ONCE = 256
 
@@ -74,7 +77,10 @@ def _plain(value: Any) -> Any:
         case date():
             return value.isoformat()
         case Decimal():
-            return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+            is_whole = (
+                value.is_finite() and value.adjusted() < DECIMAL_DIGITS_MAX and value == value.to_integral_value()
+            )
+            return int(value) if is_whole else float(value)
         case UUID():
             return str(value)
         case Enum():

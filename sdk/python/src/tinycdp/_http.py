@@ -4,13 +4,18 @@ that knows the HTTP library. Its types stand in no public signature.
 
 from __future__ import annotations
 
+import asyncio
+import json
+import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
 from ._answers import Verdict, unanswered, verdict
+from .errors import Unreachable
 
 
 def _version() -> str:
@@ -21,6 +26,16 @@ def _version() -> str:
 
 
 USER_AGENT = f"tinycdp-python/{_version()}"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request: method, path with query, headers, and the body if it has one."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    content: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -37,16 +52,56 @@ class Reply:
         """What it means for a batch."""
         return verdict(self.status, self.retry_after, self.body)
 
+    def json(self) -> Any:
+        """The body, decoded; None if there is none. Raises `Unreachable` for what is no JSON."""
+        try:
+            return json.loads(self.body) if self.body else None
+        except (ValueError, RecursionError) as error:
+            raise Unreachable(f"{self.status}, and no JSON") from error
 
-def reply_of(response: httpx2.Response) -> Reply:
-    """The answer that the library read."""
+
+#: An answer that is larger than this is none of TinyCDP's.
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+
+
+def exchange(http: httpx2.Client, ask: Ask, timeout_s: float) -> Reply:
+    """The answer to a request. Raises one of `FAILED`, also if the answer takes longer as a whole, or is too large."""
+    deadline_s = time.monotonic() + timeout_s
+    body = bytearray()
+    with http.stream(ask.method, ask.path, content=ask.content, headers=ask.headers, timeout=timeout_s) as response:
+        for chunk in response.iter_bytes():
+            body += chunk
+            _bound(body, deadline_s)
+    return _reply(response, bytes(body))
+
+
+async def exchange_async(http: httpx2.AsyncClient, ask: Ask, timeout_s: float) -> Reply:
+    """`exchange` for the event loop."""
+    body = bytearray()
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            http.stream(ask.method, ask.path, content=ask.content, headers=ask.headers, timeout=timeout_s) as response,
+        ):
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                _bound(body, float("inf"))
+    except TimeoutError as error:
+        raise httpx2.ReadTimeout("no answer in time") from error
+    return _reply(response, bytes(body))
+
+
+def _bound(body: bytearray, deadline_s: float) -> None:
+    if len(body) > ANSWER_BYTES_MAX:
+        raise httpx2.ReadError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+    if time.monotonic() > deadline_s:
+        raise httpx2.ReadTimeout("the answer took too long")
+
+
+def _reply(response: httpx2.Response, body: bytes) -> Reply:
     headers = response.headers
     return Reply(
-        response.status_code,
-        headers.get("retry-after"),
-        headers.get("etag"),
-        headers.get("cache-control"),
-        response.content,
+        response.status_code, headers.get("retry-after"), headers.get("etag"), headers.get("cache-control"), body
     )
 
 
@@ -58,6 +113,16 @@ def headers_of(key: str | None, *, if_none_match: str | None = None) -> dict[str
     if if_none_match is not None:
         headers["If-None-Match"] = if_none_match
     return headers
+
+
+def batch_ask(key: str | None, content: bytes) -> Ask:
+    """The request that sends a batch."""
+    return Ask("POST", "/v1/batch", headers_of(key), content)
+
+
+def traits_ask(key: str | None, user_id: str | int) -> Ask:
+    """The request for a user's traits."""
+    return Ask("GET", f"/v1/users/{quote(str(user_id), safe='')}/traits", headers_of(key))
 
 
 def client_arguments(url: str, timeout_s: float) -> dict[str, Any]:
@@ -79,7 +144,7 @@ NOT_SENT = (
     httpx2.ProxyError,
 )
 #: Whatever else may go wrong on the way.
-FAILED = (httpx2.RequestError, httpx2.InvalidURL, OSError)
+FAILED = (httpx2.RequestError, httpx2.InvalidURL, httpx2.StreamError, OSError)
 
 
 def verdict_of_error(error: Exception) -> Verdict:

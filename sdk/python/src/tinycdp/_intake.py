@@ -45,7 +45,7 @@ class Intake:
             context = self._context
         if context is not None:
             event["context"] = context
-        entry = Entry(b"", event["messageId"], (), now_s)
+        entry = Entry(b"", str(event["messageId"]), (), now_s)
         try:
             event["timestamp"] = timestamp_text(timestamp)
             if self._before_send is not None:
@@ -54,6 +54,7 @@ class Intake:
                     entry.state, entry.reason = "dropped", "before_send returned None"
                     return entry, "before_send"
                 event = changed
+                entry.message_id = str(event.setdefault("messageId", entry.message_id))
             entry.body = event_bytes(event)
             entry.ids = ids_of(event)
             return entry, ""

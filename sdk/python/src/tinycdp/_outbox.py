@@ -34,7 +34,7 @@ FULL_ANSWERS_MAX = 3
 @dataclass(slots=True, eq=False)
 class Entry:
     """An event on its way. `first_ms`, `last_ms`: the calendar's time of its first attempt that may have stored it, and
-    of its last attempt."""
+    of its last attempt. `line`: its number in the disk queue; 0 if it is not there."""
 
     body: bytes
     message_id: str
@@ -44,6 +44,7 @@ class Entry:
     reason: str = ""
     first_ms: int | None = None
     last_ms: int | None = None
+    line: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -61,11 +62,13 @@ class Stats:
     """How many events are queued or under way, and what became of the others since the client was made.
 
     `refused`, `unknown` and `dropped` are by reason. `unknown`: they may count or not, and are not sent again.
+    `on_disk`: a client that was closed left them in its disk queue, for the next process.
     """
 
     queued: int = 0
     queued_bytes: int = 0
     sent: int = 0
+    on_disk: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
@@ -86,6 +89,7 @@ class Outbox:
         self.stats = Stats()
         self._random = random
         self._queue: deque[Entry] = deque()
+        self._queue_bytes = 0
         self._urgent: deque[Entry] = deque()
         self._retries: list[Attempt] = []
         self._under_way: Attempt | None = None
@@ -99,19 +103,31 @@ class Outbox:
         return self.stats.queued < self.queue_max and self.stats.queued_bytes + size <= self.queue_bytes_max
 
     def put(self, entry: Entry) -> list[Entry]:
-        """Queues an event; the oldest that had to go for it, which may be itself where all others are under way."""
-        dropped: list[Entry] = []
+        """Queues an event; the oldest that had to go for it, which may be itself where all others are under way.
+
+        What goes is dropped, or unknown if an attempt may have stored it.
+        """
+        lost: list[Entry] = []
         while not self.has_room(len(entry.body)):
             oldest = self._oldest_waiting()
             if oldest is None:
                 self._settle(entry, "dropped", "queue full", counted=False)
-                return [*dropped, entry]
-            self._settle(oldest, "dropped", "queue full")
-            dropped.append(oldest)
+                return [*lost, entry]
+            self._settle(oldest, "dropped" if oldest.first_ms is None else "unknown", "queue full")
+            lost.append(oldest)
+        self.add(entry)
+        return lost
+
+    def add(self, entry: Entry) -> None:
+        """Queues an event, whether or not there is room: one that another process left on disk."""
         self.stats.queued += 1
         self.stats.queued_bytes += len(entry.body)
+        self._queue_bytes += len(entry.body)
         self._queue.append(entry)
-        return dropped
+
+    def changes_what_is_due(self) -> bool:
+        """Whether the event that was queued last makes a batch due, or is the first that waits to become due."""
+        return len(self._queue) in (1, self.flush_at) or self._queue_bytes >= REQUEST_BYTES_MAX
 
     def never_queued(self, entry: Entry, key: str) -> None:
         """Counts an event that was refused or dropped before it could be queued."""
@@ -121,8 +137,14 @@ class Outbox:
         for attempt in self._retries:
             if attempt.entries:
                 return attempt.entries.pop(0)
-        waiting = self._urgent or self._queue
-        return waiting.popleft() if waiting else None
+        if self._urgent:
+            return self._urgent.popleft()
+        return self._from_queue() if self._queue else None
+
+    def _from_queue(self) -> Entry:
+        entry = self._queue.popleft()
+        self._queue_bytes -= len(entry.body)
+        return entry
 
     def hurry(self, ids: Iterable[str]) -> None:
         """Puts what is queued of these ids ahead of all else, in its order, and makes it due at once."""
@@ -131,6 +153,7 @@ class Outbox:
         for entry in self._queue:
             (self._urgent if wanted.intersection(entry.ids) else rest).append(entry)
         self._queue = rest
+        self._queue_bytes = sum(len(entry.body) for entry in rest)
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -177,11 +200,11 @@ class Outbox:
         size = ENVELOPE_BYTES
         while source and len(entries) < self.flush_at and size + len(source[0].body) + 1 <= REQUEST_BYTES_MAX:
             size += len(source[0].body) + 1
-            entries.append(source.popleft())
+            entries.append(self._urgent.popleft() if self._urgent else self._from_queue())
         return Attempt(entries)
 
     def _fills_a_request(self) -> bool:
-        return self.stats.queued_bytes >= REQUEST_BYTES_MAX
+        return self._queue_bytes >= REQUEST_BYTES_MAX
 
     def _repeatable(self, entries: list[Entry], wall_ms: int) -> tuple[list[Entry], list[Entry]]:
         kept, given_up = [], []
@@ -299,11 +322,28 @@ class Outbox:
         """Whether nothing is queued or under way."""
         return self.stats.queued == 0
 
-    def take_all(self) -> list[Entry]:
-        """Every entry that is not settled, in order, for a client that ends; the outbox is empty afterwards."""
+    def waiting(self) -> list[Entry]:
+        """Every entry that is not settled, in order."""
         under_way = self._under_way.entries if self._under_way else []
-        waiting = [entry for attempt in self._retries for entry in attempt.entries]
-        entries = [*under_way, *waiting, *self._urgent, *self._queue]
+        retried = [entry for attempt in self._retries for entry in attempt.entries]
+        return [*under_way, *retried, *self._urgent, *self._queue]
+
+    def leave(self) -> None:
+        """Forgets what is not settled: it stays on disk, queued for the next process."""
+        for entry in self.waiting():
+            entry.state = "queued"
         self._queue, self._urgent, self._retries, self._under_way = deque(), deque(), [], None
-        self.stats.queued = self.stats.queued_bytes = 0
+        self._queue_bytes = self.stats.queued = self.stats.queued_bytes = 0
+
+    def give_up(self) -> list[Entry]:
+        """Every entry that is not settled, for a client that ends. The outbox is empty afterwards.
+
+        It is unknown if an attempt may have stored it, else dropped.
+        """
+        entries = self.waiting()
+        self._queue, self._urgent, self._retries, self._under_way = deque(), deque(), [], None
+        self._queue_bytes = 0
+        for entry in entries:
+            state: State = "dropped" if entry.first_ms is None else "unknown"
+            self._settle(entry, state, "the client was closed before it was acknowledged", key="closed")
         return entries

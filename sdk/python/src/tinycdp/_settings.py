@@ -21,6 +21,7 @@ class Settings:
     write_key: str | None
     read_key: str | None
     profile_key: str | None
+    queue_dir: str | None
     queue_max: int
     queue_bytes_max: int
     when_full: WhenFull
@@ -71,6 +72,13 @@ def _key(value: Any) -> str:
     return text
 
 
+def _folder(value: Any) -> str:
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise ValueError(value)
+    return text
+
+
 def _whole(least: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         number = int(value)
@@ -103,6 +111,7 @@ _DEFAULTS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
     "write_key": _KEY,
     "read_key": _KEY,
     "profile_key": _KEY,
+    "queue_dir": (None, _folder, "name a folder of a local disk"),
     "queue_max": (10_000, _whole(1), "give how many events may wait, at least 1"),
     "queue_bytes_max": (64 * 1024 * 1024, _whole(64 * 1024), "give how many bytes may wait, at least 65,536"),
     "when_full": ("drop_oldest", _when_full, 'give "drop_oldest" or "block"'),

@@ -1,0 +1,58 @@
+"""Clients and the life of a process: after a fork, and at its end.
+
+Only the child of a fork does anything, and no signal handler is installed. A child of `multiprocessing` ends by
+`os._exit`, which runs no `atexit`; it runs its own finalizers, so one is left there with the first event.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import weakref
+from typing import Protocol
+
+
+class Ending(Protocol):
+    """What ends with its process."""
+
+    def _begin(self) -> None: ...
+
+    def _close_at_exit(self) -> int: ...
+
+
+_clients: weakref.WeakSet[Ending] = weakref.WeakSet()
+_finalized_pid = 0
+
+
+def enroll(client: Ending) -> None:
+    """Lets a client begin anew in forked children, and end with its process."""
+    _clients.add(client)
+
+
+def sends_from_here() -> None:
+    """To be called where a client begins to send: a child of `multiprocessing` must be told to end its clients."""
+    global _finalized_pid
+    if _finalized_pid == os.getpid() or "multiprocessing.process" not in sys.modules:
+        return
+    from multiprocessing import parent_process, util
+
+    if parent_process() is not None:
+        util.Finalize(None, _at_exit, exitpriority=0)
+    _finalized_pid = os.getpid()
+
+
+def _after_fork_in_child() -> None:
+    for client in list(_clients):
+        client._begin()
+
+
+def _at_exit() -> None:
+    lost = sum(client._close_at_exit() for client in list(_clients))
+    if lost:
+        print(f"tinycdp: {lost} events were not acknowledged before the process ended", file=sys.stderr)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)
