@@ -61,7 +61,7 @@ def timestamp_text(given: datetime | str | None) -> str:
         return given
     if given.tzinfo is None:
         raise NotSendable(
-            f"timestamp: {given.isoformat()} has no time zone; give one, as datetime.now(timezone.utc) does"
+            f"the time {given.isoformat()} has no time zone; give one, as datetime.now(timezone.utc) does"
         )
     return given.astimezone(UTC).isoformat().replace("+00:00", "Z")
 

@@ -104,10 +104,11 @@ class Client(Core[Handle]):
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start_thread(self) -> None:
-        if self._is_closed or self._outbox.is_empty():
+        # At exit the main thread is over: `close` sends what is left. Python 3.12 refuses new threads then.
+        if self._is_closed or self._outbox.is_empty() or not threading.main_thread().is_alive():
             return
         thread = threading.Thread(target=self._send_all, name="tinycdp", daemon=True)
-        with suppress(RuntimeError):  # the interpreter ends: `close` sends what is left
+        with suppress(RuntimeError):
             thread.start()
             self._thread = thread
 
