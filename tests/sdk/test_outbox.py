@@ -73,6 +73,19 @@ def test_a_request_that_is_refused_whole_is_split(status: int) -> None:
     assert (bad.state, box.stats.sent) == ("refused", 3)
 
 
+def test_a_refusal_after_an_attempt_without_an_answer_is_unknown() -> None:
+    """The first attempt may have stored the event: a proxy's 400 to the second does not make it refused."""
+    box = outbox()
+    box.put(entries(1)[0])
+    attempt = due(box, 1)
+    (entry,) = attempt.entries
+    box.settle(attempt, unanswered("no answer", was_sent=True), 1)
+
+    box.settle(due(box, 10), verdict(400, None, b""), 10)
+
+    assert (entry.state, dict(box.stats.unknown)) == ("unknown", {"request refused": 1})
+
+
 def test_a_full_id_does_not_hold_the_others() -> None:
     """After 429 three times a batch is split, and the events that are not of the full id are sent."""
     box, now_s = outbox(), 0.0

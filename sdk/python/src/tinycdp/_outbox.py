@@ -258,7 +258,8 @@ class Outbox:
                 return attempt.entries
             case Fate.SPLIT if len(attempt.entries) == 1:
                 (entry,) = attempt.entries
-                self._settle(entry, "refused", verdict.reason, key="request refused")
+                state: State = "refused" if entry.first_ms is None else "unknown"
+                self._settle(entry, state, verdict.reason, key="request refused")
                 return attempt.entries
             case Fate.SPLIT:
                 self._again(self._halves(attempt), now_s)
