@@ -26,6 +26,7 @@ from serving.people.links import RefusedClaim, claims_with_receipts, distinct_cl
 from serving.people.person import DecodedBases
 from serving.refusals import Refusal, TooMany, Unavailable
 from serving.settings import Settings
+from serving.store.deadlines import seconds_left
 from serving.store.errors import (
     ProjectionOutdated,
     ServerReplaced,
@@ -111,7 +112,12 @@ class Engine:
 
         Raises `Unavailable` while Redis is away or being restored.
         """
-        async with self._loading:
+        try:
+            async with asyncio.timeout(seconds_left()):
+                await self._loading.acquire()
+        except TimeoutError:
+            raise Unavailable("definitions are being loaded", {"remedy": "try again"}, RETRY_AFTER_S) from None
+        try:
             if self.catalogue is not None and self.catalogue is not known:
                 return self.catalogue
             text = await self.with_refusals(self.store.catalogue())
@@ -122,6 +128,8 @@ class Engine:
                 loaded.with_compiled(known)
             self.catalogue = loaded
             return loaded
+        finally:
+            self._loading.release()
 
     # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
 

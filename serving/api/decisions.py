@@ -16,9 +16,13 @@ from serving.ids import Ids, namespaced
 from serving.people.decide import Decider, Decision, error_decision
 from serving.refusals import Refusal, Unavailable, cut
 from serving.store.base_codec import CodecError
+from serving.store.deadlines import within
 from serving.store.errors import StoreError
 
 log = structlog.get_logger()
+
+#: How long a decision waits for Redis. With the rest of an answer it is less than a second.
+DECIDE_S = 0.8
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -32,9 +36,11 @@ class Decided(msgspec.Struct, frozen=True):
     asof: Mapping[str, Any]
 
 
+@within(DECIDE_S)
 async def decisions(engine: Engine, ids: Ids, keys: Sequence[str] | None, explain: bool = False) -> Decided:
     """Decisions of these flags (None: of all) for the person whom the ids name; for nobody where they name none.
 
+    Defaults where Redis does not answer within `DECIDE_S`, and at once while it is known to be silent.
     Raises `Unavailable` alone, and only when all flags are asked for and none are known.
     """
     try:

@@ -32,10 +32,13 @@ from serving.ingest.accept import Envelope, Limits, accept, checked_object
 from serving.ingest.event_json import event_of
 from serving.people.links import RefusedClaim
 from serving.refusals import Conflict, Invalid, NotFound, invalid
+from serving.store.deadlines import within
 from serving.store.logged_event import Accepted
 
 router = APIRouter(tags=["events"])
 
+#: How long a request with events waits for Redis, once its body is here; then it is 503, within three seconds.
+INGEST_S = 2.5
 #: Bytes that the request of a single event may have beside the event: a key, the time it was sent.
 ENVELOPE_BYTES = 1024
 #: Bytes of what a batch says about all of its events.
@@ -64,8 +67,13 @@ async def _take(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]
     A refused event is kept for `rejected`. Raises `Invalid`; and `Conflict` for an alias that closes a ring, or whose
     user has too many ids.
     """
+    settings = request.app.state.engine.settings
+    return await _take_body(request, kind, await body_of(request, settings.event_bytes_max + ENVELOPE_BYTES))
+
+
+@within(INGEST_S)
+async def _take_body(request: Request, kind: str, body: bytes) -> tuple[Accepted, bool, list[str]]:
     engine: Engine = request.app.state.engine
-    body = await body_of(request, engine.settings.event_bytes_max + ENVELOPE_BYTES)
     raw = await _decoded(engine, request, body, event_of)
     await _admit(engine, request, raw)
     catalogue = await engine.known_catalogue()
@@ -145,9 +153,14 @@ async def _taken(request: Request, kind: str) -> Response:
 
 async def batch(request: Request) -> Response:
     """Takes many events. The good ones are taken; each refused one is named by its index. A repeat is safe."""
+    return await _take_batch(request, await body_of(request, request.app.state.engine.settings.body_bytes_max))
+
+
+@within(INGEST_S)
+async def _take_batch(request: Request, text: bytes) -> Response:
     engine: Engine = request.app.state.engine
     settings = engine.settings
-    body = await _batch(engine, request, await body_of(request, settings.body_bytes_max))
+    body = await _batch(engine, request, text)
     # Before the key is looked for, which may be in any event: to find it means to read them.
     if len(body.batch) > settings.batch_events_max:
         raise invalid("batch", f"{len(body.batch)} events", f"send at most {settings.batch_events_max} at once")

@@ -19,6 +19,7 @@ from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, Red
 
 from serving.ids import SHARDS_DEFAULT
 from serving.store import keys
+from serving.store.deadlines import deadline_s
 from serving.store.errors import ServerReplaced, StoreError, StoreFull, StoreUnreachable
 from serving.store.multiplexer import Multiplexer, run_id_in
 from serving.store.operations.operation import Awaits, Waits
@@ -207,6 +208,8 @@ class AsyncStore(EveryOperation, Awaits):
 
     Long requests go over some more connections, in turn: Redis reads 16 KB of each connection, does what they say, and
     syncs its file. Over one connection each sync would be of some forty events.
+
+    A request waits until the deadline of the work that asks it (`serving.store.deadlines`), and at most `timeout_s`.
     """
 
     operations: Operations
@@ -229,12 +232,13 @@ class AsyncStore(EveryOperation, Awaits):
         batching, commands = next(self._turns) if request.is_long else self._multiplexer, request.commands
         if not commands:
             return request.read([])
-        replies = await batching.exchange(commands)
+        until_s = deadline_s()
+        replies = await batching.exchange(commands, until_s)
         if not any([isinstance(reply, Exception) for reply in replies]):
             return request.read(replies)
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            again = await batching.exchange([commands[index].with_text() for index in unknown])
+            again = await batching.exchange([commands[index].with_text() for index in unknown], until_s)
             for index, reply in zip(unknown, again, strict=True):
                 replies[index] = reply
         return request.read(checked(replies))
