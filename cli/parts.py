@@ -95,19 +95,22 @@ def run_drain(settings: Settings) -> None:
 
 
 def run_worker(settings: Settings) -> None:
-    """Rebuilds, purges and maintains until SIGTERM; Prefect records the runs where its server runs."""
+    """Rebuilds, purges and maintains until SIGTERM, by the schedules of the Prefect server that the environment names.
+
+    That is PREFECT_API_URL; `TINYCDP_PREFECT=false` leaves Prefect out.
+    """
     os.nice(WORKER_NICE)
     configure(settings.log_level)
     _end_without_supervisor(settings, "worker")
     store = _store(settings)
     lake = Lake(settings.lake_root)
-    if os.environ.get("TINYCDP_PREFECT") == "true":
-        from pipelines.prefect_flows import flows
+    if os.environ.get("TINYCDP_PREFECT", "true" if os.environ.get("PREFECT_API_URL") else "false") != "true":
+        _until_stopped(Worker(store, lake, settings, *plain_work(store, lake, settings)).run)
+        return
+    from pipelines.prefect_flows import PrefectFlows
 
-        work = flows(store, lake, settings)
-    else:
-        work = plain_work(store, lake, settings)
-    _until_stopped(Worker(store, lake, settings, *work).run)
+    with PrefectFlows(store, lake, settings) as flows:
+        _until_stopped(Worker(store, lake, settings, *flows.work).run)
 
 
 def _end_without_supervisor(settings: Settings, part: str) -> None:

@@ -41,6 +41,11 @@ class Due:
         """Whether it is to be done now. Wanted before its interval is over, it is, unless it has just failed."""
         return self.clock() >= self.next_s or (is_wanted and not self.failures)
 
+    @property
+    def rests(self) -> bool:
+        """Whether it has just failed, so that nobody may have it tried again yet."""
+        return self.failures > 0 and self.clock() < self.next_s
+
     def attempt(self, work: Callable[[], T]) -> T | None:
         """Does it; returns its result, None after a failure.
 

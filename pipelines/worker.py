@@ -1,7 +1,10 @@
 """The worker: rebuilds on a schedule, on request, and at once for single ids, with or without Prefect's server.
 
-It also purges and maintains the lake and packs its small files, one after the other and never beside a rebuild. A
-chore that fails is tried again soon (`pipelines.due`), and keeps none of the others from its turn.
+Prefect keeps the schedules where it is there, and asks for runs: orders. While it is away the worker's clock goes on by
+the times that it knew, then by the intervals of the settings.
+
+The worker also purges and maintains the lake and packs its small files, one after the other and never beside a rebuild.
+A chore that fails is tried again soon (`pipelines.due`), and keeps none of the others from its turn.
 
 Requests are counters in Redis. They are read before a rebuild pins its version and answered when it has published, so a
 request that comes in between is not lost. A lease keeps two workers from doing the same work; nothing breaks if it runs
@@ -15,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -26,12 +30,14 @@ from lake.lake import Lake
 from pipelines.due import FORESEEN, Due
 from pipelines.packing import pack
 from pipelines.rebuild import run_row
-from pipelines.work import Chore, Rebuild
+from pipelines.timetable import is_due
+from pipelines.work import Chore, NoOrders, Order, Orders, Rebuild
 from serving.definitions.catalogue import Catalogue
 from serving.definitions.saving import current
 from serving.logs import safe_message
 from serving.settings import Settings
 from serving.store.errors import StoreError
+from serving.store.scripts.lease import Manner
 from serving.store.store import Store
 
 log = structlog.get_logger()
@@ -64,10 +70,17 @@ class Worker:
     """Looks for work until told to stop."""
 
     def __init__(
-        self, store: Store, lake: Lake, settings: Settings, rebuild: Rebuild, purge: Chore, maintain: Chore
+        self,
+        store: Store,
+        lake: Lake,
+        settings: Settings,
+        rebuild: Rebuild,
+        purge: Chore,
+        maintain: Chore,
+        orders: Orders | None = None,
     ) -> None:
         self.store, self.lake, self.settings = store, lake, settings
-        self.rebuild = rebuild
+        self.rebuild, self.orders = rebuild, orders or NoOrders()
         self.token = secrets.token_hex(8)
         self.report: dict[str, Any] = {"last_build": None, "refused": {"older": 0, "deleted": 0}}
         self.catalogue: Catalogue | None = None
@@ -80,6 +93,7 @@ class Worker:
         )
         self.full = Due("rebuild", rebuild_s, first_s=rebuild_s)
         self.single = Due("rebuild of ids", 0.0, first_s=0.0)
+        self.as_of = Due("rebuild as of a time", 0.0, first_s=0.0)
         #: By where the report has the result, in their order. The first purge comes soon: a stack that is started anew
         #: each day is purged each day too.
         self.chores: dict[str, tuple[Due, Callable[[], Any]]] = {
@@ -87,6 +101,8 @@ class Worker:
             "maintained": (Due("maintain", maintain_s, first_s=maintain_s), maintain),
             "packed": (Due("pack", PACK_S, first_s=0.0), lambda: pack(self.lake)),
         }
+        #: When the last work of a name began that succeeded, in UTC ms: it served all that was due before.
+        self.began_ms = {"rebuild": 0, "purge": 0, "maintain": 0}
         self.is_working = False
 
     def run(self, stop: threading.Event) -> None:
@@ -111,10 +127,11 @@ class Worker:
         """Does what is due; returns whether anything was."""
         requests = self.store.rebuild_requests()
         waits_for = self._waits_for()
-        is_full = self.full.is_due(is_wanted=requests.is_full or waits_for is Uncovered.DRAINED)
+        is_full = self._is_due(self.full, is_wanted=requests.is_full or waits_for is Uncovered.DRAINED)
+        orders = self.orders.due(self.began_ms)
         wanted_ids = [id for shard_ids in requests.ids.values() for id in shard_ids]
         ids = wanted_ids if self.single.is_due() else []
-        if not (is_full or ids) and not any(due.is_due() for due, _ in self.chores.values()):
+        if not (is_full or ids or orders) and not any(self._is_due(due) for due, _ in self.chores.values()):
             self.waits_since_s = time.monotonic()
             return False
         if waits_for is Uncovered.UNDRAINED and time.monotonic() - self.waits_since_s < DRAIN_S:
@@ -124,25 +141,55 @@ class Worker:
         try:
             if not self._is_ready() or not self.store.hold_lease("rebuild", self.token, LEASE_MS, "gives way"):
                 return False
-            self._work(is_full, ids)
+            self._work(is_full, ids, orders)
         finally:
             self.is_working = False
         return True
 
-    def _work(self, is_full: bool, ids: list[str]) -> None:
+    def _work(self, is_full: bool, ids: list[str], orders: list[Order]) -> None:
+        """Does all that is due. The answers that people wait for come first, and one rebuild as of a time last."""
+        of_everybody = [order for order in orders if order.work == self.full.name and order.at is None]
+        for order in of_everybody:
+            is_full = not self._obey(order, self.full, self._note) and is_full
         if is_full:
-            self.full.attempt(lambda: self._note(self.rebuild(None)))
+            self._attempt(self.full, lambda: self._note(self.rebuild(None)))
         elif ids:
             self.single.attempt(lambda: self._note(self.rebuild(ids)))
         for name, (due, work) in self.chores.items():
-            if due.is_due():
-                done = due.attempt(work)
-                if not due.failures:
-                    self.report[name] = done
+            keep: Callable[[Any], None] = partial(self.report.__setitem__, name)
+            is_done = False
+            for order in orders:
+                if order.work == due.name:
+                    is_done = self._obey(order, due, keep) or is_done
+            if not is_done and self._is_due(due):
+                self._attempt(due, partial(_pass_on, work, keep))
+        for order in [order for order in orders if order.at is not None][:1]:
+            self._obey(order, self.as_of, lambda run: None)
+
+    def _obey(self, order: Order, due: Due, note: Callable[[Any], None]) -> bool:
+        """Runs an order, unless the work rests after a failure or the order is withdrawn; returns whether it did."""
+        if due.rests or not self.orders.claim(order):
+            return False
+        self._attempt(due, lambda: note(self.orders.run(order)))
+        return True
+
+    def _attempt(self, due: Due, work: Callable[[], None]) -> None:
+        began_ms = time.time_ns() // 1_000_000
+        due.attempt(work)
+        if not due.failures:
+            self.began_ms[due.name] = began_ms
+
+    def _is_due(self, due: Due, *, is_wanted: bool = False) -> bool:
+        """Whether work is to begin without an order: it is wanted, or its schedule's time has come."""
+        if due.rests:
+            return False
+        timetable = self.orders.timetable(due.name)
+        now_ms = time.time_ns() // 1_000_000
+        return is_wanted or is_due(timetable, now_ms, self.began_ms.get(due.name, 0), by_interval=due.is_due())
 
     def tell(self, error: str | None = None) -> None:
         """Puts into the report how each chore went, and all errors since its last success."""
-        dues = [self.full, self.single, *(due for due, _ in self.chores.values())]
+        dues = [self.full, self.single, self.as_of, *(due for due, _ in self.chores.values())]
         errors = [f"{due.name}: {due.error}" for due in dues if due.error is not None]
         errors += [error] if error is not None else []
         self.report["chores"] = {due.name: due.report() for due in dues}
@@ -188,17 +235,24 @@ class Worker:
             return
         if last is not None:
             self.report["last_build"] = _reported(last)
+            self.began_ms["rebuild"] = last["as_of"]
 
     def _beat(self, stop: threading.Event) -> None:
         """Writes the heartbeat beside the work, and renews the lease for as long as a rebuild takes."""
         while not stop.is_set():
             try:
-                self.store.beat("worker", msgspec.json.encode(self.report), BEAT_MS)
+                report = self.report | {"schedules": self.orders.report()}
+                self.store.beat("worker", msgspec.json.encode(report), BEAT_MS)
                 # The lease is given away when another process waits for it, unless work must end first.
-                self.store.hold_lease("rebuild", self.token, LEASE_MS, "" if self.is_working else "gives way")
+                manner: Manner = "" if self.is_working else "gives way"
+                self.orders.serve(self.store.hold_lease("rebuild", self.token, LEASE_MS, manner))
             except StoreError as error:
                 log.warning("beat_failed", error=str(error))
             stop.wait(BEAT_MS / 4_000)
+
+
+def _pass_on(work: Callable[[], Any], keep: Callable[[Any], None]) -> None:
+    keep(work())
 
 
 def _reported(row: Mapping[str, Any]) -> dict[str, Any]:

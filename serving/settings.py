@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="the address that servers bind to")
     port: int = Field(default=4000, ge=0, le=65535, description="the API")
     prefect_port: int = Field(default=4200, ge=0, le=65535, description="Prefect's server and UI")
+    prefect_name: str | None = Field(
+        default=None, max_length=100, pattern=r"^[\w.-]*$", description="ends the names of this stack's deployments"
+    )
     console_port: int = Field(default=8501, ge=0, le=65535, description="the console")
     redis_port: int = Field(default=0, ge=0, le=65535, description="the embedded Redis")
     redis_url: str | None = Field(default=None, description="a Redis >= 6.2 or Valkey of your own; none: embedded")

@@ -9,8 +9,9 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, Settings, temporary_settings
 
 from cli.stack_parts import PREFECT_DAYS, prefect_environment
-from pipelines.prefect_flows import flows
+from pipelines.prefect_flows import PrefectFlows
 from tests.pipelines.world import World, purchase
+from tests.waiting import wait_until
 
 
 def test_work_is_done_while_prefect_is_away(redis_url: str, tmp_path: Path) -> None:
@@ -21,8 +22,9 @@ def test_work_is_done_while_prefect_is_away(redis_url: str, tmp_path: Path) -> N
     world.drain().step()
     world.define("trait", {"orders": "events.purchase.count"})
     nowhere = {PREFECT_API_URL: "http://127.0.0.1:1/api", PREFECT_HOME: tmp_path / "prefect"}
-    with temporary_settings(nowhere):
-        rebuild, purge, maintain = flows(world.store, world.lake, world.settings)
+    with temporary_settings(nowhere), PrefectFlows(world.store, world.lake, world.settings) as flows:
+        flows.serve(True)
+        rebuild, purge, maintain, orders = flows.work
 
         assert rebuild(None).users == 1
         assert world.values("ann") == {"orders": 1}
@@ -31,6 +33,8 @@ def test_work_is_done_while_prefect_is_away(redis_url: str, tmp_path: Path) -> N
         assert rebuild(["user:ann"]).events == 2
         assert purge()["gone"] == 0
         assert "events" in maintain()
+        report = wait_until(lambda: "ConnectError" in str(orders.report()) and orders.report(), "Prefect is away")
+        assert report == {"clock": "worker", "answers": False, "because": "ConnectError", "unrecorded": 4}
 
 
 def test_prefect_forgets_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
