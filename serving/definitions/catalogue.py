@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from expressions.definitions import Bound, Definition, DefinitionKind, Key, references
 from expressions.errors import ExpressionError
@@ -181,18 +182,21 @@ class Catalogue:
         """The next version, with a definition saved or, where it is `deleted`, taken out.
 
         The projection's version rises when the definitions together need something else than before: more, or less
-        once one is gone. Raises `ExpressionError` when a definition no longer binds.
+        once one is gone. The definition notes it. Raises `ExpressionError` when a definition no longer binds.
         """
         definitions = {**self.definitions, (stored.kind, stored.key): stored}
         if stored.deleted:
             del definitions[(stored.kind, stored.key)]
-        changed = replace(self, version=self.version + 1, definitions=definitions)
-        needed = changed.plan.projection
-        if needed == self.projection:
-            return changed
-        return replace(
-            changed, projections=(*self.projections, (self.projection_version + 1, needed))[-PROJECTIONS_MAX:]
-        )
+        bound = replace(self, version=self.version + 1, definitions=definitions)
+        needed, projections = bound.plan.projection, self.projections
+        if needed != self.projection:
+            projections = (*projections, (self.projection_version + 1, needed))[-PROJECTIONS_MAX:]
+        if not stored.deleted:
+            number = projections[-1][0] if projections else 0
+            definitions = {**definitions, (stored.kind, stored.key): structs.replace(stored, projection=number)}
+        changed = replace(bound, definitions=definitions, projections=projections)
+        vars(changed).update(bounds=bound.bounds, plan=bound.plan)  # bound once: neither reads what has changed since
+        return changed
 
     def with_activation(self, version: int, sequences: Sequence[int], is_empty: bool) -> Catalogue:
         """The next version, with an activation: each shard's log stood at these seqs when it was told of a projection.

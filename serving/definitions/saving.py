@@ -37,8 +37,19 @@ RETRIES = 20
 #: After so long a save that found the queue full may find room: the drain tries each second.
 FULL_RETRY_AFTER_S = 10
 
-#: The savers of one process take turns, so that they do not make each other begin again; and one writes down for all.
-_saving, _writing = threading.RLock(), threading.Lock()
+#: One thread of a process writes down for all.
+_writing = threading.Lock()
+
+
+class _Turns:
+    """The savers of one process take turns, so that they do not make each other begin again, nor compile anew."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.compiled = Catalogue()
+
+
+_turns = _Turns()
 
 #: What a save requires of its key: that no definition has it, that one has it, or nothing.
 MustBe: TypeAlias = Literal["new", "old", "any"]
@@ -68,17 +79,6 @@ def title(kind: DefinitionKind) -> str:
 def field_of(kind: DefinitionKind) -> str:
     """The name of the expression on the wire."""
     return "expression" if kind == "trait" else "rule"
-
-
-def check(catalogue: Catalogue, definition: Definition) -> Bound:
-    """A definition, bound against the catalogue. Binds its dependents again, too. Raises `Invalid`."""
-    kind, key, text = definition.kind, definition.key, definition.expression
-    bound = bound_alone(catalogue, definition)
-    try:
-        catalogue.with_definition(StoredDefinition(kind=kind, key=key, expression=text)).bounds  # noqa: B018 - for its errors
-    except ExpressionError as error:
-        raise _refusal(error, field_of(kind), text) from error
-    return bound
 
 
 def bound_alone(catalogue: Catalogue, definition: Definition) -> Bound:
@@ -169,7 +169,6 @@ def save(
                 f"there are {len(catalogue.definitions)} traits, segments and flags, and may be {definitions_max}",
                 {"field": "key", "value": key, "remedy": "delete some, or raise TINYCDP_DEFINITIONS_MAX"},
             )
-        check(catalogue, Definition(kind, key, expression))
         stored = StoredDefinition(
             kind=kind,
             key=key,
@@ -182,12 +181,14 @@ def save(
         )
         if before is not None and _says_the_same(before, stored):
             return catalogue, before
-        following = catalogue.with_definition(stored)
+        try:
+            following = catalogue.with_definition(stored)
+        except ExpressionError as error:  # of a dependent
+            raise _refusal(error, field_of(kind), expression) from error
         if kind == "flag":
             traits = {name for of_kind, name in following.definitions if of_kind == "trait"}
             flags.check_names(key, following.flags, traits)
-        stored = msgspec.structs.replace(stored, projection=following.projection_version)
-        return catalogue.with_definition(stored), stored
+        return following, following.definitions[kind, key]
 
     stored, after = _commit(store, holds_events, action, change)
     return stored, after.bounds[(kind, key)]
@@ -241,12 +242,13 @@ def _commit(
     action: str,
     change: Callable[[Catalogue], tuple[Catalogue, StoredDefinition]],
 ) -> tuple[StoredDefinition, Catalogue]:
-    with _saving:
+    with _turns.lock:
         for _ in range(RETRIES):
-            before = current(store)
+            before = _turns.compiled = current(store).with_compiled(_turns.compiled)
             after, stored = change(before)
             if after is before:  # nothing to save; but a save that was cut off is finished
-                return stored, activate(store, holds_events) or before
+                activate(store, holds_events)
+                return stored, before
             unwritten = msgspec.json.encode(Change(stored, action))
             try:
                 is_replaced = store.replace_catalogue(
@@ -259,9 +261,11 @@ def _commit(
                     FULL_RETRY_AFTER_S,
                 ) from error
             if is_replaced:
+                _turns.compiled = after
                 if _needs_more(before, after):
                     store.want_rebuild()  # it also finishes this save, should that be cut off from here on
-                return stored, activate(store, holds_events) or after
+                activate(store, holds_events)
+                return stored, after
     raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, retry_after_s=1)
 
 
@@ -300,21 +304,21 @@ def write_down(store: Store, append: Append, wait_s: float = -1) -> bool:
         _writing.release()
 
 
-def activate(store: Store, holds_events: HoldsEvents) -> Catalogue | None:
-    """The catalogue after its newest projection was raised in every shard, with where their logs stood then.
+def activate(store: Store, holds_events: HoldsEvents) -> None:
+    """Raises the newest projection in every shard and notes where their logs stood then, unless that was done before.
 
-    None where that was done before. Where the lake cannot say that it holds no event, definitions wait for a rebuild.
+    Where the lake cannot say that it holds no event, definitions wait for a rebuild.
     """
     for _ in range(RETRIES):
         catalogue = current(store)
         version = catalogue.projection_version
         if version == 0 or version in catalogue.activations:
-            return None
+            return
         sequences = store.raise_projection(version)
         is_empty = not all(sequences) and _is_empty(holds_events)  # only a shard without events is live at once
         after = catalogue.with_activation(version, sequences, is_empty)
         if store.replace_catalogue(encode(after), expected=catalogue.version, version=after.version):
-            return after
+            return
     raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, retry_after_s=1)
 
 
