@@ -5,7 +5,7 @@ A daemon that holds a lease. A round, over one open table object:
 1. Read how far each shard is committed: shard -> seq.
 2. Read the logs after that, less the entries that Redis could still lose: (shard, entry). Some entries of every shard
    at a time, until the round has its share of bytes (`pipelines.round_size`) or of rows.
-3. Repeat the links of these entries in Redis.
+3. Complete in Redis the deletes and links of these entries whose callers were cut off.
 4. Append the entries as rows of `events`, with a transaction for every shard, all in one commit.
 5. Trim the logs up to what is committed, less a margin.
 
@@ -33,6 +33,7 @@ from lake.schemas import EVENTS
 from pipelines.round_size import BYTES_MAX, RoundSize
 from pipelines.rows import event_rows
 from serving.definitions.saving import write_down
+from serving.people.deletion import complete_deletes
 from serving.people.links import complete_links
 from serving.refusals import Refusal
 from serving.settings import Settings
@@ -157,9 +158,11 @@ class Drain:
         upto = {shard: entry.seq for shard, entry in entries}
         self.on_step("read")
         if entries:
-            # Before the commit, so that the next drain repeats the links when this one is killed here.
+            # Before the commit, so that the next drain completes them when this one is killed here.
+            said = [entry for _, entry in entries]
             try:
-                self.store.follow(complete_links(self.store.operations, (entry for _, entry in entries)))
+                self.store.follow(complete_deletes(self.store.operations, said))
+                self.store.follow(complete_links(self.store.operations, said))
             except StoreFull as error:
                 # Clients were told 429 and send these again, links too. Room comes only when the drain goes on.
                 log.warning("links_not_repeated", error=str(error))

@@ -13,6 +13,7 @@ from expressions.rules.identity import owners
 from lake.lake import Lake
 from pipelines.publish import Recent
 from serving.ids import shard_of
+from serving.people.lists import settle_lists
 from serving.store.operations.links import Claim
 from serving.store.requests import chunks
 from serving.store.scripts.claim import Owner
@@ -26,7 +27,7 @@ AT_ONCE = 5_000
 def restore_ownership(store: Store, lake: Lake, version: int, after: Mapping[int, int]) -> int:
     """Puts links, unlinks and deletes back that Redis may lack: those of shards with a seq above `after`.
 
-    Lists of members are completed for every owner in these shards, also where the claim is in another shard. A delete
+    Lists of members are put right for every owner in these shards, also where the claim is in another shard. A delete
     that was purged has no name any more: it is put back for the record whose id has its hash, where there is one, else
     without a name. Returns how many ids were restored. Safe to run again.
 
@@ -48,11 +49,12 @@ def restore_ownership(store: Store, lake: Lake, version: int, after: Mapping[int
     ids = (ids - nameless) | _records_of(store, nameless)
     in_force = after_deletes(acts.lazy()).collect()
     deletes = _last(acts.filter(pl.col("kind") == "delete"))
-    unlinks = _last(in_force.filter(pl.col("kind") == "unlink"))
+    # An unlink that takes a link back is of the link's own time (`claim`).
+    unlinks = _last(in_force.filter(pl.col("kind") == "unlink").with_columns(received_at=pl.col("ts")))
     latest = _last(acts)
     owner_of = {
-        id: Owner(owner, seq, received_ms, event_id.removesuffix(":link"))
-        for id, owner, seq, received_ms, event_id in owners(in_force.lazy()).iter_rows()
+        id: Owner(owner, seq, since_ms, event_id.removesuffix(":link"))
+        for id, owner, seq, since_ms, event_id in owners(in_force.lazy()).iter_rows()
     }
     deleted_at = {id: position for id in ids if (position := _last_delete(deletes, id)) is not None}
     recent = Recent(deleted(of_ids(events, deleted_at)), store.now_ms()).everyone() if deleted_at else {}
@@ -70,13 +72,15 @@ def restore_ownership(store: Store, lake: Lake, version: int, after: Mapping[int
     _restore_nameless(store, lacking, nameless - set(map(tombstone_id, ids)), deletes)
     for part in chunks(ownerships, AT_ONCE):
         store.restore(part)
+    pairs = {(id, owner.id) for id, owner in owner_of.items()}
+    pairs |= set(acts.filter(pl.col("kind") == "link").select("id", "name").iter_rows())  # some were given up since
     claims = [
-        Claim(id, owner.id, owner.event_id)
-        for id, owner in owner_of.items()
-        if shard_of(owner.id, store.shards) in after or shard_of(id, store.shards) in after
+        Claim(id, owner, "")
+        for id, owner in sorted(pairs)
+        if shard_of(owner, store.shards) in after or shard_of(id, store.shards) in after
     ]
     for claimed in chunks(claims, AT_ONCE):
-        store.add_members(claimed)
+        store.follow(settle_lists(store.operations, claimed))
     return len(ownerships)
 
 

@@ -44,15 +44,24 @@ def of_ids(events: pl.LazyFrame, ids: Collection[str]) -> pl.LazyFrame:
 
 
 def after_deletes(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows that no later delete of their id covers, without the deletes.
+    """The rows that no later delete of their id covers, and no delete of their owner, without the deletes.
 
     A delete covers the logged rows before it in its id's log. It covers imported rows of a time up to its own, whenever
-    they are imported, so that a copy of old history brings nobody back.
+    they are imported, so that a copy of old history brings nobody back. It also covers links to its id that were
+    claimed up to then, though they may be made a moment later, in the log of another id. A frame without names has no
+    links that matter.
     """
     deletes = last_deletes(events)
     if deletes.is_empty():
         return events
     stays = (pl.col("deleted_seq").is_null() | IS_AFTER) & (pl.col("kind") != "delete")
+    if "name" in events.collect_schema():
+        owners = deletes.lazy().select(pl.col("id").alias("name"), pl.col("deleted_at").alias("owner_deleted_at"))
+        links = events.filter(pl.col("kind") == "link").select("id", "seq", "name", "ts")
+        orphaned = links.join(owners, on="name", how="inner").filter(pl.col("ts") <= pl.col("owner_deleted_at"))
+        rows = orphaned.select("id", "seq").collect(engine="streaming")
+        if not rows.is_empty():  # there are hardly ever any
+            events = events.join(rows.lazy(), on=["id", "seq"], how="anti")
     return events.join(deletes.lazy(), on="id", how="left").filter(stays).drop("deleted_seq", "deleted_at")
 
 
@@ -86,7 +95,8 @@ def delete_seqs(events: pl.LazyFrame) -> pl.DataFrame:
 def last_deletes(events: pl.LazyFrame) -> pl.DataFrame:
     """The last delete of each id that has one: id, deleted_seq, deleted_at.
 
-    A purged delete stands under its hash, and again under the id of any row whose hash it is.
+    A purged delete stands under its hash, and again under the id of any row whose hash it is, and of any owner that a
+    link names.
     """
     latest = (pl.col("deleted_seq").max(), pl.col("deleted_at").max())
     deletes = (
@@ -99,7 +109,10 @@ def last_deletes(events: pl.LazyFrame) -> pl.DataFrame:
     purged = deletes.filter(pl.col("id").str.starts_with(GONE))
     if purged.is_empty():
         return deletes
-    ids = events.select(pl.col("id").unique()).collect()["id"]
+    named_by = [events.select("id")]
+    if "name" in events.collect_schema():
+        named_by.append(events.filter(pl.col("kind") == "link").select(pl.col("name").alias("id")))
+    ids = pl.concat(named_by).unique().drop_nulls().collect()["id"]
     names = pl.DataFrame({"name": ids, "id": ids.map_elements(tombstone_id, pl.String)}).filter(
         pl.col("name") != pl.col("id")
     )

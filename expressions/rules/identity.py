@@ -4,8 +4,8 @@
     2. owners: an id belongs to the owner that its first claim (the one with the lowest seq) names
     3. roots: the person of an id is the end of the chain of owners
 
-An id's own log decides alone. Deletes are applied before (`deletes.after_deletes`). `serving.store.scripts.claim` keeps
-the same rule claim by claim, and a test compares the two.
+An id's own log decides, and the deletes of owners. Deletes are applied before (`deletes.after_deletes`).
+`serving.store.scripts.claim` keeps the same rule claim by claim, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ LINK_KINDS = ("link", "unlink")
 
 
 def owners(events: pl.LazyFrame) -> pl.DataFrame:
-    """One row for every id that belongs to another: id, owner, and seq, received_at and event_id of the claim."""
+    """One row for every id that belongs to another: id, owner, and seq, ts (the receipt) and event_id of the claim."""
     rows = events.filter(pl.col("kind").is_in(LINK_KINDS)).select(
-        "id", "kind", "seq", "received_at", "event_id", pl.col("name").alias("owner")
+        "id", "kind", "seq", "ts", "event_id", pl.col("name").alias("owner")
     )
     last = rows.filter(pl.col("kind") == "unlink").group_by("id").agg(pl.col("seq").max().alias("unlinked"))
     links = rows.filter(pl.col("kind") == "link").join(last, on="id", how="left")
     open_claims = links.filter(pl.col("unlinked").is_null() | (pl.col("seq") > pl.col("unlinked")))
     first = open_claims.sort("seq").unique(subset=["id"], keep="first", maintain_order=True)
-    return first.select("id", "owner", "seq", "received_at", "event_id").collect()
+    return first.select("id", "owner", "seq", "ts", "event_id").collect()
 
 
 def roots(owner_of: Mapping[str, str]) -> dict[str, str]:

@@ -6,8 +6,9 @@ An event has the columns id, event_id, kind, name, ts, seq, received_at and prop
 2. `clock`      now_ms, and today where a date is needed: one row
 3. `purged`     id, seq, received_at: the deletes that stand under the hash of an id (`deletes.tombstone_id`)
 4. `deleted`    id, deleted_seq, deleted_at: one row an id that was deleted, its last delete. Ids of purged deletes are
-                here too: only imports can still have rows of them
-5. `live`       an event: the rows that no delete of their id covers
+                here too: only imports can still have rows of them, and links name them
+5. `live`       an event: the rows that no delete of their id covers; links without those that were claimed before their
+                owner's delete
 6. `repeated`   id, event_id: one row for each that several rows share. Links and unlinks are no events
 7. `met`        an event, and logged_at, the receipt of its first logged copy: one row a copy of those
 8. `copies`     an event without seq, its number `copy` in order of receipt, and first_received_at: one row a copy,
@@ -48,9 +49,13 @@ SELECT named.id, MAX(named.seq) AS deleted_seq, MAX(named.received_at) AS delete
 FROM (
   SELECT id, seq, received_at FROM events WHERE kind = 'delete'
   UNION ALL
-  SELECT imported.id, purged.seq, purged.received_at
-  FROM (SELECT id, SHA1_HEX(id) AS digest FROM events WHERE seq IS NULL GROUP BY id) AS imported
-  JOIN purged ON purged.id = CONCAT('gone:', imported.digest)
+  SELECT late.id, purged.seq, purged.received_at
+  FROM (
+    SELECT id, SHA1_HEX(id) AS digest FROM events WHERE seq IS NULL GROUP BY id
+    UNION ALL
+    SELECT name AS id, SHA1_HEX(name) AS digest FROM events WHERE kind = 'link' GROUP BY name
+  ) AS late
+  JOIN purged ON purged.id = CONCAT('gone:', late.digest)
 ) AS named
 GROUP BY named.id
 """
@@ -59,8 +64,10 @@ _LIVE = """
 SELECT events.id, events.event_id, events.kind, events.name, events.ts, events.seq, events.received_at, events.props
 FROM events
 LEFT JOIN deleted ON deleted.id = events.id
+LEFT JOIN deleted AS owner ON owner.id = CASE WHEN events.kind = 'link' THEN events.name END
 WHERE events.kind <> 'delete' AND (deleted.id IS NULL OR events.seq > deleted.deleted_seq
   OR (events.seq IS NULL AND events.ts > deleted.deleted_at))
+  AND (owner.id IS NULL OR events.ts > owner.deleted_at)
 """
 
 _REPEATED = """

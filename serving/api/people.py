@@ -172,7 +172,7 @@ def _no_user(user: str) -> NotFound:
 def _linked_ids(records: Sequence[Record]) -> list[LinkedId]:
     """The ids of a person: their own first, then the others in the order in which they were linked."""
     own, *others = records
-    others.sort(key=lambda record: (record.owner.received_ms if record.owner else 0, record.id))
+    others.sort(key=lambda record: (record.owner.since_ms if record.owner else 0, record.id))
     linked = []
     for record in (own, *others):
         kind, value = raw_id(record.id)
@@ -183,7 +183,7 @@ def _linked_ids(records: Sequence[Record]) -> list[LinkedId]:
                 kind=questions.ALIAS_KINDS[kind],
                 value=value,
                 owner=owner.id if owner else None,
-                since=rfc3339(owner.received_ms) if owner else None,
+                since=rfc3339(owner.since_ms) if owner else None,
                 event=owner.event_id if owner else None,
             )
         )

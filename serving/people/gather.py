@@ -4,15 +4,19 @@
 
 An id without owner and members, as most are, is one read. Nothing is folded together, so a link or an unlink shows at
 once. Every record is read by itself, so it does not matter which of them a rebuild has reached.
+
+A link is in force only if its claim is newer than the owner's last delete. Who wrote another takes it back soon, but a
+reader need not wait for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from serving.store.operations.operations import Operations
 from serving.store.records import Reading, Record
 from serving.store.requests import Steps
+from serving.store.scripts.claim import Owner
 
 
 def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
@@ -29,11 +33,13 @@ def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
         if owner.id in above:  # each owns the other: nothing writes that, but a loop over it would never end
             root = min(above[above.index(owner.id) :])
             break
+        if owner.id not in known:
+            latest = yield operations.records([owner.id])
+            known[owner.id] = latest.records[0]
+        if not _is_in_force(owner, known):
+            break
         root = owner.id
         above.append(root)
-        if root not in known:
-            latest = yield operations.records([root])
-            known[root] = latest.records[0]
     person = list(dict.fromkeys([root, *reversed(above)]))
     level = person
     while level:
@@ -43,10 +49,14 @@ def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
             latest = yield operations.records(missing)
             known |= {record.id: record for record in latest.records}
         # A list is a hint: where two lists name one id, one of them may be old.
-        level = [member for member in listed if _belongs(known[member], person)]
+        level = [member for member in listed if _belongs(known[member], known, person)]
         person += level
     return Reading([known[id] for id in person], latest.clock_ms, latest.catalogue_version)
 
 
-def _belongs(member: Record, person: Collection[str]) -> bool:
-    return member.owner is not None and member.owner.id in person
+def _belongs(member: Record, known: Mapping[str, Record], person: Collection[str]) -> bool:
+    return member.owner is not None and member.owner.id in person and _is_in_force(member.owner, known)
+
+
+def _is_in_force(owner: Owner, known: Mapping[str, Record]) -> bool:
+    return owner.since_ms > known[owner.id].deleted_ms

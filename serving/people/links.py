@@ -11,7 +11,9 @@ their own.
 
 A claim dates from the receipt of its event, for a repeat from the receipt of the copy that counts. The link is made a
 moment later, or much later where a call was cut off. A claim is open until an unlink of its id, or a delete of either
-id, takes it back; only an open claim becomes a link.
+id, takes it back; only an open claim becomes a link. The delete of an owner is in another shard, so a link may be made
+just after it. Such a link is not in force, in no execution (`gather`, `expressions.rules.deletes`), and whoever made it
+takes it back. The drain takes it back for a caller that was cut off.
 
 Nothing here talks to Redis: the steps are requests, which either store follows.
 """
@@ -22,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from serving.ids import Ids, namespaced, prefixed
+from serving.people.lists import settle_lists, tidy_lists
 from serving.store.logged_event import Accepted, LogEntry
 from serving.store.operations.links import Claim
 from serving.store.operations.operations import Operations
@@ -128,27 +131,31 @@ def link_claims(
             wanted.append(claim)
     if not wanted:
         return refused
-    room = yield operations.add_members(wanted)
+    room = yield from _listed(operations, wanted)
     refused += [RefusedClaim(claim, "full") for claim, has_room in zip(wanted, room, strict=True) if not has_room]
     wanted = [claim for claim, has_room in zip(wanted, room, strict=True) if has_room]
-    claimed = yield operations.link(wanted)
-    lost = yield from _orphaned_links(operations, wanted, claimed)
-    for claim in lost:
-        yield operations.unlink(claim.id, f"{claim.event_id}:unlink")
+    claimed: list[Claimed] = yield operations.link(wanted)
+    made: dict[Claim, Owner] = {}
+    lost = []
     for claim, result in zip(wanted, claimed, strict=True):
-        if not result.is_done and (result.owner is None or result.owner.id != claim.owner):
+        if result.is_done:
+            made[claim] = Owner(claim.owner, result.seq, claim.since_ms, claim.event_id)
+        elif result.owner is None or result.owner.id != claim.owner:
             lost.append(claim)
             if result.owner is not None:
                 refused.append(RefusedClaim(claim, "taken"))
-    for claim, result in reversed(list(zip(wanted, claimed, strict=True))):
+    orphaned = yield from _orphaned(operations, made.values())
+    if orphaned:
+        lost += [claim for claim, link in made.items() if link in orphaned]
+        yield operations.take_back([(claim.id, link) for claim, link in made.items() if link in orphaned])
+    for claim, link in reversed(made.items()):
         # Two aliases at once, each the other way round, may both have found no cycle. Where one call made several links
         # the last one gives way, as if they had come one after the other.
-        if result.is_done and claim not in lost and (yield from owns(operations, claim.id, claim.owner)):
-            yield operations.unlink(claim.id, f"{claim.event_id}:unlink")
+        if link not in orphaned and (yield from owns(operations, claim.id, claim.owner)):
+            yield operations.take_back([(claim.id, link)])
             lost.append(claim)
             refused.append(RefusedClaim(claim, "cycle"))
-    if lost:
-        yield operations.drop_members(lost)
+    yield from settle_lists(operations, lost)
     return refused
 
 
@@ -164,43 +171,55 @@ def open_claims(operations: Operations, claims: Sequence[Claim]) -> Steps[list[C
     return [claim for claim in claims if claim.since_ms > max(*ended[claim.id], ended[claim.owner].deleted_ms)]
 
 
-def _orphaned_links(operations: Operations, claims: Sequence[Claim], claimed: Sequence[Claimed]) -> Steps[list[Claim]]:
-    """The claims whose link was just made though their owner has been deleted since they were said.
+def _listed(operations: Operations, claims: Sequence[Claim]) -> Steps[list[bool]]:
+    """Lists the claimed ids with those who claim them; per claim whether there was room.
 
-    The delete did not see the link yet, so it left the claimed id alone.
+    A caller that was cut off may have left an id on a list that is full by now.
     """
-    made = {claim: result.seq for claim, result in zip(claims, claimed, strict=True) if result.is_done}
-    if not made:
-        return []
-    ended: list[Ended] = yield operations.ended([claim.owner for claim in made])
-    ownerless = [claim for claim, owner in zip(made, ended, strict=True) if claim.since_ms <= owner.deleted_ms]
-    owners: list[Owner | None] = yield operations.owners([claim.id for claim in ownerless])
-    return [
-        claim for claim, owner in zip(ownerless, owners, strict=True) if owner is not None and owner.seq == made[claim]
-    ]
+    room: list[bool] = yield operations.add_members(claims)
+    if not all(room):
+        full = [claim for claim, has_room in zip(claims, room, strict=True) if not has_room]
+        yield from tidy_lists(operations, list(dict.fromkeys(claim.owner for claim in full)))
+        has_room_now = dict(zip(full, (yield operations.add_members(full)), strict=True))
+        room = [has_room or has_room_now[claim] for claim, has_room in zip(claims, room, strict=True)]
+    return room
+
+
+def _orphaned(operations: Operations, links: Iterable[Owner]) -> Steps[set[Owner]]:
+    """Those of some links whose owner has been deleted since they were claimed."""
+    ids = list(dict.fromkeys(link.id for link in links))
+    if not ids:
+        return set()
+    ended: dict[str, Ended] = dict(zip(ids, (yield operations.ended(ids)), strict=True))
+    return {link for link in links if link.since_ms <= ended[link.id].deleted_ms}
 
 
 def complete_links(operations: Operations, entries: Iterable[LogEntry]) -> Steps[None]:
     """Completes the links of events in the log, for callers that were cut off between an event and its links.
 
-    A claim that was not written is written, unless it was taken back since. An id that is not on the list of its owner
-    is put onto it. Nothing else changes.
+    A claim that was not written is written, unless it was taken back since. A link to an owner who was deleted since it
+    was claimed is taken back. The list of each owner that is named has the ids that are the owner's, and no other of
+    those that are named. Nothing else changes.
     """
     newest: dict[tuple[str, str], Claim] = {}
     for entry in entries:
         event = entry.event
         if event.kind == "link" and event.name is not None:
-            _keep_newest(newest, Claim(event.id, event.name, event.event_id, entry.received_ms))
+            said_by = event.event_id.removesuffix(":link")
+            _keep_newest(newest, Claim(event.id, event.name, said_by, entry.ts_ms))
         for claim in claims_of(event):
             _keep_newest(newest, claim._replace(since_ms=entry.received_ms))
     claims = list(newest.values())
     if not claims:
         return
-    owners = yield operations.owners([claim.id for claim in claims])
-    linked = [claim for claim, owner in zip(claims, owners, strict=True) if owner and owner.id == claim.owner]
-    if linked:
-        yield operations.add_members(linked)
+    owners: list[Owner | None] = yield operations.owners([claim.id for claim in claims])
+    orphaned = yield from _orphaned(operations, [owner for owner in owners if owner is not None])
+    if orphaned:
+        links = {claim.id: owner for claim, owner in zip(claims, owners, strict=True) if owner in orphaned}
+        yield operations.take_back(list(links.items()))
+        owners = yield operations.owners([claim.id for claim in claims])
     yield from link_claims(operations, claims, owners)
+    yield from settle_lists(operations, claims)
 
 
 def unlink_id(operations: Operations, namespaced_id: str, event_id: str) -> Steps[Owner | None]:
@@ -209,11 +228,7 @@ def unlink_id(operations: Operations, namespaced_id: str, event_id: str) -> Step
     if owner is None:
         return None
     yield operations.unlink(namespaced_id, event_id)
-    claim = Claim(namespaced_id, owner.id, owner.event_id)
-    yield operations.drop_members([claim])
-    (after,) = yield operations.owners([namespaced_id])
-    if after is not None and after.id == owner.id:  # claimed again meanwhile, by an event that names both
-        yield operations.add_members([claim])
+    yield from settle_lists(operations, [Claim(namespaced_id, owner.id, owner.event_id)])
     return owner
 
 

@@ -17,7 +17,8 @@ class Record(NamedTuple):
 
     `base` is the bytes of `base_codec`, None for an empty base. `tail` has the entries, in no order, as
     `serving.store.layout` describes them; all are beyond what the base covers. `members` may name ids of other people:
-    the owner of an id is in its own record.
+    the owner of an id is in its own record. `deleted_ms` is the receipt of its last delete in UTC ms, -1 where it has
+    none.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Record(NamedTuple):
     owner: Owner | None = None
     members: Sequence[str] = ()
     tombstone_seq: int = 0
+    deleted_ms: int = -1
 
     @property
     def has_events(self) -> bool:
@@ -67,6 +69,7 @@ def record_of(namespaced_id: str, flat: Sequence[bytes]) -> Record:
     stamp = known.get(keys.STAMP)
     last, tombstone = known.get(keys.LAST), known.get(keys.TOMBSTONE)
     received_ms, seq = positions.decode(last) if last else (0, 0)
+    deleted_seq, deleted_ms = positions.decode(tombstone) if tombstone else (0, -1)
     return Record(
         id=namespaced_id,
         stamp=stamps.decode(stamp) if stamp else None,
@@ -76,5 +79,6 @@ def record_of(namespaced_id: str, flat: Sequence[bytes]) -> Record:
         last_seq=seq,
         owner=owner_of(known.get(keys.OWNER)),
         members=members_of(known.get(keys.MEMBERS)),
-        tombstone_seq=positions.decode(tombstone)[0] if tombstone else 0,
+        tombstone_seq=deleted_seq,
+        deleted_ms=deleted_ms,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,14 @@ from serving.history import latest_undeleted
 from serving.ingest.accept import Limits, accept
 from serving.ingest.projection import tail_payload
 from serving.people.deletion import delete_person
-from serving.people.links import unlink_id
+from serving.people.links import claims_with_receipts, distinct_claims, link_claims, unlink_id
 from serving.store.logged_event import Accepted
 from serving.store.operations.events import Arrival
+from serving.store.requests import Steps
+from serving.store.scripts.claim import CLAIM
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World
+from tests.properties.at_once import at_once
 from tests.waiting import wait_until
 
 NOBODY = {"visits": 0, "pages": (), "city": None}
@@ -324,6 +329,69 @@ def test_a_delete_that_is_cut_off_is_completed_by_asking_again(url: str, tmp_pat
             world.store.ask(request(entries))
             delete(world, by)
             assert known(world, *whole) == [NOBODY] * 4, (by, done)
+
+
+def test_a_delete_beside_logins_leaves_no_link(url: str, tmp_path: Path) -> None:
+    """However a delete and logins fall, request by request, nobody is the deleted person's: neither of who was claimed
+    before, nor by a call whose process ended after any of its requests. Each list has its owner's ids and no others."""
+    world = new_world(url, tmp_path)
+    chance = random.Random(5)
+    operations = world.store.operations
+    catalogue, ids = world.catalogue, []
+    for number in range(60):
+        user, devices = f"user:u{number}", [f"anon:d{number}-{device}" for device in range(4)]
+        world.ingest([visit(1, userId=user[5:], anonymousId=devices[0][5:])])
+        events = [accept(visit(2, userId=user[5:], anonymousId=device[5:]), Limits()) for device in devices[1:]]
+        receipts = world.store.ingest(
+            [Arrival(event, tail_payload(event, catalogue.projection)) for event in events],
+            catalogue.projection_version,
+        )
+        callers: list[Any] = [delete_person(operations, chance.choice([user, devices[0]]), f"gone{number}")]
+        for claim in claims_with_receipts(distinct_claims(events), events, receipts.came_ms):
+            callers.append(link_claims(operations, [claim], [None]))
+        commands = chance.choice([None, None, chance.randrange(1, 24)])
+        at_once(world.store, callers, [chance.randrange(len(callers)) for _ in range(24)], commands)
+        ids += [user, *devices]
+    while world.drain().step().rows:  # it completes what was cut off
+        pass
+    deleted = {id for id in ids if world.store.ended([id])[0].deleted_ms >= 0}
+    assert len(deleted) > 60
+    owners = dict(zip(ids, world.store.owners(ids), strict=True))
+    assert not [id for id, owner in owners.items() if owner is not None and owner.id in deleted]
+    for owner, listed in world.store.members(ids).items():
+        theirs = {id for id, of in owners.items() if of is not None and of.id == owner}
+        assert set(listed) == theirs, owner
+    check(world, ids[:50])
+
+
+def test_a_link_that_is_taken_back_takes_no_newer_one_along(url: str, tmp_path: Path) -> None:
+    """A login of after the delete stands, whenever the caller of before the delete finds that its link is vain."""
+    world = new_world(url, tmp_path)
+    operations = world.store.operations
+    event = accept(visit(1, userId="ann", anonymousId="d"), Limits())
+    catalogue = world.catalogue
+    arrival = Arrival(event, tail_payload(event, catalogue.projection))
+    receipts = world.store.ingest([arrival], catalogue.projection_version)
+    late = link_claims(operations, claims_with_receipts(distinct_claims([event]), [event], receipts.came_ms), [None])
+    answer = None
+    while (request := late.send(answer)).commands[0].words[1] != CLAIM.sha:
+        answer = world.store.ask(request)
+    delete(world, "user:ann")
+    answer = world.store.ask(request)  # the link is made after the delete
+    assert list(world.answers("anon:d").asof["ids"]) == ["anon:d"]
+    world.drain().step()  # which takes the link back
+    world.ingest([visit(2, userId="ann", anonymousId="d")])
+    world.store.follow(going_on(late, answer))
+
+    assert world.values("anon:d")["pages"] == world.values("ann")["pages"] == (2,)
+    check(world, ["user:ann", "anon:d"])
+
+
+def going_on(steps: Steps[Any], answer: Any) -> Steps[None]:
+    """The rest of some steps, from the answer to their last request."""
+    with suppress(StopIteration):
+        while True:
+            answer = yield steps.send(answer)
 
 
 def _entry(id: str) -> Any:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 
 class People:
-    """Whose each id is. An id belongs to the first that claimed it; nobody is owned by an id of their own."""
+    """Whose each id is. An id belongs to the first that claimed it; nobody is owned by an id of their own.
+
+    `links` are the links that were made and not undone: the owner, and when it was claimed. One that was claimed before
+    the owner's last delete is not in force.
+    """
 
     def __init__(self) -> None:
-        self.owner_of: dict[str, str] = {}
+        self.links: dict[str, tuple[str, int]] = {}
+        self.deleted_ms: dict[str, int] = {}
 
-    def claim(self, id_: str, owner: str, has_room: bool = True) -> str | None:
+    @property
+    def owner_of(self) -> dict[str, str]:
+        """The owners of those who have one."""
+        return {id_: owner for id_, (owner, ms) in self.links.items() if ms > self.deleted_ms.get(owner, -1)}
+
+    def delete(self, id_: str, at_ms: int) -> None:
+        """A delete of an id."""
+        self.links.pop(id_, None)
+        self.deleted_ms[id_] = at_ms
+
+    def claim(self, id_: str, owner: str, claimed_ms: int, has_room: bool = True) -> str | None:
         """Claims an id for an owner. Why it did not become theirs, None where it is."""
         owner_now = self.owner_of.get(id_)
         if owner_now is not None:
@@ -18,28 +33,30 @@ class People:
             return "cycle"
         if not has_room:
             return "full"
-        self.owner_of[id_] = owner
+        self.links[id_] = owner, claimed_ms
         return None
 
     def unlink(self, id_: str) -> str | None:
         """Makes an id a person of its own again. Whose it was."""
-        return self.owner_of.pop(id_, None)
+        owner, _ = self.links.pop(id_, (None, 0))
+        return owner
 
     def has_ring(self) -> bool:
         """Whether ids own each other, at any remove."""
-        for id_ in self.owner_of:
+        owner_of = self.owner_of
+        for id_ in owner_of:
             at: str | None = id_
-            for _ in range(len(self.owner_of) + 1):
-                at = self.owner_of.get(at) if at else None
+            for _ in range(len(owner_of) + 1):
+                at = owner_of.get(at) if at else None
             if at is not None:
                 return True
         return False
 
     def above(self, id_: str) -> list[str]:
         """An id, its owner, the owner's owner, and so on."""
-        owners = [id_]
-        while owners[-1] in self.owner_of:
-            owners.append(self.owner_of[owners[-1]])
+        owner_of, owners = self.owner_of, [id_]
+        while owners[-1] in owner_of:
+            owners.append(owner_of[owners[-1]])
         return owners
 
     def root_of(self, id_: str) -> str:

@@ -179,18 +179,15 @@ class World:
 
     def refusals(self, claims: Sequence[Claim], claimed_ms: ClaimTimes) -> dict[Claim, str]:
         """The claims that must not become links, and why; the others are links in the truth from here on."""
-        lists = {owner: set(ids) for owner, ids in self.store.members([claim.owner for claim in claims]).items()}
         reasons = {}
         for claim in claims:
             if self.is_past(*claim[:2], max(claimed_ms[claim.id, claim.owner])):
                 continue
-            listed = lists.setdefault(claim.owner, set())
-            has_room = claim.id in listed or len(listed) < MEMBERS_MAX
-            why = self.people.claim(claim.id, claim.owner, has_room)
+            theirs = {id_ for id_, owner in self.people.owner_of.items() if owner == claim.owner}
+            has_room = claim.id in theirs or len(theirs) < MEMBERS_MAX
+            why = self.people.claim(claim.id, claim.owner, max(claimed_ms[claim.id, claim.owner]), has_room)
             if why is not None:
                 reasons[claim] = why
-            else:
-                listed.add(claim.id)
         return reasons
 
     def came_ms(self, event: Accepted) -> int:
@@ -294,7 +291,7 @@ class World:
         self.deleted[id_] += self.truth[id_]
         self.truth[id_] = []
         self.deleted_ms[id_] = at_ms
-        self.people.unlink(id_)
+        self.people.delete(id_, at_ms)
 
     def tick(self, ms: int) -> None:
         """Time goes on."""
@@ -471,10 +468,10 @@ class World:
         match event.kind:
             case "link":
                 assert event.name is not None
-                self.people.owner_of[event.id] = event.name
+                self.people.links[event.id] = event.name, entry.ts_ms
             case "unlink":
                 self.people.unlink(event.id)
-                self.unlinked_ms[event.id] = entry.received_ms
+                self.unlinked_ms[event.id] = entry.ts_ms
             case "delete":
                 self.forget(event.id, entry.received_ms)
             case _:

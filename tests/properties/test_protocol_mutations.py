@@ -24,7 +24,7 @@ from lake.lake import Lake
 from pipelines import rebuild as rebuilding
 from pipelines import recover as recovering
 from serving.definitions.catalogue import Catalogue
-from serving.people import gather, links
+from serving.people import deletion, gather, links
 from serving.store.scripts import claim, delete, ingest, members, publish, raise_numbers, replay, restore
 from serving.store.scripts.script import Script
 from tests.properties import protocol_walk, protocol_world
@@ -126,6 +126,17 @@ def _all_open(open_claims: Any) -> Any:
         return list(claims)
 
     return without
+
+
+def _nothing(answer: Any) -> Any:
+    """Steps that ask nothing."""
+    yield from ()
+    return answer
+
+
+def _finds_nobody(left_behind: Any) -> Any:
+    """A delete that trusts what was gathered before it."""
+    return lambda operations, deleted: _nothing(dict[str, str]())
 
 
 #: Steps by which Redis loses something and is recovered.
@@ -261,7 +272,7 @@ MUTATIONS: list[InScript | InPython] = [
     InScript("what is unlinked is nobody's", claim, "CLAIM", "redis.call('HDEL', record, 'o')", "", favour=LINKS),
     InScript(
         "an unlink is remembered", claim, "CLAIM",
-        "redis.call('HSET', record, 'u', struct.pack('>I6I6', seq, now))", "",
+        "redis.call('HSET', record, 'u', struct.pack('>I6I6', seq, said))", "",
         seed=3, favour=("resend", "send_together", "unlink"),
     ),
     InScript(
@@ -287,6 +298,25 @@ MUTATIONS: list[InScript | InPython] = [
     InPython(
         "a repeat makes no link to somebody who was deleted since", links, "open_claims", _all_open,
         favour=("resend", "cut_off", "delete_person"), of_links=True,
+    ),
+    InPython(
+        "a delete looks for what is left of the person", deletion, "left_behind", _finds_nobody,
+        favour=("delete_and_die", "send_together", "alias"), of_links=True,
+    ),
+    InPython(
+        "who makes a link looks whether its owner was deleted", links, "_orphaned",
+        lambda right: lambda operations, of: _nothing(set()),
+        favour=("link_at_once", "link_and_die"), of_links=True,
+    ),
+    InPython(
+        "a reader looks whether an owner was deleted since the claim", gather, "_is_in_force",
+        lambda right: lambda owner, known: True,
+        favour=("delete_and_die", "link_and_die", "send_together", "alias"), of_links=True,
+    ),
+    InPython(
+        "a list is put right after a change of its owner's ids", links, "settle_lists",
+        lambda right: lambda operations, claims: _nothing(None),
+        favour=("link_at_once",), of_links=True,
     ),
     InPython(
         "an unlink ends a link in the lake too", people_of, "owners",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from serving.ids import raw_id, shard_of
-from serving.store import keys, logged_event
+from serving.store import keys, logged_event, positions
 from serving.store.logged_event import Accepted
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import each, nothing, refusal
@@ -31,6 +31,17 @@ class Claim(NamedTuple):
     since_ms: int = 0
 
 
+class Ties(NamedTuple):
+    """What ties an id to others: its owner, the ids that it lists, and the receipt of its last delete in UTC ms.
+
+    `deleted_ms` is -1 where it was never deleted, or the delete was purged.
+    """
+
+    owner: Owner | None
+    members: tuple[str, ...]
+    deleted_ms: int
+
+
 class LinkOperations(Sharded):
     """The operations on owners and members."""
 
@@ -52,6 +63,15 @@ class LinkOperations(Sharded):
         )
 
     @operation
+    def ties(self, ids: Sequence[str]) -> Request[dict[str, Ties]]:
+        """What ties each of these ids to others, by id."""
+        commands = [
+            shared("HMGET", keys.record(shard_of(id_, self.shards), id_), keys.OWNER, keys.MEMBERS, keys.TOMBSTONE)
+            for id_ in ids
+        ]
+        return Request(commands, lambda replies: dict(zip(ids, map(_ties, replies), strict=True)))
+
+    @operation
     def ended(self, ids: Sequence[str]) -> Request[list[Ended]]:
         """When each of these ids was deleted and given up last, whether or not that has been purged."""
         commands = [read_ended.command(shard_of(id_, self.shards), id_) for id_ in ids]
@@ -64,6 +84,15 @@ class LinkOperations(Sharded):
             members.add_command(shard_of(claim.owner, self.shards), claim.owner, [claim.id]) for claim in claims
         ]
         return Request(commands, lambda replies: [added for reply in replies for added in members.read_added(reply)])
+
+    @operation
+    def list_members(self, claims: Sequence[Claim]) -> Request[None]:
+        """Lists ids with those that own them already, whatever room there is."""
+        commands = [
+            members.add_command(shard_of(claim.owner, self.shards), claim.owner, [claim.id], members.ANY_NUMBER)
+            for claim in claims
+        ]
+        return Request(commands, nothing)
 
     @operation
     def drop_members(self, claims: Sequence[Claim]) -> Request[None]:
@@ -99,6 +128,31 @@ class LinkOperations(Sharded):
         unlink = claim_script.unlink_command(shard, namespaced_id, entry, self.limits.backlog_max)
         return Request([unlink], lambda replies: _claimed(shard, replies[0]))
 
+    @operation
+    def take_back(self, links: Sequence[tuple[str, Owner]]) -> Request[None]:
+        """Takes links back, (id, owner as the link made it): an id that has another owner by now keeps it.
+
+        Raises `ShardNotReady`, `StoreFull`; a repeat is safe.
+        """
+        shards = [shard_of(id_, self.shards) for id_, _ in links]
+        commands = [
+            claim_script.take_back_command(
+                shard,
+                id_,
+                logged_event.encode(Accepted(f"{owner.event_id}:unlink", "unlink", id_)),
+                owner.since_ms,
+                owner.seq,
+                self.limits.backlog_max,
+            )
+            for shard, (id_, owner) in zip(shards, links, strict=True)
+        ]
+
+        def read(replies: list[Any]) -> None:
+            for shard, reply in zip(shards, replies, strict=True):
+                _claimed(shard, reply)
+
+        return Request(commands, read)
+
 
 def link_entry(claim: Claim) -> Accepted:
     """The log entry of a claim: an entry of the claimed id, whose `name` is the owner."""
@@ -106,6 +160,12 @@ def link_entry(claim: Claim) -> Accepted:
     return Accepted(
         f"{claim.event_id}:link", "link", claim.id, user_id=value if kind == "user" else None, name=claim.owner
     )
+
+
+def _ties(fields: Sequence[bytes | None]) -> Ties:
+    owner, listed, tombstone = fields
+    deleted_ms = positions.decode(tombstone)[1] if tombstone else -1
+    return Ties(owner_of(owner), members.members_of(listed), deleted_ms)
 
 
 def _claimed(shard: int, reply: Any) -> Claimed:

@@ -5,10 +5,15 @@ claim that changes nothing is not logged either, so a repeat is safe. An entry t
 place in the tail, since it adds nothing to an aggregate: it changes a field of the record.
 
 A claim is made some time after the receipt of the event that says so (`since`). It is refused if the id was given up or
-deleted since then, or in the very same millisecond: the later entry stands.
+deleted since then, or in the very same millisecond: the later entry stands. `since` is the time of the link's entry,
+and is kept with the owner: a link is in force only while it is newer than the owner's last delete (`people.links`).
+
+A link that was made in vain is taken back: of that link alone, by its seq. Its entry is an unlink of the link's own
+time, so it takes back no claim that is newer.
 
     KEYS  log, shard, ready, record
-    ARGV  run_id, backlog_max, act ("link" | "unlink"), entry (log payload); of a link also owner, event_id, since
+    ARGV  run_id, backlog_max, act ("link" | "unlink" | "take back"), entry (log payload);
+          of a link and of taking back also since, made (the link's seq, 0 of a link); of a link also owner, event_id
     reply "unready" | "full", or [1, seq] done | [0, owner field or ""] nothing to do: whose it is | [-1, 0] superseded
 """
 
@@ -34,11 +39,12 @@ class Claim(NamedTuple):
     record: Key
     run_id: str
     backlog_max: int
-    act: Literal["link", "unlink"]
+    act: Literal["link", "unlink", "take back"]
     entry: bytes
+    since: int | None = None
+    made: int | None = None
     owner: str | None = None
     event_id: str | None = None
-    since: int | None = None
 
 
 CLAIM = script(
@@ -57,6 +63,7 @@ if not owner_field and not unlinked and not tombstone then
 end
 if is_link and owner_field then return {0, owner_field} end
 if not is_link and not owner_field then return {0, ''} end
+if act == 'take back' and cmsgpack.unpack(owner_field)[2] ~= made then return {0, owner_field} end
 
 if is_link then
   local unlinked_ms, deleted_ms, _ = -1, -1
@@ -69,16 +76,16 @@ local seq, last, drained = unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT, 
 seq, last = tonumber(seq or 0), tonumber(last or 0)
 if seq - tonumber(drained or 0) >= backlog_max then return 'full' end
 local now = math.max(clock_ms(), last)
-local now_text = string.format('%d', now)
+local said = since or now  -- the time of what is said
 seq = seq + 1
 if is_gone then revive(record) end
-append(log, seq, entry, now_text, now_text)
+append(log, seq, entry, string.format('%d', said), string.format('%d', now))
 redis.call('HSET', record, LAST, struct.pack('>I6I6', now, seq))
 if is_link then
-  redis.call('HSET', record, OWNER, cmsgpack.pack({owner, seq, now, event_id}))
+  redis.call('HSET', record, OWNER, cmsgpack.pack({owner, seq, said, event_id}))
 else
   redis.call('HDEL', record, OWNER)
-  redis.call('HSET', record, UNLINKED, struct.pack('>I6I6', seq, now))
+  redis.call('HSET', record, UNLINKED, struct.pack('>I6I6', seq, said))
 end
 redis.call('HSET', shard, SEQ, seq, LAST_RECEIPT, now)
 return {1, seq}
@@ -87,11 +94,14 @@ return {1, seq}
 
 
 class Owner(msgspec.Struct, frozen=True, array_like=True):
-    """The owner of an id: its namespaced id, seq and receipt (UTC ms) of the claim, and the event it came with."""
+    """The owner of an id: its namespaced id, the seq of the link, the event that claimed the id, and its receipt.
+
+    `since_ms` is that receipt, UTC ms. The link is in force only if the owner's last delete is older.
+    """
 
     id: str
     seq: int
-    received_ms: int
+    since_ms: int
     event_id: str
 
 
@@ -110,7 +120,7 @@ def owner_field(owner: Owner) -> bytes:
 
 
 class Claimed(NamedTuple):
-    """The outcome of a claim or an unlink: `is_done` with its seq, or the owner that the id has already.
+    """The outcome of a claim, an unlink or of taking a link back: `is_done` with its seq, or the owner that the id has.
 
     The owner is None where the claim is superseded, and of an unlink where the id was nobody's.
     """
@@ -125,7 +135,7 @@ def link_command(
 ) -> Command:
     """Claims an id for an owner. `since_ms` is the receipt of the event that says so."""
     given = _given(shard, namespaced_id, "link", entry, backlog_max)
-    return CLAIM(given._replace(owner=owner, event_id=event_id, since=since_ms))
+    return CLAIM(given._replace(since=since_ms, made=0, owner=owner, event_id=event_id))
 
 
 def unlink_command(shard: int, namespaced_id: str, entry: bytes, backlog_max: int) -> Command:
@@ -133,7 +143,16 @@ def unlink_command(shard: int, namespaced_id: str, entry: bytes, backlog_max: in
     return CLAIM(_given(shard, namespaced_id, "unlink", entry, backlog_max))
 
 
-def _given(shard: int, namespaced_id: str, act: Literal["link", "unlink"], entry: bytes, backlog_max: int) -> Claim:
+def take_back_command(
+    shard: int, namespaced_id: str, entry: bytes, since_ms: int, link_seq: int, backlog_max: int
+) -> Command:
+    """Makes an id nobody's if its link is still the one of this seq, which was claimed at `since_ms`."""
+    return CLAIM(_given(shard, namespaced_id, "take back", entry, backlog_max)._replace(since=since_ms, made=link_seq))
+
+
+def _given(
+    shard: int, namespaced_id: str, act: Literal["link", "unlink", "take back"], entry: bytes, backlog_max: int
+) -> Claim:
     return Claim(
         log=keys.log(shard),
         shard=keys.shard(shard),

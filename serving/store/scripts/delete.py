@@ -1,8 +1,9 @@
 """Deleting what an id has: a tombstone in its log, and nothing of it left in its record, in one step.
 
-Base, tail, owner and members go. Two things stay. The tombstone refuses every base that covers less than it, and every
-replay of a row from before it. The hashes of the event ids of the last 24 h make the repeat of a deleted event no new
-event. Later events count as if nothing had been before.
+Base, tail and owner go. Three things stay. The tombstone refuses every base that covers less than it, and every replay
+of a row from before it. The hashes of the event ids of the last 24 h make the repeat of a deleted event no new event.
+The list of members stays until the delete of the person has looked through it (`people.deletion`): a link may have been
+made since that person was gathered. Later events count as if nothing had been before.
 
     KEYS  log, shard, ready, record
     ARGV  run_id, entry (log payload)
@@ -47,17 +48,20 @@ local now = math.max(clock_ms(), last)
 local now_text = string.format('%d', now)
 
 local kept = {}
+local members
 revive(record)
 keep_remembered(kept, record, now)
 local fields = redis.call('HGETALL', record)
 for at = 1, #fields, 2 do
   local field, value = fields[at], fields[at + 1]
   if #field >= TAIL_FIELD_BYTES_MIN then keep_tail_entry(kept, field, value, now) end
+  if field == MEMBERS then members = value end
 end
 
 append(log, seq, entry, now_text, now_text)
 redis.call('DEL', record, recent_key(record))
 redis.call('HSET', record, TOMBSTONE, struct.pack('>I6I6', seq, now), LAST, struct.pack('>I6I6', now, seq))
+if members then redis.call('HSET', record, MEMBERS, members) end
 remember(record, kept)
 redis.call('HSET', shard, SEQ, seq, LAST_RECEIPT, now)
 return seq

@@ -22,6 +22,8 @@ from serving.store.scripts.script import Key, script
 
 #: Ids that may belong to one id directly. Beyond it a link is refused.
 MEMBERS_MAX = 20
+#: More than a list ever has: for ids that are linked already, whose place was given away meanwhile.
+ANY_NUMBER = 2**31
 
 
 class Members(NamedTuple):
@@ -85,9 +87,9 @@ def members_of(field: bytes | None) -> tuple[str, ...]:
     return _decode(field) if field else ()
 
 
-def add_command(shard: int, namespaced_id: str, ids: Sequence[str]) -> Command:
-    """Puts ids on the list of another."""
-    return MEMBERS(Members(keys.record(shard, namespaced_id), "add"), more_arguments=[MEMBERS_MAX, *ids])
+def add_command(shard: int, namespaced_id: str, ids: Sequence[str], most: int = MEMBERS_MAX) -> Command:
+    """Puts ids on the list of another, as long as it has fewer than `most`."""
+    return MEMBERS(Members(keys.record(shard, namespaced_id), "add"), more_arguments=[most, *ids])
 
 
 def drop_command(shard: int, namespaced_id: str, ids: Sequence[str]) -> Command:

@@ -29,6 +29,7 @@ from expressions.definitions import Bound, Definition, DefinitionKind
 from expressions.functions import FUNCTIONS
 from expressions.monoids import MONOIDS
 from expressions.rules import values
+from expressions.rules.deletes import tombstone_id
 from expressions.rules.identity import people
 from expressions.rules.properties import attribute_fields, event_fields, typed
 from expressions.rules.windows import DAY_MS, HOUR_MS, UTC_ZONE, Zone
@@ -330,6 +331,21 @@ def test_a_link_is_no_copy_of_an_event() -> None:
 
     assert values_of("events.purchase.count", rows) == {"user:a": 3}
     assert values_by_batch("events.purchase.count", rows) == {"user:a": 3}
+
+
+def test_a_link_of_before_its_owners_delete_is_not_in_force() -> None:
+    """Though it was made after the delete, in the log of another id; with or without a purge since. A later one is."""
+    for owner in ("user:a", tombstone_id("user:a")):
+        rows = [
+            event(id="anon:d", seq=1, event_id="w"),
+            event(NOW - 5, id="anon:d", seq=2, event_id="x:link", kind="link", name="user:a", received_at=NOW - 3),
+            event(NOW - 5, id=owner, seq=3, event_id="y", kind="delete", received_at=NOW - 5),
+            event(id="anon:e", seq=4, event_id="v"),
+            event(NOW - 4, id="anon:e", seq=5, event_id="z:link", kind="link", name="user:a", received_at=NOW - 3),
+        ]
+
+        assert values_of("events.purchase.count", rows) == {"anon:d": 1, "user:a": 1}
+        assert values_by_batch("events.purchase.count", rows) == {"anon:d": 1, "user:a": 1}
 
 
 def test_an_event_id_is_unique_per_id_only() -> None:
