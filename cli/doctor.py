@@ -24,15 +24,20 @@ from expressions.rules.identity import people
 from expressions.rules.values import to_json
 from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
+from lake.schemas import RUNS, TABLES
+from pipelines.leases import leases
 from serving.definitions.saving import current
 from serving.ids import shard_of
 from serving.people.gather import gather
 from serving.people.person import DecodedBases, Person, person
 from serving.settings import Settings
+from serving.store.scripts.lease import WRITERS
 from serving.store.store import Store
 
 #: How long a server may take to answer.
 ANSWER_S = 5.0
+#: How long writers are waited for before a repair.
+PATIENCE_S = 600.0
 #: `/metrics` tells of the last comparison for this long.
 PARITY_KEPT_MS = 7 * DAY_MS
 
@@ -43,18 +48,20 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
     server = store.server()
     states = store.shard_states()
     parts = {name: _heartbeat(store, name) for name in ("drain", "worker")} | _servers(settings)
-    run = lake.last_run()
+    missing = missing_files(lake)
+    run = None if RUNS.name in missing else lake.last_run()
     horizon_left_s = None
     if run is not None:
         horizon_left_s = (run["as_of"] + settings.horizon_ms - server.clock_ms) / 1000
     recovering = [state.shard for state in states if state.ready_run_id != server.run_id]
     left = orphans(settings.home)
-    compared, differing = parity(store, lake, sample)
+    compared, differing = (0, []) if missing else parity(store, lake, sample)
     result = {"compared": compared, "differing": len(differing), "at": server.clock_ms}
     store.beat("parity", msgspec.json.encode(result), PARITY_KEPT_MS)
     well = (
         not recovering
         and not left
+        and not missing
         and not differing
         and all(state is not None and "error" not in state for state in parts.values())
         and (horizon_left_s is None or horizon_left_s > 0)
@@ -64,11 +71,30 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
         "redis": {"version": server.version, "memory_used": server.memory_used, "recovering": recovering},
         "parts": parts,
         "orphans": [asdict(orphan) for orphan in left],
+        "missing_files": missing,
         "drain_lag": sum(max(state.seq - state.drained, 0) for state in states),
         "last_build": run,
         "horizon_left_s": horizon_left_s,
         "parity": {"compared": compared, "differing": differing},
     }
+
+
+def missing_files(lake: Lake) -> dict[str, list[str]]:
+    """For each table that names files that are gone, their paths below the table. Nothing can be read from it."""
+    missing = {table.name: lake.missing_files(table) for table in TABLES}
+    return {name: paths for name, paths in missing.items() if paths}
+
+
+def forget_missing_files(store: Store, lake: Lake) -> dict[str, int]:
+    """Takes files that are gone out of their tables, with their rows, and asks for a rebuild; how many, by table.
+
+    Waits for those who write. Raises `NotHeld` when they do not give way in time.
+    """
+    with leases(store, [WRITERS, "drain", "rebuild"], PATIENCE_S):
+        repaired = {table.name: lake.forget_missing(table) for table in TABLES if lake.missing_files(table)}
+    if repaired:
+        store.want_rebuild()
+    return repaired
 
 
 def _heartbeat(store: Store, name: str) -> dict[str, Any] | None:
@@ -161,6 +187,11 @@ def report_text(report: dict[str, Any]) -> str:
     if report["orphans"]:
         left = orphans_text([Orphan(**orphan) for orphan in report["orphans"]])
         lines.append(f"orphans      {left}: a killed supervisor left them; end them with `tinycdp down`")
+    for name, paths in report["missing_files"].items():
+        lines.append(
+            f"lake         {name} names {len(paths)} files that are gone, such as {paths[0]}: it cannot be read. Bring "
+            "them back from a backup; if there is none, `tinycdp doctor --repair` takes them out, with their rows"
+        )
     lines.append(f"drain lag    {report['drain_lag']} events")
     if run is not None:
         lines.append(f"last build   {run['build']}: {run['users']:,} users, {run['events']:,} events")

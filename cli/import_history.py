@@ -29,7 +29,7 @@ def import_history(
     Raises `TookTooLong` where nobody rebuilds, after it said what is in the lake.
     """
     store, lake, settings = connect()
-    with progress_bar(f"importing {file.name}", quiet) as on_progress, writing(store):
+    with progress_bar(f"importing {file.name}", quiet) as on_progress, writing(store) as lease:
         try:
             imported = import_file(
                 lake,
@@ -42,6 +42,7 @@ def import_history(
                 now_ms=store.now_ms(),
                 shards=settings.shards,
                 progress=on_progress,
+                before_commit=lease.require,
             )
         except ImportRefused as error:
             fail(str(error))

@@ -344,15 +344,22 @@ def sql(
 @app.command()
 def doctor(
     sample: Annotated[int, typer.Option(help="How many ids to compare.")] = 100,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Take files that are gone out of the lake's tables, with their rows.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check the stack: its parts, the lag of the drain, the last build, and live answers against those of the lake.
+    """Check the stack: its parts, the lag of the drain, the last build, the lake's files, and live answers against the
+    lake's.
 
     The exit code is 1 if anything is not well.
     """
-    from cli.doctor import examine, report_text
+    from cli.doctor import examine, forget_missing_files, report_text
 
     store, lake, settings = connect()
+    if repair:
+        for name, files in forget_missing_files(store, lake).items():
+            err.print(f"{name}: {files} files that were gone are out of the table", markup=False)
     report = examine(store, lake, settings, sample)
     say(report, report_text(report), as_json)
     if not report["well"]:

@@ -108,7 +108,8 @@ class Folder:
                 obstore.delete(self._store, old)
         except BaseError as error:
             raise LakeUnreachable(f"{self.uri}: {error}") from error
-        StoredFiles(self.uri).drop_staged(STAGED_HOURS)
+        files = StoredFiles(self.uri)
+        files.delete_all(files.staged(STAGED_HOURS))
         return len(old)
 
     def _attributes(self, name: str) -> Any:

@@ -141,11 +141,11 @@ class Lake(Tables):
 
     # ── refused events, keys, and what admins did ────────────────────────────────────────────────────────────────────
 
-    def append_rejected(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Keeps refused events with their reasons."""
-        if rows:
-            complete = [{name: row.get(name) for name in REJECTED.columns.names} for row in rows]
-            self.append(REJECTED, pa.Table.from_pylist(complete, schema=REJECTED.columns))
+    def append_rejected(self, numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+        """Keeps refused events with their reasons, each once, by their numbers in the stream that they come from."""
+        if numbered:
+            complete = [(number, {name: row.get(name) for name in REJECTED.columns.names}) for number, row in numbered]
+            self.append_once(REJECTED, REJECTED.name, complete, by=REJECTED.columns.names)
 
     def rejected(self) -> pl.LazyFrame:
         """Refused events."""

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-#: Files that no newest version needs are kept this long: for readers that pinned an older version, and for writers,
-#: whose files stand in no version until they commit. A writer commits within seconds, and within minutes at the worst.
-#: A version's log is kept as long, since nobody reads an older version.
+#: Files that no newest version needs are kept this long, for readers that pinned an older version. A version's log is
+#: kept as long after the next version came.
 RETENTION_HOURS = 24
 
 TYPED = pa.struct([("number", pa.float64()), ("string", pa.string()), ("boolean", pa.bool_()), ("json", pa.string())])
@@ -36,6 +35,9 @@ class Table:
             # Each look at a table and each checkpoint pays for the log's own files, tens of thousands a day, and for
             # what the log says of files that were replaced.
             "delta.logRetentionDuration": f"interval {RETENTION_HOURS} hours",
+            # `lake.old_files` drops logs: what goes with a checkpoint may take the log of a version that was the newest
+            # seconds ago.
+            "delta.enableExpiredLogCleanup": "false",
             "delta.deletedFileRetentionDuration": f"interval {RETENTION_HOURS} hours",
             # A checkpoint lists all files and is kept as long as the log: one each hundred commits takes gigabytes a
             # day.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlparse
 
 import obstore
@@ -16,6 +18,15 @@ from .errors import LakeUnreachable
 
 #: A writer that was killed leaves a part of a file in a folder. The name of the part has this in it.
 STAGED = "#"
+#: The folder of a table's log, in the folder of the table.
+LOG_FOLDER = "_delta_log"
+
+
+class StoredFile(NamedTuple):
+    """A file's path and when it was written last."""
+
+    path: str
+    modified: datetime
 
 
 class StoredFiles:
@@ -34,13 +45,23 @@ class StoredFiles:
 
     def under(self, prefix: str = "") -> Iterator[str]:
         """The paths of all files in a folder and below it."""
+        for file in self.listed(prefix):
+            yield file.path
+
+    def listed(self, prefix: str = "") -> Iterator[StoredFile]:
+        """All files in a folder and below it."""
         if self.folder is not None:
-            paths = sorted(path for path in (self.folder / prefix).rglob("*") if path.is_file())
-            yield from (path.relative_to(self.folder).as_posix() for path in paths)
+            for path in sorted((self.folder / prefix).rglob("*")):
+                try:
+                    if path.is_file():
+                        modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                        yield StoredFile(path.relative_to(self.folder).as_posix(), modified)
+                except FileNotFoundError:
+                    continue  # gone meanwhile
             return
         try:
             for page in obstore.list(self._store, prefix=prefix or None):
-                yield from (file["path"] for file in page)
+                yield from (StoredFile(file["path"], file["last_modified"]) for file in page)
         except (BaseError, OSError) as error:
             raise LakeUnreachable(f"{self.root}: {error}") from error
 
@@ -55,20 +76,19 @@ class StoredFiles:
         except (BaseError, OSError) as error:
             raise LakeUnreachable(f"{self.root}/{path}: {error}") from error
 
-    def drop_staged(self, older_than_hours: float, prefix: str = "") -> int:
-        """Deletes the parts of files, in a folder and below it, that were written last so long ago; returns how many.
+    def staged(self, older_than_hours: float, prefix: str = "") -> list[str]:
+        """The paths of the parts of files, in a folder and below it, that were written last so long ago.
 
         An object store shows no such parts: it drops them by a rule of its own, for uploads that were not completed.
         """
-        dropped = 0
-        for path in (self.folder / prefix).rglob(f"*{STAGED}*") if self.folder is not None else ():
-            try:
-                if time.time() - path.stat().st_mtime >= older_than_hours * 3_600:
-                    path.unlink()
-                    dropped += 1
-            except FileNotFoundError:
-                continue  # its writer is done
-        return dropped
+        if self.folder is None:
+            return []
+        before_s = time.time() - older_than_hours * 3_600
+        return [
+            file.path
+            for file in self.listed(prefix)
+            if STAGED in file.path.rpartition("/")[2] and file.modified.timestamp() <= before_s
+        ]
 
     def delete(self, path: str) -> None:
         """Deletes a file, if it is still there."""
@@ -81,3 +101,17 @@ class StoredFiles:
             return
         except (BaseError, OSError) as error:
             raise LakeUnreachable(f"{self.root}/{path}: {error}") from error
+
+    def delete_all(self, paths: Sequence[str]) -> None:
+        """Deletes files; those that are gone already do not matter."""
+        if self.folder is not None:
+            for path in paths:
+                self.delete(path)
+            return
+        try:
+            if paths:
+                obstore.delete(self._store, list(paths))
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise LakeUnreachable(f"{self.root}: {error}") from error

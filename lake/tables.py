@@ -2,12 +2,18 @@
 
 A writer checks and writes through the same open table object. By URI the table would be loaded anew after the check,
 and a duplicate committed.
+
+A write leaves its data file behind when its commit is refused. Where another writer was first, strays are dropped at
+once, but no more than once a minute. Where the log takes no commits, the next write first commits nothing. So this
+costs one file and not one each second, and it goes with the first write that succeeds.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import polars as pl
@@ -15,13 +21,17 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from .errors import LakeConflict, LakeUnreachable
+from .errors import LakeConflict, LakeError, LakeUnreachable
+from .old_files import drop_logs, drop_replaced, drop_strays, missing_files
 from .other_releases import all_columns, updated, widened
-from .schemas import RETENTION_HOURS, Table
+from .schemas import RETENTION_HOURS, TABLES, Table
 from .stored_files import StoredFiles
 
 #: How often a write is made anew when other writers were first.
 ATTEMPTS = 10
+#: Files of refused commits are dropped no more often: it takes two looks at all files of the table, and makes others
+#: who are writing write anew.
+CLEAN_S = 60.0
 
 #: Makes of some rows of a table the rows that take their place.
 Change = Callable[[pa.RecordBatch], pa.RecordBatch]
@@ -36,6 +46,11 @@ class Tables:
         self._tables: dict[str, DeltaTable] = {}
         self._numbered: dict[tuple[str, str], tuple[int, int]] = {}
         self._lock = threading.RLock()
+        #: The addresses of tables whose log took no commit the last time; of those where a commit of ours was refused;
+        #: and when, by `monotonic`, strays were dropped for that.
+        self._failed: set[str] = set()
+        self._refused: set[str] = set()
+        self._cleaned_s: dict[str, float] = {}
 
     def uri(self, table: Table) -> str:
         """The address of a table."""
@@ -101,24 +116,58 @@ class Tables:
     def append(self, table: Table, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> None:
         """Adds rows and transactions in one commit. Raises `LakeConflict` if another writer was first.
 
-        Without transactions appends never conflict.
+        Without transactions appends conflict only with fences and changes of columns, and are made anew.
         """
-        with self._lock:
-            self.append_to(self.open(table), rows, transactions)
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._lock:
+                    return self.append_to(self.open(table), rows, transactions)
+            except LakeConflict:
+                if transactions or attempt == ATTEMPTS - 1:
+                    raise
 
     def append_to(self, opened: DeltaTable, rows: pa.Table, transactions: Sequence[Transaction] = ()) -> None:
         """Appends through a table object that the caller has checked, at the version of that check."""
-        try:
+        with self.writing(opened):
             write_deltalake(
                 opened,
                 widened(rows, opened),
                 mode="append",
                 commit_properties=CommitProperties(app_transactions=list(transactions)) if transactions else None,
             )
+
+    @contextmanager
+    def writing(self, opened: DeltaTable) -> Iterator[None]:
+        """A write through an open table. Raises `LakeConflict` where others were first, else `LakeUnreachable`."""
+        uri = opened.table_uri
+        try:
+            if uri in self._failed:
+                # Through an object of its own: the caller has checked `opened` at its version, and commits after that.
+                nothing = DeltaTable(uri, storage_options=self.storage_options or None)
+                write_deltalake(nothing, pa.schema(nothing.schema().to_arrow()).empty_table(), mode="append")
+            yield
         except CommitFailedError as error:
+            self._refused.add(uri)
+            self._drop_refused(opened)
             raise LakeConflict(str(error)) from error
         except (DeltaError, OSError) as error:
-            raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+            self._failed.add(uri)
+            self._refused.add(uri)
+            raise LakeUnreachable(f"{uri}: {error}") from error
+        self._failed.discard(uri)
+        self._drop_refused(opened)
+
+    def _drop_refused(self, opened: DeltaTable) -> None:
+        """Drops the strays of a table that takes commits, if it refused one of ours."""
+        uri, now_s = opened.table_uri, time.monotonic()
+        if uri not in self._refused or now_s - self._cleaned_s.get(uri, -CLEAN_S) < CLEAN_S:
+            return
+        self._cleaned_s[uri] = now_s
+        name = uri.rstrip("/").rpartition("/")[2]
+        with suppress(LakeError, DeltaError, OSError):  # the outcome of the write stands; maintenance drops them later
+            table = next(table for table in TABLES if table.name == name)
+            drop_strays(opened, table, StoredFiles(self.root), older_than_hours=0)
+            self._refused.discard(uri)
 
     def append_once(
         self, table: Table, app: str, numbered: Sequence[tuple[int, Mapping[str, Any]]], by: Sequence[str]
@@ -177,16 +226,15 @@ class Tables:
             with self._lock:
                 opened = self.open(table)
                 try:
-                    data = widened(narrow, opened)
-                    if is_latest:
-                        write_deltalake(opened, data, mode="overwrite", predicate="is_latest = true")
-                    else:
-                        write_deltalake(opened, data, mode="append")
+                    with self.writing(opened):
+                        data = widened(narrow, opened)
+                        if is_latest:
+                            write_deltalake(opened, data, mode="overwrite", predicate="is_latest = true")
+                        else:
+                            write_deltalake(opened, data, mode="append")
                     return
-                except CommitFailedError:
+                except LakeConflict:
                     continue  # another build replaced them first: this one is the later
-                except (DeltaError, OSError) as error:
-                    raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
         raise LakeConflict(f"{self.uri(table)}: other rebuilds were first {ATTEMPTS} times")
 
     def rewrite(self, table: Table, partition: Mapping[str, str], change: Change) -> int:
@@ -217,7 +265,7 @@ class Tables:
         with self._lock:
             opened = self.open(table)
             is_inside = [f"{column} = '{value}'" for column, value in partition.items()]
-            try:
+            with self.writing(opened):
                 columns = all_columns(opened, table)
                 changed = (change(batch) for batch in _batches(columns, _dataset(opened, partition)))
                 write_deltalake(
@@ -226,28 +274,37 @@ class Tables:
                     mode="overwrite",
                     predicate=" and ".join(is_inside) or None,
                 )
+
+    def drop_files(self, table: Table, older_than_hours: float = RETENTION_HOURS) -> int:
+        """Deletes files that were replaced so many hours ago, strays that were written so long ago (`lake.old_files`),
+        and logs that no version of the last day needs; returns how many files.
+
+        Safe beside every writer, with 0 hours too: where there are strays, a commit that is on its way is refused, and
+        its writer writes anew. Raises `LakeConflict` when others changed the table again and again.
+        """
+        with self._lock:
+            opened = self.open(table)
+            files = StoredFiles(self.root)
+            try:
+                dropped = drop_replaced(opened, older_than_hours) + drop_strays(opened, table, files, older_than_hours)
+                opened.create_checkpoint()
+                drop_logs(opened, table, files)
+                return dropped
             except CommitFailedError as error:
                 raise LakeConflict(str(error)) from error
             except (DeltaError, OSError) as error:
                 raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
 
-    def drop_files(self, table: Table, older_than_hours: int = RETENTION_HOURS, *, strays: bool = True) -> int:
-        """Deletes files that no newest version needs since so many hours, and older logs; returns how many files.
+    def missing_files(self, table: Table) -> list[str]:
+        """The paths, below the table, of files that its newest version names and that are not there."""
+        return missing_files(self.open(table), table, StoredFiles(self.root))
 
-        `strays` deletes also files that stand in no version, so long after they were written: their writer was cut off,
-        or came second. With 0 hours nobody else may write meanwhile. Without `strays` only those go that are a day old:
-        the log cannot tell strays from files that were replaced before that.
-        """
+    def forget_missing(self, table: Table) -> int:
+        """Takes the files that are not there out of the table, with their rows; returns how many files."""
         with self._lock:
             opened = self.open(table)
             try:
-                opened.create_checkpoint()
-                dropped = opened.vacuum(older_than_hours, False, enforce_retention_duration=False, full=strays)
-                if not strays:
-                    dropped += opened.vacuum(RETENTION_HOURS, False, full=True)
-                opened.cleanup_metadata()
-                staged = StoredFiles(self.root).drop_staged(older_than_hours, table.name) if strays else 0
-                return len(dropped) + staged
+                return len(opened.repair()["files_removed"])
             except CommitFailedError as error:
                 raise LakeConflict(str(error)) from error
             except (DeltaError, OSError) as error:

@@ -30,6 +30,7 @@ from deltalake import DeltaTable, Transaction
 from lake.errors import LakeConflict, LakeError
 from lake.lake import Lake, log_app
 from lake.schemas import EVENTS
+from pipelines.leases import HeldLeases, NotHeld, renewing
 from pipelines.round_size import BYTES_MAX, RoundSize
 from pipelines.rows import event_rows
 from serving.definitions.saving import write_down
@@ -53,6 +54,8 @@ LEASE_MS = 15_000
 BEAT_MS = 10_000
 #: Refused events that a round moves to the lake.
 REJECTED_AT_ONCE = 1_000
+#: The longest pause after a failure. The heartbeat is not gone before the next round.
+PAUSE_S_MAX = BEAT_MS / 2_000
 #: With `everysec` a crash takes back up to a second of the log, so only older entries are drained.
 SYNCED_AFTER_MS = 2_000
 #: How often a round is made anew when another drain committed first.
@@ -94,34 +97,49 @@ class Drain:
         self.size = RoundSize(settings.event_bytes_max, bytes_max)
         self.token = secrets.token_hex(8)
         self.report: dict[str, Any] = {}
+        self._lease: HeldLeases | None = None  # of `run`; who calls `step` alone sees to its leases
         self._beaten: tuple[float, dict[str, Any]] | None = None
         self._committed: tuple[int, dict[int, int]] | None = None
         self._trimmed: dict[int, tuple[int, float]] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set. A part that is away is named in the log and in the heartbeat, and tried again."""
+        failures = 0
         while not stop.is_set():
             started = time.monotonic()
             has_more = False
             try:
                 if self.store.hold_lease("drain", self.token, LEASE_MS, "gives way"):
-                    if self.recover():
-                        self._trimmed.clear()
-                    drained = self.step()
-                    has_more = drained.has_more
-                    self.report = {"stopped": {str(shard): why for shard, why in drained.stopped.items()}}
-                    if drained.stopped:
-                        self.report |= {"status": "error", "error": f"shards stand still: {drained.stopped}"}
-                    self.keep_rejected()
-                    write_down(self.store, self.lake.append_definitions)
+                    self._lease = HeldLeases(self.store, ["drain"], self.token)
+                    with renewing(self._lease):
+                        has_more = self._work()
+                failures = 0
+            except NotHeld as error:
+                log.warning("lease_lost", error=str(error))  # this process was paused, and another drains now
             except (StoreError, LakeError, Refusal, OSError, MemoryError) as error:
                 why = str(error) or "memory is full"
                 log.warning("drain_failed", error=why)
                 self.report = {"status": "error", "error": why}
+                # A lake that refuses is asked less and less often. Redis is asked on: it must be recovered at once.
+                failures = failures + 1 if isinstance(error, LakeError) else 0
             self._beat()
             if not has_more:
-                stop.wait(max(0.0, self.settings.drain_interval_s - (time.monotonic() - started)))
+                pause_s = self.settings.drain_interval_s * 2**failures
+                pause_s = max(self.settings.drain_interval_s, min(pause_s, PAUSE_S_MAX))
+                stop.wait(max(0.0, pause_s - (time.monotonic() - started)))
         self._last_round()
+
+    def _work(self) -> bool:
+        """Recovers Redis where it must be, and does a round; returns whether the log has more."""
+        if self.recover():
+            self._trimmed.clear()
+        drained = self.step()
+        self.report = {"stopped": {str(shard): why for shard, why in drained.stopped.items()}}
+        if drained.stopped:
+            self.report |= {"status": "error", "error": f"shards stand still: {drained.stopped}"}
+        self.keep_rejected()
+        write_down(self.store, self.lake.append_definitions)
+        return drained.has_more
 
     def step(self) -> Drained:
         """One round over all shards. Raises when Redis or the lake are away; nothing is lost or doubled then.
@@ -169,6 +187,7 @@ class Drain:
             self.on_step("linked")
             rows = event_rows(entries)
             self.on_step("before_write")
+            self._require_lease()
             self.lake.append_to(opened, rows, [Transaction(log_app(shard), seq) for shard, seq in upto.items()])
             if opened.version() == version + 1:  # the version has our commit and no other
                 self._committed = version + 1, committed | upto
@@ -234,9 +253,18 @@ class Drain:
         """Moves refused events from their stream to the lake; returns how many."""
         rejected = self.store.read_rejected(REJECTED_AT_ONCE)
         if rejected:
-            self.lake.append_rejected([msgspec.json.decode(entry.data) for entry in rejected])
+            self._require_lease()
+            self.lake.append_rejected(
+                [(_number(entry.entry_id), msgspec.json.decode(entry.data)) for entry in rejected]
+            )
+            self.on_step("kept")
             self.store.trim_rejected(rejected[-1].entry_id)
         return len(rejected)
+
+    def _require_lease(self) -> None:
+        """Raises `NotHeld` before a commit when this process lost its lease."""
+        if self._lease is not None:
+            self._lease.require()
 
     def _beat(self) -> None:
         """Writes the heartbeat at once when the report changed, else four times in its lifetime."""
@@ -256,8 +284,14 @@ class Drain:
                 while self.step().has_more:
                     pass
                 self.store.release_lease("drain", self.token)
-        except (StoreError, LakeError, MemoryError) as error:
+        except (StoreError, LakeError, MemoryError, NotHeld) as error:
             log.warning("last_round_failed", error=str(error))
+
+
+def _number(entry_id: str) -> int:
+    """The number of a stream's entry, `ms-count`, in the order of the stream."""
+    ms, _, count = entry_id.partition("-")
+    return (int(ms) << 20) + int(count)
 
 
 def _gap(entries: list[LogEntry], committed: int) -> str | None:

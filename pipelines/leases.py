@@ -1,7 +1,9 @@
 """Leases in Redis that are held while a block of work runs, renewed by a thread.
 
 A lease keeps processes from doing the same work, or from writing where another must be alone. It runs out by itself, so
-a process that is killed keeps nobody waiting for longer than `TTL_MS`.
+a process that is killed keeps nobody waiting for longer than `TTL_MS`. Who was paused for longer has lost it, and asks
+before a commit (`HeldLeases.require`). Between that question and the commit it may be paused again: then the lake
+refuses the commit where it matters (`lake.old_files`).
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def leases(store: Store, names: Sequence[str], patience_s: float) -> Iterator[He
     `patience_s`.
     """
     held = HeldLeases(store, [], secrets.token_hex(8))
-    with _renewing(held):
+    with renewing(held):
         try:
             for name in names:
                 _await(store, name, held.token, patience_s)
@@ -71,14 +73,15 @@ def leases(store: Store, names: Sequence[str], patience_s: float) -> Iterator[He
 
 
 @contextmanager
-def writing(store: Store, patience_s: float = 600.0) -> Iterator[None]:
+def writing(store: Store, patience_s: float = 600.0) -> Iterator[HeldLeases]:
     """Holds the lease of those who write to the lake beside drain and worker, and shares it with them.
 
     The lease is left to run out, since others may still hold it. Raises `NotHeld` after `patience_s`.
     """
     _await(store, WRITERS, SHARED, patience_s, is_next=False)
-    with _renewing(HeldLeases(store, [WRITERS], SHARED)):
-        yield
+    held = HeldLeases(store, [WRITERS], SHARED)
+    with renewing(held):
+        yield held
 
 
 def _await(store: Store, name: str, token: str, patience_s: float, *, is_next: bool = True) -> None:
@@ -90,7 +93,8 @@ def _await(store: Store, name: str, token: str, patience_s: float, *, is_next: b
 
 
 @contextmanager
-def _renewing(held: HeldLeases) -> Iterator[None]:
+def renewing(held: HeldLeases) -> Iterator[None]:
+    """Renews leases that are held, beside the work of the block."""
     stop = threading.Event()
 
     def beat() -> None:

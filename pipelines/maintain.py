@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import structlog
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import DeltaError
 
 from expressions.rules.deletes import ACT_KINDS
 from lake.errors import LakeConflict, LakeError, LakeUnreachable
@@ -78,9 +78,10 @@ def _maintain_table(lake: Lake, table: Table, today: date) -> dict[str, int]:
         if table is EVENTS:
             compacted = sort_closed_days(lake, today.isoformat())
         else:
-            compacted = int(opened.optimize.compact()["numFilesRemoved"])
+            with lake.writing(opened):
+                compacted = int(opened.optimize.compact()["numFilesRemoved"])
         return {"compacted": compacted, "removed": lake.drop_files(table)}
-    except (CommitFailedError, LakeConflict) as error:
+    except LakeConflict as error:
         log.info("maintain_conflict", table=table.name, error=str(error))  # a writer was first: next time
         return {"compacted": 0, "removed": 0}
 

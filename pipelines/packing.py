@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import polars as pl
 import structlog
 from deltalake import DeltaTable, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import DeltaError
 
-from lake.errors import LakeError, LakeUnreachable
+from lake.errors import LakeConflict, LakeError, LakeUnreachable
 from lake.lake import Lake
 from lake.schemas import EVENTS, TABLES, Table
 
@@ -42,7 +42,7 @@ def pack(lake: Lake, files_max: int = FILES_MAX, sizes: Sequence[int] = SIZES) -
     for table in TABLES:
         try:
             packed += _pack_table(lake, table, files_max, sizes)
-        except CommitFailedError as error:
+        except LakeConflict as error:
             log.info("pack_conflict", table=table.name, error=str(error))
         except (LakeError, DeltaError, OSError) as error:
             log.warning("pack_failed", table=table.name, error=str(error))
@@ -58,7 +58,8 @@ def _pack_table(lake: Lake, table: Table, files_max: int, sizes: Sequence[int]) 
     for partition, file_sizes in _partitions(opened).items():
         for least, below, target in zip(sizes, sizes[1:], [*sizes[2:], sizes[-1]], strict=False):
             if sum(least <= size < below for size in file_sizes) > files_max:
-                did = opened.optimize.compact(partition_filters=_filters(partition), target_size=target)
+                with lake.writing(opened):
+                    did = opened.optimize.compact(partition_filters=_filters(partition), target_size=target)
                 packed += int(did["numFilesRemoved"])
     return packed
 
@@ -76,9 +77,10 @@ def sort_closed_days(lake: Lake, today: str, file_bytes: int | None = None) -> i
         day = partition.rpartition("=")[2]
         note = f"sorted/{day}"
         if day < today and len(sizes) > 1 and opened.transaction_version(note) is None:
-            did = opened.optimize.z_order(
-                list(EVENTS.order), partition_filters=_filters(partition), target_size=file_bytes
-            )
+            with lake.writing(opened):
+                did = opened.optimize.z_order(
+                    list(EVENTS.order), partition_filters=_filters(partition), target_size=file_bytes
+                )
             removed += int(did["numFilesRemoved"])
             # A commit of no rows, since the commit of the sorting takes no transactions. Cut off in between, the day is
             # sorted again.

@@ -56,9 +56,11 @@ def import_file(
     now_ms: int,
     shards: int = ids.SHARDS_DEFAULT,
     progress: Progress = lambda done, total: None,
+    before_commit: Callable[[], None] = lambda: None,
     rows_at_once: int = ROWS_AT_ONCE,
 ) -> Imported:
-    """Imports a file; returns when its rows are in the lake. Raises `ImportRefused`, `LakeError`.
+    """Imports a file; returns when its rows are in the lake. Raises `ImportRefused`, `LakeError`, and what
+    `before_commit` raises, which is called before each commit.
 
     `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
     the latest is `now_ms`.
@@ -82,7 +84,9 @@ def import_file(
             # Refusals go first, so that a run that is cut off in between repeats neither.
             refused = [{"received_at": now_ms, "source": path.name, **refusal} for refusal in refusals]
             reasons = pa.Table.from_pylist(refused, schema=REJECTED.columns)
+            before_commit()
             rejected += len(refusals) if _append(lake, REJECTED, identity, number, reasons) else 0
+            before_commit()
             if _append(lake, EVENTS, identity, number, events):
                 accepted += len(events)
             else:

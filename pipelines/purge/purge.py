@@ -103,9 +103,7 @@ def purge(
     purged.records = forget(store, deleted)
     on_step("forgotten")
     for table in (EVENTS, TRAITS, MEMBERSHIPS, REJECTED, DEFINITIONS):
-        # Definitions are saved whatever leases are held, so one of their files may be about to be committed.
-        is_alone = table is not DEFINITIONS
-        purged.files += lake.drop_files(table, 0 if with_today else RETENTION_HOURS, strays=is_alone or not with_today)
+        purged.files += lake.drop_files(table, 0 if with_today else RETENTION_HOURS)
         on_step("files")
     return purged
 

@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable
 
 from lake.lake import Lake
-from lake.schemas import AUDIT, DEFINITIONS, RETENTION_HOURS, TABLES
+from lake.schemas import AUDIT, RETENTION_HOURS, TABLES
 
 
 @pytest.fixture
@@ -81,19 +81,26 @@ def test_a_table_that_an_older_version_made_gets_the_properties(lake: Lake) -> N
     assert Lake(lake.root).audit().collect()["at"].to_list() == [1]
 
 
-def test_files_replaced_long_ago_are_dropped_where_a_writer_may_be_at_work(lake: Lake) -> None:
-    """The log does not know files that were replaced long ago. They go as strays that are a day old; a younger stray
-    may be a writer's."""
-    lake.append_definitions(
-        [{"definition": {"kind": "trait", "key": "a", "version": 1, "expression": "1"}, "action": "save"}]
-    )
-    (whole,) = Path(lake.root, DEFINITIONS.name).glob("*.parquet")
-    for hours in (RETENTION_HOURS - 1, RETENTION_HOURS + 1):
-        path = whole.with_name(f"{hours}.parquet")
-        path.write_bytes(whole.read_bytes())
-        aged(path, hours)
+def test_a_version_that_was_the_newest_seconds_ago_can_be_read(lake: Lake) -> None:
+    """A table rests for days, and a reader pins its newest version. The next version does not take its log away,
+    however old that is; a day later it goes."""
+    for number in range(3):
+        lake.append_audit({"at": number})
+    for path in [*logs(lake), *Path(lake.root, AUDIT.name).glob("*.parquet")]:
+        aged(path, RETENTION_HOURS + 20)
+    lake.drop_files(AUDIT)
+    pinned = lake.open(AUDIT).version()
+    frame = lake.scan(AUDIT, pinned)
+    for path in logs(lake):
+        aged(path, RETENTION_HOURS + 20)
 
-    assert lake.drop_files(DEFINITIONS, 0, strays=False) == 1
-    assert sorted(path.name for path in whole.parent.glob("*.parquet")) == sorted(
-        [whole.name, f"{RETENTION_HOURS - 1}.parquet"]
-    )
+    lake.append_audit({"at": 3})
+    lake.open(AUDIT).optimize.compact()
+    lake.drop_files(AUDIT)
+
+    assert frame.collect().height == 3
+    assert DeltaTable(lake.uri(AUDIT), version=pinned).to_pyarrow_table().num_rows == 3
+    for path in logs(lake):
+        aged(path, RETENTION_HOURS + 1)
+    lake.drop_files(AUDIT)
+    assert int(logs(lake)[0].stem) == lake.open(AUDIT).version()

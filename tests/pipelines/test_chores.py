@@ -97,7 +97,7 @@ def test_a_broken_table_keeps_the_others_from_nothing(world: World) -> None:
     """Maintenance and packing do their work on every other table, and then say what failed."""
     for number in range(4):
         world.lake.append_audit({"at": number})
-        world.lake.append_rejected([{"received_at": number}])
+        world.lake.append_rejected([(number, {"received_at": number})])
         world.lake.append_run({"build": number + 1, "kind": "ids", "seqs": [0], "as_of": 0})
     for path in Path(world.lake.root, REJECTED.name).glob("*.parquet"):
         path.unlink()

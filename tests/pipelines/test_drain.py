@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import polars as pl
@@ -11,10 +12,13 @@ import redis
 from lake.errors import LakeError
 from lake.lake import Lake
 from lake.schemas import EVENTS
+from pipelines import leases
 from serving.ids import shard_of
+from serving.store import keys
 from serving.store.errors import StoreFull
 from serving.store.scripts.ingest import TailLimits
 from tests.pipelines.world import World, purchase
+from tests.waiting import wait_until
 
 STEPS = ["checked", "read", "before_write", "after_write", "trimmed"]
 
@@ -194,3 +198,54 @@ def test_a_round_for_which_memory_is_too_small_is_halved(world: World) -> None:
     room = 2**30
     drain.step()
     assert exact(world)
+
+
+def test_a_drain_that_lost_its_lease_ends_before_its_commit(
+    world: World, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round renews its lease for as long as it takes. A drain that lost its lease meanwhile commits nothing, and
+    drains on when the lease is free."""
+    monkeypatch.setattr(leases, "BEAT_S", 0.01)
+    client, lease = redis.Redis.from_url(redis_url), keys.lease("drain")
+    rounds = 0
+
+    def paused(step: str) -> None:
+        nonlocal rounds
+        if step == "before_write":
+            rounds += 1
+            if rounds == 1:
+                client.pexpire(lease, 5_000)
+                wait_until(lambda: client.pttl(lease) > 5_000, "the lease is renewed during the round")
+                client.set(lease, "another's")
+
+    world.ingest([purchase("u1", 1)])
+    drain, stop = world.drain(paused), threading.Event()
+    running = threading.Thread(target=drain.run, args=(stop,))
+    running.start()
+    try:
+        wait_until(lambda: rounds, "the round")
+        wait_until(lambda: world.store.heartbeat("drain"), "the round is over")
+        assert world.lake.events().collect().is_empty()
+        client.delete(lease)
+        wait_until(lambda: not world.lake.events().collect().is_empty(), "the drain goes on")
+    finally:
+        stop.set()
+        running.join()
+        client.close()
+    assert exact(world) and drain.report == {"stopped": {}}
+
+
+def test_refused_events_are_kept_once_by_a_drain_that_is_killed(world: World) -> None:
+    """A drain that died between the commit of refused events and their trimming doubles none of them."""
+
+    def killed(step: str) -> None:
+        raise Killed(step)
+
+    world.store.reject([b'{"received_at": 1, "code": "bad", "reason": "no", "event": "{}"}'] * 2)
+    with pytest.raises(Killed):
+        world.drain(killed).keep_rejected()
+    assert world.drain().keep_rejected() == 2
+    world.store.reject([b'{"received_at": 2, "code": "bad", "reason": "no", "event": "{}"}'])
+    assert world.drain().keep_rejected() == 1
+    assert world.drain().keep_rejected() == 0
+    assert sorted(world.lake.rejected().collect()["received_at"]) == [1, 1, 2]

@@ -149,14 +149,17 @@ def test_retention_drops_old_refused_events_and_results_as_of_a_time_and_keeps_w
     The audit log and the definitions stay."""
     now_ms = world.store.now_ms()
     world.lake.append_rejected(
-        [{"received_at": now_ms - days * 86_400_000, "event": f"sent {days} days ago"} for days in (31, 28)]
+        [
+            (40 - days, {"received_at": now_ms - days * 86_400_000, "event": f"sent {days} days ago"})
+            for days in (31, 28)
+        ]
     )
     world.lake.append_audit({"at": now_ms - 31 * 86_400_000})
     world.define("segment", {"keen": "events.purchase.count > 0"})
     rebuild_at(world.store, world.lake, now_ms - 90 * 86_400_000)
     rebuild_at(world.store, world.lake, now_ms)
     world.rebuild()
-    definitions = len(world.lake.definitions())
+    definitions, acts = len(world.lake.definitions()), world.lake.audit().collect().height
     counts = [(table, is_latest) for table in (TRAITS, MEMBERSHIPS) for is_latest in (True, False)]
 
     def rows() -> list[int]:
@@ -174,13 +177,13 @@ def test_retention_drops_old_refused_events_and_results_as_of_a_time_and_keeps_w
     maintain(world.lake, tomorrow(world) + timedelta(days=30), retention_days=30)
     assert world.lake.rejected().collect().is_empty()
     assert rows() == [before[0], 0, before[2], 0]
-    assert world.lake.audit().collect().height == 1
+    assert world.lake.audit().collect().height == acts > 0
     assert len(world.lake.definitions()) == definitions
 
 
 def test_without_a_retention_everything_is_kept(world: World) -> None:
     """Without a retention only the rows of old rebuilds go, which say nothing of anybody."""
-    world.lake.append_rejected([{"received_at": 1, "event": "sent long ago"}])
+    world.lake.append_rejected([(1, {"received_at": 1, "event": "sent long ago"})])
     did = maintain(world.lake, tomorrow(world) + timedelta(days=1_000))
     assert "retention" not in did
     assert world.lake.rejected().collect().height == 1

@@ -294,6 +294,28 @@ def test_events_that_come_during_a_purge_wait_in_the_log(world: World) -> None:
     check(world, [*EVERY, "user:bob"])
 
 
+@pytest.mark.parametrize("step", ["checked", "read", "before_write", "after_write"])
+def test_a_drain_that_was_stopped_goes_on_after_a_purge(world: World, step: str) -> None:
+    """A drain that stands still at any step while a purge takes its lease and drops files at once loses no event
+    afterwards, doubles none, and leaves every table whole."""
+    delete(world, ANN)
+    world.ingest([visit(page, userId="bob") for page in (40, 41)])
+    purged = []
+
+    def stopped(reached: str) -> None:
+        if reached == step and not purged:
+            purged.append(erased(world))
+
+    World(world.settings.redis_url or "", world.settings.home, shards=2).drain(stopped).step()
+    drained(world)
+
+    assert purged and search(world, *EVERY).found == []
+    assert [world.lake.missing_files(table) for table in TABLES] == [[]] * len(TABLES)
+    rows = world.lake.events().filter(pl.col("id") == "user:bob", pl.col("kind") == "track").collect()
+    assert rows.height == 3 == rows["event_id"].n_unique()
+    check(world, [*EVERY, "user:bob"])
+
+
 @pytest.mark.parametrize("step", ["looked", "memberships", "events"])
 def test_who_is_spoken_of_anew_while_a_purge_runs_is_kept(world: World, step: str) -> None:
     """An email that becomes the owner of a new device has no event of its own, and yet it is somebody again."""
