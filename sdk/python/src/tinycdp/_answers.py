@@ -1,4 +1,4 @@
-"""What the answer to a batch means for its events. Pure: `tests/conformance/sdk_answers.json` holds the cases.
+"""What the answer to a batch means for its events. Pure: `tests/conformance/clients/answers.json` holds the cases.
 
 An attempt is **ambiguous** unless it was answered 200 by the API, or refused before anything could count: 429 and 503
 may have stored a part, and so may a request whose answer was lost. The server knows a repeat by its `messageId` for

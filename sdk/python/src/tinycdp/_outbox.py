@@ -93,6 +93,7 @@ class Outbox:
         self._urgent: deque[Entry] = deque()
         self._retries: list[Attempt] = []
         self._under_way: Attempt | None = None
+        self._first_tries: list[Entry] = []  # those under way that no attempt before may have stored
         self._failures = 0  # attempts in a row without an answer that stores
         self._paused_until_s = 0.0
 
@@ -174,11 +175,12 @@ class Outbox:
         attempt.entries, given_up = self._repeatable(attempt.entries, wall_ms)
         if not attempt.entries:
             return None, given_up
+        self._first_tries = [entry for entry in attempt.entries if entry.first_ms is None]
         for entry in attempt.entries:
             entry.state = "sending"
             entry.last_ms = wall_ms
-            if entry.first_ms is None:
-                entry.first_ms = wall_ms
+        for entry in self._first_tries:
+            entry.first_ms = wall_ms
         self._under_way = attempt
         return attempt, given_up
 
@@ -242,9 +244,8 @@ class Outbox:
             return []
         self._under_way = None
         if not verdict.is_ambiguous:
-            for entry in attempt.entries:
-                if entry.first_ms == entry.last_ms:  # no attempt before this one may have counted
-                    entry.first_ms = None
+            for entry in self._first_tries:  # no attempt before this one may have counted either
+                entry.first_ms = None
         if verdict.fate in (Fate.STORED, Fate.SPLIT):
             self._failures = 0
         match verdict.fate:
