@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from .ops import Expr, SegmentRef, Span, TraitRef, transform, walk
+from .rules.dtypes import Dtype
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 
@@ -35,12 +36,15 @@ class Bound:
     """A definition that can be computed: its names are known, its types fit, and it is in no cycle.
 
     `written` is the tree as the author wrote it; explanations need its references. `expr` has every reference replaced
-    (`inlined`), so an execution needs no other definition. `uses` are the definitions that it refers to directly.
+    (`inlined`), so an execution needs no other definition. A definition that is used twice is there as one part that is
+    used twice (`ops.distinct_parts`). `dtype` are the kinds of value that it may give. `uses` are the definitions that
+    it refers to directly.
     """
 
     definition: Definition
     written: Expr
     expr: Expr
+    dtype: Dtype
     uses: frozenset[Key] = field(default_factory=frozenset)
     warnings: tuple[str, ...] = ()
 
@@ -65,10 +69,10 @@ def references(expression: Expr) -> Iterator[tuple[Key, Span | None]]:
 
 
 def inlined(expression: Expr, bounds: Mapping[Key, Bound]) -> Expr:
-    """The expression with every reference replaced by the expression of the definition, at the reference's place."""
+    """The expression with every reference replaced by the very expression of the definition."""
 
     def change(node: Expr) -> Expr:
         key = named_by(node)
-        return node if key is None else replace(bounds[key].expr, at=node.at)
+        return node if key is None else bounds[key].expr
 
     return transform(expression, change)

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from hashlib import blake2b
+from operator import is_
 from typing import Any, Literal, TypeAlias
 
-from .rules.values import same
 from .rules.windows import Window
 
 Scalar: TypeAlias = None | bool | float | str
@@ -30,17 +31,44 @@ class Span:
     end: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Expr:
-    """A node of the language."""
+    """A node of the language.
+
+    Nodes are equal where they say the same, wherever they stand. They are compared by digests, which each node makes
+    once from those of its children: definitions that use each other share parts, and a comparison of trees would visit
+    a shared part as often as it is used.
+    """
 
     at: Span | None = field(default=None, compare=False, repr=False, kw_only=True)
+
+    @property
+    def digest(self) -> bytes:
+        """16 bytes, equal for equal nodes."""
+        known: bytes | None = self.__dict__.get("_digest")
+        if known is None:
+            known = self.__dict__["_digest"] = _digest_of(self)
+        return known
+
+    @property
+    def levels(self) -> int:
+        """The levels of nodes, this one included, down to the deepest leaf."""
+        known: int | None = self.__dict__.get("_levels")
+        if known is None:
+            known = self.__dict__["_levels"] = 1 + max((child.levels for child in children(self)), default=0)
+        return known
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Expr) and self.digest == other.digest)
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
 
 # ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Constant(Expr):
     """A value written in the text: null, a boolean, a number (always a float) or a string.
 
@@ -49,14 +77,8 @@ class Constant(Expr):
 
     value: Scalar
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Constant) and same(self.value, other.value)
 
-    def __hash__(self) -> int:
-        return hash((type(self.value), self.value))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ListOf(Expr):
     """A list written in the text."""
 
@@ -66,7 +88,7 @@ class ListOf(Expr):
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attribute(Expr):
     """A profile attribute, `profile.plan`. The names of `path` lead inside its value."""
 
@@ -74,21 +96,21 @@ class Attribute(Expr):
     path: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Property(Expr):
     """A property of the event at hand, with nested names dotted. It stands only inside `where(…)`."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TraitRef(Expr):
     """Another trait's value, `trait("k")` or bare `k`."""
 
     key: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SegmentRef(Expr):
     """Whether the user is in a segment, `segment("k")`."""
 
@@ -114,7 +136,7 @@ class Source:
         return read if self.property is None else (*read, self.property)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Aggregation(Expr):
     """An aggregate over a source within a window. None as the window means lifetime."""
 
@@ -126,14 +148,14 @@ class Aggregation(Expr):
 # ── logic, comparison, arithmetic, functions ─────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Not(Expr):
     """The other truth value."""
 
     operand: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class And(Expr):
     """True when both sides hold (S4)."""
 
@@ -141,7 +163,7 @@ class And(Expr):
     right: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Or(Expr):
     """True when either side holds (S4)."""
 
@@ -149,7 +171,7 @@ class Or(Expr):
     right: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compare(Expr):
     """One of the six comparisons: true or false, never unknown (S1, S3)."""
 
@@ -158,7 +180,7 @@ class Compare(Expr):
     right: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class In(Expr):
     """Whether a list holds an item equal to the left side."""
 
@@ -166,14 +188,14 @@ class In(Expr):
     collection: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Negate(Expr):
     """The number with the other sign."""
 
     operand: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arithmetic(Expr):
     """One of the five operations on numbers; null when a side is no number or the result is not finite (S5)."""
 
@@ -182,7 +204,7 @@ class Arithmetic(Expr):
     right: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Call(Expr):
     """One of the closed list of functions (`functions.py`)."""
 
@@ -193,29 +215,29 @@ class Call(Expr):
 # ── inside the table of aggregates ───────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Argument(Expr):
     """In a lift: the property the aggregate takes, or true where the event itself counts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EventTime(Expr):
     """In a lift: when the event happened, UTC milliseconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EventDay(Expr):
     """In a lift: the calendar date of the event in the workspace's time zone, as days since 1970-01-01."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SlotValue(Expr):
     """In a present: what a slot of this aggregate reads as."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Now(Expr):
     """In a present: the instant of the answer, UTC milliseconds."""
 
@@ -233,14 +255,40 @@ def children(node: Expr) -> Iterator[Expr]:
 
 
 def walk(node: Expr) -> Iterator[Expr]:
-    """The node and everything inside it, outermost first."""
+    """The node and everything inside it as often as it is used, outermost first: for a tree as its author wrote it."""
     yield node
     for child in children(node):
         yield from walk(child)
 
 
+def distinct_parts(*roots: Expr) -> dict[Expr, int]:
+    """The nodes and everything inside them, each once, outermost first; and how often each is used.
+
+    A part is used by each distinct part that holds it, as often as it does, and by each root that it is. It does not
+    recurse, and takes as many steps as there are distinct parts, however often they are used.
+    """
+    uses: dict[Expr, int] = {}
+    waiting = list(reversed(roots))
+    while waiting:
+        node = waiting.pop()
+        uses[node] = uses.get(node, 0) + 1
+        if uses[node] == 1:
+            waiting += reversed(list(children(node)))
+    return uses
+
+
+def shared_parts(*roots: Expr) -> frozenset[Expr]:
+    """The parts that are used more than once and compute something: executions keep what these give."""
+    return frozenset(
+        node for node, count in distinct_parts(*roots).items() if count > 1 and not isinstance(node, Constant | ListOf)
+    )
+
+
 def extent(root: Expr) -> tuple[int, int, Expr]:
-    """The number of nodes, the number of levels, and a node of the deepest level. It does not recurse."""
+    """The number of nodes as often as they are used, the number of levels, and a node of the deepest level.
+
+    It does not recurse, and is for a tree as its author wrote it.
+    """
     count, depth, level = 0, 0, [root]
     while level:
         count, depth, deepest = count + len(level), depth + 1, level[0]
@@ -249,14 +297,43 @@ def extent(root: Expr) -> tuple[int, int, Expr]:
 
 
 def transform(node: Expr, change: Callable[[Expr], Expr]) -> Expr:
-    """The same tree with `change` applied to every node, innermost first."""
+    """The same tree with `change` applied to every node, innermost first; for a tree as its author wrote it.
+
+    A node stays the very node where nothing inside it changed.
+    """
     changed: dict[str, Any] = {}
     for member in fields(node):
         value = getattr(node, member.name)
+        after = value
         if isinstance(value, Expr):
-            changed[member.name] = transform(value, change)
+            after = transform(value, change)
         elif isinstance(value, tuple) and any(isinstance(item, Expr) for item in value):
-            changed[member.name] = tuple(transform(item, change) for item in value)
+            items = tuple(transform(item, change) for item in value)
+            after = value if all(map(is_, items, value)) else items
         elif isinstance(value, Source) and value.where is not None:
-            changed[member.name] = replace(value, where=transform(value.where, change))
+            where = transform(value.where, change)
+            after = value if where is value.where else replace(value, where=where)
+        if after is not value:
+            changed[member.name] = after
     return change(replace(node, **changed) if changed else node)
+
+
+def _digest_of(node: Expr) -> bytes:
+    """The digest of what a node says: its type, and each of its fields but its place."""
+    said = [_said(getattr(node, member.name)) for member in fields(node) if member.compare]
+    return blake2b(repr((type(node).__name__, said)).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _said(value: Any) -> Any:
+    """What a field says, as something whose `repr` is equal for equal fields."""
+    match value:
+        case Expr():
+            return value.digest
+        case tuple():
+            return [_said(item) for item in value]
+        case Source():
+            return (value.event, _said(value.where), value.property)
+        case float():
+            return value + 0.0  # one zero
+        case _:
+            return value

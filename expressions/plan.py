@@ -13,7 +13,7 @@ from functools import cached_property
 from hashlib import blake2b
 
 from .aggregates import AGGREGATES, Slot
-from .ops import Aggregation, Attribute, Expr, Source, walk
+from .ops import Aggregation, Attribute, Expr, Source, distinct_parts
 from .rules.windows import Window
 
 #: The kinds of events that aggregations look at, at the root and under an event's name.
@@ -115,10 +115,9 @@ def plan(expressions: Iterable[Expr]) -> Plan:
     """
     needs: dict[Need, None] = {}
     attributes: dict[str, None] = {}
-    for expression in expressions:
-        for node in walk(expression):
-            if isinstance(node, Aggregation):
-                needs.update(dict.fromkeys(needs_of(node).values()))
-            elif isinstance(node, Attribute):
-                attributes[node.key] = None
+    for node in distinct_parts(*expressions):
+        if isinstance(node, Aggregation):
+            needs.update(dict.fromkeys(needs_of(node).values()))
+        elif isinstance(node, Attribute):
+            attributes[node.key] = None
     return Plan(tuple(needs), tuple(sorted(attributes)))

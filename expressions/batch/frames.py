@@ -13,14 +13,16 @@ Nothing here depends on the order of rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import reduce
+from operator import and_, or_
 from typing import Any
 
 import polars as pl
 
 from ..definitions import Bound, Key
-from ..ops import Aggregation, Attribute, Expr, walk
-from ..plan import plan
+from ..monoids import Tally, Union
+from ..ops import Aggregation, Attribute, Expr, children, distinct_parts, shared_parts
+from ..plan import needs_of, plan
 from ..rules.identity import people
 from ..rules.values import Value
 from ..rules.windows import UTC_ZONE, Zone
@@ -69,13 +71,13 @@ def answer_frame(events: pl.LazyFrame, bounds: Sequence[Bound], now_ms: int, zon
     states = States(events, plan(expressions).needs, attributes, now_ms, zone)
     presented = {node: states.present(node) for node in aggregations}
     steps = Steps(states.frame)
-    scope = Scope(lambda node: _person_leaf(node, presented, states), now_ms, zone, steps.let_cell)
+    shared = shared_parts(*expressions)
+    scope = Scope(lambda node: _person_leaf(node, presented, states), now_ms, zone, steps.let_cell, shared)
+    bounded = _bounded_inside(expressions)
     answers = []
     for bound in bounds:
         cell = compile_cell(bound.expr, scope)
-        exact = pl.lit(True)
-        for node in _distinct_nodes([bound.expr], Aggregation):
-            exact = exact & presented[node][1]
+        exact = reduce(and_, [presented[node][1] for node in bounded[bound.expr]], pl.lit(True))
         answers.append(
             pl.struct(*[cell.get(kind).alias(kind) for kind in COLUMN_KINDS], exact.alias("exact")).alias(
                 column_of((bound.definition.kind, bound.definition.key))
@@ -88,19 +90,30 @@ def _person_leaf(node: Expr, presented: Mapping[Expr, tuple[Cell, pl.Expr]], sta
     """The leaves of a definition, in the order of `ops.py`."""
     match node:
         case Attribute():
-            return states.attributes[replace(node, at=None)]
+            return states.attributes[node]
         case Aggregation():
-            return presented[replace(node, at=None)][0]
+            return presented[node][0]
         case _:
             return None
 
 
 def _distinct_nodes(expressions: Iterable[Expr], kind: type[Expr]) -> list[Any]:
-    """The nodes of one kind, without their places in the text."""
-    nodes = (
-        replace(node, at=None) for expression in expressions for node in walk(expression) if isinstance(node, kind)
-    )
-    return list(dict.fromkeys(nodes))
+    """The nodes of one kind, each once."""
+    return [node for node in distinct_parts(*expressions) if isinstance(node, kind)]
+
+
+def _bounded_inside(expressions: Sequence[Expr]) -> dict[Expr, dict[Expr, None]]:
+    """For each part of some expressions the aggregations inside it that hold no more than so many values (S12)."""
+    inside: dict[Expr, dict[Expr, None]] = {}
+    for node in sorted(distinct_parts(*expressions), key=lambda part: part.levels):
+        if isinstance(node, Aggregation):
+            monoids = (need.slot.monoid for need in needs_of(node).values())
+            inside[node] = {node: None} if any(isinstance(monoid, Union | Tally) for monoid in monoids) else {}
+        else:
+            # Mostly there are none. Each set is kept as it is where it is all there is.
+            found = [inside[child] for child in children(node) if inside[child]]
+            inside[node] = found[0] if len(found) == 1 else reduce(or_, found, {})
+    return inside
 
 
 def column_of(key: Key) -> str:

@@ -119,7 +119,7 @@ class States:
 
     def present(self, aggregation: Aggregation) -> tuple[Cell, pl.Expr]:
         """The value of an aggregation, and whether it is exact; adds to `frame` what these read."""
-        needs = needs_of(replace(aggregation, at=None))
+        needs = needs_of(aggregation)
         exact = pl.lit(True)
         for need in needs.values():
             if isinstance(need.slot.monoid, Union | Tally):

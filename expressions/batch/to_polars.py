@@ -11,14 +11,13 @@ their cells.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import TypeAlias
 
 import polars as pl
 
 from ..ops import (
-    Aggregation,
     And,
     Arithmetic,
     Call,
@@ -30,7 +29,6 @@ from ..ops import (
     Negate,
     Not,
     Or,
-    children,
 )
 from ..rules.dtypes import Kind
 from ..rules.values import Value
@@ -53,13 +51,16 @@ class Scope:
 
     The node around a cell may read it several times (S1 alone does so twice: equal, or both null), which doubles the
     work with each level. A column is computed once. So every few levels become columns, and so does every calculation:
-    a remainder of a rounded number was once a query of gigabytes.
+    a remainder of a rounded number was once a query of gigabytes. So do the parts of `shared`, which are used more than
+    once. `cells` has what was compiled here: each distinct part once.
     """
 
     leaf: Leaf
     now_ms: int
     zone: Zone
     let_cell: Callable[[Cell], Cell] = lambda cell: cell
+    shared: frozenset[Expr] = frozenset()
+    cells: dict[Expr, Cell] = field(default_factory=dict)
 
 
 def compile_cell(node: Expr, scope: Scope) -> Cell:
@@ -67,16 +68,14 @@ def compile_cell(node: Expr, scope: Scope) -> Cell:
     leaf = scope.leaf(node)
     if leaf is not None:
         return leaf
-    cell = _compiled(node, scope)
-    height = _height(node)
-    is_heavy = height > 1 and isinstance(node, (Arithmetic, Call))  # rounding reads its number a dozen times
-    return scope.let_cell(cell) if is_heavy or height % LEVELS == 0 else cell
-
-
-def _height(node: Expr) -> int:
-    """The levels of a node, itself included, down to its leaves."""
-    inner = [] if isinstance(node, Aggregation) else [_height(child) for child in children(node)]
-    return 1 + max(inner, default=0)
+    cell = scope.cells.get(node)
+    if cell is None:
+        cell = _compiled(node, scope)
+        is_heavy = node.levels > 1 and isinstance(node, (Arithmetic, Call))  # rounding reads its number a dozen times
+        if is_heavy or node.levels % LEVELS == 0 or node in scope.shared:
+            cell = scope.let_cell(cell)
+        scope.cells[node] = cell
+    return cell
 
 
 # ── nodes, in the order of ops.py ────────────────────────────────────────────────────────────────────────────────

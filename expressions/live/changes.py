@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..aggregates import AGGREGATES
-from ..ops import Aggregation, Call, Compare, Constant, Expr, Now, children, extent, walk
+from ..ops import Aggregation, Call, Compare, Constant, Expr, Now, children, distinct_parts, walk
 from ..plan import Need, plan
 from ..rules.values import DATE_CHARACTERS, instant_ms, same
 from ..rules.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Window, Zone, lower_ms
@@ -34,14 +34,14 @@ Watch: TypeAlias = Callable[[Frame], int | None]
 
 @dataclass
 class Work:
-    """The work that is left, in nodes. All parts of one explanation share it."""
+    """The work that is left, in distinct nodes. All parts of one explanation share it."""
 
     left: int = WORK_MAX
 
     def spend(self, node: Expr, frame: Frame) -> bool:
         """Whether there was enough left to evaluate a node; takes the cost of that away."""
         events = sum(len(events.ts_ms) for base in frame.bases for events in base.events.values())
-        self.left -= extent(node)[0] * (1 + events // _EVENTS_A_NODE)
+        self.left -= len(distinct_parts(node)) * (1 + events // _EVENTS_A_NODE)
         return self.left >= 0
 
 
@@ -103,21 +103,27 @@ def _leaving(need: Need, window: Window, program: Program) -> Watch:
     return watch
 
 
-def _ages(node: Expr, program: Program) -> Iterator[Watch]:
-    inside: Expr = node
-    match node:
-        case Compare(_, age, Constant(float() as number)) | Compare(_, Constant(float() as number), age):
-            # A comparison with a number can change only at two of the instants at which the age grows.
-            growth = _growth(age, program)
-            if growth is not None:
-                yield _reaching(growth, math.floor(number))
-                inside = age
-        case _:
-            growth = _growth(node, program)
-            if growth is not None:
-                yield _growing(growth)
-    for child in children(inside):
-        yield from _ages(child, program)
+def _ages(root: Expr, program: Program) -> Iterator[Watch]:
+    seen: set[Expr] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        inside: Expr = node
+        match node:
+            case Compare(_, age, Constant(float() as number)) | Compare(_, Constant(float() as number), age):
+                # A comparison with a number can change only at two of the instants at which the age grows.
+                growth = _growth(age, program)
+                if growth is not None:
+                    yield _reaching(growth, math.floor(number))
+                    inside = age
+            case _:
+                growth = _growth(node, program)
+                if growth is not None:
+                    yield _growing(growth)
+        waiting += children(inside)
 
 
 @dataclass(frozen=True)

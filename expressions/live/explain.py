@@ -41,13 +41,17 @@ def explained(bounds: Mapping[Key, Bound], key: Key, frame: Frame) -> dict[str, 
 
 
 class _Explanation:
-    """One explanation in the making: the work that is left, and the definitions that were explained already."""
+    """One explanation in the making: the work that is left, and what was told already.
+
+    `changes` has the next change of each distinct part, `explained` the definitions whose tree is there.
+    """
 
     def __init__(self, bounds: Mapping[Key, Bound], frame: Frame) -> None:
         self.bounds = bounds
         self.frame = frame
         self.work = Work()
         self.explained: set[Key] = set()
+        self.changes: dict[Expr, int | None] = {}
 
     def definition(self, key: Key) -> dict[str, Any]:
         self.explained.add(key)
@@ -57,9 +61,11 @@ class _Explanation:
         expanded = inlined(node, self.bounds)
         value = self.frame.answer(self.frame.program.compile(expanded)).value
         tree: dict[str, Any] = {"text": format_expression(node), "value": to_json(value)}
-        if not self.work.spend(expanded, self.frame):
-            return tree
-        at = next_change_ms(expanded, self.frame, self.work)
+        if expanded not in self.changes:
+            if not self.work.spend(expanded, self.frame):
+                return tree
+            self.changes[expanded] = next_change_ms(expanded, self.frame, self.work)
+        at = self.changes[expanded]
         if at is not None:
             tree["changes_at"] = at
         reference = named_by(node)

@@ -8,7 +8,7 @@ bases, such as the base and the tail of every id of the person, and finishes the
 3. merge                  one state a need, None where nothing was added; kept in the frame
 4. `_read`                one value a slot
 5. `_present`             one value an aggregation
-6. `_compiled`            one value an expression
+6. `_compiled`            one value an expression; of a part that is used more than once kept in the frame
 7. `Frame.answer`         an `Answer`: that value, and what is not certain of it
 
 `evaluate` says what nodes compute, `lifting` what events contribute, `monoids` how states combine. This file puts them
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import reduce, singledispatch
 from typing import Any, NamedTuple, TypeAlias
 
@@ -40,6 +39,7 @@ from ..ops import (
     Or,
     SlotValue,
     children,
+    shared_parts,
 )
 from ..plan import Need, needs_of
 from ..rules.properties import attribute_recency, attribute_value
@@ -72,10 +72,10 @@ class Program:
     def __init__(self, bounds: Iterable[Bound], zone: Zone = UTC_ZONE) -> None:
         self.zone = zone
         self._lifts: dict[Need, tuple[int, Lift]] = {}
-        self._compiled: dict[Key, Compiled] = {}
-        for bound in bounds:
-            key = (bound.definition.kind, bound.definition.key)
-            self._compiled[key] = self.compile(bound.expr)
+        self._parts: dict[Expr, Compiled] = {}
+        expressions = {(bound.definition.kind, bound.definition.key): bound.expr for bound in bounds}
+        self._shared = shared_parts(*expressions.values())
+        self._compiled = {key: self.part(expression) for key, expression in expressions.items()}
 
     def compiled(self, key: Key) -> Compiled:
         """A definition of this program. Raises KeyError for any other."""
@@ -83,11 +83,23 @@ class Program:
 
     def compile(self, expression: Expr) -> Compiled:
         """An inlined expression, to be computed in frames of this program."""
-        return _compiled(expression, self)
+        if expression not in self._parts:
+            self._shared |= shared_parts(expression)
+        return self.part(expression)
+
+    def part(self, node: Expr) -> Compiled:
+        """A part of this program's expressions, compiled once. A frame computes a part once that is used more often."""
+        compiled = self._parts.get(node)
+        if compiled is None:
+            compiled = _compiled(node, self)
+            if node in self._shared:
+                compiled = _once(len(self._parts), compiled)
+            self._parts[node] = compiled
+        return compiled
 
     def slots(self, aggregation: Aggregation) -> dict[str, Compiled]:
         """Slot name -> what the slot of this aggregation reads as, to be computed in frames of this program."""
-        needs = needs_of(replace(aggregation, at=None))
+        needs = needs_of(aggregation)
         return {name: _read(*self.lift(need), need) for name, need in needs.items()}
 
     def lift(self, need: Need) -> tuple[int, Lift]:
@@ -111,10 +123,11 @@ class Program:
 class Frame:
     """One person at one instant: the id, the bases, and the states that were folded so far.
 
-    `folded` is by the number of the need; `flags` are those of the answer that is being computed.
+    `folded` is by the number of the need; `computed` has the values of parts that are used more than once, with their
+    flags, by the number of the part. `flags` are those of the answer that is being computed.
     """
 
-    __slots__ = ("bases", "flags", "folded", "id", "now_ms", "program")
+    __slots__ = ("bases", "computed", "flags", "folded", "id", "now_ms", "program")
 
     def __init__(self, program: Program, bases: Sequence[Base], now_ms: int, id: str = "") -> None:
         self.id = id
@@ -123,6 +136,7 @@ class Frame:
         self.now_ms = now_ms
         self.flags = 0
         self.folded: dict[int, tuple[State, int]] = {}
+        self.computed: dict[int, tuple[Any, int]] = {}
 
     def answer(self, compiled: Compiled) -> Answer:
         """The value of one compiled expression, and what is not certain of it."""
@@ -174,6 +188,23 @@ Compiled: TypeAlias = Callable[[Frame], Any]
 _ABSENT: Any = object()
 
 
+def _once(number: int, compute: Compiled) -> Compiled:
+    """What the part of this number computes, computed once a frame."""
+
+    def read(frame: Frame) -> Any:
+        known = frame.computed.get(number)
+        if known is None:
+            before, frame.flags = frame.flags, 0
+            value = compute(frame)
+            known = frame.computed[number] = value, frame.flags
+            frame.flags |= before
+        else:
+            frame.flags |= known[1]
+        return known[0]
+
+    return read
+
+
 def _applied(evaluate: Evaluator, arguments: list[Compiled]) -> Compiled:
     """The evaluator applied to what these compute. One and two arguments are called without a list: most nodes are."""
     match arguments:
@@ -190,7 +221,7 @@ def _applied(evaluate: Evaluator, arguments: list[Compiled]) -> Compiled:
 
 @singledispatch
 def _compiled(node: Expr, program: Program) -> Compiled:
-    return _applied(evaluator(node), [_compiled(child, program) for child in children(node)])
+    return _applied(evaluator(node), [program.part(child) for child in children(node)])
 
 
 @_compiled.register
@@ -228,20 +259,20 @@ def _(node: Aggregation, program: Program) -> Compiled:
 
 @_compiled.register
 def _(node: And, program: Program) -> Compiled:
-    left, right = _compiled(node.left, program), _compiled(node.right, program)
+    left, right = program.part(node.left), program.part(node.right)
     return lambda frame: holds(left(frame)) and holds(right(frame))
 
 
 @_compiled.register
 def _(node: Or, program: Program) -> Compiled:
-    left, right = _compiled(node.left, program), _compiled(node.right, program)
+    left, right = program.part(node.left), program.part(node.right)
     return lambda frame: holds(left(frame)) or holds(right(frame))
 
 
 @_compiled.register
 def _(node: Call, program: Program) -> Compiled:
     evaluate = evaluator(node)
-    arguments = [_compiled(argument, program) for argument in node.args]
+    arguments = [program.part(argument) for argument in node.args]
     match node.function, arguments:
         case "days_since", [text]:
             zone = program.zone

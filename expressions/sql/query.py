@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 from sqlglot import exp
 
+from ..ops import Expr
 from ..plan import COUNTED_KINDS, Need
 from ..rules.dtypes import Kind
 from ..rules.windows import END_MS, UTC_ZONE, Window, Zone
@@ -75,13 +76,14 @@ class Scope:
     """Where an expression is computed: the rows of `seen` or of `answers`.
 
     `steps` has the columns that are computed there. `argument` and `slots` are the cells of those leaves, inside a lift
-    and inside a present.
+    and inside a present. `cells` has what was compiled here: each distinct part once.
     """
 
     query: Query
     steps: Steps
     argument: Cell | None = None
     slots: Mapping[str, Reading] = field(default_factory=dict)
+    cells: dict[Expr, Cell] = field(default_factory=dict)
 
     @property
     def engine(self) -> Engine:
@@ -94,10 +96,13 @@ class Scope:
 
 
 class Query:
-    """The query of one definition, while it is put together."""
+    """The query of one definition, while it is put together. The `shared` parts are used more than once."""
 
-    def __init__(self, engine: Engine, zone: Zone, now_ms: int | None, table: exp.Table) -> None:
+    def __init__(
+        self, engine: Engine, zone: Zone, now_ms: int | None, table: exp.Table, shared: frozenset[Expr]
+    ) -> None:
         self.engine = engine
+        self.shared = shared
         self.names = Names([*_FIXED_NAMES.split(), *(part.name for part in table.parts)])
         self.events = Scope(self, Steps(self.names))
         self.people = Scope(self, Steps(self.names))

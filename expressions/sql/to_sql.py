@@ -48,6 +48,7 @@ from ..ops import (
     SlotValue,
     Source,
     TraitRef,
+    shared_parts,
 )
 from ..plan import Need, needs_of
 from ..rules.dtypes import Kind
@@ -104,7 +105,7 @@ def to_sql(bound: Bound, dialect: str, now_ms: int | None, zone: Zone = UTC_ZONE
     Raises ValueError for another dialect, and for a table that has the name of a part of the query.
     """
     engine = engines.engine(dialect)
-    query = Query(engine, zone, now_ms, exp.to_table(table, dialect=dialect))
+    query = Query(engine, zone, now_ms, exp.to_table(table, dialect=dialect), shared_parts(bound.expr))
     result = compile_cell(bound.expr, query.people)
     if bound.definition.kind == "trait":
         values = [exp.alias_(_typed(result, kind), name) for kind, (name, _) in VALUE_COLUMNS.items()]
@@ -131,13 +132,27 @@ def operand(node: Expr, scope: Scope) -> Cell:
 # ── nodes, in the order of ops.py ────────────────────────────────────────────────────────────────────────────────
 
 
-@singledispatch
 def compile_cell(node: Expr, scope: Scope) -> Cell:
-    """An expression as a cell. Raises TypeError for a node that SQL does not know."""
+    """An expression as a cell, compiled once for each scope. A part that is used more than once becomes columns.
+
+    Raises TypeError for a node that SQL does not know.
+    """
+    cell = scope.cells.get(node)
+    if cell is None:
+        cell = node_cell(node, scope)
+        if node in scope.query.shared:
+            cell = scope.steps.let_cell(cell)
+        scope.cells[node] = cell
+    return cell
+
+
+@singledispatch
+def node_cell(node: Expr, scope: Scope) -> Cell:
+    """A node as a cell, of the cells of what is inside it."""
     raise TypeError(f"no SQL for the node {type(node).__name__}")
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Constant, scope: Scope) -> Cell:
     match node.value:
         case None:
@@ -150,7 +165,7 @@ def _(node: Constant, scope: Scope) -> Cell:
             return number_cell(double(number), always=True, most=abs(number), whole=float(number).is_integer())
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: ListOf, scope: Scope) -> Cell:
     size = double(len(node.items))
     if all(isinstance(item, Constant) for item in node.items):
@@ -166,44 +181,44 @@ def _(node: ListOf, scope: Scope) -> Cell:
     return Cell({"list": written}, always=True, size=size)
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Attribute, scope: Scope) -> Cell:
     return scope.query.profile.cell(node.key, node.path)
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Property, scope: Scope) -> Cell:
     return scope.query.property(node.name)
 
 
-@compile_cell.register(TraitRef)
-@compile_cell.register(SegmentRef)
+@node_cell.register(TraitRef)
+@node_cell.register(SegmentRef)
 def _(node: TraitRef | SegmentRef, scope: Scope) -> Cell:
     raise TypeError(f"{type(node).__name__} {node.key!r} is replaced by its own expression before SQL is made")
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Aggregation, scope: Scope) -> Cell:
     slots = {name: reading(need, scope.query) for name, need in needs_of(node).items()}
     return compile_cell(AGGREGATES[node.aggregate].present, Scope(scope.query, scope.steps, slots=slots))
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Not, scope: Scope) -> Cell:
     return boolean_cell(negated(holds(operand(node.operand, scope))))
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: And, scope: Scope) -> Cell:
     return boolean_cell(all_of([holds(operand(node.left, scope)), holds(operand(node.right, scope))]))
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Or, scope: Scope) -> Cell:
     return boolean_cell(any_of([holds(operand(node.left, scope)), holds(operand(node.right, scope))]))
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Compare, scope: Scope) -> Cell:
     left, right = operand(node.left, scope), operand(node.right, scope)
     if node.op not in ("==", "!="):
@@ -224,7 +239,7 @@ def _keyed(value: Cell, scope: Scope) -> Cell:
     return Cell({**value.kinds, "list": scope.engine.list_key(value.kinds["list"])}, value.always)
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: In, scope: Scope) -> Cell:
     item = operand(node.item, scope)
     if not isinstance(node.collection, ListOf):
@@ -256,14 +271,14 @@ def _is_any(item: Cell, constants: list[bool | float | str]) -> Sql:
     return coalesced([*tests, FALSE]) if tests else FALSE
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Negate, scope: Scope) -> Cell:
     number = operand(node.operand, scope).only("number")
     value = number.get("number")
     return NULL if value is None else number_cell(-value, number.always, number.most, number.whole)
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Arithmetic, scope: Scope) -> Cell:
     left, right = operand(node.left, scope).only("number"), operand(node.right, scope).only("number")
     x, y = left.get("number"), right.get("number")
@@ -303,7 +318,7 @@ def _null_if_zero(value: Sql) -> Sql:
     return exp.Nullif(this=value.copy(), expression=double(0.0))
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Call, scope: Scope) -> Cell:
     return called(node.function, scope, [_argument(argument, scope) for argument in node.args])
 
@@ -313,30 +328,30 @@ def _argument(node: Expr, scope: Scope) -> Reading:
     return scope.slots[node.name] if isinstance(node, SlotValue) else operand(node, scope)
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Argument, scope: Scope) -> Cell:
     assert scope.argument is not None, "an argument stands only in a lift"
     return scope.argument
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: EventTime, scope: Scope) -> Cell:
     return scope.query.time()
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: EventDay, scope: Scope) -> Cell:
     return scope.query.day()
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: SlotValue, scope: Scope) -> Cell:
     value = scope.slots[node.name]
     assert isinstance(value, Cell), "a tally is read through a function"
     return value
 
 
-@compile_cell.register
+@node_cell.register
 def _(node: Now, scope: Scope) -> Cell:
     return scope.query.now()
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 
 from ..definitions import Bound, Definition, Key, inlined, named_by, references
 from ..errors import CycleRefused, ExpressionError, KeyRefused, TooLarge, UnknownName, nearest_names
-from ..ops import Aggregation, Attribute, Expr, Not, Span, extent, walk
+from ..ops import Aggregation, Attribute, Expr, Not, Span, distinct_parts, walk
 from ..rules.dtypes import BOOLEAN
 from .names import RESERVED, aggregate_named, root_aggregate_named
 from .parse import parse
 from .typecheck import dtype_of, require_boolean
 
-#: References multiply: if each of ten traits uses the one before twice, the last holds a thousand copies of the first.
-INLINED_NODES_MAX = 20_000
+#: The most distinct parts of a definition with all that it refers to: executions compute each of them once, however
+#: often it is used.
+INLINED_PARTS_MAX = 20_000
 INLINED_DEPTH_MAX = 128
 #: The most distinct events, properties and attributes that one definition reads, with all that it refers to. Each is a
 #: column of its own, made from every row, in the batch and in SQL: it costs some 7 ms of planning, whatever the rows.
@@ -134,14 +135,14 @@ def _bound(definition: Definition, written: Expr, others: Mapping[Key, Bound], k
     try:
         uses = _uses(written, others)
         # The tree as written, so that an error stands where its author put it, and not inside another definition.
-        dtype = dtype_of(written, {key: dtype_of(others[key].expr) for key in uses})
+        dtype = dtype_of(written, {key: others[key].dtype for key in uses})
         expr = _inlined_within_bounds(written, others)
         if definition.kind != "trait":
             require_boolean(dtype, written.at, f"a {definition.kind}'s rule")
             if dtype != BOOLEAN:
-                expr = Not(Not(expr, at=expr.at), at=expr.at)  # its truth by S4
+                expr, dtype = Not(Not(expr, at=expr.at), at=expr.at), BOOLEAN  # its truth by S4
         warnings = dict.fromkeys(warnings_of(written, known)) if known is not None else ()
-        return Bound(definition, written, expr, uses, tuple(warnings))
+        return Bound(definition, written, expr, dtype, uses, tuple(warnings))
     except ExpressionError as error:
         raise error.of(definition.kind, definition.key).with_text(definition.expression) from None
 
@@ -172,44 +173,56 @@ def _remedy(kind: str, name: str) -> str:
 
 
 def _inlined_within_bounds(written: Expr, others: Mapping[Key, Bound]) -> Expr:
-    """The tree with every reference replaced. Raises `TooLarge`, before the tree is made if references multiply."""
-    size = 0
-    for key, at in references(written):
-        nodes, depth, _ = extent(others[key].expr)
-        size += nodes
-        if size > INLINED_NODES_MAX or depth > INLINED_DEPTH_MAX:
-            raise _too_large(at)
-    _require_few_names(written, others)
+    """The tree with every reference replaced. Raises `TooLarge` at the part that is too much."""
     tree = inlined(written, others)
-    nodes, depth, _ = extent(tree)
-    if nodes > INLINED_NODES_MAX or depth > INLINED_DEPTH_MAX:
-        raise _too_large(written.at)
+    parts = distinct_parts(tree)
+    if len(parts) > INLINED_PARTS_MAX or tree.levels > INLINED_DEPTH_MAX:
+        raise _too_large(_first_beyond(written, others))
+    if len(_names_read(parts)) > NAMES_READ_MAX:
+        raise TooLarge(
+            f"with all that it refers to, more than {NAMES_READ_MAX} events, properties and attributes",
+            at=_name_beyond(written, others),
+            expected="fewer of them",
+        )
     return tree
 
 
-def _require_few_names(written: Expr, others: Mapping[Key, Bound]) -> None:
-    """Raises `TooLarge` at the part that reads one name too many."""
+def _first_beyond(written: Expr, others: Mapping[Key, Bound]) -> Span | None:
+    """The place of the reference whose parts are too many, with those before it, or too deep; else of the whole."""
+    parts: set[Expr] = set()
+    for key, at in references(written):
+        expr = others[key].expr
+        parts.update(distinct_parts(expr))
+        if len(parts) > INLINED_PARTS_MAX or expr.levels > INLINED_DEPTH_MAX:
+            return at
+    return written.at
+
+
+def _names_read(parts: Iterable[Expr]) -> set[tuple[str | None, ...]]:
+    """The distinct events, properties and attributes that some parts read."""
+    names: set[tuple[str | None, ...]] = set()
+    for part in parts:
+        if isinstance(part, Attribute):
+            names.add((part.key,))
+        elif isinstance(part, Aggregation):
+            names.update((part.source.event, name) for name in (None, *part.source.properties))
+    return names
+
+
+def _name_beyond(written: Expr, others: Mapping[Key, Bound]) -> Span | None:
+    """The place of the part that reads one name too many."""
     names: set[tuple[str | None, ...]] = set()
     for node in walk(written):
         key = named_by(node)
-        if key is None and not isinstance(node, Aggregation | Attribute):
-            continue
-        for part in walk(node if key is None else others[key].expr):
-            if isinstance(part, Attribute):
-                names.add((part.key,))
-            elif isinstance(part, Aggregation):
-                names.update((part.source.event, name) for name in (None, *part.source.properties))
+        names |= _names_read([node] if key is None else distinct_parts(others[key].expr))
         if len(names) > NAMES_READ_MAX:
-            raise TooLarge(
-                f"with all that it refers to, more than {NAMES_READ_MAX} events, properties and attributes",
-                at=node.at,
-                expected="fewer of them",
-            )
+            return node.at
+    return written.at
 
 
 def _too_large(at: Span | None) -> TooLarge:
     return TooLarge(
-        f"with all that it refers to, more than {INLINED_NODES_MAX} parts or {INLINED_DEPTH_MAX} levels",
+        f"with all that it refers to, more than {INLINED_PARTS_MAX} parts or {INLINED_DEPTH_MAX} levels",
         at=at,
         expected="fewer references",
     )

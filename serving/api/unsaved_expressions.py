@@ -6,7 +6,6 @@ from fastapi import APIRouter, Depends
 
 from expressions.definitions import Definition, DefinitionKind
 from expressions.plan import plan
-from expressions.text.typecheck import dtype_of
 from serving.api.dependencies import EngineOf, require_admin
 from serving.api.wire.unsaved_expressions import Cost, PreviewBody, PreviewOut, ValidateBody, Validated
 from serving.definitions import saving
@@ -41,7 +40,7 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
         bytes_per_user = None  # the lake is away: whether the expression is valid is known all the same
     return Validated(
         valid=True,
-        type=sorted(dtype_of(bound.expr)),
+        type=sorted(bound.dtype),
         warnings=await unseen(engine, bound),
         references=[f"{kind} '{key}'" for kind, key in sorted(bound.uses)],
         cost=Cost(bytesPerUser=bytes_per_user, live=is_live),

@@ -27,7 +27,7 @@ from msgspec import structs
 from expressions.definitions import Bound, Definition, DefinitionKind, Key, references
 from expressions.errors import ExpressionError
 from expressions.live.to_state import Program
-from expressions.ops import Call, walk
+from expressions.ops import Call, distinct_parts
 from expressions.plan import Plan, Projection, plan
 from expressions.rules.windows import Window, Zone
 from expressions.text.bind import bind, bind_one
@@ -136,7 +136,8 @@ class Catalogue:
             and not flag.users
             and not flag.prerequisites
             and not any(
-                isinstance(node, Call) and node.function == "bucket" for node in walk(self.bounds["flag", key].expr)
+                isinstance(node, Call) and node.function == "bucket"
+                for node in distinct_parts(self.bounds["flag", key].expr)
             )
         )
 

@@ -38,7 +38,7 @@ from expressions.sql.engines import ENGINES
 from expressions.sql.folds import fold
 from expressions.sql.functions import FUNCTIONS as SQL_FUNCTIONS
 from expressions.sql.steps import Names, Steps
-from expressions.sql.to_sql import compile_cell, to_sql
+from expressions.sql.to_sql import node_cell, to_sql
 from expressions.text.bind import bind
 from lake.schemas import EVENTS
 from tests.chance import part_of_examples
@@ -603,7 +603,7 @@ def test_nothing_of_the_language_is_without_sql() -> None:
     unknown = type("Novel", (ops.Expr,), {})()
 
     assert {node for node in vars(ops).values() if isinstance(node, type) and issubclass(node, ops.Expr)} <= {
-        *compile_cell.registry,
+        *node_cell.registry,
         ops.Expr,
     }
     assert set(MONOIDS) <= set(fold.registry)

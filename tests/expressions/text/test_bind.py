@@ -17,12 +17,12 @@ from expressions.errors import (
     TypeRefused,
     UnknownName,
 )
-from expressions.ops import Expr, Not, SegmentRef, Span, TraitRef, extent, walk
+from expressions.ops import Expr, Not, SegmentRef, Span, TraitRef, distinct_parts, walk
 from expressions.rules import dtypes
 from expressions.rules.dtypes import ANY, BOOLEAN, LIST, NULL, NUMBER, SCALAR, STRING, Dtype, nullable
 from expressions.text.bind import (
     INLINED_DEPTH_MAX,
-    INLINED_NODES_MAX,
+    INLINED_PARTS_MAX,
     Key,
     Known,
     bind,
@@ -292,20 +292,31 @@ def test_the_first_error_is_raised() -> None:
     assert refusal(*definitions(a="nobody", b="somebody")).definition == "trait 'a'"
 
 
-def test_references_multiply_up_to_a_bound() -> None:
-    """Traits that use each other twice and twice again are refused before they fill the memory."""
-    doubling = definitions(t0="profile.x", **{f"t{index}": f"t{index - 1} + t{index - 1}" for index in range(1, 40)})
-    error = refusal(*doubling)
+def test_a_definition_that_is_used_twice_is_one_part() -> None:
+    """Traits that use each other twice and twice again have as many parts as traits, however deep."""
+    doubling = definitions(t0="profile.x", **{f"t{index}": f"t{index - 1} + t{index - 1}" for index in range(1, 120)})
+    bounds = bind(doubling)
+    assert len(distinct_parts(bounds["trait", "t119"].expr)) == 120
+    assert {bound.dtype for bound in bounds.values()} == {ANY, nullable(NUMBER)}
+
+
+def test_distinct_parts_are_bounded() -> None:
+    """Up to 20,000 distinct parts are one definition; beyond them it is refused at the reference that is too much."""
+    long = {f"t{number}": " || ".join(f"x == {number}{place}" for place in range(100, 590)) for number in range(14)}
+    others = definitions(x="profile.x", **long)
+    bounds = bind([*others, *definitions(fits=" && ".join(list(long)[:13]))])
+    assert INLINED_PARTS_MAX * 0.9 < len(distinct_parts(bounds["trait", "fits"].expr)) <= INLINED_PARTS_MAX
+
+    error = refusal(*others, *definitions(beyond=" && ".join(long)))
     assert isinstance(error, TooLarge)
-    assert error.has_place
-    assert extent(bind(doubling[:14])["trait", "t13"].expr)[0] <= INLINED_NODES_MAX
+    assert (error.definition, error.text[error.at.start : error.at.end]) == ("trait 'beyond'", "t13")
 
 
 def test_references_pile_up_to_a_bound() -> None:
     """A long chain of traits is refused while every execution can still walk it."""
     chain = definitions(t0="profile.x", **{f"t{index}": f"t{index - 1} + 1" for index in range(1, 2_000)})
     assert isinstance(refusal(*chain), TooLarge)
-    assert extent(bind(chain[:INLINED_DEPTH_MAX])["trait", f"t{INLINED_DEPTH_MAX - 1}"].expr)[1] == INLINED_DEPTH_MAX
+    assert bind(chain[:INLINED_DEPTH_MAX])["trait", f"t{INLINED_DEPTH_MAX - 1}"].expr.levels == INLINED_DEPTH_MAX
 
 
 def test_a_chain_of_names_may_be_long() -> None:
