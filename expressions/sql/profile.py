@@ -50,9 +50,10 @@ class Profile:
             has, ranked, newest = (self.names.fresh(wish) for wish in (f"has_{key}", f"{key}_ranked", f"profile_{key}"))
             columns = [added for kinds in fields.values() for added in kinds.values()]
             values = [self.engine.field(name)[kind] for name, kinds in fields.items() for kind in kinds]
-            identified = identified.select(
+            identified.select(
                 exp.alias_(self.engine.has(attribute_name(key)), has),
                 *(exp.alias_(value, added) for value, added in zip(values, columns, strict=True)),
+                copy=False,  # of a query that grows by every attribute
             )
             newest_first = place(_newest_first(fields[attribute_name(key)]))
             ctes[ranked] = exp.select("id", *columns, newest_first).from_("identified").where(column(has))

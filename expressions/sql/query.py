@@ -241,10 +241,11 @@ class Query:
     def _answers(self, joined: Mapping[str, Sequence[str]]) -> exp.Select:
         query = exp.select(column("id", "ids"), column("now_ms")).from_("ids").join("clock", join_type="cross")
         if self._has_today:
-            query = query.select("today")
-        for table, columns in joined.items():
-            query = query.join(table, on=column("id", table).eq(column("id", "ids")), join_type="left")
-            query = query.select(*(column(name, table) for name in columns))
+            query.select("today", copy=False)
+        for table, columns in joined.items():  # a copy for each table would cost the square of their number
+            is_same = column("id", table).eq(column("id", "ids"))
+            query.join(table, on=is_same, join_type="left", copy=False)
+            query.select(*(column(name, table) for name in columns), copy=False)
         return query
 
 

@@ -46,7 +46,7 @@ class Steps:
         """A column that holds the expression; a literal or a column stays as it is."""
         if isinstance(value, (exp.Column, exp.Literal, exp.Null, exp.Boolean)):
             return value
-        key = value.sql()
+        key = value.sql(copy=False)
         if key not in self._known:
             level = 1 + max((self._level.get(read.name, -1) for read in value.find_all(exp.Column)), default=-1)
             name = self._names.fresh(wish)
@@ -71,7 +71,7 @@ class Steps:
 
 
 def without_unread(ctes: Mapping[str, exp.Query], final: exp.Query) -> dict[str, exp.Query]:
-    """The CTEs that are read, with the columns that are read after them.
+    """The CTEs that are read, cut in place to the columns that are read after them.
 
     Names decide what is read: within a query a name means one column, also where later CTEs pass it on.
     """
@@ -80,14 +80,14 @@ def without_unread(ctes: Mapping[str, exp.Query], final: exp.Query) -> dict[str,
     for name in reversed(list(ctes)):
         query = ctes[name]
         if name in read:
-            trimmed[name] = query.copy()
             if isinstance(query, exp.Select):
                 columns = [
                     item for item in query.expressions if isinstance(item, exp.Star) or item.alias_or_name in read
                 ]
                 # A row may count even where none of its columns does.
-                trimmed[name].set("expressions", [item.copy() for item in columns or query.expressions[:1]])
-            read |= _read_by(trimmed[name])
+                query.set("expressions", columns or query.expressions[:1])
+            trimmed[name] = query
+            read |= _read_by(query)
     return {name: trimmed[name] for name in ctes if name in trimmed}
 
 

@@ -111,7 +111,7 @@ def to_sql(bound: Bound, dialect: str, now_ms: int | None, zone: Zone = UTC_ZONE
         values = [exp.alias_(_typed(result, kind), name) for kind, (name, _) in VALUE_COLUMNS.items()]
     else:
         values = [exp.alias_(holds(result), "boolean")]
-    return query.select(values).sql(dialect=dialect, pretty=True)
+    return query.select(values).sql(dialect=dialect, pretty=True, copy=False)
 
 
 def _typed(result: Cell, kind: Kind) -> Sql:
