@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from .batches import batches_of
 from .errors import LakeUnreachable
 from .schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, REJECTED, RUNS, Table
 from .storage import fix, fixed, holds_table
@@ -21,6 +21,9 @@ from .tables import Tables
 
 #: The columns of an event that executions read.
 FRAME_COLUMNS = ("shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at", "props")
+
+#: The columns of an event as it was logged. `props` says the same as `properties` and `traits`, in more bytes.
+SHARD_COLUMNS = tuple(name for name in EVENTS.columns.names if name != "props")
 
 
 #: The name under which a transaction says up to which version changes of definitions are in.
@@ -51,18 +54,14 @@ class Lake(Tables):
         return self.scan(EVENTS, version).select(*FRAME_COLUMNS)
 
     def event_batches(self, version: int, rows: int) -> Iterator[pl.DataFrame]:
-        """The same rows, so many at a time and in no order. Some batches are in memory, however many rows there are.
+        """The same rows, so many at a time at most, in no order.
 
-        Polars' own scan keeps as many row groups in memory as it finds room for, and a dataset's scan one or two. So
-        files are read one by one, and of each the pages of so many rows.
+        One batch and its file's buffers are in memory, however many rows there are, and however large.
         """
         dataset = self.at(EVENTS, version).to_pyarrow_dataset()
         try:
-            for fragment in dataset.get_fragments():
-                with pq.ParquetFile(fragment.filesystem.open_input_file(fragment.path)) as file:
-                    for batch in file.iter_batches(rows, columns=list(FRAME_COLUMNS), use_threads=False):
-                        if batch.num_rows:
-                            yield pl.from_arrow(batch)  # type: ignore[misc]  # a batch becomes a frame
+            for batch in batches_of(dataset, FRAME_COLUMNS, rows):
+                yield pl.from_arrow(batch)  # type: ignore[misc]  # a batch becomes a frame
         except (pa.ArrowException, OSError) as error:
             raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
 
@@ -75,10 +74,30 @@ class Lake(Tables):
         """Whether any event is in the lake."""
         return bool(self.open(EVENTS).file_uris())
 
-    def shard_rows(self, shard: int, after: int, upto: int, version: int | None = None) -> pl.DataFrame:
-        """The logged rows of a shard with after < seq <= upto, in order of seq, as of a version."""
+    def shard_rows(
+        self, shard: int, after: int, upto: int, version: int | None = None, columns: Sequence[str] = SHARD_COLUMNS
+    ) -> pl.DataFrame:
+        """The logged rows of a shard with after < seq <= upto, in order of seq, as of a version; without `props`."""
+        return self._shard(shard, after, upto, version).select(*columns).sort("seq").collect()
+
+    def shard_parts(
+        self, shard: int, after: int, upto: int, version: int, rows_max: int, bytes_max: int
+    ) -> list[tuple[int, int]]:
+        """The same rows in parts, (after, upto), of so many rows and bytes of JSON at most, but of one row at least."""
+        size = pl.sum_horizontal(pl.col("properties", "traits", "context").str.len_bytes().fill_null(0))
+        rows = self._shard(shard, after, upto, version).select("seq", size.alias("size")).sort("seq")
+        parts: list[tuple[int, int]] = []
+        last, count, total = after, 0, 0
+        for seq, row_bytes in rows.collect(engine="streaming").iter_rows():
+            if count and (count == rows_max or total + row_bytes > bytes_max):
+                parts.append((after, last))
+                after, count, total = last, 0, 0
+            last, count, total = seq, count + 1, total + row_bytes
+        return [*parts, (after, upto)]
+
+    def _shard(self, shard: int, after: int, upto: int, version: int | None) -> pl.LazyFrame:
         is_inside = (pl.col("shard") == shard) & (pl.col("seq") > after) & (pl.col("seq") <= upto)
-        return self.scan(EVENTS, version).filter(is_inside).sort("seq").collect()
+        return self.scan(EVENTS, version).filter(is_inside)
 
     def last_received_ms(self) -> int:
         """The latest receipt of any event; 0 in an empty lake."""

@@ -21,6 +21,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from .batches import batches_of
 from .errors import LakeConflict, LakeError, LakeUnreachable
 from .old_files import drop_logs, drop_replaced, drop_strays, missing_files
 from .other_releases import all_columns, updated, widened
@@ -321,6 +322,5 @@ def _batches(columns: pa.Schema, dataset: Any) -> Iterator[pa.RecordBatch]:
 
     Asks nothing of tables: a writer takes the rows in a thread of its own, in which tables cannot answer.
     """
-    for batch in dataset.to_batches():
-        if batch.num_rows:
-            yield batch.select(columns.names).cast(columns)
+    for batch in batches_of(dataset, columns.names):
+        yield batch.cast(columns)

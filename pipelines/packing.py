@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 import structlog
@@ -64,12 +65,17 @@ def _pack_table(lake: Lake, table: Table, files_max: int, sizes: Sequence[int]) 
     return packed
 
 
-def sort_closed_days(lake: Lake, today: str, file_bytes: int | None = None) -> int:
+#: Memory in which a day is sorted; more of it is put on the disk, in a temporary folder.
+SORT_BYTES = 1 << 30
+
+
+def sort_closed_days(lake: Lake, today: str, file_bytes: int | None = None, sort_bytes: int = SORT_BYTES) -> int:
     """Sorts the events of each day that is over by (shard, id, ts); returns how many files were replaced.
 
     A reader of one shard then finds its files by their statistics. A day is sorted once, and a transaction notes it:
     the sizes of files do not tell, since they depend on how well the files compress. Rows that come to the day later
-    are packed beside the sorted files when they are many.
+    are packed beside the sorted files when they are many. A day whose events are too large to be sorted in `sort_bytes`
+    is packed as it lies.
     """
     opened = lake.open(EVENTS)
     removed = 0
@@ -77,15 +83,29 @@ def sort_closed_days(lake: Lake, today: str, file_bytes: int | None = None) -> i
         day = partition.rpartition("=")[2]
         note = f"sorted/{day}"
         if day < today and len(sizes) > 1 and opened.transaction_version(note) is None:
-            with lake.writing(opened):
-                did = opened.optimize.z_order(
-                    list(EVENTS.order), partition_filters=_filters(partition), target_size=file_bytes
-                )
+            did = _sorted(lake, opened, _filters(partition), file_bytes, sort_bytes)
             removed += int(did["numFilesRemoved"])
             # A commit of no rows, since the commit of the sorting takes no transactions. Cut off in between, the day is
             # sorted again.
             lake.append_to(opened, EVENTS.columns.empty_table(), [Transaction(note, 1)])
     return removed
+
+
+def _sorted(
+    lake: Lake, opened: DeltaTable, filters: list[tuple[str, str, str]] | None, file_bytes: int | None, sort_bytes: int
+) -> dict[str, Any]:
+    """Sorts a partition, or packs it where memory is too small for that; returns what was done, as Delta says it."""
+    try:
+        with lake.writing(opened):
+            return opened.optimize.z_order(
+                list(EVENTS.order), partition_filters=filters, target_size=file_bytes, max_spill_size=sort_bytes
+            )
+    except (LakeError, DeltaError) as error:
+        if "Resources exhausted" not in str(error):
+            raise
+        log.info("day_not_sorted", partition=filters, error=str(error))
+    with lake.writing(opened):
+        return opened.optimize.compact(partition_filters=filters, target_size=file_bytes)
 
 
 def _partitions(opened: DeltaTable) -> dict[str, list[int]]:

@@ -40,7 +40,10 @@ from serving.store.store import Store
 
 log = structlog.get_logger()
 
-REPLAY_ROWS_AT_ONCE = 10_000
+#: Rows that are put back at once, and their bytes as JSON.
+REPLAY_ROWS_AT_ONCE, REPLAY_BYTES_AT_ONCE = 10_000, 16 << 20
+#: Entries of a log that are compared with the lake at once: 16 MiB of the largest.
+COMPARED_AT_ONCE = 512
 #: When a shard lacks more rows than this, a rebuild covers them: they are not put back one by one.
 REPLAY_ROWS_MAX = 50_000
 #: More versions of a catalogue than can be lost. Every rebuild counts one; those of definitions are in the lake.
@@ -111,13 +114,18 @@ def _is_of_another_life(
     for state in waiting:
         upto = min(state.seq, seqs[state.shard])
         if state.drained < upto:
-            rows = lake.shard_rows(state.shard, state.drained, upto, version)
-            drained = {seq: (id, event_id) for seq, id, event_id in rows.select("seq", "id", "event_id").iter_rows()}
-            for entry in store.read_log(state.shard, state.drained, upto - state.drained):
-                # A seq without a row was purged with its person, and a purged tombstone has the hash of its id.
-                own = [(id, entry.event.event_id) for id in (entry.event.id, tombstone_id(entry.event.id))]
-                if entry.seq in drained and drained[entry.seq] not in own:
-                    return True
+            rows = lake.shard_rows(state.shard, state.drained, upto, version, ("seq", "id", "event_id"))
+            drained = {seq: (id, event_id) for seq, id, event_id in rows.iter_rows()}
+            after = state.drained
+            while entries := store.read_log(state.shard, after, min(COMPARED_AT_ONCE, upto - after)):
+                for entry in entries:
+                    # A seq without a row was purged with its person, and a purged tombstone has the hash of its id.
+                    own = [(id, entry.event.event_id) for id in (entry.event.id, tombstone_id(entry.event.id))]
+                    if entry.seq in drained and drained[entry.seq] not in own:
+                        return True
+                after = entries[-1].seq
+                if after >= upto:
+                    break
     return False
 
 
@@ -171,12 +179,11 @@ def _replay(
 ) -> None:
     """Puts the lake's rows that a shard lacks back into its records; then its log goes on above them."""
     last_received_ms = state.last_received_ms
-    after = state.seq
-    while after < upto:
-        rows = lake.shard_rows(state.shard, after, min(after + REPLAY_ROWS_AT_ONCE, upto), version)
+    parts = lake.shard_parts(state.shard, state.seq, upto, version, REPLAY_ROWS_AT_ONCE, REPLAY_BYTES_AT_ONCE)
+    for after, until in parts:
+        rows = lake.shard_rows(state.shard, after, until, version)
         last_received_ms = max([last_received_ms, *rows.get_column("received_at").to_list()])
         store.replay(replayed(rows, catalogue.projection))
-        after += REPLAY_ROWS_AT_ONCE
         on_step("replayed")
     store.resume(state.shard, upto, last_received_ms)
     log.info("replayed", shard=state.shard, from_seq=state.seq, to_seq=upto)

@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lake.batches import PART_ROWS, joined
 from lake.stored_files import StoredFiles
 from pipelines.purge.naming import Names, unpacked
 from serving.store.errors import StoreError
@@ -25,7 +26,7 @@ from serving.store.store import Store
 
 #: Bytes of a file that are in memory at a time, and those of the part before it: no id is longer, as it is written.
 PART_BYTES, OVERLAP_BYTES = 8 << 20, 8 << 10
-ROWS_AT_ONCE, KEYS_AT_ONCE = 50_000, 5_000
+KEYS_AT_ONCE = 5_000
 #: Places that are listed; the rest are counted.
 LISTED_MAX = 100
 
@@ -122,7 +123,7 @@ def _naming_columns(names: Names, data: bytes) -> list[str]:
     except pa.ArrowInvalid:
         return []  # begins like a Parquet file: its writer was cut off
     naming: dict[str, None] = {}
-    for batch in file.iter_batches(ROWS_AT_ONCE):
+    for batch in joined(file.iter_batches(PART_ROWS)):
         for column, values in zip(batch.schema.names, batch.columns, strict=True):
             if column not in naming and any(names.among(texts) for texts in _texts(values)):
                 naming[column] = None

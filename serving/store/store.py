@@ -145,7 +145,7 @@ class Store(EveryOperation, Waits):
                     self._answer("DEL", *names)
 
     def everything(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every key of the server, with all that is in it as bytes; a stream in several parts. For a search."""
+        """Every key of the server, with all that is in it as bytes, a stream or a hash in parts. For a search."""
         for names in self._scan():
             kinds = self.ask(Request([command("TYPE", name) for name in names], lambda replies: replies))
             for name, kind in zip(names, kinds, strict=True):
@@ -164,13 +164,19 @@ class Store(EveryOperation, Waits):
     def _parts(self, name: bytes, kind: bytes) -> Iterator[Any]:
         if kind == b"stream":
             after = "-"
-            while entries := self._answer("XRANGE", name, after, "+", "COUNT", 5_000):
+            while entries := self._answer("XRANGE", name, after, "+", "COUNT", 512):
                 yield entries
                 after = "(" + entries[-1][0].decode()
             return
+        if kind == b"hash":  # a record may have thousands of large events
+            cursor, pairs = self._answer("HSCAN", name, 0, "COUNT", 512)
+            yield pairs
+            while int(cursor):
+                cursor, pairs = self._answer("HSCAN", name, cursor, "COUNT", 512)
+                yield pairs
+            return
         words: dict[bytes, list[Argument]] = {
             b"string": ["GET", name],
-            b"hash": ["HGETALL", name],
             b"list": ["LRANGE", name, 0, -1],
             b"set": ["SMEMBERS", name],
             b"zset": ["ZRANGE", name, 0, -1],

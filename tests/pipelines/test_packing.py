@@ -187,3 +187,17 @@ def test_a_closed_day_is_sorted_once(tmp_path: Path) -> None:
         lake.append(EVENTS, rows(30_000 + number, 1))
     assert pack(lake, FEW, (0, 20_000, 100_000)) == COMMITS
     assert set(sorted_files) < set(files(lake)) and len(files(lake)) <= len(sorted_files) + FEW
+
+
+def test_a_day_that_is_too_large_to_be_sorted_is_packed(tmp_path: Path) -> None:
+    """Sorting has a bound on memory. A day that does not fit is packed as it lies, once, and loses no row."""
+    lake = Lake(str(tmp_path))
+    for number in range(3):
+        lake.append(EVENTS, rows(number * 3_000, 3_000))
+    before = lake.scan(EVENTS).sort("seq").collect()
+
+    assert sort_closed_days(lake, "2024-10-05", sort_bytes=1_000_000) == 3
+    assert sort_closed_days(lake, "2024-10-05", sort_bytes=1_000_000) == 0
+
+    assert len(files(lake)) == 1
+    assert lake.scan(EVENTS).sort("seq").collect().equals(before)
