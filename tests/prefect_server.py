@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +65,19 @@ class RunningPrefect:
             database.execute("ROLLBACK")
             database.close()
 
-    def ask(self, path: str, **body: Any) -> Any:
-        """What the API answers to a POST."""
-        answer = self.http.post(path, json=body)
-        answer.raise_for_status()
+    def ask(self, path: str, *, method: str = "POST", **body: Any) -> Any:
+        """What the API answers. It is asked again while its database is busy, as Prefect's own client does."""
+
+        def answered() -> httpx.Response | None:
+            answer = self.http.request(method, path, json=body or None)
+            return None if answer.status_code == 503 else answer
+
+        answer = wait_until(answered, f"Prefect's database has time for {path}").raise_for_status()
         return answer.json() if answer.content else None
 
     def deployment(self, work: str) -> dict[str, Any]:
         """A deployment as it stands."""
-        answer = self.http.get(f"/deployments/name/{work}/{work}")
-        answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
+        found: dict[str, Any] = self.ask(f"/deployments/name/{work}/{work}", method="GET")
         return found
 
     def order(self, work: str, **parameters: Any) -> str:
@@ -85,7 +87,7 @@ class RunningPrefect:
 
     def run(self, run_id: str) -> dict[str, Any]:
         """A run as it stands."""
-        found: dict[str, Any] = self.http.get(f"/flow_runs/{run_id}").raise_for_status().json()
+        found: dict[str, Any] = self.ask(f"/flow_runs/{run_id}", method="GET")
         return found
 
     def runs(self, work: str) -> list[dict[str, Any]]:
@@ -98,12 +100,12 @@ class RunningPrefect:
         """Changes the schedule of a work, as somebody does in the UI."""
         deployment = self.deployment(work)
         (schedule,) = deployment["schedules"]
-        path = f"/deployments/{deployment['id']}/schedules/{schedule['id']}"
-        self.http.patch(path, json=changes).raise_for_status()
+        self.ask(f"/deployments/{deployment['id']}/schedules/{schedule['id']}", method="PATCH", **changes)
 
-    def every(self, work: str, seconds: float) -> None:
-        """Schedules a work anew, with an interval."""
-        interval = {"interval": seconds, "anchor_date": datetime.now(UTC).isoformat(), "timezone": "UTC"}
+    def every(self, work: str, seconds: float, first_s: float) -> None:
+        """Schedules a work anew, with an interval, and first after some seconds."""
+        first = datetime.now(UTC) + timedelta(seconds=first_s)
+        interval = {"interval": seconds, "anchor_date": first.isoformat(), "timezone": "UTC"}
         self.schedule(work, schedule=interval)
 
     def _is_well(self) -> bool:

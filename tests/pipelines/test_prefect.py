@@ -7,13 +7,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_DEFAULT_RETRIES,
+    PREFECT_FLOWS_DEFAULT_RETRY_DELAY_SECONDS,
+    PREFECT_HOME,
+    temporary_settings,
+)
 
+from lake.schemas import REJECTED
 from pipelines.prefect_flows import PrefectFlows
+from pipelines.timetable import Timetable, is_due
 from pipelines.worker import Worker
 from tests.pipelines.world import World, purchase
 from tests.prefect_server import RunningPrefect, prefect_on
@@ -77,6 +86,17 @@ def working(world: World, prefect: RunningPrefect) -> Iterator[Worker]:
         finally:
             stop.set()
             thread.join(30)
+
+
+@contextmanager
+def scheduled(prefect: RunningPrefect, work: str, seconds: float, first_s: float = 0.0) -> Iterator[None]:
+    """Has a work scheduled with an interval, and first after some seconds, until the end of the block."""
+    prefect.every(work, seconds, first_s)
+    try:
+        yield
+    finally:
+        prefect.every(work, NEVER_S, NEVER_S)
+        prefect.schedule(work, active=True)
 
 
 def builds(world: World, kind: str = "full") -> list[dict[str, Any]]:
@@ -164,3 +184,124 @@ def test_a_run_from_outside_rebuilds_as_of_a_time(world: World, prefect: Running
         (table,) = [made["data"] for made in artifacts if made["type"] == "table"]
         assert f'"build":{build["build"]},' in table and '"events":2,' in table
         assert "error" not in worker.report
+
+
+def test_schedules_are_kept_in_prefect(world: World, prefect: RunningPrefect) -> None:
+    """A schedule that is changed there fires at its new times. One that is paused does not, while others do."""
+    with working(world, prefect) as worker:
+        before = len(builds(world))
+        with scheduled(prefect, "rebuild", 1):
+            wait_until(lambda: len(builds(world)) >= before + 2, "the schedule fires again and again")
+            wait_until(lambda: prefect.runs("rebuild")[-1]["state"]["name"] == "Completed", "its runs are recorded")
+            prefect.schedule("rebuild", active=False)
+            wait_until(lambda: not active(worker, "rebuild"), "the worker sees the pause")
+            with scheduled(prefect, "maintain", 1):
+                maintained = len(prefect.runs("maintain"))
+                paused = len(builds(world))
+                wait_until(lambda: len(prefect.runs("maintain")) >= maintained + 3, "another schedule fires")
+            assert len(builds(world)) - paused <= 1, "a rebuild may have been under way"
+
+
+def test_a_rebuild_is_neither_missed_nor_done_twice_when_prefect_comes_back(
+    world: World, prefect: RunningPrefect
+) -> None:
+    """The server is killed before a scheduled time. The worker's clock rebuilds at that time, and says that it rules;
+    when the server is back with a run that is late, that is covered."""
+    with working(world, prefect) as worker:
+        before = len(builds(world))
+        with scheduled(prefect, "rebuild", NEVER_S, first_s=12):
+            planned = wait_until(lambda: coming(worker, "rebuild"), "the worker knows the time")
+            prefect.kill()
+            wait_until(lambda: worker.orders.report()["clock"] == "worker", "the worker's clock takes over")
+            wait_until(lambda: len(builds(world)) == before + 1, "the rebuild is done without Prefect")
+            assert builds(world)[-1]["as_of"] >= planned
+            prefect.start()
+            wait_until(lambda: worker.orders.report()["clock"] == "prefect", "Prefect's clock rules again")
+            purge = prefect.order("purge")
+            wait_until(lambda: state(prefect, purge) == "Completed", "orders are served")
+            late = [run for run in all_runs(prefect, "rebuild") if run["state"]["type"] == "SCHEDULED" and is_past(run)]
+
+        assert (late, len(builds(world))) == ([], before + 1)
+
+
+def test_a_run_that_fails_is_retried_as_prefect_says(world: World, prefect: RunningPrefect) -> None:
+    """Maintenance fails while a table lacks a file: the run waits for its retry, the worker's report has the error, and
+    both are well when the file is back."""
+    for number in range(4):
+        world.lake.append_rejected([{"received_at": number}])
+    files = list(Path(world.lake.root, REJECTED.name).glob("*.parquet"))
+    with (
+        temporary_settings({PREFECT_FLOWS_DEFAULT_RETRY_DELAY_SECONDS: 1, PREFECT_FLOWS_DEFAULT_RETRIES: 100}),
+        working(world, prefect) as worker,
+    ):
+        for file in files:
+            file.rename(file.with_suffix(".away"))
+        run_id = prefect.order("maintain")
+        wait_until(lambda: state(prefect, run_id) == "AwaitingRetry", "the run failed")
+        wait_until(lambda: "maintain: " in worker.report.get("error", ""), "the worker says so")
+        for file in files:
+            file.with_suffix(".away").rename(file)
+        wait_until(lambda: state(prefect, run_id) == "Completed", "the retry succeeds")
+        wait_until(lambda: "error" not in worker.report, "the worker is well")
+        assert prefect.run(run_id)["run_count"] >= 2
+
+
+def test_what_a_killed_worker_left_is_done_again(world: World, prefect: RunningPrefect) -> None:
+    """A run from outside that its worker did not end is due again for the next worker, and one that a worker began by
+    itself is Crashed."""
+    with flows_of(world, prefect) as flows:
+        wait_until(lambda: flows.timetable("purge"), "the deployments are there")
+    left = prefect.order("purge")
+    id = prefect.deployment("purge")["id"]
+    own = prefect.ask(
+        f"/deployments/{id}/create_flow_run", state={"type": "RUNNING"}, tags=["requested"], name="purge"
+    )["id"]
+    prefect.ask(f"/flow_runs/{left}", method="PATCH", empirical_policy={"retries": 3})
+    for kind in ("PENDING", "RUNNING"):
+        prefect.ask(f"/flow_runs/{left}/set_state", state={"type": kind})
+
+    with working(world, prefect):
+        wait_until(lambda: state(prefect, left) == "Completed", "the next worker does it")
+        assert state(prefect, own) == "Crashed"
+
+
+def test_when_work_is_due_by_a_schedule_that_was_seen() -> None:
+    """The interval rules without a schedule and after its last time. A schedule's times rule until then: each is served
+    by work that began after it, and by nobody else than who sends orders. What is paused is never due."""
+    seen = Timetable(is_active=True, times_ms=(100, 200), sends_orders=False)
+
+    def due(timetable: Timetable | None, now_ms: int, began_ms: int = 0, by_interval: bool = True) -> bool:
+        return is_due(timetable, now_ms, began_ms, by_interval)
+
+    assert [due(None, 0, by_interval=answer) for answer in (True, False)] == [True, False]
+    assert [due(seen, now_ms) for now_ms in (99, 100, 150)] == [False, True, True]
+    assert [due(seen, now_ms, began_ms=100) for now_ms in (100, 199, 200)] == [False, False, True]
+    assert [due(seen, 250, began_ms=200, by_interval=answer) for answer in (True, False)] == [True, False]
+    assert not due(seen._replace(sends_orders=True), 150)
+    assert not due(seen._replace(is_active=False), 150)
+
+
+def active(worker: Worker, work: str) -> bool:
+    """Whether the worker takes the schedule of a work for active."""
+    timetable = worker.orders.timetable(work)
+    return timetable is not None and timetable.is_active
+
+
+def coming(worker: Worker, work: str) -> int | None:
+    """The first time of a work that the worker knows, if it comes within a minute."""
+    timetable = worker.orders.timetable(work)
+    now_ms = time.time_ns() // 1_000_000
+    return next((at for at in (timetable.times_ms if timetable else ()) if now_ms < at < now_ms + 60_000), None)
+
+
+def all_runs(prefect: RunningPrefect, work: str) -> list[dict[str, Any]]:
+    """All runs of a work, also those that are planned."""
+    found: list[dict[str, Any]] = prefect.ask(
+        "/flow_runs/filter", deployments={"id": {"any_": [prefect.deployment(work)["id"]]}}
+    )
+    return found
+
+
+def is_past(run: dict[str, Any]) -> bool:
+    """Whether the time of a run has come."""
+    return datetime.fromisoformat(run["expected_start_time"]) <= datetime.now(UTC)
