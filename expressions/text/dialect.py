@@ -88,9 +88,37 @@ def span(token: Token) -> Span:
     return Span(token.start, token.end + 1)
 
 
+#: A backslash and the character behind it, and those of them that mean something: the character for itself.
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPED = "\\\"'"
+
+
 def string_value(written: str) -> str:
-    """The value of a string in quotes: a backslash makes the next character stand for itself."""
-    return re.sub(r"\\(.)", r"\1", written[1:-1], flags=re.DOTALL)
+    """The value of a string in quotes: a backslash makes the quote or backslash behind it stand for itself."""
+    return _ESCAPE.sub(r"\1", written[1:-1])
+
+
+def unknown_escape(written: str) -> Span | None:
+    """Where a string in quotes has a backslash before another character than a quote or a backslash; None nowhere."""
+    places = (match.span() for match in _ESCAPE.finditer(written, 1, len(written) - 1) if match[1] not in _ESCAPED)
+    return next((Span(*place) for place in places), None)
+
+
+def without_unknown_escapes(text: str) -> str:
+    """The expression that means what this one meant while a backslash before any character was left out.
+
+    Such texts were saved. A text that was never an expression stays as it is.
+    """
+    if "\\" not in text:
+        return text
+    try:
+        strings = [span(token) for token in tokens(text) if token.token_type == TokenType.STRING]
+    except SyntaxRefused:
+        return text
+    for at in reversed(strings):
+        written = _ESCAPE.sub(lambda match: match[0] if match[1] in _ESCAPED else match[1], text[at.start : at.end])
+        text = text[: at.start] + written + text[at.end :]
+    return text
 
 
 def name_value(written: str) -> str:

@@ -49,7 +49,7 @@ from ..ops import (
 from ..rules.windows import Window
 from .balanced import balanced
 from .cursor import Cursor
-from .dialect import name_value, string_value
+from .dialect import name_value, string_value, unknown_escape
 from .names import RESERVED, aggregate_named, is_plain, path, root_aggregate_named, stem
 
 CHARACTERS_MAX = 10_000
@@ -233,7 +233,18 @@ class _Grammar(Cursor):
         return float(written)
 
     def string(self, expected: str) -> str:
-        return string_value(self.written(self.take(TokenType.STRING, expected)))
+        at = self.take(TokenType.STRING, expected)
+        written = self.written(at)
+        unknown = unknown_escape(written)
+        if unknown is not None:
+            letter = written[unknown.end - 1]
+            letter = letter if letter.isprintable() else ascii(letter)[1:-1]
+            raise SyntaxRefused(
+                f"a backslash before {letter}",
+                at=Span(at.start + unknown.start, at.start + unknown.end),
+                expected=f"{letter} alone, or \\\\ for a backslash; one stands before \\, \" and ' only",
+            )
+        return string_value(written)
 
     def list_of(self) -> Expr:
         start = self.take(TokenType.L_BRACKET, "[")

@@ -31,6 +31,7 @@ from expressions.ops import Call, distinct_parts
 from expressions.plan import Plan, Projection, plan
 from expressions.rules.windows import Window, Zone
 from expressions.text.bind import bind, bind_one
+from expressions.text.dialect import without_unknown_escapes
 from serving.definitions.flags import Flag, flag_of
 from serving.store.stamps import Covered
 
@@ -44,7 +45,8 @@ class StoredDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """One definition as it is kept: the newest version in the catalogue, every version in the lake.
 
     `settings` holds what only its kind has (of a flag: enabled, default …). `projection` is the catalogue's projection
-    version when this was saved. Times are UTC milliseconds.
+    version when this was saved. Times are UTC milliseconds. An expression that was saved while unknown escapes were
+    left out is kept without them: it means what it meant.
     """
 
     kind: DefinitionKind
@@ -57,6 +59,9 @@ class StoredDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     deleted: bool = False
     projection: int = 0
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        structs.force_setattr(self, "expression", without_unknown_escapes(self.expression))
 
     @property
     def definition(self) -> Definition:

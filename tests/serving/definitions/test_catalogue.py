@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
+from expressions.definitions import Definition
+from expressions.errors import SyntaxRefused
+from expressions.ops import Constant
+from expressions.text.bind import bind_one
 from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, encode
 from serving.store.stamps import Covered
 
@@ -35,3 +42,33 @@ def test_another_definition_is_compiled() -> None:
 
         assert after.program is not compiled.program
         assert after.bounds["trait", key].definition.expression == expression
+
+
+@pytest.mark.parametrize(
+    ("saved", "kept", "value"),
+    [
+        (r'"^\d+$"', '"^d+$"', "^d+$"),
+        (r'"\\d\"\'\n"', r'"\\d\"' + r"\'" + 'n"', r"\d" + "\"'n"),
+        (r"""coalesce('\.', "\\.")""", r"""coalesce('.', "\\.")""", None),
+        (r"profile.`a\b`", r"profile.`a\b`", None),
+        (r'"\\"', r'"\\"', "\\"),
+        (r'"open\d', r'"open\d', None),
+    ],
+)
+def test_a_text_that_was_saved_with_an_unknown_escape_keeps_its_meaning(saved: str, kept: str, value: object) -> None:
+    """A backslash before a letter was left out when it was read; now it is refused in what is new."""
+    stored = StoredDefinition(kind="trait", key="it", expression=saved)
+
+    assert stored.expression == kept
+    if value is not None:
+        assert bind_one(stored.definition, {}).expr == Constant(value)  # type: ignore[arg-type]
+    catalogue = Catalogue(definitions={("trait", "it"): stored})
+    was = encode(catalogue).replace(msgspec.json.encode(kept), msgspec.json.encode(saved))
+    assert decode(was).definitions == catalogue.definitions
+
+
+def test_what_is_new_has_no_unknown_escape() -> None:
+    """A pattern whose backslashes were not doubled is refused where the first stands."""
+    with pytest.raises(SyntaxRefused, match=r"a backslash before d \(trait 'it', line 1, column 22\)") as refused:
+        bind_one(Definition("trait", "it", r'matches(profile.n, "^\d+$")'), {})
+    assert refused.value.expected == r"""d alone, or \\ for a backslash; one stands before \, " and ' only"""
