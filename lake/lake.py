@@ -178,9 +178,9 @@ class Lake(Tables):
         """Every row of every key, in order of `created_at`."""
         return self.scan(API_KEYS).sort("created_at").collect().to_dicts()
 
-    def append_audit(self, row: Mapping[str, Any]) -> None:
-        """Notes what an admin did."""
-        self._append_row(AUDIT, row)
+    def append_audit(self, *rows: Mapping[str, Any]) -> None:
+        """Notes what an admin did, in one commit."""
+        self.append(AUDIT, pa.Table.from_pylist([dict(row) for row in rows], schema=AUDIT.columns))
 
     def audit(self) -> pl.LazyFrame:
         """A row for each act of an admin."""

@@ -49,9 +49,9 @@ class History:
         """Notes that a key was made or revoked."""
         self._with_refusals(lambda: self._lake.append_api_key(row))
 
-    def append_audit(self, row: Mapping[str, Any]) -> None:
-        """Notes what an admin did."""
-        self._with_refusals(lambda: self._lake.append_audit(row))
+    def append_audit(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Notes what an admin did, in one commit."""
+        self._with_refusals(lambda: self._lake.append_audit(*rows))
 
     def audit(self, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
         """A page of what admins did, the newest first; and the number of all entries."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,8 +18,22 @@ def note(
 
     `details` are for a later reader. A key's text is no detail, nor is what an app sent about a person.
     """
+    note_all(history, now_ms, author, action, kind, [key], details)
+
+
+def note_all(
+    history: History,
+    now_ms: int,
+    author: str,
+    action: str,
+    kind: str,
+    keys: Sequence[str],
+    details: dict[str, Any] | None = None,
+) -> None:
+    """Notes the same of several things, in one commit. Raises `Unavailable`."""
     text = msgspec.json.encode(details or {}).decode()
-    history.append_audit({"at": now_ms, "author": author, "action": action, "kind": kind, "key": key, "details": text})
+    act = {"at": now_ms, "author": author, "action": action, "kind": kind, "details": text}
+    history.append_audit([act | {"key": key} for key in keys])
 
 
 def page(history: History, limit: int, offset: int) -> dict[str, Any]:

@@ -30,13 +30,20 @@ from serving.http.answers import json_answer
 from serving.http.bodies import body_of, json_of
 from serving.ingest.accept import Envelope, Limits, accept, checked_object
 from serving.ingest.event_json import event_of
-from serving.people.links import RefusedClaim
+from serving.people.links import RefusedClaim, Why
 from serving.refusals import Conflict, Invalid, NotFound, invalid
 from serving.store.deadlines import within
 from serving.store.logged_event import Accepted
 
 router = APIRouter(tags=["events"])
 
+#: What to do about an alias that was refused.
+REMEDIES: dict[Why, str] = {
+    "full": "unlink an id first",
+    "crowded": "unlink an id first",
+    "cycle": "send the ids the other way round",
+    "deep": "alias the id to the person's own id",
+}
 #: How long a request with events waits for Redis, once its body is here; then it is 503, within three seconds.
 INGEST_S = 2.5
 #: Bytes that the request of a single event may have beside the event: a key, the time it was sent.
@@ -64,8 +71,8 @@ def _sent_keys(request: Request, in_body: Iterable[str]) -> Iterator[str]:
 async def _take(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
     """The event of a request, taken; whether it is a repeat, and warnings about its links.
 
-    A refused event is kept for `rejected`. Raises `Invalid`; and `Conflict` for an alias that closes a ring, or whose
-    user has too many ids.
+    A refused event is kept for `rejected`. Raises `Invalid`; and `Conflict` for an alias that closes a ring, or that
+    would give a user or a person too many ids.
     """
     settings = request.app.state.engine.settings
     return await _take_body(request, kind, await body_of(request, settings.event_bytes_max + ENVELOPE_BYTES))
@@ -86,7 +93,7 @@ async def _take_body(request: Request, kind: str, body: bytes) -> tuple[Accepted
     if event.kind == "alias":
         for refused in refused_claims:
             if refused.why != "taken":
-                remedy = "unlink an id first" if refused.why == "full" else "send the ids the other way round"
+                remedy = REMEDIES[refused.why]
                 details = {"field": "previousId", "value": event.anonymous_id, "remedy": remedy}
                 raise Conflict(refused.message, details)
     return event, receipts.outcomes[0].duplicate, link_warnings(refused_claims, [event])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Annotated, Any
 
@@ -220,7 +220,7 @@ async def unlink(user: str, engine: EngineOf, author: Admin) -> UnlinkedOut:
             f"{id} belongs to nobody else", {"field": "userId", "value": user, "remedy": "name a linked id: anon:…"}
         )
     # Noted before it is done: while the lake is away the call is refused, so every unlink has a note.
-    await _note(engine, author.label, "unlink", id)
+    await _note(engine, author.label, "unlink", [id])
     owner = await engine.follow(unlink_id(engine.store.operations, id, made_id())) or record.owner
     return UnlinkedOut(success=True, id=id, owner=owner.id)
 
@@ -234,17 +234,16 @@ async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
     """
     id = _namespaced(user)
     noted = [record.id for record in (await engine.read_person(id)).records]
-    for noted_id in noted:  # before it is done, as above
-        await _note(engine, author.label, "delete", noted_id)
+    await _note(engine, author.label, "delete", noted)  # before it is done, as above
     seqs = await engine.follow(delete_person(engine.store.operations, id, made_id()))
-    for linked_meanwhile in seqs.keys() - set(noted):
-        await _note(engine, author.label, "delete", linked_meanwhile)
+    await _note(engine, author.label, "delete", sorted(seqs.keys() - set(noted)))
     settled = await _is_drained(engine, seqs)
     deleted = [Alias(**alias) for alias in questions.aliases(list(seqs))]
     return DeletedOut(success=True, deleted=deleted, settled=settled)
 
 
-async def _note(engine: Engine, author: str, action: str, namespaced_id: str) -> None:
-    """Notes in the audit log who did what. The id is hashed, since the log outlives the person."""
-    digest = blake2b(namespaced_id.encode(), digest_size=16).hexdigest()
-    await to_thread.run_sync(audit.note, engine.history, engine.clock_ms(), author, action, "user", digest)
+async def _note(engine: Engine, author: str, action: str, ids: Collection[str]) -> None:
+    """Notes in the audit log who did what to these ids. They are hashed, since the log outlives the person."""
+    digests = [blake2b(id.encode(), digest_size=16).hexdigest() for id in ids]
+    if digests:
+        await to_thread.run_sync(audit.note_all, engine.history, engine.clock_ms(), author, action, "user", digests)

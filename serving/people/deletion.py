@@ -68,15 +68,13 @@ def left_behind(operations: Operations, deleted: Sequence[str]) -> Steps[dict[st
 
 def farthest_first(records: Sequence[Record], namespaced_id: str) -> list[str]:
     """The ids of a person by the number of links between them and one id: the farthest first, that id last."""
-    nearest_first = [namespaced_id]
-    while len(nearest_first) < len(records):
-        others = [record for record in records if record.id not in nearest_first]
-        reached = [record.id for record in others if _is_linked(record, nearest_first, records)]
-        nearest_first += reached or [record.id for record in others]
-    return nearest_first[::-1]
-
-
-def _is_linked(record: Record, ids: Sequence[str], records: Sequence[Record]) -> bool:
-    """Whether a record owns one of these ids, or is owned by one of them."""
-    owns = any(other.id in ids and other.owner is not None and other.owner.id == record.id for other in records)
-    return owns or (record.owner is not None and record.owner.id in ids)
+    linked: dict[str, list[str]] = {record.id: [] for record in records}
+    for record in records:
+        if record.owner is not None and record.owner.id in linked:
+            linked[record.id].append(record.owner.id)
+            linked[record.owner.id].append(record.id)
+    nearest_first = dict.fromkeys([namespaced_id])
+    for id in (level := [namespaced_id]):
+        level += [other for other in linked[id] if other not in nearest_first]
+        nearest_first |= dict.fromkeys(linked[id])
+    return list(nearest_first | dict.fromkeys(linked))[::-1]

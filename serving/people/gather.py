@@ -28,10 +28,10 @@ def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
     known: dict[str, Record] = {record.id: record}
     latest = first
     root = record.id
-    above = [root]
+    above = {root: 0}  # id -> its place
     while (owner := known[root].owner) is not None:
         if owner.id in above:  # each owns the other: nothing writes that, but a loop over it would never end
-            root = min(above[above.index(owner.id) :])
+            root = min(id for id, place in above.items() if place >= above[owner.id])
             break
         if owner.id not in known:
             latest = yield operations.records([owner.id])
@@ -39,9 +39,9 @@ def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
         if not _is_in_force(owner, known):
             break
         root = owner.id
-        above.append(root)
-    person = list(dict.fromkeys([root, *reversed(above)]))
-    level = person
+        above[root] = len(above)
+    person = dict.fromkeys([root, *reversed(above)])
+    level = list(person)
     while level:
         listed = dict.fromkeys(member for id in level for member in known[id].members if member not in person)
         missing = [member for member in listed if member not in known]
@@ -50,7 +50,7 @@ def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
             known |= {record.id: record for record in latest.records}
         # A list is a hint: where two lists name one id, one of them may be old.
         level = [member for member in listed if _belongs(known[member], known, person)]
-        person += level
+        person |= dict.fromkeys(level)
     return Reading([known[id] for id in person], latest.clock_ms, latest.catalogue_version)
 
 

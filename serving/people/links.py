@@ -6,7 +6,8 @@ in the log of the claimed id's shard; in the list of members of the owner's reco
 of the claimed id's record, together with it. The first claim wins: a later user of the same device gets only events of
 their own.
 
-    claims of the events, owners read with the ingest  →  claims of ids that nobody owns  →  open claims, no cycles
+    claims of the events, owners read with the ingest  →  claims of ids that nobody owns
+                                                       →  open claims, without cycles, of persons within their bounds
                                                        →  member lists with room  →  entry and owner
 
 A claim dates from the receipt of its event, for a repeat from the receipt of the copy that counts. The link is made a
@@ -20,27 +21,25 @@ Nothing here talks to Redis: the steps are requests, which either store follows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from serving.ids import Ids, namespaced, prefixed
+from serving.people.family import DEPTH_MAX, IDS_MAX, Excess, look_around
 from serving.people.lists import settle_lists, tidy_lists
 from serving.store.logged_event import Accepted, LogEntry
-from serving.store.operations.links import Claim
+from serving.store.operations.links import Claim, Ties
 from serving.store.operations.operations import Operations
 from serving.store.requests import Steps
 from serving.store.scripts.claim import Claimed, Owner
 from serving.store.scripts.members import MEMBERS_MAX
-from serving.store.scripts.read_ended import Ended
 
-Why: TypeAlias = Literal["full", "taken", "cycle"]
-
-#: The greatest number of ids between an id and its person: each alias of a known user to another adds one.
-STEPS_MAX = 64
+Why: TypeAlias = Literal["full", "taken"] | Excess
 
 
 class RefusedClaim(NamedTuple):
-    """A claim that became no link, and why: the owner has no room, another owns the id, or the id owns the owner."""
+    """A claim that became no link, and why: the owner has no room, another owns the id, the id owns the owner, or the
+    person would be too large (`people.family`)."""
 
     claim: Claim
     why: Why
@@ -56,6 +55,16 @@ class RefusedClaim(NamedTuple):
                 return f"{id} was not linked to {owner}: it is linked to another user, unlink it first"
             case "cycle":
                 return f"{id} was not linked to {owner}: {owner} belongs to {id} already, alias it the other way round"
+            case "deep":
+                return (
+                    f"{id} was not linked to {owner}: it would be more than {DEPTH_MAX} links away from the person's "
+                    "own id, alias it to that one"
+                )
+            case "crowded":
+                return (
+                    f"{id} was not linked to {owner}: the person would have more than {IDS_MAX} ids, "
+                    "unlink some of them"
+                )
 
 
 def claims_of(event: Accepted) -> list[Claim]:
@@ -123,12 +132,17 @@ def link_claims(
         if owner is not None and owner.id != claim.owner
     ]
     unowned = [claim for claim, owner in zip(claims, owners, strict=True) if owner is None]
+    ids = dict.fromkeys(id for claim in unowned for id in (claim.id, claim.owner))
+    family = yield from look_around(operations, ids)
     wanted = []
-    for claim in (yield from open_claims(operations, unowned)):
-        if (yield from owns(operations, claim.id, claim.owner)):
-            refused.append(RefusedClaim(claim, "cycle"))
-        else:
-            wanted.append(claim)
+    for claim in unowned:
+        if family.is_open(claim):
+            excess = family.excess(claim)
+            if excess is not None:
+                refused.append(RefusedClaim(claim, excess))
+            else:
+                family.link(claim)
+                wanted.append(claim)
     if not wanted:
         return refused
     room = yield from _listed(operations, wanted)
@@ -144,31 +158,31 @@ def link_claims(
             lost.append(claim)
             if result.owner is not None:
                 refused.append(RefusedClaim(claim, "taken"))
-    orphaned = yield from _orphaned(operations, made.values())
-    if orphaned:
-        lost += [claim for claim, link in made.items() if link in orphaned]
-        yield operations.take_back([(claim.id, link) for claim, link in made.items() if link in orphaned])
-    for claim, link in reversed(made.items()):
-        # Two aliases at once, each the other way round, may both have found no cycle. Where one call made several links
-        # the last one gives way, as if they had come one after the other.
-        if link not in orphaned and (yield from owns(operations, claim.id, claim.owner)):
-            yield operations.take_back([(claim.id, link)])
-            lost.append(claim)
-            refused.append(RefusedClaim(claim, "cycle"))
+    vain = yield from _vain(operations, made)
+    if vain:
+        yield operations.take_back([(claim.id, made[claim]) for claim in vain])
+        lost += vain
+        refused += [RefusedClaim(claim, excess) for claim, excess in vain.items() if excess is not None]
     yield from settle_lists(operations, lost)
     return refused
 
 
-def open_claims(operations: Operations, claims: Sequence[Claim]) -> Steps[list[Claim]]:
-    """The claims that were not taken back since they were said.
+def _vain(operations: Operations, made: Mapping[Claim, Owner]) -> Steps[dict[Claim, Excess | None]]:
+    """The links that were made in vain, the last first, and what forbids them; None where it is their owner's delete.
 
-    This is a look beforehand: the script that writes a claim has the last word, in the claimed id's own shard.
+    Others may have made links meanwhile, or deleted an owner. Two aliases at once, each the other way round, may both
+    have found no cycle. Where one call made several links the last ones give way, as if they had come one after the
+    other.
     """
-    ids = list(dict.fromkeys(id for claim in claims for id in (claim.id, claim.owner)))
-    if not ids:
-        return []
-    ended: dict[str, Ended] = dict(zip(ids, (yield operations.ended(ids)), strict=True))
-    return [claim for claim in claims if claim.since_ms > max(*ended[claim.id], ended[claim.owner].deleted_ms)]
+    family = yield from look_around(operations, dict.fromkeys(claim.owner for claim in made))
+    vain: dict[Claim, Excess | None] = {}
+    for claim, link in reversed(list(made.items())):
+        is_in_force = family.is_in_force(link)
+        excess = family.excess(claim) if is_in_force and family.may_grow_meanwhile(claim) else None
+        if excess is not None or not is_in_force:
+            vain[claim] = excess
+            family.unlink(claim)
+    return vain
 
 
 def _listed(operations: Operations, claims: Sequence[Claim]) -> Steps[list[bool]]:
@@ -190,8 +204,8 @@ def _orphaned(operations: Operations, links: Iterable[Owner]) -> Steps[set[Owner
     ids = list(dict.fromkeys(link.id for link in links))
     if not ids:
         return set()
-    ended: dict[str, Ended] = dict(zip(ids, (yield operations.ended(ids)), strict=True))
-    return {link for link in links if link.since_ms <= ended[link.id].deleted_ms}
+    ties: dict[str, Ties] = yield operations.ties(ids)
+    return {link for link in links if link.since_ms <= ties[link.id].deleted_ms}
 
 
 def complete_links(operations: Operations, entries: Iterable[LogEntry]) -> Steps[None]:
@@ -230,19 +244,3 @@ def unlink_id(operations: Operations, namespaced_id: str, event_id: str) -> Step
     yield operations.unlink(namespaced_id, event_id)
     yield from settle_lists(operations, [Claim(namespaced_id, owner.id, owner.event_id)])
     return owner
-
-
-def owns(operations: Operations, namespaced_id: str, other: str) -> Steps[bool]:
-    """Whether `other` belongs to this id, through any number of owners. Only a user can own another user."""
-    if not (namespaced_id.startswith("user:") and other.startswith("user:")):
-        return False
-    visited = {other}
-    for _ in range(STEPS_MAX):
-        if other == namespaced_id:
-            return True
-        (owner,) = yield operations.owners([other])
-        if owner is None or owner.id in visited:
-            return False  # a ring of other ids is theirs to undo
-        other = owner.id
-        visited.add(other)
-    return True

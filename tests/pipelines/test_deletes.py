@@ -354,7 +354,7 @@ def test_a_delete_beside_logins_leaves_no_link(url: str, tmp_path: Path) -> None
         ids += [user, *devices]
     while world.drain().step().rows:  # it completes what was cut off
         pass
-    deleted = {id for id in ids if world.store.ended([id])[0].deleted_ms >= 0}
+    deleted = {id for id in ids if world.store.ties([id])[id].deleted_ms >= 0}
     assert len(deleted) > 60
     owners = dict(zip(ids, world.store.owners(ids), strict=True))
     assert not [id for id, owner in owners.items() if owner is not None and owner.id in deleted]

@@ -24,10 +24,22 @@ from lake.schemas import TRAITS
 from serving.history import latest_undeleted
 from serving.ids import record_of
 from serving.ingest.accept import Limits, accept
-from serving.people.links import claims_of, complete_links, unlink_id
+from serving.ingest.projection import tail_payload
+from serving.people.family import DEPTH_MAX, IDS_MAX
+from serving.people.links import (
+    claims_of,
+    claims_with_receipts,
+    complete_links,
+    distinct_claims,
+    link_claims,
+    unlink_id,
+)
+from serving.store.operations.events import Arrival
 from serving.store.operations.links import Claim
+from serving.store.scripts.claim import Owner
 from tests.chance import part_of_examples
 from tests.pipelines.world import World
+from tests.properties.at_once import at_once
 
 DEFINITIONS = {"visits": "events.visit.count", "pages": "events.visit.page.values", "city": "profile.city"}
 
@@ -284,3 +296,72 @@ def test_a_device_is_found_whichever_list_names_it_too(url: str, tmp_path: Path)
 
     for id in ("old", "new", "anon:d"):
         assert world.values(id)["visits"] == 2
+
+
+def refused(world: World, *calls: dict[str, Any]) -> list[str]:
+    """Why the claims of some calls became no links, one call after the other."""
+    reasons = []
+    for call in calls:
+        claims, owners = taken(world, call)
+        reasons += [why for _, why in world.store.follow(link_claims(world.store.operations, claims, owners))]
+    return reasons
+
+
+def taken(world: World, call: dict[str, Any]) -> tuple[list[Claim], list[Owner | None]]:
+    """The claims of a call whose event was taken, and the owners of the claimed ids."""
+    event, catalogue = accept(call, Limits()), world.catalogue
+    arrival = Arrival(event, tail_payload(event, catalogue.projection))
+    receipts = world.store.ingest([arrival], catalogue.projection_version)
+    claims = claims_with_receipts(distinct_claims([event]), [event], receipts.came_ms)
+    return claims, world.store.owners([claim.id for claim in claims])
+
+
+def ids_of(world: World, id: str) -> int:
+    """How many ids a person has."""
+    return len(world.answers(id).asof["ids"])
+
+
+@pytest.mark.parametrize("is_upward", [True, False])
+def test_an_id_is_at_most_so_many_links_away_from_its_person(url: str, tmp_path: Path, is_upward: bool) -> None:
+    """Aliases of aliases are refused beyond it, with their own reason, whichever end they are added at; a shorter chain
+    is not. A ring is called one at any length."""
+    world = new_world(url, tmp_path)
+    pairs = [(number, number + 1) if is_upward else (number + 1, number) for number in range(DEPTH_MAX + 1)]
+    calls = [alias(f"user:u{of}", f"u{to}") for of, to in pairs]
+
+    assert refused(world, *calls) == ["deep"]
+    assert refused(world, alias(f"user:u{DEPTH_MAX}", "u0") if is_upward else alias("user:u0", f"u{DEPTH_MAX}")) == [
+        "cycle"
+    ]
+    assert ids_of(world, "u3") == DEPTH_MAX + 1
+    world.drain().step()
+    assert ids_of(world, "u3") == DEPTH_MAX + 1
+
+
+def test_a_person_has_at_most_so_many_ids(url: str, tmp_path: Path) -> None:
+    """Beyond it a link is refused with its own reason: of one more id, of a whole person, of calls at one moment."""
+    world = new_world(url, tmp_path)
+    owners = [f"u{number}" for number in range(8)]
+    assert refused(world, *[alias(f"user:{owner}", "root") for owner in owners]) == []
+    devices = [(owner, f"{owner}-{number}") for owner in owners for number in range(11)]
+    calls = [visit(1, userId=owner, anonymousId=device) for owner, device in devices]
+    assert refused(world, *calls) == []
+    room = IDS_MAX - ids_of(world, "root")
+    assert 0 < room < len(owners)
+
+    at_once(
+        world.store,
+        [
+            link_claims(world.store.operations, *taken(world, visit(1, userId=owner, anonymousId=f"{owner}-last")))
+            for owner in owners
+        ],
+        range(len(owners)),
+    )
+    assert ids_of(world, "root") <= IDS_MAX
+    while ids_of(world, "root") < IDS_MAX:
+        assert refused(world, visit(1, userId="u0", anonymousId=f"d{next(numbers)}")) == []
+    assert refused(world, visit(1, userId="u1", anonymousId="one-more"), alias("user:other", "root")) == ["crowded"] * 2
+    assert refused(world, alias("user:root", "above")) == ["crowded"]
+    assert refused(world, visit(1, userId="u2", anonymousId="u2-1"), visit(1, userId="else", anonymousId="x")) == []
+    check(world, ["user:root", "user:u1", "anon:one-more"])
+    assert ids_of(world, "root") == IDS_MAX

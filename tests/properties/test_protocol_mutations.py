@@ -25,6 +25,7 @@ from pipelines import rebuild as rebuilding
 from pipelines import recover as recovering
 from serving.definitions.catalogue import Catalogue
 from serving.people import deletion, gather, links
+from serving.people.family import Family
 from serving.store.scripts import claim, delete, ingest, members, publish, raise_numbers, replay, restore
 from serving.store.scripts.script import Script
 from tests.properties import protocol_walk, protocol_world
@@ -94,38 +95,6 @@ def _covering_one_more(stamp: Any) -> Any:
 def _without_straddling(answer: Any) -> Any:
     """Does not say that a span reaches out of its window."""
     return lambda frame, evaluate: answer(frame, evaluate)._replace(straddled=False)
-
-
-def _owns_nobody(right: Any) -> Any:
-    """Says that no id is owned by another, without a look."""
-
-    def without(operations: Any, namespaced_id: str, other: str) -> Any:
-        yield from ()
-        return False
-
-    return without
-
-
-def _owns_before_the_claim_alone(owns: Any) -> Any:
-    """Looks for a ring before a claim, and not once more when the claim is made."""
-
-    def without(operations: Any, namespaced_id: str, other: str) -> Any:
-        (owner,) = yield operations.owners([namespaced_id])
-        if owner is not None and owner.id == other:
-            return False
-        return (yield from owns(operations, namespaced_id, other))
-
-    return without
-
-
-def _all_open(open_claims: Any) -> Any:
-    """Takes a repeated claim for one that stands, without a look at what came since."""
-
-    def without(operations: Any, claims: Any) -> Any:
-        yield from ()
-        return list(claims)
-
-    return without
 
 
 def _nothing(answer: Any) -> Any:
@@ -290,13 +259,17 @@ MUTATIONS: list[InScript | InPython] = [
         "elseif true then", seed=1, favour=("send_together", "alias"), leaving_out=(*LOST, "delete_person", "unlink"),
         of_links=True,
     ),
-    InPython("no id owns its owner", links, "owns", _owns_nobody, seed=1, favour=("alias",)),
     InPython(
-        "no id owns its owner when both are claimed at once", links, "owns", _owns_before_the_claim_alone,
+        "no id owns its owner", Family, "excess", lambda right: lambda family, claim: None, seed=1, favour=("alias",)
+    ),
+    InPython(
+        "no id owns its owner when both are claimed at once", Family, "may_grow_meanwhile",
+        lambda right: lambda family, claim: False,
         seed=3, favour=("link_at_once",), of_links=True,
     ),
     InPython(
-        "a repeat makes no link to somebody who was deleted since", links, "open_claims", _all_open,
+        "a repeat makes no link to somebody who was deleted since", Family, "is_open",
+        lambda right: lambda family, claim: True,
         favour=("resend", "cut_off", "delete_person"), of_links=True,
     ),
     InPython(
@@ -304,8 +277,8 @@ MUTATIONS: list[InScript | InPython] = [
         favour=("delete_and_die", "send_together", "alias"), of_links=True,
     ),
     InPython(
-        "who makes a link looks whether its owner was deleted", links, "_orphaned",
-        lambda right: lambda operations, of: _nothing(set()),
+        "who makes a link looks whether its owner was deleted", links, "_vain",
+        lambda right: lambda operations, made: _nothing({}),
         favour=("link_at_once", "link_and_die"), of_links=True,
     ),
     InPython(

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from serving.ids import raw_id, shard_of
-from serving.store import keys, logged_event, positions
+from serving.store import keys, logged_event
 from serving.store.logged_event import Accepted
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import each, nothing, refusal
 from serving.store.operations.sharded import Sharded
 from serving.store.requests import Request, command, shared
 from serving.store.scripts import claim as claim_script
-from serving.store.scripts import members, read_ended
+from serving.store.scripts import members, read_ties
 from serving.store.scripts.claim import Claimed, Owner, owner_of
-from serving.store.scripts.read_ended import Ended
+from serving.store.scripts.read_ties import Ties
+
+__all__ = ["Claim", "LinkOperations", "Ties", "link_entry"]
 
 
 class Claim(NamedTuple):
@@ -29,17 +31,6 @@ class Claim(NamedTuple):
     owner: str
     event_id: str
     since_ms: int = 0
-
-
-class Ties(NamedTuple):
-    """What ties an id to others: its owner, the ids that it lists, and the receipt of its last delete in UTC ms.
-
-    `deleted_ms` is -1 where it was never deleted, or the delete was purged.
-    """
-
-    owner: Owner | None
-    members: tuple[str, ...]
-    deleted_ms: int
 
 
 class LinkOperations(Sharded):
@@ -64,18 +55,9 @@ class LinkOperations(Sharded):
 
     @operation
     def ties(self, ids: Sequence[str]) -> Request[dict[str, Ties]]:
-        """What ties each of these ids to others, by id."""
-        commands = [
-            shared("HMGET", keys.record(shard_of(id_, self.shards), id_), keys.OWNER, keys.MEMBERS, keys.TOMBSTONE)
-            for id_ in ids
-        ]
-        return Request(commands, lambda replies: dict(zip(ids, map(_ties, replies), strict=True)))
-
-    @operation
-    def ended(self, ids: Sequence[str]) -> Request[list[Ended]]:
-        """When each of these ids was deleted and given up last, whether or not that has been purged."""
-        commands = [read_ended.command(shard_of(id_, self.shards), id_) for id_ in ids]
-        return Request(commands, each(read_ended.read))
+        """What ties each of these ids to others, by id, whether or not its delete has been purged."""
+        commands = [read_ties.command(shard_of(id_, self.shards), id_) for id_ in ids]
+        return Request(commands, lambda replies: dict(zip(ids, map(read_ties.read, replies), strict=True)))
 
     @operation
     def add_members(self, claims: Sequence[Claim]) -> Request[list[bool]]:
@@ -160,12 +142,6 @@ def link_entry(claim: Claim) -> Accepted:
     return Accepted(
         f"{claim.event_id}:link", "link", claim.id, user_id=value if kind == "user" else None, name=claim.owner
     )
-
-
-def _ties(fields: Sequence[bytes | None]) -> Ties:
-    owner, listed, tombstone = fields
-    deleted_ms = positions.decode(tombstone)[1] if tombstone else -1
-    return Ties(owner_of(owner), members.members_of(listed), deleted_ms)
 
 
 def _claimed(shard: int, reply: Any) -> Claimed:

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from lake.lake import Lake
+from lake.schemas import AUDIT
+from serving.people.family import DEPTH_MAX
 from serving.store.scripts.members import MEMBERS_MAX
 from tests.running import RunningStack
 
@@ -102,6 +105,26 @@ def test_beyond_the_cap_the_link_is_refused_and_the_event_stands(people: Running
     assert "anon:one-too-many was not linked to user:many" in answer["warnings"][0]
     assert "unlink" in answer["warnings"][0]
     assert visits(people, "many") == MEMBERS_MAX + 1
+
+
+def test_a_long_chain_is_refused_with_its_reason_and_deleted_in_one_commit(people: RunningStack) -> None:
+    """An alias that would be too far away from the person's own id is 409, and says what to do. The delete of all ids
+    of a person is one commit of the audit log."""
+    for number in range(DEPTH_MAX):
+        sent(people, "alias", previousId=f"user:chain-{number + 1}", userId=f"chain-{number}")
+    answer = people.call(
+        "POST", "/v1/alias", "write", json={"previousId": "user:chain-beyond", "userId": f"chain-{DEPTH_MAX}"}
+    )
+    assert answer.status_code == 409
+    assert f"more than {DEPTH_MAX} links away" in answer.json()["message"]
+    assert "the person's own id" in answer.json()["details"]["remedy"]
+    lake = Lake(people.stack.lake_uri)
+    commits, rows = lake.open(AUDIT).version(), people.call("GET", "/v1/admin/audit").json()["total"]
+    deleted = people.call("DELETE", "/v1/admin/users/chain-7").json()["deleted"]
+
+    assert len(deleted) == DEPTH_MAX + 1
+    assert people.call("GET", "/v1/admin/audit").json()["total"] == rows + DEPTH_MAX + 1
+    assert lake.open(AUDIT).version() == commits + 1
 
 
 def test_no_id_at_all_is_refused_by_name(people: RunningStack) -> None:
