@@ -2,7 +2,8 @@
 
 LakeError
 ├── LakeUnreachable   no folder, no object store, no permission: a later try may succeed
-└── LakeConflict      other writers were first, again and again
+├── LakeConflict      other writers were first, again and again
+└── LakeBehind        it is older than Redis: an old copy was put in its place
 """
 
 from __future__ import annotations
@@ -18,3 +19,7 @@ class LakeUnreachable(LakeError):
 
 class LakeConflict(LakeError):
     """Other writers were first, more often than we try."""
+
+
+class LakeBehind(LakeError):
+    """The lake lacks what Redis knows to be in it. The message ends with the remedy."""

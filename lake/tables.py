@@ -216,27 +216,41 @@ class Tables:
         there = set(self.scan(table).select(by).collect().iter_rows())
         return [row for row in rows if tuple(row[name] for name in by) not in there]
 
-    def write_build(self, table: Table, rows: pl.DataFrame, *, is_latest: bool) -> None:
-        """Adds the rows of a build to a table by `is_latest`. Latest rows take the place of the latest before them.
+    def append_build(self, table: Table, rows: pl.DataFrame) -> None:
+        """Adds the rows of a build to a table by `is_latest`, beside the latest rows."""
+        self.append(table, _marked(table, rows, is_latest=False))
 
-        Raises `LakeConflict` when other builds were first, `ATTEMPTS` times.
+    def replace_latest(
+        self, table: Table, version: int, build: int, make_rows: Callable[[], pl.DataFrame]
+    ) -> pl.DataFrame | None:
+        """Puts the rows of a build in the place of the latest rows of a table by `is_latest`; returns the rows.
+
+        `version` is the version of `events` that the build read. Rows of a later version, or of a greater build of the
+        same one, stay: None then. The commit's transactions say which build's the latest rows are, so of two builds one
+        comes second and looks again. `make_rows` may read the latest rows, and is called anew then. Raises
+        `LakeConflict` when other builds were first, `ATTEMPTS` times.
         """
-        marked = rows.with_columns(pl.lit(is_latest).alias("is_latest")).select(*table.columns.names)
-        narrow = marked.to_arrow().cast(table.columns)
         for _ in range(ATTEMPTS):
             with self._lock:
                 opened = self.open(table)
+                apps = ("latest/version", "latest/build")
+                if tuple(opened.transaction_version(app) or 0 for app in apps) > (version, build):
+                    return None
+                rows = make_rows()
+                transactions = [Transaction(app, number) for app, number in zip(apps, (version, build), strict=True)]
                 try:
                     with self.writing(opened):
-                        data = widened(narrow, opened)
-                        if is_latest:
-                            write_deltalake(opened, data, mode="overwrite", predicate="is_latest = true")
-                        else:
-                            write_deltalake(opened, data, mode="append")
-                    return
+                        write_deltalake(
+                            opened,
+                            widened(_marked(table, rows, is_latest=True), opened),
+                            mode="overwrite",
+                            predicate="is_latest = true",
+                            commit_properties=CommitProperties(app_transactions=transactions),
+                        )
+                    return rows
                 except LakeConflict:
-                    continue  # another build replaced them first: this one is the later
-        raise LakeConflict(f"{self.uri(table)}: other rebuilds were first {ATTEMPTS} times")
+                    continue  # another build, or a purge, was first: look again
+        raise LakeConflict(f"{self.uri(table)}: others were first {ATTEMPTS} times")
 
     def rewrite(self, table: Table, partition: Mapping[str, str], change: Change) -> int:
         """Puts what `change` makes of a partition's rows in their place, if it changes any; returns how many rows went.
@@ -310,6 +324,11 @@ class Tables:
                 raise LakeConflict(str(error)) from error
             except (DeltaError, OSError) as error:
                 raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+
+
+def _marked(table: Table, rows: pl.DataFrame, *, is_latest: bool) -> pa.Table:
+    marked = rows.with_columns(pl.lit(is_latest).alias("is_latest")).select(*table.columns.names)
+    return marked.to_arrow().cast(table.columns)
 
 
 def _dataset(opened: DeltaTable, partition: Mapping[str, str]) -> Any:

@@ -59,7 +59,8 @@ class Due:
             self.failures += 1
             self.error = safe_message(error) if isinstance(error, FORESEEN) else type(error).__name__
             self.next_s = self.clock() + pause_s
-            log.warning("work_failed", work=self.name, failures=self.failures, retry_s=pause_s, exc_info=error)
+            counts = {"failures": self.failures, "retry_s": pause_s}
+            log.warning("work_failed", work=self.name, error=self.error, **counts, exc_info=error)
             return None
         self.failures, self.error = 0, None
         self.succeeded_ms = time.time_ns() // 1_000_000

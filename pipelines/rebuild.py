@@ -15,7 +15,7 @@ base that is newer than its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from expressions.batch.frames import person_answers
 from expressions.batch.totals import totals
 from expressions.rules.deletes import deleted, of_ids
 from expressions.rules.identity import people
+from lake.errors import LakeBehind
 from lake.lake import Lake
 from lake.schemas import MEMBERSHIPS, TRAITS
 from pipelines.publish import Recent, publish, records_of
@@ -37,6 +38,7 @@ from serving.definitions.saving import activate, current
 from serving.history import latest_undeleted
 from serving.refusals import Unavailable
 from serving.settings import Settings
+from serving.store.operations.shards import ShardState
 from serving.store.scripts.publish import Published
 from serving.store.stamps import Covered, Stamp
 from serving.store.store import Store
@@ -87,12 +89,14 @@ def rebuild(
     activate(store, lake.holds_events)
     as_of_ms = store.now_ms()
     # Before the version is pinned: the version can only have more.
-    undrained_ms = store.ask(store.operations.undrained_ms(store.shard_states()))
+    states = store.shard_states()
+    undrained_ms = store.ask(store.operations.undrained_ms(states))
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)
     # After the version is pinned: later events, which newer definitions may need, are beyond these seqs and stay in the
     # tails.
     catalogue = current(store)
+    _require_newest(lake, seqs, states, catalogue)
     build = store.next_build()
     stamps = {
         shard: Stamp(version, build, seq, as_of_ms, catalogue.projection_version) for shard, seq in enumerate(seqs)
@@ -122,9 +126,11 @@ def rebuild(
         progress("sweeping", 0)
         store.sweep_all([stamps[shard] for shard in range(store.shards)], run_id)
         progress("writing", 0)
-        by_kind = write_answers(lake, events, catalogue, as_of_ms, build, is_latest=True)
-        counts = totals(people(events), as_of_ms) | by_kind | {"ids": users, "as_of": as_of_ms}
-        store.keep_totals(msgspec.json.encode(counts))
+        by_kind = write_answers(lake, events, catalogue, as_of_ms, build, latest_of=version)
+        if by_kind is not None:
+            counts = totals(people(events), as_of_ms) | by_kind | {"ids": users, "as_of": as_of_ms}
+            counts |= {"lake_version": version, "build": build}
+            store.keep_totals(version, build, msgspec.json.encode(counts), run_id)
         cover(store, [covered_by(stamps[shard]) for shard in range(store.shards)], run_id)
     run = Run(
         build,
@@ -145,6 +151,30 @@ def rebuild(
     return run
 
 
+def _require_newest(lake: Lake, seqs: Sequence[int], states: Sequence[ShardState], catalogue: Catalogue) -> None:
+    """Raises `LakeBehind` where Redis knows more of the lake than is there.
+
+    A rebuild would change nothing then, since every record has a newer base; and what waits for it would ask for it
+    again at once.
+    """
+    lacking = next((state for state in states if state.drained > seqs[state.shard]), None)
+    covered = max((covered.lake_version for covered in catalogue.covered if covered is not None), default=0)
+    version = lake.events_version()  # another rebuild may have covered a version since ours was pinned
+    if lacking is not None:
+        why = (
+            f"shard {lacking.shard} was drained up to seq {lacking.drained}, and the lake has it up to seq "
+            f"{seqs[lacking.shard]}"
+        )
+    elif covered > version:
+        why = f"version {covered} of its events was published, and it is at version {version}"
+    else:
+        return
+    raise LakeBehind(
+        f"the lake is older than Redis: {why}. Put the newer lake back; or empty Redis, which is then recovered from "
+        "this lake, without what came since"
+    )
+
+
 def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
     """Writes traits and memberships as of a time: by event time, over all rows that are in the lake now.
 
@@ -158,7 +188,7 @@ def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
     events = counted(lake.events(version)).collect().lazy()
     count = events.filter(pl.col("ts") <= at_ms).select(pl.len()).collect().item()
     users = events.select(pl.col("id").n_unique()).collect().item()
-    write_answers(lake, events, catalogue, at_ms, build, is_latest=False)
+    write_answers(lake, events, catalogue, at_ms, build, latest_of=None)
     seqs = tuple(lake.transaction_versions(version, store.shards))
     run = Run(build, version, at_ms, seqs, count, users, 0, time.monotonic() - started, "as_of")
     lake.append_run(run_row(run))
@@ -166,20 +196,34 @@ def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
 
 
 def write_answers(
-    lake: Lake, events: pl.LazyFrame, catalogue: Catalogue, as_of_ms: int, build: int, *, is_latest: bool
-) -> dict[str, dict[str, int]]:
-    """Writes every trait and membership of every person; returns how many rows each key has: traits, segments."""
+    lake: Lake, events: pl.LazyFrame, catalogue: Catalogue, as_of_ms: int, build: int, latest_of: int | None
+) -> dict[str, dict[str, int]] | None:
+    """Writes every trait and membership of every person; returns how many rows each key has: traits, segments.
+
+    `latest_of` is the version of `events` that they are of, where they are to be the latest rows; None where they are
+    as of a time. None when the latest rows are those of a later rebuild already: they stay.
+    """
     bounds = [bound for key, bound in catalogue.bounds.items() if key[0] != "flag"]
     answers = person_answers(events, bounds, as_of_ms, catalogue.zone)
     keys = [(bound.definition.kind, bound.definition.key) for bound in bounds]
     traits = trait_rows(answers, keys, as_of_ms, build)
-    lake.write_build(TRAITS, traits, is_latest=is_latest)
-    before = latest_undeleted(lake, MEMBERSHIPS).collect() if is_latest else None
-    memberships = membership_rows(answers, keys, as_of_ms, build, before)
-    lake.write_build(MEMBERSHIPS, memberships, is_latest=is_latest)
+
+    def memberships() -> pl.DataFrame:
+        before = None if latest_of is None else latest_undeleted(lake, MEMBERSHIPS).collect()
+        return membership_rows(answers, keys, as_of_ms, build, before)
+
+    if latest_of is None:
+        members = memberships()
+        lake.append_build(TRAITS, traits)
+        lake.append_build(MEMBERSHIPS, members)
+    else:
+        lake.replace_latest(TRAITS, latest_of, build, lambda: traits)
+        written = lake.replace_latest(MEMBERSHIPS, latest_of, build, memberships)
+        if written is None:
+            return None
+        members = written
     return {
-        name: dict(rows.group_by("key").len().iter_rows())
-        for name, rows in (("traits", traits), ("segments", memberships))
+        name: dict(rows.group_by("key").len().iter_rows()) for name, rows in (("traits", traits), ("segments", members))
     }
 
 

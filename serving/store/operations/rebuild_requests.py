@@ -11,7 +11,7 @@ from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded
 from serving.store.requests import Request, command
-from serving.store.scripts import raise_numbers, retire_requests
+from serving.store.scripts import keep_totals, raise_numbers, retire_requests
 
 
 class RebuildRequests(NamedTuple):
@@ -97,9 +97,12 @@ class RebuildRequestOperations(Sharded):
         return Request(commands, read)
 
     @operation
-    def keep_totals(self, text: bytes) -> Request[None]:
-        """Keeps the counts of a full rebuild in the place of the last ones."""
-        return Request([command("SET", keys.totals(), text)], nothing)
+    def keep_totals(self, lake_version: int, build: int, text: bytes, run_id: str | None = None) -> Request[bool]:
+        """Keeps the counts of a full rebuild, JSON with `lake_version` and `build`; False where later ones are there.
+
+        `run_id` is the server's when the rebuild began: `ServerReplaced` is raised on another.
+        """
+        return Request([keep_totals.command(lake_version, build, text)], only(keep_totals.read)).during(run_id)
 
     @operation
     def totals(self) -> Request[tuple[bytes | None, int]]:
