@@ -22,6 +22,9 @@ ARRIVING_BYTES_MAX = 256 * 1024 * 1024
 #: Levels of JSON in a body. An event's objects may have fewer (`serving.ingest.accept`).
 NESTING_MAX = 32
 
+#: Members of one gzip: clients send one, and each further one costs a copy of the bytes after it.
+GZIP_MEMBERS_MAX = 16
+
 #: zlib's windowBits that ask for gzip's header and trailer
 _GZIP = 31
 
@@ -86,11 +89,15 @@ def _declared(request: Request) -> int:
 def gunzipped(packed: bytes, bytes_max: int) -> bytes:
     """The bytes that gzip packed, in one member or several. Unpacks at most a byte beyond `bytes_max`.
 
-    Raises `Invalid` beyond it, and for gzip that is damaged or cut off.
+    Raises `Invalid` beyond it, beyond `GZIP_MEMBERS_MAX`, and for gzip that is damaged or cut off.
     """
     unpacked = bytearray()
+    members = 0
     try:
         while packed:
+            members += 1
+            if members > GZIP_MEMBERS_MAX:
+                raise invalid("body", f"gzip of over {GZIP_MEMBERS_MAX} members", "pack the whole body at once")
             member = zlib.decompressobj(_GZIP)
             unpacked += member.decompress(packed, bytes_max + 1 - len(unpacked))
             if len(unpacked) > bytes_max:
