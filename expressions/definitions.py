@@ -37,16 +37,21 @@ class Bound:
 
     `written` is the tree as the author wrote it; explanations need its references. `expr` has every reference replaced
     (`inlined`), so an execution needs no other definition. A definition that is used twice is there as one part that is
-    used twice (`ops.distinct_parts`). `dtype` are the kinds of value that it may give. `uses` are the definitions that
-    it refers to directly.
+    used twice (`ops.distinct_parts`). `dtype` are the kinds of value that it may give. `used` has the definitions that
+    it refers to directly, `uses` their names.
     """
 
     definition: Definition
     written: Expr
     expr: Expr
     dtype: Dtype
-    uses: frozenset[Key] = field(default_factory=frozenset)
+    used: Mapping[Key, Bound] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def uses(self) -> frozenset[Key]:
+        """The definitions that it refers to directly."""
+        return frozenset(self.used)
 
 
 def named_by(node: Expr) -> Key | None:

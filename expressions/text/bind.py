@@ -142,7 +142,7 @@ def _bound(definition: Definition, written: Expr, others: Mapping[Key, Bound], k
             if dtype != BOOLEAN:
                 expr, dtype = Not(Not(expr, at=expr.at), at=expr.at), BOOLEAN  # its truth by S4
         warnings = dict.fromkeys(warnings_of(written, known)) if known is not None else ()
-        return Bound(definition, written, expr, dtype, uses, tuple(warnings))
+        return Bound(definition, written, expr, dtype, {key: others[key] for key in uses}, tuple(warnings))
     except ExpressionError as error:
         raise error.of(definition.kind, definition.key).with_text(definition.expression) from None
 

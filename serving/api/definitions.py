@@ -31,7 +31,7 @@ from serving.definitions.catalogue import StoredDefinition
 from serving.engine import Engine
 from serving.history import History, away
 from serving.http.answers import json_answer
-from serving.lookups.unseen import unseen
+from serving.lookups.warnings import warnings
 from serving.refusals import NotFound, Unavailable
 from serving.store.errors import StoreError
 from serving.times import rfc3339
@@ -83,7 +83,7 @@ async def _save(
 
     stored, bound = await to_thread.run_sync(save)
     is_written = await _is_written_down(engine, lake)
-    return {definition.kind: wire_definition(stored, await unseen(engine, bound), is_pending=not is_written)}
+    return {definition.kind: wire_definition(stored, await warnings(engine, bound), is_pending=not is_written)}
 
 
 async def _delete(engine: Engine, author: str, kind: DefinitionKind, key: str) -> Response:

@@ -11,7 +11,7 @@ from serving.api.wire.unsaved_expressions import Cost, PreviewBody, PreviewOut, 
 from serving.definitions import saving
 from serving.definitions.catalogue import encode
 from serving.lookups import unsaved_expressions
-from serving.lookups.unseen import unseen
+from serving.lookups.warnings import warnings
 from serving.lookups.worker import in_worker
 from serving.refusals import Invalid, Unavailable, invalid
 
@@ -41,7 +41,7 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
     return Validated(
         valid=True,
         type=sorted(bound.dtype),
-        warnings=await unseen(engine, bound),
+        warnings=await warnings(engine, bound),
         references=[f"{kind} '{key}'" for kind, key in sorted(bound.uses)],
         cost=Cost(bytesPerUser=bytes_per_user, live=is_live),
     )

@@ -39,12 +39,17 @@ def warnings(stack: RunningStack, expression: str) -> list[str]:
         ),
         ("profile.un_color", "profile attribute un_color was never seen; did you mean un_colour?"),
         ("last_seen_days_ago > 3", None),
+        (
+            "events.unmistakable.count == '3'",
+            "events.unmistakable.count == '3' is never true: number and string are never equal",
+        ),
     ],
 )
 def test_a_name_that_was_never_seen_is_said_with_the_nearest(
     sent: RunningStack, expression: str, says: str | None
 ) -> None:
-    """A warning names an unseen event, property or attribute and the nearest; the definition is valid and is saved."""
+    """A warning names an unseen event, property or attribute and the nearest, or a comparison that never holds; the
+    definition is valid and is saved."""
     given = sent.define("trait", "un_saved", expression)["warnings"]
     sent.call("DELETE", "/v1/admin/traits/un_saved")
 

@@ -140,8 +140,8 @@ class RollbackBody(Lenient):
 def wire_definition(stored: StoredDefinition, warnings: Sequence[str] = (), is_pending: bool = False) -> dict[str, Any]:
     """A stored definition in the shape of `TraitOut`, `RuleOut` or `FlagOut`.
 
-    `warnings` name what it reads and nobody ever sent. They are known when it is saved, and not kept. So is
-    `is_pending`: the lake's history lacks it yet.
+    `warnings` name what it reads and nobody ever sent, and comparisons that never hold. They are known when it is
+    saved, and not kept. So is `is_pending`: the lake's history lacks it yet.
     """
     definition: dict[str, Any] = {
         "id": f"{stored.kind}:{stored.key}",

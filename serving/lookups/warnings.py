@@ -1,4 +1,6 @@
-"""Warnings of names that were never seen (S9): the names that a definition reads, compared with those in the lake.
+"""Warnings about a definition (S9): comparisons that can never hold, and names that were never seen.
+
+The names that it reads are compared with those in the lake.
 
 A name that nobody has sent may be right, since definitions may come before events; more often it is a slip. So a
 warning comes once, with the answer that saves or checks the definition, and never refuses it. While the lake is away,
@@ -17,6 +19,7 @@ from expressions.ops import Aggregation, Attribute, walk
 from expressions.plan import COUNTED_KINDS
 from expressions.rules.properties import attribute_key
 from expressions.text.bind import Known, warnings_of
+from expressions.text.contradictions import contradictions
 from serving.engine import Engine
 from serving.history import History
 from serving.lookups.worker import in_worker
@@ -24,6 +27,11 @@ from serving.refusals import Unavailable
 
 #: How long a definition's answer waits for the names.
 WAITED_S = 3.0
+
+
+async def warnings(engine: Engine, bound: Bound) -> list[str]:
+    """Everything that a definition is warned of."""
+    return [*contradictions(bound), *await unseen(engine, bound)]
 
 
 async def unseen(engine: Engine, bound: Bound) -> list[str]:
