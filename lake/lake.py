@@ -99,10 +99,10 @@ class Lake(Tables):
         is_inside = (pl.col("shard") == shard) & (pl.col("seq") > after) & (pl.col("seq") <= upto)
         return self.scan(EVENTS, version).filter(is_inside)
 
-    def last_received_ms(self) -> int:
-        """The latest receipt of any event; 0 in an empty lake."""
-        latest_ms = self.scan(EVENTS).select(pl.col("received_at").max()).collect().item()
-        return int(latest_ms or 0)
+    def last_received_ms(self, until_ms: int = 2**63 - 1) -> int:
+        """The latest receipt of any event up to an instant, in UTC ms; 0 where there is none."""
+        receipts = self.scan(EVENTS).select("received_at").filter(pl.col("received_at") <= until_ms)
+        return int(receipts.select(pl.col("received_at").max()).collect().item() or 0)
 
     # ── definitions, and the settings that are fixed for good ────────────────────────────────────────────────────────
 

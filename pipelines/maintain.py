@@ -23,6 +23,7 @@ from lake.errors import LakeConflict, LakeError, LakeUnreachable
 from lake.folder import Folder
 from lake.lake import Lake
 from lake.schemas import EVENTS, MEMBERSHIPS, REJECTED, RUNS, TABLES, TRAITS, Table
+from pipelines.open_days import open_days
 from pipelines.packing import sort_closed_days
 from serving.logs import safe_message
 
@@ -61,7 +62,7 @@ def maintain(
 
     if retention_days is not None:
         before = now - timedelta(days=retention_days)
-        step("retention", lambda: {"removed": expire(lake, before, today), "others": expire_others(lake, before)})
+        step("retention", lambda: {"removed": expire(lake, before, now), "others": expire_others(lake, before)})
     step("forgotten_runs", lambda: forget_runs(lake, now))
     for table in TABLES:
         step(table.name, partial(_maintain_table, lake, table, today))
@@ -86,14 +87,14 @@ def _maintain_table(lake: Lake, table: Table, today: date) -> dict[str, int]:
         return {"compacted": 0, "removed": 0}
 
 
-def expire(lake: Lake, before: datetime, today: date) -> int:
-    """Drops events of an earlier time from the days that are over; returns how many.
+def expire(lake: Lake, before: datetime, now: datetime) -> int:
+    """Drops events of an earlier time from the days that are closed; returns how many.
 
     Links, unlinks and deletes are no events. They stay, since whose an id is does not age.
     """
     before_ms = _ms(before)
     old = (pl.col("ts") < before_ms) & ~pl.col("kind").is_in(ACT_KINDS)
-    rows = lake.scan(EVENTS).filter(old, pl.col("ingest_date") < today)
+    rows = lake.scan(EVENTS).filter(old, ~pl.col("ingest_date").is_between(*open_days(now)))
     counts = dict(rows.group_by("ingest_date").len().collect().iter_rows())
 
     def without_old(batch: pa.RecordBatch) -> pa.RecordBatch:

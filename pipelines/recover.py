@@ -34,6 +34,7 @@ from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, e
 from serving.definitions.saving import unwritten
 from serving.refusals import Unavailable
 from serving.settings import Settings, settings_fixed
+from serving.store.layout import LEAD_MS_MAX
 from serving.store.operations.shards import ShardState
 from serving.store.requirements import require_same
 from serving.store.store import Store
@@ -88,9 +89,11 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
         # An empty lake is rebuilt too: a rebuild says that ids without a base have no history.
         rebuild(store, lake, settings)
         on_step("rebuilt")
-        last_received_ms = lake.last_received_ms()
+        believed_until_ms = store.now_ms() + LEAD_MS_MAX
+        last_received_ms, latest_ms = lake.last_received_ms(believed_until_ms), lake.last_received_ms()
+        ahead_ms = latest_ms if latest_ms > believed_until_ms else 0
         for state in behind:
-            store.resume(state.shard, seqs[state.shard], last_received_ms)
+            store.resume(state.shard, seqs[state.shard], last_received_ms, ahead_ms)
             on_step("resumed")
     else:
         for state in behind:
@@ -178,12 +181,17 @@ def _replay(
     on_step: Callable[[str], None],
 ) -> None:
     """Puts the lake's rows that a shard lacks back into its records; then its log goes on above them."""
-    last_received_ms = state.last_received_ms
+    last_received_ms, ahead_ms = state.last_received_ms, 0
+    believed_until_ms = store.now_ms() + LEAD_MS_MAX
     parts = lake.shard_parts(state.shard, state.seq, upto, version, REPLAY_ROWS_AT_ONCE, REPLAY_BYTES_AT_ONCE)
     for after, until in parts:
         rows = lake.shard_rows(state.shard, after, until, version)
-        last_received_ms = max([last_received_ms, *rows.get_column("received_at").to_list()])
+        for received_ms in rows.get_column("received_at").to_list():
+            if received_ms <= believed_until_ms:
+                last_received_ms = max(last_received_ms, received_ms)
+            else:
+                ahead_ms = max(ahead_ms, received_ms)
         store.replay(replayed(rows, catalogue.projection))
         on_step("replayed")
-    store.resume(state.shard, upto, last_received_ms)
+    store.resume(state.shard, upto, last_received_ms, ahead_ms)
     log.info("replayed", shard=state.shard, from_seq=state.seq, to_seq=upto)

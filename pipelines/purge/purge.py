@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from lake.lake import Lake
 from lake.schemas import DEFINITIONS, EVENTS, MEMBERSHIPS, REJECTED, RETENTION_HOURS, TRAITS
 from lake.stored_files import StoredFiles
+from pipelines.open_days import open_days
 from pipelines.purge.changes import answers_without, days_to_change, events_without, rejected_without
 from pipelines.purge.deleted import deleted_people
 from pipelines.purge.forgetting import forget
@@ -63,7 +64,7 @@ def purge(
     rebuild: Callable[[], object] = lambda: None,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Purged:
-    """Purges the days that are over; `with_today` all days, when nobody else may write (`pipelines.purge.purge_now`).
+    """Purges the days that are closed; `with_today` all days, when nobody else may write (`pipelines.purge.purge_now`).
 
     `redacts`: values of other people's events go too that name somebody who is gone, or one of these ids if it was
     deleted; `rebuild` then counts the events anew (`pipelines.purge.redacting`). None leaves these values.
@@ -71,7 +72,7 @@ def purge(
     Raises when Redis or the lake are away, and `LakeConflict` when other writers were first ten times. What was done
     stays done.
     """
-    today = (now or datetime.now(UTC)).date()
+    first_open, last_open = open_days(now or datetime.now(UTC))
     deleted = deleted_people(lake)
     purged = Purged(len(deleted.gone), len(deleted.returned))
     on_step("looked")
@@ -97,7 +98,7 @@ def purge(
         days = days_to_change(lake, deleted)
         purged.rows[EVENTS.name] = 0
         for day in days:
-            if with_today or day < today.isoformat():
+            if with_today or not first_open.isoformat() <= day <= last_open.isoformat():
                 purged.rows[EVENTS.name] += lake.rewrite(EVENTS, {"ingest_date": day}, events_without(deleted))
                 on_step("events")
     purged.records = forget(store, deleted)

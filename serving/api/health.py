@@ -21,6 +21,7 @@ from serving.definitions import saving
 from serving.engine import Engine
 from serving.http.answers import json_answer
 from serving.store.errors import StoreError
+from serving.store.layout import LEAD_MS_MAX
 from serving.store.requirements import require_durable
 from serving.times import rfc3339
 
@@ -63,6 +64,7 @@ async def health(request: Request) -> Response:
     checks = {"redis": _redis(engine, state), "shards": _shards(state), "definitions": _definitions(state)}
     checks |= {part: _heartbeat(part, state.heartbeats[part]) for part in PARTS}
     checks["drain"]["lag_events"] = _lag(state)
+    checks["clock"] = _clock(state)
     checks["lake"] = _seen(*await engine.lake_seen.seen())
     checks["history"] = _history(state)
     return _answer("tinycdp", checks, durability=engine.settings.durability)
@@ -158,6 +160,21 @@ def _backlog(engine: Engine, state: RedisState) -> Check:
         "lag_events": _lag(state),
         "lag_events_max": entries_max * len(state.shards),
     }
+
+
+def _clock(state: RedisState) -> Check:
+    """How far receipts are ahead of Redis' clock, which went back; an error where that was too far to be waited for.
+
+    The error stays until that time has come, or until the rows are put right.
+    """
+    clock_ms = state.server.clock_ms
+    ahead_ms = [max(shard.last_received_ms, shard.ahead_ms) - clock_ms for shard in state.shards]
+    wrong_ms = max(ahead_ms, default=0)
+    check: Check = {"status": "ok", "ahead_ms": max([0, *(ms for ms in ahead_ms if ms <= LEAD_MS_MAX)])}
+    if wrong_ms > LEAD_MS_MAX:
+        text = "events were received while Redis' clock was ahead: see docs/operations.md"
+        check |= {"status": "error", "received_until": rfc3339(clock_ms + wrong_ms), "error": text}
+    return check
 
 
 def _lag(state: RedisState) -> int:

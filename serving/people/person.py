@@ -21,7 +21,7 @@ from expressions.live.to_state import Answer, Frame
 from serving.definitions.catalogue import Catalogue
 from serving.ids import shard_of
 from serving.store import base_codec
-from serving.store.layout import TAIL_HEADER_BYTES
+from serving.store.layout import TAIL_HEADER_BYTES, believed_ms
 from serving.store.records import Reading, Record
 from serving.store.stamps import Covered, Stamp
 
@@ -123,7 +123,8 @@ def tail_base(entries: Sequence[bytes]) -> Base:
 def person(reading: Reading, catalogue: Catalogue, bases: DecodedBases) -> Person:
     """A person as of one reading of all their records.
 
-    The instant is the server's clock. Where that went back it is the last receipt, or the instant of a base.
+    The instant is the server's clock. Where that went back it is the last receipt, if that can be believed
+    (`serving.store.layout`), or the instant of a base, until the next rebuild.
     """
     parts: list[Base] = []
     stamps: list[tuple[int, Covered | None]] = []
@@ -134,7 +135,8 @@ def person(reading: Reading, catalogue: Catalogue, bases: DecodedBases) -> Perso
         shard = shard_of(record.id, shards)
         stamp = record.stamp if record.stamp is not None else _covered(catalogue, shard)
         stamps.append((shard, stamp))
-        now_ms = max(now_ms, record.last_received_ms, stamp.as_of_ms if stamp is not None else 0)
+        last_ms = believed_ms(record.last_received_ms, reading.clock_ms)
+        now_ms = max(now_ms, last_ms, stamp.as_of_ms if stamp is not None else 0)
         parts += bases.parts(record)
         if record.stamp is not None and record.stamp.horizon_ms:
             horizon = record.stamp.as_of_ms + record.stamp.horizon_ms

@@ -30,6 +30,7 @@ RECENT_APART: Final = b"+"  # what RECENT says when its entries have a key of th
 
 SEQ: Final = "seq"  # of `shard`: the last seq that was given out
 LAST_RECEIPT: Final = "last"  # of `shard`: the last receipt in ms
+AHEAD: Final = "ahead"  # of `shard`: the greatest receipt that was too far ahead of the clock to be believed, if any
 PROJECTION: Final = "projection"  # of `shard`: the least version of the projection that may write
 DRAINED: Final = "drained"  # of `shard`: the seq up to which the lake has the log
 
@@ -85,7 +86,7 @@ def log(shard: int) -> str:
 
 
 def shard(shard: int) -> str:
-    """Hash: the numbers of a shard's log. None of them ever goes down.
+    """Hash: the numbers of a shard's log. None of them ever goes down, but for a receipt that cannot be believed.
 
     Written by ingest, claim, delete, trim_log, resume and raise_projection.
     """

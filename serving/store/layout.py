@@ -26,6 +26,18 @@ RECENT_BLOCK, RECENT_GUESSES_MAX = 16, 4
 #: How long that key lives after its publish: as long as an entry matters, and an hour for a clock that went back.
 RECENT_TTL_MS = 25 * 3_600_000
 
+#: A last receipt further ahead of the server's clock than this is not believed. Until then receipts stand still at the
+#: last one after the clock went back, so that nothing that was acknowledged is of the future to the next reader. A time
+#: daemon steps a clock by up to 1,000 s (ntpd gives up beyond that), and the clocks of a server and its replica are
+#: closer. A clock that was ahead for longer was wrong: to stand still until it is right would cost more than windows
+#: that go back once.
+LEAD_MS_MAX = 1_000_000
+
+
+def believed_ms(last_ms: int, clock_ms: int) -> int:
+    """The last receipt, or the clock where that receipt is too far ahead of it to be believed; UTC ms."""
+    return last_ms if last_ms <= clock_ms + LEAD_MS_MAX else clock_ms
+
 
 def recent_entry(event_hash: bytes, received_ms: int, seq: int | None) -> bytes:
     """A covered event as `recent` remembers it; `seq` is None of an imported one."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from serving.store import keys, positions, stamps
+from serving.store.layout import believed_ms
 from serving.store.scripts.claim import Owner, owner_of
 from serving.store.scripts.members import members_of
 from serving.store.stamps import Stamp
@@ -50,8 +51,8 @@ class Reading(NamedTuple):
 
     @property
     def now_ms(self) -> int:
-        """The instant to answer at: the clock, or, if it went back, the last receipt of what was read."""
-        return max([self.clock_ms, *(record.last_received_ms for record in self.records)])
+        """The instant to answer at: the clock, or, if it went back a little, the last receipt of what was read."""
+        return max([self.clock_ms, *(believed_ms(record.last_received_ms, self.clock_ms) for record in self.records)])
 
 
 def record_of(namespaced_id: str, flat: Sequence[bytes]) -> Record:

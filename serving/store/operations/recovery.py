@@ -37,9 +37,14 @@ class RecoveryOperations(Sharded):
         return Request(commands, nothing)
 
     @operation
-    def resume(self, shard: int, seq: int, last_received_ms: int) -> Request[int]:
-        """Makes the shard's log go on above the lake's `seq`, which is drained, and its own; answers from where."""
+    def resume(self, shard: int, seq: int, last_received_ms: int, ahead_ms: int = 0) -> Request[int]:
+        """Makes the shard's log go on above the lake's `seq`, which is drained, and its own; answers from where.
+
+        `ahead_ms` is the greatest receipt that is too far ahead of the clock to be believed, 0 where there is none.
+        """
         numbers = {keys.SEQ: seq, keys.LAST_RECEIPT: last_received_ms, keys.DRAINED: seq}
+        if ahead_ms:
+            numbers[keys.AHEAD] = ahead_ms
         return Request([raise_numbers.command(keys.shard(shard), numbers)], only(raise_numbers.read))
 
     @operation

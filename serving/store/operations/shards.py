@@ -12,7 +12,10 @@ from serving.store.requests import Request, command
 
 
 class ShardState(NamedTuple):
-    """Where a shard's log stands. `ready_run_id`: the server it was recovered on; `entries`: those still in the log."""
+    """Where a shard's log stands. `ready_run_id`: the server it was recovered on; `entries`: those still in the log.
+
+    `ahead_ms`: the greatest receipt that was too far ahead of the clock to be believed, UTC ms; 0 where there was none.
+    """
 
     shard: int
     seq: int
@@ -21,6 +24,7 @@ class ShardState(NamedTuple):
     projection: int
     ready_run_id: str | None
     entries: int
+    ahead_ms: int = 0
 
 
 class ShardOperations(Sharded):
@@ -29,7 +33,7 @@ class ShardOperations(Sharded):
     @operation
     def shard_states(self) -> Request[list[ShardState]]:
         """The state of every shard, in order."""
-        numbers = (keys.SEQ, keys.LAST_RECEIPT, keys.DRAINED, keys.PROJECTION)
+        numbers = (keys.SEQ, keys.LAST_RECEIPT, keys.DRAINED, keys.PROJECTION, keys.AHEAD)
         commands = []
         for shard in range(self.shards):
             commands.append(command("HMGET", keys.shard(shard), *numbers))
@@ -40,9 +44,9 @@ class ShardOperations(Sharded):
             states = []
             for shard in range(self.shards):
                 values, run_id, entries = replies[3 * shard : 3 * shard + 3]
-                seq, last, drained, projection = (int(value or 0) for value in values)
+                seq, last, drained, projection, ahead = (int(value or 0) for value in values)
                 ready = run_id.decode() if run_id else None
-                states.append(ShardState(shard, seq, last, drained, projection, ready, entries))
+                states.append(ShardState(shard, seq, last, drained, projection, ready, entries, ahead))
             return states
 
         return Request(commands, read)

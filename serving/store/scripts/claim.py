@@ -75,7 +75,7 @@ end
 local seq, last, drained = unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT, DRAINED))
 seq, last = tonumber(seq or 0), tonumber(last or 0)
 if seq - tonumber(drained or 0) >= backlog_max then return 'full' end
-local now = math.max(clock_ms(), last)
+local now = receipt_ms(shard, last)
 local said = since or now  -- the time of what is said
 seq = seq + 1
 if is_gone then revive(record) end

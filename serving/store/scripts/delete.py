@@ -44,7 +44,7 @@ if redis.call('GET', ready) ~= run_id then return 'unready' end
 
 local seq, last = unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT))
 seq, last = tonumber(seq or 0) + 1, tonumber(last or 0)
-local now = math.max(clock_ms(), last)
+local now = receipt_ms(shard, last)
 local now_text = string.format('%d', now)
 
 local kept = {}

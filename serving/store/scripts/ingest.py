@@ -60,7 +60,7 @@ seq, last = tonumber(seq or 0), tonumber(last or 0)
 if projection < tonumber(least_projection or 0) then return 'outdated' end
 if seq - tonumber(drained or 0) >= backlog_max then return 'full' end
 
-local now = math.max(clock_ms(), last)
+local now = receipt_ms(shard, last)
 local now_text = string.format('%d', now)
 
 local first_seq = seq

@@ -101,3 +101,23 @@ def test_what_a_part_says_of_its_error_stays_inside(tmp_path: Path, redis_url: s
 
     assert answer.status_code == 503
     assert "secret" not in answer.text
+
+
+def test_receipts_of_the_future_show(tmp_path: Path, redis_url: str) -> None:
+    """A clock that went back a little is told. One that was far ahead is an error until its rows are put right."""
+    world = World(redis_url, tmp_path, shards=16)
+    world.recover()
+    settings = settings_of(tmp_path, redis_url)
+
+    def clock() -> dict[str, object]:
+        (answer,) = answers(settings, [get("/health")])
+        check: dict[str, object] = answer.json()["checks"]["clock"]
+        return check
+
+    assert clock() == {"status": "ok", "ahead_ms": 0}
+    world.store.resume(3, 0, world.store.now_ms() + 60_000)
+    ahead = clock()
+    assert ahead["status"] == "ok"
+    assert 0 < int(str(ahead["ahead_ms"])) <= 60_000
+    world.store.resume(4, 0, world.store.now_ms() + 86_400_000)
+    assert clock()["status"] == "error"
