@@ -1,24 +1,25 @@
-"""When an answer changes by time alone, with no new event.
+"""When an answer changes by time alone, with no new event: at an instant, never, or nobody can tell.
 
-It does so only where an event leaves a window, a date passes, or an age grows by a unit. The next such instant is a
-bisection over the raw events of a person's bases. The next change is found by going from instant to instant until the
-expression answers something else. A heavy id is raw only at the edges: once a window would cut through a span, the
-search ends, and no change is named.
+It does so only where an event leaves a window (or enters one, if its time is ahead of the clock), a date passes, or an
+age grows by a unit. The next such instant is a bisection over the raw events of a person's bases. The next change is
+found by going from instant to instant until the expression answers something else. A heavy id is raw only at the edges:
+once a window would cut through a span, the search ends, and the change is not known.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
 
 from ..aggregates import AGGREGATES
 from ..ops import Aggregation, Call, Compare, Constant, Expr, Now, children, distinct_parts, walk
 from ..plan import Need, plan
 from ..rules.values import DATE_CHARACTERS, instant_ms, same
-from ..rules.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Window, Zone, lower_ms
+from ..rules.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Zone, lower_ms
 from .to_state import Compiled, Frame, Program
 
 #: The work of one explanation at most, in nodes evaluated: some tens of milliseconds.
@@ -38,34 +39,69 @@ class Work:
 
     left: int = WORK_MAX
 
-    def spend(self, node: Expr, frame: Frame) -> bool:
-        """Whether there was enough left to evaluate a node; takes the cost of that away."""
+    def spend(self, parts: int, frame: Frame) -> bool:
+        """Whether there was enough left to evaluate so many distinct parts; takes the cost of that away."""
         events = sum(len(events.ts_ms) for base in frame.bases for events in base.events.values())
-        self.left -= len(distinct_parts(node)) * (1 + events // _EVENTS_A_NODE)
+        self.left -= parts * (1 + events // _EVENTS_A_NODE)
         return self.left >= 0
 
 
-def next_change_ms(node: Expr, frame: Frame, work: Work | None = None) -> int | None:
-    """The first instant after the frame's, UTC ms, at which an inlined expression answers something else.
+class NoInstant(Enum):
+    """What is said in the place of an instant."""
 
-    None where it never does by time alone, where the bases cannot tell, or where the work is spent first.
-    """
-    work = work or Work()
-    program = frame.program
-    compiled = program.compile(node)
-    start = frame.answer(compiled)
-    watches = list(_watches(node, program))
-    while not start.missing and not start.straddled and work.spend(node, frame):
-        moves = [at for watch in watches if (at := watch(frame)) is not None and at > frame.now_ms]
-        if not moves or min(moves) >= END_MS:
-            return None
-        frame = Frame(program, frame.bases, min(moves), frame.id)
-        answer = frame.answer(compiled)
-        if answer.straddled:
-            return None
-        if not same(answer.value, start.value):
-            return frame.now_ms
-    return None
+    #: time alone never changes the answer
+    NEVER = "never"
+    #: the bases cannot tell, or the work was spent before the change was found
+    UNKNOWN = "unknown"
+
+
+#: When an answer next changes by time alone, UTC ms.
+NextChange: TypeAlias = int | NoInstant
+
+
+def earliest(changes: Iterable[NextChange]) -> NextChange:
+    """When the first of several answers changes. That is not known where it is not known of one of them."""
+    found: NextChange = NoInstant.NEVER
+    for change in changes:
+        if change is NoInstant.UNKNOWN:
+            return change
+        if not isinstance(change, NoInstant):
+            found = change if isinstance(found, NoInstant) else min(found, change)
+    return found
+
+
+def next_change_ms(node: Expr, frame: Frame, work: Work | None = None) -> NextChange:
+    """The first instant after the frame's at which an inlined expression answers something else."""
+    return Watched(node, frame.program).next_change_ms(frame, work)
+
+
+class Watched:
+    """An inlined expression of a program, with all that moves it: compiled once, for frames of the program."""
+
+    def __init__(self, node: Expr, program: Program) -> None:
+        self._program = program
+        self._parts = len(distinct_parts(node))
+        self._compiled = program.compile(node)
+        self._watches = list(_watches(node, program))
+
+    def next_change_ms(self, frame: Frame, work: Work | None = None, upto_ms: int = END_MS) -> NextChange:
+        """The first instant after the frame's at which the expression answers something else.
+
+        NEVER: not up to `upto_ms`.
+        """
+        work = work or Work()
+        answer = start = frame.answer(self._compiled)
+        while not (answer.missing or answer.straddled):
+            if not same(answer.value, start.value):
+                return frame.now_ms
+            if not work.spend(self._parts, frame):
+                break
+            moves = [at for watch in self._watches if (at := watch(frame)) is not None and at > frame.now_ms]
+            if not moves or min(moves) >= END_MS or min(moves) > upto_ms:
+                return NoInstant.NEVER
+            frame = Frame(self._program, frame.bases, min(moves), frame.id)
+            answer = frame.answer(self._compiled)
+        return NoInstant.UNKNOWN
 
 
 # ── what moves ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -74,17 +110,21 @@ def next_change_ms(node: Expr, frame: Frame, work: Work | None = None) -> int | 
 def _watches(node: Expr, program: Program) -> Iterator[Watch]:
     """A watch for each window and each age that the expression reads."""
     for need in plan([node]).needs:
-        if need.window is not None:
-            yield _leaving(need, need.window, program)
+        yield _passing(need, program)
     yield from _ages(node, program)
 
 
-def _leaving(need: Need, window: Window, program: Program) -> Watch:
-    """The next instant at which the oldest event inside a window leaves it, or the window begins to cut a span."""
-    zone = program.zone
+def _passing(need: Need, program: Program) -> Watch:
+    """The next instant at which the oldest event inside a window leaves it, or the window begins to cut a span.
+
+    Or at which an event comes in whose time is ahead of the clock.
+    """
+    window, zone = need.window, program.zone
     _, lift = program.lift(need)
 
     def outside_ms(ts_ms: int) -> int:
+        if window is None:
+            return END_MS
         return zone.day_start_ms(zone.day(ts_ms) + window.length) if window.dates else ts_ms + window.ms
 
     def watch(frame: Frame) -> int | None:
@@ -92,9 +132,11 @@ def _leaving(need: Need, window: Window, program: Program) -> Watch:
         moves: list[int] = []
         for base in frame.bases:
             for times, _ in lift.series(base):
-                oldest = bisect_right(times, lower)
-                if oldest < len(times):
+                oldest, coming = bisect_right(times, lower), bisect_right(times, frame.now_ms)
+                if oldest < coming:
                     moves.append(outside_ms(times[oldest]))
+                if coming < len(times):
+                    moves.append(times[coming])
             for span in base.spans:
                 if span.low_ms >= lower and span.states.get(need.state_id) is not None:
                     moves.append(outside_ms(span.low_ms + 1))

@@ -19,10 +19,11 @@ from ..ops import (
     SegmentRef,
     TraitRef,
     children,
+    distinct_parts,
 )
 from ..rules.values import to_json
 from ..text.format import format_expression
-from .changes import Work, next_change_ms
+from .changes import NextChange, NoInstant, Work, next_change_ms
 from .to_state import Frame
 
 #: The nodes that have a part of their own in an explanation, in the order of `ops.py`.
@@ -51,7 +52,7 @@ class _Explanation:
         self.frame = frame
         self.work = Work()
         self.explained: set[Key] = set()
-        self.changes: dict[Expr, int | None] = {}
+        self.changes: dict[Expr, NextChange] = {}
 
     def definition(self, key: Key) -> dict[str, Any]:
         self.explained.add(key)
@@ -62,11 +63,11 @@ class _Explanation:
         value = self.frame.answer(self.frame.program.compile(expanded)).value
         tree: dict[str, Any] = {"text": format_expression(node), "value": to_json(value)}
         if expanded not in self.changes:
-            if not self.work.spend(expanded, self.frame):
+            if not self.work.spend(len(distinct_parts(expanded)), self.frame):
                 return tree
             self.changes[expanded] = next_change_ms(expanded, self.frame, self.work)
         at = self.changes[expanded]
-        if at is not None:
+        if not isinstance(at, NoInstant):
             tree["changes_at"] = at
         reference = named_by(node)
         if reference is not None and reference not in self.explained:

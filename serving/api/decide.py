@@ -15,6 +15,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from expressions.live.changes import NoInstant
 from serving.api.decisions import Decided, decisions, state_of
 from serving.api.dependencies import NOT_FOUND
 from serving.api.wire.flags import DecidedOut, DecisionsOut, wire_decision
@@ -74,12 +75,16 @@ def _required(value: str | None, name: str, code: str) -> str:
 
 
 def _cached_s(flag: Flag | None, decision: Decision, asof: Mapping[str, Any]) -> int:
-    """Seconds for which clients need not ask again: none for an uncertain answer, and never beyond the schedule."""
-    if flag is None or decision.reason in ("STALE", "ERROR"):
+    """Seconds for which clients need not ask again: none for an uncertain answer, and never beyond a change by time."""
+    if flag is None or not flag.cache_s or decision.reason in ("STALE", "ERROR"):
         return 0
-    if decision.fresh_until_ms is None:
-        return flag.cache_s
-    return max(0, min(flag.cache_s, (decision.fresh_until_ms - int(asof["now"])) // 1000))
+    match decision.fresh_until_ms:
+        case NoInstant.NEVER:
+            return flag.cache_s
+        case NoInstant.UNKNOWN:
+            return 0
+        case int(until_ms):
+            return max(0, min(flag.cache_s, (until_ms - int(asof["now"])) // 1000))
 
 
 # ── many flags ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,6 +26,7 @@ from msgspec import structs
 
 from expressions.definitions import Bound, Definition, DefinitionKind, Key, references
 from expressions.errors import ExpressionError
+from expressions.live.changes import Watched
 from expressions.live.to_state import Program
 from expressions.ops import Call, distinct_parts
 from expressions.plan import Plan, Projection, plan
@@ -98,6 +99,17 @@ class Catalogue:
         """All definitions, compiled for reading."""
         return Program(list(self.bounds.values()), self.zone)
 
+    @cached_property
+    def _watched(self) -> dict[Key, Watched]:
+        return {}
+
+    def watched(self, key: Key) -> Watched:
+        """A definition with all that moves it with time, compiled when it is first asked for."""
+        watched = self._watched.get(key)
+        if watched is None:
+            watched = self._watched[key] = Watched(self.bounds[key].expr, self.program)
+        return watched
+
     @property
     def projection(self) -> Projection:
         """The fields and keys that records keep now."""
@@ -130,6 +142,17 @@ class Catalogue:
             for stored in self.definitions.values()
             if stored.kind == "flag"
         }
+
+    def with_prerequisites(self, key: str) -> list[Flag]:
+        """A flag and all flags that it needs, directly or by others, each once."""
+        found = {key: self.flags[key]}
+        waiting = [self.flags[key]]
+        while waiting:
+            for needed in waiting.pop().prerequisites:
+                if needed.flag not in found:
+                    found[needed.flag] = self.flags[needed.flag]
+                    waiting.append(self.flags[needed.flag])
+        return list(found.values())
 
     @cached_property
     def static_flags(self) -> frozenset[str]:

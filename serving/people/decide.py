@@ -9,17 +9,17 @@ is STATIC where the rule says the same of everybody, and STALE where the rule is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from expressions.definitions import Key
-from expressions.live.changes import Work, next_change_ms
+from expressions.live.changes import NextChange, NoInstant, Work, earliest
 from expressions.live.explain import explained
 from expressions.rules.bucketing import BUCKETS, bucket_of
 from expressions.rules.values import Value, canonical_json, to_json
+from expressions.rules.windows import END_MS
 from expressions.text.format import format_expression
 from serving.definitions.flags import BUCKETS_A_PERCENT, Flag
 from serving.people.person import Person
@@ -34,11 +34,10 @@ class Decision(msgspec.Struct, frozen=True):
     """What a flag says for a person, and why.
 
     `reasons` are the steps as text, `final_result` last. `value` is the variant's, or `allow` where there is none.
-    `lacking` are the ids that only a rebuild of their own makes whole. Times are UTC ms: `fresh_until_ms` is when the
-    flag's schedule changes, None where it does not.
+    `lacking` are the ids that only a rebuild of their own makes whole. Times are UTC ms. Time alone does not change the
+    answer before `fresh_until_ms`, which is looked for within `cache_seconds` of the flag.
 
-    Only where a tree was wanted: `explanation`, and `valid_until_ms`, before which no answer changes by time alone;
-    None where no such change is in sight.
+    Only where a tree was wanted: `explanation`, and `valid_until_ms`, before which time alone does not change it.
     """
 
     allow: bool
@@ -48,8 +47,8 @@ class Decision(msgspec.Struct, frozen=True):
     value: Any = None
     lacking: tuple[str, ...] = ()
     explanation: dict[str, Any] | None = None
-    valid_until_ms: int | None = None
-    fresh_until_ms: int | None = None
+    valid_until_ms: NextChange = NoInstant.UNKNOWN
+    fresh_until_ms: NextChange = NoInstant.UNKNOWN
 
 
 @dataclass(slots=True)
@@ -59,9 +58,8 @@ class _Trail:
     reasons: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     tree: dict[str, Any] | None = None
-    changes: list[int | None] = field(default_factory=list)
+    changes: list[NextChange] = field(default_factory=list)
     lacking: tuple[str, ...] = ()
-    fresh_until_ms: int | None = None
 
 
 class Decider:
@@ -90,8 +88,7 @@ class Decider:
             self._step(trail, "enabled", False)
             return self._refused(flag, "DISABLED", trail)
         if flag.is_timed:
-            trail.fresh_until_ms = flag.next_boundary_ms(now_ms)
-            trail.changes.append(trail.fresh_until_ms)
+            trail.changes.append(_next_boundary_ms(flag, now_ms))
             if not flag.is_scheduled(now_ms):
                 trail.reasons.append("scheduled = false")
                 self._step(trail, "schedule", False)
@@ -157,7 +154,7 @@ class Decider:
         holds = bool(answers.values[own].value)
         if self.with_tree:
             trail.tree = explained(catalogue.bounds, own, self.person.frame)
-            trail.changes.append(next_change_ms(catalogue.bounds[own].expr, self.person.frame, self._work))
+            trail.changes.append(self._next_change_ms(own))
         self._step(trail, "rule", holds)
         if answers.warming:  # the value so far may not be the value
             return False, "STALE"
@@ -205,8 +202,8 @@ class Decider:
             value=allow if name is None else flag.values[name],
             lacking=trail.lacking,
             explanation=self._explanation(flag, trail) if self.with_tree else None,
-            valid_until_ms=_earliest(trail.changes) if self.with_tree else None,
-            fresh_until_ms=trail.fresh_until_ms,
+            valid_until_ms=earliest(trail.changes) if self.with_tree else NoInstant.UNKNOWN,
+            fresh_until_ms=self._fresh_until_ms(flag) if flag.cache_s else NoInstant.UNKNOWN,
         )
 
     # ── buckets ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -224,9 +221,7 @@ class Decider:
             value: Value = answers.values[key].value
             trail.lacking += answers.lacking
             if self.with_tree:
-                trail.changes.append(
-                    next_change_ms(self.person.catalogue.bounds[key].expr, self.person.frame, self._work)
-                )
+                trail.changes.append(self._next_change_ms(key))
             return None if value is None or answers.warming else f"trait:{canonical_json(to_json(value))}"
         if flag.bucket_by == "deviceId" and self.device is not None:
             return self.device
@@ -234,6 +229,26 @@ class Decider:
 
     def _is_warming_by(self, flag: Flag) -> bool:
         return flag.bucketing_trait is not None and bool(self.person.answers([("trait", flag.bucketing_trait)]).warming)
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _next_change_ms(self, key: Key, upto_ms: int = END_MS) -> NextChange:
+        """When time alone changes what a definition answers; NEVER: not up to `upto_ms`."""
+        return self.person.catalogue.watched(key).next_change_ms(self.person.frame, self._work, upto_ms)
+
+    def _fresh_until_ms(self, flag: Flag) -> NextChange:
+        """When time alone may change a decision, within `cache_seconds`: by its own parts, or by flags that it needs.
+
+        All of these count, also those that did not take part this time: that is soon enough, and simple.
+        """
+        now_ms = self.person.now_ms
+        upto_ms = now_ms + flag.cache_s * 1_000
+        changes: list[NextChange] = []
+        for other in self.person.catalogue.with_prerequisites(flag.key):
+            changes += [_next_boundary_ms(other, now_ms), self._next_change_ms(("flag", other.key), upto_ms)]
+            if other.bucketing_trait is not None:
+                changes.append(self._next_change_ms(("trait", other.bucketing_trait), upto_ms))
+        return earliest(changes)
 
     # ── explaining ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -260,5 +275,6 @@ def _json(value: Any) -> str:
     return _encode(value).decode()
 
 
-def _earliest(instants: Sequence[int | None]) -> int | None:
-    return min((at for at in instants if at is not None), default=None)
+def _next_boundary_ms(flag: Flag, now_ms: int) -> NextChange:
+    boundary_ms = flag.next_boundary_ms(now_ms)
+    return NoInstant.NEVER if boundary_ms is None else boundary_ms

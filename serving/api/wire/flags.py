@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from expressions.live.changes import NoInstant
 from serving.api.wire.definitions import Described, FlagKey, Rule, RuleOut
 from serving.api.wire.shared import Lenient
 from serving.definitions.flags import (
@@ -17,7 +18,7 @@ from serving.definitions.flags import (
     WEIGHT_MAX,
 )
 from serving.people.decide import Decision
-from serving.times import rfc3339
+from serving.times import RFC3339_MAX_MS, rfc3339
 
 
 class VariantBody(Lenient):
@@ -148,6 +149,10 @@ def wire_decision(key: str, user: str, decision: Decision) -> dict[str, Any]:
         "flag": key,
     }
     if decision.explanation is not None:
-        body["valid_until"] = None if decision.valid_until_ms is None else rfc3339(decision.valid_until_ms)
+        until_ms = decision.valid_until_ms
+        if isinstance(until_ms, NoInstant) or until_ms > RFC3339_MAX_MS:
+            body["valid_until"] = None
+        else:
+            body["valid_until"] = rfc3339(until_ms)
         body["explanation"] = decision.explanation
     return body

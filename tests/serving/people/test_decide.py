@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from expressions.bases import base_of
+from expressions.live.changes import NoInstant
 from expressions.rules.bucketing import bucket_of
 from expressions.rules.values import instant_ms
 from serving.definitions.catalogue import Catalogue, StoredDefinition
@@ -238,9 +239,10 @@ class TestSchedule:
         ]
 
     def test_it_says_until_when(self) -> None:
-        """An answer names the next instant of its schedule, so that nobody caches beyond it."""
-        assert decided(starts_at=EARLIER, ends_at=LATER).fresh_until_ms == instant_ms(LATER)
-        assert decided(starts_at=EARLIER).fresh_until_ms is None
+        """An answer that may be kept names the next instant of its schedule, so that nobody keeps it beyond."""
+        assert decided(starts_at=EARLIER, ends_at=LATER, cache_seconds=60).fresh_until_ms == instant_ms(LATER)
+        assert decided(starts_at=EARLIER, cache_seconds=60).fresh_until_ms is NoInstant.NEVER
+        assert decided(starts_at=EARLIER, ends_at=LATER).fresh_until_ms is NoInstant.UNKNOWN
 
 
 class TestPrerequisites:
@@ -296,7 +298,7 @@ class TestExplaining:
         assert decision.explanation["parts"][0]["text"] == 'trait("plan")'
 
     def test_until_when_the_answer_stands(self) -> None:
-        """`valid_until_ms` is the earliest end of a window or of the schedule; None where no change is in sight."""
+        """`valid_until_ms` is the earliest end of a window or of the schedule; NEVER where no change will come."""
         in_days = "days_since(if(plan == 'pro', '2026-09-01', '')) >= 10"
         catalogue = catalogue_of(
             ("f", in_days, {}), ("g", in_days, {"ends_at": "2026-09-10"}), ("h", "plan == 'x'", {})
@@ -305,13 +307,13 @@ class TestExplaining:
 
         until = [ada.decision(key).valid_until_ms for key in ("f", "g", "h")]
 
-        assert until == [instant_ms("2026-09-11"), instant_ms("2026-09-10"), None]
+        assert until == [instant_ms("2026-09-11"), instant_ms("2026-09-10"), NoInstant.NEVER]
 
     def test_what_was_not_asked_is_not_told(self) -> None:
         """A decision has no explanation unless one is wanted, since that costs time."""
         decision = decided()
 
-        assert (decision.explanation, decision.valid_until_ms) == (None, None)
+        assert (decision.explanation, decision.valid_until_ms) == (None, NoInstant.UNKNOWN)
 
 
 def test_what_is_broken_answers_the_default() -> None:
