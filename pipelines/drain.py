@@ -97,6 +97,9 @@ class Drain:
         self.size = RoundSize(settings.event_bytes_max, bytes_max)
         self.token = secrets.token_hex(8)
         self.report: dict[str, Any] = {}
+        #: How many rounds failed since one succeeded, and when that was (UTC ms): None before the first one here.
+        self.failures = 0
+        self.succeeded_ms: int | None = None
         self._lease: HeldLeases | None = None  # of `run`; who calls `step` alone sees to its leases
         self._beaten: tuple[float, dict[str, Any]] | None = None
         self._committed: tuple[int, dict[int, int]] | None = None
@@ -113,6 +116,7 @@ class Drain:
                     self._lease = HeldLeases(self.store, ["drain"], self.token)
                     with renewing(self._lease):
                         has_more = self._work()
+                    self.failures, self.succeeded_ms = 0, time.time_ns() // 1_000_000
                 failures = 0
             except NotHeld as error:
                 log.warning("lease_lost", error=str(error))  # this process was paused, and another drains now
@@ -120,6 +124,7 @@ class Drain:
                 why = str(error) or "memory is full"
                 log.warning("drain_failed", error=why)
                 self.report = {"status": "error", "error": why}
+                self.failures += 1
                 # A lake that refuses is asked less and less often. Redis is asked on: it must be recovered at once.
                 failures = failures + 1 if isinstance(error, LakeError) else 0
             self._beat()
@@ -269,11 +274,14 @@ class Drain:
     def _beat(self) -> None:
         """Writes the heartbeat at once when the report changed, else four times in its lifetime."""
         now_s = time.monotonic()
-        if self._beaten is not None and self._beaten[1] == self.report and now_s - self._beaten[0] < BEAT_MS / 4_000:
+        report = self.report | {"failures": self.failures}
+        if self._beaten is not None and self._beaten[1] == report and now_s - self._beaten[0] < BEAT_MS / 4_000:
             return
         try:
-            self.store.beat("drain", msgspec.json.encode(self.report), BEAT_MS)
-            self._beaten = now_s, dict(self.report)
+            # When a round succeeded is told with every beat, and is no reason for one: rounds are many.
+            told = report | {"succeeded_at": self.succeeded_ms}
+            self.store.beat("drain", msgspec.json.encode(told), BEAT_MS)
+            self._beaten = now_s, report
         except StoreError as error:
             log.warning("beat_failed", error=str(error))
 

@@ -104,6 +104,8 @@ class Worker:
         #: When the last work of a name began that succeeded, in UTC ms: it served all that was due before.
         self.began_ms = {"rebuild": 0, "purge": 0, "maintain": 0}
         self.is_working = False
+        #: What is being done, and since when (UTC ms).
+        self.working: dict[str, Any] | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set. A failure is named in the log and in the heartbeat, and the work tried again."""
@@ -154,7 +156,7 @@ class Worker:
         if is_full:
             self._attempt(self.full, lambda: self._note(self.rebuild(None)))
         elif ids:
-            self.single.attempt(lambda: self._note(self.rebuild(ids)))
+            self._attempt(self.single, lambda: self._note(self.rebuild(ids)))
         for name, (due, work) in self.chores.items():
             keep: Callable[[Any], None] = partial(self.report.__setitem__, name)
             is_done = False
@@ -175,7 +177,9 @@ class Worker:
 
     def _attempt(self, due: Due, work: Callable[[], None]) -> None:
         began_ms = time.time_ns() // 1_000_000
+        self.working = {"on": due.name, "since": began_ms}
         due.attempt(work)
+        self.working = None
         if not due.failures:
             self.began_ms[due.name] = began_ms
 
@@ -237,12 +241,21 @@ class Worker:
             self.report["last_build"] = _reported(last)
             self.began_ms["rebuild"] = last["as_of"]
 
+    def heartbeat(self) -> dict[str, Any]:
+        """The report, with what is being done and whose clock rules. Work that does not end is an error."""
+        report = self.report | {"schedules": self.orders.report()}
+        working = self.working
+        if working is not None:
+            report["working"] = working
+            if time.time_ns() // 1_000_000 - working["since"] > self.settings.horizon_ms:
+                report["error"] = f"{working['on']} does not end"
+        return report
+
     def _beat(self, stop: threading.Event) -> None:
         """Writes the heartbeat beside the work, and renews the lease for as long as a rebuild takes."""
         while not stop.is_set():
             try:
-                report = self.report | {"schedules": self.orders.report()}
-                self.store.beat("worker", msgspec.json.encode(report), BEAT_MS)
+                self.store.beat("worker", msgspec.json.encode(self.heartbeat()), BEAT_MS)
                 # The lease is given away when another process waits for it, unless work must end first.
                 manner: Manner = "" if self.is_working else "gives way"
                 self.orders.serve(self.store.hold_lease("rebuild", self.token, LEASE_MS, manner))

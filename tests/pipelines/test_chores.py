@@ -110,3 +110,22 @@ def test_a_broken_table_keeps_the_others_from_nothing(world: World) -> None:
         maintain(world.lake)
     assert len(world.lake.open(AUDIT).file_uris()) == 1
     assert len(world.lake.open(RUNS).file_uris()) == 1
+
+
+def test_work_that_does_not_end_is_an_error(world: World) -> None:
+    """The heartbeat says on what the worker works, and calls it an error once it takes longer than bases stay exact."""
+    beats: list[dict[str, Any]] = []
+
+    def purge() -> None:
+        assert worker.working is not None
+        for age_ms in (0, world.settings.horizon_ms + 1):
+            worker.working["since"] -= age_ms
+            beats.append(worker.heartbeat())
+
+    worker = Worker(world.store, world.lake, world.settings, world.rebuild, purge, lambda: None)
+    worker.chores["purged"][0].next_s = 0.0
+    worker.look()
+
+    assert [beat["working"]["on"] for beat in beats] == ["purge", "purge"]
+    assert [beat.get("error") for beat in beats] == [None, "purge does not end"]
+    assert "working" not in worker.heartbeat()
