@@ -10,6 +10,7 @@ if cdp.decide("ada", "free_shipping", False): ...
 from ._core import Failure
 from ._decisions import Decision
 from ._outbox import State, Stats
+from .admin import Admin
 from .async_client import AsyncClient, AsyncHandle
 from .client import Client, Handle
 from .errors import (
@@ -28,6 +29,7 @@ from .errors import (
 )
 
 __all__ = [
+    "Admin",
     "ApiError",
     "AsyncClient",
     "AsyncHandle",

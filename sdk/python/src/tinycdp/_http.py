@@ -59,6 +59,13 @@ class Reply:
         except (ValueError, RecursionError) as error:
             raise Unreachable(f"{self.status}, and no JSON") from error
 
+    def decoded(self) -> Any:
+        """The body of a refusal, decoded; None if it is no JSON."""
+        try:
+            return self.json()
+        except Unreachable:
+            return None
+
 
 #: An answer that is larger than this is none of TinyCDP's.
 ANSWER_BYTES_MAX = 16 * 1024 * 1024

@@ -21,6 +21,7 @@ class Settings:
     write_key: str | None
     read_key: str | None
     profile_key: str | None
+    admin_key: str | None
     queue_dir: str | None
     queue_max: int
     queue_bytes_max: int
@@ -111,6 +112,7 @@ _DEFAULTS: dict[str, tuple[Any, Callable[[Any], Any], str]] = {
     "write_key": _KEY,
     "read_key": _KEY,
     "profile_key": _KEY,
+    "admin_key": _KEY,
     "queue_dir": (None, _folder, "name a folder of a local disk"),
     "queue_max": (10_000, _whole(1), "give how many events may wait, at least 1"),
     "queue_bytes_max": (64 * 1024 * 1024, _whole(64 * 1024), "give how many bytes may wait, at least 65,536"),

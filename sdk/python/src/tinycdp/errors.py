@@ -115,13 +115,16 @@ BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
-def api_error(status: int, body: Any) -> ApiError:
+def api_error(status: int, body: Any, retry_after: str | None = None) -> ApiError:
     """The error that an answer of this status and decoded JSON body stands for; any body will do."""
     parts = body if isinstance(body, Mapping) else {}
     details = parts.get("details")
-    return BY_STATUS.get(status, Unavailable)(
+    error = BY_STATUS.get(status, Unavailable)(
         status,
         str(parts.get("code", "unknown")),
         str(parts.get("message", f"HTTP status {status}")),
         details if isinstance(details, Mapping) else None,
     )
+    if isinstance(error, Unavailable) and retry_after is not None and retry_after.isdigit():
+        error.retry_after_s = float(retry_after)
+    return error

@@ -1,0 +1,290 @@
+"""The admin client: definitions, people, exports, keys, and how the stack is, by an admin's key.
+
+Each call is one request, and answers with what the API says, typed. A refusal is an `ApiError` with field, value and
+remedy, and of an expression with line and column; no answer is `Unreachable`. Nothing is sent a second time by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+from urllib.parse import quote, urlencode
+
+import httpx2
+
+from . import admin_types as types
+from ._http import FAILED, Ask, client_arguments, exchange, headers_of, reason_of
+from ._settings import settings_of
+from .errors import ConfigurationError, PreconditionFailed, Unreachable, api_error
+
+DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
+KeyKind: TypeAlias = Literal["write", "read", "profile", "admin"]
+Definition: TypeAlias = types.Trait | types.Segment | types.Flag
+
+#: How often the state of an export is asked for.
+LOOK_S = 0.2
+#: Bytes of a file that are written at once.
+CHUNK_BYTES = 1024 * 1024
+
+
+class Admin:
+    """Administers a stack. Safe for threads; to be closed, or used in a `with`.
+
+    `url` and `key` may also come from the environment, `TINYCDP_URL` and `TINYCDP_ADMIN_KEY`. Raises
+    `ConfigurationError`.
+    """
+
+    def __init__(self, url: str | None = None, key: str | None = None, *, timeout_s: float | None = None) -> None:
+        settings = settings_of(url=url, admin_key=key, timeout_s=30.0 if timeout_s is None else timeout_s)
+        if settings.admin_key is None:
+            raise ConfigurationError("admin_key: not set; give one, or set TINYCDP_ADMIN_KEY")
+        self._key, self._timeout_s = settings.admin_key, settings.timeout_s
+        self._http = httpx2.Client(**client_arguments(settings.url, settings.timeout_s))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Admin:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The decoded answer of any call of the API; None for an empty one. Raises `ApiError`, `Unreachable`."""
+        named = {name: value for name, value in (query or {}).items() if value is not None}
+        target = f"{path}?{urlencode(named)}" if named else path
+        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        ask = Ask(method, target, {**headers_of(self._key), **(headers or {})}, content)
+        try:
+            reply = exchange(self._http, ask, self._timeout_s)
+        except FAILED as error:
+            raise Unreachable(f"{method} {path}: {reason_of(error)}") from error
+        if reply.status != 200:
+            raise api_error(reply.status, reply.decoded(), reply.retry_after)
+        return reply.json()
+
+    # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def create_trait(self, key: str, expression: str, **settings: Any) -> types.Trait:
+        """A new trait. `settings`: description, owner, tags. Raises `Conflict` where the key is taken."""
+        return cast(types.Trait, self._create("trait", {"key": key, "expression": expression, **settings}))
+
+    def create_segment(self, key: str, rule: str, **settings: Any) -> types.Segment:
+        """A new segment, with the settings of a trait. Raises `Conflict` where the key is taken."""
+        return cast(types.Segment, self._create("segment", {"key": key, "rule": rule, **settings}))
+
+    def create_flag(self, key: str, rule: str | None = None, **settings: Any) -> types.Flag:
+        """A new flag, for everybody without a rule. `settings` also: variants, rollout, default, and so on."""
+        return cast(types.Flag, self._create("flag", {"key": key, "rule": rule, **settings}))
+
+    def _create(self, kind: DefinitionKind, body: Mapping[str, Any]) -> Any:
+        return self.call("POST", f"/v1/admin/{kind}s", body)[kind]
+
+    def change_trait(self, key: str, expression: str, *, version: int | None = None, **settings: Any) -> types.Trait:
+        """Changes a trait; settings that are not given stay. For `version` see `change_flag`."""
+        return cast(types.Trait, self._change("trait", key, {"expression": expression, **settings}, version))
+
+    def change_segment(self, key: str, rule: str, *, version: int | None = None, **settings: Any) -> types.Segment:
+        """Changes a segment; settings that are not given stay. For `version` see `change_flag`."""
+        return cast(types.Segment, self._change("segment", key, {"rule": rule, **settings}, version))
+
+    def change_flag(
+        self, key: str, rule: str | None = None, *, version: int | None = None, **settings: Any
+    ) -> types.Flag:
+        """Changes a flag; what is not given stays.
+
+        `version`: the one that was read. Raises `PreconditionFailed` where somebody saved another one meanwhile. It is
+        compared before the change and sent with it as `If-Match`; a server that does not know that header yet cannot
+        see a save between the two.
+        """
+        body = settings if rule is None else {"rule": rule, **settings}
+        return cast(types.Flag, self._change("flag", key, body, version))
+
+    def _change(self, kind: DefinitionKind, key: str, body: Mapping[str, Any], version: int | None) -> Any:
+        headers = {}
+        if version is not None:
+            now = self.definition(kind, key)["version"]
+            if now != version:
+                remedy = "read it again and decide anew"
+                details = {"field": "version", "value": version, "remedy": remedy, "now": now}
+                raise PreconditionFailed(412, "changed", f"{kind} '{key}' is at version {now}", details)
+            headers["If-Match"] = f'"{version}"'
+        return self.call("PUT", _path(f"/v1/admin/{kind}s", key), body, headers=headers)[kind]
+
+    def definition(self, kind: DefinitionKind, key: str) -> Definition:
+        """A definition. Raises `NotFound`."""
+        return cast(Definition, self.call("GET", _path(f"/v1/admin/{kind}s", key))[kind])
+
+    def definitions(self, kind: DefinitionKind, *, limit: int | None = None, offset: int | None = None) -> list[Any]:
+        """The definitions of a kind, by key: `Trait`, `Segment` or `Flag`."""
+        found = self.call("GET", f"/v1/admin/{kind}s", query={"limit": limit, "offset": offset})[f"{kind}s"]
+        return cast(list[Any], found)
+
+    def delete_definition(self, kind: DefinitionKind, key: str) -> None:
+        """Deletes a definition. Raises `Conflict`, which names them, while others use it."""
+        self.call("DELETE", _path(f"/v1/admin/{kind}s", key))
+
+    def validate(self, kind: DefinitionKind, expression: str) -> types.Validated:
+        """Whether an expression may be saved, with the place of a mistake, its type and its cost."""
+        return cast(types.Validated, self.call("POST", "/v1/admin/validate", {"type": kind, "expression": expression}))
+
+    def preview(self, kind: DefinitionKind, expression: str, *, sample: int = 10) -> types.Preview:
+        """For how many people an expression holds, and some of them."""
+        body = {"type": kind, "expression": expression, "sample": sample}
+        return cast(types.Preview, self.call("POST", "/v1/admin/preview", body))
+
+    def history(self, kind: DefinitionKind, key: str) -> list[types.Version]:
+        """Every version of a definition, the newest first; of a deleted one too."""
+        found = self.call("GET", _path(f"/v1/admin/{kind}s", key, "history"))["versions"]
+        return cast(list[types.Version], found)
+
+    def rollback(self, kind: DefinitionKind, key: str, version: int) -> Definition:
+        """Saves an older version again, as a new one."""
+        answer = self.call("POST", _path(f"/v1/admin/{kind}s", key, "rollback"), {"version": version})
+        return cast(Definition, answer[kind])
+
+    # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def search_users(self, text: str = "", *, limit: int | None = None, offset: int | None = None) -> types.UserPage:
+        """Users whose id contains a text, the newest first."""
+        query = {"query": text, "limit": limit, "offset": offset}
+        return cast(types.UserPage, self.call("GET", "/v1/admin/users/search", query=query))
+
+    def user(self, user_id: str | int) -> types.UserDetail:
+        """One user: ids, attributes, live traits and segments, recent events. Raises `NotFound`."""
+        return cast(types.UserDetail, self.call("GET", _path("/v1/admin/users", user_id))["user"])
+
+    def identity(self, user_id: str | int) -> types.Identity:
+        """The ids of a person, and since when and by which event each belongs to them."""
+        return cast(types.Identity, self.call("GET", _path("/v1/admin/users", user_id, "identity")))
+
+    def unlink(self, record_id: str) -> types.Unlinked:
+        """Takes an id, `anon:…` or an aliased user, from the person whom it belongs to."""
+        return cast(types.Unlinked, self.call("POST", _path("/v1/admin/users", record_id, "unlink")))
+
+    def person_data(
+        self, user_id: str | int, *, limit: int | None = None, offset: int | None = None
+    ) -> types.PersonData:
+        """All that is known of a person, with a page of their events, oldest first."""
+        query = {"limit": limit, "offset": offset}
+        return cast(types.PersonData, self.call("GET", _path("/v1/admin/users", user_id, "data"), query=query))
+
+    def events_of(self, user_id: str | int, *, page: int = 10_000) -> Iterator[types.DataEvent]:
+        """Every event of a person, oldest first, a page at a time."""
+        offset = 0
+        while True:
+            data = self.person_data(user_id, limit=page, offset=offset)
+            yield from data["events"]
+            offset += len(data["events"])
+            if not data["hasMore"] or not data["events"]:
+                return
+
+    def delete_user(self, user_id: str | int) -> types.DeletedPerson:
+        """Deletes the person whom an id belongs to, with all their ids, for good."""
+        return cast(types.DeletedPerson, self.call("DELETE", _path("/v1/admin/users", user_id)))
+
+    def traits(self, user_id: str | int) -> dict[str, Any]:
+        """A user's live traits and segments: `traits`, `segments`, `warming`, `exact`, `asof`."""
+        return cast(dict[str, Any], self.call("GET", _path("/v1/users", user_id, "traits")))
+
+    # ── exports ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start_export(self, segment: str) -> types.Export:
+        """Starts to export the members of a segment; `export` says how far it is."""
+        return cast(types.Export, self.call("POST", _path("/v1/export/segment", segment)))
+
+    def export(self, export_id: str) -> types.Export:
+        """How far an export is."""
+        return cast(types.Export, self.call("GET", _path("/v1/export", export_id)))
+
+    def exports(self, *, limit: int | None = None, offset: int | None = None) -> types.ExportList:
+        """The files that are kept, the newest first."""
+        return cast(types.ExportList, self.call("GET", "/v1/export/list", query={"limit": limit, "offset": offset}))
+
+    def export_segment(self, segment: str, path: str | Path, *, timeout_s: float = 600.0) -> types.Export:
+        """Exports the members of a segment into a CSV file on this machine.
+
+        Raises `ApiError` for a refusal, and `Unreachable` where the export fails or is not done in time. The file is
+        written whole or not at all.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        export = self.start_export(segment)
+        while export["state"] in ("waiting", "running"):
+            if time.monotonic() > deadline_s:
+                raise Unreachable(f"the export of '{segment}' is not done after {timeout_s} s; ask for it by its id")
+            time.sleep(LOOK_S)
+            export = self.export(export["id"])
+        if export["state"] != "done" or not export.get("downloadUrl"):
+            raise Unreachable(f"the export of '{segment}' failed: {export.get('error')}")
+        self._download(str(export["downloadUrl"]), Path(path))
+        return export
+
+    def _download(self, url: str, path: Path) -> None:
+        part = path.with_name(f"{path.name}.part")
+        try:
+            # The address is signed, and may be an object store's: the key is not sent there.
+            with self._http.stream("GET", url) as response, part.open("wb") as file:
+                if response.status_code != 200:
+                    raise Unreachable(f"the exported file could not be read: {response.status_code}")
+                for chunk in response.iter_bytes(CHUNK_BYTES):
+                    file.write(chunk)
+            part.replace(path)
+        except FAILED as error:
+            raise Unreachable(f"the exported file could not be read: {reason_of(error)}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    # ── the stack ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def create_key(self, kind: KeyKind, label: str = "") -> types.CreatedKey:
+        """A new key. Its text is shown this once."""
+        return cast(types.CreatedKey, self.call("POST", "/v1/admin/keys", {"kind": kind, "label": label}))
+
+    def list_keys(self) -> list[types.Key]:
+        """All keys, revoked ones too, without their texts."""
+        return cast(list[types.Key], self.call("GET", "/v1/admin/keys")["keys"])
+
+    def revoke_key(self, key_id: str) -> None:
+        """Revokes a key for good."""
+        self.call("DELETE", _path("/v1/admin/keys", key_id))
+
+    def audit(self, *, limit: int | None = None, offset: int | None = None) -> types.AuditPage:
+        """What admins did, the newest first."""
+        return cast(types.AuditPage, self.call("GET", "/v1/admin/audit", query={"limit": limit, "offset": offset}))
+
+    def metrics(self) -> types.SystemMetrics:
+        """How much there is: people, events, definitions, tables."""
+        return cast(types.SystemMetrics, self.call("GET", "/v1/admin/metrics")["metrics"])
+
+    def health(self) -> types.Health:
+        """How the stack is; also while it is not well, and answers 503. Raises `Unreachable` without an answer."""
+        try:
+            reply = exchange(self._http, Ask("GET", "/health", headers_of(None)), self._timeout_s)
+        except FAILED as error:
+            raise Unreachable(f"GET /health: {reason_of(error)}") from error
+        body = reply.json()
+        if reply.status not in (200, 503) or not isinstance(body, dict) or "checks" not in body:
+            raise api_error(reply.status, body, reply.retry_after)
+        return cast(types.Health, body)
+
+
+def _path(*parts: str | int) -> str:
+    """A path whose parts but the first are encoded whole: an id may have slashes."""
+    first, *others = parts
+    return "/".join([str(first), *(quote(str(part), safe="") for part in others)])
+
+
+__all__: Sequence[str] = ["Admin", "Definition", "DefinitionKind", "KeyKind"]

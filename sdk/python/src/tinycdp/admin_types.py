@@ -1,0 +1,485 @@
+"""The answers of the admin API, as types: dicts as they came, whose fields a type checker knows.
+
+The server may add fields. `tests/sdk/test_admin.py` holds each type to the API's OpenAPI document.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Trait(TypedDict):
+    """A trait as stored. Times are RFC 3339."""
+
+    id: str
+    key: str
+    expression: str
+    version: int
+    author: str
+    description: str
+    owner: str
+    tags: list[str]
+    created_at: str
+    updated_at: str
+    warnings: NotRequired[list[str]]
+    history: NotRequired[Literal["pending"] | None]
+
+
+class Segment(TypedDict):
+    """A segment as stored. Times are RFC 3339."""
+
+    id: str
+    key: str
+    rule: str
+    version: int
+    author: str
+    description: str
+    owner: str
+    tags: list[str]
+    created_at: str
+    updated_at: str
+    warnings: NotRequired[list[str]]
+    history: NotRequired[Literal["pending"] | None]
+
+
+class Variant(TypedDict):
+    """A variant."""
+
+    name: str
+    weight: float
+    value: Any
+
+
+class Prerequisite(TypedDict):
+    """Another flag that must allow, with this variant where one is named."""
+
+    flag: str
+    variant: NotRequired[str | None]
+
+
+class Flag(TypedDict):
+    """A flag as stored."""
+
+    id: str
+    key: str
+    rule: str
+    version: int
+    author: str
+    description: str
+    owner: str
+    tags: list[str]
+    created_at: str
+    updated_at: str
+    warnings: NotRequired[list[str]]
+    history: NotRequired[Literal["pending"] | None]
+    enabled: bool
+    default: bool | str
+    variants: NotRequired[list[Variant]]
+    rollout: NotRequired[float]
+    salt: NotRequired[str]
+    bucket_by: NotRequired[str]
+    starts_at: NotRequired[str | None]
+    ends_at: NotRequired[str | None]
+    prerequisites: NotRequired[list[Prerequisite]]
+    users: NotRequired[dict[str, bool | str]]
+    cache_seconds: NotRequired[int]
+
+
+class Version(TypedDict):
+    """One version of a definition: its expression, who saved it and when. `deleted`: this version deleted it."""
+
+    version: int
+    expression: str
+    author: str
+    updated_at: str
+    deleted: bool
+    settings: dict[str, Any]
+
+
+class VersionList(TypedDict):
+    """Every version of a definition, the newest first."""
+
+    versions: list[Version]
+
+
+class Cost(TypedDict):
+    """The price of saving an expression.
+
+    `bytesPerUser` is Redis' memory, measured on some users; it is left out while there are none. `live` is true where
+    all that the expression reads is kept already; else it waits for a rebuild.
+    """
+
+    bytesPerUser: NotRequired[float | None]
+    live: bool
+
+
+class Validated(TypedDict):
+    """Whether an expression may be saved; if not, the reason and the place."""
+
+    valid: bool
+    error: NotRequired[str | None]
+    details: NotRequired[dict[str, Any] | None]
+    type: NotRequired[list[str] | None]
+    references: NotRequired[list[str]]
+    cost: NotRequired[Cost | None]
+    warnings: NotRequired[list[str]]
+
+
+class PreviewUser(TypedDict):
+    """A person for whom an expression holds, and its value."""
+
+    id: str
+    value: Any
+
+
+class Preview(TypedDict):
+    """For how many of all people an expression holds, as of an instant."""
+
+    count: int
+    total: int
+    sample: list[PreviewUser]
+    asof: str
+
+
+class CreatedKey(TypedDict):
+    """A new key. `key` is its text, which cannot be read again."""
+
+    id: str
+    key: str
+    kind: str
+    label: str
+    created_at: str
+
+
+class Key(TypedDict):
+    """A key without its text. A key of the configuration has no `created_at` and cannot be revoked here."""
+
+    id: str
+    kind: str
+    label: str
+    author: str
+    created_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+
+class KeyList(TypedDict):
+    """All keys."""
+
+    keys: list[Key]
+
+
+class AuditEntry(TypedDict):
+    """One thing that an admin did. `author` is the label of the key that was used."""
+
+    at: str
+    author: str
+    action: str
+    kind: str
+    key: str
+    details: dict[str, Any]
+
+
+class AuditPage(TypedDict):
+    """A page of the audit log."""
+
+    entries: list[AuditEntry]
+    total: int
+    hasMore: bool
+
+
+class Alias(TypedDict):
+    """An id of a person; `kind` is externalId, deviceId or emailHash."""
+
+    kind: str
+    value: str
+
+
+class FoundUser(TypedDict):
+    """A user on a page of the search."""
+
+    id: str
+    created_at: str
+    aliases: list[Alias]
+    lastEventTime: str | None
+    eventCount: int
+    activeSegments: list[str]
+
+
+class UserPage(TypedDict):
+    """A page of users."""
+
+    users: list[FoundUser]
+    total: int
+    hasMore: bool
+
+
+class RecentEvent(TypedDict):
+    """An event as it came."""
+
+    id: str
+    ts: str
+    name: str | None
+    props: Any
+
+
+class TraitValue(TypedDict):
+    """A trait's value, live."""
+
+    key: str
+    value: Any
+    updated_at: str
+    warming: bool
+
+
+class SegmentValue(TypedDict):
+    """Whether a user is in a segment, live. `since` is known once a rebuild has seen the membership."""
+
+    key: str
+    inSegment: bool
+    since: str | None
+    updated_at: str
+    warming: bool
+
+
+class EventCounts(TypedDict):
+    """Numbers of events, in all and by rolling windows."""
+
+    total: int
+    last_24h: int
+    last_7d: int
+    last_30d: int
+
+
+class UserDetail(TypedDict):
+    """Everything about one user."""
+
+    id: str
+    created_at: str
+    aliases: list[Alias]
+    attributes: dict[str, Any]
+    recentEvents: list[RecentEvent]
+    traits: list[TraitValue]
+    segments: list[SegmentValue]
+    eventCounts: EventCounts
+
+
+class User(TypedDict):
+    """One user."""
+
+    user: UserDetail
+
+
+class DeletedPerson(TypedDict):
+    """The ids of a deleted person. `settled`: the lake knows of the delete too."""
+
+    success: bool
+    deleted: list[Alias]
+    settled: bool
+
+
+class LinkedId(TypedDict):
+    """An id of a person. `id` has its kind before it; `owner` is the id it belongs to: since when, by which `event`."""
+
+    id: str
+    kind: str
+    value: str
+    owner: str | None
+    since: str | None
+    event: str | None
+
+
+class Identity(TypedDict):
+    """The ids of a person. `id` is the person's own, which belongs to no other."""
+
+    id: str
+    ids: list[LinkedId]
+
+
+class DataEvent(TypedDict):
+    """An event or an identify as it came. `id` is the id that it came under."""
+
+    id: str
+    kind: str
+    eventId: str
+    ts: str
+    received_at: str
+    name: str | None
+    properties: Any
+    traits: Any
+    context: Any
+
+
+class PersonData(TypedDict):
+    """Everything that is known of a person. `total` and `hasMore` are about the events."""
+
+    id: str
+    ids: list[LinkedId]
+    attributes: dict[str, Any]
+    traits: dict[str, Any]
+    segments: dict[str, bool]
+    events: list[DataEvent]
+    total: int
+    hasMore: bool
+    asof: str
+
+
+class Unlinked(TypedDict):
+    """An id was unlinked: it is a person of its own now. `owner` is the id it belonged to."""
+
+    success: bool
+    id: str
+    owner: str
+
+
+class UserTotals(TypedDict):
+    """Numbers of people. Active ones have a tracked event in the last 24 hours, 7 and 30 days."""
+
+    total: int
+    activeLastDay: int
+    activeLastWeek: int
+    activeLastMonth: int
+
+
+class EventType(TypedDict):
+    """An event's name, and how often it came in the last 30 days."""
+
+    name: str | None
+    count: int
+
+
+class EventTotals(TypedDict):
+    """Numbers of events that count: track, page and screen, without repeats."""
+
+    total: int
+    lastDay: int
+    lastWeek: int
+    lastMonth: int
+    topEventTypes: list[EventType]
+
+
+class UsersOfKey(TypedDict):
+    """How many users have a value of a trait, or are in a segment."""
+
+    key: str
+    userCount: int
+
+
+class TraitTotals(TypedDict):
+    """Numbers of traits, and of their values at the last full rebuild."""
+
+    definitionCount: int
+    computedCount: int
+    topTraits: list[UsersOfKey]
+
+
+class SegmentTotals(TypedDict):
+    """Numbers of segments, and of their memberships at the last full rebuild."""
+
+    definitionCount: int
+    computedCount: int
+    topSegments: list[UsersOfKey]
+
+
+class FlagTotals(TypedDict):
+    """The number of flags."""
+
+    definitionCount: int
+
+
+class TableSize(TypedDict):
+    """A table and how many rows it has."""
+
+    name: str
+    rowCount: int
+
+
+class DatabaseTotals(TypedDict):
+    """The lake's tables. `size` is the bytes of all of them."""
+
+    size: int
+    tables: list[TableSize]
+
+
+class SystemMetrics(TypedDict):
+    """How much there is. People and events are as of `asof`, values and memberships as of `computedAsof`.
+
+    That is the last full rebuild; null before the first.
+    """
+
+    asof: str | None
+    computedAsof: str | None
+    users: UserTotals
+    events: EventTotals
+    traits: TraitTotals
+    segments: SegmentTotals
+    flags: FlagTotals
+    database: DatabaseTotals
+
+
+class Metrics(TypedDict):
+    """How much there is, and when it was asked."""
+
+    timestamp: str
+    metrics: SystemMetrics
+
+
+class StoredExport(TypedDict):
+    """A file that is kept. `size` is in bytes; `downloadUrl` gives it to anybody for an hour."""
+
+    name: str
+    size: int
+    etag: str | None
+    created_at: str
+    downloadUrl: NotRequired[str | None]
+
+
+class ExportList(TypedDict):
+    """A page of the files that are kept, the newest first."""
+
+    exports: list[StoredExport]
+    total: int
+    hasMore: bool
+
+
+class Export(TypedDict):
+    """An export and how far it is."""
+
+    id: str
+    segment: str
+    filename: str
+    state: Literal["waiting", "running", "done", "failed"]
+    done: int
+    of: int | None
+    userCount: int
+    asof: str | None
+    error: NotRequired[str | None]
+    downloadUrl: NotRequired[str | None]
+
+
+class Exported(TypedDict):
+    """A finished export: its members are counted, and `downloadUrl` gives the file to anybody for an hour."""
+
+    downloadUrl: str
+    filename: str
+    userCount: int
+
+
+class HealthCheck(TypedDict):
+    """The result of one check. `latency` is in milliseconds, where something was asked. Some checks add fields."""
+
+    status: Literal["ok", "error"]
+    latency: NotRequired[float | None]
+    error: NotRequired[str | None]
+
+
+class Health(TypedDict):
+    """Whether a part does its work, and the result of each check."""
+
+    status: Literal["ok", "error"]
+    service: str
+    timestamp: str
+    database: NotRequired[Literal["connected", "disconnected"] | None]
+    storage: NotRequired[Literal["connected", "disconnected"] | None]
+    durability: NotRequired[str | None]
+    checks: dict[str, HealthCheck]
