@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 SDK = ROOT / "sdk" / "python"
 PROJECT = tomllib.loads((SDK / "pyproject.toml").read_text())["project"]
 #: Modules that need an extra, and what it brings.
-EXTRAS = {"openfeature_provider.py": {"openfeature"}, "testing.py": {"pytest"}}
+EXTRAS = {"openfeature_provider.py": {"openfeature"}, "pytest_plugin.py": {"pytest"}}
 
 
 def imported_packages(path: Path) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ._decisions import Answer, Answers, Breaker, Decision, in_outage
+from ._decisions import Answer, Answers, Breaker, Decision, ErrorCode, in_outage
 from ._http import Ask, Reply, headers_of
 from ._questions import Question, read_answer
 
@@ -24,6 +24,7 @@ class Outcome:
 
     decisions: tuple[Decision[Any], ...] | None
     error: str = ""
+    code: ErrorCode = "GENERAL"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Asking:
             return self.unanswered(request, error, now_s)
         self._breaker.answered()
         if answer is None:
-            return Outcome(None, error)
+            return Outcome(None, error, "FLAG_NOT_FOUND" if reply.status == 404 else "GENERAL")
         if not request.question.is_explained:
             self._answers.keep(request.question.ids, request.question.flag, answer, request.turn)
         return Outcome(answer.decisions)
@@ -73,6 +74,11 @@ class Asking:
         if self._breaker.failed(now_s):
             log.warning("the server does not answer decisions; last answers and defaults until it does: %s", error)
         return Outcome(in_outage(request.kept, now_s), error)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server counts as away."""
+        return self._breaker.is_open
 
     def drop(self, ids: Iterable[str]) -> None:
         """Drops what is kept of these ids."""

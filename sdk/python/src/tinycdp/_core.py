@@ -335,9 +335,9 @@ class Core(EventCalls[HandleT]):
 
 def traits_in(reply: Reply) -> dict[str, Any]:
     """The traits and segments that an answer holds. Raises `ApiError`, and `Unreachable` for what is not TinyCDP's."""
-    body = reply.json()
     if reply.status != 200:
-        raise api_error(reply.status, body)
+        raise api_error(reply.status, reply.decoded(), reply.retry_after)
+    body = reply.json()
     if not isinstance(body, dict):
         raise Unreachable("the answer is not TinyCDP's")
     return body

@@ -11,9 +11,12 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
+
+#: What keeps a decision from being made, in OpenFeature's words.
+ErrorCode: TypeAlias = Literal["FLAG_NOT_FOUND", "GENERAL"]
 
 #: How long the last answer stands while the server is away.
 LAST_ANSWER_S = 300.0
@@ -27,8 +30,9 @@ _MAX_AGE = re.compile(r"\bmax-age=(\d{1,9})\b")
 class Decision(Generic[T]):
     """What a flag says for a user.
 
-    `value` is the caller's default if `reason` is ERROR and the server did not answer. `error` says then why.
-    `after_met` is false if the events that the decision was to see were not acknowledged in time.
+    `value` is the caller's default if `reason` is ERROR and the server did not answer. `error` says then why, and
+    `error_code` has OpenFeature's word for it. `after_met` is false if the events that the decision was to see were not
+    acknowledged in time.
     """
 
     flag: str
@@ -38,6 +42,7 @@ class Decision(Generic[T]):
     reason: str
     reasons: tuple[str, ...] = ()
     error: str | None = None
+    error_code: ErrorCode | None = None
     after_met: bool = True
     explanation: Mapping[str, Any] | None = None
 
@@ -57,13 +62,14 @@ def decision_of(body: Mapping[str, Any]) -> Decision[Any]:
         str(body["reason"]),
         reasons,
         failed,
+        "GENERAL" if failed is not None else None,
         explanation=body.get("explanation"),
     )
 
 
-def fallback(flag: str, default: T, error: str, *, after_met: bool = True) -> Decision[T]:
+def fallback(flag: str, default: T, error: str, *, code: ErrorCode = "GENERAL", after_met: bool = True) -> Decision[T]:
     """The caller's default, with reason ERROR."""
-    return Decision(flag, default, bool(default), None, "ERROR", (), error, after_met)
+    return Decision(flag, default, bool(default), None, "ERROR", (), error, code, after_met)
 
 
 def max_age_s(cache_control: str | None) -> float:
@@ -165,6 +171,11 @@ class Breaker:
         if self._failures >= self.FAILURES_MAX:  # this one tries; others wait for what becomes of it
             self._closed_from_s = now_s + self._pause_s()
         return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has failed so often that it counts as away."""
+        return self._failures >= self.FAILURES_MAX
 
     def answered(self) -> None:
         """The server is there."""

@@ -242,7 +242,9 @@ class AsyncClient(Core[AsyncHandle]):
             if not await self._sent_before(question, after, deadline_s):
                 return fallback(flag, default, "the event was not acknowledged in time", after_met=False)
             outcome = await self._ask(question, deadline_s)
-            return outcome.decisions[0] if outcome.decisions else fallback(flag, default, outcome.error)
+            if outcome.decisions:
+                return outcome.decisions[0]
+            return fallback(flag, default, outcome.error, code=outcome.code)
         except Exception as error:  # a decision ends no request
             log.exception("a decision failed for an unforeseen reason")
             return fallback(flag, default, f"{type(error).__name__}")
