@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tinycdp._settings import _DEFAULTS
 
 from serving.settings import Settings
 from tests.running import RunningStack
@@ -23,6 +24,8 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 MADE = {"benchmarks/results.md", ".tinycdp/keys.json"}
 
 SETTINGS = {f"TINYCDP_{name.upper()}": field.default for name, field in Settings.model_fields.items()}
+#: The settings of the Python client.
+OF_CLIENTS = {f"TINYCDP_{name.upper()}" for name in _DEFAULTS}
 #: What the environment may have beside settings: a word of `tinycdp up` to its worker, and what asks more of tests.
 BESIDE = {"PREFECT", "EXAMPLES", "PROTOCOL_RUNS", "REQUESTS", "LOAD_S"}
 
@@ -135,4 +138,4 @@ def test_every_variable_that_a_page_names_is_one(page: Path) -> None:
     """A setting, or one of the few others: whatever else is set does nothing, and says nothing."""
     named = set(re.findall(r"TINYCDP_[A-Z]\w*", page.read_text()))
 
-    assert named - SETTINGS.keys() <= {f"TINYCDP_{name}" for name in BESIDE}
+    assert named - SETTINGS.keys() <= {f"TINYCDP_{name}" for name in BESIDE} | OF_CLIENTS

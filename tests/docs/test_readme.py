@@ -85,6 +85,10 @@ def test_the_first_ten_minutes(clone: tuple[Path, str]) -> None:
     assert (decision["flag"], decision["allow"]) == ("free_shipping", True)
     assert (traits["traits"], traits["segments"]) == ({"orders_30d": 2}, {"loyal": True})
 
+    (snippet,) = re.findall(r"```python\n(.*?)```", MINUTES, re.DOTALL)
+    (folder / "snippet.py").write_text(snippet.replace("http://127.0.0.1:4000", api_url))
+    assert typed(folder, f"{setup.partition('key()')[0]}\npython snippet.py") == "True\n2 sent\n"
+
     (folder / "history.csv").write_text("customer,event,at\ngrace,purchase,2024-01-01T00:00:00Z\n")
     terminal, _, _ = setup.partition("\n\n")
     said = {command.split()[1]: typed(folder, f"{terminal}\n{command}") for command in COMMANDS.splitlines()}
