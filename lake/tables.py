@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
@@ -82,8 +83,11 @@ class Tables:
 
     def scan(self, table: Table, version: int | None = None) -> pl.LazyFrame:
         """All rows of a table, as of a version."""
-        opened = self.at(table, version)
-        return pl.scan_delta(self.uri(table), version=opened.version(), storage_options=self.storage_options or None)
+        version = self.at(table, version).version()
+        options = self.storage_options or None
+        if StoredFiles(self.root).folder is None:
+            return pl.scan_delta(self.uri(table), version=version, storage_options=options)
+        return pl.scan_delta(_LocalTable(self.uri(table), version=version, storage_options=options))
 
     def at(self, table: Table, version: int | None) -> DeltaTable:
         """The table at a version; None is the newest."""
@@ -324,6 +328,13 @@ class Tables:
                 raise LakeConflict(str(error)) from error
             except (DeltaError, OSError) as error:
                 raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+
+
+class _LocalTable(DeltaTable):
+    """A table on this machine whose files have their names as they are: Polars takes addresses for names."""
+
+    def file_uris(self, *args: Any, **more: Any) -> list[str]:
+        return [unquote(uri) for uri in super().file_uris(*args, **more)]
 
 
 def _marked(table: Table, rows: pl.DataFrame, *, is_latest: bool) -> pa.Table:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -26,6 +26,9 @@ YEAR_DAYS = 366
 YEAR_S = YEAR_DAYS * 24 * 60 * MINUTE_S
 #: Files of zone databases that are no places: each machine reads them in its own way, or not at all.
 NO_ZONES = ("Factory", "localtime")
+
+#: The paths of lakes that the libraries which read Delta tables read back.
+READABLE = "without [ ] ^ | \\ =, control characters, and % before two hexadecimal digits"
 
 #: Settings that cannot change once a system has taken events: the one routes them, the other counts them.
 FIXED = ("shards", "time_zone")
@@ -90,7 +93,14 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _is_folder(cls, home: Path) -> Path:
+        _expected(f"a path {READABLE}", home, _is_readable(str(home.absolute())))
         return _expected("a folder, or a path where one can be made", home, not home.exists() or home.is_dir())
+
+    @field_validator("lake_uri")
+    @classmethod
+    def _is_lake(cls, uri: str | None) -> str | None:
+        is_readable = uri is None or ("://" in uri and not uri.startswith("file://")) or _is_readable(unquote(uri))
+        return _expected(f"an object store, or a path {READABLE}", uri, is_readable)
 
     @field_validator("host")
     @classmethod
@@ -186,6 +196,10 @@ def _expected(what: str, value: T, is_met: bool) -> T:
     if not is_met:
         raise PydanticCustomError("setting", "Input should be {what}", {"what": what})
     return value
+
+
+def _is_readable(path: str) -> bool:
+    return re.search(r"[\[\]^|\\=\x00-\x1f\x7f]|%[0-9a-fA-F]{2}", path) is None
 
 
 def _is_web_address(url: str) -> bool:

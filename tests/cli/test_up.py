@@ -77,7 +77,7 @@ class Life:
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     """The life of a stack, over when a test looks at it. Its tests are of the group "up"."""
-    home = tmp_path_factory.mktemp("up")
+    home = tmp_path_factory.mktemp("up") / "a home: ü #1? 5%;"  # paths that libraries take for addresses
     environment = {**PORTS, "TINYCDP_HOME": str(home)}
     with started(environment | {"TINYCDP_SHARDS": "3"}, "up", "--no-prefect", "--json") as up:
         assert up.stdout is not None

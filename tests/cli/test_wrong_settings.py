@@ -30,6 +30,8 @@ WRONG = {
     "CORS_ORIGINS": ("shop.example", "https://shop.example/", "https://a.example https://b.example"),
     "CONNECTIONS_MAX": ("0", "9" * 30),
     "LOG_LEVEL": ("loud",),
+    "HOME": ("/data/a[1]", "/data/day=1", "/data/a%20b", "/data/a|b"),
+    "LAKE_URI": ("/data/a^b", "file:///data/a%5Bb", "/data/a\\b"),
 }
 
 
@@ -78,6 +80,8 @@ def test_a_wrong_setting_is_named_with_value_and_remedy(name: str, value: str, m
         ("PUBLIC_URL", "https://cdp.example.com/track/"),
         ("CORS_ORIGINS", "https://shop.example, https://www.shop.example:8443"),
         ("CORS_ORIGINS", ""),
+        ("LAKE_URI", "/data/Käse & Brot/50% #1?"),
+        ("LAKE_URI", "s3://bucket/day=1"),
     ],
 )
 def test_a_setting_that_can_work_is_taken(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:

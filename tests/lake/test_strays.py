@@ -36,7 +36,7 @@ def compact(lake: Lake, table: Table) -> None:
 WRITES: dict[str, tuple[Callable[[Lake, Table], object], int]] = {
     "append": (lambda lake, table: lake.append_to(lake.open(table), rows(table)), 6),
     "append with a transaction": (lambda lake, table: lake.append(table, rows(table), [Transaction("a", 1)]), 6),
-    "rewrite": (lambda lake, table: lake.rewrite_once(table, lake.partitions(table)[0], lambda batch: batch[:1]), 2),
+    "rewrite": (lambda lake, table: lake.rewrite_once(table, lake.partitions(table)[0], lambda batch: batch), 4),
     "compact": (compact, 4),
 }
 
