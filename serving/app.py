@@ -111,6 +111,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(decide.router)
     app.include_router(people.live)
     app.include_router(ofrep.router)
+    app.include_router(ofrep.lenient)
     app.include_router(definitions.router)
     app.include_router(unsaved_expressions.router)
     app.include_router(keys.router)

@@ -46,6 +46,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 _ETAG = {"ETag": {"description": "changes with the answers", "schema": {"type": "string"}}}
 router = APIRouter(prefix="/ofrep/v1/evaluate", tags=["OpenFeature"], responses=_ERRORS)
+#: The same for providers whose base URL ends with a slash: some put their path behind it as it is.
+lenient = APIRouter(prefix="//ofrep/v1/evaluate", include_in_schema=False)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -85,13 +87,17 @@ def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
     return answer
 
 
+@lenient.post("/flags/{key:path}")
 @router.post(
-    "/flags/{key}",
+    "/flags/{key:path}",
     responses={200: {"model": OfrepSuccess}, 404: {"model": OfrepFailure}},
 )
 @_in_ofrep_words
 async def evaluate_flag(request: Request) -> Response:
-    """One flag for the user whom `targetingKey` names. A flag that depends on no user needs no key."""
+    """One flag for the user whom `targetingKey` names. A flag that depends on no user needs no key.
+
+    All that follows in the path is the flag's key, slashes too, so that a key that no flag can have is an unknown flag.
+    """
     engine = await _admitted(request)
     key = request.path_params["key"]
     ids = await _ids(engine, request)
@@ -103,6 +109,7 @@ async def evaluate_flag(request: Request) -> Response:
     return json_answer(wire_evaluation(decided, key, ids))
 
 
+@lenient.post("/flags")
 @router.post(
     "/flags",
     responses={

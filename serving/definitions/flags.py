@@ -147,7 +147,8 @@ def settings_after(key: str, before: Mapping[str, Any], change: Mapping[str, Any
     settings = {**before, **change}
     settings = {name: value for name, value in settings.items() if value is not None}
     variants = settings.get("variants", [])
-    settings["variants"] = [_variant(variant, f"variants[{at}]") for at, variant in enumerate(variants)]
+    nulls = {variant["name"] for variant in before.get("variants", []) if variant["value"] is None}
+    settings["variants"] = [_variant(variant, f"variants[{at}]", nulls) for at, variant in enumerate(variants)]
     names = [variant["name"] for variant in settings["variants"]]
     _check_variants(settings["variants"], names)
     _check_default(settings.get("default", False), names)
@@ -178,14 +179,17 @@ def _same(value: Any, other: Any) -> bool:
     return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
-def _variant(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _variant(given: Mapping[str, Any], where: str, nulls: Collection[str]) -> dict[str, Any]:
+    """A variant as it is kept. One of `nulls` may stay null: it was saved before null was refused."""
     name, weight = given["name"], given.get("weight", 1.0)
     if not name.strip() or len(name) > NAME_CHARACTERS_MAX:
         raise invalid(f"{where}.name", name, f"name it, in at most {NAME_CHARACTERS_MAX} characters")
     require_text(f"{where}.name", name)
     if not 0 <= weight <= WEIGHT_MAX:
         raise invalid(f"{where}.weight", weight, f"send a number from 0 to {WEIGHT_MAX}")
-    value = given.get("value", name)  # null is a value
+    value = given.get("value", name)
+    if value is None and name not in nulls:  # OpenFeature's clients take it for no answer, each in a way of its own
+        raise invalid(f"{where}.value", value, "send a value: false, 0 or an empty text or object may stand for none")
     size = len(_encode(value))
     if size > VALUE_BYTES_MAX:
         raise invalid(f"{where}.value", f"{size} bytes of JSON", f"send at most {VALUE_BYTES_MAX}")

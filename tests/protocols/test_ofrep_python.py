@@ -43,9 +43,9 @@ TYPED: dict[str, dict[str, Any]] = {
 }
 
 
-def client_of(stack: RunningStack, headers: dict[str, str]) -> OpenFeatureClient:
-    """A client that asks this stack with these headers."""
-    api.set_provider(OFREPProvider(stack.stack.api_url, headers_factory=lambda: headers))
+def client_of(stack: RunningStack, headers: dict[str, str], end: str = "") -> OpenFeatureClient:
+    """A client that asks this stack with these headers, at a base URL with this end."""
+    api.set_provider(OFREPProvider(stack.stack.api_url + end, headers_factory=lambda: headers))
     return api.get_client()
 
 
@@ -53,6 +53,15 @@ def client_of(stack: RunningStack, headers: dict[str, str]) -> OpenFeatureClient
 def client(defined: RunningStack) -> Iterator[OpenFeatureClient]:
     """A client with a read key."""
     yield client_of(defined, {"Authorization": f"Bearer {defined.keys['read']}"})
+    api.shutdown()
+
+
+def test_the_base_url_may_end_with_a_slash(defined: RunningStack) -> None:
+    """It is the same address to whoever sets the client up."""
+    client = client_of(defined, {"X-API-Key": defined.keys["read"]}, "/")
+
+    assert client.get_boolean_value("ofpy_static", False)
+    assert client.get_boolean_details("of/unknown", True).error_code == ErrorCode.FLAG_NOT_FOUND
     api.shutdown()
 
 

@@ -87,6 +87,26 @@ def test_every_error_has_a_code_and_details(
     jsonschema.validate(answer.json(), FAILURE)
 
 
+@pytest.mark.parametrize(
+    ("path", "key"), [("a%2Fb", "a/b"), ("of_static/", "of_static/"), ("a/b/c", "a/b/c"), ("", "")]
+)
+def test_a_key_that_no_flag_can_have_is_an_unknown_flag(defined: RunningStack, path: str, key: str) -> None:
+    """A provider that escapes a key, or does not, is told FLAG_NOT_FOUND, and not that there is no such endpoint."""
+    answer = ask(defined, path, {"targetingKey": "x"})
+
+    assert (answer.status_code, answer.json()["errorCode"], answer.json()["key"]) == (404, "FLAG_NOT_FOUND", key)
+    jsonschema.validate(answer.json(), FAILURE)
+    assert ask(defined, path, {"targetingKey": "x"}, Authorization="").status_code == 401
+
+
+def test_a_base_url_may_end_with_a_slash(defined: RunningStack) -> None:
+    """Some providers put their path behind it as it is, so that two slashes come."""
+    asked = {"json": {"context": {"targetingKey": "x"}}, "headers": {"X-API-Key": defined.keys["read"]}}
+    for path in (FLAGS, f"{FLAGS}/of_static", f"{FLAGS}/unknown"):
+        plain, doubled = (httpx.post(f"{defined.stack.api_url}{start}{path}", **asked) for start in ("", "/"))
+        assert (plain.status_code, plain.content) == (doubled.status_code, doubled.content)
+
+
 def test_flags_that_ask_nothing_of_a_user_answer_without_one(defined: RunningStack) -> None:
     """A static flag and one that is off need no targetingKey; in bulk each other flag says that it needs one."""
     assert ask(defined, "of_static").json()["reason"] == "STATIC"

@@ -22,7 +22,7 @@ from serving.times import RFC3339_MAX_MS, rfc3339
 
 
 class VariantBody(Lenient):
-    """A variant. Weights are relative to each other. Without a `value` its value is its name."""
+    """A variant. Weights are relative to each other. Without a `value` its value is its name; null is refused."""
 
     name: str = Field(min_length=1, max_length=NAME_CHARACTERS_MAX)
     weight: float = Field(default=1, ge=0, le=WEIGHT_MAX)

@@ -22,7 +22,7 @@ KEY = "banner"
 VARIANTS = st.lists(
     st.fixed_dictionaries(
         {"name": st.sampled_from("abcd"), "weight": st.sampled_from([0, 1, 1.0, 2.5, 70])},
-        optional={"value": st.sampled_from([None, 1, "x", {"colour": "#00f"}])},
+        optional={"value": st.sampled_from([False, 1, "x", {"colour": "#00f"}])},
     ),
     unique_by=lambda variant: variant["name"],
 ).filter(lambda variants: not variants or any(variant["weight"] for variant in variants))

@@ -15,6 +15,7 @@ from serving.definitions.catalogue import Catalogue, StoredDefinition
 from serving.definitions.flags import flag_of, settings_after
 from serving.people.decide import Decider, Decision, error_decision
 from serving.people.person import DecodedBases, person
+from serving.refusals import Invalid
 from serving.store import base_codec
 from serving.store.records import Reading, Record
 from tests.expressions.live.cut_bases import NOW_MS, identify
@@ -119,10 +120,14 @@ class TestVariants:
         assert answer_of(decided("plan == 'free'", **off)) == (False, "DEFAULT", "off", 0)
         assert answer_of(decided(enabled=False, **off)) == (False, "DISABLED", "off", 0)
 
-    def test_null_and_false_are_values(self) -> None:
-        """The value of a variant is any JSON, null and false too."""
-        assert decided(variants=[{"name": "none", "value": None}]).value is None
+    def test_false_is_a_value_and_null_is_none(self) -> None:
+        """The value of a variant is any JSON but null, which clients take for no answer. One that was saved as null
+        before may stay."""
         assert decided(variants=[{"name": "none", "value": False}]).value is False
+        with pytest.raises(Invalid, match=r"variants\[0\]\.value"):
+            decided(variants=[{"name": "none", "value": None}])
+        before = {"variants": [{"name": "none", "weight": 1.0, "value": None}]}
+        assert settings_after("f", before, {"enabled": False})["variants"] == before["variants"]
 
 
 class TestRollout:
