@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,10 +22,9 @@ from serving.people.gather import gather
 from serving.people.person import Answers, DecodedBases, person
 from serving.store.layout import LEAD_MS_MAX
 from serving.store.operations.events import Arrival
-from serving.store.scripts import claim, delete, ingest
-from serving.store.scripts.script import Script
 from serving.store.store import Store
 from serving.times import rfc3339
+from tests.clocks import clock_ahead
 from tests.pipelines.world import World, purchase
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -147,20 +143,6 @@ def test_no_event_is_hidden_by_clocks_that_are_off_or_step_back(
             assert not answers.warming and answers.exact
         answered_ms[user] = came_ms
     assert len(offs) > 2
-
-
-@contextmanager
-def clock_ahead(ms: int) -> Iterator[None]:
-    """Redis' clock is ahead, as the scripts that take events, claims and deletes see it."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((ingest, "INGEST"), (claim, "CLAIM"), (delete, "DELETE")):
-            script: Script[Any] = getattr(module, name)
-            old = "return seconds * 1000 +"
-            assert script.text.count(old) == 1
-            patch.setattr(
-                module, name, replace(script, text=script.text.replace(old, f"return {ms} + seconds * 1000 +"))
-            )
-        yield
 
 
 @pytest.mark.parametrize("wiped", [False, True])

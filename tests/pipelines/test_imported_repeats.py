@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ from pipelines.publish import Recent
 from serving.ids import event_hash
 from serving.store.layout import recent_entry
 from serving.store.scripts.ingest import Outcome
+from tests.clocks import last_receipt_is_the_clock
 from tests.pipelines.world import World, purchase
 
 HOUR_MS = 3_600_000
@@ -21,12 +23,13 @@ SHARDS = 2
 
 
 @pytest.fixture
-def world(redis_url: str, tmp_path: Path) -> World:
-    """A recovered system that counts orders."""
-    world = World(redis_url, tmp_path, shards=SHARDS)
-    world.recover()
-    world.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum"})
-    return world
+def world(redis_url: str, tmp_path: Path) -> Iterator[World]:
+    """A recovered system that counts orders, whose clock is the last receipt."""
+    with last_receipt_is_the_clock():
+        world = World(redis_url, tmp_path, shards=SHARDS)
+        world.recover()
+        world.define("trait", {"orders": "events.purchase.count", "spent": "events.purchase.amount.sum"})
+        yield world
 
 
 def imported(world: World, folder: Path, received_ms: int) -> None:

@@ -34,6 +34,8 @@ from tests.serving.store.arrivals import (
 )
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("clock")
+
 ALICE = "user:alice"
 
 

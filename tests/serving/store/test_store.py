@@ -27,6 +27,8 @@ from serving.store.stamps import Stamp
 from serving.store.store import AsyncStore, Store
 from tests.serving.store.arrivals import NOON_MS, arrival, at, only_known_keys, ready, seqs_of
 
+pytestmark = pytest.mark.usefixtures("clock")
+
 ALICE = "user:alice"
 
 
