@@ -30,6 +30,7 @@ from deltalake import DeltaTable, Transaction
 from lake.errors import LakeConflict, LakeError
 from lake.lake import Lake, log_app
 from lake.schemas import EVENTS
+from pipelines.heartbeat import beat
 from pipelines.leases import HeldLeases, NotHeld, renewing
 from pipelines.round_size import BYTES_MAX, RoundSize
 from pipelines.rows import event_rows
@@ -95,7 +96,8 @@ class Drain:
         self.recover, self.on_step = recover, on_step
         self.rows_max = rows_max
         self.size = RoundSize(settings.event_bytes_max, bytes_max)
-        self.token = secrets.token_hex(8)
+        self.token, self.name = secrets.token_hex(8), secrets.token_hex(4)  # of the lease; in the heartbeat
+        self.is_holder = False
         self.report: dict[str, Any] = {}
         #: How many rounds failed since one succeeded, and when that was (UTC ms): None before the first one here.
         self.failures = 0
@@ -112,7 +114,8 @@ class Drain:
             started = time.monotonic()
             has_more = False
             try:
-                if self.store.hold_lease("drain", self.token, LEASE_MS, "gives way"):
+                self.is_holder = self.store.hold_lease("drain", self.token, LEASE_MS, "gives way")
+                if self.is_holder:
                     self._lease = HeldLeases(self.store, ["drain"], self.token)
                     with renewing(self._lease):
                         has_more = self._work()
@@ -280,7 +283,7 @@ class Drain:
         try:
             # When a round succeeded is told with every beat, and is no reason for one: rounds are many.
             told = report | {"succeeded_at": self.succeeded_ms}
-            self.store.beat("drain", msgspec.json.encode(told), BEAT_MS)
+            beat(self.store, "drain", self.name, told, BEAT_MS, is_holder=self.is_holder)
             self._beaten = now_s, report
         except StoreError as error:
             log.warning("beat_failed", error=str(error))

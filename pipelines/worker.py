@@ -21,13 +21,13 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-import msgspec
 import polars as pl
 import structlog
 
 from lake.errors import LakeError
 from lake.lake import Lake
 from pipelines.due import FORESEEN, Due
+from pipelines.heartbeat import beat
 from pipelines.packing import pack
 from pipelines.rebuild import run_row
 from pipelines.timetable import is_due
@@ -81,7 +81,7 @@ class Worker:
     ) -> None:
         self.store, self.lake, self.settings = store, lake, settings
         self.rebuild, self.orders = rebuild, orders or NoOrders()
-        self.token = secrets.token_hex(8)
+        self.token, self.name = secrets.token_hex(8), secrets.token_hex(4)  # of the lease; in the heartbeat
         self.report: dict[str, Any] = {"last_build": None, "refused": {"older": 0, "deleted": 0}}
         self.catalogue: Catalogue | None = None
         self.uncovered: set[tuple[int, int]] = set()
@@ -255,10 +255,11 @@ class Worker:
         """Writes the heartbeat beside the work, and renews the lease for as long as a rebuild takes."""
         while not stop.is_set():
             try:
-                self.store.beat("worker", msgspec.json.encode(self.heartbeat()), BEAT_MS)
                 # The lease is given away when another process waits for it, unless work must end first.
                 manner: Manner = "" if self.is_working else "gives way"
-                self.orders.serve(self.store.hold_lease("rebuild", self.token, LEASE_MS, manner))
+                is_holder = self.store.hold_lease("rebuild", self.token, LEASE_MS, manner)
+                self.orders.serve(is_holder)
+                beat(self.store, "worker", self.name, self.heartbeat(), BEAT_MS, is_holder=is_holder)
             except StoreError as error:
                 log.warning("beat_failed", error=str(error))
             stop.wait(BEAT_MS / 4_000)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lake.errors import LakeUnreachable
 from lake.schemas import AUDIT, REJECTED, RUNS
 from pipelines.due import RETRY_S, RETRY_S_MAX, Due
+from pipelines.heartbeat import beat
 from pipelines.maintain import maintain
 from pipelines.packing import pack
 from pipelines.worker import Worker
 from tests.pipelines.world import World, purchase
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -129,3 +132,15 @@ def test_work_that_does_not_end_is_an_error(world: World) -> None:
     assert [beat["working"]["on"] for beat in beats] == ["purge", "purge"]
     assert [beat.get("error") for beat in beats] == [None, "purge does not end"]
     assert "working" not in worker.heartbeat()
+
+
+def test_a_worker_that_waits_hides_no_error_of_the_one_that_works(world: World) -> None:
+    """The heartbeat is that of the process that holds the lease, whoever beats last. When that one is silent, another
+    speaks."""
+    for is_holder, by in ((True, "works"), (False, "waits")):
+        beat(world.store, "worker", by, {"failures": is_holder}, 60_000, is_holder=is_holder)
+    assert msgspec.json.decode(world.store.heartbeat("worker") or b"") == {"failures": True, "by": "works"}
+    beat(world.store, "worker", "works", {"failures": 2}, 1, is_holder=False)
+    wait_until(lambda: world.store.heartbeat("worker") is None, "silence")
+    beat(world.store, "worker", "waits", {"failures": 0}, 60_000, is_holder=False)
+    assert msgspec.json.decode(world.store.heartbeat("worker") or b"")["by"] == "waits"
