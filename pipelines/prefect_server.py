@@ -23,8 +23,11 @@ Call = Callable[[SyncPrefectClient], None]
 
 #: How long one request may take. Whoever waits for an answer waits no longer either.
 REQUEST_S = 2.0
-#: How often the server is looked at, also after it failed.
-LOOK_S = 3.0
+#: How often Prefect's client repeats a request. Its pauses grow: after one they are seconds, after five a minute. A
+#: server with SQLite is busy for a moment now and then.
+RETRIES = 1
+#: How often the server is looked at, also after it failed. A look costs it some 0.1 s.
+LOOK_S = 5.0
 #: The last look counts for so long. A look is a few requests.
 AWAY_S = 15.0
 #: Calls that wait. One that does not fit is not made.
@@ -88,7 +91,7 @@ class PrefectServer:
             try:
                 if not PREFECT_API_URL.value():
                     raise LookupError("PREFECT_API_URL is not set")  # else Prefect would start a server of its own
-                settings = {PREFECT_CLIENT_MAX_RETRIES: 0}  # its pauses grow to minutes
+                settings = {PREFECT_CLIENT_MAX_RETRIES: RETRIES}
                 with (
                     temporary_settings(settings),
                     get_client(httpx_settings={"timeout": REQUEST_S}, sync_client=True) as client,

@@ -75,9 +75,9 @@ class RunningPrefect:
         answer = wait_until(answered, f"Prefect's database has time for {path}").raise_for_status()
         return answer.json() if answer.content else None
 
-    def deployment(self, work: str) -> dict[str, Any]:
+    def deployment(self, work: str, name: str | None = None) -> dict[str, Any]:
         """A deployment as it stands."""
-        found: dict[str, Any] = self.ask(f"/deployments/name/{work}/{work}", method="GET")
+        found: dict[str, Any] = self.ask(f"/deployments/name/{work}/{name or work}", method="GET")
         return found
 
     def order(self, work: str, **parameters: Any) -> str:

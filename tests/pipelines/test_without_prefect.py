@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, Settings, temporary_settings
 
-from cli.stack_parts import PREFECT_DAYS, prefect_environment
+from cli.stack_parts import PREFECT_DAYS, plan_stack, prefect_environment
 from pipelines.prefect_flows import PrefectFlows
+from serving.settings import Settings as StackSettings
 from tests.pipelines.world import World, purchase
 from tests.waiting import wait_until
 
@@ -35,6 +36,20 @@ def test_work_is_done_while_prefect_is_away(redis_url: str, tmp_path: Path) -> N
         assert "events" in maintain()
         report = wait_until(lambda: "ConnectError" in str(orders.report()) and orders.report(), "Prefect is away")
         assert report == {"clock": "worker", "answers": False, "because": "ConnectError", "unrecorded": 4}
+
+
+def test_a_server_of_your_own_is_used_instead(monkeypatch: pytest.MonkeyPatch, redis_url: str, tmp_path: Path) -> None:
+    """`tinycdp up` starts Prefect's server, unless the environment names one, which the worker is told of then."""
+    settings = StackSettings(home=tmp_path, port=0, prefect_port=0, redis_url=redis_url)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    ours = plan_stack(settings, tmp_path, with_prefect=True)
+    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example/api")
+    theirs, none = (plan_stack(settings, tmp_path, with_prefect) for with_prefect in (True, False))
+
+    assert ["prefect" in {part.name for part in plan.parts} for plan in (ours, theirs, none)] == [True, False, False]
+    assert ours.environment["PREFECT_API_URL"] == f"{ours.addresses['prefect_url']}/api"
+    assert theirs.environment["PREFECT_API_URL"] == "https://prefect.example/api"
+    assert [plan.environment["TINYCDP_PREFECT"] for plan in (ours, theirs, none)] == ["true", "true", "false"]
 
 
 def test_prefect_forgets_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
