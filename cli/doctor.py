@@ -31,6 +31,7 @@ from serving.ids import shard_of
 from serving.people.gather import gather
 from serving.people.person import DecodedBases, Person, person
 from serving.settings import Settings
+from serving.store.reserve import REMEDY
 from serving.store.scripts.lease import WRITERS
 from serving.store.store import Store
 
@@ -60,6 +61,7 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
     store.beat("parity", msgspec.json.encode(result), PARITY_KEPT_MS)
     well = (
         not recovering
+        and not server.memory.is_full
         and not left
         and not missing
         and not differing
@@ -68,7 +70,12 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
     )
     return {
         "well": well,
-        "redis": {"version": server.version, "memory_used": server.memory_used, "recovering": recovering},
+        "redis": {
+            "version": server.version,
+            "memory_used": server.memory_used,
+            "memory_full": server.memory.is_full,
+            "recovering": recovering,
+        },
         "parts": parts,
         "orphans": [asdict(orphan) for orphan in left],
         "missing_files": missing,
@@ -180,6 +187,7 @@ def report_text(report: dict[str, Any]) -> str:
     lines = [
         f"{'well' if report['well'] else 'NOT WELL'}",
         f"redis        {report['redis']['version']}, {report['redis']['memory_used'] / 2**20:.1f} MiB"
+        + (f", memory full: events get 429. {REMEDY}" if report["redis"]["memory_full"] else "")
         + (f", recovering shards {report['redis']['recovering']}" if report["redis"]["recovering"] else ""),
     ]
     for name, state in report["parts"].items():

@@ -117,6 +117,15 @@ def server_settings(version: tuple[int, int, int], folder: Path, port: int) -> d
     }
 
 
+def bytes_of(size: str) -> int:
+    """The bytes of a size as Redis writes them: 100mb are 100 MiB, 100m are 100 million."""
+    match = re.fullmatch(r"([0-9]+)(b|[kmg]b?)?", size.lower())
+    if match is None:
+        raise ValueError(f"{size!r} is no size as Redis writes them: 4gb")
+    number, unit = match.groups(default="b")
+    return int(number) * (1 if unit == "b" else (1024 if unit[1:] else 1000) ** ("kmg".index(unit[0]) + 1))
+
+
 def render_config(settings: Mapping[str, str]) -> str:
     """The text of Redis' configuration file. Values are quoted, so a path with spaces is one value."""
     return "".join(f"{name} {_quoted(value)}\n" for name, value in settings.items())

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 from cli.orphans import part_lock
 from cli.ports import chosen_port
 from cli.process_lock import command_holding
-from cli.redis_server import find_server, render_config, require_readable, server_settings
+from cli.redis_server import bytes_of, find_server, render_config, require_readable, server_settings
 from cli.supervisor import Part
 from serving.settings import Settings
+from serving.store.reserve import bound_within
 
 #: Prefect's records of runs are kept this long.
 PREFECT_DAYS = 7
@@ -106,6 +107,7 @@ def _redis_command(settings: Settings, home: Path, port: int) -> tuple[str, ...]
     require_readable(folder, binary)
     config = home / "redis.conf"
     redis_settings = server_settings(binary.version, folder, port)
-    redis_settings |= {"appendfsync": settings.durability, "maxmemory": settings.redis_memory_max}
+    memory = bound_within(bytes_of(settings.redis_memory_max))
+    redis_settings |= {"appendfsync": settings.durability, "maxmemory": str(memory)}
     config.write_text(render_config(redis_settings))
     return (str(binary.path), str(config))

@@ -47,7 +47,7 @@ log = structlog.get_logger()
 
 #: Rows of one commit, beside the bound on bytes. What the log has more waits for the next round, which follows at once.
 ROWS_MAX = 50_000
-#: Committed entries that stay in the log, for a look at what happened.
+#: Committed entries that stay in the log, for a look at what happened; none while Redis' memory is nearly full.
 MARGIN_ENTRIES = 100
 #: When a drain is killed, the next one waits this long.
 LEASE_MS = 15_000
@@ -200,12 +200,13 @@ class Drain:
             if opened.version() == version + 1:  # the version has our commit and no other
                 self._committed = version + 1, committed | upto
             self.on_step("after_write")
-        for shard in shards:
-            seq = upto.get(shard, committed[shard])
-            if seq > 0 and self._is_to_trim(shard, seq):
-                self.store.trim_log(shard, seq, MARGIN_ENTRIES)
-                self._trimmed[shard] = seq, time.monotonic()
-                self.on_step("trimmed")
+        seqs = {shard: upto.get(shard, committed[shard]) for shard in shards}
+        trims = {shard: seq for shard, seq in seqs.items() if seq > 0 and self._is_to_trim(shard, seq)}
+        margin = 0 if trims and self.store.memory().is_nearly_full else MARGIN_ENTRIES
+        for shard, seq in trims.items():
+            self.store.trim_log(shard, seq, margin)
+            self._trimmed[shard] = seq, time.monotonic()
+            self.on_step("trimmed")
         drained.rows = len(entries)
         return drained
 

@@ -132,9 +132,13 @@ def publish(
 
 
 def send(store: Store, records: Iterable[BaseRecord], stamps: Mapping[int, Stamp]) -> Counter[Published]:
-    """Sends records of any shards in one round trip; returns how many took their base, and how many refused it."""
+    """Sends records of any shards in one round trip; returns how many took their base, and how many refused it.
+
+    Raises `StoreFull` where Redis has no room left, not even in its reserve.
+    """
     by_shard: dict[int, list[BaseRecord]] = {}
     for record in records:
         by_shard.setdefault(shard_of(record.id, store.shards), []).append(record)
     requests = [store.operations.publish(shard, stamps[shard], of_shard) for shard, of_shard in by_shard.items()]
+    store.memory().require_reserve()
     return Counter(outcome for outcomes in store.ask_all(requests) for outcome in outcomes)

@@ -191,6 +191,7 @@ def _replay(
                 last_received_ms = max(last_received_ms, received_ms)
             else:
                 ahead_ms = max(ahead_ms, received_ms)
+        store.memory().require_reserve()
         store.replay(replayed(rows, catalogue.projection))
         on_step("replayed")
     store.resume(state.shard, upto, last_received_ms, ahead_ms)

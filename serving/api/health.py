@@ -23,6 +23,7 @@ from serving.http.answers import json_answer
 from serving.store.errors import StoreError
 from serving.store.layout import LEAD_MS_MAX
 from serving.store.requirements import require_durable
+from serving.store.reserve import REMEDY
 from serving.times import rfc3339
 
 router = APIRouter(
@@ -35,8 +36,8 @@ router = APIRouter(
 
 #: The checks that each part of the API needs for its work. Events and decisions go on while the lake is away.
 NEEDS: Mapping[str, tuple[str, ...]] = {
-    "ingest": ("database", "shards", "definitions", "backlog"),
-    "identity": ("database", "shards", "definitions"),
+    "ingest": ("database", "shards", "definitions", "backlog", "memory"),
+    "identity": ("database", "shards", "definitions", "memory"),
     "traits": ("database", "definitions", "worker", "lake"),
     "segments": ("database", "definitions", "worker", "lake"),
     "decide": ("database", "definitions"),
@@ -61,7 +62,12 @@ async def health(request: Request) -> Response:
         state = await redis_state(engine)
     except StoreError:
         return _answer("tinycdp", {"redis": _AWAY}, durability=engine.settings.durability)
-    checks = {"redis": _redis(engine, state), "shards": _shards(state), "definitions": _definitions(state)}
+    checks = {
+        "redis": _redis(engine, state),
+        "memory": _memory(state),
+        "shards": _shards(state),
+        "definitions": _definitions(state),
+    }
     checks |= {part: _heartbeat(part, state.heartbeats[part]) for part in PARTS}
     checks["drain"]["lag_events"] = _lag(state)
     checks["clock"] = _clock(state)
@@ -87,6 +93,7 @@ async def part_health(engine: Engine, part: str) -> Response:
             "shards": lambda: _shards(state),
             "definitions": lambda: _definitions(state),
             "backlog": lambda: _backlog(engine, state),
+            "memory": lambda: _memory(state),
             "worker": lambda: _heartbeat("worker", state.heartbeats["worker"]),
         }
         checks |= {name: of_redis[name]() for name in needed if name in of_redis}
@@ -127,6 +134,15 @@ def _redis(engine: Engine, state: RedisState) -> Check:
         require_durable(state.server, {}, engine.settings.durability)
     except StoreError as error:
         check |= {"status": "error", "error": str(error)}
+    return check
+
+
+def _memory(state: RedisState) -> Check:
+    """How full Redis is. At its bound events get 429, while all else goes on."""
+    memory = state.server.memory
+    check: Check = {"status": "ok", "used_bytes": memory.used, "bound_bytes": memory.bound}
+    if memory.is_full:
+        check |= {"status": "error", "error": f"memory full: events get 429. {REMEDY}"}
     return check
 
 

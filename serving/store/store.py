@@ -27,6 +27,7 @@ from serving.store.operations.operations import EveryOperation, Operations
 from serving.store.operations.server import Server
 from serving.store.requests import Argument, Command, Request, Steps, command
 from serving.store.requirements import require_durable, require_same
+from serving.store.reserve import REMEDY
 from serving.store.scripts.ingest import TailLimits
 from serving.store.stamps import Stamp
 
@@ -288,7 +289,7 @@ def checked(replies: list[Any]) -> list[Any]:
         if isinstance(reply, Exception):
             text = str(reply)
             if "OOM command not allowed" in text or "command not allowed when used memory" in text:
-                raise StoreFull("Redis is at its memory bound (maxmemory)") from reply
+                raise StoreFull(f"memory full: Redis is at its bound (maxmemory). {REMEDY}") from reply
             if isinstance(reply, (ReadOnlyError, BusyLoadingError)) or any(word in text for word in _FOR_A_WHILE):
                 raise StoreUnreachable(f"Redis cannot take writes now: {text}") from reply
             raise StoreError(f"Redis refused a command: {text}") from reply

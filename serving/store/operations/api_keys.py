@@ -10,6 +10,7 @@ from serving.store.operations.operation import operation
 from serving.store.operations.replies import info_of, nothing, pairs
 from serving.store.operations.sharded import Sharded
 from serving.store.requests import Argument, Request, command
+from serving.store.scripts import reserved
 
 
 class KeyTexts(NamedTuple):
@@ -40,7 +41,7 @@ class ApiKeyOperations(Sharded):
     @operation
     def put_api_keys(self, texts: Mapping[str, bytes]) -> Request[None]:
         """Keeps keys, by id."""
-        return _put(keys.api_keys(), texts)
+        return Request([reserved.command("HSET", keys.api_keys(), *_words(texts))] if texts else [], nothing)
 
     @operation
     def keys_used(self) -> Request[dict[str, int]]:
@@ -53,9 +54,8 @@ class ApiKeyOperations(Sharded):
     @operation
     def note_used(self, used_ms: Mapping[str, int]) -> Request[None]:
         """Notes when keys were used, by id."""
-        return _put(keys.api_keys_used(), used_ms)
+        return Request([command("HSET", keys.api_keys_used(), *_words(used_ms))] if used_ms else [], nothing)
 
 
-def _put(name: str, fields: Mapping[str, Argument]) -> Request[None]:
-    words = [word for pair in fields.items() for word in pair]
-    return Request([command("HSET", name, *words)] if words else [], nothing)
+def _words(fields: Mapping[str, Argument]) -> list[Argument]:
+    return [word for pair in fields.items() for word in pair]

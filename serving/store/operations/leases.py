@@ -7,7 +7,7 @@ from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded
 from serving.store.requests import Request, command
-from serving.store.scripts import lease
+from serving.store.scripts import lease, reserved
 
 
 class LeaseOperations(Sharded):
@@ -29,7 +29,7 @@ class LeaseOperations(Sharded):
     @operation
     def beat(self, name: str, said: bytes, ttl_ms: int) -> Request[None]:
         """Keeps the report of a part of the system about itself, until the part is silent for `ttl_ms`."""
-        return Request([command("SET", keys.heartbeat(name), said, "PX", ttl_ms)], nothing)
+        return Request([reserved.command("SET", keys.heartbeat(name), said, "PX", ttl_ms)], nothing)
 
     @operation
     def heartbeat(self, name: str) -> Request[bytes | None]:

@@ -11,7 +11,7 @@ from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded
 from serving.store.requests import Request, command
-from serving.store.scripts import keep_totals, raise_numbers, retire_requests
+from serving.store.scripts import keep_totals, raise_numbers, reserved, retire_requests
 
 
 class RebuildRequests(NamedTuple):
@@ -42,7 +42,7 @@ class RebuildRequestOperations(Sharded):
     @operation
     def want_rebuild(self) -> Request[int]:
         """Asks for a full rebuild; the number under which `rebuild_requests().done` will count it."""
-        return Request([command("HINCRBY", keys.rebuild(), keys.WANTED, 1)], only(int))
+        return Request([reserved.command("HINCRBY", keys.rebuild(), keys.WANTED, 1)], only(int))
 
     @operation
     def want_rebuild_of(self, ids: Iterable[str]) -> Request[None]:

@@ -9,8 +9,8 @@ from serving.store import keys
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded, by_shard
-from serving.store.requests import Request, chunks, command
-from serving.store.scripts import raise_numbers, replay, restore
+from serving.store.requests import Request, chunks
+from serving.store.scripts import raise_numbers, replay, reserved, restore
 from serving.store.scripts.replay import Row
 from serving.store.scripts.restore import Ownership
 
@@ -50,4 +50,4 @@ class RecoveryOperations(Sharded):
     @operation
     def mark_ready(self, shard: int, run_id: str) -> Request[None]:
         """Opens a shard for ingest, on the server it was recovered on and on no other."""
-        return Request([command("SET", keys.ready(shard), run_id)], nothing)
+        return Request([reserved.command("SET", keys.ready(shard), run_id)], nothing)

@@ -8,6 +8,7 @@ from serving.store.operations.operation import operation
 from serving.store.operations.replies import clock_ms, info_of, nothing
 from serving.store.operations.sharded import Sharded
 from serving.store.requests import Request, command, shared
+from serving.store.reserve import Memory
 
 
 class Server(NamedTuple):
@@ -22,6 +23,11 @@ class Server(NamedTuple):
     eviction: str
     memory_used: int
     memory_max: int
+
+    @property
+    def memory(self) -> Memory:
+        """How much memory is used, and allowed."""
+        return Memory(self.memory_used, self.memory_max)
 
 
 class ServerOperations(Sharded):
@@ -53,6 +59,16 @@ class ServerOperations(Sharded):
             )
 
         return Request([*commands, command("TIME")], read)
+
+    @operation
+    def memory(self) -> Request[Memory]:
+        """How much memory is used, and allowed."""
+
+        def read(replies: list[Any]) -> Memory:
+            info = info_of(replies[0])
+            return Memory(int(info.get("used_memory", 0)), int(info.get("maxmemory", 0)))
+
+        return Request([command("INFO", "memory")], read)
 
     @operation
     def server_setting(self, name: str) -> Request[str | None]:

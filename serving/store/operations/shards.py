@@ -9,6 +9,7 @@ from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing
 from serving.store.operations.sharded import Sharded
 from serving.store.requests import Request, command
+from serving.store.scripts import reserved
 
 
 class ShardState(NamedTuple):
@@ -54,7 +55,7 @@ class ShardOperations(Sharded):
     @operation
     def note_shards(self) -> Request[None]:
         """Notes how many shards there are, where nobody has."""
-        return Request([command("SETNX", keys.shard_count(), self.shards)], nothing)
+        return Request([reserved.command("SETNX", keys.shard_count(), self.shards)], nothing)
 
     @operation
     def noted_shards(self) -> Request[int | None]:

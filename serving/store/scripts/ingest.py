@@ -11,6 +11,8 @@ seq and receipt of the copy that counts; or that its id's tail is full.
     reply "unready" | "outdated" | "full",
           or [now, then per event: seq | [seq of the copy that counts, or 0: it was imported; its receipt] | "busy"]
 
+At the bound of Redis' memory it is refused before its first write, and uses no reserve.
+
 A redis.call costs more than all else here, so an event takes one (XADD) and a record three (HMGET, HLEN, HSET).
 """
 
@@ -136,6 +138,7 @@ end
 if seq > first_seq then redis.call('HSET', shard, SEQ, seq, LAST_RECEIPT, now) end
 return answers
 """,
+    uses_reserve=False,
 )
 
 

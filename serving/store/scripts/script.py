@@ -4,6 +4,10 @@ Scripts run by EVALSHA. A server that does not know one (restarted, promoted, fl
 alone, also in the middle of a pipeline. The command is then sent again with the text, which the server remembers. So a
 script must not rely on commands that stand before it in the same pipeline.
 
+When memory is full (`maxmemory`) only ingest stops. All other scripts may use the reserve above the bound
+(`serving.store.reserve`): they free memory, or are few and small, or their caller looks how much is left. Redis
+refuses a script's first write alone, and only one that may need memory. So they begin with one that needs none.
+
 Every script has a module: its signature, its text, `command` or `…_command` that makes a command of it, and, where the
 reply says something, a `read` for it. Lua that several share is in the modules `lua_…`.
 """
@@ -60,7 +64,13 @@ class Script(Generic[Signature]):
         return Command(("EVALSHA", self.sha, len(names), *names, *arguments, *more_arguments), self.text, run_id_at)
 
 
-def script(signature: type[Signature], *lua: str) -> Script[Signature]:
+#: A write that needs no memory and changes nothing: a key of the same slot as the first key, which is never there.
+_USE_RESERVE = """local slot_of = KEYS[1]
+redis.call('DEL', (string.find(slot_of, '{', 1, true) and slot_of or '{' .. slot_of .. '}') .. ':reserve')
+"""
+
+
+def script(signature: type[Signature], *lua: str, uses_reserve: bool = True) -> Script[Signature]:
     """The script of this signature. `lua` is Lua that it shares with others, then its own.
 
     Its own begins with its KEYS and ARGV as locals: `local log, shard = KEYS[1], KEYS[2]`. More keys or arguments may
@@ -72,7 +82,8 @@ def script(signature: type[Signature], *lua: str) -> Script[Signature]:
         f"local {', '.join(values)} = {', '.join(values.values())}\n" for values in (key_names, arguments) if values
     )
     own = with_constants(own, NAMED_KEYS=len(key_names), NAMED_ARGUMENTS=len(arguments))
-    return Script(signature, "".join(libraries) + "\n" + named + own)
+    reserve = _USE_RESERVE if uses_reserve else ""
+    return Script(signature, "".join(libraries) + "\n" + reserve + named + own)
 
 
 def with_constants(lua: str, **values: int) -> str:
