@@ -28,6 +28,7 @@ from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
 from lake.schemas import EVENTS
 from serving.definitions.catalogue import Catalogue, StoredDefinition, encode
+from serving.history import Source
 from serving.ids import SHARDS_DEFAULT
 from serving.lookups.export_job import ALLOCATOR, ROWS_AT_ONCE, Order, Progress
 
@@ -96,7 +97,7 @@ def measure_export(lake: Lake, folder: Path, rows_at_once: int = ROWS_AT_ONCE) -
     catalogue = Catalogue().with_definition(
         StoredDefinition(kind="segment", key=KEY, expression="events.purchase.count_365d >= 1")
     )
-    order = Order(lake.root, encode(catalogue), KEY, NOW, "segment_buyers_2027-01-15.csv", rows_at_once)
+    order = Order(Source(lake.root), encode(catalogue), KEY, NOW, "segment_buyers_2027-01-15.csv", rows_at_once)
     order_file, progress_file = folder / "order.json", folder / "progress.jsonl"
     order_file.write_bytes(msgspec.json.encode(order))
     environment = {**os.environ, **ALLOCATOR}

@@ -18,6 +18,7 @@ from benchmarks import NOW
 from benchmarks.peak_memory import peak_mb
 from expressions.definitions import DefinitionKind
 from serving.definitions.catalogue import Catalogue, encode
+from serving.history import Source
 from serving.lookups.people import search
 from serving.lookups.unsaved_expressions import preview
 
@@ -70,9 +71,9 @@ def _measure(root: str, kind: str, name: str, rounds: int) -> tuple[float, float
 
 def _question(root: str, kind: str, name: str) -> Callable[[], dict[str, Any]]:
     if kind == "search":
-        return lambda: search(root, TEXTS[name], USERS_SHOWN, 0)
+        return lambda: search(Source(root), TEXTS[name], USERS_SHOWN, 0)
     definition_kind, text = EXPRESSIONS[name]
-    return lambda: preview(root, encode(Catalogue()), definition_kind, text, NOW, USERS_SHOWN)
+    return lambda: preview(Source(root), encode(Catalogue()), definition_kind, text, NOW, USERS_SHOWN)
 
 
 def main() -> None:

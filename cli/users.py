@@ -7,6 +7,7 @@ from expressions.batch.counting import counted
 from expressions.batch.frames import person_answers, users_where
 from lake.lake import Lake
 from serving.definitions.saving import current
+from serving.history import with_deletes
 from serving.ids import named_as
 from serving.store.store import Store
 
@@ -19,6 +20,7 @@ def users_having(store: Store, lake: Lake, text: str, at_ms: int) -> list[str]:
     """
     catalogue = current(store)
     key = definition_key(catalogue, text)
-    events = counted(lake.events(lake.events_version()))
+    undrained = store.undrained_deletes()  # before the version is looked up, which then has all others
+    events = counted(with_deletes(lake.events(lake.events_version()), undrained))
     users = users_where(person_answers(events, [catalogue.bounds[key]], at_ms, catalogue.zone), key)
     return [named_as(record_id) for record_id in users.get_column("id").to_list()]

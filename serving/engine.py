@@ -17,7 +17,7 @@ from anyio import CapacityLimiter
 from serving.access import made_keys
 from serving.access.keys import Caller, KeyKind, Keys, sent_key
 from serving.definitions.catalogue import Catalogue, decode
-from serving.history import History
+from serving.history import History, Source
 from serving.http.tally import Tally
 from serving.ingest.projection import tail_payload
 from serving.lookout import Lookout, Recent
@@ -197,6 +197,10 @@ class Engine:
         if record.owner is None and not record.members:  # most ids: the record is all of the person
             return reading
         return await self.follow(gather(self.store.operations, namespaced_id))
+
+    async def source(self) -> Source:
+        """Where a question about people reads from now on: the lake, with the deletes that are not drained yet."""
+        return Source(self.settings.lake_root, await self.with_refusals(self.store.undrained_deletes()))
 
     async def want_rebuild_of(self, ids: Sequence[str]) -> None:
         """Asks for a rebuild of ids whose bases lack something, each at most once in `REBUILD_WANTED_S`."""

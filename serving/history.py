@@ -7,7 +7,7 @@ Threads call it, and processes beside the API; never the event loop. While the l
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import polars as pl
@@ -20,6 +20,7 @@ from lake.schemas import EVENTS, MEMBERSHIPS, TABLES, Table
 from lake.storage import list_root
 from serving.definitions.catalogue import StoredDefinition
 from serving.refusals import Unavailable
+from serving.store.operations.events import UndrainedDelete
 
 T = TypeVar("T")
 
@@ -27,9 +28,10 @@ T = TypeVar("T")
 class History:
     """The tables and files of one lake, as far as serving needs them."""
 
-    def __init__(self, lake_root: str) -> None:
+    def __init__(self, lake_root: str, undrained: Sequence[UndrainedDelete] = ()) -> None:
         self._lake = Lake(lake_root)
         self._files = Folder(lake_root, "exports")
+        self._undrained = undrained
 
     def append_definitions(self, changes: Sequence[Mapping[str, Any]]) -> None:
         """Adds versions of definitions to the history, and who saved them to the audit log (`definitions.saving`)."""
@@ -81,16 +83,21 @@ class History:
         return self._with_refusals(self._lake.events_version)
 
     def events(self, version: int | None = None) -> pl.LazyFrame:
-        """The frame of events that executions read, as of a version; of the newest one where none is given."""
-        return self._with_refusals(lambda: self._lake.events(version))
+        """The frame of events that executions read, as of a version; of the newest one where none is given.
+
+        It has the undrained deletes too, so that nobody who was deleted is in an answer while the drain is behind.
+        """
+        return self._with_refusals(lambda: with_deletes(self._lake.events(version), self._undrained))
 
     def event_batches(self, version: int, rows: int) -> Iterator[pl.DataFrame]:
         """The same rows, so many at a time, in the memory of a few batches. Taking them raises as `AWAY` says."""
-        return self._lake.event_batches(version, rows)
+        yield from self._lake.event_batches(version, rows)
+        if self._undrained:
+            yield delete_rows(self._lake.events(version), self._undrained)
 
     def memberships(self) -> pl.LazyFrame:
         """Who is in which segment since when, by the newest full rebuild, without the people deleted since."""
-        return self._with_refusals(lambda: latest_undeleted(self._lake, MEMBERSHIPS))
+        return self._with_refusals(lambda: latest_undeleted(self._lake, MEMBERSHIPS, self._undrained))
 
     def sent(self) -> pl.LazyFrame:
         """Events as they were sent: id, event_id, received_at, and `properties`, `traits` and `context` as JSON."""
@@ -130,9 +137,37 @@ class History:
             raise away() from error
 
 
-def latest_undeleted(lake: Lake, table: Table) -> pl.LazyFrame:
+def latest_undeleted(lake: Lake, table: Table, undrained: Sequence[UndrainedDelete] = ()) -> pl.LazyFrame:
     """The rows of the newest full rebuild in `traits` or `memberships`, without those of people deleted since."""
-    return undeleted(lake.latest(table), delete_seqs(lake.events()), lake.runs())
+    return undeleted(lake.latest(table), delete_seqs(with_deletes(lake.events(), undrained)), lake.runs())
+
+
+def with_deletes(events: pl.LazyFrame, undrained: Sequence[UndrainedDelete]) -> pl.LazyFrame:
+    """The frame of events, with deletes that it may lack. One that it has already does no harm."""
+    return pl.concat([events, delete_rows(events, undrained).lazy()]) if undrained else events
+
+
+def delete_rows(events: pl.LazyFrame, undrained: Sequence[UndrainedDelete]) -> pl.DataFrame:
+    """Undrained deletes as rows of a frame of events."""
+    schema = events.collect_schema()
+    rows = [
+        {"shard": shard, "seq": seq, "event_id": "", "kind": "delete", "id": id, "ts": ms, "received_at": ms}
+        for shard, seq, ms, id in undrained
+    ]
+    named = {name: schema[name] for name in rows[0]}
+    empty = [pl.lit(None, dtype=schema[name]).alias(name) for name in schema if name not in named]
+    return pl.DataFrame(rows, schema=named).with_columns(empty).select(schema.names())
+
+
+class Source(NamedTuple):
+    """Where a question reads, as a plain value for another process: the lake, and deletes that it may lack."""
+
+    lake_root: str
+    undrained: Sequence[UndrainedDelete] = ()
+
+    def history(self) -> History:
+        """The door to that lake."""
+        return History(*self)
 
 
 #: Errors of a lake that is away. A frame raises them when it is collected.

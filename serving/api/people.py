@@ -60,7 +60,7 @@ async def search(
     A text with a kind before it, `user:ad`, is the beginning of an id of that kind, as `id` shows it.
     """
     limit = min(limit or PAGE, PAGE_MAX)
-    return UserPage.model_validate(await in_worker(questions.search, engine.settings.lake_root, query, limit, offset))
+    return UserPage.model_validate(await in_worker(questions.search, await engine.source(), query, limit, offset))
 
 
 @router.get("/{user:whole}", responses=NOT_FOUND)
@@ -68,7 +68,7 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
     """One user: ids, attributes, live traits and segments, recent events and counts as far as they are drained."""
     person = await live_person(engine, record_of(user))
     ids = [record.id for record in person.reading.records]
-    in_lake = await in_worker(questions.detail, engine.settings.lake_root, ids, engine.clock_ms())
+    in_lake = await in_worker(questions.detail, await engine.source(), ids, engine.clock_ms())
     if in_lake is None and not any(record.has_events for record in person.reading.records):
         raise _no_user(user)
     values, lacking = all_values(person)
@@ -126,7 +126,7 @@ async def data(
     records = person.reading.records
     await _is_drained(engine, {record.id: record.last_seq for record in records})
     ids = [record.id for record in records]
-    in_lake = await in_worker(questions.data, engine.settings.lake_root, ids, limit, offset)
+    in_lake = await in_worker(questions.data, await engine.source(), ids, limit, offset)
     if in_lake["total"] == 0 and not any(record.has_events for record in records):
         raise _no_user(user)
     values, _ = all_values(person)

@@ -54,7 +54,7 @@ async def _metrics(engine: Engine) -> dict[str, Any]:
     catalogue = await engine.current()
     text, keys = await engine.with_refusals(engine.store.totals())
     counted = NOTHING if text is None else msgspec.json.decode(text)
-    size = await in_worker(sizes, engine.settings.lake_root, engine.clock_ms(), FRESH_ROWS_MAX)
+    size = await in_worker(sizes, await engine.source(), engine.clock_ms(), FRESH_ROWS_MAX)
     fresh = counted | size["fresh"] if size["fresh"] is not None else counted
     return wire_metrics(catalogue, counted, fresh, size, len(engine.keys.configured) + keys)
 

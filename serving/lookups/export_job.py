@@ -23,7 +23,7 @@ import polars as pl
 
 from expressions.batch.member_frames import linked_persons, members
 from serving.definitions.catalogue import decode
-from serving.history import AWAY, History
+from serving.history import AWAY, History, Source
 from serving.logs import frames_only, safe_message
 from serving.lookups.member_csv import csv_chunks
 from serving.lookups.member_order import MemberOrder
@@ -53,7 +53,7 @@ class Order(msgspec.Struct, frozen=True):
     `catalogue` is its text, as `serving.definitions.catalogue` encodes it.
     """
 
-    lake_root: str
+    source: Source
     catalogue: bytes
     key: str
     as_of_ms: int
@@ -76,9 +76,10 @@ def export(order: Order, progress: Callable[[Progress], None]) -> None:
     """Writes the members of a segment, from one version of the lake. Raises `AWAY`, `Unavailable`, `Outrun`.
 
     A purge looks once for files that name a deleted person. So a file is dropped here when somebody was deleted whom
-    its version of the lake still has. Whoever is deleted after that look has a purge that finds the file.
+    its version of the lake still has. Whoever is deleted after that look has a purge that finds the file. Deletes that
+    are not drained at the end are looked for by who gave the order (`export_runs`).
     """
-    lake = History(order.lake_root)
+    lake = order.source.history()
     for _ in range(ATTEMPTS):
         version = lake.events_version()
         deletes = _deletes(lake.events(version))
@@ -90,8 +91,9 @@ def export(order: Order, progress: Callable[[Progress], None]) -> None:
 
 
 def _deletes(events: pl.LazyFrame) -> int:
-    """How many deletes there are. A purge renames deletes and removes none."""
-    return int(events.filter(pl.col("kind") == "delete").select(pl.len()).collect().item())
+    """How many deletes there are, in the lake or not yet. A purge renames deletes and removes none."""
+    deletes = events.filter(pl.col("kind") == "delete").select(pl.struct("shard", "seq").n_unique())
+    return int(deletes.collect().item())
 
 
 def _members(lake: History, version: int, order: Order, progress: Callable[[Progress], None]) -> Iterator[pl.DataFrame]:

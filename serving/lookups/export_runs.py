@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 import structlog
+from anyio import to_thread
 
 from serving.definitions.catalogue import encode
 from serving.engine import Engine
@@ -135,9 +136,7 @@ class ExportRuns:
                 now_ms = export.as_of_ms = self._engine.clock_ms()
                 export.filename = _filename(export.key, now_ms)
                 text = await self._catalogue_text(export.key)
-                root = self._engine.settings.lake_root
-                order = Order(root, text, export.key, now_ms, export.filename, self._rows_at_once)
-                await _write(order, lambda progress: _advance(export, progress))
+                await self._write_undeleted(export, text, now_ms)
             export.state = "done"
         except Refusal as refusal:
             export.state, export.error = "failed", refusal.message
@@ -150,6 +149,22 @@ class ExportRuns:
                 export.state, export.error = "failed", "the API was stopped"
             await self._report(export, REMEMBERED_MS)
             del self._exports[export.id], self._tasks[export.id]
+
+    async def _write_undeleted(self, export: Export, catalogue: bytes, now_ms: int) -> None:
+        """Writes the file until nobody was deleted meanwhile. Raises `Unavailable` where somebody always was.
+
+        The file may name whoever was deleted since it was begun, so it is withdrawn.
+        """
+        engine = self._engine
+        for _ in range(ATTEMPTS):
+            deletes = await engine.with_refusals(engine.store.last_deletes())  # first: the source has these, or more
+            source = await engine.source()
+            order = Order(source, catalogue, export.key, now_ms, export.filename, self._rows_at_once)
+            await _write(order, lambda progress: _advance(export, progress))
+            if await engine.with_refusals(engine.store.last_deletes()) == deletes:
+                return
+            await to_thread.run_sync(engine.history.drop_export, export.filename)
+        raise outrun()
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[None]:
@@ -212,9 +227,7 @@ async def _write(order: Order, on_progress: Callable[[Progress], None]) -> None:
             log.warning("export_failed", segment=order.key, error=(await errors).decode(errors="replace"))
             raise away()
         if status == OUTRUN:
-            raise Unavailable(
-                f"people were deleted while it ran, {ATTEMPTS} times", {"remedy": "try again"}, RETRY_AFTER_S
-            )
+            raise outrun()
         if status != 0:
             raise RuntimeError(f"{status}: {(await errors).decode(errors='replace')[-2_000:]}")
     except TimeoutError:
@@ -224,6 +237,11 @@ async def _write(order: Order, on_progress: Callable[[Progress], None]) -> None:
             process.kill()
             await process.wait()
         errors.cancel()
+
+
+def outrun() -> Unavailable:
+    """The refusal for an export during which people were always deleted."""
+    return Unavailable(f"people were deleted while it ran, {ATTEMPTS} times", {"remedy": "try again"}, RETRY_AFTER_S)
 
 
 def _advance(export: Export, progress: Progress) -> None:

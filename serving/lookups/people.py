@@ -14,7 +14,7 @@ from expressions.plan import COUNTED_KINDS
 from expressions.rules.deletes import after_deletes, of_ids
 from expressions.rules.identity import LINK_KINDS, persons, with_person
 from expressions.rules.windows import DAY_MS
-from serving.history import History
+from serving.history import History, Source
 from serving.ids import ID_KINDS, raw_id
 from serving.times import rfc3339
 
@@ -29,12 +29,12 @@ Texts: TypeAlias = dict[tuple[str, str, int], str]
 # ── all people ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def search(lake_root: str, text: str, limit: int, offset: int) -> dict[str, Any]:
+def search(source: Source, text: str, limit: int, offset: int) -> dict[str, Any]:
     """A page of people with an id that contains the text, whatever its case, the newest first; and how many there are.
 
     A text with a kind before it, `user:ad`, is the beginning of an id of that kind.
     """
-    lake = History(lake_root)
+    lake = source.history()
     version = lake.events_version()
     events = after_deletes(lake.events(version).select("id", "kind", "seq", "ts", "received_at", "event_id", "name"))
     linked = persons(events)
@@ -112,12 +112,12 @@ NOTHING: dict[str, Any] = {
 }
 
 
-def detail(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | None:
+def detail(source: Source, ids: list[str], now_ms: int) -> dict[str, Any] | None:
     """What the lake has of a person's ids: attributes, recent events, counts, and since when in which segment.
 
     None for a person without a row.
     """
-    lake = History(lake_root)
+    lake = source.history()
     rows = counted(of_ids(lake.events(), ids)).sort("ts", descending=True).collect()
     if rows.is_empty():
         return None
@@ -150,9 +150,9 @@ def detail(lake_root: str, ids: list[str], now_ms: int) -> dict[str, Any] | None
     }
 
 
-def data(lake_root: str, ids: list[str], limit: int, offset: int) -> dict[str, Any]:
+def data(source: Source, ids: list[str], limit: int, offset: int) -> dict[str, Any]:
     """What the lake has of a person's ids: attributes, and a page of all that came, the oldest first."""
-    lake = History(lake_root)
+    lake = source.history()
     rows = counted(of_ids(lake.events(), ids)).filter(~pl.col("kind").is_in(LINK_KINDS)).collect()
     page = rows.sort("ts", "received_at", "event_id").slice(offset, limit)
     columns = {column: _texts(lake, page, column) for column in ("properties", "traits", "context")}

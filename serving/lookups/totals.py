@@ -7,15 +7,15 @@ from typing import Any
 from expressions.batch.counting import counted
 from expressions.batch.totals import totals
 from expressions.rules.identity import people
-from serving.history import History
+from serving.history import Source
 
 
-def sizes(lake_root: str, now_ms: int, fresh_rows_max: int) -> dict[str, Any]:
+def sizes(source: Source, now_ms: int, fresh_rows_max: int) -> dict[str, Any]:
     """`rows` of each table and `bytes` of all, from the tables' own logs; and `fresh`: people and events, counted now.
 
     `fresh` is None where the lake has more than `fresh_rows_max` rows of events: to count them would take seconds.
     """
-    lake = History(lake_root)
+    lake = source.history()
     tables = lake.sizes()
     rows = {name: rows for name, (rows, _) in tables.items()}
     fresh = None

@@ -13,7 +13,7 @@ from expressions.rules.deletes import of_ids
 from expressions.rules.values import to_json
 from expressions.text.bind import bind_one
 from serving.definitions.catalogue import decode
-from serving.history import History
+from serving.history import Source
 from serving.store import base_codec
 from serving.times import rfc3339
 
@@ -25,12 +25,12 @@ COST_SAMPLE, HORIZON_MS = 200, 3_600_000
 
 
 def preview(
-    lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str, now_ms: int, sample: int
+    source: Source, catalogue_text: bytes, kind: DefinitionKind, text: str, now_ms: int, sample: int
 ) -> dict[str, Any]:
     """For how many of how many people an expression holds (S4) at `now_ms`, and some of them with values."""
     catalogue = decode(catalogue_text)
     bound = bind_one(Definition(kind, KEY, text), catalogue.bounds)
-    events = counted_for(History(lake_root).events(), plan([bound.expr]), now_ms, catalogue.zone)
+    events = counted_for(source.history().events(), plan([bound.expr]), now_ms, catalogue.zone)
     answers = person_answers(events, [bound], now_ms, catalogue.zone)
     holding = users_where(answers, (kind, KEY))
     sampled = holding.head(sample).join(answers, on="id", how="left").sort("id")
@@ -45,14 +45,14 @@ def preview(
     }
 
 
-def cost(lake_root: str, catalogue_text: bytes, kind: DefinitionKind, text: str, now_ms: int) -> float | None:
+def cost(source: Source, catalogue_text: bytes, kind: DefinitionKind, text: str, now_ms: int) -> float | None:
     """Bytes of Redis a user that an expression takes by itself: the mean over some users of the lake.
 
     None where there are no users yet. An expression takes nothing for what other definitions keep already.
     """
     catalogue = decode(catalogue_text)
     needed = plan([bind_one(Definition(kind, KEY, text), catalogue.bounds).expr])
-    events = History(lake_root).events()
+    events = source.history().events()
     ids = distinct_ids(events.select("id"))["id"]
     sampled = ids.sample(min(len(ids), COST_SAMPLE), seed=0)
     rows = counted(of_ids(events, sampled.to_list()))

@@ -33,6 +33,7 @@ LAST_RECEIPT: Final = "last"  # of `shard`: the last receipt in ms
 AHEAD: Final = "ahead"  # of `shard`: the greatest receipt that was too far ahead of the clock to be believed, if any
 PROJECTION: Final = "projection"  # of `shard`: the least version of the projection that may write
 DRAINED: Final = "drained"  # of `shard`: the seq up to which the lake has the log
+DELETED: Final = "deleted"  # of `shard`: the seq of the last delete
 
 BUILD: Final = "build"  # of `rebuild`: the number of the last build
 WANTED: Final = "wanted"  # of `rebuild`: how many full rebuilds were asked for
@@ -85,6 +86,14 @@ def log(shard: int) -> str:
     return f"log:{{{shard}}}"
 
 
+def deletes(shard: int) -> str:
+    """Sorted set: receipt in ms (6 bytes, big-endian) and id -> seq of a delete that the lake has not got yet.
+
+    Delete adds, trim_log removes.
+    """
+    return f"deletes:{{{shard}}}"
+
+
 def shard(shard: int) -> str:
     """Hash: the numbers of a shard's log. None of them ever goes down, but for a receipt that cannot be believed.
 
@@ -116,7 +125,7 @@ def patterns() -> list[str]:
     """
     of_shards = [
         name.partition("{")[0]
-        for name in (record(0, ""), recent(0, ""), gone(0), log(0), shard(0), ready(0), wanted(0))
+        for name in (record(0, ""), recent(0, ""), gone(0), log(0), deletes(0), shard(0), ready(0), wanted(0))
     ]
     return [
         *(f"{prefix}{{*" for prefix in of_shards),

@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from serving.history import Source
 from serving.logs import Level, first_line, frames_only, safe_message, without_secrets
 from serving.lookups.export_job import FAILED, Order
 from serving.settings import Settings
@@ -146,7 +147,7 @@ def test_of_a_librarys_message_the_first_line_is_kept() -> None:
 
 def test_an_export_that_fails_says_where_and_not_of_what() -> None:
     """The process of an export that fails writes a type and places alone, so the API can log no more."""
-    order = msgspec.json.encode(Order("/nowhere", MARK.encode(), MARK, 0, MARK))
+    order = msgspec.json.encode(Order(Source("/nowhere"), MARK.encode(), MARK, 0, MARK))
 
     process = subprocess.run(
         [sys.executable, "-m", "serving.lookups.export_job"], input=order, capture_output=True, timeout=60, check=False

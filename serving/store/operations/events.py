@@ -38,6 +38,15 @@ class Receipts(NamedTuple):
     came_ms: list[int]
 
 
+class UndrainedDelete(NamedTuple):
+    """A delete that is in the log, and perhaps in no version of the lake: its receipt is UTC ms."""
+
+    shard: int
+    seq: int
+    received_ms: int
+    id: str
+
+
 class RejectedEntry(NamedTuple):
     """A refused event as the API put it, and its entry id, by which the stream is trimmed."""
 
@@ -120,9 +129,30 @@ class EventOperations(Sharded):
             [
                 raise_numbers.command(keys.shard(shard), {keys.DRAINED: committed}),
                 command("XTRIM", keys.log(shard), "MINID", f"{max(committed + 1 - margin, 0)}-0"),
+                command("ZREMRANGEBYSCORE", keys.deletes(shard), "-inf", committed),
             ],
             nothing,
         )
+
+    @operation
+    def undrained_deletes(self) -> Request[list[UndrainedDelete]]:
+        """The deletes that the lake may not have yet. Whoever reads the lake after this answer has all deletes."""
+
+        def read(replies: list[Any]) -> list[UndrainedDelete]:
+            return [
+                UndrainedDelete(shard, int(seq), int.from_bytes(member[:6], "big"), member[6:].decode())
+                for shard, reply in enumerate(replies)
+                for member, seq in zip(reply[::2], reply[1::2], strict=True)
+            ]
+
+        shards = range(self.shards)
+        return Request([command("ZRANGE", keys.deletes(shard), 0, -1, "WITHSCORES") for shard in shards], read)
+
+    @operation
+    def last_deletes(self) -> Request[list[int]]:
+        """The seq of the last delete of each shard, in order; 0 where there was none."""
+        commands = [command("HGET", keys.shard(shard), keys.DELETED) for shard in range(self.shards)]
+        return Request(commands, lambda replies: [int(reply or 0) for reply in replies])
 
     # ── refused events ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,8 +5,10 @@ of a row from before it. The hashes of the event ids of the last 24 h make the r
 The list of members stays until the delete of the person has looked through it (`people.deletion`): a link may have been
 made since that person was gathered. Later events count as if nothing had been before.
 
-    KEYS  log, shard, ready, record
-    ARGV  run_id, entry (log payload)
+Until the lake has the delete, it is also in `deletes`: an answer from the lake leaves out by it what it covers.
+
+    KEYS  log, deletes, shard, ready, record
+    ARGV  run_id, entry (log payload), namespaced_id
     reply "unready", or the seq of the tombstone
 """
 
@@ -26,11 +28,13 @@ class Delete(NamedTuple):
     """The KEYS and ARGV of the script."""
 
     log: Key
+    deletes: Key
     shard: Key
     ready: Key
     record: Key
     run_id: str
     entry: bytes
+    namespaced_id: str
 
 
 DELETE = script(
@@ -63,7 +67,8 @@ redis.call('DEL', record, recent_key(record))
 redis.call('HSET', record, TOMBSTONE, struct.pack('>I6I6', seq, now), LAST, struct.pack('>I6I6', now, seq))
 if members then redis.call('HSET', record, MEMBERS, members) end
 remember(record, kept)
-redis.call('HSET', shard, SEQ, seq, LAST_RECEIPT, now)
+redis.call('ZADD', deletes, seq, struct.pack('>I6', now) .. namespaced_id)
+redis.call('HSET', shard, SEQ, seq, LAST_RECEIPT, now, DELETED, seq)
 return seq
 """,
 )
@@ -74,11 +79,13 @@ def command(shard: int, namespaced_id: str, entry: bytes) -> Command:
     return DELETE(
         Delete(
             log=keys.log(shard),
+            deletes=keys.deletes(shard),
             shard=keys.shard(shard),
             ready=keys.ready(shard),
             record=keys.record(shard, namespaced_id),
             run_id=RUN_ID,
             entry=entry,
+            namespaced_id=namespaced_id,
         )
     )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from tests.faults.parts import pid_of
 from tests.running import RunningStack
 from tests.serving.api.test_identity import sent, visit, visits
 from tests.waiting import wait_until
@@ -126,6 +129,29 @@ def test_a_deleted_person_is_gone_from_every_answer(persons: RunningStack) -> No
     visit(persons, deviceId="ivy-pad")
     persons.tinycdp("rebuild")
     assert (visits(persons, "anon:ivy-pad"), visits(persons, "ivy-ann")) == (1, 0)
+
+
+def test_a_deleted_person_is_gone_while_the_drain_stands(persons: RunningStack) -> None:
+    """The same answers while nothing is drained; the delete says that the lake is not settled."""
+    visit(persons, userId="joy-ann", deviceId="joy-pad")
+    visit(persons, userId="joy-lee")
+    persons.tinycdp("rebuild")
+    drain = pid_of(persons, "drain")
+    assert drain is not None
+    os.kill(drain, signal.SIGSTOP)
+    try:
+        assert called(persons, "DELETE", "joy-ann")["settled"] is False
+        for user in ("joy-ann", "anon:joy-pad"):
+            for what in ("", "/data", "/identity"):
+                assert persons.call("GET", f"/v1/admin/users/{user}{what}").status_code == 404
+        found = persons.call("GET", "/v1/admin/users/search", params={"query": "joy-"}).json()
+        assert [user["id"] for user in found["users"]] == ["user:joy-lee"]
+        users = persons.tinycdp("users", "visitors").stdout
+        assert "joy-lee" in users and "joy-ann" not in users
+        text = persons.call("GET", "/v1/export/segment/visitors.csv").text
+        assert "joy-lee" in text and "joy-ann" not in text and "joy-pad" not in text
+    finally:
+        os.kill(drain, signal.SIGCONT)
 
 
 def test_a_person_is_deleted_by_the_hash_of_an_email_in_any_case(persons: RunningStack) -> None:

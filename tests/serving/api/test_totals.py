@@ -11,6 +11,7 @@ import pytest
 
 from expressions.rules.identity import LINK_KINDS
 from lake.lake import Lake
+from serving.history import Source
 from serving.lookups.totals import sizes
 from tests.pipelines.world import World, purchase
 from tests.running import RunningStack
@@ -99,7 +100,7 @@ def test_a_rebuild_leaves_what_a_small_lake_is_counted_to(tmp_path: Path, redis_
     world.drain().step()
     run = world.rebuild()
     text, _ = world.store.totals()
-    fresh = sizes(str(tmp_path / "lake"), run.as_of_ms, fresh_rows_max=1_000)["fresh"]
+    fresh = sizes(Source(str(tmp_path / "lake")), run.as_of_ms, fresh_rows_max=1_000)["fresh"]
 
     assert text is not None
     kept = msgspec.json.decode(text)
@@ -126,6 +127,6 @@ def test_a_large_lake_is_not_scanned(tmp_path: Path, redis_url: str) -> None:
     for file in (tmp_path / "lake" / "events").rglob("*.parquet"):
         file.write_bytes(b"nothing")
 
-    size = sizes(str(tmp_path / "lake"), 0, fresh_rows_max=0)
+    size = sizes(Source(str(tmp_path / "lake")), 0, fresh_rows_max=0)
 
     assert (size["rows"]["events"], size["fresh"]) == (rows, None)

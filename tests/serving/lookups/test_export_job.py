@@ -15,7 +15,8 @@ from benchmarks.exports import filled_lake, measure_export
 from lake.lake import Lake
 from pipelines.purge.purge import purge
 from serving.definitions.catalogue import encode
-from serving.lookups.export_job import Order, Outrun, Progress, export
+from serving.history import Source
+from serving.lookups.export_job import ROWS_AT_ONCE, Order, Outrun, Progress, export
 from serving.lookups.member_order import MemberOrder
 from tests.pipelines.test_deletes import delete
 from tests.pipelines.world import World
@@ -23,10 +24,16 @@ from tests.pipelines.world import World
 FILE = "segment_buyers_2026-01-01.csv"
 
 
+def order_of(world: World, key: str = "buyers", rows_at_once: int = ROWS_AT_ONCE) -> Order:
+    """An export of a segment, now."""
+    source = Source(world.lake.root, world.store.undrained_deletes())
+    return Order(source, encode(world.catalogue), key, world.store.now_ms(), FILE, rows_at_once)
+
+
 def exported(world: World, rows_at_once: int, key: str = "buyers") -> tuple[list[dict[str, str]], list[Progress]]:
     """The rows of a file, by user id, and the progress that the export reported."""
     reports: list[Progress] = []
-    order = Order(world.lake.root, encode(world.catalogue), key, world.store.now_ms(), FILE, rows_at_once=rows_at_once)
+    order = order_of(world, key, rows_at_once)
     export(order, reports.append)
     with (Path(world.lake.root) / "exports" / FILE).open(newline="", encoding="utf-8") as file:
         return sorted(csv.DictReader(file), key=lambda row: row["user_id"]), reports
@@ -146,7 +153,7 @@ def gone_while_it_ran(world: World, rounds: int) -> Callable[[Progress], None]:
 
 def test_a_file_that_was_outrun_by_a_delete_is_made_again(world: World) -> None:
     """Somebody who was deleted and purged meanwhile is in no file that is left."""
-    order = Order(world.lake.root, encode(world.catalogue), "buyers", world.store.now_ms(), FILE)
+    order = order_of(world)
     export(order, gone_while_it_ran(world, 2))
     text = (Path(world.lake.root) / "exports" / FILE).read_text()
 
@@ -156,7 +163,7 @@ def test_a_file_that_was_outrun_by_a_delete_is_made_again(world: World) -> None:
 
 def test_an_export_gives_up_when_somebody_is_deleted_each_time(world: World) -> None:
     """The export fails with `Outrun` and leaves no file."""
-    order = Order(world.lake.root, encode(world.catalogue), "buyers", world.store.now_ms(), FILE)
+    order = order_of(world)
     with pytest.raises(Outrun):
         export(order, gone_while_it_ran(world, 30))
     assert list((Path(world.lake.root) / "exports").iterdir()) == []

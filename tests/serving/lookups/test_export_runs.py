@@ -14,6 +14,7 @@ from serving.app import engine_of
 from serving.lookups.export_runs import RETRY_AFTER_S, WAITING_MAX, Export, ExportRuns
 from serving.refusals import TooMany, Unavailable
 from serving.store.scripts.lease import WRITERS
+from tests.pipelines.test_deletes import delete
 from tests.pipelines.world import World, purchase
 from tests.small_s3 import SmallS3
 from tests.waiting import wait_until
@@ -116,5 +117,25 @@ def test_an_export_fails_cleanly_when_the_lake_goes_away(world: World, object_st
         again = await ended(runs)
         assert (again.state, again.members) == ("done", 50)
         assert object_store.objects[name].body.count(b"\n") == 50
+
+    with_runs(world, work)
+
+
+def test_a_delete_while_an_export_runs_withdraws_its_file(world: World, object_store: SmallS3) -> None:
+    """The file is made again without the deleted, though the lake has heard of no delete: before it or meanwhile."""
+    delete(world, "user:u1")
+    deleted = []
+
+    def meanwhile(method: str, key: str) -> None:
+        if "exports/" in key and method == "PUT" and not deleted:
+            deleted.append(delete(world, "user:u2"))
+
+    async def work(runs: ExportRuns) -> None:
+        object_store.before = meanwhile
+        export = await runs.ended(await runs.start(KEYS[0]))
+        assert deleted and export.members == 48
+        text = object_store.objects[f"lake/exports/{export.filename}"].body
+        assert b'"u3"' in text and b'"u2"' not in text and b'"u1"' not in text
+        assert len(object_store.keys(".csv")) == 1
 
     with_runs(world, work)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from serving.definitions.catalogue import Catalogue, encode
+from serving.history import Source
 from serving.lookups import worker
 from serving.lookups.people import search
 from serving.lookups.unsaved_expressions import cost, preview
@@ -40,10 +41,10 @@ def test_neither_a_search_nor_a_check_waits_for_a_preview(world: World) -> None:
     async def main() -> dict[str, Any]:
         async with worker.PREVIEWS:
             previewing = asyncio.create_task(
-                in_worker(preview, world.lake.root, catalogue, "trait", "events.seen.count", 2**40, 5)
+                in_worker(preview, Source(world.lake.root), catalogue, "trait", "events.seen.count", 2**40, 5)
             )
-            page = await asyncio.wait_for(in_worker(search, world.lake.root, "", 50, 0), WITHIN_S)
-            costing = in_worker(cost, world.lake.root, catalogue, "trait", "events.seen.count", 2**40)
+            page = await asyncio.wait_for(in_worker(search, Source(world.lake.root), "", 50, 0), WITHIN_S)
+            costing = in_worker(cost, Source(world.lake.root), catalogue, "trait", "events.seen.count", 2**40)
             assert await asyncio.wait_for(costing, WITHIN_S)
             assert not previewing.done()
         assert (await asyncio.wait_for(previewing, WITHIN_S))["total"] == 2

@@ -90,6 +90,7 @@ def _prefixes() -> tuple[str, ...]:
         keys.recent(0, ""),
         keys.gone(0),
         keys.log(0),
+        keys.deletes(0),
         keys.shard(0),
         keys.ready(0),
         keys.wanted(0),
