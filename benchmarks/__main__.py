@@ -18,6 +18,7 @@ from benchmarks import http
 from benchmarks.memory import measure_memory
 from benchmarks.publish import measure_publish
 from benchmarks.purchases import filled_lake
+from benchmarks.python_client import EVENTS, measure_python_client
 from benchmarks.questions import measure_questions
 from benchmarks.rebuild import measure_rebuild
 from benchmarks.stack import FilledStack, filled_stack
@@ -34,7 +35,7 @@ HTTP = {
     "track": (http.measure_track, 0.4, None),
     "batch": (http.measure_batch, 0.1, None),
 }
-PARTS = (*HTTP, "visible", "flat", "beside", "memory", "publish", "rebuild", "questions")
+PARTS = (*HTTP, "visible", "flat", "beside", "client", "memory", "publish", "rebuild", "questions")
 
 
 def main() -> None:
@@ -86,7 +87,7 @@ Rows = Iterator[tuple[str, dict[str, Any]]]
 
 def measure_parts(folder: Path, parts: Collection[str], small: bool, seconds: float, rounds: int) -> Rows:
     """(path, figures) of each row, as soon as it is measured."""
-    if {*HTTP, "visible", "flat", "beside"}.intersection(parts):
+    if {*HTTP, "visible", "flat", "beside", "client"}.intersection(parts):
         with filled_stack(Settings(home=folder / "home", port=0), 2_000 if small else 100_000) as stack:
             yield from _measure_http(stack, parts, small, seconds, rounds)
     if "memory" in parts:
@@ -117,6 +118,8 @@ def _measure_http(stack: FilledStack, parts: Collection[str], small: bool, secon
     if "beside" in parts:
         row = http.measure_beside_rebuild(stack, 20_000 if small else 1_000_000, seconds, rounds)
         yield "decide while a rebuild runs, 8 connections", row
+    if "client" in parts:
+        yield from measure_python_client(stack, 2_000 if small else EVENTS, rounds).items()
 
 
 def judge(row: dict[str, Any], ratio_min: float, p99_ratio_max: float | None) -> dict[str, Any]:
