@@ -149,6 +149,24 @@ uvloop.run(main())
     assert arrived(server) == {f"{kind} {number}": 1 for kind in ("thread", "task") for number in range(3)}
 
 
+def test_what_a_loop_left_is_sent_at_the_end_of_the_process(tmp_path: Path, server: ScriptedServer) -> None:
+    """An app that never awaited `close`: what is queued when its loop ends is sent at exit."""
+    run(
+        tmp_path,
+        server.url,
+        """
+import asyncio
+cdp = tinycdp.AsyncClient(os.environ["TINYCDP_URL"], "w", flush_interval_s=3600)
+async def main():
+    for number in range(3):
+        cdp.track("ada", f"left {number}")
+asyncio.run(main())
+""",
+    )
+
+    assert arrived(server) == {f"left {number}": 1 for number in range(3)}
+
+
 def test_a_request_is_over_when_its_events_are_sent(tmp_path: Path, server: ScriptedServer) -> None:
     """A process frozen right after `with client.request():`, as by Lambda, owes nothing (Amplitude-Python#57)."""
     path = tmp_path / "program.py"

@@ -271,6 +271,13 @@ class Outbox:
                 self._repeat(attempt, verdict, now_s)
         return []
 
+    def interrupted(self, now_s: float) -> None:
+        """The attempt under way, if any, got no answer, since who sent it has ended; it is due at once."""
+        attempt, self._under_way = self._under_way, None
+        if attempt is not None:
+            self._again([attempt], now_s)
+        self._paused_until_s = min(self._paused_until_s, now_s)
+
     def _repeat(self, attempt: Attempt, verdict: Verdict, now_s: float) -> None:
         is_full = verdict.reason.startswith("429")
         attempt.full_answers += is_full

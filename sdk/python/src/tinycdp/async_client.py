@@ -23,12 +23,24 @@ from ._asking import Outcome
 from ._core import Core, Tracked, log, traits_in
 from ._decisions import Decision, fallback
 from ._events import Event, Kind
-from ._http import FAILED, batch_ask, client_arguments, exchange_async, reason_of, traits_ask, verdict_of_error
+from ._http import (
+    FAILED,
+    batch_ask,
+    client_arguments,
+    exchange,
+    exchange_async,
+    reason_of,
+    traits_ask,
+    verdict_of_error,
+)
 from ._outbox import Attempt, Entry, Outbox, State, Stats
 from ._questions import Question, all_flags, one_flag
 from .errors import QueueFull, Unreachable
 
 T = TypeVar("T")
+
+#: How often it is looked at exit whether a refused batch may be sent again.
+LOOK_S = 0.02
 
 
 class AsyncHandle(Tracked):
@@ -195,9 +207,32 @@ class AsyncClient(Core[AsyncHandle]):
         return stats
 
     def _close_at_exit(self) -> int:
+        if self._is_closed:
+            return 0
+        if not self._outbox.is_empty():
+            self._send_without_a_loop(time.monotonic() + self.settings.exit_s)
         lost = self._end()
         self._tell(lost)
         return len(lost)
+
+    def _send_without_a_loop(self, deadline_s: float) -> None:
+        """Sends what an event loop left that ended, where nobody awaited `close`."""
+        self._outbox.interrupted(time.monotonic())
+        self._flushing += 1
+        with httpx2.Client(**client_arguments(self.settings.url, self.settings.timeout_s)) as http:
+            while not self._outbox.is_empty() and (left_s := deadline_s - time.monotonic()) > 0:
+                attempt, given_up = self._next()
+                self._tell(given_up)
+                if attempt is None:
+                    time.sleep(min(left_s, LOOK_S))
+                    continue
+                self._sync()
+                try:
+                    ask = batch_ask(self.settings.write_key, self._content(attempt))
+                    verdict = exchange(http, ask, left_s).verdict()
+                except FAILED as error:
+                    verdict = verdict_of_error(error)
+                self._tell(self._settle(attempt, verdict))
 
     def stats(self) -> Stats:
         """How many events are queued, sent, dropped, refused and unknown, since the client was made in this process."""
