@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import tinycdp
 import yaml
 from rich.table import Table
+from tinycdp.admin import DefinitionKind
 
 from serving.access.keys import KeyKind
+from serving.refusals import Unavailable
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PURCHASES = EXAMPLES / "cdnow" / "purchases.parquet"
@@ -19,8 +22,11 @@ DEFINITIONS = EXAMPLES / "definitions.yaml"
 
 #: The field of the API that has the expression, by kind of definition.
 FIELDS = {"trait": "expression", "segment": "rule", "flag": "rule"}
+KINDS: tuple[DefinitionKind, ...] = ("trait", "segment", "flag")
 
 READY_S_MAX = 60.0
+#: How long a decision may take: it waits until the events before it are acknowledged, on a machine that may be busy.
+ANSWER_S = 30.0
 
 
 def read_definitions(path: Path) -> list[tuple[str, str, str]]:
@@ -34,46 +40,54 @@ class InUse(Exception):
 
 
 class Api:
-    """The API as the demo uses it."""
+    """The API as the demo uses it: by the Python client. Nobody who answers is `Unavailable`, a refusal an error."""
 
     def __init__(self, url: str, keys: Mapping[KeyKind, str]) -> None:
-        self._http = httpx.Client(base_url=url, timeout=30)
-        self._keys = keys
+        self._admin = tinycdp.Admin(url, keys["admin"])
+        self._client = tinycdp.Client(url, keys["write"], keys["read"], decide_timeout_s=ANSWER_S)
+        self._last: tinycdp.Handle | None = None
 
     def definitions(self) -> dict[tuple[str, str], str]:
         """The expressions that are saved, by (kind, key)."""
-        return {
-            (kind, definition["key"]): definition[FIELDS[kind]]
-            for kind in FIELDS
-            for definition in self._ask("GET", f"/v1/admin/{kind}s", "admin").json()[f"{kind}s"]
-        }
+        with _away_as_unavailable():
+            return {
+                (kind, definition["key"]): definition[FIELDS[kind]]
+                for kind in KINDS
+                for definition in self._admin.definitions(kind)
+            }
 
     def save(self, kind: str, key: str, expression: str) -> None:
         """Saves a definition."""
-        self._ask("POST", f"/v1/admin/{kind}s", "admin", json={"key": key, FIELDS[kind]: expression})
+        with _away_as_unavailable():
+            self._admin.call("POST", f"/v1/admin/{kind}s", {"key": key, FIELDS[kind]: expression})
 
-    def send(self, events: list[dict[str, Any]]) -> dict[str, Any]:
-        """Sends a batch of events."""
-        answer: dict[str, Any] = self._ask("POST", "/v1/batch", "write", json={"batch": events}).json()
-        return answer
+    def track(self, user: str, event: str, properties: Mapping[str, Any] | None = None) -> None:
+        """Sends an event."""
+        self._last = self._client.track(user, event, properties)
+
+    def identify(self, user: str, attributes: Mapping[str, Any]) -> None:
+        """Sends attributes of a user."""
+        self._last = self._client.identify(user, attributes)
 
     def traits(self, user: str) -> dict[str, Any]:
         """A user's traits and segments."""
-        answer: dict[str, Any] = self._ask("GET", f"/v1/users/{user}/traits", "admin").json()
-        return answer
+        with _away_as_unavailable():
+            return self._admin.traits(user)
 
-    def decide(self, user: str, flag: str, explain: bool = False) -> dict[str, Any]:
-        """The decision of a flag for a user."""
-        parameters = {"userId": user, "flag": flag} | ({"explain": "true"} if explain else {})
-        answer: dict[str, Any] = self._ask("GET", "/v1/decide", "read", params=parameters).json()
-        return answer
+    def decide(self, user: str, flag: str) -> tinycdp.Decision[bool]:
+        """The decision of a flag for a user, which sees the events before it. Raises `Unavailable`."""
+        decision = self._client.decide(user, flag, False, after=self._last, explain=True)
+        if decision.error is not None:
+            raise Unavailable(f"the API decides nothing: {decision.error}")
+        return decision
 
-    def _ask(self, method: str, path: str, key: KeyKind, **more: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self._keys[key]}"}
-        answer = self._http.request(method, path, headers=headers, **more)
-        if answer.status_code != 200:
-            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
-        return answer
+
+@contextmanager
+def _away_as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except tinycdp.Unreachable as error:
+        raise Unavailable(f"the API does not answer: {error}") from error
 
 
 def save_definitions(api: Api, wanted: Sequence[tuple[str, str, str]]) -> None:
@@ -108,22 +122,19 @@ def decisions(api: Api) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
 
     def decide(after: str, flag: str) -> None:
-        decision = api.decide(user, flag, explain=True)
-        reasons = [reason for reason in decision["reasons"] if not reason.startswith("final_result")]
-        rows.append({"after": after, "flag": flag, "allow": decision["allow"], "because": reasons})
+        decision = api.decide(user, flag)
+        reasons = [reason for reason in decision.reasons if not reason.startswith("final_result")]
+        rows.append({"after": after, "flag": flag, "allow": decision.allow, "because": reasons})
 
     for flag in ("free_shipping", "help_chat"):
         decide("nothing yet", flag)
-    api.send([{"type": "track", "userId": user, "event": "Product Viewed"} for _ in range(3)])
+    for _ in range(3):
+        api.track(user, "Product Viewed")
     decide("3 x Product Viewed", "help_chat")
-    api.send(
-        [
-            {"type": "track", "userId": user, "event": "purchase", "properties": {"amount": 320.5, "quantity": 2}},
-            {"type": "track", "userId": user, "event": "purchase", "properties": {"amount": 180.25, "quantity": 1}},
-        ]
-    )
+    api.track(user, "purchase", {"amount": 320.5, "quantity": 2})
+    api.track(user, "purchase", {"amount": 180.25, "quantity": 1})
     decide("2 purchases, 500.75", "free_shipping")
-    api.send([{"type": "identify", "userId": user, "traits": {"plan": "premium"}}])
+    api.identify(user, {"plan": "premium"})
     decide("identify plan=premium", "help_chat")
     return {"user": user, "decisions": rows}
 
