@@ -27,7 +27,7 @@ def ours(lake: Lake) -> float:
     started = time.perf_counter()
     answers = answer_frame(counted(lake.events()).collect().lazy(), bounds, NOW)
     keys = [(bound.definition.kind, bound.definition.key) for bound in bounds]
-    lake.replace_latest(schemas.TRAITS, lake.events_version(), 1, lambda: trait_rows(answers, keys, NOW, 1))
+    lake.replace_latest(schemas.TRAITS, lake.events_version(), 1, lambda: trait_rows(answers, keys, NOW, 1), None)
     return time.perf_counter() - started
 
 

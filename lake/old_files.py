@@ -21,6 +21,8 @@ from .stored_files import LOG_FOLDER, StoredFiles
 
 #: The key under which the metadata of a table's last column holds the version of the last fence.
 FENCE = "tinycdp.fence"
+#: And the key for the version of the last fence of a purge at once. Who computed rows before it must compute them anew.
+PURGED = "tinycdp.purged"
 #: How often a fence is put up anew when another change of the table's metadata was first.
 ATTEMPTS = 10
 #: A version's files in a table's log.
@@ -65,7 +67,7 @@ def _whole(hours: float) -> int:
 # ── the fence ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def put_fence(opened: DeltaTable, table: Table) -> None:
+def put_fence(opened: DeltaTable, table: Table, key: str = FENCE) -> None:
     """Refuses the commits of all who opened the table before; the table object is past the fence.
 
     (Of the changes of metadata this one lets other threads go on while the store answers.)
@@ -73,7 +75,7 @@ def put_fence(opened: DeltaTable, table: Table) -> None:
     for _ in range(ATTEMPTS):
         opened.update_incremental()
         try:
-            opened.alter.set_column_metadata(table.columns.names[-1], {FENCE: str(opened.version() + 1)})
+            opened.alter.set_column_metadata(table.columns.names[-1], {key: str(opened.version() + 1)})
         except CommitFailedError:
             continue
         opened.update_incremental()
@@ -81,9 +83,9 @@ def put_fence(opened: DeltaTable, table: Table) -> None:
     raise LakeConflict(f"{table.name}: others changed the table {ATTEMPTS} times")
 
 
-def fence_of(opened: DeltaTable) -> str | None:
+def fence_of(opened: DeltaTable, key: str = FENCE) -> str | None:
     """What tells one fence of a table from another; None before the first."""
-    fences = [field.metadata.get(FENCE) for field in opened.schema().fields]
+    fences = [field.metadata.get(key) for field in opened.schema().fields]
     return next((str(fence) for fence in fences if fence is not None), None)
 
 

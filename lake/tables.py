@@ -24,7 +24,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from .batches import batches_of
 from .errors import LakeConflict, LakeError, LakeUnreachable
-from .old_files import drop_logs, drop_replaced, drop_strays, missing_files
+from .old_files import PURGED, drop_logs, drop_replaced, drop_strays, fence_of, missing_files, put_fence
 from .other_releases import all_columns, updated, widened
 from .schemas import RETENTION_HOURS, TABLES, Table
 from .stored_files import StoredFiles
@@ -220,38 +220,71 @@ class Tables:
         there = set(self.scan(table).select(by).collect().iter_rows())
         return [row for row in rows if tuple(row[name] for name in by) not in there]
 
-    def append_build(self, table: Table, rows: pl.DataFrame) -> None:
-        """Adds the rows of a build to a table by `is_latest`, beside the latest rows."""
-        self.append(table, _marked(table, rows, is_latest=False))
+    def purged(self, table: Table) -> str | None:
+        """What tells the last purge at once of a table from others; None before the first.
+
+        Ask before you read what rows are computed from, and give it when they are written.
+        """
+        return fence_of(self.open(table), PURGED)
+
+    def note_purge(self, table: Table) -> None:
+        """Has rows refused that were computed before, since they may name people whom a purge is about to take out."""
+        with self._lock:
+            opened = self.open(table)
+            try:
+                put_fence(opened, table, PURGED)
+            except (DeltaError, OSError) as error:
+                raise LakeUnreachable(f"{opened.table_uri}: {error}") from error
+
+    def append_build(self, table: Table, rows: pl.DataFrame, purged: str | None) -> None:
+        """Adds the rows of a build to a table by `is_latest`, beside the latest rows.
+
+        Raises `LakeConflict` when the table was purged since it was `purged`.
+        """
+        marked = _marked(table, rows, is_latest=False)
+        self._write_build(table, purged, lambda opened: self.append_to(opened, marked))
 
     def replace_latest(
-        self, table: Table, version: int, build: int, make_rows: Callable[[], pl.DataFrame]
+        self, table: Table, version: int, build: int, make_rows: Callable[[], pl.DataFrame], purged: str | None
     ) -> pl.DataFrame | None:
         """Puts the rows of a build in the place of the latest rows of a table by `is_latest`; returns the rows.
 
         `version` is the version of `events` that the build read. Rows of a later version, or of a greater build of the
         same one, stay: None then. The commit's transactions say which build's the latest rows are, so of two builds one
         comes second and looks again. `make_rows` may read the latest rows, and is called anew then. Raises
-        `LakeConflict` when other builds were first, `ATTEMPTS` times.
+        `LakeConflict` when the table was purged since it was `purged`.
         """
+        apps = ("latest/version", "latest/build")
+        transactions = [Transaction(app, number) for app, number in zip(apps, (version, build), strict=True)]
+        written: pl.DataFrame | None = None
+
+        def write(opened: DeltaTable) -> None:
+            nonlocal written
+            if tuple(opened.transaction_version(app) or 0 for app in apps) > (version, build):
+                written = None
+                return
+            written = make_rows()
+            with self.writing(opened):
+                write_deltalake(
+                    opened,
+                    widened(_marked(table, written, is_latest=True), opened),
+                    mode="overwrite",
+                    predicate="is_latest = true",
+                    commit_properties=CommitProperties(app_transactions=transactions),
+                )
+
+        self._write_build(table, purged, write)
+        return written
+
+    def _write_build(self, table: Table, purged: str | None, write: Callable[[DeltaTable], None]) -> None:
+        """Writes to a table, unless it was purged since, and anew when others were first."""
         for _ in range(ATTEMPTS):
             with self._lock:
                 opened = self.open(table)
-                apps = ("latest/version", "latest/build")
-                if tuple(opened.transaction_version(app) or 0 for app in apps) > (version, build):
-                    return None
-                rows = make_rows()
-                transactions = [Transaction(app, number) for app, number in zip(apps, (version, build), strict=True)]
+                if fence_of(opened, PURGED) != purged:
+                    raise LakeConflict(f"{self.uri(table)}: people were purged from it meanwhile: rebuild again")
                 try:
-                    with self.writing(opened):
-                        write_deltalake(
-                            opened,
-                            widened(_marked(table, rows, is_latest=True), opened),
-                            mode="overwrite",
-                            predicate="is_latest = true",
-                            commit_properties=CommitProperties(app_transactions=transactions),
-                        )
-                    return rows
+                    return write(opened)
                 except LakeConflict:
                     continue  # another build, or a purge, was first: look again
         raise LakeConflict(f"{self.uri(table)}: others were first {ATTEMPTS} times")

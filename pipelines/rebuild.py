@@ -15,7 +15,7 @@ base that is newer than its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,7 @@ def rebuild(
     # Before the version is pinned: the version can only have more.
     states = store.shard_states()
     undrained_ms = store.ask(store.operations.undrained_ms(states))
+    purged = _purged(lake)
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)
     # After the version is pinned: later events, which newer definitions may need, are beyond these seqs and stay in the
@@ -126,7 +127,7 @@ def rebuild(
         progress("sweeping", 0)
         store.sweep_all([stamps[shard] for shard in range(store.shards)], run_id)
         progress("writing", 0)
-        by_kind = write_answers(lake, events, catalogue, as_of_ms, build, latest_of=version)
+        by_kind = write_answers(lake, events, catalogue, as_of_ms, build, purged, latest_of=version)
         if by_kind is not None:
             counts = totals(people(events), as_of_ms) | by_kind | {"ids": users, "as_of": as_of_ms}
             counts |= {"lake_version": version, "build": build}
@@ -183,22 +184,37 @@ def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
     """
     started = time.monotonic()
     catalogue = current(store)
+    purged = _purged(lake)
     version = lake.events_version()
     build = store.next_build()
     events = counted(lake.events(version)).collect().lazy()
     count = events.filter(pl.col("ts") <= at_ms).select(pl.len()).collect().item()
     users = events.select(pl.col("id").n_unique()).collect().item()
-    write_answers(lake, events, catalogue, at_ms, build, latest_of=None)
+    write_answers(lake, events, catalogue, at_ms, build, purged, latest_of=None)
     seqs = tuple(lake.transaction_versions(version, store.shards))
     run = Run(build, version, at_ms, seqs, count, users, 0, time.monotonic() - started, "as_of")
     lake.append_run(run_row(run))
     return run
 
 
+def _purged(lake: Lake) -> dict[str, str | None]:
+    """The last purge at once of each table of answers."""
+    return {table.name: lake.purged(table) for table in (TRAITS, MEMBERSHIPS)}
+
+
 def write_answers(
-    lake: Lake, events: pl.LazyFrame, catalogue: Catalogue, as_of_ms: int, build: int, latest_of: int | None
+    lake: Lake,
+    events: pl.LazyFrame,
+    catalogue: Catalogue,
+    as_of_ms: int,
+    build: int,
+    purged: Mapping[str, str | None],
+    latest_of: int | None,
 ) -> dict[str, dict[str, int]] | None:
     """Writes every trait and membership of every person; returns how many rows each key has: traits, segments.
+
+    `purged` is the last purge at once of each table, from before the events were read. Raises `LakeConflict` when there
+    was one since: the rows may name people who are gone.
 
     `latest_of` is the version of `events` that they are of, where they are to be the latest rows; None where they are
     as of a time. None when the latest rows are those of a later rebuild already: they stay.
@@ -214,11 +230,11 @@ def write_answers(
 
     if latest_of is None:
         members = memberships()
-        lake.append_build(TRAITS, traits)
-        lake.append_build(MEMBERSHIPS, members)
+        lake.append_build(TRAITS, traits, purged[TRAITS.name])
+        lake.append_build(MEMBERSHIPS, members, purged[MEMBERSHIPS.name])
     else:
-        lake.replace_latest(TRAITS, latest_of, build, lambda: traits)
-        written = lake.replace_latest(MEMBERSHIPS, latest_of, build, memberships)
+        lake.replace_latest(TRAITS, latest_of, build, lambda: traits, purged[TRAITS.name])
+        written = lake.replace_latest(MEMBERSHIPS, latest_of, build, memberships, purged[MEMBERSHIPS.name])
         if written is None:
             return None
         members = written

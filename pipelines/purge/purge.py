@@ -73,6 +73,9 @@ def purge(
     stays done.
     """
     first_open, last_open = open_days(now or datetime.now(UTC))
+    if with_today:
+        for table in (TRAITS, MEMBERSHIPS):
+            lake.note_purge(table)  # a rebuild that read the deleted and was paused since writes nothing of them
     deleted = deleted_people(lake)
     purged = Purged(len(deleted.gone), len(deleted.returned))
     on_step("looked")

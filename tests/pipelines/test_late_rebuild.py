@@ -73,7 +73,7 @@ def test_of_two_builds_of_one_version_the_greater_stays(world: World) -> None:
 
     def numbered(number: int) -> pl.DataFrame | None:
         return world.lake.replace_latest(
-            TRAITS, version, number, lambda: rows.with_columns(pl.lit(number).alias("build"))
+            TRAITS, version, number, lambda: rows.with_columns(pl.lit(number).alias("build")), None
         )
 
     assert numbered(build + 2) is not None

@@ -17,9 +17,11 @@ import pytest
 import redis
 
 from cli.embedded_redis import EmbeddedRedis
+from expressions.batch.counting import counted
 from expressions.batch.member_frames import linked_persons
 from expressions.rules.deletes import after_deletes, tombstone_id
-from lake.schemas import TABLES
+from lake.errors import LakeConflict
+from lake.schemas import MEMBERSHIPS, TABLES, TRAITS
 from pipelines.importing.import_file import import_file
 from pipelines.purge.naming import Names
 from pipelines.purge.purge import Purged, purge
@@ -231,7 +233,7 @@ def test_what_comes_after_a_purge_counts_alone_and_retries_do_not(world: World) 
 
 
 def test_a_rebuild_that_began_before_does_not_get_past_a_tombstone_without_a_name(world: World) -> None:
-    """A rebuild that read the person's rows and was paused publishes nothing of them after the purge."""
+    """A rebuild that read the person's rows and was paused publishes and writes nothing of them after the purge."""
     from pipelines import rebuild as rebuilding
 
     seen = []
@@ -242,8 +244,13 @@ def test_a_rebuild_that_began_before_does_not_get_past_a_tombstone_without_a_nam
             delete(world, ANN)
             erased(world)
 
-    rebuilding.rebuild(world.store, world.lake, world.settings, progress=progress)
-    assert seen
+    purged = {table.name: world.lake.purged(table) for table in (TRAITS, MEMBERSHIPS)}
+    events = counted(world.lake.events()).collect().lazy()
+    with pytest.raises(LakeConflict, match="purged from it meanwhile"):
+        rebuilding.rebuild(world.store, world.lake, world.settings, progress=progress)
+    with pytest.raises(LakeConflict, match="purged from it meanwhile"):  # and one as of a time
+        rebuilding.write_answers(world.lake, events, world.catalogue, 2**62, 2**62, purged, latest_of=None)
+    assert seen and search(world, *EVERY).found == []
     assert known(world, *EVERY) == [NOBODY] * 3
     with redis.Redis.from_url(world.settings.redis_url or "") as client:
         assert [key for key in client.scan_iter("rec:*") if b"bob" not in key] == []
