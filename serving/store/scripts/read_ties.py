@@ -32,6 +32,7 @@ READ_TIES = script(
 local owner, members, tombstone, unlinked = unpack(redis.call('HMGET', record, OWNER, MEMBERS, TOMBSTONE, UNLINKED))
 return {owner, members, tombstone or gone_tombstone(record) or false, unlinked}
 """,
+    uses_reserve=False,
 )
 
 
