@@ -559,7 +559,10 @@ def _json(value: Any) -> str:
 
 
 def _summary(row: Any) -> str | None:
-    """A run in words, as its state's message."""
-    if not isinstance(row, dict) or "users" not in row:
+    """A run in words, as its state's message. Of a purge or maintenance, what there was to do."""
+    if not isinstance(row, dict):
         return None
+    if "users" not in row:
+        counts = [f"{name} {count}" for name, count in row.items() if isinstance(count, int) and count]
+        return ", ".join(counts) or None
     return f"{row['users']} ids from {row['events']} events in {row['seconds']:.3f} s, build {row['build']}"

@@ -32,6 +32,8 @@ pytestmark = pytest.mark.xdist_group("prefect")
 
 #: Longer than any test: what is due is due by Prefect's schedules or by request.
 NEVER_S = 3_600.0
+#: No work has begun that could have served an order.
+NEVER_BEGAN = {"rebuild": 0, "purge": 0, "maintain": 0}
 #: How long work may wait for Prefect, and what a rebuild itself may take under load.
 WAIT_S, WORK_S = 2.0, 8.0
 
@@ -123,8 +125,8 @@ def ended(prefect: RunningPrefect, build: int) -> list[str]:
 
 
 def test_a_prefect_that_cannot_write_keeps_no_work_waiting(world: World, prefect: RunningPrefect) -> None:
-    """A rebuild of everybody, one of some ids, a purge and maintenance are done at once, and once each, while the
-    server answers and its database is locked, and while the server hangs. They are recorded again afterwards."""
+    """An order, a rebuild of everybody, one of some ids, a purge and maintenance are done at once, and once each, while
+    the server answers and its database is locked, and while the server hangs. They are recorded again afterwards."""
     with flows_of(world, prefect) as flows:
         wait_until(lambda: flows.timetable("rebuild"), "the flows know Prefect's schedules")
         works: list[Callable[[], Any]] = [
@@ -133,6 +135,15 @@ def test_a_prefect_that_cannot_write_keeps_no_work_waiting(world: World, prefect
             flows.purge,
             flows.maintain,
         ]
+        before = len(builds(world))
+        asked = prefect.order("rebuild")
+        (order,) = wait_until(lambda: flows.due(NEVER_BEGAN), "the order arrives")
+        with prefect.locked():
+            assert seconds(lambda: flows.claim(order) and flows.run(order)) < WAIT_S + WORK_S
+        assert len(builds(world)) == before + 1
+        wait_until(lambda: state(prefect, asked) == "Completed", "the order's end is told when the lock is gone")
+        assert flows.due(NEVER_BEGAN) == []
+
         before = len(builds(world))
         with prefect.locked():
             assert max(seconds(work) for work in works) < WAIT_S + WORK_S
