@@ -66,8 +66,32 @@ def test_in_an_outage_the_last_answer_stands_and_one_warning_is_said(
         assert len(caplog.records) == 1
 
 
+def test_a_decision_waits_for_all_of_the_users_events_on_their_way(new_client: Callable[..., Any]) -> None:
+    """An earlier event of the user waits to be sent again: a decision after a later one does not go without it."""
+    with scripted_server(lambda _: (503, {"Retry-After": "1"}, b"{}")) as server:
+        client = new_client(server.url, "w", "r", flush_interval_s=0)
+        earlier = client.track("ada", "first")
+        earlier.wait(0.2)
+        server.answer = decided(True)
+
+        decision = client.decide("ada", "f", False, after=client.track("ada", "second"), timeout=10)
+
+        assert (decision.value, decision.after_met, earlier.state) == (True, True, "sent")
+        assert {event["event"] for batch in server.batches() for event in batch} == {"first", "second"}
+
+
+def test_a_decision_after_an_event_that_is_not_acknowledged_is_the_default(new_client: Callable[..., Any]) -> None:
+    """Within its timeout; the reason is ERROR, and `after_met` says what failed."""
+    with scripted_server(lambda asked: None if asked.path == "/v1/batch" else decided(True)(asked)) as server:
+        client = new_client(server.url, "w", "r")
+
+        decision = client.decide("ada", "f", "default", after=client.track("ada", "bought"), timeout=0.3)
+
+        assert (decision.value, decision.reason, decision.after_met) == ("default", "ERROR", False)
+
+
 def test_an_answer_that_trickles_is_not_waited_for(new_client: Callable[..., Any]) -> None:
-    """The timeout is of the answer as a whole: bytes that come one by one do not prolong it (flagsmith#115)."""
+    """The timeout is of the whole answer: bytes one by one do not prolong it (flagsmith-python-client#115)."""
     with scripted_server(lambda _: (200, {}, [b" "] * 200)) as server:
         client = new_client(server.url, "w", "r")
         began_s = time.monotonic()

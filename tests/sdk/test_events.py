@@ -144,8 +144,17 @@ def test_after_close_an_event_is_dropped_and_told(
     assert [failure.reason for failure in failures] == ["the client was closed before"]
 
 
+def test_without_a_write_key_an_event_is_refused_and_told(
+    new_client: Callable[..., Any], failures: list[tinycdp.Failure]
+) -> None:
+    """A client that only decides raises nothing into a request that tracks."""
+    handle = new_client(NOBODY, read_key="r", on_error=failures.append).track("ada", "bought")
+
+    assert (handle.state, failures[0].reason.partition(":")[0]) == ("refused", "write_key")
+
+
 def test_a_full_queue_that_blocks_raises(new_client: Callable[..., Any]) -> None:
-    """With `when_full="block"` the caller hears of it (analytics-python#146: in silence)."""
+    """With `when_full="block"` the caller hears of it (posthog-python#146: in silence)."""
     client = new_client(NOBODY, "w", queue_max=1, when_full="block", block_s=0.05)
     client.track("ada", "first")
 

@@ -168,7 +168,10 @@ asyncio.run(main())
 
 
 def test_a_request_is_over_when_its_events_are_sent(tmp_path: Path, server: ScriptedServer) -> None:
-    """A process frozen right after `with client.request():`, as by Lambda, owes nothing (Amplitude-Python#57)."""
+    """A process frozen right after `with client.request():` owes nothing.
+
+    On Lambda others lost events so (Amplitude-Python#57, analytics-python#110).
+    """
     path = tmp_path / "program.py"
     path.write_text(
         BEGINNING

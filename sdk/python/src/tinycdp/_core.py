@@ -64,11 +64,6 @@ class Tracked:
         """Why it was dropped or refused; else empty."""
         return self._entry.reason
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether the state is the last one."""
-        return self._entry.state not in ("queued", "sending")
-
 
 HandleT = TypeVar("HandleT", bound=Tracked)
 
@@ -168,9 +163,13 @@ class Core(EventCalls[HandleT]):
         body: Event,
     ) -> tuple[Entry, str]:
         """An entry, and what it is counted under if it goes no further."""
-        if self.settings.write_key is None:
-            raise ConfigurationError("write_key: not set; give one, or set TINYCDP_WRITE_KEY")
-        return self._intake.entry(time.monotonic(), kind, user_id, anonymous_id, timestamp, message_id, context, body)
+        entry, lost_as = self._intake.entry(
+            time.monotonic(), kind, user_id, anonymous_id, timestamp, message_id, context, body
+        )
+        if self.settings.write_key is None and not lost_as:  # a call in a request raises nothing
+            entry.state, entry.reason = "refused", "write_key: not set; give one, or set TINYCDP_WRITE_KEY"
+            lost_as = "no write key"
+        return entry, lost_as
 
     def _queue(self, entry: Entry, lost_as: str) -> list[Entry]:
         """Queues an entry, and gives those that are lost by it. Under the lock."""

@@ -47,6 +47,11 @@ class Entry:
     line: int = 0
 
 
+def is_settled(entry: Entry) -> bool:
+    """Whether its state is the last one."""
+    return entry.state not in ("queued", "sending")
+
+
 @dataclass(slots=True, eq=False)
 class Attempt:
     """Entries that go out in one request; the number of this attempt for them, and how often they were told 429."""
@@ -147,14 +152,18 @@ class Outbox:
         self._queue_bytes -= len(entry.body)
         return entry
 
-    def hurry(self, ids: Iterable[str]) -> None:
-        """Puts what is queued of these ids ahead of all else, in its order, and makes it due at once."""
+    def hurry(self, ids: Iterable[str]) -> list[Entry]:
+        """Puts what is queued of these ids ahead of all else, in its order, and makes it due at once.
+
+        Returns all of theirs that is not settled, also what is under way or waits to be sent again.
+        """
         wanted = set(ids)
         rest: deque[Entry] = deque()
         for entry in self._queue:
             (self._urgent if wanted.intersection(entry.ids) else rest).append(entry)
         self._queue = rest
         self._queue_bytes = sum(len(entry.body) for entry in rest)
+        return [entry for entry in self.waiting() if wanted.intersection(entry.ids)]
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -33,7 +33,7 @@ from ._http import (
     traits_ask,
     verdict_of_error,
 )
-from ._outbox import Attempt, Entry, Outbox, State, Stats
+from ._outbox import Attempt, Entry, Outbox, State, Stats, is_settled
 from ._questions import Question, all_flags, one_flag
 from .errors import QueueFull, Unreachable
 
@@ -58,7 +58,7 @@ class AsyncHandle(Tracked):
         It returns at once in a forked child of the process that tracked, and after `close`: nothing changes any more.
         """
         if self._outbox is self._client._outbox:
-            await self._client._send_until(lambda: self.is_settled, timeout)
+            await self._client._send_until(lambda: is_settled(self._entry), timeout)
         return self.state
 
 
@@ -308,8 +308,9 @@ class AsyncClient(Core[AsyncHandle]):
         if after is None:
             return True
         if after._outbox is self._outbox:
-            self._outbox.hurry({*question.ids, *after._entry.ids})
-        await after.wait(deadline_s - time.monotonic())
+            entries = self._outbox.hurry({*question.ids, *after._entry.ids})
+            if not await self._send_until(lambda: all(map(is_settled, entries)), deadline_s - time.monotonic()):
+                return False
         return after.state == "sent"
 
     async def _ask(self, question: Question, deadline_s: float) -> Outcome:

@@ -3,8 +3,8 @@
     track → event's bytes → outbox (lock) ─── thread ──→ POST /v1/batch → settled → handles, `on_error`
 
 The thread starts with the first event. A forked child begins with an empty queue, locks and connections of its own, and
-sends nothing of its parent's. Nothing here raises into the app's request but what it asked for: `ConfigurationError`
-where the client is made, `QueueFull` with `when_full="block"`, and the errors of `traits`.
+sends nothing of its parent's. Nothing here raises into the app's request but what it asked for: `QueueFull` with
+`when_full="block"`, and the errors of `traits`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ._core import Core, Tracked, log, traits_in
 from ._decisions import Decision, fallback
 from ._events import Event, Kind
 from ._http import FAILED, batch_ask, client_arguments, exchange, reason_of, traits_ask, verdict_of_error
-from ._outbox import Attempt, Entry, Outbox, State, Stats
+from ._outbox import Attempt, Entry, Outbox, State, Stats, is_settled
 from ._questions import Question, all_flags, one_flag
 from .errors import QueueFull, Unreachable
 
@@ -48,7 +48,7 @@ class Handle(Tracked):
         It returns at once in a forked child of the process that tracked, and after `close`: nothing changes any more.
         """
         if self._outbox is self._client._outbox:
-            self._client._send_until(lambda: self.is_settled, timeout)
+            self._client._send_until(lambda: is_settled(self._entry), timeout)
         return self.state
 
 
@@ -286,8 +286,9 @@ class Client(Core[Handle]):
             return True
         if after._outbox is self._outbox:
             with self._lock:
-                self._outbox.hurry({*question.ids, *after._entry.ids})
-        after.wait(deadline_s - time.monotonic())
+                entries = self._outbox.hurry({*question.ids, *after._entry.ids})
+            if not self._send_until(lambda: all(map(is_settled, entries)), deadline_s - time.monotonic()):
+                return False
         return after.state == "sent"
 
     def _ask(self, question: Question, deadline_s: float) -> Outcome:
