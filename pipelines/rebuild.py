@@ -87,6 +87,8 @@ def rebuild(
     run_id = store.server().run_id
     requests = store.rebuild_requests()
     activate(store, lake.holds_events)
+    if ids is None:  # should a save have been cut off before it told the shards
+        store.raise_checked(current(store).version)
     as_of_ms = store.now_ms()
     # Before the version is pinned: the version can only have more.
     states = store.shard_states()

@@ -78,6 +78,7 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     catalogue = _newest(store, lake, settings, seqs)
     if catalogue.projection_version:
         store.raise_projection(catalogue.projection_version)
+    store.raise_checked(catalogue.version)
     made_keys.restore(store, lake.api_keys())
     on_step("defined")
     behind = [state for state in waiting if state.seq < seqs[state.shard]]

@@ -19,12 +19,13 @@ from serving.access.keys import Caller, KeyKind, Keys, sent_key
 from serving.definitions.catalogue import Catalogue, decode
 from serving.history import History, Source
 from serving.http.tally import Tally
+from serving.ingest.accept import Limits, check_summed
 from serving.ingest.projection import tail_payload
 from serving.lookout import Lookout, Recent
 from serving.people.gather import gather
 from serving.people.links import RefusedClaim, claims_with_receipts, distinct_claims, link_claims
 from serving.people.person import DecodedBases
-from serving.refusals import Refusal, TooMany, Unavailable
+from serving.refusals import Invalid, Refusal, TooMany, Unavailable
 from serving.settings import Settings
 from serving.store.deadlines import seconds_left
 from serving.store.errors import (
@@ -60,6 +61,14 @@ SIZES_GOOD_S = 2.0
 KEYS_SOUGHT_S = 0.1
 #: How often a call is sent again with newer definitions before its caller is told to do so.
 RELOADS_MAX = 5
+
+
+class RefusedByNewer(Exception):
+    """Newer definitions refuse some events of a call: `refusals`, by the place in the call. `catalogue` has them."""
+
+    def __init__(self, catalogue: Catalogue, refusals: dict[int, Invalid]) -> None:
+        super().__init__(f"{len(refusals)} events")
+        self.catalogue, self.refusals = catalogue, refusals
 
 
 @dataclass
@@ -136,19 +145,23 @@ class Engine:
     async def ingest(self, events: Sequence[Accepted], catalogue: Catalogue) -> tuple[Receipts, list[RefusedClaim]]:
         """The receipts of events, once they are synced and the links that they claim are made; and the refused claims.
 
-        `catalogue` is the one that the events were checked by. Where a shard knows a newer projection, the catalogue is
-        loaded anew and all is sent again. A repeat of the whole call is safe.
+        `catalogue` is the one that the events were checked by. Where a shard knows a newer one that matters, it is
+        loaded, the events are checked again, and all is sent again. A repeat of the whole call is safe.
 
-        Raises `TooMany` when an id's tail or the log is full, `Unavailable` while Redis is away or being restored.
+        Raises `RefusedByNewer` where newer definitions refuse some of the events: send the others again. Raises
+        `TooMany` when an id's tail or the log is full, `Unavailable` while Redis is away or being restored.
         """
         claims = distinct_claims(events)
         for _ in range(RELOADS_MAX):
             projection = catalogue.projection
             arrivals = [Arrival(event, tail_payload(event, projection)) for event in events]
             try:
-                receipts, owners = await self._send(arrivals, catalogue.projection_version, claims)
+                receipts, owners = await self._send(arrivals, catalogue, claims)
             except ProjectionOutdated:
                 catalogue = await self.reload(catalogue)
+                refusals = _refusals(events, catalogue)
+                if refusals:
+                    raise RefusedByNewer(catalogue, refusals) from None
                 continue
             busy = sum(outcome.busy for outcome in receipts.outcomes)
             duplicates = sum(outcome.duplicate for outcome in receipts.outcomes)
@@ -166,10 +179,10 @@ class Engine:
         raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, RETRY_AFTER_S)
 
     async def _send(
-        self, arrivals: Sequence[Arrival], projection: int, claims: Sequence[Claim]
+        self, arrivals: Sequence[Arrival], catalogue: Catalogue, claims: Sequence[Claim]
     ) -> tuple[Receipts, list[Owner | None]]:
         """The receipts of events, and the owner of each claimed id, read in the same round trip."""
-        receipts = self.store.ingest(arrivals, projection)
+        receipts = self.store.ingest(arrivals, catalogue.projection_version, catalogue.version)
         if not claims:
             return await self.with_refusals(receipts), []
         owners = self.store.owners([claim.id for claim in claims])
@@ -301,3 +314,16 @@ def refusal_of(error: StoreError) -> Refusal:
     if not isinstance(error, (StoreUnreachable, ServerReplaced)):
         log.error("refused_by_redis", exc_info=error)
     return Unavailable("Redis is away", {"remedy": "try again"}, RETRY_AFTER_S)
+
+
+def _refusals(events: Sequence[Accepted], catalogue: Catalogue) -> dict[int, Invalid]:
+    """The events, by their place, that a catalogue refuses though an older one did not."""
+    refusals: dict[int, Invalid] = {}
+    limits = Limits(catalogue.summed)
+    for place, event in enumerate(events):
+        try:
+            if event.name is not None:
+                check_summed(event.name, event.properties, limits)
+        except Invalid as refusal:
+            refusals[place] = refusal
+    return refusals

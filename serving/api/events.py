@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from serving.api.segment import (
     written_keys,
 )
 from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectSettings, TrackedOut
-from serving.engine import Engine
+from serving.engine import Engine, RefusedByNewer
 from serving.http.answers import json_answer
 from serving.http.bodies import body_of, json_of
 from serving.ingest.accept import Envelope, Limits, accept, checked_object
@@ -89,7 +90,11 @@ async def _take_body(request: Request, kind: str, body: bytes) -> tuple[Accepted
     except Invalid as refusal:
         await keep_rejected(engine, [(0, raw, refusal)])
         raise
-    receipts, refused_claims = await engine.ingest([event], catalogue)
+    try:
+        receipts, refused_claims = await engine.ingest([event], catalogue)
+    except RefusedByNewer as newer:
+        await keep_rejected(engine, [(0, raw, newer.refusals[0])])
+        raise newer.refusals[0] from None
     if event.kind == "alias":
         for refused in refused_claims:
             if refused.why != "taken":
@@ -178,20 +183,32 @@ async def _take_batch(request: Request, text: bytes) -> Response:
     limits = Limits(catalogue.summed)
     envelope = Envelope(engine.clock_ms(), body.sentAt, context)
     events: list[Accepted] = []
+    sent: list[tuple[int, Any]] = []  # the index and the JSON of each of these events
     refusals: list[tuple[int, Any, Invalid]] = []
     for index, raw in enumerate(await _decoded_events(body.batch, settings.event_bytes_max)):
         try:
             if isinstance(raw, Invalid):
                 raise raw
             events.append(accept(raw, limits, envelope=envelope))
+            sent.append((index, raw))
         except Invalid as refusal:
             refusals.append((index, None if isinstance(raw, Invalid) else raw, refusal))
     duplicates = 0
     warnings: list[str] = []
-    if events:
-        receipts, refused_claims = await engine.ingest(events, catalogue)
+    while events:
+        try:
+            receipts, refused_claims = await engine.ingest(events, catalogue)
+        except RefusedByNewer as newer:
+            catalogue = newer.catalogue
+            refusals = sorted(
+                [*refusals, *((*sent[at], refusal) for at, refusal in newer.refusals.items())], key=itemgetter(0)
+            )
+            events = [event for at, event in enumerate(events) if at not in newer.refusals]
+            sent = [pair for at, pair in enumerate(sent) if at not in newer.refusals]
+            continue
         warnings = link_warnings(refused_claims, events)
         duplicates = sum(outcome.duplicate for outcome in receipts.outcomes)
+        break
     if refusals:
         await keep_rejected(engine, refusals)
     return _with_warnings(

@@ -264,9 +264,16 @@ def _commit(
                 _turns.compiled = after
                 if _needs_more(before, after):
                     store.want_rebuild()  # it also finishes this save, should that be cut off from here on
+                if _sums_more(before, after):
+                    store.raise_checked(after.version)
                 activate(store, holds_events)
                 return stored, after
     raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, retry_after_s=1)
+
+
+def _sums_more(before: Catalogue, after: Catalogue) -> bool:
+    """Whether definitions sum a property that no definition summed: processes that do not know it must not take it."""
+    return any(not properties <= before.summed.get(name, frozenset()) for name, properties in after.summed.items())
 
 
 def _needs_more(before: Catalogue, after: Catalogue) -> bool:

@@ -90,7 +90,7 @@ def accept(
             properties = {"groupId": _group(raw)}
             traits = checked_object(raw, "traits")
     if name is not None:
-        _check_summed(name, properties, limits)
+        check_summed(name, properties, limits)
     at = event_time(raw, envelope.sent_at, envelope.received_ms)
     if at.clock is not None:
         context = {**context, "clock": at.clock}
@@ -227,7 +227,8 @@ def _check_attributes(traits: Mapping[str, Any]) -> None:
         raise invalid("traits", f"{size} bytes of JSON", f"send at most {ATTRIBUTE_BYTES_MAX} at once")
 
 
-def _check_summed(name: str, properties: Mapping[str, Any], limits: Limits) -> None:
+def check_summed(name: str, properties: Mapping[str, Any], limits: Limits) -> None:
+    """Raises `Invalid` for a number in a summed property that is too large (S6)."""
     summed = limits.summed.get(name)
     if not summed:
         return

@@ -31,6 +31,7 @@ RECENT_APART: Final = b"+"  # what RECENT says when its entries have a key of th
 SEQ: Final = "seq"  # of `shard`: the last seq that was given out
 LAST_RECEIPT: Final = "last"  # of `shard`: the last receipt in ms
 AHEAD: Final = "ahead"  # of `shard`: the greatest receipt that was too far ahead of the clock to be believed, if any
+CHECKED: Final = "checked"  # of `shard`: the least version of the catalogue that events must have been checked by
 PROJECTION: Final = "projection"  # of `shard`: the least version of the projection that may write
 DRAINED: Final = "drained"  # of `shard`: the seq up to which the lake has the log
 DELETED: Final = "deleted"  # of `shard`: the seq of the last delete

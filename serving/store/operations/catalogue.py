@@ -80,6 +80,12 @@ class CatalogueOperations(Sharded):
         commands = [raise_numbers.command(keys.shard(shard), least) for shard in range(self.shards)]
         return Request(commands, each(raise_numbers.read))
 
+    @operation
+    def raise_checked(self, version: int) -> Request[None]:
+        """Refuses, from now on, events that were checked by a catalogue of an older version."""
+        least = {keys.CHECKED: version}
+        return Request([raise_numbers.command(keys.shard(shard), least) for shard in range(self.shards)], nothing)
+
 
 def _entries(reply: Any) -> list[UnwrittenEntry]:
     return [UnwrittenEntry(int(entry_id.partition(b"-")[0]), data) for entry_id, (_, data) in reply]

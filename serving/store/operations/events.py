@@ -18,6 +18,8 @@ from serving.store.scripts.ingest import Outcome, Packed
 
 #: The stream of refused events keeps about so many.
 REJECTED_MAX = 100_000
+#: Stands for the catalogue of events that no definition has a say in.
+ANY_CATALOGUE = 2**52
 
 
 class Arrival(NamedTuple):
@@ -58,10 +60,11 @@ class EventOperations(Sharded):
     """The operations on events, their log, and refused events."""
 
     @operation
-    def ingest(self, arrivals: Sequence[Arrival], projection: int) -> Request[Receipts]:
+    def ingest(self, arrivals: Sequence[Arrival], projection: int, checked: int = ANY_CATALOGUE) -> Request[Receipts]:
         """Takes events: one script call a shard, more beyond 1,000 events of one shard.
 
-        `projection` is the version that made the tails. Raises `ShardNotReady`, `ProjectionOutdated`, `StoreFull`
+        `projection` is the version that made the tails, `checked` that of the catalogue by which events were checked.
+        Raises `ShardNotReady`, `ProjectionOutdated`, `StoreFull`
         when a shard refused its call; the calls of other shards stand, and a repeat finds them duplicates.
         """
         by_shard: dict[int, list[int]] = {}
@@ -78,7 +81,7 @@ class EventOperations(Sharded):
                     (namespaced_id, [_packed(arrivals[index]) for index in of_id])
                     for namespaced_id, of_id in by_id.items()
                 ]
-                commands.append(ingest.command(shard, records, projection, self.limits))
+                commands.append(ingest.command(shard, records, projection, checked, self.limits))
                 calls.append((shard, [index for of_id in by_id.values() for index in of_id]))
 
         def read(replies: list[Any]) -> Receipts:

@@ -1,12 +1,12 @@
 """The one way an event gets in: log and record change together, or not at all.
 
 One call takes the events of one shard that came with one request, grouped by record. The whole call is refused, before
-any write, in three cases: the shard was not recovered on this server; the caller projects by older definitions than the
-shard's; the drain is too far behind. Else each event has an answer of its own: its seq; or that it is a duplicate, with
-seq and receipt of the copy that counts; or that its id's tail is full.
+any write, in three cases: the shard was not recovered on this server; the caller projects or checks events by older
+definitions than the shard's; the drain is too far behind. Else each event has an answer of its own: its seq; or that it
+is a duplicate, with seq and receipt of the copy that counts; or that its id's tail is full.
 
     KEYS  log, shard, ready, wanted, then a record each
-    ARGV  run_id, projection, tail_wanted, tail_max, backlog_max,
+    ARGV  run_id, projection, checked (the version of the catalogue), tail_wanted, tail_max, backlog_max,
           then per record: n, its n event hashes, and n times (ts or "", log payload, tail payload)
     reply "unready" | "outdated" | "full",
           or [now, then per event: seq | [seq of the copy that counts, or 0: it was imported; its receipt] | "busy"]
@@ -43,6 +43,7 @@ class Ingest(NamedTuple):
     wanted: Key
     run_id: str
     projection: int
+    checked: int
     tail_wanted: int
     tail_max: int
     backlog_max: int
@@ -56,10 +57,10 @@ INGEST = script(
     """
 if redis.call('GET', ready) ~= run_id then return 'unready' end
 
-local seq, last, least_projection, drained =
-  unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT, PROJECTION, DRAINED))
+local seq, last, least_projection, least_checked, drained =
+  unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT, PROJECTION, CHECKED, DRAINED))
 seq, last = tonumber(seq or 0), tonumber(last or 0)
-if projection < tonumber(least_projection or 0) then return 'outdated' end
+if projection < tonumber(least_projection or 0) or checked < tonumber(least_checked or 0) then return 'outdated' end
 if seq - tonumber(drained or 0) >= backlog_max then return 'full' end
 
 local now = receipt_ms(shard, last)
@@ -174,7 +175,7 @@ class Packed(NamedTuple):
 
 
 def command(
-    shard: int, records: Sequence[tuple[str, Sequence[Packed]]], projection: int, limits: TailLimits
+    shard: int, records: Sequence[tuple[str, Sequence[Packed]]], projection: int, checked: int, limits: TailLimits
 ) -> Command:
     """The call for one shard: (namespaced id, its events) for each record, ids distinct, at most EVENTS_MAX events."""
     words: list[Argument] = []
@@ -190,6 +191,7 @@ def command(
         wanted=keys.wanted(shard),
         run_id=RUN_ID,
         projection=projection,
+        checked=checked,
         tail_wanted=limits.tail_wanted,
         tail_max=limits.tail_max,
         backlog_max=limits.backlog_max,
