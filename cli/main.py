@@ -325,6 +325,9 @@ def sql(
     at: Annotated[
         str | None, typer.Option(help="Compute as of this ISO 8601 time. Without it the warehouse's clock is asked.")
     ] = None,
+    table: Annotated[
+        str, typer.Option(help="The table that holds the events, as the warehouse names it, such as schema.events.")
+    ] = "events",
     as_json: Json = False,
 ) -> None:
     """Print a definition as one SELECT, for a warehouse that holds the events."""
@@ -332,8 +335,8 @@ def sql(
 
     store, _, _ = connect()
     try:
-        body = sql_of(store, key, dialect, instant(at))
-    except ValueError as error:  # another dialect
+        body = sql_of(store, key, dialect, instant(at), table)
+    except ValueError as error:  # another dialect, or no table
         fail(str(error))
     if as_json:
         say_json(body)

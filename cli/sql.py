@@ -10,9 +10,12 @@ from serving.definitions.saving import current
 from serving.store.store import Store
 
 
-def sql_of(store: Store, text: str, dialect: str, at_ms: int | None) -> dict[str, Any]:
-    """A definition as `sql`, and its kind and key. Raises `NotFound`, and `ValueError` for an unknown dialect."""
+def sql_of(store: Store, text: str, dialect: str, at_ms: int | None, table: str) -> dict[str, Any]:
+    """A definition as `sql` over a table, and its kind and key.
+
+    Raises `NotFound`, and `ValueError` for an unknown dialect and for what is no table's name.
+    """
     catalogue = current(store)
     kind, key = definition_key(catalogue, text)
-    sql = to_sql(catalogue.bounds[kind, key], dialect, at_ms, catalogue.zone)
-    return {"kind": kind, "key": key, "dialect": dialect, "at": at_ms, "sql": sql}
+    sql = to_sql(catalogue.bounds[kind, key], dialect, at_ms, catalogue.zone, table)
+    return {"kind": kind, "key": key, "dialect": dialect, "at": at_ms, "table": table, "sql": sql}

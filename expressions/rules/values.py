@@ -92,8 +92,8 @@ def holds(value: Value) -> bool:
 
 
 def finite(number: float) -> float | None:
-    """The number, or null where it is not finite (S5)."""
-    return number if math.isfinite(number) else None
+    """The number, or null where it is not finite (S5). There is one zero: -0.0 is 0.0."""
+    return number + 0.0 if math.isfinite(number) else None
 
 
 def in_units(number: float, decimals: int) -> int:

@@ -61,10 +61,14 @@ class Engine:
 
     def joined(self, value: Sql, order: Sql) -> Sql:
         """The texts of a group, comma separated, in an order that is never NULL."""
+        ordered = exp.Order(this=value.copy(), expressions=[self.by_present(order)])
+        return exp.GroupConcat(this=ordered, separator=text(","))
+
+    def by_present(self, order: Sql) -> exp.Ordered:
+        """An item of an ORDER BY that is never NULL, for places where some engines do not let NULL be put last."""
         # NULL may go anywhere then: it is put where the engine puts it anyway, so that nothing is written.
         first = Dialect.get_or_raise(self.name).NULL_ORDERING == "nulls_are_small"
-        place = exp.Ordered(this=order.copy(), desc=False, nulls_first=first)
-        return exp.GroupConcat(this=exp.Order(this=value.copy(), expressions=[place]), separator=text(","))
+        return exp.Ordered(this=order.copy(), desc=False, nulls_first=first)
 
     def number_json(self, number: Sql) -> Sql:
         """A number as JSON text, as `values.canonical_json` writes it: whole ones without a point."""

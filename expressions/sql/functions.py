@@ -270,7 +270,10 @@ def _percentile(scope: Scope, tally: Tallied, percent: Cell) -> Cell:
     so_far = exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="CURRENT ROW")
     times = exp.Sum(this=column("times"))
     passed = exp.Window(
-        this=times, partition_by=[column("id")], order=exp.Order(expressions=[by(column("place"))]), spec=so_far
+        this=times,
+        partition_by=[column("id")],
+        order=exp.Order(expressions=[scope.engine.by_present(column("place"))]),
+        spec=so_far,
     )
     size = exp.Window(this=times.copy(), partition_by=[column("id")])
     names = scope.query.names

@@ -22,6 +22,7 @@ from functools import singledispatch
 from itertools import islice
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from ..aggregates import AGGREGATES
 from ..definitions import Bound
@@ -102,16 +103,27 @@ def to_sql(bound: Bound, dialect: str, now_ms: int | None, zone: Zone = UTC_ZONE
     `now_ms` None stands for the engine's clock when the query runs. The table has the columns of the lake's `events`
     that `rows` names, and `props` as `engines` says.
 
-    Raises ValueError for another dialect, and for a table that has the name of a part of the query.
+    Raises ValueError for another dialect, for a text that names no table, and for a table that has the name of a part
+    of the query.
     """
     engine = engines.engine(dialect)
-    query = Query(engine, zone, now_ms, exp.to_table(table, dialect=dialect), shared_parts(bound.expr))
+    source = _table(table, dialect)
+    query = Query(engine, zone, now_ms, source, shared_parts(bound.expr))
     result = compile_cell(bound.expr, query.people)
     if bound.definition.kind == "trait":
         values = [exp.alias_(_typed(result, kind), name) for kind, (name, _) in VALUE_COLUMNS.items()]
     else:
         values = [exp.alias_(holds(result), "boolean")]
     return query.select(values).sql(dialect=dialect, pretty=True, copy=False)
+
+
+def _table(text: str, dialect: str) -> exp.Table:
+    """The table that a text names, such as events or warehouse.schema.events. An unusual name is put in quotes."""
+    try:
+        return exp.to_table(text, dialect=dialect)
+    except (SqlglotError, ValueError):
+        remedy = f"write a name as {dialect} has it, such as events or schema.events"
+        raise ValueError(f"{text!r} names no table; {remedy}") from None
 
 
 def _typed(result: Cell, kind: Kind) -> Sql:
@@ -275,7 +287,8 @@ def _is_any(item: Cell, constants: list[bool | float | str]) -> Sql:
 def _(node: Negate, scope: Scope) -> Cell:
     number = operand(node.operand, scope).only("number")
     value = number.get("number")
-    return NULL if value is None else number_cell(-value, number.always, number.most, number.whole)
+    # From zero, which gives no -0.0.
+    return NULL if value is None else number_cell(double(0.0) - value, number.always, number.most, number.whole)
 
 
 @node_cell.register
@@ -289,13 +302,13 @@ def _(node: Arithmetic, scope: Scope) -> Cell:
         case "+" | "-":
             return _bounded(x + y if node.op == "+" else x - y, always, left, right, left.most + right.most)
         case "*":
-            return _bounded(x * y, always, left, right, left.most * right.most)
+            return _bounded(_one_zero(x * y), always, left, right, left.most * right.most)
         case "/":
             never_zero = isinstance(y, exp.Literal) and float(y.name) != 0.0
             quotient = x / (y if never_zero else _null_if_zero(y))
             # A whole divisor is null or at least 1, so the quotient is not greater than the dividend.
             most = left.most if right.whole else float("inf")
-            return _bounded(quotient, always and never_zero, left, right, most, fraction=True)
+            return _bounded(_one_zero(quotient), always and never_zero, left, right, most, fraction=True)
         case "%":
             y = scope.let(y)
             left_over = scope.let(scope.engine.remainder(scope.let(x), _null_if_zero(y)))
@@ -312,6 +325,11 @@ def _bounded(value: Sql, always: bool, left: Cell, right: Cell, most: float, fra
     if most < 1e300:
         return number_cell(value, always, most, whole=left.whole and right.whole and not fraction)
     return number_cell(finite(value))
+
+
+def _one_zero(value: Sql) -> Sql:
+    """The number with -0.0 as 0.0: a sum of floats is -0.0 only where both sides are."""
+    return value + double(0.0)
 
 
 def _null_if_zero(value: Sql) -> Sql:

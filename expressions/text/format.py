@@ -52,6 +52,12 @@ def _inside(node: Expr, least: int) -> str:
     return text if binds >= least else f"({text})"
 
 
+def _parts(name: str) -> list[str]:
+    """The names of a dotted name. One with an empty part is a whole, since no name is empty."""
+    parts = name.split(".")
+    return parts if all(parts) else [name]
+
+
 @_written.register
 def _(node: Constant) -> tuple[str, int]:
     match node.value:
@@ -77,7 +83,7 @@ def _(node: Attribute) -> tuple[str, int]:
 
 @_written.register
 def _(node: Property) -> tuple[str, int]:
-    first, *rest = node.name.split(".")
+    first, *rest = _parts(node.name)
     return (first if is_plain(first) and first not in RESERVED else backticked(first)) + path(rest), _PRIMARY
 
 
@@ -97,7 +103,7 @@ def _(node: Aggregation) -> tuple[str, int]:
     if node.source == Source():
         return word, _PRIMARY
     where = f".where({format_expression(node.source.where)})" if node.source.where else ""
-    property_ = path(node.source.property.split(".")) if node.source.property is not None else ""
+    property_ = path(_parts(node.source.property)) if node.source.property is not None else ""
     return f"events{path([node.source.event or ''])}{where}{property_}.{word}", _PRIMARY
 
 

@@ -119,6 +119,17 @@ def _refusal(error: ExpressionError, field: str, text: str) -> Invalid:
     )
 
 
+def _dependent_refusal(error: ExpressionError, kind: DefinitionKind, key: str, text: str) -> Invalid:
+    """The refusal of a change that a definition which uses it does not bear: names that definition, with its text."""
+    excerpt = "" if error.excerpt else f"\n  {value_for_message(error.text)}"
+    return Invalid(
+        f"{title(kind)} '{key}' cannot be changed so, since {error.definition} uses it: {error}{excerpt}",
+        {"field": field_of(kind), "value": text[:200], "error": error.code, "remedy": error.expected}
+        | error.as_details()
+        | {"text": error.text[:200]},
+    )
+
+
 def _details(field: str, value: object, remedy: str) -> dict[str, Any]:
     return {"field": field, "value": value_for_message(value), "remedy": remedy}
 
@@ -183,8 +194,8 @@ def save(
             return catalogue, before
         try:
             following = catalogue.with_definition(stored)
-        except ExpressionError as error:  # of a dependent
-            raise _refusal(error, field_of(kind), expression) from error
+        except ExpressionError as error:
+            raise _dependent_refusal(error, kind, key, expression) from error
         if kind == "flag":
             traits = {name for of_kind, name in following.definitions if of_kind == "trait"}
             flags.check_names(key, following.flags, traits)

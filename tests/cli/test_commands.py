@@ -68,7 +68,10 @@ def test_sql_is_given_for_each_warehouse(imported: RunningStack) -> None:
     """`tinycdp sql` writes one definition as text of each dialect; an unknown dialect is an error."""
     for dialect in ("duckdb", "bigquery", "snowflake"):
         assert "SELECT" in imported.tinycdp("sql", "spenders", "--dialect", dialect).stdout
-    document = imported.json("sql", "spenders", "--dialect", "snowflake")
+    document = imported.json("sql", "spenders", "--dialect", "snowflake", "--table", "cdp.raw.events")
+    assert (document["table"], "FROM cdp.raw.events" in document["sql"]) == ("cdp.raw.events", True)
+    refused = imported.tinycdp("sql", "spenders", "--table", "", ok=False)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert (document["kind"], document["key"], document["dialect"]) == ("segment", "spenders", "snowflake")
     assert "SELECT" in document["sql"]
     refused = imported.tinycdp("sql", "spenders", "--dialect", "cobol", ok=False)

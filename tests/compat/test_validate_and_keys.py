@@ -76,6 +76,26 @@ def test_what_is_unknown_is_invalid_and_named(named: RunningStack, kind: str, ex
     assert saved.status_code == 400 and name in saved.json()["message"]
 
 
+def test_a_change_that_a_dependent_does_not_bear_names_it_and_its_text(named: RunningStack) -> None:
+    """Line and column are those of the dependent's text, so that text is told; `value` is what was sent."""
+    named.define("trait", "vk_changed", "events.vk.count")
+    named.define("segment", "vk_depends", "profile.vk_a == 1 ||\n vk_changed + 1 > 10")
+    saved = named.call("PUT", "/v1/admin/traits/vk_changed", json={"expression": "'text'"})
+
+    assert saved.status_code == 400
+    message, details = saved.json()["message"], saved.json()["details"]
+    assert message.startswith("Trait 'vk_changed' cannot be changed so, since segment 'vk_depends' uses it: ")
+    assert " vk_changed + 1 > 10" in message
+    assert {name: details[name] for name in ("field", "value", "definition", "text", "line", "column")} == {
+        "field": "expression",
+        "value": "'text'",
+        "definition": "segment 'vk_depends'",
+        "text": "profile.vk_a == 1 ||\n vk_changed + 1 > 10",
+        "line": 2,
+        "column": 2,
+    }
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from expressions.definitions import DefinitionKind
 from expressions.errors import ExpressionError
 from tests.chance import part_of_examples
-from tests.conformance.test_executions import kinds
+from tests.conformance.test_executions import to_the_bit
 from tests.executions import EXECUTIONS, Bounds, bound, by_oracle
 from tests.history import Event
 from tests.strategies import NOW, catalogues, expressions, users
@@ -26,7 +26,7 @@ def assert_agrees(execution: str, bounds: Bounds, given_users: Users, zone: str)
     for key, answers in expected.items():
         for user, expected_answer in answers.items():
             answer = answered[key][user]
-            assert (answer, kinds(answer.value)) == (expected_answer, kinds(expected_answer.value)), (key, user)
+            assert to_the_bit(answer) == to_the_bit(expected_answer), (key, user)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)

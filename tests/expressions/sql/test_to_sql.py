@@ -614,13 +614,14 @@ def test_nothing_of_the_language_is_without_sql() -> None:
 
 @pytest.mark.parametrize("dialect", ENGINES)
 @pytest.mark.parametrize("name", MANY)
-def test_the_text_parses_again_in_its_dialect(name: str, dialect: str) -> None:
-    """And says the same again, so nothing in it is foreign to the dialect."""
+def test_the_text_parses_again_in_its_dialect(name: str, dialect: str, caplog: pytest.LogCaptureFixture) -> None:
+    """And says the same again, so nothing in it is foreign to the dialect, and sqlglot warns of nothing."""
     for text in {to_sql(bound(MANY[name]), dialect, None, zone, table="lake.tiny.events") for zone in ZONES}:
         tree = sqlglot.parse_one(text, dialect=dialect)
 
         assert sqlglot.parse_one(tree.sql(dialect=dialect, pretty=True), dialect=dialect) == tree
         assert "tiny.events" in text
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("dialect", ENGINES)
@@ -656,6 +657,10 @@ def test_a_table_may_be_anywhere() -> None:
     assert table.execute(text).fetchone() == ("user:a", 1.0, None, None, None, True)
     with pytest.raises(ValueError, match="once"):
         to_sql(bound("count"), "duckdb", NOW, table="once")
+    for name in ("", "a.b.c.d.e f"):
+        with pytest.raises(ValueError, match="names no table"):
+            to_sql(bound("count"), "duckdb", NOW, table=name)
+    assert '"events; DROP TABLE x"' in to_sql(bound("count"), "duckdb", NOW, table="events; DROP TABLE x")
 
 
 def test_the_lake_is_read_as_it_is(tmp_path: Path) -> None:

@@ -43,7 +43,11 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 names = st.one_of(
     st.sampled_from(["a", "events", "true", "in", "where", "count", "sum_3d", "a b", "`", '"', "\\"]), texts
 ).filter(len)
-fields = st.one_of(names, st.lists(names, min_size=1, max_size=3).map(".".join))
+fields = st.one_of(
+    names,
+    st.lists(names, min_size=1, max_size=3).map(".".join),
+    st.sampled_from([".", "a..b", "a.", ".a", "a. .`", "..count"]),  # parts that are empty
+)
 constants = st.one_of(
     st.none(), st.booleans(), texts, st.floats(allow_nan=False, allow_infinity=False), st.integers(-5, 5).map(float)
 ).map(Constant)
