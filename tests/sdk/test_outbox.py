@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tinycdp._answers import Fate, Verdict, unanswered, verdict
 from tinycdp._outbox import Attempt, Entry, Outbox
+
+from tests.chance import seeded
 
 OK = b'{"success": true, "rejected": []}'
 HOUR_MS = 3_600_000
@@ -173,3 +178,43 @@ def test_an_answer_that_is_not_the_servers_settles_nothing(body: bytes) -> None:
 
     assert (found.fate, found.is_ambiguous) == (Fate.AGAIN, True)
     assert isinstance(found, Verdict)
+
+
+@seeded
+@given(st.data())
+def test_whatever_happens_each_event_ends_in_one_state_and_is_counted_there(data: st.DataObject) -> None:
+    """Events, answers of every kind, time and clocks that jump, in any order: nothing is lost, nothing counted twice.
+
+    A request never names an event twice, never one that is settled, and keeps its bounds.
+    """
+    box = outbox(queue_max=6, flush_at=3)
+    put: list[Entry] = []
+    now_s, wall_ms = 0.0, 10**12
+    for _ in range(data.draw(st.integers(1, 40), "steps")):
+        now_s += data.draw(st.sampled_from([0.0, 0.5, 5.0, 400.0]), "seconds")
+        wall_ms += data.draw(st.sampled_from([0, 1_000, 13 * HOUR_MS, -2 * HOUR_MS]), "ms")
+        for _ in range(data.draw(st.integers(0, 4), "events")):
+            put.append(Entry(b"x" * 10, str(len(put)), (f"user:{len(put) % 3}",), now_s))
+            box.put(put[-1])
+        if data.draw(st.booleans(), "hurry"):
+            box.hurry(["user:1"])
+        attempt, _ = box.next_attempt(now_s, wall_ms, flush=data.draw(st.booleans(), "flush"))
+        if attempt is None:
+            continue
+        assert 0 < len(attempt.entries) == len(set(map(id, attempt.entries))) <= 3
+        assert {entry.state for entry in attempt.entries} == {"sending"}
+        status = data.draw(st.sampled_from([200, 200, 400, 401, 413, 429, 500, 503, None, 0]), "status")
+        if status:
+            found = verdict(status, data.draw(st.sampled_from([None, "0", "7"])), OK if status == 200 else b"")
+        else:
+            found = unanswered("no answer", was_sent=status is None)
+        box.settle(attempt, found, now_s)
+    if data.draw(st.booleans(), "close"):
+        box.give_up()
+
+    stats = box.stats
+    states = Counter(entry.state for entry in put)
+    assert states["queued"] + states["sending"] == stats.queued == len(box.waiting())
+    assert stats.queued_bytes == 10 * stats.queued
+    counted = (stats.sent, stats.dropped.total(), stats.refused.total(), stats.unknown.total())
+    assert counted == tuple(states[state] for state in ("sent", "dropped", "refused", "unknown"))
