@@ -32,6 +32,7 @@ from lake.lake import Lake, log_app
 from lake.schemas import EVENTS
 from pipelines.heartbeat import beat
 from pipelines.leases import HeldLeases, NotHeld, renewing
+from pipelines.lives import require_own
 from pipelines.round_size import BYTES_MAX, RoundSize
 from pipelines.rows import event_rows
 from serving.definitions.saving import write_down
@@ -247,6 +248,10 @@ class Drain:
         if self._committed is None or self._committed[0] != version:
             shards = range(self.store.shards)
             seqs = {shard: opened.transaction_version(log_app(shard)) or 0 for shard in shards}
+            if self._committed is not None:
+                moved = {shard: seq for shard, seq in seqs.items() if seq > self._committed[1][shard]}
+                if moved:  # another drain was at work
+                    require_own(self.store, self.lake, version, moved)
             self._committed = version, seqs
         return self._committed[1]
 

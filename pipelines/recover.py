@@ -23,9 +23,9 @@ from dataclasses import replace
 
 import structlog
 
-from expressions.rules.deletes import tombstone_id
 from expressions.rules.windows import Zone
 from lake.lake import Lake
+from pipelines.lives import is_of_another_life
 from pipelines.ownership import restore_ownership
 from pipelines.rebuild import rebuild
 from pipelines.rows import replayed
@@ -43,8 +43,6 @@ log = structlog.get_logger()
 
 #: Rows that are put back at once, and their bytes as JSON.
 REPLAY_ROWS_AT_ONCE, REPLAY_BYTES_AT_ONCE = 10_000, 16 << 20
-#: Entries of a log that are compared with the lake at once: 16 MiB of the largest.
-COMPARED_AT_ONCE = 512
 #: When a shard lacks more rows than this, a rebuild covers them: they are not put back one by one.
 REPLAY_ROWS_MAX = 50_000
 #: More versions of a catalogue than can be lost. Every rebuild counts one; those of definitions are in the lake.
@@ -68,7 +66,7 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     version = lake.events_version()
     seqs = lake.transaction_versions(version, store.shards)
     on_step("pinned")
-    if _is_of_another_life(store, lake, version, waiting, seqs):
+    if is_of_another_life(store, lake, version, waiting, seqs):
         log.error("log_contradicts_lake", run_id=server.run_id)
         store.clear()
         waiting = store.shard_states()
@@ -105,32 +103,6 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
         store.mark_ready(state.shard, server.run_id)
     on_step("ready")
     return True
-
-
-def _is_of_another_life(
-    store: Store, lake: Lake, version: int, waiting: Sequence[ShardState], seqs: Sequence[int]
-) -> bool:
-    """Whether a log has another event than the lake under some seq.
-
-    An old backup may be brought back after its last seqs were lost and given out again. Its drained entries are in the
-    lake for good, so only the entries after them are compared; usually there are none.
-    """
-    for state in waiting:
-        upto = min(state.seq, seqs[state.shard])
-        if state.drained < upto:
-            rows = lake.shard_rows(state.shard, state.drained, upto, version, ("seq", "id", "event_id"))
-            drained = {seq: (id, event_id) for seq, id, event_id in rows.iter_rows()}
-            after = state.drained
-            while entries := store.read_log(state.shard, after, min(COMPARED_AT_ONCE, upto - after)):
-                for entry in entries:
-                    # A seq without a row was purged with its person, and a purged tombstone has the hash of its id.
-                    own = [(id, entry.event.event_id) for id in (entry.event.id, tombstone_id(entry.event.id))]
-                    if entry.seq in drained and drained[entry.seq] not in own:
-                        return True
-                after = entries[-1].seq
-                if after >= upto:
-                    break
-    return False
 
 
 def _newest(store: Store, lake: Lake, settings: Settings, seqs: Sequence[int]) -> Catalogue:
