@@ -192,6 +192,9 @@ def report_text(report: dict[str, Any]) -> str:
     ]
     for name, state in report["parts"].items():
         lines.append(f"{name:<12} {'silent' if state is None else state.get('error') or 'runs'}")
+    schedules = (report["parts"].get("worker") or {}).get("schedules", {})
+    if "because" in schedules:
+        lines.append(f"schedules    the worker's clock: Prefect does not answer ({schedules['because']})")
     if report["orphans"]:
         left = orphans_text([Orphan(**orphan) for orphan in report["orphans"]])
         lines.append(f"orphans      {left}: a killed supervisor left them; end them with `tinycdp down`")

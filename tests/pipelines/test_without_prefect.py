@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, Settings, temporary_settings
 
+from cli.doctor import examine, report_text
 from cli.stack_parts import PREFECT_DAYS, plan_stack, prefect_environment
+from pipelines.heartbeat import beat
 from pipelines.prefect_flows import PrefectFlows
 from serving.settings import Settings as StackSettings
 from tests.pipelines.world import World, purchase
@@ -36,6 +38,9 @@ def test_work_is_done_while_prefect_is_away(redis_url: str, tmp_path: Path) -> N
         assert "events" in maintain()
         report = wait_until(lambda: "ConnectError" in str(orders.report()) and orders.report(), "Prefect is away")
         assert report == {"clock": "worker", "answers": False, "because": "ConnectError", "unrecorded": 4}
+    beat(world.store, "worker", "this", {"schedules": report}, 60_000, is_holder=True)
+    text = report_text(examine(world.store, world.lake, world.settings, 1))
+    assert "the worker's clock: Prefect does not answer (ConnectError)" in text
 
 
 def test_a_server_of_your_own_is_used_instead(monkeypatch: pytest.MonkeyPatch, redis_url: str, tmp_path: Path) -> None:
