@@ -174,7 +174,7 @@ class Engine:
                 )
             if all(owner is not None and owner.id == claim.owner for claim, owner in zip(claims, owners, strict=True)):
                 return receipts, []
-            claims = claims_with_receipts(claims, events, receipts.came_ms)
+            claims = claims_with_receipts(claims, events, receipts.came_ms, receipts.new_seqs)
             return receipts, await self.follow(link_claims(self.store.operations, claims, owners))
         raise Unavailable("definitions are changing too fast", {"remedy": "try again"}, RETRY_AFTER_S)
 

@@ -54,13 +54,24 @@ class Family:
     def __init__(self, known: Mapping[str, Ties]) -> None:
         self._known = dict(known)
 
+    def dated(self, claim: Claim) -> Claim:
+        """A claim, dated after the delete of its owner that the event came after in their log.
+
+        Receipts do not say so where Redis' clock went back behind the delete.
+        """
+        owner = self._of(claim.owner)
+        is_after = claim.event_seq > owner.deleted_seq and claim.since_ms <= owner.deleted_ms
+        return claim._replace(since_ms=owner.deleted_ms + 1) if is_after else claim
+
     def is_open(self, claim: Claim) -> bool:
         """Whether a claim was not taken back since it was said.
 
-        This is a look beforehand: the script that writes a claim has the last word, in the claimed id's own shard.
+        This is a look beforehand: the script that writes a claim has the last word, in the claimed id's own shard. It
+        alone sees whether the clock went back behind the claim of an event that was just taken.
         """
         id, owner = self._of(claim.id), self._of(claim.owner)
-        return claim.since_ms > max(id.deleted_ms, id.unlinked_ms, owner.deleted_ms)
+        is_newest = claim.event_seq > 0 or claim.since_ms > max(id.deleted_ms, id.unlinked_ms)
+        return is_newest and claim.since_ms > owner.deleted_ms
 
     def is_in_force(self, owner: Owner) -> bool:
         """Whether a link was claimed after its owner was deleted last."""

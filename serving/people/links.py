@@ -101,21 +101,24 @@ def distinct_claims(events: Iterable[Accepted]) -> list[Claim]:
     return list(claims.values())
 
 
-def claims_with_receipts(claims: Sequence[Claim], events: Sequence[Accepted], came_ms: Sequence[int]) -> list[Claim]:
+def claims_with_receipts(
+    claims: Sequence[Claim], events: Sequence[Accepted], came_ms: Sequence[int], seqs: Sequence[int] | None = None
+) -> list[Claim]:
     """The same claims, each dated by the receipt of its event, in UTC ms; where several say the same, by the newest.
 
-    `came_ms` are the receipts of `events`.
+    `came_ms` are the receipts of `events`, and `seqs` their seqs: 0 of a repeat.
     """
     newest: dict[tuple[str, str], Claim] = {}
-    for event, ms in zip(events, came_ms, strict=True):
+    for event, ms, seq in zip(events, came_ms, seqs or [0] * len(events), strict=True):
         for claim in claims_of(event):
-            _keep_newest(newest, claim._replace(since_ms=ms))
+            event_seq = seq if event.id == claim.owner else 0
+            _keep_newest(newest, claim._replace(since_ms=ms, event_seq=event_seq))
     return [newest[claim.id, claim.owner] for claim in claims]
 
 
 def _keep_newest(newest: dict[tuple[str, str], Claim], claim: Claim) -> None:
     known = newest.setdefault((claim.id, claim.owner), claim)
-    if claim.since_ms > known.since_ms:
+    if (claim.since_ms, claim.event_seq) > (known.since_ms, known.event_seq):
         newest[claim.id, claim.owner] = claim
 
 
@@ -135,7 +138,7 @@ def link_claims(
     ids = dict.fromkeys(id for claim in unowned for id in (claim.id, claim.owner))
     family = yield from look_around(operations, ids)
     wanted = []
-    for claim in unowned:
+    for claim in map(family.dated, unowned):
         if family.is_open(claim):
             excess = family.excess(claim)
             if excess is not None:

@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 import redis
 
+from expressions.rules import identity as people_of
+from expressions.rules.deletes import after_deletes
 from lake.schemas import EVENTS, TRAITS
 from pipelines.maintain import maintain
 from pipelines.purge.purge import purge
@@ -19,6 +21,7 @@ from serving.ingest.accept import Envelope, Limits, accept
 from serving.ingest.projection import tail_payload
 from serving.people.deletion import delete_person
 from serving.people.gather import gather
+from serving.people.links import unlink_id
 from serving.people.person import Answers, DecodedBases, person
 from serving.store.layout import LEAD_MS_MAX
 from serving.store.operations.events import Arrival
@@ -214,3 +217,39 @@ def test_retention_and_purge_see_rows_of_the_future(redis_url: str, tmp_path: Pa
     assert did["retention"]["removed"] == 1
     assert purged.rows["events"] == 1
     assert world.lake.scan(EVENTS).filter(kind="track").collect()["id"].to_list() == ["user:eve"]
+
+
+@pytest.mark.parametrize("ahead_ms", [LEAD_MS_MAX - MINUTE_MS, DAY_MS])
+@pytest.mark.parametrize("shards", [1, SHARDS])
+def test_calls_after_a_clock_was_ahead_link_ids_again(
+    redis_url: str, tmp_path: Path, shards: int, ahead_ms: int
+) -> None:
+    """An unlink and a delete by a clock that was ahead, near or far, hold no later call back: the ids are linked again,
+    to the same person or another, live and in the batch. A repeat of an earlier call links nothing."""
+    world = World(redis_url, tmp_path, shards=shards)
+    world.recover()
+    world.define("trait", {"ever": "events.purchase.count"})
+    operations = world.store.operations
+    first = [purchase(user, 1, anonymousId=f"{user}-phone") for user in ("ada", "bob", "cyd")]
+    with clock_ahead(ahead_ms):
+        world.ingest(first)
+        for user in ("ada", "cyd"):
+            world.store.follow(unlink_id(operations, f"anon:{user}-phone", "u1"))
+        world.store.follow(delete_person(operations, "user:bob", "d1"))
+    ids = [f"anon:{user}-phone" for user in ("ada", "bob", "cyd")]
+    world.ingest(first)
+    assert world.store.owners(ids) == [None, None, None]
+
+    world.ingest([purchase(user, 2, anonymousId=f"{user}-phone") for user in ("ada", "bob")])
+    world.ingest([purchase("eve", 1, anonymousId="cyd-phone")])
+
+    owners = [owner.id if owner else None for owner in world.store.owners(ids)]
+    assert owners == ["user:ada", "user:bob", "user:eve"]
+    for step in ("live", "drained", "rebuilt"):
+        for user, phone in (("ada", "ada-phone"), ("bob", "bob-phone"), ("eve", "cyd-phone")):
+            known = world.answers(f"user:{user}").asof["ids"]
+            assert set(known) == {f"user:{user}", f"anon:{phone}"}, (step, user)
+        world.drain().step()
+        world.rebuild()
+    linked = people_of.owners(after_deletes(world.lake.events()))
+    assert dict(linked.select("id", "owner").iter_rows()) == dict(zip(ids, owners, strict=True))

@@ -78,7 +78,7 @@ class World:
         last_ms = max(state.last_received_ms for state in self.store.shard_states())
         wait_until(lambda: self.store.now_ms() != last_ms, "another millisecond")
         receipts = self.store.ingest(arrivals, catalogue.projection_version)
-        claims = claims_with_receipts(distinct_claims(events), events, receipts.came_ms)
+        claims = claims_with_receipts(distinct_claims(events), events, receipts.came_ms, receipts.new_seqs)
         owners = self.store.owners([claim.id for claim in claims])
         self.store.follow(link_claims(self.store.operations, claims, owners))
         return receipts

@@ -39,6 +39,11 @@ class Receipts(NamedTuple):
     outcomes: list[Outcome]
     came_ms: list[int]
 
+    @property
+    def new_seqs(self) -> list[int]:
+        """The seq of each event that this call took; 0 of a repeat."""
+        return [0 if outcome.duplicate else outcome.seq or 0 for outcome in self.outcomes]
+
 
 class UndrainedDelete(NamedTuple):
     """A delete that is in the log, and perhaps in no version of the lake: its receipt is UTC ms."""

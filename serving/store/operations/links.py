@@ -24,13 +24,15 @@ class Claim(NamedTuple):
     """That an id belongs to another from now on: both namespaced, and the event that said so.
 
     `since_ms` is the receipt of that event: a link that was taken back since stays so (`serving.people.links`). A
-    caller that only lists ids, or takes them off a list, leaves it out.
+    caller that only lists ids, or takes them off a list, leaves it out. `event_seq` is the event's seq where this call
+    took it and it is no repeat, else 0; the event is in the log of the owner's shard.
     """
 
     id: str
     owner: str
     event_id: str
     since_ms: int = 0
+    event_seq: int = 0
 
 
 class LinkOperations(Sharded):
@@ -96,6 +98,7 @@ class LinkOperations(Sharded):
                 claim.owner,
                 claim.event_id,
                 claim.since_ms,
+                claim.event_seq > 0,
                 self.limits.backlog_max,
             )
             for shard, claim in zip(shards, claims, strict=True)

@@ -5,7 +5,9 @@ claim that changes nothing is not logged either, so a repeat is safe. An entry t
 place in the tail, since it adds nothing to an aggregate: it changes a field of the record.
 
 A claim is made some time after the receipt of the event that says so (`since`). It is refused if the id was given up or
-deleted since then, or in the very same millisecond: the later entry stands. `since` is the time of the link's entry,
+deleted since then, or in the very same millisecond: the later entry stands. But where the clock went back behind that
+entry, an event that was taken by the very call that claims (`is_first`) came later, whatever its receipt: its claim is
+dated a millisecond after the entry. `since` is the time of the link's entry,
 and is kept with the owner: a link is in force only while it is newer than the owner's last delete (`people.links`).
 
 A link that was made in vain is taken back: of that link alone, by its seq. Its entry is an unlink of the link's own
@@ -13,7 +15,8 @@ time, so it takes back no claim that is newer.
 
     KEYS  log, shard, ready, record
     ARGV  run_id, backlog_max, act ("link" | "unlink" | "take back"), entry (log payload);
-          of a link and of taking back also since, made (the link's seq, 0 of a link); of a link also owner, event_id
+          of a link and of taking back also since, made (the link's seq, 0 of a link);
+          of a link also owner, event_id, is_first (1 or 0)
     reply "unready" | "full", or [1, seq] done | [0, owner field or ""] nothing to do: whose it is | [-1, 0] superseded
 """
 
@@ -45,6 +48,7 @@ class Claim(NamedTuple):
     made: int | None = None
     owner: str | None = None
     event_id: str | None = None
+    is_first: int | None = None
 
 
 CLAIM = script(
@@ -69,7 +73,11 @@ if is_link then
   local unlinked_ms, deleted_ms, _ = -1, -1
   if unlinked then _, unlinked_ms = struct.unpack('>I6I6', unlinked) end
   if tombstone then _, deleted_ms = struct.unpack('>I6I6', tombstone) end
-  if since <= math.max(unlinked_ms, deleted_ms) then return {-1, 0} end
+  local ended_ms = math.max(unlinked_ms, deleted_ms)
+  if since <= ended_ms then
+    if is_first ~= 1 or ended_ms <= clock_ms() then return {-1, 0} end
+    since = ended_ms + 1
+  end
 end
 
 local seq, last, drained = unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT, DRAINED))
@@ -131,11 +139,21 @@ class Claimed(NamedTuple):
 
 
 def link_command(
-    shard: int, namespaced_id: str, entry: bytes, owner: str, event_id: str, since_ms: int, backlog_max: int
+    shard: int,
+    namespaced_id: str,
+    entry: bytes,
+    owner: str,
+    event_id: str,
+    since_ms: int,
+    is_first: bool,
+    backlog_max: int,
 ) -> Command:
-    """Claims an id for an owner. `since_ms` is the receipt of the event that says so."""
+    """Claims an id for an owner. `since_ms` is the receipt of the event that says so.
+
+    `is_first`: this very call took the event, and it is no repeat.
+    """
     given = _given(shard, namespaced_id, "link", entry, backlog_max)
-    return CLAIM(given._replace(since=since_ms, made=0, owner=owner, event_id=event_id))
+    return CLAIM(given._replace(since=since_ms, made=0, owner=owner, event_id=event_id, is_first=int(is_first)))
 
 
 def unlink_command(shard: int, namespaced_id: str, entry: bytes, backlog_max: int) -> Command:

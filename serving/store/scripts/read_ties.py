@@ -39,13 +39,14 @@ return {owner, members, tombstone or gone_tombstone(record) or false, unlinked}
 class Ties(NamedTuple):
     """What ties an id to others: its owner, the ids that it lists, and the receipts of its last delete and unlink.
 
-    Receipts are UTC ms, -1 where there was none.
+    Receipts are UTC ms, -1 where there was none; the seq of the delete is 0 then.
     """
 
     owner: Owner | None
     members: tuple[str, ...]
     deleted_ms: int
     unlinked_ms: int
+    deleted_seq: int = 0
 
 
 def command(shard: int, namespaced_id: str) -> Command:
@@ -56,5 +57,5 @@ def command(shard: int, namespaced_id: str) -> Command:
 def read(reply: Sequence[bytes | None]) -> Ties:
     """What the record says."""
     owner, members, *ended = reply
-    deleted_ms, unlinked_ms = (-1 if data is None else positions.decode(data)[1] for data in ended)
-    return Ties(owner_of(owner), members_of(members), deleted_ms, unlinked_ms)
+    deleted, unlinked = ((0, -1) if data is None else positions.decode(data) for data in ended)
+    return Ties(owner_of(owner), members_of(members), deleted[1], unlinked[1], deleted[0])
