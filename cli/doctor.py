@@ -17,10 +17,9 @@ import polars as pl
 from cli.orphans import Orphan, orphans, orphans_text
 from cli.stack import running_stack
 from expressions.batch.counting import counted
-from expressions.batch.frames import answer_frame, values_of
+from expressions.batch.frames import person_answers, values_of
 from expressions.definitions import Key
 from expressions.rules.deletes import of_ids
-from expressions.rules.identity import people
 from expressions.rules.values import to_json
 from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
@@ -151,8 +150,8 @@ def parity(store: Store, lake: Lake, sample: int) -> tuple[int, list[dict[str, A
         if any(record.last_seq > seqs[shard_of(record.id, store.shards)] for record in records):
             continue
         answers = who.answers(keys)
-        own = people(rows.filter(pl.col("id").is_in([record.id for record in records])).lazy())
-        batch = answer_frame(own, [catalogue.bounds[key] for key in keys], who.now_ms, catalogue.zone)
+        own = rows.filter(pl.col("id").is_in([record.id for record in records])).lazy()
+        batch = person_answers(own, [catalogue.bounds[key] for key in keys], who.now_ms, catalogue.zone)
         for key in keys:
             if key in answers.warming or not answers.exact:
                 continue

@@ -133,6 +133,11 @@ def finite(value: Sql) -> Sql:
     return exp.Nullif(this=once, expression=exp.Neg(this=infinity()))
 
 
+def one_zero(value: Sql) -> Sql:
+    """The number with -0.0 as 0.0: a sum of floats is -0.0 only where both sides are. The lake has no -0.0."""
+    return value + double(0.0)
+
+
 # ── conditions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -18,7 +18,7 @@ from sqlglot import Dialect, exp
 from ..rules.bucketing import HASH_DIGITS
 from ..rules.dtypes import Kind
 from ..rules.values import WHOLE_FROM
-from .cells import Cell, Sql, call, case, cast, column, double, text, whole
+from .cells import Cell, Sql, call, case, cast, column, double, one_zero, text, whole
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _json_field(name: str) -> Mapping[Kind, Sql]:
 
     return {
         "boolean": case((typed("boolean"), call("LAX_BOOL", value))),
-        "number": case((typed("number"), call("LAX_FLOAT64", value))),
+        "number": case((typed("number"), one_zero(call("LAX_FLOAT64", value)))),
         "string": case((typed("string"), call("LAX_STRING", value))),
         "list": case((typed("array", "object"), call("TO_JSON_STRING", value))),
     }
@@ -202,7 +202,7 @@ def _variant_field(name: str) -> Mapping[Kind, Sql]:
 
     return {
         "boolean": case((typed("BOOLEAN"), cast(value, "BOOLEAN"))),
-        "number": case((typed("INTEGER", "DECIMAL", "DOUBLE"), cast(value, "DOUBLE"))),
+        "number": case((typed("INTEGER", "DECIMAL", "DOUBLE"), one_zero(cast(value, "DOUBLE")))),
         "string": case((typed("VARCHAR"), cast(value, "TEXT"))),
         "list": case((typed("ARRAY", "OBJECT"), call("TO_JSON", value))),
     }

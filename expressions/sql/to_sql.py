@@ -74,6 +74,7 @@ from .cells import (
     is_null,
     negated,
     number_cell,
+    one_zero,
     ordered,
     same,
     text,
@@ -302,13 +303,13 @@ def _(node: Arithmetic, scope: Scope) -> Cell:
         case "+" | "-":
             return _bounded(x + y if node.op == "+" else x - y, always, left, right, left.most + right.most)
         case "*":
-            return _bounded(_one_zero(x * y), always, left, right, left.most * right.most)
+            return _bounded(one_zero(x * y), always, left, right, left.most * right.most)
         case "/":
             never_zero = isinstance(y, exp.Literal) and float(y.name) != 0.0
             quotient = x / (y if never_zero else _null_if_zero(y))
             # A whole divisor is null or at least 1, so the quotient is not greater than the dividend.
             most = left.most if right.whole else float("inf")
-            return _bounded(_one_zero(quotient), always and never_zero, left, right, most, fraction=True)
+            return _bounded(one_zero(quotient), always and never_zero, left, right, most, fraction=True)
         case "%":
             y = scope.let(y)
             left_over = scope.let(scope.engine.remainder(scope.let(x), _null_if_zero(y)))
@@ -325,11 +326,6 @@ def _bounded(value: Sql, always: bool, left: Cell, right: Cell, most: float, fra
     if most < 1e300:
         return number_cell(value, always, most, whole=left.whole and right.whole and not fraction)
     return number_cell(finite(value))
-
-
-def _one_zero(value: Sql) -> Sql:
-    """The number with -0.0 as 0.0: a sum of floats is -0.0 only where both sides are."""
-    return value + double(0.0)
 
 
 def _null_if_zero(value: Sql) -> Sql:
