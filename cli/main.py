@@ -281,14 +281,15 @@ def purge(
 
 @app.command()
 def users(
-    key: Annotated[str, typer.Argument(help="The key of a trait or a segment.")],
+    key: Annotated[str, typer.Argument(help="The key of a trait, segment or flag.")],
     at: Annotated[str | None, typer.Option(help="Ask as of this ISO 8601 time. Without it the time is now.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Print only how many there are.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the users who are in a segment or for whom a trait is true, computed from the lake.
 
-    A trait that is not boolean counts as true unless it is null, 0 or an empty string.
+    A trait that is not boolean counts as true unless it is null, 0 or an empty string. Of a flag only the rule is
+    asked, not its schedule, prerequisites, named users or rollout.
     """
     from cli.users import users_having
 
@@ -346,7 +347,7 @@ def sql(
 
 @app.command()
 def doctor(
-    sample: Annotated[int, typer.Option(help="How many ids to compare.")] = 100,
+    sample: Annotated[int, typer.Option(min=0, help="How many ids to compare.")] = 100,
     repair: Annotated[
         bool, typer.Option("--repair", help="Take files that are gone out of the lake's tables, with their rows.")
     ] = False,

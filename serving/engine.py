@@ -277,7 +277,9 @@ class Engine:
 
     async def learn_keys(self) -> None:
         """Learns once of the keys that any process made or revoked. Raises `Unavailable` while Redis is away."""
-        made_keys.learn(self.keys, await self.with_refusals(self.store.api_keys()))
+        texts = await self.with_refusals(self.store.api_keys())
+        revoked = {} if texts.are_all else await self.with_refusals(self.store.revoked_api_keys())
+        made_keys.learn(self.keys, texts, revoked)
 
     async def follow_keys(self) -> None:
         """Learns of keys, and notes which were used (`app` calls it again and again)."""

@@ -77,7 +77,7 @@ def made(store: Store) -> dict[str, ApiKey]:
     texts = store.api_keys()
     if not texts.are_all:
         raise Unavailable("keys are being restored", {"remedy": "try again"}, RETRY_AFTER_S)
-    return _decode(texts)
+    return _decode(texts.by_id) | _decode(store.revoked_api_keys())
 
 
 def restore(store: Store, history_rows: Iterable[Mapping[str, Any]]) -> None:
@@ -87,12 +87,12 @@ def restore(store: Store, history_rows: Iterable[Mapping[str, Any]]) -> None:
         key = msgspec.convert(dict(row), ApiKey)
         if key.id not in newest or key.revoked_at is not None:
             newest[key.id] = key
-    store.put_api_keys({key.id: _encode(key) for key in newest.values()})
+    _put(store, newest.values())
 
 
-def learn(keys: Keys, texts: KeyTexts) -> None:
-    """Lets a process know the keys that Redis has. Where Redis lacks some, no known key is forgotten."""
-    made_keys = _decode(texts).values()
+def learn(keys: Keys, texts: KeyTexts, revoked: Mapping[str, bytes]) -> None:
+    """Lets a process know the keys that Redis has. Where Redis lacks some, none is forgotten but those of `revoked`."""
+    made_keys = [*_decode(texts.by_id).values(), *_decode(revoked).values()]
     alive = {
         bytes.fromhex(key.digest): Caller(key.id, key.kind, key.label or key.id)
         for key in made_keys
@@ -104,8 +104,8 @@ def learn(keys: Keys, texts: KeyTexts) -> None:
         keys.know_more(alive, [bytes.fromhex(key.digest) for key in made_keys if key.revoked_at is not None])
 
 
-def _decode(texts: KeyTexts) -> dict[str, ApiKey]:
-    return {key_id: msgspec.json.decode(text, type=ApiKey) for key_id, text in texts.by_id.items()}
+def _decode(texts: Mapping[str, bytes]) -> dict[str, ApiKey]:
+    return {key_id: msgspec.json.decode(text, type=ApiKey) for key_id, text in texts.items()}
 
 
 def listed(keys: Keys, made_by_id: Mapping[str, ApiKey], used_ms: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -133,8 +133,12 @@ def _keep(store: Store, history: History, key: ApiKey) -> None:
     # The lake first. When Redis is restored from it, a revoked key that it did not know of would come back, and a new
     # one be forgotten.
     history.append_api_key(msgspec.to_builtins(key))
-    store.put_api_keys({key.id: _encode(key)})
+    _put(store, [key])
 
 
-def _encode(key: ApiKey) -> bytes:
-    return msgspec.json.encode(key)
+def _put(store: Store, made_keys: Iterable[ApiKey]) -> None:
+    alive: dict[str, bytes] = {}
+    revoked: dict[str, bytes] = {}
+    for key in made_keys:
+        (alive if key.revoked_at is None else revoked)[key.id] = msgspec.json.encode(key)
+    store.put_api_keys(alive, revoked)

@@ -50,10 +50,10 @@ class Rates:
         self._buckets[key_id] = left - tokens, now
 
     def owe(self, key_id: str, tokens: int) -> None:
-        """Takes tokens of a key that was let in, once it is known how many its request costs."""
+        """Takes more tokens of a key that was let in, once it is known how many its request costs: one at the least."""
         if self.per_second and key_id in self._buckets:
             left, at = self._buckets[key_id]
-            self._buckets[key_id] = left - tokens, at
+            self._buckets[key_id] = left - max(tokens, 0), at
 
     def keep(self, key_ids: Iterable[str]) -> None:
         """Forgets the buckets of all keys but these."""

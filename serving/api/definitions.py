@@ -47,6 +47,8 @@ KIND_OF: dict[Kinds, DefinitionKind] = {"traits": "trait", "segments": "segment"
 InTraits: TypeAlias = Annotated[str, Path(examples=["orders_30d"])]
 InSegments: TypeAlias = Annotated[str, Path(examples=["loyal"])]
 InFlags: TypeAlias = Annotated[str, Path(examples=["free_shipping"])]
+#: The rule of a flag that has none.
+EVERYBODY = "true"
 #: Definitions on a page, if not said otherwise and at most, and how many may be passed over.
 PAGE, PAGE_MAX, OFFSET_MAX = 1_000, 10_000, 1_000_000
 #: A save waits so long for the lake's history; what is not written then is pending.
@@ -141,9 +143,12 @@ async def _read(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any
 
 
 def _settings(body: Described) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A function from the settings so far to the settings after a change: those that the body has are replaced."""
-    changes = {name: getattr(body, name) for name in Described.model_fields}
-    return lambda settings: settings | {name: value for name, value in changes.items() if value is not None}
+    """A function from the settings so far to the settings after a change: those that the body has are replaced.
+
+    Null takes a setting out.
+    """
+    changes = body.model_dump(include=set(Described.model_fields), exclude_unset=True)
+    return lambda settings: {name: value for name, value in (settings | changes).items() if value is not None}
 
 
 def _flag_settings(key: str, body: FlagFields) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -227,7 +232,7 @@ async def delete_segment(key: InSegments, engine: EngineOf, caller: Admin) -> Re
 @router.post("/flags", responses=CONFLICT)
 async def create_flag(body: FlagBody, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
     """Saves a new flag. It is refused with 409 where the key is taken."""
-    rule = "true" if body.rule is None else body.rule
+    rule = EVERYBODY if body.rule is None else body.rule
     definition = Definition("flag", body.key, rule)
     return await _save(engine, caller.label, definition, "new", _flag_settings(body.key, body), "create")
 
@@ -247,8 +252,8 @@ async def read_flag(key: InFlags, engine: EngineOf) -> Mapping[str, FlagOut]:
 @router.put("/flags/{key}", responses=NOT_FOUND)
 async def change_flag(key: InFlags, body: FlagChange, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
     """Changes a flag, at once in every process."""
-    definition = Definition("flag", key, body.rule or "")
-    keeps = body.rule is None
+    definition = Definition("flag", key, EVERYBODY if body.rule is None else body.rule)
+    keeps = "rule" not in body.model_fields_set
     return await _save(engine, caller.label, definition, "old", _flag_settings(key, body), keeps_expression=keeps)
 
 

@@ -181,8 +181,16 @@ def rejected() -> str:
 
 
 def api_keys() -> str:
-    """Hash: id -> JSON of a key that an admin made (its digest, never the key). The API adds, recovery restores."""
+    """Hash: id -> JSON of a key that an admin made (its digest, never the key). Every process reads it each second.
+
+    The API adds, and moves a key that is revoked to `api_keys_revoked`; recovery restores.
+    """
     return "apikeys"
+
+
+def api_keys_revoked() -> str:
+    """Hash: the same of keys that were revoked, for the list of keys. The API adds, recovery restores."""
+    return "apikeys:revoked"
 
 
 def api_keys_used() -> str:

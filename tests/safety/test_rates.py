@@ -60,6 +60,16 @@ def test_a_batch_may_go_into_debt_and_is_paid_back() -> None:
     assert refusal(rates) is None
 
 
+def test_an_empty_batch_costs_a_token() -> None:
+    """Nothing is given back: else anybody could send as many empty batches as they like."""
+    rates = Rates(1, Clock())
+    for _ in range(2):
+        rates.take("key")
+        rates.owe("key", -1)
+
+    assert refusal(rates) is not None
+
+
 @pytest.mark.parametrize(("per_second", "owed", "wait_s"), [(1_000, 2_000, 1), (0.001, 1, 300), (1, 10_000, 300)])
 def test_nobody_is_told_to_wait_for_less_than_a_second_or_more_than_five_minutes(
     per_second: float, owed: int, wait_s: int

@@ -47,7 +47,7 @@ Pending: TypeAlias = Annotated[
 
 
 class Described(Lenient):
-    """The part of a definition that is for people. A change leaves as it is what it does not have."""
+    """The part of a definition that is for people. A change leaves as it is what it does not have; null empties it."""
 
     description: str | None = Field(default=None, max_length=DESCRIPTION_CHARACTERS_MAX)
     owner: str | None = Field(default=None, max_length=OWNER_CHARACTERS_MAX)

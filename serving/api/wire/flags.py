@@ -58,9 +58,7 @@ class FlagFields(Described):
 
     def settings(self) -> dict[str, Any]:
         """The settings that were sent, in the shape that `flags.settings_after` takes."""
-        sent = self.model_dump(include=set(FlagFields.model_fields), exclude_unset=True)
-        described = {name: sent.pop(name) for name in Described.model_fields if name in sent}
-        return sent | {name: value for name, value in described.items() if value is not None}
+        return self.model_dump(include=set(FlagFields.model_fields), exclude_unset=True)
 
 
 class FlagBody(FlagFields):
@@ -71,7 +69,7 @@ class FlagBody(FlagFields):
 
 
 class FlagChange(FlagFields):
-    """A change of a flag. A rule that is left out stays."""
+    """A change of a flag. A rule that is left out stays; null is for everybody."""
 
     rule: Rule | None = None
 

@@ -14,7 +14,10 @@ from serving.store.scripts import reserved
 
 
 class KeyTexts(NamedTuple):
-    """The texts of keys by id, as they were put. `are_all`: none is missing, since recovery has put all of them."""
+    """The texts of keys by id, as they were put, without those that were revoked.
+
+    `are_all`: none is missing, since recovery has put all of them.
+    """
 
     by_id: dict[str, bytes]
     are_all: bool
@@ -25,7 +28,7 @@ class ApiKeyOperations(Sharded):
 
     @operation
     def api_keys(self) -> Request[KeyTexts]:
-        """The keys that admins made.
+        """The keys that admins made and nobody revoked.
 
         Recovery puts keys before it marks any shard as ready, so shard 0 tells whether they are those of this server.
         """
@@ -39,9 +42,21 @@ class ApiKeyOperations(Sharded):
         )
 
     @operation
-    def put_api_keys(self, texts: Mapping[str, bytes]) -> Request[None]:
-        """Keeps keys, by id."""
-        return Request([reserved.command("HSET", keys.api_keys(), *_words(texts))] if texts else [], nothing)
+    def revoked_api_keys(self) -> Request[dict[str, bytes]]:
+        """The texts of revoked keys, by id."""
+        return Request([command("HGETALL", keys.api_keys_revoked())], lambda replies: dict(pairs(replies[0])))
+
+    @operation
+    def put_api_keys(self, alive: Mapping[str, bytes], revoked: Mapping[str, bytes]) -> Request[None]:
+        """Keeps keys, by id. Those that are revoked go from the hash that every process reads to one of their own.
+
+        A key is first put as a revoked one where it is: should the rest be cut off, it is read as revoked.
+        """
+        puts = ((keys.api_keys(), {**alive, **revoked}), (keys.api_keys_revoked(), revoked))
+        commands = [reserved.command("HSET", name, *_words(texts)) for name, texts in puts if texts]
+        if revoked:
+            commands.append(command("HDEL", keys.api_keys(), *revoked))
+        return Request(commands, nothing)
 
     @operation
     def keys_used(self) -> Request[dict[str, int]]:

@@ -107,8 +107,9 @@ class RebuildRequestOperations(Sharded):
     @operation
     def totals(self) -> Request[tuple[bytes | None, int]]:
         """The counts of the last full rebuild, None before the first; and how many API keys were made."""
-        commands = [command("GET", keys.totals()), command("HLEN", keys.api_keys())]
-        return Request(commands, lambda replies: (replies[0], int(replies[1])))
+        hashes = (keys.api_keys(), keys.api_keys_revoked())
+        commands = [command("GET", keys.totals()), *(command("HLEN", name) for name in hashes)]
+        return Request(commands, lambda replies: (replies[0], sum(map(int, replies[1:]))))
 
 
 def _counts(flat: Sequence[bytes]) -> dict[str, int]:

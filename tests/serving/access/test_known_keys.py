@@ -165,5 +165,5 @@ def test_a_configured_key_is_never_taken_away() -> None:
     configured = Caller("configured:read", "read", "read")
     keys = Keys({digest_of("text"): configured})
     for are_all in (False, True):
-        made_keys.learn(keys, KeyTexts({}, are_all))
+        made_keys.learn(keys, KeyTexts({}, are_all), {})
         assert keys.caller("text") == configured

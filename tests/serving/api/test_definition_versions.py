@@ -10,13 +10,17 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 
 def test_a_definition_keeps_what_it_says_to_people(stack: RunningStack) -> None:
-    """Description, owner and tags are stored; a change that leaves them out keeps them."""
+    """Description, owner and tags are stored; a change that leaves them out keeps them, and null
+    empties them."""
     stack.define("trait", "described", "events.x.count", description="how often", owner="growth", tags=["core"])
 
     changed = stack.call("PUT", "/v1/admin/traits/described", json={"expression": "events.x.count_7d"}).json()["trait"]
 
     assert (changed["description"], changed["owner"], changed["tags"]) == ("how often", "growth", ["core"])
     assert (changed["expression"], changed["author"]) == ("events.x.count_7d", "admin")
+    body = {"expression": "events.x.count_7d", "owner": None, "tags": None}
+    emptied = stack.call("PUT", "/v1/admin/traits/described", json=body).json()["trait"]
+    assert (emptied["description"], emptied["owner"], emptied["tags"]) == ("how often", "", [])
 
 
 def test_the_history_has_every_version(stack: RunningStack) -> None:

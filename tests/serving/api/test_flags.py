@@ -71,6 +71,8 @@ class TestSaving:
         back = change(flags, "changing", rollout=None, ends_at=None, enabled=True)
         assert (back["rollout"], back["ends_at"]) == (100, None)
         assert flags.decide("anybody", "changing")["allow"] is True
+        empty = change(flags, "changing", rule=None, owner=None, tags=None, description=None)
+        assert (empty["rule"], empty["owner"], empty["tags"], empty["description"]) == ("true", "", [], "")
 
     def test_a_moved_weight_keeps_the_others(self, flags: RunningStack) -> None:
         """From 50:50 to 75:25 only half of large moves, all of it to small; a rollback brings them back."""
