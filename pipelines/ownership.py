@@ -57,7 +57,9 @@ def restore_ownership(store: Store, lake: Lake, version: int, after: Mapping[int
         for id, owner, seq, since_ms, event_id in owners(in_force.lazy()).iter_rows()
     }
     deleted_at = {id: position for id in ids if (position := _last_delete(deletes, id)) is not None}
-    recent = Recent(deleted(of_ids(events, deleted_at)), store.now_ms()).everyone() if deleted_at else {}
+    recent = (
+        Recent(deleted(of_ids(events, deleted_at), with_imported=True), store.now_ms()).everyone() if deleted_at else {}
+    )
     ownerships = [
         Ownership(
             id,

@@ -65,9 +65,13 @@ def after_deletes(events: pl.LazyFrame) -> pl.LazyFrame:
     return events.join(deletes.lazy(), on="id", how="left").filter(stays).drop("deleted_seq", "deleted_at")
 
 
-def deleted(events: pl.LazyFrame) -> pl.LazyFrame:
-    """The logged rows that a later delete of their id covers. A repeat of one of them is no new event either."""
-    covered = pl.col("seq").is_not_null() & ~IS_AFTER
+def deleted(events: pl.LazyFrame, *, with_imported: bool = False) -> pl.LazyFrame:
+    """The logged rows that a later delete of their id covers. A repeat of one of them is no new event either.
+
+    `with_imported`: also the imported rows that came before the delete.
+    """
+    came_before = pl.col("received_at") <= pl.col("deleted_at") if with_imported else pl.lit(False)
+    covered = (pl.col("seq").is_not_null() | came_before) & ~IS_AFTER
     deletes = last_deletes(events)
     return events.join(deletes.lazy(), on="id", how="inner").filter(covered).drop("deleted_seq", "deleted_at")
 

@@ -17,6 +17,7 @@ from typing import Final
 BASE: Final = b"b"  # what the batch published (`base_codec`)
 STAMP: Final = b"s"  # what the base covers (`stamps`, msgpack)
 RECENT: Final = b"r"  # covered events received in the last 24 h, 20 bytes each (`scripts.lua_copies`)
+FORGOTTEN: Final = b"f"  # deleted events received in the 24 h before their delete, laid out as RECENT
 LAST: Final = b"l"  # receipt in ms and seq of the last entry, 6 bytes each, big-endian
 OWNER: Final = b"o"  # whose this id is: owner, seq, receipt and event of the claim, msgpack (`scripts.claim`)
 MEMBERS: Final = b"m"  # ids that were claimed for this one, and perhaps more, msgpack (`scripts.members`)
@@ -24,7 +25,7 @@ UNLINKED: Final = b"u"  # seq and receipt in ms of the last unlink, 6 bytes each
 TOMBSTONE: Final = b"d"  # seq and receipt in ms of the last delete, 6 bytes each, big-endian
 
 TAIL_FIELD_BYTES_MIN: Final = 8
-RECENT_APART: Final = b"+"  # what RECENT says when its entries have a key of their own; no entry is this short
+APART: Final = b"+"  # what RECENT or FORGOTTEN says when its entries have a key of their own; no entry is this short
 
 # ── fields of other hashes, and of the entries of streams ────────────────────────────────────────────────────────
 
@@ -48,6 +49,7 @@ ENTRY_RECEIVED: Final = b"r"  # of `log`: its receipt in ms
 
 RECORD_PREFIX: Final = "rec:"
 RECENT_PREFIX: Final = "recent:"
+FORGOTTEN_PREFIX: Final = "forgotten:"
 GONE_PREFIX: Final = "gone:"
 
 # ── keys of a shard ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -59,11 +61,20 @@ def record(shard: int, namespaced_id: str) -> str:
 
 
 def recent(shard: int, namespaced_id: str) -> str:
-    """String: a record's `RECENT` where it is long, in order of the hash. Written by publish, delete and restore.
+    """String: a record's `RECENT` where it is long, in order of the hash. Written by publish; the purge puts what a
+    record has `FORGOTTEN` here, under the digest of the id.
 
     TTL: 25 h.
     """
     return f"{RECENT_PREFIX}{{{shard}}}:{namespaced_id}"
+
+
+def forgotten(shard: int, namespaced_id: str) -> str:
+    """String: a record's `FORGOTTEN` where it is long, in order of the hash. Written by delete and restore.
+
+    TTL: 25 h.
+    """
+    return f"{FORGOTTEN_PREFIX}{{{shard}}}:{namespaced_id}"
 
 
 def gone(shard: int) -> str:
@@ -126,7 +137,17 @@ def patterns() -> list[str]:
     """
     of_shards = [
         name.partition("{")[0]
-        for name in (record(0, ""), recent(0, ""), gone(0), log(0), deletes(0), shard(0), ready(0), wanted(0))
+        for name in (
+            record(0, ""),
+            recent(0, ""),
+            forgotten(0, ""),
+            gone(0),
+            log(0),
+            deletes(0),
+            shard(0),
+            ready(0),
+            wanted(0),
+        )
     ]
     return [
         *(f"{prefix}{{*" for prefix in of_shards),

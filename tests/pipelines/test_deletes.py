@@ -312,6 +312,33 @@ def test_history_that_is_imported_again_after_a_delete_brings_nobody_back(url: s
     check(world, ["user:ann", "user:bob"])
 
 
+def test_an_imported_event_that_was_deleted_is_no_new_event_when_an_app_sends_it(url: str, tmp_path: Path) -> None:
+    """It is remembered for 24 hours after the import, as a logged one is; after rebuilds and a recovery too."""
+    world = new_world(url, tmp_path)
+    event = visit(1, userId="ann")
+    file = tmp_path / "old.parquet"
+    names = {"who": ["ann"], "what": ["visit"], "at": [world.store.now_ms() - 1_000], "id": [event["messageId"]]}
+    pl.DataFrame(names).write_parquet(file)
+    columns = {"user_column": "who", "event_column": "what", "time_column": "at", "id_column": "id"}
+    import_file(world.lake, file, **columns, now_ms=world.store.now_ms(), shards=2)
+    world.rebuild()
+    assert world.values("ann")["visits"] == 1
+    delete(world, "user:ann")
+    world.drain().step()
+    for step in ("deleted", "rebuilt", "recovered"):
+        assert world.ingest([event]).outcomes[0].duplicate, step
+        world.ingest([visit(2, userId="ann")])  # so that a rebuild has a base to publish
+        while world.drain().step().rows:
+            pass
+        world.rebuild()
+        if step == "rebuilt":
+            with redis.Redis.from_url(url) as client:
+                client.flushall()
+            assert world.recover()
+    assert world.values("ann")["pages"] == (2,)
+    check(world, ["user:ann"])
+
+
 def test_a_delete_that_is_cut_off_is_completed_by_asking_again(url: str, tmp_path: Path) -> None:
     """A delete that was cut off is completed by any of the person's ids: from each all that is left is still found."""
     for number, by in enumerate(("user:b", "user:a", "anon:d1", "anon:d2")):

@@ -178,7 +178,8 @@ MUTATIONS: list[InScript | InPython] = [
         "if is_recent(received, now) then kept[hash] = hash .. struct.pack('>I6I6', received, seq) end", "",
     ),
     InScript(
-        "what a delete takes is nobody's", delete, "DELETE", "redis.call('DEL', record, recent_key(record))",
+        "what a delete takes is nobody's", delete, "DELETE",
+        "redis.call('DEL', record, recent_key(record), forgotten_key(record))",
         "redis.call('HDEL', record, 'b', 's'); redis.call('DEL', recent_key(record))",
     ),
     InPython(
@@ -251,7 +252,7 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InScript(
         "a base of before a delete does not come back", restore, "RESTORE",
-        "if covered < seq then redis.call('HDEL', record, 'b', 's') end", "",
+        "redis.call('HDEL', record, 'b', 's', 'r')", "",
         seed=11, favour=("take_backup", "rewind", "recover", "delete_person", "drain", "build", "finish"),
     ),
     InScript(

@@ -31,8 +31,8 @@ BURY = script(
 local buried = 0
 for k = NAMED_KEYS + 1, #KEYS do
   local record, seq = KEYS[k], tonumber(ARGV[k - NAMED_KEYS])
-  local tombstone, last, owner, recent, members, base =
-    unpack(redis.call('HMGET', record, TOMBSTONE, LAST, OWNER, RECENT, MEMBERS, BASE))
+  local tombstone, last, owner, forgotten, members, base =
+    unpack(redis.call('HMGET', record, TOMBSTONE, LAST, OWNER, FORGOTTEN, MEMBERS, BASE))
   local deleted = tombstone and struct.unpack('>I6', tombstone)
   -- A delete leaves neither owner, members nor base: what is there came after it. Of events and unlinks LAST says so.
   local is_over = deleted and deleted <= seq and not owner and not members and (base or '') == ''
@@ -41,18 +41,18 @@ for k = NAMED_KEYS + 1, #KEYS do
     is_over = last_seq <= deleted
   end
   if is_over then
-    local gone, digest, tag = gone_at(record)
-    recent = recent or ''
-    if recent == RECENT_APART then
-      local own = RECENT_PREFIX .. string.sub(record, #RECORD_PREFIX + 1)
+    local gone, digest = gone_at(record)
+    forgotten = forgotten or ''
+    if forgotten == APART then
+      local own = FORGOTTEN_PREFIX .. string.sub(record, #RECORD_PREFIX + 1)
       if redis.call('EXISTS', own) == 1 then
-        redis.call('RENAME', own, RECENT_PREFIX .. tag .. ':' .. digest)
+        redis.call('RENAME', own, gone_forgotten_key(record))
       else
-        recent = ''
+        forgotten = ''
       end
     end
-    redis.call('HSET', gone, digest, tombstone .. recent)
-    redis.call('DEL', record)
+    redis.call('HSET', gone, digest, tombstone .. forgotten)
+    redis.call('DEL', record, RECENT_PREFIX .. string.sub(record, #RECORD_PREFIX + 1))
     redis.call('HDEL', wanted, record)
     buried = buried + 1
   end

@@ -63,10 +63,10 @@ for at = 1, #fields, 2 do
 end
 
 append(log, seq, entry, now_text, now_text)
-redis.call('DEL', record, recent_key(record))
+redis.call('DEL', record, recent_key(record), forgotten_key(record))
 redis.call('HSET', record, TOMBSTONE, struct.pack('>I6I6', seq, now), LAST, struct.pack('>I6I6', now, seq))
 if members then redis.call('HSET', record, MEMBERS, members) end
-remember(record, kept)
+remember_forgotten(record, kept)
 redis.call('ZADD', deletes, seq, struct.pack('>I6', now) .. namespaced_id)
 redis.call('HSET', shard, SEQ, seq, LAST_RECEIPT, now, DELETED, seq)
 return seq

@@ -74,13 +74,17 @@ for k = NAMED_KEYS + 1, #KEYS do
   local count = tonumber(ARGV[at + 1])
   local hashes, bodies = at + 1, at + 1 + count  -- the arguments before the hashes, and before what each event has
   at = bodies + 3 * count
-  local fields = redis.call('HMGET', record, STAMP, RECENT, unpack(ARGV, hashes + 1, hashes + count))
-  local stamp, recent, entries = fields[1], fields[2], 2  -- behind these two stands the tail entry of each hash, if any
-  -- The tail is all fields but base and stamp, `recent`, and the last receipt. Owner, members and tombstone are not
-  -- worth a look: a bound may be off by three.
+  local fields = redis.call('HMGET', record, STAMP, RECENT, FORGOTTEN, unpack(ARGV, hashes + 1, hashes + count))
+  local stamp, recent, forgotten = fields[1], fields[2], fields[3]
+  local entries = 3  -- behind these stands the tail entry of each hash, if any
+  -- The tail is all fields but base and stamp, `recent`, and the last receipt. Owner, members, tombstone, last unlink
+  -- and `forgotten` are not worth a look: a bound may be off by five.
   local field_count = redis.call('HLEN', record)
-  local apart
-  if field_count == 0 then recent, apart = gone_recent(record) end
+  local is_gone = false
+  if field_count == 0 then
+    forgotten = gone_forgotten(record)
+    is_gone = forgotten and true
+  end
   local before = math.max(field_count - (stamp and 2 or 0) - (recent and 1 or 0) - 1, 0)
   local tail = before
   local refused = false
@@ -95,8 +99,13 @@ for k = NAMED_KEYS + 1, #KEYS do
       if is_recent(received, now) then copy, came = entry_seq, received end
     end
     if not copy then
-      local received, covered_seq = covered_copy(record, recent, hash, apart)
+      local received, covered_seq = remembered_copy(record, recent, recent_key, hash)
       if received and is_recent(received, now) then copy, came = covered_seq, received end
+    end
+    if forgotten and not copy then
+      local key_of = is_gone and gone_forgotten_key or forgotten_key
+      local received, deleted_seq = remembered_copy(record, forgotten, key_of, hash)
+      if received and is_recent(received, now) then copy, came = deleted_seq, received end
     end
 
     if copy then
@@ -126,7 +135,7 @@ for k = NAMED_KEYS + 1, #KEYS do
   end
 
   if tail > before then
-    if apart then revive(record) end
+    if is_gone then revive(record) end
     redis.call('HSET', record, LAST, struct.pack('>I6I6', now, seq), unpack(changes))
   end
   -- A rebuild is asked for once each time the tail grows by as much again, not at every event. It is asked for again

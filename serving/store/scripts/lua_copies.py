@@ -3,6 +3,9 @@
 The covered events of the last 24 h (`recent`) are entries of 20 bytes. A few stand in the record. Many would make each
 read and each event of a busy id pay for all of them, so beyond RECENT_INLINE_BYTES they are a string of their own, in
 order of the hash, of which a look reads a block or two, and the record only says that it is there (`layout`).
+
+The events of the last 24 h that a delete took (`forgotten`) are laid out alike, and kept apart from these: a delete
+writes them, and no publish touches them, so that a base's `recent` is written as it comes, however long either is.
 """
 
 from __future__ import annotations
@@ -30,9 +33,13 @@ local function older_field(hash, entry)
   return hash .. string.sub(entry, 1, 6)
 end
 
--- the key of a long `recent`, from the key of its record
+-- the keys of a long `recent` and of a long `forgotten`, from the key of their record
 local function recent_key(record)
   return RECENT_PREFIX .. string.sub(record, #RECORD_PREFIX + 1)
+end
+
+local function forgotten_key(record)
+  return FORGOTTEN_PREFIX .. string.sub(record, #RECORD_PREFIX + 1)
 end
 
 -- Receipt and seq of a hash among a few entries, in any order; nil when it is not there. A hash may be found across two
@@ -74,12 +81,12 @@ local function copy_among_many(count, entries_at, hash)
   end
 end
 
--- Receipt and seq of an event that the base of a record covers; nil when it is not among `recent`. `apart` is the key
--- of a long `recent` that is not where a record's own is.
-local function covered_copy(record, recent, hash, apart)
-  if not recent then return nil end
-  if recent ~= RECENT_APART then return copy_among_few(recent, hash) end
-  local key = apart or recent_key(record)
+-- Receipt and seq of an event that a record remembers; nil when it is not among these entries: its `recent` or its
+-- `forgotten`, whose key is `key_of(record)` where it is long.
+local function remembered_copy(record, entries, key_of, hash)
+  if not entries then return nil end
+  if entries ~= APART then return copy_among_few(entries, hash) end
+  local key = key_of(record)
   return copy_among_many(redis.call('STRLEN', key) / RECENT_ENTRY_BYTES, function(at, size)
     return redis.call('GETRANGE', key, at, at + size - 1)
   end, hash)
@@ -101,10 +108,12 @@ local function keep_entries(kept, recent, now)
   end
 end
 
--- Puts what a record remembers of the last 24 h into `kept`.
+-- Puts what a record remembers of the last 24 h into `kept`: what its base covers, and what was deleted.
 local function keep_remembered(kept, record, now)
-  local recent = redis.call('HGET', record, RECENT)
-  if recent == RECENT_APART then recent = redis.call('GET', recent_key(record)) end
+  local recent, forgotten = unpack(redis.call('HMGET', record, RECENT, FORGOTTEN))
+  if forgotten == APART then forgotten = redis.call('GET', forgotten_key(record)) end
+  if recent == APART then recent = redis.call('GET', recent_key(record)) end
+  keep_entries(kept, forgotten or '', now)
   keep_entries(kept, recent or '', now)
 end
 
@@ -115,8 +124,8 @@ local function keep_tail_entry(kept, field, entry, now)
   if is_recent(received, now) then kept[hash] = hash .. struct.pack('>I6I6', received, seq) end
 end
 
--- Makes `kept` what a record remembers: in order of the hash, as numbers, since Lua orders strings by the locale.
-local function remember(record, kept)
+-- Makes `kept` what a record has forgotten: in order of the hash, as numbers, since Lua orders strings by the locale.
+local function remember_forgotten(record, kept)
   local hashes = {}
   for hash in pairs(kept) do
     local high, low = struct.unpack('>I4I4', hash)
@@ -128,12 +137,12 @@ local function remember(record, kept)
   end)
   local entries = {}
   for i, hash in ipairs(hashes) do entries[i] = kept[hash.text] end
-  local recent = table.concat(entries)
-  if #recent > RECENT_INLINE_BYTES then
-    redis.call('SET', recent_key(record), recent, 'PX', RECENT_TTL_MS)
-    recent = RECENT_APART
+  local forgotten = table.concat(entries)
+  if #forgotten > RECENT_INLINE_BYTES then
+    redis.call('SET', forgotten_key(record), forgotten, 'PX', RECENT_TTL_MS)
+    forgotten = APART
   end
-  if recent ~= '' then redis.call('HSET', record, RECENT, recent) end
+  if forgotten ~= '' then redis.call('HSET', record, FORGOTTEN, forgotten) end
 end
 """
 )

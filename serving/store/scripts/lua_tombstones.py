@@ -29,29 +29,35 @@ local function gone_tombstone(record)
   return field and string.sub(field, 1, POSITION_BYTES) or nil
 end
 
--- what a record that is gone remembers, and the key of that when it is long; nil of one that is not gone
-local function gone_recent(record)
-  local gone, digest, tag = gone_at(record)
-  local field = redis.call('HGET', gone, digest)
-  if field then return string.sub(field, POSITION_BYTES + 1), RECENT_PREFIX .. tag .. ':' .. digest end
+-- the key of what a record that is gone has forgotten, where that is long
+local function gone_forgotten_key(record)
+  local _, digest, tag = gone_at(record)
+  return RECENT_PREFIX .. tag .. ':' .. digest
 end
 
--- Brings back what a record remembers; whether there was anything.
+-- what a record that is gone has forgotten; nil of one that is not gone
+local function gone_forgotten(record)
+  local gone, digest = gone_at(record)
+  local field = redis.call('HGET', gone, digest)
+  return field and string.sub(field, POSITION_BYTES + 1) or nil
+end
+
+-- Brings back what a record has forgotten, and its tombstone; whether there was anything.
 local function revive(record)
-  local gone, digest, tag = gone_at(record)
+  local gone, digest = gone_at(record)
   local field = redis.call('HGET', gone, digest)
   if not field then return false end
   redis.call('HSETNX', record, TOMBSTONE, string.sub(field, 1, POSITION_BYTES))
-  local recent = string.sub(field, POSITION_BYTES + 1)
-  if recent == RECENT_APART then
-    local apart = RECENT_PREFIX .. tag .. ':' .. digest
+  local forgotten = string.sub(field, POSITION_BYTES + 1)
+  if forgotten == APART then
+    local apart = gone_forgotten_key(record)
     if redis.call('EXISTS', apart) == 1 then
-      redis.call('RENAME', apart, RECENT_PREFIX .. string.sub(record, #RECORD_PREFIX + 1))
+      redis.call('RENAME', apart, FORGOTTEN_PREFIX .. string.sub(record, #RECORD_PREFIX + 1))
     else
-      recent = ''
+      forgotten = ''
     end
   end
-  if recent ~= '' then redis.call('HSETNX', record, RECENT, recent) end
+  if forgotten ~= '' then redis.call('HSETNX', record, FORGOTTEN, forgotten) end
   redis.call('HDEL', gone, digest)
   return true
 end

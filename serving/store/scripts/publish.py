@@ -3,7 +3,8 @@
 Each record is taken or refused by itself. It is refused when it was deleted after the part of the log that the base
 covers, or when it holds a base of the same or a later (V, build). Reruns, crashed runs and zombies are then harmless.
 When it is taken, base, stamp and `recent` are set, and the tail entries go that the base covers: those of seq <= S, and
-those whose event is among `recent` (an imported copy that the base counts already).
+those whose event is among `recent` (an imported copy that the base counts already). What a delete took is kept apart
+(`lua_copies`), so that a long `recent` costs the same whether or not the id was ever deleted.
 
     KEYS  a record each
     ARGV  version (V), build, covered (S), which ("every" | "held"),
@@ -24,8 +25,7 @@ from typing import Any, Literal, NamedTuple
 from serving.store import keys, stamps
 from serving.store.layout import RECENT_INLINE_BYTES, in_order
 from serving.store.requests import Argument, Command
-from serving.store.scripts.lua_copies import COPIES, REMEMBER
-from serving.store.scripts.lua_log import CLOCK
+from serving.store.scripts.lua_copies import COPIES
 from serving.store.scripts.lua_stamps import STAMPS
 from serving.store.scripts.lua_tombstones import GONE
 from serving.store.scripts.script import script
@@ -47,10 +47,8 @@ class Publish(NamedTuple):
 PUBLISH = script(
     Publish,
     COPIES,
-    REMEMBER,
     GONE,
     STAMPS,
-    CLOCK,
     """
 local function verdict(held_stamp, tombstone)
   if tombstone and struct.unpack('>I6', tombstone) > covered then return -1 end
@@ -85,7 +83,7 @@ local function counted(record, copy_of)
   return fields
 end
 
--- the same look as covered_copy, at what is being published
+-- the same look as remembered_copy, at what is being published
 local function among(recent)
   if #recent <= RECENT_INLINE_BYTES then
     return function(hash) return copy_among_few(recent, hash) end
@@ -94,19 +92,14 @@ local function among(recent)
   return function(hash) return copy_among_many(#recent / RECENT_ENTRY_BYTES, entries_at, hash) end
 end
 
--- Keeps what a deleted record remembers. The lake may have purged it, and then only the record knows its repeats.
-local function remember_deleted(record, tombstone, recent)
-  local deleted = struct.unpack('>I6', tombstone)
-  local kept = {}
-  keep_remembered(kept, record, clock_ms())
-  for hash, entry in pairs(kept) do
-    local _, seq = struct.unpack('>I6I6', entry, EVENT_HASH_BYTES + 1)
-    if seq == 0 or seq > deleted then kept[hash] = nil end
+-- Moves what an older version of this store kept of a deleted record's events to where it belongs.
+local function part_from_forgotten(record)
+  local recent = redis.call('HGET', record, RECENT)
+  if not recent or redis.call('HEXISTS', record, FORGOTTEN) == 1 then return end
+  if recent == APART and redis.call('EXISTS', recent_key(record)) == 1 then
+    redis.call('RENAME', recent_key(record), forgotten_key(record))
   end
-  keep_entries(kept, recent)
-  redis.call('HDEL', record, RECENT)
-  redis.call('DEL', recent_key(record))
-  remember(record, kept)
+  redis.call('HSET', record, FORGOTTEN, recent)
 end
 
 -- whether base, stamp and last receipt are all there is, and the base is empty
@@ -133,18 +126,14 @@ for k = NAMED_KEYS + 1, #KEYS do
   elseif answer == 1 then
     if is_gone then revive(record) end
     local fields = counted(record, among(recent))  -- those that go
-    if tombstone then
-      remember_deleted(record, tombstone, recent)
-      recent = false
-    elseif #recent > RECENT_INLINE_BYTES then
+    if tombstone and not held_stamp then part_from_forgotten(record) end
+    if #recent > RECENT_INLINE_BYTES then
       redis.call('SET', recent_key(record), recent, 'PX', RECENT_TTL_MS)
-      recent = RECENT_APART
-    elseif held_stamp and redis.call('HGET', record, RECENT) == RECENT_APART then
+      recent = APART
+    elseif held_stamp and redis.call('HGET', record, RECENT) == APART then
       redis.call('DEL', recent_key(record))
     end
-    if not recent then
-      redis.call('HSET', record, BASE, base, STAMP, stamp)
-    elseif recent == '' then
+    if recent == '' then
       fields[#fields + 1] = RECENT
       redis.call('HSET', record, BASE, base, STAMP, stamp)
     else

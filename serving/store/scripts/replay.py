@@ -60,7 +60,7 @@ for k = NAMED_KEYS + 1, #KEYS do
     at = at + 5
     local is_new = seq > after
     if is_new then
-      local copied = covered_copy(record, recent, hash)
+      local copied = remembered_copy(record, recent, recent_key, hash)
       if copied and is_recent(copied, received) then is_new = false end
     end
     if is_new then

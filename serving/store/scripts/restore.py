@@ -59,10 +59,13 @@ if seq and (not held_seq or held_seq < seq) then
   end
   if held_stamp then
     local _, _, covered = unpacked_stamp(held_stamp)
-    if covered < seq then redis.call('HDEL', record, BASE, STAMP) end
+    if covered < seq then
+      redis.call('HDEL', record, BASE, STAMP, RECENT)
+      redis.call('DEL', recent_key(record))
+    end
   end
   redis.call('HSET', record, TOMBSTONE, tombstone)
-  remember(record, kept)
+  remember_forgotten(record, kept)
 end
 if unlinked ~= '' then redis.call('HSET', record, UNLINKED, unlinked) end
 if owner ~= '' then redis.call('HSET', record, OWNER, owner) else redis.call('HDEL', record, OWNER) end

@@ -76,7 +76,9 @@ def only_known_keys(url: str) -> Iterator[None]:
         for key in client.scan_iter():
             name = key.decode()
             assert _is_known(name), f"a key that keys.py does not name: {name}"
-            assert (client.ttl(name) > 0) == name.startswith(("lease:", "heartbeat:", "recent:")), f"the TTL of {name}"
+            assert (client.ttl(name) > 0) == name.startswith(("lease:", "heartbeat:", "recent:", "forgotten:")), (
+                f"the TTL of {name}"
+            )
 
 
 def _is_known(name: str) -> bool:
@@ -88,6 +90,7 @@ def _prefixes() -> tuple[str, ...]:
     of_shards: Iterable[str] = (
         keys.record(0, ""),
         keys.recent(0, ""),
+        keys.forgotten(0, ""),
         keys.gone(0),
         keys.log(0),
         keys.deletes(0),

@@ -12,7 +12,7 @@ import redis
 from serving.ids import event_hash, shard_of
 from serving.store import keys
 from serving.store.errors import ProjectionOutdated, ShardNotReady, StoreFull
-from serving.store.layout import RECENT_ENTRY_BYTES, recent_entry
+from serving.store.layout import RECENT_ENTRY_BYTES, in_order, recent_entry
 from serving.store.logged_event import Accepted
 from serving.store.operations.rebuild_requests import RebuildRequests
 from serving.store.scripts.ingest import EVENTS_MAX, Outcome, TailLimits
@@ -478,6 +478,32 @@ class TestManyCoveredEvents:
         assert outcomes == [Outcome(1, duplicate=True), Outcome(seq + 1)]
         assert store.records([ALICE]).records[0].tombstone_seq == seq
         assert store.ingest([arrival("e1")], projection=0).outcomes == [Outcome(2, duplicate=True)]
+
+    def test_a_delete_keeps_its_own_apart(self, store: Store, client: redis.Redis) -> None:
+        """A base that comes after a delete brings its list as it is: what was deleted is neither read nor written.
+
+        Repeats of both are known, imported ones too; a second delete and a purge keep what the first one kept.
+        """
+        at(store, NOON_MS)
+        imported = self.entries()[:-RECENT_ENTRY_BYTES] + recent_entry(event_hash("imported"), NOON_MS, None)
+        store.publish(0, stamp(1, seq=self.COUNT), [BaseRecord(ALICE, b"base", imported)])
+        (seq,) = store.delete([Accepted("gone", "delete", ALICE)])
+        kept = client.get(keys.forgotten(0, ALICE))
+        later = b"".join(recent_entry(event_hash(f"l{n}"), NOON_MS, seq + n) for n in range(self.COUNT))
+        client.config_resetstat()
+        store.publish(0, stamp(2, seq=seq + self.COUNT), [BaseRecord(ALICE, b"base", later)])
+
+        assert {"cmdstat_get", "cmdstat_getrange", "cmdstat_hgetall"}.isdisjoint(client.info("commandstats"))
+        assert client.get(keys.recent(0, ALICE)) == in_order(later)
+        assert client.get(keys.forgotten(0, ALICE)) == kept
+        repeats = [arrival(name) for name in ("e3", "imported", "l3")]
+        known = [Outcome(4, duplicate=True), Outcome(None, duplicate=True), Outcome(seq + 3, duplicate=True)]
+        assert store.ingest(repeats, projection=0).outcomes == known
+        (again,) = store.delete([Accepted("gone-again", "delete", ALICE)])
+        assert store.ingest(repeats, projection=0).outcomes == known
+        assert store.bury({ALICE: again}) == 1
+        assert store.ingest(repeats, projection=0).outcomes == known
+        assert not [key for key in client.scan_iter("*alice*")]
 
     def test_a_read_does_not_carry_them(self, store: Store, client: redis.Redis) -> None:
         """The record itself stays small."""
