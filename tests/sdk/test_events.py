@@ -67,7 +67,7 @@ def test_values_of_other_libraries_are_json(value: Any, sent: Any) -> None:
         ("x" * EVENT_BYTES_MAX, "bytes"),
         (Decimal("NaN"), "finite"),
     ],
-    ids=repr,
+    ids=["object", "inf", "nan", "datetime", "datetime64", "NaT", "surrogate", "tuple", "long", "Decimal"],
 )
 def test_a_value_that_is_no_json_is_refused_alone_and_at_once(
     new_client: Callable[..., Any], failures: list[tinycdp.Failure], value: Any, reason: str
