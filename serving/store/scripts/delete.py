@@ -54,7 +54,10 @@ local now_text = string.format('%d', now)
 local kept = {}
 local members
 revive(record)
-keep_remembered(kept, record, now)
+-- A long list of a base is in order already, and is kept as it is, old entries too: a look at one sees how old it is.
+local recent, forgotten = unpack(redis.call('HMGET', record, RECENT, FORGOTTEN))
+local long = recent == APART and not forgotten and redis.call('GET', recent_key(record)) or nil
+if not long then keep_remembered(kept, record, now) end
 local fields = redis.call('HGETALL', record)
 for at = 1, #fields, 2 do
   local field, value = fields[at], fields[at + 1]
@@ -66,7 +69,7 @@ append(log, seq, entry, now_text, now_text)
 redis.call('DEL', record, recent_key(record), forgotten_key(record))
 redis.call('HSET', record, TOMBSTONE, struct.pack('>I6I6', seq, now), LAST, struct.pack('>I6I6', now, seq))
 if members then redis.call('HSET', record, MEMBERS, members) end
-remember_forgotten(record, kept)
+remember_forgotten(record, kept, long)
 redis.call('ZADD', deletes, seq, struct.pack('>I6', now) .. namespaced_id)
 redis.call('HSET', shard, SEQ, seq, LAST_RECEIPT, now, DELETED, seq)
 return seq

@@ -124,8 +124,8 @@ local function keep_tail_entry(kept, field, entry, now)
   if is_recent(received, now) then kept[hash] = hash .. struct.pack('>I6I6', received, seq) end
 end
 
--- Makes `kept` what a record has forgotten: in order of the hash, as numbers, since Lua orders strings by the locale.
-local function remember_forgotten(record, kept)
+-- The entries of `kept` in order of the hash, as numbers, since Lua orders strings by the locale.
+local function entries_of(kept)
   local hashes = {}
   for hash in pairs(kept) do
     local high, low = struct.unpack('>I4I4', hash)
@@ -137,7 +137,36 @@ local function remember_forgotten(record, kept)
   end)
   local entries = {}
   for i, hash in ipairs(hashes) do entries[i] = kept[hash.text] end
-  local forgotten = table.concat(entries)
+  return entries
+end
+
+-- A long list with some more entries in their places, each instead of one of the same hash. Both are in order. The long
+-- one is not taken apart, so this costs as much as the entries and a copy.
+local function with_entries(long, entries)
+  local count, from, parts = #long / RECENT_ENTRY_BYTES, 0, {}
+  for _, entry in ipairs(entries) do
+    local high, low = struct.unpack('>I4I4', entry)
+    local first, last = from, count
+    while first < last do
+      local at = math.floor((first + last) / 2)
+      local at_high, at_low = struct.unpack('>I4I4', long, at * RECENT_ENTRY_BYTES + 1)
+      if at_high < high or (at_high == high and at_low < low) then first = at + 1 else last = at end
+    end
+    parts[#parts + 1] = string.sub(long, from * RECENT_ENTRY_BYTES + 1, first * RECENT_ENTRY_BYTES)
+    parts[#parts + 1] = entry
+    from = first
+    if first < count then
+      local at_high, at_low = struct.unpack('>I4I4', long, first * RECENT_ENTRY_BYTES + 1)
+      if at_high == high and at_low == low then from = first + 1 end
+    end
+  end
+  parts[#parts + 1] = string.sub(long, from * RECENT_ENTRY_BYTES + 1)
+  return table.concat(parts)
+end
+
+-- Makes `kept` what a record has forgotten, together with `long`, entries in order, where there are any.
+local function remember_forgotten(record, kept, long)
+  local forgotten = with_entries(long or '', entries_of(kept))
   if #forgotten > RECENT_INLINE_BYTES then
     redis.call('SET', forgotten_key(record), forgotten, 'PX', RECENT_TTL_MS)
     forgotten = APART

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -16,7 +17,7 @@ from serving.store.layout import RECENT_ENTRY_BYTES, in_order, recent_entry
 from serving.store.logged_event import Accepted
 from serving.store.operations.rebuild_requests import RebuildRequests
 from serving.store.scripts.ingest import EVENTS_MAX, Outcome, TailLimits
-from serving.store.scripts.lua_copies import COPIES
+from serving.store.scripts.lua_copies import COPIES, REMEMBER
 from serving.store.scripts.publish import BaseRecord, Published
 from serving.store.scripts.replay import Row
 from serving.store.stamps import Stamp
@@ -479,6 +480,26 @@ class TestManyCoveredEvents:
         assert store.records([ALICE]).records[0].tombstone_seq == seq
         assert store.ingest([arrival("e1")], projection=0).outcomes == [Outcome(2, duplicate=True)]
 
+    def test_a_few_entries_are_put_in_their_places_among_many(self, client: redis.Redis) -> None:
+        """In order of the hash, each instead of one of the same hash: at both ends, between, and among none."""
+        chance = random.Random(3)
+        merge = client.register_script(
+            COPIES + REMEMBER + "local entries = {}\n"
+            "for i = 2, #ARGV do entries[i - 1] = ARGV[i] end\nreturn with_entries(ARGV[1], entries)"
+        )
+        for _ in range(100):
+            many, few = (
+                {chance.choice((0, 2**63, 2**64 - 8)) + chance.randrange(8): seq for _ in range(chance.randrange(9))}
+                for seq in (1, 2)
+            )
+            long, entries = (
+                [recent_entry(hash_.to_bytes(8, "big"), NOON_MS, seq) for hash_, seq in sorted(of.items())]
+                for of in (many, few)
+            )
+            merged = sorted((many | few).items())
+            expected = b"".join(recent_entry(hash_.to_bytes(8, "big"), NOON_MS, seq) for hash_, seq in merged)
+            assert merge(args=[b"".join(long), *entries]) == expected
+
     def test_a_delete_keeps_its_own_apart(self, store: Store, client: redis.Redis) -> None:
         """A base that comes after a delete brings its list as it is: what was deleted is neither read nor written.
 
@@ -487,8 +508,10 @@ class TestManyCoveredEvents:
         at(store, NOON_MS)
         imported = self.entries()[:-RECENT_ENTRY_BYTES] + recent_entry(event_hash("imported"), NOON_MS, None)
         store.publish(0, stamp(1, seq=self.COUNT), [BaseRecord(ALICE, b"base", imported)])
+        store.ingest([arrival("t1"), arrival("t2")], projection=0)
         (seq,) = store.delete([Accepted("gone", "delete", ALICE)])
         kept = client.get(keys.forgotten(0, ALICE))
+        assert len(kept) == len(imported) + 2 * RECENT_ENTRY_BYTES and kept == in_order(kept)
         later = b"".join(recent_entry(event_hash(f"l{n}"), NOON_MS, seq + n) for n in range(self.COUNT))
         client.config_resetstat()
         store.publish(0, stamp(2, seq=seq + self.COUNT), [BaseRecord(ALICE, b"base", later)])
@@ -496,8 +519,8 @@ class TestManyCoveredEvents:
         assert {"cmdstat_get", "cmdstat_getrange", "cmdstat_hgetall"}.isdisjoint(client.info("commandstats"))
         assert client.get(keys.recent(0, ALICE)) == in_order(later)
         assert client.get(keys.forgotten(0, ALICE)) == kept
-        repeats = [arrival(name) for name in ("e3", "imported", "l3")]
-        known = [Outcome(4, duplicate=True), Outcome(None, duplicate=True), Outcome(seq + 3, duplicate=True)]
+        repeats = [arrival(name) for name in ("e3", "imported", "t2", "l3")]
+        known = [Outcome(seq_, duplicate=True) for seq_ in (4, None, seq - 1, seq + 3)]
         assert store.ingest(repeats, projection=0).outcomes == known
         (again,) = store.delete([Accepted("gone-again", "delete", ALICE)])
         assert store.ingest(repeats, projection=0).outcomes == known
