@@ -65,7 +65,7 @@ class Script(Generic[Signature]):
 
 
 #: A write that needs no memory and changes nothing: a key of the same slot as the first key, which is never there.
-_USE_RESERVE = """local slot_of = KEYS[1]
+_USE_RESERVE = """local slot_of = FIRST_KEY
 redis.call('DEL', (string.find(slot_of, '{', 1, true) and slot_of or '{' .. slot_of .. '}') .. ':reserve')
 """
 
@@ -82,7 +82,7 @@ def script(signature: type[Signature], *lua: str, uses_reserve: bool = True) -> 
         f"local {', '.join(values)} = {', '.join(values.values())}\n" for values in (key_names, arguments) if values
     )
     own = with_constants(own, NAMED_KEYS=len(key_names), NAMED_ARGUMENTS=len(arguments))
-    reserve = _USE_RESERVE if uses_reserve else ""
+    reserve = _USE_RESERVE.replace("FIRST_KEY", next(iter(key_names.values()))) if uses_reserve else ""
     return Script(signature, "".join(libraries) + "\n" + reserve + named + own)
 
 
