@@ -82,7 +82,7 @@ def script(signature: type[Signature], *lua: str, uses_reserve: bool = True) -> 
         f"local {', '.join(values)} = {', '.join(values.values())}\n" for values in (key_names, arguments) if values
     )
     own = with_constants(own, NAMED_KEYS=len(key_names), NAMED_ARGUMENTS=len(arguments))
-    reserve = _USE_RESERVE.replace("FIRST_KEY", next(iter(key_names.values()))) if uses_reserve else ""
+    reserve = _USE_RESERVE.replace("FIRST_KEY", next(iter(key_names.values()), "KEYS[1]")) if uses_reserve else ""
     return Script(signature, "".join(libraries) + "\n" + reserve + named + own)
 
 
