@@ -244,6 +244,21 @@ def rebuild(
 
 
 @app.command()
+def restamp(as_json: Json = False) -> None:
+    """Put times right that were stamped while Redis' clock was ahead, and rebuild everybody."""
+    from pipelines.leases import NotHeld
+    from pipelines.restamp import restamp as put_right
+
+    store, lake, settings = connect()
+    try:
+        did = put_right(store, lake, settings)
+    except NotHeld as error:
+        fail(str(error), AWAY)
+    text = f"{did.rows:,} rows and {did.records:,} records went back by {did.span_ms / 1000:,.0f} s"
+    say(asdict(did), text if did.rows else "no time is ahead of Redis' clock", as_json)
+
+
+@app.command()
 def purge(
     now: Annotated[
         bool,

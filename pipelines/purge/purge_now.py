@@ -58,7 +58,7 @@ def purge_now(
             lease.require()
 
         drain = Drain(store, lake, settings)
-        _drain_all(store, drain, patience_s)
+        drain_all(store, drain, patience_s)
         step("drained")
         gone = deleted_people(lake).gone
         purged = purge(
@@ -77,7 +77,7 @@ def purge_now(
     return purged, gone
 
 
-def _drain_all(store: Store, drain: Drain, patience_s: float) -> None:
+def drain_all(store: Store, drain: Drain, patience_s: float) -> None:
     """Drains what is in the log now, and the refused events. Raises `Unavailable` where that cannot be done."""
     server = store.server()
     before = store.shard_states()

@@ -188,7 +188,7 @@ def _clock(state: RedisState) -> Check:
     wrong_ms = max(ahead_ms, default=0)
     check: Check = {"status": "ok", "ahead_ms": max([0, *(ms for ms in ahead_ms if ms <= LEAD_MS_MAX)])}
     if wrong_ms > LEAD_MS_MAX:
-        text = "events were received while Redis' clock was ahead: see docs/operations.md"
+        text = "events were received while Redis' clock was ahead: `tinycdp restamp` puts their times right"
         check |= {"status": "error", "received_until": rfc3339(clock_ms + wrong_ms), "error": text}
     return check
 

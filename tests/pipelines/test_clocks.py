@@ -16,6 +16,7 @@ from expressions.rules.deletes import after_deletes
 from lake.schemas import EVENTS, TRAITS
 from pipelines.maintain import maintain
 from pipelines.purge.purge import purge
+from pipelines.restamp import Restamped, restamp
 from serving.ids import shard_of
 from serving.ingest.accept import Envelope, Limits, accept
 from serving.ingest.projection import tail_payload
@@ -253,3 +254,41 @@ def test_calls_after_a_clock_was_ahead_link_ids_again(
         world.rebuild()
     linked = people_of.owners(after_deletes(world.lake.events()))
     assert dict(linked.select("id", "owner").iter_rows()) == dict(zip(ids, owners, strict=True))
+
+
+def test_restamped_rows_count_when_they_came(redis_url: str, tmp_path: Path) -> None:
+    """What a clock stamped that was ahead goes back by one span, in the lake and in Redis: it counts now, in its order
+    and before what came later. Nothing is left to put right after it, and later events count on top."""
+    world = World(redis_url, tmp_path, shards=SHARDS)
+    world.recover()
+    world.define("trait", DEFINITIONS)
+    world.ingest([purchase("ada", 1), purchase("bob", 1, anonymousId="phone")])
+    begun_ms = world.store.now_ms()
+    old = rfc3339(begun_ms - 2 * HOUR_MS)
+    with clock_ahead(DAY_MS):
+        world.ingest([purchase("ada", 2), purchase("ada", 3, timestamp=old), purchase("eve", 1, anonymousId="tablet")])
+        world.store.follow(delete_person(world.store.operations, "user:bob", "d1"))
+    world.ingest([purchase("bob", 2, anonymousId="phone")])
+    assert world.values("ada")["ever"] == 2  # one is of tomorrow
+
+    did = restamp(world.store, world.lake, world.settings)
+
+    assert (did.rows > 0, did.records > 0, did.span_ms > DAY_MS - HOUR_MS) == (True, True, True)
+    now_ms = world.store.now_ms()
+    rows = world.lake.scan(EVENTS).sort("shard", "seq").collect()
+    assert rows["received_at"].max() <= now_ms and rows["ts"].max() <= now_ms  # type: ignore[operator]
+    for _, of_shard in rows.group_by("shard"):
+        assert of_shard.sort("seq")["received_at"].is_sorted()
+    assert rows.filter(event_id="ada-3")["ts"].item() == rows.filter(event_id="ada-3")["original_ts"].item()
+    assert all(state.ahead_ms == 0 for state in world.store.shard_states())
+    for user, ever in (("ada", 3), ("bob", 1), ("eve", 1)):
+        assert world.answers(user).now_ms <= world.store.now_ms()
+        assert world.values(user)["ever"] == ever, user
+    assert [owner and owner.id for owner in world.store.owners(["anon:phone", "anon:tablet"])] == [
+        "user:bob", "user:eve",
+    ]  # fmt: skip
+    assert restamp(world.store, world.lake, world.settings) == Restamped()
+    world.ingest([purchase("ada", 4)])
+    assert world.values("ada")["ever"] == 4
+    written = world.lake.latest(TRAITS).filter(pl.col("key") == "ever").select("id", "number").collect()
+    assert dict(written.iter_rows())["user:ada"] == 3

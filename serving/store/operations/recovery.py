@@ -9,8 +9,8 @@ from serving.store import keys
 from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded, by_shard
-from serving.store.requests import Request, chunks
-from serving.store.scripts import raise_numbers, replay, reserved, restore
+from serving.store.requests import Request, chunks, command
+from serving.store.scripts import raise_numbers, replay, reserved, restamp, restore
 from serving.store.scripts.replay import Row
 from serving.store.scripts.restore import Ownership
 
@@ -51,3 +51,22 @@ class RecoveryOperations(Sharded):
     def mark_ready(self, shard: int, run_id: str) -> Request[None]:
         """Opens a shard for ingest, on the server it was recovered on and on no other."""
         return Request([reserved.command("SET", keys.ready(shard), run_id)], nothing)
+
+    @operation
+    def restamp(self, ids: Sequence[str], believed_until_ms: int, span_ms: int) -> Request[int]:
+        """Moves times after `believed_until_ms` in these ids' records, and in all shards, back by a span; answers in
+        how many records."""
+        ids_of: dict[int, list[str]] = {shard: [] for shard in range(self.shards)}
+        for id_ in ids:
+            ids_of[shard_of(id_, self.shards)].append(id_)
+        commands = [
+            restamp.command(shard, part, believed_until_ms, span_ms)
+            for shard, of_shard in ids_of.items()
+            for part in (chunks(of_shard, restamp.RECORDS_MAX) if of_shard else [()])
+        ]
+        return Request(commands, lambda replies: sum(map(restamp.read, replies)))
+
+    @operation
+    def forget_ahead(self) -> Request[None]:
+        """Forgets receipts that were too far ahead to be believed: their rows were put right, or are gone."""
+        return Request([command("HDEL", keys.shard(shard), keys.AHEAD) for shard in range(self.shards)], nothing)
