@@ -150,17 +150,19 @@ uvloop.run(main())
 
 
 def test_what_a_loop_left_is_sent_at_the_end_of_the_process(tmp_path: Path, server: ScriptedServer) -> None:
-    """An app that never awaited `close`: what is queued when its loop ends is sent at exit."""
+    """An app that never awaited `close`, and forgot its client: what is queued when the loop ends is sent at exit."""
     run(
         tmp_path,
         server.url,
         """
 import asyncio
-cdp = tinycdp.AsyncClient(os.environ["TINYCDP_URL"], "w", flush_interval_s=3600)
 async def main():
+    cdp = tinycdp.AsyncClient(os.environ["TINYCDP_URL"], "w", flush_interval_s=3600)
     for number in range(3):
         cdp.track("ada", f"left {number}")
 asyncio.run(main())
+import gc
+gc.collect()
 """,
     )
 

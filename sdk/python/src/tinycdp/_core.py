@@ -21,10 +21,10 @@ from . import _spool
 from ._answers import Verdict
 from ._asking import Asking
 from ._events import Event, Kind, request_bytes, timestamp_text
-from ._http import Reply
+from ._http import Reply, load
 from ._intake import EventCalls, Intake
 from ._outbox import Attempt, Entry, Outbox, State, Stats
-from ._processes import enroll, sends_from_here
+from ._processes import enroll, hold, let_go, sends_from_here
 from ._settings import Settings, WhenFull, settings_of
 from .errors import ConfigurationError, Unreachable, api_error
 
@@ -117,6 +117,7 @@ class Core(EventCalls[HandleT]):
         self._on_error = on_error
         self._intake = Intake(before_send, context)
         self._spool: _spool.Spool | None = None
+        load()
         self._begin()
         if self.settings.write_key is not None:
             self._open_spool()
@@ -149,6 +150,7 @@ class Core(EventCalls[HandleT]):
         self._flushing = 0
         self._is_closed = False
         self._has_begun = False
+        self._is_held = False
 
     # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,6 +183,7 @@ class Core(EventCalls[HandleT]):
         if not self._has_begun:
             self._begin_sending()
         lost = self._outbox.put(entry)
+        self._hold_or_let_go()
         if self._spool is not None:
             if entry.state == "queued":
                 self._write(lambda spool: spool.append(entry))
@@ -211,7 +214,14 @@ class Core(EventCalls[HandleT]):
                 self._unsynced = None if self._spool is None else self._spool.duplicate()
             if given_up:
                 self._note_settled(given_up)
+        self._hold_or_let_go()
         return attempt, given_up
+
+    def _hold_or_let_go(self) -> None:
+        is_sending = not self._outbox.is_empty()
+        if is_sending is not self._is_held:
+            self._is_held = is_sending
+            (hold if is_sending else let_go)(self)
 
     def _wake_in_s(self) -> float | None:
         """In how many seconds something is due; None if nothing will be by itself. Under the lock."""
@@ -234,6 +244,7 @@ class Core(EventCalls[HandleT]):
                 cleared = [entry for entry in entries if entry.first_ms is None]
                 self._write(lambda spool: spool.cleared(cleared))
         self._asking.drop([name for entry in settled for name in entry.ids])
+        self._hold_or_let_go()
         return settled
 
     def _tell(self, entries: list[Entry]) -> None:
@@ -272,6 +283,7 @@ class Core(EventCalls[HandleT]):
                         kept.first_ms, kept.last_ms = entry.first_ms, entry.last_ms
                 spool.rewrite(self._outbox.waiting())
                 path.unlink()
+                self._hold_or_let_go()
             except OSError as error:
                 log.warning("a disk queue that was left could not be taken over (%s): %s", error, path)
             finally:
@@ -325,6 +337,7 @@ class Core(EventCalls[HandleT]):
             self._outbox.leave()
         else:
             lost = self._outbox.give_up()
+        self._hold_or_let_go()
         return lost
 
     def _copy_of_stats(self) -> Stats:

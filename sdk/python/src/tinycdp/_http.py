@@ -8,6 +8,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import quote
@@ -140,6 +141,16 @@ def client_arguments(url: str, timeout_s: float) -> dict[str, Any]:
         "follow_redirects": False,
         "limits": httpx2.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=4.0),
     }
+
+
+@cache
+def load() -> None:
+    """Imports what the library imports with its first transport.
+
+    A child that is forked in the middle of an import never gets the module: its sender would hang. So the thread that
+    makes a client does it, and not the one that sends.
+    """
+    httpx2.HTTPTransport().close()
 
 
 #: The server cannot have seen the request.

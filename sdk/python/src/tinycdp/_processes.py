@@ -22,12 +22,24 @@ class Ending(Protocol):
 
 
 _clients: weakref.WeakSet[Ending] = weakref.WeakSet()
+#: Those that have something to send. They are held: an app may forget a client that it has tracked with.
+_sending: set[Ending] = set()
 _finalized_pid = 0
 
 
 def enroll(client: Ending) -> None:
     """Lets a client begin anew in forked children, and end with its process."""
     _clients.add(client)
+
+
+def hold(client: Ending) -> None:
+    """Keeps a client alive while it has something to send."""
+    _sending.add(client)
+
+
+def let_go(client: Ending) -> None:
+    """Lets a client that has nothing to send go when its app does."""
+    _sending.discard(client)
 
 
 def sends_from_here() -> None:
@@ -43,6 +55,7 @@ def sends_from_here() -> None:
 
 
 def _after_fork_in_child() -> None:
+    _sending.clear()
     for client in list(_clients):
         client._begin()
 

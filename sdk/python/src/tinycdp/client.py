@@ -140,7 +140,8 @@ class Client(Core[Handle]):
         except FAILED as error:
             verdict = verdict_of_error(error)
         except Exception as error:  # a mistake of ours must not end the thread: the events are sent again
-            log.exception("an attempt failed for an unforeseen reason")
+            if not self._is_closed:  # `close` takes the connection away from an attempt that outlasts its timeout
+                log.exception("an attempt failed for an unforeseen reason")
             verdict = verdict_of_error(error)
         with self._lock:
             settled = self._settle(attempt, verdict)
