@@ -85,6 +85,12 @@ def _percentile(percent: float) -> Expr:
     return _call("percentile", SlotValue("tally"), Constant(percent))
 
 
+_UNITS_MS = {"minutes": MINUTE_MS, "hours": HOUR_MS, "days": DAY_MS}
+_SEEN_AT = {"first": _FIRST_AT, "last": _LAST_AT}
+#: The aggregates that are ages, and the milliseconds of their units.
+AGE_UNITS_MS = {f"{which}_seen_{unit}_ago": _UNITS_MS[unit] for which in _SEEN_AT for unit in _UNITS_MS}
+
+
 def _ages() -> tuple[Aggregate, ...]:
     return tuple(
         Aggregate(
@@ -94,8 +100,8 @@ def _ages() -> tuple[Aggregate, ...]:
             f"Whole {unit} since the {which} such event; null if there was none.",
             takes="optional",
         )
-        for which, slot in (("first", _FIRST_AT), ("last", _LAST_AT))
-        for unit, unit_ms in (("minutes", MINUTE_MS), ("hours", HOUR_MS), ("days", DAY_MS))
+        for which, slot in _SEEN_AT.items()
+        for unit, unit_ms in _UNITS_MS.items()
     )
 
 

@@ -37,9 +37,9 @@ class Due:
         self.error: str | None = None
         self.succeeded_ms: int | None = None
 
-    def is_due(self, *, is_wanted: bool = False) -> bool:
-        """Whether it is to be done now. Wanted before its interval is over, it is, unless it has just failed."""
-        return self.clock() >= self.next_s or (is_wanted and not self.failures)
+    def is_due(self) -> bool:
+        """Whether its interval is over, or after a failure the pause."""
+        return self.clock() >= self.next_s
 
     @property
     def rests(self) -> bool:

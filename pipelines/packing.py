@@ -27,6 +27,8 @@ log = structlog.get_logger()
 FILES_MAX = 32
 #: Where one size ends and the next begins, in bytes. Larger files are left as they are.
 SIZES = (0, 128 * 1024, 1024**2, 8 * 1024**2, 100 * 1024**2)
+#: Memory in which a day is sorted; more of it is put on the disk, in a temporary folder.
+SORT_BYTES = 1 << 30
 
 
 def pack(lake: Lake, files_max: int = FILES_MAX, sizes: Sequence[int] = SIZES) -> int:
@@ -63,10 +65,6 @@ def _pack_table(lake: Lake, table: Table, files_max: int, sizes: Sequence[int]) 
                     did = opened.optimize.compact(partition_filters=_filters(partition), target_size=target)
                 packed += int(did["numFilesRemoved"])
     return packed
-
-
-#: Memory in which a day is sorted; more of it is put on the disk, in a temporary folder.
-SORT_BYTES = 1 << 30
 
 
 def sort_closed_days(lake: Lake, today: str, file_bytes: int | None = None, sort_bytes: int = SORT_BYTES) -> int:

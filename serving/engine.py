@@ -237,8 +237,8 @@ class Engine:
     async def admit(self, sent: Iterable[str], needed: KeyKind) -> Caller:
         """The caller of the first known key of those sent, which must be of the needed kind or an admin's.
 
-        Raises `Unauthenticated` without a known key, `Unavailable` while nobody can tell
-        whether a key is known, `Forbidden` for a key of another kind, `TooMany` for one that asks too often.
+        Raises `Unauthenticated` without a known key, `Unavailable` while nobody can tell whether a key is known,
+        `Forbidden` for a key of another kind, `TooMany` for one that asks too often.
         """
         return self.keys.admit(await self.caller(sent), needed)
 

@@ -15,19 +15,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from ..aggregates import AGGREGATES
-from ..ops import Aggregation, Call, Compare, Constant, Expr, Now, children, distinct_parts, walk
+from ..aggregates import AGE_UNITS_MS
+from ..ops import Aggregation, Call, Compare, Constant, Expr, children, distinct_parts
 from ..plan import Need, plan
 from ..rules.values import DATE_CHARACTERS, instant_ms, same
-from ..rules.windows import DAY_MS, END_MS, HOUR_MS, MINUTE_MS, Zone, lower_ms
+from ..rules.windows import DAY_MS, END_MS, Zone, lower_ms
 from .to_state import Compiled, Frame, Program
 
 #: The work of one explanation at most, in nodes evaluated: some tens of milliseconds.
 WORK_MAX = 100_000
 #: So many raw events cost about as much to read as one node to evaluate.
 _EVENTS_A_NODE = 50
-
-_UNITS_MS = {"minutes": MINUTE_MS, "hours": HOUR_MS, "days": DAY_MS}
 
 #: From a frame to the next instant, UTC ms, at which something moves after the frame's; None where nothing will.
 Watch: TypeAlias = Callable[[Frame], int | None]
@@ -183,9 +181,9 @@ _Growth: TypeAlias = Callable[[Frame], _Age | None]
 def _growth(node: Expr, program: Program) -> _Growth | None:
     """How a node grows with time; None for a node that is no age."""
     match node:
-        case Aggregation(name) if any(isinstance(part, Now) for part in walk(AGGREGATES[name].present)):
+        case Aggregation(name) if name in AGE_UNITS_MS:
             (slot,) = program.slots(node).values()
-            return _since_event(slot, _UNITS_MS[name.split("_")[2]])
+            return _since_event(slot, AGE_UNITS_MS[name])
         case Call("days_since", (text,)):
             return _since_text(program.compile(text), program.zone)
     return None

@@ -8,24 +8,19 @@ can be equal.
 from __future__ import annotations
 
 import math
-import re
 from typing import NamedTuple
 
+from ..aggregates import AGE_UNITS_MS
 from ..definitions import Bound
 from ..monoids import VALUES_MAX
 from ..ops import Aggregation, Call, Compare, Constant, Expr, In, ListOf, Not, TraitRef, walk
 from ..rules.bucketing import BUCKETS
 from ..rules.dtypes import SCALAR, Dtype, name, present
-from ..rules.windows import DAY_MS, HOUR_MS, MINUTE_MS
 from .format import format_expression
 from .typecheck import Names, dtype_of
 
 #: A comparison is quoted up to this length.
 QUOTED_CHARACTERS = 120
-
-#: The aggregates that are ages, and their units.
-_AGE = re.compile("(?:first|last)_seen_(.*)_ago")
-_UNITS_MS = {"minutes": MINUTE_MS, "hours": HOUR_MS, "days": DAY_MS}
 
 #: A comparison, seen from its other side.
 _TURNED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -117,9 +112,8 @@ def _range(node: Expr, bound: Bound) -> Range | None:
             used = bound.used["trait", key]
             return _range(used.written, used)
         case Aggregation(aggregate, _, window):
-            unit = _AGE.fullmatch(aggregate)
-            if unit:
-                return Range(0.0, math.inf if window is None else (window.ms - 1) // _UNITS_MS[unit[1]])
+            if aggregate in AGE_UNITS_MS:
+                return Range(0.0, math.inf if window is None else (window.ms - 1) // AGE_UNITS_MS[aggregate])
             if aggregate == "unique_days" and window is not None:
                 return Range(0.0, window.length)
             if aggregate in ("unique", "unique_days"):

@@ -34,8 +34,10 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
     needed, kept = plan([bound.expr]), catalogue.plan
     is_live = set(needed.needs) <= set(kept.needs) and set(needed.attributes) <= set(kept.attributes)
     try:
-        root, text = await engine.source(), encode(catalogue)
-        bytes_per_user = await in_worker(unsaved_expressions.cost, root, text, kind, body.expression, engine.clock_ms())
+        source, text = await engine.source(), encode(catalogue)
+        bytes_per_user = await in_worker(
+            unsaved_expressions.cost, source, text, kind, body.expression, engine.clock_ms()
+        )
     except Unavailable:
         bytes_per_user = None  # the lake is away: whether the expression is valid is known all the same
     return Validated(
@@ -56,9 +58,9 @@ async def preview(body: PreviewBody, engine: EngineOf) -> PreviewOut:
     kind = _kind(body)
     catalogue = await engine.current()
     saving.bound_alone(catalogue, Definition(kind, unsaved_expressions.KEY, body.expression))
-    root, text = await engine.source(), encode(catalogue)
+    source, text = await engine.source(), encode(catalogue)
     preview = await in_worker(
-        unsaved_expressions.preview, root, text, kind, body.expression, engine.clock_ms(), body.sample
+        unsaved_expressions.preview, source, text, kind, body.expression, engine.clock_ms(), body.sample
     )
     return PreviewOut.model_validate(preview)
 

@@ -78,14 +78,14 @@ def test_a_rebuild_that_fails_keeps_no_chore_waiting(world: World) -> None:
 
 def test_what_fails_is_tried_again_soon_and_then_less_often() -> None:
     """A daily chore that fails is tried again after 2 s, and then at doubling pauses of at most a minute.
-    After a success its interval counts, and a request is answered at once."""
+    After a success its interval counts, and it rests no more."""
     now_s = 0.0
     due = Due("purge", 86_400.0, 0.0, lambda: now_s)
     pauses = []
     for _ in range(8):
-        assert due.is_due(is_wanted=True)
+        assert due.is_due() and not due.rests
         due.attempt(lambda: 1 // 0)
-        assert not due.is_due(is_wanted=True)
+        assert due.rests and not due.is_due()
         pauses.append(due.next_s - now_s)
         now_s = due.next_s
     assert pauses == [RETRY_S, 4.0, 8.0, 16.0, 32.0, RETRY_S_MAX, RETRY_S_MAX, RETRY_S_MAX]
@@ -93,7 +93,7 @@ def test_what_fails_is_tried_again_soon_and_then_less_often() -> None:
 
     assert due.attempt(lambda: "done") == "done"
     assert (due.error, due.failures, due.next_s - now_s) == (None, 0, 86_400.0)
-    assert not due.is_due() and due.is_due(is_wanted=True)
+    assert not due.is_due() and not due.rests
 
 
 def test_a_broken_table_keeps_the_others_from_nothing(world: World) -> None:

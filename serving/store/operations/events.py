@@ -69,8 +69,8 @@ class EventOperations(Sharded):
         """Takes events: one script call a shard, more beyond 1,000 events of one shard.
 
         `projection` is the version that made the tails, `checked` that of the catalogue by which events were checked.
-        Raises `ShardNotReady`, `ProjectionOutdated`, `StoreFull`
-        when a shard refused its call; the calls of other shards stand, and a repeat finds them duplicates.
+        Raises `ShardNotReady`, `ProjectionOutdated`, `StoreFull` when a shard refused its call; the calls of other
+        shards stand, and a repeat finds them duplicates.
         """
         by_shard: dict[int, list[int]] = {}
         for index, arrival in enumerate(arrivals):
