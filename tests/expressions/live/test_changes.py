@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expressions.aggregates import AGE_UNITS_MS, AGGREGATES
 from expressions.bases import Base, RawEvent, base_of
 from expressions.live.changes import NextChange, NoInstant, Work, earliest, next_change_ms
 from expressions.live.to_state import Frame, Program
+from expressions.ops import Now, walk
 from expressions.plan import plan
 from expressions.rules.windows import DAY_MS, HOUR_MS, MINUTE_MS, UTC_ZONE, Zone, heavy_cuts, light_cuts
 from tests.chance import seeded
@@ -219,3 +221,11 @@ class TestNextChange:
         assert earliest([NoInstant.NEVER, 7, 3]) == 3
         assert earliest([3, NoInstant.UNKNOWN]) is NoInstant.UNKNOWN
         assert earliest([NoInstant.NEVER]) is earliest([]) is NoInstant.NEVER
+
+
+def test_each_aggregate_that_reads_the_clock_is_an_age() -> None:
+    """Else it would move by itself, and no instant would be told for it."""
+    present = {name: list(walk(aggregate.present)) for name, aggregate in AGGREGATES.items()}
+    reading = {name for name, parts in present.items() if any(isinstance(part, Now) for part in parts)}
+
+    assert reading == set(AGE_UNITS_MS)
