@@ -160,11 +160,14 @@ class Lake(Tables):
 
     # ── refused events, keys, and what admins did ────────────────────────────────────────────────────────────────────
 
-    def append_rejected(self, numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
-        """Keeps refused events with their reasons, each once, by their numbers in the stream that they come from."""
+    def append_rejected(self, numbered: Sequence[tuple[int, Mapping[str, Any]]], purged: str | None = None) -> None:
+        """Keeps refused events with their reasons, each once, by their numbers in the stream that they come from.
+
+        Raises `LakeConflict` when the table was purged since it was `purged`.
+        """
         if numbered:
             complete = [(number, {name: row.get(name) for name in REJECTED.columns.names}) for number, row in numbered]
-            self.append_once(REJECTED, REJECTED.name, complete, by=REJECTED.columns.names)
+            self.append_once(REJECTED, REJECTED.name, complete, REJECTED.columns.names, purged)
 
     def rejected(self) -> pl.LazyFrame:
         """Refused events."""

@@ -175,18 +175,24 @@ class Tables:
             self._refused.discard(uri)
 
     def append_once(
-        self, table: Table, app: str, numbered: Sequence[tuple[int, Mapping[str, Any]]], by: Sequence[str]
+        self,
+        table: Table,
+        app: str,
+        numbered: Sequence[tuple[int, Mapping[str, Any]]],
+        by: Sequence[str],
+        purged: str | None = None,
     ) -> None:
         """Adds those of some numbered rows, in order of number, that are not in yet; all in one commit.
 
         The commit's transaction under the name `app` says up to which number rows are in, so of two who add the same
         rows one comes second, looks again and finds them. A Redis that was brought back from a backup may give numbers
         out again: below the transaction rows are looked for by the columns `by`. Raises `LakeConflict` when other
-        writers were first, `ATTEMPTS` times.
+        writers were first, `ATTEMPTS` times, or when the table was purged since it was `purged`.
         """
         for _ in range(ATTEMPTS):
             with self._lock:
                 opened = self.open(table)
+                _require_unpurged(opened, purged)
                 upto = self._numbered_upto(opened, table, app)
                 before = [row for number, row in numbered if number <= upto]
                 rows = [*self._lacking(table, before, by), *(row for number, row in numbered if number > upto)]
@@ -281,8 +287,7 @@ class Tables:
         for _ in range(ATTEMPTS):
             with self._lock:
                 opened = self.open(table)
-                if fence_of(opened, PURGED) != purged:
-                    raise LakeConflict(f"{self.uri(table)}: people were purged from it meanwhile: rebuild again")
+                _require_unpurged(opened, purged)
                 try:
                     return write(opened)
                 except LakeConflict:
@@ -368,6 +373,11 @@ class _LocalTable(DeltaTable):
 
     def file_uris(self, *args: Any, **more: Any) -> list[str]:
         return [unquote(uri) for uri in super().file_uris(*args, **more)]
+
+
+def _require_unpurged(opened: DeltaTable, purged: str | None) -> None:
+    if fence_of(opened, PURGED) != purged:
+        raise LakeConflict(f"{opened.table_uri}: people were purged from it meanwhile: make the rows anew")
 
 
 def _marked(table: Table, rows: pl.DataFrame, *, is_latest: bool) -> pa.Table:

@@ -29,7 +29,7 @@ from deltalake import DeltaTable, Transaction
 
 from lake.errors import LakeConflict, LakeError
 from lake.lake import Lake, log_app
-from lake.schemas import EVENTS
+from lake.schemas import EVENTS, REJECTED
 from pipelines.heartbeat import beat
 from pipelines.leases import HeldLeases, NotHeld, renewing
 from pipelines.lives import require_own
@@ -265,12 +265,15 @@ class Drain:
 
     def keep_rejected(self) -> int:
         """Moves refused events from their stream to the lake; returns how many."""
+        if not self.store.read_rejected(1):
+            return 0
+        purged = self.lake.purged(REJECTED)  # before they are read: a purge takes them out of the stream too
         rejected = self.store.read_rejected(REJECTED_AT_ONCE)
         if rejected:
             self._require_lease()
-            self.lake.append_rejected(
-                [(_number(entry.entry_id), msgspec.json.decode(entry.data)) for entry in rejected]
-            )
+            self.on_step("refused")
+            numbered = [(_number(entry.entry_id), msgspec.json.decode(entry.data)) for entry in rejected]
+            self.lake.append_rejected(numbered, purged)
             self.on_step("kept")
             self.store.trim_rejected(rejected[-1].entry_id)
         return len(rejected)

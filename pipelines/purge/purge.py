@@ -74,8 +74,8 @@ def purge(
     """
     first_open, last_open = open_days(now or datetime.now(UTC))
     if with_today:
-        for table in (TRAITS, MEMBERSHIPS):
-            lake.note_purge(table)  # a rebuild that read the deleted and was paused since writes nothing of them
+        for table in (TRAITS, MEMBERSHIPS, REJECTED):
+            lake.note_purge(table)  # who read something of the deleted and was paused since writes nothing of it
     deleted = deleted_people(lake)
     purged = Purged(len(deleted.gone), len(deleted.returned))
     on_step("looked")

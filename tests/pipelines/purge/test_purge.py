@@ -323,6 +323,26 @@ def test_a_drain_that_was_stopped_goes_on_after_a_purge(world: World, step: str)
     check(world, [*EVERY, "user:bob"])
 
 
+def test_a_drain_that_was_stopped_keeps_no_refused_event_that_a_purge_took_out(world: World) -> None:
+    """A drain read refused events and stands still while a purge takes out what names the deleted. When it wakes up it
+    keeps none of that, and the next round keeps what comes later."""
+    delete(world, ANN)
+    refused = b'{"received_at": %d, "code": "bad", "reason": "no", "event": "of %s"}'
+
+    def purged(step: str) -> None:
+        if step == "refused":
+            erased(world)
+
+    world.store.reject([refused % (2, IDS["userId"].encode())])
+    with pytest.raises(LakeConflict, match="purged from it meanwhile"):
+        world.drain(purged).keep_rejected()
+    assert search(world, *EVERY).found == []
+
+    world.store.reject([refused % (3, b"bob")])
+    drained(world)
+    assert world.lake.rejected().collect()["received_at"].to_list() == [3]
+
+
 @pytest.mark.parametrize("step", ["looked", "memberships", "events"])
 def test_who_is_spoken_of_anew_while_a_purge_runs_is_kept(world: World, step: str) -> None:
     """An email that becomes the owner of a new device has no event of its own, and yet it is somebody again."""
