@@ -137,7 +137,7 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InScript(
         "events projected by older definitions are sent back", ingest, "INGEST",
-        "if projection < tonumber(least_projection or 0) then return 'outdated' end", "",
+        "projection < tonumber(least_projection or 0) or checked", "checked",
     ),
     InScript("a base never goes back", publish, "PUBLISH", FENCE, ""),
     InScript(
@@ -235,7 +235,7 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InScript(
         "a repeat makes no link of what was deleted a moment ago", claim, "CLAIM",
-        "if since <= math.max(unlinked_ms, deleted_ms) then return {-1, 0} end", "",
+        "if is_first ~= 1 or ended_ms <= clock_ms() then return {-1, 0} end", "",
         seed=9, favour=("link_at_once", "unlink"), leaving_out=("send_together", "alias"),
         of_links=True,
     ),
