@@ -457,14 +457,6 @@ class Export(TypedDict):
     downloadUrl: NotRequired[str | None]
 
 
-class Exported(TypedDict):
-    """A finished export: its members are counted, and `downloadUrl` gives the file to anybody for an hour."""
-
-    downloadUrl: str
-    filename: str
-    userCount: int
-
-
 class HealthCheck(TypedDict):
     """The result of one check. `latency` is in milliseconds, where something was asked. Some checks add fields."""
 
