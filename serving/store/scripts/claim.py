@@ -67,7 +67,11 @@ if not owner_field and not unlinked and not tombstone then
 end
 if is_link and owner_field then return {0, owner_field} end
 if not is_link and not owner_field then return {0, ''} end
-if act == 'take back' and cmsgpack.unpack(owner_field)[2] ~= made then return {0, owner_field} end
+if act == 'take back' then
+  local _, link_seq, link_ms = unpack(cmsgpack.unpack(owner_field))
+  if link_seq ~= made then return {0, owner_field} end
+  since = math.max(since, link_ms)  -- the link may have been dated later than its caller knows
+end
 
 if is_link then
   local unlinked_ms, deleted_ms, _ = -1, -1
