@@ -212,7 +212,7 @@ MUTATIONS: list[InScript | InPython] = [
         known=protocol_walk.WITH_IMPORTS,
     ),
     InPython(
-        "a log of another life is given up", recovering, "_is_of_another_life",
+        "a log of another life is given up", recovering, "is_of_another_life",
         lambda right: lambda *given: False, seed=1, favour=(*LOST, "send", "drain"),
     ),
     InPython(
