@@ -21,7 +21,7 @@ from serving.history import History, Source
 from serving.http.tally import Tally
 from serving.ingest.accept import Limits, check_summed
 from serving.ingest.projection import tail_payload
-from serving.lookout import Lookout, Recent
+from serving.lookout import Lookout, Recent, Together
 from serving.people.gather import gather
 from serving.people.links import RefusedClaim, claims_with_receipts, distinct_claims, link_claims
 from serving.people.person import DecodedBases
@@ -93,6 +93,7 @@ class Engine:
         self.storage_seen = Lookout(self.history.reach_storage)
         # One writes for all, and one waits to look again: threads that a silent lake holds are no more than these.
         self.history_writers = CapacityLimiter(2)
+        self.names: Together[str | None, Any] = Together()
         self.sizes: Recent[dict[str, Any]] = Recent(SIZES_GOOD_S)
 
     # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────

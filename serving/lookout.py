@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -12,6 +12,7 @@ from anyio import CapacityLimiter, to_thread
 from serving.refusals import Unavailable
 
 T = TypeVar("T")
+W = TypeVar("W")
 
 #: A look is good for so long: all who ask in between get its answer.
 GOOD_S = 1.0
@@ -78,3 +79,26 @@ class Recent(Generic[T]):
                 value = await ask()
                 answer = self._answer = time.monotonic(), value
             return answer[1]
+
+
+class Together(Generic[W, T]):
+    """One question for all who come while another is under way: the next one asks for all that they want."""
+
+    def __init__(self) -> None:
+        self._wanted: set[W] = set()
+        self._next: asyncio.Task[T] | None = None
+        self._running: asyncio.Task[T] | None = None
+
+    async def of(self, wanted: Iterable[W], ask: Callable[[set[W]], Awaitable[T]]) -> T:
+        """The answer of a question that begins from now on, and asks for this and perhaps more."""
+        self._wanted.update(wanted)
+        if self._next is None:
+            self._next = asyncio.create_task(self._asked(ask, self._running))
+        return await asyncio.shield(self._next)
+
+    async def _asked(self, ask: Callable[[set[W]], Awaitable[T]], before: asyncio.Task[T] | None) -> T:
+        if before is not None:
+            await asyncio.wait([before])
+        wanted, self._wanted = self._wanted, set()
+        self._running, self._next = self._next, None
+        return await ask(wanted)

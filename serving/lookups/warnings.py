@@ -27,6 +27,8 @@ from serving.refusals import Unavailable
 
 #: How long a definition's answer waits for the names.
 WAITED_S = 3.0
+#: How long the question may take: who comes meanwhile gets its answer, or that of the next.
+ASKED_S = 10.0
 
 
 async def warnings(engine: Engine, bound: Bound) -> list[str]:
@@ -41,13 +43,20 @@ async def unseen(engine: Engine, bound: Bound) -> list[str]:
     attributes = any(isinstance(node, Attribute) for node in nodes)
     if not events and not attributes:
         return []
-    with move_on_after(WAITED_S):
-        try:
-            properties, names = await in_worker(seen, engine.settings.lake_root, sorted(events), attributes)
-        except Unavailable:
-            return []
-        known = Known({event: frozenset(of_event) for event, of_event in properties.items()}, frozenset(names))
-        return list(dict.fromkeys(warnings_of(bound.written, known)))
+
+    async def ask(wanted: set[str | None]) -> Known | None:
+        of_events = sorted(name for name in wanted if name is not None)
+        with move_on_after(ASKED_S):
+            try:
+                properties, names = await in_worker(seen, engine.settings.lake_root, of_events, None in wanted)
+            except Unavailable:
+                return None
+            return Known({event: frozenset(of_event) for event, of_event in properties.items()}, frozenset(names))
+        return None
+
+    with move_on_after(WAITED_S):  # those who save together ask once: one after the other they would wait for long
+        known = await engine.names.of([*events, *([None] if attributes else [])], ask)
+        return [] if known is None else list(dict.fromkeys(warnings_of(bound.written, known)))
     return []
 
 

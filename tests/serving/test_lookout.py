@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import anyio
 import pytest
 
 from serving import lookout
-from serving.lookout import Lookout, Recent, Seen
+from serving.lookout import Lookout, Recent, Seen, Together
 from serving.refusals import Unavailable
 
 
@@ -80,3 +81,27 @@ def test_an_answer_is_shared_and_a_failure_is_not_kept() -> None:
         return [await recent.of(answer) for _ in range(3)]
 
     assert anyio.run(ask) == [1, 1, 1]
+
+
+def test_who_asks_meanwhile_is_answered_together() -> None:
+    """While one question is under way those who come share the next, which asks for all that they want."""
+    asked: list[set[str]] = []
+    may_answer = asyncio.Event()
+
+    async def ask(wanted: set[str]) -> int:
+        asked.append(wanted)
+        await may_answer.wait()
+        return len(asked)
+
+    async def check() -> list[int]:
+        together: Together[str, int] = Together()
+        first = asyncio.create_task(together.of(["a"], ask))
+        while not asked:
+            await asyncio.sleep(0)
+        others = [asyncio.create_task(together.of(wanted, ask)) for wanted in (["b"], ["c", "b"], [])]
+        await asyncio.sleep(0)
+        may_answer.set()
+        return [await task for task in (first, *others)]
+
+    assert asyncio.run(check()) == [1, 2, 2, 2]
+    assert asked == [{"a"}, {"b", "c"}]
