@@ -39,7 +39,7 @@ bench: .venv/.installed  ## the speed budgets, as ratios to floors of the same r
 # uv makes the lock, and pip reads it. It is universal, so one file serves every platform. It has hashes, so the files that
 # were tested are those that are installed. It has no index address, so the machine that installs decides where from.
 lock:     ## write requirements.lock from both pyproject.toml (needs uv); ARGS="--upgrade" takes newer releases
-	uv --no-config pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
+	uv --no-config pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate --no-strip-extras \
 	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml $(SDK)/pyproject.toml $(ARGS)
 
 clean:    ## remove .venv and the caches; the data in .tinycdp stays
