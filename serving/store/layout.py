@@ -1,5 +1,6 @@
 """How a record lays out its bytes: tail entries, and the covered events of the last 24 h (`recent`).
 
+The events that a delete took (`forgotten`) are laid out as `recent` is, with the same bounds.
 Scripts know the constants below by the same names (`scripts.script`).
 """
 
