@@ -97,14 +97,15 @@ def run_drain(settings: Settings) -> None:
 def run_worker(settings: Settings) -> None:
     """Rebuilds, purges and maintains until SIGTERM, by the schedules of the Prefect server that the environment names.
 
-    That is PREFECT_API_URL; `TINYCDP_PREFECT=false` leaves Prefect out.
+    That is PREFECT_API_URL; the setting `prefect` can leave Prefect out.
     """
     os.nice(WORKER_NICE)
     configure(settings.log_level)
     _end_without_supervisor(settings, "worker")
     store = _store(settings)
     lake = Lake(settings.lake_root)
-    if os.environ.get("TINYCDP_PREFECT", "true" if os.environ.get("PREFECT_API_URL") else "false") != "true":
+    takes_part = bool(os.environ.get("PREFECT_API_URL")) if settings.prefect is None else settings.prefect
+    if not takes_part:
         _until_stopped(Worker(store, lake, settings, *plain_work(store, lake, settings)).run)
         return
     from pipelines.prefect_flows import PrefectFlows

@@ -62,6 +62,7 @@ def plan_stack(settings: Settings, home: Path, with_prefect: bool) -> Plan:
         environment["TINYCDP_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
         parts.append(Part("redis", _redis_command(settings, home, port), 10, stop_s=30))
     prefect_url = None
+    with_prefect = with_prefect and settings.prefect is not False
     if with_prefect and os.environ.get("PREFECT_API_URL"):
         environment["TINYCDP_PREFECT"] = "true"  # somebody's own server, or Prefect Cloud
     elif with_prefect:

@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".tinycdp"), description="where the embedded default keeps all it stores")
     host: str = Field(default="127.0.0.1", description="the address that servers bind to")
     port: int = Field(default=4000, ge=0, le=65535, description="the API")
+    prefect: bool | None = Field(
+        default=None, description="whether Prefect takes part; None: where PREFECT_API_URL names its server"
+    )
     prefect_port: int = Field(default=4200, ge=0, le=65535, description="Prefect's server and UI")
     prefect_name: str | None = Field(
         default=None, max_length=100, pattern=r"^[\w.-]*$", description="ends the names of this stack's deployments"

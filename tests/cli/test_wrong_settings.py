@@ -26,6 +26,7 @@ WRONG = {
     "REBUILD_INTERVAL_S": ("0", "nan", "inf", "1e300"),
     "RATE_LIMIT": ("inf", "-1"),
     "METRICS_OPEN": ("perhaps",),
+    "PREFECT": ("maybe", ""),
     "PUBLIC_URL": ("cdp.example.com", "https://", "https://cdp.example.com:x"),
     "CORS_ORIGINS": ("shop.example", "https://shop.example/", "https://a.example https://b.example"),
     "CONNECTIONS_MAX": ("0", "9" * 30),
