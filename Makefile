@@ -39,17 +39,19 @@ bench: .venv/.installed  ## the speed budgets, as ratios to floors of the same r
 # uv makes the lock, and pip reads it. It is universal, so one file serves every platform. It has hashes, so the files that
 # were tested are those that are installed. It has no index address, so the machine that installs decides where from.
 lock:     ## write requirements.lock from both pyproject.toml (needs uv); ARGS="--upgrade" takes newer releases
-	uv --no-config pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate --no-strip-extras \
+	uv --no-config pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
 	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml $(SDK)/pyproject.toml $(ARGS)
 
 clean:    ## remove .venv and the caches; the data in .tinycdp stays
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path '*/node_modules/*' -prune -exec rm -rf {} +
 
+# The lock is named twice, as the list and as a constraint: by the list alone a pip before 23.3 takes the newest release of
+# what another package wants with an extra, which may not be the locked one, and refuses to install.
 # The stamp is made last, so an install that was cut off is done again.
 .venv/.installed: requirements.lock pyproject.toml $(SDK)/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "TinyCDP needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock -c requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e $(SDK)
 	@touch $@
