@@ -103,6 +103,14 @@ def test_a_change_of_a_version_that_is_no_longer_is_refused(admin: tinycdp.Admin
     assert admin.definition("flag", "adm_flag")["enabled"] is False
 
 
+def test_none_takes_a_setting_of_a_flag_back(admin: tinycdp.Admin) -> None:
+    """A change that does not name the rule keeps it; None takes it back, and the flag is for everybody."""
+    admin.create_flag("adm_back", "false", description="first")
+
+    assert admin.change_flag("adm_back", description=None)["rule"] == "false"
+    assert admin.change_flag("adm_back", None)["rule"] != "false"
+
+
 def test_a_mistake_in_an_expression_has_its_place(admin: tinycdp.Admin) -> None:
     """The error carries field, line and column; validating says the same without raising."""
     with pytest.raises(tinycdp.InvalidRequest) as refused:

@@ -28,6 +28,8 @@ Definition: TypeAlias = types.Trait | types.Segment | types.Flag
 LOOK_S = 0.2
 #: Bytes of a file that are written at once.
 CHUNK_BYTES = 1024 * 1024
+#: In place of a setting that is not given: None takes a setting back.
+_UNCHANGED: Any = object()
 
 
 class Admin:
@@ -102,15 +104,15 @@ class Admin:
         return cast(types.Segment, self._change("segment", key, {"rule": rule, **settings}, version))
 
     def change_flag(
-        self, key: str, rule: str | None = None, *, version: int | None = None, **settings: Any
+        self, key: str, rule: str | None = _UNCHANGED, *, version: int | None = None, **settings: Any
     ) -> types.Flag:
-        """Changes a flag; what is not given stays.
+        """Changes a flag; what is not given stays, and None takes a setting back.
 
         `version`: the one that was read. Raises `PreconditionFailed` where somebody saved another one meanwhile. It is
         compared before the change and sent with it as `If-Match`; a server that does not know that header yet cannot
         see a save between the two.
         """
-        body = settings if rule is None else {"rule": rule, **settings}
+        body = settings if rule is _UNCHANGED else {"rule": rule, **settings}
         return cast(types.Flag, self._change("flag", key, body, version))
 
     def _change(self, kind: DefinitionKind, key: str, body: Mapping[str, Any], version: int | None) -> Any:
