@@ -34,14 +34,14 @@ def flags(stack: RunningStack) -> RunningStack:
     def variants(*values: Any) -> list[dict[str, Any]]:
         return [{"name": f"v{n}", "weight": 100 if n == 0 else 0, "value": value} for n, value in enumerate(values)]
 
-    stack.define("flag", "of_on", "true")
-    stack.define("flag", "of_never", "false")
-    stack.define("flag", "of_off", "true", enabled=False)
-    stack.define("flag", "of_bought", "events.of_bought.count >= 1")
+    stack.define("flag", "sdk_of_on", "true")
+    stack.define("flag", "sdk_of_never", "false")
+    stack.define("flag", "sdk_of_off", "true", enabled=False)
+    stack.define("flag", "sdk_of_bought", "events.of_bought.count >= 1")
     for name, values in {"text": ("a", "b"), "whole": (3, 4), "number": (1.5, 2), "object": ({"a": [1]}, {})}.items():
-        stack.define("flag", f"of_{name}", "true", variants=variants(*values))
-    stack.track("of-ada", "of_bought")
-    wait_until(lambda: stack.decide("of-ada", "of_bought")["reason"] != "STALE", "the flags are ready")
+        stack.define("flag", f"sdk_of_{name}", "true", variants=variants(*values))
+    stack.track("of-ada", "sdk_of_bought")
+    wait_until(lambda: stack.decide("of-ada", "sdk_of_bought")["reason"] != "STALE", "the flags are ready")
     return stack
 
 
@@ -56,16 +56,16 @@ def provider(flags: RunningStack) -> Iterator[TinyCDPProvider]:
 @pytest.mark.parametrize(
     ("key", "kind", "default"),
     [
-        ("of_on", "boolean", False),
-        ("of_never", "boolean", True),
-        ("of_off", "boolean", True),
-        ("of_bought", "boolean", False),
-        ("of_text", "string", ""),
-        ("of_whole", "integer", 0),
-        ("of_number", "float", 0.0),
-        ("of_object", "object", {}),
-        ("of_text", "integer", 7),
-        ("of_unknown", "boolean", True),
+        ("sdk_of_on", "boolean", False),
+        ("sdk_of_never", "boolean", True),
+        ("sdk_of_off", "boolean", True),
+        ("sdk_of_bought", "boolean", False),
+        ("sdk_of_text", "string", ""),
+        ("sdk_of_whole", "integer", 0),
+        ("sdk_of_number", "float", 0.0),
+        ("sdk_of_object", "object", {}),
+        ("sdk_of_text", "integer", 7),
+        ("sdk_of_unknown", "boolean", True),
     ],
 )
 def test_values_are_those_of_the_published_provider(
@@ -98,19 +98,19 @@ def test_values_are_those_of_the_published_provider(
 
 def test_what_is_tracked_arrives(flags: RunningStack, provider: TinyCDPProvider) -> None:
     """An event of the context's user, with the value beside its attributes."""
-    provider.track("of_paid", EvaluationContext("of-eve"), TrackingEventDetails(9.5, {"currency": "EUR"}))
+    provider.track("sdk_of_paid", EvaluationContext("of-eve"), TrackingEventDetails(9.5, {"currency": "EUR"}))
     provider._client.flush()
 
     wait_until(
         lambda: flags.call("GET", "/v1/admin/users/of-eve/data").json().get("events"), "the event is in the lake"
     )
     (event,) = flags.call("GET", "/v1/admin/users/of-eve/data").json()["events"]
-    assert (event["name"], event["properties"]) == ("of_paid", {"currency": "EUR", "value": 9.5})
+    assert (event["name"], event["properties"]) == ("sdk_of_paid", {"currency": "EUR", "value": 9.5})
 
 
 def test_without_an_id_nothing_is_asked(provider: TinyCDPProvider) -> None:
     """The default, with OpenFeature's code for a missing targeting key."""
-    details = provider.resolve_boolean_details("of_on", False, EvaluationContext())
+    details = provider.resolve_boolean_details("sdk_of_on", False, EvaluationContext())
 
     assert (details.value, details.error_code) == (False, ErrorCode.TARGETING_KEY_MISSING)
 

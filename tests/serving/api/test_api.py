@@ -240,7 +240,8 @@ def test_health_says_that_all_is_ready(defined: RunningStack) -> None:
     answer = defined.call("GET", "/health", None)
 
     assert answer.status_code == 200
-    assert answer.json()["checks"].keys() == {"redis", "shards", "definitions", "drain", "worker", "lake"}
+    checks = {"redis", "shards", "definitions", "drain", "worker", "lake", "clock", "history"}
+    assert answer.json()["checks"].keys() == checks
 
 
 def test_refused_events_reach_the_lake_with_their_reasons(defined: RunningStack) -> None:
