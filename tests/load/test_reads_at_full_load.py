@@ -21,15 +21,18 @@ from tests.faults.parts import await_drained
 from tests.load.connection import Connection
 from tests.load.rebuilding import rebuilding
 from tests.running import RunningStack
+from tests.waiting import PAUSE_S
 
 pytestmark = pytest.mark.xdist_group("load")
 
 USERS = 24
 WRITERS, READERS = 8, 8
 BATCH = 10
-#: Batches until enough rebuilds are done, and at the most: a user comes to more events than a base keeps as they are.
-BATCHES, BATCHES_MAX = 800, 4_000
-REBUILDS = 3
+#: At least so many batches: a user comes to more events than a base keeps as they are.
+BATCHES = 800
+#: At least so many rebuilds, each beside so many batches at the most. Writers wait then: a rebuild gives way to all
+#: else that the machine has to do.
+REBUILDS, BATCHES_A_REBUILD = 3, 1_000
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 #: Some events are so much younger than an hour that they leave its window while they are asked for.
 LEAVING_MS = 8_000
@@ -64,7 +67,11 @@ class Load:
         """Batches of purchases, some of them of almost an hour ago."""
         chance = random.Random(f"writer-{number}")
         connection = Connection(self.stack.stack.api_url)
-        while self.batches < BATCHES or (len(self.rebuilt) < REBUILDS and self.batches < BATCHES_MAX):
+        while self.batches < BATCHES or len(self.rebuilt) < REBUILDS:
+            if self.batches >= BATCHES_A_REBUILD * (len(self.rebuilt) + 1):
+                connection.give_up()  # the server closes one that is idle for long
+                await asyncio.sleep(PAUSE_S)
+                continue
             self.batches += 1
             events = []
             for _ in range(BATCH):
