@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,17 @@ class RunningPrefect:
         os.killpg(self.process.pid, number)
 
     def kill(self) -> None:
-        """Kills the server, and returns when it is gone."""
-        self.signal(signal.SIGKILL)
-        assert self.process is not None
+        """Kills the server, and returns when it is gone; it may be gone already."""
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            self.signal(signal.SIGKILL)
         self.process.wait(20)
+
+    def revive(self) -> None:
+        """Starts the server again if it was killed."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -119,8 +126,8 @@ class RunningPrefect:
 def prefect_on(home: Path) -> Iterator[RunningPrefect]:
     """A server until the end of the block."""
     prefect = RunningPrefect(home)
-    prefect.start()
     try:
+        prefect.start()
         yield prefect
     finally:
         prefect.kill()

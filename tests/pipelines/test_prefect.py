@@ -39,15 +39,22 @@ WAIT_S, WORK_S = 2.0, 8.0
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPrefect]:
-    """One server for this module. A test leaves it running."""
-    with prefect_on(tmp_path_factory.mktemp("prefect")) as prefect:
-        yield prefect
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPrefect]:
+    """One server for this module. A test may leave it killed."""
+    with prefect_on(tmp_path_factory.mktemp("prefect")) as server:
+        yield server
+
+
+@pytest.fixture
+def prefect(server: RunningPrefect) -> RunningPrefect:
+    """The server of this module, running."""
+    server.revive()
+    return server
 
 
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path) -> World:
-    """A system with a person and a trait."""
+    """A system with a person and a trait. No rebuild is due: tests count them."""
     world = World(
         redis_url,
         tmp_path,
@@ -60,6 +67,8 @@ def world(redis_url: str, tmp_path: Path) -> World:
     world.define("trait", {"orders": "events.purchase.count"})
     world.ingest([purchase("ada", 1, timestamp="2020-01-01T00:00:00Z"), purchase("ada", 2)])
     world.drain().step()
+    world.rebuild()
+    assert not world.store.rebuild_requests().is_full
     return world
 
 
@@ -97,6 +106,7 @@ def scheduled(prefect: RunningPrefect, work: str, seconds: float, first_s: float
     try:
         yield
     finally:
+        prefect.revive()  # the block may have failed while it was killed, and that failure is the one to see
         prefect.every(work, NEVER_S, NEVER_S)
         prefect.schedule(work, active=True)
 
@@ -220,7 +230,7 @@ def test_a_rebuild_is_neither_missed_nor_done_twice_when_prefect_comes_back(
     when the server is back with a run that is late, that is covered."""
     with working(world, prefect) as worker:
         before = len(builds(world))
-        with scheduled(prefect, "rebuild", NEVER_S, first_s=12):
+        with scheduled(prefect, "rebuild", NEVER_S, first_s=20):
             planned = wait_until(lambda: coming(worker, "rebuild"), "the worker knows the time")
             prefect.kill()
             wait_until(lambda: worker.orders.report()["clock"] == "worker", "the worker's clock takes over")
