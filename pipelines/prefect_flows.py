@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self
 from uuid import UUID
 
+import structlog
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
@@ -32,11 +33,13 @@ from lake.lake import Lake
 from pipelines import rebuild as rebuilding
 from pipelines.prefect_deployments import Deployments, timetable_of
 from pipelines.prefect_records import Record, completed, failed, left
-from pipelines.prefect_server import REQUEST_S, Call, PrefectServer
+from pipelines.prefect_server import REQUEST_S, Call, PrefectServer, is_refusal
 from pipelines.timetable import Timetable
 from pipelines.work import Order, Work, plain_work, rebuild_as_of
 from serving.settings import Settings
 from serving.store.store import Store
+
+log = structlog.get_logger()
 
 #: Ends that the server does not have yet. Of more, the oldest is forgotten.
 UNTOLD_MAX = 1_000
@@ -266,8 +269,19 @@ class PrefectFlows:
         return create
 
     def _tell_end(self, client: SyncPrefectClient, record: Record) -> None:
-        if record.run_id is not None and record.end is not None and id(record) in self._open:
+        """Tells how a run ended. An end that is refused is told again at the next look, without what belongs to it, and
+        fails no look: orders and schedules are read all the same."""
+        if record.run_id is None or record.end is None or id(record) not in self._open:
+            return
+        try:
             record.tell_end(client)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if not record.is_broken:
+                log.warning("prefect_refuses_end", error=type(error).__name__)
+            record.is_broken = True
+        else:
             self._close(record)
 
     def _look(self, client: SyncPrefectClient) -> None:

@@ -2,7 +2,7 @@
 
 What is to be said is a queue of calls, bounded, made one after the other. Each request is given up after `REQUEST_S`. A
 server that does not answer, or cannot write, fails the call that is being made; the thread makes another client then,
-and looks for the server again after a pause.
+and looks for the server again after a pause. A server that refuses one request is there, and the next call is made.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import structlog
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 log = structlog.get_logger()
@@ -114,7 +115,12 @@ class PrefectServer:
                 call = self._calls.get(timeout=max(left_s, 0.001))
             except queue.Empty:
                 return
-            call(client)
+            try:
+                call(client)
+            except Exception as error:
+                if not is_refusal(error):
+                    raise
+                log.warning("prefect_refused", error=_kind(error))
         self._seen_s = time.monotonic()
         if self._error is not None:
             self._error = None
@@ -127,7 +133,23 @@ class PrefectServer:
         self._error = _kind(error)
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether a server that is there refuses this one request, as of a run that was deleted.
+
+    One that lets nobody in, or has no time, is as good as away.
+    """
+    status = _status(error)
+    return isinstance(error, ObjectNotFound) or (
+        status is not None and 400 <= status < 500 and status not in (401, 403, 408, 429)
+    )
+
+
+def _status(error: Exception) -> int | None:
+    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
+    return status
+
+
 def _kind(error: Exception) -> str:
     """The name of a failure, and its status where a server answered."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = _status(error)
     return type(error).__name__ if status is None else f"{type(error).__name__} {status}"

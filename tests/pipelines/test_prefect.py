@@ -19,6 +19,7 @@ from prefect.settings import (
     PREFECT_HOME,
     temporary_settings,
 )
+from structlog.testing import capture_logs
 
 from lake.schemas import AUDIT
 from pipelines.prefect_flows import PrefectFlows
@@ -264,6 +265,28 @@ def test_a_run_that_fails_is_retried_as_prefect_says(world: World, prefect: Runn
         wait_until(lambda: state(prefect, run_id) == "Completed", "the retry succeeds")
         wait_until(lambda: "error" not in worker.report, "the worker is well")
         assert prefect.run(run_id)["run_count"] >= 2
+
+
+def test_a_run_that_is_deleted_meanwhile_is_no_reason_to_take_prefect_for_away(
+    world: World, prefect: RunningPrefect
+) -> None:
+    """Somebody deletes a run in Prefect while it is being done. It is done, nothing of it stays to be told, and the
+    server, which refuses its steps, counts as there."""
+    with flows_of(world, prefect) as flows, capture_logs() as logs:
+        wait_until(lambda: flows.timetable("rebuild"), "the flows know Prefect's schedules")
+        before = len(builds(world))
+        asked = prefect.order("rebuild")
+        (order,) = wait_until(lambda: flows.due(NEVER_BEGAN), "the order arrives")
+        assert flows.claim(order)
+        wait_until(lambda: state(prefect, asked) == "Running", "the server has it running")
+        prefect.ask(f"/flow_runs/{asked}", method="DELETE")
+        flows.run(order)
+        told = threading.Event()
+        flows.server.say(lambda client: told.set())
+        wait_until(told.is_set, "all that was said before is told")
+    assert len(builds(world)) == before + 1
+    events = [line["event"] for line in logs]
+    assert "prefect_refused" in events and "prefect_away" not in events
 
 
 def test_what_a_killed_worker_left_is_done_again(world: World, prefect: RunningPrefect) -> None:
