@@ -12,6 +12,7 @@ import pytest
 from tinycdp._settings import _DEFAULTS
 
 from tests.running import RunningStack
+from tests.waiting import wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
 
@@ -20,6 +21,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
 def test_the_snippets_run(stack: RunningStack, tmp_path: Path) -> None:
     """Each runs after those before it, with the address and the keys in the environment."""
     snippets = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    # A trait over an event that nobody has sent is warming until a rebuild. The page's reader takes longer than that.
+    stack.define("trait", "of_the_page", "events.ordered.count")
+    wait_until(lambda: not stack.traits("nobody")["warming"], "what the page reads is rebuilt")
     program = tmp_path / "snippets.py"
     program.write_text("\n".join(snippets) + '\nprint("all ran")\n')
     keys = {f"TINYCDP_{kind.upper()}_KEY": key for kind, key in stack.keys.items()}

@@ -240,7 +240,7 @@ def test_health_says_that_all_is_ready(defined: RunningStack) -> None:
     answer = defined.call("GET", "/health", None)
 
     assert answer.status_code == 200
-    checks = {"redis", "shards", "definitions", "drain", "worker", "lake", "clock", "history"}
+    checks = {"redis", "shards", "definitions", "drain", "worker", "lake", "memory", "clock", "history"}
     assert answer.json()["checks"].keys() == checks
 
 
