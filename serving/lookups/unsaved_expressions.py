@@ -6,6 +6,7 @@ from typing import Any
 
 from expressions.batch.base_frames import base_parts
 from expressions.batch.counting import counted, counted_for, distinct_ids
+from expressions.batch.distribution import distribution
 from expressions.batch.frames import column_of, person_answers, users_where, value_of
 from expressions.definitions import Definition, DefinitionKind
 from expressions.plan import plan
@@ -27,7 +28,10 @@ COST_SAMPLE, HORIZON_MS = 200, 3_600_000
 def preview(
     source: Source, catalogue_text: bytes, kind: DefinitionKind, text: str, now_ms: int, sample: int
 ) -> dict[str, Any]:
-    """For how many of how many people an expression holds (S4) at `now_ms`, and some of them with values."""
+    """For how many of how many people an expression holds (S4) at `now_ms`, and some of them with values.
+
+    Of a trait also how its values are spread over everybody.
+    """
     catalogue = decode(catalogue_text)
     bound = bind_one(Definition(kind, KEY, text), catalogue.bounds)
     events = counted_for(source.history().events(), plan([bound.expr]), now_ms, catalogue.zone)
@@ -41,6 +45,7 @@ def preview(
             {"id": id, "value": bool(answer["boolean"]) if kind != "trait" else to_json(value_of(answer))}
             for id, answer in sampled.select("id", column_of((kind, KEY))).iter_rows()
         ],
+        "distribution": distribution(answers, (kind, KEY)) if kind == "trait" else None,
         "asof": rfc3339(now_ms),
     }
 

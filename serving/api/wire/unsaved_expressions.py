@@ -54,10 +54,39 @@ class PreviewUser(BaseModel):
     value: Any
 
 
+class Bin(BaseModel):
+    """The people whose number is in [low, high); in the last bin of a histogram also those at `high`."""
+
+    low: float
+    high: float
+    count: int
+
+
+class TopValue(BaseModel):
+    """A value that is no number, or an item of lists, and how many people have it. A text is cut to 200 characters."""
+
+    value: Any
+    count: int
+
+
+class Distribution(BaseModel):
+    """How the values of a trait are spread over everybody. `none`: people without a value.
+
+    `histogram` has at most 20 bins of the numbers. They are as wide as each other, but for the last, which reaches from
+    the 99th percentile up to the greatest number. `top` has the 20 most frequent of the `distinct` other values.
+    """
+
+    none: int
+    histogram: list[Bin]
+    top: list[TopValue]
+    distinct: int
+
+
 class PreviewOut(BaseModel):
-    """For how many of all people an expression holds, as of an instant."""
+    """For how many of all people an expression holds, as of an instant; of a trait the distribution of its values."""
 
     count: int
     total: int
     sample: list[PreviewUser]
+    distribution: Distribution | None = None
     asof: str

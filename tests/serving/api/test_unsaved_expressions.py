@@ -51,6 +51,22 @@ def test_a_preview_counts_as_a_saved_definition_would(expressions: RunningStack)
     assert tried('segment("eager") && tried_items > 2')["count"] == 1
 
 
+def test_a_preview_of_a_trait_tells_the_spread_of_its_values(expressions: RunningStack) -> None:
+    """Everybody is in one bin of the histogram; a text counts for who has it. A segment has no spread."""
+
+    def spread(kind: str, expression: str) -> Any:
+        body = {"type": kind, "expression": expression}
+        return expressions.call("POST", "/v1/admin/preview", json=body).json()["distribution"]
+
+    counts = {bin["low"]: bin["count"] for bin in spread("trait", "events.tried.count")["histogram"]}
+    words = spread("trait", 'if(tried_items >= 2, "often", null)')
+
+    assert (counts[1], counts[2], counts[3]) == (1, 1, 1)
+    assert words["top"] == [{"value": "often", "count": 2}]
+    assert words["none"] == counts.get(0, 0) + 1
+    assert spread("segment", "tried_items >= 2") is None
+
+
 def test_a_preview_of_a_wrong_expression_says_where(expressions: RunningStack) -> None:
     """The refusal is 400 with the position, as when the expression is saved."""
     answer = expressions.call("POST", "/v1/admin/preview", json={"type": "segment", "expression": "tried_items >"})

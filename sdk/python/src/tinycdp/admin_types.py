@@ -132,12 +132,41 @@ class PreviewUser(TypedDict):
     value: Any
 
 
+class Bin(TypedDict):
+    """The people whose number is in [low, high); in the last bin of a histogram also those at `high`."""
+
+    low: float
+    high: float
+    count: int
+
+
+class TopValue(TypedDict):
+    """A value that is no number, or an item of lists, and how many people have it. A text is cut to 200 characters."""
+
+    value: Any
+    count: int
+
+
+class Distribution(TypedDict):
+    """How the values of a trait are spread over everybody. `none`: people without a value.
+
+    `histogram` has at most 20 bins of the numbers. They are as wide as each other, but for the last, which reaches from
+    the 99th percentile up to the greatest number. `top` has the 20 most frequent of the `distinct` other values.
+    """
+
+    none: int
+    histogram: list[Bin]
+    top: list[TopValue]
+    distinct: int
+
+
 class Preview(TypedDict):
-    """For how many of all people an expression holds, as of an instant."""
+    """For how many of all people an expression holds, as of an instant; of a trait the distribution of its values."""
 
     count: int
     total: int
     sample: list[PreviewUser]
+    distribution: NotRequired[Distribution | None]
     asof: str
 
 
