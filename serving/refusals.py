@@ -6,6 +6,7 @@ Refusal              message, details, when to try again
 ├── Forbidden          a key of another kind
 ├── NotFound           no such thing
 ├── Conflict           it is there already, or others need it
+├── Changed            it is no longer what the caller said it is
 ├── TooMany            more than can be taken now: try again later
 └── Unavailable        a part is away: try again later
 
@@ -65,6 +66,12 @@ class Conflict(Refusal):
     """The thing is there already, or others need it."""
 
     code = "already_exists"
+
+
+class Changed(Refusal):
+    """The thing is no longer the version that the caller said it is."""
+
+    code = "failed_precondition"
 
 
 class TooMany(Refusal):

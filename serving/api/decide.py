@@ -23,6 +23,7 @@ from serving.definitions.flags import Flag
 from serving.engine import Engine
 from serving.http.answers import Ready, json_text
 from serving.http.bodies import body_of
+from serving.http.conditions import client_has
 from serving.ids import ID_CHARACTERS_MAX, identifier, ids_in
 from serving.people.decide import Decision
 from serving.refusals import Invalid, NotFound, cut, invalid
@@ -142,15 +143,9 @@ def _answer(request: Request, text: bytes, tagged: bytes, decided: Decided, cach
     """
     if not decided.asof:
         return json_text(text, _NOT_CACHED)
-    tag = blake2b(_encode(state_of(decided)) + tagged, digest_size=16).hexdigest()
+    tag = f'W/"{blake2b(_encode(state_of(decided)) + tagged, digest_size=16).hexdigest()}"'
     cache_control = b"private, max-age=%d" % cache_s if cache_s else b"private, no-cache"
-    headers = [(b"etag", b'W/"%b"' % tag.encode()), (b"cache-control", cache_control)]
-    if _client_has(request.headers.get("if-none-match"), tag):
+    headers = [(b"etag", tag.encode()), (b"cache-control", cache_control)]
+    if client_has(request.headers.get("if-none-match"), tag):
         return Ready(b"", 304, headers)
     return json_text(text, headers)
-
-
-def _client_has(if_none_match: str | None, tag: str) -> bool:
-    if if_none_match is None:
-        return False
-    return any(etag.strip() in (f'W/"{tag}"', f'"{tag}"', "*") for etag in if_none_match.split(","))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Literal, TypeAlias
 
 import structlog
 from anyio import move_on_after, to_thread
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 from fastapi.responses import Response
 
 from expressions.definitions import Bound, Definition, DefinitionKind
-from serving.api.dependencies import CONFLICT, NOT_FOUND, Admin, EngineOf, require_admin
+from serving.access.keys import Caller
+from serving.api.dependencies import CHANGED, CONFLICT, NOT_FOUND, Admin, EngineOf, Responses, require_admin
 from serving.api.wire.definitions import (
     Described,
     RollbackBody,
@@ -31,8 +33,9 @@ from serving.definitions.catalogue import StoredDefinition
 from serving.engine import Engine
 from serving.history import History, away
 from serving.http.answers import json_answer
+from serving.http.conditions import client_knows
 from serving.lookups.warnings import warnings
-from serving.refusals import NotFound, Unavailable
+from serving.refusals import Changed, NotFound, Unavailable
 from serving.store.errors import StoreError
 from serving.times import rfc3339
 
@@ -43,10 +46,13 @@ router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], ta
 #: The kinds of definitions as paths name them.
 Kinds: TypeAlias = Literal["traits", "segments", "flags"]
 KIND_OF: dict[Kinds, DefinitionKind] = {"traits": "trait", "segments": "segment", "flags": "flag"}
+OUT: dict[DefinitionKind, type[TraitOut | RuleOut]] = {"trait": TraitOut, "segment": RuleOut, "flag": FlagOut}
 #: A key in a path. The example is that of the bodies: somebody who tries the calls in their order finds it.
 InTraits: TypeAlias = Annotated[str, Path(examples=["orders_30d"])]
 InSegments: TypeAlias = Annotated[str, Path(examples=["loyal"])]
 InFlags: TypeAlias = Annotated[str, Path(examples=["free_shipping"])]
+#: Answers with a definition have its version as their tag.
+TAGGED: Responses = {200: {"headers": {"ETag": {"description": "its version", "schema": {"type": "string"}}}}}
 #: The rule of a flag that has none.
 EVERYBODY = "true"
 #: Definitions on a page, if not said otherwise and at most, and how many may be passed over.
@@ -57,9 +63,52 @@ Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 Offset = Annotated[int, Query(ge=0, le=OFFSET_MAX)]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A call that reads or saves one definition: who asks, which versions they know, and the answer that gets a tag."""
+
+    engine: Engine
+    caller: Caller
+    answer: Response
+    if_match: str | None = None
+
+    def tagged(self, stored: StoredDefinition) -> None:
+        """Gives the answer the tag of a definition: its version."""
+        self.answer.headers["ETag"] = tag_of(stored.version)
+
+    @property
+    def knows(self) -> saving.Knows | None:
+        """Whether the caller knows a version; None where they do not say what they know."""
+        return None if self.if_match is None else lambda version: client_knows(self.if_match, tag_of(version))
+
+
+async def _asked(engine: EngineOf, caller: Admin, answer: Response) -> Asked:
+    return Asked(engine, caller, answer)
+
+
+async def _asked_if(
+    engine: EngineOf,
+    caller: Admin,
+    answer: Response,
+    if_match: Annotated[
+        str | None, Header(description="the ETag of the version that was read; of any other the call is refused")
+    ] = None,
+) -> Asked:
+    return Asked(engine, caller, answer, if_match)
+
+
+Ask = Annotated[Asked, Depends(_asked)]
+#: The same for a call that may name the version that it changes.
+AskIf = Annotated[Asked, Depends(_asked_if)]
+
+
+def tag_of(version: int) -> str:
+    """The entity tag of a version of a definition."""
+    return f'"{version}"'
+
+
 async def _save(
-    engine: Engine,
-    author: str,
+    asked: Asked,
     definition: Definition,
     must_be: saving.MustBe,
     settings: Callable[[dict[str, Any]], dict[str, Any]],
@@ -67,6 +116,7 @@ async def _save(
     keeps_expression: bool = False,
 ) -> dict[str, Any]:
     """The saved definition by its kind, as the wire shows it."""
+    engine = asked.engine
     lake = await _lake(engine)
 
     def save() -> tuple[StoredDefinition, Bound]:
@@ -77,25 +127,56 @@ async def _save(
             engine.clock_ms(),
             action=action,
             settings=settings,
-            author=author,
+            author=asked.caller.label,
             must_be=must_be,
+            knows=asked.knows,
             keeps_expression=keeps_expression,
             definitions_max=engine.settings.definitions_max,
         )
 
-    stored, bound = await to_thread.run_sync(save)
+    try:
+        stored, bound = await to_thread.run_sync(save)
+    except saving.Outdated as outdated:
+        raise _changed(asked, definition.kind, definition.key, outdated) from None
+    asked.tagged(stored)
     is_written = await _is_written_down(engine, lake)
     return {definition.kind: wire_definition(stored, await warnings(engine, bound), is_pending=not is_written)}
 
 
-async def _delete(engine: Engine, author: str, kind: DefinitionKind, key: str) -> Response:
+async def _delete(asked: Asked, kind: DefinitionKind, key: str) -> Response:
+    engine = asked.engine
     lake = await _lake(engine)
-    await to_thread.run_sync(
-        lambda: saving.delete(engine.admin_store, lake.holds_events, kind, key, engine.clock_ms(), author)
-    )
+
+    def delete() -> None:
+        author = asked.caller.label
+        saving.delete(engine.admin_store, lake.holds_events, kind, key, engine.clock_ms(), author, asked.knows)
+
+    try:
+        await to_thread.run_sync(delete)
+    except saving.Outdated as outdated:
+        raise _changed(asked, kind, key, outdated) from None
     if await _is_written_down(engine, lake):
         return Response(status_code=200)
     return json_answer({"history": "pending"})
+
+
+def _changed(asked: Asked, kind: DefinitionKind, key: str, outdated: saving.Outdated) -> Changed:
+    """The refusal of a save whose caller knows another version: it has the one in force, by whom and when."""
+    details: dict[str, Any] = {"field": "If-Match", "value": asked.if_match}
+    current = outdated.current
+    if current is None:
+        details |= {"remedy": "leave If-Match out to bring it back", "deleted": True, "version": None}
+        return Changed(f"{saving.title(kind)} '{key}' is deleted", details)
+    details |= {
+        "remedy": "read it again, and decide anew",
+        "deleted": False,
+        "version": current.version,
+        "author": current.author,
+        "updated_at": rfc3339(current.updated_ms),
+        "definition": OUT[kind].model_validate(wire_definition(current)).model_dump(),
+    }
+    by = f" by {current.author}" if current.author else ""
+    return Changed(f"{saving.title(kind)} '{key}' was changed{by} at {details['updated_at']}", details)
 
 
 class _AwayLake:
@@ -134,11 +215,12 @@ async def _list(engine: Engine, kind: DefinitionKind, limit: int, offset: int) -
     return {f"{kind}s": [wire_definition(stored) for stored in page]}
 
 
-async def _read(engine: Engine, kind: DefinitionKind, key: str) -> dict[str, Any]:
-    catalogue = await engine.current()
+async def _read(asked: Asked, kind: DefinitionKind, key: str) -> dict[str, Any]:
+    catalogue = await asked.engine.current()
     stored = catalogue.definitions.get((kind, key))
     if stored is None:
         raise NotFound(f"{saving.title(kind)} not found", {"field": "key", "value": key})
+    asked.tagged(stored)
     return {kind: wire_definition(stored)}
 
 
@@ -159,12 +241,10 @@ def _flag_settings(key: str, body: FlagFields) -> Callable[[dict[str, Any]], dic
 # ── traits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/traits", responses=CONFLICT)
-async def create_trait(body: TraitBody, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
+@router.post("/traits", responses=TAGGED | CONFLICT)
+async def create_trait(body: TraitBody, asked: Ask) -> Mapping[str, TraitOut]:
     """Saves a new trait. It is refused with 409 where the key is taken."""
-    return await _save(
-        engine, caller.label, Definition("trait", body.key, body.expression), "new", _settings(body), "create"
-    )
+    return await _save(asked, Definition("trait", body.key, body.expression), "new", _settings(body), "create")
 
 
 @router.get("/traits")
@@ -173,33 +253,31 @@ async def list_traits(engine: EngineOf, limit: Limit = PAGE, offset: Offset = 0)
     return await _list(engine, "trait", limit, offset)
 
 
-@router.get("/traits/{key}", responses=NOT_FOUND)
-async def read_trait(key: InTraits, engine: EngineOf) -> Mapping[str, TraitOut]:
+@router.get("/traits/{key}", responses=TAGGED | NOT_FOUND)
+async def read_trait(key: InTraits, asked: Ask) -> Mapping[str, TraitOut]:
     """One trait."""
-    return await _read(engine, "trait", key)
+    return await _read(asked, "trait", key)
 
 
-@router.put("/traits/{key}", responses=NOT_FOUND)
-async def change_trait(key: InTraits, body: TraitChange, engine: EngineOf, caller: Admin) -> Mapping[str, TraitOut]:
+@router.put("/traits/{key}", responses=TAGGED | NOT_FOUND | CHANGED)
+async def change_trait(key: InTraits, body: TraitChange, asked: AskIf) -> Mapping[str, TraitOut]:
     """Changes a trait. Definitions that use it change with it, at once."""
-    return await _save(engine, caller.label, Definition("trait", key, body.expression), "old", _settings(body))
+    return await _save(asked, Definition("trait", key, body.expression), "old", _settings(body))
 
 
-@router.delete("/traits/{key}", responses=NOT_FOUND | CONFLICT)
-async def delete_trait(key: InTraits, engine: EngineOf, caller: Admin) -> Response:
+@router.delete("/traits/{key}", responses=NOT_FOUND | CONFLICT | CHANGED)
+async def delete_trait(key: InTraits, asked: AskIf) -> Response:
     """Deletes a trait. It is refused with 409 while other definitions use it; the refusal names them."""
-    return await _delete(engine, caller.label, "trait", key)
+    return await _delete(asked, "trait", key)
 
 
 # ── segments ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/segments", responses=CONFLICT)
-async def create_segment(body: RuleBody, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
+@router.post("/segments", responses=TAGGED | CONFLICT)
+async def create_segment(body: RuleBody, asked: Ask) -> Mapping[str, RuleOut]:
     """Saves a new segment. It is refused with 409 where the key is taken."""
-    return await _save(
-        engine, caller.label, Definition("segment", body.key, body.rule), "new", _settings(body), "create"
-    )
+    return await _save(asked, Definition("segment", body.key, body.rule), "new", _settings(body), "create")
 
 
 @router.get("/segments")
@@ -208,33 +286,33 @@ async def list_segments(engine: EngineOf, limit: Limit = PAGE, offset: Offset = 
     return await _list(engine, "segment", limit, offset)
 
 
-@router.get("/segments/{key}", responses=NOT_FOUND)
-async def read_segment(key: InSegments, engine: EngineOf) -> Mapping[str, RuleOut]:
+@router.get("/segments/{key}", responses=TAGGED | NOT_FOUND)
+async def read_segment(key: InSegments, asked: Ask) -> Mapping[str, RuleOut]:
     """One segment."""
-    return await _read(engine, "segment", key)
+    return await _read(asked, "segment", key)
 
 
-@router.put("/segments/{key}", responses=NOT_FOUND)
-async def change_segment(key: InSegments, body: RuleChange, engine: EngineOf, caller: Admin) -> Mapping[str, RuleOut]:
+@router.put("/segments/{key}", responses=TAGGED | NOT_FOUND | CHANGED)
+async def change_segment(key: InSegments, body: RuleChange, asked: AskIf) -> Mapping[str, RuleOut]:
     """Changes a segment. Definitions that use it change with it, at once."""
-    return await _save(engine, caller.label, Definition("segment", key, body.rule), "old", _settings(body))
+    return await _save(asked, Definition("segment", key, body.rule), "old", _settings(body))
 
 
-@router.delete("/segments/{key}", responses=NOT_FOUND | CONFLICT)
-async def delete_segment(key: InSegments, engine: EngineOf, caller: Admin) -> Response:
+@router.delete("/segments/{key}", responses=NOT_FOUND | CONFLICT | CHANGED)
+async def delete_segment(key: InSegments, asked: AskIf) -> Response:
     """Deletes a segment. It is refused with 409 while other definitions use it; the refusal names them."""
-    return await _delete(engine, caller.label, "segment", key)
+    return await _delete(asked, "segment", key)
 
 
 # ── flags ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/flags", responses=CONFLICT)
-async def create_flag(body: FlagBody, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
+@router.post("/flags", responses=TAGGED | CONFLICT)
+async def create_flag(body: FlagBody, asked: Ask) -> Mapping[str, FlagOut]:
     """Saves a new flag. It is refused with 409 where the key is taken."""
     rule = EVERYBODY if body.rule is None else body.rule
     definition = Definition("flag", body.key, rule)
-    return await _save(engine, caller.label, definition, "new", _flag_settings(body.key, body), "create")
+    return await _save(asked, definition, "new", _flag_settings(body.key, body), "create")
 
 
 @router.get("/flags")
@@ -243,24 +321,24 @@ async def list_flags(engine: EngineOf, limit: Limit = PAGE, offset: Offset = 0) 
     return await _list(engine, "flag", limit, offset)
 
 
-@router.get("/flags/{key}", responses=NOT_FOUND)
-async def read_flag(key: InFlags, engine: EngineOf) -> Mapping[str, FlagOut]:
+@router.get("/flags/{key}", responses=TAGGED | NOT_FOUND)
+async def read_flag(key: InFlags, asked: Ask) -> Mapping[str, FlagOut]:
     """One flag."""
-    return await _read(engine, "flag", key)
+    return await _read(asked, "flag", key)
 
 
-@router.put("/flags/{key}", responses=NOT_FOUND)
-async def change_flag(key: InFlags, body: FlagChange, engine: EngineOf, caller: Admin) -> Mapping[str, FlagOut]:
+@router.put("/flags/{key}", responses=TAGGED | NOT_FOUND | CHANGED)
+async def change_flag(key: InFlags, body: FlagChange, asked: AskIf) -> Mapping[str, FlagOut]:
     """Changes a flag, at once in every process."""
     definition = Definition("flag", key, EVERYBODY if body.rule is None else body.rule)
     keeps = "rule" not in body.model_fields_set
-    return await _save(engine, caller.label, definition, "old", _flag_settings(key, body), keeps_expression=keeps)
+    return await _save(asked, definition, "old", _flag_settings(key, body), keeps_expression=keeps)
 
 
-@router.delete("/flags/{key}", responses=NOT_FOUND | CONFLICT)
-async def delete_flag(key: InFlags, engine: EngineOf, caller: Admin) -> Response:
+@router.delete("/flags/{key}", responses=NOT_FOUND | CONFLICT | CHANGED)
+async def delete_flag(key: InFlags, asked: AskIf) -> Response:
     """Deletes a flag, at once in every process. It is refused with 409 while other flags need it."""
-    return await _delete(engine, caller.label, "flag", key)
+    return await _delete(asked, "flag", key)
 
 
 # ── versions ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -297,13 +375,13 @@ async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
     )
 
 
-@router.post("/{kinds}/{key}/rollback", responses=NOT_FOUND)
+@router.post("/{kinds}/{key}/rollback", responses=TAGGED | NOT_FOUND | CHANGED)
 async def roll_back(
-    kinds: Kinds, key: str, body: RollbackBody, engine: EngineOf, caller: Admin
+    kinds: Kinds, key: str, body: RollbackBody, asked: AskIf
 ) -> Mapping[str, TraitOut | FlagOut | RuleOut]:
     """Saves an older version again, as a new one. A deleted definition comes back with it."""
     kind = KIND_OF[kinds]
-    versions = await to_thread.run_sync(_versions, engine, kind, key)
+    versions = await to_thread.run_sync(_versions, asked.engine, kind, key)
     restorable = {stored.version: stored for stored in versions if not stored.deleted}
     chosen = restorable.get(body.version)
     if chosen is None:
@@ -312,4 +390,4 @@ async def roll_back(
             {"field": "version", "value": body.version, "known": list(restorable)[:100]},
         )
     definition = Definition(kind, key, chosen.expression)
-    return await _save(engine, caller.label, definition, "any", lambda settings: chosen.settings, "rollback")
+    return await _save(asked, definition, "any", lambda settings: chosen.settings, "rollback")

@@ -21,6 +21,7 @@ from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
 from serving.http.answers import json_answer, refusal_answer, refusal_body
 from serving.http.bodies import body_of
+from serving.http.conditions import client_has
 from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
 from serving.people.decide import Reason
 from serving.refusals import Invalid, Refusal, Unavailable, cut
@@ -133,7 +134,7 @@ async def evaluate_flags(request: Request) -> Response:
     if not decided.asof:  # defaults, since something is away: no client may cache them
         return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
     headers = {"ETag": etag_of(decided, ids, body), "Cache-Control": "private, no-cache"}
-    if _client_has(request.headers.get("if-none-match"), headers["ETag"]):
+    if client_has(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, "application/json")
 
@@ -165,11 +166,6 @@ def _typed(value: Any, flag: Flag) -> Any:
 def etag_of(decided: Decided, ids: Ids, body: bytes) -> str:
     """A tag of the ids, the flags' versions, each id's last seq, and all answers: it changes with any answer."""
     return f'"{blake2b(repr((ids, state_of(decided))).encode() + body, digest_size=16).hexdigest()}"'
-
-
-def _client_has(if_none_match: str | None, etag: str) -> bool:
-    etags = [] if if_none_match is None else [part.strip().removeprefix("W/") for part in if_none_match.split(",")]
-    return etag in etags or etags == ["*"]
 
 
 async def _admitted(request: Request) -> Engine:

@@ -53,6 +53,8 @@ _turns = _Turns()
 
 #: What a save requires of its key: that no definition has it, that one has it, or nothing.
 MustBe: TypeAlias = Literal["new", "old", "any"]
+#: Whether a version of a definition is one that the caller knows, and so may be replaced.
+Knows: TypeAlias = Callable[[int], bool]
 
 
 #: Whether any event is in the lake. Raises `Unavailable` while it is away.
@@ -66,6 +68,14 @@ class Change(msgspec.Struct, frozen=True):
 
     definition: StoredDefinition
     action: str
+
+
+class Outdated(Exception):
+    """The caller does not know the version that is in force, `current`; None where the definition is deleted."""
+
+    def __init__(self, current: StoredDefinition | None) -> None:
+        super().__init__("deleted" if current is None else f"version {current.version}")
+        self.current = current
 
 
 _decode = msgspec.json.Decoder(Change).decode
@@ -152,17 +162,21 @@ def save(
     settings: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     author: str = "",
     must_be: MustBe = "any",
+    knows: Knows | None = None,
     keeps_expression: bool = False,
     definitions_max: int | None = None,
 ) -> tuple[StoredDefinition, Bound]:
     """Creates or changes a definition; returns it as stored, and bound.
 
-    `must_be`: "new" only creates, "old" only changes. `settings` makes the new settings from those before, which are
-    empty for a new definition. `keeps_expression`: the expression before stays, whatever the definition says.
-    `definitions_max`: the bound on definitions of all kinds together. `action` is its name in the audit log.
+    `must_be`: "new" only creates, "old" only changes. `knows`: replaces no version but those that it accepts, which is
+    decided on the very catalogue that the save replaces: no other save is between the two. `settings` makes the new
+    settings from those before, which are empty for a new definition. `keeps_expression`: the expression before stays,
+    whatever the definition says. `definitions_max`: the bound on definitions of all kinds together. `action` is its
+    name in the audit log.
 
     A save that changes nothing makes no new version. Returns when every process that reads from now on answers with the
-    definition; the lake's history may lack it (`write_down`). Raises `Invalid`, `Conflict`, `NotFound`, `Unavailable`.
+    definition; the lake's history may lack it (`write_down`). Raises `Invalid`, `Conflict`, `NotFound`, `Outdated`,
+    `Unavailable`.
     """
     kind, key = definition.kind, definition.key
 
@@ -175,6 +189,7 @@ def save(
             raise Conflict(f"{title(kind)} with key '{key}' already exists", {"field": "key", "value": key})
         if before is None and must_be == "old":
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
+        _require_known(before, knows)
         if before is None and definitions_max is not None and len(catalogue.definitions) >= definitions_max:
             raise Conflict(
                 f"there are {len(catalogue.definitions)} traits, segments and flags, and may be {definitions_max}",
@@ -216,15 +231,30 @@ def _said(stored: StoredDefinition) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value not in ("", [])}
 
 
+def _require_known(before: StoredDefinition | None, knows: Knows | None) -> None:
+    if knows is not None and (before is None or not knows(before.version)):
+        raise Outdated(before)
+
+
 def delete(
-    store: Store, holds_events: HoldsEvents, kind: DefinitionKind, key: str, now_ms: int, author: str = ""
+    store: Store,
+    holds_events: HoldsEvents,
+    kind: DefinitionKind,
+    key: str,
+    now_ms: int,
+    author: str = "",
+    knows: Knows | None = None,
 ) -> None:
-    """Takes a definition out. Raises `NotFound`, `Unavailable`, and `Conflict` with its dependents."""
+    """Takes a definition out; with `knows` only a version that it accepts, as in `save`.
+
+    Raises `NotFound`, `Outdated`, `Unavailable`, and `Conflict` with its dependents.
+    """
 
     def change(catalogue: Catalogue) -> tuple[Catalogue, StoredDefinition]:
         before = catalogue.definitions.get((kind, key))
         if before is None:
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
+        _require_known(before, knows)
         used_by = dependents(catalogue, kind, key)
         if used_by:
             raise Conflict(

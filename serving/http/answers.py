@@ -9,6 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from serving.refusals import (
+    Changed,
     Conflict,
     Forbidden,
     Invalid,
@@ -29,6 +30,7 @@ STATUSES: Mapping[type[Refusal], int] = {
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
+    Changed: 412,
     TooMany: 429,
     Unavailable: 503,
 }

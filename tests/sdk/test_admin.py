@@ -99,8 +99,17 @@ def test_a_change_of_a_version_that_is_no_longer_is_refused(admin: tinycdp.Admin
     with pytest.raises(tinycdp.PreconditionFailed) as refused:
         admin.change_flag("adm_flag", "false", version=read["version"])
 
-    assert (refused.value.status, refused.value.field) == (412, "version")
+    assert (refused.value.status, refused.value.field) == (412, "If-Match")
+    assert refused.value.details["definition"] == admin.definition("flag", "adm_flag")
     assert admin.definition("flag", "adm_flag")["enabled"] is False
+    newer = refused.value.details["version"]
+    for save in (
+        lambda: admin.delete_definition("flag", "adm_flag", version=read["version"]),
+        lambda: admin.rollback("flag", "adm_flag", read["version"], current=read["version"]),
+    ):
+        with pytest.raises(tinycdp.PreconditionFailed):
+            save()
+    assert admin.rollback("flag", "adm_flag", read["version"], current=newer)["enabled"] is True
 
 
 def test_none_takes_a_setting_of_a_flag_back(admin: tinycdp.Admin) -> None:

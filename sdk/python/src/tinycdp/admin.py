@@ -18,7 +18,7 @@ import httpx2
 from . import admin_types as types
 from ._http import FAILED, Ask, client_arguments, exchange, headers_of, reason_of
 from ._settings import settings_of
-from .errors import ConfigurationError, PreconditionFailed, Unreachable, api_error
+from .errors import ConfigurationError, Unreachable, api_error
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 KeyKind: TypeAlias = Literal["write", "read", "profile", "admin"]
@@ -108,23 +108,14 @@ class Admin:
     ) -> types.Flag:
         """Changes a flag; what is not given stays, and None takes a setting back.
 
-        `version`: the one that was read. Raises `PreconditionFailed` where somebody saved another one meanwhile. It is
-        compared before the change and sent with it as `If-Match`; a server that does not know that header yet cannot
-        see a save between the two.
+        `version`: the one that was read. Raises `PreconditionFailed` where somebody saved another one meanwhile, with
+        it in `details["definition"]`; the server decides that together with the save.
         """
         body = settings if rule is _UNCHANGED else {"rule": rule, **settings}
         return cast(types.Flag, self._change("flag", key, body, version))
 
     def _change(self, kind: DefinitionKind, key: str, body: Mapping[str, Any], version: int | None) -> Any:
-        headers = {}
-        if version is not None:
-            now = self.definition(kind, key)["version"]
-            if now != version:
-                remedy = "read it again and decide anew"
-                details = {"field": "version", "value": version, "remedy": remedy, "now": now}
-                raise PreconditionFailed(412, "changed", f"{kind} '{key}' is at version {now}", details)
-            headers["If-Match"] = f'"{version}"'
-        return self.call("PUT", _path(f"/v1/admin/{kind}s", key), body, headers=headers)[kind]
+        return self.call("PUT", _path(f"/v1/admin/{kind}s", key), body, headers=_if_match(version))[kind]
 
     def definition(self, kind: DefinitionKind, key: str) -> Definition:
         """A definition. Raises `NotFound`."""
@@ -135,9 +126,12 @@ class Admin:
         found = self.call("GET", f"/v1/admin/{kind}s", query={"limit": limit, "offset": offset})[f"{kind}s"]
         return cast(list[Any], found)
 
-    def delete_definition(self, kind: DefinitionKind, key: str) -> None:
-        """Deletes a definition. Raises `Conflict`, which names them, while others use it."""
-        self.call("DELETE", _path(f"/v1/admin/{kind}s", key))
+    def delete_definition(self, kind: DefinitionKind, key: str, *, version: int | None = None) -> None:
+        """Deletes a definition. Raises `Conflict`, which names them, while others use it.
+
+        For `version` see `change_flag`.
+        """
+        self.call("DELETE", _path(f"/v1/admin/{kind}s", key), headers=_if_match(version))
 
     def validate(self, kind: DefinitionKind, expression: str) -> types.Validated:
         """Whether an expression may be saved, with the place of a mistake, its type and its cost."""
@@ -153,10 +147,13 @@ class Admin:
         found = self.call("GET", _path(f"/v1/admin/{kind}s", key, "history"))["versions"]
         return cast(list[types.Version], found)
 
-    def rollback(self, kind: DefinitionKind, key: str, version: int) -> Definition:
-        """Saves an older version again, as a new one."""
-        answer = self.call("POST", _path(f"/v1/admin/{kind}s", key, "rollback"), {"version": version})
-        return cast(Definition, answer[kind])
+    def rollback(self, kind: DefinitionKind, key: str, version: int, *, current: int | None = None) -> Definition:
+        """Saves an older version again, as a new one.
+
+        `current`: the version that was read as the newest. Raises `PreconditionFailed` as `change_flag` does.
+        """
+        path = _path(f"/v1/admin/{kind}s", key, "rollback")
+        return cast(Definition, self.call("POST", path, {"version": version}, headers=_if_match(current))[kind])
 
     # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -287,6 +284,11 @@ def _path(*parts: str | int) -> str:
     """A path whose parts but the first are encoded whole: an id may have slashes."""
     first, *others = parts
     return "/".join([str(first), *(quote(str(part), safe="") for part in others)])
+
+
+def _if_match(version: int | None) -> dict[str, str]:
+    """The header that asks for a version; none where the caller names none."""
+    return {} if version is None else {"If-Match": f'"{version}"'}
 
 
 __all__: Sequence[str] = ["Admin", "Definition", "DefinitionKind", "KeyKind"]
