@@ -18,7 +18,9 @@ from serving import garbage
 from serving.access.keys import keys_of, raw_keys
 from serving.access.made_keys import FOLLOWED_S
 from serving.access.signing import Signer
+from serving.activity import Recorder
 from serving.api import (
+    activity,
     audit,
     decide,
     definitions,
@@ -85,10 +87,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             async with asyncio.timeout(FIRST_KEYS_S):
                 await engine.learn_keys()
         following = asyncio.create_task(_follow_keys(engine))
+        recorder = Recorder(engine, activity.work_of)
+        noting = asyncio.create_task(recorder.run())
         try:
             yield
         finally:
             following.cancel()
+            noting.cancel()
+            await recorder.note()
             await app.state.exports.close()
             await engine.store.close()
             engine.admin_store.close()
@@ -118,6 +124,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(audit.router)
     app.include_router(people.router)
     app.include_router(totals.router)
+    app.include_router(activity.router)
     app.include_router(exports.router)
     app.include_router(exports.files)
     app.include_router(health.router)

@@ -52,11 +52,11 @@ async def decide(request: Request) -> Response:
     """Whether a flag is on for a user, and why. A broken dependency gives the flag's default and reason ERROR."""
     engine: Engine = request.app.state.engine
     query = request.query_params
-    await engine.require(request.headers.get("authorization"), query.get("apiKey"), "read")
+    caller = await engine.require(request.headers.get("authorization"), query.get("apiKey"), "read")
     ids = ids_in(query)
     user = _required(ids.user or ids.email or ids.anonymous, "userId", "INVALID_USER_ID")
     key = _required(query.get("flag"), "flag", "INVALID_FLAG_KEY")
-    decided = await decisions(engine, ids, (key,), query.get("explain") in ("true", "1"))
+    decided = await decisions(engine, caller, ids, (key,), query.get("explain") in ("true", "1"))
     flag, decision = decided.flags.get(key), decided.decisions[key]
     if flag is None and (decided.asof or decided.flags):
         raise NotFound(f"Flag '{cut(key)}' not found", {"field": "flag", "value": key})
@@ -98,7 +98,7 @@ def _cached_s(flag: Flag | None, decision: Decision, asof: Mapping[str, Any]) ->
 async def decide_many(request: Request) -> Response:
     """Several flags for one user, as of one moment; all flags where none are named. An unknown flag is an ERROR."""
     engine: Engine = request.app.state.engine
-    await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "read")
+    caller = await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "read")
     try:
         body = _decode(await body_of(request, engine.settings.event_bytes_max))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -112,7 +112,7 @@ async def decide_many(request: Request) -> Response:
     explain = body.get("explain")
     if not isinstance(explain, (bool, type(None))):
         raise invalid("explain", explain, "send true or false")
-    decided = await decisions(engine, ids, _flag_keys(body.get("flags")), bool(explain))
+    decided = await decisions(engine, caller, ids, _flag_keys(body.get("flags")), bool(explain))
     tagged = _encode([wire_decision(key, user, decision) for key, decision in decided.decisions.items()])
     text = b'{"userId":%b,"decisions":%b,"asof":%b}' % (_encode(user), tagged, _encode(decided.asof))
     held_s = [_cached_s(decided.flags.get(key), decision, decided.asof) for key, decision in decided.decisions.items()]

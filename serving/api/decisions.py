@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from serving.access.keys import Caller
 from serving.api.dependencies import live_person
 from serving.definitions.flags import Flag
 from serving.engine import Engine
@@ -37,8 +38,12 @@ class Decided(msgspec.Struct, frozen=True):
 
 
 @within(DECIDE_S)
-async def decisions(engine: Engine, ids: Ids, keys: Sequence[str] | None, explain: bool = False) -> Decided:
+async def decisions(
+    engine: Engine, caller: Caller, ids: Ids, keys: Sequence[str] | None, explain: bool = False
+) -> Decided:
     """Decisions of these flags (None: of all) for the person whom the ids name; for nobody where they name none.
+
+    Answers to apps, which have a read key, are what `serving.activity` tells of flags: other keys try them out.
 
     Defaults where Redis does not answer within `DECIDE_S`, and at once while it is known to be silent.
     Raises `Unavailable` alone, and only when all flags are asked for and none are known.
@@ -47,19 +52,26 @@ async def decisions(engine: Engine, ids: Ids, keys: Sequence[str] | None, explai
         person = await live_person(engine, *ids.strongest_first[:1])
     except (Refusal, StoreError, CodecError) as error:
         defaults = _without_person(engine, keys, error)
-        engine.tally.decided(defaults.decisions.values())
+        _count(engine, caller, defaults, keys)
         return defaults
     flags = person.catalogue.flags
     device = None if ids.anonymous is None else namespaced("anon", ids.anonymous)
     decider = Decider(person, device, with_tree=explain)
     by_flag = {key: _guarded(decider, key, flags) for key in (sorted(flags) if keys is None else keys)}
-    engine.tally.decided(by_flag.values())
+    decided = Decided(by_flag, flags, person.asof)
+    _count(engine, caller, decided, keys)
     engine.tally.read(person.reading.records)
     lacking = list(dict.fromkeys(id for decision in by_flag.values() for id in decision.lacking))
     if lacking:
         with suppress(Refusal):  # the decision stands; the next one asks again
             await engine.want_rebuild_of(lacking)
-    return Decided(by_flag, flags, person.asof)
+    return decided
+
+
+def _count(engine: Engine, caller: Caller, decided: Decided, keys: Sequence[str] | None) -> None:
+    engine.tally.decided(decided.decisions.values())
+    if caller.kind == "read":
+        engine.tally.answered_app(decided.decisions, decided.flags, by_name=keys is not None)
 
 
 def _guarded(decider: Decider, key: str, flags: Mapping[str, Flag]) -> Decision:

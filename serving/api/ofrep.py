@@ -15,6 +15,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from serving.access.keys import Caller
 from serving.api.decisions import Decided, decisions, state_of
 from serving.api.wire.ofrep import ErrorCode, OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.definitions.flags import Flag
@@ -99,10 +100,10 @@ async def evaluate_flag(request: Request) -> Response:
 
     All that follows in the path is the flag's key, slashes too, so that a key that no flag can have is an unknown flag.
     """
-    engine = await _admitted(request)
+    engine, caller = await _admitted(request)
     key = request.path_params["key"]
     ids = await _ids(engine, request)
-    decided = await decisions(engine, ids, (key,))
+    decided = await decisions(engine, caller, ids, (key,))
     if key not in decided.flags:
         if not decided.asof and not decided.flags:
             raise Unavailable("definitions are away", {"remedy": "try again"}, RETRY_AFTER_S)
@@ -121,9 +122,9 @@ async def evaluate_flag(request: Request) -> Response:
 @_in_ofrep_words
 async def evaluate_flags(request: Request) -> Response:
     """Every flag for a user, with an ETag that changes with the answers: by a definition, an event, or time alone."""
-    engine = await _admitted(request)
+    engine, caller = await _admitted(request)
     ids = await _ids(engine, request)
-    decided = await decisions(engine, ids, None)
+    decided = await decisions(engine, caller, ids, None)
     items = []
     for key in decided.decisions:
         try:
@@ -168,10 +169,10 @@ def etag_of(decided: Decided, ids: Ids, body: bytes) -> str:
     return f'"{blake2b(repr((ids, state_of(decided))).encode() + body, digest_size=16).hexdigest()}"'
 
 
-async def _admitted(request: Request) -> Engine:
+async def _admitted(request: Request) -> tuple[Engine, Caller]:
     engine: Engine = request.app.state.engine
-    await engine.require(request.headers.get("authorization"), request.headers.get("x-api-key"), "read")
-    return engine
+    caller = await engine.require(request.headers.get("authorization"), request.headers.get("x-api-key"), "read")
+    return engine, caller
 
 
 async def _ids(engine: Engine, request: Request) -> Ids:

@@ -1,15 +1,16 @@
 """What one API process has done since it began, in plain numbers: requests, events, decisions.
 
 The hottest paths write here, so a note is a few additions in plain dicts and lists; `serving.api.prometheus` turns the
-numbers into metrics when Prometheus asks. The words kept beside them are path templates, methods, statuses and reasons,
-all from closed lists: no id, key or text of a caller, and nothing that grows with what callers send.
+numbers into metrics when Prometheus asks, and `serving.activity` adds them to those of other processes. The words kept
+beside them are path templates, methods, statuses, reasons, and flags with their variants, all from closed lists: no id,
+key or text of a caller, and nothing that grows with what callers send.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Container, Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 #: Upper bounds of the buckets of a request's latency, in seconds.
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -23,7 +24,19 @@ UNMATCHED = "unmatched"
 
 class _Decision(Protocol):
     @property
+    def allow(self) -> bool: ...
+    @property
     def reason(self) -> str: ...
+    @property
+    def variant(self) -> str | None: ...
+
+
+class Answered(NamedTuple):
+    """A flag and what it answered: a variant, or "on" and "off". `by_name`: the flag was named, not asked in bulk."""
+
+    flag: str
+    variant: str
+    by_name: bool
 
 
 class _Record(Protocol):
@@ -66,6 +79,8 @@ class Tally:
         self.duplicates = 0
         self.rejected = 0
         self.reasons: dict[str, int] = {}
+        #: What apps were answered since `serving.activity` took it last; bounded by the flags and their variants.
+        self.answers: dict[Answered, int] = {}
         self.tails = Spread(ENTRIES)
 
     def answered(self, method: str, template: str, status: int, seconds: float) -> None:
@@ -87,6 +102,14 @@ class Tally:
         reasons = self.reasons
         for decision in decisions:
             reasons[decision.reason] = reasons.get(decision.reason, 0) + 1
+
+    def answered_app(self, decisions: Mapping[str, _Decision], known: Container[str], by_name: bool) -> None:
+        """An app was answered these decisions, by flag; those that are not `known` are no flags."""
+        answers = self.answers
+        for key, decision in decisions.items():
+            if key in known:
+                answered = Answered(key, decision.variant or ("on" if decision.allow else "off"), by_name)
+                answers[answered] = answers.get(answered, 0) + 1
 
     def read(self, records: Iterable[_Record]) -> None:
         """Records were read for a decision. The length of their tails says how far rebuilds are behind."""

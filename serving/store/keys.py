@@ -219,6 +219,30 @@ def api_keys_used() -> str:
     return "apikeys:used"
 
 
+def activity_minute(minute: int) -> str:
+    """Hash: what all API processes did in a minute since 1970, by name (`serving.activity`). Each adds to it.
+
+    TTL: 49 h.
+    """
+    return f"activity:minute:{minute}"
+
+
+def activity_day(day: int) -> str:
+    """Hash: what flags answered apps on a day since 1970 (UTC), by flag, way and variant. API processes add to it.
+
+    TTL: 91 days.
+    """
+    return f"activity:day:{day}"
+
+
+def activity_since() -> str:
+    """String: UTC ms from which on there is a record of activity. API processes set it once.
+
+    TTL: 91 days after the last activity.
+    """
+    return "activity:since"
+
+
 def lease(name: str) -> str:
     """String: token of the process that does `name` now. TTL: the lease."""
     return f"lease:{{{name}}}"

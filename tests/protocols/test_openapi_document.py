@@ -9,6 +9,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from serving.api import (
+    activity,
     audit,
     decide,
     definitions,
@@ -80,7 +81,7 @@ def documenting(operations: dict[str, dict[str, Any]], status: str) -> set[str]:
 
 def answered() -> Iterator[str]:
     """Every method and path that has a route of ours, but for twins with a slash and preflight requests."""
-    admin = (audit, definitions, exports, keys, people, totals, unsaved_expressions)
+    admin = (activity, audit, definitions, exports, keys, people, totals, unsaved_expressions)
     parts = (*admin, decide, events, health, ofrep, prometheus)
     for router in [part.router for part in parts] + [exports.files, people.live]:
         for route in router.routes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from serving.ids import SHARDS_DEFAULT
+from serving.store.operations.activity import ActivityOperations
 from serving.store.operations.api_keys import ApiKeyOperations
 from serving.store.operations.bases import BaseOperations
 from serving.store.operations.catalogue import CatalogueOperations
@@ -32,6 +33,7 @@ class EveryOperation(
     RecoveryOperations,
     PurgeOperations,
     ApiKeyOperations,
+    ActivityOperations,
     LeaseOperations,
     ServerOperations,
 ):

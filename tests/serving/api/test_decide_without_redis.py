@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from serving.access.keys import Caller
 from serving.api.decisions import Decided, decisions
 from serving.app import engine_of
 from serving.definitions.catalogue import Catalogue
@@ -14,6 +15,8 @@ from serving.ids import Ids
 from serving.refusals import Unavailable
 from serving.settings import Settings
 from tests.serving.people.test_decide import BLUE_AND_RED, catalogue_of
+
+APP = Caller("key", "read", "an app")
 
 #: Nobody listens there.
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -26,7 +29,7 @@ def decided(home: Path, catalogue: Catalogue | None, keys: list[str] | None) -> 
         engine = engine_of(Settings(home=home, redis_url=NOWHERE))
         engine.catalogue = catalogue
         try:
-            return await decisions(engine, Ids(user="ada"), keys)
+            return await decisions(engine, APP, Ids(user="ada"), keys)
         finally:
             await engine.store.close()
             engine.admin_store.close()

@@ -76,9 +76,9 @@ def only_known_keys(url: str) -> Iterator[None]:
         for key in client.scan_iter():
             name = key.decode()
             assert _is_known(name), f"a key that keys.py does not name: {name}"
-            assert (client.ttl(name) > 0) == name.startswith(("lease:", "heartbeat:", "recent:", "forgotten:")), (
-                f"the TTL of {name}"
-            )
+            assert (client.ttl(name) > 0) == name.startswith(
+                ("lease:", "heartbeat:", "recent:", "forgotten:", "activity:")
+            ), f"the TTL of {name}"
 
 
 def _is_known(name: str) -> bool:
@@ -98,4 +98,5 @@ def _prefixes() -> tuple[str, ...]:
         keys.ready(0),
         keys.wanted(0),
     )
-    return (*(name.partition("{")[0] + "{" for name in of_shards), keys.lease("").partition("{")[0], keys.heartbeat(""))
+    of_system = (keys.lease("").partition("{")[0], keys.heartbeat(""), keys.activity_since().partition(":")[0])
+    return (*(name.partition("{")[0] + "{" for name in of_shards), *of_system)

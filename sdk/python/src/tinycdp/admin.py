@@ -268,6 +268,23 @@ class Admin:
         """How much there is: people, events, definitions, tables."""
         return cast(types.SystemMetrics, self.call("GET", "/v1/admin/metrics")["metrics"])
 
+    # ── activity ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def activity(
+        self, *, since: str | None = None, until: str | None = None, step: int | None = None
+    ) -> types.Activity:
+        """Events, decisions and latencies over the last 48 hours, by minutes; of the last hour, if not said otherwise.
+
+        `since` and `until` are instants in ISO 8601, `step` is how many minutes a point has.
+        """
+        query = {"from": since, "to": until, "step": step}
+        return cast(types.Activity, self.call("GET", "/v1/admin/activity", query=query))
+
+    def flag_activity(self, *, since: str | None = None, until: str | None = None) -> types.FlagsActivity:
+        """What flags answered apps, by day and variant, when an app named each last, and which are stale."""
+        query = {"from": since, "to": until}
+        return cast(types.FlagsActivity, self.call("GET", "/v1/admin/activity/flags", query=query))
+
     def health(self) -> types.Health:
         """How the stack is; also while it is not well, and answers 503. Raises `Unreachable` without an answer."""
         try:

@@ -504,3 +504,69 @@ class Health(TypedDict):
     storage: NotRequired[Literal["connected", "disconnected"] | None]
     durability: NotRequired[str | None]
     checks: dict[str, HealthCheck]
+
+
+class Latency(TypedDict):
+    """How long requests took, in ms; null where there was none. Percentiles are exact to their histogram's bucket."""
+
+    count: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Done(TypedDict):
+    """What all API processes did from `at` on: events taken, flags decided, and latencies by what requests are for."""
+
+    at: str
+    events: int
+    decisions: int
+    decide: Latency
+    ingest: Latency
+
+
+class Activity(TypedDict):
+    """What API processes did over time. `since`: from when on there is a record; `step`: minutes of each point."""
+
+    since: str | None
+    step: int
+    points: list[Done]
+    total: Done
+
+
+class VariantActivity(TypedDict):
+    """How often a variant was the answer, and its share of all answers of the flag; `on` and `off` are names too."""
+
+    variant: str
+    byName: int
+    inBulk: int
+    share: float
+
+
+class FlagDay(TypedDict):
+    """The answers of one day (UTC), and how often each variant was the answer."""
+
+    day: str
+    byName: int
+    inBulk: int
+    variants: dict[str, int]
+
+
+class FlagActivity(TypedDict):
+    """What a flag answered apps. `lastAsked`: when an app last named it. `stale`: none has for a long time."""
+
+    key: str
+    byName: int
+    inBulk: int
+    variants: list[VariantActivity]
+    days: list[FlagDay]
+    lastAsked: str | None
+    stale: bool
+
+
+class FlagsActivity(TypedDict):
+    """What each flag answered apps. `since`: from when on there is a record; null where there is none."""
+
+    since: str | None
+    staleAfterDays: int
+    flags: list[FlagActivity]

@@ -1,0 +1,81 @@
+"""Activity over HTTP: what a stack did, and what its flags answered apps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tinycdp
+
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+def flag(stack: RunningStack, key: str) -> dict[str, Any]:
+    """What the activity says of one flag."""
+    flags = stack.call("GET", "/v1/admin/activity/flags").json()["flags"]
+    return next(found for found in flags if found["key"] == key)
+
+
+def test_what_the_stack_did_is_there_within_seconds(stack: RunningStack) -> None:
+    """An event and a decision are counted in the minutes of now, with latencies."""
+    with tinycdp.Admin(stack.stack.api_url, stack.keys["admin"]) as admin:
+        before = admin.activity()["total"]
+        stack.define("flag", "act_counted", "true")
+        stack.track("act-ada", "act_bought")
+        stack.decide("act-ada", "act_counted")
+
+        def grown() -> bool:
+            now = admin.activity()["total"]
+            return now["events"] > before["events"] and now["decisions"] > before["decisions"]
+
+        wait_until(grown, "the minute has them")
+        activity = admin.activity(step=60)
+    assert activity["since"] is not None
+    assert activity["total"]["decide"]["p50"] and activity["total"]["ingest"]["p99"]
+    assert sum(point["events"] for point in activity["points"]) == activity["total"]["events"]
+
+
+def test_only_apps_make_a_flag_look_used(stack: RunningStack) -> None:
+    """An admin's test and a bulk question leave `lastAsked` empty; a read key that names the flag sets it."""
+    stack.define("flag", "act_used", "true", variants=[{"name": "red"}])
+    stack.define("flag", "act_tried", "true")
+    asks: list[Callable[[], Any]] = [
+        lambda: stack.call("GET", "/v1/decide", "admin", params={"userId": "a", "flag": "act_tried"}),
+        lambda: stack.call("POST", "/v1/decide", "read", json={"userId": "a"}),
+        lambda: stack.call("POST", "/ofrep/v1/evaluate/flags", "read", json={"context": {"targetingKey": "a"}}),
+        lambda: stack.call("GET", "/v1/decide", "read", params={"userId": "a", "flag": "act_used"}),
+        lambda: stack.call("POST", "/v1/decide", "read", json={"userId": "a", "flags": ["act_used"]}),
+        lambda: stack.call(
+            "POST", "/ofrep/v1/evaluate/flags/act_used", "read", json={"context": {"targetingKey": "a"}}
+        ),
+    ]
+    for ask in asks:
+        assert ask().status_code == 200
+
+    used = wait_until(lambda: (found := flag(stack, "act_used"))["byName"] == 3 and found, "the answers are noted")
+    tried = flag(stack, "act_tried")
+
+    assert (used["inBulk"], tried["inBulk"], tried["byName"]) == (2, 2, 0)
+    assert used["variants"] == [{"variant": "red", "byName": 3, "inBulk": 2, "share": 1.0}]
+    assert [day["variants"] for day in used["days"]] == [{"red": 5}]
+    assert used["lastAsked"] is not None and tried["lastAsked"] is None
+    assert not used["stale"] and not tried["stale"]
+
+
+@pytest.mark.parametrize("query", ["from=yesterday", "from=2026-01-02&to=2026-01-01", "step=0", "to=" + "9" * 50])
+def test_a_period_that_is_none_is_refused(stack: RunningStack, query: str) -> None:
+    """The refusal names the field."""
+    answer = stack.call("GET", f"/v1/admin/activity?{query}")
+
+    assert answer.status_code == 400
+    assert answer.json()["details"]["field"] == query.partition("=")[0]
+
+
+def test_only_admins_read_activity(stack: RunningStack) -> None:
+    """A read key is refused."""
+    for path in ("/v1/admin/activity", "/v1/admin/activity/flags"):
+        assert stack.call("GET", path, "read").status_code == 403
