@@ -8,11 +8,15 @@ from typing import Any
 
 import redis
 
+from serving.ids import event_hash
 from serving.store import keys
 from serving.store.layout import TAIL_HEADER_BYTES
 from serving.store.logged_event import Accepted, packed
 from serving.store.operations.events import Arrival
 from serving.store.records import Record
+from serving.store.scripts.ingest import Outcome
+from serving.store.scripts.replay import Row
+from serving.store.stamps import Stamp
 from serving.store.store import Store
 
 DAY_MS = 86_400_000
@@ -100,3 +104,18 @@ def _prefixes() -> tuple[str, ...]:
     )
     of_system = (keys.lease("").partition("{")[0], keys.heartbeat(""), keys.activity_since().partition(":")[0])
     return (*(name.partition("{")[0] + "{" for name in of_shards), *of_system)
+
+
+def stamp(version: int = 1, build: int = 1, seq: int = 0) -> Stamp:
+    """The stamp of a base that covers so much."""
+    return Stamp(version, build, seq, as_of_ms=NOON_MS, projection=1)
+
+
+def row(event_id: str, seq: int, received_ms: int = NOON_MS, ts_ms: int = NOON_MS) -> Row:
+    """A row of the lake as replay gives it to a record."""
+    return Row(event_hash(event_id), seq, ts_ms, received_ms, b"\x93")
+
+
+def accepted(*seqs: int) -> list[Outcome]:
+    """The outcomes of events that count."""
+    return [Outcome(seq) for seq in seqs]

@@ -25,25 +25,11 @@ from serving.store.scripts.ingest import Outcome
 from serving.store.scripts.publish import BaseRecord
 from serving.store.stamps import Stamp
 from serving.store.store import AsyncStore, Store
-from tests.serving.store.arrivals import NOON_MS, arrival, at, only_known_keys, ready, seqs_of
+from tests.serving.store.arrivals import NOON_MS, arrival, at, ready, seqs_of
 
 pytestmark = pytest.mark.usefixtures("clock")
 
 ALICE = "user:alice"
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[Store]:
-    """An open store of one shard."""
-    with only_known_keys(redis_url), Store(redis_url, shards=1) as opened:
-        yield ready(opened)
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    """The same Redis, bare."""
-    with redis.Redis.from_url(redis_url) as opened:
-        yield opened
 
 
 @pytest.fixture
