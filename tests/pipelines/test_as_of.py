@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 import pytest
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.embedded_redis import EmbeddedRedis
 from cli.users import users_having
 from expressions.rules.windows import DAY_MS
 from expressions.sql.to_sql import to_sql
@@ -24,7 +21,7 @@ from serving.ids import named_as
 from serving.people.deletion import delete_person
 from serving.people.links import unlink_id
 from tests.chance import part_of_examples
-from tests.pipelines.world import World
+from tests.pipelines.world import World, empty_world
 
 SEGMENTS = {
     "idle": "events.visit.count == 0",
@@ -33,21 +30,9 @@ SEGMENTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis for this module, so that an example costs no start."""
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
-
-
 def new_world(url: str, folder: Path) -> World:
-    """An empty system of two shards that knows the segments."""
-    with redis.Redis.from_url(url) as client:
-        client.flushall()
-    world = World(url, folder, shards=2)
-    world.recover()
-    world.define("segment", SEGMENTS)
-    return world
+    """An empty system that knows the definitions of this page."""
+    return empty_world(url, folder, "segment", SEGMENTS)
 
 
 numbers = itertools.count()

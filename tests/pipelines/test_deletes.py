@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,13 +34,6 @@ from tests.properties.at_once import at_once
 from tests.waiting import wait_until
 
 NOBODY = {"visits": 0, "pages": (), "city": None}
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis for this module."""
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 def delete(world: World, id: str, event_id: str = "gone") -> dict[str, int]:

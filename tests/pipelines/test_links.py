@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 import pytest
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.embedded_redis import EmbeddedRedis
 from expressions.batch.counting import counted
 from expressions.batch.frames import answer_frame, values_of
 from expressions.rules.identity import people, roots
@@ -38,27 +35,15 @@ from serving.store.operations.events import Arrival
 from serving.store.operations.links import Claim
 from serving.store.scripts.claim import Owner
 from tests.chance import part_of_examples
-from tests.pipelines.world import World
+from tests.pipelines.world import World, empty_world
 from tests.properties.at_once import at_once
 
 DEFINITIONS = {"visits": "events.visit.count", "pages": "events.visit.page.values", "city": "profile.city"}
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis for this module, so that an example costs no start."""
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
-
-
 def new_world(url: str, folder: Path) -> World:
-    """An empty system of two shards that knows the definitions."""
-    with redis.Redis.from_url(url) as client:
-        client.flushall()
-    world = World(url, folder, shards=2)
-    world.recover()
-    world.define("trait", DEFINITIONS)
-    return world
+    """An empty system that knows the definitions of this page."""
+    return empty_world(url, folder, "trait", DEFINITIONS)
 
 
 numbers = itertools.count()

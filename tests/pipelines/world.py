@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from expressions.definitions import Definition, DefinitionKind
 from lake.lake import Lake
 from pipelines.drain import Drain
@@ -103,3 +105,13 @@ class World:
 def purchase(user: str, number: int, **more: Any) -> dict[str, Any]:
     """A purchase with an id of its own."""
     return {"type": "track", "userId": user, "event": "purchase", "messageId": f"{user}-{number}", **more}
+
+
+def empty_world(url: str, folder: Path, kind: DefinitionKind, definitions: Mapping[str, str]) -> World:
+    """A system of two shards that is ready and knows the definitions; whatever was in this Redis is gone."""
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    world = World(url, folder, shards=2)
+    world.recover()
+    world.define(kind, definitions)
+    return world

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import polars as pl
 import pytest
 import redis
 
-from cli.embedded_redis import EmbeddedRedis
 from expressions.definitions import Definition
 from lake.schemas import EVENTS
 from pipelines.rebuild import rebuild_at
@@ -40,13 +38,6 @@ REDACTED = {
     "scores": {"[deleted]": 3},
     "amount": 5,
 }
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis for this module."""
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
-        yield server.url
 
 
 @pytest.fixture
