@@ -3,6 +3,7 @@
 Naive        loops and ifs                          Light, Heavy   what a rebuild publishes, and a tail behind it
 Polars       the batch                              StateSplit     the events dealt out to several bases
 StateWhole   read time, all events in the tail      Sql            the generated SQL, in DuckDB
+Instants     the batch, each row at its own instant
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from expressions.live.to_state import Program
 from expressions.plan import plan
 from expressions.rules.properties import attribute_fields, event_fields, typed
 from expressions.rules.values import Value, from_json
-from expressions.rules.windows import HOUR_MS, Zone
+from expressions.rules.windows import DAY_MS, HOUR_MS, Zone
 from expressions.sql.to_sql import to_sql
 from expressions.text.bind import bind
 from serving.store import base_codec
@@ -47,6 +48,8 @@ class Answered(NamedTuple):
 
 #: Definition -> user -> answer.
 Found: TypeAlias = dict[Key, dict[str, Answered]]
+#: Where else a user is asked for, from the instant at hand: among them edges of windows and instants before any event.
+INSTANTS = (-400 * DAY_MS, 0, 1, -1, DAY_MS, -7 * DAY_MS)
 Execution: TypeAlias = Callable[[Bounds, Users, int, str], Found]
 
 
@@ -95,15 +98,32 @@ def _row(user: str, event: Event, seq: int) -> dict[str, Any]:
 
 def by_polars(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
     """All definitions in one query over one frame."""
-    answers = answer_frame(deduplicate(event_frame(frame_rows(users))), list(bounds.values()), now, Zone(zone))
+    events = deduplicate(event_frame(frame_rows(users)))
+    answers = answer_frame(events, list(bounds.values()), now, Zone(zone))
+    return _with_absent(_answered_by(answers, bounds), bounds, users, now, zone)
+
+
+def by_instants(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
+    """All definitions in one query, in which each user is asked for at instants of their own, this one among them."""
+    asked = pl.DataFrame(
+        [(user, now + shift * (number + 1)) for number, user in enumerate(users) for shift in INSTANTS],
+        schema={"id": pl.String, "now": pl.Int64},
+        orient="row",
+    )
+    events = deduplicate(event_frame(frame_rows(users)))
+    answers = answer_frame(events, list(bounds.values()), asked, Zone(zone))
+    assert len(answers) == len(INSTANTS) * sum(map(bool, users.values())), "each instant of who has a row is answered"
+    return _with_absent(_answered_by(answers.filter(pl.col("now") == now), bounds), bounds, users, now, zone)
+
+
+def _answered_by(answers: pl.DataFrame, bounds: Bounds) -> Found:
     exact = {
         key: dict(answers.select("id", pl.col(column_of(key)).struct.field("exact")).iter_rows()) for key in bounds
     }
-    found = {
+    return {
         key: {user: Answered(value, exact[key][user]) for user, value in values_of(answers, key).items()}
         for key in bounds
     }
-    return _with_absent(found, bounds, users, now, zone)
 
 
 def by_sql(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
@@ -223,6 +243,7 @@ def _answered(bounds: Bounds, bases: Mapping[str, list[Base]], now: int, zone: s
 
 EXECUTIONS: dict[str, Execution] = {
     "Polars": by_polars,
+    "Instants": by_instants,
     "StateWhole": by_state,
     "StateSplit": by_parts,
     "Light": _published(256),

@@ -230,7 +230,7 @@ def _span_states(
     }
     # A state does not know the window it is folded for: one need for every distinct state that a span has.
     needs = {need.state_id: need for need in plan.needs if any(need.state_id in ids for ids in reached_by.values())}
-    columns = [_states_of(inside, need, present, zone, as_of_ms) for need in needs.values()]
+    columns = [_states_of(inside, need, present, zone) for need in needs.values()]
     state_ids = list(needs)
     spans_of: dict[int, tuple[SpanState, ...]] = {}
     for (id_index, is_heavy, span), *values in zip(present.iter_rows(), *columns, strict=True):
@@ -243,11 +243,11 @@ def _span_states(
     return spans_of
 
 
-def _states_of(rows: pl.LazyFrame, need: Need, present: pl.DataFrame, zone: Zone, now_ms: int) -> list[State]:
+def _states_of(rows: pl.LazyFrame, need: Need, present: pl.DataFrame, zone: Zone) -> list[State]:
     """The state of a need (`bases.State`) for each row of `present`, None where no event added to it."""
     # id_index, span, ts, v.<kind>…: one row for each event whose contribution is not null
     steps = Steps(rows)
-    cell, mask = lifted_cell(need, zone, now_ms, steps.let_cell), source_mask(need.source, now_ms, steps.let_cell)
+    cell, mask = lifted_cell(need, zone, steps.let_cell), source_mask(need.source, steps.let_cell)
     lifted = cell.columns("v")
     contributions = steps.frame.filter(mask).select("id_index", "span", "ts", *cell.named("v"))
     own = contributions.filter(~is_null(lifted)).collect()

@@ -38,8 +38,10 @@ def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
     return _each_once(rows, hashes.is_in(_repeated(hashes)))
 
 
-def counted_for(events: pl.LazyFrame, needed: Plan, now_ms: int, zone: Zone = UTC_ZONE) -> pl.LazyFrame:
-    """The rows that count and that a plan's answers at `now_ms` depend on.
+def counted_for(
+    events: pl.LazyFrame, needed: Plan, now_ms: int, zone: Zone = UTC_ZONE, latest_ms: int | None = None
+) -> pl.LazyFrame:
+    """The rows that count and that a plan's answers at `now_ms`, or from then up to `latest_ms`, depend on.
 
     These are left out: events of names that nothing reads or that no window reaches, and identifies where nothing reads
     an attribute. Rows that share the hash of id and event id are kept until it is known which of them counts. Each id
@@ -49,7 +51,9 @@ def counted_for(events: pl.LazyFrame, needed: Plan, now_ms: int, zone: Zone = UT
     events = after_deletes(events)
     if not needed.attributes and not any(needed.projection.events.values()):
         events = events.drop("props")  # most of the bytes, and nothing reads them
-    is_read = pl.col("kind").is_in(sorted(COUNTED_KINDS)) & _is_reached(needed, now_ms, zone)
+    is_read = pl.col("kind").is_in(sorted(COUNTED_KINDS)) & _is_reached(
+        needed, now_ms, now_ms if latest_ms is None else latest_ms, zone
+    )
     if needed.attributes:
         is_read = is_read | (pl.col("kind") == "identify")
     is_other = ~pl.col("kind").is_in([*sorted(COUNTED_KINDS), "identify"])
@@ -61,8 +65,8 @@ def counted_for(events: pl.LazyFrame, needed: Plan, now_ms: int, zone: Zone = UT
     return pl.concat([_each_once(rows.drop("is_repeated"), rows["is_repeated"]), ids.lazy()], how="diagonal")
 
 
-def _is_reached(needed: Plan, now_ms: int, zone: Zone) -> pl.Expr:
-    """Whether some need looks at an event of this name and time."""
+def _is_reached(needed: Plan, now_ms: int, latest_ms: int, zone: Zone) -> pl.Expr:
+    """Whether some need looks at an event of this name and time, at an instant between these two."""
     since: dict[str | None, int] = {}
     for need in needed.needs:
         lower = lower_ms(need.window, now_ms, zone)
@@ -71,7 +75,7 @@ def _is_reached(needed: Plan, now_ms: int, zone: Zone) -> pl.Expr:
     for name, lower in since.items():
         is_named = pl.lit(True) if name is None else (pl.col("name") == name).fill_null(False)
         reached = reached | (is_named & (pl.col("ts") > lower))
-    return reached & (pl.col("ts") <= now_ms)
+    return reached & (pl.col("ts") <= latest_ms)
 
 
 def distinct_ids(rows: pl.LazyFrame) -> pl.DataFrame:

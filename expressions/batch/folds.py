@@ -8,8 +8,8 @@ There are two ways to fold, and each monoid has one of them:
 1. contributions          by…, ts, v.<kind>…: one row for each event whose contribution is not null
 2. Earliest, Latest       the same columns: one row a group
 3. Union, Tally           by…, v.<kind>…, count: one row a group and distinct value
-4. `most_frequent`        id, v.<kind>…: one row an id
-5. `percentile`           id, value: one row an id
+4. `most_frequent`        by, v.<kind>…: one row a group
+5. `percentile`           by, value: one row a group
 """
 
 from __future__ import annotations
@@ -71,25 +71,25 @@ def least(values: pl.LazyFrame, by: Sequence[str], cell: Cell, values_max: int) 
     return ordered.filter(pl.int_range(pl.len()).over(*by) < values_max)
 
 
-def most_frequent(tally: pl.LazyFrame, cell: Cell) -> pl.LazyFrame:
-    """The value of each id with the greatest count; of several the least."""
-    values = least(tally, ["id"], cell, VALUES_MAX)
-    best = values.filter(pl.col("count") == pl.col("count").max().over("id")).sort(cell.sort_keys(), nulls_last=False)
-    return best.unique("id", keep="first", maintain_order=True).select("id", *cell.kinds.values())
+def most_frequent(tally: pl.LazyFrame, by: str, cell: Cell) -> pl.LazyFrame:
+    """The value of each group with the greatest count; of several the least."""
+    values = least(tally, [by], cell, VALUES_MAX)
+    best = values.filter(pl.col("count") == pl.col("count").max().over(by)).sort(cell.sort_keys(), nulls_last=False)
+    return best.unique(by, keep="first", maintain_order=True).select(by, *cell.kinds.values())
 
 
-def percentile(tally: pl.LazyFrame, cell: Cell, percent: float) -> pl.LazyFrame:
-    """`values.percentile` of each id's numbers, linear between ranks, as `value`.
+def percentile(tally: pl.LazyFrame, by: str, cell: Cell, percent: float) -> pl.LazyFrame:
+    """`values.percentile` of each group's numbers, linear between ranks, as `value`.
 
     `passed` counts the values up to and including one, `size` all of them. `percent` is whole.
     """
-    values = least(tally, ["id"], cell, VALUES_MAX).sort("id", "v.number")
+    values = least(tally, [by], cell, VALUES_MAX).sort(by, "v.number")
     ranked = values.with_columns(
-        pl.col("count").cum_sum().over("id").alias("passed"), pl.col("count").sum().over("id").alias("size")
+        pl.col("count").cum_sum().over(by).alias("passed"), pl.col("count").sum().over(by).alias("size")
     ).with_columns(((pl.col("size") - 1).cast(pl.Int64) * int(percent)).alias("position"))
     below = pl.col("position") // 100
     number = pl.col("v.number")
-    around = ranked.group_by("id").agg(
+    around = ranked.group_by(by).agg(
         number.filter(pl.col("passed") > below).min().alias("low"),
         number.filter(pl.col("passed") > pl.min_horizontal(below + 1, pl.col("size") - 1)).min().alias("high"),
         (pl.col("position") % 100).first().cast(pl.Float64).alias("hundredths"),
@@ -98,4 +98,4 @@ def percentile(tally: pl.LazyFrame, cell: Cell, percent: float) -> pl.LazyFrame:
     from_low = pl.col("low") + quotient(step * hundredths, 100.0)
     from_high = pl.col("high") - quotient(step * (100.0 - hundredths), 100.0)
     value = pl.when(hundredths < 50.0).then(from_low).otherwise(from_high)
-    return around.select("id", pl.when(value.is_finite()).then(value).alias("value"))
+    return around.select(by, pl.when(value.is_finite()).then(value).alias("value"))

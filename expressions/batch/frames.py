@@ -2,7 +2,8 @@
 
 1. events          the columns of `EVENT_SCHEMA`: one row an event, each event once (`counting`)
 2. `States`        id, and columns for each need and attribute: one row an id
-3. `answer_frame`  id, and a struct for each definition: one row an id
+3. `answer_frame`  id, and a struct for each definition: one row an id; where rows have instants of their own
+                   (`instants`), id, now and the structs: one row each
    `person_answers` the same with one row a person
 4. `users_where`   id: one row for each id for whom a definition holds
    `values_of`     id -> value of a definition, in Python
@@ -27,6 +28,7 @@ from ..rules.identity import people
 from ..rules.values import Value
 from ..rules.windows import UTC_ZONE, Zone
 from .cells import COLUMN_KINDS, Cell, holds, item_of_key
+from .instants import instants_of
 from .states import States
 from .steps import Steps
 from .to_polars import Scope, compile_cell
@@ -50,29 +52,39 @@ EVENT_SCHEMA: dict[str, Any] = {
 }
 
 
-def person_answers(events: pl.LazyFrame, bounds: Sequence[Bound], at_ms: int, zone: Zone = UTC_ZONE) -> pl.DataFrame:
+def person_answers(
+    events: pl.LazyFrame, bounds: Sequence[Bound], now: int | pl.DataFrame, zone: Zone = UTC_ZONE
+) -> pl.DataFrame:
     """One row for every person at an instant, with the columns of `answer_frame`, from all rows that count.
 
     Every answer as of a time comes from here, now or then. `events` are never cut by time before: links, unlinks and
     deletes count whenever they came, and a person without an event by then has answers too.
     """
-    return answer_frame(people(events), bounds, at_ms, zone)
+    return answer_frame(people(events), bounds, now, zone)
 
 
-def answer_frame(events: pl.LazyFrame, bounds: Sequence[Bound], now_ms: int, zone: Zone = UTC_ZONE) -> pl.DataFrame:
+def answer_frame(
+    events: pl.LazyFrame, bounds: Sequence[Bound], now: int | pl.DataFrame, zone: Zone = UTC_ZONE
+) -> pl.DataFrame:
     """One row for every id that has a row: `id`, and a struct for each definition, in the column of `column_of`.
 
+    `now` is the instant of all answers, UTC ms. Or it is a frame with `id` and `now`: then there is one row for each of
+    its rows whose id has a row among the events, with the answers at its own instant, and the column `now` too. What
+    events contribute is read once for all instants; the memory grows with the events of an id times its instants.
+
     A struct has the fields boolean, number, string, list (of tagged keys, see `cells`) and exact. For a segment and a
-    flag only boolean counts. `events` are each there once. Events after `now_ms` are as if they had not come yet.
+    flag only boolean counts. `events` are each there once. Events after the instant are as if they had not come yet.
     """
     expressions = [bound.expr for bound in bounds]
     attributes = _distinct_nodes(expressions, Attribute)
     aggregations = _distinct_nodes(expressions, Aggregation)
-    states = States(events, plan(expressions).needs, attributes, now_ms, zone)
+    needs = plan(expressions).needs
+    instants = instants_of(now, [need.window for need in needs], zone)
+    states = States(events, needs, attributes, instants, zone)
     presented = {node: states.present(node) for node in aggregations}
     steps = Steps(states.frame)
     shared = shared_parts(*expressions)
-    scope = Scope(lambda node: _person_leaf(node, presented, states), now_ms, zone, steps.let_cell, shared)
+    scope = Scope(lambda node: _person_leaf(node, presented, states), instants, steps.let_cell, shared)
     bounded = _bounded_inside(expressions)
     answers = []
     for bound in bounds:
@@ -83,7 +95,7 @@ def answer_frame(events: pl.LazyFrame, bounds: Sequence[Bound], now_ms: int, zon
                 column_of((bound.definition.kind, bound.definition.key))
             )
         )
-    return steps.frame.select("id", *answers).collect()
+    return steps.frame.select(*instants.columns, *answers).collect()
 
 
 def _person_leaf(node: Expr, presented: Mapping[Expr, tuple[Cell, pl.Expr]], states: States) -> Cell | None:

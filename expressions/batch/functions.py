@@ -21,9 +21,10 @@ from ..rules import values
 from ..rules.bucketing import bucket_of
 from ..rules.patterns import portable
 from ..rules.values import DATE_CHARACTERS, NEAR, NEAR_MAX, SUMMED_MAX
-from ..rules.windows import DAY_MS, Zone
+from ..rules.windows import DAY_MS
 from .cells import COLUMN_KINDS, Cell, boolean_cell, finite_cell, holds, holds_item, is_null, unsigned_zero
 from .dates import instant_ms
+from .instants import Instants
 
 # ── arithmetic ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -123,12 +124,11 @@ def _if(condition: Cell, then: Cell, otherwise: Cell) -> Cell:
     return Cell({kind: pl.when(is_then).then(then.get(kind)).otherwise(otherwise.get(kind)) for kind in kinds})
 
 
-def days_since(text: Cell, now_ms: int, zone: Zone) -> Cell:
+def days_since(text: Cell, instants: Instants) -> Cell:
     """`values.days_since`."""
     value = text.get("string")
     is_date = value.str.len_bytes() == DATE_CHARACTERS
-    today_ms, until_ms = (pl.lit(ms, dtype=pl.Int64) for ms in (zone.day(now_ms) * DAY_MS, now_ms))
-    passed_ms = pl.when(is_date).then(today_ms).otherwise(until_ms) - instant_ms(value)
+    passed_ms = pl.when(is_date).then(instants.today_ms).otherwise(instants.ms) - instant_ms(value)
     return Cell({"number": passed_ms.floordiv(DAY_MS).cast(pl.Float64)})
 
 
@@ -143,7 +143,9 @@ def bucket(salt: str) -> Cell:
 
 
 def _buckets(salt: str, ids: pl.Series) -> pl.Series:
-    return pl.Series(ids.name, [bucket_of(salt, id) for id in ids.to_list()], dtype=pl.Float64)
+    texts = ids.to_list()
+    buckets = {id: bucket_of(salt, id) for id in set(texts)}  # an id may be asked for at many instants
+    return pl.Series(ids.name, [buckets[id] for id in texts], dtype=pl.Float64)
 
 
 def _millionths(value: Cell) -> Cell:

@@ -1,7 +1,7 @@
 """Lifting: what each event contributes to a need, as expressions over a frame of events.
 
 A source is a mask over the rows: which events the need looks at. A lift is a cell: what each event contributes, null
-where nothing.
+where nothing. Neither reads the clock: an event contributes the same at every instant.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ def property_cell(name: str) -> Cell:
 
 def source_mask(
     source: Source,
-    now_ms: int,
     let_cell: Callable[[Cell], Cell],
     read: Callable[[str], Cell] = property_cell,
 ) -> pl.Expr:
@@ -34,21 +33,18 @@ def source_mask(
     if source.event is not None:
         mask = mask & (pl.col("name") == source.event).fill_null(False)
     if source.where is not None:
-        mask = mask & holds(
-            compile_cell(source.where, Scope(_event_leaf(source, UTC_ZONE, read), now_ms, UTC_ZONE, let_cell))
-        )
+        mask = mask & holds(compile_cell(source.where, Scope(_event_leaf(source, UTC_ZONE, read), None, let_cell)))
     return mask
 
 
 def lifted_cell(
     need: Need,
     zone: Zone,
-    now_ms: int,
     let_cell: Callable[[Cell], Cell],
     read: Callable[[str], Cell] = property_cell,
 ) -> Cell:
     """What an event contributes to a need, whether its source looks at the event or not. `read` as in `source_mask`."""
-    return compile_cell(need.slot.lift, Scope(_event_leaf(need.source, zone, read), now_ms, zone, let_cell))
+    return compile_cell(need.slot.lift, Scope(_event_leaf(need.source, zone, read), None, let_cell))
 
 
 def _event_leaf(source: Source, zone: Zone, read: Callable[[str], Cell]) -> Leaf:

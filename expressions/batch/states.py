@@ -10,7 +10,8 @@
 6. `_attribute`            id, a0.<kind>…: one row an id; an attribute each, joined too
 7. `States.present`        + columns for what a present reads of sets and tallies: one row an id
 
-The n-th need has the prefix `n<n>`, the n-th attribute `a<n>`.
+The n-th need has the prefix `n<n>`, the n-th attribute `a<n>`. Where rows have instants of their own (`instants`), the
+rows of step 2 are joined to those that ask for their ids, and from there on `row` stands in the place of `id`.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from ..ops import Aggregation, Attribute, Call, Constant, Expr, Now, SlotValue
 from ..plan import Need, needs_of
 from ..rules.dtypes import Kind
 from ..rules.properties import attribute_name
-from ..rules.windows import Zone, lower_ms
+from ..rules.windows import Zone
 from .cells import COLUMN_KINDS, Cell, boolean_cell, is_null, item_keys, typed_cell
 from .folds import COLUMN_FOLDS, FRAME_FOLDS, least, most_frequent, percentile
 from .functions import amount
+from .instants import Instants
 from .lifting import lifted_cell, property_cell, source_mask
 from .steps import Steps
 from .to_polars import Scope, compile_cell
@@ -47,9 +49,14 @@ class States:
     """
 
     def __init__(
-        self, events: pl.LazyFrame, needs: Iterable[Need], attributes: Iterable[Attribute], now_ms: int, zone: Zone
+        self,
+        events: pl.LazyFrame,
+        needs: Iterable[Need],
+        attributes: Iterable[Attribute],
+        instants: Instants,
+        zone: Zone,
     ) -> None:
-        self.now_ms = now_ms
+        self._instants, self._key = instants, instants.key
         self.zone = zone
         self._prefix = {need: f"n{index}" for index, need in enumerate(dict.fromkeys(needs))}
         #: The columns of a need in `frame`; for a Union or a Tally, those of its rows.
@@ -57,11 +64,11 @@ class States:
         #: The rows of a Union or a Tally.
         self._rows: dict[Need, pl.LazyFrame] = {}
         self._joins = 0
-        frame = self._folded(self._contributions(events))
-        identifies = events.filter((pl.col("kind") == "identify") & (pl.col("ts") <= self.now_ms))
+        frame = self._folded(self._contributions(events), events)
+        identifies = events.filter(pl.col("kind") == "identify")
         self.attributes: dict[Attribute, Cell] = {}
         for index, attribute in enumerate(dict.fromkeys(attributes)):
-            frame = self._joined(frame, _attribute(identifies, attribute, f"a{index}"))
+            frame = self._joined(frame, self._attribute(identifies, attribute, f"a{index}"))
             self.attributes[attribute] = _columns(f"a{index}", COLUMN_KINDS)
         self.frame = frame
 
@@ -71,23 +78,24 @@ class States:
         # What several needs share is a column of its own. Polars computes equal parts of several expressions once, but
         # not equal parts of one expression.
         read = cache(lambda name: steps.let_cell(property_cell(name)))
-        looks_at = cache(lambda source: _let(source_mask(source, self.now_ms, steps.let_cell, read), steps))
-        lifted = cache(lambda need: steps.let_cell(lifted_cell(need, self.zone, self.now_ms, steps.let_cell, read)))
+        looks_at = cache(lambda source: _let(source_mask(source, steps.let_cell, read), steps))
+        lifted = cache(lambda need: steps.let_cell(lifted_cell(need, self.zone, steps.let_cell, read)))
         columns: list[pl.Expr] = []
         for need, prefix in self._prefix.items():
             # Whatever its window: an event contributes the same to all of them.
             cell = lifted(replace(need, window=None))
             inside = (
                 looks_at(need.source)
-                & (pl.col("ts") > lower_ms(need.window, self.now_ms, self.zone))
-                & (pl.col("ts") <= self.now_ms)
+                & (pl.col("ts") > self._instants.lower(need.window))
+                & (pl.col("ts") <= self._instants.ms)
             )
             columns += cell.where(inside).named(prefix)
             self._cells[need] = cell.columns(prefix)
         # Lifting once, into columns, lets all column folds share one group-by; a filter inside a group is far slower.
-        return steps.frame.select("id", "ts", *columns).collect()
+        rows = self._instants.rows(steps.frame).select(self._key, "ts", *columns)
+        return self._instants.contributing(rows).collect()
 
-    def _folded(self, contributions: pl.DataFrame) -> pl.LazyFrame:
+    def _folded(self, contributions: pl.DataFrame, events: pl.LazyFrame) -> pl.LazyFrame:
         """Steps 4 and 5."""
         rows = contributions.lazy()
         # Most properties are of one kind, so most columns of the other kinds hold nothing to fold.
@@ -102,19 +110,19 @@ class States:
             if column_fold is not None:
                 names = [f"{prefix}.{kind}" for kind in self._cells[need].kinds]
                 aggregations += [empty.get(name, column_fold(contributions[name])).alias(name) for name in names]
-        frame = rows.group_by("id").agg(aggregations)
+        frame = self._instants.every(rows.group_by(self._key).agg(aggregations), events)
         for need, prefix in self._prefix.items():
             frame_fold = FRAME_FOLDS.get(type(need.slot.monoid))
             if frame_fold is None:
                 continue
             cell = self._cells[need]
-            own = rows.filter(~is_null(cell)).select("id", "ts", *cell.named("v"))
+            own = rows.filter(~is_null(cell)).select(self._key, "ts", *cell.named("v"))
             values = cell.columns("v")
-            folded = frame_fold(own, ["id"], values)
+            folded = frame_fold(own, [self._key], values)
             if isinstance(need.slot.monoid, Union | Tally):
                 self._rows[need], self._cells[need] = folded, values
             else:
-                frame = self._joined(frame, folded.select("id", *values.named(prefix)))
+                frame = self._joined(frame, folded.select(self._key, *values.named(prefix)))
         return frame
 
     def present(self, aggregation: Aggregation) -> tuple[Cell, pl.Expr]:
@@ -125,7 +133,7 @@ class States:
             if isinstance(need.slot.monoid, Union | Tally):
                 exact = exact & (self._size(need) <= VALUES_MAX)
 
-        scope = Scope(partial(self._present_leaf, needs), self.now_ms, self.zone)
+        scope = Scope(partial(self._present_leaf, needs), self._instants)
         return compile_cell(AGGREGATES[aggregation.aggregate].present, scope), exact
 
     def _present_leaf(self, needs: Mapping[str, Need], node: Expr) -> Cell | None:
@@ -138,19 +146,19 @@ class States:
             case Call("length", (SlotValue(name),)):
                 return Cell({"number": pl.min_horizontal(self._size(needs[name]), VALUES_MAX).cast(pl.Float64)})
             case Call("amount", (SlotValue(name), count)):
-                divisor = compile_cell(count, Scope(partial(self._present_leaf, needs), self.now_ms, self.zone))
+                divisor = compile_cell(count, Scope(partial(self._present_leaf, needs), self._instants))
                 return amount(self._total(needs[name]), divisor.get("number"))
             case Call("most_frequent", (SlotValue(name),)):
                 need = needs[name]
-                return self._added(need, "mode", most_frequent(self._rows[need], self._cells[need]))
+                return self._added(need, "mode", most_frequent(self._rows[need], self._key, self._cells[need]))
             case Call("percentile", (SlotValue(name), Constant(float() as percent))):
                 need = needs[name]
-                rows = percentile(self._rows[need], self._cells[need], percent).rename({"value": "v.number"})
+                rows = percentile(self._rows[need], self._key, self._cells[need], percent).rename({"value": "v.number"})
                 return self._added(need, f"p{percent}", rows)
             case SlotValue(name):
                 return self._read(needs[name])
             case Now():
-                return Cell({"number": pl.lit(float(self.now_ms))})
+                return Cell({"number": self._instants.ms.cast(pl.Float64)})
             case _:
                 return None
 
@@ -161,9 +169,9 @@ class States:
             case Add():
                 return Cell({"number": self._total(need).cast(pl.Float64)})
             case Union():
-                values = least(self._rows[need], ["id"], cell, VALUES_MAX)
-                ordered = values.sort("id", *cell.sort_keys(), nulls_last=False)
-                keys = ordered.group_by("id", maintain_order=True).agg(item_keys(cell).alias("v.list"))
+                values = least(self._rows[need], [self._key], cell, VALUES_MAX)
+                ordered = values.sort(self._key, *cell.sort_keys(), nulls_last=False)
+                keys = ordered.group_by(self._key, maintain_order=True).agg(item_keys(cell).alias("v.list"))
                 items = self._added(need, "list", keys).get("list")
                 return Cell({"list": items.fill_null(pl.lit([], dtype=pl.List(pl.String)))})
             case _:
@@ -177,7 +185,7 @@ class States:
         """How many distinct values a Union or a Tally has, at most one more than may be read."""
         name = f"{self._prefix[need]}.size"
         if name not in self.frame.collect_schema():
-            sizes = self._rows[need].group_by("id").agg(pl.len().cast(pl.Int64).alias(name))
+            sizes = self._rows[need].group_by(self._key).agg(pl.len().cast(pl.Int64).alias(name))
             self.frame = self._joined(self.frame, sizes)
         return pl.col(name).fill_null(0)
 
@@ -186,15 +194,55 @@ class States:
         prefix = f"{self._prefix[need]}.{what}"
         kinds: list[Kind] = [kind for kind in COLUMN_KINDS if f"v.{kind}" in rows.collect_schema()]
         if f"{prefix}.{kinds[0]}" not in self.frame.collect_schema():
-            self.frame = self._joined(self.frame, rows.select("id", *_columns("v", kinds).named(prefix)))
+            self.frame = self._joined(self.frame, rows.select(self._key, *_columns("v", kinds).named(prefix)))
         return _columns(prefix, kinds)
 
+    def _attribute(self, identifies: pl.LazyFrame, attribute: Attribute, name: str) -> pl.LazyFrame:
+        """key, name.<kind>…: one row a row, the value of an attribute in the newest identify that has its key (S8).
+
+        Identifies sort as `properties.attribute_recency` says.
+        """
+        key = attribute_name(attribute.key)
+        whole = pl.col("props").map.get(key)
+        own = typed_cell(whole)
+        is_object = whole.struct.field("json").str.starts_with("{").fill_null(False)
+        inner = typed_cell(pl.col("props").map.get(attribute_name(attribute.key, attribute.path)))
+        value = inner if attribute.path else own
+        json = whole.struct.field("json")
+        rank = (
+            pl.when(is_object)
+            .then(9)
+            .when(json.is_not_null())
+            .then(4)
+            .when(own.get("string").is_not_null())
+            .then(3)
+            .when(own.get("number").is_not_null())
+            .then(2)
+            .when(own.get("boolean").is_not_null())
+            .then(1)
+            .otherwise(0)
+        )
+        rows = identifies.filter(pl.col("props").map.contains_key(key)).select(
+            "id",
+            "ts",
+            rank.alias("rank"),
+            own.get("boolean").alias("k.boolean"),
+            own.get("number").alias("k.number"),
+            own.get("string").alias("k.string"),
+            json.alias("k.json"),
+            *value.named(name),
+        )
+        keys = ["ts", "rank", "k.boolean", "k.number", "k.string", "k.json"]
+        known = self._instants.rows(rows).filter(pl.col("ts") <= self._instants.ms)
+        newest = known.sort(keys, nulls_last=False).unique(subset=[self._key], keep="last", maintain_order=True)
+        return newest.select(self._key, *[f"{name}.{kind}" for kind in value.kinds])
+
     def _joined(self, frame: pl.LazyFrame, columns: pl.LazyFrame) -> pl.LazyFrame:
-        """The frame with more columns of its ids.
+        """The frame with more columns of its rows.
 
         With hundreds of joins in one query Polars takes minutes to plan it, so they are done in parts.
         """
-        joined = frame.join(columns, on="id", how="left")
+        joined = frame.join(columns, on=self._key, how="left")
         self._joins += 1
         return joined if self._joins % JOINS else joined.collect().lazy()
 
@@ -207,43 +255,3 @@ def _let(condition: pl.Expr, steps: Steps) -> pl.Expr:
 def _columns(prefix: str, kinds: Iterable[Kind]) -> Cell:
     """The cell that reads the columns prefix.<kind>."""
     return Cell({kind: pl.col(f"{prefix}.{kind}") for kind in kinds})
-
-
-def _attribute(identifies: pl.LazyFrame, attribute: Attribute, name: str) -> pl.LazyFrame:
-    """id, name.<kind>…: one row an id, the value of an attribute in the newest identify that has its key (S8).
-
-    Identifies sort as `properties.attribute_recency` says.
-    """
-    key = attribute_name(attribute.key)
-    whole = pl.col("props").map.get(key)
-    own = typed_cell(whole)
-    is_object = whole.struct.field("json").str.starts_with("{").fill_null(False)
-    inner = typed_cell(pl.col("props").map.get(attribute_name(attribute.key, attribute.path)))
-    value = inner if attribute.path else own
-    json = whole.struct.field("json")
-    rank = (
-        pl.when(is_object)
-        .then(9)
-        .when(json.is_not_null())
-        .then(4)
-        .when(own.get("string").is_not_null())
-        .then(3)
-        .when(own.get("number").is_not_null())
-        .then(2)
-        .when(own.get("boolean").is_not_null())
-        .then(1)
-        .otherwise(0)
-    )
-    rows = identifies.filter(pl.col("props").map.contains_key(key)).select(
-        "id",
-        "ts",
-        rank.alias("rank"),
-        own.get("boolean").alias("k.boolean"),
-        own.get("number").alias("k.number"),
-        own.get("string").alias("k.string"),
-        json.alias("k.json"),
-        *value.named(name),
-    )
-    keys = ["ts", "rank", "k.boolean", "k.number", "k.string", "k.json"]
-    newest = rows.sort(keys, nulls_last=False).unique(subset=["id"], keep="last", maintain_order=True)
-    return newest.select("id", *[f"{name}.{kind}" for kind in value.kinds])

@@ -32,9 +32,9 @@ from ..ops import (
 )
 from ..rules.dtypes import Kind
 from ..rules.values import Value
-from ..rules.windows import Zone
 from .cells import Cell, any_of, boolean_cell, finite_cell, holds, holds_item, is_null, item_key, same
 from .functions import ARITHMETIC, FUNCTIONS, bucket, coalesce, days_since, matches, rounded
+from .instants import Instants
 
 #: The cell of a leaf; None for a node that is none.
 Leaf: TypeAlias = Callable[[Expr], "Cell | None"]
@@ -47,7 +47,8 @@ LEVELS = 4
 class Scope:
     """Where an expression is computed: the rows of one frame.
 
-    `leaf` gives the cells of leaves. `let_cell` makes columns of a cell and gives the cell that reads them.
+    `leaf` gives the cells of leaves. `instants` say what the clock shows; None where nothing may read it. `let_cell`
+    makes columns of a cell and gives the cell that reads them.
 
     The node around a cell may read it several times (S1 alone does so twice: equal, or both null), which doubles the
     work with each level. A column is computed once. So every few levels become columns, and so does every calculation:
@@ -56,8 +57,7 @@ class Scope:
     """
 
     leaf: Leaf
-    now_ms: int
-    zone: Zone
+    instants: Instants | None
     let_cell: Callable[[Cell], Cell] = lambda cell: cell
     shared: frozenset[Expr] = frozenset()
     cells: dict[Expr, Cell] = field(default_factory=dict)
@@ -182,7 +182,8 @@ def _(node: Call, scope: Scope) -> Cell:
         case "coalesce":
             return coalesce(arguments, scope.let_cell)
         case "days_since":
-            return days_since(arguments[0], scope.now_ms, scope.zone)
+            assert scope.instants is not None, "an event has no clock"
+            return days_since(arguments[0], scope.instants)
         case "matches":
             return matches(arguments[0], _literal(node.args[1]))
         case "bucket":
