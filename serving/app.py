@@ -28,6 +28,7 @@ from serving.api import (
     exports,
     health,
     keys,
+    newest_events,
     ofrep,
     people,
     prometheus,
@@ -125,6 +126,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(people.router)
     app.include_router(totals.router)
     app.include_router(activity.router)
+    app.include_router(newest_events.router)
     app.include_router(exports.router)
     app.include_router(exports.files)
     app.include_router(health.router)

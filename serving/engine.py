@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -193,6 +194,11 @@ class Engine:
         """Keeps refused events with their reasons, until the drain moves them to the lake; the newest 100,000."""
         self.tally.rejected += len(items)
         await self.with_refusals(self.store.reject(items))
+
+    async def show_refused(self, items: Sequence[bytes]) -> None:
+        """Keeps refused events for who watches, if there is room for them."""
+        with suppress(Refusal):
+            await self.with_refusals(self.store.keep_refused(items))
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -32,6 +32,7 @@ def forget(store: Store, deleted: Deleted) -> int:
     for state in store.shard_states():
         store.clean_log(state.shard, state.drained)
     store.clean_rejected("0-0")
+    store.drop_refused()
     store.forget_gone(store.now_ms() - GONE_MS)
     return buried
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
@@ -29,12 +30,14 @@ from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectS
 from serving.engine import Engine, RefusedByNewer
 from serving.http.answers import json_answer
 from serving.http.bodies import body_of, json_of
+from serving.ids import ids_in
 from serving.ingest.accept import Envelope, Limits, accept, checked_object
 from serving.ingest.event_json import event_of
 from serving.people.links import RefusedClaim, Why
 from serving.refusals import Conflict, Invalid, NotFound, invalid
 from serving.store.deadlines import within
-from serving.store.logged_event import Accepted
+from serving.store.logged_event import Accepted, RefusedEvent
+from serving.store.operations.newest_events import REFUSED_MAX
 
 router = APIRouter(tags=["events"])
 
@@ -83,17 +86,17 @@ async def _take(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]
 async def _take_body(request: Request, kind: str, body: bytes) -> tuple[Accepted, bool, list[str]]:
     engine: Engine = request.app.state.engine
     raw = await _decoded(engine, request, body, event_of)
-    await _admit(engine, request, raw)
+    caller = await _admit(engine, request, raw)
     catalogue = await engine.known_catalogue()
     try:
-        event = accept(raw, Limits(catalogue.summed), kind, Envelope(received_ms=engine.clock_ms()))
+        event = accept(raw, Limits(catalogue.summed), kind, Envelope(engine.clock_ms(), key_label=caller.label))
     except Invalid as refusal:
-        await keep_rejected(engine, [(0, raw, refusal)])
+        await keep_rejected(engine, caller, [(0, raw, refusal)])
         raise
     try:
         receipts, refused_claims = await engine.ingest([event], catalogue)
     except RefusedByNewer as newer:
-        await keep_rejected(engine, [(0, raw, newer.refusals[0])])
+        await keep_rejected(engine, caller, [(0, raw, newer.refusals[0])])
         raise newer.refusals[0] from None
     if event.kind == "alias":
         for refused in refused_claims:
@@ -181,7 +184,7 @@ async def _take_batch(request: Request, text: bytes) -> Response:
     context = _shared_context(body.context)
     catalogue = await engine.known_catalogue()
     limits = Limits(catalogue.summed)
-    envelope = Envelope(engine.clock_ms(), body.sentAt, context)
+    envelope = Envelope(engine.clock_ms(), body.sentAt, context, caller.label)
     events: list[Accepted] = []
     sent: list[tuple[int, Any]] = []  # the index and the JSON of each of these events
     refusals: list[tuple[int, Any, Invalid]] = []
@@ -210,7 +213,7 @@ async def _take_batch(request: Request, text: bytes) -> Response:
         duplicates = sum(outcome.duplicate for outcome in receipts.outcomes)
         break
     if refusals:
-        await keep_rejected(engine, refusals)
+        await keep_rejected(engine, caller, refusals)
     return _with_warnings(
         {
             "success": True,
@@ -271,23 +274,39 @@ def _shared_context(value: Any) -> dict[str, Any]:
     return context
 
 
-async def keep_rejected(engine: Engine, refusals: list[tuple[int, Any, Invalid]]) -> None:
-    """Keeps refused events, each with the beginning of its text. The drain puts them into the lake's `rejected`."""
+async def keep_rejected(engine: Engine, caller: Caller, refusals: list[tuple[int, Any, Invalid]]) -> None:
+    """Keeps refused events, each with the beginning of its text. The drain puts them into the lake's `rejected`.
+
+    The newest are also shown to who watches events come in (`serving.api.newest_events`).
+    """
     now_ms = engine.clock_ms()
-    items = [
-        msgspec.json.encode(
-            {
-                "received_at": now_ms,
-                "source": "api",
-                "line": index,
-                "code": refusal.code,
-                "reason": refusal.message,
-                "event": _text(raw),
-            }
-        )
-        for index, raw, refusal in refusals
+    events = [
+        RefusedEvent(now_ms, refusal.code, refusal.message, _text(raw), caller.label, _ids_of(raw))
+        for _, raw, refusal in refusals
     ]
-    await engine.keep_rejected(items)
+    items = [
+        {
+            "received_at": now_ms,
+            "source": "api",
+            "line": index,
+            "code": event.code,
+            "reason": event.reason,
+            "event": event.text,
+        }
+        for event, (index, _, _) in zip(events, refusals, strict=True)
+    ]
+    await asyncio.gather(
+        engine.keep_rejected([msgspec.json.encode(item) for item in items]),
+        engine.show_refused([msgspec.json.encode(event) for event in events[-REFUSED_MAX:]]),
+    )
+
+
+def _ids_of(raw: Any) -> list[str]:
+    """The namespaced ids that a refused event names, as far as they are ids."""
+    try:
+        return ids_in(raw).strongest_first if isinstance(raw, dict) else []
+    except Invalid:
+        return []
 
 
 def _text(raw: Any) -> str:

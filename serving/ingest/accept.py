@@ -45,11 +45,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Envelope:
-    """What a request says of all of its events: when it was received (UTC ms), when it was sent, and their context."""
+    """What a request says of all of its events: when it was received (UTC ms), when it was sent, their context, and the
+    label of the key that it came with.
+    """
 
     received_ms: int = 0
     sent_at: Any = None
     context: Mapping[str, Any] = field(default_factory=dict)
+    key_label: str | None = None
 
 
 NO_ENVELOPE = Envelope()
@@ -106,6 +109,7 @@ def accept(
         traits=traits,
         context=context,
         email_hash=email_hash,
+        key_label=envelope.key_label,
     )
 
 

@@ -41,7 +41,7 @@ BUILD: Final = "build"  # of `rebuild`: the number of the last build
 WANTED: Final = "wanted"  # of `rebuild`: how many full rebuilds were asked for
 DONE: Final = "done"  # of `rebuild`: how many of those were answered
 
-ENTRY_EVENT: Final = b"e"  # of `log` and `rejected`: the event; of `unwritten`: the version
+ENTRY_EVENT: Final = b"e"  # of `log`, `rejected`, `refused`: the event; of `unwritten`: the version
 ENTRY_TS: Final = b"t"  # of `log`: its clamped time in ms
 ENTRY_RECEIVED: Final = b"r"  # of `log`: its receipt in ms
 
@@ -156,6 +156,7 @@ def patterns() -> list[str]:
         rebuild(),
         totals(),
         rejected(),
+        refused(),
         api_keys() + "*",
     ]
 
@@ -199,6 +200,13 @@ def totals() -> str:
 def rejected() -> str:
     """Stream: refused events with their reasons, at most 100k. The API adds, the drain stores and trims."""
     return "rejected"
+
+
+def refused() -> str:
+    """Stream: the newest refused events for who watches, entry id `<number>-0`, at most 200. The API adds, the purge
+    drops all.
+    """
+    return "refused"
 
 
 def api_keys() -> str:

@@ -16,7 +16,8 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
 
     `kind` is track, page, screen, identify, group or alias. Entries that nobody sends are of kind link (`name` is the
     id that owns this one from now on), unlink or delete. `properties` are those of an event, `traits` the attributes
-    of an identify. `anonymous_id` of an alias is the id that the user had before, of whatever kind.
+    of an identify. `anonymous_id` of an alias is the id that the user had before, of whatever kind. `key_label` is that
+    of the key that it came with: the lake does not keep it.
     """
 
     event_id: str
@@ -31,6 +32,20 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
     context: dict[str, Any] = {}
     label: str | None = None
     email_hash: str | None = None
+    key_label: str | None = None
+
+
+class RefusedEvent(msgspec.Struct, frozen=True, array_like=True):
+    """A refused event for who watches: its receipt by the API's clock (UTC ms), why it was refused, the beginning of
+    its JSON, the label of the key that it came with, and the namespaced ids that it names.
+    """
+
+    received_ms: int
+    code: str
+    reason: str
+    text: str
+    key_label: str
+    ids: list[str] = []
 
 
 class LogEntry(NamedTuple):

@@ -109,13 +109,13 @@ class EventOperations(Sharded):
     @operation
     def read_log(self, shard: int, after: int, count: int) -> Request[list[LogEntry]]:
         """The entries of a shard's log with seq > after, in order, at most `count`."""
-        return Request([_range(shard, after, count)], only(_log_entries))
+        return Request([_range(shard, after, count)], only(log_entries))
 
     @operation
     def read_logs(self, after: Mapping[int, int], count: int) -> Request[dict[int, list[LogEntry]]]:
         """The same of several shards at once, by shard, at most `count` of each. `after` has the seq of each shard."""
         commands = [_range(shard, seq, count) for shard, seq in after.items()]
-        return Request(commands, lambda replies: dict(zip(after, map(_log_entries, replies), strict=True)))
+        return Request(commands, lambda replies: dict(zip(after, map(log_entries, replies), strict=True)))
 
     @operation
     def undrained_ms(self, states: Sequence[ShardState]) -> Request[int | None]:
@@ -125,7 +125,7 @@ class EventOperations(Sharded):
         """
 
         def read(replies: list[Any]) -> int | None:
-            logs = map(_log_entries, replies)
+            logs = map(log_entries, replies)
             return min((entries[0].received_ms for entries in logs if entries), default=None)
 
         return Request([_range(state.shard, state.drained, 1) for state in states], read)
@@ -194,7 +194,8 @@ def _range(shard: int, after: int, count: int) -> Command:
     return command("XRANGE", keys.log(shard), f"{after + 1}-0", "+", "COUNT", count)
 
 
-def _log_entries(reply: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[LogEntry]:
+def log_entries(reply: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[LogEntry]:
+    """The entries of a log, from a reply that has some of them, in its order."""
     return [_log_entry(entry_id, fields) for entry_id, fields in reply]
 
 

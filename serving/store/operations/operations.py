@@ -12,6 +12,7 @@ from serving.store.operations.catalogue import CatalogueOperations
 from serving.store.operations.events import EventOperations
 from serving.store.operations.leases import LeaseOperations
 from serving.store.operations.links import LinkOperations
+from serving.store.operations.newest_events import NewestEventOperations
 from serving.store.operations.operation import MakesRequests
 from serving.store.operations.purge import PurgeOperations
 from serving.store.operations.rebuild_requests import RebuildRequestOperations
@@ -24,6 +25,7 @@ from serving.store.scripts.ingest import TailLimits
 
 class EveryOperation(
     EventOperations,
+    NewestEventOperations,
     RecordOperations,
     LinkOperations,
     BaseOperations,

@@ -64,6 +64,11 @@ class PurgeOperations(Sharded):
         """Leaves nothing of the refused events up to this one; False when too many came since."""
         return Request([clean_stream.command(keys.rejected(), entry_id)], only(clean_stream.read))
 
+    @operation
+    def drop_refused(self) -> Request[None]:
+        """Drops the refused events that are kept for who watches."""
+        return Request([command("DEL", keys.refused())], nothing)
+
     # ── the server's file ────────────────────────────────────────────────────────────────────────────────────────
 
     @operation

@@ -86,7 +86,7 @@ def only_known_keys(url: str) -> Iterator[None]:
 
 
 def _is_known(name: str) -> bool:
-    whole = {keys.catalogue(), keys.catalogue_version(), keys.rebuild(), keys.rejected()}
+    whole = {keys.catalogue(), keys.catalogue_version(), keys.rebuild(), keys.rejected(), keys.refused()}
     return name in whole or name.startswith(_prefixes())
 
 

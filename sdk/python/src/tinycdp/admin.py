@@ -268,6 +268,20 @@ class Admin:
         """How much there is: people, events, definitions, tables."""
         return cast(types.SystemMetrics, self.call("GET", "/v1/admin/metrics")["metrics"])
 
+    # ── events of everybody ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def newest_events(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        name: str | None = None,
+        state: Literal["accepted", "refused"] | None = None,
+    ) -> types.NewestEvents:
+        """The newest events, accepted and refused, the newest first; since an answer, where its cursor is `after`."""
+        query = {"after": after, "limit": limit, "name": name, "state": state}
+        return cast(types.NewestEvents, self.call("GET", "/v1/admin/events", query=query))
+
     # ── activity ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def activity(

@@ -570,3 +570,36 @@ class FlagsActivity(TypedDict):
     since: str | None
     staleAfterDays: int
     flags: list[FlagActivity]
+
+
+class NewestEvent(TypedDict):
+    """An event that was accepted, or one that was refused, of which only what could be read is there.
+
+    `id` is the record that an accepted event went to; `text` is the beginning of a refused event's JSON; `key` is the
+    label of the key that it came with.
+    """
+
+    state: Literal["accepted", "refused"]
+    received_at: str
+    key: str | None
+    id: str | None
+    eventId: str | None
+    kind: str | None
+    name: str | None
+    userId: str | None
+    anonymousId: str | None
+    ts: str | None
+    properties: Any
+    traits: Any
+    context: Any
+    code: str | None
+    reason: str | None
+    text: str | None
+
+
+class NewestEvents(TypedDict):
+    """The newest events, the newest first. `skipped` events since the cursor went by too fast to be shown."""
+
+    events: list[NewestEvent]
+    cursor: str
+    skipped: int
