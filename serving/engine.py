@@ -16,7 +16,7 @@ import structlog
 from anyio import CapacityLimiter
 
 from serving.access import made_keys
-from serving.access.keys import Caller, KeyKind, Keys, sent_key
+from serving.access.keys import Caller, Keys, Permission, sent_key
 from serving.definitions.catalogue import Catalogue, decode
 from serving.history import History, Source
 from serving.http.tally import Tally
@@ -234,15 +234,15 @@ class Engine:
 
     # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def require(self, authorization: str | None, other: str | None, needed: KeyKind) -> Caller:
+    async def require(self, authorization: str | None, other: str | None, needed: Permission) -> Caller:
         """The caller of a request, by the header `Authorization` or else by a key in another place.
 
         Raises as `admit` does.
         """
         return await self.admit(sent_key(authorization, other), needed)
 
-    async def admit(self, sent: Iterable[str], needed: KeyKind) -> Caller:
-        """The caller of the first known key of those sent, which must be of the needed kind or an admin's.
+    async def admit(self, sent: Iterable[str], needed: Permission) -> Caller:
+        """The caller of the first known key of those sent, which must be of a kind that has the permission.
 
         Raises `Unauthenticated` without a known key, `Unavailable` while nobody can tell whether a key is known,
         `Forbidden` for a key of another kind, `TooMany` for one that asks too often.

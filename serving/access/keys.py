@@ -1,9 +1,10 @@
-"""Who may do what: keys of four kinds, sent as Bearer.
+"""Who may do what: keys of five kinds, sent as Bearer.
 
-A write key sends events, a read key asks for decisions, a profile key also reads a user's traits, an admin key does
-everything. The environment gives the first write, read and admin keys; those that it does not give are made at random
-at the first start and kept in a file that only its owner reads. Admins make more (`serving.access.made_keys`). A
-process holds digests of keys, compares them in constant time, and logs no key.
+A write key sends events, a read key asks for decisions, a profile key also reads a user's traits, a viewer's key also
+sees what admins see and changes nothing, an admin key does everything. The environment gives the first write, read and
+admin keys; those that it does not give are made at random at the first start and kept in a file that only its owner
+reads. Admins make more (`serving.access.made_keys`). A process holds digests of keys, compares them in constant time,
+and logs no key.
 """
 
 from __future__ import annotations
@@ -14,22 +15,32 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from serving.access.rates import Rates
 from serving.access.secret_files import secret_file
 from serving.refusals import Forbidden, Unauthenticated, Unavailable
 from serving.settings import Settings
 
-KeyKind: TypeAlias = Literal["write", "read", "profile", "admin"]
-KEY_KINDS: tuple[KeyKind, ...] = ("write", "read", "profile", "admin")
-#: The kinds that may do what takes a key of this kind.
-KINDS_FOR: Mapping[KeyKind, tuple[KeyKind, ...]] = {
-    "write": ("write", "admin"),
-    "read": ("read", "profile", "admin"),
-    "profile": ("profile", "admin"),
-    "admin": ("admin",),
-}
+KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
+KEY_KINDS: tuple[KeyKind, ...] = ("write", "read", "profile", "viewer", "admin")
+
+
+class Permission(NamedTuple):
+    """What a call takes: a key of one of these kinds. `name` is what a refusal calls it."""
+
+    name: str
+    kinds: tuple[KeyKind, ...]
+
+
+SEND = Permission("write", ("write", "admin"))
+DECIDE = Permission("read", ("read", "profile", "viewer", "admin"))
+KNOW = Permission("profile", ("profile", "viewer", "admin"))
+VIEW = Permission("admin", ("viewer", "admin"))
+ADMINISTER = Permission("admin", ("admin",))
+#: No key is asked for.
+OPEN = Permission("no", KEY_KINDS)
+
 #: The kinds of which the configuration has a key each.
 CONFIGURED_KINDS: tuple[KeyKind, ...] = ("write", "read", "admin")
 #: A key that is not known yet may be known after so many seconds.
@@ -99,18 +110,17 @@ class Keys:
             remedy = "send the same request again after Retry-After"
             raise Unavailable("keys are being restored", {"field": "key", "remedy": remedy}, RETRY_AFTER_S)
 
-    def admit(self, caller: Caller | None, needed: KeyKind) -> Caller:
-        """The caller, whose key is of a kind that may do what takes the needed one, and who has now asked once more.
+    def admit(self, caller: Caller | None, needed: Permission) -> Caller:
+        """The caller, whose key is of a kind that has the permission, and who has now asked once more.
 
         Raises `Unauthenticated` without a caller, `Forbidden` for a key of another kind, `TooMany` for one that asks
         too often.
         """
         if caller is None:
             raise Unauthenticated("Valid API key required", {"remedy": "send the header Authorization: Bearer <key>"})
-        if caller.kind not in KINDS_FOR[needed]:
-            raise Forbidden(
-                f"{needed} permission required", {"kind": caller.kind, "remedy": f"use a key of kind {needed}"}
-            )
+        if caller.kind not in needed.kinds:
+            remedy = f"use a key of kind {' or '.join(needed.kinds)}"
+            raise Forbidden(f"{needed.name} permission required", {"kind": caller.kind, "remedy": remedy})
         self.rates.take(caller.id)
         return caller
 

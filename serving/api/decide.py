@@ -18,6 +18,7 @@ from fastapi.responses import Response
 from expressions.live.changes import NoInstant
 from serving.api.decisions import Decided, decisions, state_of
 from serving.api.dependencies import NOT_FOUND
+from serving.api.permissions import permission
 from serving.api.wire.flags import DecidedOut, DecisionsOut, wire_decision
 from serving.definitions.flags import Flag
 from serving.engine import Engine
@@ -34,6 +35,8 @@ _NOT_MODIFIED: dict[str, Any] = {"description": "the answer that the client has 
 
 #: Flags that one request may name.
 FLAGS_MAX = 1_000
+
+_DECIDE, _DECIDE_MANY = permission("GET", "/v1/decide"), permission("POST", "/v1/decide")
 
 _NOT_CACHED = [(b"cache-control", b"no-store")]
 
@@ -52,7 +55,7 @@ async def decide(request: Request) -> Response:
     """Whether a flag is on for a user, and why. A broken dependency gives the flag's default and reason ERROR."""
     engine: Engine = request.app.state.engine
     query = request.query_params
-    caller = await engine.require(request.headers.get("authorization"), query.get("apiKey"), "read")
+    caller = await engine.require(request.headers.get("authorization"), query.get("apiKey"), _DECIDE)
     ids = ids_in(query)
     user = _required(ids.user or ids.email or ids.anonymous, "userId", "INVALID_USER_ID")
     key = _required(query.get("flag"), "flag", "INVALID_FLAG_KEY")
@@ -98,7 +101,9 @@ def _cached_s(flag: Flag | None, decision: Decision, asof: Mapping[str, Any]) ->
 async def decide_many(request: Request) -> Response:
     """Several flags for one user, as of one moment; all flags where none are named. An unknown flag is an ERROR."""
     engine: Engine = request.app.state.engine
-    caller = await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "read")
+    caller = await engine.require(
+        request.headers.get("authorization"), request.query_params.get("apiKey"), _DECIDE_MANY
+    )
     try:
         body = _decode(await body_of(request, engine.settings.event_bytes_max))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -8,6 +8,7 @@ from fastapi import Depends, Header, Query, Request
 from starlette.datastructures import URL
 
 from serving.access.keys import Caller
+from serving.api.permissions import permission
 from serving.api.wire.shared import ErrorOut
 from serving.engine import Engine
 from serving.people.person import Person, person
@@ -48,12 +49,16 @@ def reached_at(request: Request) -> URL:
 
 
 async def require_admin(
+    request: Request,
     engine: EngineOf,
     authorization: Annotated[str | None, Header()] = None,
     apiKey: Annotated[str | None, Query()] = None,
 ) -> Caller:
-    """The caller, whose key must be an admin's. Raises as `Engine.admit` does."""
-    return await engine.require(authorization, apiKey, "admin")
+    """The caller, whose key must be one that may make this call (`serving.api.permissions`): an admin's always may.
+
+    Raises as `Engine.admit` does.
+    """
+    return await engine.require(authorization, apiKey, permission(request.method, request.scope["route"].path_format))
 
 
 Admin = Annotated[Caller, Depends(require_admin)]

@@ -15,6 +15,7 @@ from fastapi.responses import Response
 
 from serving.access.keys import Caller
 from serving.api.dependencies import CONFLICT, NOT_FOUND, Responses, reached_at
+from serving.api.permissions import permission
 from serving.api.segment import (
     BATCH_PATHS,
     KINDS_OF_PATHS,
@@ -63,7 +64,8 @@ async def _admit(engine: Engine, request: Request, body: Any = None) -> Caller:
 
     Raises as `Engine.admit` does.
     """
-    return await engine.admit(_sent_keys(request, body_keys(body)), "write")
+    path = request.scope["path"].removesuffix("/")
+    return await engine.admit(_sent_keys(request, body_keys(body)), permission("POST", path))
 
 
 def _sent_keys(request: Request, in_body: Iterable[str]) -> Iterator[str]:

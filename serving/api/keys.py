@@ -20,7 +20,8 @@ router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], ta
 async def create_key(body: KeyBody, engine: EngineOf, caller: Admin) -> CreatedKey:
     """Makes a key of a kind, and shows its text once.
 
-    write sends events, read asks for decisions, profile also reads a user's traits, admin does all.
+    write sends events, read asks for decisions, profile also reads a user's traits, viewer also sees what admins see,
+    admin does all.
     """
     now_ms = engine.clock_ms()
 

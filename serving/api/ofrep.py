@@ -15,8 +15,9 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.access.keys import Caller
+from serving.access.keys import Caller, Permission
 from serving.api.decisions import Decided, decisions, state_of
+from serving.api.permissions import permission
 from serving.api.wire.ofrep import ErrorCode, OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
@@ -50,6 +51,9 @@ _ETAG = {"ETag": {"description": "changes with the answers", "schema": {"type": 
 router = APIRouter(prefix="/ofrep/v1/evaluate", tags=["OpenFeature"], responses=_ERRORS)
 #: The same for providers whose base URL ends with a slash: some put their path behind it as it is.
 lenient = APIRouter(prefix="//ofrep/v1/evaluate", include_in_schema=False)
+
+_EVALUATE = permission("POST", "/ofrep/v1/evaluate/flags/{key}")
+_EVALUATE_ALL = permission("POST", "/ofrep/v1/evaluate/flags")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -100,7 +104,7 @@ async def evaluate_flag(request: Request) -> Response:
 
     All that follows in the path is the flag's key, slashes too, so that a key that no flag can have is an unknown flag.
     """
-    engine, caller = await _admitted(request)
+    engine, caller = await _admitted(request, _EVALUATE)
     key = request.path_params["key"]
     ids = await _ids(engine, request)
     decided = await decisions(engine, caller, ids, (key,))
@@ -122,7 +126,7 @@ async def evaluate_flag(request: Request) -> Response:
 @_in_ofrep_words
 async def evaluate_flags(request: Request) -> Response:
     """Every flag for a user, with an ETag that changes with the answers: by a definition, an event, or time alone."""
-    engine, caller = await _admitted(request)
+    engine, caller = await _admitted(request, _EVALUATE_ALL)
     ids = await _ids(engine, request)
     decided = await decisions(engine, caller, ids, None)
     items = []
@@ -169,9 +173,9 @@ def etag_of(decided: Decided, ids: Ids, body: bytes) -> str:
     return f'"{blake2b(repr((ids, state_of(decided))).encode() + body, digest_size=16).hexdigest()}"'
 
 
-async def _admitted(request: Request) -> tuple[Engine, Caller]:
+async def _admitted(request: Request, needed: Permission) -> tuple[Engine, Caller]:
     engine: Engine = request.app.state.engine
-    caller = await engine.require(request.headers.get("authorization"), request.headers.get("x-api-key"), "read")
+    caller = await engine.require(request.headers.get("authorization"), request.headers.get("x-api-key"), needed)
     return engine, caller
 
 

@@ -15,6 +15,7 @@ from fastapi.openapi.utils import get_openapi
 
 from serving.api.body_schemas import PARAMETERS, SCHEMAS, UNREAD, Schema, bodies
 from serving.api.dependencies import ERROR_IN_JSON
+from serving.api.permissions import permission
 from serving.settings import Settings
 
 SCHEMES: dict[str, dict[str, Any]] = {
@@ -28,7 +29,8 @@ SCHEMES: dict[str, dict[str, Any]] = {
 ABOUT = """Send events, ask for decisions, keep definitions.
 
 Each call takes a key, `Authorization: Bearer <key>` or `?apiKey=<key>`: a write key sends events, a read key asks for
-decisions, a profile key also reads a user's traits, an admin key does everything. A refusal is `{success: false, code,
+decisions, a profile key also reads a user's traits, a viewer's key also sees what admins see and changes nothing, an
+admin key does everything; a call's 403 names its kinds. A refusal is `{success: false, code,
 message, details}` and names the field, the value and the remedy; after 429 and 503 the same request may be sent again
 when `Retry-After` is over, and counts once. A path that takes events may end in a slash, and its body is read as JSON
 whatever its Content-Type says."""
@@ -97,7 +99,9 @@ def _complete(path: str, method: str, operation: dict[str, Any], body_schemas: d
     schemes = next((KEYS[beginning] for beginning in KEYS if path.startswith(beginning)), ())
     if schemes:
         operation["security"] = [{scheme: []} for scheme in schemes]
-    for status, description in (_ANY | _KEYED if schemes else _ANY).items():
+    kinds = " or ".join(permission(method.upper(), path).kinds)
+    keyed = _KEYED | {"403": f"The key is of another kind than {kinds}."}
+    for status, description in (_ANY | keyed if schemes else _ANY).items():
         response = responses.setdefault(status, {"description": description, **ERROR_IN_JSON})
         if schemes and status in ("429", "503"):
             response.setdefault("headers", _RETRY_AFTER)
@@ -123,7 +127,6 @@ _ANY = {
 #: Refusals of any call with a key.
 _KEYED = {
     "401": "No key, or an unknown one.",
-    "403": "The key is of another kind.",
     "429": "More than the key may ask for, or than can be taken now; Retry-After says when to ask again.",
 }
 

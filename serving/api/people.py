@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from expressions.rules.values import to_json
 from serving.access import audit
 from serving.api.dependencies import NOT_FOUND, Admin, EngineOf, live_person, require_admin
+from serving.api.permissions import permission
 from serving.api.user_paths import UserRoute
 from serving.api.wire.people import Alias, DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut, UserOut, UserPage
 from serving.engine import Engine
@@ -40,6 +41,7 @@ PAGE, PAGE_MAX, OFFSET_MAX = 50, 100, 100_000_000
 QUERY_CHARACTERS_MAX = 500
 #: Events on a page of a person's data, if not said otherwise and at most, and how many may be passed over.
 EVENTS_PAGE, EVENTS_PAGE_MAX, EVENTS_OFFSET_MAX = 10_000, 100_000, 1_000_000_000
+_TRAITS = permission("GET", "/v1/users/{user}/traits")
 #: How long an answer waits for the lake to have what Redis has, and how often it looks.
 SETTLED_S, LOOK_S = 5.0, 0.05
 
@@ -138,7 +140,7 @@ async def data(
 async def traits(user: str, request: Request) -> Response:
     """All traits and segments of a user, live; for a profile key. `warming` names those not complete yet."""
     engine: Engine = request.app.state.engine
-    await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), "profile")
+    await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), _TRAITS)
     values, lacking = all_values(await live_person(engine, _namespaced(user)))
     if lacking:
         await engine.want_rebuild_of(lacking)

@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from serving.api.permissions import permission
 from serving.api.redis_state import PARTS, RedisState, redis_state
 from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
@@ -51,13 +52,13 @@ async def metrics(
     authorization: Annotated[str | None, Header()] = None,
     apiKey: Annotated[str | None, Query()] = None,
 ) -> Response:
-    """Counters and gauges in Prometheus' text format, for an admin key.
+    """Counters and gauges in Prometheus' text format, for an admin's or a viewer's key.
 
     With TINYCDP_METRICS_OPEN a caller on this machine needs no key.
     """
     engine: Engine = request.app.state.engine
     if not (engine.settings.metrics_open and _is_local(request)):
-        await engine.require(authorization, apiKey, "admin")
+        await engine.require(authorization, apiKey, permission("GET", "/metrics"))
     system, lake = await asyncio.gather(_system(engine), engine.lake_seen.seen())
     registry = CollectorRegistry()
     ProcessCollector(namespace="tinycdp", registry=registry)

@@ -156,7 +156,7 @@ def test_saving_says_what_validation_says(named: RunningStack, kind: str, expres
         assert answer.json()["message"] == checked["error"].replace("unsaved_expression", "vk_saved")
 
 
-@pytest.mark.parametrize("kind", ["write", "read", "profile", "admin"])
+@pytest.mark.parametrize("kind", ["write", "read", "profile", "viewer", "admin"])
 def test_a_key_is_made_in_the_originals_shape(stack: RunningStack, kind: str) -> None:
     """A new key has `id`, `key` and `kind`; `description` is its label; its text is long, and no two are alike."""
     made = [
@@ -176,4 +176,7 @@ def test_an_unknown_kind_of_key_is_refused(stack: RunningStack) -> None:
     """The refusal is 400 and lists the kinds; no key is made."""
     answer = stack.call("POST", "/v1/admin/keys", json={"kind": "owner"})
 
-    assert (answer.status_code, answer.json()["message"]) == (400, "Kind must be one of: write, read, profile, admin")
+    assert (answer.status_code, answer.json()["message"]) == (
+        400,
+        "Kind must be one of: write, read, profile, viewer, admin",
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from lake.lake import Lake
 from serving.access import made_keys
-from serving.access.keys import Caller, Keys, digest_of
+from serving.access.keys import DECIDE, Caller, Keys, digest_of
 from serving.app import engine_of
 from serving.engine import Engine
 from serving.history import History
@@ -96,7 +96,7 @@ def test_a_process_keeps_what_it_knows_when_redis_forgets(tmp_path: Path, redis_
 
     async def known(engine: Engine, key: str) -> bool:
         try:
-            return await engine.require(f"Bearer {key}", None, "read") is not None
+            return await engine.require(f"Bearer {key}", None, DECIDE) is not None
         except Unauthenticated:
             return False
 
@@ -115,7 +115,7 @@ def test_a_process_keeps_what_it_knows_when_redis_forgets(tmp_path: Path, redis_
         await engine.follow_keys()
         assert (await known(engine, kept_text), await known(engine, gone_text)) == (True, True)
         with pytest.raises(Unavailable):
-            await engine.require("Bearer read_unknown", None, "read")
+            await engine.require("Bearer read_unknown", None, DECIDE)
         for change in (
             lambda: made_keys.create(store, history, "read", "new", "ada", 3),
             lambda: made_keys.revoke(store, history, engine.keys, kept.id, 3),
@@ -147,7 +147,7 @@ def test_a_key_of_another_process_is_known_when_it_is_first_sent(tmp_path: Path,
         callers: list[Caller] = []
 
         async def ask() -> None:
-            callers.append(await engine.require(f"Bearer {text}", None, "read"))
+            callers.append(await engine.require(f"Bearer {text}", None, DECIDE))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(100):

@@ -105,7 +105,7 @@ def test_an_unknown_kind_is_refused(stack: RunningStack) -> None:
     answer = stack.call("POST", "/v1/admin/keys", json={"kind": "root"})
 
     assert answer.status_code == 400
-    assert answer.json()["message"] == "Kind must be one of: write, read, profile, admin"
+    assert answer.json()["message"] == "Kind must be one of: write, read, profile, viewer, admin"
     assert answer.json()["details"]["field"] == "kind"
 
 

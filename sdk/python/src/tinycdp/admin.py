@@ -21,7 +21,7 @@ from ._settings import settings_of
 from .errors import ConfigurationError, Unreachable, api_error
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
-KeyKind: TypeAlias = Literal["write", "read", "profile", "admin"]
+KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
 Definition: TypeAlias = types.Trait | types.Segment | types.Flag
 
 #: How often the state of an export is asked for.
