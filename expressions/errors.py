@@ -6,6 +6,7 @@
     ├── TypeRefused       the kinds do not fit
     ├── CycleRefused      definitions that need each other
     ├── KeyRefused        a key that the language has given a meaning already
+    ├── TreeRefused       a tree, as visual builders send it, that says no expression
     └── TooLarge          beyond the bounds on length, depth or size
 
 An error is data first and text second: a console underlines `start` to `end`, a terminal prints `str(error)`.
@@ -130,6 +131,16 @@ class KeyRefused(ExpressionError):
     """A key that would hide a name of the language, or be hidden by it."""
 
     code = "invalid_key"
+
+
+class TreeRefused(ExpressionError):
+    """A tree that says no expression. `way` leads from its root to the part: `tree.parts[1].left`."""
+
+    code = "invalid_tree"
+
+    def __init__(self, message: str, way: str, expected: str) -> None:
+        super().__init__(f"{message}, at {way}", expected=expected)
+        self.way = way
 
 
 class TooLarge(ExpressionError):

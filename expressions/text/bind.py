@@ -150,14 +150,18 @@ def _bound(definition: Definition, written: Expr, others: Mapping[Key, Bound], k
 def _uses(written: Expr, others: Mapping[Key, Bound]) -> frozenset[Key]:
     """The definitions that are referred to. Raises `UnknownName` for one that is not there."""
     uses = set()
-    for (kind, name), at in references(written):
-        if (kind, name) not in others:
-            names = [other for other_kind, other in others if other_kind == kind]
-            raise UnknownName(
-                f"no {kind} {name}", at=at, expected=_remedy(kind, name), nearest=nearest_names(name, names)
-            )
-        uses.add((kind, name))
+    for key, at in references(written):
+        if key not in others:
+            raise unknown_reference(key, at, others)
+        uses.add(key)
     return frozenset(uses)
+
+
+def unknown_reference(key: Key, at: Span | None, others: Iterable[Key]) -> UnknownName:
+    """The error of a reference to a definition that is not there."""
+    kind, name = key
+    names = [other for other_kind, other in others if other_kind == kind]
+    return UnknownName(f"no {kind} {name}", at=at, expected=_remedy(kind, name), nearest=nearest_names(name, names))
 
 
 def _remedy(kind: str, name: str) -> str:

@@ -78,7 +78,7 @@ def tokens(text: str) -> list[Token]:
     try:
         return list(TinyCDP().tokenize(text))
     except TokenError as error:
-        start = _open_quote(text)
+        start = open_quote(text)
         at = Span(start, len(text))
         raise SyntaxRefused("a quote is not closed", text, at, expected=f"{text[start]} at its end") from error
 
@@ -126,7 +126,7 @@ def name_value(written: str) -> str:
     return written[1:-1].replace("``", "`")
 
 
-def _open_quote(text: str) -> int:
+def open_quote(text: str) -> int:
     """The place of the quote that is never closed, which alone makes a text unreadable as tokens."""
     at, quote, start = 0, "", 0
     while at < len(text):

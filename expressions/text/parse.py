@@ -103,7 +103,7 @@ def _tree(text: str) -> Expr:
     if len(text) > CHARACTERS_MAX:
         raise TooLarge(f"an expression of {len(text)} characters", expected=f"at most {CHARACTERS_MAX}")
     try:
-        return _Grammar(text).whole()
+        return Grammar(text).whole()
     except ExpressionError as error:
         raise error.with_text(text) from None
 
@@ -114,30 +114,38 @@ _parsed = lru_cache(maxsize=2_048)(_tree)
 _parsed_long = lru_cache(maxsize=64)(_tree)
 
 
-class _Grammar(Cursor):
-    """Reads an expression. Each method reads one thing and leaves the cursor behind it."""
+class Grammar(Cursor):
+    """Reads an expression. Each method reads one thing and leaves the cursor behind it.
+
+    `names_read` are the names of the thing that is being read: `["events", "purchase", "amount"]`.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.levels = 0
         self.parentheses = 0
         self.is_in_where = False
+        self.names_read: list[str] = []
 
     # ── operators ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def whole(self) -> Expr:
         tree = self.expression()
         if self.token is not None:
-            error = self.unexpected("an operator, or the end")
-            if self.is_next(TokenType.VAR):
-                error.nearest = nearest_names(self.token.text, ("and", "or", "in", "not in"))
-            raise error
+            raise self.no_operator()
         nodes, depth, deepest = extent(tree)
         if depth > DEPTH_MAX:
             raise TooLarge(f"more than {DEPTH_MAX} levels", at=deepest.at, expected=_SMALLER)
         if nodes > NODES_MAX:
             raise TooLarge(f"more than {NODES_MAX} parts", at=tree.at, expected=_SMALLER)
         return tree
+
+    def no_operator(self) -> SyntaxRefused:
+        """The refusal of what stands where an operator or the end is expected."""
+        error = self.unexpected("an operator, or the end")
+        if self.token is not None and self.is_next(TokenType.VAR):
+            error.nearest = nearest_names(self.token.text, ("and", "or", "in", "not in"))
+        return error
 
     def operator(self) -> str | None:
         """The binary operator that comes next; None if another token does."""
@@ -268,6 +276,7 @@ class _Grammar(Cursor):
         start = self.here()
         is_backticked = self.is_next(TokenType.IDENTIFIER)
         word = self.name("a name")
+        self.names_read = [word]
         if not is_backticked:
             if word in _CONSTANTS:
                 return Constant(_CONSTANTS[word], at=start)
@@ -367,9 +376,11 @@ class _Grammar(Cursor):
             if not name:
                 raise SyntaxRefused("an empty name", at=at, expected=expected)
             self.take(TokenType.R_BRACKET, "]")
-            return name
-        self.take(TokenType.DOT, expected)
-        return self.name(expected if "[" in expected else f'{expected} (["…"] for names that are no words)')
+        else:
+            self.take(TokenType.DOT, expected)
+            name = self.name(expected if "[" in expected else f'{expected} (["…"] for names that are no words)')
+        self.names_read.append(name)
+        return name
 
     def names(self, expected: str) -> list[str]:
         names = [self.step(expected)]
@@ -402,7 +413,8 @@ class _Grammar(Cursor):
         conditions: list[Expr] = []
         while self.is_where():
             self.at += 3
-            conditions.append(self.condition())
+            conditions.append(self.condition(event))
+            self.names_read = ["events", event]
         where = balanced(And, conditions) if conditions else None
         names: list[str] = []
         at, is_word = self.here(), False
@@ -435,7 +447,8 @@ class _Grammar(Cursor):
     def is_where(self) -> bool:
         return self.is_next(TokenType.DOT) and self.is_word("where", 1) and self.is_next(TokenType.L_PAREN, 2)
 
-    def condition(self) -> Expr:
+    def condition(self, event: str) -> Expr:
+        """The condition of a `where` on events of this name."""
         self.is_in_where = True
         condition = self.expression()
         self.is_in_where = False

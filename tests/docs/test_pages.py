@@ -84,9 +84,19 @@ def test_the_page_on_definitions(stack: RunningStack) -> None:
     stack.call("PUT", "/v1/admin/traits/paged", json={"expression": "events.purchase.count_7d"})
     try_, back = (command.replace("orders_30d", "paged") for command in curls("admin.md", "Definitions"))
 
-    assert json.loads(typed(stack, try_)).keys() == {"count", "total", "sample", "asof"}
+    assert json.loads(typed(stack, try_)).keys() >= {"count", "total", "sample", "asof"}
     brought = json.loads(typed(stack, back.replace('"version": 1', f'"version": {first["version"]}')))
     assert brought["trait"]["expression"] == "events.purchase.count_30d"
+
+
+def test_the_page_on_typing(stack: RunningStack) -> None:
+    """A text is completed, and the tree that the page shows is that of its text."""
+    (command,) = curls("admin.md", "Expressions while they are typed")
+    (shown,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "admin.md").read_text(), re.DOTALL)
+    body = {"type": "segment", "expression": "events.purchase.amount.sum_30d >= 100", "parts": ["tree"]}
+
+    assert "count" in [one["label"] for one in json.loads(typed(stack, command))["completions"]]
+    assert stack.call("POST", "/v1/admin/validate", json=body).json()["tree"] == json.loads(shown)
 
 
 def test_the_page_on_identity(stack: RunningStack) -> None:

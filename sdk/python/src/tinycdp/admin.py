@@ -22,6 +22,7 @@ from .errors import ConfigurationError, Unreachable, api_error
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
+ValidatePart: TypeAlias = Literal["tree", "completions", "text", "warnings", "cost"]
 Definition: TypeAlias = types.Trait | types.Segment | types.Flag
 
 #: How often the state of an export is asked for.
@@ -133,9 +134,25 @@ class Admin:
         """
         self.call("DELETE", _path(f"/v1/admin/{kind}s", key), headers=_if_match(version))
 
-    def validate(self, kind: DefinitionKind, expression: str) -> types.Validated:
-        """Whether an expression may be saved, with the place of a mistake, its type and its cost."""
-        return cast(types.Validated, self.call("POST", "/v1/admin/validate", {"type": kind, "expression": expression}))
+    def validate(
+        self,
+        kind: DefinitionKind,
+        expression: str | None = None,
+        *,
+        tree: Mapping[str, Any] | None = None,
+        parts: Sequence[ValidatePart] | None = None,
+        position: int | None = None,
+        key: str | None = None,
+    ) -> types.Validated:
+        """Whether an expression may be saved, with the places of its mistakes, its type, warnings and cost.
+
+        `parts` names what is answered instead of warnings and cost, which alone read the lake: an editor asks for
+        `["completions"]` at a `position`, for the `text` as it is formatted, for the `tree`. A `tree` is sent in place
+        of the expression, and its text is answered. `key` is the one to save under.
+        """
+        fields = {"expression": expression, "tree": tree, "parts": parts, "position": position, "key": key}
+        sent = {name: value for name, value in fields.items() if value is not None}
+        return cast(types.Validated, self.call("POST", "/v1/admin/validate", {"type": kind, **sent}))
 
     def preview(self, kind: DefinitionKind, expression: str, *, sample: int = 10) -> types.Preview:
         """For how many people an expression holds, and some of them."""
@@ -322,4 +339,4 @@ def _if_match(version: int | None) -> dict[str, str]:
     return {} if version is None else {"If-Match": f'"{version}"'}
 
 
-__all__: Sequence[str] = ["Admin", "Definition", "DefinitionKind", "KeyKind"]
+__all__: Sequence[str] = ["Admin", "Definition", "DefinitionKind", "KeyKind", "ValidatePart"]

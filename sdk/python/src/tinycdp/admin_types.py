@@ -113,12 +113,67 @@ class Cost(TypedDict):
     live: bool
 
 
+class Mistake(TypedDict):
+    """A mistake, and its place: characters [start, end) of the text. `way` leads to the part of a tree without text."""
+
+    message: str
+    code: str
+    start: int
+    end: int
+    line: int
+    column: int
+    expected: str
+    nearest: list[str]
+    way: NotRequired[str | None]
+
+
+class Completion(TypedDict):
+    """A text that may stand at [start, end), in place of what is there; `label` is what a list shows."""
+
+    label: str
+    text: str
+    start: int
+    end: int
+    kind: Literal[
+        "event", "property", "attribute", "trait", "segment", "function", "aggregate", "window", "operator", "keyword"
+    ]
+    type: list[str]
+    signature: str
+    detail: str
+
+
+class Wanted(TypedDict):
+    """What may stand at a position; the function that it is in; the attribute or property that a value is beside."""
+
+    wants: Literal["value", "operator", "name", "member", "nothing"]
+    names: list[str]
+    event: NotRequired[str | None]
+    signature: str
+    detail: str
+    compared: NotRequired[dict[str, str] | None]
+
+
+class Beyond(TypedDict):
+    """The first part that a visual builder of the common shapes cannot show."""
+
+    message: str
+    text: str
+    start: int
+    end: int
+
+
 class Validated(TypedDict):
-    """Whether an expression may be saved; if not, the reason and the place."""
+    """Whether an expression may be saved; if not, the reason and the place; and the parts that were asked for."""
 
     valid: bool
     error: NotRequired[str | None]
     details: NotRequired[dict[str, Any] | None]
+    errors: NotRequired[list[Mistake]]
+    text: NotRequired[str | None]
+    tree: NotRequired[dict[str, Any] | None]
+    beyond: NotRequired[Beyond | None]
+    completions: NotRequired[list[Completion] | None]
+    wanted: NotRequired[Wanted | None]
     type: NotRequired[list[str] | None]
     references: NotRequired[list[str]]
     cost: NotRequired[Cost | None]
