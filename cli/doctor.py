@@ -114,9 +114,7 @@ def _servers(settings: Settings) -> dict[str, dict[str, Any]]:
     stack = running_stack(settings)
     if stack is None:
         return {}
-    urls = {"api": f"{stack.api_url}/health"}
-    if stack.prefect_url is not None:
-        urls["prefect"] = f"{stack.prefect_url}/api/health"
+    urls = {"api": f"{stack.api_url}/health", **stack.health_urls}
     states: dict[str, dict[str, Any]] = {}
     for name, url in urls.items():
         try:

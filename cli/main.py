@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cli.orphans import Orphan
+    from cli.stack import Stack
+    from serving.settings import Settings
 
 app = typer.Typer(
     name="tinycdp",
@@ -43,6 +45,7 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, for scripts.")]
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run without Prefect's server. Rebuilds need none.")]
+NoConsole = Annotated[bool, typer.Option("--no-console", help="Run without the console.")]
 
 
 def main() -> None:
@@ -84,9 +87,7 @@ def instant(text: str | None) -> int | None:
 
 @app.command()
 def up(
-    no_console: Annotated[
-        bool, typer.Option("--no-console", help="Run without the console. There is none yet, so this changes nothing.")
-    ] = False,
+    no_console: NoConsole = False,
     no_prefect: NoPrefect = False,
     as_json: Json = False,
 ) -> None:
@@ -96,7 +97,7 @@ def up(
 
     settings = settings_of_environment()
     try:
-        stack = start(settings, with_prefect=not no_prefect, on_orphans=_say_ended)
+        stack = start(settings, with_prefect=not no_prefect, with_console=not no_console, on_orphans=_say_ended)
     except StackError as error:
         fail(str(error), AWAY)
     if as_json:  # in one line, and at once: a script that reads it cannot wait for the end
@@ -104,6 +105,7 @@ def up(
         sys.stdout.flush()
     else:
         out.print(addresses_text(stack, settings))
+        _say_sign_in(stack, settings)
         out.print("Ctrl-C stops it.")
     try:
         wait_for_end(stack)
@@ -111,6 +113,18 @@ def up(
         fail(str(error), AWAY)
     finally:
         _say_ended(stop(settings, stack))
+
+
+def _say_sign_in(stack: Stack, settings: Settings) -> None:
+    """Prints a link that signs in to the console, where there is one."""
+    from cli.console_link import ConsoleError, console_link
+
+    if stack.console_url is None:
+        return
+    try:
+        out.print(f"sign in  {console_link(stack, settings)}  (once, within an hour)", soft_wrap=True)
+    except ConsoleError as error:  # a key does as well
+        err.print(str(error), markup=False)
 
 
 def _say_ended(ended: Sequence[Orphan]) -> None:
@@ -138,7 +152,7 @@ def down(as_json: Json = False) -> None:
 
 
 @app.command()
-def demo(no_prefect: NoPrefect = False, as_json: Json = False) -> None:
+def demo(no_console: NoConsole = False, no_prefect: NoPrefect = False, as_json: Json = False) -> None:
     """Load 69,659 real purchases, send live events, and show how decisions change. The stack keeps running."""
     from cli import demo as tour
     from cli.import_history import import_history, say_imported
@@ -151,7 +165,7 @@ def demo(no_prefect: NoPrefect = False, as_json: Json = False) -> None:
     if stack is None:
         err.print("starting the stack …")
         try:
-            stack = start(settings, with_prefect=not no_prefect, on_orphans=_say_ended)
+            stack = start(settings, with_prefect=not no_prefect, with_console=not no_console, on_orphans=_say_ended)
         except StackError as error:
             fail(str(error), AWAY)
     api = tour.Api(stack.api_url, raw_keys(settings))
@@ -178,7 +192,25 @@ def demo(no_prefect: NoPrefect = False, as_json: Json = False) -> None:
     command = "tinycdp" if shutil.which("tinycdp") else os.path.relpath(sys.argv[0])
     out.print(f"explained: [bold]{command} explain {decisions['user']} free_shipping[/bold]")
     out.print(addresses_text(stack, settings))
+    _say_sign_in(stack, settings)
     out.print(f"Everything keeps running. Stop it with: [bold]{command} down[/bold]")
+
+
+@app.command("sign-in")
+def sign_in(as_json: Json = False) -> None:
+    """Print a link that signs in to the console of this stack with the admin key: once, within an hour."""
+    from cli.console_link import ConsoleError, console_link
+    from cli.stack import running_stack
+
+    settings = settings_of_environment()
+    stack = running_stack(settings)
+    if stack is None or stack.console_url is None:
+        fail("no console runs here: start the stack with `tinycdp up`, without --no-console", AWAY)
+    try:
+        link = console_link(stack, settings)
+    except ConsoleError as error:
+        fail(str(error), AWAY)
+    say({"url": link}, link, as_json)
 
 
 # ── data ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -410,6 +442,14 @@ def worker() -> None:
     from cli.parts import run_worker
 
     run_worker(settings_of_environment())
+
+
+@app.command(hidden=True)
+def console() -> None:
+    """Run the console alone."""
+    from cli.parts import run_console
+
+    run_console(settings_of_environment())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 from cli.process_lock import holder, is_held, is_here
 
 #: The parts in the order in which they stop. What depends on others stops before them.
-PARTS = ("worker", "api", "drain", "prefect", "redis")
+PARTS = ("console", "worker", "api", "drain", "prefect", "redis")
 #: An orphan that does not end within this is killed. That loses nothing which was acknowledged.
 STOP_S = 30.0
 #: How long a killed process, and its children, take to be gone.

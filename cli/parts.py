@@ -1,4 +1,4 @@
-"""The parts of the stack that are our own processes: the API, the drain and the worker. Each also starts alone.
+"""The parts of the stack that are our own processes: API, drain, worker and console. Each also starts alone.
 
 Under a supervisor a part ends by itself, in order, when the supervisor is gone: nobody else would end it.
 """
@@ -112,6 +112,27 @@ def run_worker(settings: Settings) -> None:
 
     with PrefectFlows(store, lake, settings) as flows:
         _until_stopped(Worker(store, lake, settings, *flows.work).run)
+
+
+def run_console(settings: Settings) -> None:
+    """Serves the console until SIGTERM. It asks the API of `TINYCDP_URL`, or the one of these settings."""
+    from dashboard.console import LOOPBACK, Console
+    from dashboard.server import serve
+
+    configure(settings.log_level)
+    _end_without_supervisor(settings, "console")
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    api_url = os.environ.get("TINYCDP_URL") or f"http://{f'[{reached}]' if ':' in reached else reached}:{settings.port}"
+    named = [host.strip().lower() for host in (settings.console_hosts or "").split(",") if host.strip()]
+    serve(
+        Console(
+            api_url,
+            host=settings.host,
+            port=settings.console_port,
+            base_path=(settings.console_path or "").rstrip("/"),
+            hosts=tuple(dict.fromkeys([*LOOPBACK, reached, *named])),
+        )
+    )
 
 
 def _end_without_supervisor(settings: Settings, part: str) -> None:

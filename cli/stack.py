@@ -30,6 +30,13 @@ class Stack:
     lake_uri: str
     shards: int
     prefect_url: str | None
+    console_url: str | None = None
+
+    @property
+    def health_urls(self) -> dict[str, str]:
+        """Where the servers beside the API say that they are well."""
+        urls = {"prefect": (self.prefect_url, "/api/health"), "console": (self.console_url, "/_stcore/health")}
+        return {name: f"{url}{path}" for name, (url, path) in urls.items() if url is not None}
 
 
 def running_stack(settings: Settings) -> Stack | None:
@@ -70,6 +77,7 @@ def addresses(stack: Stack, settings: Settings) -> dict[str, str | None]:
     return {
         "api_url": stack.api_url,
         "prefect_url": stack.prefect_url,
+        "console_url": stack.console_url,
         "redis_url": without_password(stack.redis_url),
         "lake_uri": stack.lake_uri,
         "keys_file": str(keys_file) if keys_file.exists() else None,
@@ -79,6 +87,8 @@ def addresses(stack: Stack, settings: Settings) -> dict[str, str | None]:
 def addresses_text(stack: Stack, settings: Settings) -> str:
     """Where everything is, for people."""
     lines = [f"API      {stack.api_url}  (try {stack.api_url}/health and /docs)"]
+    if stack.console_url:
+        lines.append(f"console  {stack.console_url}")
     if stack.prefect_url:
         lines.append(f"Prefect  {stack.prefect_url}")
     lines += [

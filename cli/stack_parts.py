@@ -1,6 +1,6 @@
 """The parts of a stack on one machine: their commands, their ports and their environment.
 
-    redis ─► prefect ─► drain ─► api ─► worker          started in this order, stopped in the reverse one
+    redis ─► prefect ─► drain ─► api ─► worker ─► console    started in this order, stopped in the reverse one
 
 A part waits by itself for what it needs, so the order is a courtesy and not a condition. A port that is 0 is chosen
 here, once for all parts. Each part holds a lock for as long as it runs (`cli/orphans.py`).
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     addresses: dict[str, Any]
 
 
-def plan_stack(settings: Settings, home: Path, with_prefect: bool) -> Plan:
+def plan_stack(settings: Settings, home: Path, with_prefect: bool, with_console: bool = False) -> Plan:
     """The parts, the environment of all of them, and where they will answer.
 
     Raises `PortTaken` for a port in use, `EmbeddedRedisError` where the embedded Redis cannot be had.
@@ -61,6 +61,12 @@ def plan_stack(settings: Settings, home: Path, with_prefect: bool) -> Plan:
         port = chosen_port("127.0.0.1", settings.redis_port, "TINYCDP_REDIS_PORT")
         environment["TINYCDP_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
         parts.append(Part("redis", _redis_command(settings, home, port), 10, stop_s=30))
+    console_url = None
+    if with_console and settings.console:
+        port = chosen_port(host, settings.console_port, "TINYCDP_CONSOLE_PORT")
+        environment["TINYCDP_CONSOLE_PORT"] = str(port)
+        console_url = f"http://{reached_host}:{port}{(settings.console_path or '').rstrip('/')}"
+        parts.append(Part("console", (*tinycdp, "console"), 60, stop_s=10))
     prefect_url = None
     with_prefect = with_prefect and settings.prefect is not False
     if with_prefect and os.environ.get("PREFECT_API_URL"):
@@ -79,6 +85,7 @@ def plan_stack(settings: Settings, home: Path, with_prefect: bool) -> Plan:
         "lake_uri": environment["TINYCDP_LAKE_URI"],
         "shards": settings.shards,
         "prefect_url": prefect_url,
+        "console_url": console_url,
     }
     held = [replace(part, command=command_holding(part_lock(home, part.name), part.command)) for part in parts]
     return Plan(sorted(held, key=lambda part: part.priority), environment, addresses)

@@ -38,6 +38,7 @@ def start(
     settings: Settings,
     *,
     with_prefect: bool = True,
+    with_console: bool = False,
     on_orphans: Callable[[Sequence[Orphan]], None] = lambda ended: None,
 ) -> Stack:
     """Starts the stack and returns once `/health` answers 200; it outlives this process until `stop`.
@@ -58,7 +59,7 @@ def start(
         if ended:
             on_orphans(ended)
         try:
-            plan = plan_stack(settings, home, with_prefect)
+            plan = plan_stack(settings, home, with_prefect, with_console)
         except (EmbeddedRedisError, PortTaken) as error:
             raise StackError(str(error)) from None
         stack = Stack(pid=launch(home, plan.parts, plan.environment, supervisor_lock(home)), **plan.addresses)
@@ -159,7 +160,10 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
 
 
 def _await_ready(stack: Stack, home: Path) -> None:
-    """Returns once the API, and Prefect where it is a part, are well. Raises `StackError` after two minutes."""
+    """Returns once the API, and Prefect and the console where they are parts, are well.
+
+    Raises `StackError` after two minutes.
+    """
     deadline = time.monotonic() + READY_S_MAX
     last_answer = "no answer"
     # One client for all of them: to make one takes as long as twenty questions, beside parts that are starting.
@@ -169,8 +173,7 @@ def _await_ready(stack: Stack, home: Path) -> None:
                 raise StackError(f"the supervisor ended: see {home / 'logs' / 'supervisord.log'}")
             try:
                 answer = client.get(f"{stack.api_url}/health")
-                prefect_url = stack.prefect_url
-                if answer.status_code == 200 and (prefect_url is None or _is_well(client, f"{prefect_url}/api/health")):
+                if answer.status_code == 200 and all(_is_well(client, url) for url in stack.health_urls.values()):
                     return
                 last_answer = answer.text
             except httpx.TransportError as error:

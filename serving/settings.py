@@ -49,7 +49,12 @@ class Settings(BaseSettings):
     prefect_name: str | None = Field(
         default=None, max_length=100, pattern=r"^[\w.-]*$", description="ends the names of this stack's deployments"
     )
+    console: bool = Field(default=True, description="whether `up` starts the console")
     console_port: int = Field(default=8501, ge=0, le=65535, description="the console")
+    console_hosts: str | None = Field(default=None, description="names that browsers reach the console by")
+    console_path: str | None = Field(
+        default=None, pattern=r"^(/[\w.~-]+)*/?$", description="the path before the console's own, behind a proxy"
+    )
     redis_port: int = Field(default=0, ge=0, le=65535, description="the embedded Redis")
     redis_url: str | None = Field(default=None, description="a Redis >= 6.2 or Valkey of your own; none: embedded")
     lake_uri: str | None = Field(default=None, description="a folder or object store; none: lake/ under home")

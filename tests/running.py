@@ -82,13 +82,16 @@ class RunningStack:
 
 
 @contextmanager
-def stack_on(home: Path, **settings: str) -> Iterator[RunningStack]:
-    """A whole stack as `tinycdp up --no-prefect` runs it on a home with such settings, until the end of the block."""
+def stack_on(home: Path, *, with_console: bool = False, **settings: str) -> Iterator[RunningStack]:
+    """A whole stack as `tinycdp up --no-prefect` runs it on a home with such settings, until the end of the block.
+
+    Its console takes a second of a processor to start, so it is left out unless a test asks for it.
+    """
     with pytest.MonkeyPatch.context() as patch:  # the parts of a stack read their settings from the environment
         for name, value in environment_of(settings).items():
             patch.setenv(name, value)
-        used = Settings(home=home, port=int(settings.get("port", 0)))
-        stack = up.start(used, with_prefect=False)
+        used = Settings(home=home, port=int(settings.get("port", 0)), console_port=0)
+        stack = up.start(used, with_prefect=False, with_console=with_console)
     running = RunningStack(stack, used)
     try:
         yield running

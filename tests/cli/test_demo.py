@@ -25,7 +25,7 @@ PURCHASES = 69_659
 
 def tinycdp(home: Path, *arguments: str) -> str:
     """The output of a command, which must succeed."""
-    ports = {"TINYCDP_PORT": "0", "TINYCDP_PREFECT_PORT": "0", "TINYCDP_REDIS_PORT": "0"}
+    ports = {"TINYCDP_PORT": "0", "TINYCDP_PREFECT_PORT": "0", "TINYCDP_REDIS_PORT": "0", "TINYCDP_CONSOLE": "false"}
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
         env={**os.environ, **ports, "TINYCDP_HOME": str(home), "COLUMNS": "200"},

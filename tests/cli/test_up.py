@@ -25,7 +25,7 @@ from serving.settings import Settings
 from tests.pipelines.world import World
 from tests.waiting import wait_until
 
-PORTS = {"TINYCDP_PORT": "0", "TINYCDP_REDIS_PORT": "0"}
+PORTS = {"TINYCDP_PORT": "0", "TINYCDP_REDIS_PORT": "0", "TINYCDP_CONSOLE_PORT": "0"}
 
 
 @contextmanager

@@ -1,0 +1,95 @@
+"""What a request passes before Streamlit sees it.
+
+1. Its host is a name that the console may be reached by: else a page of others could make its own name ours.
+2. A websocket's origin is that host: Streamlit would look up the machine's address outside to allow others.
+3. A page, or a file, is for people who are signed in; others are sent to the sign-in, and come back afterwards.
+4. Pages load nothing from another host, and are shown in no frame of others.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from dashboard.console import Console
+
+#: Streamlit's pages run inline code and evaluate charts' expressions; nothing of it comes from elsewhere.
+POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; connect-src 'self' data: blob:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+#: Under the base path: what is for anybody. The rest of `_stcore` is told apart by its session.
+OPEN = ("/sign-in", "/sign-out", "/_stcore/", "/static/", "/component/", "/favicon")
+
+
+class Gate:
+    """An ASGI app before another one."""
+
+    def __init__(self, app: ASGIApp, console: Console) -> None:
+        self._app, self._console = app, console
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, or answers it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        answer = self._wrong_host(headers)
+        if answer is None and scope["type"] == "websocket":
+            origin = headers.get("origin")
+            if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+                answer = PlainTextResponse("the origin of a websocket is not the host", 403)
+        elif answer is None:
+            answer = self._not_signed_in(HTTPConnection(scope))
+        if answer is None:
+            await self._app(scope, receive, _guarded(send))
+        elif scope["type"] == "websocket":
+            await WebSocketClose(1008)(scope, receive, send)
+        else:
+            await answer(scope, receive, send)
+
+    def _wrong_host(self, headers: Headers) -> Response | None:
+        host = headers.get("host", "")
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            name = None
+        if name is not None and (name in self._console.hosts or "*" in self._console.hosts):
+            return None
+        return PlainTextResponse(
+            f"the console is not reached by the name {host[:100]!r}: add it to TINYCDP_CONSOLE_HOSTS\n", 421
+        )
+
+    def _not_signed_in(self, request: HTTPConnection) -> Response | None:
+        base = self._console.base_path
+        path = request.scope["path"]
+        if not path.startswith(f"{base}/"):
+            return RedirectResponse(f"{base}/", 307) if path == base else PlainTextResponse("not here\n", 404)
+        if path[len(base) :].startswith(OPEN):
+            return None
+        if self._console.keyring.find(request.cookies.get(self._console.cookie)) is not None:
+            return None
+        if path.startswith(f"{base}/media/"):
+            return PlainTextResponse("sign in first\n", 403)
+        query = request.scope.get("query_string", b"").decode("latin-1")
+        wanted = f"{path}?{query}" if query else path
+        return RedirectResponse(f"{base}/sign-in?next={quote(wanted, safe='')}", 303)
+
+
+def _guarded(send: Send) -> Send:
+    """Answers with the headers that a browser keeps to; a page that has a stricter policy keeps that."""
+
+    async def guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.setdefault("Content-Security-Policy", POLICY)
+            headers.setdefault("X-Content-Type-Options", "nosniff")
+            headers.setdefault("Referrer-Policy", "same-origin")
+        await send(message)
+
+    return guarded

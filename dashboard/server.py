@@ -1,0 +1,78 @@
+"""The console as a server: Streamlit's settings, our routes beside its own, and uvicorn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dashboard.console import Console, set_console
+from dashboard.theme import THEME
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp
+
+SCRIPT = Path(__file__).with_name("app.py")
+#: Uploads are not used; a message to a browser holds at most a page of a list.
+UPLOAD_MB_MAX, MESSAGE_MB_MAX = 1, 50
+
+
+def serve(console: Console) -> None:
+    """Serves the console until SIGTERM."""
+    import uvicorn
+
+    uvicorn.run(
+        create_app(console),
+        host=console.host,
+        port=console.port,
+        log_level="warning",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws_max_size=MESSAGE_MB_MAX * 2**20,
+        timeout_graceful_shutdown=2,  # browsers keep their websockets, and connect to the next process by themselves
+    )
+
+
+def create_app(console: Console) -> ASGIApp:
+    """The console, whose settings are set for the whole process: there is one a process."""
+    import streamlit as st
+    from streamlit import config
+
+    from dashboard.gate import Gate
+
+    config.get_config_options(force_reparse=True, options_from_flags=streamlit_options(console))
+    set_console(console)
+    return Gate(st.App(SCRIPT, routes=_routes(console)), console)
+
+
+def _routes(console: Console) -> Sequence[BaseRoute]:
+    """Our routes. A new one goes under a first part that is no screen's path, and into OPEN of `dashboard/gate.py`."""
+    from dashboard.sign_in import sign_in_routes
+
+    return [*sign_in_routes(console)]
+
+
+def streamlit_options(console: Console) -> dict[str, Any]:
+    """Streamlit's settings, which rule over any file of settings on the machine."""
+    return {
+        "browser.gatherUsageStats": False,
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
+        "client.toolbarMode": "minimal",
+        "global.developmentMode": False,
+        "runner.magicEnabled": False,
+        "server.address": console.host,
+        "server.port": console.port,
+        "server.baseUrlPath": console.base_path.strip("/"),
+        "server.allowedHosts": list(console.hosts),
+        "server.enableStaticServing": False,
+        "server.fileWatcherType": "none",
+        "server.headless": True,
+        "server.maxMessageSize": MESSAGE_MB_MAX,
+        "server.maxUploadSize": UPLOAD_MB_MAX,
+        "server.showEmailPrompt": False,
+        "server.xsrfCookieSameSite": "strict",
+        **THEME,
+    }

@@ -1,0 +1,35 @@
+"""Instants as people read them, in the workspace's time zone."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+from dashboard.workspace import workspace
+
+
+def zone() -> tzinfo:
+    """The workspace's time zone, whose dates traits count."""
+    return ZoneInfo(workspace()["time_zone"])
+
+
+def instant(text: str | None) -> datetime | None:
+    """An RFC 3339 time in the workspace's zone, for a table's column; None for none."""
+    return None if not text else datetime.fromisoformat(text).astimezone(zone())
+
+
+def time_text(text: str | None) -> str:
+    """An RFC 3339 time as `2026-11-30 10:22:05`, and a dash for none."""
+    at = instant(text)
+    return "–" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def ago(text: str | None, now: str) -> str:
+    """How long before `now` a time was, roughly, as `3 min ago`; `never` for none."""
+    if not text:
+        return "never"
+    seconds = (datetime.fromisoformat(now) - datetime.fromisoformat(text)).total_seconds()
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if abs(seconds) >= size:
+            return f"{seconds // size:,.0f} {unit} ago" if seconds > 0 else f"in {-seconds // size:,.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s ago"

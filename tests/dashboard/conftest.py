@@ -1,0 +1,60 @@
+"""A stack with its console, and a browser that may reach nothing else, for all tests of the group "console"."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from tests.dashboard.screens import Screens
+from tests.running import RunningStack, stack_on
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="session")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """The whole stack with a console."""
+    home = tmp_path_factory.mktemp("console")
+    with stack_on(home, with_console=True, console_port="0", drain_interval_s="0.2") as running:
+        yield running
+
+
+@pytest.fixture
+def screens(console: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screens]:
+    """Screens without a browser."""
+    found = Screens(console, monkeypatch)
+    yield found
+    found.console.keyring.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A tab with cookies of its own. The test fails if it asks another machine for anything."""
+    outside: list[str] = []
+
+    def note(request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
+            outside.append(request.url)
+
+    with browser.new_context(viewport={"width": 1280, "height": 860}) as context:
+        context.on("request", note)
+        yield context.new_page()
+    assert outside == []

@@ -1,0 +1,42 @@
+"""Every screen renders, says what to do where there is nothing, and shows refusals as the API words them."""
+
+from __future__ import annotations
+
+import pytest
+
+from dashboard.answers import CHANGES
+from dashboard.navigation import path_of
+from dashboard.screens import GROUPS
+from tests.dashboard.screens import Screens, texts
+from tests.running import RunningStack
+
+pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
+
+SCREENS = {path_of(screen): screen for group in GROUPS.values() for screen in group}
+
+
+def test_without_a_sign_in_nothing_is_shown(screens: Screens) -> None:
+    """Only the way to the sign-in."""
+    assert texts(screens.as_person(None).run()) == "Your sign-in has ended."
+
+
+@pytest.mark.parametrize("path", SCREENS)
+def test_every_screen_renders(screens: Screens, path: str) -> None:
+    """With its title, and without an error."""
+    app = screens.open(path)
+
+    assert [title.value for title in app.title] == [SCREENS[path].TITLE]
+    assert [error.value for error in app.error] == []
+
+
+@pytest.mark.parametrize("path", SCREENS)
+def test_every_screen_shows_what_the_api_refuses(console: RunningStack, screens: Screens, path: str) -> None:
+    """A key that was revoked after its person signed in gets the API's words, on each screen."""
+    made = console.call("POST", "/v1/admin/keys", json={"kind": "admin", "label": "to be revoked"}).json()
+    app = screens.open(path, key=made["key"])
+    console.call("DELETE", f"/v1/admin/keys/{made['id']}")
+    app.session_state[CHANGES] = 1  # what was kept is asked for again
+
+    app.run()
+
+    assert "Valid API key required" in texts(app)
