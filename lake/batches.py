@@ -2,38 +2,58 @@
 
 Files are read one by one, some hundred rows of a file at a time, and these are put together while there is room. So no
 batch is larger than its bound by more than one such part, and each row is copied once. A dataset's own scan reads many
-files ahead, 131,072 rows of each.
+files ahead, and of each a row group as a whole: a packed day is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 #: Rows of a file that are read at once: 16 MiB of the largest events.
 PART_ROWS = 512
 #: Of a batch, as Arrow has its rows in memory.
 BATCH_ROWS, BATCH_BYTES = 50_000, 32 << 20
 #: A column of a file is read in pieces of so many bytes, not as a whole.
-_READ = ds.ParquetFragmentScanOptions(use_buffered_stream=True, buffer_size=1 << 20, pre_buffer=False)
+READ_BYTES = 1 << 20
 
 
 def batches_of(
-    dataset: Any, columns: Sequence[str], rows_max: int = BATCH_ROWS, bytes_max: int = BATCH_BYTES
+    dataset: Any,
+    columns: Sequence[str],
+    rows_max: int = BATCH_ROWS,
+    bytes_max: int = BATCH_BYTES,
+    part_rows: int = PART_ROWS,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a dataset in no order; no batch is empty."""
-    parts = dataset.to_batches(
-        columns=list(columns),
-        batch_size=min(PART_ROWS, rows_max),
-        batch_readahead=0,
-        fragment_readahead=0,
-        fragment_scan_options=_READ,
-        use_threads=False,
-    )
-    return joined(parts, rows_max, bytes_max)
+    return joined(_parts(dataset, columns, min(part_rows, rows_max)), rows_max, bytes_max)
+
+
+def _parts(dataset: Any, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows of each file, some at a time, with the columns and types of the dataset."""
+    schema = pa.schema([dataset.schema.field(name) for name in columns])
+    for fragment in dataset.get_fragments():
+        values = ds.get_partition_keys(fragment.partition_expression)
+        with closing(fragment.open()) as opened, pq.ParquetFile(opened, buffer_size=READ_BYTES) as file:
+            stored = [name for name in columns if name in file.schema_arrow.names and name not in values]
+            for batch in file.iter_batches(rows, columns=stored, use_threads=False):
+                arrays = [_column(batch, field, values) for field in schema]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field, values: dict[str, Any]) -> pa.Array:
+    """A column of some rows of a file: as it is stored, or the value of the partition; empty where it is neither."""
+    if field.name in values:
+        return pa.repeat(pa.scalar(values[field.name], field.type), batch.num_rows)
+    if field.name not in batch.schema.names:
+        return pa.nulls(batch.num_rows, field.type)
+    column = batch.column(field.name)
+    return column if column.type == field.type else column.cast(field.type)
 
 
 def joined(

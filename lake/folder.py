@@ -18,10 +18,8 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
 
 from .errors import LakeUnreachable
-from .stored_files import StoredFiles
+from .stored_files import PART_BYTES, PARTS_AT_ONCE, StoredFiles
 
-#: Bytes of a part of a file that is being written, and how many parts are under way at once.
-PART_BYTES, PARTS_AT_ONCE = 8 << 20, 2
 #: Least bytes that a reader gets at a time.
 CHUNK_BYTES = 256 << 10
 #: Parts of files are kept so long, since their writer may still be at work.

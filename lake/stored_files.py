@@ -1,13 +1,16 @@
-"""Every file under the lake's root, in a folder or an object store: to search them all, and to delete one."""
+"""Every file under the lake's root, in a folder or an object store: to search them all, to
+write one and to delete one."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 import obstore
@@ -18,6 +21,8 @@ from .errors import LakeUnreachable
 
 #: A writer that was killed leaves a part of a file in a folder. The name of the part has this in it.
 STAGED = "#"
+#: Bytes of a part of a file that is being sent, and how many parts are under way at once.
+PART_BYTES, PARTS_AT_ONCE = 8 << 20, 2
 #: The folder of a table's log, in the folder of the table.
 LOG_FOLDER = "_delta_log"
 
@@ -27,6 +32,35 @@ class StoredFile(NamedTuple):
 
     path: str
     modified: datetime
+
+
+class StoredFileWriter:
+    """Takes the bytes of a file, and counts them. What takes it to its end is `StoredFiles.writer`, not `close`."""
+
+    closed = False
+
+    def __init__(self, sink: Any) -> None:
+        self._sink, self._size = sink, 0
+
+    def write(self, data: Any) -> int:
+        """Adds bytes."""
+        self._sink.write(bytes(data))
+        self._size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """How many bytes were written."""
+        return self._size
+
+    def flush(self) -> None:
+        """Nothing: bytes are flushed at the end."""
+
+    def close(self) -> None:
+        """Nothing: others close a file whether or not its writer failed."""
+
+    def writable(self) -> bool:
+        """Whether it takes bytes."""
+        return True
 
 
 class StoredFiles:
@@ -74,6 +108,31 @@ class StoredFiles:
         except FileNotFoundError:
             return None
         except (BaseError, OSError) as error:
+            raise LakeUnreachable(f"{self.root}/{path}: {error}") from error
+
+    @contextmanager
+    def writer(self, path: str) -> Iterator[StoredFileWriter]:
+        """A file that is being written: it shows when the block ends, and not at all where the block raises."""
+        if self.folder is not None:
+            target = self.folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f"{target.name}{STAGED}1")
+            try:
+                with part.open("xb") as file:
+                    yield StoredFileWriter(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.rename(target)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+            return
+        # Without its end an upload is not there. The store drops its parts.
+        try:
+            upload = obstore.open_writer(self._store, path, buffer_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
+            yield StoredFileWriter(upload)
+            upload.close()
+        except BaseError as error:
             raise LakeUnreachable(f"{self.root}/{path}: {error}") from error
 
     def staged(self, older_than_hours: float, prefix: str = "") -> list[str]:

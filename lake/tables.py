@@ -22,7 +22,8 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from .batches import batches_of
+from .batches import BATCH_BYTES, BATCH_ROWS, PART_ROWS, batches_of
+from .data_files import drop_data_files, write_data_files
 from .errors import LakeConflict, LakeError, LakeUnreachable
 from .old_files import PURGED, drop_logs, drop_replaced, drop_strays, fence_of, missing_files, put_fence
 from .other_releases import all_columns, updated, widened
@@ -317,20 +318,39 @@ class Tables:
     def rewrite_once(self, table: Table, partition: Mapping[str, str], change: Change) -> None:
         """Rewrites a partition in one commit, batch by batch, whether or not that changes anything.
 
-        The table's log names the partition and nothing else. Raises `LakeConflict` if another writer was first.
+        Where memory fails it begins again with half as many rows at a time. Raises `LakeConflict` if another writer was
+        first.
         """
+        part_rows = PART_ROWS
+        while True:
+            try:
+                return self._rewrite_in_parts(table, partition, change, part_rows)
+            except MemoryError:
+                if part_rows == 1:
+                    raise
+                part_rows //= 2
+
+    def _rewrite_in_parts(self, table: Table, partition: Mapping[str, str], change: Change, part_rows: int) -> None:
+        """Rewrites a partition; in memory is one batch, of as many bytes as `part_rows` rows of the largest events."""
+        files = StoredFiles(self.root)
         with self._lock:
             opened = self.open(table)
-            is_inside = [f"{column} = '{value}'" for column, value in partition.items()]
             with self.writing(opened):
-                columns = all_columns(opened, table)
-                changed = (change(batch) for batch in _batches(columns, _dataset(opened, partition)))
-                write_deltalake(
-                    opened,
-                    pa.RecordBatchReader.from_batches(columns, changed),
-                    mode="overwrite",
-                    predicate=" and ".join(is_inside) or None,
-                )
+                columns, bytes_max = all_columns(opened, table), BATCH_BYTES * part_rows // PART_ROWS
+                batches = batches_of(_dataset(opened, partition), columns.names, BATCH_ROWS, bytes_max, part_rows)
+                changed = (change(batch.cast(columns)) for batch in batches)
+                added = write_data_files(files, table, partition, columns, changed)
+                try:
+                    opened.create_write_transaction(
+                        [*added],
+                        "overwrite",
+                        opened.schema(),
+                        list(table.partition) or None,
+                        [(column, "=", value) for column, value in partition.items()] or None,
+                    )
+                except CommitFailedError:
+                    drop_data_files(files, table, added)
+                    raise
 
     def drop_files(self, table: Table, older_than_hours: float = RETENTION_HOURS) -> int:
         """Deletes files that were replaced so many hours ago, strays that were written so long ago (`lake.old_files`),
