@@ -17,7 +17,9 @@ from .batches import batches_of
 from .errors import LakeUnreachable
 from .schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, REJECTED, RUNS, Table
 from .storage import fix, fixed, holds_table
+from .stored_files import StoredFiles
 from .tables import Tables
+from .transactions import transactions_between
 
 #: The columns of an event that executions read.
 FRAME_COLUMNS = ("shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at", "props")
@@ -69,6 +71,14 @@ class Lake(Tables):
         """For each shard the seq up to which its log is in, as of a version of `events`."""
         opened = self.at(EVENTS, version)
         return [opened.transaction_version(log_app(shard)) or 0 for shard in range(shards)]
+
+    def transactions_since(self, known: int, seqs: Mapping[int, int], version: int) -> dict[int, int] | None:
+        """The same by shard, where those as of the version `known` are `seqs`; reads only the logs of later versions.
+
+        None where these are too many, or gone.
+        """
+        numbers = transactions_between(StoredFiles(self.root), EVENTS, known, version)
+        return None if numbers is None else {shard: numbers.get(log_app(shard), seq) for shard, seq in seqs.items()}
 
     def holds_events(self) -> bool:
         """Whether any event is in the lake."""

@@ -242,12 +242,15 @@ class Drain:
     def _committed_at(self, opened: DeltaTable) -> dict[int, int]:
         """shard -> seq up to which it is committed, in the version of an open table.
 
-        The table's log is read anew for each shard, so it is asked only about a version that this drain did not write.
+        Delta reads all of the table's log for each shard, so it is asked once. Of versions that others wrote since,
+        their own logs are read.
         """
         version = opened.version()
         if self._committed is None or self._committed[0] != version:
-            shards = range(self.store.shards)
-            seqs = {shard: opened.transaction_version(log_app(shard)) or 0 for shard in shards}
+            seqs = None if self._committed is None else self.lake.transactions_since(*self._committed, version)
+            if seqs is None:
+                shards = range(self.store.shards)
+                seqs = {shard: opened.transaction_version(log_app(shard)) or 0 for shard in shards}
             if self._committed is not None:
                 moved = {shard: seq for shard, seq in seqs.items() if seq > self._committed[1][shard]}
                 if moved:  # another drain was at work

@@ -12,12 +12,14 @@ import redis
 from lake.errors import LakeError
 from lake.lake import Lake
 from lake.schemas import EVENTS
+from lake.stored_files import StoredFiles
 from pipelines import leases
 from serving.ids import shard_of
 from serving.store import keys
 from serving.store.errors import StoreFull
 from serving.store.scripts.ingest import TailLimits
 from tests.pipelines.world import World, purchase
+from tests.small_s3 import SmallS3
 from tests.waiting import wait_until
 
 STEPS = ["checked", "read", "before_write", "after_write", "trimmed"]
@@ -250,3 +252,41 @@ def test_refused_events_are_kept_once_by_a_drain_that_is_killed(world: World) ->
     assert world.drain().keep_rejected() == 1
     assert world.drain().keep_rejected() == 0
     assert sorted(world.lake.rejected().collect()["received_at"]) == [1, 1, 2]
+
+
+def test_after_the_commit_of_another_a_drain_reads_only_new_versions(
+    redis_url: str, tmp_path: Path, object_store: SmallS3
+) -> None:
+    """Where others wrote to the table, and where another drain was first, a drain reads the logs of their versions, not
+    the whole log for each shard. Where these are gone it asks Delta, and finds the same."""
+    world = World(redis_url, tmp_path, lake_root=f"s3://{object_store.bucket}/lake", shards=4)
+    world.recover()
+    drain, other = world.drain(), world.drain()
+    for number in range(12):
+        world.ingest(purchase(f"u{n}", number) for n in range(8))
+        drain.step()
+    read: list[str] = []
+
+    def logged(method: str, key: str) -> None:
+        if method == "GET" and "/events/_delta_log/0" in f"/{key}":
+            read.append(key.rpartition("/")[2])
+
+    for number in range(3):
+        world.lake.append(EVENTS, EVENTS.columns.empty_table())
+        world.ingest(purchase(f"u{n}", 20 + number) for n in range(8))
+        other.step()
+        world.ingest(purchase(f"u{n}", 30 + number) for n in range(8))
+        before = world.lake.events_version()
+        object_store.before = logged
+        drain.step()
+        object_store.heal()
+
+    assert exact(world)
+    assert len(read) < 30, "a look at the whole log for each shard takes 171"
+    assert min(read) > f"{12:020}"
+    known = {shard: world.lake.transaction_versions(2, 4)[shard] for shard in range(4)}
+    assert world.lake.transactions_since(2, known, before) == dict(
+        enumerate(world.lake.transaction_versions(before, 4))
+    )
+    StoredFiles(world.lake.root).delete(f"events/_delta_log/{4:020}.json")
+    assert world.lake.transactions_since(2, known, before) is None
