@@ -316,6 +316,10 @@ class Admin:
         query = {"from": since, "to": until}
         return cast(types.FlagsActivity, self.call("GET", "/v1/admin/activity/flags", query=query))
 
+    def workspace(self) -> types.Workspace:
+        """The time zone whose calendar dates count, the release, the time, and the key that asks."""
+        return cast(types.Workspace, self.call("GET", "/v1/admin/workspace"))
+
     def health(self) -> types.Health:
         """How the stack is; also while it is not well, and answers 503. Raises `Unreachable` without an answer."""
         try:

@@ -541,6 +541,23 @@ class Export(TypedDict):
     downloadUrl: NotRequired[str | None]
 
 
+class KeyInUse(TypedDict):
+    """The key that a request came with, without its text."""
+
+    id: str
+    kind: str
+    label: str
+
+
+class Workspace(TypedDict):
+    """The system as somebody who shows its answers must know it. `time_zone`: whose calendar dates count."""
+
+    time_zone: str
+    release: str
+    now: str
+    key: KeyInUse
+
+
 class HealthCheck(TypedDict):
     """The result of one check. `latency` is in milliseconds, where something was asked. Some checks add fields."""
 
