@@ -7,7 +7,7 @@ PACKAGES := pipelines serving expressions lake dashboard cli
 SDK := sdk/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format bench lock clean
+.PHONY: help install demo up test check format bench lock editor clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\): *[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -41,6 +41,10 @@ bench: .venv/.installed  ## the speed budgets, as ratios to floors of the same r
 lock:     ## write requirements.lock from both pyproject.toml (needs uv); ARGS="--upgrade" takes newer releases
 	uv --no-config pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
 	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml $(SDK)/pyproject.toml $(ARGS)
+
+# esbuild's program comes as a package for the machine; no package runs a script of its own.
+editor:   ## build the console's editor of expressions into dashboard/editor/bundle (needs Node >= 20 and npm)
+	cd dashboard/editor/source && npm ci --ignore-scripts && npm run build
 
 clean:    ## remove .venv and the caches; the data in .tinycdp stays
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

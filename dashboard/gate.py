@@ -24,7 +24,7 @@ POLICY = (
     "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 #: Under the base path: what is for anybody. The rest of `_stcore` is told apart by its session.
-OPEN = ("/sign-in", "/sign-out", "/_stcore/", "/static/", "/component/", "/favicon")
+OPEN = ("/sign-in", "/sign-out", "/_stcore/", "/static/", "/component/", "/expression-editor/", "/favicon")
 
 
 class Gate:

@@ -49,9 +49,10 @@ def create_app(console: Console) -> ASGIApp:
 
 def _routes(console: Console) -> Sequence[BaseRoute]:
     """Our routes. A new one goes under a first part that is no screen's path, and into OPEN of `dashboard/gate.py`."""
+    from dashboard.editor.routes import editor_routes
     from dashboard.sign_in import sign_in_routes
 
-    return [*sign_in_routes(console)]
+    return [*sign_in_routes(console), *editor_routes(console)]
 
 
 def streamlit_options(console: Console) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The published clients that are written for Node: which Node runs them, where they are installed, how one is run.
 
 They are installed from `clients/package-lock.json`, which names versions and hashes and no registry, into
-`.cache/protocol-clients` of the checkout, once for each state of that file.
+`.cache/protocol-clients` of the checkout, once for each state of that file. So are the packages that the console's
+editor is built from, by its own lock.
 """
 
 from __future__ import annotations
@@ -75,20 +76,28 @@ def _major(node: str) -> int:
 
 
 def installed() -> NodeClients:
-    """The clients as locked, installed if this state of the lock is not yet. Scripts of packages are not run."""
+    """The published clients as locked."""
+    return NodeClients(*installed_from(CLIENTS, "--omit=optional"))
+
+
+def installed_from(source: Path, *options: str) -> tuple[str, Path]:
+    """Node, and the packages of a folder's lock, installed if this state of the lock is not yet.
+
+    Scripts of packages are not run.
+    """
     node, npm = node_and_npm()
-    lock = (CLIENTS / "package-lock.json").read_bytes()
+    lock = (source / "package-lock.json").read_bytes()
     place = CACHE / sha256(lock).hexdigest()[:16]
     if not place.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=CACHE))
         try:
             for name in ("package.json", "package-lock.json", ".npmrc"):
-                shutil.copy(CLIENTS / name, draft)
+                shutil.copy(source / name, draft)
             done = subprocess.run(
-                [*npm, "ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"],
+                [*npm, "ci", *options, "--ignore-scripts", "--no-audit", "--no-fund"],
                 cwd=draft,
-                env=_with_path(node),
+                env=node_environment(node),
                 capture_output=True,
                 text=True,
                 timeout=300,
@@ -98,8 +107,9 @@ def installed() -> NodeClients:
                 draft.rename(place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    return NodeClients(node, place / "node_modules")
+    return node, place / "node_modules"
 
 
-def _with_path(node: str) -> Mapping[str, str]:
+def node_environment(node: str) -> Mapping[str, str]:
+    """The environment in which npm and scripts find this Node."""
     return {**os.environ, "PATH": os.pathsep.join([str(Path(node).parent), os.environ.get("PATH", "")])}

@@ -21,8 +21,6 @@ class Trait(TypedDict):
     tags: list[str]
     created_at: str
     updated_at: str
-    used_by: list[str]
-    size: int | None
     warnings: NotRequired[list[str]]
     history: NotRequired[Literal["pending"] | None]
 
@@ -40,8 +38,6 @@ class Segment(TypedDict):
     tags: list[str]
     created_at: str
     updated_at: str
-    used_by: list[str]
-    size: int | None
     warnings: NotRequired[list[str]]
     history: NotRequired[Literal["pending"] | None]
 
@@ -74,8 +70,6 @@ class Flag(TypedDict):
     tags: list[str]
     created_at: str
     updated_at: str
-    used_by: list[str]
-    size: int | None
     warnings: NotRequired[list[str]]
     history: NotRequired[Literal["pending"] | None]
     enabled: bool
@@ -100,7 +94,6 @@ class Version(TypedDict):
     updated_at: str
     deleted: bool
     settings: dict[str, Any]
-    note: str
 
 
 class VersionList(TypedDict):
@@ -261,20 +254,13 @@ class KeyList(TypedDict):
 
 
 class AuditEntry(TypedDict):
-    """One thing that an admin did. `author` is the label of the key that was used, `note` what they said about it.
-
-    Of a definition, `before` and `after` are its versions, and `changed` names their fields that differ.
-    """
+    """One thing that an admin did. `author` is the label of the key that was used."""
 
     at: str
     author: str
     action: str
     kind: str
     key: str
-    note: str
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
-    changed: list[str]
     details: dict[str, Any]
 
 
@@ -553,23 +539,6 @@ class Export(TypedDict):
     asof: str | None
     error: NotRequired[str | None]
     downloadUrl: NotRequired[str | None]
-
-
-class KeyInUse(TypedDict):
-    """The key that a request came with, without its text."""
-
-    id: str
-    kind: str
-    label: str
-
-
-class Workspace(TypedDict):
-    """The system as somebody who shows its answers must know it. `time_zone`: whose calendar dates count."""
-
-    time_zone: str
-    release: str
-    now: str
-    key: KeyInUse
 
 
 class HealthCheck(TypedDict):

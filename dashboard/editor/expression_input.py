@@ -1,0 +1,36 @@
+"""An expression on a screen: built from parts, or written as text, as its author likes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from dashboard.editor.expression_builder import expression_builder
+from dashboard.editor.expression_editor import DefinitionKind, expression_editor
+from dashboard.editor.words import Words
+
+_MODES = ("Builder", "Text")
+
+
+def expression_input(kind: DefinitionKind, text: str, *, key: str, disabled: bool = False, **settings: Any) -> str:
+    """The text as it stands, whichever of the two it was changed in: `text` until somebody changes it.
+
+    An empty text begins with the builder, another one as text. It takes another `text` over as `expression_editor`
+    does, whose `settings` it has.
+    """
+    memory = f"{key}.input"
+    given, current = st.session_state.get(memory, (text, text))
+    if text not in (given, current):
+        current = text
+    st.session_state.setdefault(f"{key}.mode", "Text" if text.strip() else "Builder")
+    chosen = st.segmented_control(
+        "Write it with", _MODES, required=True, key=f"{key}.mode", label_visibility="collapsed", disabled=disabled
+    )
+    if chosen == "Builder" and not disabled:
+        current = expression_builder(kind, current, Words(), key=f"{key}.builder")
+        expression_editor(kind, current, key=f"{key}.shown", disabled=True, **settings)
+    else:
+        current = expression_editor(kind, current, key=f"{key}.text", disabled=disabled, **settings)
+    st.session_state[memory] = (text, current)
+    return current
