@@ -45,7 +45,7 @@ class Keyring:
         """The cookie of a new sign-in. Raises what the API answers to a key that may not administer."""
         admin = Admin(self.api_url, key)
         try:
-            admin.definitions("trait", limit=1)
+            admin.workspace()
         except BaseException:
             admin.close()
             raise
@@ -94,7 +94,7 @@ class Keyring:
     def link(self, key: str) -> str:
         """The secret of a link that signs in with a key, once and within an hour. Raises as `sign_in` does."""
         with Admin(self.api_url, key) as admin:
-            admin.definitions("trait", limit=1)
+            admin.workspace()
         secret = secrets.token_urlsafe(32)
         with self._lock:
             self._links[_digest(secret)] = (key, self._clock())

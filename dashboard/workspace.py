@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tinycdp import Admin
+from tinycdp.admin_types import Workspace
 
 from dashboard.answers import remembered
 
 
 @remembered(300)
-def workspace(admin: Admin) -> dict[str, Any]:
-    """`time_zone`: whose dates traits count."""
-    return {"time_zone": "UTC"}
+def workspace(admin: Admin) -> Workspace:
+    """`time_zone`: whose dates traits count; `key`: who is signed in."""
+    return admin.workspace()
+
+
+def may_change() -> bool:
+    """Whether the person's key may change something; a viewer's sees all and changes nothing."""
+    return workspace()["key"]["kind"] == "admin"

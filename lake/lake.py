@@ -6,7 +6,7 @@ as a transaction together with the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -127,10 +127,13 @@ class Lake(Tables):
         self.append_once(DEFINITIONS, DEFINITIONS_APP, history, by=("kind", "key", "version"))
         self.append_once(AUDIT, DEFINITIONS_APP, acts, by=("at", "author", "action", "kind", "key", "details"))
 
-    def definitions(self) -> list[dict[str, Any]]:
-        """Every version of every definition, as it was given, in order of version."""
-        rows = self.scan(DEFINITIONS).sort("version").select("body").collect()
-        return [msgspec.json.decode(body) for body in rows.get_column("body").to_list()]
+    def definitions(self, keys: Collection[str] | None = None) -> list[dict[str, Any]]:
+        """Every version of every definition, or of those with these keys, as it was given, in order of version."""
+        rows = self.scan(DEFINITIONS)
+        if keys is not None:
+            rows = rows.filter(pl.col("key").is_in(list(keys)))
+        bodies = rows.sort("version").select("body").collect().get_column("body").to_list()
+        return [msgspec.json.decode(body) for body in bodies]
 
     def fixed(self) -> dict[str, str]:
         """The fixed settings of the system whose lake this is, by name; empty where nobody noted them."""

@@ -34,6 +34,7 @@ from serving.api import (
     prometheus,
     totals,
     unsaved_expressions,
+    workspace,
 )
 from serving.api.openapi import documents
 from serving.engine import Engine, refusal_of
@@ -127,6 +128,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(totals.router)
     app.include_router(activity.router)
     app.include_router(newest_events.router)
+    app.include_router(workspace.router)
     app.include_router(exports.router)
     app.include_router(exports.files)
     app.include_router(health.router)

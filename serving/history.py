@@ -6,12 +6,13 @@ Threads call it, and processes beside the API; never the event loop. While the l
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import polars as pl
 
+from expressions.definitions import DefinitionKind, Key
 from expressions.rules.deletes import delete_seqs, undeleted
 from lake.errors import LakeError
 from lake.folder import File, Folder
@@ -37,11 +38,19 @@ class History:
         """Adds versions of definitions to the history, and who saved them to the audit log (`definitions.saving`)."""
         self._with_refusals(lambda: self._lake.append_definitions(changes))
 
-    def definition_versions(self, kind: str, key: str) -> list[StoredDefinition]:
+    def definition_versions(self, kind: DefinitionKind, key: str) -> list[StoredDefinition]:
         """Every version of a definition, the newest first; deleted ones too."""
-        rows = [msgspec.convert(row, StoredDefinition) for row in self._with_refusals(self._lake.definitions)]
-        versions = {row.version: row for row in rows if (row.kind, row.key) == (kind, key)}
-        return list(reversed(versions.values()))
+        return list(reversed(self.versions_by_key({(kind, key)}).get((kind, key), {}).values()))
+
+    def versions_by_key(self, wanted: Collection[Key]) -> dict[Key, dict[int, StoredDefinition]]:
+        """Every version of some definitions by its number, in order."""
+        rows = self._with_refusals(lambda: self._lake.definitions({key for _, key in wanted}))
+        versions: dict[Key, dict[int, StoredDefinition]] = {}
+        for row in rows:
+            stored = msgspec.convert(row, StoredDefinition)
+            if (stored.kind, stored.key) in wanted:
+                versions.setdefault((stored.kind, stored.key), {})[stored.version] = stored
+        return versions
 
     def holds_events(self) -> bool:
         """Whether any event is in the lake."""

@@ -37,7 +37,16 @@ def note_all(
 
 
 def page(history: History, limit: int, offset: int) -> dict[str, Any]:
-    """A page of the audit log, as the wire has it."""
+    """A page of the audit log; entries about definitions have their versions `before` and `after`, None without any.
+
+    The versions come from the history, so that a purge which takes somebody out of it takes them out of here.
+    """
     rows, total = history.audit(limit, offset)
     entries = [row | {"at": rfc3339(row["at"]), "details": msgspec.json.decode(row["details"])} for row in rows]
+    about = {(row["kind"], row["key"]) for row in rows if row["kind"] in ("trait", "segment", "flag")}
+    versions = history.versions_by_key(about) if about else {}
+    for entry in entries:
+        of_key, number = versions.get((entry["kind"], entry["key"]), {}), entry["details"].get("version", 0)
+        entry["before"] = next((of_key[older] for older in reversed(of_key) if older < number), None)
+        entry["after"] = of_key.get(number)
     return {"entries": entries, "total": total, "hasMore": offset + limit < total}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Literal, TypeAlias
 
+import msgspec
 import structlog
 from anyio import move_on_after, to_thread
 from fastapi import APIRouter, Depends, Header, Path, Query
 from fastapi.responses import Response
 
-from expressions.definitions import Bound, Definition, DefinitionKind
+from expressions.definitions import Definition, DefinitionKind
 from serving.access.keys import Caller
 from serving.api.dependencies import CHANGED, CONFLICT, NOT_FOUND, Admin, EngineOf, Responses, require_admin
 from serving.api.wire.definitions import (
+    NOTE_CHARACTERS_MAX,
     Described,
     RollbackBody,
     RuleBody,
@@ -29,13 +32,13 @@ from serving.api.wire.definitions import (
 )
 from serving.api.wire.flags import FlagBody, FlagChange, FlagFields, FlagOut
 from serving.definitions import flags, saving
-from serving.definitions.catalogue import StoredDefinition
+from serving.definitions.catalogue import Catalogue, StoredDefinition
 from serving.engine import Engine
 from serving.history import History, away
 from serving.http.answers import json_answer
 from serving.http.conditions import client_knows
 from serving.lookups.warnings import warnings
-from serving.refusals import Changed, NotFound, Unavailable
+from serving.refusals import Changed, NotFound, Refusal, Unavailable
 from serving.store.errors import StoreError
 from serving.times import rfc3339
 
@@ -61,6 +64,9 @@ PAGE, PAGE_MAX, OFFSET_MAX = 1_000, 10_000, 1_000_000
 HISTORY_S = 2.0
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 Offset = Annotated[int, Query(ge=0, le=OFFSET_MAX)]
+Note = Annotated[
+    str | None, Query(max_length=NOTE_CHARACTERS_MAX, description="why, for the history and the audit log")
+]
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,7 @@ async def _save(
     definition: Definition,
     must_be: saving.MustBe,
     settings: Callable[[dict[str, Any]], dict[str, Any]],
+    note: str | None,
     action: str = "save",
     keeps_expression: bool = False,
 ) -> dict[str, Any]:
@@ -119,7 +126,7 @@ async def _save(
     engine = asked.engine
     lake = await _lake(engine)
 
-    def save() -> tuple[StoredDefinition, Bound]:
+    def save() -> tuple[StoredDefinition, Catalogue]:
         return saving.save(
             engine.admin_store,
             lake.holds_events,
@@ -128,6 +135,7 @@ async def _save(
             action=action,
             settings=settings,
             author=asked.caller.label,
+            note=note or "",
             must_be=must_be,
             knows=asked.knows,
             keeps_expression=keeps_expression,
@@ -135,45 +143,54 @@ async def _save(
         )
 
     try:
-        stored, bound = await to_thread.run_sync(save)
+        stored, catalogue = await to_thread.run_sync(save)
     except saving.Outdated as outdated:
-        raise _changed(asked, definition.kind, definition.key, outdated) from None
+        raise await _changed(asked, definition.kind, definition.key, outdated) from None
     asked.tagged(stored)
     is_written = await _is_written_down(engine, lake)
-    return {definition.kind: wire_definition(stored, await warnings(engine, bound), is_pending=not is_written)}
+    warned = await warnings(engine, catalogue.bounds[stored.kind, stored.key])
+    used_by = catalogue.dependents.get((stored.kind, stored.key), ())
+    sizes = Sizes()
+    with suppress(Refusal):  # the definition is saved
+        sizes = await _sizes(engine)
+    size = sizes.of(stored)
+    return {definition.kind: wire_definition(stored, warned, not is_written, used_by, size)}
 
 
-async def _delete(asked: Asked, kind: DefinitionKind, key: str) -> Response:
+async def _delete(asked: Asked, kind: DefinitionKind, key: str, note: str | None) -> Response:
     engine = asked.engine
     lake = await _lake(engine)
 
     def delete() -> None:
         author = asked.caller.label
-        saving.delete(engine.admin_store, lake.holds_events, kind, key, engine.clock_ms(), author, asked.knows)
+        now_ms = engine.clock_ms()
+        saving.delete(engine.admin_store, lake.holds_events, kind, key, now_ms, author, note or "", asked.knows)
 
     try:
         await to_thread.run_sync(delete)
     except saving.Outdated as outdated:
-        raise _changed(asked, kind, key, outdated) from None
+        raise await _changed(asked, kind, key, outdated) from None
     if await _is_written_down(engine, lake):
         return Response(status_code=200)
     return json_answer({"history": "pending"})
 
 
-def _changed(asked: Asked, kind: DefinitionKind, key: str, outdated: saving.Outdated) -> Changed:
+async def _changed(asked: Asked, kind: DefinitionKind, key: str, outdated: saving.Outdated) -> Changed:
     """The refusal of a save whose caller knows another version: it has the one in force, by whom and when."""
     details: dict[str, Any] = {"field": "If-Match", "value": asked.if_match}
     current = outdated.current
     if current is None:
         details |= {"remedy": "leave If-Match out to bring it back", "deleted": True, "version": None}
         return Changed(f"{saving.title(kind)} '{key}' is deleted", details)
+    as_it_is = _as_it_is(current, outdated.catalogue, await _sizes(asked.engine))
     details |= {
         "remedy": "read it again, and decide anew",
         "deleted": False,
         "version": current.version,
         "author": current.author,
         "updated_at": rfc3339(current.updated_ms),
-        "definition": OUT[kind].model_validate(wire_definition(current)).model_dump(),
+        "definition": OUT[kind].model_validate(as_it_is).model_dump(),
+        "note": current.note,
     }
     by = f" by {current.author}" if current.author else ""
     return Changed(f"{saving.title(kind)} '{key}' was changed{by} at {details['updated_at']}", details)
@@ -211,8 +228,9 @@ async def _is_written_down(engine: Engine, lake: History | _AwayLake) -> bool:
 
 async def _list(engine: Engine, kind: DefinitionKind, limit: int, offset: int) -> dict[str, Any]:
     catalogue = await engine.current()
+    sizes = await _sizes(engine)
     page = catalogue.of_kind(kind)[offset : offset + limit]
-    return {f"{kind}s": [wire_definition(stored) for stored in page]}
+    return {f"{kind}s": [_as_it_is(stored, catalogue, sizes) for stored in page]}
 
 
 async def _read(asked: Asked, kind: DefinitionKind, key: str) -> dict[str, Any]:
@@ -221,7 +239,34 @@ async def _read(asked: Asked, kind: DefinitionKind, key: str) -> dict[str, Any]:
     if stored is None:
         raise NotFound(f"{saving.title(kind)} not found", {"field": "key", "value": key})
     asked.tagged(stored)
-    return {kind: wire_definition(stored)}
+    return {kind: _as_it_is(stored, catalogue, await _sizes(asked.engine))}
+
+
+def _as_it_is(stored: StoredDefinition, catalogue: Catalogue, sizes: Sizes) -> dict[str, Any]:
+    used_by = catalogue.dependents.get((stored.kind, stored.key), ())
+    return wire_definition(stored, used_by=used_by, size=sizes.of(stored))
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """How many users traits and segments are about, as the last full rebuild counted them, as of `as_of`."""
+
+    as_of: int | None = None
+    traits: dict[str, int] = {}
+    segments: dict[str, int] = {}
+
+    def of(self, stored: StoredDefinition) -> int | None:
+        """The users of a definition; None of a flag, and of one that was saved after the rebuild."""
+        if stored.kind == "flag" or self.as_of is None or stored.updated_ms > self.as_of:
+            return None
+        return (self.traits if stored.kind == "trait" else self.segments).get(stored.key, 0)
+
+
+_sizes_of = msgspec.json.Decoder(Sizes).decode
+
+
+async def _sizes(engine: Engine) -> Sizes:
+    text, _ = await engine.with_refusals(engine.store.totals())
+    return Sizes() if text is None else _sizes_of(text)
 
 
 def _settings(body: Described) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -229,7 +274,7 @@ def _settings(body: Described) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
     Null takes a setting out.
     """
-    changes = body.model_dump(include=set(Described.model_fields), exclude_unset=True)
+    changes = body.model_dump(include=set(Described.model_fields) - {"note"}, exclude_unset=True)
     return lambda settings: {name: value for name, value in (settings | changes).items() if value is not None}
 
 
@@ -244,7 +289,9 @@ def _flag_settings(key: str, body: FlagFields) -> Callable[[dict[str, Any]], dic
 @router.post("/traits", responses=TAGGED | CONFLICT)
 async def create_trait(body: TraitBody, asked: Ask) -> Mapping[str, TraitOut]:
     """Saves a new trait. It is refused with 409 where the key is taken."""
-    return await _save(asked, Definition("trait", body.key, body.expression), "new", _settings(body), "create")
+    return await _save(
+        asked, Definition("trait", body.key, body.expression), "new", _settings(body), body.note, "create"
+    )
 
 
 @router.get("/traits")
@@ -262,13 +309,13 @@ async def read_trait(key: InTraits, asked: Ask) -> Mapping[str, TraitOut]:
 @router.put("/traits/{key}", responses=TAGGED | NOT_FOUND | CHANGED)
 async def change_trait(key: InTraits, body: TraitChange, asked: AskIf) -> Mapping[str, TraitOut]:
     """Changes a trait. Definitions that use it change with it, at once."""
-    return await _save(asked, Definition("trait", key, body.expression), "old", _settings(body))
+    return await _save(asked, Definition("trait", key, body.expression), "old", _settings(body), body.note)
 
 
 @router.delete("/traits/{key}", responses=NOT_FOUND | CONFLICT | CHANGED)
-async def delete_trait(key: InTraits, asked: AskIf) -> Response:
+async def delete_trait(key: InTraits, asked: AskIf, note: Note = None) -> Response:
     """Deletes a trait. It is refused with 409 while other definitions use it; the refusal names them."""
-    return await _delete(asked, "trait", key)
+    return await _delete(asked, "trait", key, note)
 
 
 # ── segments ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -277,7 +324,7 @@ async def delete_trait(key: InTraits, asked: AskIf) -> Response:
 @router.post("/segments", responses=TAGGED | CONFLICT)
 async def create_segment(body: RuleBody, asked: Ask) -> Mapping[str, RuleOut]:
     """Saves a new segment. It is refused with 409 where the key is taken."""
-    return await _save(asked, Definition("segment", body.key, body.rule), "new", _settings(body), "create")
+    return await _save(asked, Definition("segment", body.key, body.rule), "new", _settings(body), body.note, "create")
 
 
 @router.get("/segments")
@@ -295,13 +342,13 @@ async def read_segment(key: InSegments, asked: Ask) -> Mapping[str, RuleOut]:
 @router.put("/segments/{key}", responses=TAGGED | NOT_FOUND | CHANGED)
 async def change_segment(key: InSegments, body: RuleChange, asked: AskIf) -> Mapping[str, RuleOut]:
     """Changes a segment. Definitions that use it change with it, at once."""
-    return await _save(asked, Definition("segment", key, body.rule), "old", _settings(body))
+    return await _save(asked, Definition("segment", key, body.rule), "old", _settings(body), body.note)
 
 
 @router.delete("/segments/{key}", responses=NOT_FOUND | CONFLICT | CHANGED)
-async def delete_segment(key: InSegments, asked: AskIf) -> Response:
+async def delete_segment(key: InSegments, asked: AskIf, note: Note = None) -> Response:
     """Deletes a segment. It is refused with 409 while other definitions use it; the refusal names them."""
-    return await _delete(asked, "segment", key)
+    return await _delete(asked, "segment", key, note)
 
 
 # ── flags ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -312,7 +359,7 @@ async def create_flag(body: FlagBody, asked: Ask) -> Mapping[str, FlagOut]:
     """Saves a new flag. It is refused with 409 where the key is taken."""
     rule = EVERYBODY if body.rule is None else body.rule
     definition = Definition("flag", body.key, rule)
-    return await _save(asked, definition, "new", _flag_settings(body.key, body), "create")
+    return await _save(asked, definition, "new", _flag_settings(body.key, body), body.note, "create")
 
 
 @router.get("/flags")
@@ -332,13 +379,13 @@ async def change_flag(key: InFlags, body: FlagChange, asked: AskIf) -> Mapping[s
     """Changes a flag, at once in every process."""
     definition = Definition("flag", key, EVERYBODY if body.rule is None else body.rule)
     keeps = "rule" not in body.model_fields_set
-    return await _save(asked, definition, "old", _flag_settings(key, body), keeps_expression=keeps)
+    return await _save(asked, definition, "old", _flag_settings(key, body), body.note, keeps_expression=keeps)
 
 
 @router.delete("/flags/{key}", responses=NOT_FOUND | CONFLICT | CHANGED)
-async def delete_flag(key: InFlags, asked: AskIf) -> Response:
+async def delete_flag(key: InFlags, asked: AskIf, note: Note = None) -> Response:
     """Deletes a flag, at once in every process. It is refused with 409 while other flags need it."""
-    return await _delete(asked, "flag", key)
+    return await _delete(asked, "flag", key, note)
 
 
 # ── versions ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -368,6 +415,7 @@ async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
                     "updated_at": rfc3339(stored.updated_ms),
                     "deleted": stored.deleted,
                     "settings": stored.settings,
+                    "note": stored.note,
                 }
                 for stored in versions
             ]
@@ -390,4 +438,4 @@ async def roll_back(
             {"field": "version", "value": body.version, "known": list(restorable)[:100]},
         )
     definition = Definition(kind, key, chosen.expression)
-    return await _save(asked, definition, "any", lambda settings: chosen.settings, "rollback")
+    return await _save(asked, definition, "any", lambda settings: chosen.settings, body.note, "rollback")

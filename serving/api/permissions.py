@@ -62,6 +62,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     "DELETE /v1/admin/keys/{key_id}": ADMINISTER,
     "GET /v1/admin/audit": VIEW,
     "GET /v1/admin/metrics": VIEW,
+    "GET /v1/admin/workspace": VIEW,
     "GET /v1/admin/activity": VIEW,
     "GET /v1/admin/activity/flags": VIEW,
     "GET /metrics": VIEW,

@@ -46,8 +46,8 @@ class StoredDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """One definition as it is kept: the newest version in the catalogue, every version in the lake.
 
     `settings` holds what only its kind has (of a flag: enabled, default …). `projection` is the catalogue's projection
-    version when this was saved. Times are UTC milliseconds. An expression that was saved while unknown escapes were
-    left out is kept without them: it means what it meant.
+    version when this was saved, `note` is why it was. Times are UTC milliseconds. An expression that was saved while
+    unknown escapes were left out is kept without them: it means what it meant.
     """
 
     kind: DefinitionKind
@@ -57,6 +57,7 @@ class StoredDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     created_ms: int = 0
     updated_ms: int = 0
     author: str = ""
+    note: str = ""
     deleted: bool = False
     projection: int = 0
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -142,6 +143,21 @@ class Catalogue:
             for stored in self.definitions.values()
             if stored.kind == "flag"
         }
+
+    @cached_property
+    def dependents(self) -> Mapping[Key, list[Key]]:
+        """The definitions that refer to each one directly, by kind and key; one that nobody refers to is left out."""
+        dependents: dict[Key, set[Key]] = {}
+        for user, bound in self.bounds.items():
+            for used in bound.uses:
+                dependents.setdefault(used, set()).add(user)
+        for flag in self.flags.values():
+            user = ("flag", flag.key)
+            for needed in flag.prerequisites:
+                dependents.setdefault(("flag", needed.flag), set()).add(user)
+            if flag.bucketing_trait is not None:
+                dependents.setdefault(("trait", flag.bucketing_trait), set()).add(user)
+        return {used: sorted(users) for used, users in dependents.items()}
 
     def with_prerequisites(self, key: str) -> list[Flag]:
         """A flag and all flags that it needs, directly or by others, each once."""

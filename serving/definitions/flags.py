@@ -327,10 +327,3 @@ def _cycle(key: str, flags: Mapping[str, Flag]) -> list[str]:
                 seen.add(needed.flag)
                 ways.append([*way, needed.flag])
     return []
-
-
-def dependent_flags(kind: str, key: str, flags: Mapping[str, Flag]) -> list[str]:
-    """The flags that need a flag, or bucket by a trait, outside of their rules."""
-    if kind == "flag":
-        return [flag.key for flag in flags.values() if any(needed.flag == key for needed in flag.prerequisites)]
-    return [flag.key for flag in flags.values() if kind == "trait" and flag.bucketing_trait == key]

@@ -73,9 +73,9 @@ class Change(msgspec.Struct, frozen=True):
 class Outdated(Exception):
     """The caller does not know the version that is in force, `current`; None where the definition is deleted."""
 
-    def __init__(self, current: StoredDefinition | None) -> None:
+    def __init__(self, current: StoredDefinition | None, catalogue: Catalogue) -> None:
         super().__init__("deleted" if current is None else f"version {current.version}")
-        self.current = current
+        self.current, self.catalogue = current, catalogue
 
 
 _decode = msgspec.json.Decoder(Change).decode
@@ -161,18 +161,19 @@ def save(
     action: str = "save",
     settings: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     author: str = "",
+    note: str = "",
     must_be: MustBe = "any",
     knows: Knows | None = None,
     keeps_expression: bool = False,
     definitions_max: int | None = None,
-) -> tuple[StoredDefinition, Bound]:
-    """Creates or changes a definition; returns it as stored, and bound.
+) -> tuple[StoredDefinition, Catalogue]:
+    """Creates or changes a definition; returns it as stored, and the catalogue that has it.
 
     `must_be`: "new" only creates, "old" only changes. `knows`: replaces no version but those that it accepts, which is
     decided on the very catalogue that the save replaces: no other save is between the two. `settings` makes the new
     settings from those before, which are empty for a new definition. `keeps_expression`: the expression before stays,
     whatever the definition says. `definitions_max`: the bound on definitions of all kinds together. `action` is its
-    name in the audit log.
+    name in the audit log, `note` why it is done.
 
     A save that changes nothing makes no new version. Returns when every process that reads from now on answers with the
     definition; the lake's history may lack it (`write_down`). Raises `Invalid`, `Conflict`, `NotFound`, `Outdated`,
@@ -189,7 +190,7 @@ def save(
             raise Conflict(f"{title(kind)} with key '{key}' already exists", {"field": "key", "value": key})
         if before is None and must_be == "old":
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
-        _require_known(before, knows)
+        _require_known(before, catalogue, knows)
         if before is None and definitions_max is not None and len(catalogue.definitions) >= definitions_max:
             raise Conflict(
                 f"there are {len(catalogue.definitions)} traits, segments and flags, and may be {definitions_max}",
@@ -203,6 +204,7 @@ def save(
             created_ms=before.created_ms if before else now_ms,
             updated_ms=now_ms,
             author=author,
+            note=note,
             settings=settings(dict(before.settings) if before else {}),
         )
         if before is not None and _says_the_same(before, stored):
@@ -216,8 +218,7 @@ def save(
             flags.check_names(key, following.flags, traits)
         return following, following.definitions[kind, key]
 
-    stored, after = _commit(store, holds_events, action, change)
-    return stored, after.bounds[(kind, key)]
+    return _commit(store, holds_events, action, change)
 
 
 def _says_the_same(before: StoredDefinition, after: StoredDefinition) -> bool:
@@ -231,9 +232,9 @@ def _said(stored: StoredDefinition) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value not in ("", [])}
 
 
-def _require_known(before: StoredDefinition | None, knows: Knows | None) -> None:
+def _require_known(before: StoredDefinition | None, catalogue: Catalogue, knows: Knows | None) -> None:
     if knows is not None and (before is None or not knows(before.version)):
-        raise Outdated(before)
+        raise Outdated(before, catalogue)
 
 
 def delete(
@@ -243,6 +244,7 @@ def delete(
     key: str,
     now_ms: int,
     author: str = "",
+    note: str = "",
     knows: Knows | None = None,
 ) -> None:
     """Takes a definition out; with `knows` only a version that it accepts, as in `save`.
@@ -254,27 +256,20 @@ def delete(
         before = catalogue.definitions.get((kind, key))
         if before is None:
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
-        _require_known(before, knows)
-        used_by = dependents(catalogue, kind, key)
+        _require_known(before, catalogue, knows)
+        used_by = [f"{user} '{name}'" for user, name in catalogue.dependents.get((kind, key), [])]
         if used_by:
             raise Conflict(
                 f"{title(kind)} '{key}' is used by {', '.join(used_by)}",
                 {"field": "key", "value": key, "used_by": used_by, "remedy": "change or delete those first"},
             )
         deleted = msgspec.structs.replace(
-            before, version=catalogue.version + 1, updated_ms=now_ms, author=author, deleted=True
+            before, version=catalogue.version + 1, updated_ms=now_ms, author=author, note=note, deleted=True
         )
         following = catalogue.with_definition(deleted)
         return following, msgspec.structs.replace(deleted, projection=following.projection_version)
 
     _commit(store, holds_events, "delete", change)
-
-
-def dependents(catalogue: Catalogue, kind: DefinitionKind, key: str) -> list[str]:
-    """The definitions that refer to a definition directly, as texts such as "segment 'buyers'"."""
-    keys = {user for user, bound in catalogue.bounds.items() if (kind, key) in bound.uses}
-    keys |= {("flag", flag) for flag in flags.dependent_flags(kind, key, catalogue.flags)}
-    return sorted(f"{user_kind} '{user_key}'" for user_kind, user_key in keys)
 
 
 def _commit(

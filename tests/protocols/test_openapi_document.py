@@ -23,6 +23,7 @@ from serving.api import (
     prometheus,
     totals,
     unsaved_expressions,
+    workspace,
 )
 from serving.app import create_app
 from serving.ids import ID_CHARACTERS_MAX
@@ -82,7 +83,7 @@ def documenting(operations: dict[str, dict[str, Any]], status: str) -> set[str]:
 
 def answered() -> Iterator[str]:
     """Every method and path that has a route of ours, but for twins with a slash and preflight requests."""
-    admin = (activity, audit, definitions, exports, keys, newest_events, people, totals, unsaved_expressions)
+    admin = (activity, audit, definitions, exports, keys, newest_events, people, totals, unsaved_expressions, workspace)
     parts = (*admin, decide, events, health, ofrep, prometheus)
     for router in [part.router for part in parts] + [exports.files, people.live]:
         for route in router.routes:

@@ -77,6 +77,18 @@ def test_each_type_is_the_one_of_the_document(stack: RunningStack) -> None:
     assert differing == {}
 
 
+def test_the_workspace_knows_whose_dates_count_and_who_asks(admin: tinycdp.Admin, stack: RunningStack) -> None:
+    """A viewer's key is answered too, with its label."""
+    made = admin.create_key("viewer", "looks")
+
+    with tinycdp.Admin(stack.stack.api_url, made["key"]) as viewer:
+        workspace = viewer.workspace()
+
+    assert workspace["time_zone"] == "UTC"
+    assert workspace["key"] == {"id": made["id"], "kind": "viewer", "label": "looks"}
+    assert admin.workspace()["key"]["kind"] == "admin"
+
+
 def test_a_definition_is_made_changed_and_brought_back(admin: tinycdp.Admin) -> None:
     """It is read as it was saved; a change that leaves settings out keeps them; an old version comes back."""
     made = admin.create_trait("adm_orders", "events.adm_order.count", owner="shop")

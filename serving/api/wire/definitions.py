@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
-from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN
+from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN, Key
 from serving.api.wire.shared import Lenient
 from serving.definitions.catalogue import StoredDefinition
 from serving.times import rfc3339
@@ -16,6 +16,8 @@ from serving.times import rfc3339
 DESCRIPTION_CHARACTERS_MAX = 2_000
 OWNER_CHARACTERS_MAX = 200
 TAGS_MAX = 50
+#: Characters of what a save says about itself.
+NOTE_CHARACTERS_MAX = 500
 
 
 def _of_key(example: str) -> Any:
@@ -39,6 +41,16 @@ Expression: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d
 Rule: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d >= 2")]
 
 
+#: The definitions that refer to one directly.
+UsedBy: TypeAlias = Annotated[list[str], Field(description="ids of the definitions that refer to it, as segment:loyal")]
+#: How many users a definition is about.
+Size: TypeAlias = Annotated[
+    int | None,
+    Field(
+        description="members of a segment, users with a value of a trait, by the last full rebuild; null of a flag, and"
+        " until a rebuild has seen the last change"
+    ),
+]
 #: Whether the version waits for the lake's history.
 Pending: TypeAlias = Annotated[
     Literal["pending"] | None,
@@ -46,7 +58,13 @@ Pending: TypeAlias = Annotated[
 ]
 
 
-class Described(Lenient):
+class Noted(Lenient):
+    """A change of a definition. `note` says why: the history and the audit log keep it with the version."""
+
+    note: str | None = Field(default=None, max_length=NOTE_CHARACTERS_MAX)
+
+
+class Described(Noted):
     """The part of a definition that is for people. A change leaves as it is what it does not have; null empties it."""
 
     description: str | None = Field(default=None, max_length=DESCRIPTION_CHARACTERS_MAX)
@@ -93,6 +111,8 @@ class TraitOut(BaseModel):
     tags: list[str]
     created_at: str
     updated_at: str
+    used_by: UsedBy
+    size: Size
     warnings: list[str] = []
     history: Pending = None
 
@@ -110,6 +130,8 @@ class RuleOut(BaseModel):
     tags: list[str]
     created_at: str
     updated_at: str
+    used_by: UsedBy
+    size: Size
     warnings: list[str] = []
     history: Pending = None
 
@@ -123,6 +145,7 @@ class VersionOut(BaseModel):
     updated_at: str
     deleted: bool
     settings: dict[str, Any]
+    note: str
 
 
 class VersionList(BaseModel):
@@ -131,17 +154,24 @@ class VersionList(BaseModel):
     versions: list[VersionOut]
 
 
-class RollbackBody(Lenient):
+class RollbackBody(Noted):
     """The version to bring back."""
 
     version: int
 
 
-def wire_definition(stored: StoredDefinition, warnings: Sequence[str] = (), is_pending: bool = False) -> dict[str, Any]:
+def wire_definition(
+    stored: StoredDefinition,
+    warnings: Sequence[str] = (),
+    is_pending: bool = False,
+    used_by: Sequence[Key] = (),
+    size: int | None = None,
+) -> dict[str, Any]:
     """A stored definition in the shape of `TraitOut`, `RuleOut` or `FlagOut`.
 
     `warnings` name what it reads and nobody ever sent, and comparisons that never hold. They are known when it is
-    saved, and not kept. So is `is_pending`: the lake's history lacks it yet.
+    saved, and not kept. So is `is_pending`: the lake's history lacks it yet. `used_by` are the definitions that refer
+    to it, `size` is how many users it is about.
     """
     definition: dict[str, Any] = {
         "id": f"{stored.kind}:{stored.key}",
@@ -154,6 +184,8 @@ def wire_definition(stored: StoredDefinition, warnings: Sequence[str] = (), is_p
         "tags": stored.settings.get("tags", []),
         "created_at": rfc3339(stored.created_ms),
         "updated_at": rfc3339(stored.updated_ms),
+        "used_by": [f"{kind}:{key}" for kind, key in used_by],
+        "size": size,
         "warnings": list(warnings),
         "history": "pending" if is_pending else None,
     }

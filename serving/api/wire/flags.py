@@ -58,7 +58,7 @@ class FlagFields(Described):
 
     def settings(self) -> dict[str, Any]:
         """The settings that were sent, in the shape that `flags.settings_after` takes."""
-        return self.model_dump(include=set(FlagFields.model_fields), exclude_unset=True)
+        return self.model_dump(include=set(FlagFields.model_fields) - {"note"}, exclude_unset=True)
 
 
 class FlagBody(FlagFields):

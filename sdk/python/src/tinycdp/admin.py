@@ -82,7 +82,10 @@ class Admin:
     # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def create_trait(self, key: str, expression: str, **settings: Any) -> types.Trait:
-        """A new trait. `settings`: description, owner, tags. Raises `Conflict` where the key is taken."""
+        """A new trait. `settings`: description, owner, tags, and `note` for the history.
+
+        Raises `Conflict` where the key is taken.
+        """
         return cast(types.Trait, self._create("trait", {"key": key, "expression": expression, **settings}))
 
     def create_segment(self, key: str, rule: str, **settings: Any) -> types.Segment:
@@ -127,12 +130,14 @@ class Admin:
         found = self.call("GET", f"/v1/admin/{kind}s", query={"limit": limit, "offset": offset})[f"{kind}s"]
         return cast(list[Any], found)
 
-    def delete_definition(self, kind: DefinitionKind, key: str, *, version: int | None = None) -> None:
+    def delete_definition(
+        self, kind: DefinitionKind, key: str, *, version: int | None = None, note: str | None = None
+    ) -> None:
         """Deletes a definition. Raises `Conflict`, which names them, while others use it.
 
-        For `version` see `change_flag`.
+        For `version` see `change_flag`; `note` says why.
         """
-        self.call("DELETE", _path(f"/v1/admin/{kind}s", key), headers=_if_match(version))
+        self.call("DELETE", _path(f"/v1/admin/{kind}s", key), query={"note": note}, headers=_if_match(version))
 
     def validate(
         self,
@@ -164,13 +169,17 @@ class Admin:
         found = self.call("GET", _path(f"/v1/admin/{kind}s", key, "history"))["versions"]
         return cast(list[types.Version], found)
 
-    def rollback(self, kind: DefinitionKind, key: str, version: int, *, current: int | None = None) -> Definition:
+    def rollback(
+        self, kind: DefinitionKind, key: str, version: int, *, current: int | None = None, note: str | None = None
+    ) -> Definition:
         """Saves an older version again, as a new one.
 
-        `current`: the version that was read as the newest. Raises `PreconditionFailed` as `change_flag` does.
+        `current`: the version that was read as the newest; `note` says why. Raises `PreconditionFailed` as
+        `change_flag` does.
         """
         path = _path(f"/v1/admin/{kind}s", key, "rollback")
-        return cast(Definition, self.call("POST", path, {"version": version}, headers=_if_match(current))[kind])
+        body = {"version": version, "note": note}
+        return cast(Definition, self.call("POST", path, body, headers=_if_match(current))[kind])
 
     # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -315,6 +324,10 @@ class Admin:
         """What flags answered apps, by day and variant, when an app named each last, and which are stale."""
         query = {"from": since, "to": until}
         return cast(types.FlagsActivity, self.call("GET", "/v1/admin/activity/flags", query=query))
+
+    def workspace(self) -> types.Workspace:
+        """The time zone whose calendar dates count, the release, the time, and the key that asks."""
+        return cast(types.Workspace, self.call("GET", "/v1/admin/workspace"))
 
     def health(self) -> types.Health:
         """How the stack is; also while it is not well, and answers 503. Raises `Unreachable` without an answer."""

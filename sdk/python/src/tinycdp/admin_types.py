@@ -21,6 +21,8 @@ class Trait(TypedDict):
     tags: list[str]
     created_at: str
     updated_at: str
+    used_by: list[str]
+    size: int | None
     warnings: NotRequired[list[str]]
     history: NotRequired[Literal["pending"] | None]
 
@@ -38,6 +40,8 @@ class Segment(TypedDict):
     tags: list[str]
     created_at: str
     updated_at: str
+    used_by: list[str]
+    size: int | None
     warnings: NotRequired[list[str]]
     history: NotRequired[Literal["pending"] | None]
 
@@ -70,6 +74,8 @@ class Flag(TypedDict):
     tags: list[str]
     created_at: str
     updated_at: str
+    used_by: list[str]
+    size: int | None
     warnings: NotRequired[list[str]]
     history: NotRequired[Literal["pending"] | None]
     enabled: bool
@@ -94,6 +100,7 @@ class Version(TypedDict):
     updated_at: str
     deleted: bool
     settings: dict[str, Any]
+    note: str
 
 
 class VersionList(TypedDict):
@@ -254,13 +261,20 @@ class KeyList(TypedDict):
 
 
 class AuditEntry(TypedDict):
-    """One thing that an admin did. `author` is the label of the key that was used."""
+    """One thing that an admin did. `author` is the label of the key that was used, `note` what they said about it.
+
+    Of a definition, `before` and `after` are its versions, and `changed` names their fields that differ.
+    """
 
     at: str
     author: str
     action: str
     kind: str
     key: str
+    note: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    changed: list[str]
     details: dict[str, Any]
 
 
@@ -539,6 +553,23 @@ class Export(TypedDict):
     asof: str | None
     error: NotRequired[str | None]
     downloadUrl: NotRequired[str | None]
+
+
+class KeyInUse(TypedDict):
+    """The key that a request came with, without its text."""
+
+    id: str
+    kind: str
+    label: str
+
+
+class Workspace(TypedDict):
+    """The system as somebody who shows its answers must know it. `time_zone`: whose calendar dates count."""
+
+    time_zone: str
+    release: str
+    now: str
+    key: KeyInUse
 
 
 class HealthCheck(TypedDict):
