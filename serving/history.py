@@ -109,9 +109,9 @@ class History:
         return self._with_refusals(lambda: latest_undeleted(self._lake, MEMBERSHIPS, self._undrained))
 
     def sent(self) -> pl.LazyFrame:
-        """Events as they were sent: id, event_id, received_at, and `properties`, `traits` and `context` as JSON."""
+        """Events as they were sent: shard, ts, id, event_id, received_at; properties, traits and context as JSON."""
         scan = self._with_refusals(lambda: self._lake.scan(EVENTS))
-        return scan.select("id", "event_id", "received_at", "properties", "traits", "context")
+        return scan.select("shard", "ts", "id", "event_id", "received_at", "properties", "traits", "context")
 
     # ── files beside the tables ──────────────────────────────────────────────────────────────────────────────────────
 

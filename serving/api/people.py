@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Annotated, Any
 
+import msgspec
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
@@ -14,19 +16,32 @@ from fastapi.responses import Response
 from expressions.rules.values import to_json
 from serving.access import audit
 from serving.api.dependencies import NOT_FOUND, Admin, EngineOf, live_person, require_admin
+from serving.api.periods import From, To, instant_of
 from serving.api.permissions import permission
 from serving.api.user_paths import UserRoute
-from serving.api.wire.people import Alias, DataOut, DeletedOut, IdentityOut, LinkedId, UnlinkedOut, UserOut, UserPage
+from serving.api.wire.people import (
+    Alias,
+    DataOut,
+    DeletedOut,
+    IdentityOut,
+    LinkedId,
+    PersonEventsOut,
+    UnlinkedOut,
+    UserOut,
+    UserPage,
+)
 from serving.engine import Engine
 from serving.http.answers import json_answer
 from serving.ids import identifier, raw_id, record_of, shard_of
+from serving.ingest.accept import NAME_CHARACTERS_MAX
 from serving.ingest.message_ids import made_id
 from serving.lookups import people as questions
+from serving.lookups import timeline
 from serving.lookups.worker import in_worker
 from serving.people.deletion import delete_person
 from serving.people.links import unlink_id
 from serving.people.person import Person
-from serving.refusals import NotFound
+from serving.refusals import NotFound, invalid
 from serving.store.records import Record
 from serving.times import rfc3339
 
@@ -42,6 +57,9 @@ QUERY_CHARACTERS_MAX = 500
 #: Events on a page of a person's data, if not said otherwise and at most, and how many may be passed over.
 EVENTS_PAGE, EVENTS_PAGE_MAX, EVENTS_OFFSET_MAX = 10_000, 100_000, 1_000_000_000
 _TRAITS = permission("GET", "/v1/users/{user}/traits")
+#: Events on a page of a person's timeline, if not said otherwise and at most.
+TIMELINE_PAGE, TIMELINE_PAGE_MAX = 100, 1_000
+CURSOR_CHARACTERS_MAX = 2_000
 #: How long an answer waits for the lake to have what Redis has, and how often it looks.
 SETTLED_S, LOOK_S = 5.0, 0.05
 
@@ -134,6 +152,52 @@ async def data(
     values, _ = all_values(person)
     in_redis = {"id": ids[0], "ids": _linked_ids(records), "asof": rfc3339(person.now_ms)}
     return DataOut.model_validate(in_lake | in_redis | {name: values[name] for name in ("traits", "segments")})
+
+
+@router.get("/{user:id}/events", responses=NOT_FOUND)
+async def events(
+    user: str,
+    engine: EngineOf,
+    since: From = None,
+    until: To = None,
+    name: Annotated[str | None, Query(max_length=NAME_CHARACTERS_MAX, description="of events of this name")] = None,
+    limit: Annotated[int, Query(ge=1, le=TIMELINE_PAGE_MAX)] = TIMELINE_PAGE,
+    cursor: Annotated[str | None, Query(max_length=CURSOR_CHARACTERS_MAX, description="of the page before")] = None,
+) -> PersonEventsOut:
+    """A person's events, the newest first: those of any period and name, from their acknowledgement on.
+
+    Pages are exact: no event is on two of them, or on none, while new ones come.
+    """
+    period = instant_of("from", since), instant_of("to", until)
+    before = _place(cursor)
+    records = (await engine.read_person(_namespaced(user))).records
+    ids = [record.id for record in records]
+    # Before the lake is read: it can only have more then.
+    late, is_complete = await engine.with_refusals(
+        to_thread.run_sync(lambda: timeline.undrained(engine.admin_store, ids))
+    )
+    shards = sorted({shard_of(id, engine.settings.shards) for id in ids})
+    page = await in_worker(timeline.timeline, await engine.source(), ids, shards, late, period, name, before, limit)
+    if not page["any"] and not any(record.has_events for record in records):
+        raise _no_user(user)
+    following = page["next"]
+    return PersonEventsOut(
+        events=page["events"], cursor=None if following is None else _cursor(following), complete=is_complete
+    )
+
+
+def _cursor(place: timeline.Place) -> str:
+    return urlsafe_b64encode(msgspec.json.encode(place)).decode()
+
+
+def _place(cursor: str | None) -> timeline.Place | None:
+    """The place that a cursor stands for. Raises `Invalid`."""
+    if cursor is None:
+        return None
+    try:
+        return msgspec.json.decode(b64decode(cursor, altchars=b"-_", validate=True), type=timeline.Place)
+    except (ValueError, msgspec.DecodeError):
+        raise invalid("cursor", cursor, "send the cursor of the page before, or leave it out") from None
 
 
 @live.get("/v1/users/{user:id}/traits")

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_process
 
 from serving.history import AWAY, away
+from serving.lookups.timeline import timeline
 from serving.lookups.unsaved_expressions import cost, preview
 from serving.refusals import Unavailable
 
@@ -20,13 +21,14 @@ T = TypeVar("T")
 
 #: Questions of one kind that run at once; more wait. Each has the memory of a query of its own.
 AT_ONCE = 1
-#: Kinds of questions: previews, costs, all others. Somebody who looks at people waits for no preview.
-PREVIEWS, COSTS, OTHERS = CapacityLimiter(AT_ONCE), CapacityLimiter(AT_ONCE), CapacityLimiter(AT_ONCE)
+#: Kinds of questions: previews, costs, timelines of one person, all others. Somebody who looks at people waits for no
+#: preview, and who looks at one person for no search.
+PREVIEWS, COSTS, TIMELINES, OTHERS = (CapacityLimiter(AT_ONCE) for _ in range(4))
 
 
 async def in_worker(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
     """The answer of a question, from a process beside this one. Raises `Unavailable` while the lake is away."""
-    kinds: dict[Callable[..., Any], CapacityLimiter] = {preview: PREVIEWS, cost: COSTS}
+    kinds: dict[Callable[..., Any], CapacityLimiter] = {preview: PREVIEWS, cost: COSTS, timeline: TIMELINES}
     try:
         return await to_process.run_sync(question, *args, cancellable=True, limiter=kinds.get(question, OTHERS))
     except (*AWAY, Unavailable) as error:  # a refusal loses its details on its way between processes

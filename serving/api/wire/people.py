@@ -149,3 +149,14 @@ class DataOut(BaseModel):
     total: int
     hasMore: bool
     asof: str
+
+
+class PersonEventsOut(BaseModel):
+    """A page of a person's events, the newest first. Send `cursor` for the next page; null: there is none.
+
+    `complete` is false while the drain is so far behind that some of the person's last events may be lacking.
+    """
+
+    events: list[DataEvent]
+    cursor: str | None
+    complete: bool

@@ -207,6 +207,20 @@ class Admin:
         query = {"limit": limit, "offset": offset}
         return cast(types.PersonData, self.call("GET", _path("/v1/admin/users", user_id, "data"), query=query))
 
+    def person_events(
+        self,
+        user_id: str | int,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        name: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> types.PersonEvents:
+        """A page of a person's events, the newest first: of a period, of a name; the next one by the `cursor`."""
+        query = {"from": since, "to": until, "name": name, "limit": limit, "cursor": cursor}
+        return cast(types.PersonEvents, self.call("GET", _path("/v1/admin/users", user_id, "events"), query=query))
+
     def events_of(self, user_id: str | int, *, page: int = 10_000) -> Iterator[types.DataEvent]:
         """Every event of a person, oldest first, a page at a time."""
         offset = 0

@@ -689,3 +689,14 @@ class NewestEvents(TypedDict):
     events: list[NewestEvent]
     cursor: str
     skipped: int
+
+
+class PersonEvents(TypedDict):
+    """A page of a person's events, the newest first. Send `cursor` for the next page; None: there is none.
+
+    `complete` is false while the drain is so far behind that some of the person's last events may be lacking.
+    """
+
+    events: list[DataEvent]
+    cursor: str | None
+    complete: bool
