@@ -30,7 +30,8 @@ from lake.schemas import EVENTS
 from serving.definitions.catalogue import Catalogue, StoredDefinition, encode
 from serving.history import Source
 from serving.ids import SHARDS_DEFAULT
-from serving.lookups.export_job import ALLOCATOR, ROWS_AT_ONCE, Order, Progress
+from serving.lookups.export_job import ROWS_AT_ONCE, Order, Progress
+from serving.lookups.job_process import ALLOCATOR
 
 #: Events of a member. One member in so many came with a device.
 EVENTS_EACH, DEVICE_EVERY = 3, 4

@@ -21,6 +21,7 @@ from serving.access.signing import Signer
 from serving.activity import Recorder
 from serving.api import (
     activity,
+    analyses,
     audit,
     decide,
     definitions,
@@ -45,6 +46,7 @@ from serving.http.json_only import AlwaysJson
 from serving.http.observed import Observed
 from serving.http.tally import Tally
 from serving.logs import request_id
+from serving.lookups.analysis_runs import AnalysisRuns
 from serving.lookups.export_runs import ExportRuns
 from serving.refusals import Invalid, Refusal, cut, value_for_message
 from serving.settings import Settings, settings_of_environment
@@ -81,6 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         engine = engine_of(settings, app.state.tally)
         app.state.engine = engine
         app.state.exports = ExportRuns(engine)
+        app.state.analyses = AnalysisRuns(engine)
         app.state.signer = Signer(settings.home)
         with suppress(StoreUnreachable):  # a Redis that does not answer takes no events by the wrong number either
             await asyncio.to_thread(engine.admin_store.require_shards)
@@ -98,6 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             noting.cancel()
             await recorder.note()
             await app.state.exports.close()
+            await app.state.analyses.close()
             await engine.store.close()
             engine.admin_store.close()
 
@@ -122,6 +126,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(ofrep.lenient)
     app.include_router(definitions.router)
     app.include_router(unsaved_expressions.router)
+    app.include_router(analyses.router)
     app.include_router(keys.router)
     app.include_router(audit.router)
     app.include_router(people.router)

@@ -50,7 +50,7 @@ def counted_for(
     """
     events = after_deletes(events)
     if not needed.attributes and not any(needed.projection.events.values()):
-        events = events.drop("props")  # most of the bytes, and nothing reads them
+        events = events.drop("props", strict=False)  # most of the bytes, and nothing reads them
     is_read = pl.col("kind").is_in(sorted(COUNTED_KINDS)) & _is_reached(
         needed, now_ms, now_ms if latest_ms is None else latest_ms, zone
     )

@@ -148,8 +148,12 @@ def value_of(answer: Mapping[str, Any]) -> Value:
 
 def users_where(answers: pl.DataFrame, key: Key) -> pl.DataFrame:
     """`id` of each id for whom a definition holds (S4), sorted."""
-    cell = Cell({kind: pl.col(column_of(key)).struct.field(kind) for kind in COLUMN_KINDS})
-    return answers.filter(holds(cell)).select("id").sort("id")
+    return answers.filter(holding(key)).select("id").sort("id")
+
+
+def holding(key: Key) -> pl.Expr:
+    """Whether a definition holds (S4), in a frame of answers. Never null."""
+    return holds(Cell({kind: pl.col(column_of(key)).struct.field(kind) for kind in COLUMN_KINDS}))
 
 
 def event_frame(rows: Iterable[Mapping[str, Any]]) -> pl.LazyFrame:

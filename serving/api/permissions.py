@@ -41,6 +41,9 @@ PERMISSIONS: Mapping[str, Permission] = {
     "POST /v1/admin/{kinds}/{key}/rollback": ADMINISTER,
     "POST /v1/admin/validate": VIEW,
     "POST /v1/admin/preview": VIEW,
+    "POST /v1/admin/analyses": VIEW,
+    "GET /v1/admin/analyses/{analysis_id}": VIEW,
+    "DELETE /v1/admin/analyses/{analysis_id}": VIEW,
     # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────
     "GET /v1/admin/users/search": VIEW,
     "GET /v1/admin/users/{user}": VIEW,

@@ -45,7 +45,7 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
 
     Only the parts `warnings` and `cost` read the lake. A call that names no parts is answered with these two.
     """
-    kind = _kind(body.type)
+    kind = kind_of("type", body.type)
     if body.tree is None and body.expression is None:
         raise invalid("expression", None, "write one", "unable to decode request body: expression: Field required")
     if body.parts is None and body.tree is None and not (body.expression or "").strip():
@@ -173,7 +173,7 @@ async def preview(body: PreviewBody, engine: EngineOf) -> PreviewOut:
 
     Events that are not drained yet, those of the last second or so, are not in it.
     """
-    kind = _kind(body.type)
+    kind = kind_of("type", body.type)
     catalogue = await engine.current()
     saving.bound_alone(catalogue, Definition(kind, unsaved_expressions.KEY, body.expression))
     source, text = await engine.source(), encode(catalogue)
@@ -183,8 +183,10 @@ async def preview(body: PreviewBody, engine: EngineOf) -> PreviewOut:
     return PreviewOut.model_validate(preview)
 
 
-def _kind(text: str) -> DefinitionKind:
-    kind = KINDS.get(text)
+def kind_of(field: str, sent: str) -> DefinitionKind:
+    """The kind of definition that a field of a body names. Raises `Invalid`."""
+    kind = KINDS.get(sent)
     if kind is None:
-        raise invalid("type", text, "use trait, segment or flag", "Type must be one of: trait, segment, flag")
+        message = f"{field.capitalize()} must be one of: trait, segment, flag"
+        raise invalid(field, sent, "use trait, segment or flag", message)
     return kind

@@ -1,50 +1,35 @@
-"""One export, in a process of its own: it reads an order, writes the file, reports its progress, and ends.
+"""One export, in a process of its own (`job_process`): it reads an order, writes the file, and reports its progress.
 
-    python -m serving.lookups.export_job  <  Order (JSON)  >  Progress, a line of JSON each
+python -m serving.lookups.export_job  <  Order (JSON)  >  Progress, a line of JSON each
 
-So its memory is given back when it ends, the API's event loop never waits for it, and it is killed like any process. It
-runs at the lowest priority: decisions go first.
-
-    1. rows of the lake, in batches  →  files, each with every row of some people   (`person_files`)
-    2. one file at a time            →  the members among its people                (`member_frames.members`)
-    3. members, in any order         →  members, the newest first                   (`member_order`)
-    4. members                       →  CSV                                         (`member_csv`)
+1. rows of the lake, in batches  →  files, each with every row of some people   (`person_files`)
+2. one file at a time            →  the members among its people                (`member_frames.members`)
+3. members, in any order         →  members, the newest first                   (`member_order`)
+4. members                       →  CSV                                         (`member_csv`)
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
-from types import TracebackType
 
 import msgspec
 import polars as pl
 
 from expressions.batch.member_frames import linked_persons, members
 from serving.definitions.catalogue import decode
-from serving.history import AWAY, History, Source
-from serving.logs import frames_only, safe_message
+from serving.history import History, Source
+from serving.lookups.job_process import Outrun, main_of
 from serving.lookups.member_csv import csv_chunks
 from serving.lookups.member_order import MemberOrder
 from serving.lookups.person_files import PersonFiles
 from serving.lookups.row_files import FILES_MAX
-from serving.refusals import Unavailable
 
 #: Rows of the lake that one file of people should have, since a file is in memory at once. Of members half as many.
 ROWS_AT_ONCE = 100_000
 #: Rows of the lake that are read at a time.
 BATCH_ROWS = 20_000
-#: The environment that the process is started with. Without it Polars' allocator keeps freed memory, more and more.
-ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}
-#: Exit statuses: the lake is away; people were deleted meanwhile; a bug of ours.
-LAKE_AWAY, OUTRUN, FAILED = 3, 4, 1
 #: How often an export is written until nobody is deleted meanwhile.
 ATTEMPTS = 3
-
-
-class Outrun(Exception):
-    """People were deleted while an export ran, each time that it did."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -134,27 +119,8 @@ def _with_since(members: pl.DataFrame, memberships: pl.LazyFrame, as_of_ms: int)
 
 
 def main() -> None:
-    """Writes the export that the order on the standard input describes. Ends with one of the exit statuses."""
-    os.nice(10)
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-
-    def report(progress: Progress) -> None:
-        sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
-        sys.stdout.buffer.flush()
-
-    sys.excepthook = _write_frames
-    try:
-        export(order, report)
-    except (*AWAY, Unavailable) as error:
-        sys.stderr.write(safe_message(error))
-        raise SystemExit(LAKE_AWAY) from error
-    except Outrun as outrun:
-        raise SystemExit(OUTRUN) from outrun
-
-
-def _write_frames(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """Writes the type and the places of an error alone: the API logs it, and its text may hold people's ids."""
-    sys.stderr.write(msgspec.json.encode(frames_only(None, "", {"exc_info": error})).decode())
+    """Writes the export that the order on the standard input describes."""
+    main_of(lambda order, report: export(msgspec.json.decode(order, type=Order), report))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import secrets
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -21,8 +19,8 @@ from anyio import to_thread
 
 from serving.definitions.catalogue import encode
 from serving.engine import Engine
-from serving.history import away
-from serving.lookups.export_job import ALLOCATOR, ATTEMPTS, LAKE_AWAY, OUTRUN, ROWS_AT_ONCE, Order, Progress
+from serving.lookups.export_job import ATTEMPTS, ROWS_AT_ONCE, Order, Progress
+from serving.lookups.job_process import Outrun, run_job
 from serving.refusals import NotFound, Refusal, TooMany, Unavailable
 from serving.store.errors import StoreError
 from serving.store.scripts.lease import SHARED, WRITERS
@@ -34,8 +32,6 @@ AT_ONCE = 1
 #: Exports that wait for their turn. Beyond that callers get 429.
 WAITING_MAX = 20
 RETRY_AFTER_S = 30
-#: An export that reports no progress for so long is given up: the lake does not answer.
-SILENT_S_MAX = 900
 #: How often the state of an export is put into Redis, and how long it stays there: the API may have been killed.
 BEAT_S, BELIEVED_MS = 15.0, 60_000
 #: How long the lease of writers lasts, and how often it is renewed or asked for.
@@ -206,37 +202,12 @@ class ExportRuns:
 
 async def _write(order: Order, on_progress: Callable[[Progress], None]) -> None:
     """Runs an order in a process of its own. Raises `Unavailable` for what may pass, `RuntimeError` for a bug."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "serving.lookups.export_job",
-        env={**os.environ, **ALLOCATOR},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    errors = asyncio.create_task(process.stderr.read())
     try:
-        process.stdin.write(msgspec.json.encode(order))
-        process.stdin.close()
-        while line := await asyncio.wait_for(process.stdout.readline(), SILENT_S_MAX):
-            on_progress(msgspec.json.decode(line, type=Progress))
-        status = await process.wait()
-        if status == LAKE_AWAY:
-            log.warning("export_failed", segment=order.key, error=(await errors).decode(errors="replace"))
-            raise away()
-        if status == OUTRUN:
-            raise outrun()
-        if status != 0:
-            raise RuntimeError(f"{status}: {(await errors).decode(errors='replace')[-2_000:]}")
-    except TimeoutError:
-        raise away() from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        errors.cancel()
+        await run_job(
+            "serving.lookups.export_job", order, lambda line: on_progress(msgspec.json.decode(line, type=Progress))
+        )
+    except Outrun:
+        raise outrun() from None
 
 
 def outrun() -> Unavailable:

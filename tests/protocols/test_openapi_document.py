@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from serving.api import (
     activity,
+    analyses,
     audit,
     decide,
     definitions,
@@ -38,6 +39,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "put /v1/admin/traits/{key}": {"json": {"expression": "1"}},
     "put /v1/admin/segments/{key}": {"json": {"rule": "true"}},
     "put /v1/admin/flags/{key}": {"json": {"rule": "true"}},
+    "post /v1/admin/analyses": {"json": {"analysis": "trend", "kind": "segment", "key": "nothing_here"}},
     "post /v1/admin/{kinds}/{key}/rollback": {"json": {"version": 1}},
     "post /ofrep/v1/evaluate/flags/{key}": {"json": {"context": {"targetingKey": "ada"}}},
     "get /v1/decide": {"params": {"userId": "ada", "flag": "nothing_here"}},
@@ -83,7 +85,19 @@ def documenting(operations: dict[str, dict[str, Any]], status: str) -> set[str]:
 
 def answered() -> Iterator[str]:
     """Every method and path that has a route of ours, but for twins with a slash and preflight requests."""
-    admin = (activity, audit, definitions, exports, keys, newest_events, people, totals, unsaved_expressions, workspace)
+    admin = (
+        activity,
+        analyses,
+        audit,
+        definitions,
+        exports,
+        keys,
+        newest_events,
+        people,
+        totals,
+        unsaved_expressions,
+        workspace,
+    )
     parts = (*admin, decide, events, health, ofrep, prometheus)
     for router in [part.router for part in parts] + [exports.files, people.live]:
         for route in router.routes:

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from serving.history import Source
 from serving.logs import Level, first_line, frames_only, safe_message, without_secrets
-from serving.lookups.export_job import FAILED, Order
+from serving.lookups.export_job import Order
+from serving.lookups.job_process import FAILED
 from serving.settings import Settings
 from serving.store.errors import StoreUnreachable
 from tests.running import RunningStack

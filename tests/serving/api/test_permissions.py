@@ -37,13 +37,18 @@ def test_each_route_says_who_may_call_it() -> None:
 
 
 def test_a_viewer_only_reads() -> None:
-    """A viewer sees what admins see, but for exports and the data of a person; nothing that it may call is a write."""
+    """A viewer sees what admins see, but for exports and the data of a person; nothing that it may call is a write.
+
+    An analysis that a viewer starts or cancels changes nothing of the stack.
+    """
     seen = {call for call, permission in PERMISSIONS.items() if permission is VIEW}
     kept = {call for call, permission in PERMISSIONS.items() if permission is ADMINISTER}
 
     assert {call for call in seen if not call.startswith("GET ")} == {
         "POST /v1/admin/validate",
         "POST /v1/admin/preview",
+        "POST /v1/admin/analyses",
+        "DELETE /v1/admin/analyses/{analysis_id}",
     }
     assert {call for call in kept if call.startswith("GET ") and not call.startswith("GET /v1/export/")} == {
         "GET /v1/admin/users/{user}/data"
@@ -63,7 +68,7 @@ def keys(stack: RunningStack) -> dict[KeyKind, str]:
 def test_a_call_takes_a_key_of_its_kinds(stack: RunningStack, keys: dict[KeyKind, str], call: str) -> None:
     """Without a key it is 401. With one it is 403 just where the table says so, and the refusal names the kinds."""
     method, path = call.split()
-    for name in ("key", "key_id", "user", "export_id", "kinds", "name"):
+    for name in ("key", "key_id", "user", "export_id", "analysis_id", "kinds", "name"):
         path = path.replace(f"{{{name}}}", NAMED.get(name, "nothing_here"))
     body: dict[str, Any] = {} if method in ("GET", "DELETE") else {"json": {"batch": []}}
     permission = PERMISSIONS[call]

@@ -16,7 +16,8 @@ from lake.lake import Lake
 from pipelines.purge.purge import purge
 from serving.definitions.catalogue import encode
 from serving.history import Source
-from serving.lookups.export_job import ROWS_AT_ONCE, Order, Outrun, Progress, export
+from serving.lookups.export_job import ROWS_AT_ONCE, Order, Progress, export
+from serving.lookups.job_process import Outrun
 from serving.lookups.member_order import MemberOrder
 from tests.pipelines.test_deletes import delete
 from tests.pipelines.world import World

@@ -22,6 +22,7 @@ from .errors import ConfigurationError, Unreachable, api_error
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
+AnalysisKind: TypeAlias = Literal["trend"]
 ValidatePart: TypeAlias = Literal["tree", "completions", "text", "warnings", "cost"]
 Definition: TypeAlias = types.Trait | types.Segment | types.Flag
 
@@ -163,6 +164,29 @@ class Admin:
         """For how many people an expression holds, and some of them."""
         body = {"type": kind, "expression": expression, "sample": sample}
         return cast(types.Preview, self.call("POST", "/v1/admin/preview", body))
+
+    def start_analysis(
+        self,
+        analysis: AnalysisKind,
+        kind: DefinitionKind,
+        key: str | None = None,
+        *,
+        expression: str | None = None,
+    ) -> types.Analysis:
+        """Starts a question about everybody, of a saved definition or an unsaved text. `analysis` says how far it is.
+
+        "trend": for how many people it held at the end of each of the last 90 days.
+        """
+        body = {"analysis": analysis, "kind": kind, "key": key, "expression": expression}
+        return cast(types.Analysis, self.call("POST", "/v1/admin/analyses", body))
+
+    def analysis(self, analysis_id: str) -> types.Analysis:
+        """How far an analysis is, and its result once its `state` is done."""
+        return cast(types.Analysis, self.call("GET", _path("/v1/admin/analyses", analysis_id)))
+
+    def cancel_analysis(self, analysis_id: str) -> types.Analysis:
+        """Cancels an analysis, unless it has ended."""
+        return cast(types.Analysis, self.call("DELETE", _path("/v1/admin/analyses", analysis_id)))
 
     def history(self, kind: DefinitionKind, key: str) -> list[types.Version]:
         """Every version of a definition, the newest first; of a deleted one too."""
@@ -366,4 +390,4 @@ def _if_match(version: int | None) -> dict[str, str]:
     return {} if version is None else {"If-Match": f'"{version}"'}
 
 
-__all__: Sequence[str] = ["Admin", "Definition", "DefinitionKind", "KeyKind", "ValidatePart"]
+__all__: Sequence[str] = ["Admin", "AnalysisKind", "Definition", "DefinitionKind", "KeyKind", "ValidatePart"]

@@ -232,6 +232,35 @@ class Preview(TypedDict):
     asof: str
 
 
+class TrendPoint(TypedDict):
+    """For how many people an expression held at the end of a date in the workspace's time zone; today: now."""
+
+    date: str
+    members: int
+
+
+class Trend(TypedDict):
+    """The last 90 dates, oldest first, and how many people there are. People and definitions are those of now."""
+
+    points: list[TrendPoint]
+    total: int
+    asof: str
+
+
+class Analysis(TypedDict):
+    """An analysis and how far it is, from 0 to 1. `result` is there once it is done."""
+
+    id: str
+    analysis: Literal["trend"]
+    kind: Literal["trait", "segment", "flag"]
+    key: NotRequired[str | None]
+    expression: str
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    progress: float
+    result: NotRequired[Trend | None]
+    error: NotRequired[str | None]
+
+
 class CreatedKey(TypedDict):
     """A new key. `key` is its text, which cannot be read again."""
 

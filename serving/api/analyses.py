@@ -1,0 +1,86 @@
+"""Analyses over HTTP: questions about everybody that take long, started, followed and cancelled."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from expressions.definitions import Definition
+from serving.api.dependencies import NOT_FOUND, Admin, EngineOf
+from serving.api.unsaved_expressions import kind_of
+from serving.api.wire.analyses import AnalysisBody, AnalysisOut
+from serving.definitions import saving
+from serving.definitions.catalogue import Catalogue
+from serving.lookups.analyses import ANALYSES
+from serving.lookups.analysis_runs import Analysis, AnalysisRuns, Question
+from serving.lookups.unsaved_expressions import KEY
+from serving.refusals import NotFound, invalid
+
+router = APIRouter(prefix="/v1/admin/analyses", tags=["people"], responses=NOT_FOUND)
+
+
+async def runs_of(request: Request) -> AnalysisRuns:
+    """The analyses of this process."""
+    runs: AnalysisRuns = request.app.state.analyses
+    return runs
+
+
+RunsOf = Annotated[AnalysisRuns, Depends(runs_of)]
+
+
+@router.post("", response_model_exclude_none=True)
+async def start_analysis(body: AnalysisBody, engine: EngineOf, runs: RunsOf, caller: Admin) -> AnalysisOut:
+    """Starts an analysis and answers at once; it is done at once where it was answered before.
+
+    The caller's last analysis of the same kind, of the same definition, is cancelled where it has not ended.
+    """
+    catalogue = await engine.current()
+    question = _question(body, catalogue)
+    saving.bound_alone(catalogue, Definition(question.kind, KEY, question.expression))
+    return _wire_analysis(await runs.start(question, catalogue, caller.id))
+
+
+@router.get("/{analysis_id}", response_model_exclude_none=True)
+async def read_analysis(analysis_id: str, runs: RunsOf, caller: Admin) -> AnalysisOut:
+    """How far an analysis is, and its result. It can be asked for 15 minutes after its end."""
+    return _wire_analysis(await runs.find(analysis_id))
+
+
+@router.delete("/{analysis_id}", response_model_exclude_none=True)
+async def cancel_analysis(analysis_id: str, runs: RunsOf, caller: Admin) -> AnalysisOut:
+    """Cancels an analysis; one that has ended stays as it is."""
+    return _wire_analysis(await runs.cancel(analysis_id))
+
+
+def _question(body: AnalysisBody, catalogue: Catalogue) -> Question:
+    analysis = next((known for known in ANALYSES if known == body.analysis), None)
+    if analysis is None:
+        raise invalid("analysis", body.analysis, f"use {' or '.join(ANALYSES)}")
+    kind = kind_of("kind", body.kind)
+    text = body.expression
+    if text is None:
+        if body.key is None:
+            raise invalid("expression", None, "send an expression, or the key of a saved definition")
+        stored = catalogue.definitions.get((kind, body.key))
+        if stored is None:
+            raise NotFound(f"{saving.title(kind)} not found", {"field": "key", "value": body.key})
+        text = stored.expression
+    return Question(analysis, kind, body.key, text)
+
+
+def _wire_analysis(analysis: Analysis) -> AnalysisOut:
+    asked = analysis.question
+    return AnalysisOut.model_validate(
+        {
+            "id": analysis.id,
+            "analysis": asked.analysis,
+            "kind": asked.kind,
+            "key": asked.key,
+            "expression": asked.expression,
+            "state": analysis.state,
+            "progress": 1.0 if analysis.state == "done" else analysis.done / analysis.of if analysis.of else 0.0,
+            "result": analysis.result if analysis.state == "done" else None,
+            "error": analysis.error,
+        }
+    )

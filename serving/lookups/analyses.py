@@ -1,0 +1,153 @@
+"""Questions about everybody that take long: each a walk over the lake, in the memory of some people at a time.
+
+    rows of the lake, in batches  →  files, each with every row of some people   (`person_files`)
+    one file at a time            →  a part of the answer
+    the parts                     →  the answer: counts, of a bounded size
+
+They run as jobs (`analysis_runs`), each in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
+import polars as pl
+
+from expressions.batch.frames import holding
+from expressions.batch.member_frames import linked_persons
+from expressions.batch.over_time import answers_over_time
+from expressions.definitions import Bound, Definition, DefinitionKind, Key
+from expressions.plan import plan
+from expressions.rules.windows import Zone
+from expressions.text.bind import bind_one
+from serving.definitions.catalogue import Catalogue, decode
+from serving.history import Source
+from serving.lookups.job_process import main_of
+from serving.lookups.person_files import PersonFiles
+from serving.lookups.row_files import FILES_MAX
+from serving.lookups.unsaved_expressions import KEY
+from serving.times import rfc3339
+
+AnalysisKind: TypeAlias = Literal["trend"]
+ANALYSES: tuple[AnalysisKind, ...] = get_args(AnalysisKind)
+
+#: Days of a trend, today included.
+TREND_DAYS = 90
+#: Rows of the lake that one file of people should have, since a file is in memory at once.
+ROWS_AT_ONCE = 50_000
+#: Rows of the lake that are read at a time.
+BATCH_ROWS = 20_000
+
+_EPOCH = date(1970, 1, 1)
+
+
+class Order(msgspec.Struct, frozen=True):
+    """An analysis to make: of an expression, as of an instant (UTC ms), over a version of the lake's events.
+
+    `catalogue` is its text, as `serving.definitions.catalogue` encodes it.
+    """
+
+    analysis: AnalysisKind
+    source: Source
+    version: int
+    catalogue: bytes
+    kind: DefinitionKind
+    expression: str
+    now_ms: int
+    rows_at_once: int = ROWS_AT_ONCE
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Steps done of all steps, two for each row of the lake; at the end the result."""
+
+    done: int
+    of: int
+    result: dict[str, Any] | None = None
+
+
+def analyse(order: Order, progress: Callable[[Progress], None]) -> None:
+    """Makes an analysis; the last progress has the result. Raises `AWAY`, `Unavailable`."""
+    catalogue = decode(order.catalogue)
+    bound = bind_one(Definition(order.kind, KEY, order.expression), catalogue.bounds)
+    last = Progress(0, 1)
+
+    def report(step: Progress) -> None:
+        nonlocal last
+        last = step
+        progress(step)
+
+    result = _BY_KIND[order.analysis](order, catalogue, bound, report)
+    progress(msgspec.structs.replace(last, result=result | {"asof": rfc3339(order.now_ms)}))
+
+
+# ── trend ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _trend(order: Order, catalogue: Catalogue, bound: Bound, progress: Callable[[Progress], None]) -> dict[str, Any]:
+    """`points`: a date, and for how many people the expression held at its end; today, now. `total`: all people.
+
+    The people are those of now, and so are all definitions: links and deletes count whenever they came.
+    """
+    days = instants_of_days(order.now_ms, catalogue.zone)
+    key: Key = (order.kind, KEY)
+    members: Counter[int] = Counter()
+    total = 0
+    for people in people_in_parts(order, [bound], progress):
+        for answers in answers_over_time(people, [bound], list(days), catalogue.zone):
+            at = answers.group_by("now").agg(holding(key).sum().alias("members"), pl.len().alias("people"))
+            for now, count, everybody in at.iter_rows():
+                members[now] += count
+                total += everybody if now == order.now_ms else 0
+    return {"points": [{"date": day, "members": members[at]} for at, day in days.items()], "total": total}
+
+
+def instants_of_days(now_ms: int, zone: Zone, days: int = TREND_DAYS) -> dict[int, str]:
+    """The last instant of each of the last days in the workspace's zone, and now: instant -> date. Oldest first."""
+    today = zone.day(now_ms)
+    ends = {zone.day_start_ms(day + 1) - 1: _date(day) for day in range(today - days + 1, today)}
+    return {**ends, now_ms: _date(today)}
+
+
+def _date(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).isoformat()
+
+
+_BY_KIND: dict[AnalysisKind, Callable[..., dict[str, Any]]] = {"trend": _trend}
+
+
+# ── everybody, some people at a time ─────────────────────────────────────────────────────────────────────────────
+
+
+def people_in_parts(
+    order: Order, bounds: Sequence[Bound], progress: Callable[[Progress], None]
+) -> Iterator[pl.DataFrame]:
+    """Every row of some people at a time, with a column `person`; without `props` where no definition reads a field."""
+    lake = order.source.history()
+    events = lake.events(order.version)
+    needed = plan(bound.expr for bound in bounds)
+    unread = [] if needed.attributes or any(needed.projection.events.values()) else ["props"]
+    rows = int(events.select(pl.len()).collect().item())
+    done = 0
+    with PersonFiles(min(-(-rows // order.rows_at_once) or 1, FILES_MAX), linked_persons(events)) as files:
+        for batch in lake.event_batches(order.version, BATCH_ROWS):
+            progress(Progress(done, 2 * rows))
+            files.add(batch.drop(unread))
+            done += len(batch)
+        for people in files.take():
+            progress(Progress(min(done, 2 * rows), 2 * rows))  # a purged delete is in every file
+            yield people
+            done += len(people)
+    progress(Progress(2 * rows, 2 * rows))
+
+
+def main() -> None:
+    """Makes the analysis that the order on the standard input describes."""
+    main_of(lambda order, report: analyse(msgspec.json.decode(order, type=Order), report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Analyses of everybody: each says what asking for every person at every instant would, in parts of any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expressions.batch.counting import counted
+from expressions.batch.frames import person_answers, users_where
+from expressions.definitions import DefinitionKind
+from expressions.rules.windows import DAY_MS
+from serving.definitions.catalogue import encode
+from serving.history import Source
+from serving.lookups.analyses import TREND_DAYS, AnalysisKind, Order, Progress, analyse, instants_of_days
+from serving.times import rfc3339
+from tests.pipelines.world import World
+
+
+def order_of(
+    world: World, analysis: AnalysisKind, kind: DefinitionKind, expression: str, rows_at_once: int = 7
+) -> Order:
+    """An analysis of an expression, now, some people at a time."""
+    source = Source(world.lake.root, world.store.undrained_deletes())
+    version, now_ms = world.lake.events_version(), world.store.now_ms()
+    return Order(analysis, source, version, encode(world.catalogue), kind, expression, now_ms, rows_at_once)
+
+
+def answer(order: Order) -> dict[str, Any]:
+    """The result of an analysis, after its progress never went back."""
+    reports: list[Progress] = []
+    analyse(order, reports.append)
+    assert [report.done for report in reports] == sorted(report.done for report in reports)
+    assert reports[-1].done == reports[-1].of
+    assert reports[-1].result is not None
+    return reports[-1].result
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path) -> World:
+    """People of one id and of several, whose purchases are spread over 40 days."""
+    world = World(redis_url, tmp_path, shards=4, time_zone="Europe/Berlin")
+    world.recover()
+    world.define("segment", {"buyers": "events.purchase.count_30d >= 2"})
+    now_ms, events = world.store.now_ms(), list[dict[str, Any]]()
+    for user in range(20):
+        for number in range(3):
+            at = rfc3339(now_ms - (user * 2 + number) * DAY_MS - number * 3_600_000)
+            ids = {"deviceId": f"d{user}"} if number == 1 else {"userId": f"u{user}"}
+            events.append(
+                {"type": "track", "event": "purchase", "messageId": f"{user}-{number}", "timestamp": at, **ids}
+            )
+        if user % 3:
+            events.append({"type": "identify", "userId": f"u{user}", "deviceId": f"d{user}", "messageId": f"i{user}"})
+    world.ingest(events)
+    world.drain().step()
+    return world
+
+
+@pytest.mark.parametrize("expression", ['segment("buyers")', "events.purchase.count == 0", "last_seen_days_ago < 3"])
+def test_a_trend_counts_each_day_as_a_question_about_that_day_would(world: World, expression: str) -> None:
+    """Whoever has several ids is one person on each of the days, and links count whenever they came."""
+    order = order_of(world, "trend", "segment", expression)
+
+    result = answer(order)
+
+    catalogue = world.catalogue
+    bound = saved_as(world, expression)
+    events = counted(world.lake.events()).collect().lazy()
+    days = instants_of_days(order.now_ms, catalogue.zone)
+    for point, (at, day) in list(zip(result["points"], days.items(), strict=True))[:-50:-7]:
+        members = users_where(person_answers(events, [bound], at, catalogue.zone), ("segment", "asked"))
+        assert point == {"date": day, "members": len(members)}
+    assert len(result["points"]) == TREND_DAYS
+    assert result["total"] == len(person_answers(events, [bound], order.now_ms, catalogue.zone))
+    assert result["asof"] == rfc3339(order.now_ms)
+
+
+def saved_as(world: World, expression: str) -> Any:
+    """The expression, bound as the segment `asked`."""
+    world.define("segment", {"asked": expression})
+    return world.catalogue.bounds["segment", "asked"]
+
+
+def test_the_days_of_a_trend_end_at_midnight_of_the_workspace(world: World) -> None:
+    """On the day that clocks are put back a date has 25 hours; the last instant is now."""
+    noon_ms = 1_793_001_600_000  # 26 October 2026, 12:00 UTC
+
+    days = instants_of_days(noon_ms, world.catalogue.zone, 3)
+
+    assert list(days.values()) == ["2026-10-24", "2026-10-25", "2026-10-26"]
+    ends = list(days)
+    assert ends[1] - ends[0] == 25 * 3_600_000
+    assert ends[2] == noon_ms
+
+
+def test_an_empty_lake_has_a_trend(redis_url: str, tmp_path: Path) -> None:
+    """Of nobody, on ninety days."""
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+
+    result = answer(order_of(world, "trend", "segment", "true"))
+
+    assert {point["members"] for point in result["points"]} == {0}
+    assert (len(result["points"]), result["total"]) == (TREND_DAYS, 0)

@@ -1,0 +1,166 @@
+"""Analyses of API processes: one at a time on a host, the newest of a caller, and none that runs for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from serving.app import engine_of
+from serving.lookups.analysis_runs import WAITING_MAX, Analysis, AnalysisRuns, Question
+from serving.refusals import NotFound, TooMany
+from tests.pipelines.test_deletes import delete
+from tests.pipelines.world import World, purchase
+
+ENDED_WITHIN_S = 60.0
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path) -> World:
+    """A system with buyers."""
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    world.ingest(purchase(f"u{number}", number) for number in range(5))
+    world.drain().step()
+    return world
+
+
+def with_runs(world: World, work: Callable[..., Awaitable[None]], processes: int = 1) -> None:
+    """Runs some work with the analyses of so many processes, and stops them."""
+
+    async def main() -> None:
+        engines = [engine_of(world.settings) for _ in range(processes)]
+        runs = [AnalysisRuns(engine) for engine in engines]
+        try:
+            await work(*runs)
+        finally:
+            for engine, of_engine in zip(engines, runs, strict=True):
+                await of_engine.close()
+                await engine.store.close()
+                engine.admin_store.close()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def hosts_turn(world: World) -> Iterator[None]:
+    """The turn of this host is another's."""
+    with (world.settings.home / "analysis.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+async def ask(runs: AnalysisRuns, world: World, text: str, key: str | None = None, caller: str = "ann") -> Analysis:
+    """The trend of a text."""
+    return await runs.start(Question("trend", "segment", key, text), world.catalogue, caller)
+
+
+async def ended(runs: AnalysisRuns, analysis: Analysis, state: str = "done") -> Analysis:
+    """The analysis once it has ended, as it must."""
+    async with asyncio.timeout(ENDED_WITHIN_S):
+        while (found := await runs.find(analysis.id)).state in ("waiting", "running"):
+            await asyncio.sleep(0.05)
+    assert found.state == state, found.error
+    return found
+
+
+def test_one_runs_at_a_time_and_the_same_question_is_answered_at_once(world: World) -> None:
+    """Also by another process, and for another caller, as long as nothing was drained or defined."""
+
+    async def work(here: AnalysisRuns, there: AnalysisRuns) -> None:
+        with hosts_turn(world):
+            first, second = await ask(here, world, "events.purchase.count >= 1"), await ask(there, world, "true", "b")
+            await asyncio.sleep(0.3)
+            assert {(await here.find(one.id)).state for one in (first, second)} == {"waiting"}
+        result = (await ended(here, first)).result
+        await ended(there, second)
+        again = await ask(there, world, "events.purchase.count >= 1", caller="bob")
+        assert (again.state, again.result) == ("done", result)
+        assert result is not None
+        assert (result["points"][-1]["members"], result["total"]) == (5, 5)
+        world.ingest([purchase("u9", 9)])
+        world.drain().step()
+        assert (await ask(there, world, "events.purchase.count >= 1", caller="bob")).state != "done"
+
+    with_runs(world, work, processes=2)
+
+
+def test_what_a_caller_asks_anew_replaces_their_last_question(world: World) -> None:
+    """In the same process and in another; the very same question goes on, and other callers' do too."""
+
+    async def work(here: AnalysisRuns, there: AnalysisRuns) -> None:
+        with hosts_turn(world):
+            first = await ask(here, world, "true", "a")
+            other = await ask(here, world, "true", "a", caller="bob")
+            assert (await ask(there, world, "true", "a")).id == first.id
+            second = await ask(here, world, "false", "a")
+            assert (await here.find(first.id)).error == "its caller asked anew"
+            third = await ask(there, world, "1 == 1", "a")
+            await ended(here, second, "cancelled")
+        await ended(there, third)
+        await ended(here, other)
+
+    with_runs(world, work, processes=2)
+
+
+def test_any_process_cancels(world: World) -> None:
+    """It ends as cancelled, whoever runs it; one that has ended stays as it is; an unknown one is not found."""
+
+    async def work(here: AnalysisRuns, there: AnalysisRuns) -> None:
+        with hosts_turn(world):
+            first, second = await ask(here, world, "true", "a"), await ask(here, world, "true", "b")
+            assert (await here.cancel(first.id)).state == "cancelled"
+            assert (await there.cancel(second.id)).state == "cancelled"
+            await ended(here, second, "cancelled")
+        done = await ended(here, await ask(here, world, "true", "c"))
+        assert (await there.cancel(done.id)).state == "done"
+        with pytest.raises(NotFound):
+            await there.cancel("unknown")
+
+    with_runs(world, work, processes=2)
+
+
+def test_one_that_runs_ends_when_it_is_cancelled_or_its_process_stops(world: World) -> None:
+    """Its job is killed, so the host's turn is free, and Redis says what became of it."""
+
+    async def work(here: AnalysisRuns, there: AnalysisRuns) -> None:
+        first = await ask(here, world, "events.purchase.count >= 1")
+        async with asyncio.timeout(ENDED_WITHIN_S):
+            while (await here.find(first.id)).state == "waiting":
+                await asyncio.sleep(0.01)
+        await here.close()
+        assert (await there.find(first.id)).error == "the API was stopped"
+        await ended(there, await ask(there, world, "events.purchase.count >= 2"))
+
+    with_runs(world, work, processes=2)
+
+
+def test_so_many_wait_and_the_next_is_asked_to_come_back(world: World) -> None:
+    """Beyond the bound a call is 429."""
+
+    async def work(runs: AnalysisRuns) -> None:
+        with hosts_turn(world):
+            for number in range(WAITING_MAX):
+                await ask(runs, world, "true", f"k{number}")
+            with pytest.raises(TooMany):
+                await ask(runs, world, "true", "one more")
+
+    with_runs(world, work)
+
+
+def test_a_delete_is_a_new_question(world: World) -> None:
+    """Nobody who is deleted is in an answer that was found before."""
+
+    async def work(runs: AnalysisRuns) -> None:
+        before = await ended(runs, await ask(runs, world, "true"))
+        delete(world, "user:u1")
+        after = await ended(runs, await ask(runs, world, "true"))
+        assert before.result is not None
+        assert after.result is not None
+        assert (before.result["total"], after.result["total"]) == (5, 4)
+
+    with_runs(world, work)
