@@ -38,9 +38,10 @@ from .folds import COLUMN_FOLDS, FRAME_FOLDS
 from .lifting import lifted_cell, source_mask
 from .steps import Steps
 
-#: Ids and rows of a part: enough that a query costs little beside its rows, few enough to be small in memory.
+#: Ids, rows and bytes of a part: enough that a query costs little beside its rows, few enough to be small in memory.
 IDS_AT_ONCE = 20_000
 ROWS_AT_ONCE = 1_000_000
+BYTES_AT_ONCE = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def base_parts(
     heavy = heavy_cuts(plan.windows, as_of_ms, horizon_ms, zone)
     rows = events.select("id", "kind", "name", "ts", "props").collect()
     ids = rows.select(pl.col("id").approx_n_unique()).item() if len(rows) else 0
-    parts = 1 + max(ids // IDS_AT_ONCE, len(rows) // ROWS_AT_ONCE)
+    parts = 1 + max(ids // IDS_AT_ONCE, len(rows) // ROWS_AT_ONCE, int(rows.estimated_size()) // BYTES_AT_ONCE)
     numbers = part_numbers(rows, parts)
     for number in range(parts):
         own = rows.filter(numbers == number) if parts > 1 else rows

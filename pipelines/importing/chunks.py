@@ -3,6 +3,9 @@
     file  →  chunks, each with the lines of its rows  →  columns where the file has them, and any row as Python values
 
 A chunk gives its rows both ways, so that a reader takes columns whole and looks only at strange rows one by one.
+
+A run that goes on where another was cut off knows chunks by their numbers. So a chunk always has the same rows. Where
+these have too many bytes it comes in parts, and these are the same in every run too.
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ import gc
 import gzip
 import io
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import msgspec
 import polars as pl
@@ -40,6 +45,10 @@ NUMBER = r"^-?(?:(?:0|[1-9][0-9]*)?\.[0-9]+|0|[1-9][0-9]*)$"
 _NUMBER = re.compile(NUMBER.removesuffix("$") + r"\Z")
 #: Rows that are looked at for the names of columns, and how many rows of them are read at a time.
 FIRST_ROWS = 1_000
+#: A part of a chunk ends when its rows have so many bytes in the file, and so many rows are read at once.
+BYTES_AT_ONCE, STEP_ROWS = 16 << 20, 512
+
+_Row = TypeVar("_Row")
 
 
 class ImportRefused(ValueError):
@@ -51,7 +60,7 @@ class Chunk:
     """Some rows of a file: the line of each, and `rows`, which reads those at some places as Python values.
 
     `columns` are there where the file has columns. In CSV they are cells of text (`are_cells`), and at `broken` places
-    the cells mean nothing. Lines count from 1; in CSV the heading is line 1.
+    the cells mean nothing. Lines count from 1; in CSV the heading is line 1. `number` and `part` count from 1.
     """
 
     lines: Sequence[int]
@@ -59,19 +68,61 @@ class Chunk:
     columns: dict[str, pl.Series] | None = None
     are_cells: bool = False
     broken: Collection[int] = ()
+    number: int = 1
+    part: int = 1
+    is_last_part: bool = True
 
 
-def chunks(path: Path, as_text: Collection[str], rows_at_once: int) -> Generator[Chunk, None, None]:
+def chunks(
+    path: Path, as_text: Collection[str], rows_at_once: int, bytes_at_once: int = BYTES_AT_ONCE
+) -> Generator[Chunk, None, None]:
     """The rows of a file, so many at a time. Cells of `as_text` columns stay text. Raises `ImportRefused`."""
     kind, gzipped = _format(path)
     with _opened(path, gzipped) as file:
         match kind:
             case "csv":
-                yield from _csv_chunks(file, "\t" if ".tsv" in path.name.lower() else ",", as_text, rows_at_once)
+                delimiter = "\t" if ".tsv" in path.name.lower() else ","
+                yield from _csv_chunks(file, delimiter, as_text, rows_at_once, bytes_at_once)
             case "jsonl":
-                yield from _jsonl_chunks(file, rows_at_once)
+                yield from _jsonl_chunks(file, rows_at_once, bytes_at_once)
+            case _ if gzipped:
+                with tempfile.TemporaryFile() as unpacked:
+                    shutil.copyfileobj(file, unpacked)
+                    unpacked.seek(0)
+                    yield from _parquet_chunks(unpacked, path.name, rows_at_once, bytes_at_once)
             case _:
-                yield from _parquet_chunks(io.BytesIO(file.read()) if gzipped else file, path.name, rows_at_once)
+                yield from _parquet_chunks(file, path.name, rows_at_once, bytes_at_once)
+
+
+@dataclass
+class _Part(Generic[_Row]):
+    """Rows of a chunk as the file has them; and the arguments of `Chunk` that say which part of which chunk it is."""
+
+    rows: list[_Row]
+    names: dict[str, Any]
+
+
+def _parts(
+    steps: Callable[[int], list[_Row]],
+    bytes_of: Callable[[list[_Row]], int],
+    rows_at_once: int,
+    bytes_at_once: int,
+    rows_of: Callable[[list[_Row]], int] = len,
+) -> Iterator[_Part[_Row]]:
+    """The rows of a file in the parts of its chunks. `steps` reads the next rows, so many at most; none at the end."""
+    number, part, left, size = 1, 1, rows_at_once, 0
+    rows: list[_Row] = []
+    following = steps(min(STEP_ROWS, left))
+    while following:
+        rows += following
+        left -= rows_of(following)
+        size += bytes_of(following)
+        following = steps(min(STEP_ROWS, left or rows_at_once))
+        is_last = left == 0 or not following
+        if is_last or size >= bytes_at_once:
+            yield _Part(rows, {"number": number, "part": part, "is_last_part": is_last})
+            rows, size = [], 0
+            number, part, left = (number + 1, 1, rows_at_once) if is_last else (number, part + 1, left)
 
 
 def count_and_names(path: Path) -> tuple[int | None, list[str]]:
@@ -115,16 +166,22 @@ def _rows(path: Path) -> Generator[dict[str, Any], None, None]:
 
 
 def _csv_chunks(
-    file: BinaryIO, delimiter: str, as_text: Collection[str], rows_at_once: int
+    file: BinaryIO, delimiter: str, as_text: Collection[str], rows_at_once: int, bytes_at_once: int
 ) -> Generator[Chunk, None, None]:
     with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         reader = csv.reader(text, delimiter=delimiter)
         heading = next(reader, [])
         numbered = ((reader.line_num, cells) for cells in reader if cells)
+
+        def size(rows: list[tuple[int, list[str]]]) -> int:
+            return sum(sum(map(len, cells)) for _, cells in rows)
+
+        parts = _parts(lambda count: list(islice(numbered, count)), size, rows_at_once, bytes_at_once)
         while True:
             with _without_cycles():
-                part = list(islice(numbered, rows_at_once))
-                chunk = _csv_chunk(heading, part, as_text) if part else None
+                part = next(parts, None)
+                chunk = _csv_chunk(heading, part, as_text) if part is not None else None
+                del part
             if chunk is None:
                 return
             yield chunk
@@ -143,7 +200,8 @@ def _without_cycles() -> Generator[None, None, None]:
             gc.enable()
 
 
-def _csv_chunk(heading: list[str], part: list[tuple[int, list[str]]], as_text: Collection[str]) -> Chunk:
+def _csv_chunk(heading: list[str], whole: _Part[tuple[int, list[str]]], as_text: Collection[str]) -> Chunk:
+    part = whole.rows
     reads = [str if name in as_text else cell_value for name in heading]
 
     def rows(places: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -161,15 +219,15 @@ def _csv_chunk(heading: list[str], part: list[tuple[int, list[str]]], as_text: C
         broken = [at for at, cells in enumerate(cells_by_row) if len(cells) != size]
     columns: dict[str, pl.Series] | None = None
     if len(set(heading)) == size:
-        whole = list(cells_by_row)
+        even = list(cells_by_row)
         for at in broken:
-            whole[at] = [""] * size
+            even[at] = [""] * size
         with suppress(UnicodeEncodeError):  # bytes that are no UTF-8 are refused row by row
             columns = {
                 name: pl.Series(name, column, dtype=pl.String)
-                for name, column in zip(heading, zip(*whole, strict=True), strict=True)
+                for name, column in zip(heading, zip(*even, strict=True), strict=True)
             }
-    return Chunk(lines, rows, columns, are_cells=True, broken=broken)
+    return Chunk(lines, rows, columns, are_cells=True, broken=broken, **whole.names)
 
 
 def cell_value(cell: str) -> Any:
@@ -187,11 +245,15 @@ def cell_number(cell: str) -> float | int:
 # ── JSONL ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _jsonl_chunks(file: BinaryIO, rows_at_once: int) -> Generator[Chunk, None, None]:
+def _jsonl_chunks(file: BinaryIO, rows_at_once: int, bytes_at_once: int) -> Generator[Chunk, None, None]:
     numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
-    while part := list(islice(numbered, rows_at_once)):
-        rows = [_jsonl_row(line) for _, line in part]
-        yield Chunk([number for number, _ in part], partial(_at_places, rows))
+
+    def size(rows: list[tuple[int, bytes]]) -> int:
+        return sum(len(line) for _, line in rows)
+
+    for part in _parts(lambda count: list(islice(numbered, count)), size, rows_at_once, bytes_at_once):
+        rows = [_jsonl_row(line) for _, line in part.rows]
+        yield Chunk([number for number, _ in part.rows], partial(_at_places, rows), **part.names)
 
 
 def _at_places(rows: list[dict[str, Any]], places: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -209,25 +271,33 @@ def _jsonl_row(line: bytes) -> dict[str, Any]:
 # ── Parquet ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _parquet_chunks(file: BinaryIO, name: str, rows_at_once: int) -> Generator[Chunk, None, None]:
+def _parquet_chunks(file: Any, name: str, rows_at_once: int, bytes_at_once: int) -> Generator[Chunk, None, None]:
     try:
-        parquet = pq.ParquetFile(file)
-        line = 1
+        parquet = pq.ParquetFile(file, buffer_size=1 << 20)
+        batches = parquet.iter_batches(STEP_ROWS)
         waiting: list[pa.RecordBatch] = []
-        for batch in parquet.iter_batches(rows_at_once):
-            waiting.append(batch)
-            while sum(map(len, waiting)) >= rows_at_once:
-                whole = pa.Table.from_batches(waiting)
-                yield _parquet_chunk(whole.slice(0, rows_at_once), line)
-                line += rows_at_once
-                waiting = whole.slice(rows_at_once).to_batches()
-        if sum(map(len, waiting)):
-            yield _parquet_chunk(pa.Table.from_batches(waiting), line)
+
+        def step(count: int) -> list[pa.RecordBatch]:
+            batch = waiting.pop() if waiting else next(batches, None)
+            if batch is None:
+                return []
+            if batch.num_rows > count:
+                waiting.append(batch.slice(count))
+            return [batch.slice(0, count)]
+
+        def rows_of(parts: list[pa.RecordBatch]) -> int:
+            return sum(map(len, parts))
+
+        line = 1
+        for part in _parts(step, lambda parts: sum(b.nbytes for b in parts), rows_at_once, bytes_at_once, rows_of):
+            table = pa.Table.from_batches(part.rows)
+            yield _parquet_chunk(table, line, part.names)
+            line += len(table)
     except pa.ArrowInvalid as error:
         raise ImportRefused(f"{name} is no Parquet file: {error}") from error
 
 
-def _parquet_chunk(table: pa.Table, first_line: int) -> Chunk:
+def _parquet_chunk(table: pa.Table, first_line: int, names: dict[str, Any]) -> Chunk:
     def rows(places: Sequence[int]) -> list[dict[str, Any]]:
         taken: list[dict[str, Any]] = table.take(pa.array(places, pa.int64())).to_pylist()
         return taken
@@ -235,4 +305,4 @@ def _parquet_chunk(table: pa.Table, first_line: int) -> Chunk:
     columns: dict[str, pl.Series] | None = None
     with suppress(pl.exceptions.PolarsError, ValueError, NotImplementedError):  # a type that Polars does not have
         columns = {name: pl.Series(name, pl.from_arrow(table[name])) for name in table.column_names}
-    return Chunk(range(first_line, first_line + len(table)), rows, columns)
+    return Chunk(range(first_line, first_line + len(table)), rows, columns, **names)

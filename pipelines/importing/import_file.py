@@ -3,7 +3,8 @@
     file  →  chunks of rows  →  rows of `events`, and of `rejected` with a reason  →  for a chunk a commit to each table
 
 The commits of a chunk carry a transaction named by the file's content and the mapping of its columns. So a run that was
-cut off goes on where it stopped, and a rerun adds nothing. Imported rows have no seq: they are outside the log.
+cut off goes on where it stopped, and a rerun adds nothing. A chunk whose rows have many bytes comes in parts, each with
+commits of its own. Imported rows have no seq: they are outside the log.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lake.lake import Lake
 from lake.schemas import EVENTS, REJECTED, Table
 from pipelines.importing.by_column import instants
 from pipelines.importing.by_row import chunk_rows, time_ms
-from pipelines.importing.chunks import ImportRefused, chunks, count_and_names
+from pipelines.importing.chunks import BYTES_AT_ONCE, Chunk, ImportRefused, chunks, count_and_names
 from pipelines.importing.terms import Columns, Terms, identity_of
 from serving import ids
 from serving.refusals import Invalid
@@ -58,6 +59,7 @@ def import_file(
     progress: Progress = lambda done, total: None,
     before_commit: Callable[[], None] = lambda: None,
     rows_at_once: int = ROWS_AT_ONCE,
+    bytes_at_once: int = BYTES_AT_ONCE,
 ) -> Imported:
     """Imports a file; returns when its rows are in the lake. Raises `ImportRefused`, `LakeError`, and what
     `before_commit` raises, which is called before each commit.
@@ -78,16 +80,16 @@ def import_file(
     terms = Terms(columns, identity, shift_ms, now_ms, shards)
     accepted = rejected = already = 0
     done = 0
-    with closing(chunks(path, columns.required(), rows_at_once)) as parts:
-        for number, chunk in enumerate(parts, 1):
+    with closing(chunks(path, columns.required(), rows_at_once, bytes_at_once)) as parts:
+        for chunk in parts:
             events, refusals = chunk_rows(chunk, terms)
             # Refusals go first, so that a run that is cut off in between repeats neither.
             refused = [{"received_at": now_ms, "source": path.name, **refusal} for refusal in refusals]
             reasons = pa.Table.from_pylist(refused, schema=REJECTED.columns)
             before_commit()
-            rejected += len(refusals) if _append(lake, REJECTED, identity, number, reasons) else 0
+            rejected += len(refusals) if _append(lake, REJECTED, identity, chunk, reasons) else 0
             before_commit()
-            if _append(lake, EVENTS, identity, number, events):
+            if _append(lake, EVENTS, identity, chunk, events):
                 accepted += len(events)
             else:
                 already += len(events)
@@ -96,15 +98,23 @@ def import_file(
     return Imported(accepted, rejected, already)
 
 
-def _append(lake: Lake, table: Table, identity: str, number: int, rows: pa.Table) -> bool:
-    """Commits the rows that a chunk has for a table, unless an earlier run did; whether it committed them."""
+def _append(lake: Lake, table: Table, identity: str, chunk: Chunk, rows: pa.Table) -> bool:
+    """Commits the rows that a chunk, or a part of one, has for a table, unless an earlier run did; whether it did.
+
+    The last part notes the chunk, so a chunk that came whole in an earlier run has no part that is new.
+    """
     app = f"import/{identity}"
+    app_of_parts = f"{app}/{chunk.number}"
+    note = Transaction(app, chunk.number) if chunk.is_last_part else Transaction(app_of_parts, chunk.part)
     for _ in range(ATTEMPTS):
         opened = lake.open(table)
-        if (opened.transaction_version(app) or 0) >= number:
+        if (opened.transaction_version(app) or 0) >= chunk.number:
+            return False
+        is_part = chunk.part > 1 or not chunk.is_last_part
+        if is_part and (opened.transaction_version(app_of_parts) or 0) >= chunk.part:
             return False
         try:
-            lake.append_to(opened, rows, [Transaction(app, number)])
+            lake.append_to(opened, rows, [note])
             return True
         except LakeConflict:
             continue

@@ -22,6 +22,7 @@ class RowFiles:
     def __init__(self, count: int) -> None:
         self._files: list[IO[bytes]] = [tempfile.TemporaryFile() for _ in range(count)]  # noqa: SIM115 - see close
         self._writers: dict[int, Any] = {}
+        self._sizes = [0] * count
 
     def __len__(self) -> int:
         return len(self._files)
@@ -34,6 +35,7 @@ class RowFiles:
     def add(self, number: int, rows: pl.DataFrame) -> None:
         """Appends rows to a file."""
         table = rows.to_arrow()
+        self._sizes[number] += table.nbytes
         if number not in self._writers:
             options = pa.ipc.IpcWriteOptions(compression="lz4")
             self._writers[number] = pa.ipc.new_stream(self._files[number], table.schema, options=options)
@@ -44,9 +46,18 @@ class RowFiles:
         for (number,), part in rows.partition_by(column, as_dict=True, include_key=False).items():
             self.add(number, part)
 
+    def size(self, number: int) -> int:
+        """The bytes in memory of all rows of a file."""
+        return self._sizes[number]
+
     def take(self) -> Iterator[pl.DataFrame]:
         """The rows of one file at a time, in the order of their numbers. Empty files are left out, read ones gone."""
-        for number in sorted(self._writers):
+        for number in range(len(self)):
+            yield from self.take_one(number)
+
+    def take_one(self, number: int) -> Iterator[pl.DataFrame]:
+        """The rows of a file, once, where it has any. Then the file is gone."""
+        if number in self._writers:
             rows = pl.DataFrame(self._reader(number).read_all())
             self._files[number].close()
             yield rows

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from lake.lake import Lake
-from pipelines.importing.chunks import ImportRefused
+from pipelines.importing.chunks import ImportRefused, chunks
 from pipelines.importing.import_file import Imported, import_file
 from pipelines.importing.terms import Columns, identity_of
 from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
@@ -103,6 +103,35 @@ def test_an_import_that_was_cut_off_goes_on_where_it_stopped(tmp_path: Path, tab
     assert Lake(root).events().select("ts").collect().height == 39
     assert Lake(root).rejected().select("line").collect()["line"].to_list() == [21]
     assert imported(Lake(root), path, rows_at_once=10) == Imported(accepted=0, rejected=0, already=39)
+
+
+LARGE_ROWS = [ROWS[0] | {"when": 1_700_000_000_000 + number} for number in range(1_200)]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_a_chunk_of_many_bytes_is_imported_in_parts(tmp_path: Path, name: str) -> None:
+    """A chunk whose rows have many bytes comes in parts, so that no more of them is in memory. A run that is cut off
+    between these goes on there, and one that knows larger parts, as of a release before, adds nothing."""
+    path = tmp_path / name
+    frame = pl.DataFrame(LARGE_ROWS)
+    {"a.csv": frame.write_csv, "a.jsonl": frame.write_ndjson, "a.parquet": frame.write_parquet}[name](path)
+    parts = [(part.number, part.part, part.is_last_part, len(part.lines)) for part in chunks(path, (), 1_100, 1)]
+    assert parts == [(1, 1, False, 512), (1, 2, False, 512), (1, 3, True, 76), (2, 1, True, 100)]
+    assert [len(chunk.lines) for chunk in chunks(path, (), 1_100)] == [1_100, 100]
+
+    for at in (1, 2, 3, 4):
+        root = str(tmp_path / f"lake{at}")
+        with pytest.raises(Cut):
+            imported(CutLake(root, "events", at), path, rows_at_once=1_100, bytes_at_once=1)
+        assert Lake(root).events().collect().height == [0, 512, 1_024, 1_100][at - 1]
+        done = imported(Lake(root), path, rows_at_once=1_100, bytes_at_once=1)
+        assert done.accepted + done.already == 1_200
+        assert Lake(root).events().collect()["event_id"].n_unique() == Lake(root).events().collect().height == 1_200
+        assert imported(Lake(root), path, rows_at_once=1_100) == Imported(0, 0, 1_200)
+
+    with pytest.raises(Cut):
+        imported(CutLake(root := str(tmp_path / "whole"), "events", 2), path, rows_at_once=1_100)
+    assert imported(Lake(root), path, rows_at_once=1_100, bytes_at_once=1) == Imported(100, 0, 1_100)
 
 
 @pytest.mark.parametrize(
