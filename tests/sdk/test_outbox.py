@@ -171,6 +171,75 @@ def test_a_hurried_user_goes_ahead_in_order() -> None:
     assert due(box, 0).entries == mine
 
 
+def test_two_requests_are_under_way_for_different_users_alone() -> None:
+    """The second takes what is due and names nobody of the first; a user's later events wait for their earlier ones."""
+    box = outbox(flush_at=2)
+    ada, eve, bob = entries(3, "user:ada"), entries(3, "user:eve"), entries(1, "user:bob")
+    for entry in (ada[0], ada[1], ada[2], eve[0], eve[1], bob[0], eve[2]):
+        box.put(entry)
+
+    first, second = due(box, 0), due(box, 0)
+
+    assert (first.entries, second.entries) == (ada[:2], eve[:2])
+    assert box.next_attempt(0, 0, flush=True) == (None, [])  # two are the most
+    box.settle(first, verdict(200, None, OK), 0)
+    assert due(box, 0).entries == [ada[2], bob[0]]  # eve's third waits for her first ones
+    box.settle(second, verdict(200, None, OK), 0)
+    assert box.wake_s(0) is None  # it is no full batch
+    attempt, _ = box.next_attempt(0, 0, flush=True)
+    assert attempt is not None
+    assert attempt.entries == eve[2:]
+
+
+def test_events_that_name_a_device_and_its_user_keep_their_order() -> None:
+    """An event that links two ids stays behind the attempt of one of them, and keeps the other's later ones back."""
+    box = outbox(flush_at=1)
+    link = Entry(b"{}", "link", ("user:ada", "anon:d"), 0.0)
+    for entry in (*entries(1, "user:ada"), link, *entries(1, "anon:d"), *entries(1, "user:eve")):
+        box.put(entry)
+
+    assert [due(box, 0).entries[0].message_id for _ in range(2)] == ["user:ada-0", "user:eve-0"]
+
+
+def test_after_a_failure_one_request_is_under_way_and_the_wait_is_that_of_one() -> None:
+    """Both of two fail in one outage: that is one failure, the longer pause holds, and each goes again by itself."""
+    box = outbox(flush_at=1)
+    for user in ("user:ada", "user:eve", "user:bob"):
+        box.put(entries(1, user)[0])
+    first, second = due(box, 1), due(box, 1)
+    box.settle(first, verdict(429, "30", b""), 1)
+    box.settle(second, unanswered("no answer", was_sent=True), 1)
+
+    assert (box.next_attempt(30, 0), box.wake_s(1)) == ((None, []), 31)
+    again = due(box, 31)
+    assert (again, box.next_attempt(31, 0)) == (first, (None, []))
+    box.settle(again, unanswered("no answer", was_sent=True), 31)
+    wake_s = box.wake_s(31)
+    assert wake_s is not None
+    assert 31 + 0.5 <= wake_s <= 31 + 1  # the second failure in a row
+    box.settle(due(box, 32), verdict(200, None, OK), 32)
+    assert box.wake_s(32) == 32
+
+
+def test_a_slow_answer_makes_no_small_requests() -> None:
+    """While one is under way the next is half full at least, however long its events wait."""
+    box = outbox(flush_at=4)
+    for entry in (*entries(4, "user:ada"), *entries(1, "user:eve")):
+        box.put(entry)
+    slow = due(box, 0)
+
+    assert (box.next_attempt(60, 0), box.wake_s(60)) == ((None, []), None)
+    box.put(entries(1, "user:bob")[0])
+    for entry in entries(2, "user:ada"):
+        box.put(entry)
+    beside = due(box, 60)
+    assert [entry.ids for entry in beside.entries] == [("user:eve",), ("user:bob",)]
+    box.settle(slow, verdict(200, None, OK), 60)
+    assert box.wake_s(60) is None
+    box.settle(beside, verdict(200, None, OK), 60)
+    assert len(due(box, 60).entries) == 2
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"success": false}'])
 def test_an_answer_that_is_not_the_servers_settles_nothing(body: bytes) -> None:
     """A proxy or a login page answers 200 too: the events may count or not, so they are sent again."""
@@ -185,10 +254,13 @@ def test_an_answer_that_is_not_the_servers_settles_nothing(body: bytes) -> None:
 def test_whatever_happens_each_event_ends_in_one_state_and_is_counted_there(data: st.DataObject) -> None:
     """Events, answers of every kind, time and clocks that jump, in any order: nothing is lost, nothing counted twice.
 
-    A request never names an event twice, never one that is settled, and keeps its bounds.
+    A request never names an event twice, never one that is settled, and keeps its bounds. Two are under way at most, of
+    different users, and a user's events go out for the first time in the order they came in.
     """
     box = outbox(queue_max=6, flush_at=3)
     put: list[Entry] = []
+    under_way: list[Attempt] = []
+    tried: list[Entry] = []
     now_s, wall_ms = 0.0, 10**12
     for _ in range(data.draw(st.integers(1, 40), "steps")):
         now_s += data.draw(st.sampled_from([0.0, 0.5, 5.0, 400.0]), "seconds")
@@ -199,10 +271,17 @@ def test_whatever_happens_each_event_ends_in_one_state_and_is_counted_there(data
         if data.draw(st.booleans(), "hurry"):
             box.hurry(["user:1"])
         attempt, _ = box.next_attempt(now_s, wall_ms, flush=data.draw(st.booleans(), "flush"))
-        if attempt is None:
+        if attempt is not None:
+            assert 0 < len(attempt.entries) == len(set(map(id, attempt.entries))) <= 3
+            assert {entry.state for entry in attempt.entries} == {"sending"}
+            tried += [entry for entry in attempt.entries if entry not in tried]
+            under_way.append(attempt)
+        users = [{entry.ids for entry in one.entries} for one in under_way]
+        assert len(users) <= 2
+        assert users[1:] == [] or users[0].isdisjoint(users[1])
+        if not under_way or data.draw(st.booleans(), "slow"):
             continue
-        assert 0 < len(attempt.entries) == len(set(map(id, attempt.entries))) <= 3
-        assert {entry.state for entry in attempt.entries} == {"sending"}
+        attempt = under_way.pop(data.draw(st.integers(0, len(under_way) - 1), "answered"))
         status = data.draw(st.sampled_from([200, 200, 400, 401, 413, 429, 500, 503, None, 0]), "status")
         if status:
             found = verdict(status, data.draw(st.sampled_from([None, "0", "7"])), OK if status == 200 else b"")
@@ -212,6 +291,9 @@ def test_whatever_happens_each_event_ends_in_one_state_and_is_counted_there(data
     if data.draw(st.booleans(), "close"):
         box.give_up()
 
+    for user in range(3):
+        numbers = [int(entry.message_id) for entry in tried if entry.ids == (f"user:{user}",)]
+        assert numbers == sorted(numbers)
     stats = box.stats
     states = Counter(entry.state for entry in put)
     assert states["queued"] + states["sending"] == stats.queued == len(box.waiting())

@@ -138,7 +138,7 @@ class Core(EventCalls[HandleT]):
         if self._spool is not None:
             self._spool.forget()
         self._spool = None
-        self._unsynced: int | None = None
+        self._unsynced: dict[Attempt, int] = {}  # the file that is to be synced before an attempt is made
         self._outbox = Outbox(
             queue_max=settings.queue_max,
             queue_bytes_max=settings.queue_bytes_max,
@@ -211,7 +211,8 @@ class Core(EventCalls[HandleT]):
             if attempt is not None:
                 entries = attempt.entries
                 self._write(lambda spool: spool.attempted(entries, wall_ms))
-                self._unsynced = None if self._spool is None else self._spool.duplicate()
+                if self._spool is not None:
+                    self._unsynced[attempt] = self._spool.duplicate()
             if given_up:
                 self._note_settled(given_up)
         self._hold_or_let_go()
@@ -309,9 +310,13 @@ class Core(EventCalls[HandleT]):
 
         self._write(note)
 
-    def _sync(self) -> None:
+    def _senders(self) -> int:
+        """How many threads or tasks can be at work; one at least, which waits. Under the lock."""
+        return max(1, self._outbox.senders(time.monotonic(), flush=self._flushing > 0))
+
+    def _sync(self, attempt: Attempt) -> None:
         """Brings the disk queue to the disk before an attempt. Not under the lock: it takes milliseconds."""
-        file, self._unsynced = self._unsynced, None
+        file = self._unsynced.pop(attempt, None)
         if file is None:
             return
         try:

@@ -5,9 +5,11 @@
     urgent ──────┤                     └→ again, whole or in halves, not before its time
     retries ─────┘
 
-One attempt is under way at a time, so events go out in the order they came in, but for those that are sent again. The
-shells (`client`, `async_client`) hold a lock around each call, send what `next_attempt` gives, and hand the answer back
-with `settle`. Times are given: `now_s` of a clock that only goes forward, `wall_ms` of the calendar's.
+While all is well two attempts may be under way, which have no id in common: the server reads one while it stores the
+other, and the events of an id go out in the order they came in, but for those that are sent again. After a failure one
+attempt is under way at a time. The shells (`client`, `async_client`) hold a lock around each call, send what
+`next_attempt` gives, and hand the answer back with `settle`. Times are given: `now_s` of a clock that never goes back,
+`wall_ms` of the calendar's.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 from typing import Literal, TypeAlias
 
@@ -29,6 +32,10 @@ REPEAT_MS_MAX = 23 * 3_600_000
 CLOCK_BACK_MS_MAX = 60_000
 #: So often a batch is answered 429 before it is split: one full id holds all others.
 FULL_ANSWERS_MAX = 3
+#: Attempts that may be under way at once.
+LANES = 2
+#: So many batches of events are looked through for those that may go beside an attempt under way.
+BATCHES_LOOKED_THROUGH = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +54,11 @@ class Entry:
     line: int = 0
 
 
+def _names(entry: Entry) -> tuple[str, ...]:
+    """Its ids. Events without any are of one nobody, and keep their order too."""
+    return entry.ids or ("",)
+
+
 def is_settled(entry: Entry) -> bool:
     """Whether its state is the last one."""
     return entry.state not in ("queued", "sending")
@@ -60,6 +72,7 @@ class Attempt:
     number: int = 1
     full_answers: int = 0
     not_before_s: float = 0.0
+    first_tries: list[Entry] = field(default_factory=list)  #: those that no attempt before this one may have stored
 
 
 @dataclass(slots=True)
@@ -97,8 +110,8 @@ class Outbox:
         self._queue_bytes = 0
         self._urgent: deque[Entry] = deque()
         self._retries: list[Attempt] = []
-        self._under_way: Attempt | None = None
-        self._first_tries: list[Entry] = []  # those under way that no attempt before may have stored
+        self._under_way: list[Attempt] = []
+        self._is_blocked = False  # what is due has ids in common with what is under way
         self._failures = 0  # attempts in a row without an answer that stores
         self._paused_until_s = 0.0
 
@@ -163,6 +176,7 @@ class Outbox:
             (self._urgent if wanted.intersection(entry.ids) else rest).append(entry)
         self._queue = rest
         self._queue_bytes = sum(len(entry.body) for entry in rest)
+        self._is_blocked = False
         return [entry for entry in self.waiting() if wanted.intersection(entry.ids)]
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,7 +187,7 @@ class Outbox:
         An entry is given up where nobody can say any more whether an earlier attempt counted. `flush` makes everything
         due that does not wait for its time after a refusal.
         """
-        if self._under_way is not None or now_s < self._paused_until_s:
+        if self._waits_for_an_answer() or now_s < self._paused_until_s:
             return None, []
         given_up: list[Entry] = []
         attempt = self._due_retry(now_s)
@@ -184,13 +198,13 @@ class Outbox:
         attempt.entries, given_up = self._repeatable(attempt.entries, wall_ms)
         if not attempt.entries:
             return None, given_up
-        self._first_tries = [entry for entry in attempt.entries if entry.first_ms is None]
+        attempt.first_tries = [entry for entry in attempt.entries if entry.first_ms is None]
         for entry in attempt.entries:
             entry.state = "sending"
             entry.last_ms = wall_ms
-        for entry in self._first_tries:
+        for entry in attempt.first_tries:
             entry.first_ms = wall_ms
-        self._under_way = attempt
+        self._under_way.append(attempt)
         return attempt, given_up
 
     def _due_retry(self, now_s: float) -> Attempt | None:
@@ -200,22 +214,56 @@ class Outbox:
                 return self._retries.pop(index)
         return None
 
+    def _waits_for_an_answer(self) -> bool:
+        """Whether nothing may go out before an attempt is settled. What is sent again goes alone, to keep its order."""
+        if not self._under_way:
+            return False
+        is_unwell = self._failures > 0 or any(attempt.entries for attempt in self._retries)
+        return is_unwell or self._is_blocked or len(self._under_way) >= LANES
+
+    def _is_due_at_once(self, flush: bool) -> bool:
+        return flush or bool(self._urgent) or len(self._queue) >= self.flush_at or self._fills_a_request()
+
+    def _fills_a_request(self) -> bool:
+        return self._queue_bytes >= REQUEST_BYTES_MAX
+
     def _new_attempt(self, now_s: float, flush: bool) -> Attempt | None:
         source = self._urgent or self._queue
         if not source:
             return None
-        is_due = flush or bool(self._urgent) or len(source) >= self.flush_at
-        if not is_due and now_s - source[0].queued_s < self.flush_interval_s and not self._fills_a_request():
+        has_waited = not self._under_way and now_s - source[0].queued_s >= self.flush_interval_s
+        if not has_waited and not self._is_due_at_once(flush):
             return None
-        entries: list[Entry] = []
-        size = ENVELOPE_BYTES
-        while source and len(entries) < self.flush_at and size + len(source[0].body) + 1 <= REQUEST_BYTES_MAX:
-            size += len(source[0].body) + 1
-            entries.append(self._urgent.popleft() if self._urgent else self._from_queue())
-        return Attempt(entries)
+        going, staying, is_large = self._apart_from_under_way(source)
+        # Beside another attempt goes a large one: else a slow answer would have the rest go out in small pieces.
+        if not going or (self._under_way and not (is_large or flush or self._urgent)):
+            self._is_blocked = True
+            return None
+        for _ in range(len(going) + len(staying)):
+            source.popleft()
+        source.extendleft(reversed(staying))
+        if source is self._queue:
+            self._queue_bytes -= sum(len(entry.body) for entry in going)
+        return Attempt(going)
 
-    def _fills_a_request(self) -> bool:
-        return self._queue_bytes >= REQUEST_BYTES_MAX
+    def _apart_from_under_way(self, source: Iterable[Entry]) -> tuple[list[Entry], list[Entry], bool]:
+        """What fits into a request of the entries whose ids are not under way; those that it goes ahead of; and whether
+        it is half full at least. An entry that stays keeps the later ones of its ids back."""
+        kept_back = {name for attempt in self._under_way for entry in attempt.entries for name in _names(entry)}
+        going: list[Entry] = []
+        staying: list[Entry] = []
+        size = ENVELOPE_BYTES
+        for entry in islice(source, BATCHES_LOOKED_THROUGH * self.flush_at):
+            names = _names(entry)
+            if not kept_back.isdisjoint(names):
+                kept_back.update(names)
+                staying.append(entry)
+                continue
+            size += len(entry.body) + 1
+            if len(going) == self.flush_at or size > REQUEST_BYTES_MAX:
+                break
+            going.append(entry)
+        return going, staying, 2 * len(going) >= self.flush_at or 2 * size >= REQUEST_BYTES_MAX
 
     def _repeatable(self, entries: list[Entry], wall_ms: int) -> tuple[list[Entry], list[Entry]]:
         kept, given_up = [], []
@@ -234,26 +282,32 @@ class Outbox:
         return kept, given_up
 
     def wake_s(self, now_s: float, *, flush: bool = False) -> float | None:
-        """When something is due next, at the earliest; None while nothing is queued or an attempt is under way."""
-        if self._under_way is not None:
+        """When something is due next, at the earliest; None while nothing is queued or an answer must come before."""
+        if self._waits_for_an_answer():
             return None
         times = [attempt.not_before_s for attempt in self._retries if attempt.entries]
-        if self._urgent:
-            times.append(now_s)
-        if self._queue:
-            is_due = flush or len(self._queue) >= self.flush_at or self._fills_a_request()
-            times.append(now_s if is_due else self._queue[0].queued_s + self.flush_interval_s)
+        if self._urgent or self._queue:
+            if self._is_due_at_once(flush):
+                times.append(now_s)
+            elif not self._under_way:
+                times.append(self._queue[0].queued_s + self.flush_interval_s)
         return max(min(times), self._paused_until_s) if times else None
+
+    def senders(self, now_s: float, *, flush: bool = False) -> int:
+        """How many can be at work now: one an attempt under way, and one more where another is due."""
+        wake_s = self.wake_s(now_s, flush=flush)
+        return len(self._under_way) + (wake_s is not None and wake_s <= now_s)
 
     # ── settled ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def settle(self, attempt: Attempt, verdict: Verdict, now_s: float) -> list[Entry]:
         """What the answer makes of the attempt; the entries that are settled by it, none where the client has ended."""
-        if attempt is not self._under_way:
+        if attempt not in self._under_way:
             return []
-        self._under_way = None
+        self._under_way.remove(attempt)
+        self._is_blocked = False
         if not verdict.is_ambiguous:
-            for entry in self._first_tries:  # no attempt before this one may have counted either
+            for entry in attempt.first_tries:  # no attempt before this one may have counted either
                 entry.first_ms = None
         if verdict.fate in (Fate.STORED, Fate.SPLIT):
             self._failures = 0
@@ -281,10 +335,9 @@ class Outbox:
         return []
 
     def interrupted(self, now_s: float) -> None:
-        """The attempt under way, if any, got no answer, since who sent it has ended; it is due at once."""
-        attempt, self._under_way = self._under_way, None
-        if attempt is not None:
-            self._again([attempt], now_s)
+        """The attempts under way got no answer, since who sent them has ended; they are due at once."""
+        attempts, self._under_way = self._under_way, []
+        self._again(attempts, now_s)
         self._paused_until_s = min(self._paused_until_s, now_s)
 
     def _repeat(self, attempt: Attempt, verdict: Verdict, now_s: float) -> None:
@@ -300,8 +353,10 @@ class Outbox:
         self._again([attempt], self._paused_until_s)
 
     def _pause(self, now_s: float, retry_after_s: float | None) -> None:
-        self._failures += 1
-        self._paused_until_s = now_s + wait_s(self._failures, retry_after_s, self._random)
+        if now_s >= self._paused_until_s:  # else the attempt beside this one has counted the failure
+            self._failures += 1
+        until_s = now_s + wait_s(self._failures, retry_after_s, self._random)
+        self._paused_until_s = max(self._paused_until_s, until_s)
 
     def _halves(self, attempt: Attempt) -> list[Attempt]:
         if len(attempt.entries) == 1:
@@ -342,7 +397,7 @@ class Outbox:
 
     def waiting(self) -> list[Entry]:
         """Every entry that is not settled, in order."""
-        under_way = self._under_way.entries if self._under_way else []
+        under_way = [entry for attempt in self._under_way for entry in attempt.entries]
         retried = [entry for attempt in self._retries for entry in attempt.entries]
         return [*under_way, *retried, *self._urgent, *self._queue]
 
@@ -350,7 +405,7 @@ class Outbox:
         """Forgets what is not settled: it stays on disk, queued for the next process."""
         for entry in self.waiting():
             entry.state = "queued"
-        self._queue, self._urgent, self._retries, self._under_way = deque(), deque(), [], None
+        self._queue, self._urgent, self._retries, self._under_way = deque(), deque(), [], []
         self._queue_bytes = self.stats.queued = self.stats.queued_bytes = 0
 
     def give_up(self) -> list[Entry]:
@@ -359,7 +414,7 @@ class Outbox:
         It is unknown if an attempt may have stored it, else dropped.
         """
         entries = self.waiting()
-        self._queue, self._urgent, self._retries, self._under_way = deque(), deque(), [], None
+        self._queue, self._urgent, self._retries, self._under_way = deque(), deque(), [], []
         self._queue_bytes = 0
         for entry in entries:
             state: State = "dropped" if entry.first_ms is None else "unknown"

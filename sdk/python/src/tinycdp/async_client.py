@@ -1,6 +1,6 @@
-"""The client for asyncio: what `client` is, with a task of the event loop in place of the thread.
+"""The client for asyncio: what `client` is, with tasks of the event loop in place of the threads.
 
-    track → event's bytes → outbox ─── task ──→ POST /v1/batch → settled → handles, `on_error`
+    track → event's bytes → outbox ─── tasks ─→ POST /v1/batch → settled → handles, `on_error`
 
 `track` and its siblings are plain calls: they queue, and never wait. A client belongs to the event loop that uses it,
 one at a time, and to the loop's thread; what is queued outlives a loop that ends. The rules are those of `client`:
@@ -71,7 +71,7 @@ class AsyncClient(Core[AsyncHandle]):
     def _begin(self) -> None:
         super()._begin()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._http: httpx2.AsyncClient | None = None
         self._waiters: set[asyncio.Future[None]] = set()
 
@@ -92,7 +92,7 @@ class AsyncClient(Core[AsyncHandle]):
         if self.settings.when_full == "block" and is_kept and not self._outbox.has_room(len(entry.body)):
             raise QueueFull(f"{self._outbox.stats.queued} events wait; await flush() to make room")
         lost = self._queue(entry, lost_as)
-        if self._task is None or self._task.done() or self._outbox.changes_what_is_due():
+        if all(task.done() for task in self._tasks) or self._outbox.changes_what_is_due():
             with suppress(RuntimeError):  # no loop yet: the first call in one has it sent
                 self._start()
                 self._notify()
@@ -107,18 +107,22 @@ class AsyncClient(Core[AsyncHandle]):
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self) -> None:
-        """Lets a task of the running loop send, if there is anything to send."""
+        """Lets tasks of the running loop send, if there is anything to send."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._task, self._http, self._waiters = loop, None, None, set()
-        if (self._task is None or self._task.done()) and not self._is_closed and not self._outbox.is_empty():
-            self._task = loop.create_task(self._send_all(), name="tinycdp")
+            self._loop, self._tasks, self._http, self._waiters = loop, [], None, set()
+        if self._is_closed or self._outbox.is_empty():
+            return
+        self._tasks = [task for task in self._tasks if not task.done()]
+        for _ in range(len(self._tasks), self._senders()):
+            self._tasks.append(loop.create_task(self._send_all(), name="tinycdp"))
 
     async def _send_all(self) -> None:
         while not self._is_closed:
             attempt, given_up = self._next()
             self._tell(given_up)
             if attempt is not None:
+                self._start()
                 await self._send(attempt)
             elif not given_up:
                 await self._change(self._wake_in_s())
@@ -127,8 +131,8 @@ class AsyncClient(Core[AsyncHandle]):
         verdict = unanswered("the event loop ended", was_sent=True)
         settled: list[Entry] = []
         try:
-            if self._unsynced is not None:
-                await asyncio.to_thread(self._sync)
+            if attempt in self._unsynced:
+                await asyncio.to_thread(self._sync, attempt)
             ask = batch_ask(self.settings.write_key, self._content(attempt))
             reply = await exchange_async(self._connection(), ask, self.settings.timeout_s)
             verdict = reply.verdict()
@@ -176,7 +180,7 @@ class AsyncClient(Core[AsyncHandle]):
             self._notify()
             while not is_done():
                 left = None if deadline is None else deadline - time.monotonic()
-                if self._is_closed or (left is not None and left <= 0) or self._task is asyncio.current_task():
+                if self._is_closed or (left is not None and left <= 0) or asyncio.current_task() in self._tasks:
                     return False
                 await self._change(left)
         finally:
@@ -197,9 +201,10 @@ class AsyncClient(Core[AsyncHandle]):
         lost = self._end()
         stats = self.stats()
         self._notify()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         if self._http is not None:
             http, self._http = self._http, None
             await http.aclose()
@@ -226,7 +231,7 @@ class AsyncClient(Core[AsyncHandle]):
                 if attempt is None:
                     time.sleep(min(left_s, LOOK_S))
                     continue
-                self._sync()
+                self._sync(attempt)
                 try:
                     ask = batch_ask(self.settings.write_key, self._content(attempt))
                     verdict = exchange(http, ask, left_s).verdict()

@@ -1,10 +1,10 @@
-"""The client for threads: `track` and its siblings queue, a thread of its own sends, `decide` asks at once.
+"""The client for threads: `track` and its siblings queue, threads of its own send, `decide` asks at once.
 
-    track → event's bytes → outbox (lock) ─── thread ──→ POST /v1/batch → settled → handles, `on_error`
+    track → event's bytes → outbox (lock) ─── threads ─→ POST /v1/batch → settled → handles, `on_error`
 
-The thread starts with the first event. A forked child begins with an empty queue, locks and connections of its own, and
-sends nothing of its parent's. Nothing here raises into the app's request but what it asked for: `QueueFull` with
-`when_full="block"`, and the errors of `traits`.
+A thread starts with the first event, and a second one where two requests may be under way. A forked child begins with
+an empty queue, locks and connections of its own, and sends nothing of its parent's. Nothing here raises into the app's
+request but what it asked for: `QueueFull` with `when_full="block"`, and the errors of `traits`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Client(Core[Handle]):
         super()._begin()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._http: httpx2.Client | None = None
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -79,9 +79,10 @@ class Client(Core[Handle]):
             if self.settings.when_full == "block" and not lost_as and not self._is_closed:
                 self._wait_for_room(len(entry.body))
             lost = self._queue(entry, lost_as)
-            if self._thread is None:
-                self._start_thread()
-            if self._outbox.changes_what_is_due():
+            changes_what_is_due = self._outbox.changes_what_is_due()
+            if changes_what_is_due or not self._threads:
+                self._start_threads()
+            if changes_what_is_due:
                 self._changed.notify_all()
         if lost:
             self._tell(lost)
@@ -99,18 +100,19 @@ class Client(Core[Handle]):
 
     def _start_if_waiting(self) -> None:
         with self._lock:
-            self._start_thread()
+            self._start_threads()
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _start_thread(self) -> None:
+    def _start_threads(self) -> None:
         # At exit the main thread is over: `close` sends what is left. Python 3.12 refuses new threads then.
         if self._is_closed or self._outbox.is_empty() or not threading.main_thread().is_alive():
             return
-        thread = threading.Thread(target=self._send_all, name="tinycdp", daemon=True)
-        with suppress(RuntimeError):
-            thread.start()
-            self._thread = thread
+        for _ in range(len(self._threads), self._senders()):
+            thread = threading.Thread(target=self._send_all, name="tinycdp", daemon=True)
+            with suppress(RuntimeError):
+                thread.start()
+                self._threads.append(thread)
 
     def _send_all(self) -> None:
         while self._send_next(wait=True):
@@ -122,6 +124,7 @@ class Client(Core[Handle]):
             while True:
                 attempt, given_up = self._next()
                 if attempt is not None or given_up:
+                    self._start_threads()
                     break
                 if not wait or self._is_closed:
                     return False
@@ -132,7 +135,7 @@ class Client(Core[Handle]):
         return True
 
     def _send(self, attempt: Attempt) -> None:
-        self._sync()
+        self._sync(attempt)
         timeout_s = self.settings.timeout_s
         try:
             ask = batch_ask(self.settings.write_key, self._content(attempt))
@@ -168,11 +171,10 @@ class Client(Core[Handle]):
             try:
                 while not is_done():
                     left = float("inf") if deadline is None else deadline - time.monotonic()
-                    if left <= 0 or self._is_closed or self._thread is threading.current_thread():
+                    if left <= 0 or self._is_closed or threading.current_thread() in self._threads:
                         return False
-                    if self._thread is None:
-                        self._start_thread()
-                    if self._thread is not None and self._thread.is_alive():
+                    self._start_threads()
+                    if any(thread.is_alive() for thread in self._threads):
                         self._changed.wait(None if deadline is None else left)
                         continue
                     self._lock.release()
