@@ -10,10 +10,10 @@ import random
 from dataclasses import asdict
 from typing import Any
 
-import httpx
 import msgspec
 import polars as pl
 
+from cli.health import Servers
 from cli.orphans import Orphan, orphans, orphans_text
 from cli.stack import running_stack
 from expressions.batch.counting import counted
@@ -114,15 +114,8 @@ def _servers(settings: Settings) -> dict[str, dict[str, Any]]:
     stack = running_stack(settings)
     if stack is None:
         return {}
-    urls = {"api": f"{stack.api_url}/health", **stack.health_urls}
-    states: dict[str, dict[str, Any]] = {}
-    for name, url in urls.items():
-        try:
-            answer = httpx.get(url, timeout=ANSWER_S)
-            states[name] = {} if answer.is_success else {"error": f"answers {answer.status_code}"}
-        except httpx.TransportError as error:
-            states[name] = {"error": f"does not answer: {error}"}
-    return states
+    troubles = Servers(stack, settings, ANSWER_S).troubles()
+    return {name: {} if trouble is None else {"error": trouble} for name, trouble in troubles.items()}
 
 
 def parity(store: Store, lake: Lake, sample: int) -> tuple[int, list[dict[str, Any]]]:

@@ -50,8 +50,6 @@ NoConsole = Annotated[bool, typer.Option("--no-console", help="Run without the c
 
 def main() -> None:
     """Runs the command line. An error that somebody can mend is one sentence, without a trace."""
-    import httpx
-
     from cli.rebuild import TookTooLong
     from lake.errors import LakeError
     from pipelines.leases import NotHeld
@@ -60,7 +58,7 @@ def main() -> None:
         app()
     except WrongSettings as error:
         fail(str(error), MISUSED)
-    except (StoreError, LakeError, Unavailable, TookTooLong, NotHeld, httpx.TransportError) as error:
+    except (StoreError, LakeError, Unavailable, TookTooLong, NotHeld) as error:
         fail(str(error), AWAY)
     except (Refusal, ExpressionError) as error:
         fail(str(error), WRONG)

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
+from cli.health import Servers
 from cli.orphans import NotEnded, Orphan, end_orphans, is_supervised, supervisor_lock
 from cli.ports import PortTaken
 from cli.process_lock import holder, is_here
@@ -28,6 +27,8 @@ from serving.settings import Settings, settings_fixed
 from serving.store.errors import NotDurable, OtherSetting, StoreError
 
 READY_S_MAX = 120.0
+#: How long a server may take to say whether it is well.
+ANSWER_S = 2.0
 
 
 class StackError(RuntimeError):
@@ -65,7 +66,7 @@ def start(
         stack = Stack(pid=launch(home, plan.parts, plan.environment, supervisor_lock(home)), **plan.addresses)
         write_stack(home, stack)
     try:
-        _await_ready(stack, home)
+        _await_ready(stack, settings, home)
     except BaseException:
         stop(settings, stack)
         raise
@@ -159,31 +160,20 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
         return
 
 
-def _await_ready(stack: Stack, home: Path) -> None:
+def _await_ready(stack: Stack, settings: Settings, home: Path) -> None:
     """Returns once the API, and Prefect and the console where they are parts, are well.
 
     Raises `StackError` after two minutes.
     """
     deadline = time.monotonic() + READY_S_MAX
-    last_answer = "no answer"
-    # One client for all of them: to make one takes as long as twenty questions, beside parts that are starting.
-    with httpx.Client(timeout=2) as client:
-        while time.monotonic() < deadline:
-            if not is_alive(stack.pid):
-                raise StackError(f"the supervisor ended: see {home / 'logs' / 'supervisord.log'}")
-            try:
-                answer = client.get(f"{stack.api_url}/health")
-                if answer.status_code == 200 and all(_is_well(client, url) for url in stack.health_urls.values()):
-                    return
-                last_answer = answer.text
-            except httpx.TransportError as error:
-                last_answer = str(error)
-            time.sleep(0.1)
-    raise StackError(f"not ready after {READY_S_MAX:.0f} s ({last_answer[:300]}): see {home / 'logs'}")
-
-
-def _is_well(client: httpx.Client, url: str) -> bool:
-    try:
-        return client.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
+    servers = Servers(stack, settings, ANSWER_S)
+    bad = {"api": "was not asked"}
+    while time.monotonic() < deadline:
+        if not is_alive(stack.pid):
+            raise StackError(f"the supervisor ended: see {home / 'logs' / 'supervisord.log'}")
+        bad = {name: trouble for name, trouble in servers.troubles().items() if trouble is not None}
+        if not bad:
+            return
+        time.sleep(0.1)
+    said = "; ".join(f"{name} {trouble}" for name, trouble in bad.items())
+    raise StackError(f"not ready after {READY_S_MAX:.0f} s ({said[:300]}): see {home / 'logs'}")
