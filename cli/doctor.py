@@ -114,7 +114,8 @@ def _servers(settings: Settings) -> dict[str, dict[str, Any]]:
     stack = running_stack(settings)
     if stack is None:
         return {}
-    troubles = Servers(stack, settings, ANSWER_S).troubles()
+    with Servers(stack, settings, ANSWER_S) as servers:
+        troubles = servers.troubles()
     return {name: {} if trouble is None else {"error": trouble} for name, trouble in troubles.items()}
 
 

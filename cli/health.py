@@ -14,11 +14,17 @@ from serving.settings import Settings
 
 
 class Servers:
-    """The servers of a stack, to be asked again and again. Each answer may take `answer_s` seconds."""
+    """The servers of a stack, to be asked in a `with`, again and again. Each answer may take `answer_s` seconds."""
 
     def __init__(self, stack: Stack, settings: Settings, answer_s: float) -> None:
         self._admin = tinycdp.Admin(stack.api_url, raw_keys(settings)["admin"], timeout_s=answer_s)
         self._health_urls, self._answer_s = stack.health_urls, answer_s
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._admin.close()
 
     def troubles(self) -> dict[str, str | None]:
         """By server, why it is not well; None where it is."""

@@ -62,6 +62,10 @@ def main() -> None:
         fail(str(error), AWAY)
     except (Refusal, ExpressionError) as error:
         fail(str(error), WRONG)
+    except ModuleNotFoundError as error:
+        if error.name != "tinycdp":
+            raise
+        fail("the Python client is not installed: run `make install`, or `pip install ./sdk/python`", AWAY)
     except Exception as error:
         import polars as pl
 

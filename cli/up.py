@@ -166,14 +166,14 @@ def _await_ready(stack: Stack, settings: Settings, home: Path) -> None:
     Raises `StackError` after two minutes.
     """
     deadline = time.monotonic() + READY_S_MAX
-    servers = Servers(stack, settings, ANSWER_S)
     bad = {"api": "was not asked"}
-    while time.monotonic() < deadline:
-        if not is_alive(stack.pid):
-            raise StackError(f"the supervisor ended: see {home / 'logs' / 'supervisord.log'}")
-        bad = {name: trouble for name, trouble in servers.troubles().items() if trouble is not None}
-        if not bad:
-            return
-        time.sleep(0.1)
+    with Servers(stack, settings, ANSWER_S) as servers:
+        while time.monotonic() < deadline:
+            if not is_alive(stack.pid):
+                raise StackError(f"the supervisor ended: see {home / 'logs' / 'supervisord.log'}")
+            bad = {name: trouble for name, trouble in servers.troubles().items() if trouble is not None}
+            if not bad:
+                return
+            time.sleep(0.1)
     said = "; ".join(f"{name} {trouble}" for name, trouble in bad.items())
     raise StackError(f"not ready after {READY_S_MAX:.0f} s ({said[:300]}): see {home / 'logs'}")
