@@ -146,6 +146,53 @@ def test_an_outage_and_its_end_are_events() -> None:
         provider.shutdown()
 
 
+def test_any_number_of_event_loops_may_ask() -> None:
+    """Twice `asyncio.run`, then loops in threads at once: each has its answers, and closed loops leave nothing behind.
+
+    What is tracked drops the answers of its user for them too.
+    """
+    asked: list[str] = []
+
+    def answer(request: Asked) -> Any:
+        asked.append(request.path)
+        return decided(True, Cache_Control="max-age=60")(request)
+
+    async def ask(provider: TinyCDPProvider, *users: str) -> list[str | None]:
+        found = await asyncio.gather(
+            *(provider.resolve_boolean_details_async("f", False, EvaluationContext(user)) for user in users)
+        )
+        await provider.close_async()
+        return [details.reason for details in found if details.value]
+
+    with scripted_server(answer) as server:
+        provider = TinyCDPProvider(tinycdp.Client(server.url, "w", "r", decide_timeout_s=10))
+        assert [asyncio.run(ask(provider, "ada")) for _ in range(2)] == [["STATIC"]] * 2
+        assert len(asked) == 1  # all loops share the client's answers
+
+        provider.track("seen", ADA)
+        provider._client.flush()
+        asyncio.run(ask(provider, "of-ada"))
+        provider.track("seen", ADA)
+        asyncio.run(ask(provider, "of-ada"))
+        assert len([path for path in asked if "of-ada" in path]) == 2
+
+        found: list[list[str | None]] = []
+        barrier = threading.Barrier(4)
+
+        def run(number: int) -> None:
+            barrier.wait(10)
+            found.append(asyncio.run(ask(provider, *(f"u{number}-{n}" for n in range(10)))))
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert found == [["STATIC"] * 10] * 4
+        assert provider._https == {}
+        provider.shutdown()
+
+
 def test_the_async_methods_block_no_loop() -> None:
     """While a decision is on its way the loop goes on: what lets the server answer runs in it."""
     may_answer = threading.Event()

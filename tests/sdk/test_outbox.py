@@ -217,8 +217,9 @@ def test_after_a_failure_one_request_is_under_way_and_the_wait_is_that_of_one() 
     wake_s = box.wake_s(31)
     assert wake_s is not None
     assert 31 + 0.5 <= wake_s <= 31 + 1  # the second failure in a row
-    box.settle(due(box, 32), verdict(200, None, OK), 32)
-    assert box.wake_s(32) == 32
+    assert due(box, 32) is second
+    box.settle(second, verdict(200, None, OK), 32)
+    assert [due(box, 32) is first, due(box, 32).entries[0].message_id] == [True, "user:bob-0"]
 
 
 def test_a_slow_answer_makes_no_small_requests() -> None:

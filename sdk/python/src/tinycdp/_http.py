@@ -1,5 +1,5 @@
-"""Requests as this package makes them, and answers as it reads them: the one place, with `client` and `async_client`,
-that knows the HTTP library. Its types stand in no public signature.
+"""Requests as this package makes them, and answers as it reads them: the one place that knows how the HTTP library is
+used. The others make its clients and hand them on. Its types stand in no public signature.
 """
 
 from __future__ import annotations

@@ -33,6 +33,11 @@ class Settings:
     decide_timeout_s: float
     exit_s: float
 
+    @property
+    def asking_key(self) -> str | None:
+        """The key that asks for decisions."""
+        return self.read_key or self.profile_key
+
     def __repr__(self) -> str:
         return f"Settings(url={self.url!r}, …)"
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from ._asking import Outcome
+from ._asking import Outcome, ask
 from ._core import Core, Tracked, log, traits_in
 from ._decisions import Decision, fallback
 from ._events import Event, Kind
@@ -295,20 +295,7 @@ class Client(Core[Handle]):
         return after.state == "sent"
 
     def _ask(self, question: Question, deadline_s: float) -> Outcome:
-        with self._lock:
-            request = self._asking.begin(question, time.monotonic())
-        if isinstance(request, Outcome):
-            return request
-        try:
-            left_s = max(0.001, deadline_s - time.monotonic())
-            reply = exchange(
-                self._connection(), request.ask(self.settings.read_key or self.settings.profile_key), left_s
-            )
-        except FAILED as failure:
-            with self._lock:
-                return self._asking.unanswered(request, reason_of(failure), time.monotonic())
-        with self._lock:
-            return self._asking.answered(request, reply, time.monotonic())
+        return ask(self._asking, self._connection(), self.settings.asking_key, question, deadline_s)
 
     def traits(self, user_id: str | int, *, timeout: float | None = None) -> dict[str, Any]:
         """Every trait and segment of a user as the API answers them; takes a `profile_key`, or an admin's.

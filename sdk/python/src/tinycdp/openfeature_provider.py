@@ -3,16 +3,19 @@
     api.set_provider_and_wait(TinyCDPProvider(tinycdp.Client(...)))
 
 The targeting key is the user id; an attribute `anonymousId` names the device. Reasons are the server's own. The
-`_async` methods ask by an `AsyncClient`, so they block no event loop. Events: ready; stale while last answers stand in
-for a server that is away; error while defaults do; ready again.
+`_async` methods block no event loop. Events: ready; stale while last answers stand in for a server that is away; error
+while defaults do; ready again.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, TypeAlias, TypeVar
 
+import httpx2
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent, ProviderEventDetails
 from openfeature.exception import ErrorCode, ProviderNotReadyError
@@ -20,9 +23,10 @@ from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType
 from openfeature.provider import AbstractProvider, Metadata
 from openfeature.track import TrackingEventDetails
 
-from ._decisions import Decision
-from ._http import FAILED, Ask, exchange, headers_of, reason_of
-from .async_client import AsyncClient
+from ._asking import ask_async
+from ._decisions import Decision, fallback
+from ._http import FAILED, Ask, client_arguments, exchange, headers_of, reason_of
+from ._questions import one_flag
 from .client import Client
 
 T = TypeVar("T")
@@ -31,14 +35,16 @@ ObjectValue: TypeAlias = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 
 
 class TinyCDPProvider(AbstractProvider):
-    """Resolves flags by a client, and sends what is tracked. The `_async` methods use `async_client`.
+    """Resolves flags by a client, and sends what is tracked. `shutdown` closes the client.
 
-    Without one they make their own at the first call, with the client's address and keys. `shutdown` closes the client.
+    The `_async` methods may be awaited in any event loop, also in several at once. They share the client's answers, and
+    have connections of their own in each loop.
     """
 
-    def __init__(self, client: Client, async_client: AsyncClient | None = None) -> None:
+    def __init__(self, client: Client) -> None:
         super().__init__()
-        self._client, self._async_client = client, async_client
+        self._client = client
+        self._https: dict[asyncio.AbstractEventLoop, httpx2.AsyncClient] = {}
         self._status = ProviderEvent.PROVIDER_READY
         self._lock = Lock()
 
@@ -62,13 +68,15 @@ class TinyCDPProvider(AbstractProvider):
         self._status = ProviderEvent.PROVIDER_READY
 
     def shutdown(self) -> None:
-        """Sends what is queued, and closes the client; `close_async` closes the other one."""
+        """Sends what is queued, and closes the client; `close_async` closes the connections of an event loop."""
         self._client.close()
 
     async def close_async(self) -> None:
-        """Closes the `AsyncClient`: to be awaited in its event loop, since `shutdown` cannot."""
-        if self._async_client is not None:
-            await self._async_client.close()
+        """Closes the connections of the running event loop: to be awaited there, since `shutdown` cannot."""
+        with self._lock:
+            http = self._https.pop(asyncio.get_running_loop(), None)
+        if http is not None:
+            await http.aclose()
 
     def track(
         self,
@@ -92,8 +100,7 @@ class TinyCDPProvider(AbstractProvider):
         if user is None and device is None:
             return _without_key(default)
         decision = self._client.decide(user, key, default, anonymous_id=device)
-        self._tell(decision, self._client._asking.is_away)
-        return _details(decision, default, kind)
+        return self._told(decision, default, kind)
 
     async def _resolve_async(
         self, key: str, default: T, context: EvaluationContext | None, kind: str
@@ -101,20 +108,33 @@ class TinyCDPProvider(AbstractProvider):
         user, device = _ids(context)
         if user is None and device is None:
             return _without_key(default)
-        if self._async_client is None:
-            of = self._client.settings
-            self._async_client = AsyncClient(
-                of.url, None, of.read_key, of.profile_key, decide_timeout_s=of.decide_timeout_s
-            )
-        decision = await self._async_client.decide(user, key, default, anonymous_id=device)
-        self._tell(decision, self._async_client._asking.is_away)
+        settings = self._client.settings
+        deadline_s = time.monotonic() + settings.decide_timeout_s
+        question = one_flag(user, device, key, explain=False)
+        outcome = await ask_async(self._client._asking, self._connection(), settings.asking_key, question, deadline_s)
+        found = outcome.decisions
+        decision = found[0] if found else fallback(key, default, outcome.error, code=outcome.code)
+        return self._told(decision, default, kind)
+
+    def _connection(self) -> httpx2.AsyncClient:
+        """The connections of the running event loop. Those of loops that were closed are forgotten."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if loop not in self._https:
+                self._https = {one: http for one, http in self._https.items() if not one.is_closed()}
+                settings = self._client.settings
+                self._https[loop] = httpx2.AsyncClient(**client_arguments(settings.url, settings.timeout_s))
+            return self._https[loop]
+
+    def _told(self, decision: Decision[Any], default: T, kind: str) -> FlagResolutionDetails[T]:
+        self._tell(decision)
         return _details(decision, default, kind)
 
-    def _tell(self, decision: Decision[Any], is_away: bool) -> None:
+    def _tell(self, decision: Decision[Any]) -> None:
         """Emits an event where the server went away or came back."""
         if decision.reason == "CACHED":
             status = ProviderEvent.PROVIDER_STALE
-        elif is_away:
+        elif self._client._asking.is_away:
             status = ProviderEvent.PROVIDER_ERROR
         elif decision.error is not None and decision.error_code != "FLAG_NOT_FOUND":
             return  # one failure is no outage
