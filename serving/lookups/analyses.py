@@ -32,11 +32,13 @@ from serving.lookups.row_files import FILES_MAX
 from serving.lookups.unsaved_expressions import KEY
 from serving.times import rfc3339
 
-AnalysisKind: TypeAlias = Literal["trend"]
+AnalysisKind: TypeAlias = Literal["trend", "overlap"]
 ANALYSES: tuple[AnalysisKind, ...] = get_args(AnalysisKind)
 
 #: Days of a trend, today included.
 TREND_DAYS = 90
+#: Segments that an overlap lists, those with the most members in common first.
+SEGMENTS_MAX = 100
 #: Rows of the lake that one file of people should have, since a file is in memory at once.
 ROWS_AT_ONCE = 50_000
 #: Rows of the lake that are read at a time.
@@ -48,7 +50,8 @@ _EPOCH = date(1970, 1, 1)
 class Order(msgspec.Struct, frozen=True):
     """An analysis to make: of an expression, as of an instant (UTC ms), over a version of the lake's events.
 
-    `catalogue` is its text, as `serving.definitions.catalogue` encodes it.
+    `key` is the definition that it is about, saved or not. `catalogue` is its text, as `serving.definitions.catalogue`
+    encodes it.
     """
 
     analysis: AnalysisKind
@@ -56,6 +59,7 @@ class Order(msgspec.Struct, frozen=True):
     version: int
     catalogue: bytes
     kind: DefinitionKind
+    key: str | None
     expression: str
     now_ms: int
     rows_at_once: int = ROWS_AT_ONCE
@@ -116,7 +120,40 @@ def _date(day: int) -> str:
     return (_EPOCH + timedelta(days=day)).isoformat()
 
 
-_BY_KIND: dict[AnalysisKind, Callable[..., dict[str, Any]]] = {"trend": _trend}
+# ── overlap ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _overlap(order: Order, catalogue: Catalogue, bound: Bound, progress: Callable[[Progress], None]) -> dict[str, Any]:
+    """`members`: for how many of `total` people the expression holds now; `segments`: how many are in another too.
+
+    The segments with the most members in common come first, at most `SEGMENTS_MAX`; the others are `left_out`.
+    """
+    own: Key = (order.kind, KEY)
+    others = [key for key in catalogue.bounds if key[0] == "segment" and key != (order.kind, order.key)]
+    bounds = [bound, *(catalogue.bounds[key] for key in others)]
+    counts: Counter[str] = Counter()
+    for people in people_in_parts(order, bounds, progress):
+        for answers in answers_over_time(people, bounds, [order.now_ms], catalogue.zone):
+            counted = answers.select(
+                pl.len().alias("total"),
+                holding(own).sum().alias("own"),
+                *(holding(key).sum().alias(f"in {key[1]}") for key in others),
+                *((holding(own) & holding(key)).sum().alias(f"both {key[1]}") for key in others),
+            )
+            counts.update(counted.row(0, named=True))
+    segments = [
+        {"key": key, "members": counts[f"in {key}"], "both": counts[f"both {key}"]}
+        for key in sorted((key for _, key in others), key=lambda key: (-counts[f"both {key}"], key))
+    ]
+    return {
+        "members": counts["own"],
+        "total": counts["total"],
+        "segments": segments[:SEGMENTS_MAX],
+        "left_out": max(0, len(segments) - SEGMENTS_MAX),
+    }
+
+
+_BY_KIND: dict[AnalysisKind, Callable[..., dict[str, Any]]] = {"trend": _trend, "overlap": _overlap}
 
 
 # ── everybody, some people at a time ─────────────────────────────────────────────────────────────────────────────

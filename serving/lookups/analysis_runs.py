@@ -114,7 +114,16 @@ class AnalysisRuns:
             )
         await self._keep(f"place:{place}", f"{analysis.id} {asked}".encode(), REMEMBERED_MS)
         source = await engine.source()
-        order = Order(question.analysis, source, version, encode(catalogue), question.kind, question.expression, now_ms)
+        order = Order(
+            question.analysis,
+            source,
+            version,
+            encode(catalogue),
+            question.kind,
+            question.key,
+            question.expression,
+            now_ms,
+        )
         self._analyses[analysis.id] = analysis
         task = self._tasks[analysis.id] = asyncio.create_task(self._run(analysis, order, asked))
         task.add_done_callback(lambda _: self._forget(analysis.id))

@@ -37,6 +37,27 @@ class TrendOut(BaseModel):
     asof: str
 
 
+class SegmentOverlap(BaseModel):
+    """A segment, how many people are in it, and how many of them the expression holds for."""
+
+    key: str
+    members: int
+    both: int
+
+
+class OverlapOut(BaseModel):
+    """For how many of all people the expression holds, and how many of them are in each other segment.
+
+    The segments with the most in common come first, at most 100; `left_out` counts the others.
+    """
+
+    members: int
+    total: int
+    segments: list[SegmentOverlap]
+    left_out: int
+    asof: str
+
+
 class AnalysisOut(BaseModel):
     """An analysis and how far it is, from 0 to 1. `result` is there once it is done."""
 
@@ -47,5 +68,5 @@ class AnalysisOut(BaseModel):
     expression: str
     state: State
     progress: float
-    result: TrendOut | None = None
+    result: TrendOut | OverlapOut | None = None
     error: str | None = Field(default=None, description="why it failed or was cancelled")

@@ -41,6 +41,9 @@ def test_a_trend_of_a_saved_segment_and_of_a_text(admin: tinycdp.Admin) -> None:
     saved = result_of(admin, admin.start_analysis("trend", "segment", "anl_looked"))
     written = result_of(admin, admin.start_analysis("trend", "segment", expression="events.anl_look.count >= 1"))
 
+    overlap = result_of(admin, admin.start_analysis("overlap", "segment", "anl_looked"))
+
+    assert (overlap["members"], "anl_looked" in [other["key"] for other in overlap["segments"]]) == (3, False)
     assert [point["members"] for point in saved["points"][-2:]] == [0, 3]
     assert written["points"] == saved["points"]
     assert saved["total"] >= 3

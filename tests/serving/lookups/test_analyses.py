@@ -17,14 +17,17 @@ from serving.lookups.analyses import TREND_DAYS, AnalysisKind, Order, Progress, 
 from serving.times import rfc3339
 from tests.pipelines.world import World
 
+#: So few that people are in several files.
+ROWS_AT_ONCE = 7
+
 
 def order_of(
-    world: World, analysis: AnalysisKind, kind: DefinitionKind, expression: str, rows_at_once: int = 7
+    world: World, analysis: AnalysisKind, kind: DefinitionKind, expression: str, key: str | None = None
 ) -> Order:
     """An analysis of an expression, now, some people at a time."""
     source = Source(world.lake.root, world.store.undrained_deletes())
     version, now_ms = world.lake.events_version(), world.store.now_ms()
-    return Order(analysis, source, version, encode(world.catalogue), kind, expression, now_ms, rows_at_once)
+    return Order(analysis, source, version, encode(world.catalogue), kind, key, expression, now_ms, ROWS_AT_ONCE)
 
 
 def answer(order: Order) -> dict[str, Any]:
@@ -93,6 +96,23 @@ def test_the_days_of_a_trend_end_at_midnight_of_the_workspace(world: World) -> N
     ends = list(days)
     assert ends[1] - ends[0] == 25 * 3_600_000
     assert ends[2] == noon_ms
+
+
+def test_an_overlap_counts_who_is_in_both(world: World) -> None:
+    """Each other segment, the largest overlap first; the very segment that is asked about is left out."""
+    world.define("segment", {"all": "true", "nobody": "false", "lately": "last_seen_days_ago < 10"})
+
+    result = answer(order_of(world, "overlap", "segment", "events.purchase.count_30d >= 2", key="buyers"))
+
+    catalogue, events = world.catalogue, counted(world.lake.events()).collect().lazy()
+    answers = person_answers(events, list(catalogue.bounds.values()), world.store.now_ms(), catalogue.zone)
+    ids = {key: set(users_where(answers, ("segment", key))["id"]) for _, key in catalogue.bounds}
+    assert (result["members"], result["total"]) == (len(ids["buyers"]), len(answers))
+    assert result["segments"] == [
+        {"key": key, "members": len(ids[key]), "both": len(ids[key] & ids["buyers"])}
+        for key in ("all", "lately", "nobody")
+    ]
+    assert 0 < result["segments"][1]["both"] < result["members"]
 
 
 def test_an_empty_lake_has_a_trend(redis_url: str, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from .errors import ConfigurationError, Unreachable, api_error
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
-AnalysisKind: TypeAlias = Literal["trend"]
+AnalysisKind: TypeAlias = Literal["trend", "overlap"]
 ValidatePart: TypeAlias = Literal["tree", "completions", "text", "warnings", "cost"]
 Definition: TypeAlias = types.Trait | types.Segment | types.Flag
 
@@ -175,7 +175,8 @@ class Admin:
     ) -> types.Analysis:
         """Starts a question about everybody, of a saved definition or an unsaved text. `analysis` says how far it is.
 
-        "trend": for how many people it held at the end of each of the last 90 days.
+        "trend": for how many people it held at the end of each of the last 90 days. "overlap": how many of those for
+        whom it holds now are in each other segment.
         """
         body = {"analysis": analysis, "kind": kind, "key": key, "expression": expression}
         return cast(types.Analysis, self.call("POST", "/v1/admin/analyses", body))

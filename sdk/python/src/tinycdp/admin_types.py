@@ -247,17 +247,38 @@ class Trend(TypedDict):
     asof: str
 
 
+class SegmentOverlap(TypedDict):
+    """A segment, how many people are in it, and how many of them the expression holds for."""
+
+    key: str
+    members: int
+    both: int
+
+
+class Overlap(TypedDict):
+    """For how many of all people the expression holds, and how many of them are in each other segment.
+
+    The segments with the most in common come first, at most 100; `left_out` counts the others.
+    """
+
+    members: int
+    total: int
+    segments: list[SegmentOverlap]
+    left_out: int
+    asof: str
+
+
 class Analysis(TypedDict):
     """An analysis and how far it is, from 0 to 1. `result` is there once it is done."""
 
     id: str
-    analysis: Literal["trend"]
+    analysis: Literal["trend", "overlap"]
     kind: Literal["trait", "segment", "flag"]
     key: NotRequired[str | None]
     expression: str
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     progress: float
-    result: NotRequired[Trend | None]
+    result: NotRequired[Trend | Overlap | None]
     error: NotRequired[str | None]
 
 
