@@ -15,6 +15,7 @@ from serving.definitions.flags import Flag
 from serving.engine import Engine
 from serving.ids import Ids, namespaced
 from serving.people.decide import Decider, Decision, error_decision
+from serving.people.person import Person
 from serving.refusals import Refusal, Unavailable, cut
 from serving.store.base_codec import CodecError
 from serving.store.deadlines import within
@@ -54,18 +55,23 @@ async def decisions(
         defaults = _without_person(engine, keys, error)
         _count(engine, caller, defaults, keys)
         return defaults
-    flags = person.catalogue.flags
     device = None if ids.anonymous is None else namespaced("anon", ids.anonymous)
-    decider = Decider(person, device, with_tree=explain)
-    by_flag = {key: _guarded(decider, key, flags) for key in (sorted(flags) if keys is None else keys)}
-    decided = Decided(by_flag, flags, person.asof)
+    decided = decided_for(person, device, keys, explain)
     _count(engine, caller, decided, keys)
     engine.tally.read(person.reading.records)
-    lacking = list(dict.fromkeys(id for decision in by_flag.values() for id in decision.lacking))
+    lacking = list(dict.fromkeys(id for decision in decided.decisions.values() for id in decision.lacking))
     if lacking:
         with suppress(Refusal):  # the decision stands; the next one asks again
             await engine.want_rebuild_of(lacking)
     return decided
+
+
+def decided_for(person: Person, device: str | None, keys: Sequence[str] | None, explain: bool = False) -> Decided:
+    """Decisions of these flags (None: of all) for a person; `device` is the namespaced id of theirs that asks."""
+    flags = person.catalogue.flags
+    decider = Decider(person, device, with_tree=explain)
+    by_flag = {key: _guarded(decider, key, flags) for key in (sorted(flags) if keys is None else keys)}
+    return Decided(by_flag, flags, person.asof)
 
 
 def _count(engine: Engine, caller: Caller, decided: Decided, keys: Sequence[str] | None) -> None:

@@ -13,12 +13,16 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
+from expressions.definitions import DefinitionKind
+from expressions.live.changes import NoInstant
 from expressions.rules.values import to_json
 from serving.access import audit
+from serving.api.decisions import decided_for
 from serving.api.dependencies import NOT_FOUND, Admin, EngineOf, live_person, require_admin
 from serving.api.periods import From, To, instant_of
 from serving.api.permissions import permission
 from serving.api.user_paths import UserRoute
+from serving.api.wire.flags import DecisionsOut, wire_decision
 from serving.api.wire.people import (
     Alias,
     DataOut,
@@ -30,6 +34,7 @@ from serving.api.wire.people import (
     UserOut,
     UserPage,
 )
+from serving.api.wire.shared import wire_change
 from serving.engine import Engine
 from serving.http.answers import json_answer
 from serving.ids import identifier, raw_id, record_of, shard_of
@@ -40,6 +45,7 @@ from serving.lookups import timeline
 from serving.lookups.worker import in_worker
 from serving.people.deletion import delete_person
 from serving.people.links import unlink_id
+from serving.people.next_changes import next_changes
 from serving.people.person import Person
 from serving.refusals import NotFound, invalid
 from serving.store.records import Record
@@ -96,12 +102,25 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
         await engine.want_rebuild_of(lacking)
     since: dict[str, int] = (in_lake or {}).pop("since", {})
     warming = set(values["warming"])
+    keys = [key for key in person.catalogue.definitions if key[0] != "flag" and key[1] not in warming]
+    changes = await to_thread.run_sync(next_changes, person, keys)
+
+    def next_change(kind: DefinitionKind, key: str) -> str:
+        return wire_change(changes.get((kind, key), NoInstant.UNKNOWN))
+
     now = rfc3339(person.now_ms)
     in_redis: dict[str, Any] = {
         "id": ids[0],
         "aliases": questions.aliases(ids),
+        "ids": _linked_ids(person.reading.records),
         "traits": [
-            {"key": key, "value": value, "updated_at": now, "warming": key in warming}
+            {
+                "key": key,
+                "value": value,
+                "updated_at": now,
+                "warming": key in warming,
+                "nextChange": next_change("trait", key),
+            }
             for key, value in values["traits"].items()
         ],
         "segments": [
@@ -111,6 +130,7 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
                 "since": rfc3339(since[key]) if value and key in since else None,
                 "updated_at": now,
                 "warming": key in warming,
+                "nextChange": next_change("segment", key),
             }
             for key, value in values["segments"].items()
         ],
@@ -152,6 +172,15 @@ async def data(
     values, _ = all_values(person)
     in_redis = {"id": ids[0], "ids": _linked_ids(records), "asof": rfc3339(person.now_ms)}
     return DataOut.model_validate(in_lake | in_redis | {name: values[name] for name in ("traits", "segments")})
+
+
+@router.get("/{user:id}/decisions", responses={200: {"model": DecisionsOut}})
+async def decisions(user: str, engine: EngineOf) -> Response:
+    """All flags for one user, each with its reasons. It is no activity: no flag looks used by it."""
+    person = await live_person(engine, _namespaced(user))
+    decided = decided_for(person, None, None)
+    body = [wire_decision(key, user, decision) for key, decision in decided.decisions.items()]
+    return json_answer({"userId": user, "decisions": body, "asof": decided.asof})
 
 
 @router.get("/{user:id}/events", responses=NOT_FOUND)

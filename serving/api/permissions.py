@@ -49,6 +49,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     "GET /v1/admin/users/{user}": VIEW,
     "GET /v1/admin/users/{user}/identity": VIEW,
     "GET /v1/admin/users/{user}/events": VIEW,
+    "GET /v1/admin/users/{user}/decisions": VIEW,
     "GET /v1/admin/events": VIEW,
     "GET /v1/admin/users/{user}/data": ADMINISTER,  # all of a person, to be taken away
     "POST /v1/admin/users/{user}/unlink": ADMINISTER,

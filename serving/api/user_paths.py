@@ -17,7 +17,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 #: Words after an id that say what is asked about its user.
-WORDS = ("identity", "unlink", "data", "events")
+WORDS = ("identity", "unlink", "data", "events", "decisions")
 
 #: Left encoded until the path is split: `%` itself, before all else, and the slash.
 _ENCODED = {"%25": "%2525", "%2F": "%252F", "%2f": "%252F"}

@@ -33,6 +33,17 @@ class UserPage(BaseModel):
     hasMore: bool
 
 
+class LinkedId(BaseModel):
+    """An id of a person. `id` has its kind before it; `owner` is the id it belongs to: since when, by which `event`."""
+
+    id: str
+    kind: str
+    value: str
+    owner: str | None
+    since: str | None
+    event: str | None
+
+
 class RecentEvent(BaseModel):
     """An event as it came."""
 
@@ -43,22 +54,27 @@ class RecentEvent(BaseModel):
 
 
 class TraitValue(BaseModel):
-    """A trait's value, live."""
+    """A trait's value, live. `nextChange`: when it changes with no new event; an instant, `never` or `unknown`."""
 
     key: str
     value: Any
     updated_at: str
     warming: bool
+    nextChange: str
 
 
 class SegmentValue(BaseModel):
-    """Whether a user is in a segment, live. `since` is known once a rebuild has seen the membership."""
+    """Whether a user is in a segment, live. `since` is known once a rebuild has seen the membership.
+
+    `nextChange`: when the user enters or leaves with no new event; an instant, `never` or `unknown`.
+    """
 
     key: str
     inSegment: bool
     since: str | None
     updated_at: str
     warming: bool
+    nextChange: str
 
 
 class EventCounts(BaseModel):
@@ -71,11 +87,12 @@ class EventCounts(BaseModel):
 
 
 class UserDetail(BaseModel):
-    """Everything about one user."""
+    """Everything about one user. `ids` has the aliases again, each with its owner: since when, by which event."""
 
     id: str
     created_at: str
     aliases: list[Alias]
+    ids: list[LinkedId]
     attributes: dict[str, Any]
     recentEvents: list[RecentEvent]
     traits: list[TraitValue]
@@ -87,17 +104,6 @@ class UserOut(BaseModel):
     """One user."""
 
     user: UserDetail
-
-
-class LinkedId(BaseModel):
-    """An id of a person. `id` has its kind before it; `owner` is the id it belongs to: since when, by which `event`."""
-
-    id: str
-    kind: str
-    value: str
-    owner: str | None
-    since: str | None
-    event: str | None
 
 
 class IdentityOut(BaseModel):

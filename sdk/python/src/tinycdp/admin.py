@@ -221,6 +221,10 @@ class Admin:
         """The ids of a person, and since when and by which event each belongs to them."""
         return cast(types.Identity, self.call("GET", _path("/v1/admin/users", user_id, "identity")))
 
+    def decisions(self, user_id: str | int) -> types.Decisions:
+        """All flags for a user, each with its reasons. No flag looks used by it."""
+        return cast(types.Decisions, self.call("GET", _path("/v1/admin/users", user_id, "decisions")))
+
     def unlink(self, record_id: str) -> types.Unlinked:
         """Takes an id, `anon:…` or an aliased user, from the person whom it belongs to."""
         return cast(types.Unlinked, self.call("POST", _path("/v1/admin/users", record_id, "unlink")))

@@ -372,22 +372,27 @@ class RecentEvent(TypedDict):
 
 
 class TraitValue(TypedDict):
-    """A trait's value, live."""
+    """A trait's value, live. `nextChange`: when it changes with no new event; an instant, `never` or `unknown`."""
 
     key: str
     value: Any
     updated_at: str
     warming: bool
+    nextChange: str
 
 
 class SegmentValue(TypedDict):
-    """Whether a user is in a segment, live. `since` is known once a rebuild has seen the membership."""
+    """Whether a user is in a segment, live. `since` is known once a rebuild has seen the membership.
+
+    `nextChange`: when the user enters or leaves with no new event; an instant, `never` or `unknown`.
+    """
 
     key: str
     inSegment: bool
     since: str | None
     updated_at: str
     warming: bool
+    nextChange: str
 
 
 class EventCounts(TypedDict):
@@ -400,11 +405,12 @@ class EventCounts(TypedDict):
 
 
 class UserDetail(TypedDict):
-    """Everything about one user."""
+    """Everything about one user. `ids` has the aliases again, each with its owner: since when, by which event."""
 
     id: str
     created_at: str
     aliases: list[Alias]
+    ids: list[LinkedId]
     attributes: dict[str, Any]
     recentEvents: list[RecentEvent]
     traits: list[TraitValue]
@@ -750,3 +756,25 @@ class PersonEvents(TypedDict):
     events: list[DataEvent]
     cursor: str | None
     complete: bool
+
+
+class Decision(TypedDict):
+    """What a flag says for a user, and why."""
+
+    allow: bool
+    variant: str | None
+    value: Any
+    reasons: list[str]
+    reason: Literal["STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "CACHED", "DISABLED", "UNKNOWN", "STALE", "ERROR"]
+    userId: str
+    flag: str
+    valid_until: NotRequired[str | None]
+    explanation: NotRequired[dict[str, Any] | None]
+
+
+class Decisions(TypedDict):
+    """Several decisions for one user, as of one moment. `asof` says what they rest on."""
+
+    userId: str
+    decisions: list[Decision]
+    asof: dict[str, Any]
