@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import streamlit as st
 from tinycdp import ApiError, TinyCDPError, Unreachable
@@ -13,35 +14,86 @@ from dashboard.access import NotSignedIn
 from dashboard.console import console
 
 ICON = str(Path(__file__).with_name("icon.svg"))
+#: The words of what was just done, which the next run shows.
+SAID = "said by the run before"
+
+STYLE = """<style>
+[data-testid="stMainBlockContainer"] { padding-top: 2.75rem; padding-bottom: 4rem; max-width: 1500px; }
+[data-testid="stSidebarHeader"] { height: 3rem; }
+[data-testid="stHeading"] h1 { padding: 0 0 .2rem; }
+[data-testid="stMetric"] label p { font-size: .85rem; opacity: .75; }
+.console-links a { color: inherit; opacity: .7; text-decoration: none; font-size: .9rem; }
+.console-links a:hover { opacity: 1; text-decoration: underline; }
+.console-links span { opacity: .55; font-size: .8rem; display: block; margin-bottom: .25rem; }
+</style>"""
+
+
+def style() -> None:
+    """The few rules that Streamlit's theme has no option for."""
+    st.html(STYLE)
 
 
 def header(title: str, says: str = "") -> None:
     """The title of a screen, and one sentence about what it is for."""
-    st.title(title, anchor=False)
-    if says:
-        st.caption(says)
+    with st.container(gap="xsmall"):
+        st.title(title, anchor=False)
+        if says:
+            st.caption(says)
+
+
+def back_header(title: str, back: str, says: str = "") -> None:
+    """The title of one thing of a list, with the way back to the list."""
+    if st.button(back, type="tertiary", icon=":material/arrow_back:"):
+        open_query()
+    header(title, says)
+
+
+def sections(names: Sequence[str]) -> str:
+    """The part of a page that a person chose, which the URL keeps as `tab`."""
+    chosen = st.segmented_control(
+        "Part", names, default=names[0], required=True, key="tab", bind="query-params", label_visibility="collapsed"
+    )
+    return chosen or names[0]
+
+
+def open_query(**query: str) -> NoReturn:
+    """Shows the same screen with other words in its URL."""
+    st.query_params.from_dict(query)
+    st.rerun()
+
+
+def say(text: str) -> None:
+    """Says something at the foot of the page that comes next."""
+    st.session_state[SAID] = text
+
+
+def show_said() -> None:
+    """Shows what the run before had to say."""
+    said = st.session_state.pop(SAID, None)
+    if said:
+        st.toast(said, icon=":material/check:")
 
 
 def empty(title: str, remedy: str, icon: str = ":material/inbox:") -> None:
     """What a list shows without rows: that there are none, and what to do."""
-    with st.container(border=True, horizontal_alignment="center", key=f"empty {title}"):
-        st.markdown(f"{icon} **{title}**", width="content")
-        st.markdown(remedy, width="content")
+    with st.container(border=True, key=f"empty {title}"):
+        st.markdown(f"{icon} **{title}**")
+        st.markdown(remedy)
 
 
 def refusal(error: TinyCDPError) -> None:
     """An error as the API words it: message, place in an expression, remedy."""
     if isinstance(error, Unreachable):
-        st.error(
-            f"The API does not answer: {error}. Look whether it runs: `tinycdp doctor`.", icon=":material/cloud_off:"
-        )
+        remedy = "Look whether it runs: `tinycdp doctor`."
+        st.error(f"The API does not answer: {error}. {remedy}", icon=":material/cloud_off:")
         return
     if not isinstance(error, ApiError):
         st.error(str(error), icon=":material/error:")
         return
-    st.error(error.message, icon=":material/error:")
-    if error.details.get("caret") or "\n" in str(error.details.get("excerpt", "")):
-        st.code(str(error.details.get("caret") or error.details.get("excerpt")), language=None)
+    first, *others = error.message.split("\n")
+    st.error(first, icon=":material/error:")
+    if others:  # of an expression: its line, and a caret below the mistake
+        st.code("\n".join(others), language=None)
     if error.remedy:
         st.caption(f"What to do: {error.remedy}")
 

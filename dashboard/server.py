@@ -63,6 +63,7 @@ def streamlit_options(console: Console) -> dict[str, Any]:
         "client.showErrorLinks": False,
         "client.toolbarMode": "minimal",
         "global.developmentMode": False,
+        "logger.enableRich": False,
         "runner.magicEnabled": False,
         "server.address": console.host,
         "server.port": console.port,

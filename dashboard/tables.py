@@ -10,7 +10,7 @@ import streamlit as st
 
 #: Rows of a page of a list.
 PAGE_ROWS = 50
-ROW_PX, HEADER_PX, ROWS_SHOWN_MAX = 35, 37, 20
+ROW_PX, HEADER_PX, ROWS_SHOWN_MAX = 34, 35, 20
 
 
 def table(
@@ -23,7 +23,7 @@ def table(
     shown = [{name: row.get(name) for name in columns} for row in rows]
     height = HEADER_PX + ROW_PX * min(len(rows), ROWS_SHOWN_MAX) + 2
     if id_of is None:
-        st.dataframe(shown, column_config=dict(columns), hide_index=True, height=height, key=key)
+        st.dataframe(shown, column_config=dict(columns), hide_index=True, height=height, row_height=ROW_PX, key=key)
         return None
     ids = [str(row[id_of]) for row in rows]
     # Streamlit keeps a selection by its position: for other rows it is another table, where nothing is selected.
@@ -33,6 +33,7 @@ def table(
         column_config=dict(columns),
         hide_index=True,
         height=height,
+        row_height=ROW_PX,
         key=f"{key} {of_these}",
         on_select="rerun",
         selection_mode="single-cell",

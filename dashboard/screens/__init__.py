@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from dashboard.screens import traits, users
+from dashboard.screens import audit, events, exports, flags, home, segments, settings, traits, users
 
 
 class Screen(Protocol):
@@ -24,8 +24,10 @@ class Screen(Protocol):
 
 
 GROUPS: Mapping[str, tuple[Screen, ...]] = {
-    "Definitions": (traits,),
-    "People": (users,),
+    "": (home,),
+    "Definitions": (traits, segments, flags),
+    "People": (users, events, exports),
+    "Workspace": (audit, settings),
 }
 
 

@@ -1,42 +1,41 @@
-"""Traits: the list."""
+"""Traits: their list, and one of them."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
-from tinycdp import Admin
 
 from dashboard import page
-from dashboard.answers import remembered
-from dashboard.tables import table
-from dashboard.times import instant
+from dashboard.definitions import detail
+from dashboard.definitions.history import history
+from dashboard.definitions.kinds import TRAIT
+from dashboard.definitions.listing import list_screen
+from dashboard.definitions.previewing import preview
 
 TITLE = "Traits"
 ICON = ":material/function:"
 
 
-@remembered(30)
-def traits(admin: Admin) -> list[dict[str, Any]]:
-    """All traits, by key."""
-    return admin.definitions("trait", limit=1000)
-
-
 def show() -> None:
-    """The list of traits."""
-    page.header("Traits", "A computed value per user.")
-    rows = [{**trait, "updated": instant(trait["updated_at"])} for trait in traits()]
-    if not rows:
-        page.empty("No traits yet", "Create one with `POST /v1/admin/traits`, or `tinycdp demo`.")
+    """The list, or the trait that the URL names."""
+    key = st.query_params.get("key")
+    if key is not None:
+        _one(key)
+    elif "new" in st.query_params:
+        detail.create(TRAIT)
+    else:
+        list_screen(TRAIT, {"expression": st.column_config.TextColumn("Expression", width="large")})
+
+
+def _one(key: str) -> None:
+    found = detail.found_or_gone(TRAIT, key)
+    if found is None:
+        history(TRAIT, key, None)
         return
-    table(
-        rows,
-        {
-            "key": st.column_config.TextColumn("Key", pinned=True),
-            "expression": st.column_config.TextColumn("Expression", width="large"),
-            "owner": st.column_config.TextColumn("Owner"),
-            "updated": st.column_config.DatetimeColumn("Last change"),
-        },
-        key="traits",
-        id_of="key",
-    )
+    match page.sections(["Definition", "Values", "History"]):
+        case "Values":
+            preview(TRAIT, found["expression"], "people with a value")
+        case "History":
+            history(TRAIT, key, found["version"])
+        case _:
+            detail.edit(TRAIT, found)
+            detail.used_by(found)

@@ -1,15 +1,21 @@
-"""Users: the search."""
+"""Users: the search by any id, and one person."""
 
 from __future__ import annotations
 
 import streamlit as st
-from tinycdp import Admin
+from tinycdp import Admin, NotFound
 from tinycdp.admin_types import UserPage
 
 from dashboard import page
 from dashboard.answers import remembered
+from dashboard.people.decisions import decisions
+from dashboard.people.ids import ids
+from dashboard.people.leaving import leaving
+from dashboard.people.profile import person, profile
+from dashboard.people.timeline import timeline
 from dashboard.tables import PAGE_ROWS, pager, table
-from dashboard.times import instant
+from dashboard.times import time_text
+from dashboard.workspace import may_change
 
 TITLE = "Users"
 ICON = ":material/group:"
@@ -22,27 +28,70 @@ def found(admin: Admin, text: str, offset: int) -> UserPage:
 
 
 def show() -> None:
-    """The search, and its page of users."""
-    page.header("Users", "People by any of their ids, the newest first.")
-    text = (
-        st.text_input("Id", key="q", bind="query-params", type="search", live="300ms", placeholder="ada, or anon:5f")
-        or ""
+    """The search, or the person whom the URL names."""
+    id = st.query_params.get("id")
+    if id is None:
+        _search()
+    else:
+        _one(id)
+
+
+def _search() -> None:
+    page.header("Users", "People by a part of any of their ids, the newest first.")
+    text = st.text_input(
+        "Id",
+        key="q",
+        bind="query-params",
+        type="search",
+        live="300ms",
+        placeholder="A part of an id; user:ad and anon:5f begin with it",
+        label_visibility="collapsed",
     )
-    place = st.container()
-    total = found(text, 0)["total"]
-    users = found(text, pager(total, key="page"))["users"]
+    caption, place = st.container(), st.container()
+    total = found(text or "", 0)["total"]
+    users = found(text or "", pager(total, key="page"))["users"]
+    if not users:
+        if text:
+            page.empty("Nobody found", "Search for another part of an id. New people are here after about a second.")
+        else:
+            page.empty("Nobody yet", "People are here once an app has sent an event: the dashboard shows how.")
+        return
+    caption.caption(f"{total:,} people")
     with place:
-        if not users:
-            page.empty("Nobody found", "Send an event, or search for another part of an id.")
-            return
-        table(
-            [{**user, "last": instant(user["lastEventTime"])} for user in users],
+        picked = table(
+            [{**user, "last": time_text(user["lastEventTime"])} for user in users],
             {
-                "id": st.column_config.TextColumn("Id", pinned=True),
-                "eventCount": st.column_config.NumberColumn("Events"),
-                "last": st.column_config.DatetimeColumn("Last event"),
-                "activeSegments": st.column_config.ListColumn("Segments"),
+                "id": st.column_config.TextColumn("Id", pinned=True, width="medium"),
+                "eventCount": st.column_config.NumberColumn("Events", format="localized", width="small"),
+                "last": st.column_config.TextColumn("Last event", width="medium"),
+                "activeSegments": st.column_config.ListColumn("Segments, at the last rebuild", width="large"),
             },
             key="users",
             id_of="id",
         )
+    if picked is not None:
+        page.open_query(id=picked)
+
+
+def _one(id: str) -> None:
+    try:
+        user = person(id)
+    except NotFound as error:
+        page.back_header(id, "Users")
+        page.refusal(error)
+        return
+    own_id = user["id"]
+    aliases = ", ".join(f"{alias['kind']} `{alias['value']}`" for alias in user["aliases"][:5])
+    page.back_header(own_id, "Users", f"First seen {time_text(user['created_at'])} · {aliases}")
+    parts = ["Profile", "Events", "Decisions", "Ids", *(["Download, delete"] if may_change() else [])]
+    match page.sections(parts):
+        case "Events":
+            timeline(user)
+        case "Decisions":
+            decisions(own_id)
+        case "Ids":
+            ids(own_id)
+        case "Download, delete":
+            leaving(own_id)
+        case _:
+            profile(user)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dashboard.answers import CHANGES
-from dashboard.navigation import path_of
-from dashboard.screens import GROUPS
+from dashboard.screens import GROUPS, path_of
 from tests.dashboard.screens import Screens, texts
 from tests.running import RunningStack
 

@@ -1,0 +1,90 @@
+"""Charts, from what the API answers. Streamlit's wheel draws them; nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import streamlit as st
+from tinycdp.admin_types import Distribution
+
+from dashboard.theme import SERIES
+from dashboard.times import instant
+from dashboard.values import value_text
+
+HEIGHT_PX = 220
+
+
+def over_time(rows: Sequence[dict[str, Any]], *, of: str, by: str | None = None) -> None:
+    """Lines over time, in the workspace's zone.
+
+    `rows` have `at`, an instant as ISO 8601, a number in the field `of`, and the name of its line in the field `by`.
+    """
+    rows = [{**row, **_clock(row["at"])} for row in rows]
+    encoding: dict[str, Any] = {
+        "x": alt.X("clock:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(grid=False, labelOverlap=True)),
+        "y": alt.Y(f"{of}:Q", title=None, axis=alt.Axis(tickCount=4, format="~s")),
+        "tooltip": [alt.Tooltip("time:N", title="at"), alt.Tooltip(f"{of}:Q", format=",.2~f")],
+    }
+    if by is None:
+        chart = alt.Chart(alt.Data(values=list(rows))).mark_area(
+            line={"color": SERIES[0]}, color=SERIES[0], opacity=0.15, interpolate="monotone"
+        )
+    else:
+        encoding["color"] = alt.Color(f"{by}:N", title=None, scale=alt.Scale(range=list(SERIES)))
+        encoding["tooltip"].append(alt.Tooltip(f"{by}:N", title=""))
+        chart = alt.Chart(alt.Data(values=list(rows))).mark_line(interpolate="monotone")
+    _draw(chart.encode(**encoding))
+
+
+def _clock(at: str) -> dict[str, str]:
+    """An instant as a clock of the workspace's zone shows it. Charts know UTC and the browser's zone alone."""
+    shown = instant(at)
+    return {} if shown is None else {"clock": f"{shown:%Y-%m-%dT%H:%M:%S}Z", "time": f"{shown:%Y-%m-%d %H:%M}"}
+
+
+def bars(rows: Sequence[dict[str, Any]], *, name: str, of: str) -> None:
+    """Lying bars, the longest first. `rows` have a name and a number."""
+    height = 28 * len(rows) + 45
+    chart = (
+        alt.Chart(alt.Data(values=list(rows)))
+        .mark_bar(color=SERIES[0], cornerRadiusEnd=3, height={"band": 0.65})
+        .encode(
+            x=alt.X(f"{of}:Q", title=None, axis=alt.Axis(tickCount=4, format="~s")),
+            y=alt.Y(f"{name}:N", sort="-x", title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False)),
+            tooltip=[alt.Tooltip(f"{name}:N", title=""), alt.Tooltip(f"{of}:Q", format=",")],
+        )
+    )
+    _draw(chart, height)
+
+
+def distribution(spread: Distribution, total: int) -> None:
+    """How the values of a trait are spread: a histogram of numbers, and the most frequent others."""
+    if spread["histogram"]:
+        rows = [dict(one) for one in spread["histogram"]]
+        chart = (
+            alt.Chart(alt.Data(values=rows))
+            .mark_bar(color=SERIES[0])
+            .encode(
+                x=alt.X("low:Q", title="value", bin="binned", axis=alt.Axis(format="~s", grid=False)),
+                x2="high:Q",
+                y=alt.Y("count:Q", title="people", axis=alt.Axis(tickCount=4, format="~s")),
+                tooltip=[alt.Tooltip("low:Q"), alt.Tooltip("high:Q"), alt.Tooltip("count:Q", format=",")],
+            )
+        )
+        _draw(chart)
+    if spread["top"]:
+        bars(
+            [{"value": value_text(one["value"]), "count": one["count"]} for one in spread["top"]],
+            name="value",
+            of="count",
+        )
+        if spread["distinct"] > len(spread["top"]):
+            st.caption(f"The most frequent of {spread['distinct']:,} values.")
+    if spread["none"]:
+        st.caption(f"{spread['none']:,} of {total:,} people have no value.")
+
+
+def _draw(chart: alt.Chart, height: int = HEIGHT_PX) -> None:
+    st.altair_chart(chart.properties(height=height), width="stretch")

@@ -1,0 +1,52 @@
+"""Deletes a definition, once its key was typed, and names what uses it where that stands against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+from tinycdp import Conflict
+
+from dashboard import page
+from dashboard.access import signed_in
+from dashboard.answers import forget
+from dashboard.definitions.kinds import Kind
+from dashboard.navigation import link
+
+
+@st.dialog("Delete")
+def ask_to_delete(kind: Kind, found: dict[str, Any]) -> None:
+    """Asks for the key, and deletes."""
+    key = found["key"]
+    st.markdown(f"The {kind.name} `{key}` stops to exist for every app. Its history stays, and it can be brought back.")
+    used_by = found.get("used_by") or []
+    if used_by:
+        st.error("It cannot be deleted while others use it:", icon=":material/link:")
+        links_to(used_by)
+        return
+    typed = st.text_input(f"Type `{key}` to delete it", autocomplete="off")
+    if st.button("Delete", type="primary", disabled=typed != key, icon=":material/delete:"):
+        with page.refusals():
+            try:
+                signed_in().admin.delete_definition(kind.name, key, version=found["version"])
+            except Conflict as error:
+                page.refusal(error)
+                links_to(error.details.get("used_by") or [])
+                return
+            forget()
+            page.say(f"Deleted: {kind.name} `{key}`")
+            page.open_query()
+
+
+def links_to(used_by: list[Any]) -> None:
+    """A link to each definition that uses one."""
+    for user in used_by:
+        if isinstance(user, Mapping):
+            kind, key = str(user.get("kind", "trait")), str(user["key"])
+        else:
+            kind, _, key = str(user).rpartition(" ") if " " in str(user) else ("", "", str(user))
+        if kind in ("trait", "segment", "flag"):
+            link(f"{kind}s", f"{kind} {key}", icon=":material/arrow_forward:", key=key)
+        else:
+            st.markdown(f"`{key}`")

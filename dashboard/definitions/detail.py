@@ -1,0 +1,109 @@
+"""One definition: its head, and the form that changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+from tinycdp import NotFound
+
+from dashboard import page
+from dashboard.access import signed_in
+from dashboard.definitions.deleting import ask_to_delete, links_to
+from dashboard.definitions.describing import notes_form
+from dashboard.definitions.difference import difference
+from dashboard.definitions.kinds import Kind, definition
+from dashboard.definitions.saving import NOTHING, ask_to_save
+from dashboard.expression import expression_field
+from dashboard.times import time_text
+from dashboard.workspace import may_change
+
+#: The fields of a kind beyond those of all kinds, as they stand in the form.
+MoreFields = Callable[[dict[str, Any], str, bool], dict[str, Any]]
+
+
+def found_or_gone(kind: Kind, key: str) -> dict[str, Any] | None:
+    """The definition of a key, with its head drawn; None for one that does not exist (any more), which is said."""
+    try:
+        found = definition(kind.name, key)
+    except NotFound as error:
+        page.back_header(key, kind.title)
+        page.refusal(error)
+        return None
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container():
+            page.back_header(found["key"], kind.title, found["description"])
+            st.caption(_facts(found))
+        if may_change() and st.button("Delete", icon=":material/delete:"):
+            ask_to_delete(kind, found)
+    return found
+
+
+def _facts(found: dict[str, Any]) -> str:
+    facts = [f"Version {found['version']}, by {found['author']}, {time_text(found['updated_at'])}"]
+    if found["owner"]:
+        facts.append(f"owner {found['owner']}")
+    facts += [f":gray-badge[{tag}]" for tag in found["tags"]]
+    if found.get("history") == "pending":
+        facts.append(":orange-badge[its history waits for the lake]")
+    return " · ".join(facts)
+
+
+def used_by(found: dict[str, Any]) -> None:
+    """What uses a definition, each with a link."""
+    if found.get("used_by"):
+        with st.container(border=True):
+            st.markdown("**Used in**")
+            links_to(found["used_by"])
+
+
+def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> dict[str, Any]:
+    """The form of a definition as it stands, with the button that saves what differs."""
+    key = f"{kind.name} {found['key']} {found['version']}"
+    disabled = not may_change()
+    expression = expression_field(
+        kind.name, found[kind.field], label=kind.field.capitalize(), key=f"{key} text", disabled=disabled
+    )
+    draft = {**found, kind.field: expression}
+    if more is not None:
+        draft |= more(found, key, disabled)
+    draft |= notes_form(found, key=key, disabled=disabled)
+    if disabled:
+        st.caption("Your key shows and changes nothing.")
+        return draft
+    differs = difference(found, draft) != ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Save …", type="primary", disabled=not differs, icon=":material/save:"):
+            ask_to_save(kind, found["key"], found, draft)
+        if differs:
+            st.markdown(":orange-badge[:material/edit: Not saved yet]")
+    return draft
+
+
+def create(kind: Kind, more: MoreFields | None = None) -> None:
+    """The form of a new definition."""
+    page.back_header(f"New {kind.name}", kind.title, f"A {kind.name} is {kind.is_what}.")
+    key = st.text_input("Key", key=f"new {kind.name} key", placeholder="small_letters_and_1_digits", max_chars=100)
+    expression = expression_field(
+        kind.name, "", label=f"{kind.field.capitalize()}, as {kind.example}", key=f"new {kind.name} text"
+    )
+    draft: dict[str, Any] = {kind.field: expression}
+    if more is not None:
+        draft |= more({}, f"new {kind.name}", False)
+    draft |= notes_form({}, key=f"new {kind.name}", disabled=False)
+    is_whole = bool(key) and (bool(expression.strip()) or kind.name == "flag")
+    if st.button("Save …", type="primary", disabled=not is_whole, icon=":material/save:"):
+        with page.refusals():
+            if _is_right(kind, key or "", expression):
+                ask_to_save(kind, key or "", NOTHING, draft)
+
+
+def _is_right(kind: Kind, key: str, expression: str) -> bool:
+    """Whether an expression may be saved; if not, the API's words are shown."""
+    if not expression.strip():
+        return True
+    checked = signed_in().admin.validate(kind.name, expression, parts=["text"], key=key)
+    if not checked["valid"]:
+        st.error(checked.get("error") or "The expression is wrong.", icon=":material/error:")
+    return checked["valid"]

@@ -1,0 +1,96 @@
+"""The list of the definitions of a kind: searched as one types, opened by a click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from dashboard import page
+from dashboard.definitions.kinds import Kind, definitions
+from dashboard.tables import table
+from dashboard.times import instant
+from dashboard.workspace import may_change
+
+SEARCHED = ("key", "description", "owner")
+
+
+def list_screen(
+    kind: Kind,
+    columns: Mapping[str, Any],
+    shown: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda row: row,
+) -> None:
+    """The screen's list. `columns` stand between the key and the columns of all kinds; `shown` gives their fields."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        page.header(kind.title, f"{kind.is_what[0].upper()}{kind.is_what[1:]}.")
+        if may_change() and st.button(f"New {kind.name}", type="primary", icon=":material/add:"):
+            page.open_query(new="1")
+    every = definitions(kind.name)
+    if not every:
+        page.empty(
+            f"No {kind.name}s yet",
+            f"A {kind.name} is {kind.is_what}. Make one with *New {kind.name}*, for example `{kind.example}`.",
+        )
+        return
+    text = st.text_input(
+        "Search",
+        key="q",
+        bind="query-params",
+        type="search",
+        live="300ms",
+        placeholder="Key, text, owner, tag",
+        label_visibility="collapsed",
+    )
+    rows = [row for row in every if matches(row, kind, text or "")]
+    if not rows:
+        page.empty(f"No {kind.name} matches", "Search for a part of a key, an expression, an owner or a tag.")
+        return
+    st.caption(f"{len(rows)} of {len(every)}" if text else f"{len(every)} {kind.name}s")
+    picked = table(
+        [{**shown(row), **_of_all(row)} for row in rows],
+        {
+            "key": st.column_config.TextColumn("Key", width="medium", pinned=True),
+            **columns,
+            **_columns(rows),
+            "updated": st.column_config.TextColumn("Last change", width=160),
+        },
+        key=kind.path,
+        id_of="key",
+    )
+    if picked is not None:
+        page.open_query(key=picked)
+
+
+def matches(row: Mapping[str, Any], kind: Kind, text: str) -> bool:
+    """Whether every word of a text is somewhere in a definition's key, expression, notes, owner or tags."""
+    hay = "\n".join([str(row.get(name) or "") for name in (*SEARCHED, kind.field)] + row["tags"]).lower()
+    return all(word in hay for word in text.lower().split())
+
+
+def _of_all(row: Mapping[str, Any]) -> dict[str, Any]:
+    used_by = row.get("used_by")
+    return {
+        "key": row["key"],
+        "owner": row["owner"],
+        "tags": row["tags"],
+        "size": row.get("size"),
+        "used_by": None if used_by is None else used_keys(used_by),
+        "updated": f"{instant(row['updated_at']):%Y-%m-%d %H:%M}",
+    }
+
+
+def used_keys(used_by: Sequence[Any]) -> list[str]:
+    """The keys of what uses a definition."""
+    return [str(user["key"]) if isinstance(user, Mapping) else str(user) for user in used_by]
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Columns of all kinds; one without any value is left out."""
+    columns = {
+        "size": st.column_config.NumberColumn("Users", format="localized", width="small"),
+        "used_by": st.column_config.ListColumn("Used in"),
+        "owner": st.column_config.TextColumn("Owner", width="small"),
+        "tags": st.column_config.ListColumn("Tags"),
+    }
+    return {name: column for name, column in columns.items() if any(row.get(name) is not None for row in rows)}

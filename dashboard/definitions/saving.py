@@ -1,0 +1,83 @@
+"""Saves a definition after a look at the difference, unless somebody else has saved another one meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+from tinycdp import PreconditionFailed
+
+from dashboard import page
+from dashboard.access import signed_in
+from dashboard.answers import forget
+from dashboard.definitions.difference import changed, difference
+from dashboard.definitions.kinds import Kind
+from dashboard.times import time_text
+
+#: A new definition was made from nothing.
+NOTHING: dict[str, Any] = {}
+
+
+@st.dialog("Save", width="large")
+def ask_to_save(kind: Kind, key: str, before: dict[str, Any], draft: dict[str, Any]) -> None:
+    """Shows what is to be saved beside what is in force, and saves it. `before` is empty for a new definition."""
+    st.markdown(f"**{kind.name} `{key}`**" + ("" if before else " is new"))
+    _show(difference(before, draft))
+    with page.refusals():
+        warnings = _warnings(kind, key, draft)
+        for warning in warnings:
+            st.warning(warning, icon=":material/warning:")
+    note = st.text_input("Note", placeholder="Why, for the history (may be empty)", max_chars=500)
+    if st.button("Save", type="primary", key="save it"):
+        with page.refusals():
+            _save(kind, key, before, draft, note or "")
+
+
+def _warnings(kind: Kind, key: str, draft: dict[str, Any]) -> list[str]:
+    expression = draft.get(kind.field)
+    if not expression:
+        return []
+    checked = signed_in().admin.validate(kind.name, expression, parts=["warnings"], key=key)
+    return list(checked.get("warnings") or [])
+
+
+def _save(kind: Kind, key: str, before: dict[str, Any], draft: dict[str, Any], note: str) -> None:
+    admin, path = signed_in().admin, f"/v1/admin/{kind.path}"
+    noted = {"note": note} if note else {}
+    try:
+        if before:
+            admin.call(
+                "PUT",
+                f"{path}/{key}",
+                {kind.field: draft.get(kind.field), **changed(before, draft), **noted},
+                headers={"If-Match": f'"{before["version"]}"'},
+            )
+        else:
+            sent = {name: value for name, value in draft.items() if value not in (None, "", [], {})}
+            admin.call("POST", path, {"key": key, **sent, **noted})
+    except PreconditionFailed as error:
+        _show_theirs(kind, key, before, error)
+        return
+    forget()
+    page.say(f"Saved: {kind.name} `{key}`")
+    page.open_query(key=key)
+
+
+def _show_theirs(kind: Kind, key: str, before: dict[str, Any], error: PreconditionFailed) -> None:
+    """What was saved meanwhile, since the version that this person started from."""
+    theirs = error.details.get("definition") or {}
+    st.error(error.message, icon=":material/group:")
+    st.markdown(
+        f"Saved by **{theirs.get('author', 'somebody')}** at {time_text(theirs.get('updated_at'))}, and changed there:"
+    )
+    _show(difference(before, theirs))
+    st.caption(
+        "Nothing of yours was saved. Close this, reload the page to begin from what is in force, and change it again."
+    )
+
+
+def _show(text: str) -> None:
+    if text:
+        st.code(text, language="diff", wrap_lines=True)
+    else:
+        st.caption("Nothing differs.")

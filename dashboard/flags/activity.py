@@ -1,0 +1,52 @@
+"""What a flag answered apps: by variant, by day, and when an app asked for it last."""
+
+from __future__ import annotations
+
+import streamlit as st
+from tinycdp import Admin
+from tinycdp.admin_types import FlagActivity, FlagsActivity
+
+from dashboard import charts, page
+from dashboard.answers import remembered
+from dashboard.times import time_text
+
+
+@remembered(30)
+def flags_activity(admin: Admin) -> FlagsActivity:
+    """The last 30 days of all flags."""
+    return admin.flag_activity()
+
+
+def activity_of(key: str) -> FlagActivity | None:
+    """What one flag answered; None where nothing is known of it."""
+    return next((one for one in flags_activity()["flags"] if one["key"] == key), None)
+
+
+def activity(key: str) -> None:
+    """The last 30 days of a flag."""
+    found, days = activity_of(key), flags_activity()["staleAfterDays"]
+    if found is None or not found["days"]:
+        page.empty("No app has asked", "Questions with a read key are counted here; trials in the console are not.")
+        return
+    left, middle, right = st.columns(3)
+    left.metric("Asked by name", f"{found['byName']:,}", border=True)
+    middle.metric("Asked in bulk", f"{found['inBulk']:,}", border=True, help="Together with all other flags.")
+    right.metric("Last asked by name", time_text(found["lastAsked"]), border=True)
+    if found["stale"]:
+        st.warning(f"No app has named it for {days} days: it may be one to delete.", icon=":material/hourglass_empty:")
+    st.markdown("**Share per variant**")
+    charts.bars(
+        [{"variant": one["variant"], "answers": one["byName"] + one["inBulk"]} for one in found["variants"]],
+        name="variant",
+        of="answers",
+    )
+    st.markdown("**By day (UTC)**")
+    charts.over_time(
+        [
+            {"at": f"{day['day']}T00:00:00Z", "answers": count, "variant": variant}
+            for day in found["days"]
+            for variant, count in day["variants"].items()
+        ],
+        of="answers",
+        by="variant",
+    )

@@ -1,0 +1,73 @@
+"""A decision as people read it: the answer, the steps it took, and the tree of values behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from dashboard.times import time_text
+from dashboard.values import value_text
+
+#: What the reasons of a decision mean.
+REASONS = {
+    "STATIC": "the rule says the same of everybody",
+    "DEFAULT": "the rule or a prerequisite says no",
+    "TARGETING_MATCH": "the rule, or being named, says so",
+    "SPLIT": "the rollout or the buckets say so",
+    "DISABLED": "the flag is off, or its time is not now",
+    "STALE": "what it needs is not computed yet",
+    "ERROR": "it could not be evaluated",
+    "CACHED": "an answer that was kept",
+    "UNKNOWN": "no reason is known",
+}
+#: Levels of a tree that are open at first.
+OPEN_LEVELS = 2
+
+
+def decision(decided: dict[str, Any]) -> None:
+    """One decision, whole."""
+    allow = decided["allow"]
+    value = value_text(decided["value"])
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(":green-badge[:material/check: allow]" if allow else ":red-badge[:material/close: refuse]")
+            if decided.get("variant"):
+                st.markdown(f"variant **{decided['variant']}**")
+            if value not in ("true", "false", decided.get("variant")):
+                st.markdown(f"value `{value}`")
+            st.caption(f"{decided['reason']}: {REASONS.get(decided['reason'], '')}")
+        if decided.get("valid_until"):
+            st.caption(f"Changes by time alone not before {time_text(decided['valid_until'])}.")
+        if decided.get("explanation"):
+            explanation(decided["explanation"])
+
+
+def explanation(found: dict[str, Any]) -> None:
+    """The tree of an explanation, with the steps of a flag before it."""
+    steps = found.get("steps") or []
+    if steps:
+        st.markdown(" → ".join(_step(step) for step in steps))
+    st.markdown("\n".join(_lines(found, 0)))
+
+
+def _step(step: dict[str, Any]) -> str:
+    more = ", ".join(f"{name} {value_text(value)}" for name, value in step.items() if name not in ("step", "passed"))
+    mark = ":green[:material/check:]" if step.get("passed") else ":red[:material/close:]"
+    return f"{mark} {step['step']}" + (f" ({more})" if more else "")
+
+
+def _lines(node: dict[str, Any], level: int) -> list[str]:
+    """A node as an item of a list, with its parts below it."""
+    named = f"{node['kind']} **{node['key']}** = " if "key" in node else ""
+    line = f"{named}`{_code(node['text'])}` → **{_code(value_text(node.get('value')))}**"
+    if "threshold" in node:
+        line += f" (threshold {value_text(node['threshold'])})"
+    if node.get("next_change"):
+        line += f" · next change {time_text(str(node['next_change']))}"
+    below = [node["definition"]] if node.get("definition") else list(node.get("parts") or [])
+    return [f"{'  ' * level}- {line}", *(line for part in below for line in _lines(part, level + 1))]
+
+
+def _code(text: str) -> str:
+    return text.replace("`", "'").replace("\n", " ")

@@ -1,0 +1,181 @@
+"""The options of a flag in its form: variants, rollout, schedule, prerequisites, named users, buckets."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import streamlit as st
+
+from dashboard.definitions.kinds import definitions
+from dashboard.flags.switch import answer_text
+from dashboard.times import instant, zone
+from dashboard.values import value_text
+
+ALLOW, REFUSE = "allow", "refuse"
+DEFAULTS: dict[str, Any] = {
+    **{"variants": [], "rollout": 100.0, "default": False, "starts_at": None, "ends_at": None},
+    **{"prerequisites": [], "users": {}, "bucket_by": "userId", "salt": "", "cache_seconds": 0},
+}
+
+
+def flag_options(saved: dict[str, Any], key: str, disabled: bool) -> dict[str, Any]:
+    """The options as they stand in the form. A part of the form that is wrong keeps what was saved, and says so."""
+    flag = {**DEFAULTS, **saved}
+    left, right = st.columns(2)
+    with left:
+        variants = _variants(flag, key, disabled)
+    with right:
+        users = _users(flag, key, disabled, [one["name"] for one in variants])
+    names = [one["name"] for one in variants]
+    left, middle, right = st.columns(3)
+    rollout = left.number_input(
+        "Rollout, % of those whom the rule allows",
+        0.0,
+        100.0,
+        float(flag["rollout"]),
+        step=5.0,
+        format="%.3f",
+        key=f"{key} rollout",
+        disabled=disabled,
+    )
+    answers = [REFUSE, ALLOW, *names]
+    default = middle.selectbox(
+        "Default, where nothing allows",
+        answers,
+        index=_index(answers, answer_text(flag["default"])),
+        key=f"{key} default",
+        disabled=disabled,
+    )
+    buckets = ["userId", "deviceId", *(f"trait:{trait['key']}" for trait in definitions("trait"))]
+    bucket_by = right.selectbox(
+        "Who moves together",
+        buckets,
+        index=_index(buckets, flag["bucket_by"]),
+        key=f"{key} bucket_by",
+        help="The person, the device, or all with the same value of a trait.",
+        disabled=disabled,
+    )
+    left, right = st.columns(2)
+    starts_at = _moment(left, "On from", flag["starts_at"], f"{key} starts", disabled)
+    ends_at = _moment(right, "Off from", flag["ends_at"], f"{key} ends", disabled)
+    prerequisites = _prerequisites(flag, key, disabled)
+    left, right = st.columns(2)
+    salt = left.text_input(
+        "Salt", flag["salt"], key=f"{key} salt", help="Another one deals everybody out anew.", disabled=disabled
+    )
+    cache_seconds = right.number_input(
+        "Clients may keep an answer, s", 0, 60, int(flag["cache_seconds"]), key=f"{key} cache", disabled=disabled
+    )
+    draft = {
+        **{"variants": variants, "users": users, "rollout": rollout, "default": _answer(default)},
+        **{"bucket_by": bucket_by, "starts_at": starts_at, "ends_at": ends_at, "prerequisites": prerequisites},
+        **{"salt": salt or "", "cache_seconds": int(cache_seconds)},
+    }
+    # What means the same as what is saved is what is saved: else a form that nobody touched would differ.
+    return {name: flag[name] if _same(flag[name], value) else value for name, value in draft.items()}
+
+
+def _same(saved: Any, drawn: Any) -> bool:
+    if isinstance(saved, str) and isinstance(drawn, str) and "T" in saved and "T" in drawn:
+        return datetime.fromisoformat(saved).replace(microsecond=0) == datetime.fromisoformat(drawn)
+    return bool(saved == drawn)
+
+
+def _variants(flag: dict[str, Any], key: str, disabled: bool) -> list[dict[str, Any]]:
+    """Variants with their weights; a value is JSON, or text as it stands, and the name where it is empty."""
+    st.markdown("**Variants**", help="Weights are relative to each other. A value is any JSON but null.")
+    rows = [
+        {**one, "value": "" if one["value"] == one["name"] else value_text(one["value"])} for one in flag["variants"]
+    ]
+    edited = st.data_editor(
+        rows or [{"name": "", "weight": None, "value": ""}],
+        column_config={
+            "name": st.column_config.TextColumn("Name"),
+            "weight": st.column_config.NumberColumn("Weight", min_value=0, default=1),
+            "value": st.column_config.TextColumn("Value"),
+        },
+        num_rows="dynamic",
+        hide_index=True,
+        key=f"{key} variants",
+        disabled=disabled,
+    )
+    saved = {one["name"]: one["value"] for one in flag["variants"]}
+    variants = []
+    for row in edited:
+        name = (row.get("name") or "").strip()
+        if name:
+            text = (row.get("value") or "").strip()
+            is_kept = name in saved and _shown({"name": name, "value": saved[name]}) == text
+            value = saved[name] if is_kept else _value(text, name)
+            variants.append(
+                {"name": name, "weight": 1.0 if row.get("weight") is None else row["weight"], "value": value}
+            )
+    return variants
+
+
+def _shown(variant: dict[str, Any]) -> str:
+    return "" if variant["value"] == variant["name"] else value_text(variant["value"])
+
+
+def _value(text: str, name: str) -> Any:
+    if not text:
+        return name
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _users(flag: dict[str, Any], key: str, disabled: bool, names: list[str]) -> dict[str, bool | str]:
+    """Named users, whose answer no rule changes."""
+    st.markdown("**Named users**", help="They get this answer whatever rule and rollout say.")
+    rows = [{"id": id, "answer": answer_text(answer)} for id, answer in flag["users"].items()]
+    edited = st.data_editor(
+        rows or [{"id": "", "answer": None}],
+        column_config={
+            "id": st.column_config.TextColumn("Id"),
+            "answer": st.column_config.SelectboxColumn("Answer", options=[ALLOW, REFUSE, *names]),
+        },
+        num_rows="dynamic",
+        hide_index=True,
+        key=f"{key} users",
+        disabled=disabled,
+    )
+    return {row["id"].strip(): _answer(row.get("answer") or ALLOW) for row in edited if (row.get("id") or "").strip()}
+
+
+def _prerequisites(flag: dict[str, Any], key: str, disabled: bool) -> list[dict[str, Any]]:
+    """Other flags that must allow first."""
+    st.markdown("**Prerequisites**", help="Other flags that must allow, with this variant if one is named.")
+    others = [one["key"] for one in definitions("flag") if one["key"] != flag.get("key")]
+    edited = st.data_editor(
+        [dict(one) for one in flag["prerequisites"]] or [{"flag": None, "variant": None}],
+        column_config={
+            "flag": st.column_config.SelectboxColumn("Flag", options=others),
+            "variant": st.column_config.TextColumn("Variant"),
+        },
+        num_rows="dynamic",
+        hide_index=True,
+        key=f"{key} prerequisites",
+        disabled=disabled,
+    )
+    return [{"flag": row["flag"], "variant": row.get("variant") or None} for row in edited if row.get("flag")]
+
+
+def _moment(place: Any, label: str, saved: str | None, key: str, disabled: bool) -> str | None:
+    """An instant in the workspace's zone, as RFC 3339; None for none."""
+    at = instant(saved)
+    chosen = place.datetime_input(
+        f"{label} ({zone()})", None if at is None else at.replace(tzinfo=None), key=key, disabled=disabled, step=60
+    )
+    return None if chosen is None else chosen.replace(tzinfo=zone(), second=0, microsecond=0).isoformat()
+
+
+def _answer(text: str) -> bool | str:
+    return {ALLOW: True, REFUSE: False}.get(text, text)
+
+
+def _index(options: list[str], wanted: str) -> int:
+    return options.index(wanted) if wanted in options else 0

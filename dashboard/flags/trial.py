@@ -1,0 +1,24 @@
+"""Asks what a flag says for one user now, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from dashboard import page
+from dashboard.access import signed_in
+from dashboard.flags.explaining import decision
+from dashboard.navigation import link
+
+
+def trial(key: str) -> None:
+    """The field for a user, which the URL keeps, and the decision. It does not count as an app's question."""
+    user = st.text_input("User", key="user", bind="query-params", placeholder="ada, or anon:5f3a …")
+    if not user:
+        page.empty("Whose decision?", "Type the id of a user, or of a device as `anon:…`.", ":material/person:")
+        return
+    query = {"userId": user, "flag": key, "explain": "true"}
+    decided: dict[str, Any] = signed_in().admin.call("GET", "/v1/decide", query=query)
+    decision(decided)
+    link("users", f"Profile of {user}", icon=":material/person:", id=user)

@@ -1,0 +1,74 @@
+"""Flags: their list, and one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from dashboard import page
+from dashboard.definitions import detail
+from dashboard.definitions.history import history
+from dashboard.definitions.kinds import FLAG
+from dashboard.definitions.listing import list_screen
+from dashboard.definitions.previewing import preview
+from dashboard.flags.activity import activity, flags_activity
+from dashboard.flags.options import flag_options
+from dashboard.flags.switch import switch
+from dashboard.flags.trial import trial
+
+TITLE = "Flags"
+ICON = ":material/flag:"
+
+
+def show() -> None:
+    """The list, or the flag that the URL names."""
+    key = st.query_params.get("key")
+    if key is not None:
+        _one(key)
+    elif "new" in st.query_params:
+        detail.create(FLAG, flag_options)
+    else:
+        stale = {one["key"] for one in flags_activity()["flags"] if one["stale"]}
+        list_screen(
+            FLAG,
+            {
+                "state": st.column_config.TextColumn("State", width=80),
+                "rule": st.column_config.TextColumn("Rule", width="large"),
+                "answers": st.column_config.TextColumn("Answers"),
+            },
+            lambda flag: _in_list(flag, stale),
+        )
+
+
+def _in_list(flag: Mapping[str, Any], stale: set[str]) -> dict[str, Any]:
+    state = ("on" if flag["enabled"] else "off") + (", stale" if flag["key"] in stale else "")
+    variants = ", ".join(one["name"] for one in flag["variants"])
+    rollout = "" if flag["rollout"] == 100 else f"{flag['rollout']:g} %"
+    return {
+        "state": state,
+        "rule": flag["rule"] or "true",
+        "answers": " · ".join(filter(None, (variants, rollout))),
+    }
+
+
+def _one(key: str) -> None:
+    found = detail.found_or_gone(FLAG, key)
+    if found is None:
+        history(FLAG, key, None)
+        return
+    switch(found)
+    match page.sections(["Definition", "Test", "Activity", "People", "History"]):
+        case "Test":
+            trial(key)
+        case "Activity":
+            activity(key)
+        case "People":
+            st.caption("Whom the rule holds for; rollout, schedule, prerequisites and named users are not asked.")
+            preview(FLAG, found["rule"] or "true", "people whom the rule allows")
+        case "History":
+            history(FLAG, key, found["version"])
+        case _:
+            detail.edit(FLAG, found, flag_options)
+            detail.used_by(found)

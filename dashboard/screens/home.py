@@ -1,0 +1,170 @@
+"""The dashboard: how much there is, what goes on, and how the system is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import streamlit as st
+from tinycdp import Admin
+from tinycdp.admin_types import Activity, Health, SystemMetrics
+
+from dashboard import charts, page
+from dashboard.answers import remembered
+from dashboard.first_steps import first_steps
+from dashboard.navigation import link
+from dashboard.times import ago, time_text
+from dashboard.values import bytes_text
+
+TITLE = "Dashboard"
+ICON = ":material/monitoring:"
+
+REFRESH_S = 15
+TILE_PX = 172
+#: Hours that the charts may show, and the minutes of a point for each.
+PERIODS = {"1 h": (60, 1), "6 h": (360, 5), "24 h": (1_440, 15), "48 h": (2_880, 30)}
+
+
+@remembered(10)
+def metrics(admin: Admin) -> SystemMetrics:
+    """How much there is."""
+    return admin.metrics()
+
+
+@remembered(5)
+def health(admin: Admin) -> Health:
+    """How the system is."""
+    return admin.health()
+
+
+@remembered(10)
+def activity(admin: Admin, since: str, step: int) -> Activity:
+    """What went on since a time, by so many minutes."""
+    return admin.activity(since=since, step=step)
+
+
+def show() -> None:
+    """Numbers and charts, refreshed by one fragment."""
+    page.header("Dashboard", "How much there is, and what goes on.")
+    if metrics()["events"]["total"] == 0 and metrics()["users"]["total"] == 0:
+        first_steps()
+        return
+    _live()
+
+
+@st.fragment(run_every=REFRESH_S)
+def _live() -> None:
+    with page.refusals():
+        found, now = metrics(), health()
+        _state(now)
+        _numbers(found)
+        _charts(now["timestamp"])
+        _tops(found)
+        _storage(found)
+
+
+def _state(found: Health) -> None:
+    wrong = {name: check for name, check in found["checks"].items() if check["status"] != "ok"}
+    for name, check in wrong.items():
+        st.error(f"**{name}**: {check.get('error') or 'not well'}", icon=":material/heart_broken:")
+    checks: dict[str, Any] = dict(found["checks"])
+    drain, build = checks.get("drain", {}), checks.get("worker", {}).get("last_build") or {}
+    words = [":green-badge[:material/check: well]" if not wrong else ":red-badge[:material/error: not well]"]
+    if "lag_events" in drain:
+        words.append(f"drain {drain['lag_events']:,} events behind")
+    if build:
+        at = _instant(build["as_of"])
+        words.append(
+            f"last rebuild {ago(at, found['timestamp'])}, {build['users']:,} users in {build['seconds']:.1f} s"
+        )
+    st.markdown(" · ".join(words))
+
+
+def _numbers(found: SystemMetrics) -> None:
+    users, events = found["users"], found["events"]
+    tiles = (
+        ("Users", users["total"], f"{users['activeLastDay']:,} active in 24 h"),
+        ("Active, 30 d", users["activeLastMonth"], f"{users['activeLastWeek']:,} in 7 d"),
+        ("Events, 24 h", events["lastDay"], f"{events['total']:,} in all"),
+        ("Events, 30 d", events["lastMonth"], f"{events['lastWeek']:,} in 7 d"),
+        ("Traits", found["traits"]["definitionCount"], f"{found['traits']['computedCount']:,} values"),
+        ("Segments", found["segments"]["definitionCount"], f"{found['segments']['computedCount']:,} memberships"),
+        ("Flags", found["flags"]["definitionCount"], ""),
+    )
+    with st.container(horizontal=True, gap="small"):
+        for label, number, more in tiles:
+            st.metric(
+                label,
+                f"{number:,}",
+                more or None,
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                width=TILE_PX,
+                height="stretch",
+            )
+
+
+def _charts(now: str) -> None:
+    chosen = st.segmented_control(
+        "Period", list(PERIODS), default="1 h", required=True, key="period", label_visibility="collapsed"
+    )
+    minutes, step = PERIODS[chosen or "1 h"]
+    found = activity(_before(now, minutes), step)
+    rate, decided, latency = st.columns(3)
+    with rate:
+        st.markdown(f"**Events taken** · {found['total']['events']:,}")
+        charts.over_time([{"at": one["at"], "n": one["events"]} for one in found["points"]], of="n")
+    with decided:
+        st.markdown(f"**Decisions** · {found['total']['decisions']:,}")
+        charts.over_time([{"at": one["at"], "n": one["decisions"]} for one in found["points"]], of="n")
+    with latency:
+        p99 = found["total"]["decide"]["p99"]
+        st.markdown("**Latency of decisions, ms**" + ("" if p99 is None else f" · p99 {p99:g}"))
+        charts.over_time(
+            [
+                {"at": one["at"], "ms": one["decide"][name], "percentile": name}
+                for one in found["points"]
+                for name in ("p50", "p95", "p99")
+                if one["decide"]["count"]
+            ],
+            of="ms",
+            by="percentile",
+        )
+    if found["since"] and found["since"] > _before(now, minutes):
+        st.caption(f"There is a record since {time_text(found['since'])}.")
+
+
+def _tops(found: SystemMetrics) -> None:
+    left, right = st.columns(2)
+    with left:
+        st.markdown("**Events by name**, last 30 d")
+        rows = [{"name": one["name"] or "–", "events": one["count"]} for one in found["events"]["topEventTypes"]]
+        if rows:
+            charts.bars(rows, name="name", of="events")
+        else:
+            st.caption("No events in the last 30 days.")
+    with right:
+        st.markdown("**Segments by size**, at the last full rebuild")
+        rows = [{"segment": one["key"], "users": one["userCount"]} for one in found["segments"]["topSegments"]]
+        if rows:
+            charts.bars(rows, name="segment", of="users")
+        else:
+            st.caption("None yet: a full rebuild counts them.")
+
+
+def _storage(found: SystemMetrics) -> None:
+    database = found["database"]
+    as_of = f"people and events as of {time_text(found['asof'])}"
+    st.caption(f"The lake has {bytes_text(database['size'])}; {as_of}. Refreshed each {REFRESH_S} s.")
+    link("settings", "Health of every part", icon=":material/ecg_heart:")
+
+
+def _instant(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat()
+
+
+def _before(now: str, minutes: int) -> str:
+    """A whole minute, so that runs within one share an answer."""
+    at = datetime.fromisoformat(now).replace(second=0, microsecond=0) - timedelta(minutes=minutes)
+    return at.isoformat()
