@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 from tinycdp.admin import DefinitionKind
 
-#: As the API takes.
-CHARACTERS_MAX = 10_000
+from dashboard.editor.expression_input import expression_input
 
 
-def expression_field(kind: DefinitionKind, text: str, *, label: str, key: str, disabled: bool = False) -> str:
-    """The text as it stands in the form."""
-    return st.text_area(label, text, key=key, max_chars=CHARACTERS_MAX, height=120, disabled=disabled) or ""
+def expression_field(
+    kind: DefinitionKind,
+    text: str,
+    *,
+    label: str,
+    hint: str,
+    key: str,
+    saved_as: str | None = None,
+    disabled: bool = False,
+    on_save: Callable[[], None] | None = None,
+) -> str:
+    """The text as it stands in the form; a flag may have none. `hint` is an example; see `expression_editor`."""
+    st.caption(label)
+    return expression_input(
+        kind,
+        text,
+        key=key,
+        label=label,
+        hint=hint,
+        saved_as=saved_as,
+        optional=kind == "flag",
+        disabled=disabled,
+        on_save=on_save,
+    )
 
 
 def expression_text(text: str) -> None:

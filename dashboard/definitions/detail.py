@@ -15,6 +15,7 @@ from dashboard.definitions.describing import notes_form
 from dashboard.definitions.difference import difference
 from dashboard.definitions.kinds import Kind, definition
 from dashboard.definitions.saving import NOTHING, ask_to_save
+from dashboard.editor.expression_editor import formatted
 from dashboard.expression import expression_field
 from dashboard.times import time_text
 from dashboard.workspace import may_change
@@ -63,9 +64,16 @@ def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> d
     key = f"{kind.name} {found['key']} {found['version']}"
     disabled = not may_change()
     expression = expression_field(
-        kind.name, found[kind.field], label=kind.field.capitalize(), key=f"{key} text", disabled=disabled
+        kind.name,
+        found[kind.field] or "",
+        label=kind.field.capitalize(),
+        hint=kind.example,
+        key=f"{key} text",
+        saved_as=found["key"],
+        disabled=disabled,
+        on_save=lambda: st.session_state.update({f"{key} saves": True}),
     )
-    draft = {**found, kind.field: expression}
+    draft = {**found, kind.field: expression or (None if found[kind.field] is None else "")}
     if more is not None:
         draft |= more(found, key, disabled)
     draft |= notes_form(found, key=key, disabled=disabled)
@@ -73,8 +81,12 @@ def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> d
         st.caption("Your key shows and changes nothing.")
         return draft
     differs = difference(found, draft) != ""
+    asked_by_key = st.session_state.pop(f"{key} saves", False)
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Save …", type="primary", disabled=not differs, icon=":material/save:"):
+        asked = st.button("Save …", type="primary", disabled=not differs, icon=":material/save:")
+        if differs and (asked or asked_by_key):
+            if expression != (found[kind.field] or ""):
+                draft[kind.field] = formatted(kind.name, expression)
             ask_to_save(kind, found["key"], found, draft)
         if differs:
             st.markdown(":orange-badge[:material/edit: Not saved yet]")
@@ -86,7 +98,7 @@ def create(kind: Kind, more: MoreFields | None = None) -> None:
     page.back_header(f"New {kind.name}", kind.title, f"A {kind.name} is {kind.is_what}.")
     key = st.text_input("Key", key=f"new {kind.name} key", placeholder="small_letters_and_1_digits", max_chars=100)
     expression = expression_field(
-        kind.name, "", label=f"{kind.field.capitalize()}, as {kind.example}", key=f"new {kind.name} text"
+        kind.name, "", label=kind.field.capitalize(), hint=kind.example, key=f"new {kind.name} text", saved_as=key
     )
     draft: dict[str, Any] = {kind.field: expression}
     if more is not None:
@@ -96,7 +108,7 @@ def create(kind: Kind, more: MoreFields | None = None) -> None:
     if st.button("Save …", type="primary", disabled=not is_whole, icon=":material/save:"):
         with page.refusals():
             if _is_right(kind, key or "", expression):
-                ask_to_save(kind, key or "", NOTHING, draft)
+                ask_to_save(kind, key or "", NOTHING, {**draft, kind.field: formatted(kind.name, expression)})
 
 
 def _is_right(kind: Kind, key: str, expression: str) -> bool:

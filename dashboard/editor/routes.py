@@ -74,18 +74,14 @@ async def _answered(
         return Response(status_code=400)
     if question is None:
         return _refusal(400, "The question is no JSON with kind and expression, or too long.")
-    try:
-        waiting.acquire_on_behalf_of_nowait(question_owner := object())
-    except anyio.WouldBlock:
+    if waiting.available_tokens < 1:
         return _refusal(503, "The API is slow at the moment; the editor asks again.")
     try:
-        answer = await anyio.to_thread.run_sync(asked, sign_in.admin, question)
+        answer = await anyio.to_thread.run_sync(asked, sign_in.admin, question, limiter=waiting)
     except tinycdp.Unreachable:
         return _refusal(503, "The API does not answer; the editor asks again.")
     except tinycdp.ApiError as error:
         return _refusal(error.status, error.message)
-    finally:
-        waiting.release_on_behalf_of(question_owner)
     return JSONResponse(answer)
 
 

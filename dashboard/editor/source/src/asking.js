@@ -21,10 +21,10 @@ export async function ask(address, question, signal) {
     if (error.name === "AbortError") throw error;
     throw new Away("The console does not answer.");
   }
-  const answer = await response.json().catch(() => ({}));
-  if (response.ok) return answer;
-  const reason = answer.message ?? `The console answers with status ${response.status}.`;
-  throw response.status === 429 || response.status >= 500 ? new Away(reason) : new Error(reason);
+  const answer = await response.json().catch(() => null);
+  if (response.ok && answer) return answer;
+  const reason = answer?.message ?? `The console answers with status ${response.status}.`;
+  throw response.ok || response.status === 429 || response.status >= 500 ? new Away(reason) : new Error(reason);
 }
 
 /**
@@ -55,6 +55,7 @@ export class Newest {
 /** Resolves after so many milliseconds; rejects when given up. */
 export function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     const timer = setTimeout(resolve, milliseconds);
     signal.addEventListener("abort", () => {
       clearTimeout(timer);

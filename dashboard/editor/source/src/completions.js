@@ -39,11 +39,11 @@ function option({ label, text, kind, type, signature, detail }, from, to) {
     detail: type?.length ? type.filter((one) => one !== "null" || type.length === 1).join(" | ") : kind,
     info: signature || detail ? () => described(signature, detail) : undefined,
     apply(view, completion) {
-      const opens = text.endsWith("(") && view.state.sliceDoc(to, to + 1) !== "(";
-      const insert = opens ? `${text})` : text;
-      const inserted = insertCompletionText(view.state, insert, from, to);
-      const anchor = from + text.length;
-      view.dispatch({ ...inserted, selection: { anchor }, annotations: pickedCompletion.of(completion), scrollIntoView: true });
+      const isCall = text.endsWith("(");
+      const isOpen = isCall && view.state.sliceDoc(to, to + 1) === "("; // the text has the bracket already
+      const inserted = insertCompletionText(view.state, isOpen ? text.slice(0, -1) : isCall ? `${text})` : text, from, to);
+      const selection = { anchor: from + text.length };
+      view.dispatch({ ...inserted, selection, annotations: pickedCompletion.of(completion), scrollIntoView: true });
     },
   };
 }
