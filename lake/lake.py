@@ -161,6 +161,11 @@ class Lake(Tables):
         """A row for each rebuild."""
         return self.scan(RUNS)
 
+    def sizes(self) -> pl.LazyFrame:
+        """as_of and sizes of each full rebuild that noted them."""
+        is_noted = (pl.col("kind") == "full") & pl.col("sizes").is_not_null()
+        return self.runs().filter(is_noted).select("as_of", "sizes")
+
     def last_run(self) -> dict[str, Any] | None:
         """The newest full rebuild."""
         runs = self.runs().filter(pl.col("kind") == "full").sort("build").tail(1).collect()

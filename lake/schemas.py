@@ -127,7 +127,8 @@ MEMBERSHIPS = Table(
     partition=("is_latest",),
 )
 
-#: What each rebuild did. `seqs` says for each shard how far its log was in the lake.
+#: What each rebuild did. `seqs` says for each shard how far its log was in the lake. `sizes` of a full one is JSON: how
+#: many people there were (`users`), and how many are in each segment and have each trait.
 RUNS = Table(
     "runs",
     pa.schema(
@@ -141,6 +142,7 @@ RUNS = Table(
             ("published", pa.int64()),
             ("seconds", pa.float64()),
             ("kind", pa.string()),
+            ("sizes", pa.string()),
         ]
     ),
 )

@@ -19,6 +19,7 @@ import structlog
 from deltalake.exceptions import DeltaError
 
 from expressions.rules.deletes import ACT_KINDS
+from expressions.rules.windows import DAY_MS
 from lake.errors import LakeConflict, LakeError, LakeUnreachable
 from lake.folder import Folder
 from lake.lake import Lake
@@ -33,6 +34,8 @@ log = structlog.get_logger()
 EXPORT_DAYS = 7.0
 #: Rows of rebuilds are kept this long; and those of rebuilds of single ids, since four a second may come.
 RUN_DAYS, ID_RUN_DAYS = 30, 1
+#: Of each day the last row of a rebuild that counted people stays for so long.
+DAILY_RUN_DAYS = 365
 
 
 def maintain(
@@ -126,17 +129,19 @@ def forget_runs(lake: Lake, now: datetime) -> int:
     """Drops old rows of rebuilds; returns how many.
 
     A rebuild whose answers are there stays, since readers look up what it covered. So do the last full rebuild, and the
-    one with the greatest number.
+    one with the greatest number. Of each day of a year the last one stays that noted how many people it counted.
     """
     old = pl.col("build") < pl.when(kind="ids").then(_ms(now - timedelta(days=ID_RUN_DAYS))).otherwise(
         _ms(now - timedelta(days=RUN_DAYS))
     )
-    runs = lake.runs().select("build", "kind").with_columns(old.alias("is_old")).collect()
+    runs = lake.runs().select("build", "kind", "as_of", "sizes").with_columns(old.alias("is_old")).collect()
     if not runs["is_old"].any():
         return 0
     needed = {lake.last_build(), (lake.last_run() or {}).get("build")}
     for table in (TRAITS, MEMBERSHIPS):
         needed |= set(lake.scan(table).select(pl.col("build").unique()).collect()["build"])
+    noted = runs.filter(pl.col("sizes").is_not_null() & (pl.col("build") >= _ms(now - timedelta(days=DAILY_RUN_DAYS))))
+    needed |= set(noted.group_by(pl.col("as_of") // DAY_MS).agg(pl.col("build").max())["build"])
     forgotten = set(runs.filter("is_old")["build"]) - needed
     return _keep(lake, RUNS, {}, "build", lambda build: ~build.is_in(sorted(forgotten)))
 

@@ -54,7 +54,8 @@ class Run:
     """What a rebuild did. `seqs` says how far each shard's log was in. `kind` is "full", "ids" or "as_of".
 
     `published` counts the records that took their base. The others refused it: they had a newer base
-    (`refused_older`), or a delete had overtaken it (`refused_deleted`).
+    (`refused_older`), or a delete had overtaken it (`refused_deleted`). `sizes` is JSON of how many people there are,
+    are in each segment and have each trait; None where the rebuild wrote no latest answers.
     """
 
     build: int
@@ -68,6 +69,7 @@ class Run:
     kind: str
     refused_older: int = 0
     refused_deleted: int = 0
+    sizes: str | None = None
 
 
 def rebuild(
@@ -125,6 +127,7 @@ def rebuild(
     records = records_of(parts(), recent, settings.horizon_ms)
     outcomes = publish(store, records, stamps, lambda done: progress("publishing", done))
     del recent, records
+    sizes = None
     if ids is None:
         progress("sweeping", 0)
         store.sweep_all([stamps[shard] for shard in range(store.shards)], run_id)
@@ -134,6 +137,7 @@ def rebuild(
             counts = totals(people(events), as_of_ms) | by_kind | {"ids": users, "as_of": as_of_ms}
             counts |= {"lake_version": version, "build": build}
             store.keep_totals(version, build, msgspec.json.encode(counts), run_id)
+            sizes = msgspec.json.encode({"users": counts["users"], **by_kind}).decode()
         cover(store, [covered_by(stamps[shard]) for shard in range(store.shards)], run_id)
     run = Run(
         build,
@@ -147,6 +151,7 @@ def rebuild(
         "full" if ids is None else "ids",
         outcomes[Published.OLDER],
         outcomes[Published.DELETED],
+        sizes,
     )
     lake.append_run(run_row(run))
     store.answer_rebuilds(requests if ids is None else requests._replace(wanted=requests.done), run_id)
@@ -213,7 +218,7 @@ def write_answers(
     purged: Mapping[str, str | None],
     latest_of: int | None,
 ) -> dict[str, dict[str, int]] | None:
-    """Writes every trait and membership of every person; returns how many rows each key has: traits, segments.
+    """Writes every trait and membership of every person; returns how many rows each key has, or 0: traits, segments.
 
     `purged` is the last purge at once of each table, from before the events were read. Raises `LakeConflict` when there
     was one since: the rows may name people who are gone.
@@ -241,7 +246,9 @@ def write_answers(
             return None
         members = written
     return {
-        name: dict(rows.group_by("key").len().iter_rows()) for name, rows in (("traits", traits), ("segments", members))
+        f"{kind}s": dict.fromkeys((key for of_kind, key in keys if of_kind == kind), 0)
+        | dict(rows.group_by("key").len().iter_rows())
+        for kind, rows in (("trait", traits), ("segment", members))
     }
 
 
@@ -275,4 +282,5 @@ def run_row(run: Run) -> dict[str, Any]:
         "published": run.published,
         "seconds": run.seconds,
         "kind": run.kind,
+        "sizes": run.sizes,
     }

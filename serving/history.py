@@ -81,6 +81,22 @@ class History:
         """Raises unless the lake's root can be listed. Writes nothing."""
         self._with_refusals(lambda: list_root(self._lake.root))
 
+    def people_over_time(self, since_ms: int, until_ms: int, points: int) -> list[tuple[int, dict[str, Any]]]:
+        """The instants of full rebuilds in [since, until), UTC ms, and how many people each counted.
+
+        `users`, and by key those in `segments` and with `traits`. Of each of so many equal parts of the time it is the
+        last rebuild.
+        """
+        part = (pl.col("as_of") - since_ms) * points // (until_ms - since_ms)
+        within = pl.col("as_of").is_between(since_ms, until_ms, closed="left")
+        last = pl.col("sizes").last(), pl.col("as_of").last()
+        rows = self._with_refusals(
+            lambda: self._lake.sizes().filter(within).sort("as_of").group_by(part.alias("part")).agg(*last).collect()
+        )
+        return [
+            (as_of, msgspec.json.decode(sizes)) for as_of, sizes in rows.sort("as_of").select("as_of", "sizes").rows()
+        ]
+
     def sizes(self) -> dict[str, tuple[int, int]]:
         """By table: the rows in force and the bytes of their files, from the tables' own logs."""
         return self._with_refusals(lambda: {table.name: self._lake.size(table) for table in TABLES})

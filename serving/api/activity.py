@@ -1,4 +1,6 @@
-"""Activity over HTTP: what API processes did over the last two days, and what flags answered over the last 90."""
+"""Activity over HTTP: what API processes did over the last two days, what flags answered over the last 90, and how many
+people rebuilds counted.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from serving.activity import DAY_MS, DAYS_KEPT, MINUTE_MS, MINUTES_KEPT, STALE_D
 from serving.api.dependencies import EngineOf, require_admin
 from serving.api.events import PATHS
 from serving.api.periods import From, To, period_of
-from serving.api.wire.activity import ActivityOut, FlagsActivityOut
+from serving.api.wire.activity import ActivityOut, FlagsActivityOut, PeopleOverTimeOut
 from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
 from serving.http.answers import json_answer
@@ -25,6 +27,8 @@ router = APIRouter(prefix="/v1/admin/activity", dependencies=[Depends(require_ad
 
 #: The period of an answer, if not said otherwise.
 HOUR_MS, MONTH_DAYS = 3_600_000, 30
+#: Rebuilds of one answer, if not said otherwise and at most.
+POINTS, POINTS_MAX = 100, 1_000
 
 
 def work_of(template: str) -> Work | None:
@@ -136,6 +140,28 @@ def _flag(found: FlagActivity) -> dict[str, Any]:
         ],
         "lastAsked": _instant(found.last_asked_ms),
     }
+
+
+# ── by the rebuild ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@router.get("/segments", responses={200: {"model": PeopleOverTimeOut}})
+async def people_over_time(
+    engine: EngineOf,
+    since: From = None,
+    until: To = None,
+    points: Annotated[int, Query(ge=1, le=POINTS_MAX, description="rebuilds at most, evenly over the time")] = POINTS,
+) -> Response:
+    """How many people there were, in each segment and with each trait, as full rebuilds counted them; over the last 90
+    days, if not said otherwise. They are kept in the lake.
+    """
+    since_ms, until_ms = period_of(since, until, DAYS_KEPT * DAY_MS, engine.clock_ms())
+
+    def read() -> list[dict[str, Any]]:
+        counted = engine.history.people_over_time(since_ms, until_ms, points)
+        return [{"at": rfc3339(as_of_ms), **numbers} for as_of_ms, numbers in counted]
+
+    return json_answer({"points": await to_thread.run_sync(read)})
 
 
 async def _from_redis(engine: Engine, read: Callable[[Store], dict[str, Any]]) -> dict[str, Any]:

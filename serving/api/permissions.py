@@ -71,6 +71,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     "GET /v1/admin/workspace": VIEW,
     "GET /v1/admin/activity": VIEW,
     "GET /v1/admin/activity/flags": VIEW,
+    "GET /v1/admin/activity/segments": VIEW,
     "GET /metrics": VIEW,
     "GET /health": OPEN,
     **{

@@ -72,3 +72,18 @@ class FlagsActivityOut(BaseModel):
     since: str | None
     staleAfterDays: int
     flags: list[FlagActivity]
+
+
+class PeopleCounted(BaseModel):
+    """What a full rebuild counted as of `at`: all people, those in each segment, and those who have each trait."""
+
+    at: str
+    users: int
+    segments: dict[str, int]
+    traits: dict[str, int]
+
+
+class PeopleOverTimeOut(BaseModel):
+    """What full rebuilds counted over time, the oldest first."""
+
+    points: list[PeopleCounted]

@@ -66,6 +66,20 @@ def test_only_apps_make_a_flag_look_used(stack: RunningStack) -> None:
     assert not used["stale"] and not tried["stale"]
 
 
+def test_a_rebuild_notes_how_many_people_there_are(stack: RunningStack) -> None:
+    """The last point has the new segment with its member; only so many points are given as are wanted."""
+    stack.define("segment", "act_members", "events.act_joined.count >= 1")
+    stack.track("act-eve", "act_joined")
+    with tinycdp.Admin(stack.stack.api_url, stack.keys["admin"]) as admin:
+        wait_until(lambda: admin.search_users("act-eve")["total"] == 1, "the lake has the event")
+        stack.json("rebuild")
+
+        (point,) = admin.segment_activity(points=1)["points"]
+        assert point["segments"]["act_members"] == 1
+        assert point["users"] >= 1
+        assert admin.segment_activity(until="2020-01-01")["points"] == []
+
+
 @pytest.mark.parametrize("query", ["from=yesterday", "from=2026-01-02&to=2026-01-01", "step=0", "to=" + "9" * 50])
 def test_a_period_that_is_none_is_refused(stack: RunningStack, query: str) -> None:
     """The refusal names the field."""
@@ -77,5 +91,5 @@ def test_a_period_that_is_none_is_refused(stack: RunningStack, query: str) -> No
 
 def test_only_admins_read_activity(stack: RunningStack) -> None:
     """A read key is refused."""
-    for path in ("/v1/admin/activity", "/v1/admin/activity/flags"):
+    for path in ("/v1/admin/activity", "/v1/admin/activity/flags", "/v1/admin/activity/segments"):
         assert stack.call("GET", path, "read").status_code == 403

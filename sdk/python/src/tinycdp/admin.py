@@ -372,6 +372,13 @@ class Admin:
         """The time zone whose calendar dates count, the release, the time, and the key that asks."""
         return cast(types.Workspace, self.call("GET", "/v1/admin/workspace"))
 
+    def segment_activity(
+        self, *, since: str | None = None, until: str | None = None, points: int | None = None
+    ) -> types.PeopleOverTime:
+        """How many people there were, in each segment and with each trait, as full rebuilds counted them."""
+        query = {"from": since, "to": until, "points": points}
+        return cast(types.PeopleOverTime, self.call("GET", "/v1/admin/activity/segments", query=query))
+
     def health(self) -> types.Health:
         """How the stack is; also while it is not well, and answers 503. Raises `Unreachable` without an answer."""
         try:

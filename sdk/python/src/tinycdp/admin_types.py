@@ -778,3 +778,18 @@ class Decisions(TypedDict):
     userId: str
     decisions: list[Decision]
     asof: dict[str, Any]
+
+
+class PeopleCounted(TypedDict):
+    """What a full rebuild counted as of `at`: all people, those in each segment, and those who have each trait."""
+
+    at: str
+    users: int
+    segments: dict[str, int]
+    traits: dict[str, int]
+
+
+class PeopleOverTime(TypedDict):
+    """What full rebuilds counted over time, the oldest first."""
+
+    points: list[PeopleCounted]
