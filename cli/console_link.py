@@ -5,7 +5,7 @@ The console makes it for whoever has the admin key, which is sent to it over thi
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 
 from cli.stack import Stack
 from serving.access.keys import raw_keys
@@ -22,9 +22,9 @@ def console_link(stack: Stack, settings: Settings) -> str:
     """The address of the link. Raises `ConsoleError`."""
     headers = {"Authorization": f"Bearer {raw_keys(settings)['admin']}"}
     try:
-        answer = httpx.post(f"{stack.console_url}/sign-in/links", headers=headers, timeout=ANSWER_S)
-    except httpx.TransportError as error:
+        answer = httpx2.post(f"{stack.console_url}/sign-in/links", headers=headers, timeout=ANSWER_S)
+    except httpx2.TransportError as error:
         raise ConsoleError(f"the console does not answer ({error}): sign in with a key") from None
     if not answer.is_success:
         raise ConsoleError(f"the console made no link ({answer.status_code}): sign in with a key")
-    return str(httpx.URL(str(stack.console_url)).join(answer.json()["path"]))
+    return str(httpx2.URL(str(stack.console_url)).join(answer.json()["path"]))

@@ -44,6 +44,20 @@ def _clock(at: str) -> dict[str, str]:
     return {} if shown is None else {"clock": f"{shown:%Y-%m-%dT%H:%M:%S}Z", "time": f"{shown:%Y-%m-%d %H:%M}"}
 
 
+def by_day(rows: Sequence[dict[str, Any]], *, of: str) -> None:
+    """An area over dates, which no zone moves. `rows` have `date`, as 2026-11-30, and a number."""
+    chart = (
+        alt.Chart(alt.Data(values=[{**row, "clock": f"{row['date']}T00:00:00Z"} for row in rows]))
+        .mark_area(line={"color": SERIES[0]}, color=SERIES[0], opacity=0.15)
+        .encode(
+            x=alt.X("clock:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(grid=False, format="%b %d")),
+            y=alt.Y(f"{of}:Q", title=None, axis=alt.Axis(tickCount=4, format="~s")),
+            tooltip=[alt.Tooltip("date:N", title=""), alt.Tooltip(f"{of}:Q", format=",")],
+        )
+    )
+    _draw(chart)
+
+
 def bars(rows: Sequence[dict[str, Any]], *, name: str, of: str) -> None:
     """Lying bars, the longest first. `rows` have a name and a number."""
     height = 28 * len(rows) + 45

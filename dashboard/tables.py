@@ -21,7 +21,7 @@ def table(
     `columns`: for each field that is shown its Streamlit column, in order.
     """
     shown = [{name: row.get(name) for name in columns} for row in rows]
-    height = HEADER_PX + ROW_PX * min(len(rows), ROWS_SHOWN_MAX) + 2
+    height: Any = "content" if len(rows) <= ROWS_SHOWN_MAX else HEADER_PX + ROW_PX * ROWS_SHOWN_MAX
     if id_of is None:
         st.dataframe(shown, column_config=dict(columns), hide_index=True, height=height, row_height=ROW_PX, key=key)
         return None

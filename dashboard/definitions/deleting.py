@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -20,33 +20,26 @@ def ask_to_delete(kind: Kind, found: dict[str, Any]) -> None:
     """Asks for the key, and deletes."""
     key = found["key"]
     st.markdown(f"The {kind.name} `{key}` stops to exist for every app. Its history stays, and it can be brought back.")
-    used_by = found.get("used_by") or []
-    if used_by:
+    if found["used_by"]:
         st.error("It cannot be deleted while others use it:", icon=":material/link:")
-        links_to(used_by)
+        links_to(found["used_by"])
         return
     typed = st.text_input(f"Type `{key}` to delete it", autocomplete="off")
+    note = st.text_input("Note", placeholder="Why, for the history (may be empty)", max_chars=500)
     if st.button("Delete", type="primary", disabled=typed != key, icon=":material/delete:"):
         with page.refusals():
             try:
-                signed_in().admin.delete_definition(kind.name, key, version=found["version"])
+                signed_in().admin.delete_definition(kind.name, key, version=found["version"], note=note or None)
             except Conflict as error:
                 page.refusal(error)
-                links_to(error.details.get("used_by") or [])
                 return
             forget()
             page.say(f"Deleted: {kind.name} `{key}`")
             page.open_query()
 
 
-def links_to(used_by: list[Any]) -> None:
-    """A link to each definition that uses one."""
+def links_to(used_by: Sequence[str]) -> None:
+    """A link to each definition that uses one, which the API names as `segment:loyal`."""
     for user in used_by:
-        if isinstance(user, Mapping):
-            kind, key = str(user.get("kind", "trait")), str(user["key"])
-        else:
-            kind, _, key = str(user).rpartition(" ") if " " in str(user) else ("", "", str(user))
-        if kind in ("trait", "segment", "flag"):
-            link(f"{kind}s", f"{kind} {key}", icon=":material/arrow_forward:", key=key)
-        else:
-            st.markdown(f"`{key}`")
+        kind, _, key = user.partition(":")
+        link(f"{kind}s", f"{kind} {key}", icon=":material/arrow_forward:", key=key)

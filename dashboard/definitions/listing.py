@@ -69,20 +69,14 @@ def matches(row: Mapping[str, Any], kind: Kind, text: str) -> bool:
 
 
 def _of_all(row: Mapping[str, Any]) -> dict[str, Any]:
-    used_by = row.get("used_by")
     return {
         "key": row["key"],
         "owner": row["owner"],
         "tags": row["tags"],
-        "size": row.get("size"),
-        "used_by": None if used_by is None else used_keys(used_by),
+        "size": row["size"],
+        "used_by": [user.partition(":")[2] for user in row["used_by"]],
         "updated": f"{instant(row['updated_at']):%Y-%m-%d %H:%M}",
     }
-
-
-def used_keys(used_by: Sequence[Any]) -> list[str]:
-    """The keys of what uses a definition."""
-    return [str(user["key"]) if isinstance(user, Mapping) else str(user) for user in used_by]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -93,4 +87,4 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "owner": st.column_config.TextColumn("Owner", width="small"),
         "tags": st.column_config.ListColumn("Tags"),
     }
-    return {name: column for name, column in columns.items() if any(row.get(name) is not None for row in rows)}
+    return {name: column for name, column in columns.items() if any(row[name] not in (None, "", []) for row in rows)}

@@ -5,23 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+from tinycdp import Admin
+from tinycdp.admin_types import Decisions
 
 from dashboard import page
-from dashboard.access import signed_in
+from dashboard.answers import remembered
 from dashboard.flags.explaining import decision
 from dashboard.navigation import link
 from dashboard.tables import table
 from dashboard.values import value_text
 
 
+@remembered(5)
+def decided(admin: Admin, user: str) -> Decisions:
+    """All flags for a person. It makes no flag look used."""
+    return admin.decisions(user)
+
+
 def decisions(user: str) -> None:
     """All flags as a table. A click on one shows why; the URL keeps which."""
-    decided = signed_in().admin.call("POST", "/v1/decide", {**_who(user), "explain": True})["decisions"]
-    if not decided:
+    flags: list[dict[str, Any]] = [dict(one) for one in decided(user)["decisions"]]
+    if not flags:
         page.empty("No flags yet", "Make one under *Flags*.")
         return
     picked = table(
-        [{**one, "shown": value_text(one["value"]), "is": "allow" if one["allow"] else "refuse"} for one in decided],
+        [{**one, "shown": value_text(one["value"]), "is": "allow" if one["allow"] else "refuse"} for one in flags],
         {
             "flag": st.column_config.TextColumn("Flag", pinned=True),
             "is": st.column_config.TextColumn("Decision", width="small"),
@@ -35,16 +43,9 @@ def decisions(user: str) -> None:
     if picked is not None and picked != st.query_params.get("flag"):
         st.query_params["flag"] = picked
     wanted = picked or st.query_params.get("flag")
-    found = next((one for one in decided if one["flag"] == wanted), None)
+    found = next((one for one in flags if one["flag"] == wanted), None)
     if found is None:
         st.caption("Click on a flag to see why.")
         return
     link("flags", f"Flag {found['flag']}", icon=":material/flag:", key=found["flag"])
     decision(found)
-
-
-def _who(user: str) -> dict[str, Any]:
-    """The fields of a request that name a person by an id with its kind before it."""
-    kind, _, value = user.partition(":")
-    fields = {"user": "userId", "anon": "anonymousId", "email": "emailHash"}
-    return {fields[kind]: value} if value and kind in fields else {"userId": user}

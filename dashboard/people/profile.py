@@ -28,7 +28,7 @@ def profile(found: UserDetail) -> None:
         strict=True,
     ):
         place.metric(label, f"{counts[value]:,}", border=True)  # type: ignore[literal-required]
-    left, right = st.columns(2)
+    left, right = st.columns([3, 2])
     with left:
         st.subheader("Segments", anchor=False)
         _segments(found)
@@ -49,19 +49,26 @@ def _segments(found: UserDetail) -> None:
                 "key": one["key"],
                 "in": "in" if one["inSegment"] else ("warming" if one["warming"] else "–"),
                 "since": time_text(one["since"]) if one["inSegment"] else "",
+                "next": next_text(one["nextChange"]),
             }
             for one in sorted(found["segments"], key=lambda one: (not one["inSegment"], one["key"]))
         ],
         {
             "key": st.column_config.TextColumn("Segment"),
             "in": st.column_config.TextColumn("Now", width="small"),
-            "since": st.column_config.TextColumn("Since"),
+            "since": st.column_config.TextColumn("Since", help="The first rebuild that saw it."),
+            "next": st.column_config.TextColumn("Changes by time alone", help="With no new event."),
         },
         key="segments of a person",
         id_of="key",
     )
     if picked is not None:
         go("segments", key=picked)
+
+
+def next_text(next_change: str) -> str:
+    """When a value changes with no new event, as the API says it."""
+    return next_change if next_change in ("never", "unknown") else time_text(next_change)
 
 
 def _attributes(found: UserDetail) -> None:
@@ -83,13 +90,15 @@ def _traits(found: UserDetail) -> None:
         {
             "key": one["key"],
             "value": "warming" if one["warming"] else value_text(one["value"]),
-            "next": time_text(str(one["next_change"])) if one.get("next_change") else None,
+            "next": next_text(one["nextChange"]),
         }
-        for one in map(dict, found["traits"])
+        for one in found["traits"]
     ]
-    columns = {"key": st.column_config.TextColumn("Trait"), "value": st.column_config.TextColumn("Value")}
-    if any(row["next"] for row in rows):
-        columns["next"] = st.column_config.TextColumn("Changes by time at")
+    columns = {
+        "key": st.column_config.TextColumn("Trait"),
+        "value": st.column_config.TextColumn("Value", width="large"),
+        "next": st.column_config.TextColumn("Changes by time alone", help="With no new event."),
+    }
     picked = table(rows, columns, key="traits of a person", id_of="key")
     if picked is not None:
         go("traits", key=picked)

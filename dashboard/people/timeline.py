@@ -1,32 +1,63 @@
-"""A person's events, the newest first, with what was sent."""
+"""A person's events, the newest first: of any period and name, a page after the other."""
 
 from __future__ import annotations
 
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import streamlit as st
-from tinycdp.admin_types import UserDetail
+from tinycdp import Admin
+from tinycdp.admin_types import PersonEvents
 
 from dashboard import page
-from dashboard.times import time_text
+from dashboard.answers import remembered
+from dashboard.times import time_text, zone
 from dashboard.values import value_text
 
-
-def timeline(found: UserDetail) -> None:
-    """The 50 latest events."""
-    names = sorted({event["name"] or "–" for event in found["recentEvents"]})
-    chosen = st.multiselect("Names", names, key="names", placeholder="All events", label_visibility="collapsed")
-    events = [event for event in found["recentEvents"] if not chosen or (event["name"] or "–") in chosen]
-    if not events:
-        page.empty("No events", "What an app sends for this person is here about a second later.")
-        return
-    for event in events:
-        shown_event(event["ts"], event["name"], event["props"])
+PAGE_EVENTS = 50
 
 
-def shown_event(ts: str, name: str | None, properties: Any, more: str = "") -> None:
-    """One event in a line, with its properties behind a click."""
-    words = ", ".join(f"{key} {value_text(value)}" for key, value in (properties or {}).items())
-    title = f"{time_text(ts)} · **{name or '–'}**{more}" + (f" · {words[:90]}" if words else "")
+@remembered(5)
+def events(
+    admin: Admin, id: str, since: str | None, until: str | None, name: str | None, cursor: str | None
+) -> PersonEvents:
+    """A page of events; the next one is at its cursor."""
+    return admin.person_events(id, since=since, until=until, name=name, limit=PAGE_EVENTS, cursor=cursor)
+
+
+def timeline(id: str) -> None:
+    """The filters, which the URL keeps, and the events."""
+    left, middle, right = st.columns([2, 1, 1])
+    name = left.text_input("Name", key="name", bind="query-params", type="search", live="300ms", placeholder="Any name")
+    since = _moment(middle.date_input("From", None, key="from", bind="query-params"))
+    until = _moment(right.date_input("To, with that date", None, key="to", bind="query-params"), days=1)
+    shown = f"pages of {id} {name} {since} {until}"
+    pages, cursor = st.session_state.get(shown, 1), None
+    for _ in range(pages):
+        found = events(id, since, until, name or None, cursor)
+        for event in found["events"]:
+            _event(dict(event))
+        cursor = found["cursor"]
+        if not found["complete"]:
+            st.caption("The drain is behind: the very last events may be missing.")
+        if cursor is None:
+            break
+    if pages == 1 and not found["events"]:
+        page.empty("No events", "There are none of this name in this period. New ones are here at once.")
+    if cursor is not None and st.button("Older events", icon=":material/expand_more:"):
+        st.session_state[shown] = pages + 1
+        st.rerun()
+
+
+def _moment(day: date | None, days: int = 0) -> str | None:
+    """The begin of a date in the workspace's zone, so many days later."""
+    return None if day is None else datetime.combine(day + timedelta(days), time(), zone()).isoformat()
+
+
+def _event(event: dict[str, Any]) -> None:
+    """One event in a line, with all that was sent behind a click."""
+    fields = event["properties"] or event["traits"] or {}
+    words = ", ".join(f"{key} {value_text(value)}" for key, value in fields.items())
+    title = f"{time_text(event['ts'])} · **{event['name'] or event['kind']}**" + (f" · {words[:110]}" if words else "")
     with st.expander(title.replace("$", "\\$")):
-        st.json(properties or {})
+        st.json({key: value for key, value in event.items() if value not in (None, {}, "")})

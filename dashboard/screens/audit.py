@@ -60,8 +60,8 @@ def _id(entry: dict[str, Any]) -> str:
 
 
 def _about(entry: dict[str, Any]) -> str:
-    words = [f"{name} {value_text(value)}" for name, value in entry["details"].items()]
-    return " · ".join(filter(None, [entry.get("note") or "", ", ".join(words)]))
+    words = ", ".join(f"{name} {value_text(value)}" for name, value in entry["details"].items())
+    return " · ".join(filter(None, [entry["note"], ", ".join(entry["changed"]) or words]))
 
 
 def _entry(entry: dict[str, Any]) -> None:
@@ -69,9 +69,9 @@ def _entry(entry: dict[str, Any]) -> None:
         st.markdown(
             f"**{entry['author']}** · {entry['action']} {entry['kind']} `{entry['key']}` · {time_text(entry['at'])}"
         )
-        if entry.get("note"):
+        if entry["note"]:
             st.markdown(entry["note"])
-        before, after = entry.get("before") or {}, entry.get("after") or {}
+        before, after = entry["before"] or {}, entry["after"] or {}
         if before or after:
             st.code(difference(before, after) or "Nothing differs.", language="diff", wrap_lines=True)
         elif entry["details"]:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import page
 from dashboard.definitions import detail
+from dashboard.definitions.comparing import overlap, trend
 from dashboard.definitions.history import history
 from dashboard.definitions.kinds import SEGMENT
 from dashboard.definitions.listing import list_screen
@@ -33,11 +34,15 @@ def _one(key: str) -> None:
     if found is None:
         history(SEGMENT, key, None)
         return
-    match page.sections(["Definition", "Members", "History"]):
+    match page.sections(["Definition", "Members", "Trend", "Overlap", "History"]):
         case "Members":
             preview(SEGMENT, found["rule"], "members")
             if may_change() and st.button("Export all as CSV", icon=":material/download:"):
                 start_export(key)
+        case "Trend":
+            trend(SEGMENT, found["rule"])
+        case "Overlap":
+            overlap(SEGMENT, found["rule"])
         case "History":
             history(SEGMENT, key, found["version"])
         case _:

@@ -86,7 +86,7 @@ def _one(id: str) -> None:
     parts = ["Profile", "Events", "Decisions", "Ids", *(["Download, delete"] if may_change() else [])]
     match page.sections(parts):
         case "Events":
-            timeline(user)
+            timeline(own_id)
         case "Decisions":
             decisions(own_id)
         case "Ids":

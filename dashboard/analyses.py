@@ -1,0 +1,53 @@
+"""Questions about everybody that take longer than a person waits: started once, then looked at until they are done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+from tinycdp import NotFound
+from tinycdp.admin import AnalysisKind, DefinitionKind
+
+from dashboard import page
+from dashboard.access import signed_in
+
+LOOK_S = 1.0
+ENDED = ("done", "failed", "cancelled")
+
+
+def analysis(name: AnalysisKind, kind: DefinitionKind, expression: str, draw: Callable[[dict[str, Any]], None]) -> None:
+    """Draws the result of an analysis, or how far it is. The same question in this tab is asked once."""
+    question = f"analysis {name} {kind} {expression}"
+    found = st.session_state.get(question)
+    if found is None or found["state"] not in ENDED:
+        _wait(name, kind, expression, question)
+        return
+    if found["state"] != "done":
+        st.error(found.get("error") or f"It was {found['state']}.", icon=":material/error:")
+        if st.button("Compute again", key=f"again {question}"):
+            del st.session_state[question]
+            st.rerun()
+        return
+    draw(found["result"])
+
+
+def _wait(name: AnalysisKind, kind: DefinitionKind, expression: str, question: str) -> None:
+    @st.fragment(run_every=LOOK_S)
+    def wait() -> None:
+        with page.refusals():
+            admin, found = signed_in().admin, st.session_state.get(question)
+            if found is not None:
+                try:
+                    found = admin.analysis(found["id"])
+                except NotFound:  # the API was started anew, and with it its jobs
+                    found = None
+            if found is None:
+                found = admin.start_analysis(name, kind, expression=expression)
+            st.session_state[question] = found
+            if found["state"] in ENDED:
+                st.rerun(scope="app")
+            words = "Waiting for another question …" if found["state"] == "waiting" else "Asking the lake …"
+            st.progress(found["progress"], words)
+
+    wait()
