@@ -139,13 +139,16 @@ def matches(text: Cell, pattern: str) -> Cell:
 
 def bucket(salt: str) -> Cell:
     """`bucketing.bucket_of`, of the id at hand."""
-    return Cell({"number": pl.col("id").map_batches(partial(_buckets, salt), pl.Float64)})
+    return Cell({"number": pl.col("id").map_batches(partial(buckets_of, salt), pl.Float64)})
 
 
-def _buckets(salt: str, ids: pl.Series) -> pl.Series:
+def buckets_of(salt: str, ids: pl.Series) -> pl.Series:
+    """`bucketing.bucket_of` each text; null for null."""
     texts = ids.to_list()
-    buckets = {id: bucket_of(salt, id) for id in set(texts)}  # an id may be asked for at many instants
-    return pl.Series(ids.name, [buckets[id] for id in texts], dtype=pl.Float64)
+    buckets = {
+        id: bucket_of(salt, id) for id in set(texts) if id is not None
+    }  # an id may be asked for at many instants
+    return pl.Series(ids.name, [buckets.get(id) for id in texts], dtype=pl.Float64)
 
 
 def _millionths(value: Cell) -> Cell:
