@@ -352,6 +352,36 @@ def users(
 
 
 @app.command()
+def rejected(
+    reason: Annotated[str | None, typer.Option(help="Only events that were refused for this, as it is listed.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many events to show.")] = 10,
+    again: Annotated[
+        list[str] | None, typer.Option("--again", help="Send the event of this id again. Repeatable.")
+    ] = None,
+    again_all: Annotated[
+        bool, typer.Option("--again-all", help="Send all events of --reason again, the oldest first.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the events of the last week that were refused, and why; or send some again, once the cause is repaired.
+
+    An event that is sent again counts at its own time, and once. The exit code is 1 if one is refused again.
+    """
+    from cli.rejected import page_text, redriven_text, refused_events, send_again
+
+    if again_all and reason is None:
+        raise typer.BadParameter("name the reason", param_hint="--again-all")
+    if not (again or again_all):
+        page = refused_events(reason, limit)
+        say(page, page_text(page), as_json)
+        return
+    body = send_again(again or None, reason if again_all else None)
+    say(body, redriven_text(body), as_json)
+    if body["refused"]:
+        raise SystemExit(WRONG)
+
+
+@app.command()
 def explain(
     user: Annotated[str, typer.Argument(help="The id of the user.")],
     key: Annotated[str, typer.Argument(help="The key of a trait, segment or flag.")],

@@ -191,6 +191,10 @@ class Lake(Tables):
         """Refused events."""
         return self.scan(REJECTED)
 
+    def append_rejected_marks(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Notes that refused events were sent again, in one commit."""
+        self.append(REJECTED, pa.Table.from_pylist([dict(row) for row in rows], schema=REJECTED.columns))
+
     def append_api_key(self, row: Mapping[str, Any]) -> None:
         """Notes that an admin made a key, or revoked it."""
         self._append_row(API_KEYS, row)

@@ -148,7 +148,9 @@ RUNS = Table(
 )
 
 #: Refused events and rows, with the reason. `source` is "api" or the name of an imported file, `line` the line or index
-#: in it.
+#: in it. An event that the API refused has an `id`, and what it takes to send it again: its text, the context and time
+#: that its batch named, the kind that its path named. `is_cut`: not all of the text is here. `ids` are those that it
+#: names, as JSON. A row with a `redriven_at` is about the event of that id: it was sent again then.
 REJECTED = Table(
     "rejected",
     pa.schema(
@@ -159,6 +161,17 @@ REJECTED = Table(
             ("code", pa.string()),
             ("reason", pa.string()),
             ("event", pa.string()),
+            ("id", pa.string()),
+            ("path", pa.string()),
+            ("key", pa.string()),
+            ("kind", pa.string()),
+            ("field", pa.string()),
+            ("remedy", pa.string()),
+            ("ids", pa.string()),
+            ("sent_at", pa.string()),
+            ("context", pa.string()),
+            ("is_cut", pa.bool_()),
+            ("redriven_at", pa.int64()),
         ]
     ),
 )

@@ -33,6 +33,7 @@ from serving.api import (
     ofrep,
     people,
     prometheus,
+    rejected,
     totals,
     unsaved_expressions,
     workspace,
@@ -128,6 +129,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(unsaved_expressions.router)
     app.include_router(analyses.router)
     app.include_router(keys.router)
+    app.include_router(rejected.router)
     app.include_router(audit.router)
     app.include_router(people.router)
     app.include_router(totals.router)

@@ -60,6 +60,8 @@ WANTED_IDS_MAX = 10_000
 SIZES_GOOD_S = 2.0
 #: Keys that are not known are looked for in Redis at most so often. Whoever sends one waits that long.
 KEYS_SOUGHT_S = 0.1
+#: So many refused events wait for the drain with their whole texts; of more the beginnings alone are kept.
+WHOLE_REJECTED_MAX = 2_500
 #: How often a call is sent again with newer definitions before its caller is told to do so.
 RELOADS_MAX = 5
 
@@ -190,10 +192,14 @@ class Engine:
         owners = self.store.owners([claim.id for claim in claims])
         return await self.with_refusals(asyncio.gather(receipts, owners))
 
-    async def keep_rejected(self, items: Sequence[bytes]) -> None:
-        """Keeps refused events with their reasons, until the drain moves them to the lake; the newest 100,000."""
+    async def keep_rejected(self, items: Sequence[bytes], cut: Sequence[bytes]) -> None:
+        """Keeps refused events with their reasons, until the drain moves them to the lake; the newest 100,000.
+
+        `cut` are the same with the beginning of their texts alone: they are kept where too many wait.
+        """
         self.tally.rejected += len(items)
-        await self.with_refusals(self.store.reject(items))
+        waiting = (await self.with_refusals(self.store.waiting())).rejected
+        await self.with_refusals(self.store.reject(items if waiting + len(items) <= WHOLE_REJECTED_MAX else cut))
 
     async def show_refused(self, items: Sequence[bytes]) -> None:
         """Keeps refused events for who watches, if there is room for them."""

@@ -71,6 +71,14 @@ class History:
         )
         return rows.slice(offset, limit).to_dicts(), len(rows)
 
+    def rejected(self) -> pl.LazyFrame:
+        """Refused events and rows, and notes of those that were sent again (`lake.schemas`)."""
+        return self._with_refusals(self._lake.rejected)
+
+    def append_rejected_marks(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Notes that refused events were sent again, in one commit."""
+        self._with_refusals(lambda: self._lake.append_rejected_marks(rows))
+
     # ── whether it is there ──────────────────────────────────────────────────────────────────────────────────────────
 
     def reach(self) -> None:

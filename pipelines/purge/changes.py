@@ -98,6 +98,10 @@ def answers_without(lake: Lake, deletes: pl.DataFrame, shards: int) -> Change:
 # ── refused events ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+#: Columns of refused events that hold what somebody sent.
+SENT = ("event", "reason", "ids", "sent_at", "context")
+
+
 def rejected_without(names: Names, deleted: Deleted) -> Change:
     """Refused events less those that name somebody who is gone, and less those of before the delete that name somebody
     who came back."""
@@ -105,14 +109,14 @@ def rejected_without(names: Names, deleted: Deleted) -> Change:
     back = Names(came_back_ms)
 
     def change(batch: pa.RecordBatch) -> pa.RecordBatch:
-        texts = pl.concat([pl.Series(batch.column(name).to_pylist(), dtype=pl.String) for name in ("event", "reason")])
+        texts = pl.concat([pl.Series(batch.column(name).to_pylist(), dtype=pl.String) for name in SENT])
         until_ms = dict.fromkeys(names.among(texts), FOREVER_MS)
         candidates = pl.Series(back.among(texts), dtype=pl.String)
         for id, deleted_ms in came_back_ms.items() if len(candidates) else ():
             for text in Names([id]).among(candidates):
                 until_ms[text] = max(until_ms.get(text, 0), deleted_ms)
-        rows = zip(*(batch.column(name).to_pylist() for name in ("received_at", "event", "reason")), strict=True)
-        stays = [max(until_ms.get(event, -1), until_ms.get(reason, -1)) < came_ms for came_ms, event, reason in rows]
+        rows = zip(*(batch.column(name).to_pylist() for name in ("received_at", *SENT)), strict=True)
+        stays = [max(until_ms.get(text, -1) for text in sent) < came_ms for came_ms, *sent in rows]
         return batch.filter(pa.array(stays, pa.bool_()))
 
     return change

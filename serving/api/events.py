@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from anyio import to_thread
@@ -28,12 +28,14 @@ from serving.api.segment import (
     written_keys,
 )
 from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectSettings, TrackedOut
+from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine, RefusedByNewer
 from serving.http.answers import json_answer
 from serving.http.bodies import body_of, json_of
 from serving.ids import ids_in
 from serving.ingest.accept import Envelope, Limits, accept, checked_object
 from serving.ingest.event_json import event_of
+from serving.ingest.message_ids import made_id
 from serving.people.links import RefusedClaim, Why
 from serving.refusals import Conflict, Invalid, NotFound, invalid
 from serving.store.deadlines import within
@@ -55,8 +57,10 @@ INGEST_S = 2.5
 ENVELOPE_BYTES = 1024
 #: Bytes of what a batch says about all of its events.
 CONTEXT_BYTES_MAX = 4 * 1024
-#: Bytes that are kept of the text of a refused event.
-REJECTED_BYTES_MAX = 4 * 1024
+#: Bytes that are kept of the text of a refused event, and where too many wait for the drain.
+REJECTED_BYTES_MAX, CUT_BYTES_MAX = 32 * 1024, 4 * 1024
+#: Bytes that are kept of the time at which a refused event was sent, as it came.
+SENT_AT_BYTES_MAX = 100
 
 
 async def _admit(engine: Engine, request: Request, body: Any = None) -> Caller:
@@ -90,15 +94,16 @@ async def _take_body(request: Request, kind: str, body: bytes) -> tuple[Accepted
     raw = await _decoded(engine, request, body, event_of)
     caller = await _admit(engine, request, raw)
     catalogue = await engine.known_catalogue()
+    sent_by = SentBy(request.scope["path"], kind)
     try:
         event = accept(raw, Limits(catalogue.summed), kind, Envelope(engine.clock_ms(), key_label=caller.label))
     except Invalid as refusal:
-        await keep_rejected(engine, caller, [(0, raw, refusal)])
+        await keep_rejected(engine, caller, sent_by, [(0, raw, refusal)])
         raise
     try:
         receipts, refused_claims = await engine.ingest([event], catalogue)
     except RefusedByNewer as newer:
-        await keep_rejected(engine, caller, [(0, raw, newer.refusals[0])])
+        await keep_rejected(engine, caller, sent_by, [(0, raw, newer.refusals[0])])
         raise newer.refusals[0] from None
     if event.kind == "alias":
         for refused in refused_claims:
@@ -198,24 +203,14 @@ async def _take_batch(request: Request, text: bytes) -> Response:
             sent.append((index, raw))
         except Invalid as refusal:
             refusals.append((index, None if isinstance(raw, Invalid) else raw, refusal))
-    duplicates = 0
-    warnings: list[str] = []
-    while events:
-        try:
-            receipts, refused_claims = await engine.ingest(events, catalogue)
-        except RefusedByNewer as newer:
-            catalogue = newer.catalogue
-            refusals = sorted(
-                [*refusals, *((*sent[at], refusal) for at, refusal in newer.refusals.items())], key=itemgetter(0)
-            )
-            events = [event for at, event in enumerate(events) if at not in newer.refusals]
-            sent = [pair for at, pair in enumerate(sent) if at not in newer.refusals]
-            continue
-        warnings = link_warnings(refused_claims, events)
-        duplicates = sum(outcome.duplicate for outcome in receipts.outcomes)
-        break
+    taken = await take_all(engine, events, catalogue)
+    duplicates, warnings = taken.duplicates, taken.warnings
+    late = [(*sent[at], refusal) for at, refusal in taken.refusals.items()]
+    events = [event for at, event in enumerate(events) if at not in taken.refusals]
+    refusals = sorted([*refusals, *late], key=itemgetter(0))
     if refusals:
-        await keep_rejected(engine, caller, refusals)
+        sent_by = SentBy(request.scope["path"], None, body.sentAt, context)
+        await keep_rejected(engine, caller, sent_by, refusals)
     return _with_warnings(
         {
             "success": True,
@@ -227,6 +222,35 @@ async def _take_batch(request: Request, text: bytes) -> Response:
         },
         warnings,
     )
+
+
+class Taken(NamedTuple):
+    """What became of some events: repeats among those that were taken, refusals by place, warnings about links."""
+
+    duplicates: int
+    refusals: dict[int, Invalid]
+    warnings: list[str]
+
+
+async def take_all(engine: Engine, events: Sequence[Accepted], catalogue: Catalogue) -> Taken:
+    """Takes checked events together. Those that newer definitions than these refuse are told by their place.
+
+    Raises as `Engine.ingest` does; a repeat of the call is safe.
+    """
+    places = list(range(len(events)))
+    refusals: dict[int, Invalid] = {}
+    while places:
+        left = [events[place] for place in places]
+        try:
+            receipts, refused_claims = await engine.ingest(left, catalogue)
+        except RefusedByNewer as newer:
+            catalogue = newer.catalogue
+            refusals |= {places[at]: refusal for at, refusal in newer.refusals.items()}
+            places = [place for at, place in enumerate(places) if at not in newer.refusals]
+            continue
+        duplicates = sum(outcome.duplicate for outcome in receipts.outcomes)
+        return Taken(duplicates, refusals, link_warnings(refused_claims, left))
+    return Taken(0, refusals, [])
 
 
 async def _batch(engine: Engine, request: Request, text: bytes) -> Batch:
@@ -276,30 +300,53 @@ def _shared_context(value: Any) -> dict[str, Any]:
     return context
 
 
-async def keep_rejected(engine: Engine, caller: Caller, refusals: list[tuple[int, Any, Invalid]]) -> None:
-    """Keeps refused events, each with the beginning of its text. The drain puts them into the lake's `rejected`.
+class SentBy(NamedTuple):
+    """What a request says of the events in it: the path, the kind that the path names, the batch's time and context."""
+
+    path: str
+    kind: str | None
+    sent_at: Any = None
+    context: Mapping[str, Any] = {}
+
+
+async def keep_rejected(
+    engine: Engine, caller: Caller, sent_by: SentBy, refusals: list[tuple[int, Any, Invalid]]
+) -> None:
+    """Keeps refused events with what it takes to send them again. The drain puts them into the lake's `rejected`.
 
     The newest are also shown to who watches events come in (`serving.api.newest_events`).
     """
     now_ms = engine.clock_ms()
-    events = [
-        RefusedEvent(now_ms, refusal.code, refusal.message, _text(raw), caller.label, _ids_of(raw))
-        for _, raw, refusal in refusals
-    ]
-    items = [
-        {
+    sent_at, context = (_json(value) for value in (sent_by.sent_at, sent_by.context))
+    whole, cut, shown = [], [], []
+    for index, raw, refusal in refusals:
+        text, ids, details = _json(_without_key(raw)), _ids_of(raw), refusal.details or {}
+        beginning = text[:CUT_BYTES_MAX].decode("utf-8", "replace")
+        shown.append(RefusedEvent(now_ms, refusal.code, refusal.message, beginning, caller.label, ids))
+        item = {
+            "id": made_id(),
             "received_at": now_ms,
             "source": "api",
+            "path": sent_by.path,
+            "key": caller.label,
+            "kind": sent_by.kind,
             "line": index,
-            "code": event.code,
-            "reason": event.reason,
-            "event": event.text,
+            "code": refusal.code,
+            "reason": refusal.message,
+            "field": details.get("field"),
+            "remedy": details.get("remedy"),
+            "ids": _json(ids).decode(),
         }
-        for event, (index, _, _) in zip(events, refusals, strict=True)
-    ]
+        kept = text[:REJECTED_BYTES_MAX].decode("utf-8", "replace")
+        is_whole = raw is not None and 0 < len(text) <= REJECTED_BYTES_MAX and len(sent_at) <= SENT_AT_BYTES_MAX
+        more = {"event": kept, "is_cut": not is_whole, "context": context.decode()}
+        if len(sent_at) <= SENT_AT_BYTES_MAX:
+            more["sent_at"] = sent_at.decode()
+        whole.append(msgspec.json.encode(item | more))
+        cut.append(msgspec.json.encode(item | {"event": beginning, "is_cut": True}))
     await asyncio.gather(
-        engine.keep_rejected([msgspec.json.encode(item) for item in items]),
-        engine.show_refused([msgspec.json.encode(event) for event in events[-REFUSED_MAX:]]),
+        engine.keep_rejected(whole, cut),
+        engine.show_refused([msgspec.json.encode(event) for event in shown[-REFUSED_MAX:]]),
     )
 
 
@@ -311,12 +358,12 @@ def _ids_of(raw: Any) -> list[str]:
         return []
 
 
-def _text(raw: Any) -> str:
-    """The beginning of an event's text, without its key."""
+def _json(value: Any) -> bytes:
+    """A value that was read from JSON, as JSON; empty where it is just flat enough to have been read."""
     try:
-        return msgspec.json.encode(_without_key(raw))[:REJECTED_BYTES_MAX].decode("utf-8", "replace")
-    except RecursionError:  # just flat enough to be read
-        return ""
+        return msgspec.json.encode(value)
+    except RecursionError:
+        return b""
 
 
 def _without_key(raw: Any) -> Any:

@@ -54,6 +54,9 @@ PERMISSIONS: Mapping[str, Permission] = {
     "GET /v1/admin/users/{user}/data": ADMINISTER,  # all of a person, to be taken away
     "POST /v1/admin/users/{user}/unlink": ADMINISTER,
     "DELETE /v1/admin/users/{user}": ADMINISTER,
+    # ── refused events ───────────────────────────────────────────────────────────────────────────────────────────
+    "GET /v1/admin/rejected": VIEW,
+    "POST /v1/admin/rejected/redrive": ADMINISTER,
     # ── exports: people's ids leave the system ───────────────────────────────────────────────────────────────────
     "GET /v1/export/list": ADMINISTER,
     "GET /v1/export/segment/{key}.csv": ADMINISTER,

@@ -315,6 +315,40 @@ class Admin:
         finally:
             part.unlink(missing_ok=True)
 
+    # ── refused events ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def rejected(
+        self,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        reason: str | None = None,
+        key: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> types.RejectedPage:
+        """Refused events, the newest first, with their numbers by reason and by where they came from.
+
+        Of the last seven days where no times (ISO 8601) are given. `reason` is one of the page's `reasons`, `key` the
+        label of a key.
+        """
+        query = {"from": since, "to": until, "reason": reason, "key": key, "limit": limit, "cursor": cursor}
+        return cast(types.RejectedPage, self.call("GET", "/v1/admin/rejected", query=query))
+
+    def redrive(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        reason: str | None = None,
+        event: Mapping[str, Any] | None = None,
+    ) -> types.Redriven:
+        """Sends refused events again: those of some ids, or the oldest 1,000 of a reason. None is taken twice.
+
+        `event` replaces what was sent, of one id.
+        """
+        body = {"ids": None if ids is None else list(ids), "reason": reason, "event": event}
+        return cast(types.Redriven, self.call("POST", "/v1/admin/rejected/redrive", body))
+
     # ── the stack ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def create_key(self, kind: KeyKind, label: str = "") -> types.CreatedKey:

@@ -336,6 +336,68 @@ class AuditPage(TypedDict):
     hasMore: bool
 
 
+class RejectedEvent(TypedDict):
+    """A refused event, or a refused row of an imported file. `cut`: not all of its text was kept."""
+
+    id: str | None
+    received_at: str
+    source: str
+    path: str | None
+    key: str | None
+    line: int | None
+    code: str
+    reason: str
+    group: str
+    event: str | None
+    cut: bool
+    redriven_at: str | None
+
+
+class RejectedReason(TypedDict):
+    """A reason, without what was sent, and how many events were refused for it."""
+
+    reason: str
+    count: int
+    last_at: str
+
+
+class RejectedSource(TypedDict):
+    """Where refused events came from: a path and the label of a key, or an imported file."""
+
+    source: str
+    path: str | None
+    key: str | None
+    count: int
+
+
+class RejectedPage(TypedDict):
+    """Refused events of a period. `reasons`, `sources` and `total` count all of it, `waiting` have yet to be stored."""
+
+    rejected: list[RejectedEvent]
+    reasons: list[RejectedReason]
+    sources: list[RejectedSource]
+    total: int
+    waiting: int
+    cursor: str | None
+
+
+class RefusedAgain(TypedDict):
+    """A refused event that was not sent again, and why."""
+
+    id: str
+    code: str
+    message: str
+
+
+class Redriven(TypedDict):
+    """What became of refused events that were sent again. `duplicates` had been taken before."""
+
+    redriven: int
+    duplicates: int
+    refused: list[RefusedAgain]
+    left: int
+
+
 class Alias(TypedDict):
     """An id of a person; `kind` is externalId, deviceId or emailHash."""
 
