@@ -33,7 +33,8 @@ def owners(events: pl.LazyFrame) -> pl.DataFrame:
 def roots(owner_of: Mapping[str, str]) -> dict[str, str]:
     """id -> the person it belongs to, for every id that has an owner.
 
-    Nothing writes ids that own each other in a ring. Were there some, their person would be the least of them.
+    Ids own each other in a ring only where two aliases came at once and their callers were killed, until the drain
+    takes one of the links back. Meanwhile their person is the least of them.
     """
     root_of: dict[str, str] = {}
     for id in owner_of:

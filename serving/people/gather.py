@@ -30,7 +30,7 @@ def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
     root = record.id
     above = {root: 0}  # id -> its place
     while (owner := known[root].owner) is not None:
-        if owner.id in above:  # each owns the other: nothing writes that, but a loop over it would never end
+        if owner.id in above:  # each owns the other, until the drain opens the ring
             root = min(id for id, place in above.items() if place >= above[owner.id])
             break
         if owner.id not in known:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from serving.ids import Ids, namespaced, prefixed
+from serving.ids import Ids, namespaced, prefixed, raw_id
 from serving.people.family import DEPTH_MAX, IDS_MAX, Excess, look_around
 from serving.people.lists import settle_lists, tidy_lists
 from serving.store.logged_event import Accepted, LogEntry
@@ -215,8 +215,8 @@ def complete_links(operations: Operations, entries: Iterable[LogEntry]) -> Steps
     """Completes the links of events in the log, for callers that were cut off between an event and its links.
 
     A claim that was not written is written, unless it was taken back since. A link to an owner who was deleted since it
-    was claimed is taken back. The list of each owner that is named has the ids that are the owner's, and no other of
-    those that are named. Nothing else changes.
+    was claimed is taken back, and so is the newest link of a ring. The list of each owner that is named has the ids
+    that are the owner's, and no other of those that are named. Nothing else changes.
     """
     newest: dict[tuple[str, str], Claim] = {}
     for entry in entries:
@@ -236,7 +236,33 @@ def complete_links(operations: Operations, entries: Iterable[LogEntry]) -> Steps
         yield operations.take_back(list(links.items()))
         owners = yield operations.owners([claim.id for claim in claims])
     yield from link_claims(operations, claims, owners)
+    yield from _open_rings(operations, claims)
     yield from settle_lists(operations, claims)
+
+
+def _open_rings(operations: Operations, claims: Iterable[Claim]) -> Steps[None]:
+    """Takes back the newest link of each ring that these claims may have closed.
+
+    Two aliases at once, each the other way round, were both written, and their callers were cut off before they looked
+    again. Only an alias gives a user an owner, so a ring has users alone.
+    """
+    aliases = [claim for claim in claims if raw_id(claim.id).kind == "user"]
+    if not aliases:
+        return
+    owners: list[Owner | None] = yield operations.owners([claim.id for claim in aliases])
+    links = {
+        claim: owner
+        for claim, owner in zip(aliases, owners, strict=True)
+        if owner is not None and owner.id == claim.owner
+    }
+    family = yield from look_around(operations, dict.fromkeys(claim.owner for claim in links))
+    closing = []
+    for claim, owner in sorted(links.items(), key=lambda link: link[1].since_ms, reverse=True):
+        if family.is_in_force(owner) and family.excess(claim) == "cycle":
+            closing.append((claim.id, owner))
+            family.unlink(claim)
+    if closing:
+        yield operations.take_back(closing)
 
 
 def unlink_id(operations: Operations, namespaced_id: str, event_id: str) -> Steps[Owner | None]:

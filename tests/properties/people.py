@@ -53,15 +53,17 @@ class People:
         return False
 
     def above(self, id_: str) -> list[str]:
-        """An id, its owner, the owner's owner, and so on."""
+        """An id, its owner, the owner's owner, and so on; once round a ring."""
         owner_of, owners = self.owner_of, [id_]
-        while owners[-1] in owner_of:
-            owners.append(owner_of[owners[-1]])
+        while (owner := owner_of.get(owners[-1])) is not None and owner not in owners:
+            owners.append(owner)
         return owners
 
     def root_of(self, id_: str) -> str:
-        """The person's own id."""
-        return self.above(id_)[-1]
+        """The person's own id; of ids that own each other the least."""
+        owners = self.above(id_)
+        back_to = self.owner_of.get(owners[-1])
+        return owners[-1] if back_to is None else min(owners[owners.index(back_to) :])
 
     def ids_of(self, id_: str) -> set[str]:
         """Every id of the person that an id belongs to."""

@@ -180,8 +180,9 @@ class World:
     def refusals(self, claims: Sequence[Claim], claimed_ms: ClaimTimes) -> dict[Claim, str]:
         """The claims that must not become links, and why; the others are links in the truth from here on."""
         reasons = {}
+        owned = set(self.people.owner_of)  # of these the call hears whose they are, however old its claim is
         for claim in claims:
-            if self.is_past(*claim[:2], max(claimed_ms[claim.id, claim.owner])):
+            if claim.id not in owned and self.is_past(*claim[:2], max(claimed_ms[claim.id, claim.owner])):
                 continue
             theirs = {id_ for id_, owner in self.people.owner_of.items() if owner == claim.owner}
             has_room = claim.id in theirs or len(theirs) < MEMBERS_MAX
@@ -196,9 +197,10 @@ class World:
         return copy.received_ms if copy is not None else -1
 
     def is_past(self, id_: str, owner: str, claimed_ms: int) -> bool:
-        """Whether a claim of an id that is nobody's was taken back since it was made."""
-        ended_ms = max(self.deleted_ms.get(id_, -1), self.deleted_ms.get(owner, -1), self.unlinked_ms.get(id_, -1))
-        return claimed_ms <= ended_ms and id_ not in self.people.owner_of
+        """Whether a claim was taken back since it was made."""
+        return claimed_ms <= max(
+            self.deleted_ms.get(id_, -1), self.deleted_ms.get(owner, -1), self.unlinked_ms.get(id_, -1)
+        )
 
     def on_the_clock(self) -> dict[int, int]:
         """Sets the shards to the world's clock; the seq of each."""
