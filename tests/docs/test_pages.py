@@ -82,11 +82,25 @@ def test_the_page_on_definitions(stack: RunningStack) -> None:
     """A definition that is not saved is tried, and one that was changed is brought back."""
     first = stack.define("trait", "paged", "events.purchase.count_30d")
     stack.call("PUT", "/v1/admin/traits/paged", json={"expression": "events.purchase.count_7d"})
-    try_, back = (command.replace("orders_30d", "paged") for command in curls("admin.md", "Definitions"))
+    try_, back, analyse = (command.replace("orders_30d", "paged") for command in curls("admin.md", "Definitions"))
 
+    assert json.loads(typed(stack, analyse))["analysis"] == "trend"
     assert json.loads(typed(stack, try_)).keys() >= {"count", "total", "sample", "asof"}
     brought = json.loads(typed(stack, back.replace('"version": 1', f'"version": {first["version"]}')))
     assert brought["trait"]["expression"] == "events.purchase.count_30d"
+
+
+def test_the_page_on_people_and_activity(stack: RunningStack) -> None:
+    """A timeline, events as they come in, and what the stack and its flags did: each answers with what is told."""
+    stack.track("ada", "paged_seen")
+    (timeline,) = curls("admin.md", "People")
+    (newest,) = curls("admin.md", "Events as they come in")
+    minutes, flags = curls("admin.md", "Activity")
+
+    assert json.loads(typed(stack, timeline))["events"][0]["name"] == "paged_seen"
+    assert json.loads(typed(stack, newest)).keys() == {"events", "cursor", "skipped"}
+    assert json.loads(typed(stack, minutes))["step"] == 5
+    assert json.loads(typed(stack, flags)).keys() == {"since", "staleAfterDays", "flags"}
 
 
 def test_the_page_on_typing(stack: RunningStack) -> None:
