@@ -66,8 +66,8 @@ def expression_editor(
     builder: one that was neither given nor returned last, and that it does not hold. So a page may give the saved text
     each time, or what this returned.
 
-    The page runs again half a second after the last key, and when the editor is left. So a click on a button sees all
-    that was typed.
+    The page runs again half a second after the last key, once no list of completions is open, and when the editor is
+    left. So a click on a button sees all that was typed.
 
     `key` is unique on the page. `saved_as` is the key of the definition, if it has one: cycles are told by it.
     `optional`: an empty text is well. `counts`: for how many people the expression holds is asked after a pause.

@@ -1,6 +1,13 @@
 // One editor: the text, what is drawn under it, and what Python hears of it.
 
-import { acceptCompletion, autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import {
+  acceptCompletion,
+  autocompletion,
+  closeBrackets,
+  closeBracketsKeymap,
+  completionKeymap,
+  completionStatus,
+} from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { bracketMatching } from "@codemirror/language";
 import { lintKeymap } from "@codemirror/lint";
@@ -14,7 +21,7 @@ import { expressions } from "./language.js";
 import { Status } from "./status.js";
 import { theme } from "./theme.js";
 
-/** After so long without a key Python hears of the text; on leaving the editor it hears at once. */
+/** After so long without a key, and with no list open, Python hears of the text; on leaving the editor at once. */
 const SEND_MS = 500;
 
 export class ExpressionEditor {
@@ -124,8 +131,14 @@ export class ExpressionEditor {
     if (!update.docChanged) return;
     this.#formatting.drop();
     this.checks.begin(this.view);
+    this.#sendSoon();
+  }
+
+  /** Not while a list is open: the page fades while it runs again, and the list with it. */
+  #sendSoon() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#send(), SEND_MS);
+    const send = () => (completionStatus(this.view.state) === "active" ? this.#sendSoon() : this.#send());
+    this.#timer = setTimeout(send, SEND_MS);
   }
 
   #send() {

@@ -53,7 +53,7 @@ export const theme = EditorView.theme({
   ".cm-diagnostic-error": { borderLeftColor: "var(--st-red-color)" },
   ".cm-diagnosticAction": { backgroundColor: "var(--st-primary-color)", color: "white" },
   ".cm-panels": { backgroundColor: POPUP, borderTop: BORDER, color: "var(--st-text-color)" },
-  ".cm-panel.cm-panel-lint ul [aria-selected]": {
+  ".cm-panel.cm-panel-lint ul [aria-selected], .cm-panel.cm-panel-lint ul:focus [aria-selected]": {
     backgroundColor: "color-mix(in srgb, var(--st-primary-color) 25%, transparent)",
     color: "var(--st-text-color)",
   },
