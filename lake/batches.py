@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -29,15 +30,20 @@ def batches_of(
     rows_max: int = BATCH_ROWS,
     bytes_max: int = BATCH_BYTES,
     part_rows: int = PART_ROWS,
+    paths: Sequence[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a dataset in no order; no batch is empty."""
-    return joined(_parts(dataset, columns, min(part_rows, rows_max)), rows_max, bytes_max)
+    """The rows of a dataset in no order, or those of some of its files, file by file; no batch is empty."""
+    return joined(_parts(dataset, columns, min(part_rows, rows_max), paths), rows_max, bytes_max)
 
 
-def _parts(dataset: Any, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+def _parts(dataset: Any, columns: Sequence[str], rows: int, paths: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     """The rows of each file, some at a time, with the columns and types of the dataset."""
     schema = pa.schema([dataset.schema.field(name) for name in columns])
-    for fragment in dataset.get_fragments():
+    fragments = dataset.get_fragments()
+    if paths is not None:
+        by_path = {unquote(fragment.path): fragment for fragment in fragments}
+        fragments = [by_path[unquote(path)] for path in paths]
+    for fragment in fragments:
         values = ds.get_partition_keys(fragment.partition_expression)
         with closing(fragment.open()) as opened, pq.ParquetFile(opened, buffer_size=READ_BYTES) as file:
             stored = [name for name in columns if name in file.schema_arrow.names and name not in values]

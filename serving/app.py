@@ -36,6 +36,7 @@ from serving.api import (
     rejected,
     totals,
     unsaved_expressions,
+    vocabulary,
     workspace,
 )
 from serving.api.openapi import documents
@@ -128,6 +129,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(definitions.router)
     app.include_router(unsaved_expressions.router)
     app.include_router(analyses.router)
+    app.include_router(vocabulary.router)
     app.include_router(keys.router)
     app.include_router(rejected.router)
     app.include_router(audit.router)

@@ -22,7 +22,7 @@ from serving.history import History, Source
 from serving.http.tally import Tally
 from serving.ingest.accept import Limits, check_summed
 from serving.ingest.projection import tail_payload
-from serving.lookout import Lookout, Recent, Together
+from serving.lookout import Lookout, Recent, Refreshed, Together
 from serving.people.gather import gather
 from serving.people.links import RefusedClaim, claims_with_receipts, distinct_claims, link_claims
 from serving.people.person import DecodedBases
@@ -58,6 +58,8 @@ REBUILD_WANTED_S = 10.0
 WANTED_IDS_MAX = 10_000
 #: The numbers of `/v1/admin/metrics` are good for so long.
 SIZES_GOOD_S = 2.0
+#: The names in the lake are read at most so often, and are at most so old.
+VOCABULARY_GOOD_S = 5.0, 300.0
 #: Keys that are not known are looked for in Redis at most so often. Whoever sends one waits that long.
 KEYS_SOUGHT_S = 0.1
 #: So many refused events wait for the drain with their whole texts; of more the beginnings alone are kept.
@@ -98,6 +100,7 @@ class Engine:
         self.history_writers = CapacityLimiter(2)
         self.names: Together[str | None, Any] = Together()
         self.sizes: Recent[dict[str, Any]] = Recent(SIZES_GOOD_S)
+        self.vocabulary: Refreshed[dict[str, Any]] = Refreshed(*VOCABULARY_GOOD_S)
 
     # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
 

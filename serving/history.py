@@ -128,6 +128,10 @@ class History:
         if self._undrained:
             yield delete_rows(self._lake.events(version), self._undrained)
 
+    def newest_batches(self, rows: int, files: int) -> Iterator[pl.DataFrame]:
+        """So many rows of those that were received last, from so many files at most. Raises as `event_batches` does."""
+        yield from self._lake.newest_batches(rows, files)
+
     def memberships(self) -> pl.LazyFrame:
         """Who is in which segment since when, by the newest full rebuild, without the people deleted since."""
         return self._with_refusals(lambda: latest_undeleted(self._lake, MEMBERSHIPS, self._undrained))

@@ -95,6 +95,15 @@ def attribute_key(name: str) -> str | None:
     return re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) if _WHOLE.fullmatch(name) else None
 
 
+def attribute_path(name: str) -> tuple[str, ...]:
+    """The key and the names inside its value of which `attribute_name` made this name."""
+    return tuple(re.sub(r"\\(.)", r"\1", part, flags=re.DOTALL) for part in _BETWEEN_DOTS.findall(name))
+
+
+#: A name between dots that are not escaped; the first of a text, or behind a dot.
+_BETWEEN_DOTS = re.compile(r"(?:^|\.)((?:[^\\.]|\\.)*)", re.DOTALL)
+
+
 def attribute_recency(ts_ms: int, raw: Any) -> tuple[Any, ...]:
     """Sorts the values of one attribute (S8): the greatest is the one that counts.
 

@@ -40,11 +40,12 @@ class Seen:
     """The names that completions offer: those that were seen in events and profiles, and the definitions.
 
     `events`: event -> its properties (dotted) -> the kinds of value seen. `counts`: event -> how often it came.
+    `attributes`: the key and the names inside its value -> the kinds seen.
     """
 
     events: Mapping[str, Mapping[str, Dtype]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
-    attributes: Mapping[str, Dtype] = field(default_factory=dict)
+    attributes: Mapping[tuple[str, ...], Dtype] = field(default_factory=dict)
     traits: Mapping[str, Dtype] = field(default_factory=dict)
     segments: tuple[str, ...] = ()
 
@@ -178,8 +179,16 @@ def completions(text: str, position: int, seen: Seen) -> tuple[Place, list[Compl
     if len(text) > CHARACTERS_MAX:
         return Place("nothing"), []
     at = _At(text, position)
-    offered = (one for one in _offered(at, seen) if at.fits(one))
-    return at.place, sorted(offered, key=at.rank)[:COMPLETIONS_MAX]
+    word, first, others = at.word.casefold(), list[Completion](), list[Completion]()
+    for one in _offered(at, seen):
+        label = one.label.casefold()
+        if label.startswith(word):
+            first.append(one)
+            if len(first) == COMPLETIONS_MAX:
+                break
+        elif word in label and len(others) < COMPLETIONS_MAX:
+            others.append(one)
+    return at.place, [*first, *others][:COMPLETIONS_MAX]
 
 
 class _At:
@@ -215,14 +224,6 @@ class _At:
     def has_bracket(self) -> bool:
         """Whether a bracket stands before it, in which a name is quoted."""
         return self.prefix.endswith("[")
-
-    def fits(self, one: Completion) -> bool:
-        """Whether what has been written is a part of this completion."""
-        return self.word.casefold() in one.label.casefold()
-
-    def rank(self, one: Completion) -> tuple[bool, ...]:
-        """Those first that begin with what has been written; else they stay in order."""
-        return (not one.label.casefold().startswith(self.word.casefold()),)
 
     def named(self, name: str) -> tuple[str, Span]:
         """The text of a name at this place, and what it replaces."""
@@ -262,8 +263,8 @@ def _offered(at: _At, seen: Seen) -> Iterator[Completion]:
             yield from _named(at, "event", {name: ANY for name in seen.events}, seen.counts)
         case Place("name", names=("events", *names)):
             yield from _members(at, seen, tuple(names))
-        case Place("name", names=("profile",)):
-            yield from _named(at, "attribute", seen.attributes)
+        case Place("name", names=("profile", *names)):
+            yield from _named(at, "attribute", _following(seen.attributes, tuple(names)))
         case Place("name", names=("trait",)):
             yield from _keys(at, "trait", seen.traits)
         case Place("name", names=("segment",)):
@@ -277,7 +278,7 @@ def _named(
 ) -> Iterator[Completion]:
     for name, dtype in names.items():
         text, span = at.named(name)
-        detail = f"came {counts.get(name, 0):,} times" if counts else ""
+        detail = f"came {counts[name]:,} times" if counts and name in counts else ""
         yield Completion(name, text, span, kind, dtype if kind != "event" else frozenset(), detail=detail)
 
 
@@ -289,13 +290,18 @@ def _keys(at: _At, kind: Kind, names: Mapping[str, Dtype]) -> Iterator[Completio
 
 def _properties(at: _At, seen: Seen, event: str, before: tuple[str, ...]) -> Iterator[Completion]:
     """The next names of properties behind those that are written."""
-    begin = "".join(f"{name}." for name in before)
+    named = {tuple(name.split(".")): dtype for name, dtype in seen.events.get(event, {}).items()}
+    yield from _named(at, "property", _following(named, before))
+
+
+def _following(names: Mapping[tuple[str, ...], Dtype], before: tuple[str, ...]) -> dict[str, Dtype]:
+    """The names that stand right behind some names, each with the kinds of its own values."""
     following: dict[str, Dtype] = {}
-    for name, dtype in seen.events.get(event, {}).items():
-        if name.startswith(begin):
-            first, _, rest = name[len(begin) :].partition(".")
-            following[first] = following.get(first, frozenset()) | (dtype if not rest else frozenset())
-    yield from _named(at, "property", following)
+    for name, dtype in names.items():
+        if len(name) > len(before) and name[: len(before)] == before:
+            one = name[len(before)]
+            following[one] = following.get(one, frozenset()) | (dtype if len(name) == len(before) + 1 else frozenset())
+    return following
 
 
 def _members(at: _At, seen: Seen, names: tuple[str, ...], dot: str = "") -> Iterator[Completion]:
@@ -340,12 +346,12 @@ def _values(at: _At, seen: Seen) -> Iterator[Completion]:
     if at.quote:
         return
     if event is None:
+        yield Completion("events", "events", at.span, "keyword", signature="events.EVENT[.PROPERTY].AGGREGATE[_WINDOW]")
+        yield Completion("profile", "profile", at.span, "keyword", signature="profile.ATTRIBUTE")
         for key, dtype in seen.traits.items():
             yield Completion(key, key, at.span, "trait", dtype)
         for key in seen.segments:
             yield Completion(f'segment("{key}")', f'segment("{key}")', at.span, "segment", BOOLEAN)
-        yield Completion("events", "events", at.span, "keyword", signature="events.EVENT[.PROPERTY].AGGREGATE[_WINDOW]")
-        yield Completion("profile", "profile", at.span, "keyword", signature="profile.ATTRIBUTE")
     for function in FUNCTIONS.values():
         if not function.internal and not (event is not None and function.name in ("days_since", "bucket")):
             signature = signature_of(function)

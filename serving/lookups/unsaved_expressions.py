@@ -15,11 +15,9 @@ from expressions.rules.values import to_json
 from expressions.text.bind import bind_one
 from serving.definitions.catalogue import decode
 from serving.history import Source
+from serving.lookups.typed_text import KEY
 from serving.store import base_codec
 from serving.times import rfc3339
-
-#: The key that an unsaved expression has while it is bound.
-KEY = "unsaved_expression"
 
 #: Users that a cost is measured on, and how long their heavy bases would have to last.
 COST_SAMPLE, HORIZON_MS = 200, 3_600_000

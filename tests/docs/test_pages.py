@@ -113,6 +113,14 @@ def test_the_page_on_typing(stack: RunningStack) -> None:
     assert stack.call("POST", "/v1/admin/validate", json=body).json()["tree"] == json.loads(shown)
 
 
+def test_the_page_on_the_vocabulary(stack: RunningStack) -> None:
+    """Names are told, and examples of a property's values."""
+    names, values = curls("admin.md", "Vocabulary")
+
+    assert {"events", "attributes", "functions"} <= json.loads(typed(stack, names)).keys()
+    assert json.loads(typed(stack, values)).keys() == {"rows", "values"}
+
+
 def test_the_page_on_identity(stack: RunningStack) -> None:
     """A person's ids are shown, one is unlinked, all is handed out, and the person is deleted."""
     stack.track("paged", "read", deviceId="paged-pad")

@@ -25,6 +25,7 @@ from serving.api import (
     rejected,
     totals,
     unsaved_expressions,
+    vocabulary,
     workspace,
 )
 from serving.app import create_app
@@ -98,6 +99,7 @@ def answered() -> Iterator[str]:
         rejected,
         totals,
         unsaved_expressions,
+        vocabulary,
         workspace,
     )
     parts = (*admin, decide, events, health, ofrep, prometheus)

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from serving import lookout
-from serving.lookout import Lookout, Recent, Seen, Together
+from serving.lookout import Lookout, Recent, Refreshed, Seen, Together
 from serving.refusals import Unavailable
 
 
@@ -105,3 +105,48 @@ def test_who_asks_meanwhile_is_answered_together() -> None:
 
     assert asyncio.run(check()) == [1, 2, 2, 2]
     assert asked == [{"a"}, {"b", "c"}]
+
+
+def test_an_answer_is_used_while_a_newer_one_is_sought() -> None:
+    """The first who ask wait for one answer together; later ones take the last, and a newer one is sought meanwhile."""
+    asked = 0
+
+    async def run() -> list[int | None]:
+        kept, sought = Refreshed[int](least_s=0.0, most_s=1_000.0), asyncio.Event()
+
+        async def ask() -> int:
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                await sought.wait()
+            return asked
+
+        first = await asyncio.gather(kept.of(ask), kept.of(ask))
+        last = await kept.of(ask)  # does not wait for the second, which it has begun
+        sought.set()
+        while (newer := kept.at_hand(ask)) == 1:
+            await asyncio.sleep(0)
+        return [*first, last, newer]
+
+    assert anyio.run(run) == [1, 1, 1, 2]
+
+
+def test_an_old_answer_serves_where_no_newer_one_can_be_had() -> None:
+    """An error is raised only where there is no answer at all."""
+
+    async def run() -> list[str]:
+        kept, is_away = Refreshed[str](least_s=0.0, most_s=0.0), True
+
+        async def ask() -> str:
+            if is_away:
+                raise Unavailable("the lake is away")
+            return "names"
+
+        with pytest.raises(Unavailable, match="the lake is away"):
+            await kept.of(ask)
+        is_away = False
+        found = await kept.of(ask)
+        is_away = True
+        return [found, await kept.of(ask)]
+
+    assert anyio.run(run) == ["names", "names"]

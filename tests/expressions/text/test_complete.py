@@ -14,7 +14,7 @@ SEEN = Seen(
         "Order Completed": {"total": NUMBER},
     },
     counts={"purchase": 12_345},
-    attributes={"plan": STRING, "first name": STRING},
+    attributes={("plan",): STRING, ("first name",): STRING, ("home",): frozenset(), ("home", "city"): STRING},
     traits={"orders_30d": NUMBER, "big": BOOLEAN},
     segments=("loyal",),
 )
@@ -52,6 +52,7 @@ def texts(written: str) -> list[str]:
         ("events.purchase.where(amount > 1) |", "events.purchase.where(amount > 1) .count"),
         ("profile.pl|", "profile.plan"),
         ("profile.fi|", 'profile["first name"]'),
+        ("profile.home.|", "profile.home.city"),
         ('trait("or|', 'trait("orders_30d")'),
         ('trait("or|") > 1', 'trait("orders_30d") > 1'),
         ("segment(|", 'segment("loyal")'),

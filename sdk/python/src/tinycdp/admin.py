@@ -69,7 +69,7 @@ class Admin:
     ) -> Any:
         """The decoded answer of any call of the API; None for an empty one. Raises `ApiError`, `Unreachable`."""
         named = {name: value for name, value in (query or {}).items() if value is not None}
-        target = f"{path}?{urlencode(named)}" if named else path
+        target = f"{path}?{urlencode(named, doseq=True)}" if named else path
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         ask = Ask(method, target, {**headers_of(self._key), **(headers or {})}, content)
         try:
@@ -159,6 +159,22 @@ class Admin:
         fields = {"expression": expression, "tree": tree, "parts": parts, "position": position, "key": key}
         sent = {name: value for name, value in fields.items() if value is not None}
         return cast(types.Validated, self.call("POST", "/v1/admin/validate", {"type": kind, **sent}))
+
+    def vocabulary(self) -> types.Vocabulary:
+        """The names that expressions are made of: in the lake, of definitions and of the language."""
+        return cast(types.Vocabulary, self.call("GET", "/v1/admin/vocabulary"))
+
+    def values(
+        self,
+        *,
+        event: str | None = None,
+        property: str | None = None,
+        attribute: str | None = None,
+        path: Sequence[str] = (),
+    ) -> types.Values:
+        """Examples of values of an event's property, or of an attribute (or of names inside its value), read now."""
+        query = {"event": event, "property": property, "attribute": attribute, "path": list(path) or None}
+        return cast(types.Values, self.call("GET", "/v1/admin/vocabulary/values", query=query))
 
     def preview(self, kind: DefinitionKind, expression: str, *, sample: int = 10) -> types.Preview:
         """For how many people an expression holds, and some of them."""

@@ -187,6 +187,102 @@ class Validated(TypedDict):
     warnings: NotRequired[list[str]]
 
 
+class SeenProperty(TypedDict):
+    """A property of an event, the kinds of value that were seen, and in how many of the rows that were read."""
+
+    name: str
+    kinds: list[Literal["null", "boolean", "number", "string", "list"]]
+    count: int
+
+
+class SeenEvent(TypedDict):
+    """An event: how many rows of the lake have it, and its latest time."""
+
+    name: str
+    count: int
+    lastSeen: str
+    properties: list[SeenProperty]
+
+
+class SeenAttribute(TypedDict):
+    """An attribute, or a name inside its value."""
+
+    key: str
+    path: list[str]
+    kinds: list[Literal["null", "boolean", "number", "string", "list"]]
+    count: int
+
+
+class KnownId(TypedDict):
+    """A kind of id, its prefix in a record's id, and the fields that apps send it in."""
+
+    kind: str
+    prefix: str
+    fields: list[str]
+
+
+class KnownTrait(TypedDict):
+    """A trait, and the types of value that it may give."""
+
+    key: str
+    type: list[Literal["null", "boolean", "number", "string", "list"]]
+    description: str
+
+
+class KnownSegment(TypedDict):
+    """A segment."""
+
+    key: str
+    description: str
+
+
+class KnownFunction(TypedDict):
+    """A function of the language."""
+
+    name: str
+    signature: str
+    says: str
+
+
+class KnownAggregate(TypedDict):
+    """An aggregate of the language; with `dates` its windows are in days."""
+
+    name: str
+    type: list[Literal["null", "boolean", "number", "string", "list"]]
+    property: Literal["required", "optional"]
+    dates: bool
+    says: str
+
+
+class Vocabulary(TypedDict):
+    """The names that expressions are made of; those in the lake are as of `asof`."""
+
+    asof: str
+    rows: int
+    events: list[SeenEvent]
+    eventsLeftOut: int
+    attributes: list[SeenAttribute]
+    ids: list[KnownId]
+    traits: list[KnownTrait]
+    segments: list[KnownSegment]
+    functions: list[KnownFunction]
+    aggregates: list[KnownAggregate]
+
+
+class SeenValue(TypedDict):
+    """A value, and in how many rows it was seen."""
+
+    value: Any
+    count: int
+
+
+class Values(TypedDict):
+    """Examples of values in so many of the newest rows, the most frequent first."""
+
+    rows: int
+    values: list[SeenValue]
+
+
 class PreviewUser(TypedDict):
     """A person for whom an expression holds, and its value."""
 
