@@ -10,8 +10,8 @@ from expressions.definitions import Definition
 from serving.api.dependencies import NOT_FOUND, Admin, EngineOf
 from serving.api.unsaved_expressions import kind_of
 from serving.api.wire.analyses import AnalysisBody, AnalysisOut
-from serving.definitions import saving
-from serving.definitions.catalogue import Catalogue
+from serving.definitions import flags, saving
+from serving.definitions.catalogue import Catalogue, StoredDefinition
 from serving.lookups.analyses import ANALYSES
 from serving.lookups.analysis_runs import Analysis, AnalysisRuns, Question
 from serving.lookups.unsaved_expressions import KEY
@@ -29,7 +29,7 @@ async def runs_of(request: Request) -> AnalysisRuns:
 RunsOf = Annotated[AnalysisRuns, Depends(runs_of)]
 
 
-@router.post("", response_model_exclude_none=True)
+@router.post("")
 async def start_analysis(body: AnalysisBody, engine: EngineOf, runs: RunsOf, caller: Admin) -> AnalysisOut:
     """Starts an analysis and answers at once; it is done at once where it was answered before.
 
@@ -37,17 +37,19 @@ async def start_analysis(body: AnalysisBody, engine: EngineOf, runs: RunsOf, cal
     """
     catalogue = await engine.current()
     question = _question(body, catalogue)
+    if question.analysis == "impact":
+        return _wire_analysis(await runs.start(question, catalogue, caller.id, _edited(question, catalogue)))
     saving.bound_alone(catalogue, Definition(question.kind, KEY, question.expression))
     return _wire_analysis(await runs.start(question, catalogue, caller.id))
 
 
-@router.get("/{analysis_id}", response_model_exclude_none=True)
+@router.get("/{analysis_id}")
 async def read_analysis(analysis_id: str, runs: RunsOf, caller: Admin) -> AnalysisOut:
     """How far an analysis is, and its result. It can be asked for 15 minutes after its end."""
     return _wire_analysis(await runs.find(analysis_id))
 
 
-@router.delete("/{analysis_id}", response_model_exclude_none=True)
+@router.delete("/{analysis_id}")
 async def cancel_analysis(analysis_id: str, runs: RunsOf, caller: Admin) -> AnalysisOut:
     """Cancels an analysis; one that has ended stays as it is."""
     return _wire_analysis(await runs.cancel(analysis_id))
@@ -66,7 +68,27 @@ def _question(body: AnalysisBody, catalogue: Catalogue) -> Question:
         if stored is None:
             raise NotFound(f"{saving.title(kind)} not found", {"field": "key", "value": body.key})
         text = stored.expression
-    return Question(analysis, kind, body.key, text)
+    if analysis != "impact":
+        return Question(analysis, kind, body.key, text)
+    if body.key is None:
+        raise invalid("key", None, "name the definition that is edited, or is to be made")
+    if body.flag is not None and kind != "flag":
+        raise invalid("flag", f"settings of a {kind}", "send settings of a flag alone")
+    return Question(analysis, kind, body.key, text, None if body.flag is None else body.flag.settings())
+
+
+def _edited(question: Question, catalogue: Catalogue) -> Catalogue:
+    """The catalogue after the edit that a question is about. Raises `Invalid`, as to save it would."""
+    kind, key = question.kind, question.key
+    assert key is not None, "an edit is of something"
+    saving.bound_alone(catalogue, Definition(kind, key, question.expression))
+    before = catalogue.definitions.get((kind, key))
+    settings = {} if before is None else dict(before.settings)
+    if kind == "flag":
+        settings = flags.settings_after(key, settings, question.settings or {})
+    version = catalogue.version + 1
+    stored = StoredDefinition(kind=kind, key=key, expression=question.expression, version=version, settings=settings)
+    return saving.with_saved(catalogue, stored)
 
 
 def _wire_analysis(analysis: Analysis) -> AnalysisOut:

@@ -209,16 +209,22 @@ def save(
         )
         if before is not None and _says_the_same(before, stored):
             return catalogue, before
-        try:
-            following = catalogue.with_definition(stored)
-        except ExpressionError as error:
-            raise _dependent_refusal(error, kind, key, expression) from error
-        if kind == "flag":
-            traits = {name for of_kind, name in following.definitions if of_kind == "trait"}
-            flags.check_names(key, following.flags, traits)
+        following = with_saved(catalogue, stored)
         return following, following.definitions[kind, key]
 
     return _commit(store, holds_events, action, change)
+
+
+def with_saved(catalogue: Catalogue, stored: StoredDefinition) -> Catalogue:
+    """The catalogue after a definition is saved. Raises `Invalid` where it does not fit those that it is used with."""
+    try:
+        following = catalogue.with_definition(stored)
+    except ExpressionError as error:
+        raise _dependent_refusal(error, stored.kind, stored.key, stored.expression) from error
+    if stored.kind == "flag":
+        traits = {name for of_kind, name in following.definitions if of_kind == "trait"}
+        flags.check_names(stored.key, following.flags, traits)
+    return following
 
 
 def _says_the_same(before: StoredDefinition, after: StoredDefinition) -> bool:

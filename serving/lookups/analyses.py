@@ -22,17 +22,20 @@ from expressions.batch.member_frames import linked_persons
 from expressions.batch.over_time import answers_over_time
 from expressions.definitions import Bound, Definition, DefinitionKind, Key
 from expressions.plan import plan
+from expressions.rules.deletes import ACT_KINDS, after_deletes
+from expressions.rules.identity import owners
 from expressions.rules.windows import Zone
 from expressions.text.bind import bind_one
 from serving.definitions.catalogue import Catalogue, decode
 from serving.history import Source
+from serving.lookups.impact import Impact
 from serving.lookups.job_process import main_of
 from serving.lookups.person_files import PersonFiles
 from serving.lookups.row_files import FILES_MAX
 from serving.lookups.unsaved_expressions import KEY
 from serving.times import rfc3339
 
-AnalysisKind: TypeAlias = Literal["trend", "overlap"]
+AnalysisKind: TypeAlias = Literal["trend", "overlap", "impact"]
 ANALYSES: tuple[AnalysisKind, ...] = get_args(AnalysisKind)
 
 #: Days of a trend, today included.
@@ -51,7 +54,7 @@ class Order(msgspec.Struct, frozen=True):
     """An analysis to make: of an expression, as of an instant (UTC ms), over a version of the lake's events.
 
     `key` is the definition that it is about, saved or not. `catalogue` is its text, as `serving.definitions.catalogue`
-    encodes it.
+    encodes it; `after` that of the catalogue after the edit of which the impact is asked.
     """
 
     analysis: AnalysisKind
@@ -62,6 +65,7 @@ class Order(msgspec.Struct, frozen=True):
     key: str | None
     expression: str
     now_ms: int
+    after: bytes | None = None
     rows_at_once: int = ROWS_AT_ONCE
 
 
@@ -153,7 +157,25 @@ def _overlap(order: Order, catalogue: Catalogue, bound: Bound, progress: Callabl
     }
 
 
-_BY_KIND: dict[AnalysisKind, Callable[..., dict[str, Any]]] = {"trend": _trend, "overlap": _overlap}
+# ── impact ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _impact(order: Order, catalogue: Catalogue, bound: Bound, progress: Callable[[Progress], None]) -> dict[str, Any]:
+    """What an edit changes for `total` people, of each definition that it reaches (`impact.Impact.result`)."""
+    assert order.after is not None, "an impact is asked of an edit"
+    acts = order.source.history().events(order.version).filter(pl.col("kind").is_in(ACT_KINDS))
+    impact = Impact(catalogue, decode(order.after), owners(after_deletes(acts)), (order.kind, order.key or ""))
+    for people in people_in_parts(order, impact.bounds, progress):
+        for answers in answers_over_time(people, impact.bounds, [order.now_ms], catalogue.zone):
+            impact.add(answers, order.now_ms)
+    return impact.result()
+
+
+_BY_KIND: dict[AnalysisKind, Callable[..., dict[str, Any]]] = {
+    "trend": _trend,
+    "overlap": _overlap,
+    "impact": _impact,
+}
 
 
 # ── everybody, some people at a time ─────────────────────────────────────────────────────────────────────────────

@@ -50,12 +50,16 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What is asked: an analysis of an expression. `key` names the definition, whether saved or to be saved."""
+    """What is asked: an analysis of an expression. `key` names the definition, whether saved or to be saved.
+
+    `settings` are those of a flag that an edit changes, as they are saved.
+    """
 
     analysis: AnalysisKind
     kind: DefinitionKind
     key: str | None
     expression: str
+    settings: dict[str, Any] | None = None
 
 
 class Analysis(msgspec.Struct):
@@ -81,10 +85,12 @@ class AnalysisRuns:
         self._analyses: dict[str, Analysis] = {}
         self._reasons: dict[str, str] = {}
 
-    async def start(self, question: Question, catalogue: Catalogue, caller_id: str) -> Analysis:
+    async def start(
+        self, question: Question, catalogue: Catalogue, caller_id: str, after: Catalogue | None = None
+    ) -> Analysis:
         """An analysis of this question: the caller's that runs, or a new one, done where it was answered before.
 
-        Cancels the caller's last one about the same definition.
+        Cancels the caller's last one about the same definition. `after` is the catalogue after an edit.
         Raises `TooMany` when too many wait, `Unavailable` while Redis or the lake are away.
         """
         engine = self._engine
@@ -123,6 +129,7 @@ class AnalysisRuns:
             question.key,
             question.expression,
             now_ms,
+            None if after is None else encode(after),
         )
         self._analyses[analysis.id] = analysis
         task = self._tasks[analysis.id] = asyncio.create_task(self._run(analysis, order, asked))
@@ -239,10 +246,13 @@ class AnalysisRuns:
 
 def without_people(result: Mapping[str, Any]) -> dict[str, Any]:
     """The result with no sample of ids: somebody in it may have been deleted."""
-    return {
-        name: without_people(value) if isinstance(value, Mapping) else [] if name == "sample" else value
-        for name, value in result.items()
-    }
+    return {name: [] if name == "sample" else _without_people(value) for name, value in result.items()}
+
+
+def _without_people(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return without_people(value)
+    return [_without_people(item) for item in value] if isinstance(value, list) else value
 
 
 def encode_definitions(catalogue: Catalogue) -> bytes:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from expressions.definitions import DefinitionKind
 from serving.api.wire.definitions import Expression
+from serving.api.wire.flags import FlagFields
 from serving.api.wire.shared import Lenient
 from serving.lookups.analyses import ANALYSES, AnalysisKind
 from serving.lookups.analysis_runs import State
@@ -20,6 +21,7 @@ class AnalysisBody(Lenient):
     kind: str = Field(json_schema_extra={"enum": list(get_args(DefinitionKind))})
     key: str | None = Field(default=None, description="the definition that it is about; saved where no text is sent")
     expression: Expression | None = Field(default=None, description="left out: as the definition is saved")
+    flag: FlagFields | None = Field(default=None, description="of an impact: the settings of the flag that change")
 
 
 class TrendPoint(BaseModel):
@@ -58,6 +60,57 @@ class OverlapOut(BaseModel):
     asof: str
 
 
+class SomePeople(BaseModel):
+    """How many people, and the ids of some of them: none once anybody was deleted since."""
+
+    count: int
+    sample: list[str]
+
+
+class Decided(BaseModel):
+    """Whether a flag allows, and its variant."""
+
+    allow: bool
+    variant: str | None
+
+
+class DecisionChange(BaseModel):
+    """For how many people a flag's decision becomes another one."""
+
+    before: Decided
+    after: Decided
+    count: int
+
+
+class ImpactedDefinition(BaseModel):
+    """A definition that an edit reaches: for how many people it holds before and after, and for whom that changes.
+
+    A trait holds where it has a value, a flag where it allows. `changed`: for how many the value or the decision is
+    another one. `decisions`: of a flag the 50 most frequent changes.
+    """
+
+    kind: DefinitionKind
+    key: str
+    before: int
+    after: int
+    changed: int
+    enters: SomePeople
+    leaves: SomePeople
+    decisions: list[DecisionChange]
+
+
+class ImpactOut(BaseModel):
+    """The definition that is edited, and all that an edit reaches by it: the most changed first, at most 100.
+
+    `left_out` counts the others.
+    """
+
+    definitions: list[ImpactedDefinition]
+    left_out: int
+    total: int
+    asof: str
+
+
 class AnalysisOut(BaseModel):
     """An analysis and how far it is, from 0 to 1. `result` is there once it is done."""
 
@@ -68,5 +121,5 @@ class AnalysisOut(BaseModel):
     expression: str
     state: State
     progress: float
-    result: TrendOut | OverlapOut | None = None
+    result: TrendOut | OverlapOut | ImpactOut | None = None
     error: str | None = Field(default=None, description="why it failed or was cancelled")

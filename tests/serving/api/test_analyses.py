@@ -49,6 +49,22 @@ def test_a_trend_of_a_saved_segment_and_of_a_text(admin: tinycdp.Admin) -> None:
     assert saved["total"] >= 3
 
 
+def test_an_impact_of_a_segments_and_of_a_flags_edit(stack: RunningStack, admin: tinycdp.Admin) -> None:
+    """Who leaves is shown, and which decisions of the flag change, by variant."""
+    stack.define("flag", "anl_flag", "segment('anl_looked')", variants=[{"name": "on"}], default=False)
+    edit = admin.start_analysis("impact", "segment", "anl_looked", expression="events.anl_look.count >= 2")
+    ends = admin.start_analysis("impact", "flag", "anl_flag", flag={"ends_at": "2001-01-01T00:00:00Z"})
+
+    segment, flag = result_of(admin, edit)["definitions"]
+    (ended,) = result_of(admin, ends)["definitions"]
+
+    assert (segment["key"], segment["before"], segment["after"]) == ("anl_looked", 3, 0)
+    assert sorted(segment["leaves"]["sample"]) == ["user:anl_one", "user:anl_three", "user:anl_two"]
+    off, on = {"allow": False, "variant": None}, {"allow": True, "variant": "on"}
+    assert (flag["key"], flag["decisions"]) == ("anl_flag", [{"before": on, "after": off, "count": 3}])
+    assert ended["decisions"] == flag["decisions"]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [
@@ -57,6 +73,13 @@ def test_a_trend_of_a_saved_segment_and_of_a_text(admin: tinycdp.Admin) -> None:
         ({"analysis": "trend", "kind": "segment"}, 400, "expression"),
         ({"analysis": "trend", "kind": "segment", "key": "anl_none"}, 404, "key"),
         ({"analysis": "trend", "kind": "segment", "expression": "events.x.cuont"}, 400, "rule"),
+        ({"analysis": "impact", "kind": "segment", "expression": "true"}, 400, "key"),
+        ({"analysis": "impact", "kind": "segment", "key": "anl_looked", "flag": {"rollout": 5}}, 400, "flag"),
+        (
+            {"analysis": "impact", "kind": "flag", "key": "f", "expression": "true", "flag": {"default": "x"}},
+            400,
+            "default",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(

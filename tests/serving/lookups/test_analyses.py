@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from expressions.batch.counting import counted
-from expressions.batch.frames import person_answers, users_where
-from expressions.definitions import DefinitionKind
+from expressions.batch.frames import person_answers, users_where, values_of
+from expressions.definitions import DefinitionKind, Key
+from expressions.rules.identity import owners
 from expressions.rules.windows import DAY_MS
-from serving.definitions.catalogue import encode
+from serving.definitions.catalogue import Catalogue, StoredDefinition, encode
+from serving.definitions.flags import settings_after
 from serving.history import Source
 from serving.lookups.analyses import TREND_DAYS, AnalysisKind, Order, Progress, analyse, instants_of_days
+from serving.lookups.flag_frames import decision_column, in_order, named_answers, with_decisions
 from serving.times import rfc3339
 from tests.pipelines.world import World
 
@@ -27,7 +32,7 @@ def order_of(
     """An analysis of an expression, now, some people at a time."""
     source = Source(world.lake.root, world.store.undrained_deletes())
     version, now_ms = world.lake.events_version(), world.store.now_ms()
-    return Order(analysis, source, version, encode(world.catalogue), kind, key, expression, now_ms, ROWS_AT_ONCE)
+    return Order(analysis, source, version, encode(world.catalogue), kind, key, expression, now_ms, None, ROWS_AT_ONCE)
 
 
 def answer(order: Order) -> dict[str, Any]:
@@ -113,6 +118,90 @@ def test_an_overlap_counts_who_is_in_both(world: World) -> None:
         for key in ("all", "lately", "nobody")
     ]
     assert 0 < result["segments"][1]["both"] < result["members"]
+
+
+def test_an_impact_counts_who_enters_and_leaves_all_that_uses_a_definition(world: World) -> None:
+    """A segment's edit reaches the trait and the flag that use it, and the flag that needs that flag; no others."""
+    world.define("trait", {"label": 'if(segment("buyers"), "buyer", "other")', "quiet": "last_seen_days_ago"})
+    world.define("segment", {"far": "quiet > 3"})
+    variants = {"variants": [{"name": "a"}, {"name": "b"}], "default": "a"}
+    before = world.catalogue
+    for flag, rule, given in (
+        ("offer", 'segment("buyers")', {"rollout": 50}),
+        ("colour", "label == 'buyer'", variants),
+        ("beyond", "true", {"prerequisites": [{"flag": "offer"}]}),
+        ("apart", 'segment("far")', {}),
+    ):
+        settings = settings_after(flag, {}, given)
+        before = before.with_definition(StoredDefinition(kind="flag", key=flag, expression=rule, settings=settings))
+    after = before.with_definition(
+        StoredDefinition(kind="segment", key="buyers", expression="events.purchase.count_7d >= 1 || quiet > 30")
+    )
+
+    result = impact_of(world, before, after, ("segment", "buyers"))
+
+    told, everybody = [told_by(world, catalogue) for catalogue in (before, after)], len(told_by(world, before)["offer"])
+    shown = {one["key"]: one for one in result["definitions"]}
+    assert next(iter(shown)) == "buyers"
+    assert shown.keys() == {"buyers", "label", "offer", "colour", "beyond"}
+    assert (result["total"], result["left_out"]) == (everybody, 0)
+    for key, one in shown.items():
+        old, new = told[0][key], told[1][key]
+        assert one["changed"] == sum(old[id] != new[id] for id in old), key
+        enters = {id for id in old if has(new[id]) and not has(old[id])}
+        assert (one["before"], one["after"]) == (sum(map(has, old.values())), sum(map(has, new.values()))), key
+        assert one["enters"]["count"] == len(enters), key
+        assert set(one["enters"]["sample"]) <= enters, key
+        assert len(one["enters"]["sample"]) == min(10, len(enters)), key
+        decisions = Counter((old[id], new[id]) for id in old if old[id] != new[id]) if one["kind"] == "flag" else {}
+        assert {
+            (tuple(change["before"].values()), tuple(change["after"].values())): change["count"]
+            for change in one["decisions"]
+        } == decisions, key
+    assert shown["buyers"]["enters"]["count"] > 0
+    assert shown["buyers"]["leaves"]["count"] > 0
+    assert len(shown["colour"]["decisions"]) > 1
+
+
+def test_an_impact_of_a_new_definition_and_of_settings_alone(world: World) -> None:
+    """Nobody had what was not there; a flag's rollout changes the flag and not the rule."""
+    before = world.catalogue
+    new = before.with_definition(StoredDefinition(kind="segment", key="fresh", expression="true"))
+    flag = {"kind": "flag", "key": "f", "expression": "true"}
+    on = before.with_definition(StoredDefinition(**flag))
+    off = on.with_definition(StoredDefinition(**flag, settings=settings_after("f", {}, {"rollout": 0})))
+
+    (made,) = impact_of(world, before, new, ("segment", "fresh"))["definitions"]
+    (rolled,) = impact_of(world, on, off, ("flag", "f"))["definitions"]
+
+    total = len(told_by(world, before)["buyers"])
+    assert (made["before"], made["after"], made["enters"]["count"]) == (0, total, total)
+    assert (rolled["before"], rolled["after"], rolled["leaves"]["count"]) == (total, 0, total)
+    assert impact_of(world, on, on, ("flag", "f"))["definitions"] == []
+
+
+def impact_of(world: World, before: Catalogue, after: Catalogue, edited: Key) -> dict[str, Any]:
+    """The impact of an edit, over the world's lake."""
+    order = order_of(world, "impact", edited[0], after.definitions[edited].expression, key=edited[1])
+    return answer(msgspec.structs.replace(order, catalogue=encode(before), after=encode(after)))
+
+
+def told_by(world: World, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
+    """What each definition says of each person: a value, or of a flag whether it allows and the variant."""
+    rows, now_ms = world.lake.events(), world.store.now_ms()
+    answers = person_answers(counted(rows), list(catalogue.bounds.values()), now_ms, catalogue.zone)
+    told: dict[str, dict[str, Any]] = {key: values_of(answers, (kind, key)) for kind, key in catalogue.bounds}
+    flags = in_order(catalogue.flags, catalogue.flags)
+    decided = with_decisions(answers, flags, named_answers(flags, owners(rows)), now_ms)
+    for flag in flags:
+        rows_of_flag = decided.select("id", decision_column(flag.key)).iter_rows()
+        told[flag.key] = {id: (decision["allow"], decision["variant"]) for id, decision in rows_of_flag}
+    return told
+
+
+def has(told: Any) -> bool:
+    """Whether a definition holds for whom it says this."""
+    return told[0] if isinstance(told, tuple) else told is not None and told is not False
 
 
 def test_an_empty_lake_has_a_trend(redis_url: str, tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import fcntl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from serving.app import engine_of
+from serving.definitions.catalogue import StoredDefinition
 from serving.lookups.analysis_runs import WAITING_MAX, Analysis, AnalysisRuns, Question
 from serving.refusals import NotFound, TooMany
 from tests.pipelines.test_deletes import delete
@@ -150,6 +152,28 @@ def test_so_many_wait_and_the_next_is_asked_to_come_back(world: World) -> None:
                 await ask(runs, world, "true", "one more")
 
     with_runs(world, work)
+
+
+def test_an_answer_shows_nobody_once_somebody_was_deleted(world: World) -> None:
+    """Whichever process tells it: the sample of those who leave is empty, and their count stands."""
+    world.define("segment", {"all": "true"})
+    after = world.catalogue.with_definition(StoredDefinition(kind="segment", key="all", expression="false"))
+
+    async def work(here: AnalysisRuns, there: AnalysisRuns) -> None:
+        question = Question("impact", "segment", "all", "false")
+        found = await ended(here, await here.start(question, world.catalogue, "ann", after))
+        assert len(leaving(await there.find(found.id))["sample"]) == 5
+        delete(world, "user:u1")
+        assert leaving(await there.find(found.id)) == {"count": 5, "sample": []}
+
+    with_runs(world, work, processes=2)
+
+
+def leaving(analysis: Analysis) -> dict[str, Any]:
+    """Those who leave the definition that is edited."""
+    assert analysis.result is not None
+    found: dict[str, Any] = analysis.result["definitions"][0]["leaves"]
+    return found
 
 
 def test_a_delete_is_a_new_question(world: World) -> None:

@@ -22,7 +22,7 @@ from .errors import ConfigurationError, Unreachable, api_error
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
-AnalysisKind: TypeAlias = Literal["trend", "overlap"]
+AnalysisKind: TypeAlias = Literal["trend", "overlap", "impact"]
 ValidatePart: TypeAlias = Literal["tree", "completions", "text", "warnings", "cost"]
 Definition: TypeAlias = types.Trait | types.Segment | types.Flag
 
@@ -188,13 +188,15 @@ class Admin:
         key: str | None = None,
         *,
         expression: str | None = None,
+        flag: Mapping[str, Any] | None = None,
     ) -> types.Analysis:
         """Starts a question about everybody, of a saved definition or an unsaved text. `analysis` says how far it is.
 
         "trend": for how many people it held at the end of each of the last 90 days. "overlap": how many of those for
-        whom it holds now are in each other segment.
+        whom it holds now are in each other segment. "impact": for whom an edit of the definition `key` would change
+        anything, in it and in all that uses it; `flag` has the settings of a flag that the edit changes.
         """
-        body = {"analysis": analysis, "kind": kind, "key": key, "expression": expression}
+        body = {"analysis": analysis, "kind": kind, "key": key, "expression": expression, "flag": flag}
         return cast(types.Analysis, self.call("POST", "/v1/admin/analyses", body))
 
     def analysis(self, analysis_id: str) -> types.Analysis:

@@ -364,17 +364,68 @@ class Overlap(TypedDict):
     asof: str
 
 
+class SomePeople(TypedDict):
+    """How many people, and the ids of some of them: none once anybody was deleted since."""
+
+    count: int
+    sample: list[str]
+
+
+class Decided(TypedDict):
+    """Whether a flag allows, and its variant."""
+
+    allow: bool
+    variant: str | None
+
+
+class DecisionChange(TypedDict):
+    """For how many people a flag's decision becomes another one."""
+
+    before: Decided
+    after: Decided
+    count: int
+
+
+class ImpactedDefinition(TypedDict):
+    """A definition that an edit reaches: for how many people it holds before and after, and for whom that changes.
+
+    A trait holds where it has a value, a flag where it allows. `changed`: for how many the value or the decision is
+    another one. `decisions`: of a flag the 50 most frequent changes.
+    """
+
+    kind: Literal["trait", "segment", "flag"]
+    key: str
+    before: int
+    after: int
+    changed: int
+    enters: SomePeople
+    leaves: SomePeople
+    decisions: list[DecisionChange]
+
+
+class Impact(TypedDict):
+    """The definition that is edited, and all that an edit reaches by it: the most changed first, at most 100.
+
+    `left_out` counts the others.
+    """
+
+    definitions: list[ImpactedDefinition]
+    left_out: int
+    total: int
+    asof: str
+
+
 class Analysis(TypedDict):
     """An analysis and how far it is, from 0 to 1. `result` is there once it is done."""
 
     id: str
-    analysis: Literal["trend", "overlap"]
+    analysis: Literal["trend", "overlap", "impact"]
     kind: Literal["trait", "segment", "flag"]
-    key: NotRequired[str | None]
+    key: str | None
     expression: str
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     progress: float
-    result: NotRequired[Trend | Overlap | None]
+    result: NotRequired[Trend | Overlap | Impact | None]
     error: NotRequired[str | None]
 
 
