@@ -27,6 +27,7 @@ from serving.api import (
     definitions,
     events,
     exports,
+    flag_people,
     health,
     keys,
     newest_events,
@@ -127,6 +128,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(ofrep.router)
     app.include_router(ofrep.lenient)
     app.include_router(definitions.router)
+    app.include_router(flag_people.router)
     app.include_router(unsaved_expressions.router)
     app.include_router(analyses.router)
     app.include_router(vocabulary.router)

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_process
 
 from serving.history import AWAY, away
+from serving.lookups.flag_people import flag_people
 from serving.lookups.timeline import timeline
 from serving.lookups.typed_text import told_beside
 from serving.lookups.unsaved_expressions import cost, preview
@@ -32,6 +33,7 @@ async def in_worker(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T
     """The answer of a question, from a process beside this one. Raises `Unavailable` while the lake is away."""
     kinds: dict[Callable[..., Any], CapacityLimiter] = {
         preview: PREVIEWS,
+        flag_people: PREVIEWS,
         cost: COSTS,
         timeline: TIMELINES,
         told_beside: TYPED,

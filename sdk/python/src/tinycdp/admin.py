@@ -207,6 +207,13 @@ class Admin:
         """Cancels an analysis, unless it has ended."""
         return cast(types.Analysis, self.call("DELETE", _path("/v1/admin/analyses", analysis_id)))
 
+    def flag_people(
+        self, key: str, *, variant: str | None = None, limit: int | None = None, offset: int | None = None
+    ) -> types.FlagPeople:
+        """How many people a flag allows now, by variant, and a page of them by id. Raises `NotFound`."""
+        query = {"variant": variant, "limit": limit, "offset": offset}
+        return cast(types.FlagPeople, self.call("GET", _path("/v1/admin/flags", key, "people"), query=query))
+
     def history(self, kind: DefinitionKind, key: str) -> list[types.Version]:
         """Every version of a definition, the newest first; of a deleted one too."""
         found = self.call("GET", _path(f"/v1/admin/{kind}s", key, "history"))["versions"]

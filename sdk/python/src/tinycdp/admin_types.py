@@ -283,6 +283,32 @@ class Values(TypedDict):
     values: list[SeenValue]
 
 
+class AllowedPerson(TypedDict):
+    """A person whom a flag allows, and the variant that they get, if it has some."""
+
+    id: str
+    variant: str | None
+
+
+class VariantPeople(TypedDict):
+    """How many people get a variant."""
+
+    variant: str
+    count: int
+
+
+class FlagPeople(TypedDict):
+    """How many of all people a flag allows as of an instant, by variant, and a page of them by id."""
+
+    key: str
+    count: int
+    total: int
+    variants: list[VariantPeople]
+    users: list[AllowedPerson]
+    hasMore: bool
+    asof: str
+
+
 class PreviewUser(TypedDict):
     """A person for whom an expression holds, and its value."""
 
