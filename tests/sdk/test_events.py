@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import json
+import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -169,3 +171,22 @@ def test_message_ids_are_uuids_and_differ() -> None:
 
     assert len(drawn) == 2_000
     assert {UUID(one).version for one in drawn} == {4}
+
+
+def test_threads_never_draw_the_same_message_id() -> None:
+    """An id that two events share counts once, so one of them would be lost. Threads switch at every chance here."""
+    draw, interval_s = MessageIds(), sys.getswitchinterval()
+    drawn: list[list[str]] = [[] for _ in range(4)]
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            threading.Thread(target=lambda mine=mine: mine.extend(draw() for _ in range(5_000))) for mine in drawn
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+
+    assert len({one for mine in drawn for one in mine}) == 20_000

@@ -18,6 +18,10 @@ from typing import Any
 WAIT_FIRST_S, WAIT_MAX_S = 0.5, 60.0
 #: A server that asks for more is asked again after this long all the same.
 RETRY_AFTER_MAX_S = 300.0
+#: After so many failures in a row a server that asks for less than the first wait is given that all the same.
+SHORT_WAITS_MAX = 3
+#: Characters that are kept of what an answer says, and warnings of one answer that are told.
+SAID_MAX, WARNINGS_MAX = 300, 10
 
 
 class Fate(Enum):
@@ -48,10 +52,12 @@ def verdict(status: int, retry_after: str | None, body: bytes) -> Verdict:
         if said.get("success") is not True:  # a proxy or a login page, not the API
             return Verdict(Fate.AGAIN, True, "answer is not TinyCDP's")
         return Verdict(Fate.STORED, False, "stored", rejected=_rejected(said), warnings=_warnings(said))
-    reason = f"{status} {_object(body).get('message', '')}".strip()
+    reason = f"{status} {_cut(_object(body).get('message', ''))}".strip()
     if status in (400, 413):
         return Verdict(Fate.SPLIT, False, reason)
-    if status in (401, 403, 404, 405) or 300 <= status < 400:
+    if 300 <= status < 400:
+        return Verdict(Fate.HELD, False, f"{status}, a redirect; give the address that it leads to as url")
+    if status in (401, 403, 404, 405):
         return Verdict(Fate.HELD, False, reason)
     return Verdict(Fate.AGAIN, True, reason, retry_after_s=_seconds(retry_after))
 
@@ -64,7 +70,7 @@ def unanswered(reason: str, *, was_sent: bool) -> Verdict:
 def wait_s(attempt: int, retry_after_s: float | None, random: Random) -> float:
     """How long to wait after the attempt of this number, from 1."""
     if retry_after_s is not None:
-        return min(retry_after_s, RETRY_AFTER_MAX_S)
+        return min(max(retry_after_s, WAIT_FIRST_S if attempt > SHORT_WAITS_MAX else 0.0), RETRY_AFTER_MAX_S)
     full: float = min(WAIT_FIRST_S * 2 ** min(attempt - 1, 20), WAIT_MAX_S)
     return full * (1 - random.random() / 2)
 
@@ -82,7 +88,7 @@ def _rejected(said: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
     if not isinstance(refusals, list):
         return {}
     return {
-        refusal["index"]: (str(refusal.get("code", "unknown")), str(refusal.get("message", "")))
+        refusal["index"]: (_cut(refusal.get("code", "unknown")), _cut(refusal.get("message", "")))
         for refusal in refusals
         if isinstance(refusal, dict) and isinstance(refusal.get("index"), int)
     }
@@ -90,7 +96,13 @@ def _rejected(said: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
 
 def _warnings(said: Mapping[str, Any]) -> tuple[str, ...]:
     warnings = said.get("warnings")
-    return tuple(map(str, warnings)) if isinstance(warnings, list) else ()
+    return tuple(map(_cut, warnings[:WARNINGS_MAX])) if isinstance(warnings, list) else ()
+
+
+def _cut(said: Any) -> str:
+    """A text of an answer: what is printable, and not too much of it."""
+    text = said if isinstance(said, str) else json.dumps(said)
+    return "".join(character if character.isprintable() else " " for character in text[:SAID_MAX])
 
 
 def _seconds(text: str | None) -> float | None:

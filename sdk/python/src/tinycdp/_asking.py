@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import httpx2
@@ -51,7 +51,7 @@ class Asking:
 
     def __init__(self) -> None:
         self._answers, self._breaker = Answers(), Breaker()
-        self._lock = Lock()
+        self._lock = RLock()
 
     def begin(self, question: Question, now_s: float) -> Outcome | Request:
         """What is known already, or the request to send."""

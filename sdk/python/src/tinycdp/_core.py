@@ -18,7 +18,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from . import _spool
-from ._answers import Verdict
+from ._answers import Fate, Verdict
 from ._asking import Asking
 from ._events import Event, Kind, request_bytes, timestamp_text
 from ._http import Reply, load
@@ -29,6 +29,11 @@ from ._settings import Settings, WhenFull, settings_of
 from .errors import ConfigurationError, Unreachable, api_error
 
 log = logging.getLogger("tinycdp")
+
+#: So many attempts that failed one after the other are worth a word in the log.
+FAILURES_TOLD = 3
+#: Without `on_error` the log says at most so often that events are lost, and how many since.
+LOSSES_TOLD_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,8 @@ class Core(EventCalls[HandleT]):
         self._on_error = on_error
         self._intake = Intake(before_send, context)
         self._spool: _spool.Spool | None = None
+        if self.settings.queue_dir is not None:
+            _spool.require_locks(self.settings.queue_dir)
         load()
         self._begin()
         if self.settings.write_key is not None:
@@ -147,6 +154,8 @@ class Core(EventCalls[HandleT]):
             random=Random(),
         )
         self._asking = Asking()
+        self._is_in_trouble = False
+        self._losses, self._losses_told_s = 0, float("-inf")
         self._flushing = 0
         self._is_closed = False
         self._has_begun = False
@@ -248,19 +257,48 @@ class Core(EventCalls[HandleT]):
         self._hold_or_let_go()
         return settled
 
-    def _tell(self, entries: list[Entry]) -> None:
-        """Tells `on_error` of each that did not arrive; without one, the log, once for all. Not under the lock."""
+    def _news(self, verdict: Verdict) -> list[tuple[int, str]]:
+        """What the log says of an answer, each with its level: one warning for each outage. Under the lock."""
+        news = [(logging.WARNING, warning) for warning in verdict.warnings]
+        match verdict.fate:
+            case Fate.HELD:
+                is_failing, what = True, "wait until key or address is mended"
+            case Fate.AGAIN:
+                is_failing, what = self._outbox.failures >= FAILURES_TOLD, "are not acknowledged, and sent again"
+            case _:
+                is_failing, what = False, ""
+        if is_failing and not self._is_in_trouble:
+            news.append((logging.WARNING, f"events {what}: {verdict.reason}"))
+        if verdict.fate is Fate.STORED and self._is_in_trouble:
+            news.append((logging.INFO, "events are acknowledged again"))
+        self._is_in_trouble = is_failing or (self._is_in_trouble and verdict.fate is not Fate.STORED)
+        return news
+
+    @staticmethod
+    def _say(news: list[tuple[int, str]]) -> None:
+        for level, text in news:
+            log.log(level, "%s", text)
+
+    def _tell(self, entries: list[Entry], *, at_end: bool = False) -> None:
+        """Tells `on_error` of each that did not arrive; without one, the log, now and then. Not under the lock."""
         lost = [entry for entry in entries if entry.state in ("refused", "dropped", "unknown")]
-        if not lost:
-            return
         if self._on_error is None:
-            log.warning("%d events do not arrive: %s (give on_error to see each)", len(lost), lost[0].reason)
+            self._log_losses(lost, at_end=at_end)
             return
         for entry in lost:
             try:
                 self._on_error(Failure(entry.state, entry.reason, entry.message_id, entry.body or None))
             except Exception:
                 log.exception("on_error failed")
+
+    def _log_losses(self, lost: list[Entry], *, at_end: bool) -> None:
+        self._losses += len(lost)
+        now_s = time.monotonic()
+        if not self._losses or not (at_end or now_s - self._losses_told_s >= LOSSES_TOLD_S):
+            return
+        count, self._losses, self._losses_told_s = self._losses, 0, now_s
+        why = f": {lost[0].reason}" if lost else ""
+        log.warning("%d events do not arrive%s (give on_error to see each)", count, why)
 
     # ── the disk ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -296,8 +334,8 @@ class Core(EventCalls[HandleT]):
         try:
             act(self._spool)
         except OSError as error:
-            log.warning("the disk queue cannot be written (%s): events are in memory alone", error)
             spool, self._spool = self._spool, None
+            log.warning("the disk queue cannot be written (%s): events are in memory alone", error)
             with suppress(OSError):  # not kept: nobody could note there what is sent from now on
                 spool.close(keep=False)
 

@@ -69,7 +69,11 @@ def decision_of(body: Mapping[str, Any]) -> Decision[Any]:
 
 def fallback(flag: str, default: T, error: str, *, code: ErrorCode = "GENERAL", after_met: bool = True) -> Decision[T]:
     """The caller's default, with reason ERROR."""
-    return Decision(flag, default, bool(default), None, "ERROR", (), error, code, after_met)
+    try:
+        allow = bool(default)
+    except Exception:  # an array of numpy is neither true nor false
+        allow = False
+    return Decision(flag, default, allow, None, "ERROR", (), error, code, after_met)
 
 
 def max_age_s(cache_control: str | None) -> float:

@@ -34,19 +34,22 @@ class NotSendable(ValueError):
 
 
 class MessageIds:
-    """Message ids: random UUIDs. A forked child draws its own."""
+    """Message ids: random UUIDs. A forked child draws its own, and threads never draw the same one."""
 
     def __init__(self) -> None:
-        self._hex = ""
-        self._at = 0
+        self._drawn: list[str] = []
         self._pid = 0
 
     def __call__(self) -> str:
         """The next id."""
-        if self._at >= len(self._hex) or self._pid != os.getpid():
-            self._hex, self._at, self._pid = os.urandom(16 * _IDS_AT_ONCE).hex(), 0, os.getpid()
-        drawn = self._hex[self._at : self._at + 32]
-        self._at += 32
+        if self._pid != os.getpid():
+            self._drawn, self._pid = [], os.getpid()
+        try:
+            drawn = self._drawn.pop()  # in one step: a thread or a signal may draw at any moment
+        except IndexError:
+            text = os.urandom(16 * _IDS_AT_ONCE).hex()
+            fresh = [text[at : at + 32] for at in range(0, len(text), 32)]
+            drawn, self._drawn = fresh.pop(), fresh
         return f"{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-{'89ab'[int(drawn[16], 16) & 3]}{drawn[17:20]}-{drawn[20:]}"
 
 
@@ -59,11 +62,20 @@ def timestamp_text(given: datetime | str | None) -> str:
         given = datetime.now(UTC)
     elif isinstance(given, str):
         return given
+    elif not isinstance(given, datetime):
+        raise NotSendable(
+            f"timestamp: {type(given).__name__} is no time; give a datetime, or a text as ISO 8601 has it"
+        )
     if given.tzinfo is None:
         raise NotSendable(
             f"the time {given.isoformat()} has no time zone; give one, as datetime.now(timezone.utc) does"
         )
-    return given.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    try:
+        return given.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except Exception as error:  # before year 1 or after 9999 in UTC, or the app's own time zone fails
+        raise NotSendable(
+            f"a time has no place in UTC ({type(error).__name__}); give one of the years 1 to 9999"
+        ) from error
 
 
 def _plain(value: Any) -> Any:

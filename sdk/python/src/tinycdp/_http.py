@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +15,7 @@ from urllib.parse import quote
 import httpx2
 
 from ._answers import Verdict, unanswered, verdict
+from ._deadline import bounded, ends_within
 from .errors import Unreachable
 
 
@@ -74,12 +74,14 @@ ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
 def exchange(http: httpx2.Client, ask: Ask, timeout_s: float) -> Reply:
     """The answer to a request. Raises one of `FAILED`, also if the answer takes longer as a whole, or is too large."""
-    deadline_s = time.monotonic() + timeout_s
     body = bytearray()
-    with http.stream(ask.method, ask.path, content=ask.content, headers=ask.headers, timeout=timeout_s) as response:
+    with (
+        ends_within(timeout_s),
+        http.stream(ask.method, ask.path, content=ask.content, headers=ask.headers, timeout=timeout_s) as response,
+    ):
         for chunk in response.iter_bytes():
             body += chunk
-            _bound(body, deadline_s)
+            _bound(body)
     return _reply(response, bytes(body))
 
 
@@ -93,17 +95,15 @@ async def exchange_async(http: httpx2.AsyncClient, ask: Ask, timeout_s: float) -
         ):
             async for chunk in response.aiter_bytes():
                 body += chunk
-                _bound(body, float("inf"))
+                _bound(body)
     except TimeoutError as error:
         raise httpx2.ReadTimeout("no answer in time") from error
     return _reply(response, bytes(body))
 
 
-def _bound(body: bytearray, deadline_s: float) -> None:
+def _bound(body: bytearray) -> None:
     if len(body) > ANSWER_BYTES_MAX:
         raise httpx2.ReadError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
-    if time.monotonic() > deadline_s:
-        raise httpx2.ReadTimeout("the answer took too long")
 
 
 def _reply(response: httpx2.Response, body: bytes) -> Reply:
@@ -141,6 +141,11 @@ def client_arguments(url: str, timeout_s: float) -> dict[str, Any]:
         "follow_redirects": False,
         "limits": httpx2.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=4.0),
     }
+
+
+def client_of(url: str, timeout_s: float) -> httpx2.Client:
+    """A client of the library for an address."""
+    return bounded(httpx2.Client(**client_arguments(url, timeout_s)))
 
 
 @cache

@@ -36,7 +36,9 @@ class Intake:
         body: Event,
     ) -> tuple[Entry, str]:
         """An entry, and what it is counted under where it is refused or dropped at once; else an empty text."""
-        event: Event = {"type": kind, "messageId": message_id or self._draw_id(), **body}
+        if message_id is None or (isinstance(message_id, str) and not message_id):
+            message_id = self._draw_id()
+        event: Event = {"type": kind, "messageId": message_id, **body}
         if user_id is not None:
             event["userId"] = user_id
         if anonymous_id is not None:
@@ -45,11 +47,12 @@ class Intake:
             context = self._context
         if context is not None:
             event["context"] = context
-        entry = Entry(b"", str(event["messageId"]), (), now_s)
+        entry = Entry(b"", "", (), now_s)
         try:
+            entry.message_id = str(message_id)
             event["timestamp"] = timestamp_text(timestamp)
             if self._before_send is not None:
-                changed = self._before_send(event)
+                changed = self._changed(event)
                 if changed is None:
                     entry.state, entry.reason = "dropped", "before_send returned None"
                     return entry, "before_send"
@@ -61,10 +64,27 @@ class Intake:
         except NotSendable as error:
             entry.state, entry.reason = "refused", str(error)
             return entry, "no JSON or too large"
-        except Exception as error:  # before_send is the app's: its mistakes are told, and end no request
-            log.exception("before_send failed; the event is not sent")
-            entry.state, entry.reason = "refused", f"before_send raised {type(error).__name__}"
+        except _BeforeSendFailed as failed:  # it is the app's: its mistakes are told, and end no request
+            log.error("before_send failed; the event is not sent", exc_info=failed.__cause__)
+            entry.state, entry.reason = "refused", f"before_send raised {type(failed.__cause__).__name__}"
             return entry, "before_send failed"
+        except Exception as error:  # a value of the app fails where it is read
+            entry.state, entry.reason = "refused", f"no JSON: a value raised {type(error).__name__}"
+            return entry, "no JSON or too large"
+
+    def _changed(self, event: Event) -> Event | None:
+        """The event as `before_send` wants it. It may change what it gets: the app's own objects are not in it."""
+        assert self._before_send is not None
+        own = {name: dict(value) if isinstance(value, Mapping) else value for name, value in event.items()}
+        try:
+            changed = self._before_send(own)
+            return None if changed is None else {**changed}
+        except Exception as error:
+            raise _BeforeSendFailed from error
+
+
+class _BeforeSendFailed(Exception):
+    """Its cause says how."""
 
 
 class EventCalls(ABC, Generic[HandleT]):
@@ -99,7 +119,7 @@ class EventCalls(ABC, Generic[HandleT]):
         context: Mapping[str, Any] | None = None,
     ) -> HandleT:
         """Queues that something happened."""
-        body: Event = {"event": event, "properties": properties or {}}
+        body: Event = {"event": event, "properties": {} if properties is None else properties}
         return self._put("track", user_id, anonymous_id, timestamp, message_id, context, body)
 
     def identify(
@@ -113,7 +133,15 @@ class EventCalls(ABC, Generic[HandleT]):
         context: Mapping[str, Any] | None = None,
     ) -> HandleT:
         """Queues attributes of a user: whole values of top-level keys; None removes one."""
-        return self._put("identify", user_id, anonymous_id, timestamp, message_id, context, {"traits": traits or {}})
+        return self._put(
+            "identify",
+            user_id,
+            anonymous_id,
+            timestamp,
+            message_id,
+            context,
+            {"traits": {} if traits is None else traits},
+        )
 
     def page(
         self,
@@ -159,7 +187,7 @@ class EventCalls(ABC, Generic[HandleT]):
         context: Mapping[str, Any] | None = None,
     ) -> HandleT:
         """Queues that a user belongs to a group: the server keeps it, and it counts as no event."""
-        body: Event = {"groupId": group_id, "traits": traits or {}}
+        body: Event = {"groupId": group_id, "traits": {} if traits is None else traits}
         return self._put("group", user_id, anonymous_id, timestamp, message_id, context, body)
 
     def alias(
@@ -176,7 +204,7 @@ class EventCalls(ABC, Generic[HandleT]):
 
 
 def _view(name: str | None, category: str | None, properties: Mapping[str, Any] | None) -> Event:
-    view: Event = {"properties": properties or {}}
+    view: Event = {"properties": {} if properties is None else properties}
     if name is not None:
         view["name"] = name
     if category is not None:

@@ -32,6 +32,8 @@ REPEAT_MS_MAX = 23 * 3_600_000
 CLOCK_BACK_MS_MAX = 60_000
 #: So often a batch is answered 429 before it is split: one full id holds all others.
 FULL_ANSWERS_MAX = 3
+#: Reasons that are counted by name; those beyond are "other".
+REASONS_MAX = 50
 #: Attempts that may be under way at once.
 LANES = 2
 #: So many batches of events are looked through for those that may go beside an attempt under way.
@@ -52,6 +54,10 @@ class Entry:
     first_ms: int | None = None
     last_ms: int | None = None
     line: int = 0
+
+
+def _count(reasons: Counter[str], key: str) -> None:
+    reasons[key if key in reasons or len(reasons) < REASONS_MAX else "other"] += 1
 
 
 def _names(entry: Entry) -> tuple[str, ...]:
@@ -112,7 +118,7 @@ class Outbox:
         self._retries: list[Attempt] = []
         self._under_way: list[Attempt] = []
         self._is_blocked = False  # what is due has ids in common with what is under way
-        self._failures = 0  # attempts in a row without an answer that stores
+        self.failures = 0  # attempts in a row without an answer that stores
         self._paused_until_s = 0.0
 
     # ── in ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -218,7 +224,7 @@ class Outbox:
         """Whether nothing may go out before an attempt is settled. What is sent again goes alone, to keep its order."""
         if not self._under_way:
             return False
-        is_unwell = self._failures > 0 or any(attempt.entries for attempt in self._retries)
+        is_unwell = self.failures > 0 or any(attempt.entries for attempt in self._retries)
         return is_unwell or self._is_blocked or len(self._under_way) >= LANES
 
     def _is_due_at_once(self, flush: bool) -> bool:
@@ -310,7 +316,7 @@ class Outbox:
             for entry in attempt.first_tries:  # no attempt before this one may have counted either
                 entry.first_ms = None
         if verdict.fate in (Fate.STORED, Fate.SPLIT):
-            self._failures = 0
+            self.failures = 0
         match verdict.fate:
             case Fate.STORED:
                 for index, entry in enumerate(attempt.entries):
@@ -354,8 +360,8 @@ class Outbox:
 
     def _pause(self, now_s: float, retry_after_s: float | None) -> None:
         if now_s >= self._paused_until_s:  # else the attempt beside this one has counted the failure
-            self._failures += 1
-        until_s = now_s + wait_s(self._failures, retry_after_s, self._random)
+            self.failures += 1
+        until_s = now_s + wait_s(self.failures, retry_after_s, self._random)
         self._paused_until_s = max(self._paused_until_s, until_s)
 
     def _halves(self, attempt: Attempt) -> list[Attempt]:
@@ -383,11 +389,11 @@ class Outbox:
             case "sent":
                 self.stats.sent += 1
             case "dropped":
-                self.stats.dropped[key] += 1
+                _count(self.stats.dropped, key)
             case "refused":
-                self.stats.refused[key] += 1
+                _count(self.stats.refused, key)
             case "unknown":
-                self.stats.unknown[key] += 1
+                _count(self.stats.unknown, key)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

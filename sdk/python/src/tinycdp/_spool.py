@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -146,13 +147,21 @@ class Spool:
 
 def opened(folder: Path, url: str) -> Spool:
     """The file of this process in a folder, which is made if it is missing. Raises `ConfigurationError`."""
-    if fcntl is None:
-        raise ConfigurationError("queue_dir: this system cannot lock files; leave it out")
+    require_locks(folder)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Spool(folder, url)
     except OSError as error:
         raise ConfigurationError(f"queue_dir: {folder} cannot be written ({error.strerror}); name a folder") from error
+
+
+def require_locks(folder: str | Path) -> None:
+    """Raises `ConfigurationError` where the system cannot lock the files."""
+    if fcntl is None:
+        raise ConfigurationError(
+            f"queue_dir: {str(folder)!r} is not accepted on {sys.platform}, which has no lock that a killed process "
+            "leaves behind open; leave queue_dir out, and events are in memory alone"
+        )
 
 
 def _locks(file: int) -> bool:

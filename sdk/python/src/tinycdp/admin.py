@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import quote, urlencode
 
-import httpx2
-
 from . import admin_types as types
-from ._http import FAILED, Ask, client_arguments, exchange, headers_of, reason_of
+from ._http import FAILED, Ask, client_of, exchange, headers_of, reason_of
 from ._settings import settings_of
 from .errors import ConfigurationError, Unreachable, api_error
 
@@ -46,7 +44,7 @@ class Admin:
         if settings.admin_key is None:
             raise ConfigurationError("admin_key: not set; give one, or set TINYCDP_ADMIN_KEY")
         self._key, self._timeout_s = settings.admin_key, settings.timeout_s
-        self._http = httpx2.Client(**client_arguments(settings.url, settings.timeout_s))
+        self._http = client_of(settings.url, settings.timeout_s)
 
     def close(self) -> None:
         """Closes the connections."""

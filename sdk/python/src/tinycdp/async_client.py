@@ -27,6 +27,7 @@ from ._http import (
     FAILED,
     batch_ask,
     client_arguments,
+    client_of,
     exchange,
     exchange_async,
     reason_of,
@@ -143,9 +144,9 @@ class AsyncClient(Core[AsyncHandle]):
             verdict = verdict_of_error(error)
         finally:  # also where the task is cancelled: the events stay queued
             settled = self._settle(attempt, verdict)
+            news = self._news(verdict)
             self._notify()
-        for warning in verdict.warnings:
-            log.warning("%s", warning)
+        self._say(news)
         self._tell(settled)
 
     def _connection(self) -> httpx2.AsyncClient:
@@ -208,7 +209,7 @@ class AsyncClient(Core[AsyncHandle]):
         if self._http is not None:
             http, self._http = self._http, None
             await http.aclose()
-        self._tell(lost)
+        self._tell(lost, at_end=True)
         return stats
 
     def _close_at_exit(self) -> int:
@@ -217,14 +218,14 @@ class AsyncClient(Core[AsyncHandle]):
         if not self._outbox.is_empty():
             self._send_without_a_loop(time.monotonic() + self.settings.exit_s)
         lost = self._end()
-        self._tell(lost)
+        self._tell(lost, at_end=True)
         return len(lost)
 
     def _send_without_a_loop(self, deadline_s: float) -> None:
         """Sends what an event loop left that ended, where nobody awaited `close`."""
         self._outbox.interrupted(time.monotonic())
         self._flushing += 1
-        with httpx2.Client(**client_arguments(self.settings.url, self.settings.timeout_s)) as http:
+        with client_of(self.settings.url, self.settings.timeout_s) as http:
             while not self._outbox.is_empty() and (left_s := deadline_s - time.monotonic()) > 0:
                 attempt, given_up = self._next()
                 self._tell(given_up)
@@ -276,8 +277,8 @@ class AsyncClient(Core[AsyncHandle]):
         `after`: an event that the decision is to see; it is sent ahead of others. Where it is not acknowledged in time
         the answer is the default, with `after_met` false.
         """
-        deadline_s = time.monotonic() + (self.settings.decide_timeout_s if timeout is None else timeout)
         try:
+            deadline_s = time.monotonic() + (self.settings.decide_timeout_s if timeout is None else timeout)
             question = one_flag(user_id, anonymous_id, flag, explain=explain)
             if not await self._sent_before(question, after, deadline_s):
                 return fallback(flag, default, "the event was not acknowledged in time", after_met=False)
@@ -298,8 +299,8 @@ class AsyncClient(Core[AsyncHandle]):
         timeout: float | None = None,
     ) -> dict[str, Decision[Any]]:
         """Every flag of a user, with one request; empty where nothing can be said. Never raises."""
-        deadline_s = time.monotonic() + (self.settings.decide_timeout_s if timeout is None else timeout)
         try:
+            deadline_s = time.monotonic() + (self.settings.decide_timeout_s if timeout is None else timeout)
             question = all_flags(user_id, anonymous_id)
             if not await self._sent_before(question, after, deadline_s):
                 return {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -22,7 +23,7 @@ from ._asking import Outcome, ask
 from ._core import Core, Tracked, log, traits_in
 from ._decisions import Decision, fallback
 from ._events import Event, Kind
-from ._http import FAILED, batch_ask, client_arguments, exchange, reason_of, traits_ask, verdict_of_error
+from ._http import FAILED, batch_ask, client_of, exchange, reason_of, traits_ask, verdict_of_error
 from ._outbox import Attempt, Entry, Outbox, State, Stats, is_settled
 from ._questions import Question, all_flags, one_flag
 from .errors import QueueFull, Unreachable
@@ -57,7 +58,9 @@ class Client(Core[Handle]):
 
     def _begin(self) -> None:
         super()._begin()
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler or a finalizer may track or close in the midst of a call of its own thread.
+        self._lock = threading.RLock()
+        self._put_aside: deque[tuple[Entry, str]] = deque()
         self._changed = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._http: httpx2.Client | None = None
@@ -75,10 +78,15 @@ class Client(Core[Handle]):
         body: Event,
     ) -> Handle:
         entry, lost_as = self._entry(kind, user_id, anonymous_id, timestamp, message_id, context, body)
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # the outbox is changing just now
+            self._put_aside.append((entry, lost_as))
+            return Handle(self, entry, self._outbox)
         with self._lock:
             if self.settings.when_full == "block" and not lost_as and not self._is_closed:
                 self._wait_for_room(len(entry.body))
             lost = self._queue(entry, lost_as)
+            if self._put_aside:
+                lost += self._queue_put_aside()
             changes_what_is_due = self._outbox.changes_what_is_due()
             if changes_what_is_due or not self._threads:
                 self._start_threads()
@@ -87,6 +95,13 @@ class Client(Core[Handle]):
         if lost:
             self._tell(lost)
         return Handle(self, entry, self._outbox)
+
+    def _queue_put_aside(self) -> list[Entry]:
+        """Queues what was tracked while the outbox changed, and gives those that are lost by it. Under the lock."""
+        lost: list[Entry] = []
+        while self._put_aside:
+            lost += self._queue(*self._put_aside.popleft())
+        return lost
 
     def _wait_for_room(self, size: int) -> None:
         deadline = time.monotonic() + self.settings.block_s
@@ -122,7 +137,9 @@ class Client(Core[Handle]):
         """Sends what is due, after waiting for it if told to; false when there is nothing and nothing to wait for."""
         with self._lock:
             while True:
+                lost = self._queue_put_aside()
                 attempt, given_up = self._next()
+                given_up += lost
                 if attempt is not None or given_up:
                     self._start_threads()
                     break
@@ -148,15 +165,15 @@ class Client(Core[Handle]):
             verdict = verdict_of_error(error)
         with self._lock:
             settled = self._settle(attempt, verdict)
+            news = self._news(verdict)
             self._changed.notify_all()
-        for warning in verdict.warnings:
-            log.warning("%s", warning)
+        self._say(news)
         self._tell(settled)
 
     def _connection(self) -> httpx2.Client:
         with self._lock:
             if self._http is None:
-                self._http = httpx2.Client(**client_arguments(self.settings.url, self.settings.timeout_s))
+                self._http = client_of(self.settings.url, self.settings.timeout_s)
             return self._http
 
     def _send_until(self, is_done: Callable[[], bool], timeout: float | None) -> bool:
@@ -164,7 +181,10 @@ class Client(Core[Handle]):
 
         Where no thread sends, for the interpreter ends and starts none, the caller does.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + min(timeout, threading.TIMEOUT_MAX / 2)
+        with self._lock:
+            lost = self._queue_put_aside()
+        self._tell(lost)
         with self._lock:
             self._flushing += 1
             self._changed.notify_all()
@@ -205,7 +225,7 @@ class Client(Core[Handle]):
             http, self._http = self._http, None
         if http is not None:
             http.close()
-        self._tell(lost)
+        self._tell(lost, at_end=True)
         return stats
 
     def _close_at_exit(self) -> int:
@@ -251,8 +271,8 @@ class Client(Core[Handle]):
         `after`: an event that the decision is to see; it is sent ahead of others. Where it is not acknowledged in time
         the answer is the default, with `after_met` false.
         """
-        deadline_s = time.monotonic() + (self.settings.decide_timeout_s if timeout is None else timeout)
         try:
+            deadline_s = time.monotonic() + (self.settings.decide_timeout_s if timeout is None else timeout)
             question = one_flag(user_id, anonymous_id, flag, explain=explain)
             if not self._sent_before(question, after, deadline_s):
                 return fallback(flag, default, "the event was not acknowledged in time", after_met=False)
@@ -273,8 +293,8 @@ class Client(Core[Handle]):
         timeout: float | None = None,
     ) -> dict[str, Decision[Any]]:
         """Every flag of a user, with one request; empty where nothing can be said. Never raises."""
-        deadline_s = time.monotonic() + (self.settings.decide_timeout_s if timeout is None else timeout)
         try:
+            deadline_s = time.monotonic() + (self.settings.decide_timeout_s if timeout is None else timeout)
             question = all_flags(user_id, anonymous_id)
             if not self._sent_before(question, after, deadline_s):
                 return {}
