@@ -168,6 +168,94 @@ def test_the_file_does_not_grow_beyond_what_waits(tmp_path: Path, monkeypatch: p
     spool.close(keep=False)
 
 
+def test_a_disk_that_works_again_keeps_events_again(
+    tmp_path: Path, new_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits in memory alone is written to a new file, once in a while: a full disk is no end for ever."""
+    monkeypatch.setattr("tinycdp._core.DISK_AGAIN_S", 0.0)
+    client = new_client(URL, "w", queue_dir=tmp_path, flush_interval_s=60)
+    client.track("ada", "first")
+    core = client.__dict__.get("_client", client)
+    os.close(core._spool._file)
+
+    client.track("ada", "second")
+    client.track("ada", "third")
+
+    assert client.close(0).on_disk == 3
+    assert len(left(opened(tmp_path, URL))) == 3
+
+
+#: Tracks until its file may not grow any more, then twice; each line is what the queue holds, and its files.
+FULL = """
+import logging, os, resource, sys, tinycdp
+logging.basicConfig()
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+client = tinycdp.Client(sys.argv[1], "w", queue_dir=sys.argv[2], flush_interval_s=60)
+for number in range(200):
+    assert client.track("ada", "bought", {"number": number}).state == "queued"
+print(client.stats().queued, len(os.listdir(sys.argv[2])))
+"""
+
+
+def test_a_full_disk_costs_no_event(tmp_path: Path) -> None:
+    """The line that does not fit is not left in halves, the file is given up, and the rest is sent from memory."""
+    with scripted_server() as server:
+        done = subprocess.run(
+            [sys.executable, "-c", FULL, server.url, str(tmp_path)], capture_output=True, text=True, timeout=60
+        )
+
+        assert (done.returncode, done.stdout) == (0, "200 0\n"), done.stderr
+        assert done.stderr.count("the disk queue cannot be written") == 1
+        numbers = [event["properties"]["number"] for batch in server.batches() for event in batch]
+        assert numbers == list(range(200))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_anew_leaves_nothing_to_adopt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old file that nobody writes any more would be adopted long after its events were sent."""
+    spool = opened(tmp_path, URL)
+    spool.append(entry(1))
+
+    def fail(_: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        spool.rewrite([entry(2)])
+    spool.close(keep=False)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_of_ours_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder, a pipe and a link of such a name are passed over, and the files beside them are adopted."""
+    spool = opened(tmp_path, URL)
+    spool.append(entry(1))
+    spool.close(keep=True)
+    beginning = spool.path.name.partition("-")[0]
+    (tmp_path / f"{beginning}-0.events").mkdir()
+    os.mkfifo(tmp_path / f"{beginning}-1.events")
+    (tmp_path / f"{beginning}-2.events").symlink_to("/etc/passwd")
+
+    assert [one.message_id for one in left(opened(tmp_path, URL))] == ["m-1"]
+    assert caplog.text.count("a disk queue that was left cannot be read") == 2
+
+
+def test_a_damaged_range_costs_no_time(tmp_path: Path) -> None:
+    """It may name more numbers than anybody can count; those that are there are what it names."""
+    spool = opened(tmp_path, URL)
+    for number in (1, 2):
+        spool.append(entry(number))
+    path = spool.path
+    spool.close(keep=True)
+    with path.open("ab") as file:
+        file.write(b"!5 1-99999999999999999\n-2-99999999999999999\n?9-1\n")
+
+    assert [(one.message_id, one.first_ms) for one in left(opened(tmp_path, URL))] == [("m-1", 5)]
+
+
 def test_a_folder_that_cannot_be_written_is_a_wrong_setting(tmp_path: Path) -> None:
     """It is said where the client is made, with the name of the setting."""
     (tmp_path / "file").touch()

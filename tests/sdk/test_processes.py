@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -202,6 +203,28 @@ def test_the_end_of_a_process_waits_for_two_seconds_and_says_what_is_lost(tmp_pa
 
     assert "tinycdp: 1 events were not acknowledged before the process ended" in done.stderr
     assert time.monotonic() - began_s < 20
+
+
+def test_the_two_seconds_are_for_all_clients_together(tmp_path: Path, server: ScriptedServer) -> None:
+    """Three clients of servers that are away or silent, and one that is well: its event arrives all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began_s = time.monotonic()
+        done = run(
+            tmp_path,
+            server.url,
+            """
+urls = ["http://127.0.0.1:9", sys.argv[1], sys.argv[1]]
+others = [tinycdp.Client(url, "w", flush_interval_s=3600) for url in urls]
+for other in [*others, client]:
+    other.track("ada", "last")
+""",
+            f"http://127.0.0.1:{silent.getsockname()[1]}",
+        )
+
+    assert arrived(server) == {"last": 1}
+    assert done.stderr.count("events were not acknowledged") == 1
+    assert "tinycdp: 3 events" in done.stderr
+    assert time.monotonic() - began_s < 30
 
 
 def test_an_event_of_the_last_moment_is_sent_without_a_new_thread(tmp_path: Path, server: ScriptedServer) -> None:

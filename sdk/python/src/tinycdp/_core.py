@@ -30,6 +30,8 @@ from .errors import ConfigurationError, Unreachable, api_error
 
 log = logging.getLogger("tinycdp")
 
+#: A disk queue that could not be written is tried again after so long.
+DISK_AGAIN_S = 60.0
 #: So many attempts that failed one after the other are worth a word in the log.
 FAILURES_TOLD = 3
 #: Without `on_error` the log says at most so often that events are lost, and how many since.
@@ -136,8 +138,12 @@ class Core(EventCalls[HandleT]):
         """Lets what dead processes left be sent."""
 
     @abstractmethod
-    def _close_at_exit(self) -> int:
-        """Ends the client with its process; how many events were lost by that."""
+    def _flush_at_exit(self) -> None:
+        """Lets what is queued be sent at once, while others are closed."""
+
+    @abstractmethod
+    def _close_at_exit(self, took_s: float) -> int:
+        """Ends the client with its process, whose end took so long already; how many events were lost by that."""
 
     def _begin(self) -> None:
         """What a process has of its own: also made anew in a forked child."""
@@ -145,6 +151,7 @@ class Core(EventCalls[HandleT]):
         if self._spool is not None:
             self._spool.forget()
         self._spool = None
+        self._disk_again_s = 0.0
         self._unsynced: dict[Attempt, int] = {}  # the file that is to be synced before an attempt is made
         self._outbox = Outbox(
             queue_max=settings.queue_max,
@@ -191,6 +198,8 @@ class Core(EventCalls[HandleT]):
             return [entry] if lost_as != "before_send" else []
         if not self._has_begun:
             self._begin_sending()
+        if self._spool is None and self.settings.queue_dir is not None:
+            self._open_spool_again()
         lost = self._outbox.put(entry)
         self._hold_or_let_go()
         if self._spool is not None:
@@ -204,11 +213,6 @@ class Core(EventCalls[HandleT]):
     def _begin_sending(self) -> None:
         self._has_begun = True
         sends_from_here()
-        if self._spool is None and self.settings.queue_dir is not None:  # a forked child has a file of its own
-            try:
-                self._open_spool()
-            except ConfigurationError as error:
-                log.warning("%s: events are in memory alone", error)
 
     # ── events out ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -221,7 +225,8 @@ class Core(EventCalls[HandleT]):
                 entries = attempt.entries
                 self._write(lambda spool: spool.attempted(entries, wall_ms))
                 if self._spool is not None:
-                    self._unsynced[attempt] = self._spool.duplicate()
+                    with suppress(OSError):  # no file is left to open: it is synced later
+                        self._unsynced[attempt] = self._spool.duplicate()
             if given_up:
                 self._note_settled(given_up)
         self._hold_or_let_go()
@@ -313,20 +318,37 @@ class Core(EventCalls[HandleT]):
                 is_empty = self._outbox.is_empty()
                 if not is_empty and not self._outbox.has_room(sum(len(entry.body) for entry in entries)):
                     continue  # a later process takes it
-                for entry in entries:
+                fresh = [entry for entry in entries if known.setdefault(entry.message_id, entry) is entry]
+                spool.adopt(fresh)
+                for entry in fresh:
                     entry.queued_s = time.monotonic()
-                    kept = known.setdefault(entry.message_id, entry)
-                    if kept is entry:
-                        self._outbox.add(entry)
-                    elif kept.first_ms is None:  # a process died while it took over: the event is in both files
+                    self._outbox.add(entry)
+                for entry in entries:  # a process died while it took over: the event is in both files
+                    kept = known[entry.message_id]
+                    if kept.first_ms is None and entry.first_ms is not None and entry.last_ms is not None:
                         kept.first_ms, kept.last_ms = entry.first_ms, entry.last_ms
-                spool.rewrite(self._outbox.waiting())
+                        spool.attempted([kept], entry.first_ms)
+                        spool.attempted([kept], entry.last_ms)
                 path.unlink()
                 self._hold_or_let_go()
             except OSError as error:
                 log.warning("a disk queue that was left could not be taken over (%s): %s", error, path)
             finally:
                 os.close(file)
+
+    def _open_spool_again(self) -> None:
+        """Opens the file of a forked child, and anew one that could not be written. Under the lock."""
+        now_s = time.monotonic()
+        if now_s < self._disk_again_s:
+            return
+        is_new, self._disk_again_s = self._disk_again_s == 0.0, now_s + DISK_AGAIN_S
+        try:
+            self._open_spool()
+            waiting = [entry for entry in self._outbox.waiting() if not entry.line]
+            self._write(lambda spool: spool.adopt(waiting))
+        except ConfigurationError as error:
+            if is_new:
+                log.warning("%s: events are in memory alone", error)
 
     def _write(self, act: Callable[[_spool.Spool], object]) -> None:
         if self._spool is None:
@@ -335,6 +357,9 @@ class Core(EventCalls[HandleT]):
             act(self._spool)
         except OSError as error:
             spool, self._spool = self._spool, None
+            for entry in self._outbox.waiting():
+                entry.line = 0
+            self._disk_again_s = time.monotonic() + DISK_AGAIN_S
             log.warning("the disk queue cannot be written (%s): events are in memory alone", error)
             with suppress(OSError):  # not kept: nobody could note there what is sent from now on
                 spool.close(keep=False)

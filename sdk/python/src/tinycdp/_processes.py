@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import time
 import weakref
 from typing import Protocol
 
@@ -18,7 +19,9 @@ class Ending(Protocol):
 
     def _begin(self) -> None: ...
 
-    def _close_at_exit(self) -> int: ...
+    def _flush_at_exit(self) -> None: ...
+
+    def _close_at_exit(self, took_s: float) -> int: ...
 
 
 _clients: weakref.WeakSet[Ending] = weakref.WeakSet()
@@ -61,7 +64,10 @@ def _after_fork_in_child() -> None:
 
 
 def _at_exit() -> None:
-    lost = sum(client._close_at_exit() for client in list(_clients))
+    clients, began_s = list(_clients), time.monotonic()
+    for client in clients:  # all at once: the time is for all of them together
+        client._flush_at_exit()
+    lost = sum(client._close_at_exit(time.monotonic() - began_s) for client in clients)
     if lost:
         print(f"tinycdp: {lost} events were not acknowledged before the process ended", file=sys.stderr)
 

@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
@@ -52,12 +53,12 @@ class Spool:
 
     def _open(self) -> None:
         while True:
-            self.path = self._folder / f"{self._prefix}-{secrets.token_hex(8)}.events"
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-            if _locks(self._file):  # else somebody who looked for left files has it in hand
-                self._size = 0
+            path = self._folder / f"{self._prefix}-{secrets.token_hex(8)}.events"
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            if _locks(file):  # else somebody who looked for left files has it in hand
+                self.path, self._file, self._size = path, file, 0
                 return
-            os.close(self._file)
+            os.close(file)
 
     def append(self, entry: Entry) -> None:
         """Writes an event; it has a line from then on."""
@@ -83,17 +84,23 @@ class Spool:
         return self._size > 2 * waiting_bytes + SLACK_BYTES
 
     def rewrite(self, waiting: Iterable[Entry]) -> None:
-        """Keeps these alone, in a new file."""
+        """Keeps these alone, in a new file. Where that fails the old one is gone too: nobody would go on writing it."""
         old_path, old_file = self.path, self._file
         self._open()
-        for entry in waiting:
+        try:
+            self.adopt(waiting)
+        finally:
+            os.close(old_file)
+            old_path.unlink(missing_ok=True)
+
+    def adopt(self, entries: Iterable[Entry]) -> None:
+        """Writes events that were tried before, or not, and syncs them to the disk."""
+        for entry in entries:
             self.append(entry)
             if entry.first_ms is not None and entry.last_ms is not None:
                 self._note(b"!%d " % entry.first_ms, [entry])
                 self._note(b"!%d " % entry.last_ms, [entry])
         os.fsync(self._file)
-        old_path.unlink()
-        os.close(old_file)
 
     def duplicate(self) -> int:
         """The file once more, to be synced without the lock and closed."""
@@ -136,13 +143,14 @@ class Spool:
             if path == self.path:
                 continue
             try:
-                file = os.open(path, os.O_RDWR)
+                file = _taken(path)
             except FileNotFoundError:
                 continue
-            if not _locks(file):
-                os.close(file)
+            except OSError as error:  # another user's, say
+                log.warning("a disk queue that was left cannot be read (%s): %s", error, path)
                 continue
-            yield path, file, _unsettled(path)
+            if file is not None:
+                yield path, file, _unsettled(file, path)
 
 
 def opened(folder: Path, url: str) -> Spool:
@@ -164,6 +172,19 @@ def require_locks(folder: str | Path) -> None:
         )
 
 
+def _taken(path: Path) -> int | None:
+    """A file that a dead process left, opened and locked; None for one that lives, and for what is no file."""
+    file = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)  # a pipe of that name must hold nobody up
+    try:
+        if stat.S_ISREG(os.fstat(file).st_mode) and _locks(file):
+            return file
+    except BaseException:
+        os.close(file)
+        raise
+    os.close(file)
+    return None
+
+
 def _locks(file: int) -> bool:
     """Takes the lock of a file that still has a name; false if another process has it, or removed the file."""
     try:
@@ -173,14 +194,18 @@ def _locks(file: int) -> bool:
     return os.fstat(file).st_nlink > 0
 
 
-def _unsettled(path: Path) -> list[Entry]:
+def _unsettled(file: int, path: Path) -> list[Entry]:
     """The events of a file that are not settled, in order."""
     found: dict[int, Entry] = {}
     damaged = 0
-    for line in path.read_bytes().splitlines():
+    with open(file, "rb", closefd=False) as opened_file:
+        lines = opened_file.read().split(b"\n")
+    for line in lines:
+        if not line:
+            continue
         try:
             _read(line, found)
-        except (ValueError, IndexError, KeyError):
+        except (ValueError, IndexError, KeyError, TypeError, RecursionError):
             damaged += 1
     if damaged:
         log.warning("%d lines of a disk queue are damaged and passed over: %s", damaged, path)
@@ -206,20 +231,25 @@ def _read(line: bytes, found: dict[int, Entry]) -> None:
             for entry in _named(line[1:], found):
                 entry.first_ms = None
         case b"-":
-            for settled in _numbers(line[1:]):
+            for settled in _numbers(line[1:], found):
                 found.pop(settled, None)
         case _:
             raise ValueError(line)
 
 
 def _named(ranges: bytes, found: dict[int, Entry]) -> list[Entry]:
-    return [found[number] for number in _numbers(ranges) if number in found]
+    return [found[number] for number in _numbers(ranges, found)]
 
 
-def _numbers(ranges: bytes) -> Iterator[int]:
+def _numbers(ranges: bytes, found: dict[int, Entry]) -> list[int]:
+    """Those of the numbers that are found. A damaged range may name more of them than anybody can count."""
+    numbers: list[int] = []
     for part in ranges.split(b","):
         first, _, last = part.partition(b"-")
-        yield from range(int(first), int(last or first) + 1)
+        named = range(int(first), int(last or first) + 1)
+        of_both = (named, found) if named.stop - named.start <= len(found) else (found, named)
+        numbers += [number for number in of_both[0] if number in of_both[1]]
+    return numbers
 
 
 def _ranges(numbers: list[int]) -> bytes:

@@ -212,11 +212,14 @@ class AsyncClient(Core[AsyncHandle]):
         self._tell(lost, at_end=True)
         return stats
 
-    def _close_at_exit(self) -> int:
+    def _flush_at_exit(self) -> None:
+        """Its loop has ended: `_close_at_exit` sends."""
+
+    def _close_at_exit(self, took_s: float) -> int:
         if self._is_closed:
             return 0
         if not self._outbox.is_empty():
-            self._send_without_a_loop(time.monotonic() + self.settings.exit_s)
+            self._send_without_a_loop(time.monotonic() + self.settings.exit_s - took_s)
         lost = self._end()
         self._tell(lost, at_end=True)
         return len(lost)

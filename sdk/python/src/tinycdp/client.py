@@ -123,6 +123,7 @@ class Client(Core[Handle]):
         # At exit the main thread is over: `close` sends what is left. Python 3.12 refuses new threads then.
         if self._is_closed or self._outbox.is_empty() or not threading.main_thread().is_alive():
             return
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
         for _ in range(len(self._threads), self._senders()):
             thread = threading.Thread(target=self._send_all, name="tinycdp", daemon=True)
             with suppress(RuntimeError):
@@ -133,7 +134,7 @@ class Client(Core[Handle]):
         while self._send_next(wait=True):
             pass
 
-    def _send_next(self, *, wait: bool) -> bool:
+    def _send_next(self, *, wait: bool, timeout_s: float = float("inf")) -> bool:
         """Sends what is due, after waiting for it if told to; false when there is nothing and nothing to wait for."""
         with self._lock:
             while True:
@@ -148,12 +149,11 @@ class Client(Core[Handle]):
                 self._changed.wait(self._wake_in_s())
         self._tell(given_up)
         if attempt is not None:
-            self._send(attempt)
+            self._send(attempt, min(timeout_s, self.settings.timeout_s))
         return True
 
-    def _send(self, attempt: Attempt) -> None:
+    def _send(self, attempt: Attempt, timeout_s: float) -> None:
         self._sync(attempt)
-        timeout_s = self.settings.timeout_s
         try:
             ask = batch_ask(self.settings.write_key, self._content(attempt))
             verdict = exchange(self._connection(), ask, timeout_s).verdict()
@@ -199,7 +199,7 @@ class Client(Core[Handle]):
                         continue
                     self._lock.release()
                     try:
-                        if not self._send_next(wait=False):
+                        if not self._send_next(wait=False, timeout_s=left):
                             time.sleep(min(left, LOOK_S))
                     finally:
                         self._lock.acquire()
@@ -228,10 +228,15 @@ class Client(Core[Handle]):
         self._tell(lost, at_end=True)
         return stats
 
-    def _close_at_exit(self) -> int:
+    def _flush_at_exit(self) -> None:
+        with self._lock:
+            self._flushing += 1
+            self._changed.notify_all()
+
+    def _close_at_exit(self, took_s: float) -> int:
         if self._is_closed:
             return 0
-        stats = self.close(self.settings.exit_s)
+        stats = self.close(max(0.0, self.settings.exit_s - took_s))
         return stats.dropped["closed"] + stats.unknown["closed"]
 
     def stats(self) -> Stats:
