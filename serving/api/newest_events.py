@@ -27,7 +27,6 @@ router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], ta
 
 #: Events of one answer, if not said otherwise and at most; and entries of each log that are looked at for it.
 EVENTS, EVENTS_MAX, LOOKED_AT_MAX = 50, 200, 100
-CURSOR_CHARACTERS_MAX = 10_000
 NAME_CHARACTERS_MAX = 200
 #: A number of a log has at most so many digits.
 DIGITS_MAX = 15
@@ -38,7 +37,7 @@ _decode_refused = msgspec.json.Decoder(RefusedEvent).decode
 @router.get("/events", responses={200: {"model": NewestEventsOut}})
 async def newest_events(
     engine: EngineOf,
-    after: Annotated[str | None, Query(max_length=CURSOR_CHARACTERS_MAX, description="the cursor of an answer")] = None,
+    after: Annotated[str | None, Query(description="the cursor of an answer")] = None,
     limit: Annotated[int, Query(ge=1, le=EVENTS_MAX)] = EVENTS,
     name: Annotated[str | None, Query(max_length=NAME_CHARACTERS_MAX, description="of events of this name")] = None,
     state: Annotated[Literal["accepted", "refused"] | None, Query(description="of events that were so")] = None,

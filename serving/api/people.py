@@ -65,7 +65,6 @@ EVENTS_PAGE, EVENTS_PAGE_MAX, EVENTS_OFFSET_MAX = 10_000, 100_000, 1_000_000_000
 _TRAITS = permission("GET", "/v1/users/{user}/traits")
 #: Events on a page of a person's timeline, if not said otherwise and at most.
 TIMELINE_PAGE, TIMELINE_PAGE_MAX = 100, 1_000
-CURSOR_CHARACTERS_MAX = 2_000
 #: How long an answer waits for the lake to have what Redis has, and how often it looks.
 SETTLED_S, LOOK_S = 5.0, 0.05
 
@@ -191,7 +190,7 @@ async def events(
     until: To = None,
     name: Annotated[str | None, Query(max_length=NAME_CHARACTERS_MAX, description="of events of this name")] = None,
     limit: Annotated[int, Query(ge=1, le=TIMELINE_PAGE_MAX)] = TIMELINE_PAGE,
-    cursor: Annotated[str | None, Query(max_length=CURSOR_CHARACTERS_MAX, description="of the page before")] = None,
+    cursor: Annotated[str | None, Query(description="of the page before")] = None,
 ) -> PersonEventsOut:
     """A person's events, the newest first: those of any period and name, from their acknowledgement on.
 
