@@ -144,9 +144,8 @@ async def identity(user: str, engine: EngineOf) -> IdentityOut:
     The person's own id comes first; it has no owner.
     """
     person = await live_person(engine, _namespaced(user))
+    _require_known(user, person)
     records = person.reading.records
-    if not any(record.has_events or record.base is not None for record in records):
-        raise _no_user(user)
     return IdentityOut(id=records[0].id, ids=_linked_ids(records))
 
 
@@ -173,10 +172,11 @@ async def data(
     return DataOut.model_validate(in_lake | in_redis | {name: values[name] for name in ("traits", "segments")})
 
 
-@router.get("/{user:id}/decisions", responses={200: {"model": DecisionsOut}})
+@router.get("/{user:id}/decisions", responses={200: {"model": DecisionsOut}, **NOT_FOUND})
 async def decisions(user: str, engine: EngineOf) -> Response:
     """All flags for one user, each with its reasons. It is no activity: no flag looks used by it."""
     person = await live_person(engine, _namespaced(user))
+    _require_known(user, person)
     decided = decided_for(person, None, None)
     body = [wire_decision(key, user, decision) for key, decision in decided.decisions.items()]
     return json_answer({"userId": user, "decisions": body, "asof": decided.asof})
@@ -257,6 +257,11 @@ def _namespaced(user: str) -> str:
     """The namespaced id that a path names. Raises `Invalid` for what is no id."""
     identifier({"userId": user}, "userId")
     return record_of(user)
+
+
+def _require_known(user: str, person: Person) -> None:
+    if not any(record.has_events or record.base is not None for record in person.reading.records):
+        raise _no_user(user)
 
 
 def _no_user(user: str) -> NotFound:

@@ -53,8 +53,11 @@ def test_all_flags_of_a_person_with_reasons(stack: RunningStack) -> None:
     """Each flag answers as it does to an app; nothing of it is noted as activity."""
     stack.define("flag", "next_on", "true", users={"next-eve": False})
     stack.define("flag", "next_off", "true", enabled=False)
+    stack.track("next-eve", "next_seen")
     with tinycdp.Admin(stack.stack.api_url, stack.keys["admin"]) as admin:
         found = {decision["flag"]: decision for decision in admin.decisions("next-eve")["decisions"]}
+        with pytest.raises(tinycdp.NotFound):
+            admin.decisions("next-nobody")
 
     for key in ("next_on", "next_off"):
         asked = stack.decide("next-eve", key)
