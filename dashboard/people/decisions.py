@@ -22,6 +22,19 @@ def decided(admin: Admin, user: str) -> Decisions:
     return admin.decisions(user)
 
 
+@remembered(5)
+def explained(admin: Admin, user: str, flag: str) -> dict[str, Any]:
+    """One flag for a person, with the tree of values behind it. An admin's question is no app's: it is not counted."""
+    return dict(admin.call("GET", "/v1/decide", query={**_who(user), "flag": flag, "explain": "true"}))
+
+
+def _who(user: str) -> dict[str, str]:
+    """The field of a request that names a person by an id with its kind before it."""
+    kind, _, value = user.partition(":")
+    fields = {"user": "userId", "anon": "anonymousId", "email": "emailHash"}
+    return {fields[kind]: value} if value and kind in fields else {"userId": user}
+
+
 def decisions(user: str) -> None:
     """All flags as a table. A click on one shows why; the URL keeps which."""
     flags: list[dict[str, Any]] = [dict(one) for one in decided(user)["decisions"]]
@@ -48,4 +61,4 @@ def decisions(user: str) -> None:
         st.caption("Click on a flag to see why.")
         return
     link("flags", f"Flag {found['flag']}", icon=":material/flag:", key=found["flag"])
-    decision(found)
+    decision(explained(user, found["flag"]))

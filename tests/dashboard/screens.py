@@ -21,7 +21,8 @@ class Screens:
 
     def open(self, path: str = "", *, key: str | None = None, **query: str) -> AppTest:
         """A screen after its first run, as a person with a key (an admin's, if none is given) sees it."""
-        app = self.as_person(self.console.keyring.sign_in(key or self._keys["admin"]))
+        self.cookie = self.console.keyring.sign_in(key or self._keys["admin"])
+        app = self.as_person(self.cookie)
         app.query_params.update(query)
         if path:
             app._page_hash = calc_hash(path)  # `switch_page` takes only screens that are files of their own
@@ -31,8 +32,12 @@ class Screens:
 
     def as_person(self, cookie: str | None) -> AppTest:
         """A tab of a browser with a cookie, which opened nothing yet. It is the only one from now on."""
-        self._patch.setattr(access, "cookie", lambda: cookie)
+        self.become(cookie)
         return AppTest.from_file(str(SCRIPT), default_timeout=30)
+
+    def become(self, cookie: str | None) -> None:
+        """The browser of every tab has this cookie from now on."""
+        self._patch.setattr(access, "cookie", lambda: cookie)
 
 
 def texts(app: AppTest) -> str:

@@ -1,0 +1,124 @@
+"""What people do in a real browser, end to end: change, switch, look somebody up, delete."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def signed_in(console: RunningStack, page: Page) -> Page:
+    """A tab of an admin."""
+    page.goto(console.json("sign-in")["url"])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("link", name="Sign out")).to_be_visible()
+    return page
+
+
+def opened(console: RunningStack, page: Page, path: str) -> Page:
+    """The tab at a path, once it is drawn."""
+    page.goto(f"{console.stack.console_url}{path}")
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    return page
+
+
+def test_a_change_is_looked_at_before_it_is_saved(console: RunningStack, signed_in: Page) -> None:
+    """The difference is shown, a note is kept, and the next version is in force."""
+    made = console.define("trait", "seen_before", "events.purchase.count_30d")
+    page = opened(console, signed_in, "/traits?key=seen_before")
+    page.get_by_label("Description").fill("Orders of a month")
+    page.get_by_label("Description").press("Control+Enter")
+    expect(page.get_by_text("Not saved yet")).to_be_visible()
+    page.get_by_role("button", name="Save …").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("+description: Orders of a month")
+    dialog.get_by_label("Note").fill("for the newsletter")
+    dialog.get_by_label("Note").press("Enter")
+    dialog.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("Saved: trait")).to_be_visible()
+
+    now = console.call("GET", "/v1/admin/traits/seen_before").json()["trait"]
+    assert (now["description"], now["expression"]) == ("Orders of a month", made["expression"])
+    assert now["version"] > made["version"]
+
+
+def test_a_save_over_somebody_elses_shows_theirs(console: RunningStack, signed_in: Page) -> None:
+    """Nothing is overwritten: the screen says who saved what meanwhile."""
+    console.define("segment", "contested", "events.purchase.count_30d >= 2")
+    page = opened(console, signed_in, "/segments?key=contested")
+    page.get_by_label("Description").fill("mine")
+    page.get_by_label("Description").press("Control+Enter")
+    expect(page.get_by_text("Not saved yet")).to_be_visible()
+    theirs = {"rule": "events.purchase.count_30d >= 3"}
+    assert console.call("PUT", "/v1/admin/segments/contested", json=theirs).status_code == 200
+
+    page.get_by_role("button", name="Save …").click()
+    page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
+
+    expect(page.get_by_role("dialog")).to_contain_text("+rule: events.purchase.count_30d >= 3")
+    assert console.call("GET", "/v1/admin/segments/contested").json()["segment"]["description"] == ""
+
+
+def test_a_flag_is_switched_off_after_a_question(console: RunningStack, signed_in: Page) -> None:
+    """Only the second click counts, and decisions change at once."""
+    console.define("flag", "kill_switch", "true")
+    page = opened(console, signed_in, "/flags?key=kill_switch")
+    page.get_by_role("button", name="Switch off …").click()
+    assert console.decide("ada", "kill_switch")["allow"] is True
+
+    page.get_by_role("dialog").get_by_role("button", name="Switch off").click()
+
+    expect(page.get_by_role("button", name="Switch on …")).to_be_visible()
+    assert console.decide("ada", "kill_switch")["reason"] == "DISABLED"
+
+
+def test_somebody_is_found_explained_and_deleted_by_their_id(console: RunningStack, signed_in: Page) -> None:
+    """A click in the list opens that person; the id must be typed before the person is deleted."""
+    console.define("flag", "for_found", "events.found.count_30d >= 1")
+    for user in ("found-ada", "found-bob"):
+        console.track(user, "found")
+    wait_until(lambda: _found(console, "found-") == 2, "the search finds both", 60)
+    page = opened(console, signed_in, "/users?q=found-bob")
+    box = page.get_by_test_id("stDataFrame").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 40, box["y"] + 50)
+    expect(page.get_by_role("heading", name="user:found-bob")).to_be_visible()
+    assert page.url.endswith("/users?id=user%3Afound-bob")
+
+    page = opened(console, signed_in, "/users?id=user%3Afound-bob&tab=Decisions&flag=for_found")
+    expect(page.get_by_text("events.found.count_30d").first).to_be_visible()
+
+    page = opened(console, signed_in, "/users?id=user%3Afound-bob&tab=Download%2C+delete")
+    page.get_by_role("button", name="Delete this person …").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Delete for good")).to_be_disabled()
+    dialog.get_by_label("Type the id").fill("user:found-bob")
+    dialog.get_by_label("Type the id").press("Enter")
+    dialog.get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_role("heading", name="Users", exact=True)).to_be_visible()
+    assert _found(console, "found-") == 1
+
+
+def test_a_key_is_shown_once(console: RunningStack, signed_in: Page) -> None:
+    """It works; after the dialog was closed nobody reads it any more."""
+    page = opened(console, signed_in, "/settings")
+    page.get_by_role("button", name="New key").click()
+    page.get_by_role("dialog").get_by_role("button", name="Make it").click()
+    key = page.get_by_role("dialog").get_by_test_id("stCode").inner_text().strip()
+    sent = {"userId": "key-user", "event": "made_with_it"}
+    answer = console.http.post("/v1/track", json=sent, headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 200, key
+
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert key not in page.content()
+
+
+def _found(console: RunningStack, text: str) -> int:
+    answer = console.call("GET", "/v1/admin/users/search", params={"query": text})
+    return int(answer.json()["total"])

@@ -1,0 +1,64 @@
+"""People with different keys in one process: nobody is shown what another may see."""
+
+from __future__ import annotations
+
+import pytest
+
+from dashboard.screens import GROUPS, path_of
+from tests.dashboard.screens import Screens, texts
+from tests.running import RunningStack
+
+pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
+
+PATHS = [path_of(screen) for group in GROUPS.values() for screen in group]
+
+
+@pytest.fixture
+def viewer(console: RunningStack) -> str:
+    """A key that sees and changes nothing."""
+    made = console.call("POST", "/v1/admin/keys", json={"kind": "viewer", "label": "looks only"}).json()
+    return str(made["key"])
+
+
+def test_what_was_kept_for_one_is_not_shown_to_another(screens: Screens, viewer: str) -> None:
+    """In one tab, whose cookie is another person's by now, each answer is asked for anew; and back again."""
+    app = screens.open("settings", tab="Versions")
+    admin_cookie, viewer_cookie = screens.cookie, screens.console.keyring.sign_in(viewer)
+    assert "admin" in _who(app)
+
+    screens.become(viewer_cookie)
+    app.run()
+    assert _who(app) == "viewer, looks only"
+
+    screens.become(admin_cookie)
+    assert "admin" in _who(app.run())
+
+
+def test_what_one_may_not_see_is_refused_though_another_saw_it(
+    console: RunningStack, screens: Screens, viewer: str
+) -> None:
+    """An admin saw the list of exports; a viewer in the same tab does not."""
+    app = screens.open("exports")
+    assert "No files" in texts(app) or app.dataframe
+
+    screens.become(screens.console.keyring.sign_in(viewer))
+    app.run()
+
+    assert "Exports take an admin's key" in texts(app)
+    assert not app.dataframe
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_viewer_sees_each_screen_and_can_change_nothing(screens: Screens, viewer: str, path: str) -> None:
+    """No error, and no button that would be refused."""
+    app = screens.open(path, key=viewer)
+
+    assert [error.value for error in app.error] == []
+    assert not [button.label for button in app.button if button.label.startswith(("New", "Export", "Revoke", "Send"))]
+
+
+def _who(app: object) -> str:
+    """The key that the screen of versions says is in use."""
+    (rows,) = app.dataframe  # type: ignore[attr-defined]
+    frame = rows.value
+    return str(frame[frame["what"] == "Your key"]["is"].iloc[0])
