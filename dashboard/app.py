@@ -5,8 +5,6 @@ Only this file knows how screens are reached. `dashboard/server.py` makes a serv
 
 from __future__ import annotations
 
-from html import escape
-
 import streamlit as st
 
 from dashboard import page
@@ -27,13 +25,12 @@ except NotSignedIn:
 
 screen = st.navigation(pages())
 st.logo(page.ICON, size="large")
+with st.sidebar, st.container(gap="xsmall"):
+    who = st.empty()
+    page.sidebar_link("Sign out", f"{console().base_path}/sign-out")
 page.show_said()
 with page.refusals():
     screen.run()
-with st.sidebar, page.refusals():
+with who, page.refusals():
     key = workspace()["key"]
-    who = f"{key['label'] or key['id']} ({key['kind']})"
-    st.html(
-        f'<div class="console-links"><span>Signed in with {escape(who)}</span>'
-        f'<a href="{console().base_path}/sign-out" target="_self">Sign out</a></div>'
-    )
+    st.caption(f"Signed in with {key['label'] or key['id']} ({key['kind']})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,7 +25,6 @@ STYLE = """<style>
 [data-testid="stMetric"] label p { font-size: .85rem; opacity: .75; }
 .console-links a { color: inherit; opacity: .7; text-decoration: none; font-size: .9rem; }
 .console-links a:hover { opacity: 1; text-decoration: underline; }
-.console-links span { opacity: .55; font-size: .8rem; display: block; margin-bottom: .25rem; }
 </style>"""
 
 
@@ -39,6 +39,11 @@ def header(title: str, says: str = "") -> None:
         st.title(title, anchor=False)
         if says:
             st.caption(says)
+
+
+def sidebar_link(label: str, url: str) -> None:
+    """A link that leaves Streamlit's pages."""
+    st.html(f'<div class="console-links"><a href="{escape(url)}" target="_self">{escape(label)}</a></div>')
 
 
 def back_header(title: str, back: str, says: str = "") -> None:
