@@ -33,6 +33,7 @@ def forget(store: Store, deleted: Deleted) -> int:
         store.clean_log(state.shard, state.drained)
     store.clean_rejected("0-0")
     store.drop_refused()
+    store.drop_analyses()
     store.forget_gone(store.now_ms() - GONE_MS)
     return buried
 

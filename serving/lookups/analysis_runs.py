@@ -187,6 +187,8 @@ class AnalysisRuns:
                 analysis.state = "running"
                 await run_job("serving.lookups.analyses", order, lambda line: _advance(analysis, line), (lock,))
             assert analysis.result is not None, "the last line has the result"
+            if await self._engine.with_refusals(self._engine.store.last_deletes()) != analysis.deletes:
+                analysis.result = without_people(analysis.result)
             analysis.state = "done"
             with suppress(Unavailable):
                 await self._keep(f"answer:{asked}", msgspec.json.encode(analysis.result), REMEMBERED_MS)

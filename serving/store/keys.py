@@ -261,6 +261,11 @@ def next_lease(name: str) -> str:
     return f"lease:{{{name}}}:next"
 
 
+def analysis(name: str) -> str:
+    """String: what became of an analysis, or its answer (`lookups.analysis_runs`); it may show ids. TTL: 15 minutes."""
+    return heartbeat(f"analysis:{name}")
+
+
 def heartbeat(name: str) -> str:
     """String: JSON of what a part of the system last said about itself. TTL: given by the part."""
     return f"heartbeat:{name}"

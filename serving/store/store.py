@@ -145,6 +145,12 @@ class Store(EveryOperation, Waits):
                 if names:
                     self._answer("DEL", *names)
 
+    def drop_analyses(self) -> None:
+        """Drops all that is kept of analyses: an answer may show ids of deleted people."""
+        for names in self._scan("MATCH", keys.analysis("*")):
+            if names:
+                self._answer("DEL", *names)
+
     def everything(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key of the server, with all that is in it as bytes, a stream or a hash in parts. For a search."""
         for names in self._scan():

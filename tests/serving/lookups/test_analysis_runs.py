@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.purge.purge import purge
 from serving.app import engine_of
 from serving.definitions.catalogue import StoredDefinition
 from serving.lookups.analysis_runs import WAITING_MAX, Analysis, AnalysisRuns, Question
@@ -155,7 +156,7 @@ def test_so_many_wait_and_the_next_is_asked_to_come_back(world: World) -> None:
 
 
 def test_an_answer_shows_nobody_once_somebody_was_deleted(world: World) -> None:
-    """Whichever process tells it: the sample of those who leave is empty, and their count stands."""
+    """Whichever process tells it: the sample of those who leave is empty, and their count stands. A purge drops it."""
     world.define("segment", {"all": "true"})
     after = world.catalogue.with_definition(StoredDefinition(kind="segment", key="all", expression="false"))
 
@@ -165,6 +166,10 @@ def test_an_answer_shows_nobody_once_somebody_was_deleted(world: World) -> None:
         assert len(leaving(await there.find(found.id))["sample"]) == 5
         delete(world, "user:u1")
         assert leaving(await there.find(found.id)) == {"count": 5, "sample": []}
+        world.drain().step()
+        purge(world.store, world.lake)
+        with pytest.raises(NotFound):
+            await there.find(found.id)
 
     with_runs(world, work, processes=2)
 
