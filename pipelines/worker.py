@@ -16,25 +16,27 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 import structlog
+from msgspec import structs
 
 from lake.errors import LakeError
 from lake.lake import Lake
 from pipelines.due import FORESEEN, Due
 from pipelines.heartbeat import beat
 from pipelines.packing import pack
-from pipelines.rebuild import run_row
+from pipelines.rebuild import Run, run_row
 from pipelines.timetable import is_due
-from pipelines.work import Chore, NoOrders, Order, Orders, Rebuild
+from pipelines.work import Chore, NoOrders, Order, Orders, Rebuild, rebuild_as_of
 from serving.definitions.catalogue import Catalogue
 from serving.definitions.saving import current
 from serving.logs import safe_message
+from serving.runs import AskedRun, Cause, RunNote, decoded, encode
 from serving.settings import Settings
 from serving.store.errors import StoreError
 from serving.store.scripts.lease import Manner
@@ -56,6 +58,10 @@ PACK_S = 60.0
 REPORTED = ("build", "as_of", "users", "events", "kind")
 #: When what is due could not be looked up, it is not looked up again sooner.
 PAUSE_S = 2.0
+
+
+#: Runs that are asked for, each with the text that it is taken back by.
+Asked: TypeAlias = Sequence[tuple[bytes, AskedRun]]
 
 
 class Uncovered(Enum):
@@ -104,6 +110,8 @@ class Worker:
         #: When the last work of a name began that succeeded, in UTC ms: it served all that was due before.
         self.began_ms = {"rebuild": 0, "purge": 0, "maintain": 0}
         self.is_working = False
+        #: Whether definitions or a command want the rebuild of everybody that is due.
+        self._is_wanted = False
         #: What is being done, and since when (UTC ms).
         self.working: dict[str, Any] | None = None
 
@@ -129,11 +137,16 @@ class Worker:
         """Does what is due; returns whether anything was."""
         requests = self.store.rebuild_requests()
         waits_for = self._waits_for()
-        is_full = self._is_due(self.full, is_wanted=requests.is_full or waits_for is Uncovered.DRAINED)
+        self._is_wanted = requests.is_full or waits_for is Uncovered.DRAINED
+        is_full = self._is_due(self.full, is_wanted=self._is_wanted)
         orders = self.orders.due(self.began_ms)
+        asked = decoded(self.store.asked_runs())
+        of_everybody = [pair for pair in asked if pair[1].ids is None and pair[1].at_ms is None]
+        is_full = is_full or (bool(of_everybody) and not self.full.rests)
         wanted_ids = [id for shard_ids in requests.ids.values() for id in shard_ids]
         ids = wanted_ids if self.single.is_due() else []
-        if not (is_full or ids or orders) and not any(self._is_due(due) for due, _ in self.chores.values()):
+        asked = [pair for pair in asked if pair not in of_everybody and not self._due_of(pair[1]).rests]
+        if not (is_full or ids or orders or asked) and not any(self._is_due(due) for due, _ in self.chores.values()):
             self.waits_since_s = time.monotonic()
             return False
         if waits_for is Uncovered.UNDRAINED and time.monotonic() - self.waits_since_s < DRAIN_S:
@@ -143,20 +156,27 @@ class Worker:
         try:
             if not self._is_ready() or not self.store.hold_lease("rebuild", self.token, LEASE_MS, "gives way"):
                 return False
-            self._work(is_full, ids, orders)
+            self._work(is_full, ids, orders, of_everybody, asked[:1])
         finally:
             self.is_working = False
         return True
 
-    def _work(self, is_full: bool, ids: list[str], orders: list[Order]) -> None:
-        """Does all that is due. The answers that people wait for come first, and one rebuild as of a time last."""
-        of_everybody = [order for order in orders if order.work == self.full.name and order.at is None]
-        for order in of_everybody:
+    def _work(
+        self, is_full: bool, ids: list[str], orders: list[Order], of_everybody: Asked = (), asked: Asked = ()
+    ) -> None:
+        """Does all that is due. The answers that people wait for come first, and one rebuild as of a time last.
+
+        `of_everybody` are the rebuilds of everybody that admins ask for: one serves all of them. `asked` are others.
+        """
+        for order in [order for order in orders if order.work == self.full.name and order.at is None]:
             is_full = not self._obey(order, self.full, self._note) and is_full
         if is_full:
-            self._attempt(self.full, lambda: self._note(self.rebuild(None)))
+            cause: Cause = "request" if self._is_wanted else "schedule"
+            self._attempt(self.full, lambda: self._note(self.rebuild(None)), cause, of_everybody)
         elif ids:
-            self._attempt(self.single, lambda: self._note(self.rebuild(ids)))
+            self._attempt(self.single, lambda: self._note(self.rebuild(ids)), None)
+        for pair in asked:
+            self._attempt(self._due_of(pair[1]), partial(self._rebuild_asked, pair[1]), "admin", [pair])
         for name, (due, work) in self.chores.items():
             keep: Callable[[Any], None] = partial(self.report.__setitem__, name)
             is_done = False
@@ -164,7 +184,7 @@ class Worker:
                 if order.work == due.name:
                     is_done = self._obey(order, due, keep) or is_done
             if not is_done and self._is_due(due):
-                self._attempt(due, partial(_pass_on, work, keep))
+                self._attempt(due, partial(_pass_on, work, keep), None if name == "packed" else "schedule")
         for order in [order for order in orders if order.at is not None][:1]:
             self._obey(order, self.as_of, lambda run: None)
 
@@ -172,16 +192,50 @@ class Worker:
         """Runs an order, unless the work rests after a failure or the order is withdrawn; returns whether it did."""
         if due.rests or not self.orders.claim(order):
             return False
-        self._attempt(due, lambda: note(self.orders.run(order)))
+        self._attempt(due, partial(_pass_on, partial(self.orders.run, order), note), "prefect")
         return True
 
-    def _attempt(self, due: Due, work: Callable[[], None]) -> None:
+    def _due_of(self, asked: AskedRun) -> Due:
+        if asked.ids is not None:
+            return self.single
+        return self.full if asked.at_ms is None else self.as_of
+
+    def _rebuild_asked(self, asked: AskedRun) -> Any:
+        """A rebuild of some ids, or as of a time."""
+        if asked.ids is not None:
+            return self._note(self.rebuild(asked.ids))
+        assert asked.at_ms is not None
+        return rebuild_as_of(self.store, self.lake, asked.at_ms)
+
+    def _attempt(self, due: Due, work: Callable[[], Any], cause: Cause | None, asked: Asked = ()) -> None:
+        """Does a work and notes it as a run, or as those that are asked for; as none without a cause."""
         began_ms = time.time_ns() // 1_000_000
         self.working = {"on": due.name, "since": began_ms}
-        due.attempt(work)
+        runs = [
+            RunNote(run.id, due.name, "running", run.of, "admin", run.by, run.asked_ms, began_ms) for _, run in asked
+        ]
+        if not runs and cause is not None:
+            of = "everybody" if due is self.full else ""
+            runs = [RunNote(secrets.token_hex(16), due.name, "running", of, cause, began_ms=began_ms)]
+        self._note_runs(runs)
+        result = due.attempt(work)
         self.working = None
-        if not due.failures:
+        ended_ms = time.time_ns() // 1_000_000
+        end: dict[str, Any] = {"state": "done", "counts": _counts(result)}
+        if due.failures:
+            end = {"state": "failed", "error": due.error}
+        else:
             self.began_ms[due.name] = began_ms
+        self._note_runs([structs.replace(run, ended_ms=ended_ms, **end) for run in runs], asked)
+
+    def _note_runs(self, runs: list[RunNote], done: Asked = ()) -> None:
+        """Notes runs, and takes back what was asked for. The work goes on where that fails."""
+        if runs:
+            try:
+                self.store.note_runs([encode(run) for run in runs])
+                self.store.answer_runs([text for text, _ in done])
+            except StoreError as error:
+                log.warning("run_not_noted", error=str(error))
 
     def _is_due(self, due: Due, *, is_wanted: bool = False) -> bool:
         """Whether work is to begin without an order: it is wanted, or its schedule's time has come."""
@@ -222,13 +276,14 @@ class Worker:
         run_id = self.store.server().run_id
         return all(state.ready_run_id == run_id for state in self.store.shard_states())
 
-    def _note(self, run: Any) -> None:
+    def _note(self, run: Any) -> Any:
         before = self.report["refused"]
         self.report["refused"] = {
             "older": before["older"] + run.refused_older,
             "deleted": before["deleted"] + run.refused_deleted,
         }
         self.report["last_build"] = _reported(run_row(run))
+        return run
 
     def _recall(self) -> None:
         """Puts the last rebuild before this process into the report, if the lake answers."""
@@ -265,8 +320,18 @@ class Worker:
             stop.wait(BEAT_MS / 4_000)
 
 
-def _pass_on(work: Callable[[], Any], keep: Callable[[Any], None]) -> None:
-    keep(work())
+def _pass_on(work: Callable[[], Any], keep: Callable[[Any], Any]) -> Any:
+    result = work()
+    keep(result)
+    return result
+
+
+def _counts(result: Any) -> dict[str, Any]:
+    """What a run did, as its note has it."""
+    if isinstance(result, Run):
+        counts = {name: value for name, value in run_row(result).items() if name not in ("seqs", "sizes", "seconds")}
+        return counts | {"refused_older": result.refused_older, "refused_deleted": result.refused_deleted}
+    return dict(result) if isinstance(result, Mapping) else {}
 
 
 def _reported(row: Mapping[str, Any]) -> dict[str, Any]:

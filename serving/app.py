@@ -35,6 +35,7 @@ from serving.api import (
     people,
     prometheus,
     rejected,
+    runs,
     totals,
     unsaved_expressions,
     vocabulary,
@@ -134,6 +135,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(vocabulary.router)
     app.include_router(keys.router)
     app.include_router(rejected.router)
+    app.include_router(runs.router)
     app.include_router(audit.router)
     app.include_router(people.router)
     app.include_router(totals.router)

@@ -73,6 +73,8 @@ PERMISSIONS: Mapping[str, Permission] = {
     "POST /v1/admin/keys": ADMINISTER,
     "DELETE /v1/admin/keys/{key_id}": ADMINISTER,
     "GET /v1/admin/audit": VIEW,
+    "GET /v1/admin/runs": VIEW,
+    "POST /v1/admin/rebuild": ADMINISTER,
     "GET /v1/admin/metrics": VIEW,
     "GET /v1/admin/workspace": VIEW,
     "GET /v1/admin/activity": VIEW,

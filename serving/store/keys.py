@@ -155,6 +155,7 @@ def patterns() -> list[str]:
         shard_count(),
         rebuild(),
         totals(),
+        runs() + "*",
         rejected(),
         refused(),
         api_keys() + "*",
@@ -195,6 +196,16 @@ def rebuild() -> str:
 def totals() -> str:
     """String: JSON of what the last full rebuild counted (expressions.batch.totals). The rebuild writes it."""
     return "totals"
+
+
+def runs() -> str:
+    """Stream: what was noted about the worker's runs (`serving.runs`), at most 4,000 notes. Worker and API add."""
+    return "runs"
+
+
+def runs_asked() -> str:
+    """List: the runs that admins ask for and that are not done. The API adds, at most 100; the worker removes."""
+    return "runs:asked"
 
 
 def rejected() -> str:

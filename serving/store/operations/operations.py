@@ -18,6 +18,7 @@ from serving.store.operations.purge import PurgeOperations
 from serving.store.operations.rebuild_requests import RebuildRequestOperations
 from serving.store.operations.records import RecordOperations
 from serving.store.operations.recovery import RecoveryOperations
+from serving.store.operations.runs import RunOperations
 from serving.store.operations.server import ServerOperations
 from serving.store.operations.shards import ShardOperations
 from serving.store.scripts.ingest import TailLimits
@@ -37,6 +38,7 @@ class EveryOperation(
     ApiKeyOperations,
     ActivityOperations,
     LeaseOperations,
+    RunOperations,
     ServerOperations,
 ):
     """Every operation of every subject."""

@@ -390,6 +390,16 @@ class Admin:
         """What admins did, the newest first."""
         return cast(types.AuditPage, self.call("GET", "/v1/admin/audit", query={"limit": limit, "offset": offset}))
 
+    def runs(self, *, work: str | None = None, limit: int | None = None, offset: int | None = None) -> types.RunPage:
+        """Rebuilds, purges and maintenance of the worker, the newest first."""
+        query = {"work": work, "limit": limit, "offset": offset}
+        return cast(types.RunPage, self.call("GET", "/v1/admin/runs", query=query))
+
+    def rebuild(self, *, ids: Sequence[str] | None = None, at: str | None = None) -> str:
+        """Asks for a rebuild of everybody, of some ids, or as of a time (ISO 8601); the id of its run."""
+        body = {"ids": None if ids is None else list(ids), "at": at}
+        return cast(str, self.call("POST", "/v1/admin/rebuild", body)["id"])
+
     def metrics(self) -> types.SystemMetrics:
         """How much there is: people, events, definitions, tables."""
         return cast(types.SystemMetrics, self.call("GET", "/v1/admin/metrics")["metrics"])

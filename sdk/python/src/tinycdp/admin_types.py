@@ -571,6 +571,31 @@ class Redriven(TypedDict):
     left: int
 
 
+class Run(TypedDict):
+    """A run of the worker. `of` is what it is about, `cause` why it began, `by` the label of the key that asked."""
+
+    id: str
+    work: str
+    of: str
+    state: Literal["waiting", "running", "done", "failed", "lost"]
+    cause: Literal["admin", "prefect", "request", "schedule"]
+    by: str
+    asked_at: str | None
+    began_at: str | None
+    ended_at: str | None
+    seconds: float | None
+    counts: dict[str, Any]
+    error: str | None
+
+
+class RunPage(TypedDict):
+    """A page of the worker's runs, the newest first."""
+
+    runs: list[Run]
+    total: int
+    hasMore: bool
+
+
 class Alias(TypedDict):
     """An id of a person; `kind` is externalId, deviceId or emailHash."""
 

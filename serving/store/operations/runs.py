@@ -1,0 +1,52 @@
+"""Runs of the worker's work: those that are asked for, and what became of all, as the worker and the API note it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving.store import keys
+from serving.store.operations.operation import operation
+from serving.store.operations.replies import nothing
+from serving.store.operations.sharded import Sharded
+from serving.store.requests import Request, command
+from serving.store.scripts import reserved
+
+#: Notes about runs that are kept; a run has two, and one more where somebody asked for it.
+NOTES_MAX = 4_000
+#: Runs that may be asked for and not be done.
+ASKED_MAX = 100
+
+
+class RunOperations(Sharded):
+    """The operations on runs."""
+
+    @operation
+    def note_runs(self, notes: list[bytes]) -> Request[None]:
+        """Notes something about runs, after what was noted before; the newest 4,000 notes are kept."""
+        words = ("MAXLEN", "~", NOTES_MAX, "*", keys.ENTRY_EVENT)
+        return Request([reserved.command("XADD", keys.runs(), *words, note) for note in notes], nothing)
+
+    @operation
+    def run_notes(self) -> Request[list[bytes]]:
+        """What was noted about runs, the newest first."""
+        read = command("XREVRANGE", keys.runs(), "+", "-")
+        return Request([read], lambda replies: [fields[1] for _, fields in replies[0]])
+
+    @operation
+    def ask_run(self, asked: bytes) -> Request[None]:
+        """Asks the worker for a run. It stays until `answer_runs`, also where the worker ends meanwhile."""
+        return Request([reserved.command("RPUSH", keys.runs_asked(), asked)], nothing)
+
+    @operation
+    def asked_runs(self) -> Request[list[bytes]]:
+        """The runs that are asked for, the oldest first."""
+        return Request([command("LRANGE", keys.runs_asked(), 0, ASKED_MAX)], _only)
+
+    @operation
+    def answer_runs(self, asked: list[bytes]) -> Request[None]:
+        """Takes back these runs, which are done or have failed."""
+        return Request([command("LREM", keys.runs_asked(), 1, item) for item in asked], nothing)
+
+
+def _only(replies: list[Any]) -> list[bytes]:
+    return list(replies[0])
