@@ -17,6 +17,7 @@ from contextlib import suppress
 import structlog
 
 from cli.orphans import is_supervised
+from cli.process_lock import keep_from_children
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.recover import recover
@@ -55,7 +56,7 @@ def run_api(settings: Settings) -> None:
     _require_redis(settings)
     connections_max = _connections_possible(settings.connections_max)
     uvicorn.run(
-        Shortcut(create_app(settings), HOT),
+        Shortcut(create_app(settings, is_warmed=True), HOT),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -137,6 +138,7 @@ def run_console(settings: Settings) -> None:
 
 def _end_without_supervisor(settings: Settings, part: str) -> None:
     """Sends this process SIGTERM when its supervisor is gone; does nothing in a part that was started alone."""
+    keep_from_children()
     if os.environ.get("TINYCDP_SUPERVISED") != "true":
         return
     home = settings.home

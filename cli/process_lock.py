@@ -19,6 +19,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+#: The variable that tells a program the descriptor of its lock.
+LOCK = "PROCESS_LOCK_DESCRIPTOR"
 #: A killed server's child, which rewrites its file, notices within a second or two.
 PATIENCE_S = 5.0
 LOOK_S = 0.05
@@ -53,6 +55,16 @@ def sign(lock: int, pid: int) -> None:
     """Writes the holder's pid into its locked file."""
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(pid).encode(), 0)
+
+
+def keep_from_children() -> None:
+    """Keeps the lock that this process took before it became its program from programs that it starts.
+
+    These would hold it after the process has ended: the children of some event loops inherit all that they may.
+    """
+    lock = os.environ.pop(LOCK, "")
+    if lock:
+        os.set_inheritable(int(lock), False)
 
 
 def is_held(path: Path) -> bool:
@@ -125,6 +137,7 @@ def main(path: str, *command: str) -> None:
         raise SystemExit(os.EX_TEMPFAIL) from None
     sign(lock, os.getpid())
     os.set_inheritable(lock, True)
+    os.environ[LOCK] = str(lock)
     os.execvp(command[0], command)
 
 

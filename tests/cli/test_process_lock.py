@@ -47,3 +47,29 @@ def test_a_program_does_not_start_beside_the_holder(
     assert refused.value.code == os.EX_TEMPFAIL
     assert f"{path} is locked by process {os.getpid()}: stop that one first" in capsys.readouterr().err
     os.close(lock)
+
+
+#: A program whose child inherits all that it may, and is there after the end of the program.
+WITH_A_CHILD = """
+import subprocess, sys
+from cli.process_lock import keep_from_children
+keep_from_children()
+child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=sys.stdin, close_fds=False)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_program_keeps_its_lock_from_its_children(tmp_path: Path) -> None:
+    """A child that outlives its program does not hold the program's lock: `down` would take the program for alive."""
+    path = tmp_path / "part.lock"
+    command = command_holding(path, (sys.executable, "-c", WITH_A_CHILD))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        child = int(program.stdout.readline())
+        assert holder(path) == program.pid
+        program.kill()
+        program.wait()
+
+        assert not is_held(path)
+        os.kill(child, 0)
