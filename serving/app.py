@@ -52,6 +52,7 @@ from serving.http.tally import Tally
 from serving.logs import request_id
 from serving.lookups.analysis_runs import AnalysisRuns
 from serving.lookups.export_runs import ExportRuns
+from serving.lookups.warnings import warm
 from serving.refusals import Invalid, Refusal, cut, value_for_message
 from serving.settings import Settings, settings_of_environment
 from serving.store.errors import StoreError, StoreUnreachable
@@ -74,11 +75,12 @@ HOT: dict[tuple[str, str], Endpoint] = {
 } | {("POST", path): endpoint for path, endpoint in events.PATHS.items()}
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> FastAPI:
     """The application, with settings from the environment where none are given.
 
     It starts while Redis or the lake are away, and says so in `/health`. Its process does not start where the system
-    was made with another number of shards (`OtherSetting`).
+    was made with another number of shards (`OtherSetting`). `is_warmed`: the process for questions about the lake is
+    started before the first of them, which would wait for it.
     """
     settings = settings or settings_of_environment()
 
@@ -98,9 +100,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         following = asyncio.create_task(_follow_keys(engine))
         recorder = Recorder(engine, activity.work_of)
         noting = asyncio.create_task(recorder.run())
+        warming = asyncio.create_task(warm(engine)) if is_warmed else None
         try:
             yield
         finally:
+            if warming is not None:
+                warming.cancel()
             following.cancel()
             noting.cancel()
             await recorder.note()

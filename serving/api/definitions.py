@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, Literal, TypeAlias
@@ -147,12 +147,13 @@ async def _save(
     except saving.Outdated as outdated:
         raise await _changed(asked, definition.kind, definition.key, outdated) from None
     asked.tagged(stored)
-    is_written = await _is_written_down(engine, lake)
-    warned = await warnings(engine, catalogue.bounds[stored.kind, stored.key])
+    # The three are asked at once: each may be slow by itself.
+    is_written, warned, sizes = await asyncio.gather(
+        _is_written_down(engine, lake),
+        warnings(engine, catalogue.bounds[stored.kind, stored.key]),
+        _sizes_if_known(engine),
+    )
     used_by = catalogue.dependents.get((stored.kind, stored.key), ())
-    sizes = Sizes()
-    with suppress(Refusal):  # the definition is saved
-        sizes = await _sizes(engine)
     size = sizes.of(stored)
     return {definition.kind: wire_definition(stored, warned, not is_written, used_by, size)}
 
@@ -267,6 +268,13 @@ _sizes_of = msgspec.json.Decoder(Sizes).decode
 async def _sizes(engine: Engine) -> Sizes:
     text, _ = await engine.with_refusals(engine.store.totals())
     return Sizes() if text is None else _sizes_of(text)
+
+
+async def _sizes_if_known(engine: Engine) -> Sizes:
+    try:
+        return await _sizes(engine)
+    except Refusal:  # the definition is saved
+        return Sizes()
 
 
 def _settings(body: Described) -> Callable[[dict[str, Any]], dict[str, Any]]:

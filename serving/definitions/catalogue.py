@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -233,6 +233,9 @@ class Catalogue:
         if stored.deleted:
             del definitions[(stored.kind, stored.key)]
         bound = replace(self, version=self.version + 1, definitions=definitions)
+        if len(definitions) > len(self.definitions):  # nothing refers to it yet, so all others stay as they are bound
+            own = bind_one(stored.definition, self.bounds)
+            vars(bound).update(bounds={**self.bounds, (stored.kind, stored.key): own})
         needed, projections = bound.plan.projection, self.projections
         if needed != self.projection:
             projections = (*projections, (self.projection_version + 1, needed))[-PROJECTIONS_MAX:]
@@ -340,9 +343,50 @@ class _CatalogueText(msgspec.Struct):
     version: int
     zone: str
     definitions: list[StoredDefinition]
-    projections: list[_ProjectionText]
+    projections: list[msgspec.Raw]
     activations: dict[int, list[int]]
     covered: list[Covered | None]
+
+
+#: A catalogue has up to 64 projections, the same ones in each version of it, and each save reads and writes several
+#: versions. So the text of a projection is read and made once.
+_TEXTS_MAX = 4 * PROJECTIONS_MAX
+
+
+class _Numbered(NamedTuple):
+    """A projection and its version."""
+
+    version: int
+    projection: Projection
+
+
+@lru_cache(_TEXTS_MAX)
+def _read_projection(text: bytes) -> _Numbered:
+    read = msgspec.json.decode(text, type=_ProjectionText)
+    return _Numbered(
+        read.version,
+        Projection(
+            events={name: frozenset(properties) for name, properties in read.events},
+            attributes=frozenset(read.attributes),
+            reach=frozenset(Window(length, unit, dates) for length, unit, dates in read.reach),  # type: ignore[arg-type]
+            lifetime=frozenset(read.lifetime),
+        ),
+    )
+
+
+def _projection_text(version: int, projection: Projection) -> msgspec.Raw:
+    """The text of a projection, which the projection then remembers: it never changes."""
+    known: dict[int, bytes] = vars(projection).setdefault("_texts", {})
+    if version not in known:
+        text = _ProjectionText(
+            version=version,
+            events=[(name, sorted(properties)) for name, properties in projection.events.items()],
+            attributes=sorted(projection.attributes),
+            reach=[(window.length, window.unit, window.dates) for window in sorted(projection.reach)],
+            lifetime=sorted(projection.lifetime),
+        )
+        known[version] = msgspec.json.encode(text)
+    return msgspec.Raw(known[version])
 
 
 def encode(catalogue: Catalogue) -> bytes:
@@ -352,16 +396,7 @@ def encode(catalogue: Catalogue) -> bytes:
             version=catalogue.version,
             zone=catalogue.zone.name,
             definitions=list(catalogue.definitions.values()),
-            projections=[
-                _ProjectionText(
-                    version=number,
-                    events=[(name, sorted(properties)) for name, properties in projection.events.items()],
-                    attributes=sorted(projection.attributes),
-                    reach=[(window.length, window.unit, window.dates) for window in sorted(projection.reach)],
-                    lifetime=sorted(projection.lifetime),
-                )
-                for number, projection in catalogue.projections
-            ],
+            projections=[_projection_text(number, projection) for number, projection in catalogue.projections],
             activations={version: list(seqs) for version, seqs in catalogue.activations.items()},
             covered=list(catalogue.covered),
         )
@@ -375,18 +410,7 @@ def decode(data: bytes) -> Catalogue:
         version=read.version,
         zone=Zone(read.zone),
         definitions={(stored.kind, stored.key): stored for stored in read.definitions},
-        projections=tuple(
-            (
-                text.version,
-                Projection(
-                    events={name: frozenset(properties) for name, properties in text.events},
-                    attributes=frozenset(text.attributes),
-                    reach=frozenset(Window(length, unit, dates) for length, unit, dates in text.reach),  # type: ignore[arg-type]
-                    lifetime=frozenset(text.lifetime),
-                ),
-            )
-            for text in read.projections
-        ),
+        projections=tuple(_read_projection(bytes(text)) for text in read.projections),
         activations={version: tuple(seqs) for version, seqs in read.activations.items()},
         covered=tuple(read.covered),
     )

@@ -18,7 +18,8 @@ bring back what was never in force.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -37,6 +38,10 @@ RETRIES = 20
 #: After so long a save that found the queue full may find room: the drain tries each second.
 FULL_RETRY_AFTER_S = 10
 
+#: Who writes down waits so long for the saves that are under way: a commit takes longer than they do, and one is enough
+#: for all.
+GATHER_S = 0.25
+
 #: One thread of a process writes down for all.
 _writing = threading.Lock()
 
@@ -45,8 +50,30 @@ class _Turns:
     """The savers of one process take turns, so that they do not make each other begin again, nor compile anew."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition()
+        self._savers = 0
         self.compiled = Catalogue()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Waits for the turn of a saver, and is it."""
+        self._count(1)
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._count(-1)
+
+    def wait_for_savers(self, wait_s: float) -> None:
+        """Returns when nobody saves or waits for a turn, or after `wait_s`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._savers == 0, wait_s)
+
+    def _count(self, more: int) -> None:
+        with self._changed:
+            self._savers += more
+            self._changed.notify_all()
 
 
 _turns = _Turns()
@@ -284,7 +311,7 @@ def _commit(
     action: str,
     change: Callable[[Catalogue], tuple[Catalogue, StoredDefinition]],
 ) -> tuple[StoredDefinition, Catalogue]:
-    with _turns.lock:
+    with _turns.taken():
         for _ in range(RETRIES):
             before = _turns.compiled = current(store).with_compiled(_turns.compiled)
             after, stored = change(before)
@@ -344,6 +371,7 @@ def write_down(store: Store, append: Append, wait_s: float = -1) -> bool:
     if not _writing.acquire(timeout=wait_s):
         return False
     try:
+        _turns.wait_for_savers(GATHER_S)
         entries = store.unwritten()
         if entries:
             append([msgspec.to_builtins(change_of(entry)) for entry in entries])

@@ -10,6 +10,7 @@ or takes longer than `WAITED_S` to answer, there are no warnings.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import polars as pl
 from anyio import move_on_after
@@ -58,6 +59,12 @@ async def unseen(engine: Engine, bound: Bound) -> list[str]:
         known = await engine.names.of([*events, *([None] if attributes else [])], ask)
         return [] if known is None else list(dict.fromkeys(warnings_of(bound.written, known)))
     return []
+
+
+async def warm(engine: Engine) -> None:
+    """Asks once before anybody does: a process that imports our packages and opens the lake takes a second."""
+    with suppress(Unavailable):
+        await in_worker(seen, engine.settings.lake_root, [], False)
 
 
 def seen(lake_root: str, wanted: Iterable[str], attributes: bool) -> tuple[dict[str, list[str]], list[str]]:

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from expressions.definitions import Definition
-from expressions.errors import SyntaxRefused
+from expressions.errors import SyntaxRefused, UnknownName
 from expressions.ops import Constant
-from expressions.text.bind import bind_one
+from expressions.text.bind import bind, bind_one
 from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, encode
 from serving.store.stamps import Covered
 
@@ -72,3 +72,21 @@ def test_what_is_new_has_no_unknown_escape() -> None:
     with pytest.raises(SyntaxRefused, match=r"a backslash before d \(trait 'it', line 1, column 22\)") as refused:
         bind_one(Definition("trait", "it", r'matches(profile.n, "^\d+$")'), {})
     assert refused.value.expected == r"""d alone, or \\ for a backslash; one stands before \, " and ' only"""
+
+
+def test_an_added_definition_is_bound_by_itself_and_a_projection_is_read_once() -> None:
+    """What is bound stays when a definition is added, and is as it would be if all were bound anew; a changed one moves
+    those that use it. Each projection of a catalogue is read and written once."""
+    compiled = compiled_catalogue()
+    added = compiled.with_definition(StoredDefinition(kind="segment", key="buyers", expression="orders >= 1"))
+
+    assert added.bounds["trait", "orders"] is compiled.bounds["trait", "orders"]
+    assert dict(added.bounds) == bind(stored.definition for stored in added.definitions.values())
+    changed = added.with_definition(StoredDefinition(kind="trait", key="orders", expression="events.order.count_7d"))
+    assert changed.bounds["segment", "buyers"].expr != added.bounds["segment", "buyers"].expr
+    with pytest.raises(UnknownName):
+        added.with_definition(StoredDefinition(kind="segment", key="others", expression="sells >= 1"))
+    read = decode(encode(changed))
+    assert read.projections == changed.projections and len(read.projections) > 1
+    for (_, one), (_, other) in zip(read.projections, decode(encode(read)).projections, strict=True):
+        assert one is other
