@@ -71,7 +71,8 @@ _VALUE_TYPES = {"number": "number", "string": "text", "boolean": "true or false"
 class _Shown:
     """What the builder shows, in the session: the text given last, as it stands, as returned last; and its form.
 
-    `reason` says why there is no form; `problem` why the form has no text.
+    `reason` says why there is no form; `problem` why the form has no text. `is_whole_run`: the page runs, and not the
+    builder alone.
     """
 
     given: str
@@ -80,6 +81,7 @@ class _Shown:
     form: Form | None = None
     reason: str = ""
     problem: str = ""
+    is_whole_run: bool = False
 
 
 def expression_builder(kind: DefinitionKind, text: str, words: Words, *, key: str, rerun: bool = True) -> str:
@@ -94,9 +96,9 @@ def expression_builder(kind: DefinitionKind, text: str, words: Words, *, key: st
     if shown is None or text not in (shown.given, shown.returned, shown.text):
         shown = _read(kind, text)
         st.session_state[state] = shown
-    shown.given = text
+    shown.given, shown.is_whole_run = text, True
     _draw(kind, words, key, rerun)
-    shown.returned = shown.text
+    shown.returned, shown.is_whole_run = shown.text, False
     return shown.text
 
 
@@ -122,17 +124,19 @@ def _draw(kind: DefinitionKind, words: Words, key: str, rerun: bool) -> None:
     if shown.form is None:
         st.info(f"{shown.reason} The text stays as it is; edit it as text.")
         return
+    widgets = _Widgets(words, key)
     with st.container(key=f"{key}.form"):
-        form = _Widgets(words, key).form(shown.form, kind)
+        form = widgets.form(shown.form, kind)
     if repr(form) == repr(shown.form) and not shown.problem:  # to Python true and 1 are equal
         return
     shown.form, before = form, shown.text
     shown.problem = "The API did not answer."  # it is asked again by the next run
     with page.refusals():
-        shown.problem = _write(kind, shown)
+        shown.problem = widgets.lacks or _write(kind, shown)
     if shown.problem:
         st.warning(f"{shown.problem} Until then the expression stays as it is.")
-    if shown.text != before and rerun:
+    # A page that runs gets the text at once; to run it again would lose the click that made it run.
+    if shown.text != before and rerun and not shown.is_whole_run:
         st.rerun()
 
 
@@ -156,9 +160,15 @@ def _write(kind: DefinitionKind, shown: _Shown) -> str:
 class _Widgets:
     """Draws the parts of a form, and gives each as its widgets now say."""
 
-    def __init__(self, words: Words, key: str, properties: Mapping[str, Types] | None = None) -> None:
-        """`properties` are those of the event whose filter is drawn."""
-        self.words, self.key, self.properties = words, key, properties or {}
+    def __init__(self, words: Words, key: str, event: str = "") -> None:
+        """`event` is that whose filter is drawn. `lacks` says afterwards what an aggregate lacks."""
+        self.words, self.key, self.event = words, key, event
+        self.lacks = ""
+
+    @property
+    def properties(self) -> Mapping[str, Types]:
+        """Those of the event whose filter is drawn."""
+        return self.words.events.get(self.event, {})
 
     # ── groups ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -233,8 +243,8 @@ class _Widgets:
             return self._group(part, level + 1, kinds, room, outer=group)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             subject = self._subject(part.subject, part.id, kinds)
-            if subject.kind != part.subject.kind:
-                part = replace(part, comparison=self._comparisons(subject)[0], value=None)
+            if replace(subject, where=None) != replace(part.subject, where=None):
+                part = self._fitting(part, subject)
             comparison = self._comparison(part, subject)
             value = None if comparison in ALONE else self._value(part, subject, comparison)
             is_filtered = self._filters(subject, part.id)
@@ -301,11 +311,10 @@ class _Widgets:
     def _aggregate(self, subject: Subject, id: str) -> Subject:
         known = self.words.aggregates
         is_root = subject.kind == "any event"
-        names = [name for name, aggregate in known.items() if not is_root or aggregate.takes == "optional"]
+        names = [name for name, aggregate in known.items() if not is_root or not aggregate.needs_property]
         aggregate = self._choice("Aggregate", names, subject.aggregate, f"{id}.aggregate", is_new=False, width=130)
-        takes = known[aggregate].takes if aggregate in known else "optional"
         property_ = None
-        if not is_root and takes == "required":
+        if not is_root and aggregate in known and known[aggregate].needs_property:
             property_ = self._choice(
                 "Property",
                 list(self.words.events.get(subject.name, ())),
@@ -313,6 +322,8 @@ class _Widgets:
                 f"{id}.property.{subject.name}",
                 placeholder="of property …",
             )
+            if not property_:
+                self.lacks = f"Choose the property that {aggregate} is of."
         elif not is_root and subject.property is not None:
             property_ = subject.property  # `count` of a property: kept, though it is not offered
         windows = [_ALL_TIME, *(one for one in _WINDOWS if one.endswith("d") or not self._dates(aggregate))]
@@ -339,7 +350,7 @@ class _Widgets:
         if not is_filtered:
             return subject if subject.where is None else replace(subject, where=None)
         where = subject.where or Group("all", (Condition(Subject("property"), "=="),))
-        inside = _Widgets(self.words, self.key, self.words.events.get(subject.name))
+        inside = _Widgets(self.words, self.key, subject.name)
         where = inside._group(where, max(level, LEVELS_MAX - 1), ("property",), room=PARTS_MAX - size(where))
         return replace(subject, where=where)
 
@@ -358,9 +369,11 @@ class _Widgets:
             case "property":
                 return self.properties.get(subject.name, ANY)
         known = words.aggregates.get(subject.aggregate)
-        if known is None or known.types:
-            return ANY if known is None else known.types
-        return words.events.get(subject.name, {}).get(subject.property or "", ANY)
+        if known is None:
+            return ANY
+        seen = words.events.get(subject.name, {}).get(subject.property or "", ANY)
+        is_open = len(known.types - {"null"}) > 1  # as of `first`, whose value is one of the property
+        return known.types & seen if is_open and seen else known.types
 
     def _comparisons(self, subject: Subject) -> list[Comparison]:
         if subject.kind == "segment":
@@ -371,6 +384,17 @@ class _Widgets:
         offered = {comparison for type_ in types for comparison in _OF_TYPE.get(type_, ())}
         first = _OF_TYPE.get(min(types), ()) if len(types) == 1 else ()
         return [*first, *(one for one in _COMPARISONS if one in offered and one not in first)]
+
+    def _fitting(self, part: Condition, subject: Subject) -> Condition:
+        """The condition with a comparison that another subject has, and with no value of another type."""
+        offered, types = self._comparisons(subject), self._types(subject)
+        first = part.value[0] if isinstance(part.value, tuple) and part.value else part.value
+        fits = not types or _type_of(first) in types
+        return replace(
+            part,
+            comparison=part.comparison if part.comparison in offered else offered[0],
+            value=part.value if fits else None,
+        )
 
     def _comparison(self, part: Condition, subject: Subject) -> Comparison:
         offered = self._comparisons(subject)
@@ -406,26 +430,51 @@ class _Widgets:
             )
         else:
             type_ = types[0]
-        return self._items(part, type_) if comparison in ("in", "not in") else self._scalar(part, type_)
+        examples = self._examples(part.id, subject, type_)
+        draw = self._items if comparison in ("in", "not in") else self._scalar
+        return draw(part, type_, examples)
 
-    def _scalar(self, part: Condition, type_: str) -> Scalar:
+    def _examples(self, id: str, subject: Subject, type_: str) -> Sequence[Scalar]:
+        """Values that were seen, once somebody has asked for them: they are personal, so nothing asks by itself."""
+        event = self.event if subject.kind == "property" else subject.name if subject.kind == "event" else ""
+        property_ = subject.name if subject.kind == "property" else subject.property
+        if type_ == "boolean" or not (subject.kind == "attribute" or (event and property_)):
+            return ()
+        about = f"{id}.examples"
+        named = (subject.kind, event, property_, subject.name)
+        known = st.session_state.get(about)
+        if known is None or known[0] != named:
+            st.button("Examples", key=f"{about}.{named}", on_click=_ask, args=(about, named), type="tertiary")
+            return ()
+        return [value for value in known[1] if _type_of(value) == type_]
+
+    def _scalar(self, part: Condition, type_: str, examples: Sequence[Scalar]) -> Scalar:
         value = part.value if not isinstance(part.value, tuple) and _type_of(part.value) == type_ else None
         shared: dict[str, Any] = {"key": f"{part.id}.{type_}", "label_visibility": "collapsed", "width": 130}
+        if type_ == "boolean":
+            return st.selectbox("Value", [True, False], index=int(value is False), format_func=_word, **shared)
+        if examples:
+            shared["key"] += ".examples"
+            words = [_word(example) for example in examples]
+            present = None if value is None else _word(value)
+            words += [] if present is None or present in words else [present]
+            index = None if present is None else words.index(present)
+            chosen = st.selectbox("Value", words, index=index, accept_new_options=True, **shared)
+            return None if chosen is None else _read_item(chosen, type_)
         if type_ == "number":
             number = None if value is None else float(value)
             return st.number_input("Value", value=number, format="%g", placeholder="number", **shared)
-        if type_ == "boolean":
-            return st.selectbox("Value", [True, False], index=int(value is False), format_func=_word, **shared)
         # An empty text is a value, too: the widget gives None only while nobody has typed.
         return st.text_input("Value", value=value, placeholder="text", **shared)
 
-    def _items(self, part: Condition, type_: str) -> tuple[Scalar, ...]:
+    def _items(self, part: Condition, type_: str, examples: Sequence[Scalar]) -> tuple[Scalar, ...]:
         items = part.value if isinstance(part.value, tuple) else () if part.value is None else (part.value,)
-        words = [_word(item) for item in items if _type_of(item) == type_]
+        words = [*dict.fromkeys(_word(item) for item in items if _type_of(item) == type_)]
+        offered = ["true", "false"] if type_ == "boolean" else map(_word, examples)
         chosen = st.multiselect(
             "Values",
-            [*dict.fromkeys(words)] if type_ != "boolean" else ["true", "false"],
-            default=[*dict.fromkeys(words)],
+            [*dict.fromkeys([*words, *offered])],
+            default=words,
             key=f"{part.id}.{type_}.items",
             accept_new_options=True,
             placeholder="type values",
@@ -459,6 +508,15 @@ class _Widgets:
             width=width,
         )
         return found or ""
+
+
+def _ask(about: str, named: tuple[str, str, str | None, str]) -> None:
+    """Reads examples of the values of an event's property or of an attribute, and keeps them in this tab."""
+    kind, event, property_, name = named
+    asked = {"attribute": name} if kind == "attribute" else {"event": event, "property": property_}
+    with page.refusals():
+        found = signed_in().admin.values(**asked)["values"]
+        st.session_state[about] = (named, [example["value"] for example in found])
 
 
 def _type_of(value: Any) -> str | None:

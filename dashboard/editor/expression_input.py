@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard.editor.expression_builder import expression_builder
 from dashboard.editor.expression_editor import DefinitionKind, expression_editor
-from dashboard.editor.words import Words
+from dashboard.editor.words import words
 
 _MODES = ("Builder", "Text")
 
@@ -20,17 +20,29 @@ def expression_input(kind: DefinitionKind, text: str, *, key: str, disabled: boo
     does, whose `settings` it has.
     """
     memory = f"{key}.input"
-    given, current = st.session_state.get(memory, (text, text))
+    st.session_state.setdefault(f"{key}.mode", "Text" if text.strip() else "Builder")
+    chosen = str(
+        st.segmented_control(
+            "Write it with", _MODES, required=True, key=f"{key}.mode", label_visibility="collapsed", disabled=disabled
+        )
+    )
+    given, current, before = st.session_state.get(memory, (text, text, chosen))
     if text not in (given, current):
         current = text
-    st.session_state.setdefault(f"{key}.mode", "Text" if text.strip() else "Builder")
-    chosen = st.segmented_control(
-        "Write it with", _MODES, required=True, key=f"{key}.mode", label_visibility="collapsed", disabled=disabled
-    )
+
+    def draw(mode: str, current: str) -> str:
+        if mode == "Builder" and not disabled:
+            return expression_builder(kind, current, words(), key=f"{key}.builder")
+        return expression_editor(kind, current, key=f"{key}.text", disabled=disabled, **settings)
+
+    if chosen != before:
+        # What was changed last in the other one came with the click on the switch: it is read before that one goes.
+        gone = st.empty()
+        with gone.container():
+            current = draw(before, current)
+        gone.empty()
+    current = draw(chosen, current)
     if chosen == "Builder" and not disabled:
-        current = expression_builder(kind, current, Words(), key=f"{key}.builder")
         expression_editor(kind, current, key=f"{key}.shown", disabled=True, **settings)
-    else:
-        current = expression_editor(kind, current, key=f"{key}.text", disabled=disabled, **settings)
-    st.session_state[memory] = (text, current)
+    st.session_state[memory] = (text, current, chosen)
     return current
