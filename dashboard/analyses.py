@@ -16,38 +16,53 @@ LOOK_S = 1.0
 ENDED = ("done", "failed", "cancelled")
 
 
-def analysis(name: AnalysisKind, kind: DefinitionKind, expression: str, draw: Callable[[dict[str, Any]], None]) -> None:
-    """Draws the result of an analysis, or how far it is. The same question in this tab is asked once."""
-    question = f"analysis {name} {kind} {expression}"
+def analysis(
+    name: AnalysisKind, kind: DefinitionKind, expression: str, draw: Callable[[dict[str, Any]], None], **more: Any
+) -> None:
+    """Draws the result of an analysis, or how far it is. The same question in this tab is asked once.
+
+    `more` is what `Admin.start_analysis` takes besides. It stands in no fragment and no dialog: what repeats inside of
+    those goes stale.
+    """
+    question = f"analysis {name} {kind} {expression} {more}"
     found = st.session_state.get(question)
     if found is None or found["state"] not in ENDED:
-        _wait(name, kind, expression, question)
-        return
-    if found["state"] != "done":
-        st.error(found.get("error") or f"It was {found['state']}.", icon=":material/error:")
-        if st.button("Compute again", key=f"again {question}"):
-            del st.session_state[question]
-            st.rerun()
-        return
-    draw(found["result"])
+        _wait(question, name, kind, expression, more)
+    elif found["state"] == "done":
+        draw(found["result"])
+    else:
+        _failed(question, found)
 
 
-def _wait(name: AnalysisKind, kind: DefinitionKind, expression: str, question: str) -> None:
+def _wait(question: str, name: AnalysisKind, kind: DefinitionKind, expression: str, more: dict[str, Any]) -> None:
     @st.fragment(run_every=LOOK_S)
     def wait() -> None:
         with page.refusals():
-            admin, found = signed_in().admin, st.session_state.get(question)
-            if found is not None:
-                try:
-                    found = admin.analysis(found["id"])
-                except NotFound:  # the API was started anew, and with it its jobs
-                    found = None
-            if found is None:
-                found = admin.start_analysis(name, kind, expression=expression)
-            st.session_state[question] = found
+            found = _ask(question, name, kind, expression, more)
             if found["state"] in ENDED:
                 st.rerun(scope="app")
             words = "Waiting for another question …" if found["state"] == "waiting" else "Asking the lake …"
             st.progress(found["progress"], words)
 
     wait()
+
+
+def _ask(question: str, name: AnalysisKind, kind: DefinitionKind, expression: str, more: dict[str, Any]) -> Any:
+    """Starts an analysis, or asks how far it is, and notes it."""
+    admin, found = signed_in().admin, st.session_state.get(question)
+    if found is not None:
+        try:
+            found = admin.analysis(found["id"])
+        except NotFound:  # the API was started anew, and with it its jobs
+            found = None
+    if found is None:
+        found = admin.start_analysis(name, kind, expression=expression, **more)
+    st.session_state[question] = found
+    return found
+
+
+def _failed(question: str, found: dict[str, Any]) -> None:
+    st.error(found.get("error") or f"It was {found['state']}.", icon=":material/error:")
+    if st.button("Compute again", key=f"again {question}"):
+        del st.session_state[question]
+        st.rerun()

@@ -14,6 +14,8 @@ from dashboard.times import instant
 from dashboard.values import value_text
 
 HEIGHT_PX = 220
+#: What lying texts below a chart take.
+LABELS_PX = 80
 
 
 def over_time(rows: Sequence[dict[str, Any]], *, of: str, by: str | None = None) -> None:
@@ -76,18 +78,21 @@ def bars(rows: Sequence[dict[str, Any]], *, name: str, of: str) -> None:
 def distribution(spread: Distribution, total: int) -> None:
     """How the values of a trait are spread: a histogram of numbers, and the most frequent others."""
     if spread["histogram"]:
-        rows = [dict(one) for one in spread["histogram"]]
+        bins = [
+            {"place": place, "range": f"{one['low']:,.4g} to {one['high']:,.4g}", "people": one["count"]}
+            for place, one in enumerate(spread["histogram"])
+        ]
+        # Each bin has a band, since the last one may reach far: it holds the highest hundredth.
         chart = (
-            alt.Chart(alt.Data(values=rows))
+            alt.Chart(alt.Data(values=bins))
             .mark_bar(color=SERIES[0])
             .encode(
-                x=alt.X("low:Q", title="value", bin="binned", axis=alt.Axis(format="~s", grid=False)),
-                x2="high:Q",
-                y=alt.Y("count:Q", title="people", axis=alt.Axis(tickCount=4, format="~s")),
-                tooltip=[alt.Tooltip("low:Q"), alt.Tooltip("high:Q"), alt.Tooltip("count:Q", format=",")],
+                x=alt.X("range:N", title=None, sort=alt.SortField("place"), axis=alt.Axis(labelAngle=-35)),
+                y=alt.Y("people:Q", title="people", axis=alt.Axis(tickCount=4, format="~s")),
+                tooltip=[alt.Tooltip("range:N"), alt.Tooltip("people:Q", format=",")],
             )
         )
-        _draw(chart)
+        _draw(chart, HEIGHT_PX + LABELS_PX)
     if spread["top"]:
         bars(
             [{"value": value_text(one["value"]), "count": one["count"]} for one in spread["top"]],

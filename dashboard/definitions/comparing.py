@@ -14,16 +14,16 @@ from dashboard.tables import table
 from dashboard.times import time_text
 
 
-def trend(kind: Kind, expression: str) -> None:
+def trend(kind: Kind, key: str, expression: str) -> None:
     """Members at the end of each of the last 90 days."""
     st.markdown("**Members at the end of each of the last 90 days**")
-    analysis("trend", kind.name, expression, _draw_trend)
+    analysis("trend", kind.name, expression, _draw_trend, key=key)
 
 
-def overlap(kind: Kind, expression: str) -> None:
+def overlap(kind: Kind, key: str, expression: str) -> None:
     """How many of the members are in each other segment."""
     st.markdown("**Members who are also in**")
-    analysis("overlap", kind.name, expression, _draw_overlap)
+    analysis("overlap", kind.name, expression, _draw_overlap, key=key)
 
 
 def _draw_trend(result: dict[str, Any]) -> None:

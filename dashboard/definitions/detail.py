@@ -13,6 +13,7 @@ from dashboard.access import signed_in
 from dashboard.definitions.deleting import ask_to_delete, links_to
 from dashboard.definitions.describing import notes_form
 from dashboard.definitions.difference import difference
+from dashboard.definitions.impact import impact
 from dashboard.definitions.kinds import Kind, definition
 from dashboard.definitions.saving import NOTHING, ask_to_save
 from dashboard.editor.expression_editor import formatted
@@ -90,6 +91,9 @@ def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> d
             ask_to_save(kind, found["key"], found, draft)
         if differs:
             st.markdown(":orange-badge[:material/edit: Not saved yet]")
+    if differs:
+        with page.refusals():
+            impact(kind, found, draft)
     return draft
 
 

@@ -45,7 +45,7 @@ def preview(kind: Kind, expression: str, who: str) -> None:
         page.empty("Nobody", "The expression holds for nobody at this moment.")
         return
     if answer["count"] > len(people):
-        st.caption(f"The first {len(people):,} of them; an export has all.")
+        st.caption(f"The first {len(people):,} of them.")
     offset = pager(len(people), key="people")
     picked = table(
         [{"id": one["id"], "value": value_text(one["value"])} for one in people[offset : offset + PAGE_ROWS]],

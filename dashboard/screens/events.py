@@ -58,7 +58,8 @@ def _event(event: dict[str, Any]) -> None:
         if event["id"]:
             link("users", f"Profile of {who}", icon=":material/person:", id=event["id"])
         if is_refused:
-            st.error(f"{event['code']}: {event['reason']}")
+            st.markdown(f":red[{event['code']}: {event['reason']}]")
+            link("rejected", "All refused events", icon=":material/block:")
             st.code(event["text"] or "", language="json", wrap_lines=True)
         else:
             st.json({name: event[name] for name in SENT if event[name] not in (None, {})})

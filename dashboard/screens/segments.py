@@ -40,9 +40,9 @@ def _one(key: str) -> None:
             if may_change() and st.button("Export all as CSV", icon=":material/download:"):
                 start_export(key)
         case "Trend":
-            trend(SEGMENT, found["rule"])
+            trend(SEGMENT, key, found["rule"])
         case "Overlap":
-            overlap(SEGMENT, found["rule"])
+            overlap(SEGMENT, key, found["rule"])
         case "History":
             history(SEGMENT, key, found["version"])
         case _:

@@ -1,0 +1,171 @@
+"""Rejected: events that were refused, by reason and by where they came from; sent again once the cause is repaired."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import streamlit as st
+from tinycdp import Admin
+from tinycdp.admin_types import Redriven, RejectedPage
+
+from dashboard import page
+from dashboard.access import signed_in
+from dashboard.answers import forget, remembered
+from dashboard.tables import PAGE_ROWS, table
+from dashboard.times import time_text
+from dashboard.workspace import may_change
+
+TITLE = "Rejected"
+ICON = ":material/block:"
+
+ALL = "All reasons"
+#: Of events that were refused again so many are named.
+NAMED_MAX = 20
+
+
+@remembered(5)
+def rejected(admin: Admin, reason: str | None, cursor: str | None) -> RejectedPage:
+    """A page of the refused events of the last seven days, with their numbers."""
+    return admin.rejected(reason=reason, limit=PAGE_ROWS, cursor=cursor)
+
+
+def show() -> None:
+    """Numbers by reason and source, then the events."""
+    page.header(
+        "Rejected", "Events of the last seven days that were refused, and why. Repair the cause, send them again."
+    )
+    reason = st.query_params.get("reason")
+    found = rejected(None, None)
+    if found["waiting"]:
+        st.caption(f"{found['waiting']:,} more are on their way to the lake.")
+    if not found["total"]:
+        page.empty("Nothing was refused", "An event that is refused with 400 is here a second or so later.")
+        return
+    _numbers(found, reason)
+    _events(reason)
+
+
+def _numbers(found: RejectedPage, reason: str | None) -> None:
+    left, right = st.columns([3, 2])
+    with left:
+        st.markdown(f"**By reason** · {found['total']:,} in all")
+        picked = table(
+            [{**one, "last": time_text(one["last_at"])} for one in found["reasons"]],
+            {
+                "reason": st.column_config.TextColumn("Reason", width="medium"),
+                "count": st.column_config.NumberColumn("Events", format="localized", width="small"),
+                "last": st.column_config.TextColumn("Last"),
+            },
+            key="reasons",
+            id_of="reason",
+        )
+        if picked is not None and picked != reason:
+            page.open_query(reason=picked)
+    with right:
+        st.markdown("**By source**")
+        table(
+            [
+                {"source": " ".join(filter(None, [one["source"], one["path"], one["key"]])), "count": one["count"]}
+                for one in found["sources"]
+            ],
+            {
+                "source": st.column_config.TextColumn("Path and key, or file", width="medium"),
+                "count": st.column_config.NumberColumn("Events", format="localized", width="small"),
+            },
+            key="sources",
+        )
+
+
+def _events(reason: str | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader("Events" if reason is None else f"Events: {reason}", anchor=False)
+        if reason is not None:
+            if st.button(ALL, icon=":material/close:"):
+                page.open_query()
+            if may_change() and st.button("Send all of it again …", icon=":material/redo:"):
+                _ask_to_send_all(reason)
+    shown = f"pages of refused {reason}"
+    pages, cursor = st.session_state.get(shown, 1), None
+    for _ in range(pages):
+        found = rejected(reason, cursor)
+        for event in found["rejected"]:
+            _event(dict(event))
+        cursor = found["cursor"]
+        if cursor is None:
+            break
+    if cursor is not None and st.button("Older ones", icon=":material/expand_more:"):
+        st.session_state[shown] = pages + 1
+        st.rerun()
+
+
+def _event(event: dict[str, Any]) -> None:
+    mark = ":green-badge[sent again]" if event["redriven_at"] else ":red-badge[refused]"
+    source = event["path"] or event["source"]
+    title = f"{mark} {time_text(event['received_at'])} · {source} · **{event['reason']}**"
+    with st.expander(title.replace("$", "\\$")[:260]):
+        if event["redriven_at"]:
+            st.caption(f"Sent again at {time_text(event['redriven_at'])}.")
+        if event["key"]:
+            st.caption(f"It came with the key {event['key']}.")
+        _text(event)
+        if event["cut"]:
+            st.caption("Not all of its text was kept, so it is not sent again.")
+            return
+        may_send = event["id"] is not None and event["redriven_at"] is None and may_change()
+        if may_send and st.button("Send again …", key=f"again {event['id']}", icon=":material/redo:"):
+            _ask_to_send(event)
+
+
+def _text(event: dict[str, Any]) -> None:
+    try:
+        st.json(json.loads(event["event"] or "null"))
+    except ValueError:
+        st.code(event["event"], language=None, wrap_lines=True)
+
+
+@st.dialog("Send a refused event again", width="large")
+def _ask_to_send(event: dict[str, Any]) -> None:
+    st.markdown(f"It was refused: **{event['reason']}**. Send it as it is, or repaired:")
+    text = st.text_area("Event, as JSON", _indented(event["event"]), height=260)
+    if st.button("Send again", type="primary", icon=":material/redo:"):
+        try:
+            repaired = json.loads(text or "")
+        except ValueError as error:
+            st.error(f"This is no JSON: {error}.")
+            return
+        same = repaired == json.loads(event["event"] or "null")
+        with page.refusals():
+            _say(signed_in().admin.redrive([event["id"]], event=None if same else repaired))
+
+
+@st.dialog("Send refused events again")
+def _ask_to_send_all(reason: str) -> None:
+    st.markdown(f"All events that were refused for **{reason}** are sent again as they are, the oldest 1,000 first.")
+    st.caption("Each counts at its own time, once. What is refused again stays here.")
+    if st.button("Send them", type="primary", icon=":material/redo:"):
+        with page.refusals():
+            _say(signed_in().admin.redrive(reason=reason))
+
+
+def _say(done: Redriven) -> None:
+    """What became of them; one that went through closes the dialog."""
+    forget()
+    words = [f"{done['redriven']:,} sent"]
+    if done["duplicates"]:
+        words.append(f"{done['duplicates']:,} had been taken before")
+    if done["left"]:
+        words.append(f"{done['left']:,} left: send them, too")
+    if not done["refused"]:
+        page.say(", ".join(words))
+        st.rerun()
+    st.markdown(", ".join(words) + f", {len(done['refused']):,} refused again:")
+    for one in done["refused"][:NAMED_MAX]:
+        st.error(one["message"])
+
+
+def _indented(text: str | None) -> str:
+    try:
+        return json.dumps(json.loads(text or ""), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text or ""

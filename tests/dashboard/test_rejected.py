@@ -1,0 +1,38 @@
+"""A refused event, repaired and sent again."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.dashboard.test_changes import opened, signed_in
+from tests.running import RunningStack
+from tests.waiting import wait_until
+
+__all__ = ["signed_in"]
+
+pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
+
+
+def test_a_refused_event_is_repaired_and_counts(console: RunningStack, signed_in: Page) -> None:
+    """It is listed with its reason; with its time put right it is taken, at that time."""
+    sent = {"userId": "refused-ada", "event": "repaired", "timestamp": "noon"}
+    assert console.call("POST", "/v1/track", "write", json=sent).status_code == 400
+    wait_until(lambda: console.call("GET", "/v1/admin/rejected").json()["total"] > 0, "it is in the lake", 60)
+
+    page = opened(console, signed_in, "/rejected")
+    page.get_by_test_id("stExpander").first.click()
+    page.get_by_role("button", name="Send again …").first.click()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_label("Event, as JSON")
+    field.fill(field.input_value().replace('"noon"', '"2026-01-02T12:00:00Z"'))
+    field.press("Control+Enter")
+    dialog.get_by_role("button", name="Send again").click()
+
+    expect(page.get_by_text("1 sent")).to_be_visible()
+    wait_until(lambda: _names(console) == ["repaired"], "the event is the person's", 60)
+
+
+def _names(console: RunningStack) -> list[str]:
+    answer = console.call("GET", "/v1/admin/users/refused-ada/events")
+    return [event["name"] for event in answer.json().get("events", [])]
