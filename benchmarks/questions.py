@@ -1,4 +1,5 @@
-"""What people at the console wait for: an expression tried on everybody, and the search, each over the whole lake.
+"""What people at the console wait for: an expression tried on everybody, the search, and a person's timeline, each over
+the whole lake.
 
 A question is answered in a process of its own, as the API has one for each kind.
 """
@@ -17,9 +18,11 @@ import msgspec
 from benchmarks import NOW
 from benchmarks.peak_memory import peak_mb
 from expressions.definitions import DefinitionKind
+from expressions.rules.windows import DAY_MS
 from serving.definitions.catalogue import Catalogue, encode
 from serving.history import Source
 from serving.lookups.people import search
+from serving.lookups.timeline import Place, timeline
 from serving.lookups.unsaved_expressions import preview
 
 SECONDS_MAX = 5.0
@@ -36,15 +39,23 @@ EXPRESSIONS: dict[str, tuple[DefinitionKind, str]] = {
 #: The texts of a search. They match everybody, a few, and a fifth of all.
 TEXTS = {"without a text": "", "with a text": "00012345", "with a beginning": "user:customer-00001"}
 
+#: The pages of a timeline: the first one, and one of a name from the middle of the history on.
+PERSON = "user:customer-0000012345"
+PAGES: dict[str, tuple[str | None, Place | None]] = {
+    "first page": (None, None),
+    "of a name, further back": ("purchase", Place(NOW - 60 * DAY_MS, 0, "", "")),
+}
+
 
 def measure_questions(root: str, rounds: int) -> dict[str, dict[str, Any]]:
-    """The row of `preview` and that of `search`: median seconds of each question, and the greatest memory of any in MB.
+    """The rows of `preview`, `search` and `timeline`: median seconds of each question, and the greatest memory in MB.
 
     The budget is 5 seconds for each question.
     """
     return {
         "preview": _row({name: _measure(root, "preview", name, rounds) for name in EXPRESSIONS}),
         "search": _row({name: _measure(root, "search", name, rounds) for name in TEXTS}),
+        "timeline": _row({name: _measure(root, "timeline", name, rounds) for name in PAGES}),
     }
 
 
@@ -72,6 +83,9 @@ def _measure(root: str, kind: str, name: str, rounds: int) -> tuple[float, float
 def _question(root: str, kind: str, name: str) -> Callable[[], dict[str, Any]]:
     if kind == "search":
         return lambda: search(Source(root), TEXTS[name], USERS_SHOWN, 0)
+    if kind == "timeline":
+        event, before = PAGES[name]
+        return lambda: timeline(Source(root), [PERSON], [0], [], (None, None), event, before, USERS_SHOWN)
     definition_kind, text = EXPRESSIONS[name]
     return lambda: preview(Source(root), encode(Catalogue()), definition_kind, text, NOW, USERS_SHOWN)
 

@@ -74,7 +74,7 @@ class Recorder:
             return
         happened_ms = now_ms - NOTE_S * 1_000 // 2  # the middle of what is noted
         of_day = {_field(answered): count for answered, count in answers.items()}
-        last = {_APART.join((answered.flag, _LAST)): now_ms for answered in answers if answered.by_name}
+        last = {_APART.join((flag, _LAST)): now_ms for flag, _, by_name in answers if by_name}
         store = self._engine.store
         try:
             if not (await store.memory()).is_nearly_full:
@@ -100,7 +100,8 @@ def done(tally: Tally, work_of: Callable[[str], Work | None]) -> dict[str, int]:
 
 
 def _field(answered: Answered) -> str:
-    return _APART.join((answered.flag, _BY_NAME if answered.by_name else _IN_BULK, answered.variant))
+    flag, variant, by_name = answered
+    return _APART.join((flag, _BY_NAME if by_name else _IN_BULK, variant))
 
 
 # ── by the minute ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Container, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol, TypeAlias
 
 #: Upper bounds of the buckets of a request's latency, in seconds.
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -31,12 +31,9 @@ class _Decision(Protocol):
     def variant(self) -> str | None: ...
 
 
-class Answered(NamedTuple):
-    """A flag and what it answered: a variant, or "on" and "off". `by_name`: the flag was named, not asked in bulk."""
-
-    flag: str
-    variant: str
-    by_name: bool
+#: A flag, what it answered (a variant, or "on" and "off"), and whether it was named rather than asked in bulk. A plain
+#: tuple, since one is made for each answer.
+Answered: TypeAlias = tuple[str, str, bool]
 
 
 class _Record(Protocol):
@@ -108,7 +105,7 @@ class Tally:
         answers = self.answers
         for key, decision in decisions.items():
             if key in known:
-                answered = Answered(key, decision.variant or ("on" if decision.allow else "off"), by_name)
+                answered = key, decision.variant or ("on" if decision.allow else "off"), by_name
                 answers[answered] = answers.get(answered, 0) + 1
 
     def read(self, records: Iterable[_Record]) -> None:
