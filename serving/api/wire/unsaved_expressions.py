@@ -100,10 +100,10 @@ class Wanted(BaseModel):
 
     wants: complete.Wants
     names: list[str]
-    event: str | None
+    event: str | None = None
     signature: str
     detail: str
-    compared: dict[str, str] | None
+    compared: dict[str, str] | None = None
 
 
 class Beyond(BaseModel):
