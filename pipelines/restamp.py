@@ -9,7 +9,8 @@ where that was not in the future. The rows stay in the partition that they are i
 closed until its day comes (`open_days`).
 
 Nobody else may write meanwhile, as in `pipelines.purge.purge_now`; events are taken all the while, and wait in the log.
-Safe to run again.
+The table's log notes the span before anything moves. A run that was cut off is gone on with by the next one: rows and
+records that have moved stay, the others go back by the same span, so that their order is kept.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
+from deltalake import Transaction
 
 from expressions.rules.deletes import ACT_KINDS
 from lake.lake import Lake
@@ -30,6 +32,10 @@ from serving.settings import Settings
 from serving.store.layout import LEAD_MS_MAX
 from serving.store.scripts.lease import WRITERS
 from serving.store.store import Store
+
+#: The name under which a transaction of `events` says by how many milliseconds a run that has not ended moves rows; 0
+#: where none is under way.
+SPAN = "restamp/span_ms"
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,13 @@ def restamp(store: Store, lake: Lake, settings: Settings, patience_s: float = PA
         now_ms = store.now_ms()
         believed_until_ms = now_ms + LEAD_MS_MAX
         rows = _wrong(lake, believed_until_ms)
-        if rows.is_empty():
+        noted_ms = lake.open(EVENTS).transaction_version(SPAN) or 0
+        if rows.is_empty() and not noted_ms:
             store.forget_ahead()
             return Restamped()
-        latest_ms = max(rows["received_at"].max(), rows["ts"].max())  # type: ignore[type-var]
-        span_ms = int(latest_ms) - (_next_receipt_ms(lake, rows, now_ms, believed_until_ms) - 1)  # type: ignore[arg-type]
+        span_ms = noted_ms or _span_ms(lake, rows, now_ms, believed_until_ms)
+        if not noted_ms:
+            lake.append(EVENTS, EVENTS.columns.empty_table(), [Transaction(SPAN, span_ms)])
         records = store.restamp(sorted(set(rows["id"])), believed_until_ms, span_ms)
         for day in sorted(set(rows["ingest_date"])):
             lease.require()
@@ -61,6 +69,7 @@ def restamp(store: Store, lake: Lake, settings: Settings, patience_s: float = PA
         lease.require()
         rebuild(store, lake, settings)
         store.forget_ahead()
+        lake.append(EVENTS, EVENTS.columns.empty_table(), [Transaction(SPAN, 0)])
     return Restamped(len(rows), records, span_ms)
 
 
@@ -68,6 +77,12 @@ def _wrong(lake: Lake, believed_until_ms: int) -> pl.DataFrame:
     is_wrong = (pl.col("received_at") > believed_until_ms) | (pl.col("ts") > believed_until_ms)
     columns = ("ingest_date", "shard", "seq", "id", "ts", "received_at")
     return lake.scan(EVENTS).filter(is_wrong).select(*columns).collect()
+
+
+def _span_ms(lake: Lake, rows: pl.DataFrame, now_ms: int, believed_until_ms: int) -> int:
+    """The span by which these rows come right before what came after them."""
+    latest_ms = max(rows["received_at"].max(), rows["ts"].max())  # type: ignore[type-var]
+    return int(latest_ms) - (_next_receipt_ms(lake, rows, now_ms, believed_until_ms) - 1)  # type: ignore[arg-type]
 
 
 def _next_receipt_ms(lake: Lake, rows: pl.DataFrame, now_ms: int, believed_until_ms: int) -> int:

@@ -183,6 +183,11 @@ def _of_shards(redis: RedisState) -> Iterator[Metric]:
         last.add_metric(name, state.seq)
     yield from (lag, entries, last)
     recovering = sum(state.ready_run_id != redis.server.run_id for state in redis.shards)
+    clock_ms = redis.server.clock_ms
+    ahead_ms = max((max(state.last_received_ms, state.ahead_ms) - clock_ms for state in redis.shards), default=0)
+    yield _gauge(
+        "tinycdp_clock_ahead_seconds", "How far receipts are ahead of Redis' clock; 0: not.", max(0, ahead_ms) / 1000
+    )
     yield _gauge("tinycdp_shards_recovering", "Shards that take no events until they are recovered.", recovering)
 
 

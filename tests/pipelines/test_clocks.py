@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import redis
 
 from expressions.rules import identity as people_of
 from expressions.rules.deletes import after_deletes
-from lake.schemas import EVENTS, TRAITS
+from lake.lake import Lake
+from lake.schemas import EVENTS, TRAITS, Table
+from lake.tables import Change
 from pipelines.maintain import maintain
 from pipelines.purge.purge import purge
 from pipelines.restamp import Restamped, restamp
@@ -254,6 +257,54 @@ def test_calls_after_a_clock_was_ahead_link_ids_again(
         world.rebuild()
     linked = people_of.owners(after_deletes(world.lake.events()))
     assert dict(linked.select("id", "owner").iter_rows()) == dict(zip(ids, owners, strict=True))
+
+
+class Cut(Exception):
+    """The process was killed here."""
+
+
+class CutLake(Lake):
+    """A lake whose process is killed after it rewrote some days."""
+
+    def __init__(self, root: str, days: int) -> None:
+        super().__init__(root)
+        self.left = days
+
+    def rewrite_once(self, table: Table, partition: Mapping[str, str], change: Change) -> None:
+        """Rewrites, or is killed."""
+        if self.left == 0:
+            raise Cut
+        self.left -= 1
+        super().rewrite_once(table, partition, change)
+
+    def events_version(self) -> int:
+        """The version, unless the process is killed before a rebuild."""
+        if self.left == 0:
+            raise Cut
+        return super().events_version()
+
+
+@pytest.mark.parametrize("days", [0, 1, 2])
+def test_a_restamp_that_was_killed_goes_on_by_the_same_span(redis_url: str, tmp_path: Path, days: int) -> None:
+    """Before its first day, between two days and before its rebuild: rows keep what lies between them, in the lake and
+    in the answers, although nothing came after them by which the span could be found again."""
+    world = World(redis_url, tmp_path, shards=SHARDS)
+    world.recover()
+    world.define("trait", DEFINITIONS)
+    for number, lead_ms in enumerate((2 * DAY_MS, 3 * DAY_MS)):
+        with clock_ahead(lead_ms):
+            world.ingest([purchase("ada", number), purchase("bob", number)])
+            world.drain().step()
+    received = world.lake.scan(EVENTS).sort("event_id").select("event_id", "received_at").collect()
+    with pytest.raises(Cut):
+        restamp(world.store, CutLake(world.lake.root, days), world.settings)
+
+    restamp(world.store, world.lake, world.settings)
+
+    after = world.lake.scan(EVENTS).sort("event_id").select("event_id", "received_at").collect()
+    assert len(set(received["received_at"] - after["received_at"])) == 1
+    assert world.values("ada")["in_a_day"] == 1 and world.values("ada")["ever"] == 2
+    assert restamp(world.store, world.lake, world.settings) == Restamped()
 
 
 def test_restamped_rows_count_when_they_came(redis_url: str, tmp_path: Path) -> None:

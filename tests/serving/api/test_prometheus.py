@@ -103,6 +103,7 @@ def test_the_state_of_the_system_is_there(stack: RunningStack) -> None:
     assert {sample(samples, "tinycdp_part_up", part=part) for part in ("drain", "worker")} == {1}
     assert ("tinycdp_lake_lag_seq", frozenset({("shard", "15")})) in samples
     assert sample(samples, "tinycdp_redis_memory_bytes") > 100_000
+    assert sample(samples, "tinycdp_clock_ahead_seconds") == 0
     age_s, left_s = (
         sample(samples, "tinycdp_last_full_rebuild_age_seconds"),
         sample(samples, "tinycdp_horizon_left_seconds"),
