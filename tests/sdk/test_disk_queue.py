@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,6 +184,24 @@ def test_a_disk_that_works_again_keeps_events_again(
 
     assert client.close(0).on_disk == 3
     assert len(left(opened(tmp_path, URL))) == 3
+
+
+def test_a_folder_that_is_removed_is_noticed_and_made_again(
+    tmp_path: Path, new_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever cleans up too much takes no event: what waits is written to the folder anew."""
+    monkeypatch.setattr("tinycdp._core.DISK_AGAIN_S", 0.0)
+    folder = tmp_path / "queue"
+    client = new_client(URL, "w", queue_dir=folder)
+    client.track("ada", "first")
+    shutil.rmtree(folder)
+    client.flush(0.5)
+    assert "the file was removed" in caplog.text
+
+    client.track("ada", "second")
+
+    assert client.close(0).on_disk == 2
+    assert len(left(opened(folder, URL))) == 2
 
 
 #: Tracks until its file may not grow any more, then twice; each line is what the queue holds, and its files.

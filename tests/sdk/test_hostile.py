@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
@@ -227,6 +227,54 @@ def test_a_full_queue_does_not_flood_the_log(new_client: Callable[..., Any], cap
 
     lines = [record.getMessage() for record in caplog.records if "do not arrive" in record.getMessage()]
     assert [int(line.split()[0]) for line in lines] == [1, 999]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"garbage\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 300_000,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n" + b'{"success": tru\xff}',
+        b"HTTP/1.1 503 No\r\nRetry-After: 1e999\r\nContent-Length: 0\r\n\r\n",
+        b'HTTP/1.1 500 No\r\nConnection: close\r\n\r\n{"message":' + b"[" * 900 + b"]" * 900 + b"}",
+        b"",
+    ],
+    ids=["no http", "version", "cut", "gzip", "length", "large head", "utf-8", "retry-after", "deep", "silence"],
+)
+def test_whatever_a_server_answers_no_event_is_lost(
+    new_client: Callable[..., Any], said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The event may count or not, so it is sent again with its message id, and arrives when the server is well."""
+    ids: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    peer, _ = listener.accept()
+                except OSError:
+                    return
+                with peer, peer.makefile("rb") as lines:
+                    while (line := lines.readline()).strip():
+                        length = int(line.partition(b":")[2]) if line.lower().startswith(b"content-length") else 0
+                        if length:
+                            size = length
+                    ids.extend(event["messageId"] for event in json.loads(lines.read(size))["batch"])
+                    good = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"success": true}'
+                    with suppress(OSError):
+                        peer.sendall(said if len(ids) == 1 else good)
+
+        threading.Thread(target=serve, daemon=True).start()
+        client = new_client(f"http://127.0.0.1:{listener.getsockname()[1]}", "w", timeout_s=2)
+        event = client.track("ada", "bought")
+        assert client.close(30).sent == 1
+        listener.shutdown(socket.SHUT_RDWR)
+    assert ids == [event.message_id] * 2
+    assert "unforeseen" not in caplog.text
 
 
 @contextmanager

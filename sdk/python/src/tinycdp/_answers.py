@@ -90,7 +90,7 @@ def _rejected(said: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
     return {
         refusal["index"]: (_cut(refusal.get("code", "unknown")), _cut(refusal.get("message", "")))
         for refusal in refusals
-        if isinstance(refusal, dict) and isinstance(refusal.get("index"), int)
+        if isinstance(refusal, dict) and type(refusal.get("index")) is int  # True is no index
     }
 
 
@@ -101,7 +101,7 @@ def _warnings(said: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _cut(said: Any) -> str:
     """A text of an answer: what is printable, and not too much of it."""
-    text = said if isinstance(said, str) else json.dumps(said)
+    text = "" if isinstance(said, (dict, list)) else str(said)
     return "".join(character if character.isprintable() else " " for character in text[:SAID_MAX])
 
 

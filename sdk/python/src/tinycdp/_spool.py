@@ -68,6 +68,8 @@ class Spool:
 
     def attempted(self, entries: Iterable[Entry], wall_ms: int) -> None:
         """Notes an attempt; to be synced before it is made."""
+        if os.fstat(self._file).st_nlink == 0:  # else nothing would say that the events are in no folder any more
+            raise OSError("the file was removed")
         self._note(b"!%d " % wall_ms, entries)
 
     def cleared(self, entries: Iterable[Entry]) -> None:
