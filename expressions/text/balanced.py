@@ -23,8 +23,17 @@ def balanced(node: type[And] | type[Or], operands: Sequence[Expr]) -> Expr:
 
 def operands_of(node: And | Or) -> list[Expr] | None:
     """The operands of which `balanced` makes this very tree; None where the tree has another shape."""
-    operands = _leaves(node, type(node))
-    return operands if balanced(type(node), operands) == node else None
+    return _leaves(node, type(node)) if _balanced_size(node, type(node)) is not None else None
+
+
+def _balanced_size(node: Expr, kind: type[Expr]) -> int | None:
+    """How many operands stand under the nodes of a kind; None where `balanced` would make another tree of them."""
+    if not isinstance(node, kind):
+        return 1
+    left, right = _balanced_size(node.left, kind), _balanced_size(node.right, kind)  # type: ignore[attr-defined]
+    if left is None or right is None or left not in (right, right - 1):
+        return None
+    return left + right
 
 
 def _leaves(node: Expr, kind: type[And] | type[Or]) -> list[Expr]:

@@ -1,9 +1,10 @@
-"""The canonical text of an expression. To parse it gives the same tree again."""
+"""The canonical text of an expression, in one line or in several. To parse it gives the same tree again."""
 
 from __future__ import annotations
 
 from functools import singledispatch
 
+from ..errors import ExpressionError
 from ..ops import (
     Aggregation,
     And,
@@ -24,15 +25,43 @@ from ..ops import (
     TraitRef,
 )
 from .balanced import operands_of
-from .names import RESERVED, backticked, is_plain, path, quoted
+from .names import RESERVED, backticked, is_plain, path, quoted, root_aggregate_named
 from .parse import BINDS, BINDS_UNARY
 
 _PRIMARY = 10
+
+#: Characters of a line of `laid_out`, and how far what is inside is indented.
+WIDTH, _INDENT = 100, 4
 
 
 def format_expression(node: Expr) -> str:
     """The text of a tree."""
     return _written(node)[0]
+
+
+def laid_out(node: Expr) -> str:
+    """The text of a tree as an editor shows it: a group that is longer than `WIDTH` has a line for each part."""
+    return "\n".join(_lines(node, WIDTH))
+
+
+def _lines(node: Expr, room: int) -> list[str]:
+    """The lines of a node. A line may have a line break of its own, inside a text in quotes."""
+    text, binds = _written(node)
+    if len(text) <= room or not isinstance(node, And | Or):
+        return [text]
+    mark = "&&" if isinstance(node, And) else "||"
+    lines: list[str] = []
+    for operand in operands_of(node) or [node.left, node.right]:
+        part, inside = _written(operand)
+        if inside > binds:
+            first, *others = _lines(operand, room - _INDENT)
+            part_lines = [first, *(" " * _INDENT + line for line in others)]
+        elif len(part) + 2 <= room:
+            part_lines = [f"({part})"]
+        else:
+            part_lines = ["(", *(" " * _INDENT + line for line in _lines(operand, room - _INDENT)), ")"]
+        lines += [f"{mark} {part_lines[0]}" if lines else part_lines[0], *part_lines[1:]]
+    return lines
 
 
 def number_text(value: float) -> str:
@@ -89,7 +118,15 @@ def _(node: Property) -> tuple[str, int]:
 
 @_written.register
 def _(node: TraitRef) -> tuple[str, int]:
-    return f"trait({quoted(node.key)})", _PRIMARY
+    return node.key if _is_trait(node.key) else f"trait({quoted(node.key)})", _PRIMARY
+
+
+def _is_trait(word: str) -> bool:
+    """Whether a bare word is read as a trait of that key, as the key of every saved trait is."""
+    try:
+        return is_plain(word) and word not in RESERVED and root_aggregate_named(word) is None
+    except ExpressionError:
+        return False  # such as count_0d: reads as an aggregate, only a wrong one
 
 
 @_written.register
@@ -109,6 +146,8 @@ def _(node: Aggregation) -> tuple[str, int]:
 
 @_written.register
 def _(node: Not) -> tuple[str, int]:
+    if isinstance(node.operand, In):
+        return _membership(node.operand, "not in")
     return f"!{_inside(node.operand, BINDS_UNARY)}", BINDS_UNARY
 
 
@@ -130,8 +169,12 @@ def _(node: Compare | Arithmetic) -> tuple[str, int]:
 
 @_written.register
 def _(node: In) -> tuple[str, int]:
+    return _membership(node, "in")
+
+
+def _membership(node: In, word: str) -> tuple[str, int]:
     binds = BINDS["in"]
-    return f"{_inside(node.item, binds)} in {_inside(node.collection, binds + 1)}", binds
+    return f"{_inside(node.item, binds)} {word} {_inside(node.collection, binds + 1)}", binds
 
 
 @_written.register

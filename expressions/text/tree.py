@@ -45,7 +45,7 @@ from ..ops import (
     TraitRef,
 )
 from .balanced import balanced, operands_of
-from .format import format_expression
+from .format import laid_out
 from .names import aggregate_named
 from .parse import DEPTH_MAX, NODES_MAX, parse
 
@@ -197,7 +197,7 @@ def text_of(tree: object) -> str:
     what `parse` raises, with its place in the text.
     """
     expr = _Reader().node(tree, "tree", is_in_where=False)
-    text = format_expression(expr)
+    text = laid_out(expr)
     try:
         read = parse(text)
     except ExpressionError as error:
@@ -304,7 +304,12 @@ def _property(part: _Part) -> Expr:
 
 
 def _reference(node: type[TraitRef] | type[SegmentRef]) -> Callable[[_Part], Expr]:
-    return lambda part: node(part.text("key"))
+    def read(part: _Part) -> Expr:
+        if part.is_in_where:
+            raise part.refused(f"a {part.json['node']} inside where", "properties of the event")
+        return node(part.text("key"))
+
+    return read
 
 
 def _aggregation(part: _Part) -> Expr:

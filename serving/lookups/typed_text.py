@@ -17,7 +17,7 @@ from expressions.ops import Expr
 from expressions.rules.dtypes import ANY, Dtype
 from expressions.text.complete import Completion, Place, Seen, completions, signature_of
 from expressions.text.contradictions import contradictions
-from expressions.text.format import format_expression
+from expressions.text.format import laid_out
 from expressions.text.mistakes import mistakes
 from expressions.text.tree import beyond_shapes, text_of, tree_of
 from serving.definitions import saving
@@ -70,7 +70,7 @@ def told_of(catalogue: Catalogue, vocabulary: Mapping[str, Any] | None, typed: T
         "warnings": contradictions(bound),
     }
     if "text" in typed.parts:
-        told["text"] = format_expression(bound.written)
+        told["text"] = laid_out(bound.written)
     if "tree" in typed.parts:
         told |= {"tree": tree_of(bound.written), "beyond": _wire_beyond(beyond_shapes(bound.written), text)}
     return told

@@ -59,7 +59,7 @@ def test_explain_shows_every_part(imported: RunningStack) -> None:
     """The tree has the text and value of each part, for people and as JSON."""
     tree = imported.json("explain", "cli-2", "spenders")["explanation"]
 
-    assert (tree["text"], tree["value"], tree["threshold"]) == ('trait("order_total") >= 20', True, 20)
+    assert (tree["text"], tree["value"], tree["threshold"]) == ("order_total >= 20", True, 20)
     assert tree["parts"][0]["definition"]["value"] == 99.5
     assert "99.5" in imported.tinycdp("explain", "cli-2", "spenders").stdout
 

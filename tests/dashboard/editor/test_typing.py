@@ -108,8 +108,8 @@ def test_saving_by_the_keyboard_formats_first(open_page: Open) -> None:
     editor(page).press("Control+s")
 
     expect(page.get_by_text("saved True")).to_be_visible()
-    expect(editor(page)).to_have_text('trait("editor_orders") >= 1')
-    in_python(page, 'trait("editor_orders") >= 1')
+    expect(editor(page)).to_have_text("editor_orders >= 1")
+    in_python(page, "editor_orders >= 1")
 
 
 def test_a_text_that_is_not_valid_is_not_formatted(open_page: Open) -> None:

@@ -39,11 +39,11 @@ def test_a_flag_is_explained_down_to_its_aggregates() -> None:
     assert (tree["kind"], tree["key"], tree["value"]) == ("flag", "offer", True)
     assert tree["changes_at"] == leaves_ms
     part_of = {part["text"]: part for part in every_part(tree)}
-    assert part_of['trait("spent")']["value"] == 110
-    assert part_of['trait("spent") >= 100'] | {"parts": 0} == {
+    assert part_of["spent"]["value"] == 110
+    assert part_of["spent >= 100"] | {"parts": 0} == {
         "kind": "segment",
         "key": "big",
-        "text": 'trait("spent") >= 100',
+        "text": "spent >= 100",
         "value": True,
         "threshold": 100,
         "changes_at": leaves_ms,

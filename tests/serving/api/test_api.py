@@ -113,7 +113,7 @@ def test_a_decision_says_why(defined: RunningStack) -> None:
     assert decided["reasons"] == ["segment(loyal) = false", "trait(plan) = null", "final_result = false"]
     assert (decided["reason"], decided["variant"], decided["value"]) == ("DEFAULT", None, False)
     assert decided["asof"]["ids"]["user:why"]["seq"] == 0
-    assert decided["explanation"]["parts"][0]["definition"]["text"] == 'trait("orders_30d") >= 2'
+    assert decided["explanation"]["parts"][0]["definition"]["text"] == "orders_30d >= 2"
 
 
 @pytest.mark.parametrize(

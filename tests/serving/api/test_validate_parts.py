@@ -34,7 +34,7 @@ def test_a_valid_text_has_its_tree_and_its_canonical_text(typed: RunningStack) -
     answer = asked(typed, expression=text, parts=["tree", "text"])
 
     assert answer["valid"] is True
-    assert answer["text"] == 'trait("typed_orders") > 1 && profile.plan == null'
+    assert answer["text"] == "typed_orders > 1 && profile.plan == null"
     assert answer["tree"]["parts"][1] == {
         "node": "compare",
         "op": "==",
@@ -48,7 +48,7 @@ def test_a_valid_text_has_its_tree_and_its_canonical_text(typed: RunningStack) -
 
 def test_a_tree_is_sent_in_place_of_a_text(typed: RunningStack) -> None:
     """The text of the tree is answered, and checked as any other."""
-    text = 'trait("typed_orders") > 1 && segment("typed_big")'
+    text = 'typed_orders > 1 && segment("typed_big")'
     tree = asked(typed, "segment", expression=text, parts=["tree"])["tree"]
 
     same = asked(typed, "segment", tree=tree, parts=["tree"])

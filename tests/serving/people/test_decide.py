@@ -300,7 +300,7 @@ class TestExplaining:
         assert steps["prerequisite"]["decision"] == {"allow": True, "variant": None, "reason": "STATIC"}
         assert steps["rollout"]["bucket"] == bucket_of("f:membership", "user:ada")
         assert steps["variant"]["variant"] == decision.variant
-        assert decision.explanation["parts"][0]["text"] == 'trait("plan")'
+        assert decision.explanation["parts"][0]["text"] == "plan"
 
     def test_until_when_the_answer_stands(self) -> None:
         """`valid_until_ms` is the earliest end of a window or of the schedule; NEVER where no change will come."""
