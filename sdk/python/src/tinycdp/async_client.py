@@ -188,8 +188,11 @@ class AsyncClient(Core[AsyncHandle]):
             self._flushing -= 1
         return True
 
-    async def flush(self, timeout: float = 10.0) -> Stats:
-        """Sends what is queued; returns when all is settled or the timeout in seconds is over. `queued` is the rest."""
+    async def flush(self, timeout: float | None = 10.0) -> Stats:
+        """Sends what is queued; returns when all is settled or the timeout in seconds is over. `queued` is the rest.
+
+        None waits for as long as it takes.
+        """
         await self._send_until(self._outbox.is_empty, timeout)
         return self.stats()
 
