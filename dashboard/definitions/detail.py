@@ -101,15 +101,23 @@ def create(kind: Kind, more: MoreFields | None = None) -> None:
     """The form of a new definition."""
     page.back_header(f"New {kind.name}", kind.title, f"A {kind.name} is {kind.is_what}.")
     key = st.text_input("Key", key=f"new {kind.name} key", placeholder="small_letters_and_1_digits", max_chars=100)
+    saves = f"new {kind.name} saves"
     expression = expression_field(
-        kind.name, "", label=kind.field.capitalize(), hint=kind.example, key=f"new {kind.name} text", saved_as=key
+        kind.name,
+        "",
+        label=kind.field.capitalize(),
+        hint=kind.example,
+        key=f"new {kind.name} text",
+        saved_as=key,
+        on_save=lambda: st.session_state.update({saves: True}),
     )
     draft: dict[str, Any] = {kind.field: expression}
     if more is not None:
         draft |= more({}, f"new {kind.name}", False)
     draft |= notes_form({}, key=f"new {kind.name}", disabled=False)
     is_whole = bool(key) and (bool(expression.strip()) or kind.name == "flag")
-    if st.button("Save …", type="primary", disabled=not is_whole, icon=":material/save:"):
+    asked = st.button("Save …", type="primary", disabled=not is_whole, icon=":material/save:")
+    if (st.session_state.pop(saves, False) or asked) and is_whole:
         with page.refusals():
             if _is_right(kind, key or "", expression):
                 ask_to_save(kind, key or "", NOTHING, {**draft, kind.field: formatted(kind.name, expression)})

@@ -459,7 +459,9 @@ class _Widgets:
             present = None if value is None else _word(value)
             words += [] if present is None or present in words else [present]
             index = None if present is None else words.index(present)
-            chosen = st.selectbox("Value", words, index=index, accept_new_options=True, **shared)
+            chosen = st.selectbox(
+                "Value", words, index=index, accept_new_options=True, placeholder=_VALUE_TYPES[type_], **shared
+            )
             return None if chosen is None else _read_item(chosen, type_)
         if type_ == "number":
             number = None if value is None else float(value)

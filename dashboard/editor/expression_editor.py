@@ -75,7 +75,9 @@ def expression_editor(
     page that saves by a button formats it with `formatted`.
     """
     memory = f"{key}.given"
-    given: _Given = st.session_state.setdefault(memory, _Given(text, text))
+    if key not in st.session_state:  # Streamlit forgets a component that a run did not draw; so do we
+        st.session_state[memory] = _Given(text, text)
+    given: _Given = st.session_state[memory]
     draft = _draft(st.session_state.get(key), given)
     if text not in (given.text, given.returned, draft):
         given.revision += 1

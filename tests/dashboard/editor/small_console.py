@@ -18,6 +18,8 @@ def show() -> None:
 
     signed_in(is_used=True)
     asked, remembered = st.query_params, st.session_state
+    if st.toggle("Elsewhere"):
+        return
     remembered["runs"] = remembered.get("runs", 0) + 1
     if st.button("Set another text"):
         remembered["given"] = "profile.set_by_python"

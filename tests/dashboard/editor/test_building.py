@@ -30,8 +30,9 @@ def build(defined: RunningStack, screens: Screens, monkeypatch: pytest.MonkeyPat
     def build(text: str = "", kind: str = "segment") -> AppTest:
         app = AppTest.from_file(small_console.__file__, default_timeout=30)
         app.query_params.update({"kind": kind, "text": text})
-        app.session_state["expression.mode"] = "Builder"
         app.run()
+        if text:  # an empty one begins with the builder
+            app.button_group[0].set_value("Builder").run()
         assert not app.exception
         return app
 
@@ -129,10 +130,22 @@ def test_conditions_and_groups_are_added_and_removed(build: Build) -> None:
     assert text(app) == ""
 
 
+def test_what_was_not_saved_is_forgotten_once_its_page_is_left(build: Build) -> None:
+    """So the next new definition begins from nothing."""
+    app = build(kind="trait")
+    choice(app, "Name of the event").set_value("editor_order").run()
+    assert text(app) == "events.editor_order.count"
+    app.toggle[0].set_value(True).run()
+    app.toggle[0].set_value(False).run()
+
+    assert text(app) == ""
+    assert choice(app, "Name of the event").value is None
+
+
 def test_the_value_has_the_type_of_what_it_is_compared_with(build: Build) -> None:
     """A number is compared as a number, and a text of digits as a text."""
     app = build("events.editor_order.count >= 1")
-    app.toggle[0].set_value(True).run()
+    app.toggle[1].set_value(True).run()
     choice(app, "Name of the property").set_value("currency").run()
     app.text_input[0].set_value("5").run()
     assert text(app) == 'events.editor_order.where(currency == "5").count >= 1'

@@ -41,7 +41,8 @@ def selected(option: Locator) -> bool:
 def test_completions_come_with_types_and_one_is_taken_by_a_key(open_page: Open) -> None:
     """The list opens while a name is typed; Enter writes it, and Tab would as well."""
     page = open_page(kind="segment", text="1 == 1")
-    editor(page).fill("")
+    editor(page).fill('"🦉" != "" && ')
+    editor(page).press("End")
     editor(page).press_sequentially("editor_")
 
     options = page.locator(".cm-tooltip-autocomplete").get_by_role("option")
@@ -55,7 +56,7 @@ def test_completions_come_with_types_and_one_is_taken_by_a_key(open_page: Open) 
 
     editor(page).press_sequentially(" >= 1")
     expect(verdict(page)).to_have_text("Valid: boolean")
-    in_python(page, "editor_orders >= 1")
+    in_python(page, '"🦉" != "" && editor_orders >= 1')
 
 
 def test_mistakes_are_underlined_where_they_are(open_page: Open) -> None:
@@ -182,6 +183,19 @@ def test_the_editor_follows_the_theme(open_page: Open, page: Page, scheme: str, 
     open_page(kind="segment", text="1 == 1")
 
     expect(page.locator(".cm-editor")).to_have_css("background-color", background)
+
+
+def test_a_text_that_was_not_saved_is_forgotten_once_its_page_is_left(open_page: Open) -> None:
+    """As Streamlit forgets what stands in its own fields."""
+    page = open_page(kind="segment", text="1 == 1")
+    editor(page).fill("2 == 2")
+    in_python(page, "2 == 2")
+    page.get_by_text("Elsewhere").click()
+    expect(editor(page)).to_have_count(0)
+    page.get_by_text("Elsewhere").click()
+
+    expect(editor(page)).to_have_text("1 == 1")
+    in_python(page, "1 == 1")
 
 
 def test_a_shown_expression_cannot_be_changed(open_page: Open) -> None:
