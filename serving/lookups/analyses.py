@@ -42,8 +42,9 @@ ANALYSES: tuple[AnalysisKind, ...] = get_args(AnalysisKind)
 TREND_DAYS = 90
 #: Segments that an overlap lists, those with the most members in common first.
 SEGMENTS_MAX = 100
-#: Rows of the lake that one file of people should have, since a file is in memory at once.
-ROWS_AT_ONCE = 50_000
+#: Rows of the lake that one file of people should have, since a file is in memory at once: of a trend fewer, since each
+#: is evaluated at many instants.
+ROWS_AT_ONCE: dict[AnalysisKind, int] = {"trend": 50_000, "overlap": 200_000, "impact": 200_000}
 #: Rows of the lake that are read at a time.
 BATCH_ROWS = 20_000
 
@@ -66,7 +67,7 @@ class Order(msgspec.Struct, frozen=True):
     expression: str
     now_ms: int
     after: bytes | None = None
-    rows_at_once: int = ROWS_AT_ONCE
+    rows_at_once: int | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -190,8 +191,9 @@ def people_in_parts(
     needed = plan(bound.expr for bound in bounds)
     unread = [] if needed.attributes or any(needed.projection.events.values()) else ["props"]
     rows = int(events.select(pl.len()).collect().item())
+    at_once = order.rows_at_once or ROWS_AT_ONCE[order.analysis]
     done = 0
-    with PersonFiles(min(-(-rows // order.rows_at_once) or 1, FILES_MAX), linked_persons(events)) as files:
+    with PersonFiles(min(-(-rows // at_once) or 1, FILES_MAX), linked_persons(events)) as files:
         for batch in lake.event_batches(order.version, BATCH_ROWS):
             progress(Progress(done, 2 * rows))
             files.add(batch.drop(unread))

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from pipelines.purge.purge import purge
 from serving.app import engine_of
 from serving.definitions.catalogue import StoredDefinition
-from serving.lookups.analysis_runs import WAITING_MAX, Analysis, AnalysisRuns, Question
+from serving.lookups.analysis_runs import BELIEVED_MS, WAITING_MAX, Analysis, AnalysisRuns, Question
 from serving.refusals import NotFound, TooMany
+from serving.store import keys
 from tests.pipelines.test_deletes import delete
 from tests.pipelines.world import World, purchase
 
@@ -140,6 +142,17 @@ def test_one_that_runs_ends_when_it_is_cancelled_or_its_process_stops(world: Wor
         await ended(there, await ask(there, world, "events.purchase.count >= 2"))
 
     with_runs(world, work, processes=2)
+
+
+def test_what_a_killed_process_said_is_not_believed_for_long(world: World) -> None:
+    """While it waits and runs, its state lasts in Redis for some seconds from its last word on."""
+
+    async def work(runs: AnalysisRuns) -> None:
+        with hosts_turn(world), redis.Redis.from_url(str(world.settings.redis_url)) as server:
+            analysis = await ask(runs, world, "true")
+            assert 0 < server.pttl(keys.analysis(analysis.id)) <= BELIEVED_MS  # type: ignore[operator]
+
+    with_runs(world, work)
 
 
 def test_so_many_wait_and_the_next_is_asked_to_come_back(world: World) -> None:

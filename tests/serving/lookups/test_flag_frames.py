@@ -38,6 +38,7 @@ PEOPLE: dict[tuple[str, ...], dict[str, Any]] = {
     ("user:eve",): {"plan": None},
     ("anon:visitor",): {"plan": ["a", "b"], "level": True},
     ("user:größe",): {"plan": "pro"},
+    ("user:nothing",): {"plan": [], "level": 0},
     **{(f"user:{number}",): {"plan": "pro" if number % 2 else "free", "level": number} for number in range(12)},
 }
 IDS = [id for ids in PEOPLE for id in ids]
@@ -49,7 +50,16 @@ OWNERS = pl.DataFrame(
 VARIANTS = ["blue", "red", "green"]
 
 rules = st.sampled_from(
-    ["true", "false", 'plan == "pro"', "level > 2", 'bucket("s") < 50000', "level", 'plan == "pro" || level == 1.5']
+    [
+        "true",
+        "false",
+        'plan == "pro"',
+        "level > 2",
+        'bucket("s") < 50000',
+        "level",
+        "plan",
+        'plan == "pro" || level == 1.5',
+    ]
 )
 
 
