@@ -14,6 +14,7 @@ from dashboard.times import instant
 from dashboard.values import value_text
 
 HEIGHT_PX = 220
+DOTS_MAX = 60
 #: What lying texts below a chart take.
 LABELS_PX = 80
 
@@ -36,7 +37,8 @@ def over_time(rows: Sequence[dict[str, Any]], *, of: str, by: str | None = None)
     else:
         encoding["color"] = alt.Color(f"{by}:N", title=None, scale=alt.Scale(range=list(SERIES)))
         encoding["tooltip"].append(alt.Tooltip(f"{by}:N", title=""))
-        chart = alt.Chart(alt.Data(values=list(rows))).mark_line(interpolate="monotone")
+        has_dots = len(rows) <= DOTS_MAX  # of a single point there is no line
+        chart = alt.Chart(alt.Data(values=list(rows))).mark_line(interpolate="monotone", point=has_dots)
     _draw(chart.encode(**encoding))
 
 

@@ -20,6 +20,7 @@ SAID = "said by the run before"
 
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 2.75rem; padding-bottom: 4rem; max-width: 1500px; }
+@media (min-width: 50rem) { [data-testid="stMainBlockContainer"] { padding-left: 2.5rem; padding-right: 2.5rem; } }
 [data-testid="stSidebarHeader"] { height: 3rem; }
 [data-testid="stHeading"] h1 { padding: 0 0 .2rem; }
 [data-testid="stMetric"] label p { font-size: .85rem; opacity: .75; }

@@ -23,7 +23,15 @@ def table(
     shown = [{name: row.get(name) for name in columns} for row in rows]
     height: Any = "content" if len(rows) <= ROWS_SHOWN_MAX else HEADER_PX + ROW_PX * ROWS_SHOWN_MAX
     if id_of is None:
-        st.dataframe(shown, column_config=dict(columns), hide_index=True, height=height, row_height=ROW_PX, key=key)
+        st.dataframe(
+            shown,
+            column_config=dict(columns),
+            hide_index=True,
+            height=height,
+            row_height=ROW_PX,
+            placeholder="–",
+            key=key,
+        )
         return None
     ids = [str(row[id_of]) for row in rows]
     # Streamlit keeps a selection by its position: for other rows it is another table, where nothing is selected.
@@ -34,6 +42,7 @@ def table(
         hide_index=True,
         height=height,
         row_height=ROW_PX,
+        placeholder="–",
         key=f"{key} {of_these}",
         on_select="rerun",
         selection_mode="single-cell",

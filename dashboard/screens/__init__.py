@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from dashboard.screens import audit, events, exports, flags, home, rejected, segments, settings, traits, users
+from dashboard.screens import audit, events, exports, flags, home, rejected, runs, segments, settings, traits, users
 
 
 class Screen(Protocol):
@@ -27,7 +27,7 @@ GROUPS: Mapping[str, tuple[Screen, ...]] = {
     "": (home,),
     "Definitions": (traits, segments, flags),
     "People": (users, events, rejected, exports),
-    "Workspace": (audit, settings),
+    "Workspace": (runs, audit, settings),
 }
 
 

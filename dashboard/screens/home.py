@@ -7,12 +7,13 @@ from typing import Any
 
 import streamlit as st
 from tinycdp import Admin
-from tinycdp.admin_types import Activity, Health, SystemMetrics
+from tinycdp.admin_types import Activity, Health, PeopleOverTime, SystemMetrics
 
 from dashboard import charts, page
 from dashboard.answers import remembered
 from dashboard.first_steps import first_steps
 from dashboard.navigation import link
+from dashboard.theme import SERIES
 from dashboard.times import ago, time_text
 from dashboard.values import bytes_text
 
@@ -20,7 +21,7 @@ TITLE = "Dashboard"
 ICON = ":material/monitoring:"
 
 REFRESH_S = 15
-TILE_PX = 172
+SIZES_DAYS, SIZES_POINTS = 30, 200
 #: Hours that the charts may show, and the minutes of a point for each.
 PERIODS = {"1 h": (60, 1), "6 h": (360, 5), "24 h": (1_440, 15), "48 h": (2_880, 30)}
 
@@ -43,6 +44,12 @@ def activity(admin: Admin, since: str, step: int) -> Activity:
     return admin.activity(since=since, step=step)
 
 
+@remembered(60)
+def sizes(admin: Admin, since: str) -> PeopleOverTime:
+    """How many people were in each segment, since a time."""
+    return admin.segment_activity(since=since, points=SIZES_POINTS)
+
+
 def show() -> None:
     """Numbers and charts, refreshed by one fragment."""
     page.header("Dashboard", "How much there is, and what goes on.")
@@ -60,6 +67,7 @@ def _live() -> None:
         _numbers(found)
         _charts(now["timestamp"])
         _tops(found)
+        _sizes(now["timestamp"])
         _storage(found)
 
 
@@ -86,23 +94,14 @@ def _numbers(found: SystemMetrics) -> None:
         ("Users", users["total"], f"{users['activeLastDay']:,} active in 24 h"),
         ("Active, 30 d", users["activeLastMonth"], f"{users['activeLastWeek']:,} in 7 d"),
         ("Events, 24 h", events["lastDay"], f"{events['total']:,} in all"),
-        ("Events, 30 d", events["lastMonth"], f"{events['lastWeek']:,} in 7 d"),
         ("Traits", found["traits"]["definitionCount"], f"{found['traits']['computedCount']:,} values"),
-        ("Segments", found["segments"]["definitionCount"], f"{found['segments']['computedCount']:,} memberships"),
+        ("Segments", found["segments"]["definitionCount"], f"{found['segments']['computedCount']:,} members"),
         ("Flags", found["flags"]["definitionCount"], ""),
     )
-    with st.container(horizontal=True, gap="small"):
-        for label, number, more in tiles:
-            st.metric(
-                label,
-                f"{number:,}",
-                more or None,
-                delta_color="off",
-                delta_arrow="off",
-                border=True,
-                width=TILE_PX,
-                height="stretch",
-            )
+    for place, (label, number, more) in zip(st.columns(len(tiles)), tiles, strict=True):
+        place.metric(
+            label, f"{number:,}", more or None, delta_color="off", delta_arrow="off", border=True, height="stretch"
+        )
 
 
 def _charts(now: str) -> None:
@@ -151,6 +150,26 @@ def _tops(found: SystemMetrics) -> None:
             charts.bars(rows, name="segment", of="users")
         else:
             st.caption("None yet: a full rebuild counts them.")
+
+
+def _sizes(now: str) -> None:
+    """The greatest segments over the last weeks, once there are two counts to join."""
+    points = sizes(_before(now, SIZES_DAYS * 24 * 60)[:13] + ":00:00Z")["points"]
+    if len(points) < 2:
+        return
+    last = points[-1]["segments"]
+    greatest = sorted(last, key=lambda key: -last[key])[: len(SERIES)]
+    st.markdown(f"**Segments over the last {SIZES_DAYS} days**, as full rebuilds counted them")
+    charts.over_time(
+        [
+            {"at": point["at"], "users": point["segments"][key], "segment": key}
+            for point in points
+            for key in greatest
+            if key in point["segments"]
+        ],
+        of="users",
+        by="segment",
+    )
 
 
 def _storage(found: SystemMetrics) -> None:
