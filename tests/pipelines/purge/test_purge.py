@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import polars as pl
 import pytest
 import redis
@@ -32,6 +33,7 @@ from pipelines.recover import recover
 from serving.app import engine_of
 from serving.ingest.accept import Limits, accept
 from serving.lookups.person_files import PersonFiles
+from serving.store.logged_event import RefusedEvent
 from serving.store.operations.links import Claim
 from serving.store.requests import Request
 from serving.store.store import AsyncStore
@@ -66,6 +68,9 @@ def world(server: EmbeddedRedis, tmp_path: Path) -> World:
             % IDS["userId"].encode()
         ]
     )
+    text = json.dumps({"userId": IDS["userId"]})
+    shown = RefusedEvent(1, "bad", "no", text, "app", [f"user:{IDS['userId']}"])
+    world.store.keep_refused([msgspec.json.encode(shown)])
     drained(world)
     world.rebuild()
     rebuild_at(world.store, world.lake, world.store.now_ms())
