@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -40,19 +39,20 @@ def flag_options(saved: dict[str, Any], key: str, disabled: bool) -> dict[str, A
         key=f"{key} rollout",
         disabled=disabled,
     )
-    answers = [REFUSE, ALLOW, *names]
+    answers = list(dict.fromkeys([REFUSE, ALLOW, *names, answer_text(flag["default"])]))
     default = middle.selectbox(
         "Default, where nothing allows",
         answers,
-        index=_index(answers, answer_text(flag["default"])),
+        index=answers.index(answer_text(flag["default"])),
         key=f"{key} default",
         disabled=disabled,
     )
-    buckets = ["userId", "deviceId", *(f"trait:{trait['key']}" for trait in definitions("trait"))]
+    traits = [f"trait:{trait['key']}" for trait in definitions("trait")]
+    buckets = list(dict.fromkeys(["userId", "deviceId", *traits, flag["bucket_by"]]))
     bucket_by = right.selectbox(
         "Who moves together",
         buckets,
-        index=_index(buckets, flag["bucket_by"]),
+        index=buckets.index(flag["bucket_by"]),
         key=f"{key} bucket_by",
         help="The person, the device, or all with the same value of a trait.",
         disabled=disabled,
@@ -68,19 +68,11 @@ def flag_options(saved: dict[str, Any], key: str, disabled: bool) -> dict[str, A
     cache_seconds = right.number_input(
         "Clients may keep an answer, s", 0, 60, int(flag["cache_seconds"]), key=f"{key} cache", disabled=disabled
     )
-    draft = {
+    return {
         **{"variants": variants, "users": users, "rollout": rollout, "default": _answer(default)},
         **{"bucket_by": bucket_by, "starts_at": starts_at, "ends_at": ends_at, "prerequisites": prerequisites},
         **{"salt": salt or "", "cache_seconds": int(cache_seconds)},
     }
-    # What means the same as what is saved is what is saved: else a form that nobody touched would differ.
-    return {name: flag[name] if _same(flag[name], value) else value for name, value in draft.items()}
-
-
-def _same(saved: Any, drawn: Any) -> bool:
-    if isinstance(saved, str) and isinstance(drawn, str) and "T" in saved and "T" in drawn:
-        return datetime.fromisoformat(saved).replace(microsecond=0) == datetime.fromisoformat(drawn)
-    return bool(saved == drawn)
 
 
 def _variants(flag: dict[str, Any], key: str, disabled: bool) -> list[dict[str, Any]]:
@@ -165,17 +157,14 @@ def _prerequisites(flag: dict[str, Any], key: str, disabled: bool) -> list[dict[
 
 
 def _moment(place: Any, label: str, saved: str | None, key: str, disabled: bool) -> str | None:
-    """An instant in the workspace's zone, as RFC 3339; None for none."""
+    """An instant in the workspace's zone, as RFC 3339; None for none. What nobody changed is as it was saved."""
     at = instant(saved)
-    chosen = place.datetime_input(
-        f"{label} ({zone()})", None if at is None else at.replace(tzinfo=None), key=key, disabled=disabled, step=60
-    )
-    return None if chosen is None else chosen.replace(tzinfo=zone(), second=0, microsecond=0).isoformat()
+    shown = None if at is None else at.replace(tzinfo=None, second=0, microsecond=0)
+    chosen = place.datetime_input(f"{label} ({zone()})", shown, key=key, disabled=disabled, step=60)
+    if chosen == shown:
+        return saved
+    return None if chosen is None else chosen.replace(tzinfo=zone()).isoformat()
 
 
 def _answer(text: str) -> bool | str:
     return {ALLOW: True, REFUSE: False}.get(text, text)
-
-
-def _index(options: list[str], wanted: str) -> int:
-    return options.index(wanted) if wanted in options else 0

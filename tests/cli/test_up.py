@@ -63,6 +63,7 @@ class Life:
     home: Path
     addresses: dict[str, Any]
     health: int
+    console: int
     mode: int
     well: subprocess.CompletedProcess[str]
     wrong: subprocess.CompletedProcess[str]
@@ -86,6 +87,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
             home,
             addresses,
             health=httpx.get(f"{addresses['api_url']}/health", timeout=30).status_code,
+            console=httpx.get(f"{addresses['console_url']}/sign-in", timeout=30).status_code,
             mode=(home / "stack.json").stat().st_mode,
             well=done(environment, "doctor", "--json"),
             wrong=done(environment | {"TINYCDP_SHARDS": "4"}, "doctor"),
@@ -97,7 +99,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
 @pytest.mark.timeout(240)
 def test_a_script_learns_where_the_stack_answers(life: Life) -> None:
     """`up --json` prints one line, once all is ready."""
-    assert life.health == 200
+    assert (life.health, life.console) == (200, 200)
     assert (life.addresses["prefect_url"], life.addresses["lake_uri"]) == (None, str(life.home / "lake"))
     assert life.addresses["redis_url"].startswith("redis://127.0.0.1:")
     assert set(json.loads(Path(life.addresses["keys_file"]).read_text())) == {"write", "read", "admin"}

@@ -20,10 +20,13 @@ class Screens:
         set_console(self.console)
 
     def open(self, path: str = "", *, key: str | None = None, **query: str) -> AppTest:
-        """A screen after its first run, as a person with a key (an admin's, if none is given) sees it."""
+        """A screen after its first run, as a person with a key (an admin's, if none is given) sees it.
+
+        `query`: what stands in the address; `key_` is the `key` there.
+        """
         self.cookie = self.console.keyring.sign_in(key or self._keys["admin"])
         app = self.as_person(self.cookie)
-        app.query_params.update(query)
+        app.query_params.update({name.rstrip("_"): value for name, value in query.items()})
         if path:
             app._page_hash = calc_hash(path)  # `switch_page` takes only screens that are files of their own
         app.run()

@@ -1,0 +1,52 @@
+"""The form of a flag: what nobody touched stays as it was saved, to the letter."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dashboard.screens import Screens, texts
+from tests.running import RunningStack
+
+pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
+
+
+def test_a_form_that_nobody_touched_differs_in_nothing(console: RunningStack, screens: Screens) -> None:
+    """Of a flag with every option, also such as the form shows in other words."""
+    console.define("flag", "needed", "true")
+    console.define("trait", "company", "profile.company")
+    console.define(
+        "flag",
+        "every_option",
+        "profile.plan == 'pro'",
+        variants=[
+            {"name": "blue", "weight": 1, "value": {"colour": "#00f", "sizes": [1, 2.5]}},
+            {"name": "red", "weight": 2.5},
+            {"name": "text", "weight": 0, "value": "7"},
+        ],
+        rollout=12.345,
+        default="red",
+        bucket_by="trait:company",
+        starts_at="2026-01-02T03:04:05.678Z",
+        ends_at="2031-01-02T03:04:05.678+02:00",
+        prerequisites=[{"flag": "needed", "variant": None}],
+        users={"ada": True, "bob": "blue", "anon:5f": False},
+        salt="pepper",
+        cache_seconds=7,
+        tags=["beta"],
+        owner="growth",
+    )
+
+    app = screens.open("flags", key_="every_option")
+
+    assert "every_option" in texts(app)
+    assert "Not saved yet" not in texts(app)
+
+
+def test_a_touched_field_is_all_that_differs(console: RunningStack, screens: Screens) -> None:
+    """The page says that it is not saved yet."""
+    console.define("flag", "touched", "true", rollout=50)
+    app = screens.open("flags", key_="touched")
+
+    app.number_input[0].set_value(60.0).run()
+
+    assert "Not saved yet" in texts(app)
