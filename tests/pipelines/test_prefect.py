@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from prefect.settings import (
     PREFECT_API_URL,
@@ -21,7 +25,7 @@ from prefect.settings import (
 )
 from structlog.testing import capture_logs
 
-from lake.schemas import AUDIT
+from lake.schemas import AUDIT, TRAITS
 from pipelines.prefect_flows import PrefectFlows
 from pipelines.timetable import Timetable, is_due
 from pipelines.worker import Worker
@@ -310,6 +314,65 @@ def test_what_a_killed_worker_left_is_done_again(world: World, prefect: RunningP
     with working(world, prefect):
         wait_until(lambda: state(prefect, left) == "Completed", "the next worker does it")
         assert (state(prefect, own), state(prefect, others)) == ("Crashed", "Running")
+
+
+def test_a_worker_that_is_killed_in_a_run_leaves_it_to_the_next(world: World, prefect: RunningPrefect) -> None:
+    """A real worker is killed in the middle of a run from outside: bases are published, answers not written. The next
+    worker does the run once more, to its end, and nothing twice. A run that the killed one began by itself is Crashed,
+    and what it was about is done by the next one."""
+    with flows_of(world, prefect) as flows:
+        wait_until(lambda: flows.timetable("rebuild"), "the deployments are there")
+    before = len(builds(world))
+    world.ingest([purchase("ada", 3)])
+    world.drain().step()
+    ordered = prefect.order("rebuild")
+    with standing_worker(world, prefect) as victim:
+        await_line(victim, "standing")
+        assert state(prefect, ordered) == "Running"
+        victim.kill()
+        victim.wait()
+    assert (len(builds(world)), state(prefect, ordered)) == (before, "Running")
+
+    with working(world, prefect):
+        wait_until(lambda: state(prefect, ordered) == "Completed", "the next worker does it", timeout_s=60)
+    assert len(builds(world)) == before + 1
+    assert prefect.run(ordered)["run_count"] == 2
+    assert world.values("ada")["orders"] == 3
+    written = world.lake.latest(TRAITS).filter(pl.col("key") == "orders").select("id", "number").collect()
+    assert written.rows() == [("user:ada", 3)]
+
+    with standing_worker(world, prefect) as victim:
+        await_line(victim, "prefect_answers")
+        world.store.want_rebuild()
+        await_line(victim, "standing")
+        (own,) = wait_until(lambda: [run for run in prefect.runs("rebuild") if run["state"]["name"] == "Running"], "it")
+        victim.kill()
+        victim.wait()
+    with working(world, prefect):
+        wait_until(lambda: state(prefect, own["id"]) == "Crashed", "the run is told to have crashed", timeout_s=60)
+        wait_until(lambda: len(builds(world)) == before + 2, "the next worker does what was asked for", timeout_s=60)
+        wait_until(lambda: not world.store.rebuild_requests().is_full, "nobody asks for more")
+    assert len(builds(world)) == before + 2
+
+
+@contextmanager
+def standing_worker(world: World, prefect: RunningPrefect) -> Iterator[subprocess.Popen[str]]:
+    """A worker in a process of its own that stands still in the middle of a rebuild, until the end of the block."""
+    environment = os.environ | {"PREFECT_API_URL": f"{prefect.url}/api", "PREFECT_HOME": str(prefect.home / "victim")}
+    command = [sys.executable, "-m", "tests.pipelines.standing_worker", world.settings.redis_url or ""]
+    with subprocess.Popen(
+        [*command, str(world.settings.home)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as victim:
+        try:
+            yield victim
+        finally:
+            victim.kill()
+
+
+def await_line(victim: subprocess.Popen[str], text: str) -> None:
+    """Returns when the process has printed a line with a text."""
+    assert victim.stdout is not None
+    assert any(text in line for line in victim.stdout), f"it ended without {text}"
 
 
 def test_when_work_is_due_by_a_schedule_that_was_seen() -> None:
