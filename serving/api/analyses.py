@@ -54,7 +54,7 @@ async def read_analysis(analysis_id: str, runs: RunsOf, caller: Admin) -> Analys
 
 @router.delete("/{analysis_id}")
 async def cancel_analysis(analysis_id: str, runs: RunsOf, caller: Admin) -> AnalysisOut:
-    """Cancels an analysis; one that has ended stays as it is."""
+    """Cancels an analysis, unless it has ended, and forgets it."""
     return _wire_analysis(await runs.cancel(analysis_id))
 
 

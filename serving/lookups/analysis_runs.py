@@ -43,8 +43,13 @@ RETRY_AFTER_S = 10
 BEAT_S, BELIEVED_MS = 1.0, 15_000
 #: How long the end of an analysis and its answer are kept. It may show ids of people.
 REMEMBERED_MS = 15 * 60_000
+#: The least time that Redis keeps anything.
+GONE_MS = 1
 #: How often the host's turn is asked for.
 TURN_S = 0.1
+
+#: Why an analysis ended that was cancelled. It is not found from then on; one that was replaced is, for a while.
+CANCELLED = "it was cancelled"
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
@@ -145,7 +150,7 @@ class AnalysisRuns:
         analysis = self._analyses.get(analysis_id)
         if analysis is None:
             text = await self._kept(analysis_id)
-            if text is None:
+            if text is None or await self._kept(f"stop:{analysis_id}") == CANCELLED.encode():
                 raise NotFound("Analysis not found", {"field": "id", "value": analysis_id})
             analysis = msgspec.json.decode(text, type=Analysis)
         if analysis.result is not None:
@@ -155,11 +160,12 @@ class AnalysisRuns:
         return analysis
 
     async def cancel(self, analysis_id: str) -> Analysis:
-        """The analysis, cancelled unless it has ended. Raises `NotFound` when none is known."""
+        """The analysis, cancelled unless it has ended, and forgotten. Raises `NotFound` when none is known."""
         analysis = await self.find(analysis_id)
         if analysis.state in ("waiting", "running"):
-            await self._stop(analysis_id, "it was cancelled")
-            analysis = msgspec.structs.replace(analysis, state="cancelled", error="it was cancelled")
+            await self._stop(analysis_id, CANCELLED)
+            analysis = msgspec.structs.replace(analysis, state="cancelled", error=CANCELLED)
+        await self._report(analysis, GONE_MS)
         return analysis
 
     async def close(self) -> None:
@@ -202,7 +208,7 @@ class AnalysisRuns:
             if analysis.state in ("waiting", "running"):
                 analysis.state = "cancelled"
                 analysis.error = self._reasons.get(analysis.id, "the API was stopped")
-            await self._report(analysis, REMEMBERED_MS)
+            await self._report(analysis, GONE_MS if analysis.error == CANCELLED else REMEMBERED_MS)
 
     def _forget(self, analysis_id: str) -> None:
         for known in (self._analyses, self._tasks, self._reasons):

@@ -113,18 +113,22 @@ def test_what_a_caller_asks_anew_replaces_their_last_question(world: World) -> N
 
 
 def test_any_process_cancels(world: World) -> None:
-    """It ends as cancelled, whoever runs it; one that has ended stays as it is; an unknown one is not found."""
+    """Whoever runs it; what was cancelled is not found from then on, nor what was forgotten once it had ended."""
 
     async def work(here: AnalysisRuns, there: AnalysisRuns) -> None:
         with hosts_turn(world):
             first, second = await ask(here, world, "true", "a"), await ask(here, world, "true", "b")
             assert (await here.cancel(first.id)).state == "cancelled"
             assert (await there.cancel(second.id)).state == "cancelled"
-            await ended(here, second, "cancelled")
+            with pytest.raises(NotFound):
+                await there.find(second.id)
+            with pytest.raises(NotFound):
+                await ended(here, second)
         done = await ended(here, await ask(here, world, "true", "c"))
         assert (await there.cancel(done.id)).state == "done"
-        with pytest.raises(NotFound):
-            await there.cancel("unknown")
+        for analysis_id in (first.id, second.id, done.id, "unknown"):
+            with pytest.raises(NotFound):
+                await there.cancel(analysis_id)
 
     with_runs(world, work, processes=2)
 

@@ -202,7 +202,7 @@ class Admin:
         return cast(types.Analysis, self.call("GET", _path("/v1/admin/analyses", analysis_id)))
 
     def cancel_analysis(self, analysis_id: str) -> types.Analysis:
-        """Cancels an analysis, unless it has ended."""
+        """Cancels an analysis, unless it has ended, and forgets it."""
         return cast(types.Analysis, self.call("DELETE", _path("/v1/admin/analyses", analysis_id)))
 
     def flag_people(
