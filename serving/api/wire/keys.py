@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from serving.access.keys import KEY_KINDS
+from serving.access.made_keys import LABEL_CHARS_MAX
 from serving.api.wire.shared import Lenient
 
 
@@ -12,7 +13,7 @@ class KeyBody(Lenient):
     """A key to make. `description` is another name for `label`."""
 
     kind: str = Field(json_schema_extra={"enum": list(KEY_KINDS)})
-    label: str | None = None
+    label: str | None = Field(default=None, json_schema_extra={"maxLength": LABEL_CHARS_MAX})
     description: str | None = None
 
 
