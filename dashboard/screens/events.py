@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import page
 from dashboard.access import signed_in
 from dashboard.navigation import link
+from dashboard.tables import table
 from dashboard.times import time_text
 from dashboard.values import value_text
 
@@ -16,8 +17,9 @@ TITLE = "Events"
 ICON = ":material/bolt:"
 
 REFRESH_S = 2
-#: Events that stay on the screen.
+#: Events on the screen.
 SHOWN_MAX = 200
+PICKED = "the event that was clicked"
 STATES = {"All": None, "Accepted": "accepted", "Refused": "refused"}
 
 
@@ -42,22 +44,51 @@ def _stream(name: str | None, state: Any, every_s: float | None) -> None:
             if not answer["events"]:
                 page.empty("No events", "Send one to `POST /v1/track` with a write key: it is here within two seconds.")
                 return
-            for event in answer["events"][:SHOWN_MAX]:
-                _event(dict(event))
+            events = {_id(dict(event)): dict(event) for event in answer["events"]}
+            picked = table(
+                [_row(id, event) for id, event in events.items()],
+                {
+                    "at": st.column_config.TextColumn("Received", pinned=True, width=150),
+                    "state": st.column_config.TextColumn("State", width=80),
+                    "name": st.column_config.TextColumn("Name", width="small"),
+                    "who": st.column_config.TextColumn("Who", width="small"),
+                    "about": st.column_config.TextColumn("Properties, or the reason", width="large"),
+                },
+                key="events",
+                id_of="id",
+            )
+            if picked is not None:
+                st.session_state[PICKED] = events[picked]
+            # It stays while others come in and the table, whose rows moved, has nothing selected.
+            if PICKED in st.session_state:
+                _event(st.session_state[PICKED])
+            else:
+                st.caption("Click on an event to see all that was sent.")
 
     stream()
 
 
+def _id(event: dict[str, Any]) -> str:
+    return f"{event['received_at']} {event['id']} {event['eventId']} {event['text']}"
+
+
+def _row(id: str, event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": id,
+        "at": time_text(event["received_at"]),
+        "state": event["state"],
+        "name": event["name"] or event["kind"],
+        "who": event["userId"] or event["anonymousId"],
+        "about": event["reason"] or _brief(event["properties"] or event["traits"] or {}),
+    }
+
+
 def _event(event: dict[str, Any]) -> None:
-    is_refused = event["state"] == "refused"
-    mark = ":red-badge[refused]" if is_refused else ":green-badge[accepted]"
-    who = event["userId"] or event["anonymousId"] or "?"
-    about = event["reason"] if is_refused else _brief(event["properties"] or event["traits"] or {})
-    title = f"{mark} {time_text(event['received_at'])} · **{event['name'] or event['kind'] or '?'}** · {who} · {about}"
-    with st.expander(title.replace("$", "\\$")[:300]):
+    with st.container(border=True):
+        st.markdown(f"**{event['name'] or event['kind'] or '?'}** · {time_text(event['received_at'])}")
         if event["id"]:
-            link("users", f"Profile of {who}", icon=":material/person:", id=event["id"])
-        if is_refused:
+            link("users", f"Profile of {event['id']}", icon=":material/person:", id=event["id"])
+        if event["state"] == "refused":
             st.markdown(f":red[{event['code']}: {event['reason']}]")
             link("rejected", "All refused events", icon=":material/block:")
             st.code(event["text"] or "", language="json", wrap_lines=True)
