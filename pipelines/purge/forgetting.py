@@ -1,12 +1,16 @@
-"""The names of who is gone, out of Redis: records, lists of members, drained entries of logs, refused events."""
+"""The names of who is gone, out of Redis: records, lists of members, drained entries of logs, refused events, and
+rebuilds that are asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from msgspec import structs
+
 from expressions.rules.deletes import tombstone_id
 from expressions.rules.repeats import REPEAT_MS
 from pipelines.purge.deleted import Deleted
+from serving.runs import decoded, encode
 from serving.store.operations.links import Claim
 from serving.store.scripts.claim import Owner
 from serving.store.store import Store
@@ -34,6 +38,11 @@ def forget(store: Store, deleted: Deleted) -> int:
     store.clean_rejected("0-0")
     store.drop_refused()
     store.drop_analyses()
+    for text, run in decoded(store.asked_runs()):
+        gone = _gone(deleted, seqs, run.ids or [])
+        if gone:
+            store.ask_run(encode(structs.replace(run, ids=[id for id in run.ids or [] if id not in gone])))
+            store.answer_runs([text])
     store.forget_gone(store.now_ms() - GONE_MS)
     return buried
 

@@ -33,6 +33,7 @@ from pipelines.recover import recover
 from serving.app import engine_of
 from serving.ingest.accept import Limits, accept
 from serving.lookups.person_files import PersonFiles
+from serving.runs import AskedRun, decoded, encode
 from serving.store.logged_event import RefusedEvent
 from serving.store.operations.links import Claim
 from serving.store.requests import Request
@@ -346,6 +347,35 @@ def test_a_drain_that_was_stopped_keeps_no_refused_event_that_a_purge_took_out(w
     world.store.reject([refused % (3, b"bob")])
     drained(world)
     assert world.lake.rejected().collect()["received_at"].to_list() == [3]
+
+
+def test_what_a_refused_event_keeps_beside_its_text_goes_too(world: World) -> None:
+    """The ids of an event of which a part alone was kept, the context of its batch, and its time as it was sent."""
+    delete(world, ANN)
+    named = f'["{ANN}"]'
+    for column in ("ids", "context", "sent_at", "reason"):
+        row = {"received_at": 1, "code": "bad", "reason": "no", "event": "", column: named}
+        world.store.reject([json.dumps(row).encode()])
+    world.store.reject([b'{"received_at": 1, "code": "bad", "reason": "no", "event": "of bob", "ids": "[]"}'])
+    drained(world)
+    assert world.lake.rejected().filter(event="").collect().height == 4
+
+    erased(world)
+
+    assert search(world, *EVERY).found == []
+    assert world.lake.rejected().collect()["event"].to_list() == ["of bob"]
+
+
+def test_a_rebuild_that_is_asked_for_forgets_who_is_gone(world: World) -> None:
+    """Its other ids stay asked for, under the id of the same run."""
+    world.store.ask_run(encode(AskedRun("run", "ada", 1, [ANN, "user:bob"])))
+    delete(world, ANN)
+    drained(world)
+
+    erased(world)
+
+    assert search(world, *EVERY).found == []
+    assert [run for _, run in decoded(world.store.asked_runs())] == [AskedRun("run", "ada", 1, ["user:bob"])]
 
 
 @pytest.mark.parametrize("step", ["looked", "memberships", "events"])
