@@ -54,10 +54,7 @@ local now_text = string.format('%d', now)
 local kept = {}
 local members
 revive(record)
--- A long list of a base is in order already, and is kept as it is, old entries too: a look at one sees how old it is.
-local recent, forgotten = unpack(redis.call('HMGET', record, RECENT, FORGOTTEN))
-local long = recent == APART and not forgotten and redis.call('GET', recent_key(record)) or nil
-if not long then keep_remembered(kept, record, now) end
+local long = keep_all_but_the_longest(kept, record, now)
 local fields = redis.call('HGETALL', record)
 for at = 1, #fields, 2 do
   local field, value = fields[at], fields[at + 1]

@@ -117,6 +117,30 @@ local function keep_remembered(kept, record, now)
   keep_entries(kept, recent or '', now)
 end
 
+-- The longer of what a base covers and of what was deleted, where it is long: in order, and with old entries too, since
+-- a look at one sees how old it is. All else of the last 24 h goes into `kept`. It costs as much as the shorter one.
+local function keep_all_but_the_longest(kept, record, now)
+  local recent, forgotten = unpack(redis.call('HMGET', record, RECENT, FORGOTTEN))
+  if forgotten == APART then forgotten = redis.call('GET', forgotten_key(record)) end
+  if recent == APART then recent = redis.call('GET', recent_key(record)) end
+  recent, forgotten = recent or '', forgotten or ''
+  if math.max(#recent, #forgotten) <= RECENT_INLINE_BYTES then
+    keep_entries(kept, forgotten, now)
+    keep_entries(kept, recent, now)
+    return nil
+  end
+  if #recent < #forgotten then
+    keep_entries(kept, recent, now)
+    return forgotten
+  end
+  keep_entries(kept, forgotten, now)
+  local function entries_at(at, size) return string.sub(recent, at + 1, at + size) end
+  for hash in pairs(kept) do  -- of an event that is in both, what the base covers stands
+    if copy_among_many(#recent / RECENT_ENTRY_BYTES, entries_at, hash) then kept[hash] = nil end
+  end
+  return recent
+end
+
 -- Puts the event of a tail entry into `kept`, if it is of the last 24 h.
 local function keep_tail_entry(kept, field, entry, now)
   local seq, _, received = header(entry)

@@ -241,6 +241,35 @@ class TestManyCoveredEvents:
         assert store.ingest(repeats, projection=0).outcomes == known
         assert not [key for key in client.scan_iter("*alice*")]
 
+    @pytest.mark.parametrize("is_first_long", [False, True])
+    def test_a_second_delete_takes_only_the_shorter_list_apart(
+        self, store: Store, client: redis.Redis, is_first_long: bool
+    ) -> None:
+        """What a delete took and what a base covers: the longer list is kept as it is, whichever it is. Taken apart, a
+        million events blocked Redis for longer than a client waits."""
+        at(store, NOON_MS)
+        many = self.entries()
+        few = b"".join(recent_entry(event_hash(name), NOON_MS, 7) for name in ("f1", "e1", "f2"))
+        lists = [many, few] if is_first_long else [few, many]
+        store.publish(0, stamp(1, seq=self.COUNT), [BaseRecord(ALICE, b"base", lists[0])])
+        (seq,) = store.delete([Accepted("gone", "delete", ALICE)])
+        store.publish(0, stamp(2, seq=seq + 1), [BaseRecord(ALICE, b"base", lists[1])])
+        look = client.register_script(
+            COPIES + REMEMBER + "local kept, count = {}, 0\n"
+            "local long = keep_all_but_the_longest(kept, KEYS[1], tonumber(ARGV[1]))\n"
+            "for _ in pairs(kept) do count = count + 1 end\nreturn {count, long}"
+        )
+        # Of an event that is in both, the base's stands: among the few it is taken along, among the many it is there.
+        assert look([keys.record(0, ALICE)], [NOON_MS]) == [3 if is_first_long else 2, in_order(many)]
+
+        store.delete([Accepted("gone-again", "delete", ALICE)])
+
+        forgotten = client.get(keys.forgotten(0, ALICE))
+        assert forgotten == in_order(forgotten) and len(forgotten) == (self.COUNT + 2) * RECENT_ENTRY_BYTES
+        repeats = [arrival(name) for name in ("f1", "e1", "f2", "e3")]
+        known = [Outcome(place, duplicate=True) for place in (7, 7 if is_first_long else 2, 7, 4)]
+        assert store.ingest(repeats, projection=0).outcomes == known
+
     def test_a_read_does_not_carry_them(self, store: Store, client: redis.Redis) -> None:
         """The record itself stays small."""
         store.publish(0, stamp(), [BaseRecord(ALICE, b"base", self.entries())])
