@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from expressions.definitions import KEY_CHARACTERS_MAX, DefinitionKind
 from expressions.text import complete
@@ -17,6 +17,13 @@ SAMPLE_MAX = 1_000
 
 #: What `validate` can be asked for. `cost` and `warnings` read the lake, the others never do.
 Part: TypeAlias = Literal["tree", "completions", "text", "warnings", "cost"]
+
+#: A place in a text: a whole number, also where JSON writes it as 5.0.
+Position: TypeAlias = Annotated[
+    int,
+    Field(ge=0, le=CHARACTERS_MAX),
+    BeforeValidator(lambda number: int(number) if isinstance(number, float) and number.is_integer() else number),
+]
 
 _KINDS: Any = {"enum": list(get_args(DefinitionKind))}
 
@@ -44,9 +51,7 @@ class ValidateBody(Lenient):
     parts: list[Part] | None = Field(
         default=None, max_length=20, description="what to answer; left out: warnings and cost"
     )
-    position: int | None = Field(
-        default=None, ge=0, le=CHARACTERS_MAX, description="where to complete; left out: at the end of the text"
-    )
+    position: Position | None = Field(default=None, description="where to complete; left out: at the end of the text")
     key: str | None = Field(
         default=None, max_length=KEY_CHARACTERS_MAX, description="the key that it is to be saved under"
     )

@@ -93,13 +93,14 @@ def test_all_mistakes_have_their_places(typed: RunningStack) -> None:
     [
         ("", None, "typed_orders", "typed_orders"),
         ("typed_o > 1", 7, "typed_orders", "typed_orders > 1"),
+        ("typed_o > 1", 7.0, "typed_orders", "typed_orders > 1"),  # the same number in JSON
         ('segment("', None, "typed_big", 'segment("typed_big")'),
         ("events.typed_order.", None, "amount", "events.typed_order.amount"),
         ("events.typed_order.amount.su", None, "sum", "events.typed_order.amount.sum"),
     ],
 )
 def test_a_text_is_completed_at_a_position(
-    typed: RunningStack, text: str, position: int | None, label: str, completed: str
+    typed: RunningStack, text: str, position: float | None, label: str, completed: str
 ) -> None:
     """A completion says what it replaces; the text around it may be wrong, or nothing at all."""
     answer = asked(typed, expression=text, parts=["completions"], position=position)
