@@ -1,7 +1,8 @@
 """What a request passes before Streamlit sees it.
 
 1. Its host is a name that the console may be reached by: else a page of others could make its own name ours.
-2. A websocket's origin is that host: Streamlit would look up the machine's address outside to allow others.
+2. The origin of a websocket, and of what changes something, is that host: a page of others signs nobody in. To allow
+   other origins Streamlit would look up this machine's address outside.
 3. A page, or a file, is for people who are signed in; others are sent to the sign-in, and come back afterwards.
 4. Pages load nothing from another host, and are shown in no frame of others.
 """
@@ -40,11 +41,9 @@ class Gate:
             return
         headers = Headers(scope=scope)
         answer = self._wrong_host(headers)
-        if answer is None and scope["type"] == "websocket":
-            origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-                answer = PlainTextResponse("the origin of a websocket is not the host", 403)
-        elif answer is None:
+        if answer is None and (scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")):
+            answer = _other_origin(headers)
+        if answer is None and scope["type"] == "http":
             answer = self._not_signed_in(HTTPConnection(scope))
         if answer is None:
             await self._app(scope, receive, _guarded(send))
@@ -79,6 +78,14 @@ class Gate:
         query = request.scope.get("query_string", b"").decode("latin-1")
         wanted = f"{path}?{query}" if query else path
         return RedirectResponse(f"{base}/sign-in?next={quote(wanted, safe='')}", 303)
+
+
+def _other_origin(headers: Headers) -> Response | None:
+    """A refusal for a page of another host. A program that is no browser names no origin."""
+    origin = headers.get("origin")
+    if origin is None or urlsplit(origin).netloc == headers.get("host"):
+        return None
+    return PlainTextResponse(f"the origin {origin[:100]!r} is not the host: open the console by its own address\n", 403)
 
 
 def _guarded(send: Send) -> Send:

@@ -99,6 +99,14 @@ def test_other_names_are_refused(console: RunningStack) -> None:
         assert "TINYCDP_CONSOLE_HOSTS" in answer.text
 
 
+def test_a_page_of_others_signs_nobody_in(console: RunningStack) -> None:
+    """A form that another origin sends is refused, though its key is right."""
+    headers = {"Origin": "http://elsewhere.example"}
+    answer = httpx.post(url(console, "/sign-in"), data={"key": console.keys["admin"]}, headers=headers)
+
+    assert (answer.status_code, answer.headers.get("set-cookie")) == (403, None)
+
+
 def test_nothing_is_shown_without_a_sign_in(console: RunningStack) -> None:
     """Every page leads to the sign-in, and a file is refused."""
     assert httpx.get(url(console, "/users?q=a")).headers["location"] == "/sign-in?next=%2Fusers%3Fq%3Da"
