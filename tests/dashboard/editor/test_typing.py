@@ -65,7 +65,7 @@ def test_mistakes_are_underlined_where_they_are(open_page: Open) -> None:
 
     expect(page.locator(".cm-lintRange-error")).to_have_text(["editor_order", "nothing"])
     expect(verdict(page)).to_have_text("Line 1, column 24: no trait editor_order")
-    expect(page.locator(".notes")).to_contain_text("Did you mean editor_orders?")
+    expect(page.locator(".notes")).to_contain_text("Did you mean editor_orders")
 
     editor(page).fill("editor_orders > 1")
     expect(verdict(page)).to_have_text("Valid: boolean")
