@@ -92,9 +92,12 @@ threading.Thread(target=hammer, daemon=True).start()
 for number in range(20):
     if os.fork() == 0:
         client.track("ada", f"child {number}")
-        client.close()
-        os._exit(0)
-    os.wait()
+        stats = client.close(timeout=30)  # a busy machine may take longer than the ten seconds that are the default
+        if stats.sent != 1:
+            print(number, stats, file=sys.stderr, flush=True)
+        os._exit(stats.sent != 1)
+    _, status = os.wait()
+    assert status == 0, f"child {number} ended with {status}"
 is_over = True
 """,
     )
