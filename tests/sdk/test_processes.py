@@ -106,6 +106,29 @@ is_over = True
     assert {name: count for name, count in names.items() if name != "hammered"} == {f"child {n}": 1 for n in range(20)}
 
 
+def test_all_that_sending_needs_is_imported_before_a_thread_sends(tmp_path: Path, server: ScriptedServer) -> None:
+    """A child that is forked while another thread imports waits for that module for ever: its events never left."""
+    run(
+        tmp_path,
+        server.url,
+        """
+client.track("ada", "first")
+before = set(sys.modules)
+client.flush()
+client.decide("ada", "flag", False)
+client.track("ada", "second")
+client.close()
+with tinycdp.Client("http://localhost:1", "w", on_error=lambda *lost: None) as nobody:  # where no one answers
+    nobody.track("ada", "lost")
+    nobody.flush(0.5)
+    nobody.close(0)
+assert set(sys.modules) == before, sorted(set(sys.modules) - before)
+""",
+    )
+
+    assert arrived(server) == {"first": 1, "second": 1}
+
+
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_a_child_of_multiprocessing_sends_before_it_ends(tmp_path: Path, server: ScriptedServer, method: str) -> None:
     """It ends by `os._exit`, which runs no `atexit`: its last events are sent all the same."""

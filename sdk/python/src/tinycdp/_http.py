@@ -5,6 +5,7 @@ used. The others make its clients and hand them on. Its types stand in no public
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -150,12 +151,13 @@ def client_of(url: str, timeout_s: float) -> httpx2.Client:
 
 @cache
 def load() -> None:
-    """Imports what the library imports with its first transport.
+    """Imports what the library imports with its first transport, and Python with the first name of a host.
 
     A child that is forked in the middle of an import never gets the module: its sender would hang. So the thread that
     makes a client does it, and not the one that sends.
     """
     httpx2.HTTPTransport().close()
+    codecs.lookup("idna")
 
 
 #: The server cannot have seen the request.
