@@ -11,6 +11,7 @@ from tinycdp.admin import AnalysisKind, DefinitionKind
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.markdown import plain
 
 LOOK_S = 1.0
 ENDED = ("done", "failed", "cancelled")
@@ -62,7 +63,7 @@ def _ask(question: str, name: AnalysisKind, kind: DefinitionKind, expression: st
 
 
 def _failed(question: str, found: dict[str, Any]) -> None:
-    st.error(found.get("error") or f"It was {found['state']}.", icon=":material/error:")
+    st.error(plain(found.get("error") or f"It was {found['state']}."), icon=":material/error:")
     if st.button("Compute again", key=f"again {question}"):
         del st.session_state[question]
         st.rerun()

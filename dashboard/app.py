@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import page
 from dashboard.access import NotSignedIn, signed_in
 from dashboard.console import console
+from dashboard.markdown import plain
 from dashboard.navigation import pages
 from dashboard.workspace import workspace
 
@@ -33,4 +34,4 @@ with page.refusals():
     screen.run()
 with who, page.refusals():
     key = workspace()["key"]
-    st.caption(f"Signed in with {key['label'] or key['id']} ({key['kind']})")
+    st.caption(f"Signed in with {plain(key['label'] or key['id'])} ({key['kind']})")

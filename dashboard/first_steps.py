@@ -8,6 +8,7 @@ from dashboard import page
 from dashboard.access import signed_in
 from dashboard.answers import forget
 from dashboard.console import console
+from dashboard.markdown import code, plain
 from dashboard.navigation import link
 from dashboard.workspace import may_change
 
@@ -58,9 +59,9 @@ def _arrival() -> None:
         if not newest:
             st.caption(":material/hourglass_empty: Waiting for the first event …")
         elif newest[0]["state"] == "refused":
-            st.error(f"An event came and was refused: {newest[0]['reason']}")
+            st.error(f"An event came and was refused: {plain(newest[0]['reason'])}")
         else:
-            st.success(f"`{newest[0]['name']}` of {newest[0]['userId']} arrived.", icon=":material/check:")
+            st.success(f"{code(newest[0]['name'])} of {code(newest[0]['userId'])} arrived.", icon=":material/check:")
             link("events", "All events as they come in", icon=":material/bolt:")
             if st.button("Go on to the dashboard"):
                 forget()

@@ -13,6 +13,7 @@ from tinycdp import ApiError, TinyCDPError, Unreachable
 
 from dashboard.access import NotSignedIn
 from dashboard.console import console
+from dashboard.markdown import plain
 
 ICON = str(Path(__file__).with_name("icon.svg"))
 #: The words of what was just done, which the next run shows.
@@ -22,7 +23,7 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 2.75rem; padding-bottom: 4rem; max-width: 1500px; }
 @media (min-width: 50rem) { [data-testid="stMainBlockContainer"] { padding-left: 2.5rem; padding-right: 2.5rem; } }
 [data-testid="stSidebarHeader"] { height: 3rem; }
-[data-testid="stHeading"] h1 { padding: 0 0 .2rem; }
+[data-testid="stHeading"] h1, [data-testid="stHtml"] h1 { padding: 0 0 .2rem; overflow-wrap: anywhere; }
 [data-testid="stMetric"] label p { font-size: .85rem; opacity: .75; }
 .console-links a { color: inherit; opacity: .7; text-decoration: none; font-size: .9rem; }
 .console-links a:hover { opacity: 1; text-decoration: underline; }
@@ -48,10 +49,13 @@ def sidebar_link(label: str, url: str) -> None:
 
 
 def back_header(title: str, back: str, says: str = "") -> None:
-    """The title of one thing of a list, with the way back to the list."""
+    """The name of one thing of a list, with the way back to the list. `says` is Markdown."""
     if st.button(back, type="tertiary", icon=":material/arrow_back:"):
         open_query()
-    header(title, says)
+    with st.container(gap="xsmall"):
+        st.html(f"<h1>{escape(title)}</h1>")  # a name, letter by letter
+        if says:
+            st.caption(says)
 
 
 def sections(names: Sequence[str]) -> str:
@@ -91,17 +95,17 @@ def refusal(error: TinyCDPError) -> None:
     """An error as the API words it: message, place in an expression, remedy."""
     if isinstance(error, Unreachable):
         remedy = "Look whether it runs: `tinycdp doctor`."
-        st.error(f"The API does not answer: {error}. {remedy}", icon=":material/cloud_off:")
+        st.error(f"The API does not answer: {plain(error)}. {remedy}", icon=":material/cloud_off:")
         return
     if not isinstance(error, ApiError):
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(error), icon=":material/error:")
         return
     first, *others = error.message.split("\n")
-    st.error(first, icon=":material/error:")
+    st.error(plain(first), icon=":material/error:")
     if others:  # of an expression: its line, and a caret below the mistake
         st.code("\n".join(others), language=None)
     if error.remedy:
-        st.caption(f"What to do: {error.remedy}")
+        st.caption(f"What to do: {plain(error.remedy)}")
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def pager(total: int, *, key: str, rows: int = PAGE_ROWS) -> int:
     if pages == 1:
         return 0
     wanted = st.query_params.get(key, "1")
-    number = int(wanted) if wanted.isdigit() and 1 <= int(wanted) <= pages else 1
+    number = next((page for page in range(1, pages + 1) if str(page) == wanted), 1)
     chosen = st.pagination(pages, default=number, key=f"pager {key}")
     if chosen != number:
         st.query_params[key] = str(chosen)

@@ -48,7 +48,7 @@ def _draw_overlap(result: dict[str, Any]) -> None:
             for one in result["segments"]
         ],
         {
-            "key": st.column_config.TextColumn("Segment", pinned=True),
+            "key": st.column_config.TextColumn("Segment"),
             "both": st.column_config.NumberColumn("In both", format="localized"),
             "of_these": _share("Share of these members"),
             "of_those": _share("Share of those"),

@@ -18,6 +18,7 @@ from dashboard.definitions.kinds import Kind, definition
 from dashboard.definitions.saving import NOTHING, ask_to_save
 from dashboard.editor.expression_editor import formatted
 from dashboard.expression import expression_field
+from dashboard.markdown import plain
 from dashboard.times import time_text
 from dashboard.workspace import may_change
 
@@ -35,7 +36,7 @@ def found_or_gone(kind: Kind, key: str) -> dict[str, Any] | None:
         return None
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container():
-            page.back_header(found["key"], kind.title, found["description"])
+            page.back_header(found["key"], kind.title, plain(found["description"]))
             st.caption(_facts(found))
         if may_change() and st.button("Delete", icon=":material/delete:"):
             ask_to_delete(kind, found)
@@ -43,10 +44,10 @@ def found_or_gone(kind: Kind, key: str) -> dict[str, Any] | None:
 
 
 def _facts(found: dict[str, Any]) -> str:
-    facts = [f"Version {found['version']}, by {found['author']}, {time_text(found['updated_at'])}"]
+    facts = [f"Version {found['version']}, by {plain(found['author'])}, {time_text(found['updated_at'])}"]
     if found["owner"]:
-        facts.append(f"owner {found['owner']}")
-    facts += [f":gray-badge[{tag}]" for tag in found["tags"]]
+        facts.append(f"owner {plain(found['owner'])}")
+    facts += [f":gray-badge[{plain(tag)}]" for tag in found["tags"]]
     if found.get("history") == "pending":
         facts.append(":orange-badge[its history waits for the lake]")
     return " · ".join(facts)
@@ -129,5 +130,5 @@ def _is_right(kind: Kind, key: str, expression: str) -> bool:
         return True
     checked = signed_in().admin.validate(kind.name, expression, parts=["text"], key=key)
     if not checked["valid"]:
-        st.error(checked.get("error") or "The expression is wrong.", icon=":material/error:")
+        st.error(plain(checked.get("error") or "The expression is wrong."), icon=":material/error:")
     return checked["valid"]

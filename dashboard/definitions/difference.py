@@ -10,7 +10,7 @@ from typing import Any
 #: Fields that a person does not write.
 KEPT_BY_THE_SYSTEM = (
     *("id", "key", "version", "author", "created_at", "updated_at", "warnings", "history"),
-    *("used_by", "size", "type", "last_change"),
+    *("used_by", "size", "type", "last_change", "intervals"),
 )
 
 

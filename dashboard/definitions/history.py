@@ -11,6 +11,7 @@ from dashboard.access import signed_in
 from dashboard.answers import forget
 from dashboard.definitions.difference import difference
 from dashboard.definitions.kinds import Kind, versions
+from dashboard.markdown import code, plain
 from dashboard.times import time_text
 from dashboard.workspace import may_change
 
@@ -37,7 +38,7 @@ def _version(kind: Kind, key: str, version: dict[str, Any], older: dict[str, Any
     number = version["version"]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f"**Version {number}** · {time_text(version['updated_at'])} · {version['author']}"
+            f"**Version {number}** · {time_text(version['updated_at'])} · {plain(version['author'])}"
             + (" · :green-badge[in force]" if number == current else "")
             + (" · :red-badge[deleted]" if version["deleted"] else "")
         )
@@ -46,7 +47,7 @@ def _version(kind: Kind, key: str, version: dict[str, Any], older: dict[str, Any
         if can and st.button("Bring back", key=f"back to {number}", icon=":material/history:"):
             ask_to_bring_back(kind, key, version, found_current(kind, key, current), current)
     if version.get("note"):
-        st.caption(version["note"])
+        st.caption(plain(version["note"]))
     text = difference({} if older is None else _fields(kind, older), _fields(kind, version))
     st.code(text or "Nothing differs from the version before.", language="diff" if text else None, wrap_lines=True)
 
@@ -66,12 +67,12 @@ def ask_to_bring_back(
     kind: Kind, key: str, version: dict[str, Any], in_force: dict[str, Any], current: int | None
 ) -> None:
     """Shows what will differ from what is in force, and saves the older version as a new one."""
-    st.markdown(f"{kind.name} `{key}` will be as in version {version['version']}, as a new version:")
+    st.markdown(f"{kind.name} {code(key)} will be as in version {version['version']}, as a new version:")
     text = difference(_fields(kind, in_force), _fields(kind, version))
     st.code(text or "Nothing differs.", language="diff" if text else None, wrap_lines=True)
     if st.button("Bring back", type="primary", key="bring it back"):
         with page.refusals():
             signed_in().admin.rollback(kind.name, key, version["version"], current=current)
             forget()
-            page.say(f"Brought back: version {version['version']} of {kind.name} `{key}`")
+            page.say(f"Brought back: version {version['version']} of {kind.name} {code(key)}")
             page.open_query(key=key)

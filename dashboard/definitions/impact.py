@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard.analyses import analysis
 from dashboard.definitions.difference import changed
 from dashboard.definitions.kinds import Kind
+from dashboard.markdown import code, plain
 from dashboard.times import time_text
 
 #: Fields of a definition that no answer depends on.
@@ -59,8 +60,8 @@ def _draw(result: dict[str, Any]) -> None:
 
 def _some(word: str, people: Mapping[str, Any]) -> None:
     if people["sample"]:
-        st.caption(f"Some who {word}: " + ", ".join(people["sample"][:5]))
+        st.caption(f"Some who {word}: " + ", ".join(map(code, people["sample"][:5])))
 
 
 def _decided(decision: Mapping[str, Any]) -> str:
-    return decision["variant"] or ("allow" if decision["allow"] else "refuse")
+    return plain(decision["variant"]) if decision["variant"] else ("allow" if decision["allow"] else "refuse")

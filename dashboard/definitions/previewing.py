@@ -49,7 +49,7 @@ def preview(kind: Kind, expression: str, who: str) -> None:
     offset = pager(len(people), key="people")
     picked = table(
         [{"id": one["id"], "value": value_text(one["value"])} for one in people[offset : offset + PAGE_ROWS]],
-        {"id": st.column_config.TextColumn("Id", pinned=True), "value": st.column_config.TextColumn("Value")},
+        {"id": st.column_config.TextColumn("Id"), "value": st.column_config.TextColumn("Value")},
         key=f"people of {kind.name}",
         id_of="id",
     )

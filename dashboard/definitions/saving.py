@@ -12,6 +12,7 @@ from dashboard.access import signed_in
 from dashboard.answers import forget
 from dashboard.definitions.difference import changed, difference
 from dashboard.definitions.kinds import Kind
+from dashboard.markdown import code, plain
 from dashboard.times import time_text
 
 #: A new definition was made from nothing.
@@ -21,12 +22,12 @@ NOTHING: dict[str, Any] = {}
 @st.dialog("Save", width="large")
 def ask_to_save(kind: Kind, key: str, before: dict[str, Any], draft: dict[str, Any]) -> None:
     """Shows what is to be saved beside what is in force, and saves it. `before` is empty for a new definition."""
-    st.markdown(f"**{kind.name} `{key}`**" + ("" if before else " is new"))
+    st.markdown(f"**{kind.name}** {code(key)}" + ("" if before else " is new"))
     _show(difference(before, draft))
     with page.refusals():
         warnings = _warnings(kind, key, draft)
         for warning in warnings:
-            st.warning(warning, icon=":material/warning:")
+            st.warning(plain(warning), icon=":material/warning:")
     note = st.text_input("Note", placeholder="Why, for the history (may be empty)", max_chars=500)
     if st.button("Save", type="primary", key="save it"):
         with page.refusals():
@@ -59,17 +60,16 @@ def _save(kind: Kind, key: str, before: dict[str, Any], draft: dict[str, Any], n
         _show_theirs(kind, key, before, error)
         return
     forget()
-    page.say(f"Saved: {kind.name} `{key}`")
+    page.say(f"Saved: {kind.name} {code(key)}")
     page.open_query(key=key)
 
 
 def _show_theirs(kind: Kind, key: str, before: dict[str, Any], error: PreconditionFailed) -> None:
     """What was saved meanwhile, since the version that this person started from."""
     theirs = error.details.get("definition") or {}
-    st.error(error.message, icon=":material/group:")
-    st.markdown(
-        f"Saved by **{theirs.get('author', 'somebody')}** at {time_text(theirs.get('updated_at'))}, and changed there:"
-    )
+    st.error(plain(error.message), icon=":material/group:")
+    author, at = plain(theirs.get("author", "somebody")), time_text(theirs.get("updated_at"))
+    st.markdown(f"Saved by **{author}** at {at}, and changed there:")
     _show(difference(before, theirs))
     st.caption(
         "Nothing of yours was saved. Close this, reload the page to begin from what is in force, and change it again."

@@ -31,6 +31,7 @@ from dashboard.editor.forms import (
     tree_of,
 )
 from dashboard.editor.words import ANY, Types, Words
+from dashboard.markdown import plain
 
 DefinitionKind = Literal["trait", "segment", "flag"]
 
@@ -122,7 +123,7 @@ def _read(kind: DefinitionKind, text: str) -> _Shown:
 def _draw(kind: DefinitionKind, words: Words, key: str, rerun: bool) -> None:
     shown: _Shown = st.session_state[f"{key}.shown"]
     if shown.form is None:
-        st.info(f"{shown.reason} The text stays as it is; edit it as text.")
+        st.info(f"{plain(shown.reason)} The text stays as it is; edit it as text.")
         return
     widgets = _Widgets(words, key)
     with st.container(key=f"{key}.form"):
@@ -134,7 +135,7 @@ def _draw(kind: DefinitionKind, words: Words, key: str, rerun: bool) -> None:
     with page.refusals():
         shown.problem = widgets.lacks or _write(kind, shown)
     if shown.problem:
-        st.warning(f"{shown.problem} Until then the expression stays as it is.")
+        st.warning(f"{plain(shown.problem)} Until then the expression stays as it is.")
     # A page that runs gets the text at once; to run it again would lose the click that made it run.
     if shown.text != before and rerun and not shown.is_whole_run:
         st.rerun()

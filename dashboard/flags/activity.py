@@ -41,9 +41,9 @@ def activity(key: str) -> None:
         of="answers",
     )
     st.markdown("**By day (UTC)**")
-    charts.over_time(
+    charts.shares_by_day(
         [
-            {"at": f"{day['day']}T00:00:00Z", "answers": count, "variant": variant}
+            {"date": day["day"], "answers": count, "variant": variant}
             for day in found["days"]
             for variant, count in day["variants"].items()
         ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard.markdown import code, plain
 from dashboard.times import time_text
 from dashboard.values import value_text
 
@@ -33,9 +34,9 @@ def decision(decided: dict[str, Any]) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(":green-badge[:material/check: allow]" if allow else ":red-badge[:material/close: refuse]")
             if decided.get("variant"):
-                st.markdown(f"variant **{decided['variant']}**")
+                st.markdown(f"variant {code(decided['variant'])}")
             if value not in ("true", "false", decided.get("variant")):
-                st.markdown(f"value `{value}`")
+                st.markdown(f"value {code(value)}")
             st.caption(f"{decided['reason']}: {REASONS.get(decided['reason'], '')}")
         if decided.get("valid_until"):
             st.caption(f"Changes by time alone not before {time_text(decided['valid_until'])}.")
@@ -52,7 +53,9 @@ def explanation(found: dict[str, Any]) -> None:
 
 
 def _step(step: dict[str, Any]) -> str:
-    more = ", ".join(f"{name} {value_text(value)}" for name, value in step.items() if name not in ("step", "passed"))
+    more = ", ".join(
+        f"{name} {plain(value_text(value))}" for name, value in step.items() if name not in ("step", "passed")
+    )
     mark = ":green[:material/check:]" if step.get("passed") else ":red[:material/close:]"
     return f"{mark} {step['step']}" + (f" ({more})" if more else "")
 
@@ -60,14 +63,10 @@ def _step(step: dict[str, Any]) -> str:
 def _lines(node: dict[str, Any], level: int) -> list[str]:
     """A node as an item of a list, with its parts below it."""
     named = f"{node['kind']} **{node['key']}** = " if "key" in node else ""
-    line = f"{named}`{_code(node['text'])}` → **{_code(value_text(node.get('value')))}**"
+    line = f"{named}{code(node['text'])} → {code(value_text(node.get('value')))}"
     if "threshold" in node:
-        line += f" (threshold {value_text(node['threshold'])})"
+        line += f" (threshold {plain(value_text(node['threshold']))})"
     if node.get("next_change"):
         line += f" · next change {time_text(str(node['next_change']))}"
     below = [node["definition"]] if node.get("definition") else list(node.get("parts") or [])
     return [f"{'  ' * level}- {line}", *(line for part in below for line in _lines(part, level + 1))]
-
-
-def _code(text: str) -> str:
-    return text.replace("`", "'").replace("\n", " ")

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import page
 from dashboard.access import signed_in
 from dashboard.flags.explaining import decision
+from dashboard.markdown import code
 from dashboard.navigation import link
 
 
@@ -21,4 +22,4 @@ def trial(key: str) -> None:
     query = {"userId": user, "flag": key, "explain": "true"}
     decided: dict[str, Any] = signed_in().admin.call("GET", "/v1/decide", query=query)
     decision(decided)
-    link("users", f"Profile of {user}", icon=":material/person:", id=user)
+    link("users", f"Profile of {code(user)}", icon=":material/person:", id=user)

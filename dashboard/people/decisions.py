@@ -44,7 +44,7 @@ def decisions(user: str) -> None:
     picked = table(
         [{**one, "shown": value_text(one["value"]), "is": "allow" if one["allow"] else "refuse"} for one in flags],
         {
-            "flag": st.column_config.TextColumn("Flag", pinned=True),
+            "flag": st.column_config.TextColumn("Flag"),
             "is": st.column_config.TextColumn("Decision", width="small"),
             "variant": st.column_config.TextColumn("Variant"),
             "shown": st.column_config.TextColumn("Value"),

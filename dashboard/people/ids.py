@@ -9,6 +9,7 @@ from tinycdp.admin_types import Identity
 from dashboard import page
 from dashboard.access import signed_in
 from dashboard.answers import forget, remembered
+from dashboard.markdown import code
 from dashboard.tables import table
 from dashboard.times import time_text
 from dashboard.workspace import may_change
@@ -35,7 +36,7 @@ def ids(user: str) -> None:
             for one in found["ids"]
         ],
         {
-            "id": st.column_config.TextColumn("Id", pinned=True),
+            "id": st.column_config.TextColumn("Id"),
             "kind": st.column_config.TextColumn("Kind"),
             "owner": st.column_config.TextColumn("Belongs to"),
             "since": st.column_config.TextColumn("Since"),
@@ -45,7 +46,11 @@ def ids(user: str) -> None:
         id_of="id",
     )
     linked = {one["id"] for one in found["ids"] if one["owner"]}
-    if picked in linked and may_change() and st.button(f"Take {picked} from this person …", icon=":material/link_off:"):
+    if (
+        picked in linked
+        and may_change()
+        and st.button(f"Take {code(picked)} from this person …", icon=":material/link_off:")
+    ):
         _ask_to_unlink(str(picked))
     elif linked and may_change():
         st.caption("Click on an id that belongs to another to take it away: it becomes a person of its own.")
@@ -54,11 +59,11 @@ def ids(user: str) -> None:
 @st.dialog("Take an id away")
 def _ask_to_unlink(id: str) -> None:
     st.markdown(
-        f"`{id}` becomes a person of its own, with the events that came under it. A later login may link it anew."
+        f"{code(id)} becomes a person of its own, with the events that came under it. A later login may link it anew."
     )
     if st.button("Take it away", type="primary"):
         with page.refusals():
             signed_in().admin.unlink(id)
             forget()
-            page.say(f"`{id}` is a person of its own")
+            page.say(f"{code(id)} is a person of its own")
             st.rerun()

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import page
 from dashboard.access import signed_in
 from dashboard.answers import forget
+from dashboard.markdown import code
 
 #: Events that one download holds; `tinycdp` and the API page through more.
 EVENTS_MAX = 10_000
@@ -33,7 +34,7 @@ def leaving(id: str) -> None:
 
 @st.dialog("Delete a person")
 def _ask_to_delete(id: str) -> None:
-    st.markdown(f"This deletes `{id}` with all ids that belong to the same person, for good.")
+    st.markdown(f"This deletes {code(id)} with all ids that belong to the same person, for good.")
     typed = st.text_input("Type the id to delete the person", autocomplete="off", placeholder=id)
     if st.button("Delete for good", type="primary", disabled=typed != id, icon=":material/delete_forever:"):
         with page.refusals():

@@ -11,6 +11,7 @@ from tinycdp.admin_types import PersonEvents
 
 from dashboard import page
 from dashboard.answers import remembered
+from dashboard.markdown import code, plain
 from dashboard.times import time_text, zone
 from dashboard.values import value_text
 
@@ -58,6 +59,8 @@ def _event(event: dict[str, Any]) -> None:
     """One event in a line, with all that was sent behind a click."""
     fields = event["properties"] or event["traits"] or {}
     words = ", ".join(f"{key} {value_text(value)}" for key, value in fields.items())
-    title = f"{time_text(event['ts'])} · **{event['name'] or event['kind']}**" + (f" · {words[:110]}" if words else "")
-    with st.expander(title.replace("$", "\\$")):
+    title = f"{time_text(event['ts'])} · {code(event['name'] or event['kind'])}" + (
+        f" · {plain(words[:110])}" if words else ""
+    )
+    with st.expander(title):
         st.json({key: value for key, value in event.items() if value not in (None, {}, "")})

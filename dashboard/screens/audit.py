@@ -11,6 +11,7 @@ from tinycdp.admin_types import AuditPage
 from dashboard import page
 from dashboard.answers import remembered
 from dashboard.definitions.difference import difference
+from dashboard.markdown import code, plain
 from dashboard.navigation import link
 from dashboard.tables import PAGE_ROWS, pager, table
 from dashboard.times import time_text
@@ -39,7 +40,7 @@ def show() -> None:
         picked = table(
             [{**one, "id": _id(one), "time": time_text(one["at"]), "about": _about(one)} for one in entries],
             {
-                "time": st.column_config.TextColumn("When", pinned=True),
+                "time": st.column_config.TextColumn("When"),
                 "author": st.column_config.TextColumn("Who"),
                 "action": st.column_config.TextColumn("Did"),
                 "kind": st.column_config.TextColumn("To a"),
@@ -66,11 +67,10 @@ def _about(entry: dict[str, Any]) -> str:
 
 def _entry(entry: dict[str, Any]) -> None:
     with st.container(border=True):
-        st.markdown(
-            f"**{entry['author']}** · {entry['action']} {entry['kind']} `{entry['key']}` · {time_text(entry['at'])}"
-        )
+        did = f"{entry['action']} {entry['kind']} {code(entry['key'])}"
+        st.markdown(f"**{plain(entry['author'])}** · {did} · {time_text(entry['at'])}")
         if entry["note"]:
-            st.markdown(entry["note"])
+            st.markdown(plain(entry["note"]))
         before, after = entry["before"] or {}, entry["after"] or {}
         if before or after:
             st.code(difference(before, after) or "Nothing differs.", language="diff", wrap_lines=True)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.markdown import code, plain
 from dashboard.navigation import link
 from dashboard.tables import table
 from dashboard.times import time_text
@@ -48,7 +49,7 @@ def _stream(name: str | None, state: Any, every_s: float | None) -> None:
             picked = table(
                 [_row(id, event) for id, event in events.items()],
                 {
-                    "at": st.column_config.TextColumn("Received", pinned=True, width=150),
+                    "at": st.column_config.TextColumn("Received", width=150),
                     "state": st.column_config.TextColumn("State", width=80),
                     "name": st.column_config.TextColumn("Name", width="small"),
                     "who": st.column_config.TextColumn("Who", width="small"),
@@ -85,11 +86,11 @@ def _row(id: str, event: dict[str, Any]) -> dict[str, Any]:
 
 def _event(event: dict[str, Any]) -> None:
     with st.container(border=True):
-        st.markdown(f"**{event['name'] or event['kind'] or '?'}** · {time_text(event['received_at'])}")
+        st.markdown(f"{code(event['name'] or event['kind'] or '?')} · {time_text(event['received_at'])}")
         if event["id"]:
-            link("users", f"Profile of {event['id']}", icon=":material/person:", id=event["id"])
+            link("users", f"Profile of {code(event['id'])}", icon=":material/person:", id=event["id"])
         if event["state"] == "refused":
-            st.markdown(f":red[{event['code']}: {event['reason']}]")
+            st.markdown(f":red[{plain(event['code'])}: {plain(event['reason'])}]")
             link("rejected", "All refused events", icon=":material/block:")
             st.code(event["text"] or "", language="json", wrap_lines=True)
         else:

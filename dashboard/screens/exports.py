@@ -11,6 +11,7 @@ from dashboard.access import signed_in
 from dashboard.answers import forget, remembered
 from dashboard.definitions.kinds import definitions
 from dashboard.exporting import start_export
+from dashboard.markdown import plain
 from dashboard.tables import PAGE_ROWS, pager, table
 from dashboard.times import time_text
 from dashboard.values import bytes_text
@@ -50,7 +51,7 @@ def _progress(id: str) -> None:
             export = signed_in().admin.export(id)
             share = min(1.0, export["done"] / export["of"]) if export["of"] else 0.0
             if export["state"] == "failed":
-                st.error(f"The export of `{export['segment']}` failed: {export.get('error')}")
+                st.error(f"The export of `{export['segment']}` failed: {plain(export.get('error'))}")
             elif export["state"] == "done":
                 url = export.get("downloadUrl")
                 st.success(f"`{export['segment']}`: {export['userCount']:,} users, as of {time_text(export['asof'])}")
@@ -99,7 +100,7 @@ def _files() -> None:
                 for one in kept
             ],
             {
-                "name": st.column_config.TextColumn("File", pinned=True),
+                "name": st.column_config.TextColumn("File"),
                 "size": st.column_config.TextColumn("Size"),
                 "at": st.column_config.TextColumn("Made"),
                 "url": st.column_config.LinkColumn("File, for an hour", display_text="Download"),

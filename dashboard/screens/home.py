@@ -12,6 +12,7 @@ from tinycdp.admin_types import Activity, Health, PeopleOverTime, SystemMetrics
 from dashboard import charts, page
 from dashboard.answers import remembered
 from dashboard.first_steps import first_steps
+from dashboard.markdown import plain
 from dashboard.navigation import link
 from dashboard.theme import SERIES
 from dashboard.times import ago, time_text
@@ -74,7 +75,7 @@ def _live() -> None:
 def _state(found: Health) -> None:
     wrong = {name: check for name, check in found["checks"].items() if check["status"] != "ok"}
     for name, check in wrong.items():
-        st.error(f"**{name}**: {check.get('error') or 'not well'}", icon=":material/heart_broken:")
+        st.error(f"**{name}**: {plain(check.get('error') or 'not well')}", icon=":material/heart_broken:")
     checks: dict[str, Any] = dict(found["checks"])
     drain, build = checks.get("drain", {}), checks.get("worker", {}).get("last_build") or {}
     words = [":green-badge[:material/check: well]" if not wrong else ":red-badge[:material/error: not well]"]
@@ -113,10 +114,10 @@ def _charts(now: str) -> None:
     rate, decided, latency = st.columns(3)
     with rate:
         st.markdown(f"**Events taken** · {found['total']['events']:,}")
-        charts.over_time([{"at": one["at"], "n": one["events"]} for one in found["points"]], of="n")
+        charts.per_minutes([{"at": one["at"], "n": one["events"]} for one in found["points"]], of="n", minutes=step)
     with decided:
         st.markdown(f"**Decisions** · {found['total']['decisions']:,}")
-        charts.over_time([{"at": one["at"], "n": one["decisions"]} for one in found["points"]], of="n")
+        charts.per_minutes([{"at": one["at"], "n": one["decisions"]} for one in found["points"]], of="n", minutes=step)
     with latency:
         p99 = found["total"]["decide"]["p99"]
         st.markdown("**Latency of decisions, ms**" + ("" if p99 is None else f" · p99 {p99:g}"))
@@ -125,7 +126,6 @@ def _charts(now: str) -> None:
                 {"at": one["at"], "ms": one["decide"][name], "percentile": name}
                 for one in found["points"]
                 for name in ("p50", "p95", "p99")
-                if one["decide"]["count"]
             ],
             of="ms",
             by="percentile",

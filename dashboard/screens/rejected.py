@@ -12,6 +12,7 @@ from tinycdp.admin_types import Redriven, RejectedPage
 from dashboard import page
 from dashboard.access import signed_in
 from dashboard.answers import forget, remembered
+from dashboard.markdown import plain
 from dashboard.tables import PAGE_ROWS, table
 from dashboard.times import time_text
 from dashboard.workspace import may_change
@@ -79,7 +80,7 @@ def _numbers(found: RejectedPage, reason: str | None) -> None:
 
 def _events(reason: str | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader("Events" if reason is None else f"Events: {reason}", anchor=False)
+        st.subheader("Events" if reason is None else f"Events: {plain(reason)}", anchor=False)
         if reason is not None:
             if st.button(ALL, icon=":material/close:"):
                 page.open_query()
@@ -102,12 +103,12 @@ def _events(reason: str | None) -> None:
 def _event(event: dict[str, Any]) -> None:
     mark = ":green-badge[sent again]" if event["redriven_at"] else ":red-badge[refused]"
     source = event["path"] or event["source"]
-    title = f"{mark} {time_text(event['received_at'])} · {source} · **{event['reason']}**"
-    with st.expander(title.replace("$", "\\$")[:260]):
+    title = f"{mark} {time_text(event['received_at'])} · {plain(source)} · **{plain(event['reason'][:200])}**"
+    with st.expander(title):
         if event["redriven_at"]:
             st.caption(f"Sent again at {time_text(event['redriven_at'])}.")
         if event["key"]:
-            st.caption(f"It came with the key {event['key']}.")
+            st.caption(f"It came with the key {plain(event['key'])}.")
         _text(event)
         if event["cut"]:
             st.caption("Not all of its text was kept, so it is not sent again.")
@@ -126,13 +127,13 @@ def _text(event: dict[str, Any]) -> None:
 
 @st.dialog("Send a refused event again", width="large")
 def _ask_to_send(event: dict[str, Any]) -> None:
-    st.markdown(f"It was refused: **{event['reason']}**. Send it as it is, or repaired:")
+    st.markdown(f"It was refused: **{plain(event['reason'])}**. Send it as it is, or repaired:")
     text = st.text_area("Event, as JSON", _indented(event["event"]), height=260)
     if st.button("Send again", type="primary", icon=":material/redo:"):
         try:
             repaired = json.loads(text or "")
         except ValueError as error:
-            st.error(f"This is no JSON: {error}.")
+            st.error(f"This is no JSON: {plain(error)}.")
             return
         same = repaired == json.loads(event["event"] or "null")
         with page.refusals():
@@ -141,7 +142,9 @@ def _ask_to_send(event: dict[str, Any]) -> None:
 
 @st.dialog("Send refused events again")
 def _ask_to_send_all(reason: str) -> None:
-    st.markdown(f"All events that were refused for **{reason}** are sent again as they are, the oldest 1,000 first.")
+    st.markdown(
+        f"All events that were refused for **{plain(reason)}** are sent again as they are, the oldest 1,000 first."
+    )
     st.caption("Each counts at its own time, once. What is refused again stays here.")
     if st.button("Send them", type="primary", icon=":material/redo:"):
         with page.refusals():
@@ -161,7 +164,7 @@ def _say(done: Redriven) -> None:
         st.rerun()
     st.markdown(", ".join(words) + f", {len(done['refused']):,} refused again:")
     for one in done["refused"][:NAMED_MAX]:
-        st.error(one["message"])
+        st.error(plain(one["message"]))
 
 
 def _indented(text: str | None) -> str:

@@ -11,6 +11,7 @@ from tinycdp.admin_types import RunPage
 from dashboard import page
 from dashboard.access import signed_in
 from dashboard.answers import forget, remembered
+from dashboard.markdown import plain
 from dashboard.tables import PAGE_ROWS, pager, table
 from dashboard.times import time_text
 from dashboard.values import value_text
@@ -69,7 +70,7 @@ def _list(work: str | None, offset: int) -> None:
                 for run in found
             ],
             {
-                "began": st.column_config.TextColumn("Began", pinned=True),
+                "began": st.column_config.TextColumn("Began"),
                 "work": st.column_config.TextColumn("Work", width="small"),
                 "of": st.column_config.TextColumn("Of", width="small"),
                 "state": st.column_config.TextColumn("State", width="small"),
@@ -84,7 +85,7 @@ def _list(work: str | None, offset: int) -> None:
         if run is not None:
             with st.container(border=True):
                 if run["error"]:
-                    st.markdown(f":red[{run['error']}]")
+                    st.markdown(f":red[{plain(run['error'])}]")
                 st.json({name: value for name, value in run.items() if value not in (None, "", {})})
 
 

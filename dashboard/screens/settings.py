@@ -15,6 +15,7 @@ from dashboard import page
 from dashboard.access import signed_in
 from dashboard.answers import forget, remembered
 from dashboard.console import console
+from dashboard.markdown import code, plain
 from dashboard.tables import table
 from dashboard.times import time_text
 from dashboard.values import value_text
@@ -74,7 +75,7 @@ def _keys() -> None:
             for key in found
         ],
         {
-            "label": st.column_config.TextColumn("Label", pinned=True),
+            "label": st.column_config.TextColumn("Label"),
             "kind": st.column_config.TextColumn("Kind", width="small"),
             "author": st.column_config.TextColumn("Made by", width="small"),
             "made": st.column_config.TextColumn("Made"),
@@ -87,12 +88,13 @@ def _keys() -> None:
     )
     key = next((key for key in found if key["id"] == picked), None)
     if key is None:
-        st.caption("Click on a key to revoke it.")
+        if may_change():
+            st.caption("Click on a key to revoke it.")
     elif key["revoked_at"]:
-        st.caption(f"`{key['label']}` is revoked.")
+        st.caption(f"{code(key['label'])} is revoked.")
     elif key["created_at"] is None:
-        st.caption(f"`{key['label']}` comes from the configuration: change it there (`docs/deployment.md`).")
-    elif may_change() and st.button(f"Revoke {key['label'] or key['id']} …", icon=":material/key_off:"):
+        st.caption(f"{code(key['label'])} comes from the configuration: change it there (`docs/deployment.md`).")
+    elif may_change() and st.button(f"Revoke {plain(key['label'] or key['id'])} …", icon=":material/key_off:"):
         _ask_to_revoke(key)
 
 
@@ -111,13 +113,13 @@ def _ask_for_key() -> None:
 
 @st.dialog("Revoke a key")
 def _ask_to_revoke(key: Key) -> None:
-    st.markdown(f"The {key['kind']} key **{key['label'] or key['id']}** stops to work for good, within a second.")
+    st.markdown(f"The {key['kind']} key {code(key['label'] or key['id'])} stops to work for good, within a second.")
     st.caption(f"Last used {time_text(key['last_used_at'])}.")
     if st.button("Revoke", type="primary", icon=":material/key_off:"):
         with page.refusals():
             signed_in().admin.revoke_key(key["id"])
             forget()
-            page.say(f"Revoked: {key['label'] or key['id']}")
+            page.say(f"Revoked: {plain(key['label'] or key['id'])}")
             st.rerun()
 
 
@@ -130,7 +132,7 @@ def _health() -> None:
         mark = ":green[:material/check:]" if facts.pop("status") == "ok" else ":red[:material/error:]"
         error = facts.pop("error", None)
         brief = ", ".join(f"{key} {value_text(value)}" for key, value in facts.items() if not isinstance(value, dict))
-        with st.expander(f"{mark} **{name}** {error or brief}"[:220], expanded=bool(error)):
+        with st.expander(f"{mark} **{name}** {plain((error or brief)[:200])}", expanded=bool(error)):
             st.json({**facts, **({"error": error} if error else {})})
     st.caption(f"As of {time_text(found['timestamp'])}. `tinycdp doctor` also compares live answers with the lake's.")
 

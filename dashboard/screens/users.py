@@ -8,6 +8,7 @@ from tinycdp.admin_types import UserPage
 
 from dashboard import page
 from dashboard.answers import remembered
+from dashboard.markdown import code
 from dashboard.people.decisions import decisions
 from dashboard.people.ids import ids
 from dashboard.people.leaving import leaving
@@ -61,7 +62,7 @@ def _search() -> None:
         picked = table(
             [{**user, "last": time_text(user["lastEventTime"])} for user in users],
             {
-                "id": st.column_config.TextColumn("Id", pinned=True, width="medium"),
+                "id": st.column_config.TextColumn("Id", width="medium"),
                 "eventCount": st.column_config.NumberColumn("Events", format="localized", width="small"),
                 "last": st.column_config.TextColumn("Last event", width="medium"),
                 "activeSegments": st.column_config.ListColumn("Segments, at the last rebuild", width="large"),
@@ -81,7 +82,7 @@ def _one(id: str) -> None:
         page.refusal(error)
         return
     own_id = user["id"]
-    aliases = ", ".join(f"{alias['kind']} `{alias['value']}`" for alias in user["aliases"][:5])
+    aliases = ", ".join(f"{alias['kind']} {code(alias['value'])}" for alias in user["aliases"][:5])
     page.back_header(own_id, "Users", f"First seen {time_text(user['created_at'])} · {aliases}")
     parts = ["Profile", "Events", "Decisions", "Ids", *(["Download, delete"] if may_change() else [])]
     match page.sections(parts):

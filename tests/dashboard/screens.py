@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
@@ -47,3 +48,10 @@ def texts(app: AppTest) -> str:
     """All that is written on a screen."""
     kinds = (app.title, app.subheader, app.markdown, app.caption, app.error, app.warning, app.info, app.success)
     return "\n".join(str(element.value) for elements in kinds for element in elements)
+
+
+def opened(console: RunningStack, page: Page, path: str) -> Page:
+    """The tab at a path, once it is drawn."""
+    page.goto(f"{console.stack.console_url}{path}")
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    return page

@@ -5,26 +5,11 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.dashboard.screens import opened
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
-
-
-@pytest.fixture
-def signed_in(console: RunningStack, page: Page) -> Page:
-    """A tab of an admin."""
-    page.goto(console.json("sign-in")["url"])
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("link", name="Sign out")).to_be_visible()
-    return page
-
-
-def opened(console: RunningStack, page: Page, path: str) -> Page:
-    """The tab at a path, once it is drawn."""
-    page.goto(f"{console.stack.console_url}{path}")
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-    return page
 
 
 def test_a_change_is_looked_at_before_it_is_saved(console: RunningStack, signed_in: Page) -> None:
