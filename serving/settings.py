@@ -30,6 +30,12 @@ NO_ZONES = ("Factory", "localtime")
 #: The paths of lakes that the libraries which read Delta tables read back.
 READABLE = "without [ ] ^ | \\ =, control characters, and % before two hexadecimal digits"
 
+#: The schemes of object stores that both the tables and the other files of a lake can be in.
+STORES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
+
+#: Bytes. A Redis with less has no room for a first event, and the stack would never be ready.
+REDIS_MEMORY_MIN = 8_000_000
+
 #: Settings that cannot change once a system has taken events: the one routes them, the other counts them.
 FIXED = ("shards", "time_zone")
 
@@ -107,8 +113,13 @@ class Settings(BaseSettings):
     @field_validator("lake_uri")
     @classmethod
     def _is_lake(cls, uri: str | None) -> str | None:
-        is_readable = uri is None or ("://" in uri and not uri.startswith("file://")) or _is_readable(unquote(uri))
-        return _expected(f"an object store, or a path {READABLE}", uri, is_readable)
+        if uri is None:
+            return None
+        scheme = re.match(r"([A-Za-z][\w+.-]*):/", uri)  # one slash too: s3:/bucket would be a folder of that name
+        if scheme is None or uri.startswith("file://"):
+            return _expected(f"an object store, or a path {READABLE}", uri, _is_readable(unquote(uri)))
+        is_store = scheme[1] in STORES and re.match(r"://[^/]", uri[len(scheme[1]) :]) is not None
+        return _expected(f"a path, or an object store, as s3://bucket/lake (one of {', '.join(STORES)})", uri, is_store)
 
     @field_validator("host")
     @classmethod
@@ -140,8 +151,10 @@ class Settings(BaseSettings):
     @field_validator("redis_memory_max")
     @classmethod
     def _is_size(cls, size: str) -> str:
-        is_size = re.fullmatch(r"[0-9]{1,18}(b|[kmg]b?)?", size.lower()) is not None
-        return _expected("a size as Redis writes them, as 4gb", size, is_size)
+        parts = re.fullmatch(r"([0-9]{1,18})(b|[kmg]b?)?", size.lower())
+        power = "bkmg".index((parts[2] or "b")[0]) if parts else 0
+        is_size = parts is not None and (int(parts[1]) == 0 or int(parts[1]) * 1000**power >= REDIS_MEMORY_MIN)
+        return _expected("a size as Redis writes them, as 4gb, of at least 8mb, or 0 for no bound", size, is_size)
 
     @field_validator("public_url")
     @classmethod

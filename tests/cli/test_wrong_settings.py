@@ -21,7 +21,7 @@ WRONG = {
     "DURABILITY": ("never", ""),
     "HOST": ("", "http://127.0.0.1", "a b"),
     "REDIS_URL": ("localhost:6379", "http://:hunter2@localhost", "redis://:hunter2@localhost:x"),
-    "REDIS_MEMORY_MAX": ("4 gb", "lots", "-1", "50%"),
+    "REDIS_MEMORY_MAX": ("4 gb", "lots", "-1", "50%", "4", "900kb"),
     "RETENTION_DAYS": ("0", "1.5", "none", "99999999999"),
     "REBUILD_INTERVAL_S": ("0", "nan", "inf", "1e300"),
     "RATE_LIMIT": ("inf", "-1"),
@@ -32,7 +32,15 @@ WRONG = {
     "CONNECTIONS_MAX": ("0", "9" * 30),
     "LOG_LEVEL": ("loud",),
     "HOME": ("/data/a[1]", "/data/day=1", "/data/a%20b", "/data/a|b"),
-    "LAKE_URI": ("/data/a^b", "file:///data/a%5Bb", "/data/a\\b"),
+    "LAKE_URI": (
+        "/data/a^b",
+        "file:///data/a%5Bb",
+        "/data/a\\b",
+        "ftp://host/lake",
+        "s3:/bucket",
+        "s3://",
+        "S3://bucket",
+    ),
 }
 
 
@@ -77,12 +85,14 @@ def test_a_wrong_setting_is_named_with_value_and_remedy(name: str, value: str, m
         ("REDIS_URL", "rediss://:p%40ss@redis.example:6380/2"),
         ("REDIS_URL", ""),
         ("REDIS_MEMORY_MAX", "512MB"),
+        ("REDIS_MEMORY_MAX", "0"),
         ("HOST", "::1"),
         ("PUBLIC_URL", "https://cdp.example.com/track/"),
         ("CORS_ORIGINS", "https://shop.example, https://www.shop.example:8443"),
         ("CORS_ORIGINS", ""),
         ("LAKE_URI", "/data/Käse & Brot/50% #1?"),
         ("LAKE_URI", "s3://bucket/day=1"),
+        ("LAKE_URI", "abfss://files@account.dfs.core.windows.net/lake"),
     ],
 )
 def test_a_setting_that_can_work_is_taken(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
