@@ -9,12 +9,16 @@ from __future__ import annotations
 import random
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 import polars as pl
+import redis
 
 from cli.health import Servers
-from cli.orphans import Orphan, orphans, orphans_text
+from cli.home_rights import open_to_others
+from cli.orphans import Orphan, orphans, orphans_text, part_lock
+from cli.process_lock import holder
 from cli.stack import running_stack
 from expressions.batch.counting import counted
 from expressions.batch.frames import person_answers, values_of
@@ -55,6 +59,9 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
         horizon_left_s = (run["as_of"] + settings.horizon_ms - server.clock_ms) / 1000
     recovering = [state.shard for state in states if state.ready_run_id != server.run_id]
     left = orphans(settings.home)
+    readable = [str(path) for path in open_to_others(settings.home.absolute())]
+    has_password = asks_for_password(settings.redis_url or "")
+    is_embedded = is_on_this_home(settings)
     compared, differing = (0, []) if missing else parity(store, lake, sample)
     result = {"compared": compared, "differing": len(differing), "at": server.clock_ms}
     store.beat("parity", msgspec.json.encode(result), PARITY_KEPT_MS)
@@ -62,6 +69,8 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
         not recovering
         and not server.memory.is_full
         and not left
+        and not readable
+        and (has_password or not is_embedded)
         and not missing
         and not differing
         and all(state is not None and "error" not in state for state in parts.values())
@@ -74,9 +83,11 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
             "memory_used": server.memory_used,
             "memory_full": server.memory.is_full,
             "recovering": recovering,
+            "asks_for_password": has_password,
         },
         "parts": parts,
         "orphans": [asdict(orphan) for orphan in left],
+        "open_to_others": readable,
         "missing_files": missing,
         "drain_lag": sum(max(state.seq - state.drained, 0) for state in states),
         "last_build": run,
@@ -101,6 +112,29 @@ def forget_missing_files(store: Store, lake: Lake) -> dict[str, int]:
     if repaired:
         store.want_rebuild()
     return repaired
+
+
+def asks_for_password(url: str) -> bool:
+    """Whether a Redis refuses who has no password. One behind a Unix socket is kept by the rights of its file.
+
+    Counts as true where nobody without a password gets an answer at all.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return True
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    try:
+        with redis.Redis.from_url(bare, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S) as client:
+            client.ping()
+    except redis.exceptions.RedisError:
+        return True
+    return False
+
+
+def is_on_this_home(settings: Settings) -> bool:
+    """Whether the stack that runs on this home has its own Redis, the embedded one."""
+    lock = part_lock(settings.home, "redis")
+    return running_stack(settings) is not None and lock.exists() and holder(lock) is not None
 
 
 def _heartbeat(store: Store, name: str) -> dict[str, Any] | None:
@@ -181,6 +215,13 @@ def report_text(report: dict[str, Any]) -> str:
         + (f", memory full: events get 429. {REMEDY}" if report["redis"]["memory_full"] else "")
         + (f", recovering shards {report['redis']['recovering']}" if report["redis"]["recovering"] else ""),
     ]
+    if not report["redis"]["asks_for_password"]:
+        lines.append(
+            "redis        asks for no password, so whoever reaches it reads and changes everything: an embedded one "
+            "gets its own when the stack is started anew; give your own one, in TINYCDP_REDIS_URL"
+        )
+    for path in report["open_to_others"]:
+        lines.append(f"home         other users may open {path}: `tinycdp down` and `tinycdp up` close it")
     for name, state in report["parts"].items():
         lines.append(f"{name:<12} {'silent' if state is None else state.get('error') or 'runs'}")
     schedules = (report["parts"].get("worker") or {}).get("schedules", {})

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from cli.orphans import supervisor_lock
 from cli.process_lock import holder
+from serving.access.secret_files import write_private
 from serving.settings import Settings
 
 FILE = "stack.json"
@@ -50,9 +50,7 @@ def running_stack(settings: Settings) -> Stack | None:
 
 def write_stack(home: Path, stack: Stack) -> None:
     """Tells other commands of a stack. Only the owner reads the file: the address of a Redis may hold its password."""
-    with open(os.open(home / FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        os.fchmod(file.fileno(), 0o600)  # the file may have been there with another mode
-        file.write(json.dumps(asdict(stack)))
+    write_private(home / FILE, json.dumps(asdict(stack)))
 
 
 def forget_stack(home: Path, pid: int) -> None:

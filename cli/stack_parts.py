@@ -9,6 +9,7 @@ here, once for all parts. Each part holds a lock for as long as it runs (`cli/or
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from cli.ports import chosen_port
 from cli.process_lock import command_holding
 from cli.redis_server import bytes_of, find_server, render_config, require_readable, server_settings
 from cli.supervisor import Part
+from serving.access.secret_files import secret_file, write_private
 from serving.settings import Settings
 from serving.store.reserve import bound_within
 
@@ -52,15 +54,18 @@ def plan_stack(settings: Settings, home: Path, with_prefect: bool, with_console:
         "PYTHONUNBUFFERED": "1",
         "TINYCDP_SUPERVISED": "true",
     }
+    # A lake elsewhere is read by whom the user's own umask lets.
+    is_private = settings.lake_uri is None or Path(settings.lake_uri).absolute().is_relative_to(home)
     parts = [
-        Part("drain", (*tinycdp, "drain"), 30, stop_s=30),
-        Part("api", (*tinycdp, "api"), 40),
-        Part("worker", (*tinycdp, "worker"), 50, stop_s=30),
+        Part("drain", (*tinycdp, "drain"), 30, stop_s=30, is_private=is_private),
+        Part("api", (*tinycdp, "api"), 40, is_private=is_private),
+        Part("worker", (*tinycdp, "worker"), 50, stop_s=30, is_private=is_private),
     ]
     if settings.redis_url is None:
         port = chosen_port("127.0.0.1", settings.redis_port, "TINYCDP_REDIS_PORT")
-        environment["TINYCDP_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
-        parts.append(Part("redis", _redis_command(settings, home, port), 10, stop_s=30))
+        password = secret_file(home / "redis.password", lambda: secrets.token_urlsafe(32).encode()).decode()
+        environment["TINYCDP_REDIS_URL"] = f"redis://:{password}@127.0.0.1:{port}/0"
+        parts.append(Part("redis", _redis_command(settings, home, port, password), 10, stop_s=30))
     console_url = None
     if with_console and settings.console:
         port = chosen_port(host, settings.console_port, "TINYCDP_CONSOLE_PORT")
@@ -107,8 +112,8 @@ def prefect_environment(home: Path, url: str) -> dict[str, str]:
     }
 
 
-def _redis_command(settings: Settings, home: Path, port: int) -> tuple[str, ...]:
-    """The command of the embedded Redis, whose configuration is written under home."""
+def _redis_command(settings: Settings, home: Path, port: int, password: str) -> tuple[str, ...]:
+    """The command of the embedded Redis, whose configuration, with its password, is written under home."""
     binary = find_server()
     folder = home / "redis"
     folder.mkdir(exist_ok=True)
@@ -116,6 +121,6 @@ def _redis_command(settings: Settings, home: Path, port: int) -> tuple[str, ...]
     config = home / "redis.conf"
     redis_settings = server_settings(binary.version, folder, port)
     memory = bound_within(bytes_of(settings.redis_memory_max))
-    redis_settings |= {"appendfsync": settings.durability, "maxmemory": str(memory)}
-    config.write_text(render_config(redis_settings))
+    redis_settings |= {"appendfsync": settings.durability, "maxmemory": str(memory), "requirepass": password}
+    write_private(config, render_config(redis_settings))
     return (str(binary.path), str(config))

@@ -40,6 +40,8 @@ class Part:
     stop_s: int = 20
     #: Whether a stop reaches the processes that the part started itself, too.
     stops_as_group: bool = False
+    #: Whether only the owner may read the files that the part makes.
+    is_private: bool = True
 
 
 def configuration(parts: Sequence[Part]) -> str:
@@ -74,6 +76,8 @@ def configuration(parts: Sequence[Part]) -> str:
             "stdout_logfile_maxbytes": "20MB",
             "stdout_logfile_backups": "1",
         }
+        if part.is_private:
+            config[f"program:{part.name}"]["umask"] = "077"
     text = io.StringIO()
     config.write(text, space_around_delimiters=False)
     return text.getvalue()

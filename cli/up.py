@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cli.health import Servers
+from cli.home_rights import close_home
 from cli.orphans import NotEnded, Orphan, end_orphans, is_supervised, supervisor_lock
 from cli.ports import PortTaken
 from cli.process_lock import holder, is_here
@@ -49,7 +50,7 @@ def start(
     """
     home = settings.home.absolute()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
-    (home / "logs").mkdir(parents=True, exist_ok=True)
+    close_home(home)
     with _alone_on(home):
         if running_stack(settings) is not None:
             raise StackError(

@@ -1,4 +1,4 @@
-"""Files that are made once, with secrets that a stack makes for itself: its first keys, and what signs addresses."""
+"""Files with secrets that a stack makes for itself: its first keys, what signs addresses, the password of its Redis."""
 
 from __future__ import annotations
 
@@ -23,3 +23,10 @@ def secret_file(path: Path, new: Callable[[], bytes]) -> bytes:
             with suppress(FileExistsError):  # another process was first
                 os.link(draft.name, path)
     return path.read_bytes()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only its owner can read, from before anything is in it."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o600)  # the file may have been there with another mode
+        file.write(text)

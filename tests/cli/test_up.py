@@ -15,9 +15,11 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from cli import stack_parts, up
 from cli.embedded_redis import EmbeddedRedis
+from cli.home_rights import close_home, open_to_others
 from cli.redis_server import ServerBinary
 from cli.stack import Stack, without_password, write_stack
 from cli.up import StackError
@@ -56,6 +58,25 @@ def done(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPr
     )
 
 
+def without_a_password(url: str) -> str:
+    """What the Redis of an address says to a client that names no password."""
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    with redis.Redis(port=port) as client, pytest.raises(redis.exceptions.AuthenticationError) as refusal:
+        client.get("anything")
+    return str(refusal.value)
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether a path itself is open to others, but for what stands in a folder that is closed."""
+    closed = any(folder.stat().st_mode & 0o077 == 0 for folder in path.parents)
+    return not closed and path.stat().st_mode & 0o077 != 0
+
+
+def argv() -> list[Path]:
+    """The command lines of the processes of this machine that still run."""
+    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+
+
 @dataclass(frozen=True)
 class Life:
     """What was said of a stack of three shards: by `up`, by other commands while it ran, and by `down` twice."""
@@ -65,6 +86,9 @@ class Life:
     health: int
     console: int
     mode: int
+    refused: str
+    readable: list[Path]
+    told: str
     well: subprocess.CompletedProcess[str]
     wrong: subprocess.CompletedProcess[str]
     stopped: list[dict[str, Any]]
@@ -89,6 +113,9 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
             health=httpx.get(f"{addresses['api_url']}/health", timeout=30).status_code,
             console=httpx.get(f"{addresses['console_url']}/sign-in", timeout=30).status_code,
             mode=(home / "stack.json").stat().st_mode,
+            refused=without_a_password(addresses["redis_url"]),
+            readable=[path for path in (home, *home.rglob("*")) if readable_by_others(path)],
+            told="".join(path.read_text(errors="replace") for path in [*(home / "logs").iterdir(), *argv()]),
             well=done(environment, "doctor", "--json"),
             wrong=done(environment | {"TINYCDP_SHARDS": "4"}, "doctor"),
             stopped=[json.loads(done(environment, "down", "--json").stdout) for _ in range(2)],
@@ -101,8 +128,49 @@ def test_a_script_learns_where_the_stack_answers(life: Life) -> None:
     """`up --json` prints one line, once all is ready."""
     assert (life.health, life.console) == (200, 200)
     assert (life.addresses["prefect_url"], life.addresses["lake_uri"]) == (None, str(life.home / "lake"))
-    assert life.addresses["redis_url"].startswith("redis://127.0.0.1:")
+    assert life.addresses["redis_url"].startswith("redis://:…@127.0.0.1:")
     assert set(json.loads(Path(life.addresses["keys_file"]).read_text())) == {"write", "read", "admin"}
+
+
+@pytest.mark.xdist_group("up")
+@pytest.mark.timeout(240)
+def test_other_users_of_the_machine_read_nothing(life: Life) -> None:
+    """Redis refuses who has no password, the password is in no log and no command line, and the home is closed."""
+    password = (life.home / "redis.password").read_text()
+
+    assert "authenticat" in life.refused.lower()
+    assert len(password) > 40 and password not in life.told
+    assert life.home.stat().st_mode & 0o077 == 0 and life.readable == []
+    report = json.loads(life.well.stdout)
+    assert report["redis"]["asks_for_password"] and report["open_to_others"] == [] and report["well"]
+
+
+def test_a_home_that_was_open_is_closed_but_for_what_others_keep_there(tmp_path: Path) -> None:
+    """What TinyCDP keeps in a home of today loses the rights of others; the folder and its neighbours keep theirs."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("lake", "redis", "site"):
+        (home / name).mkdir()
+        (home / name).chmod(0o755)
+    home.chmod(0o755)
+    assert open_to_others(home) == [home / "lake", home / "redis"]
+
+    close_home(home)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (home, *home.iterdir())}
+    assert modes == {"home": 0o755, "site": 0o755} | dict.fromkeys(("lake", "redis", "logs", "run"), 0o700)
+
+
+@pytest.mark.parametrize(("lake", "is_private"), [(None, True), ("home/lake2", True), ("lake", False)])
+def test_a_lake_outside_the_home_keeps_its_rights(tmp_path: Path, lake: str | None, is_private: bool) -> None:
+    """Parts that write a lake elsewhere have the umask of the user; the others make files for their owner alone."""
+    home = tmp_path / "home"
+    close_home(home)
+    settings = Settings(home=home, port=0, redis_port=0, lake_uri=lake and str(tmp_path / lake))
+
+    parts = {part.name: part.is_private for part in stack_parts.plan_stack(settings, home, with_prefect=False).parts}
+
+    assert parts == dict.fromkeys(("drain", "api", "worker"), is_private) | {"redis": True}
 
 
 @pytest.mark.xdist_group("up")
