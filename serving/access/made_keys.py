@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
+from unicodedata import category
 
 import msgspec
 
@@ -24,6 +25,8 @@ FOLLOWED_S = 1.0
 #: Keys that are not revoked, at the most: each process holds all of them.
 ALIVE_MAX = 1_000
 LABEL_CHARS_MAX = 100
+#: Unicode's categories of what ends a line or steers a terminal.
+_CONTROLS = frozenset(("Cc", "Zl", "Zp"))
 
 
 class ApiKey(msgspec.Struct, frozen=True):
@@ -48,6 +51,8 @@ def create(store: Store, history: History, kind: str, label: str, author: str, n
         raise invalid("kind", kind, f"use one of {kinds}", f"Kind must be one of: {kinds}")
     if len(label) > LABEL_CHARS_MAX:
         raise invalid("label", label, f"use at most {LABEL_CHARS_MAX} characters")
+    if any(category(character) in _CONTROLS for character in label):
+        raise invalid("label", label, "use no control characters and no ends of lines")
     if sum(key.revoked_at is None for key in made(store).values()) >= ALIVE_MAX:
         raise TooMany(f"{ALIVE_MAX} keys are in use", {"field": "kind", "remedy": "revoke those that nobody uses"}, 60)
     text = new_key(kind)

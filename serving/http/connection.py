@@ -173,6 +173,10 @@ class Connection(HttpToolsProtocol):
         if len(self.headers) > HEADERS_MAX:
             self._refusal = (431, "invalid_argument", f"more than {HEADERS_MAX} headers")
             raise ValueError(self._refusal)
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
+            self._refusal = (400, "invalid_argument", "Transfer-Encoding: send chunked alone, or a Content-Length")
+            raise ValueError(self._refusal)
         super().on_headers_complete()
         if self.scope["method"] != "HEAD":  # the head of its answer has no body to wait for
             self.cycle.transport = cast(asyncio.Transport, Joined(self.transport))

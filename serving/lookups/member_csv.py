@@ -13,8 +13,9 @@ import polars as pl
 from serving.ids import ID_KINDS
 
 COLUMNS = ("user_id", "created_at", "in_segment", "since", "updated_at", "device_id", "external_id", "email_hash")
-#: Characters that begin a formula in a spreadsheet.
-FORMULA = r"^[=+\-@\t\r]"
+#: Characters that begin a formula in a spreadsheet: the signs, their full-width twins, and what some programs skip
+#: before one (a tab, ends of lines, a byte order mark).
+FORMULA = r"^[=+\-@\t\r\n\x{feff}\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
 
 
 def csv_chunks(parts: Iterable[pl.DataFrame]) -> Iterator[bytes]:

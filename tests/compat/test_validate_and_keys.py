@@ -172,6 +172,14 @@ def test_a_key_is_made_in_the_originals_shape(stack: RunningStack, kind: str) ->
     assert len({first["key"], second["key"], first["id"], second["id"]}) == 4
 
 
+@pytest.mark.parametrize("character", ["\n", "\x1b", "\x00", "\x85", "\u2028"])
+def test_a_label_with_a_control_character_is_refused(stack: RunningStack, character: str) -> None:
+    """A label is one line of text: it stands in the audit, in logs and in terminals."""
+    answer = stack.call("POST", "/v1/admin/keys", json={"kind": "read", "label": f"a{character}b"})
+
+    assert (answer.status_code, answer.json()["details"]["field"]) == (400, "label")
+
+
 def test_an_unknown_kind_of_key_is_refused(stack: RunningStack) -> None:
     """The refusal is 400 and lists the kinds; no key is made."""
     answer = stack.call("POST", "/v1/admin/keys", json={"kind": "owner"})

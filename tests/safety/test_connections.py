@@ -45,6 +45,8 @@ def ok(stack: RunningStack) -> bool:
         ((b"Transfer-Encoding: chunked", b"Content-Length: 30"), CHUNKED),
         ((b"Transfer-Encoding: xchunked",), CHUNKED),
         ((b"Transfer-Encoding: chunked, identity",), CHUNKED),
+        ((b"Transfer-Encoding: gzip, chunked",), CHUNKED),
+        ((b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"), CHUNKED),
         ((b"Content-Length: +30",), EVENT),
         ((b"Content-Length: 99999999999999999999999",), EVENT),
         ((b"Content-Length : 30",), EVENT),
