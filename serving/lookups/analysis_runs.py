@@ -86,6 +86,8 @@ class AnalysisRuns:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._turn = asyncio.Semaphore(1)
+        #: Held from the look at what waits to the new one's place among it: who asks many times at once waits for it.
+        self._starting = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._analyses: dict[str, Analysis] = {}
         self._reasons: dict[str, str] = {}
@@ -104,43 +106,44 @@ class AnalysisRuns:
         now_ms = engine.clock_ms()
         place = _digest("place", caller_id, question.analysis, question.kind, question.key)
         asked = _digest("asked", question, encode_definitions(catalogue), version, catalogue.zone.day(now_ms), deletes)
-        before = await self._kept(f"place:{place}")
-        if before is not None:
-            analysis_id, of_same = before.decode().split()
-            with suppress(NotFound):
-                last = await self.find(analysis_id)
-                if last.state in ("waiting", "running"):
-                    if of_same == asked:
-                        return last
-                    await self._stop(analysis_id, "its caller asked anew")
-        analysis = Analysis(secrets.token_hex(8), question, deletes)
-        known = await self._kept(f"answer:{asked}")
-        if known is not None:
-            analysis.state, analysis.result = "done", msgspec.json.decode(known)
-            await self._report(analysis, REMEMBERED_MS)
-            return analysis
-        if sum(other.state == "waiting" for other in self._analyses.values()) >= WAITING_MAX:
-            raise TooMany(
-                f"{WAITING_MAX} analyses are waiting", {"remedy": "try again after Retry-After"}, RETRY_AFTER_S
+        async with self._starting:
+            before = await self._kept(f"place:{place}")
+            if before is not None:
+                analysis_id, of_same = before.decode().split()
+                with suppress(NotFound):
+                    last = await self.find(analysis_id)
+                    if last.state in ("waiting", "running"):
+                        if of_same == asked:
+                            return last
+                        await self._stop(analysis_id, "its caller asked anew")
+            analysis = Analysis(secrets.token_hex(8), question, deletes)
+            known = await self._kept(f"answer:{asked}")
+            if known is not None:
+                analysis.state, analysis.result = "done", msgspec.json.decode(known)
+                await self._report(analysis, REMEMBERED_MS)
+                return analysis
+            if sum(other.state == "waiting" for other in self._analyses.values()) >= WAITING_MAX:
+                raise TooMany(
+                    f"{WAITING_MAX} analyses are waiting", {"remedy": "try again after Retry-After"}, RETRY_AFTER_S
+                )
+            await self._keep(f"place:{place}", f"{analysis.id} {asked}".encode(), REMEMBERED_MS)
+            source = await engine.source()
+            order = Order(
+                question.analysis,
+                source,
+                version,
+                encode(catalogue),
+                question.kind,
+                question.key,
+                question.expression,
+                now_ms,
+                None if after is None else encode(after),
             )
-        await self._keep(f"place:{place}", f"{analysis.id} {asked}".encode(), REMEMBERED_MS)
-        source = await engine.source()
-        order = Order(
-            question.analysis,
-            source,
-            version,
-            encode(catalogue),
-            question.kind,
-            question.key,
-            question.expression,
-            now_ms,
-            None if after is None else encode(after),
-        )
-        self._analyses[analysis.id] = analysis
-        task = self._tasks[analysis.id] = asyncio.create_task(self._run(analysis, order, asked))
-        task.add_done_callback(lambda _: self._forget(analysis.id))
-        await self._report(analysis, BELIEVED_MS)
-        return analysis
+            self._analyses[analysis.id] = analysis
+            task = self._tasks[analysis.id] = asyncio.create_task(self._run(analysis, order, asked))
+            task.add_done_callback(lambda _: self._forget(analysis.id))
+            await self._report(analysis, BELIEVED_MS)
+            return analysis
 
     async def find(self, analysis_id: str) -> Analysis:
         """An analysis of this or another process. Raises `NotFound` when none is known.

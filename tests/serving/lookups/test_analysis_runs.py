@@ -172,6 +172,22 @@ def test_so_many_wait_and_the_next_is_asked_to_come_back(world: World) -> None:
     with_runs(world, work)
 
 
+def test_who_asks_many_times_at_once_gets_no_further(world: World) -> None:
+    """The bound holds for calls that come together, and one definition of a caller waits once."""
+
+    async def work(runs: AnalysisRuns) -> None:
+        with hosts_turn(world):
+            of_one = await asyncio.gather(*(ask(runs, world, f"{number} == 1", "k") for number in range(8)))
+            states = [(await runs.find(one.id)).state for one in of_one]
+            assert sorted(states) == ["cancelled"] * 7 + ["waiting"]
+            calls = (ask(runs, world, "true", f"k{number}") for number in range(2 * WAITING_MAX))
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            assert sum(isinstance(answer, Analysis) for answer in answers) == WAITING_MAX - 1
+            assert sum(isinstance(answer, TooMany) for answer in answers) == WAITING_MAX + 1
+
+    with_runs(world, work)
+
+
 def test_an_answer_shows_nobody_once_somebody_was_deleted(world: World) -> None:
     """Whichever process tells it: the sample of those who leave is empty, and their count stands. A purge drops it."""
     world.define("segment", {"all": "true"})
