@@ -129,7 +129,7 @@ def _count_axis(of: str) -> alt.Y:
 
 
 def _colors(by: str) -> alt.Color:
-    return alt.Color(f"{by}:N", title=None, scale=alt.Scale(range=list(SERIES)), legend=alt.Legend(orient="top"))
+    return alt.Color(f"{by}:N", title=None, scale=alt.Scale(range=list(SERIES)))
 
 
 def bars(rows: Sequence[dict[str, Any]], *, name: str, of: str) -> None:

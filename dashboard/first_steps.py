@@ -34,10 +34,12 @@ def first_steps() -> None:
         _arrival()
     with st.container(border=True):
         st.markdown("**4. Create a trait**, such as `events.purchase.count_30d`.")
-        link("traits", "New trait", icon=":material/add:", new="1")
+        if may_change():
+            link("traits", "New trait", icon=":material/add:", new="1")
     with st.container(border=True):
         st.markdown('**5. Decide.** Create a flag with a rule such as `trait("orders_30d") >= 1`, and test it there.')
-        link("flags", "New flag", icon=":material/add:", new="1")
+        if may_change():
+            link("flags", "New flag", icon=":material/add:", new="1")
 
 
 def _key() -> None:

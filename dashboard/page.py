@@ -23,7 +23,9 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 2.75rem; padding-bottom: 4rem; max-width: 1500px; }
 @media (min-width: 50rem) { [data-testid="stMainBlockContainer"] { padding-left: 2.5rem; padding-right: 2.5rem; } }
 [data-testid="stSidebarHeader"] { height: 3rem; }
-[data-testid="stHeading"] h1, [data-testid="stHtml"] h1 { padding: 0 0 .2rem; overflow-wrap: anywhere; }
+[data-testid="stHeading"] h1 { padding: 0 0 .2rem; }
+h1.console-name { margin: 0 !important; padding: 0 0 .2rem !important; font-size: 1.6rem !important;
+  font-weight: 650 !important; line-height: 1.2; overflow-wrap: anywhere; }
 [data-testid="stMetric"] label p { font-size: .85rem; opacity: .75; }
 .console-links a { color: inherit; opacity: .7; text-decoration: none; font-size: .9rem; }
 .console-links a:hover { opacity: 1; text-decoration: underline; }
@@ -53,7 +55,7 @@ def back_header(title: str, back: str, says: str = "") -> None:
     if st.button(back, type="tertiary", icon=":material/arrow_back:"):
         open_query()
     with st.container(gap="xsmall"):
-        st.html(f"<h1>{escape(title)}</h1>")  # a name, letter by letter
+        st.html(f'<h1 class="console-name">{escape(title)}</h1>')  # a name, letter by letter
         if says:
             st.caption(says)
 

@@ -101,6 +101,9 @@ def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> d
 def create(kind: Kind, more: MoreFields | None = None) -> None:
     """The form of a new definition."""
     page.back_header(f"New {kind.name}", kind.title, f"A {kind.name} is {kind.is_what}.")
+    if not may_change():
+        page.empty(f"A new {kind.name} takes an admin's key", "Yours shows and changes nothing.", ":material/lock:")
+        return
     key = st.text_input("Key", key=f"new {kind.name} key", placeholder="small_letters_and_1_digits", max_chars=100)
     saves = f"new {kind.name} saves"
     expression = expression_field(

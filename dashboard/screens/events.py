@@ -28,7 +28,9 @@ def show() -> None:
     """The filters, and the stream below them."""
     page.header("Events", "What comes in, from its acknowledgement on. Look here while you set up a client.")
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
-    name = left.text_input("Name", key="name", bind="query-params", type="search", live="300ms", placeholder="Any name")
+    name = left.text_input(
+        "Name, in full", key="name", bind="query-params", type="search", live="300ms", placeholder="Any name"
+    )
     with middle:
         state = st.segmented_control(
             "State", list(STATES), default="All", required=True, key="state", bind="query-params"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
+from tinycdp import NotFound
 
 from dashboard import page
 from dashboard.definitions import detail
@@ -56,7 +58,8 @@ def _in_list(flag: Mapping[str, Any], stale: set[str]) -> dict[str, Any]:
 def _one(key: str) -> None:
     found = detail.found_or_gone(FLAG, key)
     if found is None:
-        history(FLAG, key, None)
+        with suppress(NotFound):  # there never was one, as was said already
+            history(FLAG, key, None)
         return
     switch(found)
     match page.sections(["Definition", "Test", "Activity", "People", "History"]):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
+from tinycdp import NotFound
 
 from dashboard import page
 from dashboard.definitions import detail
@@ -32,7 +35,8 @@ def show() -> None:
 def _one(key: str) -> None:
     found = detail.found_or_gone(SEGMENT, key)
     if found is None:
-        history(SEGMENT, key, None)
+        with suppress(NotFound):  # there never was one, as was said already
+            history(SEGMENT, key, None)
         return
     match page.sections(["Definition", "Members", "Trend", "Overlap", "History"]):
         case "Members":

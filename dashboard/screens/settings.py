@@ -98,17 +98,28 @@ def _keys() -> None:
         _ask_to_revoke(key)
 
 
-@st.dialog("New key")
+@st.dialog("New key", on_dismiss="rerun")
 def _ask_for_key() -> None:
+    place = st.empty()
+    with place.container():
+        made = _made_key()
+    if made is not None:
+        with place.container():  # instead of the form: another click there would make another key
+            st.markdown("**This is shown once.** Copy it to where it is used; here it cannot be read again.")
+            st.code(made, language=None)
+            st.caption("Close this when you have it.")
+
+
+def _made_key() -> str | None:
+    """The form of a new key, and its text once it is made."""
     kind = st.selectbox("Kind", list(KINDS), format_func=lambda kind: f"{kind}: {KINDS[kind]}")
     label = st.text_input("Label", placeholder="Which app or person it is for", max_chars=100)
     if st.button("Make it", type="primary"):
         with page.refusals():
             made = signed_in().admin.create_key(kind, label or "")
             forget()
-            st.markdown("**This is shown once.** Copy it to where it is used; here it cannot be read again.")
-            st.code(made["key"], language=None)
-            st.caption("Close this when you have it.")
+            return made["key"]
+    return None
 
 
 @st.dialog("Revoke a key")

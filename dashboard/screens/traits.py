@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
+from tinycdp import NotFound
 
 from dashboard import page
 from dashboard.definitions import detail
@@ -29,7 +32,8 @@ def show() -> None:
 def _one(key: str) -> None:
     found = detail.found_or_gone(TRAIT, key)
     if found is None:
-        history(TRAIT, key, None)
+        with suppress(NotFound):  # there never was one, as was said already
+            history(TRAIT, key, None)
         return
     match page.sections(["Definition", "Values", "History"]):
         case "Values":

@@ -44,7 +44,7 @@ def test_the_way_from_nothing_to_an_event(empty_stack: RunningStack, monkeypatch
         answer = empty_stack.http.post("/v1/track", json=sent, headers={"Authorization": f"Bearer {key}"})
         assert answer.status_code == 200
 
-        assert "`purchase` of ada arrived." in texts(app.run())
+        assert "`purchase` of `ada` arrived." in texts(app.run())
         wait_until(lambda: "1" in [tile.value for tile in screens.open().metric], "the dashboard counts it", 60)
     finally:
         screens.console.keyring.close()

@@ -39,3 +39,28 @@ def test_every_screen_shows_what_the_api_refuses(console: RunningStack, screens:
     app.run()
 
     assert "Valid API key required" in texts(app)
+
+
+@pytest.mark.parametrize("path", ["traits", "segments", "flags"])
+def test_a_viewer_gets_no_form_of_a_new_definition(console: RunningStack, screens: Screens, path: str) -> None:
+    """A link that an admin sent opens it, and says whose key it takes; there is no button that would be refused."""
+    made = console.call("POST", "/v1/admin/keys", json={"kind": "viewer", "label": "looks"}).json()
+
+    app = screens.open(path, key=made["key"], new="1")
+
+    assert "takes an admin's key" in texts(app)
+    assert [button.label for button in app.button] == [SCREENS[path].TITLE]
+
+
+@pytest.mark.parametrize("path", ["traits", "segments", "flags"])
+def test_a_definition_that_never_was_is_refused_once(screens: Screens, path: str) -> None:
+    """One sentence, and the way back."""
+    app = screens.open(path, key_="never_was")
+
+    assert len(app.error) == 1 and app.error[0].value.endswith("not found")
+    assert [button.label for button in app.button] == [SCREENS[path].TITLE]
+
+
+def test_a_page_that_is_no_number_is_the_first(screens: Screens) -> None:
+    """Whatever an address says: a superscript two looks like a digit, and is none."""
+    assert texts(screens.open("users", page="²")) == texts(screens.open("users", page="1"))
