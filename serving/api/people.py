@@ -19,7 +19,7 @@ from expressions.rules.values import to_json
 from serving.access import audit
 from serving.api.decisions import decided_for
 from serving.api.dependencies import NOT_FOUND, Admin, EngineOf, live_person, require_admin
-from serving.api.periods import From, To, instant_of
+from serving.api.periods import From, To, open_period_of
 from serving.api.permissions import permission
 from serving.api.user_paths import UserRoute
 from serving.api.wire.flags import DecisionsOut, wire_decision
@@ -196,7 +196,7 @@ async def events(
 
     Pages are exact: no event is on two of them, or on none, while new ones come.
     """
-    period = instant_of("from", since), instant_of("to", until)
+    period = open_period_of(since, until)
     before = _place(cursor)
     records = (await engine.read_person(_namespaced(user))).records
     ids = [record.id for record in records]

@@ -41,6 +41,21 @@ def period_of(since: str | None, until: str | None, span_ms: int, now_ms: int) -
     end_ms = now_ms if until_ms is None else until_ms
     since_ms = instant_of("from", since)
     begin_ms = end_ms - span_ms if since_ms is None else since_ms
+    _require_forward(begin_ms, end_ms, since)
+    return begin_ms, end_ms
+
+
+def open_period_of(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    """The period [from, to) in UTC ms; None for an end that is not sent: it is open there.
+
+    Raises `Invalid` where it does not end after its beginning.
+    """
+    begin_ms, end_ms = instant_of("from", since), instant_of("to", until)
+    if begin_ms is not None and end_ms is not None:
+        _require_forward(begin_ms, end_ms, since)
+    return begin_ms, end_ms
+
+
+def _require_forward(begin_ms: int, end_ms: int, since: str | None) -> None:
     if begin_ms >= end_ms:
         raise invalid("from", since, "send an instant before `to`")
-    return begin_ms, end_ms

@@ -46,3 +46,15 @@ def test_what_is_no_page_is_refused(stack: RunningStack, field: str, value: str)
     answer = stack.call("GET", "/v1/admin/users/timed/events", params={field: value})
 
     assert (answer.status_code, answer.json()["details"]["field"]) == (400, field)
+
+
+def test_a_period_that_ends_before_it_begins_is_refused(stack: RunningStack) -> None:
+    """As wherever else a period is asked for: an empty page would say that nothing happened."""
+    turned = {"from": "2026-02-01", "to": "2026-01-01"}
+
+    answers = [
+        stack.call("GET", f"/v1/admin/{path}", params=turned)
+        for path in ("users/timed/events", "rejected", "activity", "activity/flags", "activity/segments")
+    ]
+
+    assert {(answer.status_code, answer.json()["details"]["field"]) for answer in answers} == {(400, "from")}
