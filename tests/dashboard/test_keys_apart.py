@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
 PATHS = [path_of(screen) for group in GROUPS.values() for screen in group]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def viewer(console: RunningStack) -> str:
     """A key that sees and changes nothing."""
     made = console.call("POST", "/v1/admin/keys", json={"kind": "viewer", "label": "looks only"}).json()
