@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 
 from serving import garbage
-from serving.access.keys import keys_of, raw_keys
+from serving.access.keys import keys_of, no_key, raw_keys, sent_key
 from serving.access.made_keys import FOLLOWED_S
 from serving.access.signing import Signer
 from serving.activity import Recorder
@@ -41,6 +41,7 @@ from serving.api import (
     vocabulary,
     workspace,
 )
+from serving.api.document_pages import pages, serve_document
 from serving.api.openapi import documents
 from serving.engine import Engine, refusal_of
 from serving.history import History
@@ -65,6 +66,9 @@ log = structlog.get_logger()
 FIRST_KEYS_S = 2.0
 #: How long a browser remembers that it may send; Chromium remembers it for two hours at the most.
 CORS_MAX_AGE_S = 7_200
+
+#: Beginnings of the paths whose key is looked for before the body is read.
+KEYED_BEFORE_BODIES = ("/v1/admin/", "/v1/export/")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
@@ -93,6 +97,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
         app.state.signer = Signer(settings.home)
         with suppress(StoreUnreachable):  # a Redis that does not answer takes no events by the wrong number either
             await asyncio.to_thread(engine.admin_store.require_shards)
+        pages(app)
         garbage.settle()
         with suppress(Refusal, TimeoutError):  # a process that does not know a key yet says so: 503
             async with asyncio.timeout(FIRST_KEYS_S):
@@ -114,10 +119,20 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
             await engine.store.close()
             engine.admin_store.close()
 
-    app = FastAPI(title="TinyCDP", version="1", lifespan=life, redirect_slashes=False, strict_content_type=False)
+    app = FastAPI(
+        title="TinyCDP",
+        version="1",
+        lifespan=life,
+        redirect_slashes=False,
+        strict_content_type=False,
+        # We serve the document (`serving.api.document_pages`): the framework's pages load files of another host.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.tally = Tally()
     app.state.logs_all = settings.log_level == "debug"
-    app.add_middleware(AlwaysJson, bytes_max=settings.body_bytes_max)
+    app.add_middleware(AlwaysJson, bytes_max=settings.body_bytes_max, require_key=_require_key)
     app.add_middleware(HotPaths, endpoints=HOT)
     app.add_middleware(
         CORSMiddleware,
@@ -157,7 +172,21 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
     app.openapi = documents(app, settings)  # type: ignore[method-assign]
+    serve_document(app)
     return app
+
+
+async def _require_key(request: Request) -> None:
+    """Raises `Unauthenticated` for a call of admins without a known key; which kind it takes, its route looks at.
+
+    Their keys stand in the header or the query, so nothing of a body need be read for it.
+    """
+    if not request.scope["path"].startswith(KEYED_BEFORE_BODIES):
+        return
+    engine: Engine = request.app.state.engine
+    sent = sent_key(request.headers.get("authorization"), request.query_params.get("apiKey"))
+    if await engine.caller(sent) is None:
+        raise no_key()
 
 
 async def _follow_keys(engine: Engine) -> None:

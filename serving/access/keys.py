@@ -117,12 +117,17 @@ class Keys:
         too often.
         """
         if caller is None:
-            raise Unauthenticated("Valid API key required", {"remedy": "send the header Authorization: Bearer <key>"})
+            raise no_key()
         if caller.kind not in needed.kinds:
             remedy = f"use a key of kind {' or '.join(needed.kinds)}"
             raise Forbidden(f"{needed.name} permission required", {"kind": caller.kind, "remedy": remedy})
         self.rates.take(caller.id)
         return caller
+
+
+def no_key() -> Unauthenticated:
+    """The refusal of a request without a known key."""
+    return Unauthenticated("Valid API key required", {"remedy": "send the header Authorization: Bearer <key>"})
 
 
 def sent_key(authorization: str | None, other: str | None) -> tuple[str, ...]:

@@ -127,11 +127,11 @@ def _with_warnings(body: dict[str, Any], warnings: list[str]) -> Response:
 
 
 async def _decoded(engine: Engine, request: Request, body: bytes, decode: Callable[[bytes], Any]) -> Any:
-    """The body, decoded. Raises `Invalid`; but where the header has an unknown key, the refusal is about the key."""
+    """The body, decoded. Raises `Invalid`; but where the key is unknown or nowhere, the refusal is about the key."""
     try:
         return decode(body)
     except Invalid:
-        if request.headers.get("authorization") is not None:
+        if request.headers.get("authorization") is not None or next(written_keys(body), None) is None:
             await _admit(engine, request)
         raise
 

@@ -86,7 +86,7 @@ PERMISSIONS: Mapping[str, Permission] = {
         f"GET /{part}/health": OPEN
         for part in ("ingest", "identity", "traits", "segments", "decide", "exports", "admin")
     },
-    **{f"GET {path}": OPEN for path in ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")},
+    **{f"GET {path}": OPEN for path in ("/openapi.json", "/docs")},
 }
 
 

@@ -6,6 +6,7 @@ So bodies are read here first, by the rules of the hot paths (`serving.http.bodi
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,17 +19,20 @@ from serving.refusals import Refusal
 JSON = (b"content-type", b"application/json")
 #: Headers by which a client describes its body. They are not true of the body that is handed on.
 _DESCRIBING = frozenset((b"content-type", b"content-encoding", b"content-length"))
+#: The routes of these methods read no body, and ask for their keys themselves.
+_WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS"))
 #: OFREP paths read their own bodies and word their own errors.
 _OWN_WORDS = "/ofrep/"
 
 
 class AlwaysJson:
     """An ASGI middleware that reads every body as JSON, whatever its Content-Type, and refuses one that is too long, or
-    that is no JSON.
+    that is no JSON. `require_key` refuses before that a request whose key is not to be sought in its body.
     """
 
-    def __init__(self, app: ASGIApp, bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, bytes_max: int, require_key: Callable[[Request], Awaitable[None]]) -> None:
         self.app = app
+        self.require_key = require_key
         self.bytes_max = bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,7 +45,10 @@ class AlwaysJson:
                 await self.app(scope, receive, send)
             return
         try:
-            body = await body_of(Request(scope, receive), self.bytes_max)
+            request = Request(scope, receive)
+            if scope["method"] not in _WITHOUT_BODY:
+                await self.require_key(request)
+            body = await body_of(request, self.bytes_max)
             if body:
                 require_flat(json_of(body))
         except Refusal as refusal:
