@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -38,7 +39,10 @@ class Batch(msgspec.Struct):
 
 _batch = msgspec.json.Decoder(Batch).decode
 
-_WRITTEN_KEY = re.compile(rb'"writeKey"\s*:\s*"([!-\[\]-~]{1,200})"')
+_KEY_NAME = b'"writeKey"'
+_WRITTEN_KEY = re.compile(rb'\s{0,9}:\s{0,9}("[^"\\]{0,999}+(?:\\.[^"\\]{0,999}+){0,9}+")')
+#: Names of keys in the text of a body that are looked at. Clients write one, in each event at the most.
+KEY_NAMES_MAX = 256
 
 
 def batch_of(body: bytes) -> Batch:
@@ -67,9 +71,20 @@ def lenient_batch_of(body: bytes) -> Batch | None:
 
 
 def written_keys(body: bytes) -> Iterator[str]:
-    """The keys that stand in a body which is no JSON as a whole, in the order of the text."""
-    for match in _WRITTEN_KEY.finditer(body):
-        yield match[1].decode("ascii")
+    """The keys that stand in the text of a body, which may be no JSON as a whole, in the order of the text.
+
+    Behind the first `KEY_NAMES_MAX` names none is looked for.
+    """
+    end = 0
+    for _ in range(KEY_NAMES_MAX):
+        at = body.find(_KEY_NAME, end)
+        if at < 0:
+            return
+        end = at + len(_KEY_NAME)
+        match = _WRITTEN_KEY.match(body, end)
+        if match is not None:
+            with suppress(Invalid):
+                yield json_of(match[1])
 
 
 def header_keys(authorization: str | None) -> Iterator[str]:

@@ -78,3 +78,13 @@ def test_the_page_of_calls_asks_no_other_host(stack: RunningStack) -> None:
     assert all(path in page.text for path in stack.http.get("/openapi.json").json()["paths"])
     assert "<script" not in page.text and not re.search(r'(src|href)="(?!openapi\.json")', page.text)
     assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"writeKey":"nobodys","batch":[', b'{"userId":"a","writeKey":"nobodys"', b"[" * 10_000]
+)
+def test_a_body_without_a_known_key_is_not_decoded(stack: RunningStack, body: bytes) -> None:
+    """Text that is no JSON is refused for its key, which is looked for before."""
+    for path in ("/v1/batch", "/v1/track", "/v1/import"):
+        assert stack.http.post(path, content=body).status_code == 401
+        assert stack.call("POST", path, "write", content=body).status_code == 400
