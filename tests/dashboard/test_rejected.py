@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.test_changes import opened, signed_in
+from tests.dashboard.screens import opened
 from tests.running import RunningStack
 from tests.waiting import wait_until
-
-__all__ = ["signed_in"]
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
 
