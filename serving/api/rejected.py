@@ -2,12 +2,17 @@
 
 An event that is sent again goes the way of any: it is checked, and it counts at its own time, under its own `messageId`
 or else under the id of its refusal. Redis knows a repeat by that id for 24 hours, and the lake, which is asked before,
-for good. So a call that was cut off may be made again, and no event is taken twice.
+for good. So a call that was cut off may be made again, and no event is taken twice. What takes the place of an event
+may have another id or be of another person, which neither knows: so one call at a time sends again, of all processes,
+and the next sees what it marked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -15,6 +20,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 
 from serving.access import audit
+from serving.access.keys import Caller
 from serving.api.dependencies import Admin, EngineOf, require_admin
 from serving.api.events import take_all
 from serving.api.periods import From, To, period_of
@@ -25,6 +31,7 @@ from serving.lookups import rejected as questions
 from serving.lookups.rejected import Asked
 from serving.lookups.worker import in_worker
 from serving.refusals import Conflict, NotFound, Refusal, Unavailable, invalid
+from serving.store.errors import StoreError
 from serving.store.logged_event import Accepted
 from serving.times import rfc3339
 
@@ -36,6 +43,8 @@ REASON_CHARACTERS_MAX, LABEL_CHARACTERS_MAX, CURSOR_CHARACTERS_MAX = 1_000, 200,
 #: How old an event of the log may be that the lake lacks: an hour less than Redis knows repeats.
 BEHIND_MAX_MS = 23 * 3_600_000
 FOREVER_MS = 2**62
+#: The lease of the call that sends again: for how long, how long another waits for it, and how often it asks.
+LEASE, LEASE_MS, TURN_S, ASK_S = "redrive", 60_000, 10.0, 0.05
 
 Reason = Annotated[str | None, Query(max_length=REASON_CHARACTERS_MAX, description="as `reasons` names it")]
 Label = Annotated[str | None, Query(max_length=LABEL_CHARACTERS_MAX, description="the label of a key")]
@@ -116,6 +125,30 @@ async def redrive(body: RedriveBody, engine: EngineOf, caller: Admin) -> Redrive
         raise invalid("ids", body.ids, "send either ids or a reason")
     if body.event is not None and (body.ids is None or len(set(body.ids)) != 1):
         raise invalid("event", body.event, "name the one id whose event it replaces")
+    async with _turn(engine):
+        return await _send_again(body, engine, caller)
+
+
+@asynccontextmanager
+async def _turn(engine: Engine) -> AsyncIterator[None]:
+    """Is entered by one call at a time, of all processes. Raises `Unavailable` where the turn does not come in time."""
+    token = secrets.token_hex(8)
+    try:
+        try:
+            async with asyncio.timeout(TURN_S):
+                while not await engine.with_refusals(engine.store.hold_lease(LEASE, token, LEASE_MS)):
+                    await asyncio.sleep(ASK_S)
+        except TimeoutError:
+            remedy = {"remedy": "try again after Retry-After"}
+            raise Unavailable("another call sends refused events again", remedy, retry_after_s=10) from None
+        yield
+    finally:
+        # Also where the answer to the last question was not awaited. Without Redis it runs out by itself.
+        with suppress(StoreError):
+            await engine.store.release_lease(LEASE, token)
+
+
+async def _send_again(body: RedriveBody, engine: Engine, caller: Caller) -> RedrivenOut:
     now_ms = engine.clock_ms()
     ids = None if body.ids is None else list(dict.fromkeys(body.ids))
     asked = Asked(-FOREVER_MS, FOREVER_MS, body.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -122,6 +123,21 @@ def test_an_event_that_was_taken_meanwhile_does_not_count_again(stack: RunningSt
 
     assert (done["redriven"], done["duplicates"], done["refused"]) == (0, 1, [])
     assert len(events_of(stack, "rj-bob")) == 1
+
+
+def test_of_calls_that_come_at_once_one_sends_an_event_again(stack: RunningStack) -> None:
+    """Also where each puts another event in its place, under an id and of a person that no event had before."""
+    (refused,) = refuse(stack, "rj race", {"type": "track", "userId": "rj-r", "event": "rj_e", "timestamp": "never"})
+    places = [
+        {"type": "track", "userId": f"rj-r{number}", "event": "rj_e", "messageId": f"rj-r{number}"}
+        for number in range(4)
+    ]
+
+    with ThreadPoolExecutor(len(places)) as callers:
+        answers = list(callers.map(lambda place: redrive(stack, ids=[refused["id"]], event=place), places))
+
+    assert sorted(answer["redriven"] for answer in answers) == [0, 0, 0, 1]
+    assert sum(len(events_of(stack, place["userId"])) for place in places) == 1
 
 
 def test_what_was_cut_or_names_somebody_deleted_is_not_sent_again(stack: RunningStack) -> None:
