@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TypeAlias
 from urllib.parse import quote
 
 import polars as pl
@@ -22,8 +22,14 @@ from serving.ids import raw_id
 WORD_CHARACTERS_MIN, UNIQUE_CHARACTERS_MIN = 6, 16
 #: Stands in the place of an id that was taken out of a text.
 DELETED = "[deleted]"
-#: Ids of one pattern.
-IDS_AT_ONCE = 500
+#: Characters that are searched at once.
+PIECE = 1024 * 1024
+#: The characters of a word, each of them; b"", before a text and after it, is none.
+WORD = frozenset(bytes([byte]) for byte in range(128) if chr(byte).isalnum() or chr(byte) in "_@-")
+
+
+#: Whether an occurrence counts only without a character of a word before it, and without one after it.
+Borders: TypeAlias = tuple[bool, bool]
 
 
 class Names:
@@ -32,14 +38,15 @@ class Names:
     def __init__(self, ids: Collection[str]) -> None:
         self.ids = sorted(ids)
         self._raws = frozenset(raw_id(id).value for id in self.ids)
-        # One walk through a text looks for all of them. Where it meets one, the patterns apply the rules above.
-        needles = {form for id in self.ids for form in (*_forms(id), *_forms(raw_id(id).value))}
-        self._needles = pl.Series(sorted(needles), dtype=pl.String).implode()
-        self._byte_needles = pl.Series(sorted(map(_as_text, map(str.encode, needles))), dtype=pl.String).implode()
-        self._patterns = [
-            re.compile(b"|".join(_pattern(id) for id in self.ids[at : at + IDS_AT_ONCE]))
-            for at in range(0, len(self.ids), IDS_AT_ONCE)
-        ]
+        self._borders: dict[str, set[Borders]] = {}  # of each needle; two ids may share one
+        for id in self.ids:
+            for needle, borders in _needles(id):
+                self._borders.setdefault(_as_text(needle.encode()), set()).add(borders)
+        self._texts = pl.Series(
+            sorted({needle for id in self.ids for needle, _ in _needles(id)}), dtype=pl.String
+        ).implode()
+        self._needles = pl.Series(sorted(self._borders), dtype=pl.String).implode()
+        self._longest = max(map(len, self._borders), default=0)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,8 +55,9 @@ class Names:
         """The places of the parts that name one of the ids."""
         if not self.ids or not parts:
             return []
-        meets = pl.Series(list(map(_as_text, parts)), dtype=pl.String).str.contains_any(self._byte_needles)
-        return [at for at in meets.arg_true() if self._are_in(parts[at])]
+        texts = list(map(_as_text, parts))
+        meets = pl.Series(texts, dtype=pl.String).str.contains_any(self._needles)
+        return [at for at in meets.arg_true() if self._is_in(texts[at])]
 
     def are_in(self, data: bytes) -> bool:
         """Whether some bytes name one of the ids."""
@@ -59,23 +67,46 @@ class Names:
         """The distinct texts that name one of the ids, as a whole or in a part."""
         if not self.ids or texts.is_empty():
             return []
-        candidates = texts.drop_nulls().unique()
-        candidates = candidates.filter(candidates.str.contains_any(self._needles))
-        return [text for text in candidates.to_list() if text in self._raws or self._are_in(text.encode())]
+        distinct = texts.drop_nulls().unique()
+        are_ids = distinct.is_in(pl.Series(sorted(self._raws)).implode())
+        candidates = distinct.filter(are_ids | distinct.str.contains_any(self._texts)).to_list()
+        named = set(self.naming([text.encode() for text in candidates]))
+        return [text for at, text in enumerate(candidates) if at in named or text in self._raws]
 
     def redacted(self, text: str) -> str:
         """A text with `DELETED` wherever it names one of the ids."""
         if text in self._raws:
             return DELETED
-        if not self._are_in(text.encode()):
-            return text
-        data = text.encode()
-        for pattern in self._patterns:
-            data = pattern.sub(_deleted, data)
-        return data.decode()
+        as_text = _as_text(text.encode())
+        data, kept, end = as_text.encode(), [], 0
+        for start, after in sorted(self._occurrences(as_text), key=lambda span: (span[0], -span[1])):
+            if start >= end:  # the longest of those that begin first
+                kept += [data[end:start], _deleted(data[start:after])]
+                end = after
+        return b"".join([*kept, data[end:]]).decode().encode("latin-1").decode()
 
-    def _are_in(self, data: bytes) -> bool:
-        return any(pattern.search(data) for pattern in self._patterns)
+    def _is_in(self, text: str) -> bool:
+        # Piece by piece, so that a text which is full of them is not searched to its end. A piece has what stands
+        # beside its own occurrences: the character before it, and the rest of one that begins in it.
+        for at in range(0, len(text), PIECE):
+            before = max(0, at - 1)
+            end = len(text[before : at + PIECE].encode())
+            occurrences = self._occurrences(text[before : at + PIECE + self._longest + 1])
+            if any((start > 0 or at == 0) and start < end for start, _ in occurrences):
+                return True
+        return False
+
+    def _occurrences(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where a text, as `_as_text` makes it, names an id: start and end in its UTF-8."""
+        series, data = pl.Series([text]), text.encode()
+        starts = series.str.find_many(self._needles, overlapping=True)[0]
+        for start, needle in zip(starts, series.str.extract_many(self._needles, overlapping=True)[0], strict=True):
+            end = start + len(needle.encode())
+            in_word = data[start - 1 : start] in WORD, data[end : end + 1] in WORD
+            if any(
+                not (in_word[0] and before) and not (in_word[1] and after) for before, after in self._borders[needle]
+            ):
+                yield start, end
 
 
 def _as_text(data: bytes) -> str:
@@ -83,8 +114,8 @@ def _as_text(data: bytes) -> str:
     return data.decode("latin-1")
 
 
-def _deleted(match: re.Match[bytes]) -> bytes:
-    return f'"{DELETED}"'.encode() if match[0].startswith(b'"') else DELETED.encode()
+def _deleted(occurrence: bytes) -> bytes:
+    return f'"{DELETED}"'.encode() if occurrence.startswith(b'"') else DELETED.encode()
 
 
 def unpacked(data: bytes) -> bytes:
@@ -97,19 +128,18 @@ def unpacked(data: bytes) -> bytes:
         return data  # only begins like a gzipped file
 
 
-def _pattern(namespaced_id: str) -> bytes:
-    """The expression that finds an id in bytes: JSON, logs, keys and values of Redis."""
-    ways = [re.escape(form.encode()) + rb"(?![\w@-])" for form in _forms(namespaced_id)]
+def _needles(namespaced_id: str) -> Iterator[tuple[str, Borders]]:
+    """What names an id in bytes (JSON, logs, keys and values of Redis), and which borders each needs."""
+    for form in _forms(namespaced_id):
+        yield form, (False, True)
     raw = raw_id(namespaced_id).value
     for form in _forms(raw):
-        plain = re.escape(form.encode())
         if len(raw) >= UNIQUE_CHARACTERS_MIN:
-            ways.append(plain)
+            yield form, (False, False)
         elif len(raw) >= WORD_CHARACTERS_MIN:
-            ways.append(rb"(?<![\w@-])" + plain + rb"(?![\w@-])")
+            yield form, (True, True)
         else:
-            ways.append(rb'"' + plain + rb'"')
-    return b"|".join(ways)
+            yield f'"{form}"', (False, False)
 
 
 def _forms(text: str) -> Iterable[str]:

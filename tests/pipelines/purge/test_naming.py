@@ -7,6 +7,7 @@ import gzip
 import polars as pl
 import pytest
 
+from pipelines.purge import naming
 from pipelines.purge.naming import Names, unpacked
 
 LONG = "a-long-and-unique-id"
@@ -42,6 +43,31 @@ def test_a_cell_that_is_a_short_id_names_it() -> None:
     assert Names(["anon:d1"]).among(pl.Series(["d1", "d11", "xd1"])) == ["d1"]
     assert not Names(["anon:d1"]).are_in(b"d1")
     assert Names([]).among(pl.Series(["d1"])) == []
+
+
+def test_a_text_is_redacted_wherever_it_names_an_id() -> None:
+    """The longest of the ids that begin at one place goes as a whole; what only looks like an id stays."""
+    names = Names(["user:ann", "user:ann smith", "user:joanna", "user:møller-9", "user:7"])
+    text = 'user:ann smith, joanna, joannas, møller-9, user:anna, "7", 7, é user:ann'
+    assert names.redacted(text) == '[deleted], [deleted], joannas, [deleted], user:anna, "[deleted]", 7, é [deleted]'
+    assert names.redacted("7") == "[deleted]"
+    assert names.redacted("nobody") == "nobody"
+
+
+def test_an_id_is_found_at_the_end_of_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long text is searched in pieces, and what stands over their border or beside it is judged as elsewhere."""
+    monkeypatch.setattr(naming, "PIECE", 8)
+    for at in range(20):
+        assert Names(["user:joanna"]).are_in(b"." * at + b"joanna.")
+        assert not Names(["user:joanna"]).are_in(b"." * at + b"xjoanna.")
+        assert not Names(["user:joanna"]).are_in(b"." * at + b"joannax")
+
+
+@pytest.mark.timeout(20)
+def test_a_text_is_searched_once_however_many_ids_there_are() -> None:
+    """Each line begins like deleted ids, and none names one: each place was tried with every id, 10 s a megabyte."""
+    lines = "".join(f'rec:{{3}}:user:{number % 150}x "k{number % 150}x"\n' for number in range(150_000))
+    assert not Names([f"user:{kind}{number}" for number in range(150) for kind in ("", "k")]).are_in(lines.encode())
 
 
 def test_gzip_is_unpacked() -> None:
