@@ -17,6 +17,7 @@ import pytest
 from cli.stack import running_stack
 from lake.lake import Lake
 from serving.settings import Settings
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -95,6 +96,9 @@ def test_rebuilds_are_flow_runs_of_prefect(printed: tuple[Path, str]) -> None:
         rows: list[dict[str, Any]] = answer.json()
         return rows
 
-    names = {flow["id"]: flow["name"] for flow in records("flows")}
-    runs = {(names[run["flow_id"]], run["state_type"]) for run in records("flow_runs")}
-    assert ("rebuild", "COMPLETED") in runs
+    def has_one() -> bool:
+        names = {flow["id"]: flow["name"] for flow in records("flows")}
+        return ("rebuild", "COMPLETED") in {(names[run["flow_id"]], run["state_type"]) for run in records("flow_runs")}
+
+    # The worker records what it did after it did it: on a busy machine a little later than the demo ends.
+    wait_until(has_one, "the record of a rebuild")

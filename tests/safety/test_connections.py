@@ -14,7 +14,7 @@ import pytest
 
 from serving.http.connection import Joined
 from tests.running import RunningStack
-from tests.safety.conftest import CONNECTIONS
+from tests.safety.conftest import CONNECTIONS, REQUEST_S
 from tests.safety.raw_requests import answer_to
 from tests.waiting import wait_until
 
@@ -125,20 +125,31 @@ def test_a_length_that_is_too_much_is_refused_before_the_body(stack: RunningStac
     assert "over" in answer.json()["message"]
 
 
-def test_a_request_that_does_not_arrive_is_not_waited_for(narrow: str) -> None:
+def test_a_request_that_does_not_arrive_is_not_waited_for(stack: RunningStack, narrow: str) -> None:
     """A connection is closed with 408 after `TINYCDP_REQUEST_S_MAX`, whatever part of its request is missing."""
+    admin = b"POST /v1/admin/traits HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer " + stack.keys["admin"].encode()
     begins = [
         b"",
         b"\r\n",
         b"GET /health HT",
         b"GET /health HTTP/1.1\r\nHost: a",
         b"POST /v1/track HTTP/1.1\r\nHost: api\r\nContent-Length: 30\r\n\r\n{",
-        b"POST /v1/admin/traits HTTP/1.1\r\nHost: api\r\nContent-Length: 30\r\n\r\n{",
+        admin + b"\r\nContent-Length: 30\r\n\r\n{",
     ]
     with ThreadPoolExecutor(len(begins)) as pool:
         answers = list(pool.map(lambda begin: answer_to(narrow, [begin]), begins))
 
     assert [(answer.status, answer.closed) for answer in answers] == [(408, True)] * len(begins)
+
+
+def test_a_body_that_is_refused_before_it_comes_holds_no_connection(narrow: str) -> None:
+    """Without a key the answer does not wait for the body, and the connection does not wait for it for ever."""
+    where = urlsplit(narrow)
+    with socket.create_connection((where.hostname, where.port or 80), 5 * REQUEST_S) as wire:
+        wire.sendall(b"POST /v1/admin/traits HTTP/1.1\r\nHost: api\r\nContent-Length: 30\r\n\r\n{")
+        answers = b"".join(iter(lambda: wire.recv(65_536), b""))  # up to the end of the connection
+
+    assert answers.startswith(b"HTTP/1.1 401 ")
 
 
 def test_so_many_connections_and_no_more(narrow: str) -> None:
