@@ -17,6 +17,8 @@ from hashlib import sha256
 from tinycdp import Admin
 
 IDLE_S_MAX = 12 * 60 * 60
+#: A screen waits so long for each answer, and then says that there is none.
+ANSWER_S_MAX = 8.0
 #: With one more the sign-in that was idle longest ends.
 SIGN_INS_MAX = 1_000
 LINK_S_MAX = 60 * 60
@@ -43,7 +45,7 @@ class Keyring:
 
     def sign_in(self, key: str) -> str:
         """The cookie of a new sign-in. Raises what the API answers to a key that may not administer."""
-        admin = Admin(self.api_url, key)
+        admin = self._admin(key)
         try:
             admin.workspace()
         except BaseException:
@@ -55,6 +57,9 @@ class Keyring:
             while len(self._sign_ins) > SIGN_INS_MAX:
                 self._sign_ins.popitem(last=False)[1][0].admin.close()
         return cookie
+
+    def _admin(self, key: str) -> Admin:
+        return Admin(self.api_url, key, timeout_s=ANSWER_S_MAX)
 
     def find(self, cookie: str | None, *, is_used: bool = False) -> SignIn | None:
         """Who is signed in with a cookie; `is_used` begins the 12 hours anew."""
@@ -93,7 +98,7 @@ class Keyring:
 
     def link(self, key: str) -> str:
         """The secret of a link that signs in with a key, once and within an hour. Raises as `sign_in` does."""
-        with Admin(self.api_url, key) as admin:
+        with self._admin(key) as admin:
             admin.workspace()
         secret = secrets.token_urlsafe(32)
         with self._lock:

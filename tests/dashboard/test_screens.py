@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from dashboard.answers import CHANGES
 from dashboard.screens import GROUPS, path_of
 from tests.dashboard.screens import Screens, texts
+from tests.faults.parts import pid_of
 from tests.running import RunningStack
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
@@ -39,6 +43,22 @@ def test_every_screen_shows_what_the_api_refuses(console: RunningStack, screens:
     app.run()
 
     assert "Valid API key required" in texts(app)
+
+
+def test_an_api_that_hangs_is_said_within_seconds(console: RunningStack, screens: Screens) -> None:
+    """Eight seconds for the screen, and as many for who is signed in: then it is told as an API that is away."""
+    app = screens.open("traits")
+    app.session_state[CHANGES] = 1  # what was kept is asked for again
+    pid = pid_of(console, "api")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        app.run(timeout=24)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert "The API does not answer" in texts(app)
+    assert "tinycdp doctor" in texts(app)
 
 
 @pytest.mark.parametrize("path", ["traits", "segments", "flags"])
