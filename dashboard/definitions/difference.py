@@ -13,6 +13,9 @@ KEPT_BY_THE_SYSTEM = (
     *("used_by", "size", "type", "last_change", "intervals"),
 )
 
+#: From here on not every whole number is a float.
+WHOLE_END = 2**53
+
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """A unified difference of the fields that people write; empty where there is none."""
@@ -30,7 +33,17 @@ def _lines(fields: Mapping[str, Any]) -> list[str]:
     for name, value in fields.items():
         if name in KEPT_BY_THE_SYSTEM or value in (None, "", [], {}):
             continue
-        text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+        text = value if isinstance(value, str) else json.dumps(_by_value(value), indent=2, ensure_ascii=False)
         first, *others = text.split("\n")
         lines += [f"{name}: {first}", *(f"  {line}" for line in others)]
     return lines
+
+
+def _by_value(value: Any) -> Any:
+    """A value in which equal numbers are written alike: 100.0, as the API answers, as the 100 of a form."""
+    if isinstance(value, dict):
+        return {name: _by_value(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_by_value(part) for part in value]
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < WHOLE_END
+    return int(value) if is_whole else value
