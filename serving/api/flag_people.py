@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -12,7 +13,7 @@ from serving.api.wire.flag_people import FlagPeopleOut
 from serving.definitions.catalogue import encode
 from serving.lookups.flag_people import flag_people
 from serving.lookups.worker import in_worker
-from serving.refusals import NotFound
+from serving.refusals import NotFound, invalid
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["people"])
 
@@ -35,6 +36,16 @@ async def read_flag_people(
     catalogue = await engine.current()
     if ("flag", key) not in catalogue.definitions:
         raise NotFound("Flag not found", {"field": "key", "value": key})
+    if variant is not None:
+        _require_variant(variant, catalogue.flags[key].values)
     source, text = await engine.source(), encode(catalogue)
     people = await in_worker(flag_people, source, text, key, variant, engine.clock_ms(), limit, offset)
     return FlagPeopleOut.model_validate(people)
+
+
+def _require_variant(variant: str, known: Collection[str]) -> None:
+    """Raises `Invalid` for a variant that the flag lacks: an empty page would say that nobody gets it."""
+    if not known:
+        raise invalid("variant", variant, "leave it out: the flag has no variants")
+    if variant not in known:
+        raise invalid("variant", variant, f"send a variant of the flag, one of {', '.join(known)}")

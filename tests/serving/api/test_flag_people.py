@@ -87,3 +87,17 @@ def test_a_flag_that_is_off_allows_nobody(matched: RunningStack) -> None:
 
     assert (nobody["count"], nobody["users"], nobody["variants"]) == (0, [], [])
     assert matched.call("GET", "/v1/admin/flags/fp_none/people").status_code == 404
+
+
+def test_a_variant_that_the_flag_lacks_is_refused(matched: RunningStack) -> None:
+    """With the field, the value and the variants that there are. A flag without variants has none to ask for."""
+    wrong = matched.call("GET", "/v1/admin/flags/fp_flag/people", params={"variant": "nope"})
+    without = matched.call("GET", "/v1/admin/flags/fp_off/people", params={"variant": "blue"})
+
+    assert (wrong.status_code, without.status_code) == (400, 400)
+    assert wrong.json()["details"] == {
+        "field": "variant",
+        "value": "'nope'",
+        "remedy": "send a variant of the flag, one of blue, red",
+    }
+    assert without.json()["details"]["remedy"] == "leave it out: the flag has no variants"
