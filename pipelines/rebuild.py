@@ -37,6 +37,7 @@ from serving.definitions.catalogue import Catalogue, decode, encode
 from serving.definitions.saving import activate, current
 from serving.history import latest_undeleted
 from serving.refusals import Unavailable
+from serving.runs import require_past
 from serving.settings import Settings
 from serving.store.operations.shards import ShardState
 from serving.store.scripts.publish import Published
@@ -187,8 +188,9 @@ def rebuild_at(store: Store, lake: Lake, at_ms: int) -> Run:
     """Writes traits and memberships as of a time: by event time, over all rows that are in the lake now.
 
     Links, unlinks and deletes count whenever they came, so the people are those of now. The run counts the events up to
-    the time, and all ids. Publishes no bases, and its rows are never the latest.
+    the time, and all ids. Publishes no bases, and its rows are never the latest. Raises `Invalid` for a time to come.
     """
+    require_past(at_ms, store.now_ms())
     started = time.monotonic()
     catalogue = current(store)
     purged = _purged(lake)

@@ -11,6 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from serving.refusals import invalid
+from serving.times import rfc3339
+
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "lost"]
 #: Why a run began: somebody asked by the API, Prefect did, definitions or a command wanted it, or its time had come.
 Cause: TypeAlias = Literal["admin", "prefect", "request", "schedule"]
@@ -51,6 +54,13 @@ class RunNote(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_ms: int | None = None
     counts: dict[str, Any] = {}
     error: str | None = None
+
+
+def require_past(at_ms: int, now_ms: int) -> None:
+    """Raises `Invalid` for a rebuild as of a time that is to come: events of before it may still come, too."""
+    if at_ms > now_ms:
+        at, now = rfc3339(at_ms), rfc3339(now_ms)
+        raise invalid("at", at, f"send a time that has passed, up to now, {now}; without one the rebuild is as of now")
 
 
 asked_of = msgspec.json.Decoder(AskedRun).decode

@@ -77,7 +77,13 @@ async def ask_rebuild(body: RebuildBody, engine: EngineOf, caller: Admin) -> Run
     """
     if body.ids is not None and body.at is not None:
         raise invalid("at", body.at, "send either ids or a time: a rebuild as of a time is of everybody")
+    unknown = body.model_extra or {}
+    if unknown and body.model_fields_set <= unknown.keys():
+        name = next(iter(unknown))
+        raise invalid(name, unknown[name], "send `ids` or `at`, or {} for a rebuild of everybody")
     at_ms = instant_of("at", body.at)
+    if at_ms is not None:
+        runs.require_past(at_ms, engine.clock_ms())
     ids = None if body.ids is None else [_record(place, id) for place, id in enumerate(body.ids)]
     if len(await engine.with_refusals(engine.store.asked_runs())) >= ASKED_MAX:
         raise TooMany(f"{ASKED_MAX} runs are asked for already", {"remedy": "wait until some are done"}, 10)

@@ -20,6 +20,8 @@ from pipelines.rebuild import rebuild_at
 from serving.ids import named_as
 from serving.people.deletion import delete_person
 from serving.people.links import unlink_id
+from serving.refusals import Invalid
+from serving.times import rfc3339
 from tests.chance import part_of_examples
 from tests.pipelines.world import World, empty_world
 
@@ -126,3 +128,15 @@ def test_a_rebuild_the_command_and_the_sql_agree_as_of_any_time(
         members = members_by_command(world, at_ms)
         assert members_by_rebuild(world, at_ms) == members
         assert members_by_sql(world, at_ms) == members
+
+
+def test_a_time_that_is_to_come_is_refused(redis_url: str, tmp_path: Path) -> None:
+    """Nothing is written as of a time of which events may still come: the refusal names it and the remedy."""
+    world = new_world(redis_url, tmp_path)
+    at_ms = world.store.now_ms() + 3_600_000
+
+    with pytest.raises(Invalid, match="send a time that has passed") as refused:
+        rebuild_at(world.store, world.lake, at_ms)
+
+    assert refused.value.details is not None
+    assert (refused.value.details["field"], refused.value.details["value"]) == ("at", repr(rfc3339(at_ms)))

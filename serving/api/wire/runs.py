@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from serving.api.wire.shared import Lenient
 
 #: Ids that one rebuild of ids may name.
 IDS_MAX = 1_000
+#: A body is empty, or has a field that is known.
+_NOT_UNKNOWN_ALONE: JsonDict = {"anyOf": [{"maxProperties": 0}, {"required": ["ids"]}, {"required": ["at"]}]}
 
 
 class RunOut(BaseModel):
@@ -41,7 +44,12 @@ class RunPage(BaseModel):
 
 
 class RebuildBody(Lenient):
-    """A rebuild to ask for: of everybody, of the records of some ids, or as of a time, in ISO 8601."""
+    """A rebuild to ask for: of everybody, of the records of some ids, or as of a time that has passed, in ISO 8601.
+
+    Unknown fields are ignored beside known ones. Alone they are refused: a misspelt `ids` would rebuild everybody.
+    """
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_NOT_UNKNOWN_ALONE)
 
     ids: list[str] | None = Field(default=None, min_length=1, max_length=IDS_MAX)
     at: str | None = None

@@ -77,6 +77,9 @@ def test_a_rebuild_is_asked_for_and_followed(stack: RunningStack) -> None:
         ({"ids": [" "]}, "ids[0]"),
         ({"ids": ["a"], "at": "2026-01-01"}, "at"),
         ({"at": "yesterday"}, "at"),
+        ({"at": "9000-01-01T00:00:00Z"}, "at"),
+        ({"id": ["a"]}, "id"),
+        ({"id": ["a"], "when": "2026-01-01"}, "id"),
         ({"ids": ["a"] * 1_001}, "ids"),
     ],
 )
@@ -85,6 +88,15 @@ def test_a_rebuild_of_nothing_is_refused(stack: RunningStack, body: dict[str, An
     answer = stack.call("POST", "/v1/admin/rebuild", json=body)
 
     assert (answer.status_code, answer.json()["details"]["field"]) == (400, field)
+
+
+@pytest.mark.xdist_group("stack")
+def test_an_unknown_field_beside_a_known_one_is_ignored(stack: RunningStack) -> None:
+    """As in every body."""
+    answer = stack.call("POST", "/v1/admin/rebuild", json={"ids": ["rn-beside"], "why": "to see"})
+
+    assert answer.status_code == 200
+    assert ended(stack, answer.json()["id"])["of"] == "1 ids"
 
 
 def worker_of(world: World, **work: Any) -> Worker:
