@@ -21,7 +21,7 @@ from cli.terminal import AWAY, MISUSED, WRONG, err, fail, out, progress_bar, say
 from expressions.errors import ExpressionError
 from expressions.rules.values import instant_ms
 from serving.refusals import Refusal, Unavailable
-from serving.settings import WrongSettings, settings_of_environment
+from serving.settings import WrongSettings, settings_of_environment, unknown_settings
 from serving.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def up(
     from cli.up import StackError, start, stop, wait_for_end
 
     settings = settings_of_environment()
+    for line in unknown_settings(os.environ):
+        err.print(line, markup=False, soft_wrap=True)
     try:
         stack = start(settings, with_prefect=not no_prefect, with_console=not no_console, on_orphans=_say_ended)
     except StackError as error:

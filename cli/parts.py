@@ -25,7 +25,7 @@ from pipelines.work import plain_work
 from pipelines.worker import Worker
 from serving import garbage
 from serving.logs import configure
-from serving.settings import Settings
+from serving.settings import Settings, unknown_settings
 from serving.store.errors import NotDurable, OtherSetting, StoreError
 from serving.store.scripts.ingest import TailLimits
 from serving.store.store import Store
@@ -51,8 +51,7 @@ def run_api(settings: Settings) -> None:
     from serving.http.connection import Connection
     from serving.http.hot_paths import Shortcut
 
-    configure(settings.log_level)
-    _end_without_supervisor(settings, "api")
+    _begin(settings, "api")
     _require_redis(settings)
     connections_max = _connections_possible(settings.connections_max)
     uvicorn.run(
@@ -87,8 +86,7 @@ def _connections_possible(connections: int) -> int:
 
 def run_drain(settings: Settings) -> None:
     """Drains, and recovers a Redis that lost something, until SIGTERM."""
-    configure(settings.log_level)
-    _end_without_supervisor(settings, "drain")
+    _begin(settings, "drain")
     store = _store(settings)
     lake = Lake(settings.lake_root)
     drain = Drain(store, lake, settings, recover=lambda: recover(store, lake, settings))
@@ -101,8 +99,7 @@ def run_worker(settings: Settings) -> None:
     That is PREFECT_API_URL; the setting `prefect` can leave Prefect out.
     """
     os.nice(WORKER_NICE)
-    configure(settings.log_level)
-    _end_without_supervisor(settings, "worker")
+    _begin(settings, "worker")
     store = _store(settings)
     lake = Lake(settings.lake_root)
     takes_part = bool(os.environ.get("PREFECT_API_URL")) if settings.prefect is None else settings.prefect
@@ -120,8 +117,7 @@ def run_console(settings: Settings) -> None:
     from dashboard.console import LOOPBACK, Console
     from dashboard.server import serve
 
-    configure(settings.log_level)
-    _end_without_supervisor(settings, "console")
+    _begin(settings, "console")
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     api_url = os.environ.get("TINYCDP_URL") or f"http://{f'[{reached}]' if ':' in reached else reached}:{settings.port}"
     named = [host.strip().lower() for host in (settings.console_hosts or "").split(",") if host.strip()]
@@ -134,6 +130,14 @@ def run_console(settings: Settings) -> None:
             hosts=tuple(dict.fromkeys([*LOOPBACK, reached, *named])),
         )
     )
+
+
+def _begin(settings: Settings, part: str) -> None:
+    """What each part does first: it logs by the settings, and names what it was given that is none."""
+    configure(settings.log_level)
+    for line in unknown_settings(os.environ):
+        log.warning("unknown_setting", what=line)
+    _end_without_supervisor(settings, part)
 
 
 def _end_without_supervisor(settings: Settings, part: str) -> None:

@@ -7,6 +7,7 @@ mended afterwards.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -16,11 +17,17 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from expressions.errors import nearest_names
 from serving.refusals import cut
 
 T = TypeVar("T")
 
 PREFIX = "TINYCDP_"
+#: What else has the prefix: settings of the Python client, and what `tinycdp up` tells its parts.
+OTHERS = (
+    *("url", "profile_key", "queue_dir", "queue_max", "queue_bytes_max", "when_full", "block_s", "flush_at"),
+    *("flush_interval_s", "timeout_s", "decide_timeout_s", "exit_s", "supervised"),
+)
 MINUTE_S = 60
 YEAR_DAYS = 366
 YEAR_S = YEAR_DAYS * 24 * 60 * MINUTE_S
@@ -200,6 +207,22 @@ def settings_of_environment() -> Settings:
         return Settings()
     except ValidationError as error:
         raise WrongSettings("\n".join(map(_line, error.errors()))) from None
+
+
+def unknown_settings(environment: Iterable[str]) -> list[str]:
+    """A line for each variable of these names that has our prefix and is nothing we know, with the nearest setting.
+
+    To be told and not refused: whoever runs a part may set what it does not know. Values may be secrets.
+    """
+    known = {name.upper() for name in (*Settings.model_fields, *OTHERS)}
+    lines = []
+    for variable in sorted(environment):
+        name = variable.upper().removeprefix(PREFIX)
+        if variable.upper().startswith(PREFIX) and name not in known:
+            nearest = nearest_names(name, known, 1)
+            hint = f": the nearest one is {PREFIX}{nearest[0]}" if nearest else ""
+            lines.append(f"{cut(variable)} is no setting, and changes nothing{hint}")
+    return lines
 
 
 def _line(error: ErrorDetails) -> str:

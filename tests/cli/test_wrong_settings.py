@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tinycdp._settings import _DEFAULTS
 
-from serving.settings import WrongSettings, settings_of_environment
+from serving.settings import WrongSettings, settings_of_environment, unknown_settings
 
 #: A command that starts the stack, one that stops it, one that reads, and the parts that start alone.
 COMMANDS = (("up",), ("down",), ("explain", "ada", "vip"), ("api",), ("drain",), ("worker",))
@@ -99,3 +101,38 @@ def test_a_setting_that_can_work_is_taken(name: str, value: str, monkeypatch: py
     """An address that is empty is none, as compose files write it."""
     monkeypatch.setenv(f"TINYCDP_{name}", value)
     assert getattr(settings_of_environment(), name.lower()) == (value or (None if name == "REDIS_URL" else ""))
+
+
+def test_a_setting_that_does_not_exist_is_named_with_the_nearest_one() -> None:
+    """A line for each, without its value; settings, those of clients and what a part is told are known."""
+    known = {"TINYCDP_PORT": "1", "tinycdp_shards": "2", "TINYCDP_URL": "http://a", "TINYCDP_SUPERVISED": "true"}
+    clients = {f"TINYCDP_{name.upper()}": "x" for name in _DEFAULTS}
+    wrong = {"TINYCDP_PORTT": "hunter2", "TINYCDP_XYZZY": "", "PORTT": "1"}
+
+    assert unknown_settings({**known, **clients, **wrong}) == [
+        "TINYCDP_PORTT is no setting, and changes nothing: the nearest one is TINYCDP_PORT",
+        "TINYCDP_XYZZY is no setting, and changes nothing",
+    ]
+
+
+def test_a_part_and_the_stack_warn_of_a_setting_that_does_not_exist(tmp_path: Path) -> None:
+    """Each at its start, before it ends here for another reason."""
+    part = ended_of({"TINYCDP_PORTT": "1", "TINYCDP_HOME": str(tmp_path)}, "worker")
+    stack = ended_of({"TINYCDP_PORTT": "1", "TINYCDP_HOME": "/proc/nope"}, "up", "--no-prefect")
+
+    logged = [json.loads(line) for line in part.stdout.splitlines()]
+    assert [(line["event"], line["level"]) for line in logged] == [("unknown_setting", "warning")]
+    for text in (logged[0]["what"], stack.stderr):
+        assert "TINYCDP_PORTT is no setting, and changes nothing: the nearest one is TINYCDP_PORT" in text
+
+
+def ended_of(settings: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself, after it has ended, with these settings alone."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("TINYCDP_")}
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *command],
+        env={**others, **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )

@@ -167,7 +167,7 @@ def test_the_page_on_deployment_has_every_setting_with_its_default() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_variable_that_a_page_names_is_one(page: Path) -> None:
-    """A setting, or one of the few others: whatever else is set does nothing, and says nothing."""
+    """A setting, or one of the few others: whatever else is set does nothing."""
     named = set(re.findall(r"TINYCDP_[A-Z]\w*", page.read_text()))
 
     assert named - SETTINGS.keys() <= {f"TINYCDP_{name}" for name in BESIDE} | OF_CLIENTS
