@@ -24,6 +24,7 @@ from pipelines.recover import recover
 from pipelines.work import plain_work
 from pipelines.worker import Worker
 from serving import garbage
+from serving.access.keys import raw_keys
 from serving.logs import configure
 from serving.settings import Settings, unknown_settings
 from serving.store.errors import NotDurable, OtherSetting, StoreError
@@ -53,6 +54,7 @@ def run_api(settings: Settings) -> None:
 
     _begin(settings, "api")
     _require_redis(settings)
+    raw_keys(settings)  # a home where no keys can be kept is refused here, in one line
     connections_max = _connections_possible(settings.connections_max)
     uvicorn.run(
         Shortcut(create_app(settings, is_warmed=True), HOT),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from cli.health import Servers
 from cli.home_rights import close_home
@@ -24,7 +25,7 @@ from cli.redis_server import EmbeddedRedisError
 from cli.stack import Stack, forget_stack, running_stack, write_stack
 from cli.stack_parts import plan_stack
 from cli.supervisor import end, is_alive, launch
-from serving.settings import Settings, settings_fixed
+from serving.settings import Settings, home_unusable, settings_fixed
 from serving.store.errors import NotDurable, OtherSetting, StoreError
 
 READY_S_MAX = 120.0
@@ -46,11 +47,14 @@ def start(
     """Starts the stack and returns once `/health` answers 200; it outlives this process until `stop`.
 
     `on_orphans` is told which parts of a killed supervisor were ended first. Raises `StackError` when another stack
-    runs on this home, or when this one is not ready within two minutes.
+    runs on this home, or when this one is not ready within two minutes; `WrongSettings` for a home that cannot be made.
     """
     home = settings.home.absolute()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
-    close_home(home)
+    try:
+        close_home(home)
+    except OSError as error:
+        raise home_unusable(home, error) from None
     with _alone_on(home):
         if running_stack(settings) is not None:
             raise StackError(
@@ -115,9 +119,16 @@ def wait_for_end(stack: Stack) -> None:
 @contextmanager
 def _alone_on(home: Path) -> Iterator[None]:
     """Keeps every other `up` and `down` on this home waiting."""
-    with open(home / "up.lock", "w") as lock:
+    with _opened(home, "up.lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _opened(home: Path, name: str) -> TextIO:
+    try:
+        return open(home / name, "w")
+    except OSError as error:
+        raise home_unusable(home, error) from None
 
 
 def _end_what_is_left(home: Path) -> list[Orphan]:

@@ -6,6 +6,7 @@ mended afterwards.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -115,7 +116,8 @@ class Settings(BaseSettings):
     @classmethod
     def _is_folder(cls, home: Path) -> Path:
         _expected(f"a path {READABLE}", home, _is_readable(str(home.absolute())))
-        return _expected("a folder, or a path where one can be made", home, not home.exists() or home.is_dir())
+        is_other = os.path.exists(home) and not os.path.isdir(home)  # False where the path may not be looked at
+        return _expected("a folder, or a path where one can be made", home, not is_other)
 
     @field_validator("lake_uri")
     @classmethod
@@ -223,6 +225,15 @@ def unknown_settings(environment: Iterable[str]) -> list[str]:
             hint = f": the nearest one is {PREFIX}{nearest[0]}" if nearest else ""
             lines.append(f"{cut(variable)} is no setting, and changes nothing{hint}")
     return lines
+
+
+def home_unusable(home: Path, error: OSError) -> WrongSettings:
+    """The refusal of a home that cannot be made, or in which nothing can be written."""
+    default = Settings.model_fields["home"].default
+    return WrongSettings(
+        f"{PREFIX}HOME is {cut(str(home))!r}, where nothing can be written ({error.strerror}): set it to a folder that "
+        f"this user may write, or unset it for {default}"
+    )
 
 
 def _line(error: ErrorDetails) -> str:

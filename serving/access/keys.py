@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from serving.access.rates import Rates
 from serving.access.secret_files import secret_file
 from serving.refusals import Forbidden, Unauthenticated, Unavailable
-from serving.settings import Settings
+from serving.settings import Settings, home_unusable
 
 KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
 KEY_KINDS: tuple[KeyKind, ...] = ("write", "read", "profile", "viewer", "admin")
@@ -152,7 +152,10 @@ def new_key(kind: KeyKind) -> str:
 
 
 def raw_keys(settings: Settings) -> dict[KeyKind, str]:
-    """The keys in plain text: from the environment where set, else from `keys.json` under home, made if absent."""
+    """The keys in plain text: from the environment where set, else from `keys.json` under home, made if absent.
+
+    Raises `WrongSettings` where they cannot be kept there.
+    """
     given: dict[KeyKind, str] = {}
     for kind in CONFIGURED_KINDS:
         secret = getattr(settings, f"{kind}_key")
@@ -161,7 +164,10 @@ def raw_keys(settings: Settings) -> dict[KeyKind, str]:
     missing = [kind for kind in CONFIGURED_KINDS if kind not in given]
     if not missing:
         return given
-    keys = json.loads(secret_file(settings.home / "keys.json", _new_keys))
+    try:
+        keys = json.loads(secret_file(settings.home / "keys.json", _new_keys))
+    except OSError as error:
+        raise home_unusable(settings.home, error) from None
     return given | {kind: keys[kind] for kind in missing}
 
 

@@ -126,6 +126,20 @@ def test_a_part_and_the_stack_warn_of_a_setting_that_does_not_exist(tmp_path: Pa
         assert "TINYCDP_PORTT is no setting, and changes nothing: the nearest one is TINYCDP_PORT" in text
 
 
+@pytest.mark.parametrize("command", [("up", "--no-prefect"), ("api",)], ids=" ".join)
+def test_a_home_that_cannot_be_made_is_named_with_the_remedy(command: tuple[str, ...]) -> None:
+    """In one line, with exit status 2, as a setting that is wrong."""
+    ended = ended_of({"TINYCDP_HOME": "/proc/nope", "TINYCDP_REDIS_URL": "redis://127.0.0.1:1/0"}, *command)
+
+    assert (ended.returncode, ended.stderr.splitlines()) == (
+        2,
+        [
+            "TINYCDP_HOME is '/proc/nope', where nothing can be written (No such file or directory): set it to a "
+            "folder that this user may write, or unset it for .tinycdp"
+        ],
+    )
+
+
 def ended_of(settings: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
     """A command that ends by itself, after it has ended, with these settings alone."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("TINYCDP_")}
