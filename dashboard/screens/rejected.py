@@ -125,7 +125,7 @@ def _text(event: dict[str, Any]) -> None:
         st.code(event["event"], language=None, wrap_lines=True)
 
 
-@st.dialog("Send a refused event again", width="large")
+@st.dialog("Send a refused event again", width="large", on_dismiss="rerun")
 def _ask_to_send(event: dict[str, Any]) -> None:
     st.markdown(f"It was refused: **{plain(event['reason'])}**. Send it as it is, or repaired:")
     text = st.text_area("Event, as JSON", _indented(event["event"]), height=260)
@@ -140,7 +140,7 @@ def _ask_to_send(event: dict[str, Any]) -> None:
             _say(signed_in().admin.redrive([event["id"]], event=None if same else repaired))
 
 
-@st.dialog("Send refused events again")
+@st.dialog("Send refused events again", on_dismiss="rerun")
 def _ask_to_send_all(reason: str) -> None:
     st.markdown(
         f"All events that were refused for **{plain(reason)}** are sent again as they are, the oldest 1,000 first."
@@ -152,7 +152,9 @@ def _ask_to_send_all(reason: str) -> None:
 
 
 def _say(done: Redriven) -> None:
-    """What became of them; one that went through closes the dialog."""
+    """What became of them. The dialog closes when all went through; else it stays, and the list is drawn anew behind it
+    once it is closed: some may have been sent.
+    """
     forget()
     words = [f"{done['redriven']:,} sent"]
     if done["duplicates"]:

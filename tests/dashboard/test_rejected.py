@@ -28,7 +28,30 @@ def test_a_refused_event_is_repaired_and_counts(console: RunningStack, signed_in
     dialog.get_by_role("button", name="Send again").click()
 
     expect(page.get_by_text("1 sent")).to_be_visible()
+    expect(page.get_by_test_id("stExpander").first).to_contain_text("sent again")
     wait_until(lambda: _names(console) == ["repaired"], "the event is the person's", 60)
+
+
+def test_an_event_that_somebody_else_sent_meanwhile_is_shown_as_sent(console: RunningStack, signed_in: Page) -> None:
+    """The dialog says so, and the list behind it does once the dialog is closed."""
+    sent = {"userId": "refused-bob", "event": "repaired", "timestamp": "midnight"}
+    assert console.call("POST", "/v1/track", "write", json=sent).status_code == 400
+    wait_until(lambda: "refused-bob" in console.call("GET", "/v1/admin/rejected").text, "it is in the lake", 60)
+    listed = console.call("GET", "/v1/admin/rejected").json()["rejected"]
+    (refused,) = [event for event in listed if "refused-bob" in event["event"]]
+    page = opened(console, signed_in, "/rejected")
+    page.get_by_test_id("stExpander").first.click()
+    page.get_by_role("button", name="Send again …").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Event, as JSON")).to_be_visible()
+    repaired = {"ids": [refused["id"]], "event": {**sent, "timestamp": "2026-01-02T00:00:00Z"}}
+    assert console.call("POST", "/v1/admin/rejected/redrive", json=repaired).json()["redriven"] == 1
+
+    dialog.get_by_role("button", name="Send again").click()
+    expect(dialog).to_contain_text("it was sent again at")
+    dialog.get_by_role("button", name="Close").click()
+
+    expect(page.get_by_test_id("stExpander").first).to_contain_text("sent again")
 
 
 def _names(console: RunningStack) -> list[str]:
