@@ -36,9 +36,12 @@ def screens(console: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     found.console.keyring.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window.
+
+    Playwright runs an event loop in this thread as long as it is open: no other test of the process may run one then.
+    """
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
         lacking = "NO CHROMIUM: the console is NOT tested in a browser here; apt-get install chromium"
