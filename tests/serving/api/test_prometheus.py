@@ -115,8 +115,9 @@ def test_the_state_of_the_system_is_there(stack: RunningStack) -> None:
 
 def test_what_doctor_compared_is_a_gauge(stack: RunningStack) -> None:
     """There are gauges of doctor's last comparison: how many answers it compared, and how many differed."""
+    settings = stack.settings.model_copy(update={"redis_url": stack.stack.redis_url})
     with Store(stack.stack.redis_url) as store:
-        report = examine(store, Lake(stack.stack.lake_uri), stack.settings, 20)
+        report = examine(store, Lake(stack.stack.lake_uri), settings, 20)
 
     samples = scraped(stack)
 
