@@ -37,6 +37,7 @@ from pipelines.prefect_server import REQUEST_S, Call, PrefectServer, is_refusal
 from pipelines.timetable import Timetable
 from pipelines.work import Order, Work, plain_work, rebuild_as_of
 from serving.settings import Settings
+from serving.store.errors import StoreError
 from serving.store.store import Store
 
 log = structlog.get_logger()
@@ -91,7 +92,7 @@ class PrefectFlows:
         self._is_serving = is_serving
         self._client = None  # another worker may have left something, or done it
         with self._lock:
-            self._orders = []
+            self._orders, self._timetables = [], {}
         self.server.look_soon()
 
     def due(self, began_ms: Mapping[str, int]) -> list[Order]:
@@ -111,11 +112,15 @@ class PrefectFlows:
         return due
 
     def timetable(self, work: str) -> Timetable | None:
-        """The schedule of a work as it was last seen. It sends orders if Prefect answers, and plans runs by it."""
+        """The schedule of a work as it was last seen. It sends orders if Prefect answers, and plans runs by it.
+
+        Until this process has seen any, what another one saw paused is paused. Raises `StoreError`.
+        """
         with self._lock:
-            timetable = self._timetables.get(work)
+            timetable, is_seen = self._timetables.get(work), bool(self._timetables)
         if timetable is None:
-            return None
+            is_paused = not is_seen and work in self.store.paused()
+            return Timetable(False, (), sends_orders=False) if is_paused else None
         return timetable._replace(sends_orders=timetable.sends_orders and self.server.answers)
 
     def report(self) -> dict[str, Any]:
@@ -299,8 +304,12 @@ class PrefectFlows:
         orders = self.deployments.planned(client)
         with self._lock:
             self._orders = orders
-            self._timetables = {
+            self._timetables = seen = {
                 work: timetable_of(deployment, self._timetables.get(work), orders, work)
                 for work, deployment in deployments.items()
             }
+        try:
+            self.store.keep_paused([work for work, timetable in seen.items() if not timetable.is_active])
+        except StoreError as error:  # Prefect is not away for that; the next look keeps them
+            log.warning("pauses_not_kept", error=str(error))
         self._client = client  # the last statement: a look that failed is made anew in whole

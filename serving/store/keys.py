@@ -208,6 +208,14 @@ def runs_asked() -> str:
     return "runs:asked"
 
 
+def runs_paused() -> str:
+    """String: the works whose schedules were paused when they were last seen, a blank between them. The worker writes.
+
+    There are three works.
+    """
+    return "runs:paused"
+
+
 def rejected() -> str:
     """Stream: refused events with their reasons, at most 100k. The API adds, the drain stores and trims."""
     return "rejected"

@@ -228,6 +228,36 @@ def test_schedules_are_kept_in_prefect(world: World, prefect: RunningPrefect) ->
             assert len(builds(world)) - paused <= 1, "a rebuild may have been under way"
 
 
+def test_what_was_paused_stays_paused_for_a_worker_that_starts_without_prefect(
+    world: World, prefect: RunningPrefect
+) -> None:
+    """Rebuilds are paused, and seen so. Prefect stops to answer, and a worker that starts then maintains again and
+    again by its own clock, and never rebuilds. When Prefect is back without the pause, none is kept."""
+    usual, each_second = world.settings, {"rebuild_interval_s": 1.0, "maintain_interval_s": 1.0}
+    before = len(builds(world))
+    with working(world, prefect):
+        prefect.schedule("rebuild", active=False)
+        try:
+            wait_until(lambda: world.store.paused() == {"rebuild"}, "the pause is kept")
+        finally:
+            prefect.signal(signal.SIGSTOP)
+    try:
+        world.settings = usual.model_copy(update=each_second)
+        with working(world, prefect) as worker:
+            maintained = worker.began_ms["maintain"]
+            for _ in range(3):
+                wait_until(lambda: worker.began_ms["maintain"] > maintained, "the worker maintains")  # noqa: B023
+                maintained = worker.began_ms["maintain"]
+            assert not worker.orders.report()["answers"]
+        assert len(builds(world)) == before
+    finally:
+        prefect.signal(signal.SIGCONT)
+        prefect.schedule("rebuild", active=True)
+    world.settings = usual
+    with working(world, prefect):
+        wait_until(lambda: world.store.paused() == set(), "no pause is kept")
+
+
 def test_a_rebuild_is_neither_missed_nor_done_twice_when_prefect_comes_back(
     world: World, prefect: RunningPrefect
 ) -> None:

@@ -1,7 +1,11 @@
-"""Runs of the worker's work: those that are asked for, and what became of all, as the worker and the API note it."""
+"""Runs of the worker's work: those that are asked for, what became of all, and whose schedules are paused.
+
+Worker and API note it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from serving.store import keys
@@ -46,6 +50,18 @@ class RunOperations(Sharded):
     def answer_runs(self, asked: list[bytes]) -> Request[None]:
         """Takes back these runs, which are done or have failed."""
         return Request([command("LREM", keys.runs_asked(), 1, item) for item in asked], nothing)
+
+    @operation
+    def keep_paused(self, works: Collection[str]) -> Request[None]:
+        """Keeps the names of the works whose schedules are paused, instead of those before."""
+        return Request([reserved.command("SET", keys.runs_paused(), " ".join(works))], nothing)
+
+    @operation
+    def paused(self) -> Request[frozenset[str]]:
+        """The names that were kept last."""
+        return Request(
+            [command("GET", keys.runs_paused())], lambda replies: frozenset((replies[0] or b"").decode().split())
+        )
 
 
 def _only(replies: list[Any]) -> list[bytes]:
