@@ -25,6 +25,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from .batches import BATCH_BYTES, BATCH_ROWS, PART_ROWS, batches_of
 from .data_files import drop_data_files, write_data_files
 from .errors import LakeConflict, LakeError, LakeUnreachable
+from .halving import halving
 from .old_files import PURGED, drop_logs, drop_replaced, drop_strays, fence_of, missing_files, put_fence
 from .other_releases import all_columns, updated, widened
 from .schemas import RETENTION_HOURS, TABLES, Table
@@ -321,14 +322,7 @@ class Tables:
         Where memory fails it begins again with half as many rows at a time. Raises `LakeConflict` if another writer was
         first.
         """
-        part_rows = PART_ROWS
-        while True:
-            try:
-                return self._rewrite_in_parts(table, partition, change, part_rows)
-            except MemoryError:
-                if part_rows == 1:
-                    raise
-                part_rows //= 2
+        halving(lambda part_rows: self._rewrite_in_parts(table, partition, change, part_rows), PART_ROWS)
 
     def _rewrite_in_parts(self, table: Table, partition: Mapping[str, str], change: Change, part_rows: int) -> None:
         """Rewrites a partition; in memory is one batch, of as many bytes as `part_rows` rows of the largest events."""

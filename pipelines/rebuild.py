@@ -15,8 +15,10 @@ base that is newer than its own.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,6 +31,7 @@ from expressions.batch.totals import totals
 from expressions.rules.deletes import deleted, of_ids
 from expressions.rules.identity import people
 from lake.errors import LakeBehind
+from lake.halving import halving
 from lake.lake import Lake
 from lake.schemas import MEMBERSHIPS, TRAITS
 from pipelines.publish import Recent, publish, records_of
@@ -46,6 +49,8 @@ from serving.store.store import Store
 
 #: How often the catalogue is tried again when definitions change meanwhile.
 RETRIES = 20
+#: Where memory fails bases are published anew in parts of half the size, down to this part of the usual one.
+FINEST = 64
 #: Called with the name of the step and how many records it has done.
 Progress = Callable[[str, int], None]
 
@@ -115,19 +120,27 @@ def rebuild(
     progress("publishing", 0)
     recent = Recent(pl.concat([events, deleted(rows)]), as_of_ms, undrained_ms)
     del rows
-    users = 0
+    users = tries = 0
 
-    def parts() -> Iterator[BasePart]:
+    def parts(finer: int) -> Iterator[BasePart]:
         nonlocal users
         for part in base_parts(
-            events, catalogue.plan, as_of_ms, settings.horizon_ms, settings.light_events_max, catalogue.zone
+            events, catalogue.plan, as_of_ms, settings.horizon_ms, settings.light_events_max, catalogue.zone, finer
         ):
             users += len(part.ids)
             yield part
 
-    records = records_of(parts(), recent, settings.horizon_ms)
-    outcomes = publish(store, records, stamps, lambda done: progress("publishing", done))
-    del recent, records
+    def published(recent: Recent, part_size: int) -> Counter[Published]:
+        nonlocal users, tries, build, stamps
+        if tries:  # records have the bases of the try before, and take no other of the same build
+            build = store.next_build()
+            stamps = {shard: msgspec.structs.replace(stamp, build=build) for shard, stamp in stamps.items()}
+        users, tries = 0, tries + 1
+        records = records_of(parts(FINEST // part_size), recent, settings.horizon_ms)
+        return publish(store, records, stamps, lambda done: progress("publishing", done))
+
+    outcomes = halving(partial(published, recent), FINEST)
+    del recent
     sizes = None
     if ids is None:
         progress("sweeping", 0)

@@ -16,6 +16,7 @@ from expressions.definitions import DefinitionKind, Key
 from expressions.rules.deletes import delete_seqs, undeleted
 from lake.errors import LakeError
 from lake.folder import File, Folder
+from lake.halving import halving
 from lake.lake import Lake
 from lake.schemas import EVENTS, MEMBERSHIPS, TABLES, Table
 from lake.storage import list_root
@@ -143,9 +144,13 @@ class History:
 
     # ── files beside the tables ──────────────────────────────────────────────────────────────────────────────────────
 
-    def put_export(self, name: str, chunks: Iterator[bytes]) -> None:
-        """Writes an export, in the place of one of that name once it is complete. A failure leaves the old one."""
-        self._with_refusals(lambda: self._files.put(name, chunks))
+    def put_export(self, name: str, chunks: Callable[[int], Iterator[bytes]], rows_at_once: int, least: int) -> None:
+        """Writes an export, in the place of one of that name once it is complete. A failure leaves the old one.
+
+        `chunks` makes it with so many rows in memory. Where memory fails it is written anew with half as many, and with
+        `least` at the least; then `MemoryError` is raised.
+        """
+        self._with_refusals(lambda: halving(lambda rows: self._files.put(name, chunks(rows)), rows_at_once, least))
 
     def drop_export(self, name: str) -> None:
         """Deletes an export, if it is still there."""

@@ -98,16 +98,19 @@ def base_parts(
     horizon_ms: int,
     light_events_max: int = 256,
     zone: Zone = UTC_ZONE,
+    finer: int = 1,
 ) -> Iterator[BasePart]:
     """The bases of every id that has a row, some ids at a time, in no order. `events` are each there once.
 
-    Events after `as_of_ms` are kept raw: they came while the rebuild began.
+    There are `finer` times as many parts as usual. Events after `as_of_ms` are kept raw: they came while the rebuild
+    began.
     """
     light = light_cuts(plan.windows, as_of_ms, zone)
     heavy = heavy_cuts(plan.windows, as_of_ms, horizon_ms, zone)
     rows = events.select("id", "kind", "name", "ts", "props").collect()
     ids = rows.select(pl.col("id").approx_n_unique()).item() if len(rows) else 0
-    parts = 1 + max(ids // IDS_AT_ONCE, len(rows) // ROWS_AT_ONCE, int(rows.estimated_size()) // BYTES_AT_ONCE)
+    usual = 1 + max(ids // IDS_AT_ONCE, len(rows) // ROWS_AT_ONCE, int(rows.estimated_size()) // BYTES_AT_ONCE)
+    parts = usual * finer
     numbers = part_numbers(rows, parts)
     for number in range(parts):
         own = rows.filter(numbers == number) if parts > 1 else rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from expressions.rules.properties import event_fields, typed
 from expressions.rules.values import instant_ms
+from lake.halving import halving
 from lake.schemas import EVENTS
 from pipelines.importing.by_column import plain_rows
 from pipelines.importing.chunks import ERROR, Chunk
@@ -33,7 +35,25 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def chunk_rows(chunk: Chunk, terms: Terms) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """Rows of `events` in the order of the file; and the refused: line, code, reason and the row as JSON."""
+    """Rows of `events` in the order of the file; and the refused: line, code, reason and the row as JSON.
+
+    Where memory fails the rows are read in halves, quarters …: what one makes of a row does not depend on others.
+    """
+    return halving(partial(_in_pieces, chunk, terms), len(chunk.lines))
+
+
+def _in_pieces(chunk: Chunk, terms: Terms, rows_at_once: int) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """The same, made of so many rows at a time."""
+    tables: list[pa.Table] = []
+    refusals: list[dict[str, Any]] = []
+    for at in range(0, len(chunk.lines), rows_at_once):
+        rows, refused = _piece_rows(chunk.piece(at, at + rows_at_once), terms)
+        tables.append(rows)
+        refusals += refused
+    return pa.concat_tables(tables), refusals
+
+
+def _piece_rows(chunk: Chunk, terms: Terms) -> tuple[pa.Table, list[dict[str, Any]]]:
     plain, is_plain = EVENTS.columns.empty_table(), np.zeros(len(chunk.lines), dtype=bool)
     if chunk.columns is not None:
         plain, is_plain = plain_rows(chunk.columns, chunk.lines, terms, are_cells=chunk.are_cells)

@@ -19,7 +19,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -71,6 +71,16 @@ class Chunk:
     number: int = 1
     part: int = 1
     is_last_part: bool = True
+
+    def piece(self, start: int, stop: int) -> Chunk:
+        """The rows at the places from `start` up to `stop`, which is excluded, or all up to the end."""
+        return replace(
+            self,
+            lines=self.lines[start:stop],
+            rows=lambda places: self.rows([start + at for at in places]),
+            columns=self.columns and {name: column[start:stop] for name, column in self.columns.items()},
+            broken=[at - start for at in self.broken if start <= at < stop],
+        )
 
 
 def chunks(

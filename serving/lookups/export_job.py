@@ -11,6 +11,7 @@ python -m serving.lookups.export_job  <  Order (JSON)  >  Progress, a line of JS
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 import polars as pl
@@ -21,13 +22,15 @@ from serving.history import History, Source
 from serving.lookups.job_process import Outrun, main_of
 from serving.lookups.member_csv import csv_chunks
 from serving.lookups.member_order import MemberOrder
-from serving.lookups.person_files import PersonFiles
+from serving.lookups.person_files import BYTES_AT_ONCE, PersonFiles
 from serving.lookups.row_files import FILES_MAX
 
 #: Rows of the lake that one file of people should have, since a file is in memory at once. Of members half as many.
 ROWS_AT_ONCE = 100_000
 #: Rows of the lake that are read at a time.
 BATCH_ROWS = 20_000
+#: Where memory fails the file is written anew with half as much at a time, down to this part of it.
+PARTS_MAX = 64
 #: How often an export is written until nobody is deleted meanwhile.
 ATTEMPTS = 3
 
@@ -68,11 +71,18 @@ def export(order: Order, progress: Callable[[Progress], None]) -> None:
     for _ in range(ATTEMPTS):
         version = lake.events_version()
         deletes = _deletes(lake.events(version))
-        lake.put_export(order.filename, csv_chunks(_members(lake, version, order, progress)))
+        rows_at_once, least = order.rows_at_once, order.rows_at_once // PARTS_MAX
+        lake.put_export(order.filename, partial(_chunks, lake, version, order, progress), rows_at_once, least)
         if _deletes(lake.events()) == deletes:
             return
         lake.drop_export(order.filename)
     raise Outrun
+
+
+def _chunks(
+    lake: History, version: int, order: Order, progress: Callable[[Progress], None], rows_at_once: int
+) -> Iterator[bytes]:
+    return csv_chunks(_members(lake, version, order, progress, rows_at_once))
 
 
 def _deletes(events: pl.LazyFrame) -> int:
@@ -81,19 +91,25 @@ def _deletes(events: pl.LazyFrame) -> int:
     return int(deletes.collect().item())
 
 
-def _members(lake: History, version: int, order: Order, progress: Callable[[Progress], None]) -> Iterator[pl.DataFrame]:
-    """The members in the order of the file, some at a time, with the columns of `member_csv`."""
+def _members(
+    lake: History, version: int, order: Order, progress: Callable[[Progress], None], rows_at_once: int
+) -> Iterator[pl.DataFrame]:
+    """The members in the order of the file, some at a time, with the columns of `member_csv`.
+
+    Of its usual bounds each has the share that `rows_at_once` has of what was ordered.
+    """
     catalogue = decode(order.catalogue)
     bound = catalogue.bounds[("segment", order.key)]
     events = lake.events(version)
     memberships = lake.memberships().filter(pl.col("key") == order.key).select("id", "since")
     rows = int(events.select(pl.len()).collect().item())
     done = count = 0
+    linked, share = linked_persons(events), rows_at_once / order.rows_at_once
     with (
-        PersonFiles(min(-(-rows // order.rows_at_once) or 1, FILES_MAX), linked_persons(events)) as files,
-        MemberOrder(order.rows_at_once // 2 or 1) as ordered,
+        PersonFiles(min(-(-rows // rows_at_once) or 1, FILES_MAX), linked, int(BYTES_AT_ONCE * share)) as files,
+        MemberOrder(rows_at_once // 2 or 1) as ordered,
     ):
-        for batch in lake.event_batches(version, BATCH_ROWS):
+        for batch in lake.event_batches(version, int(BATCH_ROWS * share) or 1):
             progress(Progress(done, 2 * rows, 0))
             files.add(batch)
             done += len(batch)

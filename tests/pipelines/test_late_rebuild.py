@@ -114,3 +114,33 @@ def test_over_an_older_lake_the_worker_pauses_and_says_so(world: World, tmp_path
     assert worker.report["chores"]["pack"]["failures"] == 0 and worker.report["chores"]["pack"]["succeeded_at"]
     with pytest.raises(LakeBehind):
         rebuild(["user:ann"])
+
+
+def test_a_rebuild_for_which_memory_is_too_small_publishes_smaller_parts(world: World) -> None:
+    """Where memory fails bases are published anew, by another build: none of them is refused, and traits, memberships
+    and totals are of that build. When memory fails to the end the rebuild fails, and the next one does it all."""
+    world.ingest([purchase("cy", 1)])
+    world.drain().step()
+    before = world.rebuild().build
+    tries, passing = 0, 3
+
+    def full(step: str, done: int) -> None:
+        nonlocal tries
+        if step == "publishing" and done:
+            tries += 1
+            if tries < passing:
+                raise MemoryError
+
+    run = rebuilding.rebuild(world.store, world.lake, world.settings, progress=full)
+    assert tries == passing and run.build > before
+    assert (run.refused_older, run.published, run.users) == (0, 3, 3)
+    assert set(world.lake.latest(TRAITS).collect()["build"]) == {run.build}
+    assert totals(world)["build"] == run.build
+    assert world.values("cy") == {"orders": 1, "buyers": True}
+
+    tries, passing = 0, 1_000
+    with pytest.raises(MemoryError):
+        rebuilding.rebuild(world.store, world.lake, world.settings, progress=full)
+    assert tries == 7, "from a part as usual down to its 64th"
+    assert totals(world)["build"] == run.build
+    assert world.rebuild().refused_older == 0

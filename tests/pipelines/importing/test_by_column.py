@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import string
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -172,3 +174,33 @@ def test_nearly_all_rows_of_a_usual_file_are_read_together(tmp_path: Path) -> No
     events, refusals = chunk_rows(replace(chunk, rows=noted), Terms(WITHOUT_ID, "file", 0, NOW, 16))
     assert read_alone == [50]
     assert (len(events), [refusal["line"] for refusal in refusals]) == (50, [52])
+
+
+@pytest.mark.parametrize("is_by_column", [True, False])
+def test_rows_for_which_memory_is_too_small_are_read_in_pieces(tmp_path: Path, is_by_column: bool) -> None:
+    """Where memory fails the rows of a chunk are read in halves, quarters …, and become what they are all at once: bad
+    rows and rows with too few cells too. A row that is too large by itself fails."""
+    path = tmp_path / "a.csv"
+    lines = [f"u{n},{'' if n % 7 == 3 else 'bought'},2024-01-01T00:00:00Z,k{n},{n}" for n in range(40)]
+    lines = [line if n % 5 == 4 else f"{line},true" for n, line in enumerate(lines)]
+    path.write_text("\n".join(["who,what,when,key,x,y", *lines]))
+    terms = Terms(COLUMNS, "file", 0, NOW, 16)
+    (whole,) = chunks(path, COLUMNS.required(), 100)
+    whole = whole if is_by_column else replace(whole, columns=None)
+    asked: list[int] = []
+
+    def rows(places: Sequence[int]) -> Iterable[dict[str, Any]]:
+        asked.append(len(places))
+        if len(places) > room:
+            raise MemoryError
+        return whole.rows(places)
+
+    room = 3
+    events, refusals = chunk_rows(replace(whole, rows=rows), terms)
+    assert asked[0] > room >= asked[-1], "it began with all rows"
+    expected, expected_refusals = chunk_rows(whole, terms)
+    assert events.equals(expected) and refusals == expected_refusals
+    assert (len(events), len(refusals)) == (27, 13)
+    room = 0
+    with pytest.raises(MemoryError):
+        chunk_rows(replace(whole, rows=rows), terms)

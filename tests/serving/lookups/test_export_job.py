@@ -78,6 +78,35 @@ def test_everybody_is_exported_once_however_many_slices_there_are(world: World) 
     assert [report.done for report in reports] == sorted(report.done for report in reports)
 
 
+def test_an_export_for_which_memory_is_too_small_is_written_with_less_at_a_time(world: World) -> None:
+    """Where memory fails the file is written anew, with half as many rows at a time, and is the same. Where a part of
+    it that is small enough fails too, it fails, and no file is left."""
+    done, tries, room = 0, 0, 15
+
+    def full(progress: Progress) -> None:
+        nonlocal done, tries
+        tries += progress.done == 0
+        if progress.done - max(done, progress.of // 2) > room:  # so many rows of people were evaluated at once
+            raise MemoryError
+        done = progress.done
+
+    whole, _ = exported(world, 1_000)
+    export(order_of(world, rows_at_once=160), full)
+    with (Path(world.lake.root) / "exports" / FILE).open(newline="", encoding="utf-8") as file:
+        halved = sorted(csv.DictReader(file), key=lambda row: row["user_id"])
+    for row in (*whole, *halved):
+        row.pop("updated_at"), row.pop("since")
+    assert whole == halved
+    assert tries > 2
+
+    tries, room = 0, 0
+    (Path(world.lake.root) / "exports" / FILE).unlink()
+    with pytest.raises(MemoryError):
+        export(order_of(world, rows_at_once=1_000), full)
+    assert tries == 7, "from 1,000 down to 15"
+    assert list((Path(world.lake.root) / "exports").iterdir()) == []
+
+
 @pytest.mark.parametrize("rows_at_once", [5, 1_000])
 def test_who_came_last_comes_first(world: World, rows_at_once: int) -> None:
     """Members are ordered by the time of their first event, newest first, then by id, in any number of files."""

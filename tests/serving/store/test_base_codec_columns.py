@@ -123,6 +123,9 @@ def test_ids_are_dealt_out_to_parts_whole(monkeypatch: pytest.MonkeyPatch) -> No
     dealt = [(id_, data) for part in parts for id_, data in zip(part.ids, encoded(part), strict=True)]
     assert len(dealt) == 97
     assert dict(dealt) == whole
+    finer = list(base_parts(event_frame(rows), PLAN, NOW, 0, finer=4))
+    assert {part.parts for part in finer} == {4 * part.parts for part in parts[:1]}
+    assert {id_: data for part in finer for id_, data in zip(part.ids, encoded(part), strict=True)} == whole
 
 
 def test_nobody_has_no_part() -> None:
