@@ -22,31 +22,20 @@ def table(
     """
     shown = [{name: row.get(name) for name in columns} for row in rows]
     height: Any = "content" if len(rows) <= ROWS_SHOWN_MAX else HEADER_PX + ROW_PX * ROWS_SHOWN_MAX
+    looks: dict[str, Any] = {
+        "column_config": dict(columns),
+        "hide_index": True,
+        "height": height,
+        "row_height": ROW_PX,
+        "placeholder": "–",
+    }
     if id_of is None:
-        st.dataframe(
-            shown,
-            column_config=dict(columns),
-            hide_index=True,
-            height=height,
-            row_height=ROW_PX,
-            placeholder="–",
-            key=key,
-        )
+        st.dataframe(shown, **looks, key=key)
         return None
     ids = [str(row[id_of]) for row in rows]
     # Streamlit keeps a selection by its position: for other rows it is another table, where nothing is selected.
     of_these = sha256("\0".join(ids).encode()).hexdigest()[:12]
-    event = st.dataframe(
-        shown,
-        column_config=dict(columns),
-        hide_index=True,
-        height=height,
-        row_height=ROW_PX,
-        placeholder="–",
-        key=f"{key} {of_these}",
-        on_select="rerun",
-        selection_mode="single-cell",
-    )
+    event = st.dataframe(shown, **looks, key=f"{key} {of_these}", on_select="rerun", selection_mode="single-cell")
     cells = event["selection"]["cells"]
     return ids[cells[0][0]] if cells and cells[0][0] < len(ids) else None
 

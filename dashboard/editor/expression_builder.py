@@ -18,7 +18,6 @@ from dashboard.editor.forms import (
     Condition,
     Form,
     Group,
-    Join,
     NoForm,
     Scalar,
     Subject,
@@ -30,42 +29,12 @@ from dashboard.editor.forms import (
     size,
     tree_of,
 )
+from dashboard.editor.labels import ALL_TIME, COMPARISONS, JOINS, OF_TYPE, SUBJECTS, VALUE_TYPES, WINDOWS
+from dashboard.editor.typed_words import type_of, value_of, word_of
 from dashboard.editor.words import ANY, Types, Words
 from dashboard.markdown import plain
 
 DefinitionKind = Literal["trait", "segment", "flag"]
-
-_JOINS: dict[Join, str] = {"all": "all of these", "any": "any of these", "none": "none of these"}
-_SUBJECTS: dict[SubjectKind, str] = {
-    "event": "event",
-    "any event": "any activity",
-    "attribute": "attribute",
-    "trait": "trait",
-    "segment": "segment",
-}
-_COMPARISONS: dict[Comparison, str] = {
-    ">=": "at least",
-    ">": "more than",
-    "==": "is",
-    "!=": "is not",
-    "<=": "at most",
-    "<": "less than",
-    "in": "is one of",
-    "not in": "is none of",
-    "holds": "is true",
-    "does not hold": "is not true",
-    "is known": "has a value",
-    "is not known": "has no value",
-}
-_OF_TYPE: dict[str, tuple[Comparison, ...]] = {
-    "number": (">=", ">", "==", "!=", "<=", "<", "in", "not in", "is known", "is not known"),
-    "string": ("==", "!=", "in", "not in", ">=", ">", "<=", "<", "is known", "is not known"),
-    "boolean": ("holds", "does not hold", "is known", "is not known"),
-    "list": ("is known", "is not known"),
-}
-_ALL_TIME = "all time"
-_WINDOWS = ("1h", "24h", "7d", "14d", "30d", "90d", "365d")
-_VALUE_TYPES = {"number": "number", "string": "text", "boolean": "true or false"}
 
 
 @dataclass
@@ -178,11 +147,11 @@ class _Widgets:
             form = self._value_or_condition(form)
         if isinstance(form, Value):
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                subject = self._subject(form.subject, form.id, tuple(_SUBJECTS))
+                subject = self._subject(form.subject, form.id, tuple(SUBJECTS))
                 is_filtered = self._filters(subject, form.id)
             subject = self._filtered(subject, is_filtered, 1)
             return replace(form, subject=subject)
-        return self._group(form, 1, tuple(_SUBJECTS), room=PARTS_MAX - size(form))
+        return self._group(form, 1, tuple(SUBJECTS), room=PARTS_MAX - size(form))
 
     def _value_or_condition(self, form: Form) -> Form:
         """A trait is a value, or whether conditions hold; what is there is taken along."""
@@ -209,9 +178,9 @@ class _Widgets:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 join = st.selectbox(
                     "Which parts must hold",
-                    list(_JOINS),
-                    index=list(_JOINS).index(group.join),
-                    format_func=_JOINS.__getitem__,
+                    list(JOINS),
+                    index=list(JOINS).index(group.join),
+                    format_func=JOINS.__getitem__,
                     key=f"{group.id}.join",
                     label_visibility="collapsed",
                     width=160,
@@ -279,7 +248,7 @@ class _Widgets:
                 "Look at",
                 kinds,
                 index=kinds.index(subject.kind),
-                format_func=_SUBJECTS.__getitem__,
+                format_func=SUBJECTS.__getitem__,
                 key=f"{id}.kind",
                 label_visibility="collapsed",
                 width=120,
@@ -327,13 +296,13 @@ class _Widgets:
                 self.lacks = f"Choose the property that {aggregate} is of."
         elif not is_root and subject.property is not None:
             property_ = subject.property  # `count` of a property: kept, though it is not offered
-        windows = [_ALL_TIME, *(one for one in _WINDOWS if one.endswith("d") or not self._dates(aggregate))]
-        window = self._choice("Within", windows, subject.window or _ALL_TIME, f"{id}.window", width=100)
+        windows = [ALL_TIME, *(one for one in WINDOWS if one.endswith("d") or not self._dates(aggregate))]
+        window = self._choice("Within", windows, subject.window or ALL_TIME, f"{id}.window", width=100)
         return replace(
             subject,
             aggregate=aggregate,
             property=property_ or None,
-            window=None if window == _ALL_TIME else window,
+            window=None if window == ALL_TIME else window,
         )
 
     def _dates(self, aggregate: str) -> bool:
@@ -381,16 +350,16 @@ class _Widgets:
             return ["holds", "does not hold"]
         types = self._types(subject) - {"null"}
         if not types:
-            return list(_COMPARISONS)
-        offered = {comparison for type_ in types for comparison in _OF_TYPE.get(type_, ())}
-        first = _OF_TYPE.get(min(types), ()) if len(types) == 1 else ()
-        return [*first, *(one for one in _COMPARISONS if one in offered and one not in first)]
+            return list(COMPARISONS)
+        offered = {comparison for type_ in types for comparison in OF_TYPE.get(type_, ())}
+        first = OF_TYPE.get(min(types), ()) if len(types) == 1 else ()
+        return [*first, *(one for one in COMPARISONS if one in offered and one not in first)]
 
     def _fitting(self, part: Condition, subject: Subject) -> Condition:
         """The condition with a comparison that another subject has, and with no value of another type."""
         offered, types = self._comparisons(subject), self._types(subject)
         first = part.value[0] if isinstance(part.value, tuple) and part.value else part.value
-        fits = not types or _type_of(first) in types
+        fits = not types or type_of(first) in types
         return replace(
             part,
             comparison=part.comparison if part.comparison in offered else offered[0],
@@ -401,30 +370,30 @@ class _Widgets:
         offered = self._comparisons(subject)
         if part.comparison not in offered:
             offered = [*offered, part.comparison]
-        labels = {**_COMPARISONS, "holds": "is in it", "does not hold": "is not in it"}
+        labels = {**COMPARISONS, "holds": "is in it", "does not hold": "is not in it"}
         return st.selectbox(
             "Comparison",
             offered,
             index=offered.index(part.comparison),
-            format_func=(labels if subject.kind == "segment" else _COMPARISONS).__getitem__,
+            format_func=(labels if subject.kind == "segment" else COMPARISONS).__getitem__,
             key=f"{part.id}.comparison",
             label_visibility="collapsed",
             width=120,
         )
 
     def _value(self, part: Condition, subject: Subject, comparison: Comparison) -> Scalar | tuple[Scalar, ...]:
-        types = sorted(self._types(subject) & _VALUE_TYPES.keys())
+        types = sorted(self._types(subject) & VALUE_TYPES.keys())
         present = part.value[0] if isinstance(part.value, tuple) and part.value else part.value
-        now = _type_of(present) if not isinstance(present, tuple) else None
+        now = type_of(present) if not isinstance(present, tuple) else None
         if now is not None and now not in types:
             types.append(now)
         if len(types) != 1:
-            options = types or list(_VALUE_TYPES)
+            options = types or list(VALUE_TYPES)
             type_ = st.selectbox(
                 "Type of the value",
                 options,
                 index=options.index(now) if now in options else 0,
-                format_func=_VALUE_TYPES.__getitem__,
+                format_func=VALUE_TYPES.__getitem__,
                 key=f"{part.id}.type",
                 label_visibility="collapsed",
                 width=130,
@@ -447,23 +416,23 @@ class _Widgets:
         if known is None or known[0] != named:
             st.button("Examples", key=f"{about}.{named}", on_click=_ask, args=(about, named), type="tertiary")
             return ()
-        return [value for value in known[1] if _type_of(value) == type_]
+        return [value for value in known[1] if type_of(value) == type_]
 
     def _scalar(self, part: Condition, type_: str, examples: Sequence[Scalar]) -> Scalar:
-        value = part.value if not isinstance(part.value, tuple) and _type_of(part.value) == type_ else None
+        value = part.value if not isinstance(part.value, tuple) and type_of(part.value) == type_ else None
         shared: dict[str, Any] = {"key": f"{part.id}.{type_}", "label_visibility": "collapsed", "width": 130}
         if type_ == "boolean":
-            return st.selectbox("Value", [True, False], index=int(value is False), format_func=_word, **shared)
+            return st.selectbox("Value", [True, False], index=int(value is False), format_func=word_of, **shared)
         if examples:
             shared["key"] += ".examples"
-            words = [_word(example) for example in examples]
-            present = None if value is None else _word(value)
+            words = [word_of(example) for example in examples]
+            present = None if value is None else word_of(value)
             words += [] if present is None or present in words else [present]
             index = None if present is None else words.index(present)
             chosen = st.selectbox(
-                "Value", words, index=index, accept_new_options=True, placeholder=_VALUE_TYPES[type_], **shared
+                "Value", words, index=index, accept_new_options=True, placeholder=VALUE_TYPES[type_], **shared
             )
-            return None if chosen is None else _read_item(chosen, type_)
+            return None if chosen is None else value_of(chosen, type_)
         if type_ == "number":
             number = None if value is None else float(value)
             return st.number_input("Value", value=number, format="%g", placeholder="number", **shared)
@@ -472,8 +441,8 @@ class _Widgets:
 
     def _items(self, part: Condition, type_: str, examples: Sequence[Scalar]) -> tuple[Scalar, ...]:
         items = part.value if isinstance(part.value, tuple) else () if part.value is None else (part.value,)
-        words = [*dict.fromkeys(_word(item) for item in items if _type_of(item) == type_)]
-        offered = ["true", "false"] if type_ == "boolean" else map(_word, examples)
+        words = [*dict.fromkeys(word_of(item) for item in items if type_of(item) == type_)]
+        offered = ["true", "false"] if type_ == "boolean" else map(word_of, examples)
         chosen = st.multiselect(
             "Values",
             [*dict.fromkeys([*words, *offered])],
@@ -484,7 +453,7 @@ class _Widgets:
             label_visibility="collapsed",
             width=260,
         )
-        read = (_read_item(word, type_) for word in chosen)
+        read = (value_of(word, type_) for word in chosen)
         return tuple(item for item in read if item is not None)
 
     def _choice(
@@ -520,37 +489,3 @@ def _ask(about: str, named: tuple[str, str, str | None, str]) -> None:
     with page.refusals():
         found = signed_in().admin.values(**asked)["values"]
         st.session_state[about] = (named, [example["value"] for example in found])
-
-
-def _type_of(value: Any) -> str | None:
-    match value:
-        case bool():
-            return "boolean"
-        case int() | float():
-            return "number"
-        case str():
-            return "string"
-    return None
-
-
-def _word(value: Scalar) -> str:
-    """A value as it stands in a list of values."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float() if value.is_integer():
-            return str(int(value))
-    return str(value)
-
-
-def _read_item(word: str, type_: str) -> Scalar:
-    """The value of a word; None for a word that is none of this type."""
-    match type_:
-        case "boolean":
-            return {"true": True, "false": False}.get(word)
-        case "number":
-            try:
-                return float(word)
-            except ValueError:
-                return None
-    return word

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import streamlit as st
-from tinycdp import NotFound
 
 from dashboard import page
 from dashboard.definitions import detail
@@ -15,6 +13,7 @@ from dashboard.definitions.history import history
 from dashboard.definitions.kinds import FLAG
 from dashboard.definitions.listing import list_screen
 from dashboard.definitions.previewing import preview
+from dashboard.definitions.screen import definition_screen
 from dashboard.flags.activity import activity, flags_activity
 from dashboard.flags.options import flag_options
 from dashboard.flags.switch import switch
@@ -26,22 +25,20 @@ ICON = ":material/flag:"
 
 def show() -> None:
     """The list, or the flag that the URL names."""
-    key = st.query_params.get("key")
-    if key is not None:
-        _one(key)
-    elif "new" in st.query_params:
-        detail.create(FLAG, flag_options)
-    else:
-        stale = {one["key"] for one in flags_activity()["flags"] if one["stale"]}
-        list_screen(
-            FLAG,
-            {
-                "state": st.column_config.TextColumn("State", width=80),
-                "rule": st.column_config.TextColumn("Rule", width="large"),
-                "answers": st.column_config.TextColumn("Answers"),
-            },
-            lambda flag: _in_list(flag, stale),
-        )
+    definition_screen(FLAG, _one, _list, flag_options)
+
+
+def _list() -> None:
+    stale = {one["key"] for one in flags_activity()["flags"] if one["stale"]}
+    list_screen(
+        FLAG,
+        {
+            "state": st.column_config.TextColumn("State", width=80),
+            "rule": st.column_config.TextColumn("Rule", width="large"),
+            "answers": st.column_config.TextColumn("Answers"),
+        },
+        lambda flag: _in_list(flag, stale),
+    )
 
 
 def _in_list(flag: Mapping[str, Any], stale: set[str]) -> dict[str, Any]:
@@ -55,12 +52,8 @@ def _in_list(flag: Mapping[str, Any], stale: set[str]) -> dict[str, Any]:
     }
 
 
-def _one(key: str) -> None:
-    found = detail.found_or_gone(FLAG, key)
-    if found is None:
-        with suppress(NotFound):  # there never was one, as was said already
-            history(FLAG, key, None)
-        return
+def _one(found: dict[str, Any]) -> None:
+    key = found["key"]
     switch(found)
     match page.sections(["Definition", "Test", "Activity", "People", "History"]):
         case "Test":

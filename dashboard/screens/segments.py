@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from typing import Any
 
 import streamlit as st
-from tinycdp import NotFound
 
 from dashboard import page
 from dashboard.definitions import detail
@@ -14,6 +13,7 @@ from dashboard.definitions.history import history
 from dashboard.definitions.kinds import SEGMENT
 from dashboard.definitions.listing import list_screen
 from dashboard.definitions.previewing import preview
+from dashboard.definitions.screen import definition_screen
 from dashboard.exporting import start_export
 from dashboard.workspace import may_change
 
@@ -23,21 +23,15 @@ ICON = ":material/group_work:"
 
 def show() -> None:
     """The list, or the segment that the URL names."""
-    key = st.query_params.get("key")
-    if key is not None:
-        _one(key)
-    elif "new" in st.query_params:
-        detail.create(SEGMENT)
-    else:
-        list_screen(SEGMENT, {"rule": st.column_config.TextColumn("Rule", width="large")})
+    definition_screen(SEGMENT, _one, _list)
 
 
-def _one(key: str) -> None:
-    found = detail.found_or_gone(SEGMENT, key)
-    if found is None:
-        with suppress(NotFound):  # there never was one, as was said already
-            history(SEGMENT, key, None)
-        return
+def _list() -> None:
+    list_screen(SEGMENT, {"rule": st.column_config.TextColumn("Rule", width="large")})
+
+
+def _one(found: dict[str, Any]) -> None:
+    key = found["key"]
     match page.sections(["Definition", "Members", "Trend", "Overlap", "History"]):
         case "Members":
             preview(SEGMENT, found["rule"], "members")

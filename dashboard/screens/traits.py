@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from typing import Any
 
 import streamlit as st
-from tinycdp import NotFound
 
 from dashboard import page
 from dashboard.definitions import detail
@@ -13,6 +12,7 @@ from dashboard.definitions.history import history
 from dashboard.definitions.kinds import TRAIT
 from dashboard.definitions.listing import list_screen
 from dashboard.definitions.previewing import preview
+from dashboard.definitions.screen import definition_screen
 
 TITLE = "Traits"
 ICON = ":material/function:"
@@ -20,21 +20,15 @@ ICON = ":material/function:"
 
 def show() -> None:
     """The list, or the trait that the URL names."""
-    key = st.query_params.get("key")
-    if key is not None:
-        _one(key)
-    elif "new" in st.query_params:
-        detail.create(TRAIT)
-    else:
-        list_screen(TRAIT, {"expression": st.column_config.TextColumn("Expression", width="large")})
+    definition_screen(TRAIT, _one, _list)
 
 
-def _one(key: str) -> None:
-    found = detail.found_or_gone(TRAIT, key)
-    if found is None:
-        with suppress(NotFound):  # there never was one, as was said already
-            history(TRAIT, key, None)
-        return
+def _list() -> None:
+    list_screen(TRAIT, {"expression": st.column_config.TextColumn("Expression", width="large")})
+
+
+def _one(found: dict[str, Any]) -> None:
+    key = found["key"]
     match page.sections(["Definition", "Values", "History"]):
         case "Values":
             preview(TRAIT, found["expression"], "people with a value")
