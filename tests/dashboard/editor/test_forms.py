@@ -11,6 +11,7 @@ from expressions.text.format import format_expression
 from expressions.text.parse import parse
 from expressions.text.tree import text_of
 from expressions.text.tree import tree_of as api_tree
+from tests.chance import seeded
 from tests.strategies import expressions, leaves
 
 compared = st.tuples(leaves, st.sampled_from(["", ' == "a"', " >= 2.5", " != null", ' in ["a", 1]', " == true"])).map(
@@ -83,6 +84,7 @@ def test_deep_and_long_expressions_have_no_form() -> None:
         form(long)
 
 
+@seeded
 @given(groups)
 def test_whatever_has_a_form_is_written_back_as_it_was(text: str) -> None:
     """Of any expression the builder shows all or nothing."""
@@ -93,7 +95,8 @@ def test_whatever_has_a_form_is_written_back_as_it_was(text: str) -> None:
         return
     written = tree_of(found)
     assert written is not None
-    assert text_of(written) == format_expression(parse(text))
+    # A long text is laid out in lines; in one line it is what was read.
+    assert format_expression(parse(text_of(written))) == format_expression(parse(text))
 
 
 def test_an_aggregate_alone_is_the_value_of_a_trait_and_the_condition_of_a_rule() -> None:

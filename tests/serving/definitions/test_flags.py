@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as search
 from hypothesis import strategies as st
 
 from serving.api.wire.definitions import wire_definition
@@ -15,6 +14,7 @@ from serving.api.wire.flags import FlagChange, FlagOut
 from serving.definitions.catalogue import StoredDefinition
 from serving.definitions.flags import CHAIN_MAX, Flag, check_names, flag_of, settings_after
 from serving.refusals import Invalid
+from tests.chance import seeded
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
@@ -51,7 +51,7 @@ def sent_back(settings: dict[str, Any]) -> dict[str, Any]:
     return FlagChange.model_validate(FlagOut.model_validate(wire_definition(stored)).model_dump()).settings()
 
 
-@search(deadline=None)
+@seeded
 @given(first=SETTINGS, then=SETTINGS)
 def test_a_flag_that_is_sent_back_is_the_same(first: dict[str, Any], then: dict[str, Any]) -> None:
     """Whatever its settings were made by, each bucket keeps its variant and each setting its value."""
