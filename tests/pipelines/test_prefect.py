@@ -234,7 +234,6 @@ def test_what_was_paused_stays_paused_for_a_worker_that_starts_without_prefect(
     """Rebuilds are paused, and seen so. Prefect stops to answer, and a worker that starts then maintains again and
     again by its own clock, and never rebuilds. When Prefect is back without the pause, none is kept."""
     usual, each_second = world.settings, {"rebuild_interval_s": 1.0, "maintain_interval_s": 1.0}
-    before = len(builds(world))
     with working(world, prefect):
         prefect.schedule("rebuild", active=False)
         try:
@@ -242,6 +241,7 @@ def test_what_was_paused_stays_paused_for_a_worker_that_starts_without_prefect(
         finally:
             prefect.signal(signal.SIGSTOP)
     try:
+        before = len(builds(world))
         world.settings = usual.model_copy(update=each_second)
         with working(world, prefect) as worker:
             maintained = worker.began_ms["maintain"]
