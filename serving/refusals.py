@@ -87,8 +87,8 @@ class Unavailable(Refusal):
 
 
 def invalid(field: str, value: object, remedy: str, message: str | None = None) -> Invalid:
-    """A refusal that names the field, the value (cut to 100 characters) and the remedy."""
-    text = value_for_message(value)
+    """A refusal that names the field, the value and the remedy. Clients make up fields: they are cut as values are."""
+    field, text = cut(field), value_for_message(value)
     return Invalid(
         message or f"{field}: {text} is not accepted; {remedy}", {"field": field, "value": text, "remedy": remedy}
     )

@@ -3,17 +3,23 @@
 An event that is sent again goes the way of any: it is checked, and it counts at its own time, under its own `messageId`
 or else under the id of its refusal. Redis knows a repeat by that id for 24 hours, and the lake, which is asked before,
 for good. So a call that was cut off may be made again, and no event is taken twice. What takes the place of an event
-may have another id or be of another person, which neither knows: so one call at a time sends again, of all processes,
-and the next sees what it marked.
+may have another id or be of another person, which neither knows. So each call
+
+    1. says in Redis what it sends (`serving.store.scripts.sending`); it sends none where another event is said
+    2. looks whether the lake notes that it was sent
+    3. sends
+    4. notes that in the lake
+    5. takes back what it said
+
+and of two different events in the place of one, one is sent, wherever a call is killed or waits.
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from anyio import to_thread
@@ -25,10 +31,11 @@ from serving.api.dependencies import Admin, EngineOf, require_admin
 from serving.api.events import take_all
 from serving.api.periods import From, To, period_of
 from serving.api.wire.rejected import REDRIVEN_MAX, RedriveBody, RedrivenOut, RefusedAgain, RejectedPage
+from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
 from serving.ingest.accept import Envelope, Limits, accept
 from serving.lookups import rejected as questions
-from serving.lookups.rejected import Asked
+from serving.lookups.rejected import Asked, Place
 from serving.lookups.worker import in_worker
 from serving.refusals import Conflict, NotFound, Refusal, Unavailable, invalid
 from serving.store.errors import StoreError
@@ -39,12 +46,10 @@ router = APIRouter(prefix="/v1/admin/rejected", dependencies=[Depends(require_ad
 
 #: Events on a page, if not said otherwise and at most; the period of an answer, if not said otherwise.
 PAGE, PAGE_MAX, WEEK_MS = 50, 500, 7 * 86_400_000
-REASON_CHARACTERS_MAX, LABEL_CHARACTERS_MAX, CURSOR_CHARACTERS_MAX = 1_000, 200, 40
+REASON_CHARACTERS_MAX, LABEL_CHARACTERS_MAX, CURSOR_CHARACTERS_MAX = 1_000, 200, 100
 #: How old an event of the log may be that the lake lacks: an hour less than Redis knows repeats.
 BEHIND_MAX_MS = 23 * 3_600_000
 FOREVER_MS = 2**62
-#: The lease of the call that sends again: for how long, how long another waits for it, and how often it asks.
-LEASE, LEASE_MS, TURN_S, ASK_S = "redrive", 60_000, 10.0, 0.05
 
 Reason = Annotated[str | None, Query(max_length=REASON_CHARACTERS_MAX, description="as `reasons` names it")]
 Label = Annotated[str | None, Query(max_length=LABEL_CHARACTERS_MAX, description="the label of a key")]
@@ -77,7 +82,7 @@ async def list_rejected(
             "sources": page["sources"],
             "total": page["total"],
             "waiting": waiting,
-            "cursor": None if page["cursor"] is None else "_".join(map(str, page["cursor"])),
+            "cursor": None if page["cursor"] is None else _cursor(page["cursor"]),
         }
     )
 
@@ -92,13 +97,18 @@ def _wire(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _place(cursor: str | None) -> tuple[int, int] | None:
+def _cursor(place: Place) -> str:
+    return f"{place.received_ms}_{place.line}_{place.skip}_{place.id or ''}"
+
+
+def _place(cursor: str | None) -> Place | None:
     if cursor is None:
         return None
-    at, _, skip = cursor.partition("_")
-    if not all(number.isascii() and number.isdecimal() and len(number) <= 15 for number in (at, skip)):
+    *numbers, id = cursor.split("_", 3)
+    if len(numbers) != 3 or not all(text.isascii() and text.isdecimal() and len(text) <= 15 for text in numbers):
         raise invalid("cursor", cursor, "send the cursor of an answer, or leave it out")
-    return int(at), int(skip)
+    at, line, skip = map(int, numbers)
+    return Place(at, id or None, line, skip)
 
 
 async def _undeleted(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -125,30 +135,6 @@ async def redrive(body: RedriveBody, engine: EngineOf, caller: Admin) -> Redrive
         raise invalid("ids", body.ids, "send either ids or a reason")
     if body.event is not None and (body.ids is None or len(set(body.ids)) != 1):
         raise invalid("event", body.event, "name the one id whose event it replaces")
-    async with _turn(engine):
-        return await _send_again(body, engine, caller)
-
-
-@asynccontextmanager
-async def _turn(engine: Engine) -> AsyncIterator[None]:
-    """Is entered by one call at a time, of all processes. Raises `Unavailable` where the turn does not come in time."""
-    token = secrets.token_hex(8)
-    try:
-        try:
-            async with asyncio.timeout(TURN_S):
-                while not await engine.with_refusals(engine.store.hold_lease(LEASE, token, LEASE_MS)):
-                    await asyncio.sleep(ASK_S)
-        except TimeoutError:
-            remedy = {"remedy": "try again after Retry-After"}
-            raise Unavailable("another call sends refused events again", remedy, retry_after_s=10) from None
-        yield
-    finally:
-        # Also where the answer to the last question was not awaited. Without Redis it runs out by itself.
-        with suppress(StoreError):
-            await engine.store.release_lease(LEASE, token)
-
-
-async def _send_again(body: RedriveBody, engine: Engine, caller: Caller) -> RedrivenOut:
     now_ms = engine.clock_ms()
     ids = None if body.ids is None else list(dict.fromkeys(body.ids))
     asked = Asked(-FOREVER_MS, FOREVER_MS, body.reason)
@@ -166,35 +152,69 @@ async def _send_again(body: RedriveBody, engine: Engine, caller: Caller) -> Redr
             events[row["id"]] = _event(row, body.event, limits)
         except Refusal as refusal:
             refused[row["id"]] = refusal
-    duplicates = 0
-    if events:
-        await _require_drained(engine, now_ms)
-        pairs = [(event.id, event.event_id) for event in events.values()]
-        before = set(await in_worker(questions.taken_before, await engine.source(), pairs))
-        new = {id: event for id, event in events.items() if (event.id, event.event_id) not in before}
-        taken = await take_all(engine, list(new.values()), catalogue)
-        again = {id: taken.refusals[at] for at, id in enumerate(new) if at in taken.refusals}
-        refused |= again
-        duplicates = len(events) - len(new) + taken.duplicates
-        events = {id: event for id, event in events.items() if id not in again}
-        done = [row for row in rows if row["id"] in events]
-        await to_thread.run_sync(_note, engine, caller.label, done, now_ms)
+    sent = await _send(engine, caller, events, rows, catalogue, now_ms) if events else Sent()
+    refused |= sent.refused
     return RedrivenOut(
-        redriven=len(events) - duplicates,
-        duplicates=duplicates,
+        redriven=len(events) - len(sent.refused) - sent.duplicates,
+        duplicates=sent.duplicates,
         refused=[RefusedAgain(id=id, code=refusal.code, message=refusal.message) for id, refusal in refused.items()],
         left=found["left"],
     )
 
 
+class Sent(NamedTuple):
+    """What became of events that were sent: repeats among those that were taken, refusals by the refused event's id."""
+
+    duplicates: int = 0
+    refused: Mapping[str, Refusal] = {}
+
+
+async def _send(
+    engine: Engine,
+    caller: Caller,
+    events: Mapping[str, Accepted],
+    rows: Sequence[Mapping[str, Any]],
+    catalogue: Catalogue,
+    now_ms: int,
+) -> Sent:
+    """Sends events, by the ids of the refused ones that they stand for, and notes it. `rows` are those of the lake."""
+    await _require_drained(engine, now_ms)
+    token = secrets.token_hex(8)
+    said = {id: (event.id, event.event_id) for id, event in events.items()}
+    is_ours = await engine.with_refusals(engine.store.begin_sending(said, token))
+    refused: dict[str, Refusal] = {
+        id: Conflict("another call sends another event in its place, or was cut off when it did: send that one")
+        for id, ours in zip(events, is_ours, strict=True)
+        if not ours
+    }
+    ours = {id: event for id, event in events.items() if id not in refused}
+    source = await engine.source()
+    noted = await in_worker(questions.redriven, source, list(ours))
+    refused |= {id: _sent_before(ms) for id, ms in noted.items()}
+    left = {id: event for id, event in ours.items() if id not in noted}
+    before = set(await in_worker(questions.taken_before, source, [said[id] for id in left]))
+    new = {id: event for id, event in left.items() if said[id] not in before}
+    taken = await take_all(engine, list(new.values()), catalogue)
+    refused |= {id: taken.refusals[at] for at, id in enumerate(new) if at in taken.refusals}
+    done = [row for row in rows if row["id"] in left and row["id"] not in refused]
+    await to_thread.run_sync(_note, engine, caller.label, done, now_ms)
+    with suppress(StoreError):  # it runs out by itself
+        await engine.store.end_sending({id: said[id] for id in ours}, token)
+    return Sent(len(left) - len(new) + taken.duplicates, refused)
+
+
 def _require_sendable(row: Mapping[str, Any], redriven_ms: int | None, is_named: bool, is_replaced: bool) -> None:
     """Raises what stands in the way of sending a refused event again."""
     if redriven_ms is not None:
-        raise Conflict(f"it was sent again at {rfc3339(redriven_ms)}")
+        raise _sent_before(redriven_ms)
     if not is_named:
         raise Conflict("somebody whom it names was deleted since")
     if row["is_cut"] and not is_replaced:
         raise Conflict("not all of its text was kept: send the event itself")
+
+
+def _sent_before(redriven_ms: int) -> Conflict:
+    return Conflict(f"it was sent again at {rfc3339(redriven_ms)}")
 
 
 async def _require_drained(engine: Engine, now_ms: int) -> None:

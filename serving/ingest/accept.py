@@ -17,7 +17,7 @@ import msgspec
 
 from expressions.rules.properties import event_fields
 from expressions.rules.values import SUMMED_MAX
-from serving.ids import digits, identifier, ids_in, require_text, routed
+from serving.ids import ANONYMOUS_FIELDS, EMAIL_FIELDS, USER_FIELDS, digits, identifier, ids_in, require_text, routed
 from serving.ingest.event_time import event_time
 from serving.ingest.message_ids import made_id
 from serving.refusals import Invalid, invalid
@@ -31,6 +31,17 @@ NESTING_MAX = 16
 #: Bounds of one identify (S8).
 ATTRIBUTES_MAX = 256
 ATTRIBUTE_BYTES_MAX = 8 * 1024
+
+#: The remedy for a number that is too large for a sum. Its field is a property that an admin's definition names.
+SUMMED_REMEDY = "a trait sums it: send at most 10^12 either way"
+#: The fields of an event that have a meaning. Clients make up all other names in it.
+FIELDS = frozenset(
+    (
+        *("body", "type", "event", "messageId", "name", "category", "groupId", "previousId"),
+        *(*USER_FIELDS, *ANONYMOUS_FIELDS, *EMAIL_FIELDS),
+        *("timestamp", "ts", "originalTimestamp", "sentAt", "context", "properties", "props", "traits"),
+    )
+)
 
 #: The names under which page and screen events count, as audience builders elsewhere call them.
 NAMES_OF_KINDS = {"page": "Page Viewed", "screen": "Screen Viewed"}
@@ -239,4 +250,4 @@ def check_summed(name: str, properties: Mapping[str, Any], limits: Limits) -> No
     for dotted in summed:
         value = event_fields(properties).get(dotted) if "." in dotted else properties.get(dotted)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) > SUMMED_MAX:
-            raise invalid(f"properties.{dotted}", value, "a trait sums it: send at most 10^12 either way")
+            raise invalid(f"properties.{dotted}", value, SUMMED_REMEDY)

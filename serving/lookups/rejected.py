@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from serving.history import History, Source
+from serving.ingest.accept import FIELDS, SUMMED_REMEDY
 
 #: Reasons and places of origin that are counted one by one, those with most events first.
 GROUPS_MAX = 100
@@ -14,6 +15,22 @@ GROUPS_MAX = 100
 SHOWN = ("id", "received_at", "source", "path", "key", "line", "code", "reason", "group", "event", "ids", "is_cut")
 #: What it takes to send an event again.
 SENDABLE = ("id", "received_at", "key", "kind", "event", "ids", "sent_at", "context", "is_cut")
+
+
+#: A page is ordered by receipt and id, the greatest first. Rows of a file have no id, and come by their lines.
+_received_at, _id, _line = pl.col("received_at"), pl.col("id"), pl.col("line").fill_null(0)
+
+
+class Place(NamedTuple):
+    """The last event of a page; of a row of a file also how many rows of the same line and receipt were shown.
+
+    Events of the same receipt may come to the lake later, before or behind it. So it names the event and no number.
+    """
+
+    received_ms: int
+    id: str | None
+    line: int
+    skip: int
 
 
 class Asked(NamedTuple):
@@ -25,10 +42,10 @@ class Asked(NamedTuple):
     key: str | None = None
 
 
-def page(source: Source, asked: Asked, after: tuple[int, int] | None, limit: int) -> dict[str, Any]:
+def page(source: Source, asked: Asked, after: Place | None, limit: int) -> dict[str, Any]:
     """A page of refused events, the newest first, and how many there are by reason and by where they came from.
 
-    `after` says where the page before ended: at which receipt, and behind how many events of that receipt.
+    `after` says where the page before ended. `cursor` is that of this page; None where it is the last.
     """
     lake = source.history()
     period = _refused(lake, asked)
@@ -36,21 +53,15 @@ def page(source: Source, asked: Asked, after: tuple[int, int] | None, limit: int
     columns = period.select("received_at", "group", "source", "path", "key", "id").collect(engine="streaming")
     reasons = columns.group_by("group").agg(pl.len().alias("count"), pl.col("received_at").max().alias("last"))
     origins = columns.group_by("source", "path", "key").agg(pl.len().alias("count"))
-    start_ms, skip = after or (asked.until_ms, 0)
-    order = ("received_at", "id", "line")
+    rest = some if after is None else some.filter(_is_from(after))
     rows = (
-        some.filter(pl.col("received_at") <= start_ms)
-        .select(*SHOWN)
-        .sort(*order, descending=[True, True, False], nulls_last=True, maintain_order=True)
-        .slice(skip, limit + 1)
+        rest.select(*SHOWN)
+        .sort(_received_at, _id, _line, descending=[True, True, False], nulls_last=True, maintain_order=True)
+        .slice(after.skip if after else 0, limit + 1)
         .collect(engine="streaming")
     )
     shown = rows.head(limit)
-    cursor = None
-    if len(rows) > limit:
-        last_ms = shown["received_at"][-1]
-        same = int((shown["received_at"] == last_ms).sum())
-        cursor = (last_ms, same + (skip if last_ms == start_ms else 0))
+    cursor = _last_place(shown, after) if len(rows) > limit else None
     done = _redriven(lake, shown["id"].drop_nulls().to_list())
     return {
         "rejected": [row | {"redriven_at": done.get(row["id"])} for row in shown.to_dicts()],
@@ -59,6 +70,27 @@ def page(source: Source, asked: Asked, after: tuple[int, int] | None, limit: int
         "total": len(columns),
         "cursor": cursor,
     }
+
+
+def _is_from(place: Place) -> pl.Expr:
+    """Whether an event comes after a place; rows of a file also those of its line."""
+    is_later = _id.is_null() & (_line >= place.line) if place.id is None else _id.is_null() | (_id < place.id)
+    return (_received_at < place.received_ms) | ((_received_at == place.received_ms) & is_later)
+
+
+def _last_place(shown: pl.DataFrame, after: Place | None) -> Place:
+    last = shown.row(-1, named=True)
+    received_ms, id, line = last["received_at"], last["id"], last["line"] or 0
+    skip = 0
+    if id is None:
+        is_same = (_received_at == received_ms) & _id.is_null() & (_line == line)
+        skip = len(shown.filter(is_same)) + (after.skip if after and after[:3] == (received_ms, id, line) else 0)
+    return Place(received_ms, id, line, skip)
+
+
+def redriven(source: Source, ids: list[str]) -> dict[str, int]:
+    """When those of some events were sent again that were, UTC ms by id, as the lake says now."""
+    return _redriven(source.history(), ids)
 
 
 def to_send_again(source: Source, ids: list[str] | None, asked: Asked, limit: int) -> dict[str, Any]:
@@ -90,10 +122,15 @@ def taken_before(source: Source, events: list[tuple[str, str]]) -> list[tuple[st
 def _refused(lake: History, asked: Asked) -> pl.LazyFrame:
     """Refused events of a period, each once, with the `group` of its reason: the field and the remedy, else the code.
 
-    A reason itself repeats what was sent, so that hardly two are alike.
+    A reason itself repeats what was sent, so that hardly two are alike. So do fields within an event, whose names
+    clients make up: a group has only the field that they are in, so that no client fills the list of reasons. A
+    property that is summed is named, since definitions name it, of which there are few.
     """
     named = pl.col("field").is_not_null() & pl.col("remedy").is_not_null()
-    group = pl.when(named).then(pl.concat_str("field", pl.lit(": "), "remedy")).otherwise(pl.col("code"))
+    outer = pl.col("field").str.split(".").list.first()
+    known = pl.when(outer.is_in(sorted(FIELDS))).then(outer).otherwise(pl.lit("event"))
+    field = pl.when(pl.col("remedy") == SUMMED_REMEDY).then("field").otherwise(known)
+    group = pl.when(named).then(pl.concat_str(field, pl.lit(": "), "remedy")).otherwise(pl.col("code"))
     is_asked = (pl.col("received_at") >= asked.since_ms) & (pl.col("received_at") < asked.until_ms)
     rows = lake.rejected().filter(pl.col("redriven_at").is_null() & is_asked)
     return rows.with_columns(group.alias("group"), pl.col("is_cut").fill_null(True))

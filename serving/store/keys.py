@@ -221,6 +221,14 @@ def rejected() -> str:
     return "rejected"
 
 
+def sending(refused_id: str) -> str:
+    """String: what a refused event is sent again as (`scripts.sending`). Calls that send again set and drop it.
+
+    TTL: 7 days, of a call that was cut off.
+    """
+    return f"sending:{refused_id}"
+
+
 def refused() -> str:
     """Stream: the newest refused events for who watches, entry id `<number>-0`, at most 200. The API adds, the purge
     drops all.

@@ -9,11 +9,11 @@ from serving.ids import event_hash, shard_of
 from serving.store import keys, logged_event
 from serving.store.logged_event import Accepted, LogEntry
 from serving.store.operations.operation import operation
-from serving.store.operations.replies import nothing, only, refusal
+from serving.store.operations.replies import each, nothing, only, refusal
 from serving.store.operations.sharded import Sharded
 from serving.store.operations.shards import ShardState
 from serving.store.requests import Command, Request, chunks, command
-from serving.store.scripts import ingest, raise_numbers
+from serving.store.scripts import ingest, raise_numbers, sending
 from serving.store.scripts.ingest import Outcome, Packed
 
 #: The stream of refused events keeps about so many.
@@ -183,6 +183,21 @@ class EventOperations(Sharded):
         """Drops refused events up to and with this entry, once they are in the lake."""
         ms, _, number = entry_id.partition("-")
         return Request([command("XTRIM", keys.rejected(), "MINID", f"{ms}-{int(number) + 1}")], nothing)
+
+    @operation
+    def begin_sending(self, events: Mapping[str, tuple[str, str]], token: str) -> Request[list[bool]]:
+        """Says as which events, (namespaced id, event id), refused ones are sent again; False where another one is.
+
+        Raises `StoreFull`.
+        """
+        commands = [sending.begin_command(refused_id, *event, token) for refused_id, event in events.items()]
+        return Request(commands, each(sending.read), is_long=True)
+
+    @operation
+    def end_sending(self, events: Mapping[str, tuple[str, str]], token: str) -> Request[None]:
+        """Takes that back, once the lake notes that they were sent, or where they were not."""
+        commands = [sending.end_command(refused_id, *event, token) for refused_id, event in events.items()]
+        return Request(commands, nothing, is_long=True)
 
 
 def _packed(arrival: Arrival) -> Packed:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.running import RunningStack
+from serving.store.store import Store
+from tests.running import RunningStack, api_beside
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -126,18 +127,39 @@ def test_an_event_that_was_taken_meanwhile_does_not_count_again(stack: RunningSt
 
 
 def test_of_calls_that_come_at_once_one_sends_an_event_again(stack: RunningStack) -> None:
-    """Also where each puts another event in its place, under an id and of a person that no event had before."""
+    """Also where each puts another event in its place, under an id and of a person that no event had before; and by way
+    of several processes."""
     (refused,) = refuse(stack, "rj race", {"type": "track", "userId": "rj-r", "event": "rj_e", "timestamp": "never"})
     places = [
         {"type": "track", "userId": f"rj-r{number}", "event": "rj_e", "messageId": f"rj-r{number}"}
         for number in range(4)
     ]
 
-    with ThreadPoolExecutor(len(places)) as callers:
-        answers = list(callers.map(lambda place: redrive(stack, ids=[refused["id"]], event=place), places))
+    with api_beside(stack) as beside, ThreadPoolExecutor(len(places)) as callers:
+        ways = [stack, beside, stack, beside]
+        answers = list(callers.map(lambda way, place: redrive(way, ids=[refused["id"]], event=place), ways, places))
 
     assert sorted(answer["redriven"] for answer in answers) == [0, 0, 0, 1]
     assert sum(len(events_of(stack, place["userId"])) for place in places) == 1
+
+
+def test_a_call_that_was_cut_off_is_made_again_with_the_same_event_alone(stack: RunningStack) -> None:
+    """A call was killed, or waits for a slow store, after it said what it sends. Whether it sent that nobody knows. So
+    another event, as whose copy no one would know it, is not sent in its place; the same one is, and counts once."""
+    (refused,) = refuse(stack, "rj cut off", {"type": "track", "userId": "rj-o", "event": "rj_e", "timestamp": "never"})
+    place = {"type": "track", "userId": "rj-o1", "event": "rj_e", "messageId": "rj-o1"}
+    other = {"type": "track", "userId": "rj-o2", "event": "rj_e", "messageId": "rj-o2"}
+    with Store(stack.stack.redis_url, stack.stack.shards) as store:
+        assert store.begin_sending({refused["id"]: ("user:rj-o1", "rj-o1")}, "cut off") == [True]
+
+    instead = redrive(stack, ids=[refused["id"]], event=other)
+    same = redrive(stack, ids=[refused["id"]], event=place)
+    later = redrive(stack, ids=[refused["id"]], event=other)
+
+    assert (instead["redriven"], [of["code"] for of in instead["refused"]]) == (0, ["already_exists"])
+    assert (same["redriven"], same["refused"]) == (1, [])
+    assert later["refused"][0]["message"].startswith("it was sent again at ")
+    assert [len(events_of(stack, user)) for user in ("rj-o", "rj-o1", "rj-o2")] == [0, 1, 0]
 
 
 def test_what_was_cut_or_names_somebody_deleted_is_not_sent_again(stack: RunningStack) -> None:

@@ -81,7 +81,7 @@ def only_known_keys(url: str) -> Iterator[None]:
             name = key.decode()
             assert _is_known(name), f"a key that keys.py does not name: {name}"
             assert (client.ttl(name) > 0) == name.startswith(
-                ("lease:", "heartbeat:", "recent:", "forgotten:", "activity:")
+                ("lease:", "heartbeat:", "recent:", "forgotten:", "activity:", "sending:")
             ), f"the TTL of {name}"
 
 
@@ -102,7 +102,12 @@ def _prefixes() -> tuple[str, ...]:
         keys.ready(0),
         keys.wanted(0),
     )
-    of_system = (keys.lease("").partition("{")[0], keys.heartbeat(""), keys.activity_since().partition(":")[0])
+    of_system = (
+        keys.lease("").partition("{")[0],
+        keys.heartbeat(""),
+        keys.activity_since().partition(":")[0],
+        keys.sending(""),
+    )
     return (*(name.partition("{")[0] + "{" for name in of_shards), *of_system)
 
 

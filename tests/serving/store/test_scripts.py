@@ -215,3 +215,26 @@ class TestRejected:
         assert [entry.data for entry in entries] == [b"one", b"two", b"three"]
         store.trim_rejected(entries[1].entry_id)
         assert [entry.data for entry in store.read_rejected(10)] == [b"three"]
+
+
+class TestSending:
+    def test_of_different_events_the_first_is_sent(self, store: Store) -> None:
+        """The same one may be sent by others too; another is not, until the last call of it has taken it back."""
+        this, that = ("user:ada", "e1"), ("user:ada", "e2")
+        begun = [
+            store.begin_sending({"r1": event, "r2": event}, token)
+            for event, token in ((this, "a"), (that, "b"), (this, "c"))
+        ]
+        store.end_sending({"r1": that}, "b")
+        store.end_sending({"r1": this}, "a")
+
+        assert begun == [[True, True], [False, False], [True, True]]
+        assert store.begin_sending({"r1": that}, "d") == [False]
+        store.end_sending({"r1": this}, "c")
+        assert store.begin_sending({"r1": that}, "e") == [True]
+
+    def test_nobody_is_named(self, store: Store, client: redis.Redis) -> None:
+        """What is kept while an event is sent has no id in it that a purge would have to find."""
+        store.begin_sending({"r1": ("user:ada", "order-1")}, "a")
+
+        assert b"ada" not in client.get(keys.sending("r1"))
