@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from lake.lake import Lake
 from pipelines import maintain, rebuild
+from pipelines.earliest_clock import EarliestClock
 from pipelines.leases import NotHeld, writing
 from pipelines.purge import purge
 from pipelines.timetable import Timetable
@@ -96,13 +98,17 @@ class Work(NamedTuple):
     orders: Orders
 
 
-def plain_work(store: Store, lake: Lake, settings: Settings) -> Work:
-    """The work without a record of its runs."""
+def plain_work(store: Store, lake: Lake, settings: Settings, clock: EarliestClock | None = None) -> Work:
+    """The work without a record of its runs. `clock` says what is old enough to be dropped."""
+    clock = clock or EarliestClock(store)
     return Work(
         lambda ids: rebuild.rebuild(store, lake, settings, ids=ids),
         lambda: asdict(purge.purge(store, lake)),
         lambda: maintain.maintain(
-            lake, export_days=settings.export_retention_days, retention_days=settings.retention_days
+            lake,
+            datetime.fromtimestamp(clock.now_ms() / 1000, UTC),
+            export_days=settings.export_retention_days,
+            retention_days=settings.retention_days,
         ),
         NoOrders(),
     )

@@ -135,6 +135,7 @@ class Worker:
 
     def look(self) -> bool:
         """Does what is due; returns whether anything was."""
+        self._believe_no_future()
         requests = self.store.rebuild_requests()
         waits_for = self._waits_for()
         self._is_wanted = requests.is_full or waits_for is Uncovered.DRAINED
@@ -160,6 +161,14 @@ class Worker:
         finally:
             self.is_working = False
         return True
+
+    def _believe_no_future(self) -> None:
+        """Takes what began at a time to come for begun now: this clock went back since, or Redis' was ahead then.
+
+        Else it would serve all that its schedule wants until the clock is there.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        self.began_ms = {name: min(began_ms, now_ms) for name, began_ms in self.began_ms.items()}
 
     def _work(
         self, is_full: bool, ids: list[str], orders: list[Order], of_everybody: Asked = (), asked: Asked = ()

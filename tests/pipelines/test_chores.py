@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from pipelines.due import RETRY_S, RETRY_S_MAX, Due
 from pipelines.heartbeat import beat
 from pipelines.maintain import maintain
 from pipelines.packing import pack
+from pipelines.work import NoOrders, Order
 from pipelines.worker import Worker
 from tests.pipelines.world import World, purchase
 from tests.waiting import wait_until
@@ -113,6 +117,39 @@ def test_a_broken_table_keeps_the_others_from_nothing(world: World) -> None:
         maintain(world.lake)
     assert len(world.lake.open(AUDIT).file_uris()) == 1
     assert len(world.lake.open(RUNS).file_uris()) == 1
+
+
+class SeenOrders(NoOrders):
+    """No orders; keeps what it is told about the work that began last."""
+
+    def __init__(self) -> None:
+        self.began: list[Mapping[str, int]] = []
+
+    def due(self, began_ms: Mapping[str, int]) -> list[Order]:
+        """None."""
+        self.began.append(dict(began_ms))
+        return []
+
+
+def test_work_that_began_at_a_time_to_come_serves_no_schedule(world: World) -> None:
+    """Redis' clock was ahead at the last rebuild, or the worker's at the last purge. What schedules want from now on is
+    due all the same, and is not called served until that time has come."""
+    ahead_ms = world.store.now_ms() + 86_400_000
+    world.lake.append_run({"build": 1, "kind": "full", "seqs": [0], "as_of": ahead_ms, "seconds": 0.0})
+    orders = SeenOrders()
+    worker = Worker(world.store, world.lake, world.settings, world.rebuild, lambda: None, lambda: None, orders)
+    stopped = threading.Event()
+    stopped.set()
+    worker.run(stopped)
+    assert worker.began_ms["rebuild"] == ahead_ms
+    worker.began_ms["purge"] = ahead_ms
+
+    worker.look()
+    worker.look()
+
+    first, second = orders.began
+    assert max(first.values()) <= time.time_ns() // 1_000_000
+    assert {name: second[name] for name in first} == first, "later times are due"
 
 
 def test_work_that_does_not_end_is_an_error(world: World) -> None:

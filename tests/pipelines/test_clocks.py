@@ -17,9 +17,11 @@ from expressions.rules.deletes import after_deletes
 from lake.lake import Lake
 from lake.schemas import EVENTS, TRAITS, Table
 from lake.tables import Change
+from pipelines.earliest_clock import EarliestClock
 from pipelines.maintain import maintain
 from pipelines.purge.purge import purge
 from pipelines.restamp import Restamped, restamp
+from pipelines.work import plain_work
 from serving.ids import shard_of
 from serving.ingest.accept import Envelope, Limits, accept
 from serving.ingest.projection import tail_payload
@@ -35,6 +37,7 @@ from tests.clocks import clock_ahead
 from tests.pipelines.world import World, purchase
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+YEAR_MS = 365 * DAY_MS
 SHARDS = 4
 DEFINITIONS = {
     "ever": "events.purchase.count",
@@ -221,6 +224,34 @@ def test_retention_and_purge_see_rows_of_the_future(redis_url: str, tmp_path: Pa
     assert did["retention"]["removed"] == 1
     assert purged.rows["events"] == 1
     assert world.lake.scan(EVENTS).filter(kind="track").collect()["id"].to_list() == ["user:eve"]
+
+
+@pytest.mark.parametrize(
+    ("machine_ms", "redis_ms", "passed_ms", "dropped"),
+    [
+        (YEAR_MS, 0, MINUTE_MS, 0),
+        (0, YEAR_MS, MINUTE_MS, 0),
+        (YEAR_MS, YEAR_MS, MINUTE_MS, 0),
+        (YEAR_MS, YEAR_MS, YEAR_MS, 1),
+    ],
+    ids=["the machine's is ahead", "Redis' is ahead", "both are, as on one machine", "a year has passed"],
+)
+def test_no_clock_that_is_ahead_for_a_moment_drops_what_is_to_be_kept(
+    redis_url: str, tmp_path: Path, machine_ms: int, redis_ms: int, passed_ms: int, dropped: int
+) -> None:
+    """Retention drops events for good. So it goes by the earliest of all clocks, one of which nobody sets."""
+    world = OffWorld(redis_url, tmp_path, retention_days=30)
+    world.recover()
+    world.ingest([purchase("ada", 1)])
+    world.drain().step()
+    off_ms = passed_s = 0
+    clock = EarliestClock(world.store, lambda: Store.now_ms(world.store) + off_ms, lambda: passed_s)
+    work = plain_work(world.store, world.lake, world.settings, clock)
+
+    off_ms, world.store.off_ms, passed_s = machine_ms, redis_ms, passed_ms // 1000
+
+    assert work.maintain()["retention"]["removed"] == dropped
+    assert world.lake.events().collect().height == 1 - dropped
 
 
 @pytest.mark.parametrize("ahead_ms", [LEAD_MS_MAX - MINUTE_MS, DAY_MS])

@@ -6,6 +6,9 @@ must be safe without it (the drain's is: the lake refuses the second commit).
 A process that cannot wait for another to end asks to be next; a holder that gives way then does not renew, once it is
 done.
 
+It runs out by the server's clock. Where that went back, a lease whose holder is gone would last until the clock is
+there again. So whoever asks for one cuts it to what is left of a new one; a holder that is there renews it.
+
     KEYS  lease, following (who is next)
     ARGV  token; to hold it also ttl_ms, manner ("" | "next" | "gives way" | "joins")
     reply 1 it is yours, or you gave it back | 0 it is another's
@@ -49,8 +52,13 @@ class Release(NamedTuple):
 HOLD = script(
     Hold,
     """
-local holder = redis.call('GET', lease)
-local successor = redis.call('GET', following)
+local function held_by(key)
+  local holder = redis.call('GET', key)
+  if holder and holder ~= token and redis.call('PTTL', key) > ttl_ms then redis.call('PEXPIRE', key, ttl_ms) end
+  return holder
+end
+
+local holder, successor = held_by(lease), held_by(following)
 if (manner == 'gives way' or manner == 'joins') and successor and successor ~= token then
   if manner == 'gives way' and holder == token then redis.call('DEL', lease) end
   return 0

@@ -205,6 +205,17 @@ class TestLease:
 
         assert store.hold_lease("drain", "two", 60_000)
 
+    def test_a_clock_that_went_back_does_not_prolong_it(self, store: Store, client: redis.Redis) -> None:
+        """A lease of somebody who is gone, and a wish to be next, last as long as a new one from the next try on."""
+        assert store.hold_lease("drain", "one", 15_000)
+        assert not store.hold_lease("drain", "two", 15_000, "next")
+        for key in (keys.lease("drain"), keys.next_lease("drain")):
+            client.pexpire(key, 3_600_000)  # as a clock that goes back by an hour leaves it
+
+        assert not store.hold_lease("drain", "three", 15_000, "gives way")
+        assert max(client.pttl(keys.lease("drain")), client.pttl(keys.next_lease("drain"))) <= 15_000
+        assert store.hold_lease("drain", "one", 15_000)
+
 
 class TestRejected:
     def test_refused_events_are_kept_until_they_are_in_the_lake(self, store: Store) -> None:
