@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -37,10 +38,12 @@ from serving.ingest.accept import Envelope, Limits, accept, checked_object
 from serving.ingest.event_json import event_of
 from serving.ingest.message_ids import made_id
 from serving.people.links import RefusedClaim, Why
-from serving.refusals import Conflict, Invalid, NotFound, invalid
+from serving.refusals import Conflict, Invalid, NotFound, Refusal, invalid
 from serving.store.deadlines import within
 from serving.store.logged_event import Accepted, RefusedEvent
 from serving.store.operations.newest_events import REFUSED_MAX
+
+log = structlog.get_logger()
 
 router = APIRouter(tags=["events"])
 
@@ -226,7 +229,13 @@ async def _take_batch(request: Request, text: bytes) -> Response:
     refusals = sorted([*refusals, *late], key=itemgetter(0))
     if refusals:
         sent_by = SentBy(request.scope["path"], None, body.sentAt, context)
-        await keep_rejected(engine, caller, sent_by, refusals)
+        try:
+            await keep_rejected(engine, caller, sent_by, refusals)
+        except Refusal as refusal:
+            # Others were taken. If the call were refused they would be sent again, and those without an id counted.
+            if not events:
+                raise
+            log.warning("refused_not_kept", events=len(refusals), error=refusal.message)
     return _with_warnings(
         {
             "success": True,

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import redis
 
+from serving.store import keys
 from serving.store.store import Store
+from tests.pipelines.world import World
 from tests.running import RunningStack, api_beside
+from tests.serving.local_api import answers
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -189,6 +195,29 @@ def test_what_was_cut_or_names_somebody_deleted_is_not_sent_again(stack: Running
 def test_a_call_that_names_no_events_is_refused(stack: RunningStack, body: dict[str, Any]) -> None:
     """It is either ids, up to 1,000, or a reason; an event replaces that of one id."""
     assert stack.call("POST", "/v1/admin/rejected/redrive", json=body).status_code == 400
+
+
+def test_a_refused_event_that_cannot_be_kept_has_no_other_sent_again(redis_url: str, tmp_path: Path) -> None:
+    """Redis takes the good events of a batch, and then has no room for the refused one. Were the answer 429 or 503, all
+    would be sent again, and those without a `messageId` would count twice. A batch of which nothing was taken is."""
+    world = World(redis_url, tmp_path, shards=2, write_key="write")
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    good = [{"type": "track", "userId": user, "event": "purchase"} for user in ("ann", "bob")]
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(keys.rejected(), "no stream: whatever is added is refused")
+        taken, refused = answers(
+            world.settings,
+            [
+                httpx.Request("POST", "http://api/v1/batch", headers={"Authorization": "Bearer write"}, json=body)
+                for body in ({"batch": [*good, {"type": "none"}]}, {"batch": [{"type": "none"}]})
+            ],
+        )
+        client.delete(keys.rejected())
+
+    assert (taken.status_code, taken.json()["accepted"], len(taken.json()["rejected"])) == (200, 2, 1)
+    assert refused.status_code in (429, 503) and "retry-after" in refused.headers
+    assert [world.values(user)["orders"] for user in ("ann", "bob")] == [1, 1]
 
 
 def test_the_command_lists_and_sends_again(stack: RunningStack) -> None:
