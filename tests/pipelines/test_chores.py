@@ -135,7 +135,8 @@ def test_work_that_began_at_a_time_to_come_serves_no_schedule(world: World) -> N
     """Redis' clock was ahead at the last rebuild, or the worker's at the last purge. What schedules want from now on is
     due all the same, and is not called served until that time has come."""
     ahead_ms = world.store.now_ms() + 86_400_000
-    world.lake.append_run({"build": 1, "kind": "full", "seqs": [0], "as_of": ahead_ms, "seconds": 0.0})
+    build = world.lake.last_build() + 1
+    world.lake.append_run({"build": build, "kind": "full", "seqs": [0], "as_of": ahead_ms, "seconds": 0.0})
     orders = SeenOrders()
     worker = Worker(world.store, world.lake, world.settings, world.rebuild, lambda: None, lambda: None, orders)
     stopped = threading.Event()
