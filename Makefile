@@ -7,7 +7,7 @@ PACKAGES := pipelines serving expressions lake dashboard cli
 SDK := sdk/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format bench lock editor clean
+.PHONY: help install demo up test check format bench lock editor sdk clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\): *[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -45,6 +45,11 @@ lock:     ## write requirements.lock from both pyproject.toml (needs uv); ARGS="
 # esbuild's program comes as a package for the machine; no package runs a script of its own.
 editor:   ## build the console's editor of expressions into dashboard/editor/bundle (needs Node >= 20 and npm)
 	cd dashboard/editor/source && npm ci --ignore-scripts && npm run build
+
+# The tests build the TypeScript SDK by themselves, on a copy.
+sdk: .venv/.installed  ## build what apps install: the wheel of sdk/python and the package of sdk/typescript (needs Node >= 20, npm)
+	cd $(SDK) && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel
+	cd sdk/typescript && npm ci --ignore-scripts && npm run build
 
 clean:    ## remove .venv and the caches; the data in .tinycdp stays
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

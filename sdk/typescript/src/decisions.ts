@@ -1,0 +1,205 @@
+/**
+ * How a decision is come by: a fresh answer, a request, the last answer, or none. No I/O and no clock.
+ *
+ *     begin → decisions (a fresh answer, or the last one since the server did not answer lately)
+ *           → a request to be sent → answered / unanswered → decisions
+ *
+ * Where there are none, an `Undecided` is thrown.
+ *
+ * An answer is given again for its `max-age` alone, then asked for again by its ETag. In an outage the last answer stands
+ * for five minutes, with reason CACHED; then the caller's default does. Whatever this client sends of a user, and the
+ * acknowledgement of it, drops that user's answers. `tests/conformance/clients/caching.json` holds the cases.
+ */
+
+import { objectIn } from "./answers";
+import { namesOf } from "./events";
+
+/** What keeps a decision from being made, in OpenFeature's words. */
+export type ErrorCode = "FLAG_NOT_FOUND" | "GENERAL";
+
+/** What a flag says for a user. */
+export interface Decision<T = unknown> {
+  flag: string;
+  userId: string;
+  /** Whether the flag allows. */
+  allow: boolean;
+  /** The variant's value; of a flag without variants it is `allow`. The caller's default where nothing can be said. */
+  value: T;
+  variant?: string | undefined;
+  /**
+   * Why, in OpenFeature's words: STATIC, TARGETING_MATCH, SPLIT, DEFAULT, DISABLED, STALE, CACHED, or ERROR.
+   */
+  reason: string;
+  /** Why, step by step, as the server says it. */
+  reasons: string[];
+  /** Why there is no answer. */
+  error?: string | undefined;
+  errorCode?: ErrorCode | undefined;
+  /** False if the event that the decision was to see was not acknowledged in time. */
+  afterMet: boolean;
+}
+
+/** An answer to a request for decisions. `retryAfter`, `etag` and `cacheControl` are headers. */
+export interface Reply {
+  status: number;
+  body: string;
+  retryAfter: string | null;
+  etag: string | null;
+  cacheControl: string | null;
+}
+
+/** A question for decisions: of one flag, or of all where `flag` is undefined. */
+export interface Question {
+  userId?: string | undefined;
+  anonymousId?: string | undefined;
+  flag: string | undefined;
+}
+
+/** Why there is no decision. `status` is that of a refusal. */
+export interface Undecided extends Error {
+  code: ErrorCode;
+  status: number | undefined;
+  afterMet: boolean;
+}
+
+interface Answer {
+  decisions: Decision[];
+  etag: string | undefined;
+  atMs: number;
+  freshUntilMs: number;
+}
+
+/** A question that must be asked, and the answer that is kept of it. */
+export interface Request {
+  question: Question;
+  kept: Answer | undefined;
+  /** Whether an id of it was dropped since it was asked: its answer may be of before that. */
+  isOld: boolean;
+}
+
+/** How long the last answer stands while the server is away. */
+const LAST_ANSWER_MS = 300_000;
+/** Answers that are kept; the longest unused go. */
+const ANSWERS_MAX = 1_000;
+/** After so many failures in a row nobody is asked for a while, which doubles from the first to the greatest. */
+const FAILURES_MAX = 3;
+const PAUSE_FIRST_MS = 1_000;
+const PAUSE_MS_MAX = 30_000;
+
+export type Asking = ReturnType<typeof askingOf>;
+
+/** The answers of one client, and whether it is worth asking. */
+export function askingOf() {
+  const answers = new Map<string, Answer>();
+  const underWay = new Set<Request>();
+  let failures = 0;
+  let closedUntilMs = 0;
+
+  const keyOf = (question: Question): string => JSON.stringify([namesOf(question), question.flag]);
+
+  /** Nobody is asked before the end of a pause, then one. */
+  function pause(nowMs: number): void {
+    if (failures >= FAILURES_MAX) {
+      closedUntilMs = nowMs + Math.min(PAUSE_FIRST_MS * 2 ** (failures - FAILURES_MAX), PAUSE_MS_MAX);
+    }
+  }
+
+  /** What is known already, or the request to send. */
+  function begin(question: Question, nowMs: number): Decision[] | Request {
+    const kept = answers.get(keyOf(question));
+    if (kept) {
+      keep(question, kept); // the last one used goes last
+      if (nowMs < kept.freshUntilMs) return kept.decisions;
+    }
+    if (nowMs < closedUntilMs) return inOutage(kept, nowMs, "the server did not answer lately");
+    pause(nowMs);
+    const request: Request = { question, kept, isOld: false };
+    underWay.add(request);
+    return request;
+  }
+
+  /** What an answer says. */
+  function answered(request: Request, { status, etag, body, cacheControl }: Reply, nowMs: number): Decision[] {
+    const { question, kept } = request;
+    const said = objectIn(body);
+    const decisions =
+      status === 304
+        ? kept?.decisions
+        : status === 200
+          ? decisionsIn(question.flag === undefined ? said["decisions"] : [said])
+          : undefined;
+    const isRefusal = status >= 400 && status < 500 && status !== 429;
+    if (!decisions && !isRefusal) {
+      return unanswered(request, status >= 400 ? `HTTP ${status}` : "the answer is not TinyCDP's", nowMs);
+    }
+    underWay.delete(request);
+    failures = closedUntilMs = 0;
+    if (!decisions) {
+      throw undecided(`HTTP ${status} ${said["message"] ?? ""}`.trim(), status === 404 ? "FLAG_NOT_FOUND" : "GENERAL", status);
+    }
+    const answer = { decisions, etag: etag ?? kept?.etag, atMs: nowMs, freshUntilMs: nowMs + maxAgeMs(cacheControl) };
+    if (!request.isOld) keep(question, answer);
+    return decisions;
+  }
+
+  /** What is said while the server is away. */
+  function unanswered(request: Request, error: string, nowMs: number): Decision[] {
+    underWay.delete(request);
+    failures++;
+    pause(nowMs);
+    return inOutage(request.kept, nowMs, error);
+  }
+
+  function keep(question: Question, answer: Answer): void {
+    const key = keyOf(question);
+    answers.delete(key);
+    answers.set(key, answer);
+    if (answers.size > ANSWERS_MAX) answers.delete(answers.keys().next().value!);
+  }
+
+  /** Drops every answer to a question that named one of these ids; without any, all answers. */
+  function drop(names?: string[]): void {
+    const isOf = (asked: string[]): boolean => !names || asked.some((name) => names.includes(name));
+    for (const key of answers.keys()) if (isOf(JSON.parse(key)[0])) answers.delete(key);
+    for (const request of underWay) request.isOld ||= isOf(namesOf(request.question));
+  }
+
+  return { begin, answered, unanswered, drop, isAway: () => failures >= FAILURES_MAX };
+}
+
+/** The error that there is no decision. */
+export function undecided(message: string, code: ErrorCode = "GENERAL", status?: number, afterMet = true): Undecided {
+  return Object.assign(new Error(message), { code, status, afterMet });
+}
+
+/** Decisions as the API words them; undefined for what is none. */
+function decisionsIn(bodies: any): Decision[] | undefined {
+  if (!Array.isArray(bodies) || !bodies.every((body) => body?.flag && body.reason && "value" in body)) return undefined;
+  return bodies.map(({ flag, userId = "", allow, value, variant, reason, reasons = [] }) => {
+    const isError = reason === "ERROR";
+    return {
+      flag,
+      userId,
+      allow,
+      value,
+      variant: variant ?? undefined,
+      reason,
+      reasons,
+      error: isError ? reasons[reasons.length - 1] : undefined,
+      errorCode: isError ? "GENERAL" : undefined,
+      afterMet: true,
+    };
+  });
+}
+
+/** The last answer, marked CACHED, while it stands. */
+function inOutage(answer: Answer | undefined, nowMs: number, error: string): Decision[] {
+  if (!answer || nowMs - answer.atMs > LAST_ANSWER_MS) throw undecided(error);
+  return answer.decisions.map((decision) => ({ ...decision, reason: "CACHED" }));
+}
+
+/** For how long an answer with this header may be given again without asking. */
+function maxAgeMs(cacheControl: string | null): number {
+  const found = /\bmax-age=(\d{1,9})\b/.exec(cacheControl ?? "");
+  return found && !cacheControl!.includes("no-store") ? Number(found[1]) * 1000 : 0;
+}

@@ -1,0 +1,108 @@
+/** Every option of a client, with its default. An option that is undefined has its default. */
+
+import type { RetryConfig } from "./answers";
+import type { TrackEvent } from "./events";
+import type { Logger } from "./logger";
+import { createLogger } from "./logger";
+import type { State } from "./outbox";
+
+/** An event that does not arrive, or may not: what `onError` is told. */
+export interface Failure {
+  /** refused, dropped or unknown. */
+  state: State;
+  reason: string;
+  messageId: string;
+  /** The event's JSON as it would have been sent; undefined if it is no JSON. */
+  event: string | undefined;
+}
+
+/** Times are in milliseconds. */
+export interface TinyCDPOptions {
+  /** The server's address, as https://cdp.example.com. */
+  endpoint: string;
+  /** Sends events. */
+  writeKey?: string | undefined;
+  /** Asks for decisions. */
+  readKey?: string | undefined;
+  /** Events that make a batch: 20. */
+  flushAt?: number | undefined;
+  /** How long an event waits for a batch: 10,000. */
+  flushIntervalMs?: number | undefined;
+  /** Events that may wait or be under way: 1,000. Then the oldest are dropped, counted and told. */
+  maxQueueSize?: number | undefined;
+  /** For a batch, and for `flush`: 15,000. */
+  timeout?: number | undefined;
+  /** For a decision: 3,000. */
+  decideTimeout?: number | undefined;
+  /** Whether the console is told what goes on: false. */
+  debug?: boolean | undefined;
+  /** Whether a page that is left sends what is queued: true. */
+  autoFlushOnUnload?: boolean | undefined;
+  /** Where warnings go: the console. */
+  logger?: Logger | undefined;
+  /** How long a client waits before it sends again. */
+  retry?: { [Name in keyof RetryConfig]?: RetryConfig[Name] | undefined } | undefined;
+  /** Whether the browser keeps ids and queue between pages: true. */
+  persistence?: boolean | undefined;
+  /** Whether nobody is counted before `optIn`: false. */
+  optOutByDefault?: boolean | undefined;
+  /** Whether the client begins by itself: true. Else it touches nothing until its first call, or `start`. */
+  autoStart?: boolean | undefined;
+  /** The context of each event that gives none; in browsers it is added to what the page says of itself. */
+  context?: Record<string, unknown> | undefined;
+  /** May change an event, or drop it by returning null. */
+  beforeSend?: ((event: TrackEvent) => TrackEvent | null | void) | undefined;
+  /** Told of each event that is refused, dropped or unknown. */
+  onError?: ((failure: Failure) => void) | undefined;
+  /** Stands for the platform's `fetch`. */
+  fetch?: typeof fetch | undefined;
+}
+
+type Defined<Options> = { [Name in keyof Options]-?: Exclude<Options[Name], undefined> };
+
+/** Options, each with a value; those without a default may be undefined. */
+export type Settings = Defined<
+  Omit<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "retry">
+> &
+  Pick<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError"> & { retry: RetryConfig };
+
+export const DEFAULTS = {
+  flushAt: 20,
+  flushIntervalMs: 10_000,
+  maxQueueSize: 1_000,
+  timeout: 15_000,
+  decideTimeout: 3_000,
+  debug: false,
+  autoFlushOnUnload: true,
+  persistence: true,
+  optOutByDefault: false,
+  autoStart: true,
+};
+
+export const RETRY: RetryConfig = { initialDelay: 500, maxDelay: 60_000, backoffMultiplier: 2, jitter: true };
+
+/** The settings that options stand for. Throws an error that names the first wrong one. */
+export function settingsOf(options: TinyCDPOptions): Settings {
+  if (!options?.endpoint) throw new Error("TinyCDP: endpoint is required");
+  const settings: Settings = {
+    logger: createLogger(options.debug ? "debug" : "warn"),
+    fetch: (...request) => fetch(...request),
+    ...DEFAULTS,
+    ...defined(options),
+    retry: { ...RETRY, ...defined(options.retry ?? {}) },
+    endpoint: options.endpoint.replace(/\/+$/, ""),
+  };
+  if (!/^https?:\/\/[^?#]+$/.test(settings.endpoint)) {
+    throw new Error("TinyCDP: endpoint is not accepted; give the server's address, as https://cdp.example.com");
+  }
+  for (const [name, least] of [["flushAt", 1], ["maxQueueSize", 1], ["flushIntervalMs", 0], ["timeout", 1], ["decideTimeout", 1]] as const) {
+    if (!(settings[name] >= least && settings[name] < Infinity)) {
+      throw new Error(`TinyCDP: ${name}: ${settings[name]} is not accepted; give a number, at least ${least}`);
+    }
+  }
+  return settings;
+}
+
+function defined<T extends object>(options: T): { [Name in keyof T]: Exclude<T[Name], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as any;
+}

@@ -1,0 +1,310 @@
+/**
+ * Events on their way out: the whole of queueing, batching, splitting and repeating, without I/O, timers or a clock.
+ *
+ *     put → queue ─┐
+ *                  ├→ attempt → verdict ─┬→ settled: sent, refused, unknown
+ *     urgent ──────┤                     └→ again, whole or in halves, not before its time
+ *     retries ─────┘
+ *
+ * One attempt is under way at a time. Times are given: `nowMs` of a clock that never goes back, `wallMs` of the
+ * calendar's. `tests/conformance/clients/batches.json` holds the cases.
+ */
+
+import type { RetryConfig, Verdict } from "./answers";
+import { waitMs } from "./answers";
+import { ENVELOPE_BYTES, REQUEST_BYTES_MAX } from "./events";
+
+/**
+ * How far an event is: `queued`, `sending`, or how it ended. `unknown`: it may count or not, and is not sent again.
+ */
+export type State = "queued" | "sending" | "sent" | "dropped" | "refused" | "unknown";
+
+/** For so long the server knows a repeat for certain; less an hour for clocks that differ. */
+const REPEAT_MS_MAX = 23 * 3_600_000;
+/** A calendar that goes back by more than this between attempts cannot say how old the first one is. */
+const CLOCK_BACK_MS_MAX = 60_000;
+/** So often a batch is answered 429 before it is split: one full id holds all others. */
+const FULL_ANSWERS_MAX = 3;
+/** Reasons that are counted by name; those beyond are "other". */
+const REASONS_MAX = 50;
+
+/**
+ * An event on its way. `firstMs`, `lastMs`: the calendar's time of its first attempt that may have stored it, and of its
+ * last attempt. `place`: its name in a browser's storage.
+ */
+export interface Entry {
+  body: string;
+  size: number;
+  messageId: string;
+  names: string[];
+  queuedMs: number;
+  state: State;
+  reason: string;
+  firstMs?: number | undefined;
+  lastMs?: number | undefined;
+  place?: string | undefined;
+}
+
+/** Entries that go out in one request; the number of this attempt for them, and how often they were told 429. */
+export interface Attempt {
+  entries: Entry[];
+  number: number;
+  fullAnswers: number;
+  notBeforeMs: number;
+  /** Those that no attempt before this one may have stored. */
+  firstTries: Entry[];
+}
+
+/** How many events are queued or under way, and what became of the others since the client was made, by reason. */
+export interface Stats {
+  queued: number;
+  sent: number;
+  dropped: Record<string, number>;
+  refused: Record<string, number>;
+  unknown: Record<string, number>;
+}
+
+export interface OutboxOptions {
+  queueMax: number;
+  flushAt: number;
+  flushIntervalMs: number;
+  retry: RetryConfig;
+  random?: () => number;
+}
+
+export type Outbox = ReturnType<typeof outboxOf>;
+
+/** Whether a state is the last one. */
+export const isSettled = (entry: Entry): boolean => entry.state !== "queued" && entry.state !== "sending";
+
+export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: OutboxOptions) {
+  const stats: Stats = { queued: 0, sent: 0, dropped: {}, refused: {}, unknown: {} };
+  let queue: Entry[] = [];
+  let urgent: Entry[] = [];
+  let retries: Attempt[] = [];
+  let underWay: Attempt | undefined;
+  let failures = 0; // attempts in a row without an answer that stores
+  let pausedUntilMs = 0;
+
+  /** Ends an entry's way. `key` is what it is counted under, one of few; the reason may say more. */
+  function end(entry: Entry, state: "sent" | "dropped" | "refused" | "unknown", reason: string, key = reason): void {
+    stats.queued--;
+    note(entry, state, reason, key);
+  }
+
+  /** Counts an event that was refused or dropped before it could be queued. */
+  function note(entry: Entry, state: "sent" | "dropped" | "refused" | "unknown", reason: string, key = reason): void {
+    entry.state = state;
+    entry.reason = reason;
+    if (state === "sent") stats.sent++;
+    else {
+      const counts = stats[state];
+      const name = key in counts || Object.keys(counts).length < REASONS_MAX ? key : "other";
+      counts[name] = (counts[name] ?? 0) + 1;
+    }
+  }
+
+  /** An entry that is given up: whether it counts is not known where an attempt may have stored it. */
+  const lose = (entry: Entry, reason: string, key?: string): void =>
+    end(entry, entry.firstMs === undefined ? "dropped" : "unknown", reason, key);
+
+  function oldestWaiting(): Entry | undefined {
+    for (const attempt of retries) {
+      if (attempt.entries.length) return attempt.entries.shift();
+    }
+    return urgent.shift() ?? queue.shift();
+  }
+
+  /** Queues an event; those that had to go for it, the oldest first, which may be itself where all others are under way. */
+  function put(entry: Entry): Entry[] {
+    const lost: Entry[] = [];
+    while (stats.queued >= queueMax) {
+      const oldest = oldestWaiting();
+      if (!oldest) {
+        note(entry, "dropped", "queue full");
+        return [...lost, entry];
+      }
+      lose(oldest, "queue full");
+      lost.push(oldest);
+    }
+    stats.queued++;
+    queue.push(entry);
+    return lost;
+  }
+
+  /** Every entry that is not settled, in order. */
+  function waiting(): Entry[] {
+    return [...(underWay?.entries ?? []), ...retries.flatMap((attempt) => attempt.entries), ...urgent, ...queue];
+  }
+
+  /** Puts what is queued of these ids ahead of all else. */
+  function hurry(names: string[]): void {
+    const isTheirs = (entry: Entry): boolean => entry.names.some((name) => names.includes(name));
+    urgent.push(...queue.filter(isTheirs));
+    queue = queue.filter((entry) => !isTheirs(entry));
+  }
+
+  const isDueAtOnce = (flush: boolean): boolean => flush || urgent.length > 0 || queue.length >= flushAt || isFull(queue);
+
+  /** Whether these fill a request. */
+  function isFull(entries: Entry[]): boolean {
+    let size = 0;
+    return entries.some((entry) => (size += entry.size) >= REQUEST_BYTES_MAX);
+  }
+
+  /** When something is due next, at the earliest; undefined while nothing is queued, or an answer must come before. */
+  function wakeMs(flush: boolean): number | undefined {
+    if (underWay) return undefined;
+    const times = retries.filter((attempt) => attempt.entries.length).map((attempt) => attempt.notBeforeMs);
+    const first = urgent[0] ?? queue[0];
+    if (first) times.push(isDueAtOnce(flush) ? 0 : first.queuedMs + flushIntervalMs);
+    return times.length ? Math.max(Math.min(...times), pausedUntilMs) : undefined;
+  }
+
+  /**
+   * The entries to send now, if any are due; and those that are given up, since nobody can say any more whether an
+   * earlier attempt counted. `flush` makes everything due that does not wait for its time after a refusal.
+   */
+  function next(nowMs: number, wallMs: number, flush: boolean, bytesMax = REQUEST_BYTES_MAX): [Attempt | undefined, Entry[]] {
+    const dueMs = wakeMs(flush);
+    if (dueMs === undefined || nowMs < dueMs) return [undefined, []];
+    retries = retries.filter((attempt) => attempt.entries.length);
+    const due = retries.findIndex((attempt) => attempt.notBeforeMs <= nowMs);
+    const attempt = due < 0 ? attemptOf(fitting(urgent.length ? urgent : queue, bytesMax, flushAt)) : retries.splice(due, 1)[0]!;
+    const givenUp = attempt.entries.filter((entry) => giveUpIfOld(entry, wallMs));
+    attempt.entries = attempt.entries.filter((entry) => !givenUp.includes(entry));
+    if (!attempt.entries.length) return [undefined, givenUp];
+    attempt.firstTries = attempt.entries.filter((entry) => entry.firstMs === undefined);
+    for (const entry of attempt.entries) entry.state = "sending";
+    stamp(attempt.entries, wallMs);
+    underWay = attempt;
+    return [attempt, givenUp];
+  }
+
+  /** Notes an attempt that may store these entries. */
+  function stamp(entries: Entry[], wallMs: number): void {
+    for (const entry of entries) {
+      entry.firstMs ??= wallMs;
+      entry.lastMs = wallMs;
+    }
+  }
+
+  function giveUpIfOld(entry: Entry, wallMs: number): boolean {
+    const { firstMs, lastMs } = entry;
+    if (firstMs === undefined || lastMs === undefined) return false;
+    if (wallMs < lastMs - CLOCK_BACK_MS_MAX) {
+      end(entry, "unknown", "the clock went back since an attempt that may have counted");
+    } else if (wallMs - firstMs > REPEAT_MS_MAX) {
+      end(entry, "unknown", "an attempt 23 hours ago may have counted");
+    }
+    return isSettled(entry);
+  }
+
+  /** What the answer makes of the attempt; the entries that are settled by it. */
+  function settle(attempt: Attempt, verdict: Verdict, nowMs: number): Entry[] {
+    if (attempt !== underWay) return [];
+    underWay = undefined;
+    const { fate, reason } = verdict;
+    const { entries } = attempt;
+    if (!verdict.isAmbiguous) {
+      for (const entry of attempt.firstTries) entry.firstMs = undefined; // no attempt before this one may have counted
+    }
+    if (fate === "stored" || fate === "split") failures = 0;
+    if (fate === "stored") {
+      entries.forEach((entry, index) => {
+        const refusal = verdict.rejected[index];
+        if (refusal) end(entry, "refused", refusal[1], refusal[0]);
+        else end(entry, "sent", "");
+      });
+      return entries;
+    }
+    if (fate === "split") {
+      if (entries.length > 1) {
+        again(halves(attempt), nowMs);
+        return [];
+      }
+      for (const entry of entries) {
+        end(entry, entry.firstMs === undefined ? "refused" : "unknown", reason, "request refused");
+      }
+      return entries;
+    }
+    attempt.number++;
+    if (reason.startsWith("429") && ++attempt.fullAnswers >= FULL_ANSWERS_MAX) {
+      // One full id holds the others: they are asked apart from it, and it waits by itself.
+      again(halves(attempt), nowMs + waitMs(attempt.number - 1, verdict.retryAfterMs, retry, random));
+      return [];
+    }
+    failures++;
+    pausedUntilMs = nowMs + waitMs(failures, verdict.retryAfterMs, retry, random);
+    again([attempt], pausedUntilMs);
+    return [];
+  }
+
+  function halves(attempt: Attempt): Attempt[] {
+    const { entries, number, fullAnswers } = attempt;
+    if (entries.length === 1) return [attempt];
+    const middle = entries.length >> 1;
+    return [entries.slice(0, middle), entries.slice(middle)].map((half) => ({ ...attemptOf(half), number, fullAnswers }));
+  }
+
+  function again(attempts: Attempt[], notBeforeMs: number): void {
+    for (const attempt of attempts) {
+      attempt.notBeforeMs = notBeforeMs;
+      for (const entry of attempt.entries) entry.state = "queued";
+    }
+    retries.push(...attempts);
+  }
+
+  /** What waits for its time after a failure is due now. */
+  function resume(): void {
+    pausedUntilMs = 0;
+    for (const attempt of retries) attempt.notBeforeMs = 0;
+  }
+
+  /** Takes every entry out, none of them settled. The outbox is empty afterwards. */
+  function takeAll(): Entry[] {
+    const entries = waiting();
+    [queue, urgent, retries, underWay] = [[], [], [], undefined];
+    return entries;
+  }
+
+  /** Forgets what is not settled, and counts none of it: somebody else sends it. */
+  function leave(): void {
+    for (const entry of takeAll()) entry.state = "queued";
+    stats.queued = 0;
+  }
+
+  /** Every entry that is not settled, given up. The outbox is empty afterwards. */
+  function giveUp(reason: string, key: string): Entry[] {
+    const entries = takeAll();
+    for (const entry of entries) lose(entry, reason, key);
+    return entries;
+  }
+
+  /** Takes entries that another tab took over out of what waits. */
+  function forget(gone: Entry[]): void {
+    const stays = (entry: Entry): boolean => !gone.includes(entry);
+    const before = waiting().length;
+    queue = queue.filter(stays);
+    urgent = urgent.filter(stays);
+    for (const attempt of retries) attempt.entries = attempt.entries.filter(stays);
+    stats.queued -= before - waiting().length;
+  }
+
+  return {
+    stats, put, note, hurry, wakeMs, next, settle, stamp, waiting, resume, leave, giveUp, forget,
+    failures: () => failures,
+  };
+}
+
+function attemptOf(entries: Entry[]): Attempt {
+  return { entries, number: 1, fullAnswers: 0, notBeforeMs: 0, firstTries: [] };
+}
+
+/** Takes out of entries the first ones that fit into a request; one at least. */
+export function fitting(source: Entry[], bytesMax: number, countMax = Infinity): Entry[] {
+  let size = ENVELOPE_BYTES;
+  let count = 0;
+  while (count < source.length && count < countMax && (size += source[count]!.size + 1) <= bytesMax) count++;
+  return source.splice(0, count || 1);
+}

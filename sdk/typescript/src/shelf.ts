@@ -1,0 +1,120 @@
+/**
+ * The queue of a tab in the browser's storage, so that what is queued outlives the page.
+ *
+ * Each event is a record of its own, under the name of its tab. A tab holds a lock of its name, of the Web Locks API,
+ * while it is open. Records whose tab holds no lock are taken over by the next tab that looks, which alone holds that
+ * lock while it does. Without that API the records stand in the session's storage, which no other tab sees.
+ */
+
+import { bytesOf, namesOf, randomId } from "./events";
+import type { Entry } from "./outbox";
+import type { Store } from "./storage";
+import { windowStore } from "./storage";
+
+export type Shelf = ReturnType<typeof shelfOf>;
+
+/** A shelf for the events of one server; undefined where the browser keeps nothing. */
+export function shelfOf(endpoint: string) {
+  const locks: LockManager | undefined = navigator.locks;
+  const store: Store | undefined = windowStore(locks ? "localStorage" : "sessionStorage");
+  const all = `tinycdp.queue.${endpoint} `;
+  const tab = randomId();
+  const own = `${all}${tab}.`;
+  let number = 0;
+  let isHeld = !locks;
+  let letGo: (() => void) | undefined;
+
+  /** Writes a record, anew where it changed. A full store keeps it in memory alone. */
+  function put(entries: Entry[]): void {
+    if (!store || !isHeld) return;
+    for (const entry of entries) {
+      entry.place ??= `${own}${String(number++).padStart(9, "0")}`;
+      if (!store.set(entry.place, JSON.stringify([entry.body, entry.firstMs, entry.lastMs]))) {
+        store.remove(entry.place);
+        entry.place = undefined;
+      }
+    }
+  }
+
+  /** Removes the records of what is settled. */
+  function remove(entries: Entry[]): void {
+    for (const { place } of entries) if (place) store?.remove(place);
+  }
+
+  /** Takes the tab's lock; then writes what waits, and hands over what tabs that are gone have left. */
+  function hold(waiting: () => Entry[], give: (entries: Entry[]) => void): void {
+    const begin = (): void => {
+      isHeld = true;
+      put(waiting().filter((entry) => !entry.place));
+      void adopt(give);
+    };
+    if (!store) return;
+    if (!locks || isHeld) return begin();
+    if (letGo) return; // it is asked for already
+    let isOver = false;
+    letGo = () => (isOver = true);
+    void locks
+      .request(tab, () => {
+        if (isOver) return undefined;
+        begin();
+        return new Promise<void>((resolve) => (letGo = resolve));
+      })
+      .catch(() => {});
+  }
+
+  /** Writes what is not written yet and lets go of the lock: the next page takes the records over. */
+  function release(waiting: Entry[]): void {
+    isHeld = true;
+    put(waiting.filter((entry) => !entry.place));
+    isHeld = !locks;
+    letGo?.();
+    letGo = undefined;
+  }
+
+  /** Those that another tab took over while this one slept. */
+  const gone = (waiting: Entry[]): Entry[] => waiting.filter(({ place }) => place && store?.get(place) === null);
+
+  /** Hands over the records of tabs that are gone, each tab's by one only. */
+  async function adopt(give: (entries: Entry[]) => void): Promise<void> {
+    if (!store) return;
+    const tabs = new Set(store.names(all).map((name) => name.slice(all.length).split(".")[0]!));
+    tabs.delete(tab);
+    for (const left of tabs) {
+      const take = (): void => {
+        const names = store.names(`${all}${left}.`).sort();
+        give(names.map((name) => entryIn(store.get(name))).filter((entry) => entry !== undefined));
+        names.forEach(store.remove);
+      };
+      if (!locks) take();
+      else await locks.request(left, { ifAvailable: true }, (lock) => lock && take()).catch(() => {});
+    }
+  }
+
+  /** Lets one tab send at a time. */
+  async function alone<T>(act: () => Promise<T>): Promise<T> {
+    return locks && store && isHeld ? locks.request(`${all}send`, act) : act();
+  }
+
+  return { put, remove, hold, release, gone, adopt, alone };
+}
+
+/** An entry as a record has it; undefined for what is none. */
+function entryIn(record: string | null): Entry | undefined {
+  try {
+    const [body, firstMs, lastMs] = JSON.parse(record ?? "");
+    const event = JSON.parse(body);
+    return {
+      body,
+      size: bytesOf(body),
+      messageId: String(event.messageId),
+      names: namesOf(event),
+      queuedMs: 0,
+      state: "queued",
+      reason: "",
+      firstMs: firstMs ?? undefined,
+      lastMs: lastMs ?? undefined,
+    };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,182 @@
+// @vitest-environment happy-dom
+/** What a browser adds: who uses it, consent, and what outlives a page. Real tabs and real unloads: `tests/sdk`. */
+
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { TinyCDPClient, TinyCDPOptions } from "../src/index";
+import { initTinyCDP } from "../src/index";
+import { scripted, stored } from "./scripted";
+
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
+const made: TinyCDPClient[] = [];
+
+function clientOf(options: Partial<TinyCDPOptions> = {}): TinyCDPClient {
+  const own = { endpoint: "http://cdp.test", writeKey: "wk", readKey: "rk", logger: SILENT, fetch: scripted(stored).fetch };
+  const client = initTinyCDP({ ...own, ...options });
+  made.push(client);
+  return client;
+}
+
+afterEach(async () => {
+  for (const client of made.splice(0)) {
+    client.clearQueue();
+    await client.destroy(1);
+  }
+});
+
+beforeEach(() => {
+  localStorage.clear();
+  sessionStorage.clear();
+  vi.useRealTimers();
+});
+
+describe("who uses the browser", () => {
+  test("an event that names nobody is of the browser's person, and the anonymous id stays", async () => {
+    const server = scripted(stored);
+    const client = clientOf({ fetch: server.fetch });
+    client.track({ event: "viewed" });
+    await client.identify({ userId: "ada" });
+    client.track({ event: "bought" });
+    await client.flush();
+
+    const [viewed, identified, bought] = server.batches().flat();
+    const { anonymousId } = viewed;
+    expect(anonymousId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(viewed.userId).toBe(undefined);
+    expect([identified, bought]).toMatchObject([{ userId: "ada", anonymousId }, { userId: "ada", anonymousId }]);
+    expect([clientOf().getUserId(), clientOf().getAnonymousId()]).toEqual(["ada", anonymousId]);
+  });
+
+  test("another user's identify, and reset, begin with another anonymous id: nobody gets the device of the one before", async () => {
+    const client = clientOf();
+    await client.identify({ userId: "ada" });
+    const first = client.getAnonymousId();
+    await client.identify({ userId: "eve" });
+    const second = client.getAnonymousId();
+    client.reset();
+    expect(new Set([first, second, client.getAnonymousId()]).size).toBe(3);
+    expect(client.getUserId()).toBe(undefined);
+  });
+
+  test("an answer for an identity that was left is dropped (react-client-sdk#220)", async () => {
+    let answer = (): void => {};
+    const yes = { flag: "f", userId: "ada", allow: true, value: true, reason: "STATIC", reasons: [] };
+    const headers = { "Cache-Control": "max-age=60" };
+    const server = scripted((asked) => {
+      return asked.url.includes("decide") ? new Promise((resolve) => (answer = () => resolve({ body: yes, headers }))) : stored(asked);
+    });
+    const client = clientOf({ fetch: server.fetch });
+    await client.identify({ userId: "ada" });
+    const decided = client.decide({ flag: "f", default: false });
+    await vi.waitUntil(() => server.asked.some(({ url }) => url.includes("decide")));
+    await client.identify({ userId: "eve" });
+    answer();
+    expect(await decided).toMatchObject({ value: false, reason: "ERROR", error: "the identity was left meanwhile" });
+
+    const before = server.asked.length;
+    void client.decide({ userId: "ada", flag: "f", default: false }); // and it was not kept either
+    await vi.waitUntil(() => server.asked.length > before);
+  });
+
+  test("listeners are told when the identity changes", async () => {
+    const client = clientOf();
+    const told: (string | undefined)[] = [];
+    const stop = client.subscribe(() => told.push(client.getUserId()));
+    await client.identify({ userId: "ada" });
+    client.reset();
+    stop();
+    await client.identify({ userId: "eve" });
+    expect([...new Set(told)]).toEqual(["ada", undefined]);
+  });
+});
+
+describe("the context", () => {
+  test("has page, campaign, language and a session that ends after half an hour without an event", async () => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.UTC(2026, 0, 1) });
+    const server = scripted(stored);
+    history.replaceState(null, "", "/cart?utm_source=news&utm_campaign=spring&x=1");
+    document.title = "Cart";
+    const client = clientOf({ fetch: server.fetch, context: { app: "shop" } });
+    for (const minutes of [0, 29, 31]) {
+      vi.setSystemTime(Date.now() + minutes * 60_000);
+      client.track({ event: "viewed" });
+    }
+    client.track({ event: "viewed", context: { own: true } });
+    await client.flush();
+
+    const [first, second, third, own] = server.batches().flat().map(({ context }) => context);
+    expect(first).toMatchObject({
+      app: "shop",
+      page: { path: "/cart", title: "Cart", search: "?utm_source=news&utm_campaign=spring&x=1" },
+      campaign: { source: "news", name: "spring" },
+      locale: navigator.language,
+      timezone: expect.any(String),
+    });
+    expect([second.sessionId === first.sessionId, third.sessionId === first.sessionId, own]).toEqual([true, false, { own: true }]);
+  });
+});
+
+describe("consent", () => {
+  test("optOut drops the queue and the ids, and lets nothing in until optIn", async () => {
+    const server = scripted(stored);
+    const client = clientOf({ fetch: server.fetch });
+    client.track({ event: "viewed" });
+    client.optOut();
+    expect(client.track({ event: "viewed" }).state).toBe("dropped");
+    expect([client.getQueueSize(), client.stats().dropped, Object.keys(localStorage)]).toEqual([0, { "opted out": 2 }, ["tinycdp.consent"]]);
+    expect(clientOf().isOptedOut()).toBe(true);
+
+    client.optIn();
+    client.track({ event: "viewed" });
+    await client.flush();
+    expect(server.batches().flat().length).toBe(1);
+  });
+
+  test("with optOutByDefault nobody is counted before optIn", () => {
+    const client = clientOf({ optOutByDefault: true });
+    expect([client.track({ event: "viewed" }).state, Object.keys(localStorage)]).toEqual(["dropped", []]);
+    client.optIn();
+    expect(client.track({ event: "viewed" }).state).toBe("queued");
+  });
+});
+
+describe("a page that is left", () => {
+  test("hands over beacons of at most 60 KiB with the key in the body, and no more after the browser refused one (posthog-js#4140)", () => {
+    const beacons: string[] = [];
+    const taken = [true, false];
+    navigator.sendBeacon = (_, body) => (beacons.push(String(body)), taken.shift() ?? false);
+    const client = clientOf({ flushAt: 100 });
+    for (let number = 0; number < 12; number++) client.track({ event: "viewed", properties: { text: "x".repeat(15_000) } });
+    window.dispatchEvent(new Event("pagehide"));
+
+    expect(beacons.map((body) => JSON.parse(body).batch.length)).toEqual([3, 3]);
+    expect(beacons.every((body) => body.length <= 60 * 1024 && JSON.parse(body).writeKey === "wk")).toBe(true);
+    expect(client.getQueueSize()).toBe(12);
+  });
+
+  test("autoFlushOnUnload false hands over nothing", () => {
+    const sendBeacon = vi.fn(() => true);
+    navigator.sendBeacon = sendBeacon;
+    const client = clientOf({ autoFlushOnUnload: false });
+    client.track({ event: "viewed" });
+    window.dispatchEvent(new Event("pagehide"));
+    expect(sendBeacon).not.toHaveBeenCalled();
+  });
+
+  test("what is queued is taken over by the next page, once, with the same ids", async () => {
+    const first = clientOf({ fetch: scripted(() => null).fetch, autoFlushOnUnload: false });
+    const { messageId } = first.track({ event: "viewed" });
+    window.dispatchEvent(new Event("pagehide"));
+    const server = scripted(stored);
+    const second = clientOf({ fetch: server.fetch });
+    await second.flush();
+
+    expect(server.batches().flat().map((event) => event.messageId)).toEqual([messageId]);
+    expect(Object.keys(sessionStorage)).toEqual([]);
+  });
+
+  test("without persistence nothing is stored", async () => {
+    const client = clientOf({ persistence: false });
+    client.track({ event: "viewed" });
+    expect([Object.keys(localStorage), Object.keys(sessionStorage)]).toEqual([[], []]);
+  });
+});

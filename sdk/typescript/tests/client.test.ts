@@ -1,0 +1,321 @@
+/** The client without a browser, as a Node service has it. The tests of the first TinyCDP's client are among these. */
+
+import { afterEach, describe, expect, test, vi } from "vitest";
+import type { Failure, TinyCDPClient, TinyCDPOptions } from "../src/index";
+import { createLogger, initTinyCDP } from "../src/index";
+import { memoryStore } from "../src/storage";
+import { scripted, stored } from "./scripted";
+
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
+const made: TinyCDPClient[] = [];
+
+function clientOf(options: Partial<TinyCDPOptions> = {}): TinyCDPClient {
+  const client = initTinyCDP({ endpoint: "http://cdp.test", writeKey: "wk", readKey: "rk", logger: SILENT, ...options });
+  made.push(client);
+  return client;
+}
+
+afterEach(async () => {
+  for (const client of made.splice(0)) {
+    client.clearQueue();
+    await client.destroy(1);
+  }
+});
+
+describe("making a client", () => {
+  test("only the endpoint is needed, and nothing is queued at first", () => {
+    expect(initTinyCDP({ endpoint: "http://cdp.test" }).getQueueSize()).toBe(0);
+  });
+
+  test("without an endpoint it throws", () => {
+    expect(() => initTinyCDP({} as TinyCDPOptions)).toThrow("TinyCDP: endpoint is required");
+    expect(() => initTinyCDP({ endpoint: "ftp://cdp.test" })).toThrow("endpoint is not accepted; give the server's address");
+  });
+
+  test("an option that is undefined has its default, and one that cannot work is named", async () => {
+    const server = scripted(stored);
+    const client = clientOf({ flushAt: undefined, fetch: server.fetch });
+    for (let number = 0; number < 20; number++) client.track({ userId: "ada", event: "viewed" });
+    await vi.waitUntil(() => client.stats().sent === 20);
+    expect(server.batches().map((batch) => batch.length)).toEqual([20]);
+    expect(() => clientOf({ flushAt: 0 })).toThrow("flushAt: 0 is not accepted");
+  });
+
+  test("a slash at the end of the endpoint makes no difference", async () => {
+    const server = scripted(stored);
+    const client = clientOf({ endpoint: "http://cdp.test/base//", fetch: server.fetch });
+    client.track({ userId: "ada", event: "viewed" });
+    await client.flush();
+    expect(server.asked.map((asked) => asked.url)).toEqual(["http://cdp.test/base/v1/batch"]);
+  });
+});
+
+describe("events", () => {
+  test("identify sends at once, with the write key in the header alone, and resolves when it is acknowledged", async () => {
+    const server = scripted(stored);
+    await clientOf({ fetch: server.fetch }).identify({ userId: "ada", traits: { plan: "pro" } });
+
+    const [asked] = server.asked;
+    expect(asked?.headers).toMatchObject({ Authorization: "Bearer wk", "Content-Type": "application/json" });
+    expect(server.batches()[0]).toMatchObject([{ type: "identify", userId: "ada", traits: { plan: "pro" } }]);
+    expect(JSON.stringify([asked?.url, asked?.body])).not.toContain("wk");
+  });
+
+  test("identify without a write key rejects", async () => {
+    await expect(clientOf({ writeKey: undefined }).identify({ userId: "ada" })).rejects.toThrow("Write key is required");
+  });
+
+  test("identify that the server refuses rejects with its status", async () => {
+    const server = scripted(() => ({ status: 400, body: { message: "no such thing" } }));
+    await expect(clientOf({ fetch: server.fetch }).identify({ userId: "ada" })).rejects.toThrow("HTTP 400");
+  });
+
+  test("one failure of the network and then success: two requests, the same event", async () => {
+    const server = scripted((asked) => (server.asked.length === 1 ? null : stored(asked)));
+    const client = clientOf({ fetch: server.fetch, retry: { initialDelay: 1 } });
+    await client.identify({ userId: "ada" });
+    expect(server.batches()[0]).toEqual(server.batches()[1]);
+    expect(client.stats().sent).toBe(1);
+  });
+
+  test("track queues", () => {
+    const client = clientOf();
+    client.track({ userId: "ada", event: "viewed" });
+    expect(client.getQueueSize()).toBe(1);
+  });
+
+  test("flushAt events go in one request, in their order", async () => {
+    const server = scripted(stored);
+    const client = clientOf({ flushAt: 2, fetch: server.fetch });
+    client.track({ deviceId: "d", event: "first" });
+    await client.track({ externalId: 7, event: "second" }).wait(1000);
+    expect(server.batches()).toMatchObject([[{ event: "first", anonymousId: "d" }, { event: "second", userId: "7" }]]);
+  });
+
+  test("track without a name or somebody throws", () => {
+    expect(() => clientOf().track({ userId: "ada", event: " " })).toThrow("Event name is required");
+    expect(() => clientOf().track({ event: "viewed" })).toThrow("At least one identifier");
+  });
+
+  test("clearQueue empties the queue, counted", () => {
+    const client = clientOf();
+    const handle = client.track({ userId: "ada", event: "viewed" });
+    client.clearQueue();
+    expect([client.getQueueSize(), handle.state, client.stats().dropped]).toEqual([0, "dropped", { cleared: 1 }]);
+  });
+
+  test("destroy sends what is queued before it resolves; then calls throw, and a second destroy does nothing", async () => {
+    const server = scripted(stored);
+    const client = clientOf({ fetch: server.fetch });
+    client.track({ userId: "ada", event: "viewed" });
+    expect((await client.destroy()).sent).toBe(1);
+    expect(() => client.track({ userId: "ada", event: "viewed" })).toThrow("TinyCDP client has been destroyed");
+    await expect(client.decide({ userId: "ada", flag: "f" })).rejects.toThrow("TinyCDP client has been destroyed");
+    expect((await client.destroy()).sent).toBe(1);
+  });
+
+  test("flush waits for what is under way (analytics-node#309)", async () => {
+    let answer = (): void => {};
+    const server = scripted((asked) => new Promise((resolve) => (answer = () => resolve(stored(asked)))));
+    const client = clientOf({ flushAt: 1, fetch: server.fetch });
+    client.track({ userId: "ada", event: "viewed" });
+    await vi.waitUntil(() => server.asked.length === 1);
+    const flushed = client.flush();
+    answer();
+    expect(await flushed).toMatchObject({ queued: 0, sent: 1 });
+  });
+
+  test("what the server rejects is told by name, and costs no other", async () => {
+    const rejected = [{ index: 1, code: "invalid_argument", message: "name it" }];
+    const server = scripted(() => ({ body: { success: true, rejected } }));
+    const failures: Failure[] = [];
+    const client = clientOf({ fetch: server.fetch, onError: (failure) => failures.push(failure) });
+    const [good, bad] = ["good", "bad"].map((event) => client.track({ userId: "ada", event }));
+    await client.flush();
+    expect([good?.state, bad?.state, client.stats().refused]).toEqual(["sent", "refused", { invalid_argument: 1 }]);
+    expect(failures).toMatchObject([{ state: "refused", reason: "name it", messageId: bad?.messageId }]);
+  });
+
+  test("what is no JSON is refused at once, and told", () => {
+    const failures: Failure[] = [];
+    const client = clientOf({ onError: (failure) => failures.push(failure) });
+    const circular: Record<string, unknown> = {};
+    circular["self"] = circular;
+    for (const value of [NaN, Infinity, 1n, () => 1, Symbol("s"), circular, new Date(NaN), "\ud800"]) {
+      const handle = client.track({ userId: "ada", event: "viewed", properties: { value } });
+      expect([handle.state, client.getQueueSize()], String(failures.length)).toEqual(value instanceof Date ? ["queued", 1] : ["refused", 0]);
+      client.clearQueue();
+    }
+    expect(client.track({ userId: "ada", event: "viewed", timestamp: new Date(NaN) }).state).toBe("refused");
+    expect(failures.some((failure) => failure.reason.includes("NaN is no JSON value"))).toBe(true);
+  });
+
+  test("a text that only looks like half of a surrogate pair is sent", () => {
+    const client = clientOf();
+    expect(client.track({ userId: "ada", event: "viewed", properties: { path: "c:\\ud800", fox: "🦊" } }).state).toBe("queued");
+  });
+
+  test("sets, maps and dates are written as JSON, and later changes of the app's objects do not reach the queue", async () => {
+    const server = scripted(stored);
+    const client = clientOf({ fetch: server.fetch });
+    const properties: Record<string, unknown> = { tags: new Set(["a"]), sizes: new Map([["s", 1]]), on: new Date(0) };
+    client.track({ userId: "ada", event: "viewed", properties });
+    properties["tags"] = "changed";
+    await client.flush();
+    expect(server.batches()[0]?.[0].properties).toEqual({ tags: ["a"], sizes: { s: 1 }, on: "1970-01-01T00:00:00.000Z" });
+  });
+
+  test("beforeSend changes a copy, drops by null, and what it throws costs its event alone", async () => {
+    const server = scripted(stored);
+    const properties = { card: "4111", amount: 1 };
+    const client = clientOf({
+      fetch: server.fetch,
+      beforeSend: (event) => {
+        if (event.event === "hidden") return null;
+        if (event.event === "broken") throw new TypeError("mistake");
+        delete event.properties?.["card"];
+        return event;
+      },
+    });
+    const states = ["paid", "hidden", "broken"].map((event) => client.track({ userId: "ada", event, properties }).state);
+    await client.flush();
+    expect(states).toEqual(["queued", "dropped", "refused"]);
+    expect(server.batches()).toMatchObject([[{ properties: { amount: 1 } }]]);
+    expect(properties).toEqual({ card: "4111", amount: 1 });
+  });
+
+  test("a full queue drops the oldest, counted and told", () => {
+    const failures: Failure[] = [];
+    const client = clientOf({ maxQueueSize: 2, flushAt: 10, onError: (failure) => failures.push(failure) });
+    const handles = [1, 2, 3].map((number) => client.track({ userId: "ada", event: `event ${number}` }));
+    expect(handles.map((handle) => handle.state)).toEqual(["dropped", "queued", "queued"]);
+    expect([client.getQueueSize(), client.stats().dropped]).toEqual([2, { "queue full": 1 }]);
+    expect(failures.map((failure) => failure.messageId)).toEqual([handles[0]?.messageId]);
+  });
+
+  test("a wrong key holds the events, and the log has one warning without it", async () => {
+    const server = scripted(() => ({ status: server.asked.length < 3 ? 401 : 200, body: server.asked.length < 3 ? {} : { success: true } }));
+    const warnings: string[] = [];
+    const client = clientOf({ fetch: server.fetch, retry: { initialDelay: 1 }, logger: { ...SILENT, warn: (text) => warnings.push(text) } });
+    client.track({ userId: "ada", event: "viewed" });
+    expect((await client.flush()).sent).toBe(1);
+    expect(warnings).toEqual(["events wait until key or address is mended: 401"]);
+  });
+
+  test("no key stands in the log of a client that says all", async () => {
+    const said: string[] = [];
+    const spy = vi.spyOn(console, "debug").mockImplementation((text) => void said.push(text));
+    const client = clientOf({ debug: true, logger: undefined, fetch: scripted(stored).fetch });
+    client.track({ userId: "ada", event: "viewed" });
+    await client.flush();
+    spy.mockRestore();
+    expect(said.length).toBeGreaterThan(0);
+    expect(said.join()).not.toMatch(/wk|rk/);
+  });
+
+  test("a redirect is not followed, and holds the events", async () => {
+    const server = scripted(() => ({ status: 302 }));
+    const client = clientOf({ fetch: server.fetch });
+    client.track({ userId: "ada", event: "viewed" });
+    expect((await client.flush(50)).queued).toBe(1);
+    expect(server.asked[0]?.redirect).toBe("manual");
+  });
+});
+
+describe("decisions", () => {
+  const yes = { flag: "f", userId: "ada", allow: true, value: "blue", variant: "blue", reason: "SPLIT", reasons: ["final_result = true"] };
+
+  test("decide asks with the read key in the header and gives the answer", async () => {
+    const server = scripted(() => ({ body: yes }));
+    const decision = await clientOf({ fetch: server.fetch }).decide({ userId: "ada", flag: "f" });
+    expect(decision).toMatchObject(yes);
+    expect(server.asked).toMatchObject([{ method: "GET", url: "http://cdp.test/v1/decide?userId=ada&flag=f" }]);
+    expect(server.asked[0]?.headers).toMatchObject({ Authorization: "Bearer rk" });
+  });
+
+  test("without key, user or flag decide rejects", async () => {
+    await expect(clientOf({ readKey: undefined }).decide({ userId: "ada", flag: "f" })).rejects.toThrow("Read key is required");
+    await expect(clientOf().decide({ userId: "", flag: "f" })).rejects.toThrow("User ID is required and cannot be empty");
+    await expect(clientOf().decide({ userId: "ada", flag: "" })).rejects.toThrow("Flag key is required and cannot be empty");
+  });
+
+  test("with a default it never throws: no key, no user, no flag, no server", async () => {
+    const server = scripted((asked) => (asked.url.includes("unknown") ? { status: 404, body: { message: "not found" } } : null));
+    const client = clientOf({ fetch: server.fetch });
+    const keyless = clientOf({ readKey: undefined });
+    const answers = await Promise.all([
+      keyless.decide({ userId: "ada", flag: "f", default: "red" }),
+      client.decide({ flag: "f", default: "red" }),
+      client.decide({ userId: "ada", flag: "", default: "red" }),
+      client.decide({ userId: "ada", flag: "f", default: "red" }),
+      client.decide({ userId: "ada", flag: "unknown", default: "red" }),
+    ]);
+    expect(answers.map((answer) => [answer.value, answer.reason])).toEqual(answers.map(() => ["red", "ERROR"]));
+    expect(answers.map((answer) => answer.errorCode)).toEqual(["GENERAL", "GENERAL", "GENERAL", "GENERAL", "FLAG_NOT_FOUND"]);
+    expect(await keyless.decideAll({ userId: "ada" })).toEqual({});
+  });
+
+  test("a refusal without a default rejects with the status", async () => {
+    const server = scripted(() => ({ status: 404, body: { message: "Flag 'f' not found" } }));
+    await expect(clientOf({ fetch: server.fetch }).decide({ userId: "ada", flag: "f" })).rejects.toThrow("HTTP 404 Flag 'f' not found");
+  });
+
+  test("no answer in time is the default", async () => {
+    const server = scripted(() => new Promise(() => {}));
+    const decision = await clientOf({ fetch: server.fetch }).decide({ userId: "ada", flag: "f", default: 1, timeout: 5 });
+    expect([decision.value, decision.reason]).toEqual([1, "ERROR"]);
+    expect(decision.error).toMatch(/Request timeout after/);
+  });
+
+  test("decideAll has every flag by its key, with one request", async () => {
+    const server = scripted(() => ({ body: { userId: "ada", decisions: [yes, { ...yes, flag: "g" }] } }));
+    const all = await clientOf({ fetch: server.fetch }).decideAll({ userId: "ada" });
+    expect(Object.keys(all)).toEqual(["f", "g"]);
+    expect(server.asked).toMatchObject([{ method: "POST", url: "http://cdp.test/v1/decide", body: { userId: "ada" } }]);
+  });
+
+  test("after: the event is sent ahead of the others, and one that is not acknowledged gives the default", async () => {
+    let isUp = true;
+    const server = scripted((asked) => (asked.url.includes("decide") ? { body: yes } : isUp ? stored(asked) : { status: 503 }));
+    const client = clientOf({ fetch: server.fetch, flushAt: 2, flushIntervalMs: 60_000 });
+    client.track({ userId: "eve", event: "other" });
+    const order = client.track({ userId: "ada", event: "ordered" });
+    const seen = await client.decide({ userId: "ada", flag: "f", after: order });
+    expect([order.state, seen.value, seen.afterMet]).toEqual(["sent", "blue", true]);
+
+    isUp = false;
+    const late = client.track({ userId: "ada", event: "ordered" });
+    const unseen = await client.decide({ userId: "ada", flag: "f", default: "red", after: late, timeout: 20 });
+    expect([unseen.value, unseen.afterMet]).toEqual(["red", false]);
+  });
+
+  test("an event of a user drops that user's kept answers", async () => {
+    const cacheControl = "private, max-age=60";
+    const server = scripted((asked) => (asked.url.includes("decide") ? { body: yes, headers: { "Cache-Control": cacheControl } } : stored(asked)));
+    const client = clientOf({ fetch: server.fetch });
+    const asked = (): number => server.asked.filter(({ url }) => url.includes("decide")).length;
+    await client.decide({ userId: "ada", flag: "f" });
+    await client.decide({ userId: "ada", flag: "f" });
+    expect(asked()).toBe(1);
+    client.track({ userId: "ada", event: "viewed" });
+    await client.decide({ userId: "ada", flag: "f" });
+    expect(asked()).toBe(2);
+  });
+});
+
+test("a logger says what is of its level or above, with its prefix", () => {
+  const said: string[] = [];
+  const spies = (["debug", "info", "warn", "error"] as const).map((level) => vi.spyOn(console, level).mockImplementation((text) => void said.push(text)));
+  const logger = createLogger("warn", "[shop]");
+  for (const level of ["debug", "info", "warn", "error"] as const) logger[level](level);
+  spies.forEach((spy) => spy.mockRestore());
+  expect(said).toEqual(["[shop] warn", "[shop] error"]);
+});
+
+test("a store in memory lists what begins with a text", () => {
+  const store = memoryStore();
+  store.set("a.1", "x");
+  store.set("b.1", "y");
+  store.remove("b.1");
+  expect([store.names("a."), store.get("a.1"), store.get("b.1")]).toEqual([["a.1"], "x", null]);
+});

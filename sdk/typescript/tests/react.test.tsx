@@ -1,0 +1,243 @@
+// @vitest-environment happy-dom
+/** Provider, hooks and components, with the real client beneath: its double answers what a test says. */
+
+import { act, StrictMode } from "react";
+import type { ReactNode } from "react";
+import { createRoot, hydrateRoot } from "react-dom/client";
+import { renderToString } from "react-dom/server";
+import type { TinyCDPClient } from "@tinycdp/sdk";
+import * as sdk from "@tinycdp/sdk/react";
+import { recordingClient } from "@tinycdp/sdk/testing";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+const { TinyCDPProvider, useTinyCDP, useFeatureFlag, useTracking, useExperiment } = sdk;
+const { ExperimentVariant, FeatureGate, PageTracker, TrackedButton } = sdk;
+
+(globalThis as any).IS_REACT_ACT_ENVIRONMENT = true;
+let ends: (() => void)[] = [];
+
+beforeEach(() => localStorage.clear());
+afterEach(async () => {
+  await act(async () => ends.forEach((end) => end()));
+  ends = [];
+  document.body.innerHTML = "";
+});
+
+async function shown(tree: ReactNode): Promise<{ box: HTMLElement; show: (tree: ReactNode) => Promise<void> }> {
+  const box = document.body.appendChild(document.createElement("div"));
+  const root = createRoot(box);
+  ends.push(() => root.unmount());
+  const show = async (next: ReactNode): Promise<void> => act(async () => root.render(next));
+  await show(tree);
+  return { box, show };
+}
+
+const named = (client: { events: { event?: string | undefined }[] }, name: string) => client.events.filter(({ event }) => event === name);
+
+describe("useFeatureFlag", () => {
+  function Banner() {
+    const { value, loading, error } = useFeatureFlag("banner");
+    return <p>{`${value} ${loading} ${error}`}</p>;
+  }
+
+  test("gives the default while loading, then whether the flag allows", async () => {
+    let answer = (_: Response): void => {};
+    const client = recordingClient({ flags: { banner: true } });
+    const held = vi.spyOn(client, "decide").mockImplementation(() => new Promise((resolve) => (answer = resolve as any)));
+    const { box } = await shown(<TinyCDPProvider client={client}><Banner /></TinyCDPProvider>);
+    expect(box.textContent).toBe("false true null");
+
+    await act(async () => answer({ flag: "banner", allow: true, value: true, reason: "STATIC" } as any));
+    expect(box.textContent).toBe("true false null");
+    held.mockRestore();
+  });
+
+  test("gives the default and why where nothing can be said", async () => {
+    const { box } = await shown(<TinyCDPProvider client={recordingClient()}><Banner /></TinyCDPProvider>);
+    expect(box.textContent).toBe("false false HTTP 404 Flag 'banner' not found");
+  });
+
+  test("gives a flag's value where the default is none of a boolean", async () => {
+    function Price() {
+      return <p>{JSON.stringify(useFeatureFlag("price", { cents: 900 }).value)}</p>;
+    }
+    const client = recordingClient({ flags: { price: { cents: 700 } } });
+    const { box } = await shown(<TinyCDPProvider client={client}><Price /></TinyCDPProvider>);
+    expect(box.textContent).toBe('{"cents":700}');
+  });
+
+  test("asks again for another user, and shows nothing of the one before", async () => {
+    const client = recordingClient({ flags: { banner: (user: string) => user === "ada" } });
+    await client.identify({ userId: "ada" });
+    const { box } = await shown(<TinyCDPProvider client={client}><Banner /></TinyCDPProvider>);
+    expect(box.textContent).toBe("true false null");
+
+    await act(async () => void client.identify({ userId: "eve" }));
+    expect(box.textContent).toBe("false false null");
+  });
+});
+
+describe("useTinyCDP", () => {
+  test("throws outside of a provider", () => {
+    function Lost() {
+      useTinyCDP();
+      return null;
+    }
+    expect(() => renderToString(<Lost />)).toThrow("useTinyCDP must be used within a TinyCDPProvider");
+  });
+
+  test("setUserId signs in and out, and the browser remembers who it was", async () => {
+    let shared: ReturnType<typeof useTinyCDP> | undefined;
+    function Who() {
+      shared = useTinyCDP();
+      return <p>{String(shared.userId)}</p>;
+    }
+    const client = recordingClient({ persistence: true });
+    const { box } = await shown(<TinyCDPProvider client={client}><Who /></TinyCDPProvider>);
+    expect(box.textContent).toBe("null");
+    await act(async () => shared?.setUserId("ada"));
+    expect([box.textContent, recordingClient({ persistence: true }).getUserId()]).toEqual(["ada", "ada"]);
+    await act(async () => shared?.setUserId(null));
+    expect(box.textContent).toBe("null");
+  });
+
+  test("under StrictMode the client is one, it works, and it ends with the provider", async () => {
+    const clients = new Set<TinyCDPClient>();
+    function Probe() {
+      clients.add(useTinyCDP().client);
+      return null;
+    }
+    const options = { endpoint: "http://127.0.0.1:9", persistence: false };
+    const { show } = await shown(<StrictMode><TinyCDPProvider {...options}><Probe /></TinyCDPProvider></StrictMode>);
+    expect(clients.size).toBe(1);
+    const [client] = clients;
+    expect(client?.track({ event: "viewed" }).state).toBe("refused"); // it has no key, but it is alive
+    await show(null);
+    expect(() => client?.track({ event: "viewed" })).toThrow("has been destroyed");
+  });
+});
+
+describe("server rendering", () => {
+  function Page() {
+    return <FeatureGate flag="banner" fallback="off">on</FeatureGate>;
+  }
+  const banner = { flag: "banner", userId: "ada", allow: true, value: true, reason: "STATIC", reasons: [], afterMet: true };
+
+  test("the server's decisions are the first paint on both sides: no flicker, no hydration error", async () => {
+    const tree = (client: TinyCDPClient) => (
+      <TinyCDPProvider client={client} userId="ada" initialDecisions={{ banner }}><Page /></TinyCDPProvider>
+    );
+    const html = renderToString(tree(recordingClient()));
+    expect(html).toBe("on");
+
+    const box = document.body.appendChild(document.createElement("div"));
+    box.innerHTML = html;
+    const paints: string[] = [];
+    new MutationObserver(() => paints.push(box.textContent ?? "")).observe(box, { childList: true, subtree: true, characterData: true });
+    const errors: unknown[] = [];
+    const client = recordingClient({ flags: { banner: true } });
+    const root = await act(async () => hydrateRoot(box, tree(client), { onRecoverableError: (error) => errors.push(error) }));
+    ends.push(() => root.unmount());
+
+    expect([box.textContent, errors, paints.filter((paint) => paint !== "on")]).toEqual(["on", [], []]);
+    expect(client.getUserId()).toBe("ada");
+  });
+
+  test("without them the server renders what loading shows", () => {
+    expect(renderToString(<TinyCDPProvider client={recordingClient()}><Page /></TinyCDPProvider>)).toBe("Loading…");
+  });
+});
+
+describe("experiments", () => {
+  function Experiment() {
+    return <p>{useExperiment("checkout").variant}</p>;
+  }
+
+  test("an exposure is sent once for however many that show it, with an id that is the same in every tab", async () => {
+    const flags = { checkout: "blue" };
+    const first = recordingClient({ flags, persistence: true });
+    await first.identify({ userId: "ada" });
+    const tree = (client: TinyCDPClient) => (
+      <StrictMode>
+        <TinyCDPProvider client={client}>
+          <Experiment /><Experiment /><ExperimentVariant experiment="checkout" variant="blue">!</ExperimentVariant>
+        </TinyCDPProvider>
+      </StrictMode>
+    );
+    const { box } = await shown(tree(first));
+    const second = recordingClient({ flags, persistence: true });
+    await shown(tree(second));
+
+    expect(box.textContent).toBe("blueblue!");
+    const [exposure, ...more] = named(first, "experiment_exposure");
+    expect(more).toEqual([]);
+    expect(exposure).toMatchObject({ userId: "ada", properties: { experiment: "checkout", variant: "blue" } });
+    expect(named(second, "experiment_exposure").map(({ messageId }: any) => messageId)).toEqual([(exposure as any).messageId]);
+  });
+
+  test("another variant is another exposure; a default and a STALE answer are none", async () => {
+    const client = recordingClient();
+    const { box } = await shown(<TinyCDPProvider client={client}><Experiment /></TinyCDPProvider>);
+    expect([box.textContent, named(client, "experiment_exposure")]).toEqual(["control", []]);
+
+    const stale = recordingClient();
+    vi.spyOn(stale, "decide").mockResolvedValue({ flag: "checkout", allow: true, value: "blue", variant: "blue", reason: "STALE" } as any);
+    await shown(<TinyCDPProvider client={stale}><Experiment /></TinyCDPProvider>);
+    expect(named(stale, "experiment_exposure")).toEqual([]);
+  });
+
+  test("without variants it is treatment or control", async () => {
+    const client = recordingClient({ flags: { checkout: true } });
+    const { box } = await shown(<TinyCDPProvider client={client}><Experiment /></TinyCDPProvider>);
+    expect(box.textContent).toBe("treatment");
+  });
+});
+
+describe("components", () => {
+  test("FeatureGate shows its children, or the fallback", async () => {
+    const client = recordingClient({ flags: { on: true, off: false } });
+    const { box } = await shown(
+      <TinyCDPProvider client={client}>
+        <FeatureGate flag="on">A</FeatureGate><FeatureGate flag="off" fallback="B">C</FeatureGate>
+      </TinyCDPProvider>,
+    );
+    expect(box.textContent).toBe("AB");
+  });
+
+  test("TrackedButton tracks its text, then calls what the page gave", async () => {
+    const client = recordingClient();
+    const calls: number[] = [];
+    const { box } = await shown(
+      <TinyCDPProvider client={client}>
+        <TrackedButton trackingProperties={{ plan: "pro" }} onClick={() => calls.push(client.events.length)}>Buy</TrackedButton>
+      </TinyCDPProvider>,
+    );
+    await act(async () => box.querySelector("button")?.click());
+    expect(client.events).toMatchObject([{ event: "button_clicked", properties: { button_text: "Buy", plan: "pro" } }]);
+    expect(calls).toEqual([1]);
+  });
+
+  test("PageTracker tracks each page once, under StrictMode too", async () => {
+    const client = recordingClient();
+    const tree = (page: string) => (
+      <StrictMode><TinyCDPProvider client={client}><PageTracker page={page} /></TinyCDPProvider></StrictMode>
+    );
+    const { show } = await shown(tree("home"));
+    await show(tree("cart"));
+    expect(named(client, "page_view").map(({ properties }: any) => properties.page)).toEqual(["home", "cart"]);
+  });
+
+  test("useTracking adds the page's path and the time; identify swallows errors", async () => {
+    let tracking: ReturnType<typeof useTracking> | undefined;
+    function Probe() {
+      tracking = useTracking();
+      return null;
+    }
+    const client = recordingClient();
+    await shown(<TinyCDPProvider client={client}><Probe /></TinyCDPProvider>);
+    tracking?.track("viewed", { amount: 1 });
+    await tracking?.identify({ plan: "pro" });
+    expect(client.events[0]?.properties).toMatchObject({ page: location.pathname, amount: 1, timestamp: expect.any(String) });
+    expect(client.events[1]).toMatchObject({ type: "identify", traits: { plan: "pro" } });
+  });
+});

@@ -1,0 +1,146 @@
+/** The client's core against the vectors that both SDKs share. */
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { unanswered, verdictOf, waitMs } from "../src/answers";
+import type { Decision } from "../src/decisions";
+import { askingOf } from "../src/decisions";
+import type { Kind } from "../src/events";
+import { EVENT_BYTES_MAX } from "../src/events";
+import { initTinyCDP } from "../src/index";
+import { RETRY } from "../src/options";
+import { outboxOf } from "../src/outbox";
+import type { Entry } from "../src/outbox";
+
+/** Where the checkout has them; the tests may run elsewhere, on a copy of this package. */
+const FOLDER = process.env["TINYCDP_VECTORS"] ?? join(import.meta.dirname, "../../../tests/conformance/clients");
+const read = (name: string): any => JSON.parse(readFileSync(join(FOLDER, name), "utf8"));
+
+/** Numbers from 0 to 1 that are the same in each run. */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => (state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff) / 0x7fffffff;
+}
+
+describe("events.json", () => {
+  test.each(read("events.json").vectors.map((vector: any) => [vector.says, vector]))("%s", (_, vector) => {
+    const client = initTinyCDP({ endpoint: "http://127.0.0.1:9", writeKey: "w", logger: silent, beforeSend: (event) => void sent.push(event) });
+    const sent: unknown[] = [];
+    const given = { ...vector.arguments };
+    const { repeated } = vector;
+    if (repeated) given.properties = { [repeated.property]: repeated.text.repeat(repeated.times) };
+
+    const handle = client[vector.call as Exclude<Kind, "identify">](given) ?? {};
+
+    if (vector.sent) expect(JSON.parse(JSON.stringify(sent[0]))).toEqual(vector.sent);
+    else {
+      expect(handle.state).toBe("refused");
+      expect(handle.reason).toContain(vector.refused);
+    }
+    client.clearQueue();
+    void client.destroy(0);
+  });
+});
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+describe("batches.json", () => {
+  const file = read("batches.json");
+  test.each(file.vectors.map((vector: any) => [vector.says, vector]))("%s", (_, vector) => {
+    const box = outboxOf({ queueMax: 100, flushAt: vector.flushAt ?? file.flushAt, flushIntervalMs: 1000, retry: RETRY, random: seeded(11) });
+    const size = vector.bytes ?? 100;
+    const entries = Array.from({ length: vector.events }, (__, index): Entry => {
+      return { body: "x".repeat(size), size, messageId: String(index), names: [], queuedMs: 0, state: "queued", reason: "" };
+    });
+    entries.forEach(box.put);
+    const requests: number[][] = [];
+    const answers = [...vector.answers];
+    const pauses = [...(vector.afterMs ?? [])];
+    let nowMs = 0;
+    let wallMs = 10 ** 12;
+
+    for (let wakeMs = box.wakeMs(false); wakeMs !== undefined; wakeMs = box.wakeMs(false)) {
+      nowMs = Math.max(nowMs, wakeMs);
+      wallMs += pauses.shift() ?? 0;
+      const [attempt] = box.next(nowMs, wallMs, false);
+      if (!attempt) continue;
+      requests.push(attempt.entries.map((entry) => entries.indexOf(entry)));
+      const answer = answers.shift();
+      expect(answer).not.toBe(undefined);
+      box.settle(
+        attempt,
+        typeof answer === "number"
+          ? verdictOf(answer, null, answer === 200 ? '{"success": true}' : "{}")
+          : unanswered("no answer", answer !== "refused"),
+        nowMs,
+      );
+    }
+
+    expect(requests).toEqual(vector.requests);
+    expect(entries.map((entry) => entry.state)).toEqual(vector.states);
+    expect(answers).toEqual([]);
+  });
+});
+
+describe("answers.json", () => {
+  const file = read("answers.json");
+  test.each(file.vectors.map((vector: any) => [vector.says, vector]))("%s", (_, vector) => {
+    const found = verdictOf(vector.status, vector.retryAfter ?? null, vector.body);
+
+    expect([found.fate, found.isAmbiguous, found.rejected]).toEqual([vector.fate, vector.ambiguous, vector.rejected ?? {}]);
+    if ("waitS" in vector) expect(waitMs(1, found.retryAfterMs, RETRY)).toBe(vector.waitS * 1000);
+    else expect(found.retryAfterMs).toBe(undefined);
+  });
+
+  test.each(file.waits)("the wait after attempt $attempt", ({ attempt, fromS, toS }: any) => {
+    const random = seeded(11);
+    const waits = Array.from({ length: 200 }, () => waitMs(attempt, undefined, RETRY, random) / 1000);
+
+    expect(Math.min(...waits)).toBeGreaterThanOrEqual(fromS);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(toS);
+    expect(Math.max(...waits) - Math.min(...waits)).toBeGreaterThan(0.4 * toS);
+  });
+
+  test("from the fourth failure in a row on a client waits for half a second at least", () => {
+    expect([3, 4].map((failures) => waitMs(failures, 0, RETRY))).toEqual([0, 500]);
+  });
+});
+
+describe("caching.json", () => {
+  test.each(read("caching.json").vectors.map((vector: any) => [vector.says, vector]))("%s", (_, vector) => {
+    const asking = askingOf();
+    for (const step of vector.steps) {
+      if ("sent" in step) {
+        asking.drop([`user:${step.sent}`]);
+        continue;
+      }
+      const nowMs = step.at * 1000;
+      let given: unknown[];
+      let isAsked = false;
+      try {
+        const begun = asking.begin({ userId: step.user, flag: "f" }, nowMs);
+        isAsked = "question" in begun;
+        let found = begun as Decision[];
+        if ("question" in begun) {
+          if (step.answer) expect(begun.kept?.etag).toBe(step.tag);
+          found = step.answer ? asking.answered(begun, replyOf(step.answer), nowMs) : asking.unanswered(begun, "no answer", nowMs);
+        }
+        given = [found[0]?.value, found[0]?.reason];
+      } catch (error) {
+        expect(error).toHaveProperty("code"); // it is undecided, and no mistake
+        given = ["default", "ERROR"];
+      }
+      expect([isAsked, ...given], JSON.stringify(step)).toEqual([step.asked, ...step.gives]);
+    }
+  });
+});
+
+function replyOf({ status = 200, value, etag = null, cacheControl = null }: any) {
+  const body = status === 200 ? { flag: "f", value, allow: true, variant: null, reason: "STATIC" } : { message: "no" };
+  return { status, etag, cacheControl, retryAfter: null, body: status === 304 ? "" : JSON.stringify(body) };
+}
+
+test("an event has as many bytes at most as the server takes", () => {
+  expect(EVENT_BYTES_MAX).toBe(32_768);
+});

@@ -1,0 +1,162 @@
+"""The TypeScript SDK: its own tests, types and size; and what is built of it, in Node against a running stack."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.running import RunningStack
+from tests.sdk.typescript_package import SOURCE, TypeScriptPackage, package_in
+from tests.waiting import wait_until
+
+#: The first test of a process may install the tools.
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
+
+#: Bytes of each entry after gzip, at most: what a page loads.
+BUDGETS = {"index.js": 9_000, "react.js": 3_000}
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> TypeScriptPackage:
+    """The package, built once for each test process."""
+    package = package_in(tmp_path_factory.mktemp("typescript") / "sdk")
+    package.build()
+    return package
+
+
+def test_its_own_tests_pass(package: TypeScriptPackage) -> None:
+    """Client, React and the vectors of `tests/conformance/clients`, run by vitest."""
+    done = package.run("vitest/vitest.mjs", "run")
+
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert int(re.findall(r"Tests +(\d+) passed", done.stdout)[0]) > 100, done.stdout
+
+
+def test_its_types_hold_in_the_strictest_setting(package: TypeScriptPackage) -> None:
+    """The source, with every check that the compiler has."""
+    done = package.run("typescript/bin/tsc", "--noEmit")
+
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("entry", BUDGETS)
+def test_an_entry_is_no_larger_than_its_budget(package: TypeScriptPackage, entry: str) -> None:
+    """After gzip. An entry loads nothing but itself, the package's other entries and React."""
+    built = (package.folder / "dist" / entry).read_bytes()
+
+    assert len(gzip.compress(built, 9)) <= BUDGETS[entry]
+    assert set(re.findall(rb'from"([^"]+)"', built)) <= {b"@tinycdp/sdk", b"react"}
+
+
+def test_it_brings_nothing_and_its_lock_names_no_registry() -> None:
+    """No package is needed at run time but React, by who uses that entry; versions of tools are exact."""
+    package = json.loads((SOURCE / "package.json").read_text())
+    lock = (SOURCE / "package-lock.json").read_text()
+
+    assert "dependencies" not in package
+    assert list(package["peerDependencies"]) == ["react"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in package["devDependencies"].values())
+    assert "resolved" not in lock
+    assert all(one.get("dev") or one.get("peer") for name, one in json.loads(lock)["packages"].items() if name)
+
+
+def test_every_file_that_the_package_exports_is_built(package: TypeScriptPackage) -> None:
+    """For import and require, with the types of each."""
+    exports = json.loads((SOURCE / "package.json").read_text())["exports"]
+    named = [
+        path for one in exports.values() if isinstance(one, dict) for kind in one.values() for path in kind.values()
+    ]
+
+    assert len(named) == 12
+    assert [path for path in named if not (package.folder / path).exists()] == []
+
+
+#: What an app does, after it has loaded the package as `sdk`.
+APP = """
+async function main() {
+  const { TINYCDP_URL: endpoint, TINYCDP_WRITE_KEY: writeKey, TINYCDP_READ_KEY: readKey, USER: userId } = process.env;
+  const failures = [];
+  const cdp = sdk.initTinyCDP({ endpoint, writeKey, readKey, onError: (failure) => failures.push(failure.state) });
+  await cdp.identify({ userId, traits: { ts_plan: "pro" } });
+  for (const amount of [1, 2]) cdp.track({ userId, event: "ts_bought", properties: { amount } });
+  const bought = cdp.track({ userId, event: "ts_bought", properties: { amount: 3 }, messageId: `${userId}-3` });
+  cdp.track({ userId, event: "ts_bought", properties: { amount: 3 }, messageId: `${userId}-3` }); // counts once
+  const seen = await cdp.decide({ userId, flag: "ts_buyer", default: false, after: bought, timeout: 10000 });
+  const bad = cdp.track({ userId, event: "x", timestamp: "yesterday" });
+  const all = await cdp.decideAll({ userId, timeout: 10000 });
+  const unknown = await cdp.decide({ userId, flag: "no_such_flag", default: "red", timeout: 10000 });
+  const stats = await cdp.destroy();
+  console.log(JSON.stringify({ seen, all: all.ts_buyer, bad: bad.state, unknown, stats, failures }));
+}
+main();
+"""
+LOADED = {"app.mjs": 'import * as sdk from "@tinycdp/sdk";', "app.cjs": 'const sdk = require("@tinycdp/sdk");'}
+
+
+@pytest.fixture(scope="module")
+def defined(stack: RunningStack) -> RunningStack:
+    """A stack that counts what the apps send, and a flag for whoever bought."""
+    stack.define("trait", "ts_bought_count", "events.ts_bought.count")
+    stack.define("trait", "ts_spent", "events.ts_bought.amount.sum")
+    stack.define("trait", "ts_plan", "profile.ts_plan")
+    stack.define("flag", "ts_buyer", "ts_bought_count >= 3")
+    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
+    return stack
+
+
+def environment_of(stack: RunningStack, **more: str) -> dict[str, str]:
+    """The address and the keys of a stack, as an app of the tests reads them."""
+    keys = {f"TINYCDP_{kind.upper()}_KEY": stack.keys[kind] for kind in ("write", "read")}  # type: ignore[index]
+    return {"TINYCDP_URL": stack.stack.api_url, **keys, **more}
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_an_app_sends_and_decides(package: TypeScriptPackage, defined: RunningStack, tmp_path: Path, name: str) -> None:
+    """Imported or required: events count once, the decision sees the event that it comes after, refusals are told."""
+    script = package.app(tmp_path) / name
+    script.write_text(LOADED[name] + APP)
+
+    said = package.says(script, **environment_of(defined, USER=f"ts-{name}"))
+
+    assert (said["seen"]["allow"], said["seen"]["afterMet"], said["seen"]["reason"]) == (True, True, "TARGETING_MATCH")
+    assert said["all"]["allow"] is True
+    assert (said["unknown"]["value"], said["unknown"]["errorCode"]) == ("red", "FLAG_NOT_FOUND")
+    assert (said["bad"], said["failures"]) == ("refused", ["refused"])
+    assert (said["stats"]["sent"], said["stats"]["queued"]) == (5, 0)
+    traits = defined.traits(f"ts-{name}")["traits"]
+    assert {key: traits[key] for key in ("ts_bought_count", "ts_spent", "ts_plan")} == {
+        "ts_bought_count": 3,
+        "ts_spent": 6,
+        "ts_plan": "pro",
+    }
+
+
+#: A process that does nothing but track, and ends by itself.
+TRACKS = """
+import { initTinyCDP } from "@tinycdp/sdk";
+const { TINYCDP_URL: endpoint, TINYCDP_WRITE_KEY: writeKey, USER: userId } = process.env;
+initTinyCDP({ endpoint, writeKey }).track({ userId, event: "ts_left" });
+console.log(JSON.stringify("tracked"));
+"""
+
+
+def test_a_process_that_ends_by_itself_sends_first_and_is_not_kept(
+    package: TypeScriptPackage, stack: RunningStack, tmp_path: Path
+) -> None:
+    """Without `destroy`: what is queued is sent at the end; with no server there the process ends all the same."""
+    script = package.app(tmp_path) / "tracks.mjs"
+    script.write_text(TRACKS)
+    stack.define("trait", "ts_left_count", "events.ts_left.count")
+    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
+
+    package.says(script, **environment_of(stack, USER="ts-left"))
+    process = package.start(script, **environment_of(stack, USER="ts-left") | {"TINYCDP_URL": "http://127.0.0.1:9"})
+    _, complaints = process.communicate(timeout=30)
+
+    assert stack.traits("ts-left")["traits"]["ts_left_count"] == 1
+    assert process.returncode == 0
+    assert "1 events were not sent before the process ended" in complaints

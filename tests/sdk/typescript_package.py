@@ -1,0 +1,82 @@
+"""The TypeScript SDK as its own tools build it: from the lock, on a copy. The checkout itself needs no npm."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.protocols.node_clients import installed_from, node_environment
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "sdk" / "typescript"
+VECTORS = ROOT / "tests" / "conformance" / "clients"
+
+
+@dataclass(frozen=True)
+class TypeScriptPackage:
+    """A copy of the package beside its tools, and the Node that runs them."""
+
+    node: str
+    folder: Path
+
+    def run(self, tool: str, *arguments: str, timeout_s: float = 100) -> subprocess.CompletedProcess[str]:
+        """Runs one of the package's tools, named by its script below `node_modules`."""
+        return self._node([str(self.folder / "node_modules" / tool), *arguments], self.folder, timeout_s)
+
+    def build(self) -> None:
+        """Builds `dist`."""
+        built = self.run("tsdown/dist/run.mjs")
+        assert built.returncode == 0, built.stdout + built.stderr
+
+    def app(self, folder: Path) -> Path:
+        """A folder in which the package is installed as an app has it."""
+        scope = folder / "node_modules" / "@tinycdp"
+        scope.mkdir(parents=True)
+        (scope / "sdk").symlink_to(self.folder, target_is_directory=True)
+        return folder
+
+    def start(self, script: Path, **settings: str) -> subprocess.Popen[str]:
+        """Starts a script of an app; its environment has these settings too."""
+        return subprocess.Popen(
+            [self.node, str(script)],
+            cwd=script.parent,
+            env={**node_environment(self.node), **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def says(self, script: Path, timeout_s: float = 60, **settings: str) -> Any:
+        """The last line that a script prints, decoded, once it has ended well."""
+        process = self.start(script, **settings)
+        try:
+            output, complaints = process.communicate(timeout=timeout_s)
+        finally:
+            process.kill()
+        assert process.returncode == 0, complaints + output
+        return json.loads(output.splitlines()[-1])
+
+    def _node(self, command: Sequence[str], folder: Path, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        environment: Mapping[str, str] = {
+            **node_environment(self.node),
+            "TINYCDP_VECTORS": str(VECTORS),
+            "NO_COLOR": "1",
+            "CI": "1",
+        }
+        return subprocess.run(
+            [self.node, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_s
+        )
+
+
+def package_in(folder: Path) -> TypeScriptPackage:
+    """The package with its tools as locked, copied to a new folder."""
+    node, modules = installed_from(SOURCE)
+    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    os.symlink(modules, folder / "node_modules", target_is_directory=True)
+    return TypeScriptPackage(node, folder)
