@@ -15,8 +15,19 @@ DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 #: What names a definition: its kind and its key.
 Key: TypeAlias = tuple[DefinitionKind, str]
 
-#: What a key looks like; the same for all three kinds.
-KEY_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: What a key looks like. Traits are written as bare words. No expression names a flag, and other systems' flags have
+#: hyphens and dots in their keys, so a flag may.
+KEY_PATTERNS: dict[DefinitionKind, re.Pattern[str]] = {
+    "trait": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),
+    "segment": re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),
+    "flag": re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*"),
+}
+#: The characters of a key, as refusals name them.
+KEY_CHARACTERS: dict[DefinitionKind, str] = {
+    "trait": "letters, numbers, and underscores",
+    "segment": "letters, numbers, and underscores",
+    "flag": "letters, numbers, underscores, hyphens, and dots",
+}
 #: A key stands in URLs and in expressions, so it has a bound.
 KEY_CHARACTERS_MAX = 200
 

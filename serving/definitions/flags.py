@@ -20,6 +20,7 @@ from serving.refusals import Invalid, invalid
 
 #: The buckets in one percent: a share can be given in percent to three decimals.
 BUCKETS_A_PERCENT = BUCKETS // 100
+DECIMALS_MAX = 3
 VARIANTS_MAX = 100
 VALUE_BYTES_MAX = 8_192
 PREREQUISITES_MAX = 20
@@ -154,8 +155,12 @@ def settings_after(key: str, before: Mapping[str, Any], change: Mapping[str, Any
     _check_default(settings.get("default", False), names)
     _check_schedule(settings)
     _check_bucket_by(settings.get("bucket_by", "userId"))
-    _check_users(settings.get("users", {}), names)
-    _check_rollout(settings.get("rollout", 100))
+    _check_answers(settings.get("users", {}), names)
+    # A flag that was saved when these were taken must still change: its switch is a change.
+    if settings.get("users") != before.get("users"):
+        _check_users(settings.get("users", {}))
+    if settings.get("rollout") != before.get("rollout"):
+        _check_rollout(settings.get("rollout", 100))
     if "salt" in settings:
         require_text("salt", settings["salt"])
     settings.pop("intervals", None)
@@ -234,19 +239,23 @@ def _check_bucket_by(by: str) -> None:
 
 
 def _check_rollout(rollout: float) -> None:
-    if abs(rollout * BUCKETS_A_PERCENT - round(rollout * BUCKETS_A_PERCENT)) > 1e-6:
+    if round(rollout, DECIMALS_MAX) != rollout:
         raise invalid("rollout", rollout, "send a percentage of at most three decimals")
 
 
-def _check_users(users: Mapping[str, bool | str], names: Sequence[str]) -> None:
+def _check_users(users: Mapping[str, bool | str]) -> None:
     named: dict[str, str] = {}
-    for user, answer in users.items():
+    for user in users:
         if not user.strip() or len(user) > ID_CHARACTERS_MAX:
             raise invalid("users", user, f"send ids of 1 to {ID_CHARACTERS_MAX} characters")
         require_text("users", user)
         other = named.setdefault(record_of(user), user)
         if other != user:
             raise invalid("users", user, f"name each user once: '{other}' is the same one")
+
+
+def _check_answers(users: Mapping[str, bool | str], names: Sequence[str]) -> None:
+    for user, answer in users.items():
         if isinstance(answer, str) and answer not in names:
             raise invalid(f"users.{user}", answer, f"send true, false or the name of a variant{_known(names)}")
 

@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN, Bound, Definition, DefinitionKind
+from expressions.definitions import KEY_CHARACTERS, KEY_CHARACTERS_MAX, KEY_PATTERNS, Bound, Definition, DefinitionKind
 from expressions.errors import ExpressionError
 from expressions.text.bind import bind_one
 from serving.definitions import flags
@@ -131,11 +131,10 @@ def bound_alone(catalogue: Catalogue, definition: Definition) -> Bound:
             f"{title(kind)} {field_of(kind)} is required and cannot be empty",
             _details(field_of(kind), text, "write an expression"),
         )
-    if not KEY_PATTERN.fullmatch(key):
+    if not KEY_PATTERNS[kind].fullmatch(key):
         raise Invalid(
-            f"{title(kind)} key must start with a letter or underscore"
-            " and contain only letters, numbers, and underscores",
-            _details("key", key, "use letters, numbers and underscores"),
+            f"{title(kind)} key must start with a letter or underscore and contain only {KEY_CHARACTERS[kind]}",
+            _details("key", key, f"use {KEY_CHARACTERS[kind].replace(', and', ' and')}"),
         )
     if len(key) > KEY_CHARACTERS_MAX:
         remedy = f"use at most {KEY_CHARACTERS_MAX} characters"

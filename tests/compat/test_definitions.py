@@ -66,7 +66,12 @@ def test_a_definition_lives_as_in_the_original(stack: RunningStack, kind: str) -
 
 KEY_IS_EMPTY = "{Kind} key is required and cannot be empty"
 TEXT_IS_EMPTY = "{Kind} {field} is required and cannot be empty"
-KEY_IS_ODD = "{Kind} key must start with a letter or underscore and contain only letters, numbers, and underscores"
+KEY_IS_ODD = "{Kind} key must start with a letter or underscore and contain only {characters}"
+CHARACTERS = {
+    "trait": "letters, numbers, and underscores",
+    "segment": "letters, numbers, and underscores",
+    "flag": "letters, numbers, underscores, hyphens, and dots",
+}
 
 
 @EVERY_KIND
@@ -78,7 +83,9 @@ KEY_IS_ODD = "{Kind} key must start with a letter or underscore and contain only
         ("9x", " ", 400, TEXT_IS_EMPTY),
         ("ok", "", 400, TEXT_IS_EMPTY),
         ("9x", "1 +", 400, KEY_IS_ODD),
-        ("a-b", "true", 400, KEY_IS_ODD),
+        ("a b", "true", 400, KEY_IS_ODD),
+        ("-a", "true", 400, KEY_IS_ODD),
+        (".", "true", 400, KEY_IS_ODD),
         ("é", "true", 400, KEY_IS_ODD),
         ("a\n", "true", 400, KEY_IS_ODD),
         ("def_taken", "1 +", 400, "Expression syntax error: "),
@@ -92,7 +99,7 @@ def test_creating_is_checked_in_the_originals_order(
     """The order is: key, expression, the key's letters, syntax, and last whether the key is taken."""
     called(stack, "POST", kind, key="def_taken", it="1 == 2")
     actual, answer = called(stack, "POST", kind, key=key, it=text)
-    expected = message.format(Kind=kind.capitalize(), field=KINDS[kind][0])
+    expected = message.format(Kind=kind.capitalize(), field=KINDS[kind][0], characters=CHARACTERS[kind])
     called(stack, "DELETE", kind, "_2")
 
     assert actual == status, answer
@@ -116,7 +123,7 @@ def test_changing_is_checked_in_the_originals_order(
 ) -> None:
     """The order is: the expression, its syntax, and last whether there is such a definition."""
     actual, answer = called(stack, "PUT", kind, key, it=text)
-    expected = message.format(Kind=kind.capitalize(), field=KINDS[kind][0])
+    expected = message.format(Kind=kind.capitalize(), field=KINDS[kind][0], characters=CHARACTERS[kind])
 
     assert actual == status
     assert answer["message"].startswith(expected)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
-from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERN, Key
+from expressions.definitions import KEY_CHARACTERS_MAX, KEY_PATTERNS, DefinitionKind, Key
 from serving.api.wire.shared import Lenient
 from serving.definitions.catalogue import StoredDefinition
 from serving.times import rfc3339
@@ -20,9 +20,9 @@ TAGS_MAX = 50
 NOTE_CHARACTERS_MAX = 500
 
 
-def _of_key(example: str) -> Any:
+def _of_key(kind: DefinitionKind, example: str) -> Any:
     schema: dict[str, Any] = {
-        "pattern": f"^{KEY_PATTERN.pattern}$",
+        "pattern": f"^{KEY_PATTERNS[kind].pattern}$",
         "maxLength": KEY_CHARACTERS_MAX,
         "examples": [example],
     }
@@ -34,9 +34,9 @@ def _of_expression(example: str) -> Any:
 
 
 # Keys and expressions with their bounds for the document. The models do not check them: our own refusals say more.
-TraitKey: TypeAlias = Annotated[str, _of_key("orders_30d")]
-SegmentKey: TypeAlias = Annotated[str, _of_key("loyal")]
-FlagKey: TypeAlias = Annotated[str, _of_key("free_shipping")]
+TraitKey: TypeAlias = Annotated[str, _of_key("trait", "orders_30d")]
+SegmentKey: TypeAlias = Annotated[str, _of_key("segment", "loyal")]
+FlagKey: TypeAlias = Annotated[str, _of_key("flag", "free_shipping")]
 Expression: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d")]
 Rule: TypeAlias = Annotated[str, _of_expression("events.purchase.count_30d >= 2")]
 

@@ -127,6 +127,28 @@ class TestSaving:
         assert answer.json()["details"]["remedy"]
         assert flags.call("GET", "/v1/admin/flags/refused").status_code == 404
 
+    @pytest.mark.parametrize("key", ["new-checkout", "shop.checkout.v2", "_-.", "a" * 199 + "-"])
+    def test_a_key_of_another_system_is_taken(self, flags: RunningStack, key: str) -> None:
+        """Hyphens and dots stand in a flag's key: it is saved, asked in each way, needed, explained and deleted."""
+        flags.define("flag", key, f'bucket("{key}:membership") >= 0', description="moved")
+        flags.define("flag", "needs_it", "true", prerequisites=[{"flag": key}])
+        (decision,) = decide_many(flags, {"userId": "ada", "flags": [key]}).json()["decisions"]
+        ofrep = flags.call(
+            "POST", f"/ofrep/v1/evaluate/flags/{key}", "read", json={"context": {"targetingKey": "ada"}}
+        ).json()
+
+        assert (decision["flag"], decision["allow"]) == (key, True)
+        assert flags.decide("ada", key, explain="true")["explanation"]["key"] == key
+        assert (ofrep["key"], ofrep["value"]) == (key, True)
+        assert flags.decide("ada", "needs_it")["allow"]
+        assert flags.json("explain", "ada", f"flag:{key}")["decision"]["flag"] == key
+        assert flags.call("GET", f"/v1/admin/flags/{key}/history").json()["versions"][0]["expression"]
+        assert flags.call("GET", f"/v1/admin/flags/{key}/people").status_code == 200
+        assert key in flags.call("DELETE", f"/v1/admin/flags/{key}").json()["message"], "another flag needs it"
+        for one in ("needs_it", key):
+            assert flags.call("DELETE", f"/v1/admin/flags/{one}").status_code == 200
+        assert flags.call("GET", f"/v1/admin/flags/{key}").status_code == 404
+
     def test_prerequisites_make_no_circle(self, flags: RunningStack) -> None:
         """The change that would close a circle is refused, and the refusal names the flags on it."""
         answer = flags.call("PUT", "/v1/admin/flags/plain", json={"prerequisites": [{"flag": "after_plain"}]})

@@ -67,6 +67,36 @@ def test_a_flag_that_is_sent_back_is_the_same(first: dict[str, Any], then: dict[
         }
 
 
+SET: dict[str, Any] = {
+    "enabled": False,
+    "default": "a",
+    "variants": [{"name": "a", "weight": 1.0, "value": "a"}],
+    "rollout": 5,
+    "salt": "other",
+    "bucket_by": "deviceId",
+    "starts_at": "2026-01-01",
+    "ends_at": "2027-01-01",
+    "prerequisites": [{"flag": "x"}],
+    "users": {"ada": True},
+    "cache_seconds": 60,
+    "description": "a banner",
+    "owner": "growth",
+    "tags": ["shop"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(FlagChange.model_fields) - {"rule", "note"}))
+def test_null_takes_any_setting_back(name: str) -> None:
+    """It is then as if it had never been sent. (A variant that is the default goes with the default.)"""
+    settings = settings_after(KEY, {}, SET)
+    assert name in settings
+    nulls = {name: None} | ({"default": None} if name == "variants" else {})
+
+    after = settings_after(KEY, settings, FlagChange.model_validate(nulls).settings())
+
+    assert set(settings) - set(after) == set(nulls) | ({"intervals"} if name == "variants" else set())
+
+
 @pytest.mark.parametrize("users", [{"ada": True, "user:ada": False}, {"user:ada": True, "ada": True}])
 def test_a_user_is_named_once(users: dict[str, bool]) -> None:
     """An id with and without its kind is one user, and one of two answers would be dropped."""
@@ -74,11 +104,28 @@ def test_a_user_is_named_once(users: dict[str, bool]) -> None:
         settings_after(KEY, {}, {"users": users})
 
 
-@pytest.mark.parametrize("rollout", [12.3456, 0.0001, 99.99999])
+@pytest.mark.parametrize("rollout", [12.3456, 0.0001, 99.99999, 33.3330000001, 100 / 3])
 def test_a_rollout_finer_than_a_bucket_is_refused(rollout: float) -> None:
     """There are 100,000 buckets: a percentage has three decimals, and no more of it would hold."""
     with pytest.raises(Invalid, match="three decimals"):
         settings_after(KEY, {}, {"rollout": rollout})
+
+
+@pytest.mark.parametrize("rollout", [0, 0.001, 33.333, 57.3, 99.999, 100])
+def test_a_rollout_of_three_decimals_is_taken(rollout: float) -> None:
+    """Whatever the float nearest to it is."""
+    assert settings_after(KEY, {}, {"rollout": rollout}).get("rollout", 100) == rollout
+
+
+@pytest.mark.parametrize(("name", "old"), [("rollout", 12.34567), ("users", {"ada": True, "user:ada": False})])
+def test_a_setting_that_was_taken_once_does_not_hold_up_the_switch(name: str, old: Any) -> None:
+    """A flag that an older version saved is turned off; the setting is refused once it is sent as another one."""
+    after = settings_after(KEY, {name: old}, {"enabled": False})
+
+    assert (after["enabled"], after[name]) == (False, old)
+    assert settings_after(KEY, {name: old}, sent_back({name: old}))[name] == old
+    with pytest.raises(Invalid):
+        settings_after(KEY, {name: old}, {name: {**old, "bob": True} if name == "users" else 0.00001})
 
 
 def chain(*keys: str) -> dict[str, Flag]:
