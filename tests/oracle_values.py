@@ -89,10 +89,18 @@ def plain(raw: Any) -> Any:
 
 
 def flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Properties by dotted name."""
-    found: dict[str, Any] = {}
+    """Properties by dotted name; where two have one name, that of the longer first key, then of the longer second …"""
+    return {name: raw for name, _, raw in sorted(_paths(fields, (), before), key=lambda path: path[:2])}
+
+
+def _paths(fields: Mapping[str, Any], lengths: tuple[int, ...], before: str) -> list[tuple[str, tuple[int, ...], Any]]:
+    """Of each value: its dotted name, how long each key on the way to it is, and itself; nulls are no properties."""
+    found: list[tuple[str, tuple[int, ...], Any]] = []
     for name, raw in fields.items():
-        found |= flat(raw, f"{before}{name}.") if isinstance(raw, dict) else {before + name: raw}
+        if isinstance(raw, dict):
+            found += _paths(raw, (*lengths, len(name)), f"{before}{name}.")
+        elif raw is not None:
+            found.append((before + name, (*lengths, len(name)), raw))
     return found
 
 

@@ -1,9 +1,10 @@
 """The typed, flat fields that all executions read, made of the JSON that an app sends.
 
 They are made once, when an event is written to the lake, and in the same way when it enters a record. Nested names are
-dotted, a null is no property, and a list stays whole. A profile attribute is different: its whole value counts, null
-included (S8). So an object appears both whole and by its dotted fields, and a dot inside a key is escaped, which tells
-it from a dot between two names.
+dotted, a null is no property, and a list stays whole. Where a key with a dot and an object's field have one dotted
+name, the longer key counts: a.b of `{"a.b": 1, "a": {"b": 2}}` is 1. A profile attribute is different: its whole value
+counts, null included (S8). So an object appears both whole and by its dotted fields, and a dot inside a key is escaped,
+which tells it from a dot between two names.
 """
 
 from __future__ import annotations
@@ -49,10 +50,14 @@ def leaves(
 ) -> Iterator[tuple[str, Any]]:
     """(dotted name, value) of every property: booleans, numbers, strings and lists, but no nulls and empty objects.
 
-    Where a dotted name and a nested one meet (`{"a.b": 1, "a": {"b": 2}}`), both are given, and the last one counts.
-    `written` gives the text of a name between the dots.
+    Where a dotted name and a nested one meet (`{"a.b": 1, "a": {"b": 2}}`), both are given: of two names that begin
+    alike the longer one comes later, and the last one counts. So the order of keys, which JSON does not know, decides
+    nothing. `written` gives the text of a name between the dots.
     """
-    for name, value in properties.items():
+    names = properties.items()
+    if any("." in name for name in properties):
+        names = sorted(names, key=lambda item: len(item[0]))  # type: ignore[assignment]
+    for name, value in names:
         if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{written(name)}.", written)
         elif value is not None:
