@@ -27,7 +27,7 @@ from serving import garbage
 from serving.access.keys import raw_keys
 from serving.logs import configure
 from serving.settings import Settings, unknown_settings
-from serving.store.errors import NotDurable, OtherSetting, StoreError
+from serving.store.errors import NotAdmitted, NotDurable, OtherSetting, StoreError
 from serving.store.scripts.ingest import TailLimits
 from serving.store.store import Store
 
@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 REDIS_S_MAX = 60.0
 #: How often a part looks whether its supervisor still runs.
+#: How long the API waits for a first answer of Redis before it starts all the same.
+REDIS_ANSWER_S = 2.0
 SUPERVISOR_LOOK_S = 1.0
 #: Answers go before rebuilds: beside a busy process a rebuild has a tenth of that one's share of a core. With more the
 #: slowest decisions would be slower; with less no rebuild would end while all are busy.
@@ -53,7 +55,7 @@ def run_api(settings: Settings) -> None:
     from serving.http.hot_paths import Shortcut
 
     _begin(settings, "api")
-    _require_redis(settings)
+    _refuse_what_cannot_run(settings)
     raw_keys(settings)  # a home where no keys can be kept is refused here, in one line
     connections_max = _connections_possible(settings.connections_max)
     uvicorn.run(
@@ -166,7 +168,8 @@ def _end_without_supervisor(settings: Settings, part: str) -> None:
 def _store(settings: Settings) -> Store:
     """The store, once Redis answers.
 
-    Raises `NotDurable` and `OtherSetting` with their remedies, and `StoreError` when Redis is away for a minute.
+    Raises `NotAdmitted`, `NotDurable` and `OtherSetting` with their remedies, and `StoreError` when Redis is away for a
+    minute.
     """
     store = Store(_require_redis(settings), settings.shards, TailLimits.of(settings))
     deadline = time.monotonic() + REDIS_S_MAX
@@ -175,7 +178,7 @@ def _store(settings: Settings) -> Store:
             store.require_durable(settings.durability)
             store.require_shards()
             return store
-        except (NotDurable, OtherSetting):
+        except (NotAdmitted, NotDurable, OtherSetting):
             raise
         except StoreError:
             if time.monotonic() > deadline:
@@ -184,6 +187,17 @@ def _store(settings: Settings) -> Store:
 
 
 def _require_redis(settings: Settings) -> str:
+def _refuse_what_cannot_run(settings: Settings) -> None:
+    """Raises what no waiting mends, `NotAdmitted` and `OtherSetting`. The API starts while Redis is away."""
+    with Store(_require_redis(settings), settings.shards, timeout_s=REDIS_ANSWER_S) as store:
+        try:
+            store.require_shards()
+        except (NotAdmitted, OtherSetting):
+            raise
+        except StoreError:
+            return
+
+
     if settings.redis_url is None:
         raise SystemExit("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
     return settings.redis_url

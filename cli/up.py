@@ -26,7 +26,7 @@ from cli.stack import Stack, forget_stack, running_stack, write_stack
 from cli.stack_parts import plan_stack
 from cli.supervisor import end, is_alive, launch
 from serving.settings import Settings, home_unusable, settings_fixed
-from serving.store.errors import NotDurable, OtherSetting, StoreError
+from serving.store.errors import NotAdmitted, NotDurable, OtherSetting, StoreError
 
 READY_S_MAX = 120.0
 #: How long a server may take to say whether it is well.
@@ -166,7 +166,7 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
         noted = fixed(root)
         for name, value in settings_fixed(settings).items():
             require_same(name, noted.get(name), value)
-    except (NotDurable, OtherSetting) as error:
+    except (NotAdmitted, NotDurable, OtherSetting) as error:
         raise StackError(str(error)) from None
     except (StoreError, LakeError):
         return

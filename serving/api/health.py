@@ -20,7 +20,7 @@ from serving.api.wire.health import HealthOut
 from serving.definitions import saving
 from serving.engine import Engine
 from serving.http.answers import json_answer
-from serving.store.errors import StoreError
+from serving.store.errors import NotAdmitted, StoreError
 from serving.store.layout import LEAD_MS_MAX
 from serving.store.requirements import require_durable
 from serving.store.reserve import REMEDY
@@ -60,8 +60,8 @@ async def health(request: Request) -> Response:
     engine: Engine = request.app.state.engine
     try:
         state = await redis_state(engine)
-    except StoreError:
-        return _answer("tinycdp", {"redis": _AWAY}, durability=engine.settings.durability)
+    except StoreError as error:
+        return _answer("tinycdp", {"redis": _away(error)}, durability=engine.settings.durability)
     checks = {
         "redis": _redis(engine, state),
         "memory": _memory(state),
@@ -85,8 +85,8 @@ async def part_health(engine: Engine, part: str) -> Response:
     needed = NEEDS[part]
     try:
         state = await redis_state(engine)
-    except StoreError:
-        checks["database"] = _AWAY
+    except StoreError as error:
+        checks["database"] = _away(error)
     else:
         checks["database"] = _redis(engine, state)
         of_redis: dict[str, Callable[[], Check]] = {
@@ -125,7 +125,11 @@ for _part, _needed in NEEDS.items():
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_AWAY: Check = {"status": "error", "latency": None, "error": "Redis is away"}
+
+def _away(error: StoreError) -> Check:
+    is_refused = isinstance(error, NotAdmitted)
+    text = "Redis refuses the password of TINYCDP_REDIS_URL" if is_refused else "Redis is away"
+    return {"status": "error", "latency": None, "error": text}
 
 
 def _redis(engine: Engine, state: RedisState) -> Check:

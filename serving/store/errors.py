@@ -2,6 +2,7 @@
 
     StoreError
     ├── StoreUnreachable     no connection, no answer in time, loading, or a replica: a write may have happened
+    │   └── NotAdmitted      it answers, and refuses our password: nothing was written; correct the address
     ├── ShardNotReady        the server was started or promoted since this shard was recovered: wait for the drain
     ├── ProjectionOutdated   the caller's definitions are older than the shard's: reload them and repeat
     ├── ServerReplaced       the server was started or promoted since a piece of work began: begin it again
@@ -10,7 +11,7 @@
     ├── NotDurable           the server's settings could lose what was acknowledged: change them
     └── OtherSetting         the system was made with another number of shards or time zone: set that
 
-All but the last two may pass by themselves, and repeating is safe: dedupe absorbs the resend.
+All but `NotAdmitted` and the last two may pass by themselves, and repeating is safe: dedupe absorbs the resend.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ class StoreError(Exception):
 
 class StoreUnreachable(StoreError):
     """Redis did not answer. A write may or may not have happened."""
+
+
+class NotAdmitted(StoreUnreachable):
+    """Redis answers and does not let us in. `said` are its words, which hold no password."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(
+            f"Redis does not let us in ({said.strip().rstrip('.')}): correct the password, or the user, in "
+            "TINYCDP_REDIS_URL, as redis://:PASSWORD@HOST:6379/0"
+        )
 
 
 class ShardNotReady(StoreError):

@@ -29,7 +29,7 @@ import hiredis
 from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from serving.store.errors import ServerReplaced, StoreUnreachable
+from serving.store.errors import NotAdmitted, ServerReplaced, StoreUnreachable
 from serving.store.requests import Argument, Command
 
 #: Commands in flight. Beyond it Redis does not keep up, and a longer queue would only make all of them late.
@@ -263,12 +263,16 @@ class Multiplexer:
                     for words in _greeting(self._options):
                         (reply,) = await wire.exchange([Command(words)], inf)
                         if isinstance(reply, Exception):
-                            raise reply
+                            raise NotAdmitted(str(reply)) if _is_about_us(str(reply)) else reply
                     wire.run_id = run_id_in(reply)
                     self._wire = wire
                     return wire
             except (OSError, TimeoutError, RedisError, StoreUnreachable) as error:
-                unreachable = StoreUnreachable(f"Redis cannot be reached: {error or 'no answer in time'}")
+                unreachable = (
+                    error
+                    if isinstance(error, NotAdmitted)
+                    else StoreUnreachable(f"Redis cannot be reached: {error or 'no answer in time'}")
+                )
                 if wire is not None:
                     wire.close(unreachable)
                 if self._greeting_by_s == inf or not isinstance(error, TimeoutError):
@@ -310,6 +314,15 @@ def _greeting(options: Mapping[str, Any]) -> list[tuple[Argument, ...]]:
     if options.get("db"):
         greeting.append(("SELECT", options["db"]))
     return [*greeting, ("INFO", "server")]
+
+
+#: How the words of a server begin that does not let us in: a wrong password or user, none, or one too many; or no right
+#: to ask who the server is.
+_NOT_ADMITTED = ("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR invalid password", "ERR Client sent AUTH")
+
+
+def _is_about_us(said: str) -> bool:
+    return said.startswith(_NOT_ADMITTED)
 
 
 def _ssl_context(options: Mapping[str, Any]) -> ssl.SSLContext:

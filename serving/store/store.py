@@ -15,12 +15,20 @@ from typing import Any, TypeVar
 
 import redis
 from redis.connection import AbstractConnection
-from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from serving.ids import SHARDS_DEFAULT
 from serving.store import keys
 from serving.store.deadlines import deadline_s
-from serving.store.errors import ServerReplaced, StoreError, StoreFull, StoreUnreachable
+from serving.store.errors import NotAdmitted, ServerReplaced, StoreError, StoreFull, StoreUnreachable
 from serving.store.multiplexer import Multiplexer, run_id_in
 from serving.store.operations.operation import Awaits, Waits
 from serving.store.operations.operations import EveryOperation, Operations
@@ -303,6 +311,8 @@ def checked(replies: list[Any]) -> list[Any]:
 
 
 def _unreachable(error: Exception) -> StoreUnreachable:
+    if isinstance(error, (AuthenticationError, NoPermissionError)):  # as a connection was opened
+        return NotAdmitted(str(error))
     return StoreUnreachable(f"Redis cannot be reached: {error}")
 
 

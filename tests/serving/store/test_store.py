@@ -17,7 +17,7 @@ import redis
 from cli.embedded_redis import EmbeddedRedis
 from serving.ids import shard_of
 from serving.store import keys
-from serving.store.errors import NotDurable, ServerReplaced, ShardNotReady, StoreError, StoreUnreachable
+from serving.store.errors import NotAdmitted, NotDurable, ServerReplaced, ShardNotReady, StoreError, StoreUnreachable
 from serving.store.layout import recent_entry
 from serving.store.operations.operations import Operations
 from serving.store.requests import Request, command
@@ -475,11 +475,11 @@ class TestAddresses:
 
             async def refused() -> None:
                 async with AsyncStore(wrong, 1) as opened:
-                    with pytest.raises(StoreUnreachable, match="WRONGPASS"):
+                    with pytest.raises(NotAdmitted, match=r"WRONGPASS.* correct the password"):
                         await opened.now_ms()
 
             asyncio.run(refused())
-            with pytest.raises(StoreUnreachable), Store(wrong, 1) as store:
+            with pytest.raises(NotAdmitted, match="correct the password"), Store(wrong, 1) as store:
                 store.now_ms()
 
     def test_a_unix_socket_is_an_address(self, tmp_path: Path) -> None:
