@@ -29,7 +29,10 @@ def stack_settings() -> Settings:
 def connect() -> tuple[Store, Lake, Settings]:
     """The store, the lake and the settings of the stack. Ends the command when no Redis is named."""
     from cli.orphans import orphans, orphans_text
+    from cli.redis_log import damage_of, is_embedded
+    from cli.stack import running_stack
     from lake.lake import Lake
+    from serving.store.errors import StoreUnreachable
     from serving.store.store import Store
 
     settings = stack_settings()
@@ -43,5 +46,10 @@ def connect() -> tuple[Store, Lake, Settings]:
             )
         fail("no stack runs here: start one with `tinycdp up`, or set TINYCDP_REDIS_URL", AWAY)
     store = Store(settings.redis_url, settings.shards)
-    store.require_shards()
+    try:
+        store.require_shards()
+    except StoreUnreachable as error:
+        stack = running_stack(settings)
+        damage = damage_of(settings.home) if stack is not None and is_embedded(settings.home, stack) else None
+        fail(damage or str(error), AWAY)
     return store, Lake(settings.lake_root), settings

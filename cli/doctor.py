@@ -7,6 +7,7 @@ rows up to the same positions of the log, at the same instant.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -28,16 +29,25 @@ from expressions.rules.values import to_json
 from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
 from lake.schemas import RUNS, TABLES
+from pipelines.drain import STOPPED
 from pipelines.leases import leases
 from serving.definitions.saving import current
 from serving.ids import shard_of
 from serving.people.gather import gather
 from serving.people.person import DecodedBases, Person, person
+from serving.presence import FORGOTTEN_MS, ApiProcess, process_of
 from serving.settings import Settings
+from serving.store.operations.shards import as_in_lake
 from serving.store.reserve import REMEDY
 from serving.store.scripts.lease import WRITERS
 from serving.store.store import Store
 
+#: What to do about a part that does not speak.
+SILENT = {
+    "drain": "start `tinycdp drain`, or the stack; its log says why it ended",
+    "worker": "start `tinycdp worker`, or the stack; its log says why it ended",
+    "api": "no API process ever spoke here: start `tinycdp api`, or the stack",
+}
 #: How long a server may take to answer.
 ANSWER_S = 5.0
 #: How long writers are waited for before a repair.
@@ -50,10 +60,17 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
     """Everything that doctor looks at, as JSON; `well` is false when any part of it is not."""
     lake.reach()  # fails fast: a read would retry for minutes
     server = store.server()
-    states = store.shard_states()
-    parts = {name: _heartbeat(store, name) for name in ("drain", "worker")} | _servers(settings)
-    missing = missing_files(lake)
-    run = None if RUNS.name in missing else lake.last_run()
+    processes = {name: process_of(said) for name, said in store.processes().items()}
+    processes = {name: one for name, one in processes.items() if server.clock_ms - one.at_ms <= FORGOTTEN_MS}
+    parts = {name: _heartbeat(store, name) for name in ("drain", "worker")}
+    servers: dict[str, dict[str, Any] | None] = {**_servers(settings)}
+    parts |= servers or {"api": _api_trouble(processes, server.clock_ms)}
+    stopped = {int(shard): why for shard, why in (parts["drain"] or {}).get("stopped", {}).items()}
+    states = as_in_lake(store.shard_states(), (parts["drain"] or {}).get("stopped_at", {}))
+    damaged = damaged_logs(lake)
+    missing = missing_files(lake, damaged)
+    unreadable = {*damaged, *missing}
+    run = None if RUNS.name in unreadable else lake.last_run()
     horizon_left_s = None
     if run is not None:
         horizon_left_s = (run["as_of"] + settings.horizon_ms - server.clock_ms) / 1000
@@ -62,7 +79,7 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
     readable = [str(path) for path in open_to_others(settings.home.absolute())]
     has_password = asks_for_password(settings.redis_url or "")
     is_embedded = is_on_this_home(settings)
-    compared, differing = (0, []) if missing else parity(store, lake, sample)
+    compared, differing = (0, []) if unreadable else parity(store, lake, sample)
     result = {"compared": compared, "differing": len(differing), "at": server.clock_ms}
     store.beat("parity", msgspec.json.encode(result), PARITY_KEPT_MS)
     well = (
@@ -71,7 +88,7 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
         and not left
         and not readable
         and (has_password or not is_embedded)
-        and not missing
+        and not unreadable
         and not differing
         and all(state is not None and "error" not in state for state in parts.values())
         and (horizon_left_s is None or horizon_left_s > 0)
@@ -86,8 +103,14 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
             "asks_for_password": has_password,
         },
         "parts": parts,
+        "api_processes": [
+            {"name": name, **msgspec.to_builtins(process), "silent": process.is_silent(server.clock_ms)}
+            for name, process in sorted(processes.items())
+        ],
+        "stopped_shards": stopped,
         "orphans": [asdict(orphan) for orphan in left],
         "open_to_others": readable,
+        "damaged_logs": damaged,
         "missing_files": missing,
         "drain_lag": sum(max(state.seq - state.drained, 0) for state in states),
         "last_build": run,
@@ -96,9 +119,18 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
     }
 
 
-def missing_files(lake: Lake) -> dict[str, list[str]]:
-    """For each table that names files that are gone, their paths below the table. Nothing can be read from it."""
-    missing = {table.name: lake.missing_files(table) for table in TABLES}
+def damaged_logs(lake: Lake) -> dict[str, list[str]]:
+    """For each table whose log holds files that are no log, their paths below the lake's root."""
+    damaged = {table.name: lake.log_damage(table) for table in TABLES}
+    return {name: paths for name, paths in damaged.items() if paths}
+
+
+def missing_files(lake: Lake, damaged: Collection[str] = ()) -> dict[str, list[str]]:
+    """For each table that names files that are gone, their paths below the table. Nothing can be read from it.
+
+    Tables whose log is `damaged` are not asked.
+    """
+    missing = {table.name: lake.missing_files(table) for table in TABLES if table.name not in damaged}
     return {name: paths for name, paths in missing.items() if paths}
 
 
@@ -141,6 +173,14 @@ def _heartbeat(store: Store, name: str) -> dict[str, Any] | None:
     """What a part says of itself; None when it is silent."""
     beat = store.heartbeat(name)
     return None if beat is None else msgspec.json.decode(beat)
+
+
+def _api_trouble(processes: Mapping[str, ApiProcess], now_ms: int) -> dict[str, Any] | None:
+    """What is wrong with the API processes that share this Redis, on whatever machine; None where none ever spoke."""
+    silent = sorted(name for name, process in processes.items() if process.is_silent(now_ms))
+    if not processes:
+        return None
+    return {"error": f"silent: {', '.join(silent)}"} if silent else {}
 
 
 def _servers(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -223,13 +263,25 @@ def report_text(report: dict[str, Any]) -> str:
     for path in report["open_to_others"]:
         lines.append(f"home         other users may open {path}: `tinycdp down` and `tinycdp up` close it")
     for name, state in report["parts"].items():
-        lines.append(f"{name:<12} {'silent' if state is None else state.get('error') or 'runs'}")
+        trouble = f"silent: {SILENT[name]}" if state is None else state.get("error")
+        lines.append(f"{name:<12} {trouble or 'runs'}")
+    for process in report["api_processes"]:
+        since = " fell silent: it was killed, or hangs" if process["silent"] else ""
+        lines.append(f"  {process['name']} at {process['address']}, release {process['release']}{since}")
+    if report["stopped_shards"]:
+        lines.append(f"shards       {len(report['stopped_shards'])} stand still: {STOPPED}")
     schedules = (report["parts"].get("worker") or {}).get("schedules", {})
     if "because" in schedules:
         lines.append(f"schedules    the worker's clock: Prefect does not answer ({schedules['because']})")
     if report["orphans"]:
         left = orphans_text([Orphan(**orphan) for orphan in report["orphans"]])
         lines.append(f"orphans      {left}: a killed supervisor left them; end them with `tinycdp down`")
+    for name, paths in report["damaged_logs"].items():
+        lines.append(
+            f"lake         the log of {name} is damaged in {', '.join(paths[:3])}. Bring that from a backup. If there "
+            "is none: stop the stack, move the newest of these away, and start it. What that commit held is lost, but "
+            "for what Redis' log still has, which the drain commits again; ask `tinycdp doctor` what is left to do"
+        )
     for name, paths in report["missing_files"].items():
         lines.append(
             f"lake         {name} names {len(paths)} files that are gone, such as {paths[0]}: it cannot be read. Bring "
@@ -238,7 +290,14 @@ def report_text(report: dict[str, Any]) -> str:
     lines.append(f"drain lag    {report['drain_lag']} events")
     if run is not None:
         lines.append(f"last build   {run['build']}: {run['users']:,} users, {run['events']:,} events")
-        lines.append(f"horizon left {report['horizon_left_s']:.0f} s")
+        left_s = report["horizon_left_s"]
+        late = (
+            ""
+            if left_s > 0
+            else ": no full rebuild since, so values of busy ids are no longer exact. Run `tinycdp rebuild`; if the "
+            "worker is silent or failed, repair that first"
+        )
+        lines.append(f"horizon left {left_s:.0f} s{late}")
     compared, differing = report["parity"]["compared"], report["parity"]["differing"]
     lines.append(f"parity       {len(differing)} of {compared} answers differ")
     lines += [f"  {row['id']} {row['key']}: live {row['live']!r}, lake {row['lake']!r}" for row in differing[:10]]

@@ -24,10 +24,14 @@ from pathlib import Path
 from cli.process_lock import command_holding, holder
 
 CONFIG = "supervisord.conf"
+#: What a supervisor says that ends before it has a log: its configuration, or its lock, does not let it run.
+LAST_WORDS = "logs/supervisord.err"
 STOP_S_MAX = 60.0
 
 #: Supervisors that this process launched, by pid. A `Popen` that nobody holds would warn that its process still runs.
 _launched: dict[int, subprocess.Popen[bytes]] = {}
+#: Those that have ended, and how.
+_statuses: dict[int, int] = {}
 
 
 @dataclass(frozen=True)
@@ -99,14 +103,15 @@ def launch(home: Path, parts: Sequence[Part], environment: Mapping[str, str], lo
     """
     config = home / CONFIG
     config.write_text(configuration(parts))
-    process = subprocess.Popen(
-        command_holding(lock, (sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config))),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C reaches us, and we stop the parts in order
-    )
+    with (home / LAST_WORDS).open("wb") as last_words:
+        process = subprocess.Popen(
+            command_holding(lock, (sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config))),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=last_words,
+            start_new_session=True,  # Ctrl-C reaches us, and we stop the parts in order
+        )
     _launched[process.pid] = process
     while holder(lock) != process.pid and is_alive(process.pid):
         time.sleep(0.02)
@@ -130,7 +135,7 @@ def is_alive(pid: int) -> bool:
     if pid in _launched:
         if _launched[pid].poll() is None:
             return True
-        del _launched[pid]
+        _statuses[pid] = _launched.pop(pid).returncode
         return False
     try:
         os.kill(pid, 0)
@@ -139,3 +144,16 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         pass  # it runs, as another user's
     return True
+
+
+def has_stopped(pid: int) -> bool:
+    """Whether a supervisor that this process launched has ended as it was told to, its parts in order."""
+    return _statuses.get(pid) == 0
+
+
+def last_words(home: Path) -> str:
+    """Why the supervisor ended, in one line: the last that it said, or where its log is."""
+    path = home / LAST_WORDS
+    said = path.read_text(errors="replace").split("\n") if path.exists() else []
+    lines = [line.strip() for line in said if line.strip() and not line.startswith("For help")]
+    return lines[-1] if lines else f"see {home / 'logs' / 'supervisord.log'}"

@@ -21,10 +21,11 @@ from cli.home_rights import close_home
 from cli.orphans import NotEnded, Orphan, end_orphans, is_supervised, supervisor_lock
 from cli.ports import PortTaken
 from cli.process_lock import holder, is_here
+from cli.redis_log import damage_of, log_size
 from cli.redis_server import EmbeddedRedisError
 from cli.stack import Stack, forget_stack, running_stack, write_stack
 from cli.stack_parts import plan_stack
-from cli.supervisor import end, is_alive, launch
+from cli.supervisor import end, has_stopped, is_alive, last_words, launch
 from serving.settings import Settings, home_unusable, settings_fixed
 from serving.store.errors import NotAdmitted, NotDurable, OtherSetting, StoreError
 
@@ -68,10 +69,11 @@ def start(
             plan = plan_stack(settings, home, with_prefect, with_console)
         except (EmbeddedRedisError, PortTaken) as error:
             raise StackError(str(error)) from None
+        logged = log_size(home)
         stack = Stack(pid=launch(home, plan.parts, plan.environment, supervisor_lock(home)), **plan.addresses)
         write_stack(home, stack)
     try:
-        _await_ready(stack, settings, home)
+        _await_ready(stack, settings, home, logged)
     except BaseException:
         stop(settings, stack)
         raise
@@ -107,13 +109,17 @@ def stop_all(settings: Settings) -> tuple[bool, list[Orphan]]:
 
 
 def wait_for_end(stack: Stack) -> None:
-    """Returns on SIGINT or SIGTERM. Raises `StackError` when the supervisor itself ended."""
+    """Returns on SIGINT or SIGTERM, and when `tinycdp down` stopped the stack.
+
+    Raises `StackError` when the supervisor ended in another way.
+    """
     try:
         while is_alive(stack.pid):
             time.sleep(0.5)
     except KeyboardInterrupt:
         return
-    raise StackError("the supervisor ended by itself: see logs/supervisord.log under TINYCDP_HOME")
+    if not has_stopped(stack.pid):
+        raise StackError("the supervisor ended by itself: see logs/supervisord.log under TINYCDP_HOME")
 
 
 @contextmanager
@@ -172,17 +178,21 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
         return
 
 
-def _await_ready(stack: Stack, settings: Settings, home: Path) -> None:
+def _await_ready(stack: Stack, settings: Settings, home: Path, logged: int) -> None:
     """Returns once the API, and Prefect and the console where they are parts, are well.
 
-    Raises `StackError` after two minutes.
+    `logged` are the bytes of Redis' log as it was before. Raises `StackError` for a Redis that cannot read its file,
+    and after two minutes.
     """
     deadline = time.monotonic() + READY_S_MAX
     bad = {"api": "was not asked"}
     with Servers(stack, settings, ANSWER_S) as servers:
         while time.monotonic() < deadline:
             if not is_alive(stack.pid):
-                raise StackError(f"the supervisor ended: see {home / 'logs' / 'supervisord.log'}")
+                raise StackError(f"the supervisor ended: {last_words(home)}")
+            damage = damage_of(home, logged) if settings.redis_url is None else None
+            if damage is not None:
+                raise StackError(damage)
             bad = {name: trouble for name, trouble in servers.troubles().items() if trouble is not None}
             if not bad:
                 return

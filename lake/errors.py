@@ -14,7 +14,13 @@ class LakeError(Exception):
 
 
 class LakeUnreachable(LakeError):
-    """The storage does not answer, or refuses."""
+    """The storage does not answer, or refuses.
+
+    The message is one line: Delta puts a trace of its own behind its first.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.strip().partition("\n")[0])
 
 
 class LakeConflict(LakeError):

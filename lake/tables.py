@@ -23,6 +23,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from .batches import BATCH_BYTES, BATCH_ROWS, PART_ROWS, batches_of
+from .damaged_logs import BROKEN_LOOKED_AT_MAX, READ_LOOKED_AT_MAX, damaged_log_files
 from .data_files import drop_data_files, write_data_files
 from .errors import LakeConflict, LakeError, LakeUnreachable
 from .halving import halving
@@ -369,6 +370,21 @@ class Tables:
     def missing_files(self, table: Table) -> list[str]:
         """The paths, below the table, of files that its newest version names and that are not there."""
         return missing_files(self.open(table), table, StoredFiles(self.root))
+
+    def log_damage(self, table: Table) -> list[str]:
+        """The files of a table's log that are no log, by their paths below the root.
+
+        Raises `LakeUnreachable` for a table that does not open for another reason.
+        """
+        files = StoredFiles(self.root)
+        try:
+            self.open(table)
+        except LakeUnreachable:
+            damaged = damaged_log_files(files, table, BROKEN_LOOKED_AT_MAX)
+            if damaged:
+                return damaged
+            raise
+        return damaged_log_files(files, table, READ_LOOKED_AT_MAX)
 
     def forget_missing(self, table: Table) -> int:
         """Takes the files that are not there out of the table, with their rows; returns how many files."""

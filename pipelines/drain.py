@@ -64,14 +64,25 @@ SYNCED_AFTER_MS = 2_000
 ATTEMPTS = 5
 #: A log without new entries is trimmed again after this: Redis may have come back from before the last time.
 TRIM_AGAIN_S = 10.0
+#: Shards that still stand are logged again after this.
+TELL_AGAIN_S = 60.0
+#: What to do about them.
+STOPPED = (
+    "the log contradicts the lake, as where an older copy of the lake was put in its place. Put the newer lake back; "
+    "or, where it is lost, empty Redis, and give up the events since that copy (docs/deployment.md, Backups)"
+)
 
 
 @dataclass
 class Drained:
-    """What one round did. `stopped` maps a shard to the reason why its next entry cannot be drained."""
+    """What one round did. `stopped` maps a shard to the reason why its next entry cannot be drained.
+
+    `stopped_at` is the seq up to which the lake has such a shard: less than Redis remembers where the lake is older.
+    """
 
     rows: int = 0
     stopped: dict[int, str] = field(default_factory=dict)
+    stopped_at: dict[int, int] = field(default_factory=dict)
     has_more: bool = False
 
 
@@ -107,6 +118,8 @@ class Drain:
         self._beaten: tuple[float, dict[str, Any]] | None = None
         self._committed: tuple[int, dict[int, int]] | None = None
         self._trimmed: dict[int, tuple[int, float]] = {}
+        #: The shards that the log was last told to stand still, and when.
+        self._told_stopped: tuple[dict[int, str], float] = {}, 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set. A part that is away is named in the log and in the heartbeat, and tried again."""
@@ -145,7 +158,12 @@ class Drain:
         drained = self.step()
         self.report = {"stopped": {str(shard): why for shard, why in drained.stopped.items()}}
         if drained.stopped:
-            self.report |= {"status": "error", "error": f"shards stand still: {drained.stopped}"}
+            self.report |= {
+                "status": "error",
+                "error": f"shards stand still: {drained.stopped}",
+                "stopped_at": {str(shard): seq for shard, seq in drained.stopped_at.items()},
+            }
+        self._tell_stopped(drained.stopped)
         self.keep_rejected()
         write_down(self.store, self.lake.append_definitions)
         return drained.has_more
@@ -227,7 +245,7 @@ class Drain:
                 synced = [entry for entry in log_entries if newest_ms is None or entry.received_ms <= newest_ms]
                 gap = _gap(synced, after[shard])
                 if gap is not None:
-                    drained.stopped[shard] = gap
+                    drained.stopped[shard], drained.stopped_at[shard] = gap, after[shard]
                 if gap is not None or not synced:
                     del after[shard]
                     continue
@@ -285,6 +303,17 @@ class Drain:
         """Raises `NotHeld` before a commit when this process lost its lease."""
         if self._lease is not None:
             self._lease.require()
+
+    def _tell_stopped(self, stopped: Mapping[int, str]) -> None:
+        """Logs which shards stand still: as soon as they do, again from time to time, and once they go on."""
+        told, told_s = self._told_stopped
+        now_s = time.monotonic()
+        if stopped and (stopped != told or now_s - told_s >= TELL_AGAIN_S):
+            log.error("shards_stopped", shards={str(shard): why for shard, why in stopped.items()}, remedy=STOPPED)
+            self._told_stopped = dict(stopped), now_s
+        elif told and not stopped:
+            log.info("shards_go_on", shards=sorted(told))
+            self._told_stopped = {}, now_s
 
     def _beat(self) -> None:
         """Writes the heartbeat at once when the report changed, else four times in its lifetime."""

@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 
 from serving import garbage
-from serving.access.keys import keys_of, no_key, raw_keys, sent_key
+from serving.access.keys import configured_keys, keys_of, no_key, sent_key
 from serving.access.made_keys import FOLLOWED_S
 from serving.access.signing import Signer
 from serving.activity import Recorder
@@ -54,6 +54,7 @@ from serving.logs import request_id
 from serving.lookups.analysis_runs import AnalysisRuns
 from serving.lookups.export_runs import ExportRuns
 from serving.lookups.warnings import warm
+from serving.presence import Presence
 from serving.refusals import Invalid, Refusal, cut, value_for_message
 from serving.settings import Settings, settings_of_environment
 from serving.store.errors import StoreError, StoreUnreachable
@@ -105,6 +106,8 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
         following = asyncio.create_task(_follow_keys(engine))
         recorder = Recorder(engine, activity.work_of)
         noting = asyncio.create_task(recorder.run())
+        presence = Presence(engine)
+        saying = asyncio.create_task(presence.run())
         warming = asyncio.create_task(warm(engine)) if is_warmed else None
         try:
             yield
@@ -113,7 +116,9 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
                 warming.cancel()
             following.cancel()
             noting.cancel()
+            saying.cancel()
             await recorder.note()
+            await presence.leave()
             await app.state.exports.close()
             await app.state.analyses.close()
             await engine.store.close()
@@ -211,7 +216,7 @@ def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
         admin_store=Store(settings.redis_url, settings.shards, limits),
         history=History(settings.lake_root),
         tally=tally or Tally(),
-        keys=keys_of(raw_keys(settings), settings.rate_limit),
+        keys=keys_of(configured_keys(settings), settings.rate_limit),
     )
 
 

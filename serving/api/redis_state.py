@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from serving.engine import Engine
 from serving.store.errors import StoreError
 from serving.store.operations.catalogue import UnwrittenState
 from serving.store.operations.server import Server
-from serving.store.operations.shards import ShardState
+from serving.store.operations.shards import ShardState, as_in_lake
 
 #: Parts whose heartbeats are read; each must have spoken lately for the stack to be ready.
 PARTS = ("drain", "worker")
@@ -22,7 +24,8 @@ REDIS_S = 2.0
 class RedisState(NamedTuple):
     """The server, every shard, the catalogue's version, what of it the lake lacks, and each part's last heartbeat.
 
-    The heartbeat of a silent part is None. `latency_ms` is how long Redis took to answer.
+    A shard's `drained` is how far the lake has it, also where it stands still. The heartbeat of a silent part is None.
+    `latency_ms` is how long Redis took to answer.
     """
 
     server: Server
@@ -50,4 +53,7 @@ async def redis_state(engine: Engine) -> RedisState:
         raise StoreError(f"no answer within {REDIS_S:g} s") from error
     latency_ms = round((time.perf_counter() - started) * 1000, 3)
     heartbeats = dict(zip(PARTS, beats, strict=True))
-    return RedisState(server, shards, reading.catalogue_version, unwritten, heartbeats, latency_ms)
+    stopped_at = msgspec.json.decode(heartbeats["drain"] or b"{}").get("stopped_at", {})
+    return RedisState(
+        server, as_in_lake(shards, stopped_at), reading.catalogue_version, unwritten, heartbeats, latency_ms
+    )

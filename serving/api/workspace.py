@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from fastapi import APIRouter, Depends
 
 from serving.api.dependencies import Admin, EngineOf, require_admin
 from serving.api.wire.workspace import KeyInUse, WorkspaceOut
+from serving.release import release
 from serving.times import rfc3339
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["admin"])
@@ -18,14 +17,7 @@ async def workspace(engine: EngineOf, caller: Admin) -> WorkspaceOut:
     """The time zone whose calendar dates count, the release, the time, and the key that asks."""
     return WorkspaceOut(
         time_zone=engine.settings.time_zone,
-        release=_release(),
+        release=release(),
         now=rfc3339(engine.clock_ms()),
         key=KeyInUse(id=caller.id, kind=caller.kind, label=caller.label),
     )
-
-
-def _release() -> str:
-    try:
-        return version("tinycdp-engine")
-    except PackageNotFoundError:  # it runs from a checkout that nobody installed
-        return "unknown"

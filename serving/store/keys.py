@@ -293,6 +293,14 @@ def analysis(name: str) -> str:
     return heartbeat(f"analysis:{name}")
 
 
+def processes() -> str:
+    """Hash: name of an API process -> JSON of what it last said of itself. Each adds and removes itself.
+
+    TTL: an hour after the last of them spoke.
+    """
+    return heartbeat("processes")
+
+
 def heartbeat(name: str) -> str:
     """String: JSON of what a part of the system last said about itself. TTL: given by the part."""
     return f"heartbeat:{name}"

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from cli.doctor import examine, forget_missing_files, report_text
+from cli.redis_log import damage_of
+from lake.errors import LakeError
+from lake.lake import Lake
 from lake.schemas import EVENTS, RUNS, Table
 from pipelines.due import FORESEEN
+from serving.app import engine_of
+from serving.presence import FORGOTTEN_MS, SILENT_MS, ApiProcess, Presence
 from tests.pipelines.world import World, purchase
 
 
@@ -42,3 +50,133 @@ def test_a_table_that_names_a_file_that_is_gone_is_found_and_repaired(
     report = examine(world.store, world.lake, world.settings, 10)
     assert report["missing_files"] == {} and report["parity"] == {"compared": 1, "differing": []}
     assert world.values("ann") == {"orders": 1 if table is EVENTS else 2}
+
+
+@pytest.mark.parametrize("table", [EVENTS, RUNS], ids=lambda table: table.name)
+@pytest.mark.parametrize("left", [0, 40], ids=["empty", "cut off"])
+def test_a_damaged_log_of_a_table_is_named_with_the_remedy(
+    redis_url: str, tmp_path: Path, table: Table, left: int
+) -> None:
+    """The newest commit of a table lost its bytes: doctor names the file, does not read the table, and tells the rest.
+
+    Delta takes an empty commit for one that did nothing, so nobody else would say what is lost.
+    """
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    world.ingest([purchase("ann", 1)])
+    world.drain().step()
+    world.rebuild()
+    newest = max(Path(world.lake.root, table.name, "_delta_log").glob("*.json"))
+    newest.write_bytes(newest.read_bytes()[:left])
+    lake = Lake(world.lake.root)
+    if left:
+        with pytest.raises(LakeError) as error:
+            lake.open(table)
+        assert "\n" not in str(error.value), "one line, without Delta's own trace"
+
+    report = examine(world.store, lake, world.settings, 10)
+
+    path = str(newest.relative_to(world.lake.root))
+    assert report["damaged_logs"] == {table.name: [path]} and not report["well"]
+    text = " ".join(report_text(report).split())
+    assert f"the log of {table.name} is damaged in {path}. Bring that from a backup" in text
+
+
+def test_a_horizon_that_has_passed_says_what_to_do(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a rebuild for so long values of busy ids are not exact."""
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    world.rebuild()
+    assert "tinycdp rebuild" not in report_text(examine(world.store, world.lake, world.settings, 0))
+    monkeypatch.setattr(type(world.settings), "horizon_ms", property(lambda settings: -3_000))
+
+    report = examine(world.store, world.lake, world.settings, 0)
+
+    assert report["horizon_left_s"] < 0 and not report["well"]
+    assert "Run `tinycdp rebuild`" in report_text(report)
+
+
+def test_parts_that_are_silent_say_what_to_start(redis_url: str, tmp_path: Path) -> None:
+    """Of a Redis of one's own no supervisor tells: drain, worker and API are to be started."""
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+
+    report = examine(world.store, world.lake, world.settings, 0)
+
+    assert report["parts"] == {"drain": None, "worker": None, "api": None} and not report["well"]
+    for part in ("tinycdp drain", "tinycdp worker", "tinycdp api"):
+        assert part in report_text(report)
+
+
+def test_api_processes_are_known_with_a_redis_of_ones_own(redis_url: str, tmp_path: Path) -> None:
+    """Each says where it answers. One that ended in order is not missed, one that fell silent is named."""
+    world = World(redis_url, tmp_path, shards=2, host="::1", port=4007)
+    world.recover()
+
+    def told() -> Any:
+        return examine(world.store, world.lake, world.settings, 0)
+
+    async def live() -> dict[str, Any]:
+        engine = engine_of(world.settings)
+        presence = Presence(engine)
+        saying = asyncio.create_task(presence.run())
+        while not world.store.processes():
+            await asyncio.sleep(0)
+        while_it_runs: dict[str, Any] = told()
+        saying.cancel()
+        await presence.leave()
+        await engine.store.close()
+        engine.admin_store.close()
+        return while_it_runs
+
+    runs = asyncio.run(live())
+    (process,) = runs["api_processes"]
+    assert (process["address"], process["silent"], runs["parts"]["api"]) == ("[::1]:4007", False, {})
+    assert f"{process['name']} at [::1]:4007, release" in report_text(runs)
+    assert told()["api_processes"] == []
+
+    now_ms = world.store.now_ms()
+    for name, ago_ms in (("killed", SILENT_MS + 1), ("long gone", FORGOTTEN_MS + 60_000)):
+        said = msgspec.json.encode(ApiProcess("10.0.0.7:4000", "1.0", now_ms - ago_ms))
+        world.store.beat_process(name, said)
+    report = told()
+    assert [(one["name"], one["silent"]) for one in report["api_processes"]] == [("killed", True)]
+    assert report["parts"]["api"] == {"error": "silent: killed"}
+    assert "killed at 10.0.0.7:4000, release 1.0 fell silent" in report_text(report)
+
+
+READY = "7:M 30 Nov 2026 14:00:00.000 * Ready to accept connections\n"
+DAMAGED = (
+    "7:M 30 Nov 2026 14:00:01.000 # Bad file format reading the append only file: make a backup of your AOF file, then "
+    "use ./redis-check-aof --fix <filename>\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "since", "is_damaged"),
+    [
+        (READY, 0, False),
+        (READY + DAMAGED, 0, True),
+        (DAMAGED * 3, 0, True),
+        (DAMAGED + READY, 0, False),
+        (READY + DAMAGED, len(READY + DAMAGED), False),
+        (DAMAGED, 10_000, True),
+        ("7:M 30 Nov 2026 14:00:01.000 # Server initialized\n", 0, False),
+    ],
+)
+def test_a_redis_that_cannot_read_its_file_is_told_by_its_log(
+    tmp_path: Path, log: str, since: int, is_damaged: bool
+) -> None:
+    """Only what it said since it was ready last counts, and where asked what it said since then."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "redis.log").write_text(log)
+
+    damage = damage_of(tmp_path, since)
+
+    assert (damage is not None) == is_damaged
+    assert damage is None or (
+        "redis-check-aof --fix" in damage and "(Bad file format reading the append only" in damage
+    )

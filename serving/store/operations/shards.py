@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from serving.store import keys
@@ -26,6 +27,16 @@ class ShardState(NamedTuple):
     ready_run_id: str | None
     entries: int
     ahead_ms: int = 0
+
+
+def as_in_lake(states: Sequence[ShardState], stopped_at: Mapping[str, int]) -> list[ShardState]:
+    """The states, with `drained` as the lake has it. `stopped_at`: how far it has shards that stand still, by shard.
+
+    What Redis counts as drained never goes back, and the lake may: an older copy of it was put in its place.
+    """
+    return [
+        state._replace(drained=min(state.drained, stopped_at.get(str(state.shard), state.drained))) for state in states
+    ]
 
 
 class ShardOperations(Sharded):
