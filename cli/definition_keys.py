@@ -18,4 +18,4 @@ def definition_key(catalogue: Catalogue, text: str) -> Key:
     for key in with_kind or [(kind, text) for kind in KINDS]:
         if key in catalogue.definitions:
             return key
-    raise NotFound(f"no trait, segment or flag has the key {text}")
+    raise NotFound(f"no trait, segment or flag has the key {text}; of a user, `tinycdp explain USER KEY` tells")

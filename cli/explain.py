@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from cli.definition_keys import definition_key
+from cli.terminal import one_line
 from expressions.live.explain import explained
 from serving.api.wire.flags import wire_decision
 from serving.definitions.saving import current
@@ -22,13 +23,15 @@ from serving.times import rfc3339
 def explanation(store: Store, user: str, text: str) -> dict[str, Any]:
     """The tree of a definition for a user as `explanation`, and what the answer rests on.
 
-    A flag has its `decision` too, and the tree has its `steps`. Raises `NotFound` for a key that nothing has.
+    A flag has its `decision` too, and the tree has its `steps`. `known` is false of a user of whom nothing was ever
+    sent: the answer is the one that such a user gets. Raises `NotFound` for a key that nothing has.
     """
     who = live_person(store, user)
     key = definition_key(who.catalogue, text)
     answers = who.answers([key])
     body = {
         "user": user,
+        "known": any(record.has_events or record.base is not None for record in who.reading.records),
         "now": who.now_ms,
         "exact": answers.exact,
         "warming": bool(answers.warming),
@@ -52,9 +55,17 @@ def live_person(store: Store, user: str) -> Person:
 def explanation_tree(body: dict[str, Any]) -> Tree:
     """An explanation for people."""
     root = body["explanation"]
-    marks = [mark for mark, holds in (("warming", body["warming"]), ("not exact", not body["exact"])) if holds]
-    heading = f"{body['user']}: {root['kind']} {root['key']}" + (f" ({', '.join(marks)})" if marks else "")
-    tree = Tree(heading)
+    marks = [
+        mark
+        for mark, holds in (
+            ("nobody is known by this id", not body["known"]),
+            ("warming", body["warming"]),
+            ("not exact", not body["exact"]),
+        )
+        if holds
+    ]
+    heading = f"{one_line(body['user'])}: {root['kind']} {root['key']}" + (f" ({', '.join(marks)})" if marks else "")
+    tree = Tree(escape(heading))
     decision = body.get("decision")
     if decision is not None:
         branch = tree.add(escape(f"{'yes' if decision['allow'] else 'no'}, {decision['reason']}"))

@@ -17,7 +17,7 @@ import msgspec
 import typer
 
 from cli.connect import connect
-from cli.terminal import AWAY, MISUSED, WRONG, err, fail, out, progress_bar, say, say_json
+from cli.terminal import AWAY, MISUSED, WRONG, err, fail, one_line, out, progress_bar, say, say_json
 from expressions.errors import ExpressionError
 from expressions.rules.values import instant_ms
 from serving.refusals import Refusal, Unavailable
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="tinycdp",
-    help="TinyCDP: real-time traits, segments and flag decisions that you host yourself.",
     epilog=(
         "Exit codes: 0 all is well, 1 something is wrong with what was asked or found, 2 the command was called "
         "wrongly or a setting is wrong, 3 a part of the stack is away."
@@ -46,6 +45,24 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, for scripts.")]
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run without Prefect's server. Rebuilds need none.")]
 NoConsole = Annotated[bool, typer.Option("--no-console", help="Run without the console.")]
+
+
+def _say_version(is_asked: bool) -> None:
+    """Prints the release and ends the command, where `--version` asks for it."""
+    from serving.release import release
+
+    if is_asked:
+        out.print(f"tinycdp {release()}")
+        raise typer.Exit
+
+
+@app.callback()
+def tinycdp(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the release.")
+    ] = False,
+) -> None:
+    """TinyCDP: real-time traits, segments and flag decisions that you host yourself."""
 
 
 def main() -> None:
@@ -117,6 +134,7 @@ def up(
         fail(str(error), AWAY)
     finally:
         _say_ended(stop(settings, stack))
+    err.print("stopped")
 
 
 def _say_sign_in(stack: Stack, settings: Settings) -> None:
@@ -337,20 +355,33 @@ def users(
     count: Annotated[bool, typer.Option("--count", help="Print only how many there are.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the users who are in a segment or for whom a trait is true, computed from the lake.
+    """List the users who are in a segment or for whom a trait is true, computed from the lake, an id a line.
 
-    A trait that is not boolean counts as true unless it is null, 0 or an empty string. Of a flag only the rule is
-    asked, not its schedule, prerequisites, named users or rollout.
+    An id with an end of a line in it is written as JSON writes it. A trait that is not boolean counts as true unless it
+    is null, 0 or an empty string. Of a flag only the rule is asked, not its schedule, prerequisites, named users or
+    rollout.
     """
+    from cli.definition_keys import definition_key
     from cli.users import users_having
+    from serving.definitions.saving import current
 
     store, lake, _ = connect()
     at_ms = instant(at)
+    kind, name = definition_key(current(store), key)
+    if kind == "flag":
+        err.print(
+            f"of flag {name} the rule alone is asked; GET /v1/admin/flags/{name}/people asks the whole flag",
+            markup=False,
+        )
     ids = users_having(store, lake, key, at_ms if at_ms is not None else store.now_ms())
     if count:
         say({"count": len(ids)}, str(len(ids)), as_json)
+    elif as_json:
+        say_json({"users": ids})
+    elif ids:
+        sys.stdout.write("".join(f"{one_line(id)}\n" for id in ids))  # a long id is not broken, as people's texts are
     else:
-        say({"users": ids}, "\n".join(ids), as_json)
+        err.print(f"{kind} {name} holds for nobody", markup=False)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from contextlib import suppress
 import structlog
 
 from cli.orphans import is_supervised
+from cli.ports import reached_host
 from cli.process_lock import keep_from_children
 from lake.lake import Lake
 from pipelines.drain import Drain
@@ -34,9 +35,9 @@ from serving.store.store import Store
 log = structlog.get_logger()
 
 REDIS_S_MAX = 60.0
-#: How often a part looks whether its supervisor still runs.
 #: How long the API waits for a first answer of Redis before it starts all the same.
 REDIS_ANSWER_S = 2.0
+#: How often a part looks whether its supervisor still runs.
 SUPERVISOR_LOOK_S = 1.0
 #: Answers go before rebuilds: beside a busy process a rebuild has a tenth of that one's share of a core. With more the
 #: slowest decisions would be slower; with less no rebuild would end while all are busy.
@@ -122,8 +123,8 @@ def run_console(settings: Settings) -> None:
     from dashboard.server import serve
 
     _begin(settings, "console")
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    api_url = os.environ.get("TINYCDP_URL") or f"http://{f'[{reached}]' if ':' in reached else reached}:{settings.port}"
+    reached = reached_host(settings.host)
+    api_url = os.environ.get("TINYCDP_URL") or f"http://{reached}:{settings.port}"
     named = [host.strip().lower() for host in (settings.console_hosts or "").split(",") if host.strip()]
     serve(
         Console(
@@ -131,7 +132,7 @@ def run_console(settings: Settings) -> None:
             host=settings.host,
             port=settings.console_port,
             base_path=(settings.console_path or "").rstrip("/"),
-            hosts=tuple(dict.fromkeys([*LOOPBACK, reached, *named])),
+            hosts=tuple(dict.fromkeys([*LOOPBACK, reached.strip("[]"), *named])),
         )
     )
 
@@ -186,7 +187,6 @@ def _store(settings: Settings) -> Store:
             time.sleep(0.2)
 
 
-def _require_redis(settings: Settings) -> str:
 def _refuse_what_cannot_run(settings: Settings) -> None:
     """Raises what no waiting mends, `NotAdmitted` and `OtherSetting`. The API starts while Redis is away."""
     with Store(_require_redis(settings), settings.shards, timeout_s=REDIS_ANSWER_S) as store:
@@ -198,6 +198,7 @@ def _refuse_what_cannot_run(settings: Settings) -> None:
             return
 
 
+def _require_redis(settings: Settings) -> str:
     if settings.redis_url is None:
         raise SystemExit("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
     return settings.redis_url

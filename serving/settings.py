@@ -36,7 +36,7 @@ YEAR_S = YEAR_DAYS * 24 * 60 * MINUTE_S
 NO_ZONES = ("Factory", "localtime")
 
 #: The paths of lakes that the libraries which read Delta tables read back.
-READABLE = "without [ ] ^ | \\ =, control characters, and % before two hexadecimal digits"
+READABLE = "of valid Unicode, without [ ] ^ | \\ =, control characters, and % before two hexadecimal digits"
 
 #: The schemes of object stores that both the tables and the other files of a lake can be in.
 STORES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     time_zone: str = Field(default="UTC", description="whose calendar dates unique_days counts; fixed at creation")
     shards: int = Field(default=16, ge=1, le=1024, description="fixed at creation")
 
-    write_key: SecretStr | None = None
+    write_key: SecretStr | None = Field(default=None, description="one, or several with commas between them")
     read_key: SecretStr | None = None
     admin_key: SecretStr | None = None
 
@@ -111,6 +111,18 @@ class Settings(BaseSettings):
     request_s_max: float = Field(
         default=30, gt=0, le=YEAR_S, description="for a request to arrive, and an answer to be taken"
     )
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _empty_is_none(cls, home: object) -> object:
+        # A compose file writes a variable that nobody set as empty. A path of no characters is the current folder.
+        return cls.model_fields["home"].default if home == "" else home
+
+    @field_validator("write_key", "read_key", "admin_key")
+    @classmethod
+    def _are_keys(cls, keys: SecretStr | None) -> SecretStr | None:
+        is_empty = keys is None or not keys.get_secret_value()
+        return _expected("a key, or several with commas between them", keys, is_empty or bool(split_keys(keys)))
 
     @field_validator("home")
     @classmethod
@@ -194,6 +206,12 @@ class Settings(BaseSettings):
         return max(int(4 * self.rebuild_interval_s * 1000), 60 * MINUTE_S * 1000)
 
 
+def split_keys(keys: SecretStr | None) -> list[str]:
+    """The keys that a setting names, in order; nothing for one that is not set, or empty."""
+    texts = [] if keys is None else keys.get_secret_value().split(",")
+    return [text.strip() for text in texts if text.strip()]
+
+
 def settings_fixed(settings: Settings) -> dict[str, str]:
     """The values of the settings that are fixed when a system is made, as text."""
     return {name: str(getattr(settings, name)) for name in FIXED}
@@ -254,6 +272,10 @@ def _expected(what: str, value: T, is_met: bool) -> T:
 
 
 def _is_readable(path: str) -> bool:
+    try:
+        path.encode()  # bytes that are no UTF-8 are in a path as half a surrogate pair, which no file of ours holds
+    except UnicodeEncodeError:
+        return False
     return re.search(r"[\[\]^|\\=\x00-\x1f\x7f]|%[0-9a-fA-F]{2}", path) is None
 
 

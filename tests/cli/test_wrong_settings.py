@@ -33,7 +33,7 @@ WRONG = {
     "CORS_ORIGINS": ("shop.example", "https://shop.example/", "https://a.example https://b.example"),
     "CONNECTIONS_MAX": ("0", "9" * 30),
     "LOG_LEVEL": ("loud",),
-    "HOME": ("/data/a[1]", "/data/day=1", "/data/a%20b", "/data/a|b"),
+    "HOME": ("/data/a[1]", "/data/day=1", "/data/a%20b", "/data/a|b", "/data/a\udcff"),
     "LAKE_URI": (
         "/data/a^b",
         "file:///data/a%5Bb",
@@ -101,6 +101,21 @@ def test_a_setting_that_can_work_is_taken(name: str, value: str, monkeypatch: py
     """An address that is empty is none, as compose files write it."""
     monkeypatch.setenv(f"TINYCDP_{name}", value)
     assert getattr(settings_of_environment(), name.lower()) == (value or (None if name == "REDIS_URL" else ""))
+
+
+@pytest.mark.parametrize("value", [",", " , "])
+def test_a_setting_of_keys_without_a_key_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no key, and not as one that is not set: somebody meant to set one."""
+    monkeypatch.setenv("TINYCDP_READ_KEY", value)
+    with pytest.raises(WrongSettings, match=r"^TINYCDP_READ_KEY has a value that is not shown, but should be a key"):
+        settings_of_environment()
+
+
+def test_an_empty_home_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compose file writes an unset variable as empty; a stack in the current folder would be closed and filled."""
+    monkeypatch.setenv("TINYCDP_HOME", "")
+
+    assert settings_of_environment().home == Path(".tinycdp")
 
 
 def test_a_setting_that_does_not_exist_is_named_with_the_nearest_one() -> None:

@@ -56,6 +56,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]
     """A folder with the environment that make builds, in whose first terminal a stack runs; and the API's address."""
     folder = tmp_path_factory.mktemp("clone")
     (folder / ".venv").symlink_to(Path(sys.prefix), target_is_directory=True)
+    (folder / "examples").symlink_to(README.parent / "examples", target_is_directory=True)
     settings = Settings(home=folder / re.findall(r"TINYCDP_HOME=(\S+)", FIRST)[0])
     with shell(folder, FIRST) as terminal:
         try:
@@ -89,10 +90,10 @@ def test_the_first_ten_minutes(clone: tuple[Path, str]) -> None:
     (folder / "snippet.py").write_text(snippet.replace("http://127.0.0.1:4000", api_url))
     assert typed(folder, f"{setup.partition('key()')[0]}\npython snippet.py") == "True\n2 sent\n"
 
-    (folder / "history.csv").write_text("customer,event,at\ngrace,purchase,2024-01-01T00:00:00Z\n")
     terminal, _, _ = setup.partition("\n\n")
     said = {command.split()[1]: typed(folder, f"{terminal}\n{command}") for command in COMMANDS.splitlines()}
     assert list(said) == ["import", "users", "explain", "sql", "doctor"]
+    assert said["import"].startswith("5 events imported, 0 rejected")
     assert said["users"].strip() == "1"
     assert "TARGETING_MATCH" in said["explain"]
     assert "SELECT" in said["sql"]

@@ -88,7 +88,15 @@ def test_every_error_has_a_code_and_details(
 
 
 @pytest.mark.parametrize(
-    ("path", "key"), [("a%2Fb", "a/b"), ("of_static/", "of_static/"), ("a/b/c", "a/b/c"), ("", "")]
+    ("path", "key"),
+    [
+        ("a%2Fb", "a/b"),
+        ("of_static/", "of_static/"),
+        ("a/b/c", "a/b/c"),
+        ("", ""),
+        ("a%0Ab", "a\nb"),
+        ("a%E2%80%A8", "a\u2028"),
+    ],
 )
 def test_a_key_that_no_flag_can_have_is_an_unknown_flag(defined: RunningStack, path: str, key: str) -> None:
     """A provider that escapes a key, or does not, is told FLAG_NOT_FOUND, and not that there is no such endpoint."""

@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from lake.lake import Lake
 from serving.access import made_keys
-from serving.access.keys import DECIDE, Caller, Keys, digest_of
+from serving.access.keys import DECIDE, Caller, Keys, configured_keys, digest_of, keys_of, raw_keys
 from serving.app import engine_of
 from serving.engine import Engine
 from serving.history import History
@@ -158,6 +159,22 @@ def test_a_key_of_another_process_is_known_when_it_is_first_sent(tmp_path: Path,
             part.admin_store.close()
 
     anyio.run(check)
+
+
+def test_a_setting_has_several_keys_while_one_takes_the_place_of_another(tmp_path: Path) -> None:
+    """Each is let in and told from the others; commands send the first. What a setting lacks is made."""
+    settings = Settings(home=tmp_path, read_key=SecretStr(" new,old ,,"), write_key=SecretStr(""))
+    keys = keys_of(configured_keys(settings))
+
+    assert [caller and caller.id for caller in map(keys.caller, ("new", "old", "", "new,old"))] == [
+        "configured:read",
+        "configured:read-2",
+        None,
+        None,
+    ]
+    assert {caller.kind for caller in map(keys.caller, ("new", "old")) if caller} == {"read"}
+    assert raw_keys(settings)["read"] == "new"
+    assert raw_keys(settings)["write"].startswith("write_")
 
 
 def test_a_configured_key_is_never_taken_away() -> None:
