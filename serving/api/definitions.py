@@ -224,6 +224,8 @@ async def _is_written_down(engine: Engine, lake: History | _AwayLake) -> bool:
             )
         except (Unavailable, StoreError) as error:
             log.warning("history_pending", error=str(error))
+        except Exception as error:  # the definition is in force: whoever saved it must not read that it failed
+            log.error("history_pending", exc_info=error)
     return False
 
 

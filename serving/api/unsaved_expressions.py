@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 
 import msgspec
 from anyio import to_thread
@@ -19,7 +20,7 @@ from serving.engine import Engine
 from serving.lookups import unsaved_expressions
 from serving.lookups.typed_text import KEY, Typed, told_beside, told_of
 from serving.lookups.warnings import warnings
-from serving.lookups.worker import in_worker
+from serving.lookups.worker import in_worker, in_worker_or_none
 from serving.refusals import Unavailable, invalid
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)])
@@ -68,13 +69,17 @@ async def _ask_the_lake(
     if "cost" in parts:
         needed, kept = plan([bound.expr]), catalogue.plan
         is_live = set(needed.needs) <= set(kept.needs) and set(needed.attributes) <= set(kept.attributes)
-        try:
-            source, text = await engine.source(), encode(catalogue)
-            bytes_per_user = await in_worker(
-                unsaved_expressions.cost, source, text, definition.kind, definition.expression, engine.clock_ms()
+        text, now_ms = encode(catalogue), engine.clock_ms()
+        bytes_per_user = None  # where it is not told, whether the expression is valid is known all the same
+        with suppress(Unavailable):
+            bytes_per_user = await in_worker_or_none(
+                unsaved_expressions.cost,
+                await engine.source(),
+                text,
+                definition.kind,
+                definition.expression,
+                now_ms,
             )
-        except Unavailable:
-            bytes_per_user = None  # the lake is away: whether the expression is valid is known all the same
         answer.cost = Cost(bytesPerUser=bytes_per_user, live=is_live)
     if "warnings" in parts:
         answer.warnings = await warnings(engine, bound)

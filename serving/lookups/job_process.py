@@ -30,6 +30,8 @@ ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}
 LAKE_AWAY, OUTRUN, FAILED = 3, 4, 1
 #: A process that reports no progress for so long is given up: the lake does not answer.
 SILENT_S_MAX = 900
+#: How often an order is begun whose process is ended from outside, and when the caller may try again after that.
+ATTEMPTS, RETRY_AFTER_S = 2, 5
 #: Bytes of one line: a result is a line too.
 LINE_BYTES_MAX = 4 << 20
 
@@ -38,24 +40,36 @@ class Outrun(Exception):
     """People were deleted while it ran, each time that it did."""
 
 
+class _EndedFromOutside(Exception):
+    """A process was ended by a signal, as where memory is short, or did not start. The text says which."""
+
+
 async def run_job(
     module: str, order: msgspec.Struct, on_line: Callable[[bytes], None], keep_open: Collection[int] = ()
 ) -> None:
     """Runs an order in a process of its own; `keep_open` are descriptors that it has open too.
 
-    Raises `Unavailable` where the lake is away, `Outrun`, and `RuntimeError` for a bug. Killed when it is cancelled.
+    Where the process is ended from outside, or cannot be started, the order is run once more, from its beginning.
+    Raises `Unavailable` where the lake is away or the second process was ended too, `Outrun`, and `RuntimeError` for a
+    bug. Killed when it is cancelled.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        module,
-        env={**os.environ, **ALLOCATOR},
-        pass_fds=tuple(keep_open),
-        limit=LINE_BYTES_MAX,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    for _ in range(ATTEMPTS):
+        try:
+            return await _run_once(module, order, on_line, keep_open)
+        except _EndedFromOutside as ended:
+            log.warning("job_ended", job=module, reason=f"{ended}")
+            reason = f"{ended}"
+    remedy = "try again; where that does not help, see whether the machine has memory left"
+    raise Unavailable(f"its process {reason}, {ATTEMPTS} times", {"remedy": remedy}, RETRY_AFTER_S)
+
+
+async def _run_once(
+    module: str, order: msgspec.Struct, on_line: Callable[[bytes], None], keep_open: Collection[int]
+) -> None:
+    try:
+        process = await _started(module, keep_open)
+    except OSError as error:
+        raise _EndedFromOutside(f"could not be started ({error})") from error
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     errors = asyncio.create_task(process.stderr.read())
     try:
@@ -69,6 +83,8 @@ async def run_job(
             raise away()
         if status == OUTRUN:
             raise Outrun
+        if status < 0:
+            raise _EndedFromOutside(f"was ended by signal {-status}")
         if status != 0:
             raise RuntimeError(f"{status}: {(await errors).decode(errors='replace')[-2_000:]}")
     except TimeoutError:
@@ -78,6 +94,20 @@ async def run_job(
             process.kill()
             await process.wait()
         errors.cancel()
+
+
+async def _started(module: str, keep_open: Collection[int]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        env={**os.environ, **ALLOCATOR},
+        pass_fds=tuple(keep_open),
+        limit=LINE_BYTES_MAX,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
 
 
 def main_of(work: Callable[[bytes, Callable[[msgspec.Struct], None]], None]) -> None:

@@ -3,14 +3,13 @@
 The names that it reads are compared with those in the lake.
 
 A name that nobody has sent may be right, since definitions may come before events; more often it is a slip. So a
-warning comes once, with the answer that saves or checks the definition, and never refuses it. While the lake is away,
-or takes longer than `WAITED_S` to answer, there are no warnings.
+warning comes once, with the answer that saves or checks the definition, and never refuses it. Where the lake is away,
+takes longer than `WAITED_S` to answer, or cannot be asked, there are no warnings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 
 import polars as pl
 from anyio import move_on_after
@@ -23,8 +22,7 @@ from expressions.text.bind import Known, warnings_of
 from expressions.text.contradictions import contradictions
 from serving.engine import Engine
 from serving.history import History
-from serving.lookups.worker import in_worker
-from serving.refusals import Unavailable
+from serving.lookups.worker import in_worker_or_none
 
 #: How long a definition's answer waits for the names.
 WAITED_S = 3.0
@@ -38,7 +36,7 @@ async def warnings(engine: Engine, bound: Bound) -> list[str]:
 
 
 async def unseen(engine: Engine, bound: Bound) -> list[str]:
-    """Warnings of unseen names that a definition reads, with the nearest known ones; none while the lake is away."""
+    """Warnings of unseen names that a definition reads, with the nearest known ones; none where none can be told."""
     nodes = list(walk(bound.written))
     events = {node.source.event for node in nodes if isinstance(node, Aggregation) and node.source.event is not None}
     attributes = any(isinstance(node, Attribute) for node in nodes)
@@ -48,10 +46,10 @@ async def unseen(engine: Engine, bound: Bound) -> list[str]:
     async def ask(wanted: set[str | None]) -> Known | None:
         of_events = sorted(name for name in wanted if name is not None)
         with move_on_after(ASKED_S):
-            try:
-                properties, names = await in_worker(seen, engine.settings.lake_root, of_events, None in wanted)
-            except Unavailable:
+            answer = await in_worker_or_none(seen, engine.settings.lake_root, of_events, None in wanted)
+            if answer is None:
                 return None
+            properties, names = answer
             return Known({event: frozenset(of_event) for event, of_event in properties.items()}, frozenset(names))
         return None
 
@@ -63,8 +61,7 @@ async def unseen(engine: Engine, bound: Bound) -> list[str]:
 
 async def warm(engine: Engine) -> None:
     """Asks once before anybody does: a process that imports our packages and opens the lake takes a second."""
-    with suppress(Unavailable):
-        await in_worker(seen, engine.settings.lake_root, [], False)
+    await in_worker_or_none(seen, engine.settings.lake_root, [], False)
 
 
 def seen(lake_root: str, wanted: Iterable[str], attributes: bool) -> tuple[dict[str, list[str]], list[str]]:

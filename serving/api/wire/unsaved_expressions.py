@@ -59,7 +59,8 @@ class ValidateBody(Lenient):
 
 class Cost(BaseModel):
     """The price of saving an expression. `bytesPerUser` is Redis' memory, measured on some users; it is left out while
-    there are none. `live` is true where all that the expression reads is kept already; else it waits for a rebuild."""
+    there are none, and where the lake cannot be asked. `live` is true where all that the expression reads is kept
+    already; else it waits for a rebuild."""
 
     bytesPerUser: float | None = None
     live: bool
