@@ -81,6 +81,30 @@ def bound(text: str) -> Bound:
         ("unique_days_7d > 7", "unique_days_7d > 7 is never true: unique_days_7d is a whole number, 0 to 7"),
         ("events.x.count < 0", "events.x.count < 0 is never true: events.x.count is a whole number, 0 or more"),
         ("n != 2.5", "n != 2.5 is always true: n is a whole number, 0 or more"),
+        ("abs(profile.x) == -1", "abs(profile.x) == -1 is never true: abs(profile.x) is a number, 0 or more"),
+        ("0 > abs(profile.x)", "0 > abs(profile.x) is never true: abs(profile.x) is a number, 0 or more"),
+        ("abs(n) != 0.5", "abs(n) != 0.5 is always true: abs(n) is a whole number, 0 or more"),
+        ("round(profile.x) == 2.5", "round(profile.x) == 2.5 is never true: round(profile.x) is a whole number"),
+        ("n % 3 == 3", "n % 3 == 3 is never true: n % 3 is a whole number, 0 to 2"),
+        ("n % -3 > 0", "n % -3 > 0 is never true: n % -3 is a whole number, -2 to 0"),
+        ("profile.x % 0.5 > 0.5", "profile.x % 0.5 > 0.5 is never true: profile.x % 0.5 is a number, 0 to 0.5"),
+        ("n in [-1, 2.5]", "n in [-1, 2.5] is never true: n is a whole number, 0 or more"),
+        (
+            'lower(profile.a) == "Pro"',
+            'lower(profile.a) == "Pro" is never true: lower(profile.a) has no letter from A to Z',
+        ),
+        (
+            '"pro" != upper(profile.a)',
+            '"pro" != upper(profile.a) is always true: upper(profile.a) has no letter from a to z',
+        ),
+        (
+            'lower(profile.a) in ["A", "B"]',
+            'lower(profile.a) in ["A", "B"] is never true: lower(profile.a) has no letter from A to Z',
+        ),
+        (
+            'contains(lower(profile.a), "Pro")',
+            'contains(lower(profile.a), "Pro") is never true: lower(profile.a) has no letter from A to Z',
+        ),
         ('bucket("a") >= 100000', 'bucket("a") >= 100000 is never true: bucket("a") is a whole number, 0 to 99999'),
     ],
 )
@@ -103,6 +127,17 @@ def test_what_never_holds_is_told(text: str, sentence: str) -> None:
         "n <= 0",
         "events.x.v.sum == 2.5",
         "lower(profile.a) == upper(profile.b)",
+        "abs(profile.x) == 0.5",
+        "abs(profile.x) <= 0",
+        "round(profile.x) == -2",
+        "round(profile.x, 1) == 2.5",
+        "n % 3 == 2",
+        "profile.x % 3 == 2.5",
+        "n in [-1, 0]",
+        'n in [-1, "a", null]',
+        'lower(profile.a) == "pro 1 É"',
+        'lower(profile.a) in ["A", "b"]',
+        'starts_with(upper(profile.a), "PRO")',
         "contains(profile.tags, 5)",
     ],
 )
@@ -111,11 +146,18 @@ def test_what_may_hold_is_not(text: str) -> None:
     assert contradictions(bound(text)) == []
 
 
+def of_function(inside: str) -> st.SearchStrategy[str]:
+    """A part in a function or an operation whose results are bounded."""
+    forms = ("abs({})", "round({})", "({} % 3)", "({} % -7)", "({} % 0.5)", "lower({})", "upper({})")
+    return st.sampled_from([form.format(inside) for form in forms])
+
+
 @seeded
 @given(
-    left=leaves | aggregations(),
+    left=leaves | aggregations() | (leaves | aggregations()).flatmap(of_function),
     op=st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "in"]),
-    right=leaves | st.sampled_from(["0", "1", "6", "7", "8", "-1", "99999", '["a", 1]', "[true]"]),
+    right=leaves
+    | st.sampled_from(["0", "1", "6", "7", "8", "-1", "0.5", "99999", '"A"', '"a"', '["a", 1]', "[true]", "[-1, 8.5]"]),
     people=users,
 )
 def test_what_is_told_is_true(left: str, op: str, right: str, people: Mapping[str, Sequence[Event]]) -> None:
