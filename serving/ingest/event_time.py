@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 from expressions.rules.values import instant_ms
 from serving.refusals import invalid
+from serving.times import RFC3339_MAX_MS
 
 #: A smaller difference is the time on the network, and is left alone.
 SKEW_MIN_MS = 1_000
 
-#: Instants are kept from the year 1, before which calendars end, to 6429. Later ones are in the future anyway, and
-#: clamped to the receipt.
+#: Instants are kept from the year 1, before which calendars end, to 6429. Later ones, up to the year 9999, are in the
+#: future anyway, and clamped to the receipt.
 INSTANT_MIN_MS, INSTANT_MAX_MS = -62_135_596_800_000, 2**47 - 1
 
 #: 1990. A number before it is more likely seconds than milliseconds: 1,700,000,000 would be a day of January 1970.
@@ -56,13 +57,16 @@ def event_time(raw: Mapping[str, Any], sent_at: Any, received_ms: int) -> EventT
 
 
 def read_ms(value: Any) -> int | None:
-    """ISO 8601 text, or epoch milliseconds from 1990 on, as UTC ms; None for any other value."""
+    """ISO 8601 text, or epoch milliseconds from 1990 on, as UTC ms; None for any other value.
+
+    An offset may lead out of the years 1 to 9999 of UTC: such a text is no time, as one with the year 0 is none.
+    """
     if isinstance(value, str):
         text = value.strip()
         ms = instant_ms(text)
         if ms is None:
             ms = _other_iso_ms(text)
-        return None if ms is None else _within_bounds(ms)
+        return _within_bounds(ms) if ms is not None and INSTANT_MIN_MS <= ms <= RFC3339_MAX_MS else None
     if isinstance(value, (int, float)) and not isinstance(value, bool) and NUMBER_MIN_MS <= value <= INSTANT_MAX_MS:
         return math.floor(value)
     return None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from serving.ingest.accept import Limits, accept
+from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.refusals import Invalid
 
 NO_LIMITS = Limits()
@@ -63,6 +64,8 @@ def test_any_of_the_id_fields_names_the_record(ids: dict[str, Any], expected: st
         ({"timestamp": 1_700_000_001_500}, 1_700_000_001_500),
         ({"timestamp": 631_152_000_000}, 631_152_000_000),
         ({"timestamp": None, "ts": "1970-01-01T00:00:01Z"}, 1_000),
+        ({"timestamp": "0001-01-01T14:00:00+14:00"}, INSTANT_MIN_MS),
+        ({"timestamp": "9999-12-31T09:59:59-14:00"}, INSTANT_MAX_MS),
         ({}, None),
     ],
 )
@@ -72,10 +75,15 @@ def test_a_time_is_read_from_iso_text_or_milliseconds(given: dict[str, Any], exp
 
 
 @pytest.mark.parametrize(
-    "bad", ["yesterday", "2023", "5", "12/31/2023", "2023-02-30", "2023-01-01T25:00:00Z", True, {}]
+    "bad",
+    [
+        *("yesterday", "2023", "5", "12/31/2023", "2023-02-30", "2023-01-01T25:00:00Z", True, {}, "0000-01-01"),
+        *("0001-01-01T00:00:00+14:00", "00010101T000000+1400", "9999-12-31T23:59:59-14:00"),
+    ],
 )
 def test_a_time_that_is_no_time_is_refused(bad: Any) -> None:
-    """A bare year or a date in another order is refused, with the form to use; nothing is guessed."""
+    """A bare year or a date in another order is refused, with the form to use; nothing is guessed. So is what an offset
+    leads out of the years 1 to 9999 in UTC."""
     assert refusal(track(timestamp=bad)).message.startswith("Invalid timestamp format. Use ISO 8601")
 
 
