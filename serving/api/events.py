@@ -36,6 +36,7 @@ from serving.http.bodies import body_of, json_of
 from serving.ids import ids_in
 from serving.ingest.accept import Envelope, Limits, accept, checked_object
 from serving.ingest.event_json import event_of
+from serving.ingest.event_time import read_ms
 from serving.ingest.message_ids import made_id
 from serving.people.links import RefusedClaim, Why
 from serving.refusals import Conflict, Invalid, NotFound, Refusal, invalid
@@ -201,13 +202,13 @@ async def _take_batch(request: Request, text: bytes) -> Response:
     engine: Engine = request.app.state.engine
     settings = engine.settings
     await _require_any_key(engine, request, text)
-    body = await _batch(engine, request, text)
+    body, left_out = await _batch(engine, request, text)
     # Before the key is looked for, which may be in any event: to find it means to read them.
     if len(body.batch) > settings.batch_events_max:
         raise invalid("batch", f"{len(body.batch)} events", f"send at most {settings.batch_events_max} at once")
     caller = await _admit(engine, request, body)
     engine.keys.rates.owe(caller.id, len(body.batch) - 1)
-    context = _shared_context(body.context)
+    context, about_all = _about_all(body, left_out)
     catalogue = await engine.known_catalogue()
     limits = Limits(catalogue.summed)
     envelope = Envelope(engine.clock_ms(), body.sentAt, context, caller.label)
@@ -223,7 +224,7 @@ async def _take_batch(request: Request, text: bytes) -> Response:
         except Invalid as refusal:
             refusals.append((index, None if isinstance(raw, Invalid) else raw, refusal))
     taken = await take_all(engine, events, catalogue)
-    duplicates, warnings = taken.duplicates, taken.warnings
+    duplicates, warnings = taken.duplicates, [*about_all, *taken.warnings]
     late = [(*sent[at], refusal) for at, refusal in taken.refusals.items()]
     events = [event for at, event in enumerate(events) if at not in taken.refusals]
     refusals = sorted([*refusals, *late], key=itemgetter(0))
@@ -278,13 +279,14 @@ async def take_all(engine: Engine, events: Sequence[Accepted], catalogue: Catalo
     return Taken(0, refusals, [])
 
 
-async def _batch(engine: Engine, request: Request, text: bytes) -> Batch:
-    """The parts of a batch. Raises `Invalid`, or what is wrong with the key where the header has an unknown one.
+async def _batch(engine: Engine, request: Request, text: bytes) -> tuple[Batch, list[Invalid]]:
+    """The parts of a batch, and why it lacks fields about all events that cannot be read.
 
-    A batch of which an event is no JSON is taken apart by hand, which takes time: for known keys alone, in a thread.
+    Raises `Invalid`, or what is wrong with the key where the header has an unknown one. A batch of which a part is no
+    JSON is taken apart by hand, which takes time: for known keys alone, in a thread.
     """
     try:
-        return await _decoded(engine, request, text, batch_of)
+        return await _decoded(engine, request, text, batch_of), []
     except Invalid:
         known = await engine.caller(_sent_keys(request, written_keys(text)))
         if known is not None and (lenient := await to_thread.run_sync(lenient_batch_of, text)) is not None:
@@ -313,6 +315,21 @@ async def _decoded_events(texts: Sequence[msgspec.Raw], bytes_max: int) -> list[
         for index, reason in zip(bad, reasons, strict=True):
             events[index] = reason
     return events
+
+
+def _about_all(body: Batch, left_out: Sequence[Invalid]) -> tuple[dict[str, Any], list[str]]:
+    """The context of all events of a batch, and warnings about fields of the batch that are left out.
+
+    What is wrong with such a field costs no event: clients give up a batch that is refused.
+    """
+    warnings = [f"{refusal.message}: left out" for refusal in left_out]
+    if body.sentAt is not None and read_ms(body.sentAt) is None:
+        refusal = invalid("sentAt", body.sentAt, "send the time of the request as ISO 8601, as 2023-01-01T12:00:00Z")
+        warnings.append(f"{refusal.message}: the times of events were not corrected by it")
+    try:
+        return _shared_context(body.context), warnings
+    except Invalid as refusal:
+        return {}, [*warnings, f"{refusal.message}: left out"]
 
 
 def _shared_context(value: Any) -> dict[str, Any]:

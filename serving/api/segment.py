@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from serving.http.bodies import json_of
-from serving.ingest.event_json import split_batch
+from serving.ingest.event_json import fields_of, split_batch
 from serving.refusals import Invalid, invalid
 
 #: The kind of event of each path under /v1. analytics.js sends to the first letter of a kind.
@@ -55,19 +55,22 @@ def batch_of(body: bytes) -> Batch:
         raise invalid("batch", events, 'send {"batch": [event, …]}') from None
 
 
-def lenient_batch_of(body: bytes) -> Batch | None:
-    """The parts of a batch of which an event is no JSON; None where nobody can tell where an event ends.
+def lenient_batch_of(body: bytes) -> tuple[Batch, list[Invalid]] | None:
+    """The parts of a batch of which a part is no JSON, and why it lacks fields of its own that are none.
 
-    Takes far longer than `batch_of`: for callers whose key is known, and in a thread.
+    None where nobody can tell where an event ends. Takes far longer than `batch_of`: for callers whose key is known,
+    and in a thread.
     """
     parts = split_batch(body)
     if parts is None:
         return None
-    envelope, events = parts
+    envelope, texts = parts
+    events = [msgspec.Raw(event) for event in texts]
     try:
-        return msgspec.structs.replace(_batch(envelope), batch=[msgspec.Raw(event) for event in events])
+        return msgspec.structs.replace(_batch(envelope), batch=events), []
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        fields = fields_of(envelope, (name for name in Batch.__struct_fields__ if name != "batch"))
+    return None if fields is None else (Batch(events, **fields[0]), fields[1])
 
 
 def written_keys(body: bytes) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -46,21 +46,48 @@ def _lenient(text: bytes, refusal: Invalid) -> Any:
         raise invalid("event", "nested too deeply", "send flatter JSON") from None
     except ValueError:
         raise refusal from None
-    for place, leaf in _leaves(value):
-        if isinstance(leaf, float) and not math.isfinite(leaf):
-            raise invalid(place, leaf, "send a finite number, or null where there is none")
-        if isinstance(leaf, str) and not _is_unicode(leaf):
-            raise invalid(place, leaf, "send valid Unicode: half of a surrogate pair, such as half an emoji, is none")
+    _require_plain(value, "")
     return value
+
+
+def fields_of(text: bytes, names: Iterable[str]) -> tuple[dict[str, Any], list[Invalid]] | None:
+    """Some fields of an object that the fast decoder refuses, without those that hold what no event may; and why not.
+
+    None where the standard library reads no object either.
+    """
+    try:
+        value = json.loads(text.decode("utf-8", "surrogateescape"), parse_int=_whole)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    fields: dict[str, Any] = {}
+    refusals: list[Invalid] = []
+    for name in names:
+        try:
+            _require_plain(value.get(name), name)
+            fields[name] = value.get(name)
+        except Invalid as refusal:
+            refusals.append(refusal)
+    return fields, refusals
+
+
+def _require_plain(value: Any, place: str) -> None:
+    """Raises `Invalid`, with the place, for a number that is not finite and for text that is no Unicode."""
+    for at, leaf in _leaves(value, place):
+        if isinstance(leaf, float) and not math.isfinite(leaf):
+            raise invalid(at, leaf, "send a finite number, or null where there is none")
+        if isinstance(leaf, str) and not _is_unicode(leaf):
+            raise invalid(at, leaf, "send valid Unicode: half of a surrogate pair, such as half an emoji, is none")
 
 
 def _whole(digits: str) -> int | float:
     return int(digits) if len(digits) <= DIGITS_MAX else math.inf
 
 
-def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every number, text and name within a value, with its place, in no order."""
-    waiting: list[tuple[str, Any]] = [("", value)]
+def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Every number, text and name within the value at a place ("": an event), with its own place, in no order."""
+    waiting: list[tuple[str, Any]] = [(place, value)]
     while waiting:
         place, item = waiting.pop()
         if isinstance(item, dict):

@@ -67,6 +67,32 @@ def test_bad_events_cost_their_neighbours_nothing(stack: RunningStack, place: st
             assert BAD[names[at]][1] in message, names[at]
 
 
+@pytest.mark.parametrize(
+    ("beside", "field"),
+    [
+        (b'"context":{"n":NaN}', "context.n"),
+        (b'"context":{"page":{"title":"\\ud83d"}}', "context.page.title"),
+        (b'"context":{"\\ud83d":1}', "context"),
+        (b'"context":[1]', "context"),
+        (b'"context":{"t":"caf\xe9"}', "context.t"),
+        (b'"sentAt":NaN', "sentAt"),
+        (b'"sentAt":"yesterday"', "sentAt"),
+        (b'"sentAt":1700000000', "sentAt"),
+        (b'"writeKey":"\\ud83d"', "writeKey"),
+    ],
+)
+def test_what_is_bad_beside_the_events_costs_none(stack: RunningStack, beside: bytes, field: str) -> None:
+    """A bad field of the batch itself is left out, with a warning that names it, and the good events are taken."""
+    for events, accepted in ([good(1)], 1), ([good(1), BAD["NaN"][0]], 1):
+        body = b'{"batch":[' + b",".join(events) + b'],"extra":[Infinity],' + beside + b"}"
+
+        answer = stack.call("POST", "/v1/batch", "write", content=body)
+
+        assert (answer.status_code, answer.json()["accepted"]) == (200, accepted), answer.text
+        (warning,) = answer.json()["warnings"]
+        assert warning.startswith(f"{field}: "), warning
+
+
 def test_an_event_alone_is_refused_by_the_place_of_what_it_may_not_hold(stack: RunningStack) -> None:
     """What Python writes for a number that is none is S5's refusal, not that of a body that cannot be read."""
     answer = stack.call("POST", "/v1/track", "write", content=BAD["NaN"][0])

@@ -119,15 +119,22 @@ def test_null_bytes_are_characters_like_others(stack: RunningStack) -> None:
 
 
 def test_a_batchs_context_is_small(stack: RunningStack) -> None:
-    """The context of a batch has at most 4 KB: each event keeps it, and 500 KB for 2,500 events would be a gigabyte."""
+    """The context of a batch has at most 4 KB: each event keeps it, and 500 KB for 2,500 events would be a gigabyte.
+
+    A larger one is left out, with a warning, and costs no event.
+    """
     event = {"type": "track", "userId": "context", "event": "context"}
 
-    def status(size: int) -> int:
+    def warnings(size: int) -> list[str]:
         body = {"batch": [event], "context": {"text": "x" * (size - len('{"text":""}'))}}
-        return stack.call("POST", "/v1/batch", "write", json=body).status_code
+        answer = stack.call("POST", "/v1/batch", "write", json=body)
+        assert (answer.status_code, answer.json()["accepted"]) == (200, 1)
+        found: list[str] = answer.json().get("warnings", [])
+        return found
 
-    assert status(CONTEXT_BYTES_MAX) == 200
-    assert status(CONTEXT_BYTES_MAX + 1) == 400
+    assert warnings(CONTEXT_BYTES_MAX) == []
+    (warning,) = warnings(CONTEXT_BYTES_MAX + 1)
+    assert f"context: '{CONTEXT_BYTES_MAX + 1} bytes'" in warning and "left out" in warning
 
 
 def test_too_many_events_are_refused_before_they_are_read(stack: RunningStack) -> None:
