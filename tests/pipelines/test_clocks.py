@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -374,3 +374,31 @@ def test_restamped_rows_count_when_they_came(redis_url: str, tmp_path: Path) -> 
     assert world.values("ada")["ever"] == 4
     written = world.lake.latest(TRAITS).filter(pl.col("key") == "ever").select("id", "number").collect()
     assert dict(written.iter_rows())["user:ada"] == 3
+
+
+@pytest.mark.parametrize(("days_later", "is_seen"), [(0, True), (2, False), (3, True)])
+def test_retention_and_purge_see_restamped_rows(redis_url: str, tmp_path: Path, days_later: int, is_seen: bool) -> None:
+    """They stay in the day that the clock said. It is closed until it comes, is open while it lasts, as every day is,
+    and is closed from then on: an old event goes, and a deleted person."""
+    world = World(redis_url, tmp_path, shards=1)
+    world.recover()
+    world.define("trait", DEFINITIONS)
+    old = rfc3339(world.store.now_ms() - 400 * DAY_MS)
+    with clock_ahead(2 * DAY_MS):
+        world.ingest([purchase("ada", 1, timestamp=old), purchase("bob", 1), purchase("eve", 1)])
+    restamp(world.store, world.lake, world.settings)
+    world.store.follow(delete_person(world.store.operations, "user:bob", "d1"))
+    world.drain().step()
+    now = datetime.fromtimestamp(world.store.now_ms() / 1000, UTC)
+    rows = world.lake.scan(EVENTS).filter(kind="track").select("ingest_date", "received_at").collect()
+    assert set(rows["ingest_date"]) == {(now + timedelta(days=2)).date()}
+    assert rows["received_at"].max() <= world.store.now_ms()  # type: ignore[operator]
+    later = now + timedelta(days=days_later)
+
+    did = maintain(world.lake, later, retention_days=30)
+    purged = purge(world.store, world.lake, later)
+
+    assert did["retention"]["removed"] == is_seen
+    assert purged.rows["events"] == is_seen
+    left = world.lake.scan(EVENTS).filter(kind="track").collect()["id"].to_list()
+    assert left == (["user:eve"] if is_seen else ["user:ada", "user:bob", "user:eve"])
