@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import http
+from benchmarks.analyses import measure_analyses
 from benchmarks.memory import measure_memory
 from benchmarks.publish import measure_publish
 from benchmarks.purchases import filled_lake
@@ -35,7 +36,7 @@ HTTP = {
     "track": (http.measure_track, 0.4, None),
     "batch": (http.measure_batch, 0.1, None),
 }
-PARTS = (*HTTP, "visible", "flat", "beside", "client", "memory", "publish", "rebuild", "questions")
+PARTS = (*HTTP, "visible", "flat", "beside", "client", "memory", "publish", "rebuild", "questions", "analyses")
 
 
 def main() -> None:
@@ -100,6 +101,10 @@ def measure_parts(folder: Path, parts: Collection[str], small: bool, seconds: fl
         yield "rebuild", measure_rebuild(folder, events, users, 2 if small else 3)
     if "questions" in parts:
         for name, row in measure_questions(filled_lake(folder, events, users).root, 2 if small else 3).items():
+            yield name, {"events": events, "users": users, **row}
+    if "analyses" in parts:
+        events, users = (200_000, 10_000) if small else (2_000_000, 100_000)
+        for name, row in measure_analyses(filled_lake(folder / "analyses", events, users).root, 1).items():
             yield name, {"events": events, "users": users, **row}
 
 

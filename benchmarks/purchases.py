@@ -12,6 +12,8 @@ from benchmarks import NOW
 from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
 from lake.schemas import EVENTS, TYPED
+from pipelines.packing import sort_closed_days
+from serving.ids import SHARDS_DEFAULT
 
 TRAITS = {
     "orders_30d": "events.purchase.count_30d",
@@ -47,7 +49,7 @@ def generate(lake: Lake, events: int, users: int) -> None:
         keys = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, "i4")), ["amount"]).cast(pa.string())
         columns: dict[str, Any] = {
             "ingest_date": pa.array(np.full(n, 20_833, "i4")).cast(pa.date32()),
-            "shard": pa.array(np.zeros(n, "i4")),
+            "shard": pa.array(user_numbers % SHARDS_DEFAULT, pa.int32()),
             "seq": pa.array(numbers + 1),
             "event_id": pa.array(np.char.add("e-", (start + source).astype(str))),
             "kind": pa.array(np.full(n, "track")),
@@ -62,8 +64,9 @@ def generate(lake: Lake, events: int, users: int) -> None:
 
 
 def filled_lake(folder: Path, events: int, users: int) -> Lake:
-    """The lake of a folder, filled by the first caller alone."""
+    """The lake of a folder, filled by the first caller alone, and sorted as the worker sorts days that are over."""
     lake = Lake(str(folder / "lake"))
     if not lake.holds_events():
         generate(lake, events, users)
+        sort_closed_days(lake, "9999-12-31")
     return lake

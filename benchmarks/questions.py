@@ -21,6 +21,7 @@ from expressions.definitions import DefinitionKind
 from expressions.rules.windows import DAY_MS
 from serving.definitions.catalogue import Catalogue, encode
 from serving.history import Source
+from serving.ids import SHARDS_DEFAULT
 from serving.lookups.people import search
 from serving.lookups.timeline import Place, timeline
 from serving.lookups.unsaved_expressions import preview
@@ -40,7 +41,7 @@ EXPRESSIONS: dict[str, tuple[DefinitionKind, str]] = {
 TEXTS = {"without a text": "", "with a text": "00012345", "with a beginning": "user:customer-00001"}
 
 #: The pages of a timeline: the first one, and one of a name from the middle of the history on.
-PERSON = "user:customer-0000012345"
+PERSON, SHARD = "user:customer-0000012345", 12_345 % SHARDS_DEFAULT
 PAGES: dict[str, tuple[str | None, Place | None]] = {
     "first page": (None, None),
     "of a name, further back": ("purchase", Place(NOW - 60 * DAY_MS, 0, "", "")),
@@ -85,7 +86,7 @@ def _question(root: str, kind: str, name: str) -> Callable[[], dict[str, Any]]:
         return lambda: search(Source(root), TEXTS[name], USERS_SHOWN, 0)
     if kind == "timeline":
         event, before = PAGES[name]
-        return lambda: timeline(Source(root), [PERSON], [0], [], (None, None), event, before, USERS_SHOWN)
+        return lambda: timeline(Source(root), [PERSON], [SHARD], [], (None, None), event, before, USERS_SHOWN)
     definition_kind, text = EXPRESSIONS[name]
     return lambda: preview(Source(root), encode(Catalogue()), definition_kind, text, NOW, USERS_SHOWN)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
@@ -24,7 +24,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from .batches import BATCH_BYTES, BATCH_ROWS, PART_ROWS, batches_of
 from .damaged_logs import BROKEN_LOOKED_AT_MAX, READ_LOOKED_AT_MAX, damaged_log_files
-from .data_files import drop_data_files, write_data_files
+from .data_files import FILE_BYTES, drop_data_files, write_data_files
 from .errors import LakeConflict, LakeError, LakeUnreachable
 from .halving import halving
 from .old_files import PURGED, drop_logs, drop_replaced, drop_strays, fence_of, missing_files, put_fence
@@ -40,6 +40,8 @@ CLEAN_S = 60.0
 
 #: Makes of some rows of a table the rows that take their place.
 Change = Callable[[pa.RecordBatch], pa.RecordBatch]
+#: Makes of the batches of a partition those that take their place.
+Arrange = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 
 
 class Tables:
@@ -327,25 +329,58 @@ class Tables:
 
     def _rewrite_in_parts(self, table: Table, partition: Mapping[str, str], change: Change, part_rows: int) -> None:
         """Rewrites a partition; in memory is one batch, of as many bytes as `part_rows` rows of the largest events."""
-        files = StoredFiles(self.root)
+        with self._lock:
+            self._replace(self.open(table), table, partition, lambda batches: map(change, batches), part_rows)
+
+    def rearrange(
+        self,
+        table: Table,
+        partition: Mapping[str, str],
+        arrange: Arrange,
+        transaction: Transaction,
+        file_bytes: int = FILE_BYTES,
+    ) -> int:
+        """Writes the rows of a partition anew in the order that `arrange` gives them, in one commit with a transaction.
+
+        Each of its batches becomes a row group. Returns how many files were replaced. What `arrange` raises changes
+        nothing. Raises `LakeConflict` if another writer was first.
+        """
         with self._lock:
             opened = self.open(table)
-            with self.writing(opened):
-                columns, bytes_max = all_columns(opened, table), BATCH_BYTES * part_rows // PART_ROWS
-                batches = batches_of(_dataset(opened, partition), columns.names, BATCH_ROWS, bytes_max, part_rows)
-                changed = (change(batch.cast(columns)) for batch in batches)
-                added = write_data_files(files, table, partition, columns, changed)
-                try:
-                    opened.create_write_transaction(
-                        [*added],
-                        "overwrite",
-                        opened.schema(),
-                        list(table.partition) or None,
-                        [(column, "=", value) for column, value in partition.items()] or None,
-                    )
-                except CommitFailedError:
-                    drop_data_files(files, table, added)
-                    raise
+            filters = [(column, "=", value) for column, value in partition.items()]
+            replaced = len(opened.file_uris(file_pruning_predicate=filters or None))
+            self._replace(opened, table, partition, arrange, PART_ROWS, [transaction], file_bytes)
+            return replaced
+
+    def _replace(
+        self,
+        opened: DeltaTable,
+        table: Table,
+        partition: Mapping[str, str],
+        make: Arrange,
+        part_rows: int,
+        transactions: Sequence[Transaction] = (),
+        file_bytes: int = FILE_BYTES,
+    ) -> None:
+        """Puts what `make` makes of a partition's batches in their place, a row group for each batch."""
+        files = StoredFiles(self.root)
+        with self.writing(opened):
+            columns, bytes_max = all_columns(opened, table), BATCH_BYTES * part_rows // PART_ROWS
+            batches = batches_of(_dataset(opened, partition), columns.names, BATCH_ROWS, bytes_max, part_rows)
+            made = make(batch.cast(columns) for batch in batches)
+            added = write_data_files(files, table, partition, columns, made, file_bytes)
+            try:
+                opened.create_write_transaction(
+                    [*added],
+                    "overwrite",
+                    opened.schema(),
+                    list(table.partition) or None,
+                    [(column, "=", value) for column, value in partition.items()] or None,
+                    commit_properties=CommitProperties(app_transactions=list(transactions)) if transactions else None,
+                )
+            except CommitFailedError:
+                drop_data_files(files, table, added)
+                raise
 
     def drop_files(self, table: Table, older_than_hours: float = RETENTION_HOURS) -> int:
         """Deletes files that were replaced so many hours ago, strays that were written so long ago (`lake.old_files`),

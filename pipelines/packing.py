@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 import structlog
 from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 
+from lake.data_files import FILE_BYTES
 from lake.errors import LakeConflict, LakeError, LakeUnreachable
 from lake.lake import Lake
 from lake.schemas import EVENTS, TABLES, Table
+from pipelines.sorting import TooLarge, in_order
 
 log = structlog.get_logger()
 
@@ -27,7 +28,8 @@ log = structlog.get_logger()
 FILES_MAX = 32
 #: Where one size ends and the next begins, in bytes. Larger files are left as they are.
 SIZES = (0, 128 * 1024, 1024**2, 8 * 1024**2, 100 * 1024**2)
-#: Memory in which a day is sorted; more of it is put on the disk, in a temporary folder.
+#: Bytes that one shard's events of a day may have, as Arrow has them: they are sorted in memory. The others wait on the
+#: disk, in a temporary folder.
 SORT_BYTES = 1 << 30
 
 
@@ -67,43 +69,41 @@ def _pack_table(lake: Lake, table: Table, files_max: int, sizes: Sequence[int]) 
     return packed
 
 
-def sort_closed_days(lake: Lake, today: str, file_bytes: int | None = None, sort_bytes: int = SORT_BYTES) -> int:
+def sort_closed_days(lake: Lake, today: str, file_bytes: int = FILE_BYTES, sort_bytes: int = SORT_BYTES) -> int:
     """Sorts the events of each day that is over by (shard, id, ts); returns how many files were replaced.
 
-    A reader of one shard then finds its files by their statistics. A day is sorted once, and a transaction notes it:
-    the sizes of files do not tell, since they depend on how well the files compress. Rows that come to the day later
-    are packed beside the sorted files when they are many. A day whose events are too large to be sorted in `sort_bytes`
-    is packed as it lies.
+    A reader of one person then skips all row groups but a few by their statistics (`pipelines.sorting`). A day is
+    sorted once, and a transaction notes it: the sizes of files do not tell, since they depend on how well the files
+    compress. Rows that come to the day later are packed beside the sorted files when they are many. A day with a shard
+    whose events have more than `sort_bytes` is packed as it lies.
     """
     opened = lake.open(EVENTS)
     removed = 0
-    for partition, sizes in _partitions(opened).items():
+    for partition in sorted(_partitions(opened)):
         day = partition.rpartition("=")[2]
         note = f"sorted/{day}"
-        if day < today and len(sizes) > 1 and opened.transaction_version(note) is None:
-            did = _sorted(lake, opened, _filters(partition), file_bytes, sort_bytes)
-            removed += int(did["numFilesRemoved"])
-            # A commit of no rows, since the commit of the sorting takes no transactions. Cut off in between, the day is
-            # sorted again.
-            lake.append_to(opened, EVENTS.columns.empty_table(), [Transaction(note, 1)])
+        if day < today and opened.transaction_version(note) is None:
+            removed += _sorted(lake, {"ingest_date": day}, Transaction(note, 1), file_bytes, sort_bytes)
     return removed
 
 
-def _sorted(
-    lake: Lake, opened: DeltaTable, filters: list[tuple[str, str, str]] | None, file_bytes: int | None, sort_bytes: int
-) -> dict[str, Any]:
-    """Sorts a partition, or packs it where memory is too small for that; returns what was done, as Delta says it."""
+def _sorted(lake: Lake, partition: dict[str, str], note: Transaction, file_bytes: int, sort_bytes: int) -> int:
+    """Sorts a day, or packs it where memory is too small for that; returns how many files were replaced."""
     try:
-        with lake.writing(opened):
-            return opened.optimize.z_order(
-                list(EVENTS.order), partition_filters=filters, target_size=file_bytes, max_spill_size=sort_bytes
-            )
-    except (LakeError, DeltaError) as error:
-        if "Resources exhausted" not in str(error):
-            raise
-        log.info("day_not_sorted", partition=filters, error=str(error))
+        return lake.rearrange(
+            EVENTS, partition, lambda batches: in_order(batches, EVENTS.order, sort_bytes), note, file_bytes
+        )
+    except TooLarge:
+        log.info("day_not_sorted", partition=partition, bytes_max=sort_bytes)
+    opened = lake.open(EVENTS)
     with lake.writing(opened):
-        return opened.optimize.compact(partition_filters=filters, target_size=file_bytes)
+        did = opened.optimize.compact(
+            partition_filters=[(column, "=", value) for column, value in partition.items()], target_size=file_bytes
+        )
+    # A commit of no rows, since the commit of the packing takes no transactions. Cut off in between, the day is read
+    # again.
+    lake.append_to(opened, EVENTS.columns.empty_table(), [note])
+    return int(did["numFilesRemoved"])
 
 
 def _partitions(opened: DeltaTable) -> dict[str, list[int]]:

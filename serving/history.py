@@ -133,9 +133,12 @@ class History:
         """So many rows of those that were received last, from so many files at most. Raises as `event_batches` does."""
         yield from self._lake.newest_batches(rows, files)
 
-    def memberships(self) -> pl.LazyFrame:
-        """Who is in which segment since when, by the newest full rebuild, without the people deleted since."""
-        return self._with_refusals(lambda: latest_undeleted(self._lake, MEMBERSHIPS, self._undrained))
+    def memberships(self, ids: Collection[str] | None = None) -> pl.LazyFrame:
+        """Who is in which segment since when, by the newest full rebuild, without the people deleted since.
+
+        With `ids` of these people alone.
+        """
+        return self._with_refusals(lambda: latest_undeleted(self._lake, MEMBERSHIPS, self._undrained, ids))
 
     def sent(self) -> pl.LazyFrame:
         """Events as they were sent: shard, ts, id, event_id, received_at; properties, traits and context as JSON."""
@@ -179,9 +182,17 @@ class History:
             raise away() from error
 
 
-def latest_undeleted(lake: Lake, table: Table, undrained: Sequence[UndrainedDelete] = ()) -> pl.LazyFrame:
-    """The rows of the newest full rebuild in `traits` or `memberships`, without those of people deleted since."""
-    return undeleted(lake.latest(table), delete_seqs(with_deletes(lake.events(), undrained)), lake.runs())
+def latest_undeleted(
+    lake: Lake, table: Table, undrained: Sequence[UndrainedDelete] = (), ids: Collection[str] | None = None
+) -> pl.LazyFrame:
+    """The rows of the newest full rebuild in `traits` or `memberships`, without those of people deleted since.
+
+    With `ids` those of these people alone.
+    """
+    rows, events = lake.latest(table), with_deletes(lake.events(), undrained)
+    if ids is not None:
+        rows, events = (frame.filter(pl.col("id").is_in(list(ids))) for frame in (rows, events))
+    return undeleted(rows, delete_seqs(events), lake.runs())
 
 
 def with_deletes(events: pl.LazyFrame, undrained: Sequence[UndrainedDelete]) -> pl.LazyFrame:

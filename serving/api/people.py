@@ -93,7 +93,8 @@ async def detail(user: str, engine: EngineOf) -> UserOut:
     """One user: ids, attributes, live traits and segments, recent events and counts as far as they are drained."""
     person = await live_person(engine, record_of(user))
     ids = [record.id for record in person.reading.records]
-    in_lake = await in_worker(questions.detail, await engine.source(), ids, engine.clock_ms())
+    shards = _shards_of(engine, ids)
+    in_lake = await in_worker(questions.detail, await engine.source(), ids, shards, engine.clock_ms())
     if in_lake is None and not any(record.has_events for record in person.reading.records):
         raise _no_user(user)
     values, lacking = all_values(person)
@@ -164,7 +165,7 @@ async def data(
     records = person.reading.records
     await _is_drained(engine, {record.id: record.last_seq for record in records})
     ids = [record.id for record in records]
-    in_lake = await in_worker(questions.data, await engine.source(), ids, limit, offset)
+    in_lake = await in_worker(questions.data, await engine.source(), ids, _shards_of(engine, ids), limit, offset)
     if in_lake["total"] == 0 and not any(record.has_events for record in records):
         raise _no_user(user)
     values, _ = all_values(person)
@@ -204,7 +205,7 @@ async def events(
     late, is_complete = await engine.with_refusals(
         to_thread.run_sync(lambda: timeline.undrained(engine.admin_store, ids))
     )
-    shards = sorted({shard_of(id, engine.settings.shards) for id in ids})
+    shards = _shards_of(engine, ids)
     page = await in_worker(timeline.timeline, await engine.source(), ids, shards, late, period, name, before, limit)
     if not page["any"] and not any(record.has_events for record in records):
         raise _no_user(user)
@@ -212,6 +213,10 @@ async def events(
     return PersonEventsOut(
         events=page["events"], cursor=None if following is None else _cursor(following), complete=is_complete
     )
+
+
+def _shards_of(engine: Engine, ids: Collection[str]) -> list[int]:
+    return sorted({shard_of(id, engine.settings.shards) for id in ids})
 
 
 def _cursor(place: timeline.Place) -> str:

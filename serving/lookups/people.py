@@ -16,6 +16,7 @@ from expressions.rules.identity import LINK_KINDS, persons, with_person
 from expressions.rules.windows import DAY_MS
 from serving.history import History, Source
 from serving.ids import ID_KINDS, raw_id
+from serving.lookups.person_rows import rows_of, sent_with
 from serving.times import rfc3339
 
 RECENT_EVENTS = 50
@@ -94,7 +95,7 @@ def _seen(lake: History, version: int, ids: Mapping[str, list[str]]) -> dict[str
 
 def _segments(lake: History, people: pl.Series) -> dict[str, list[str]]:
     """By person the keys of their segments, sorted."""
-    memberships = lake.memberships().filter(pl.col("id").is_in(people.implode())).select("id", "key").sort("key")
+    memberships = lake.memberships(people.to_list()).select("id", "key").sort("key")
     segments: dict[str, list[str]] = {}
     for id, key in memberships.collect().iter_rows():
         segments.setdefault(id, []).append(key)
@@ -112,13 +113,14 @@ NOTHING: dict[str, Any] = {
 }
 
 
-def detail(source: Source, ids: list[str], now_ms: int) -> dict[str, Any] | None:
-    """What the lake has of a person's ids: attributes, recent events, counts, and since when in which segment.
+def detail(source: Source, ids: list[str], shards: list[int], now_ms: int) -> dict[str, Any] | None:
+    """What the lake has of a person's ids, which are in these shards: attributes, recent events, counts, and since when
+    in which segment.
 
     None for a person without a row.
     """
     lake = source.history()
-    rows = counted(of_ids(lake.events(), ids)).sort("ts", descending=True).collect()
+    rows = counted(rows_of(lake, ids, shards).lazy()).sort("ts", descending=True).collect()
     if rows.is_empty():
         return None
     tracked = rows.filter(pl.col("kind").is_in(sorted(COUNTED_KINDS)))
@@ -146,14 +148,15 @@ def detail(source: Source, ids: list[str], now_ms: int) -> dict[str, Any] | None
                 for name, days in (("24h", 1), ("7d", 7), ("30d", 30))
             },
         },
-        "since": dict(lake.memberships().filter(pl.col("id").is_in(ids)).select("key", "since").collect().iter_rows()),
+        "since": dict(lake.memberships(ids).select("key", "since").collect().iter_rows()),
     }
 
 
-def data(source: Source, ids: list[str], limit: int, offset: int) -> dict[str, Any]:
-    """What the lake has of a person's ids: attributes, and a page of all that came, the oldest first."""
+def data(source: Source, ids: list[str], shards: list[int], limit: int, offset: int) -> dict[str, Any]:
+    """What the lake has of a person's ids, which are in these shards: attributes, and a page of all that came, the
+    oldest first."""
     lake = source.history()
-    rows = counted(of_ids(lake.events(), ids)).filter(~pl.col("kind").is_in(LINK_KINDS)).collect()
+    rows = counted(rows_of(lake, ids, shards).lazy()).filter(~pl.col("kind").is_in(LINK_KINDS)).collect()
     page = rows.sort("ts", "received_at", "event_id").slice(offset, limit)
     columns = {column: _texts(lake, page, column) for column in ("properties", "traits", "context")}
     identifies = rows.filter(pl.col("kind") == "identify")
@@ -192,8 +195,9 @@ def _attributes(identifies: pl.DataFrame, texts: Texts) -> dict[str, Any]:
 
 def _texts(lake: History, rows: pl.DataFrame, column: str) -> Texts:
     """A column of some events as it came; events without a text are left out."""
-    is_wanted = pl.col("id").is_in(rows["id"].unique().implode()) & pl.col("event_id").is_in(rows["event_id"].implode())
-    sent = lake.sent().filter(is_wanted).select("id", "event_id", "received_at", column).collect()
+    if rows.is_empty():
+        return {}
+    sent = sent_with(lake, rows, [column])
     return {(id, event_id, received_at): text for id, event_id, received_at, text in sent.iter_rows() if text}
 
 

@@ -34,7 +34,10 @@ class RowFiles:
 
     def add(self, number: int, rows: pl.DataFrame) -> None:
         """Appends rows to a file."""
-        table = rows.to_arrow()
+        self.add_table(number, rows.to_arrow())
+
+    def add_table(self, number: int, table: pa.Table) -> None:
+        """The same for rows that Arrow has: their types stay as they are."""
         self._sizes[number] += table.nbytes
         if number not in self._writers:
             options = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -58,10 +61,15 @@ class RowFiles:
     def take_one(self, number: int) -> Iterator[pl.DataFrame]:
         """The rows of a file, once, where it has any. Then the file is gone."""
         if number in self._writers:
-            rows = pl.DataFrame(self._reader(number).read_all())
-            self._files[number].close()
+            rows = pl.DataFrame(self.take_table(number))
             yield rows
             del rows
+
+    def take_table(self, number: int) -> pa.Table:
+        """The rows of a file that has any, as they were added. Then the file is gone."""
+        table = self._reader(number).read_all()
+        self._files[number].close()
+        return table
 
     def batches(self, number: int) -> Iterator[pl.DataFrame]:
         """The rows of a file in the batches in which they were added. Then the file is gone."""

@@ -17,10 +17,11 @@ import msgspec
 import polars as pl
 
 from expressions.batch.counting import counted
-from expressions.rules.deletes import ACT_KINDS, of_ids
+from expressions.rules.deletes import ACT_KINDS
 from expressions.rules.identity import LINK_KINDS
 from serving.history import History, Source
 from serving.ids import shard_of
+from serving.lookups.person_rows import COPY, rows_of, sent_with
 from serving.store.logged_event import LogEntry
 from serving.store.store import Store
 from serving.times import rfc3339
@@ -117,7 +118,7 @@ def timeline(
     `period` is [from, to) in UTC ms. `next` is the place of the last event where there are more behind it.
     """
     history = source.history()
-    rows = of_ids(history.events().drop("props").filter(pl.col("shard").is_in(shards)), ids).collect()
+    rows = rows_of(history, ids, shards)
     columns = rows.columns
     late = pl.DataFrame(more, schema={field: _TYPES.get(field, pl.String) for field in Undrained._fields}, orient="row")
     late = late.with_columns(pl.col("shard").cast(rows.schema["shard"])).join(rows, on=["shard", "seq"], how="anti")
@@ -168,17 +169,10 @@ def _sent(
     history: History, page: pl.DataFrame, late: pl.DataFrame
 ) -> dict[tuple[str, str, int], tuple[str | None, ...]]:
     """What was sent with the events of a page, by id, event id and receipt: of `late` ones from there."""
-    keys = ["id", "event_id", "received_at"]
-    sent = late.select(*keys, *_TEXTS)
-    in_lake = page.join(sent, on=keys, how="anti")
+    sent = late.select(*COPY, *_TEXTS)
+    in_lake = page.join(sent, on=COPY, how="anti")
     if not in_lake.is_empty():
-        is_wanted = (
-            pl.col("shard").is_in(in_lake["shard"].unique().implode())
-            & pl.col("ts").is_between(in_lake["ts"].min(), in_lake["ts"].max())
-            & pl.col("id").is_in(in_lake["id"].unique().implode())
-            & pl.col("event_id").is_in(in_lake["event_id"].implode())
-        )
-        sent = pl.concat([history.sent().filter(is_wanted).select(*keys, *_TEXTS).collect(), sent])
+        sent = pl.concat([sent_with(history, in_lake, _TEXTS), sent])
     return {(id, event_id, received_at): tuple(texts) for id, event_id, received_at, *texts in sent.iter_rows()}
 
 

@@ -40,8 +40,11 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from serving.history import AWAY, away
 from serving.lookups.flag_people import flag_people
+from serving.lookups.people import data, detail
 from serving.lookups.question_process import ANSWER_HEADER, QUESTION_HEADER, READY
+from serving.lookups.rejected import page
 from serving.lookups.timeline import timeline
+from serving.lookups.totals import sizes
 from serving.lookups.typed_text import told_beside
 from serving.lookups.unsaved_expressions import cost, preview
 from serving.lookups.vocabulary import vocabulary
@@ -54,9 +57,9 @@ T = TypeVar("T")
 
 #: Questions of one kind that run at once; more wait. Each has the memory of a query of its own.
 AT_ONCE = 1
-#: Kinds of questions: previews, costs, timelines of one person, long texts that are typed, the names in the lake, all
-#: others. Somebody who looks at people waits for no preview, and who looks at one person for no search.
-PREVIEWS, COSTS, TIMELINES, TYPED, NAMES, OTHERS = (CapacityLimiter(AT_ONCE) for _ in range(6))
+#: Kinds of questions: previews, costs, of one person, of how much there is, long texts that are typed, the names in the
+#: lake, all others. Somebody who looks at people waits for no preview, and who looks at one person for no search.
+PREVIEWS, COSTS, PERSON, FIGURES, TYPED, NAMES, OTHERS = (CapacityLimiter(AT_ONCE) for _ in range(7))
 
 #: A process that cannot read a question after so long is given up. It takes 0.1 s where the machine has time.
 START_S = 10.0
@@ -78,7 +81,11 @@ async def in_worker(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T
         preview: PREVIEWS,
         flag_people: PREVIEWS,
         cost: COSTS,
-        timeline: TIMELINES,
+        timeline: PERSON,
+        detail: PERSON,
+        data: PERSON,
+        sizes: FIGURES,
+        page: FIGURES,
         told_beside: TYPED,
         vocabulary: NAMES,
     }

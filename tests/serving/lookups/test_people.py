@@ -12,6 +12,7 @@ from cli.users import users_having
 from lake.schemas import EVENTS
 from serving.definitions.catalogue import encode
 from serving.history import Source
+from serving.ids import shard_of
 from serving.lookups import people
 from serving.lookups.totals import sizes
 from serving.lookups.unsaved_expressions import preview
@@ -87,8 +88,10 @@ def test_nobody_who_was_deleted_is_in_an_answer_while_the_drain_is_behind(world:
 
     assert [user["id"] for user in search(world, "")["users"]] == ["user:bob"]
     assert search(world, "tablet")["total"] == search(world, "ada")["total"] == 0
-    assert people.detail(source(world), ids, now_ms) is None
-    assert people.data(source(world), ids, 10, 0) == {"attributes": {}, "events": [], "total": 0, "hasMore": False}
+    shards = sorted({shard_of(id, world.store.shards) for id in ids})
+    assert people.detail(source(world), ids, shards, now_ms) is None
+    nothing = {"attributes": {}, "events": [], "total": 0, "hasMore": False}
+    assert people.data(source(world), ids, shards, 10, 0) == nothing
     fresh = sizes(source(world), now_ms, fresh_rows_max=1_000)["fresh"]
     assert (fresh["users"], fresh["events"]) == (1, 1)
     page = preview(source(world), encode(world.catalogue), "segment", "events.seen.count >= 1", now_ms, 10)
