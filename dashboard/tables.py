@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
@@ -51,3 +52,46 @@ def pager(total: int, *, key: str, rows: int = PAGE_ROWS) -> int:
     if chosen != number:
         st.query_params[key] = str(chosen)
     return (chosen - 1) * rows
+
+
+class Turner:
+    """Turns the pages of a list whose answers each name the next one: forward, and back by the ways of this tab.
+
+    Where the page begins is in the URL, as `after`, with its number as `page`.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self.cursor: str | None = st.query_params.get("after")
+        number = st.query_params.get("page", "")
+        self._number = 1 if self.cursor is None else int(number) if re.fullmatch("[0-9]{1,9}", number) else 2
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the page is the list's first."""
+        return self.cursor is None
+
+    def draw(self, following: str | None, of: str = "") -> None:
+        """The buttons, where there is more than one page. `following` is the next page's cursor; None for the last."""
+        if self.is_first and following is None:
+            return
+        before: dict[str, str | None] = st.session_state.setdefault(f"pages before in {self._key}", {})
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button("First", icon=":material/first_page:", disabled=self.is_first, key=f"first {self._key}"):
+                self._turn(None, 1)
+            known = self.cursor is not None and self.cursor in before
+            if st.button("Back", icon=":material/chevron_left:", disabled=not known, key=f"back {self._key}"):
+                self._turn(before[str(self.cursor)], self._number - 1)
+            st.markdown(f"Page {self._number:,} {of}")
+            last = following is None
+            if st.button("Next", icon=":material/chevron_right:", disabled=last, key=f"next {self._key}"):
+                before[str(following)] = self.cursor
+                self._turn(following, self._number + 1)
+
+    def _turn(self, cursor: str | None, number: int) -> None:
+        for name, value in (("after", cursor), ("page", None if cursor is None else str(number))):
+            if value is None:
+                st.query_params.pop(name, None)
+            else:
+                st.query_params[name] = value
+        st.rerun()

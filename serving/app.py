@@ -36,6 +36,7 @@ from serving.api import (
     prometheus,
     rejected,
     runs,
+    segment_members,
     totals,
     unsaved_expressions,
     vocabulary,
@@ -155,6 +156,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
     app.include_router(ofrep.lenient)
     app.include_router(definitions.router)
     app.include_router(flag_people.router)
+    app.include_router(segment_members.router)
     app.include_router(unsaved_expressions.router)
     app.include_router(analyses.router)
     app.include_router(vocabulary.router)

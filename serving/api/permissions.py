@@ -45,6 +45,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     "GET /v1/admin/analyses/{analysis_id}": VIEW,
     "DELETE /v1/admin/analyses/{analysis_id}": VIEW,
     "GET /v1/admin/flags/{key}/people": VIEW,
+    "GET /v1/admin/segments/{key}/members": VIEW,
     "GET /v1/admin/vocabulary": VIEW,
     "GET /v1/admin/vocabulary/values": VIEW,
     # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────

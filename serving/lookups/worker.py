@@ -43,6 +43,7 @@ from serving.lookups.flag_people import flag_people
 from serving.lookups.people import data, detail
 from serving.lookups.question_process import ANSWER_HEADER, QUESTION_HEADER, READY
 from serving.lookups.rejected import page
+from serving.lookups.segment_members import segment_members
 from serving.lookups.timeline import timeline
 from serving.lookups.totals import sizes
 from serving.lookups.typed_text import told_beside
@@ -80,6 +81,7 @@ async def in_worker(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T
     kinds: dict[Callable[..., Any], CapacityLimiter] = {
         preview: PREVIEWS,
         flag_people: PREVIEWS,
+        segment_members: PREVIEWS,
         cost: COSTS,
         timeline: PERSON,
         detail: PERSON,

@@ -212,6 +212,15 @@ class Admin:
         query = {"variant": variant, "limit": limit, "offset": offset}
         return cast(types.FlagPeople, self.call("GET", _path("/v1/admin/flags", key, "people"), query=query))
 
+    def segment_members(self, key: str, *, limit: int | None = None, cursor: str | None = None) -> types.SegmentMembers:
+        """How many people are in a segment now, and a page of them by id; the next one by the `cursor`.
+
+        Raises `NotFound`.
+        """
+        query = {"limit": limit, "cursor": cursor}
+        path = _path("/v1/admin/segments", key, "members")
+        return cast(types.SegmentMembers, self.call("GET", path, query=query))
+
     def history(self, kind: DefinitionKind, key: str) -> list[types.Version]:
         """Every version of a definition, the newest first; of a deleted one too."""
         found = self.call("GET", _path(f"/v1/admin/{kind}s", key, "history"))["versions"]

@@ -309,6 +309,24 @@ class FlagPeople(TypedDict):
     asof: str
 
 
+class SegmentMember(TypedDict):
+    """A member, and when a rebuild first saw the membership; None until one has."""
+
+    id: str
+    since: str | None
+
+
+class SegmentMembers(TypedDict):
+    """How many of all people are in a segment as of an instant, and a page of them by id; the next one by `cursor`."""
+
+    key: str
+    count: int
+    total: int
+    members: list[SegmentMember]
+    cursor: str | None
+    asof: str
+
+
 class PreviewUser(TypedDict):
     """A person for whom an expression holds, and its value."""
 
