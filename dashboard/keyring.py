@@ -17,8 +17,9 @@ from hashlib import sha256
 from tinycdp import Admin
 
 IDLE_S_MAX = 12 * 60 * 60
-#: A screen waits so long for each answer, and then says that there is none.
-ANSWER_S_MAX = 8.0
+#: A screen waits so long for each answer, and then says that there is none; and for that of a change, which may be made
+#: though nobody hears of it.
+ANSWER_S_MAX, CHANGE_S_MAX = 8.0, 60.0
 #: With one more the sign-in that was idle longest ends.
 SIGN_INS_MAX = 1_000
 LINK_S_MAX = 60 * 60
@@ -59,7 +60,7 @@ class Keyring:
         return cookie
 
     def _admin(self, key: str) -> Admin:
-        return Admin(self.api_url, key, timeout_s=ANSWER_S_MAX)
+        return Admin(self.api_url, key, timeout_s=ANSWER_S_MAX, change_timeout_s=CHANGE_S_MAX)
 
     def find(self, cookie: str | None, *, is_used: bool = False) -> SignIn | None:
         """Who is signed in with a cookie; `is_used` begins the 12 hours anew."""

@@ -12,6 +12,7 @@ import streamlit as st
 from tinycdp import ApiError, TinyCDPError, Unreachable
 
 from dashboard.access import NotSignedIn
+from dashboard.answers import forget
 from dashboard.console import console
 from dashboard.markdown import plain
 
@@ -93,8 +94,24 @@ def empty(title: str, remedy: str, icon: str = ":material/inbox:") -> None:
         st.markdown(remedy)
 
 
+def share_of_all(label: str, count: int, total: int) -> None:
+    """How many of all people something holds for."""
+    left, right, _ = st.columns([1, 1, 2])
+    left.metric(label, f"{count:,}", border=True)
+    share = count / total if total else 0
+    right.metric("Share of all", f"{share:.1%}", border=True, help=f"of {total:,} people")
+
+
 def refusal(error: TinyCDPError) -> None:
     """An error as the API words it: message, place in an expression, remedy."""
+    if isinstance(error, Unreachable) and error.may_be_done:
+        forget()  # what is looked at next is as it is now
+        st.warning(
+            f"**It is not known whether this was done.** It was sent, and no answer came: {plain(error)}. "
+            "Look before you do it again: it may have worked.",
+            icon=":material/question_mark:",
+        )
+        return
     if isinstance(error, Unreachable):
         remedy = "Look whether it runs: `tinycdp doctor`."
         st.error(f"The API does not answer: {plain(error)}. {remedy}", icon=":material/cloud_off:")

@@ -57,16 +57,18 @@ def _save(kind: Kind, key: str, before: dict[str, Any], draft: dict[str, Any], n
             sent = {name: value for name, value in draft.items() if value not in (None, "", [], {})}
             admin.call("POST", path, {"key": key, **sent, **noted})
     except PreconditionFailed as error:
-        _show_theirs(kind, key, before, error)
-        return
+        theirs = error.details.get("definition") or {}
+        if not theirs or difference(draft, theirs):
+            _show_theirs(before, theirs, error)
+            return
+        # It is what was to be saved: by the same save before, whose answer was lost.
     forget()
     page.say(f"Saved: {kind.name} {code(key)}")
     page.open_query(key=key)
 
 
-def _show_theirs(kind: Kind, key: str, before: dict[str, Any], error: PreconditionFailed) -> None:
+def _show_theirs(before: dict[str, Any], theirs: dict[str, Any], error: PreconditionFailed) -> None:
     """What was saved meanwhile, since the version that this person started from."""
-    theirs = error.details.get("definition") or {}
     st.error(plain(error.message), icon=":material/group:")
     author, at = plain(theirs.get("author", "somebody")), time_text(theirs.get("updated_at"))
     st.markdown(f"Saved by **{author}** at {at}, and changed there:")

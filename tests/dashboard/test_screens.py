@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from dashboard import keyring
 from dashboard.answers import CHANGES
 from dashboard.screens import GROUPS, path_of
 from tests.dashboard.screens import Screens, texts
@@ -59,6 +60,30 @@ def test_an_api_that_hangs_is_said_within_seconds(console: RunningStack, screens
 
     assert "The API does not answer" in texts(app)
     assert "tinycdp doctor" in texts(app)
+
+
+def test_a_change_without_an_answer_is_not_told_as_failed(
+    console: RunningStack, screens: Screens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was sent, so it may have been done: the screen says so, and is as it is now at the next look."""
+    console.define("segment", "exported_unheard", "true")
+    monkeypatch.setattr(keyring, "CHANGE_S_MAX", 1.0)
+    app = screens.open("exports")
+    app.selectbox(key="segment to export").select("exported_unheard")
+    (button,) = [button for button in app.button if button.label == "Export"]
+    pid = pid_of(console, "api")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        button.click().run(timeout=24)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert "It is not known whether this was done" in texts(app)
+    assert "Look before you do it again" in texts(app)
+    assert "The API does not answer: POST" not in texts(app)
+    assert app.session_state[CHANGES] == 1, "the next look is at how it is now"
+    assert not app.run(timeout=24).error
 
 
 @pytest.mark.parametrize("path", ["traits", "segments", "flags"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import tinycdp
 from tinycdp import admin_types
 
 from tests.running import RunningStack
+from tests.sdk.scripted_server import Answer, Asked, scripted_server
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -172,6 +173,58 @@ def test_a_key_of_another_kind_and_no_server(stack: RunningStack, admin: tinycdp
 
     with tinycdp.Admin("http://127.0.0.1:9", "k") as nobody, pytest.raises(tinycdp.Unreachable):
         nobody.metrics()
+
+
+def cut(_: Asked) -> Answer:
+    """No answer: the connection ends."""
+    return None
+
+
+def from_a_proxy(_: Asked) -> Answer:
+    """What nginx answers when the API behind it takes too long."""
+    return 504, {}, b"<html>504 Gateway Time-out</html>"
+
+
+def dripping(_: Asked) -> Answer:
+    """An answer that is not whole in time."""
+    return 200, {}, [b"{", *[b" "] * 40, b"}"]
+
+
+@pytest.mark.parametrize("answer", [cut, from_a_proxy, dripping])
+def test_a_change_without_an_answer_may_have_been_made(answer: Callable[[Asked], Answer]) -> None:
+    """It was sent, so nobody knows: the error says so. A question changes nothing, whatever its method."""
+    with scripted_server(answer) as server, tinycdp.Admin(server.url, "k", timeout_s=0.5) as admin:
+        with pytest.raises(tinycdp.Unreachable) as unknown:
+            admin.change_segment("loyal", "true")
+        with pytest.raises((tinycdp.Unreachable, tinycdp.Unavailable)) as asked:
+            admin.validate("segment", "true")
+
+    assert unknown.value.may_be_done
+    assert not getattr(asked.value, "may_be_done", False)
+
+
+def test_a_change_that_was_never_sent_was_not_made() -> None:
+    """Nobody listens at the address: it can be sent again at once."""
+    with tinycdp.Admin("http://127.0.0.1:9", "k") as nobody, pytest.raises(tinycdp.Unreachable) as refused:
+        nobody.delete_user("ada")
+
+    assert not refused.value.may_be_done
+
+
+def test_a_change_waits_as_long_as_it_is_told() -> None:
+    """An answer that a question is too impatient for is the answer of a change."""
+    answer = b'{"segment": {"key": "loyal"}}'
+
+    def slowly(_: Asked) -> Answer:
+        return 200, {}, [answer[:5], *[b""] * 18, answer[5:]]
+
+    with (
+        scripted_server(slowly) as server,
+        tinycdp.Admin(server.url, "k", timeout_s=0.3, change_timeout_s=30) as admin,
+    ):
+        with pytest.raises(tinycdp.Unreachable):
+            admin.definition("segment", "loyal")
+        assert admin.change_segment("loyal", "true") == {"key": "loyal"}
 
 
 def test_people_are_found_shown_and_deleted(stack: RunningStack, admin: tinycdp.Admin, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The admin client: definitions, people, exports, keys, and how the stack is, by an admin's key.
 
 Each call is one request, and answers with what the API says, typed. A refusal is an `ApiError` with field, value and
-remedy, and of an expression with line and column; no answer is `Unreachable`. Nothing is sent a second time by itself.
+remedy, and of an expression with line and column. No answer is `Unreachable`; its `may_be_done` is true of a change
+that was sent. Nothing is sent a second time by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import quote, urlencode
 
 from . import admin_types as types
-from ._http import FAILED, Ask, client_of, exchange, headers_of, reason_of
+from ._http import FAILED, NOT_SENT, Ask, client_of, exchange, headers_of, reason_of
 from ._settings import settings_of
 from .errors import ConfigurationError, Unreachable, api_error
 
@@ -28,6 +29,10 @@ Definition: TypeAlias = types.Trait | types.Segment | types.Flag
 LOOK_S = 0.2
 #: Bytes of a file that are written at once.
 CHUNK_BYTES = 1024 * 1024
+#: Calls that ask, though they have a body.
+_QUESTIONS = frozenset({"/v1/admin/validate", "/v1/admin/preview", "/v1/admin/analyses"})
+#: What a proxy answers for an API that gave it no answer.
+_NOT_FROM_THE_API = (502, 504)
 #: In place of a setting that is not given: None takes a setting back.
 _UNCHANGED: Any = object()
 
@@ -35,15 +40,24 @@ _UNCHANGED: Any = object()
 class Admin:
     """Administers a stack. Safe for threads; to be closed, or used in a `with`.
 
-    `url` and `key` may also come from the environment, `TINYCDP_URL` and `TINYCDP_ADMIN_KEY`. Raises
-    `ConfigurationError`.
+    `url` and `key` may also come from the environment, `TINYCDP_URL` and `TINYCDP_ADMIN_KEY`. A call waits `timeout_s`
+    for its answer, 30 s if not said otherwise. One that changes something waits `change_timeout_s`, if that is given.
+    Raises `ConfigurationError`.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, *, timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        change_timeout_s: float | None = None,
+    ) -> None:
         settings = settings_of(url=url, admin_key=key, timeout_s=30.0 if timeout_s is None else timeout_s)
         if settings.admin_key is None:
             raise ConfigurationError("admin_key: not set; give one, or set TINYCDP_ADMIN_KEY")
         self._key, self._timeout_s = settings.admin_key, settings.timeout_s
+        self._change_timeout_s = settings.timeout_s if change_timeout_s is None else change_timeout_s
         self._http = client_of(settings.url, settings.timeout_s)
 
     def close(self) -> None:
@@ -70,10 +84,14 @@ class Admin:
         target = f"{path}?{urlencode(named, doseq=True)}" if named else path
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         ask = Ask(method, target, {**headers_of(self._key), **(headers or {})}, content)
+        is_change = method != "GET" and path not in _QUESTIONS
         try:
-            reply = exchange(self._http, ask, self._timeout_s)
+            reply = exchange(self._http, ask, self._change_timeout_s if is_change else self._timeout_s)
         except FAILED as error:
-            raise Unreachable(f"{method} {path}: {reason_of(error)}") from error
+            may_be_done = is_change and not isinstance(error, NOT_SENT)
+            raise Unreachable(f"{method} {path}: {reason_of(error)}", may_be_done=may_be_done) from error
+        if is_change and reply.status in _NOT_FROM_THE_API:
+            raise Unreachable(f"{method} {path}: a proxy answered {reply.status}", may_be_done=True)
         if reply.status != 200:
             raise api_error(reply.status, reply.decoded(), reply.retry_after)
         return reply.json()

@@ -35,7 +35,15 @@ class QueueFull(TinyCDPError):
 
 
 class Unreachable(TinyCDPError):
-    """The API did not answer: refused, timed out, or cut off."""
+    """The API did not answer: refused, timed out, or cut off.
+
+    `may_be_done`: a change was sent (by the admin client), and it may have been made all the same. Look before you send
+    it again.
+    """
+
+    def __init__(self, message: str, *, may_be_done: bool = False) -> None:
+        super().__init__(message)
+        self.may_be_done = may_be_done
 
 
 class ApiError(TinyCDPError):
