@@ -25,27 +25,24 @@ def previewed(admin: Admin, kind: DefinitionKind, expression: str) -> Preview:
     return admin.preview(kind, expression, sample=SAMPLE)
 
 
-def preview(kind: Kind, expression: str, who: str) -> None:
-    """The people of an expression, a page at a time; `who` says what they are, as `members`."""
+def preview(kind: Kind, expression: str) -> None:
+    """How the values of a trait are spread, and some people with theirs, a page at a time."""
     if not expression.strip():
         page.empty("Nothing to compute", "Write an expression first.")
         return
     with st.spinner("Asking the lake …"):
         answer = previewed(kind.name, expression)
-    share = answer["count"] / answer["total"] if answer["total"] else 0
-    left, right, _ = st.columns([1, 1, 2])
-    left.metric(who.capitalize(), f"{answer['count']:,}", border=True)
-    right.metric("Share of all", f"{share:.1%}", border=True, help=f"of {answer['total']:,} people")
+    spread, people = answer.get("distribution"), answer["sample"]
+    without = spread["none"] if spread is not None else 0
+    page.share_of_all("People with a value", answer["total"] - without, answer["total"])
     st.caption(f"As of {time_text(answer['asof'])}, from the lake; kept for two minutes.")
-    spread = answer.get("distribution")
     if spread is not None:
         charts.distribution(spread, answer["total"])
-    people = answer["sample"]
     if not people:
-        page.empty("Nobody", "The expression holds for nobody at this moment.")
+        page.empty("Nobody", "At this moment the value is false, 0, empty or none for everybody.")
         return
-    if answer["count"] > len(people):
-        st.caption(f"The first {len(people):,} of them.")
+    some = f"The first {len(people):,} of the" if answer["count"] > len(people) else "The"
+    st.caption(f"{some} {answer['count']:,} people whose value is not false, 0, empty or none:")
     offset = pager(len(people), key="people")
     picked = table(
         [{"id": one["id"], "value": value_text(one["value"])} for one in people[offset : offset + PAGE_ROWS]],

@@ -12,10 +12,10 @@ from dashboard.definitions import detail
 from dashboard.definitions.history import history
 from dashboard.definitions.kinds import FLAG
 from dashboard.definitions.listing import list_screen
-from dashboard.definitions.previewing import preview
 from dashboard.definitions.screen import definition_screen
 from dashboard.flags.activity import activity, flags_activity
 from dashboard.flags.options import flag_options
+from dashboard.flags.people import people
 from dashboard.flags.switch import switch
 from dashboard.flags.trial import trial
 
@@ -33,9 +33,9 @@ def _list() -> None:
     list_screen(
         FLAG,
         {
-            "state": st.column_config.TextColumn("State", width=80),
-            "rule": st.column_config.TextColumn("Rule", width="large"),
-            "answers": st.column_config.TextColumn("Answers"),
+            "state": st.column_config.TextColumn("State", width=70),
+            "rule": st.column_config.TextColumn("Rule", width=160),
+            "answers": st.column_config.TextColumn("Answers", width=90),
         },
         lambda flag: _in_list(flag, stale),
     )
@@ -61,8 +61,7 @@ def _one(found: dict[str, Any]) -> None:
         case "Activity":
             activity(key)
         case "People":
-            st.caption("Whom the rule holds for; rollout, schedule, prerequisites and named users are not asked.")
-            preview(FLAG, found["rule"] or "true", "people whom the rule allows")
+            people(found)
         case "History":
             history(FLAG, key, found["version"])
         case _:

@@ -12,7 +12,7 @@ from dashboard.definitions.comparing import overlap, trend
 from dashboard.definitions.history import history
 from dashboard.definitions.kinds import SEGMENT
 from dashboard.definitions.listing import list_screen
-from dashboard.definitions.previewing import preview
+from dashboard.definitions.members import members
 from dashboard.definitions.screen import definition_screen
 from dashboard.exporting import start_export
 from dashboard.workspace import may_change
@@ -27,16 +27,16 @@ def show() -> None:
 
 
 def _list() -> None:
-    list_screen(SEGMENT, {"rule": st.column_config.TextColumn("Rule", width="large")})
+    list_screen(SEGMENT, {"rule": st.column_config.TextColumn("Rule", width=240)})
 
 
 def _one(found: dict[str, Any]) -> None:
     key = found["key"]
     match page.sections(["Definition", "Members", "Trend", "Overlap", "History"]):
         case "Members":
-            preview(SEGMENT, found["rule"], "members")
             if may_change() and st.button("Export all as CSV", icon=":material/download:"):
                 start_export(key)
+            members(key)
         case "Trend":
             trend(SEGMENT, key, found["rule"])
         case "Overlap":

@@ -24,14 +24,14 @@ def show() -> None:
 
 
 def _list() -> None:
-    list_screen(TRAIT, {"expression": st.column_config.TextColumn("Expression", width="large")})
+    list_screen(TRAIT, {"expression": st.column_config.TextColumn("Expression", width=240)})
 
 
 def _one(found: dict[str, Any]) -> None:
     key = found["key"]
     match page.sections(["Definition", "Values", "History"]):
         case "Values":
-            preview(TRAIT, found["expression"], "people with a value")
+            preview(TRAIT, found["expression"])
         case "History":
             history(TRAIT, key, found["version"])
         case _:

@@ -1,0 +1,46 @@
+"""Who is in a segment now: how many, and a page after the other."""
+
+from __future__ import annotations
+
+import streamlit as st
+from tinycdp import Admin
+from tinycdp.admin_types import SegmentMembers
+
+from dashboard import page
+from dashboard.answers import remembered
+from dashboard.navigation import go
+from dashboard.tables import PAGE_ROWS, Turner, table
+from dashboard.times import time_text
+
+
+@remembered(120)
+def page_of_members(admin: Admin, key: str, cursor: str | None) -> SegmentMembers:
+    """The answer of the lake; it takes seconds for millions of events."""
+    return admin.segment_members(key, limit=PAGE_ROWS, cursor=cursor)
+
+
+def members(key: str) -> None:
+    """The numbers, and a page of the members by id. A click on one opens that person."""
+    turner = Turner("members")
+    with st.spinner("Asking the lake …"):
+        found = page_of_members(key, turner.cursor)
+    page.share_of_all("Members", found["count"], found["total"])
+    st.caption(f"As of {time_text(found['asof'])}, from the lake; kept for two minutes.")
+    if not found["members"]:
+        page.empty(
+            "Nobody", "The rule holds for nobody at this moment." if turner.is_first else "There is no such page."
+        )
+        turner.draw(None)
+        return
+    picked = table(
+        [{"id": one["id"], "since": time_text(one["since"])} for one in found["members"]],
+        {
+            "id": st.column_config.TextColumn("Id", width="large"),
+            "since": st.column_config.TextColumn("Since", width="medium", help="The first rebuild that saw it."),
+        },
+        key="members",
+        id_of="id",
+    )
+    turner.draw(found["cursor"], f"of {-(-found['count'] // PAGE_ROWS):,}")
+    if picked is not None:
+        go("users", id=picked)
