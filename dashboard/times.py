@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
+from functools import cache
 from zoneinfo import ZoneInfo
 
+from dashboard.console import console
 from dashboard.workspace import workspace
 
 
 def zone() -> tzinfo:
     """The workspace's time zone, whose dates traits count."""
+    return _zone_of(console().api_url)
+
+
+@cache
+def _zone_of(api_url: str) -> tzinfo:
+    """That of the stack at an address, asked once: a stack keeps it, and a table has hundreds of times."""
     return ZoneInfo(workspace()["time_zone"])
 
 
