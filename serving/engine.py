@@ -232,14 +232,18 @@ class Engine:
         return Source(self.settings.lake_root, await self.with_refusals(self.store.undrained_deletes()))
 
     async def want_rebuild_of(self, ids: Sequence[str]) -> None:
-        """Asks for a rebuild of ids whose bases lack something, each at most once in `REBUILD_WANTED_S`."""
+        """Asks for a rebuild of ids whose bases lack something, each at most once in `REBUILD_WANTED_S`.
+
+        An answer stands without it, and the next one asks again. So what keeps Redis from noting it is no error.
+        """
         now_s, wanted_s = time.monotonic(), self._rebuild_wanted_s
         wanted = [id for id in ids if now_s - wanted_s.get(id, -REBUILD_WANTED_S) >= REBUILD_WANTED_S]
         if wanted:
             if len(wanted_s) > WANTED_IDS_MAX:
                 wanted_s.clear()
             wanted_s.update(dict.fromkeys(wanted, now_s))
-            await self.with_refusals(self.store.want_rebuild_of(wanted))
+            with suppress(Refusal):
+                await self.with_refusals(self.store.want_rebuild_of(wanted))
 
     # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -61,8 +60,7 @@ async def decisions(
     engine.tally.read(person.reading.records)
     lacking = list(dict.fromkeys(id for decision in decided.decisions.values() for id in decision.lacking))
     if lacking:
-        with suppress(Refusal):  # the decision stands; the next one asks again
-            await engine.want_rebuild_of(lacking)
+        await engine.want_rebuild_of(lacking)
     return decided
 
 

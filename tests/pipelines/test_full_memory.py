@@ -105,6 +105,7 @@ def test_all_but_events_goes_on_while_memory_is_full(world: FullWorld) -> None:
     assert refused()
     world.drain().step()
     assert world.store.want_rebuild() > 0
+    world.store.want_rebuild_of(["user:u1"])
     world.store.answer_rebuilds(world.store.rebuild_requests())
     world.rebuild()
     assert refused()

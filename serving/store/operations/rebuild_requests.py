@@ -50,7 +50,7 @@ class RebuildRequestOperations(Sharded):
         commands = []
         for namespaced_id in ids:
             shard = shard_of(namespaced_id, self.shards)
-            commands.append(command("HINCRBY", keys.wanted(shard), keys.record(shard, namespaced_id), 1))
+            commands.append(reserved.command("HINCRBY", keys.wanted(shard), keys.record(shard, namespaced_id), 1))
         return Request(commands, nothing)
 
     @operation
