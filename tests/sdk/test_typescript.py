@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.protocols.node_clients import installed_from
 from tests.running import RunningStack
 from tests.sdk.typescript_package import SOURCE, TypeScriptPackage, package_in
 from tests.waiting import wait_until
@@ -34,6 +35,15 @@ def test_its_own_tests_pass(package: TypeScriptPackage) -> None:
 
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert int(re.findall(r"Tests +(\d+) passed", done.stdout)[0]) > 100, done.stdout
+
+
+def test_react_18_does_as_react_19(package: TypeScriptPackage) -> None:
+    """The tests of React's entry pass with the oldest React that the package is for as well."""
+    _, modules = installed_from(SOURCE / "tests" / "react-18")
+
+    done = package.run("vitest/vitest.mjs", "run", "tests/react.test.tsx", TINYCDP_REACT=str(modules))
+
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 
 def test_its_types_hold_in_the_strictest_setting(package: TypeScriptPackage) -> None:

@@ -126,6 +126,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   let lossesToldMs = -LOSSES_TOLD_MS;
 
   const nowMs = (): number => performance.now();
+  const isOffline = (): boolean => isBrowser && navigator.onLine === false;
   const isHidden = (): boolean => isBrowser && document.visibilityState === "hidden";
 
   // ── begin and end ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -242,13 +243,20 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
       return lose("refused", `${failure}: ${(error as any)?.message}`, failure);
     }
     entry.names = namesOf(event);
-    const lost = outbox.put(entry);
-    shelf?.remove(lost);
-    if (!isSettled(entry)) shelf?.put([entry]);
-    asking.drop(entry.names);
-    tell(lost);
-    schedule();
+    queue([entry]);
     return entry;
+  }
+
+  /** Queues entries, for which others may have to go. */
+  function queue(entries: Entry[]): void {
+    for (const entry of entries) {
+      const lost = outbox.put(entry);
+      asking.drop(entry.names);
+      shelf?.remove(lost);
+      tell(lost);
+    }
+    shelf?.put(entries.filter((entry) => !isSettled(entry)));
+    schedule();
   }
 
   /** The ids of an event that names none: whoever uses this browser. Throws where nobody can be named. */
@@ -294,14 +302,8 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
 
   function adopt(entries: Entry[]): void {
     if (isOptedOut()) return;
-    for (const entry of entries) {
-      entry.queuedMs = nowMs();
-      const lost = outbox.put(entry);
-      shelf?.remove(lost);
-      tell(lost);
-    }
-    shelf?.put(entries.filter((entry) => !isSettled(entry)));
-    schedule();
+    for (const entry of entries) entry.queuedMs = nowMs();
+    queue(entries);
   }
 
   // ── events out ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -315,7 +317,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   }
 
   function pump(): void {
-    if (isBrowser && navigator.onLine === false) return; // an attempt would only make it look as if it may have counted
+    if (isOffline()) return; // an attempt would only make it look as if it may have counted
     const bytesMax = isHidden() ? UNLOAD_BYTES_MAX : REQUEST_BYTES_MAX;
     const [attempt, givenUp] = outbox.next(nowMs(), Date.now(), flushing > 0, bytesMax);
     if (givenUp.length) {
@@ -328,7 +330,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   }
 
   async function send(attempt: Attempt): Promise<void> {
-    shelf?.put(attempt.entries);
+    shelf?.put(attempt.entries, attempt.wallMs);
     const body = requestOf(attempt.entries.map((entry) => entry.body));
     const keepalive = isHidden() && body.length <= UNLOAD_BYTES_MAX;
     const ask = () =>
@@ -348,7 +350,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
 
   /** Hands what is not acknowledged to the browser, for a page that is left. No answer comes, so all of it stays. */
   function sendBeacons(): void {
-    const waiting = outbox.waiting();
+    const waiting = isOffline() ? [] : outbox.waiting();
     while (waiting.length) {
       const entries = fitting(waiting, UNLOAD_BYTES_MAX);
       let isTaken = false;
@@ -551,6 +553,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
       requireLife();
       identity?.consent("out");
       drop("opted out");
+      shelf?.clear(); // what closed tabs left, too
     },
     isOptedOut,
     getUserId: () => identity?.user(),

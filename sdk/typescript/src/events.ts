@@ -90,10 +90,9 @@ const encoder = new TextEncoder();
 /** How many bytes a text has as UTF-8. */
 export const bytesOf = (text: string): number => encoder.encode(text).length;
 
-/** A random UUID. For a page that came without TLS a browser makes none itself. */
+/** A random id of 128 bits. (`crypto.randomUUID` is not there for a page that came without TLS.) */
 export const randomId = (): string =>
-  crypto.randomUUID?.() ??
-  "xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx".replace(/x/g, () => (crypto.getRandomValues(new Uint8Array(1))[0]! & 15).toString(16));
+  Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16).padStart(8, "0")).join("-");
 
 /** The ids that a call names, as texts. */
 export function idsIn(params: EventParams): Ids {
@@ -126,7 +125,7 @@ export function eventOf(kind: Kind, params: AnyParams): TrackEvent {
 export function jsonOf(event: TrackEvent): string {
   const json = JSON.stringify(event, plain);
   if (/(^|[^\\])(\\\\)*\\ud[89a-f]/.test(json)) {
-    throw new Error("a text holds half of a surrogate pair, which is no Unicode; send whole characters");
+    throw new Error("a text holds half of a surrogate pair; send whole characters");
   }
   return json;
 }
@@ -137,7 +136,7 @@ function plain(_: string, value: unknown): unknown {
   if (value instanceof Map) return Object.fromEntries(value);
   const type = typeof value;
   if ((type === "number" && !Number.isFinite(value)) || type === "bigint" || type === "function" || type === "symbol") {
-    throw new Error(`${type === "number" ? value : type} is no JSON value; send a number, a text, a boolean, a list or an object`);
+    throw new Error(`${type === "number" ? value : type} is no JSON value; send a number, a text, a list or an object`);
   }
   return value;
 }

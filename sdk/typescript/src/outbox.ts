@@ -45,14 +45,12 @@ export interface Entry {
   place?: string | undefined;
 }
 
-/** Entries that go out in one request; the number of this attempt for them, and how often they were told 429. */
+/** Entries that go out in one request; the calendar's time when they did, and how often they were told 429. */
 export interface Attempt {
   entries: Entry[];
-  number: number;
   fullAnswers: number;
   notBeforeMs: number;
-  /** Those that no attempt before this one may have stored. */
-  firstTries: Entry[];
+  wallMs: number;
 }
 
 /** How many events are queued or under way, and what became of the others since the client was made, by reason. */
@@ -106,7 +104,7 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
 
   /** An entry that is given up: whether it counts is not known where an attempt may have stored it. */
   const lose = (entry: Entry, reason: string, key?: string): void =>
-    end(entry, entry.firstMs === undefined ? "dropped" : "unknown", reason, key);
+    end(entry, entry.firstMs === undefined && entry.state === "queued" ? "dropped" : "unknown", reason, key);
 
   function oldestWaiting(): Entry | undefined {
     for (const attempt of retries) {
@@ -144,13 +142,7 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
     queue = queue.filter((entry) => !isTheirs(entry));
   }
 
-  const isDueAtOnce = (flush: boolean): boolean => flush || urgent.length > 0 || queue.length >= flushAt || isFull(queue);
-
-  /** Whether these fill a request. */
-  function isFull(entries: Entry[]): boolean {
-    let size = 0;
-    return entries.some((entry) => (size += entry.size) >= REQUEST_BYTES_MAX);
-  }
+  const isDueAtOnce = (flush: boolean): boolean => flush || urgent.length > 0 || queue.length >= flushAt;
 
   /** When something is due next, at the earliest; undefined while nothing is queued, or an answer must come before. */
   function wakeMs(flush: boolean): number | undefined {
@@ -174,14 +166,13 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
     const givenUp = attempt.entries.filter((entry) => giveUpIfOld(entry, wallMs));
     attempt.entries = attempt.entries.filter((entry) => !givenUp.includes(entry));
     if (!attempt.entries.length) return [undefined, givenUp];
-    attempt.firstTries = attempt.entries.filter((entry) => entry.firstMs === undefined);
     for (const entry of attempt.entries) entry.state = "sending";
-    stamp(attempt.entries, wallMs);
+    attempt.wallMs = wallMs;
     underWay = attempt;
     return [attempt, givenUp];
   }
 
-  /** Notes an attempt that may store these entries. */
+  /** Notes an attempt that may have stored these entries. */
   function stamp(entries: Entry[], wallMs: number): void {
     for (const entry of entries) {
       entry.firstMs ??= wallMs;
@@ -192,12 +183,9 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
   function giveUpIfOld(entry: Entry, wallMs: number): boolean {
     const { firstMs, lastMs } = entry;
     if (firstMs === undefined || lastMs === undefined) return false;
-    if (wallMs < lastMs - CLOCK_BACK_MS_MAX) {
-      end(entry, "unknown", "the clock went back since an attempt that may have counted");
-    } else if (wallMs - firstMs > REPEAT_MS_MAX) {
-      end(entry, "unknown", "an attempt 23 hours ago may have counted");
-    }
-    return isSettled(entry);
+    const isOld = wallMs - firstMs > REPEAT_MS_MAX || wallMs < lastMs - CLOCK_BACK_MS_MAX;
+    if (isOld) end(entry, "unknown", "an attempt of 23 hours ago, or before the clock went back, may have counted");
+    return isOld;
   }
 
   /** What the answer makes of the attempt; the entries that are settled by it. */
@@ -206,9 +194,7 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
     underWay = undefined;
     const { fate, reason } = verdict;
     const { entries } = attempt;
-    if (!verdict.isAmbiguous) {
-      for (const entry of attempt.firstTries) entry.firstMs = undefined; // no attempt before this one may have counted
-    }
+    if (verdict.isAmbiguous) stamp(entries, attempt.wallMs);
     if (fate === "stored" || fate === "split") failures = 0;
     if (fate === "stored") {
       entries.forEach((entry, index) => {
@@ -228,10 +214,9 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
       }
       return entries;
     }
-    attempt.number++;
     if (reason.startsWith("429") && ++attempt.fullAnswers >= FULL_ANSWERS_MAX) {
       // One full id holds the others: they are asked apart from it, and it waits by itself.
-      again(halves(attempt), nowMs + waitMs(attempt.number - 1, verdict.retryAfterMs, retry, random));
+      again(halves(attempt), nowMs + waitMs(attempt.fullAnswers, verdict.retryAfterMs, retry, random));
       return [];
     }
     failures++;
@@ -241,10 +226,10 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
   }
 
   function halves(attempt: Attempt): Attempt[] {
-    const { entries, number, fullAnswers } = attempt;
+    const { entries } = attempt;
     if (entries.length === 1) return [attempt];
     const middle = entries.length >> 1;
-    return [entries.slice(0, middle), entries.slice(middle)].map((half) => ({ ...attemptOf(half), number, fullAnswers }));
+    return [entries.slice(0, middle), entries.slice(middle)].map((half) => ({ ...attempt, entries: half }));
   }
 
   function again(attempts: Attempt[], notBeforeMs: number): void {
@@ -298,7 +283,7 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
 }
 
 function attemptOf(entries: Entry[]): Attempt {
-  return { entries, number: 1, fullAnswers: 0, notBeforeMs: 0, firstTries: [] };
+  return { entries, fullAnswers: 0, notBeforeMs: 0, wallMs: 0 };
 }
 
 /** Takes out of entries the first ones that fit into a request; one at least. */

@@ -8,7 +8,7 @@
 
 import { bytesOf, namesOf, randomId } from "./events";
 import type { Entry } from "./outbox";
-import type { Store } from "./storage";
+import type { ListedStore } from "./storage";
 import { windowStore } from "./storage";
 
 export type Shelf = ReturnType<typeof shelfOf>;
@@ -16,20 +16,20 @@ export type Shelf = ReturnType<typeof shelfOf>;
 /** A shelf for the events of one server; undefined where the browser keeps nothing. */
 export function shelfOf(endpoint: string) {
   const locks: LockManager | undefined = navigator.locks;
-  const store: Store | undefined = windowStore(locks ? "localStorage" : "sessionStorage");
+  const store: ListedStore | undefined = windowStore(locks ? "localStorage" : "sessionStorage");
   const all = `tinycdp.queue.${endpoint} `;
   const tab = randomId();
   const own = `${all}${tab}.`;
-  let number = 0;
+  let number = 1e9; // ten digits, so that names sort as numbers do
   let isHeld = !locks;
   let letGo: (() => void) | undefined;
 
-  /** Writes a record, anew where it changed. A full store keeps it in memory alone. */
-  function put(entries: Entry[]): void {
+  /** Writes records, anew where they changed, with the time of an attempt under way. A full store keeps none. */
+  function put(entries: Entry[], wallMs?: number): void {
     if (!store || !isHeld) return;
     for (const entry of entries) {
-      entry.place ??= `${own}${String(number++).padStart(9, "0")}`;
-      if (!store.set(entry.place, JSON.stringify([entry.body, entry.firstMs, entry.lastMs]))) {
+      entry.place ??= `${own}${number++}`;
+      if (!store.set(entry.place, JSON.stringify([entry.body, entry.firstMs ?? wallMs, wallMs ?? entry.lastMs]))) {
         store.remove(entry.place);
         entry.place = undefined;
       }
@@ -90,12 +90,15 @@ export function shelfOf(endpoint: string) {
     }
   }
 
+  /** Removes every record, of every tab. */
+  const clear = (): void => store?.names(all).forEach(store.remove);
+
   /** Lets one tab send at a time. */
   async function alone<T>(act: () => Promise<T>): Promise<T> {
     return locks && store && isHeld ? locks.request(`${all}send`, act) : act();
   }
 
-  return { put, remove, hold, release, gone, adopt, alone };
+  return { put, remove, hold, release, gone, clear, alone };
 }
 
 /** An entry as a record has it; undefined for what is none. */

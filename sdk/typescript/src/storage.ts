@@ -6,6 +6,10 @@ export interface Store {
   /** Whether it was kept: a store may be full. */
   set(name: string, value: string): boolean;
   remove(name: string): void;
+}
+
+/** A store that can be looked through. */
+export interface ListedStore extends Store {
   /** The names that begin so. */
   names(prefix: string): string[];
 }
@@ -17,26 +21,20 @@ export function memoryStore(): Store {
     get: (name) => kept.get(name) ?? null,
     set: (name, value) => !!kept.set(name, value),
     remove: (name) => void kept.delete(name),
-    names: (prefix) => [...kept.keys()].filter((name) => name.startsWith(prefix)),
   };
 }
 
 /** One of the window's stores; undefined where the browser has none, or refuses it to this page. */
-export function windowStore(kind: "localStorage" | "sessionStorage"): Store | undefined {
-  try {
-    const storage = window[kind];
-    const probe = "tinycdp.probe";
-    storage.setItem(probe, "1");
-    storage.removeItem(probe);
-    return {
-      get: (name) => quietly(() => storage.getItem(name), null),
-      set: (name, value) => quietly(() => (storage.setItem(name, value), true), false),
-      remove: (name) => quietly(() => storage.removeItem(name), undefined),
-      names: (prefix) => quietly(() => Object.keys(storage).filter((name) => name.startsWith(prefix)), []),
-    };
-  } catch {
-    return undefined;
-  }
+export function windowStore(kind: "localStorage" | "sessionStorage"): ListedStore | undefined {
+  const storage = quietly(() => window[kind], null);
+  return storage
+    ? {
+        get: (name) => quietly(() => storage.getItem(name), null),
+        set: (name, value) => quietly(() => (storage.setItem(name, value), true), false),
+        remove: (name) => quietly(() => storage.removeItem(name), undefined),
+        names: (prefix) => quietly(() => Object.keys(storage).filter((name) => name.startsWith(prefix)), []),
+      }
+    : undefined;
 }
 
 function quietly<T>(act: () => T, otherwise: T): T {

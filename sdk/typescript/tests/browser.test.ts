@@ -40,7 +40,7 @@ describe("who uses the browser", () => {
 
     const [viewed, identified, bought] = server.batches().flat();
     const { anonymousId } = viewed;
-    expect(anonymousId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(anonymousId).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{8}){3}$/);
     expect(viewed.userId).toBe(undefined);
     expect([identified, bought]).toMatchObject([{ userId: "ada", anonymousId }, { userId: "ada", anonymousId }]);
     expect([clientOf().getUserId(), clientOf().getAnonymousId()]).toEqual(["ada", anonymousId]);
@@ -131,6 +131,13 @@ describe("consent", () => {
     expect(server.batches().flat().length).toBe(1);
   });
 
+  test("optOut drops what closed tabs left, too", () => {
+    const client = clientOf();
+    sessionStorage.setItem("tinycdp.queue.http://cdp.test gone.1000000000", "[]");
+    client.optOut();
+    expect(Object.keys(sessionStorage)).toEqual([]);
+  });
+
   test("with optOutByDefault nobody is counted before optIn", () => {
     const client = clientOf({ optOutByDefault: true });
     expect([client.track({ event: "viewed" }).state, Object.keys(localStorage)]).toEqual(["dropped", []]);
@@ -151,6 +158,22 @@ describe("a page that is left", () => {
     expect(beacons.map((body) => JSON.parse(body).batch.length)).toEqual([3, 3]);
     expect(beacons.every((body) => body.length <= 60 * 1024 && JSON.parse(body).writeKey === "wk")).toBe(true);
     expect(client.getQueueSize()).toBe(12);
+  });
+
+  test("hands over nothing while offline: nobody would send it, and it would count as sent perhaps", async () => {
+    const sendBeacon = vi.fn(() => true);
+    navigator.sendBeacon = sendBeacon;
+    const online = vi.spyOn(navigator, "onLine", "get").mockReturnValue(false);
+    const server = scripted(stored);
+    const client = clientOf({ fetch: server.fetch, flushAt: 1 });
+    client.track({ event: "viewed" });
+    window.dispatchEvent(new Event("pagehide"));
+    expect((await client.flush(20)).queued).toBe(1);
+    expect([sendBeacon.mock.calls.length, server.asked.length]).toEqual([0, 0]);
+
+    online.mockRestore();
+    window.dispatchEvent(new Event("online"));
+    await vi.waitUntil(() => client.stats().sent === 1);
   });
 
   test("autoFlushOnUnload false hands over nothing", () => {

@@ -3,7 +3,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Failure, TinyCDPClient, TinyCDPOptions } from "../src/index";
 import { createLogger, initTinyCDP } from "../src/index";
-import { memoryStore } from "../src/storage";
 import { scripted, stored } from "./scripted";
 
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
@@ -310,12 +309,4 @@ test("a logger says what is of its level or above, with its prefix", () => {
   for (const level of ["debug", "info", "warn", "error"] as const) logger[level](level);
   spies.forEach((spy) => spy.mockRestore());
   expect(said).toEqual(["[shop] warn", "[shop] error"]);
-});
-
-test("a store in memory lists what begins with a text", () => {
-  const store = memoryStore();
-  store.set("a.1", "x");
-  store.set("b.1", "y");
-  store.remove("b.1");
-  expect([store.names("a."), store.get("a.1"), store.get("b.1")]).toEqual([["a.1"], "x", null]);
 });

@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 /** Provider, hooks and components, with the real client beneath: its double answers what a test says. */
 
-import { act, StrictMode } from "react";
+import { act, StrictMode, version } from "react";
 import type { ReactNode } from "react";
 import { createRoot, hydrateRoot } from "react-dom/client";
 import { renderToString } from "react-dom/server";
@@ -33,6 +33,10 @@ async function shown(tree: ReactNode): Promise<{ box: HTMLElement; show: (tree: 
 }
 
 const named = (client: { events: { event?: string | undefined }[] }, name: string) => client.events.filter(({ event }) => event === name);
+
+test("it is the React that was asked for", () => {
+  expect(version.split(".")[0]).toBe(process.env["TINYCDP_REACT"] ? "18" : "19");
+});
 
 describe("useFeatureFlag", () => {
   function Banner() {
