@@ -31,6 +31,7 @@ from .old_files import PURGED, drop_logs, drop_replaced, drop_strays, fence_of, 
 from .other_releases import all_columns, updated, widened
 from .schemas import RETENTION_HOURS, TABLES, Table
 from .stored_files import StoredFiles
+from .transactions import transactions_between
 
 #: How often a write is made anew when other writers were first.
 ATTEMPTS = 10
@@ -215,10 +216,16 @@ class Tables:
         raise LakeConflict(f"{self.uri(table)}: others were first {ATTEMPTS} times")
 
     def _numbered_upto(self, opened: DeltaTable, table: Table, app: str) -> int:
-        """The number that the transaction `app` of an open table says. To ask the table reads all of its log."""
+        """The number that the transaction `app` of an open table says.
+
+        To ask the table reads all of its log. So where others wrote since the last look, their versions are read alone.
+        """
         version, upto = self._numbered.get((table.name, app), (None, 0))
         if version != opened.version():
-            upto = opened.transaction_version(app) or 0
+            between = None
+            if version is not None and version < opened.version():
+                between = transactions_between(StoredFiles(self.root), table, version, opened.version())
+            upto = between.get(app, upto) if between is not None else opened.transaction_version(app) or 0
             self._numbered[table.name, app] = opened.version(), upto
         return upto
 

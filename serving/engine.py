@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
-from anyio import CapacityLimiter
 
 from serving.access import made_keys
 from serving.access.keys import Caller, Keys, Permission, sent_key
@@ -96,8 +95,8 @@ class Engine:
     def __post_init__(self) -> None:
         self.lake_seen = Lookout(self.history.reach)
         self.storage_seen = Lookout(self.history.reach_storage)
-        # One writes for all, and one waits to look again: threads that a silent lake holds are no more than these.
-        self.history_writers = CapacityLimiter(2)
+        # One thread writes for all who wait: no more is held by a silent lake.
+        self.history_written: Together[None, bool] = Together()
         self.names: Together[str | None, Any] = Together()
         self.sizes: Recent[dict[str, Any]] = Recent(SIZES_GOOD_S)
         self.vocabulary: Refreshed[dict[str, Any]] = Refreshed(*VOCABULARY_GOOD_S)

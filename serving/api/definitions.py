@@ -214,18 +214,25 @@ async def _lake(engine: Engine) -> History | _AwayLake:
 
 
 async def _is_written_down(engine: Engine, lake: History | _AwayLake) -> bool:
-    """Whether the lake's history has all that was saved. Waits for at most `HISTORY_S`; later the drain writes it."""
-    with move_on_after(HISTORY_S):
+    """Whether the lake's history has all that was saved. Waits for at most `HISTORY_S`; later the drain writes it.
+
+    Those who save while somebody writes are in one commit together, the next: one after the other they would wait long.
+    """
+
+    def write() -> bool:
         try:
-            return await to_thread.run_sync(
-                lambda: saving.write_down(engine.admin_store, lake.append_definitions, HISTORY_S),
-                abandon_on_cancel=True,
-                limiter=engine.history_writers,
-            )
+            return saving.write_down(engine.admin_store, lake.append_definitions, HISTORY_S)
         except (Unavailable, StoreError) as error:
             log.warning("history_pending", error=str(error))
         except Exception as error:  # the definition is in force: whoever saved it must not read that it failed
             log.error("history_pending", exc_info=error)
+        return False
+
+    async def ask(_: object) -> bool:
+        return await to_thread.run_sync(write, abandon_on_cancel=True)
+
+    with move_on_after(HISTORY_S):
+        return await engine.history_written.of([], ask)
     return False
 
 

@@ -137,6 +137,23 @@ def test_a_version_counts_once_however_often_it_is_written(world: World) -> None
     assert sorted(world.lake.audit().collect()["key"]) == ["big", "small", "spent"]
 
 
+def test_writers_who_take_turns_write_each_version_once(world: World) -> None:
+    """Each knows how far the history was when it wrote last, and learns the rest from what the others wrote since: they
+    write what was queued when they looked, and all that the one before them has written with it."""
+    writers = [world.lake, Lake(world.lake.root), Lake(world.lake.root)]
+    for turn in range(9):
+        save(world, "segment", f"s{turn}", f"spent > {turn}")
+        waiting = [msgspec.to_builtins(saving.change_of(entry)) for entry in world.store.unwritten()]
+        assert len(waiting) == turn + 1
+        writers[turn % 3].append_definitions(waiting)
+        writers[(turn + 1) % 3].append_definitions(waiting[:-1])
+    world.write_down()
+
+    history = [(key, expression) for key, expression, _ in rows(world)]
+    assert history == [("spent", "events.purchase.amount.sum"), *((f"s{n}", f"spent > {n}") for n in range(9))]
+    assert world.lake.audit().collect()["key"].to_list().count("s4") == 1
+
+
 def test_a_number_is_not_given_out_again_when_the_history_has_it(world: World) -> None:
     """Where Redis came back without its last saves, and they left nothing in force, versions go on above the lake's."""
     backup = world.store.catalogue()
