@@ -17,7 +17,7 @@ import polars as pl
 from expressions.plan import COUNTED_KINDS
 from expressions.rules.deletes import after_deletes
 from expressions.rules.dtypes import KINDS, Kind
-from expressions.rules.properties import attribute_name, attribute_path
+from expressions.rules.properties import attribute_key, attribute_name, attribute_path
 from serving.history import History, Source
 from serving.times import rfc3339
 
@@ -129,6 +129,30 @@ def _most(fields: dict[str, dict[str, int]], most: int) -> Iterable[tuple[str, d
     ordered = sorted(fields.items(), key=lambda item: (-sum(item[1].values()), item[0]))[:most]
     for name, kinds in ordered:
         yield name, {"kinds": [kind for kind in KINDS if kind in kinds], "count": sum(kinds.values())}
+
+
+# ── names, for warnings ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def seen(lake_root: str, wanted: Iterable[str], attributes: bool) -> tuple[dict[str, list[str]], list[str]]:
+    """The names of all events, with the properties of the wanted ones; and the names of attributes, if wanted."""
+    events = History(lake_root).events()
+    counted = events.filter(pl.col("kind").is_in(sorted(COUNTED_KINDS)))
+    properties: dict[str, list[str]] = {name: [] for name in _unique(counted.select("name"))["name"].drop_nulls()}
+    keys = pl.col("props").map.keys().alias("key")
+    of_events = counted.filter(pl.col("name").is_in(list(wanted))).select("name", keys).explode("key")
+    for name, key in _unique(of_events).drop_nulls().iter_rows():
+        properties[name].append(key)
+    if not attributes:
+        return properties, []
+    of_profiles = events.filter(pl.col("kind") == "identify").select(keys).explode("key")
+    names = map(attribute_key, _unique(of_profiles)["key"].drop_nulls())
+    return properties, [name for name in names if name is not None]
+
+
+def _unique(rows: pl.LazyFrame) -> pl.DataFrame:
+    # Streaming: unique names are few, however many rows there are.
+    return rows.unique().collect(engine="streaming")
 
 
 # ── examples ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,19 +9,14 @@ takes longer than `WAITED_S` to answer, or cannot be asked, there are no warning
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import polars as pl
 from anyio import move_on_after
 
 from expressions.definitions import Bound
 from expressions.ops import Aggregation, Attribute, walk
-from expressions.plan import COUNTED_KINDS
-from expressions.rules.properties import attribute_key
 from expressions.text.bind import Known, warnings_of
 from expressions.text.contradictions import contradictions
 from serving.engine import Engine
-from serving.history import History
+from serving.lookups.vocabulary import seen
 from serving.lookups.worker import in_worker_or_none
 
 #: How long a definition's answer waits for the names.
@@ -62,24 +57,3 @@ async def unseen(engine: Engine, bound: Bound) -> list[str]:
 async def warm(engine: Engine) -> None:
     """Asks once before anybody does: a process that imports our packages and opens the lake takes a second."""
     await in_worker_or_none(seen, engine.settings.lake_root, [], False)
-
-
-def seen(lake_root: str, wanted: Iterable[str], attributes: bool) -> tuple[dict[str, list[str]], list[str]]:
-    """The names of all events, with the properties of the wanted ones; and the names of attributes, if wanted."""
-    events = History(lake_root).events()
-    counted = events.filter(pl.col("kind").is_in(sorted(COUNTED_KINDS)))
-    properties: dict[str, list[str]] = {name: [] for name in _unique(counted.select("name"))["name"].drop_nulls()}
-    keys = pl.col("props").map.keys().alias("key")
-    of_events = counted.filter(pl.col("name").is_in(list(wanted))).select("name", keys).explode("key")
-    for name, key in _unique(of_events).drop_nulls().iter_rows():
-        properties[name].append(key)
-    if not attributes:
-        return properties, []
-    of_profiles = events.filter(pl.col("kind") == "identify").select(keys).explode("key")
-    names = map(attribute_key, _unique(of_profiles)["key"].drop_nulls())
-    return properties, [name for name in names if name is not None]
-
-
-def _unique(rows: pl.LazyFrame) -> pl.DataFrame:
-    # Streaming: unique names are few, however many rows there are.
-    return rows.unique().collect(engine="streaming")

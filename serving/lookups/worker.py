@@ -48,7 +48,7 @@ from serving.lookups.timeline import timeline
 from serving.lookups.totals import sizes
 from serving.lookups.typed_text import told_beside
 from serving.lookups.unsaved_expressions import cost, preview
-from serving.lookups.vocabulary import vocabulary
+from serving.lookups.vocabulary import seen, vocabulary
 from serving.refusals import Unavailable
 
 log = structlog.get_logger()
@@ -59,8 +59,9 @@ T = TypeVar("T")
 #: Questions of one kind that run at once; more wait. Each has the memory of a query of its own.
 AT_ONCE = 1
 #: Kinds of questions: previews, costs, of one person, of how much there is, long texts that are typed, the names in the
-#: lake, all others. Somebody who looks at people waits for no preview, and who looks at one person for no search.
-PREVIEWS, COSTS, PERSON, FIGURES, TYPED, NAMES, OTHERS = (CapacityLimiter(AT_ONCE) for _ in range(7))
+#: lake, those that a definition reads, all others. Somebody who looks at people waits for no preview, who looks at one
+#: person for no search, and who saves a definition for none of these.
+PREVIEWS, COSTS, PERSON, FIGURES, TYPED, NAMES, SAVED, OTHERS = (CapacityLimiter(AT_ONCE) for _ in range(8))
 
 #: A process that cannot read a question after so long is given up. It takes 0.1 s where the machine has time.
 START_S = 10.0
@@ -90,6 +91,7 @@ async def in_worker(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T
         page: FIGURES,
         told_beside: TYPED,
         vocabulary: NAMES,
+        seen: SAVED,
     }
     request = pickle.dumps((question, args), pickle.HIGHEST_PROTOCOL)
     async with kinds.get(question, OTHERS):

@@ -19,6 +19,7 @@ from serving.history import Source
 from serving.lookups import worker
 from serving.lookups.people import search
 from serving.lookups.unsaved_expressions import cost, preview
+from serving.lookups.vocabulary import seen
 from serving.lookups.worker import in_worker, in_worker_or_none
 from serving.refusals import Unavailable
 from tests.pipelines.world import World
@@ -91,6 +92,16 @@ def test_neither_a_search_nor_a_check_waits_for_a_preview(world: World) -> None:
         return page
 
     assert run(main)["total"] == 2
+
+
+def test_who_saves_a_definition_waits_for_no_search(world: World) -> None:
+    """The names that a definition reads are told while a search has the turn of all other questions."""
+
+    async def main() -> tuple[dict[str, list[str]], list[str]]:
+        async with worker.OTHERS:
+            return await in_worker(seen, world.lake.root, ["seen"], False)
+
+    assert run(main) == ({"seen": []}, [])
 
 
 # ── processes that end, and that do not start ────────────────────────────────────────────────────────────────────
