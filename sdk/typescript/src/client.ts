@@ -110,7 +110,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   const outbox = outboxOf({ ...settings, queueMax: settings.maxQueueSize });
   const asking = askingOf();
   const listeners = new Set<() => void>();
-  const cleanups: (() => void)[] = [];
+  const over = new AbortController(); // ends what listens
   let waiters: (() => void)[] = [];
   let identity: Identity | undefined;
   let shelf: Shelf | undefined;
@@ -136,7 +136,9 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     isStarted = true;
     if (!isBrowser) {
       const node: any = (globalThis as any).process;
-      if (typeof node?.off === "function") listen(node, "beforeExit", () => void sendAtExit());
+      if (typeof node?.off !== "function") return;
+      node.on("beforeExit", sendAtExit);
+      over.signal.onabort = () => node.off("beforeExit", sendAtExit);
       return;
     }
     const store = (settings.persistence && windowStore("localStorage")) || memoryStore();
@@ -168,15 +170,8 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     });
   }
 
-  function listen(target: any, name: string, act: (event: any) => void): void {
-    if (target.addEventListener) {
-      target.addEventListener(name, act);
-      cleanups.push(() => target.removeEventListener(name, act));
-    } else {
-      target.on(name, act);
-      cleanups.push(() => target.off(name, act));
-    }
-  }
+  const listen = (target: EventTarget, name: string, act: (event: any) => void): void =>
+    target.addEventListener(name, act, { signal: over.signal });
 
   /** Sends what is queued before a Node process ends by itself: once, since it would else go on as long as it fails. */
   async function sendAtExit(): Promise<void> {
@@ -202,7 +197,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     } else {
       tell(outbox.giveUp("the client was closed before it was acknowledged", "closed"));
     }
-    for (const cleanup of cleanups.splice(0)) cleanup();
+    over.abort();
     wake();
     return stats();
   }
@@ -480,7 +475,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
       if (!("default" in params)) throw error;
       const { message, code: errorCode = "GENERAL", afterMet = true } = error as Undecided;
       const userId = idsIn(params).userId ?? identity?.user() ?? "";
-      return { flag, userId, allow: !!value, value: value as T, variant: undefined, reason: "ERROR", reasons: [], error: message, errorCode, afterMet };
+      return { flag, userId, allow: !!value, value: value as T, reason: "ERROR", reasons: [], error: message, errorCode, afterMet };
     }
   }
 

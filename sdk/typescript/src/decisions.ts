@@ -175,21 +175,13 @@ export function undecided(message: string, code: ErrorCode = "GENERAL", status?:
 /** Decisions as the API words them; undefined for what is none. */
 function decisionsIn(bodies: any): Decision[] | undefined {
   if (!Array.isArray(bodies) || !bodies.every((body) => body?.flag && body.reason && "value" in body)) return undefined;
-  return bodies.map(({ flag, userId = "", allow, value, variant, reason, reasons = [] }) => {
-    const isError = reason === "ERROR";
-    return {
-      flag,
-      userId,
-      allow,
-      value,
-      variant: variant ?? undefined,
-      reason,
-      reasons,
-      error: isError ? reasons[reasons.length - 1] : undefined,
-      errorCode: isError ? "GENERAL" : undefined,
-      afterMet: true,
-    };
-  });
+  return bodies.map(({ asof: _, ...body }) => ({
+    reasons: [],
+    ...body,
+    variant: body.variant ?? undefined,
+    ...(body.reason === "ERROR" && { error: body.reasons?.slice(-1)[0], errorCode: "GENERAL" }),
+    afterMet: true,
+  }));
 }
 
 /** The last answer, marked CACHED, while it stands. */

@@ -90,9 +90,9 @@ const encoder = new TextEncoder();
 /** How many bytes a text has as UTF-8. */
 export const bytesOf = (text: string): number => encoder.encode(text).length;
 
-/** A random id of 128 bits. (`crypto.randomUUID` is not there for a page that came without TLS.) */
+/** A random id. The browser makes no UUIDs for a page that came without TLS. */
 export const randomId = (): string =>
-  Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16).padStart(8, "0")).join("-");
+  crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16)).join("-");
 
 /** The ids that a call names, as texts. */
 export function idsIn(params: EventParams): Ids {
@@ -102,14 +102,21 @@ export function idsIn(params: EventParams): Ids {
   };
 }
 
-const textOf = (id: unknown): string | undefined => (String(id ?? "").trim() ? String(id) : undefined);
+/** An id as text; undefined for what is none. */
+function textOf(id: unknown): string | undefined {
+  try {
+    return String(id ?? "").trim() ? String(id) : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 /** An event in the words of the wire. Throws where the time is none. */
 export function eventOf(kind: Kind, params: AnyParams): TrackEvent {
   const { timestamp } = params;
   const event: TrackEvent = {
     type: kind,
-    messageId: params.messageId || randomId(),
+    messageId: textOf(params.messageId) ?? randomId(),
     timestamp: typeof timestamp === "string" ? timestamp : (timestamp ?? new Date()).toISOString(),
     ...idsIn(params),
   };

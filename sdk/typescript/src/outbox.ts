@@ -1,10 +1,8 @@
 /**
  * Events on their way out: the whole of queueing, batching, splitting and repeating, without I/O, timers or a clock.
  *
- *     put → queue ─┐
- *                  ├→ attempt → verdict ─┬→ settled: sent, refused, unknown
- *     urgent ──────┤                     └→ again, whole or in halves, not before its time
- *     retries ─────┘
+ *     put → queue ─┬→ attempt → verdict ─┬→ settled: sent, refused, unknown
+ *     retries ─────┘                     └→ again, whole or in halves, not before its time
  *
  * One attempt is under way at a time. Times are given: `nowMs` of a clock that never goes back, `wallMs` of the
  * calendar's. `tests/conformance/clients/batches.json` holds the cases.
@@ -78,7 +76,6 @@ export const isSettled = (entry: Entry): boolean => entry.state !== "queued" && 
 export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: OutboxOptions) {
   const stats: Stats = { queued: 0, sent: 0, dropped: {}, refused: {}, unknown: {} };
   let queue: Entry[] = [];
-  let urgent: Entry[] = [];
   let retries: Attempt[] = [];
   let underWay: Attempt | undefined;
   let failures = 0; // attempts in a row without an answer that stores
@@ -110,7 +107,7 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
     for (const attempt of retries) {
       if (attempt.entries.length) return attempt.entries.shift();
     }
-    return urgent.shift() ?? queue.shift();
+    return queue.sort((one, other) => one.queuedMs - other.queuedMs).shift(); // what was hurried is not the oldest
   }
 
   /** Queues an event; those that had to go for it, the oldest first, which may be itself where all others are under way. */
@@ -132,24 +129,21 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
 
   /** Every entry that is not settled, in order. */
   function waiting(): Entry[] {
-    return [...(underWay?.entries ?? []), ...retries.flatMap((attempt) => attempt.entries), ...urgent, ...queue];
+    return [...(underWay?.entries ?? []), ...retries.flatMap((attempt) => attempt.entries), ...queue];
   }
 
   /** Puts what is queued of these ids ahead of all else. */
   function hurry(names: string[]): void {
-    const isTheirs = (entry: Entry): boolean => entry.names.some((name) => names.includes(name));
-    urgent.push(...queue.filter(isTheirs));
-    queue = queue.filter((entry) => !isTheirs(entry));
+    const isOther = (entry: Entry): number => +!entry.names.some((name) => names.includes(name));
+    queue.sort((one, other) => isOther(one) - isOther(other));
   }
-
-  const isDueAtOnce = (flush: boolean): boolean => flush || urgent.length > 0 || queue.length >= flushAt;
 
   /** When something is due next, at the earliest; undefined while nothing is queued, or an answer must come before. */
   function wakeMs(flush: boolean): number | undefined {
     if (underWay) return undefined;
     const times = retries.filter((attempt) => attempt.entries.length).map((attempt) => attempt.notBeforeMs);
-    const first = urgent[0] ?? queue[0];
-    if (first) times.push(isDueAtOnce(flush) ? 0 : first.queuedMs + flushIntervalMs);
+    const [first] = queue;
+    if (first) times.push(flush || queue.length >= flushAt ? 0 : first.queuedMs + flushIntervalMs);
     return times.length ? Math.max(Math.min(...times), pausedUntilMs) : undefined;
   }
 
@@ -162,7 +156,7 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
     if (dueMs === undefined || nowMs < dueMs) return [undefined, []];
     retries = retries.filter((attempt) => attempt.entries.length);
     const due = retries.findIndex((attempt) => attempt.notBeforeMs <= nowMs);
-    const attempt = due < 0 ? attemptOf(fitting(urgent.length ? urgent : queue, bytesMax, flushAt)) : retries.splice(due, 1)[0]!;
+    const attempt = due < 0 ? attemptOf(fitting(queue, bytesMax, flushAt)) : retries.splice(due, 1)[0]!;
     const givenUp = attempt.entries.filter((entry) => giveUpIfOld(entry, wallMs));
     attempt.entries = attempt.entries.filter((entry) => !givenUp.includes(entry));
     if (!attempt.entries.length) return [undefined, givenUp];
@@ -249,7 +243,7 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
   /** Takes every entry out, none of them settled. The outbox is empty afterwards. */
   function takeAll(): Entry[] {
     const entries = waiting();
-    [queue, urgent, retries, underWay] = [[], [], [], undefined];
+    [queue, retries, underWay] = [[], [], undefined];
     return entries;
   }
 
@@ -271,7 +265,6 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
     const stays = (entry: Entry): boolean => !gone.includes(entry);
     const before = waiting().length;
     queue = queue.filter(stays);
-    urgent = urgent.filter(stays);
     for (const attempt of retries) attempt.entries = attempt.entries.filter(stays);
     stats.queued -= before - waiting().length;
   }

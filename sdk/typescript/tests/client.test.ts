@@ -302,6 +302,29 @@ describe("decisions", () => {
   });
 });
 
+test("no value of an app throws, but where nobody is named: events are queued or refused, decisions are the default", async () => {
+  const fail = (): never => {
+    throw new RangeError("hostile");
+  };
+  let deep: unknown[] = [];
+  for (let depth = 0; depth < 20_000; depth++) deep = [deep];
+  const hostile: any[] = [{ toString: fail, toJSON: fail }, Object.defineProperty({}, "a", { get: fail, enumerable: true }), deep, Symbol("s"), 1n, null, [1]];
+  hostile.push(new Proxy({}, { ownKeys: fail }), new Date(NaN));
+  const client: any = clientOf({ endpoint: "http://127.0.0.1:9", fetch: scripted(() => null).fetch, onError: fail });
+  for (const value of hostile) {
+    const own = { userId: "ada", event: "viewed" };
+    const given = [{ properties: { value } }, { properties: value }, { messageId: value }, { timestamp: value }, { context: value }, { anonymousId: value }];
+    for (const params of given) {
+      const handle = client.track({ ...own, ...params });
+      expect(["queued", "refused"]).toContain(handle.state);
+      expect(handle.messageId).toBeTypeOf("string");
+    }
+    const asked = [{ userId: value }, { userId: "ada", flag: value }, { userId: "ada", timeout: value }];
+    for (const params of asked) expect((await client.decide({ flag: "f", default: 1, ...params })).value).toBe(1);
+    expect(await client.decideAll({ userId: value })).toEqual({});
+  }
+}, 60_000);
+
 test("a logger says what is of its level or above, with its prefix", () => {
   const said: string[] = [];
   const spies = (["debug", "info", "warn", "error"] as const).map((level) => vi.spyOn(console, level).mockImplementation((text) => void said.push(text)));
