@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 #: Rows of a file that are read at once: 16 MiB of the largest events.
@@ -38,6 +37,8 @@ def batches_of(
 
 def _parts(dataset: Any, columns: Sequence[str], rows: int, paths: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     """The rows of each file, some at a time, with the columns and types of the dataset."""
+    import pyarrow.dataset as ds  # imports pandas where there is one: half a second that most processes never need
+
     schema = pa.schema([dataset.schema.field(name) for name in columns])
     fragments = dataset.get_fragments()
     if paths is not None:

@@ -69,3 +69,13 @@ print(sorted({{"expressions", "lake"}} & set(sys.modules)))
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_no_process_of_the_stack_starts_with_pandas() -> None:
+    """It comes with the console's libraries. To import it takes half a second and 40 MB, and nothing here asks for it;
+    a module of pyarrow does, which is imported where it is used."""
+    program = "import sys, pipelines.drain, pipelines.worker, serving.app; print('pandas' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert (done.stdout.strip(), done.stderr) == ("False", "")
