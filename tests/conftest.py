@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,9 +18,53 @@ if TYPE_CHECKING:
     from tests.small_s3 import SmallS3
 
 
+#: What the tests of a group share: a stack, what runs beside it.
+SHARED = pytest.StashKey[ExitStack]()
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: many tests wait for processes of their own."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuses a test that shares a stack and is not of its group.
+
+    Where several processes take tests, those that take long come first, so that no process works on alone at the end:
+    they are the tests with a timeout of their own. Groups begin before all others; xdist sees to that.
+    """
+    for item in items:
+        if "shared" in item.fixturenames and group_of(item) is None:
+            raise pytest.UsageError(f"{item.nodeid}: it shares a stack, so it needs the mark xdist_group of that stack")
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Ends what a group shares after its last test: a stack that nobody asks anything takes a tenth of a processor.
+
+    Only xdist runs the tests of a group without others between them; it writes the group behind their ids then.
+    """
+    group = group_of(item)
+    is_by_group = group is not None and item.nodeid.endswith(f"@{group}")
+    if is_by_group and nextitem is not None and group_of(nextitem) != group and SHARED in item.config.stash:
+        item.config.stash[SHARED].close()
+
+
+def group_of(item: pytest.Item) -> str | None:
+    """The group of tests that run in one process, by its mark."""
+    mark = item.get_closest_marker("xdist_group")
+    return None if mark is None else str(mark.args[0])
+
+
+@pytest.fixture(scope="session")
+def shared(request: pytest.FixtureRequest) -> Iterator[ExitStack]:
+    """Keeps what is entered here until the last test of the group is over."""
+    with ExitStack() as shared:
+        request.config.stash[SHARED] = shared
+        yield shared
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +99,8 @@ def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallS3]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, shared: ExitStack) -> RunningStack:
     """The whole stack as `tinycdp up --no-prefect` runs it, for tests of the group "stack"."""
     from tests.running import stack_on
 
-    with stack_on(tmp_path_factory.mktemp("home"), drain_interval_s="0.2") as running:
-        yield running
+    return shared.enter_context(stack_on(tmp_path_factory.mktemp("home"), drain_interval_s="0.2"))

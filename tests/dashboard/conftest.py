@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,11 +22,10 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="session")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def console(tmp_path_factory: pytest.TempPathFactory, shared: ExitStack) -> RunningStack:
     """The whole stack with a console."""
     home = tmp_path_factory.mktemp("console")
-    with stack_on(home, with_console=True, console_port="0", drain_interval_s="0.2") as running:
-        yield running
+    return shared.enter_context(stack_on(home, with_console=True, console_port="0", drain_interval_s="0.2"))
 
 
 @pytest.fixture

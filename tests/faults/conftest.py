@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,6 @@ def breakable(home: Path, **settings: str) -> Iterator[RunningStack]:
 
 
 @pytest.fixture(scope="session")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def victim(tmp_path_factory: pytest.TempPathFactory, shared: ExitStack) -> RunningStack:
     """The stack of the group "victim", whose parts its tests kill. Each load on it has a name of its own."""
-    with breakable(tmp_path_factory.mktemp("home")) as running:
-        yield running
+    return shared.enter_context(breakable(tmp_path_factory.mktemp("home")))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +21,14 @@ TRAITS = {
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, shared: ExitStack) -> RunningStack:
     """A stack of their own."""
-    with stack_on(tmp_path_factory.mktemp("home")) as running:
+    return shared.enter_context(_loaded(tmp_path_factory.mktemp("home")))
+
+
+@contextmanager
+def _loaded(home: Path) -> Iterator[RunningStack]:
+    with stack_on(home) as running:
         for key, expression in TRAITS.items():
             running.define("trait", key, expression)
         running.define("flag", "even", "lately % 2 == 0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlencode
 
 import httpx
@@ -33,8 +34,13 @@ def defined(console: RunningStack) -> RunningStack:
 
 
 @pytest.fixture(scope="session")
-def small_console(defined: RunningStack) -> Iterator[str]:
+def small_console(defined: RunningStack, shared: ExitStack) -> str:
     """The address of the small console."""
+    return shared.enter_context(_small_console_beside(defined))
+
+
+@contextmanager
+def _small_console_beside(defined: RunningStack) -> Iterator[str]:
     port = free_port()
     arguments = [defined.stack.api_url, str(port), BASE_PATH]
     process = subprocess.Popen([sys.executable, "-m", "tests.dashboard.editor.small_console", *arguments])
