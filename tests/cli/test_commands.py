@@ -12,7 +12,8 @@ from lake.lake import Lake
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("stack")
+# Each command reads all definitions of the stack, which grow with each test: with this mark it is one of the first.
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

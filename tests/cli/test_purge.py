@@ -11,7 +11,8 @@ import pytest
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("stack")
+# It searches all that the stack holds, which grows with each test: with this mark it is one of the first.
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
 USER, DEVICE = "purge-me-7c1f0b54", "purge-device-99e0a1"
 
