@@ -17,7 +17,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -31,7 +31,6 @@ WINDOW_MS_MAX = 3_650 * DAY_MS
 
 UNIT_MS: dict[str, int] = {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Before every event. A span that starts here is lifetime history.
 BEGINNING_MS = -(2**62)
@@ -107,29 +106,33 @@ UTC_ZONE = Zone()
 _FIRST_YEAR, _LAST_YEAR = 1800, 2100
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)  # a process has one zone, tests have more
 def _calendar(name: str) -> Calendar:
     """The periods of a zone by name. They are found by a search through all days, since `ZoneInfo` lists no changes."""
     zone = ZoneInfo(name)
 
-    def offset_ms(second: int) -> int:
-        offset = (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset()
+    def offset_at(moment: datetime) -> timedelta:
+        """The offset at an instant whose date and time are those of UTC, though it says that they are the zone's."""
+        offset = zone.fromutc(moment).utcoffset()
         assert offset is not None, "a zone has an offset at all times"
-        return offset // timedelta(milliseconds=1)
+        return offset
 
-    first, last = (
-        (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1) for year in (_FIRST_YEAR, _LAST_YEAR)
-    )
-    calendar = Calendar([BEGINNING_MS], [offset_ms(first)], [BEGINNING_MS // DAY_MS])
-    for second in range(first, last, DAY_MS // 1000):
-        following = second + DAY_MS // 1000
-        if offset_ms(following) != calendar.offsets_ms[-1]:
-            before = calendar.offsets_ms[-1]
-            change_ms = 1000 * bisect_left(range(second, following), True, key=lambda at: offset_ms(at) != before)
-            start_ms = second * 1000 + change_ms
-            calendar.least_days.append(max((start_ms - 1 + before) // DAY_MS, calendar.least_days[-1]))
+    day, second, ms = timedelta(days=1), timedelta(seconds=1), timedelta(milliseconds=1)
+    epoch = datetime(1970, 1, 1, tzinfo=zone)
+    moment, last = (datetime(year, 1, 1, tzinfo=zone) for year in (_FIRST_YEAR, _LAST_YEAR))
+    offset = offset_at(moment)
+    calendar = Calendar([BEGINNING_MS], [offset // ms], [BEGINNING_MS // DAY_MS])
+    while moment < last:
+        following = moment + day
+        changed = offset_at(following)
+        if changed != offset:
+            seconds = bisect_left(range(day // second), True, key=lambda at: offset_at(moment + at * second) != offset)
+            start_ms = (moment + seconds * second - epoch) // ms
+            calendar.least_days.append(max((start_ms - 1 + offset // ms) // DAY_MS, calendar.least_days[-1]))
             calendar.starts_ms.append(start_ms)
-            calendar.offsets_ms.append(offset_ms(following))
+            calendar.offsets_ms.append(changed // ms)
+            offset = changed
+        moment = following
     return calendar
 
 
