@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeAlias
 
 from sqlglot import exp
@@ -107,17 +108,22 @@ def call(name: str, *args: Sql) -> Sql:
 
 def cast(value: Sql, to: str) -> Sql:
     """CAST to a type, by its name in sqlglot's own dialect."""
-    return exp.Cast(this=value.copy(), to=exp.DataType.build(to))
+    return exp.Cast(this=value.copy(), to=_data_type(to).copy())
+
+
+@cache  # to parse one takes longer than all the rest of a CAST
+def _data_type(name: str) -> exp.DataType:
+    return exp.DataType.build(name)
 
 
 def case(*branches: tuple[Sql, Sql], otherwise: Sql | None = None) -> Sql:
     """CASE WHEN … THEN … [ELSE …] END; the value alone where the first condition always holds."""
     if branches[0][0] == TRUE:
-        return branches[0][1]
-    result = exp.Case()
-    for condition, value in branches:
-        result = result.when(condition, value)
-    return result.else_(otherwise) if otherwise is not None else result
+        return branches[0][1].copy()
+    result = exp.Case(ifs=[exp.If(this=condition.copy(), true=value.copy()) for condition, value in branches])
+    if otherwise is not None:
+        result.set("default", otherwise.copy())
+    return result
 
 
 def coalesced(values: Sequence[Sql]) -> Sql:
@@ -293,7 +299,7 @@ def sort_keys(kinds: Mapping[Kind, Sql], descending: bool = False) -> list[exp.O
 def place(order: Sequence[exp.Ordered]) -> exp.Expr:
     """The column `place`: the number of the row among those of its id, in the order, from 1."""
     number = exp.Window(this=exp.RowNumber(), partition_by=[column("id")], order=exp.Order(expressions=list(order)))
-    return exp.alias_(number, "place")
+    return exp.alias_(number, "place", copy=False)
 
 
 def _rank_of(kinds: Mapping[Kind, Sql]) -> Sql:

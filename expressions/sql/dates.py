@@ -114,9 +114,10 @@ def day_of(instant_ms: Sql, zone: Zone) -> Sql:
 
 
 def with_calendar(query: exp.Select, instant: str) -> exp.Select:
-    """The query joined to the period of `calendar` that holds its instant, which is a column."""
+    """The query, joined in place to the period of `calendar` that holds its instant, which is a column."""
     at = column(instant)
-    return query.join("calendar", on=exp.and_(at >= column("starts_at"), at < column("ends_at")))
+    within = exp.and_(at >= column("starts_at"), at < column("ends_at"))
+    return query.join(exp.Join(this=exp.table_("calendar"), on=within), copy=False)
 
 
 def calendar(zone: Zone) -> exp.Select:

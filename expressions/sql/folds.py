@@ -41,6 +41,7 @@ from .cells import (
     whole,
 )
 from .query import Query, Reading, Tallied
+from .selects import select
 
 
 @singledispatch
@@ -106,13 +107,13 @@ def _(monoid: Union, query: Query, lifted: Cell, when: Sql, wish: str) -> Readin
     item = case((column("place") <= whole(VALUES_MAX), query.engine.json_item(lifted)))
     query.add(
         f"{wish}_list",
-        exp.select(
+        select(
+            table,
             "id",
             exp.alias_(exp.Max(this=column("place")), distinct),
             exp.alias_(query.engine.joined(item, column("place")), items),
-        )
-        .from_(table)
-        .group_by("id"),
+            by=["id"],
+        ),
         joined=[distinct, items],
     )
     query.cut(column(distinct) > whole(VALUES_MAX))
@@ -131,19 +132,20 @@ def _(monoid: Tally, query: Query, lifted: Cell, when: Sql, wish: str) -> Readin
     distinct = query.names.fresh(f"{wish}_size")
     query.add(
         f"{wish}_count",
-        exp.select("id", exp.alias_(exp.Max(this=column("place")), distinct)).from_(table).group_by("id"),
+        select(table, "id", exp.alias_(exp.Max(this=column("place")), distinct), by=["id"]),
         joined=[distinct],
     )
     query.cut(column(distinct) > whole(VALUES_MAX))
-    rows = exp.select("id", *lifted.kinds.values(), "times", "place").from_(table)
-    least = query.add(f"{wish}_least", rows.where(column("place") <= whole(VALUES_MAX)))
+    values = [value.copy() for value in lifted.kinds.values()]
+    within = column("place") <= whole(VALUES_MAX)
+    least = query.add(f"{wish}_least", select(table, "id", *values, "times", "place", where=within))
     return Tallied(least, lifted.kinds)
 
 
 def _values(query: Query, lifted: Cell, when: Sql, wish: str) -> str:
     """The name of a CTE with one row an id and distinct value: how many `times` it came, and its `place` in order."""
-    values = list(lifted.kinds.values())
+    values, groups = ([value.copy() for value in lifted.kinds.values()] for _ in range(2))
     times = exp.alias_(exp.Count(this=exp.Star()), "times")
-    grouped = exp.select("id", *values, times, place(sort_keys(lifted.kinds))).from_("seen")
     inside = all_of([when, negated(is_null(lifted))])
-    return query.add(f"{wish}_values", grouped.where(inside).group_by("id", *values))
+    grouped = select("seen", "id", *values, times, place(sort_keys(lifted.kinds)), where=inside, by=["id", *groups])
+    return query.add(f"{wish}_values", grouped)

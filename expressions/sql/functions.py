@@ -44,6 +44,7 @@ from .cells import (
 )
 from .dates import instant_ms
 from .query import Reading, Scope, Tallied
+from .selects import select
 
 
 def holds_item(scope: Scope, items: Cell, item: Cell) -> Sql:
@@ -253,9 +254,9 @@ def _amount(scope: Scope, total: Cell, count: Cell) -> Cell:
 
 def _most_frequent(scope: Scope, tally: Tallied) -> Cell:
     """The value with the greatest count, of several the least: of place 1 in that order."""
-    columns = tally.kinds.values()
-    ranked = exp.select("id", *columns, place([by(column("times"), descending=True), by(column("place"))]))
-    table = scope.query.add(f"{tally.table}_ranked", ranked.from_(tally.table))
+    columns = [value.copy() for value in tally.kinds.values()]
+    order = [by(column("times"), descending=True), by(column("place"))]
+    table = scope.query.add(f"{tally.table}_ranked", select(tally.table, "id", *columns, place(order)))
     return scope.query.picked(f"{tally.table}_most", table, tally.kinds)
 
 
@@ -280,10 +281,8 @@ def _percentile(scope: Scope, tally: Tallied, percent: Cell) -> Cell:
     passed_name, size_name, low, high = (
         names.fresh(f"{tally.table}_{part}") for part in ("passed", "size", "low", "high")
     )
-    ranks = exp.select(
-        "id", number, exp.alias_(cast(passed, "DOUBLE"), passed_name), exp.alias_(cast(size, "DOUBLE"), size_name)
-    )
-    table = scope.query.add(f"{tally.table}_ranks", ranks.from_(tally.table))
+    ranks = [exp.alias_(cast(passed, "DOUBLE"), passed_name), exp.alias_(cast(size, "DOUBLE"), size_name)]
+    table = scope.query.add(f"{tally.table}_ranks", select(tally.table, "id", number.copy(), *ranks))
     last = column(size_name) - double(1.0)
     below = exp.Floor(this=exp.paren(last) * percent.kinds["number"] / double(100.0))
     above = exp.Least(this=below + double(1.0), expressions=[last])
@@ -294,7 +293,7 @@ def _percentile(scope: Scope, tally: Tallied, percent: Cell) -> Cell:
     total = exp.alias_(exp.Max(this=column(size_name)), size_name)
     scope.query.add(
         f"{tally.table}_around",
-        exp.select("id", *around, total).from_(table).group_by("id"),
+        select(table, "id", *around, total, by=["id"]),
         joined=[low, high, size_name],
     )
     position = scope.let(exp.paren(column(size_name) - double(1.0)) * percent.kinds["number"], "position")

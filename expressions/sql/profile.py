@@ -17,8 +17,9 @@ from sqlglot import exp
 
 from ..rules.dtypes import KINDS, Kind
 from ..rules.properties import attribute_name
-from .cells import Cell, Sql, by, case, column, place, sort_keys, text, whole
+from .cells import Cell, Sql, all_of, by, case, column, place, sort_keys, text, whole
 from .engines import Engine
+from .selects import cross_join, select
 from .steps import Names
 
 
@@ -42,8 +43,9 @@ class Profile:
 
     def ctes(self) -> tuple[dict[str, exp.Query], dict[str, list[str]]]:
         """The CTEs over `once` and `clock`, and the columns of each CTE that is joined to the ids."""
-        identified = exp.select("id", "ts").from_("once").join("clock", join_type="cross")
-        identified = identified.where(column("kind").eq(text("identify")), column("ts") <= column("now_ms"))
+        by_now = [column("kind").eq(text("identify")), column("ts") <= column("now_ms")]
+        identified = select("once", "id", "ts", where=all_of(by_now))
+        cross_join(identified, "clock")
         ctes: dict[str, exp.Query] = {}
         joined: dict[str, list[str]] = {}
         for key, fields in self.keys.items():
@@ -53,11 +55,11 @@ class Profile:
             identified.select(
                 exp.alias_(self.engine.has(attribute_name(key)), has),
                 *(exp.alias_(value, added) for value, added in zip(values, columns, strict=True)),
-                copy=False,  # of a query that grows by every attribute
+                copy=False,
             )
             newest_first = place(_newest_first(fields[attribute_name(key)]))
-            ctes[ranked] = exp.select("id", *columns, newest_first).from_("identified").where(column(has))
-            ctes[newest] = exp.select("id", *columns).from_(ranked).where(column("place").eq(whole(1)))
+            ctes[ranked] = select("identified", "id", *columns, newest_first, where=column(has))
+            ctes[newest] = select(ranked, "id", *columns, where=column("place").eq(whole(1)))
             joined[newest] = columns
         return ({"identified": identified, **ctes} if ctes else {}), joined
 

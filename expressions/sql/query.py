@@ -44,6 +44,7 @@ from .dates import day_of, with_calendar
 from .engines import Engine
 from .profile import Profile
 from .rows import clock, events_once
+from .selects import cross_join, select
 from .steps import Names, Steps, without_unread
 
 #: No fresh name is one of these: columns of the table and of the answer, and CTEs with a fixed name.
@@ -127,7 +128,7 @@ class Query:
             columns: dict[Kind, Sql] = {}
             for kind, value in self.engine.field(name).items():
                 added = self.names.fresh(f"{name}_{kind}")
-                self._columns.append(exp.alias_(value, added))
+                self._columns.append(exp.alias_(value, added, copy=False))
                 columns[kind] = column(added)
             self._properties[name] = Cell(columns)
         return self._properties[name]
@@ -174,7 +175,7 @@ class Query:
     def fold(self, value: Sql, wish: str) -> Sql:
         """A new column of `folds`, from an aggregate over the events of an id; NULL for an id without events."""
         name = self.names.fresh(wish)
-        self._folds.append(exp.alias_(value, name))
+        self._folds.append(exp.alias_(value, name, copy=False))
         self._joined.setdefault("folds", []).append(name)
         return column(name)
 
@@ -189,15 +190,16 @@ class Query:
 
     def first_of(self, wish: str, cell: Cell, when: Sql, order: Sequence[exp.Ordered]) -> Cell:
         """The value of the first event in the order, of those inside `when` that have a value."""
-        inside = exp.select("id", *cell.kinds.values(), place(order)).from_("seen")
-        ranked = self.add(f"{wish}_ranked", inside.where(all_of([when, negated(is_null(cell))])))
+        values = [value.copy() for value in cell.kinds.values()]
+        inside = all_of([when, negated(is_null(cell))])
+        ranked = self.add(f"{wish}_ranked", select("seen", "id", *values, place(order), where=inside))
         return self.picked(wish, ranked, cell.kinds)
 
     def picked(self, wish: str, table: str, kinds: Mapping[Kind, Sql]) -> Cell:
         """The values in the row of each id that has place 1."""
         named = {kind: self.names.fresh(f"{wish}_{kind}") for kind in kinds}
-        columns = [exp.alias_(value.copy(), named[kind]) for kind, value in kinds.items()]
-        best = exp.select("id", *columns).from_(table).where(column("place").eq(whole(1)))
+        columns = [exp.alias_(value, named[kind]) for kind, value in kinds.items()]
+        best = select(table, "id", *columns, where=column("place").eq(whole(1)))
         self.add(wish, best, joined=named.values())
         return Cell({kind: column(name) for kind, name in named.items()})
 
@@ -213,38 +215,43 @@ class Query:
         ctes |= events_once(self._table, self.engine, reads_fields=bool(self._properties or self.profile.keys))
         ctes |= self.events.steps.over(self._seen(), "seen")
         if self._folds:
-            ctes["folds"] = exp.select("id", *self._folds).from_("seen").group_by("id")
+            ctes["folds"] = select("seen", "id", *self._folds, by=["id"])
         ctes |= self._ctes
         profile, attributes = self.profile.ctes()
         ctes |= profile
         ctes |= self.people.steps.over(self._answers(self._joined | attributes), "answers")
         if not self._table.db and self._table.name.lower() in ctes:
             raise ValueError(f"a part of the query is called {self._table.name} too; put the table's schema before it")
-        final = exp.select("id", *values, exp.alias_(negated(any_of(self._inexact)), "exact")).from_("answers")
+        final = select("answers", "id", *values, exp.alias_(negated(any_of(self._inexact)), "exact"))
         for name, query in without_unread(ctes, final).items():
             final.with_(name, as_=query, recursive=True, copy=False)
         return final
 
     def _seen(self) -> exp.Select:
-        query = exp.select("id", "name", "ts", *self._columns, "now_ms").from_("once").join("clock", join_type="cross")
-        if self._has_today:
-            query = query.select("today")
-        if self._has_day:
-            query = query.select(exp.alias_(day_of(column("ts"), self._zone), "day"))
-            if self._zone != UTC_ZONE:
-                query = with_calendar(query, "ts")
+        conditions = [
+            column("kind").isin(*(text(kind) for kind in sorted(COUNTED_KINDS))),
+            column("ts") <= column("now_ms"),
+        ]
         if not self._any_name:
-            query = query.where(column("name").isin(*(text(name) for name in sorted(self._event_names))))
-        kinds = column("kind").isin(*(text(kind) for kind in sorted(COUNTED_KINDS)))
-        return query.where(kinds, column("ts") <= column("now_ms"))
+            conditions.insert(0, column("name").isin(*(text(name) for name in sorted(self._event_names))))
+        query = select("once", "id", "name", "ts", *self._columns, "now_ms", where=all_of(conditions))
+        cross_join(query, "clock")
+        if self._has_today:
+            query.select(column("today"), copy=False)
+        if self._has_day:
+            query.select(exp.alias_(day_of(column("ts"), self._zone), "day"), copy=False)
+            if self._zone != UTC_ZONE:
+                with_calendar(query, "ts")
+        return query
 
     def _answers(self, joined: Mapping[str, Sequence[str]]) -> exp.Select:
-        query = exp.select(column("id", "ids"), column("now_ms")).from_("ids").join("clock", join_type="cross")
+        query = select("ids", column("id", "ids"), "now_ms")
+        cross_join(query, "clock")
         if self._has_today:
-            query.select("today", copy=False)
-        for table, columns in joined.items():  # a copy for each table would cost the square of their number
+            query.select(column("today"), copy=False)
+        for table, columns in joined.items():
             is_same = column("id", table).eq(column("id", "ids"))
-            query.join(table, on=is_same, join_type="left", copy=False)
+            query.join(exp.Join(this=exp.table_(table), side="LEFT", on=is_same), copy=False)
             query.select(*(column(name, table) for name in columns), copy=False)
         return query
 

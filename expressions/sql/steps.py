@@ -13,6 +13,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from .cells import Cell, Sql, column
+from .selects import select
 
 
 class Names:
@@ -53,7 +54,7 @@ class Steps:
             self._known[key], self._level[name] = name, level
             if level == len(self._selects):
                 self._selects.append([])
-            self._selects[level].append(exp.alias_(value.copy(), name))
+            self._selects[level].append(exp.alias_(value, name))
         return column(self._known[key])
 
     def let_cell(self, cell: Cell, wish: str = "step") -> Cell:
@@ -66,7 +67,7 @@ class Steps:
         names = [*(self._names.fresh(name) for _ in self._selects), name]
         ctes: dict[str, exp.Query] = {names[0]: source}
         for before, after, added in zip(names[:-1], names[1:], self._selects, strict=True):
-            ctes[after] = exp.select(exp.Star(), *added).from_(before)
+            ctes[after] = select(before, exp.Star(), *added)
         return ctes
 
 
