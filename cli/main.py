@@ -20,6 +20,7 @@ from cli.connect import connect
 from cli.terminal import AWAY, MISUSED, WRONG, err, fail, one_line, out, progress_bar, say, say_json
 from expressions.errors import ExpressionError
 from expressions.rules.values import instant_ms
+from serving import garbage
 from serving.refusals import Refusal, Unavailable
 from serving.settings import WrongSettings, settings_of_environment, unknown_settings
 from serving.store.errors import StoreError
@@ -67,6 +68,7 @@ def tinycdp(
 
 def main() -> None:
     """Runs the command line. An error that somebody can mend is one sentence, without a trace."""
+    garbage.look_rarely()
     from cli.rebuild import TookTooLong
     from lake.errors import LakeError
     from pipelines.leases import NotHeld

@@ -11,8 +11,13 @@ from __future__ import annotations
 import gc
 
 
+def look_rarely() -> None:
+    """Makes looks rare. For a process that starts: they took a fifth of the time in which it imports what it needs."""
+    gc.set_threshold(50_000, 50, 100)
+
+
 def settle() -> None:
     """Leaves the objects that live now out of all later looks, and makes those rare. For a process that has started."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
+    look_rarely()

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 SHARED = pytest.StashKey[ExitStack]()
 
 
+def pytest_configure() -> None:
+    """Looks for garbage rarely: nine thousand tests would be looked through over and over."""
+    from serving.garbage import look_rarely
+
+    look_rarely()
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: many tests wait for processes of their own."""
     return (os.cpu_count() or 1) + 1
