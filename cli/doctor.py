@@ -48,6 +48,8 @@ SILENT = {
     "worker": "start `tinycdp worker`, or the stack; its log says why it ended",
     "api": "no API process ever spoke here: start `tinycdp api`, or the stack",
 }
+#: Paths that others may open, and answers that differ, which a report names.
+SHOWN_MAX = 10
 #: How long a server may take to answer.
 ANSWER_S = 5.0
 #: How long writers are waited for before a repair.
@@ -76,7 +78,7 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
         horizon_left_s = (run["as_of"] + settings.horizon_ms - server.clock_ms) / 1000
     recovering = [state.shard for state in states if state.ready_run_id != server.run_id]
     left = orphans(settings.home)
-    readable = [str(path) for path in open_to_others(settings.home.absolute())]
+    readable = [str(path) for path in open_to_others(settings.home.absolute(), settings.lake_uri)]
     has_password = asks_for_password(settings.redis_url or "")
     is_embedded = is_on_this_home(settings)
     compared, differing = (0, []) if unreadable else parity(store, lake, sample)
@@ -260,8 +262,14 @@ def report_text(report: dict[str, Any]) -> str:
             "redis        asks for no password, so whoever reaches it reads and changes everything: an embedded one "
             "gets its own when the stack is started anew; give your own one, in TINYCDP_REDIS_URL"
         )
-    for path in report["open_to_others"]:
-        lines.append(f"home         other users may open {path}: `tinycdp down` and `tinycdp up` close it")
+    opened = report["open_to_others"]
+    for path in opened[:SHOWN_MAX]:
+        lines.append(
+            f"home         other users may open {path}: `tinycdp down` and `tinycdp up` close it; what belongs to "
+            "another user is theirs to close"
+        )
+    if len(opened) > SHOWN_MAX:
+        lines.append(f"home         and {len(opened) - SHOWN_MAX} more")
     for name, state in report["parts"].items():
         trouble = f"silent: {SILENT[name]}" if state is None else state.get("error")
         lines.append(f"{name:<12} {trouble or 'runs'}")
@@ -300,5 +308,7 @@ def report_text(report: dict[str, Any]) -> str:
         lines.append(f"horizon left {left_s:.0f} s{late}")
     compared, differing = report["parity"]["compared"], report["parity"]["differing"]
     lines.append(f"parity       {len(differing)} of {compared} answers differ")
-    lines += [f"  {row['id']} {row['key']}: live {row['live']!r}, lake {row['lake']!r}" for row in differing[:10]]
+    lines += [
+        f"  {row['id']} {row['key']}: live {row['live']!r}, lake {row['lake']!r}" for row in differing[:SHOWN_MAX]
+    ]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ The supervisor starts it again and again, so nobody else tells why. A file that 
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -55,8 +56,17 @@ def is_embedded(home: Path, stack: Stack) -> bool:
     return f'port "{address.port}"' in config.read_text(encoding="utf-8")
 
 
+def _as_written(line: str) -> str:
+    """A line as Redis wrote it: the supervisor keeps it as the event of an object."""
+    try:
+        kept = json.loads(line)
+        return f"{'#' if kept['level'] == 'warning' else '*'} {kept['event']}"
+    except (ValueError, KeyError, TypeError):
+        return line
+
+
 def _last_damage(text: str) -> str | None:
-    found = _DAMAGED.findall(text.rpartition(_READY)[2])
+    found = _DAMAGED.findall("\n".join(map(_as_written, text.rpartition(_READY)[2].splitlines())))
     return found[-1].strip().partition(": make a backup")[0] if found else None
 
 

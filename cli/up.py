@@ -53,7 +53,7 @@ def start(
     home = settings.home.absolute()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
     try:
-        close_home(home)
+        close_home(home, settings.lake_uri)
     except OSError as error:
         raise home_unusable(home, error) from None
     with _alone_on(home):

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import redis
 
-from cli.doctor import examine, forget_missing_files, report_text
+from cli.doctor import asks_for_password, examine, forget_missing_files, is_on_this_home, report_text
+from cli.home_rights import close_home
+from cli.json_lines import JsonLines
+from cli.orphans import part_lock, supervisor_lock
+from cli.process_lock import sign, take
 from cli.redis_log import damage_of
+from cli.stack import Stack, write_stack
 from lake.errors import LakeError
 from lake.lake import Lake
 from lake.schemas import EVENTS, RUNS, Table
 from pipelines.due import FORESEEN
+from pipelines.heartbeat import beat
 from serving.app import engine_of
 from serving.presence import FORGOTTEN_MS, SILENT_MS, ApiProcess, Presence
 from tests.pipelines.world import World, purchase
@@ -161,6 +169,8 @@ DAMAGED = (
         (READY, 0, False),
         (READY + DAMAGED, 0, True),
         (DAMAGED * 3, 0, True),
+        (JsonLines("redis").of(DAMAGED.encode()).decode(), 0, True),
+        (JsonLines("redis").of((DAMAGED + READY).encode()).decode(), 0, False),
         (DAMAGED + READY, 0, False),
         (READY + DAMAGED, len(READY + DAMAGED), False),
         (DAMAGED, 10_000, True),
@@ -180,3 +190,77 @@ def test_a_redis_that_cannot_read_its_file_is_told_by_its_log(
     assert damage is None or (
         "redis-check-aof --fix" in damage and "(Bad file format reading the append only" in damage
     )
+@pytest.fixture
+def well(redis_url: str, tmp_path: Path) -> World:
+    """A world with which doctor finds no fault, whose home others cannot open."""
+    tmp_path.chmod(0o700)
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    for part in ("drain", "worker"):
+        beat(world.store, part, "test", {}, 60_000, is_holder=True)
+    api = ApiProcess("127.0.0.1:4000", "0", world.store.server().clock_ms)
+    world.store.beat_process("test", msgspec.json.encode(api))
+    report = examine(world.store, world.lake, world.settings, 10)
+    assert report["well"], report_text(report)
+    return world
+
+
+def test_a_home_that_others_may_open_is_not_well(well: World, tmp_path: Path) -> None:
+    """Doctor names what others may open, with the remedy, and is well again once it is closed."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "keys.json").write_text("{}")
+    for name in ("lake", "keys.json"):
+        (tmp_path / name).chmod(0o755)
+
+    report = examine(well.store, well.lake, well.settings, 10)
+
+    assert not report["well"]
+    assert report["open_to_others"] == [str(tmp_path / "lake"), str(tmp_path / "keys.json")]
+    assert f"other users may open {tmp_path / 'lake'}" in report_text(report) and "tinycdp up" in report_text(report)
+    close_home(tmp_path)
+    assert examine(well.store, well.lake, well.settings, 10)["well"]
+
+
+def test_a_report_names_some_of_many_paths(well: World, tmp_path: Path) -> None:
+    """Of hundreds of paths the first are named, and how many more there are."""
+    report = examine(well.store, well.lake, well.settings, 10) | {"open_to_others": [f"/p{n}" for n in range(300)]}
+
+    assert report_text(report).count("other users may open") == 10 and "and 290 more" in report_text(report)
+
+
+def test_an_own_redis_without_a_password_is_told(well: World) -> None:
+    """Somebody's own Redis may be closed by other means: doctor tells of it, and the stack is well all the same."""
+    report = examine(well.store, well.lake, well.settings, 10)
+
+    assert report["well"] and not report["redis"]["asks_for_password"]
+    assert "asks for no password" in report_text(report)
+
+
+def test_an_embedded_redis_without_a_password_is_not_well(well: World, tmp_path: Path) -> None:
+    """A stack of a version before may still run: its Redis is the one of this home, and whoever reaches it is an
+    admin."""
+    locks = [take(supervisor_lock(tmp_path)), take(part_lock(tmp_path, "redis"))]
+    try:
+        for lock in locks:
+            sign(lock, os.getpid())
+        nowhere = "http://127.0.0.1:1"
+        write_stack(tmp_path, Stack(os.getpid(), nowhere, well.settings.redis_url or "", "", 2, None))
+        assert is_on_this_home(well.settings)
+        report = examine(well.store, well.lake, well.settings, 10)
+    finally:
+        for lock in locks:
+            os.close(lock)
+
+    assert not report["well"] and not report["redis"]["asks_for_password"]
+
+
+def test_a_password_is_noticed(redis_url: str) -> None:
+    """Whether a Redis asks for a password is found out by asking without one, whatever the address holds."""
+    assert not asks_for_password(redis_url)
+    assert asks_for_password("unix:///run/redis.sock") and asks_for_password("redis://:pw@127.0.0.1:1/0")
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("requirepass", "a-password")
+        try:
+            assert asks_for_password(redis_url.replace("redis://", "redis://:a-password@"))
+        finally:
+            client.config_set("requirepass", "")
