@@ -38,7 +38,7 @@ def explanation(store: Store, user: str, text: str) -> dict[str, Any]:
         "asof": answers.asof,
     }
     if key[0] != "flag":
-        return body | {"explanation": explained(who.catalogue.bounds, key, who.frame)}
+        return body | {"explanation": explained(who.catalogue.bounds, key, who.frame, answer=answers.values[key])}
     record_id = record_of(user)
     device = record_id if record_id.startswith("anon:") else None
     decision = Decider(who, device, with_tree=True).decision(key[1])
@@ -81,7 +81,11 @@ def _grow(tree: Tree, node: dict[str, Any]) -> None:
         line += f"  =  {node['value']!r}"
     if "changes_at" in node:
         line += f"   changes at {rfc3339(node['changes_at'])} unless something happens"
+    if "left_out" in node:
+        line += f"   and {node['left_out']} more"
     branch = tree.add(escape(line))
+    if "not_explained_further" in node:
+        branch.add(escape(f"not explained further: {node['not_explained_further']}"))
     if "definition" in node:
         _grow(branch, node["definition"])
     for part in node.get("parts", ()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -30,6 +30,14 @@ def time_text(text: str | None) -> str:
     """An RFC 3339 time as `2026-11-30 10:22:05`, and a dash for none."""
     at = instant(text)
     return "–" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def ms_text(ms: int) -> str:
+    """The same for UTC milliseconds. An age may reach a number in a year that has no such text."""
+    try:
+        return time_text(datetime.fromtimestamp(ms / 1000, UTC).isoformat())
+    except (ValueError, OverflowError):
+        return "after the year 9999"
 
 
 def ago(text: str | None, now: str) -> str:

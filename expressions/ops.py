@@ -242,10 +242,21 @@ class Now(Expr):
     """In a present: the instant of the answer, UTC milliseconds."""
 
 
+#: The fields of each kind of node that was met, but for its place.
+_MEMBERS: dict[type[Expr], tuple[str, ...]] = {}
+
+
+def _members(kind: type[Expr]) -> tuple[str, ...]:
+    members = _MEMBERS.get(kind)
+    if members is None:
+        members = _MEMBERS[kind] = tuple(member.name for member in fields(kind) if member.compare)
+    return members
+
+
 def children(node: Expr) -> Iterator[Expr]:
     """The nodes directly inside, from left to right; of an aggregation its `where`."""
-    for member in fields(node):
-        value = getattr(node, member.name)
+    for name in _members(type(node)):
+        value = getattr(node, name)
         if isinstance(value, Expr):
             yield value
         elif isinstance(value, tuple):
@@ -302,8 +313,8 @@ def transform(node: Expr, change: Callable[[Expr], Expr]) -> Expr:
     A node stays the very node where nothing inside it changed.
     """
     changed: dict[str, Any] = {}
-    for member in fields(node):
-        value = getattr(node, member.name)
+    for name in _members(type(node)):
+        value = getattr(node, name)
         after = value
         if isinstance(value, Expr):
             after = transform(value, change)
@@ -314,7 +325,7 @@ def transform(node: Expr, change: Callable[[Expr], Expr]) -> Expr:
             where = transform(value.where, change)
             after = value if where is value.where else replace(value, where=where)
         if after is not value:
-            changed[member.name] = after
+            changed[name] = after
     return change(replace(node, **changed) if changed else node)
 
 

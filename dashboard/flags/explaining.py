@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard.markdown import code, plain
-from dashboard.times import time_text
+from dashboard.times import ms_text, time_text
 from dashboard.values import value_text
 
 #: What the reasons of a decision mean.
@@ -66,7 +66,11 @@ def _lines(node: dict[str, Any], level: int) -> list[str]:
     line = f"{named}{code(node['text'])} → {code(value_text(node.get('value')))}"
     if "threshold" in node:
         line += f" (threshold {plain(value_text(node['threshold']))})"
-    if node.get("next_change"):
-        line += f" · next change {time_text(str(node['next_change']))}"
+    if node.get("left_out"):
+        line += f" and {node['left_out']} more"
+    if node.get("changes_at"):
+        line += f" · changes {ms_text(node['changes_at'])}"
+    if node.get("not_explained_further"):
+        line += f" · not explained further: {plain(node['not_explained_further'])}"
     below = [node["definition"]] if node.get("definition") else list(node.get("parts") or [])
     return [f"{'  ' * level}- {line}", *(line for part in below for line in _lines(part, level + 1))]

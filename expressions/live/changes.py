@@ -16,16 +16,18 @@ from enum import Enum
 from typing import TypeAlias
 
 from ..aggregates import AGE_UNITS_MS
+from ..bases import Base
+from ..monoids import Tally, Union
 from ..ops import Aggregation, Call, Compare, Constant, Expr, children, distinct_parts
 from ..plan import Need, plan
 from ..rules.values import DATE_CHARACTERS, instant_ms, same
 from ..rules.windows import DAY_MS, END_MS, Zone, lower_ms
 from .to_state import Compiled, Frame, Program
 
-#: The work of one explanation at most, in nodes evaluated: some tens of milliseconds.
+#: The work of one search at most, in nodes evaluated: some tens of milliseconds.
 WORK_MAX = 100_000
-#: So many raw events cost about as much to read as one node to evaluate.
-_EVENTS_A_NODE = 50
+#: So many events cost about as much to fold as one node to evaluate; numbers are added up, lists made value by value.
+_EVENTS_A_NODE, _VALUES_A_NODE = 50, 1
 
 #: From a frame to the next instant, UTC ms, at which something moves after the frame's; None where nothing will.
 Watch: TypeAlias = Callable[[Frame], int | None]
@@ -33,15 +35,45 @@ Watch: TypeAlias = Callable[[Frame], int | None]
 
 @dataclass
 class Work:
-    """The work that is left, in distinct nodes. All parts of one explanation share it."""
+    """The work that is left, in nodes evaluated. All parts of one search share it."""
 
     left: int = WORK_MAX
 
-    def spend(self, parts: int, frame: Frame) -> bool:
-        """Whether there was enough left to evaluate so many distinct parts; takes the cost of that away."""
-        events = sum(len(events.ts_ms) for base in frame.bases for events in base.events.values())
-        self.left -= parts * (1 + events // _EVENTS_A_NODE)
+    def spend(self, cost: int) -> bool:
+        """Whether there was so much left; takes it away."""
+        self.left -= cost
         return self.left >= 0
+
+
+def fold_cost(needs: Iterable[Need], frame: Frame) -> int:
+    """The work of folding these needs once. Lists and tallies are made value by value, of events and of spans."""
+    cost = 0
+    for need in needs:
+        events = sum(events_of(need, base) for base in frame.bases)
+        if isinstance(need.slot.monoid, Union | Tally):
+            states = (span.states.get(need.state_id) for base in frame.bases for span in base.spans)
+            cost += events // _VALUES_A_NODE + sum(len(state) for state in states if state is not None)
+        else:
+            cost += events // _EVENTS_A_NODE
+    return cost
+
+
+def lift_cost(needs: Iterable[Need], frame: Frame) -> int:
+    """The work of reading from the events what nobody has read yet: a node an event, more or less."""
+    return sum(
+        events_of(need, base)
+        for need in needs
+        for base in frame.bases
+        if frame.program.lift(need)[1].key not in base.lifted
+    )
+
+
+def events_of(need: Need, base: Base) -> int:
+    """How many raw events of a base a need looks at."""
+    if need.source.event is None:
+        return sum(len(events.ts_ms) for events in base.events.values())
+    events = base.events.get(need.source.event)
+    return 0 if events is None else len(events.ts_ms)
 
 
 class NoInstant(Enum):
@@ -79,6 +111,7 @@ class Watched:
     def __init__(self, node: Expr, program: Program) -> None:
         self._program = program
         self._parts = len(distinct_parts(node))
+        self._needs = plan([node]).needs
         self._compiled = program.compile(node)
         self._watches = list(_watches(node, program))
 
@@ -88,15 +121,18 @@ class Watched:
         NEVER: not up to `upto_ms`.
         """
         work = work or Work()
+        cost = self._parts + fold_cost(self._needs, frame)
+        if not work.spend(cost + lift_cost(self._needs, frame)):
+            return NoInstant.UNKNOWN
         answer = start = frame.answer(self._compiled)
         while not (answer.missing or answer.straddled):
             if not same(answer.value, start.value):
                 return frame.now_ms
-            if not work.spend(self._parts, frame):
-                break
             moves = [at for watch in self._watches if (at := watch(frame)) is not None and at > frame.now_ms]
             if not moves or min(moves) >= END_MS or min(moves) > upto_ms:
                 return NoInstant.NEVER
+            if not work.spend(cost):
+                break
             frame = Frame(self._program, frame.bases, min(moves), frame.id)
             answer = frame.answer(self._compiled)
         return NoInstant.UNKNOWN

@@ -21,6 +21,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce, singledispatch
+from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 from ..aggregates import AGGREGATES
@@ -67,10 +68,12 @@ class Answer(NamedTuple):
 
 
 class Program:
-    """Definitions, compiled. It holds no person's data. More expressions may be compiled later."""
+    """Definitions, compiled. It holds no person's data. More expressions may be compiled later, by any thread."""
 
     def __init__(self, bounds: Iterable[Bound], zone: Zone = UTC_ZONE) -> None:
         self.zone = zone
+        self._keeps_all = False
+        self._numbers = count()  # two threads never get the same number
         self._lifts: dict[Need, tuple[int, Lift]] = {}
         self._parts: dict[Expr, Compiled] = {}
         expressions = {(bound.definition.kind, bound.definition.key): bound.expr for bound in bounds}
@@ -92,10 +95,19 @@ class Program:
         compiled = self._parts.get(node)
         if compiled is None:
             compiled = _compiled(node, self)
-            if node in self._shared:
-                compiled = _once(len(self._parts), compiled)
+            if node in self._shared or (self._keeps_all and not isinstance(node, Constant | ListOf)):
+                compiled = _once(next(self._numbers), compiled)
             self._parts[node] = compiled
         return compiled
+
+    def part_by_part(self) -> Program:
+        """An empty program with what this one reads of events. Its frames keep the value of every part.
+
+        So the parts of an expression are answered one by one in the time of the whole.
+        """
+        program = Program((), self.zone)
+        program._keeps_all, program._lifts, program._numbers = True, self._lifts, self._numbers
+        return program
 
     def slots(self, aggregation: Aggregation) -> dict[str, Compiled]:
         """Slot name -> what the slot of this aggregation reads as, to be computed in frames of this program."""
@@ -104,9 +116,10 @@ class Program:
 
     def lift(self, need: Need) -> tuple[int, Lift]:
         """The number of a need in this program, and its lift; a need is compiled once."""
-        if need not in self._lifts:
-            self._lifts[need] = len(self._lifts), Lift(need, self.zone)
-        return self._lifts[need]
+        lift = self._lifts.get(need)
+        if lift is None:
+            lift = self._lifts.setdefault(need, (next(self._numbers), Lift(need, self.zone)))
+        return lift
 
     def evaluate(
         self, bases: Sequence[Base], now_ms: int, keys: Iterable[Key] | None = None, id: str = ""

@@ -8,7 +8,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from expressions.definitions import Bound, Key
+from expressions.live.explain import TURN_LEFT_OUT, unexplained
 from serving.access.keys import Caller
+from serving.api.beside import beside, is_large
 from serving.api.dependencies import live_person
 from serving.definitions.flags import Flag
 from serving.engine import Engine
@@ -55,7 +58,7 @@ async def decisions(
         _count(engine, caller, defaults, keys)
         return defaults
     device = None if ids.anonymous is None else namespaced("anon", ids.anonymous)
-    decided = decided_for(person, device, keys, explain)
+    decided = await decided_in_turn(person, device, keys, explain)
     _count(engine, caller, decided, keys)
     engine.tally.read(person.reading.records)
     lacking = list(dict.fromkeys(id for decision in decided.decisions.values() for id in decision.lacking))
@@ -64,12 +67,41 @@ async def decisions(
     return decided
 
 
+async def decided_in_turn(
+    person: Person, device: str | None, keys: Sequence[str] | None, explain: bool = False
+) -> Decided:
+    """The same as `decided_for`, beside the event loop where it takes more than a moment.
+
+    Where that has no turn before the deadline, the decisions are made all the same, and not explained.
+    """
+    count = len(person.catalogue.flags if keys is None else keys)
+    if not explain and not is_large(person.reading.records, count):
+        return decided_for(person, device, keys)
+    try:
+        return await beside(lambda: decided_for(person, device, keys, explain))
+    except TimeoutError:
+        decided = decided_for(person, device, keys)
+        return _unexplained(decided, person.catalogue.bounds) if explain else decided
+
+
 def decided_for(person: Person, device: str | None, keys: Sequence[str] | None, explain: bool = False) -> Decided:
     """Decisions of these flags (None: of all) for a person; `device` is the namespaced id of theirs that asks."""
     flags = person.catalogue.flags
-    decider = Decider(person, device, with_tree=explain)
-    by_flag = {key: _guarded(decider, key, flags) for key in (sorted(flags) if keys is None else keys)}
-    return Decided(by_flag, flags, person.asof)
+    wanted = sorted(flags) if keys is None else keys
+    decider = Decider(person, device, with_tree=explain, explanations=max(1, len(wanted)))
+    return Decided({key: _guarded(decider, key, flags) for key in wanted}, flags, person.asof)
+
+
+def _unexplained(decided: Decided, bounds: Mapping[Key, Bound]) -> Decided:
+    """The same decisions, with the sentence that nobody had time to explain them."""
+
+    def told(key: str, decision: Decision) -> Decision:
+        bound = bounds.get(("flag", key))
+        tree = None if bound is None else unexplained(bound, TURN_LEFT_OUT)
+        return msgspec.structs.replace(decision, explanation=tree)
+
+    by_flag = {key: told(key, decision) for key, decision in decided.decisions.items()}
+    return msgspec.structs.replace(decided, decisions=by_flag)
 
 
 def _count(engine: Engine, caller: Caller, decided: Decided, keys: Sequence[str] | None) -> None:

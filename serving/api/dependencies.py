@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Header, Query, Request
 from starlette.datastructures import URL
 
 from serving.access.keys import Caller
+from serving.api.beside import beside, is_large
 from serving.api.permissions import permission
 from serving.api.wire.shared import ErrorOut
 from serving.engine import Engine
@@ -39,6 +41,9 @@ async def live_person(engine: Engine, *ids: str) -> Person:
     """
     reading = await engine.read_person(ids[0]) if ids else await engine.read(())
     catalogue = await engine.at_least(reading.catalogue_version)
+    if is_large(reading.records) and not engine.bases.has(reading.records):
+        with suppress(TimeoutError):  # no turn: it is decoded here after all
+            return await beside(lambda: person(reading, catalogue, engine.bases))
     return person(reading, catalogue, engine.bases)
 
 

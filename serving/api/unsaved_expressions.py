@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends
 
 from expressions.definitions import Definition, DefinitionKind
 from expressions.plan import plan
+from serving.api.beside import beside
 from serving.api.dependencies import EngineOf, require_admin
 from serving.api.vocabulary import seen_in_lake
 from serving.api.wire.unsaved_expressions import Cost, Part, PreviewBody, PreviewOut, ValidateBody, Validated
@@ -49,7 +50,7 @@ async def validate(body: ValidateBody, engine: EngineOf) -> Validated:
     vocabulary = engine.vocabulary.at_hand(lambda: seen_in_lake(engine)) if "completions" in parts else None
     typed = Typed(kind, text, body.tree, parts, body.position, body.key)
     if len(text) <= SHORT_CHARACTERS and (body.tree is None or len(msgspec.json.encode(body.tree)) <= SHORT_TREE_BYTES):
-        told = told_of(catalogue, vocabulary, typed)
+        told = await beside(lambda: told_of(catalogue, vocabulary, typed))  # a name may stand for much
     else:
         told = await in_worker(told_beside, encode(catalogue), vocabulary, typed)
     answer = Validated.model_validate(told)

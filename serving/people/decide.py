@@ -16,15 +16,22 @@ import msgspec
 
 from expressions.definitions import Key
 from expressions.live.changes import NextChange, NoInstant, Work, earliest
-from expressions.live.explain import explained
+from expressions.live.explain import ITEMS_MAX, WORK_MAX, explained, text_alone
+from expressions.live.to_state import Answer
 from expressions.rules.bucketing import BUCKETS, bucket_of
 from expressions.rules.values import Value, canonical_json, to_json
 from expressions.rules.windows import END_MS
-from expressions.text.format import format_expression
 from serving.definitions.flags import BUCKETS_A_PERCENT, Flag
 from serving.people.person import Person
 
 _encode = msgspec.json.Encoder().encode
+
+#: The work that may be spent on how long an answer may be kept: a decision waits for it, so a few milliseconds.
+CACHING_WORK_MAX = 5_000
+#: Of the work for all explanations of one answer the part that one flag gets, where many are explained.
+_EXPLANATIONS = 10
+#: Characters of a value in `reasons`.
+REASON_CHARACTERS_MAX = 1_000
 
 #: The reasons of OpenFeature's closed list that a server gives; CACHED is for clients.
 Reason: TypeAlias = Literal["STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "DISABLED", "STALE", "ERROR"]
@@ -65,15 +72,21 @@ class _Trail:
 class Decider:
     """Decides flags for one person at one instant. Each is decided once, also where other flags need it first.
 
-    `device` is the namespaced anonymous id of the request, if it named one. `with_tree`: decisions are explained.
+    `device` is the namespaced anonymous id of the request, if it named one. `with_tree`: decisions are explained, of
+    which there will be `explanations`; they share what work there is for them.
     """
 
-    def __init__(self, person: Person, device: str | None = None, with_tree: bool = False) -> None:
+    def __init__(
+        self, person: Person, device: str | None = None, with_tree: bool = False, explanations: int = 1
+    ) -> None:
         self.person = person
         self.device = device
         self.with_tree = with_tree
         self._made: dict[str, Decision] = {}
-        self._work = Work()
+        self._said: dict[Key, str] = {}
+        self._work = Work() if with_tree else Work(CACHING_WORK_MAX)
+        self._explaining = Work(WORK_MAX)
+        self._explained_at_once = WORK_MAX // min(explanations, _EXPLANATIONS)
 
     def decision(self, key: str) -> Decision:
         """The decision of a flag. Raises `KeyError` for a flag that is not in the person's catalogue."""
@@ -150,10 +163,13 @@ class Decider:
         answers = self.person.answers([*dict.fromkeys(named), own])
         trail.lacking += answers.lacking
         for kind, key in named:
-            trail.reasons.append(f"{kind}({key}) = {_json(to_json(answers.values[kind, key].value))}")
+            said = self._said.get((kind, key))
+            if said is None:
+                said = self._said[kind, key] = f"{kind}({key}) = {_reason_value(answers.values[kind, key].value)}"
+            trail.reasons.append(said)
         holds = bool(answers.values[own].value)
         if self.with_tree:
-            trail.tree = explained(catalogue.bounds, own, self.person.frame)
+            trail.tree = self._tree(own, answers.values[own])
             trail.changes.append(self._next_change_ms(own))
         self._step(trail, "rule", holds)
         if answers.warming:  # the value so far may not be the value
@@ -256,9 +272,16 @@ class Decider:
         if self.with_tree:
             trail.steps.append({"step": step, "passed": passed, **more})
 
+    def _tree(self, key: Key, answer: Answer) -> dict[str, Any]:
+        """The tree of a definition, for its part of the work that is left for all of them."""
+        work = Work(min(self._explaining.left, self._explained_at_once))
+        given = work.left
+        tree = explained(self.person.catalogue.bounds, key, self.person.frame, work, answer)
+        self._explaining.left = max(0, self._explaining.left - (given - work.left))
+        return tree
+
     def _explanation(self, flag: Flag, trail: _Trail) -> dict[str, Any]:
-        text = format_expression(self.person.catalogue.bounds["flag", flag.key].written)
-        tree = trail.tree or {"kind": "flag", "key": flag.key, "text": text}
+        tree = trail.tree or text_alone(self.person.catalogue.bounds, ("flag", flag.key), self._explaining)
         return {**tree, "steps": trail.steps}
 
 
@@ -269,6 +292,17 @@ def error_decision(message: str, flag: Flag | None = None) -> Decision:
     value = flag.values[default] if flag is not None and isinstance(default, str) else allow
     name = default if isinstance(default, str) else None
     return Decision(allow, "ERROR", [f"evaluation_error: {message}"], variant=name, value=value)
+
+
+def _reason_value(value: Value) -> str:
+    """A value in `reasons`, as JSON; of a long list the first items, and of a long text its beginning."""
+    more = ""
+    if isinstance(value, tuple) and len(value) > ITEMS_MAX:
+        value, more = value[:ITEMS_MAX], f" and {len(value) - ITEMS_MAX} more"
+    text = _json(to_json(value))
+    if len(text) > REASON_CHARACTERS_MAX:
+        text = f"{text[: REASON_CHARACTERS_MAX - 1]}…"
+    return text + more
 
 
 def _json(value: Any) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from threading import Lock
 from typing import Any, NamedTuple
 
 import msgspec
@@ -49,16 +50,26 @@ class _Decoded(NamedTuple):
     tail: Base | None
     size: int
 
+    def is_of(self, record: Record) -> bool:
+        """Whether this is the record, decoded."""
+        return self.stamp == record.stamp and self.tail_mark == tail_mark(record)
+
+
+def tail_mark(record: Record) -> tuple[int, int, int]:
+    """What tells a tail from every other one of its record with the same base."""
+    return record.last_seq, record.last_received_ms, len(record.tail)
+
 
 class DecodedBases:
     """Bases and tails by record, as they were decoded last, so that a person asked for again is not decoded again.
 
     A base is known by its stamp, since no two builds share a number. A tail is known by its base, last seq, last
     receipt and length: a seq alone may come again after Redis lost its last events. Beyond `bytes_max` the records
-    that were not used for longest are forgotten.
+    that were not used for longest are forgotten. Several threads may ask at once.
     """
 
     def __init__(self, bytes_max: int = DECODED_BYTES_MAX) -> None:
+        self._changing = Lock()
         self._decoded: OrderedDict[str, _Decoded] = OrderedDict()  # the last used comes last
         self._bytes_max = bytes_max
         self._bytes = 0
@@ -71,25 +82,32 @@ class DecodedBases:
         if record.base is None and not record.tail:
             return []
         decoded = self._decoded.get(record.id)
-        mark = (record.last_seq, record.last_received_ms, len(record.tail))
-        if decoded is not None and decoded.stamp == record.stamp and decoded.tail_mark == mark:
-            self._decoded.move_to_end(record.id)
-        else:
-            decoded = self._decode(record, mark, decoded)
+        if decoded is None or not decoded.is_of(record):
+            decoded = self._decode(record, decoded)
+        with self._changing:
+            if record.id in self._decoded:
+                self._decoded.move_to_end(record.id)
         return [part for part in (decoded.base, decoded.tail) if part is not None]
 
-    def _decode(self, record: Record, mark: tuple[int, int, int], before: _Decoded | None) -> _Decoded:
+    def has(self, records: Iterable[Record]) -> bool:
+        """Whether all of these records are at hand, so that `parts` takes no time."""
+        return all(
+            (decoded := self._decoded.get(record.id)) is not None and decoded.is_of(record) for record in records
+        )
+
+    def _decode(self, record: Record, before: _Decoded | None) -> _Decoded:
         base = None
         if record.base is not None:
             same = before is not None and before.stamp == record.stamp
             base = before.base if before is not None and same else base_codec.decode(record.base)
         tail = tail_base(record.tail) if record.tail else None
-        size = decoded_bytes(record)
-        decoded = self._decoded[record.id] = _Decoded(record.stamp, base, mark, tail, size)
-        self._decoded.move_to_end(record.id)
-        self._bytes += size - (before.size if before is not None else 0)
-        while self._bytes > self._bytes_max:
-            self._bytes -= self._decoded.popitem(last=False)[1].size
+        decoded = _Decoded(record.stamp, base, tail_mark(record), tail, decoded_bytes(record))
+        with self._changing:
+            before = self._decoded.pop(record.id, None)  # another thread may have been here meanwhile
+            self._decoded[record.id] = decoded
+            self._bytes += decoded.size - (before.size if before is not None else 0)
+            while self._bytes > self._bytes_max:
+                self._bytes -= self._decoded.popitem(last=False)[1].size
         return decoded
 
 

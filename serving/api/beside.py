@@ -1,0 +1,55 @@
+"""Answers that take longer than a moment are made in a thread beside the event loop, one at a time.
+
+Most decisions take a few hundred microseconds, and are made in the loop. An explanation takes up to a tenth of a
+second, and so may the decision of somebody with twenty thousand recent events. All other callers would wait for it. A
+thread takes turns with the loop: whoever waits for the interpreter gets it after `TURN_S`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from anyio import CapacityLimiter, fail_after, to_thread
+
+from serving.store.deadlines import seconds_left
+from serving.store.records import Record
+
+T = TypeVar("T")
+
+#: How long a thread keeps the interpreter while another one waits for it; Python's own choice is ten times as long.
+TURN_S = 0.0005
+#: Recent events of a person, and bytes of their bases, from which on an answer about them takes more than a moment.
+TAIL_ENTRIES, BASE_BYTES = 1_000, 100_000
+#: Definitions that are answered in the loop.
+DEFINITIONS = 32
+
+#: One at a time: two would take as long, and leave the loop a third of the turns instead of half.
+_at_once = CapacityLimiter(1)
+
+
+def take_turns() -> None:
+    """Sets how long a thread of this process keeps the interpreter while another one waits for it."""
+    sys.setswitchinterval(TURN_S)
+
+
+def is_large(records: Sequence[Record], definitions: int = 0) -> bool:
+    """Whether an answer about so many definitions of a person with these records takes more than a moment."""
+    return definitions > DEFINITIONS or any(
+        len(record.tail) > TAIL_ENTRIES or (record.base is not None and len(record.base) > BASE_BYTES)
+        for record in records
+    )
+
+
+async def beside(work: Callable[[], T]) -> T:
+    """What the work gives, done in the thread beside the loop when it is its turn.
+
+    Raises `TimeoutError` where its turn does not come before the deadline of the work at hand.
+    """
+    with fail_after(seconds_left()):
+        await _at_once.acquire()
+    try:
+        return await to_thread.run_sync(work)
+    finally:
+        _at_once.release()
