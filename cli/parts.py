@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 
 import structlog
 
@@ -138,8 +139,21 @@ def run_console(settings: Settings) -> None:
 
 
 def _begin(settings: Settings, part: str) -> None:
-    """What each part does first: it logs by the settings, and names what it was given that is none."""
+    """What each part does first: it logs by the settings, says what it is, and names what it was given that is none.
+
+    An address loses its password on its way into the log (`serving.logs`).
+    """
     configure(settings.log_level)
+    addresses = {"api": (settings.host, settings.port), "console": (settings.host, settings.console_port)}
+    host, port = addresses.get(part, (None, None))
+    log.info(
+        "started",
+        part=part,
+        version=version("tinycdp-engine"),
+        pid=os.getpid(),
+        **({} if host is None else {"address": f"http://{f'[{host}]' if ':' in host else host}:{port}"}),
+        **({} if part == "console" else {"redis": settings.redis_url, "lake": settings.lake_root}),
+    )
     for line in unknown_settings(os.environ):
         log.warning("unknown_setting", what=line)
     _end_without_supervisor(settings, part)

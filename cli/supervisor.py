@@ -105,7 +105,7 @@ def launch(home: Path, parts: Sequence[Part], environment: Mapping[str, str], lo
     config.write_text(configuration(parts))
     with (home / LAST_WORDS).open("wb") as last_words:
         process = subprocess.Popen(
-            command_holding(lock, (sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(config))),
+            command_holding(lock, (sys.executable, "-m", "cli.supervisord", "-n", "-c", str(config))),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

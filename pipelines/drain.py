@@ -128,7 +128,7 @@ class Drain:
             started = time.monotonic()
             has_more = False
             try:
-                self.is_holder = self.store.hold_lease("drain", self.token, LEASE_MS, "gives way")
+                self._hold(self.store.hold_lease("drain", self.token, LEASE_MS, "gives way"))
                 if self.is_holder:
                     self._lease = HeldLeases(self.store, ["drain"], self.token)
                     with renewing(self._lease):
@@ -150,6 +150,12 @@ class Drain:
                 pause_s = max(self.settings.drain_interval_s, min(pause_s, PAUSE_S_MAX))
                 stop.wait(max(0.0, pause_s - (time.monotonic() - started)))
         self._last_round()
+
+    def _hold(self, is_holder: bool) -> None:
+        """Notes whether this drain is the one that drains, and tells of each change."""
+        if is_holder != self.is_holder:
+            self.is_holder = is_holder
+            log.info("lease_taken" if is_holder else "lease_given_up", lease="drain", name=self.name)
 
     def _work(self) -> bool:
         """Recovers Redis where it must be, and does a round; returns whether the log has more."""

@@ -317,11 +317,15 @@ class Worker:
 
     def _beat(self, stop: threading.Event) -> None:
         """Writes the heartbeat beside the work, and renews the lease for as long as a rebuild takes."""
+        was_holder = False
         while not stop.is_set():
             try:
                 # The lease is given away when another process waits for it, unless work must end first.
                 manner: Manner = "" if self.is_working else "gives way"
                 is_holder = self.store.hold_lease("rebuild", self.token, LEASE_MS, manner)
+                if is_holder != was_holder:
+                    was_holder = is_holder
+                    log.info("lease_taken" if is_holder else "lease_given_up", lease="rebuild", name=self.name)
                 self.orders.serve(is_holder)
                 beat(self.store, "worker", self.name, self.heartbeat(), BEAT_MS, is_holder=is_holder)
             except StoreError as error:

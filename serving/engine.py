@@ -332,9 +332,13 @@ def refusal_of(error: StoreError) -> Refusal:
         return Unavailable(f"{error}", {"remedy": "try again"}, RETRY_AFTER_S)
     if isinstance(error, StoreFull):
         return TooMany(f"{error}", {"remedy": "try again"}, FULL_RETRY_AFTER_S)
-    if not isinstance(error, (StoreUnreachable, ServerReplaced)):
+    away = Unavailable("Redis is away", {"remedy": "try again"}, RETRY_AFTER_S)
+    if isinstance(error, (StoreUnreachable, ServerReplaced)):
+        away.why = str(error)
+    else:
         log.error("refused_by_redis", exc_info=error)
-    return Unavailable("Redis is away", {"remedy": "try again"}, RETRY_AFTER_S)
+        away.why = type(error).__name__
+    return away
 
 
 def _refusals(events: Sequence[Accepted], catalogue: Catalogue) -> dict[int, Invalid]:

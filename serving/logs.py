@@ -61,6 +61,7 @@ def configure(level: Level) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     sys.excepthook = lambda kind, error, where: log.critical("died", exc_info=error)
     threading.excepthook = lambda died: log.critical("died", exc_info=died.exc_value)
 
@@ -108,15 +109,22 @@ def request_id(scope: Scope) -> str:
     return id
 
 
-def log_answer(scope: Scope, template: str, status: int, seconds: float, *, is_quiet: bool) -> None:
-    """Writes the line of a request: an error for 500, a warning for 503 and its like, debug for quiet paths."""
-    fields = {
+def log_answer(
+    scope: Scope, template: str, status: int, seconds: float, *, is_quiet: bool, reason: str | None = None
+) -> None:
+    """Writes the line of a request: an error for 500, a warning for 503 and its like, debug for quiet paths.
+
+    `reason`: why a part could not do its work now.
+    """
+    fields: dict[str, Any] = {
         "method": scope["method"],
         "path": template,
         "status": status,
         "ms": round(seconds * 1000, 3),
         "request_id": request_id(scope),
     }
+    if reason is not None:
+        fields["reason"] = reason
     if status == 500:
         log.error("answered", **fields)
     elif status > 500:

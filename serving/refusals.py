@@ -26,10 +26,11 @@ SHOWN_CHARACTERS_MAX = 100
 class Refusal(Exception):
     """A request that is refused. `retry_after_s`: after so many seconds the same request may pass; None: it will not.
 
-    `details` are for programs: field, value, remedy, and what else a refusal has to say.
+    `details` are for programs: field, value, remedy, and what else a refusal has to say. `why` is for the log alone.
     """
 
     code: ClassVar[str]
+    why: str | None = None
 
     def __init__(self, message: str, details: dict[str, Any] | None = None, retry_after_s: int | None = None) -> None:
         self.message = message

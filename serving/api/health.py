@@ -236,4 +236,9 @@ def _answer(service: str, checks: Mapping[str, Check], **more: str) -> Response:
         **more,
         "checks": checks,
     }
-    return json_answer(body, 200 if is_well else 503)
+    if is_well:
+        return json_answer(body)
+    troubles = [
+        f"{name} {check.get('error', check['status'])}" for name, check in checks.items() if check["status"] != "ok"
+    ]
+    return json_answer(body, 503, reason="; ".join(troubles))

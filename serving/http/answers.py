@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from serving.refusals import (
     Changed,
@@ -36,8 +37,14 @@ STATUSES: Mapping[type[Refusal], int] = {
 }
 
 
+#: The name, in a request's scope, of the reason for an answer that is no good one.
+REASON = "tinycdp.reason"
+
+
 class Ready(Response):
-    """An answer whose body and headers are sent as they are."""
+    """An answer whose body and headers are sent as they are. `reason` is for the log: why it is no good one."""
+
+    reason: str | None = None
 
     def __init__(self, body: bytes, status: int, raw_headers: list[tuple[bytes, bytes]]) -> None:
         self.body = body
@@ -45,14 +52,24 @@ class Ready(Response):
         self.raw_headers = raw_headers
         self.background = None
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it, and leaves the reason with the request."""
+        if self.reason is not None:
+            scope[REASON] = self.reason
+        await super().__call__(scope, receive, send)
 
-def json_answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+
+def json_answer(
+    body: Any, status: int = 200, headers: Mapping[str, str] | None = None, reason: str | None = None
+) -> Response:
     """An answer with this value as JSON."""
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
-    return json_text(_encode(body), raw, status)
+    answer = json_text(_encode(body), raw, status)
+    answer.reason = reason
+    return answer
 
 
-def json_text(text: bytes, headers: Sequence[tuple[bytes, bytes]] = (), status: int = 200) -> Response:
+def json_text(text: bytes, headers: Sequence[tuple[bytes, bytes]] = (), status: int = 200) -> Ready:
     """An answer with this JSON text. `headers` are sent as they are, after length and type."""
     return Ready(
         text, status, [(b"content-length", b"%d" % len(text)), (b"content-type", b"application/json"), *headers]
@@ -66,7 +83,15 @@ def refusal_answer(refusal: Refusal) -> Response:
         headers["X-RateLimit-Reset"] = str(refusal.retry_after_s)  # older browser libraries read seconds from here
     if isinstance(refusal, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    return json_answer(refusal_body(refusal), STATUSES[type(refusal)], headers)
+    return json_answer(refusal_body(refusal), STATUSES[type(refusal)], headers, reason_of(refusal))
+
+
+def reason_of(refusal: Refusal) -> str | None:
+    """What the log says of a part that is away: the message, and what lies behind it. None for a caller's own fault."""
+    if not isinstance(refusal, Unavailable):
+        return None
+    behind = refusal.why or (type(refusal.__cause__).__name__ if refusal.__cause__ is not None else None)
+    return refusal.message if behind in (None, refusal.message) else f"{refusal.message}: {behind}"
 
 
 def refusal_body(refusal: Refusal) -> dict[str, Any]:

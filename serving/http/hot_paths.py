@@ -113,7 +113,8 @@ class Shortcut:
         seconds = perf_counter() - started
         self.tally.answered(scope["method"], scope["path"], status, seconds)
         if status >= 500 or self.logs_all:
-            log_answer(scope, scope["path"], status, seconds, is_quiet=True)
+            reason = response.reason if isinstance(response, Ready) else None
+            log_answer(scope, scope["path"], status, seconds, is_quiet=True, reason=reason)
 
 
 async def _answered(endpoint: Endpoint, request: Request) -> Response:

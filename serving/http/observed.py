@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.http.answers import REASON
 from serving.http.hot_paths import Endpoints
 from serving.http.tally import METHODS, UNMATCHED, Tally
 from serving.logs import log_answer, request_id
@@ -25,7 +27,7 @@ class Observed:
             await self.app(scope, receive, send)
             return
         started = perf_counter()
-        status = 500
+        status: int | None = None
         id_header = (b"x-request-id", request_id(scope).encode())
 
         async def send_with_id(message: Message) -> None:
@@ -37,13 +39,22 @@ class Observed:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            pass  # whoever leaves before the end of an answer has done nothing wrong
+        except Exception:
+            status = status or 500  # as it is answered outside of here
+            raise
         finally:
             seconds = perf_counter() - started
             template = _template(scope, self.hot)
-            self.tally.answered(scope["method"], template, status, seconds)
-            if scope["method"] in METHODS:
-                is_quiet = (scope["method"], scope["path"]) in self.hot or _is_polled(template)
-                log_answer(scope, template, status, seconds, is_quiet=is_quiet)
+            if status is not None:  # else nobody is there to be answered
+                self._note(scope, template, status, seconds)
+
+    def _note(self, scope: Scope, template: str, status: int, seconds: float) -> None:
+        self.tally.answered(scope["method"], template, status, seconds)
+        if scope["method"] in METHODS:
+            is_quiet = (scope["method"], scope["path"]) in self.hot or _is_polled(template)
+            log_answer(scope, template, status, seconds, is_quiet=is_quiet, reason=scope.get(REASON))
 
 
 def _template(scope: Scope, hot: Endpoints) -> str:

@@ -204,7 +204,7 @@ class AnalysisRuns:
         except Refusal as refusal:
             analysis.state, analysis.error = "failed", refusal.message
         except Exception as error:
-            log.error("analysis_failed", analysis=analysis.question.analysis, error=repr(error))
+            log.error("analysis_failed", analysis=analysis.question.analysis, exc_info=error)
             analysis.state, analysis.error = "failed", "an internal error occurred"
         finally:
             beating.cancel()

@@ -137,7 +137,7 @@ class ExportRuns:
         except Refusal as refusal:
             export.state, export.error = "failed", refusal.message
         except Exception as error:
-            log.error("export_failed", segment=export.key, error=repr(error))
+            log.error("export_failed", segment=export.key, exc_info=error)
             export.state, export.error = "failed", "an internal error occurred"
         finally:
             beating.cancel()

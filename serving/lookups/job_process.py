@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Collection
 from types import TracebackType
+from typing import Any
 
 import msgspec
 import structlog
@@ -86,7 +87,8 @@ async def _run_once(
         if status < 0:
             raise _EndedFromOutside(f"was ended by signal {-status}")
         if status != 0:
-            raise RuntimeError(f"{status}: {(await errors).decode(errors='replace')[-2_000:]}")
+            log.error("job_failed", job=module, status=status, **_frames_in(await errors))
+            raise RuntimeError(f"{module} ended with {status}")
     except TimeoutError:
         raise away() from None
     finally:
@@ -126,6 +128,15 @@ def main_of(work: Callable[[bytes, Callable[[msgspec.Struct], None]], None]) -> 
         raise SystemExit(LAKE_AWAY) from error
     except Outrun as outrun:
         raise SystemExit(OUTRUN) from outrun
+
+
+def _frames_in(written: bytes) -> dict[str, Any]:
+    """What `_write_frames` wrote; empty for anything else, such as the words of a native library that gives up."""
+    try:
+        found = msgspec.json.decode(written, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+    return {name: value for name, value in found.items() if name in ("error_type", "frames")}
 
 
 def _write_frames(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -68,6 +71,70 @@ def test_nobody_and_no_key_is_in_any_log(stack: RunningStack) -> None:
     assert key not in lines
     assert [kind for kind, text in stack.keys.items() if text in lines] == []
     assert "127.0.0.1:" not in "\n".join(str(line) for line in lines_of(stack))
+
+
+def test_every_line_of_every_log_is_an_object(stack: RunningStack) -> None:
+    """Our own parts, Redis and the supervisor write one JSON object a line, with an event and a level."""
+    logs = sorted((stack.settings.home / "logs").glob("*.log"))
+    lines = [(path.name, msgspec.json.decode(line)) for path in logs for line in path.read_bytes().splitlines()]
+
+    assert {name for name, _ in lines} >= {"api.log", "drain.log", "worker.log", "redis.log", "supervisord.log"}
+    assert all(line["event"] and line["level"] and line["timestamp"] for _, line in lines)
+
+
+@pytest.mark.parametrize("part", ["api", "drain", "worker"])
+def test_a_part_says_at_its_start_what_it_is(stack: RunningStack, part: str) -> None:
+    """The first line has the version, what the part follows without a password, and where it answers."""
+    first, *others = (stack.settings.home / "logs" / f"{part}.log").read_bytes().splitlines()
+    line = msgspec.json.decode(first)
+
+    assert (line["event"], line["part"], line["version"]) == ("started", part, version("tinycdp-engine"))
+    assert line["lake"] == stack.stack.lake_uri
+    assert line["redis"].startswith("redis://…127.0.0.1:") and line["redis"].endswith(stack.stack.redis_url[-7:])
+    assert line.get("address") == (stack.stack.api_url if part == "api" else None)
+    taken = [line["lease"] for line in map(msgspec.json.decode, others) if line["event"] == "lease_taken"]
+    assert taken == {"api": [], "drain": ["drain"], "worker": ["rebuild"]}[part]
+
+
+def test_who_leaves_early_is_no_error(stack: RunningStack) -> None:
+    """A client that closes its connection within a body, or before its answer, leaves no line of an error."""
+    before = len(lines_of(stack))
+    key = stack.keys["admin"].encode()
+    url = urlsplit(stack.stack.api_url)
+    for path in (b"/v1/track", b"/v1/batch", b"/v1/admin/traits", b"/ofrep/v1/evaluate/flags/x", b"/v1/decide"):
+        with socket.create_connection((url.hostname, url.port)) as gone:
+            gone.sendall(
+                b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + key + b"\r\n"
+                b"Content-Length: 900\r\n\r\n{"
+            )
+    with socket.create_connection((url.hostname, url.port)) as gone:
+        gone.sendall(b"GET /v1/admin/users/search HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + key + b"\r\n\r\n")
+    known_as = stack.call("GET", "/v1/users/somebody/traits").headers["x-request-id"]
+    wait_until(lambda: any(line.get("request_id") == known_as for line in lines_of(stack)), "the line is there")
+
+    assert [line for line in lines_of(stack)[before:] if line["level"] in ("error", "critical")] == []
+
+
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/identify", "/ofrep/v1/evaluate/flags", "/health", "/traits/health"])
+def test_a_503_says_why(tmp_path: Path, path: str) -> None:
+    """The line of a 503 names the part that is away, on paths that the framework answers and on those that we do."""
+    settings = Settings(home=tmp_path, redis_url=NOWHERE, write_key=SecretStr("w"), read_key=SecretStr("r"))
+    kind = "r" if "ofrep" in path else "w"
+    sent = httpx.Request(
+        "GET" if "health" in path else "POST",
+        f"http://api{path}",
+        headers={"Authorization": f"Bearer {kind}", "Origin": "https://shop.example"},
+        json={"userId": "a", "event": "e", "traits": {}},
+    )
+    with capture_logs() as captured:
+        (answer,) = answers(settings, [sent])
+
+    (line,) = [line for line in captured if line["event"] == "answered"]
+    assert answer.status_code == 503
+    assert ("redis" if "health" in path and path == "/health" else "database" if "health" in path else "away") in line[
+        "reason"
+    ]
+    assert "hidden-password" not in line["reason"]
 
 
 def test_a_request_is_a_line_with_its_template_and_the_id_that_the_caller_got(stack: RunningStack) -> None:

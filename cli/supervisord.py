@@ -1,0 +1,81 @@
+"""Supervisor's own program, with one JSON object on each line of all logs that it keeps: its own, and its parts'.
+
+Supervisor has no setting for it, so two of its classes are replaced by subclasses of theirs. They need what supervisor
+keeps private, so `pyproject.toml` bounds its version by it:
+
+* `ServerOptions.make_logger`, and of the options `loglevel`, `logfile`, `logfile_maxbytes`, `logfile_backups` and
+  `parse_criticals`, `parse_warnings`, `parse_infos`; a handler formats by `fmt % fields`
+* `POutputDispatcher._log` and `close`, and `process.config.name`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from supervisor import dispatchers, loggers, supervisord
+from supervisor.options import ServerOptions
+
+from cli.json_lines import JsonLines, json_line
+
+#: Supervisor's names of levels, as ours.
+LEVELS = {"CRIT": "critical", "ERRO": "error", "WARN": "warning", "INFO": "info", "DEBG": "debug", "TRAC": "debug"}
+
+
+class JsonFormat:
+    """A format, in the place of one of Python's."""
+
+    def __mod__(self, fields: Mapping[str, Any]) -> str:
+        """The line of a record."""
+        level = LEVELS.get(fields["levelname"], "debug")
+        return json_line(level, str(fields["message"]), part="supervisor").decode()
+
+
+class JsonOptions(ServerOptions):
+    """Options whose log has JSON lines."""
+
+    def make_logger(self) -> None:
+        """Opens the log, and writes what was found while the configuration was read."""
+        self.logger = loggers.getLogger(self.loglevel)
+        loggers.handle_file(
+            self.logger,
+            self.logfile,
+            JsonFormat(),
+            rotating=bool(self.logfile_maxbytes),
+            maxbytes=self.logfile_maxbytes,
+            backups=self.logfile_backups,
+        )
+        for message in self.parse_criticals:
+            self.logger.critical(message)
+        for message in self.parse_warnings:
+            self.logger.warn(message)
+        for message in self.parse_infos:
+            self.logger.info(message)
+
+
+class JsonOutput(dispatchers.POutputDispatcher):
+    """The output of a part, on its way to the part's log."""
+
+    def __init__(self, process: Any, event_type: Any, fd: int) -> None:
+        super().__init__(process, event_type, fd)
+        self._lines = JsonLines(process.config.name)
+
+    def _log(self, data: bytes) -> None:
+        super()._log(self._lines.of(data))
+
+    def close(self) -> None:
+        """Writes what is left, and closes."""
+        if not self.closed:
+            super()._log(self._lines.end())
+        super().close()
+
+
+def main() -> None:
+    """Runs supervisor."""
+    supervisord.ServerOptions = JsonOptions
+    dispatchers.POutputDispatcher = JsonOutput
+    supervisord.main()
+
+
+if __name__ == "__main__":
+    main()
