@@ -42,6 +42,7 @@ from serving.api import (
     vocabulary,
     workspace,
 )
+from serving.api.beside import take_turns
 from serving.api.document_pages import pages, serve_document
 from serving.api.openapi import documents
 from serving.engine import Engine, refusal_of
@@ -69,7 +70,7 @@ FIRST_KEYS_S = 2.0
 #: How long a browser remembers that it may send; Chromium remembers it for two hours at the most.
 CORS_MAX_AGE_S = 7_200
 
-#: Beginnings of the paths whose key is looked for before the body is read.
+#: Beginnings of the paths whose bodies the framework reads. Their key is looked for before that.
 KEYED_BEFORE_BODIES = ("/v1/admin/", "/v1/export/")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
@@ -101,6 +102,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
             await asyncio.to_thread(engine.admin_store.require_shards)
         pages(app)
         garbage.settle()
+        take_turns()
         with suppress(Refusal, TimeoutError):  # a process that does not know a key yet says so: 503
             async with asyncio.timeout(FIRST_KEYS_S):
                 await engine.learn_keys()
@@ -138,7 +140,9 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
     )
     app.state.tally = Tally()
     app.state.logs_all = settings.log_level == "debug"
-    app.add_middleware(AlwaysJson, bytes_max=settings.body_bytes_max, require_key=_require_key)
+    app.add_middleware(
+        AlwaysJson, bytes_max=settings.body_bytes_max, paths=KEYED_BEFORE_BODIES, require_key=_require_key
+    )
     app.add_middleware(HotPaths, endpoints=HOT)
     app.add_middleware(
         CORSMiddleware,
@@ -188,8 +192,6 @@ async def _require_key(request: Request) -> None:
 
     Their keys stand in the header or the query, so nothing of a body need be read for it.
     """
-    if not request.scope["path"].startswith(KEYED_BEFORE_BODIES):
-        return
     engine: Engine = request.app.state.engine
     sent = sent_key(request.headers.get("authorization"), request.query_params.get("apiKey"))
     if await engine.caller(sent) is None:
@@ -268,11 +270,11 @@ def _allowed(request: Request) -> list[str]:
     if documented is not None:
         return [method for method in METHODS if method.lower() in documented]
 
-    def takes(method: str) -> bool:
-        scope = {**request.scope, "method": method}
-        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
-
-    return list(filter(takes, METHODS))
+    taken: set[str] = set()
+    for route in request.app.routes:  # each is matched once: whoever asks may have no key
+        if route.matches(request.scope)[0] is not Match.NONE:
+            taken |= getattr(route, "methods", None) or set()
+    return [method for method in METHODS if method in taken]
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

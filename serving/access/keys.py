@@ -45,6 +45,8 @@ OPEN = Permission("no", KEY_KINDS)
 CONFIGURED_KINDS: tuple[KeyKind, ...] = ("write", "read", "admin")
 #: A key that is not known yet may be known after so many seconds.
 RETRY_AFTER_S = 1
+#: Characters of a header or a value that may be a key. What is longer is not looked at: anybody may send it.
+KEY_CHARACTERS_MAX = 4_096
 #: A key is found by so many bytes of its digest; the whole digest is then compared in constant time.
 _PREFIX_BYTES = 8
 
@@ -133,7 +135,7 @@ def no_key() -> Unauthenticated:
 def sent_key(authorization: str | None, other: str | None) -> tuple[str, ...]:
     """The key that a request carries: in its header `Authorization`, or else in another place. Empty without one."""
     key = authorization.removeprefix("Bearer ").strip() if authorization is not None else other
-    return (key,) if key else ()
+    return (key,) if key and len(key) <= KEY_CHARACTERS_MAX else ()
 
 
 def keys_of(configured: Mapping[KeyKind, Sequence[str]], per_second: float = 0) -> Keys:

@@ -32,7 +32,7 @@ from serving.api.wire.events import BatchOut, Forgotten, IdentifiedOut, ProjectS
 from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine, RefusedByNewer
 from serving.http.answers import json_answer
-from serving.http.bodies import body_of, json_of
+from serving.http.bodies import body_of, json_of, read_beside
 from serving.ids import ids_in
 from serving.ingest.accept import Envelope, Limits, accept, checked_object
 from serving.ingest.event_json import event_of
@@ -89,13 +89,12 @@ async def _take(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]
     would give a user or a person too many ids.
     """
     settings = request.app.state.engine.settings
-    return await _take_body(request, kind, await body_of(request, settings.event_bytes_max + ENVELOPE_BYTES))
+    return await _take_body(request, kind, await _keyed_body(request, settings.event_bytes_max + ENVELOPE_BYTES))
 
 
 @within(INGEST_S)
 async def _take_body(request: Request, kind: str, body: bytes) -> tuple[Accepted, bool, list[str]]:
     engine: Engine = request.app.state.engine
-    await _require_any_key(engine, request, body)
     raw = await _decoded(engine, request, body, event_of)
     caller = await _admit(engine, request, raw)
     catalogue = await engine.known_catalogue()
@@ -131,17 +130,25 @@ def _with_warnings(body: dict[str, Any], warnings: list[str]) -> Response:
     return json_answer(body | {"warnings": warnings} if warnings else body)
 
 
-async def _require_any_key(engine: Engine, request: Request, body: bytes) -> None:
-    """Raises `Unauthenticated` where no known key stands in header, query or text of a body, before that is decoded.
+async def _keyed_body(request: Request, bytes_max: int) -> bytes:
+    """The bytes of a body, unpacked, once a known key stands in header, query or text. Nothing is decoded before.
 
-    To search a long text for a name takes a small part of the time that it takes to decode it.
+    To search a long text for a name takes a small part of the time that it takes to decode it. Raises
+    `Unauthenticated`, and as `body_of` does.
     """
+    engine: Engine = request.app.state.engine
     query = request.query_params.get("apiKey")
     sent = [*header_keys(request.headers.get("authorization")), *([query] if query else [])]
     if any(engine.keys.caller(key) is not None for key in sent):
-        return
-    written = dict.fromkeys(key for key in written_keys(body) if key)
-    if await engine.caller([*sent, *written]) is None:
+        return await body_of(request, bytes_max)
+    body, written = await read_beside(request, bytes_max, lambda text: [key for key in written_keys(text) if key])
+    await _require_any_key(engine, [*sent, *written])
+    return body
+
+
+@within(INGEST_S)
+async def _require_any_key(engine: Engine, keys: Sequence[str]) -> None:
+    if await engine.caller(keys) is None:
         raise no_key()
 
 
@@ -194,14 +201,13 @@ async def _taken(request: Request, kind: str) -> Response:
 
 async def batch(request: Request) -> Response:
     """Takes many events. The good ones are taken; each refused one is named by its index. A repeat is safe."""
-    return await _take_batch(request, await body_of(request, request.app.state.engine.settings.body_bytes_max))
+    return await _take_batch(request, await _keyed_body(request, request.app.state.engine.settings.body_bytes_max))
 
 
 @within(INGEST_S)
 async def _take_batch(request: Request, text: bytes) -> Response:
     engine: Engine = request.app.state.engine
     settings = engine.settings
-    await _require_any_key(engine, request, text)
     body, left_out = await _batch(engine, request, text)
     # Before the key is looked for, which may be in any event: to find it means to read them.
     if len(body.batch) > settings.batch_events_max:

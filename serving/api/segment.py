@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from serving.access.keys import KEY_CHARACTERS_MAX
 from serving.http.bodies import json_of
 from serving.ingest.event_json import fields_of, split_batch
 from serving.refusals import Invalid, invalid
@@ -40,9 +41,11 @@ class Batch(msgspec.Struct):
 _batch = msgspec.json.Decoder(Batch).decode
 
 _KEY_NAME = b'"writeKey"'
-_WRITTEN_KEY = re.compile(rb'\s{0,9}:\s{0,9}("[^"\\]{0,999}+(?:\\.[^"\\]{0,999}+){0,9}+")')
+_COLON = re.compile(rb'\s{0,9}:\s{0,9}"')
 #: Names of keys in the text of a body that are looked at. Clients write one, in each event at the most.
 KEY_NAMES_MAX = 256
+#: Distinct keys among them, the bytes of one as it is written, and the quotes in it.
+DISTINCT_KEYS_MAX, WRITTEN_BYTES_MAX, ESCAPES_MAX = 16, 1_024, 10
 
 
 def batch_of(body: bytes) -> Batch:
@@ -78,21 +81,37 @@ def written_keys(body: bytes) -> Iterator[str]:
 
     Behind the first `KEY_NAMES_MAX` names none is looked for.
     """
+    written: set[bytes] = set()
     end = 0
     for _ in range(KEY_NAMES_MAX):
         at = body.find(_KEY_NAME, end)
         if at < 0:
             return
         end = at + len(_KEY_NAME)
-        match = _WRITTEN_KEY.match(body, end)
-        if match is not None:
+        colon = _COLON.match(body, end)
+        text = None if colon is None else _string_from(body, colon.end())
+        if text is not None and text not in written and len(written) < DISTINCT_KEYS_MAX:
+            written.add(text)
             with suppress(Invalid):
-                yield json_of(match[1])
+                yield json_of(b'"%b"' % text)
+
+
+def _string_from(body: bytes, start: int) -> bytes | None:
+    """The text of a JSON string up to its closing quote; None for one that is longer than a key may be."""
+    end = start - 1
+    for _ in range(ESCAPES_MAX):
+        end = body.find(b'"', end + 1, start + WRITTEN_BYTES_MAX)
+        if end < 0:
+            return None
+        text = body[start:end]
+        if (len(text) - len(text.rstrip(b"\\"))) % 2 == 0:
+            return text
+    return None
 
 
 def header_keys(authorization: str | None) -> Iterator[str]:
     """The key of an Authorization header, if it has one: the user name of Basic, or the token of Bearer."""
-    if authorization is None:
+    if authorization is None or len(authorization) > KEY_CHARACTERS_MAX:
         return
     scheme, _, rest = authorization.strip().partition(" ")
     if scheme.lower() == "basic":

@@ -16,6 +16,9 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.routing import Match
 from starlette.types import Scope
 
+#: The name, in a request's scope, of its path with slashes that are still encoded.
+_PATH = "tinycdp.path"
+
 #: Words after an id that say what is asked about its user.
 WORDS = ("identity", "unlink", "data", "events", "decisions")
 
@@ -52,7 +55,12 @@ class UserRoute(APIRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Matches as any route does, against a path in which an encoded slash still differs from a plain one."""
-        return super().matches({**scope, "path": _half_decoded(scope)})
+        if not str(scope["path"]).startswith(self.path_format.partition("{")[0]):
+            return Match.NONE, {}
+        path = scope.get(_PATH)
+        if path is None:  # once for all routes: a path may be long, and nobody has asked for a key yet
+            path = scope[_PATH] = _half_decoded(scope)
+        return super().matches({**scope, "path": path})
 
 
 def _half_decoded(scope: Mapping[str, Any]) -> str:
@@ -60,6 +68,8 @@ def _half_decoded(scope: Mapping[str, Any]) -> str:
     if raw is None:
         return str(scope["path"]).replace("%", "%25")
     text = raw.decode("ascii")
+    if not any(encoded in text for encoded in _ENCODED):
+        return str(scope["path"])
     for encoded, encoded_twice in _ENCODED.items():
         text = text.replace(encoded, encoded_twice)
     return unquote(text)

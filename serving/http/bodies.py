@@ -9,16 +9,22 @@ are still on their way have one more bound together, since a client may begin ma
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import ClientDisconnect, Request
 
 from serving.refusals import Invalid, Unavailable, invalid
 
+T = TypeVar("T")
+
 #: Bytes of the bodies that are on their way to this process, of all clients together.
 ARRIVING_BYTES_MAX = 256 * 1024 * 1024
+#: Bytes of a body that are searched in the event loop; more take longer than a moment.
+SHORT_BYTES = 16 * 1024
 #: Levels of JSON in a body. An event's objects may have fewer (`serving.ingest.accept`).
 NESTING_MAX = 32
 
@@ -39,6 +45,8 @@ class Arriving:
 
 
 arriving = Arriving()
+#: One body at a time is unpacked for callers whose key is not known yet.
+_unpacking = CapacityLimiter(1)
 
 
 async def body_of(request: Request, bytes_max: int) -> bytes:
@@ -47,13 +55,43 @@ async def body_of(request: Request, bytes_max: int) -> bytes:
     Raises `Invalid` beyond `bytes_max` and for a body that is not the gzip it claims to be, `Unavailable` while too
     much is on its way, and `ClientDisconnect` when the client leaves.
     """
+    is_packed = is_gzip(request)
     body = await _arrived(request, bytes_max)
+    return gunzipped(body, bytes_max) if is_packed else body
+
+
+async def read_beside(request: Request, bytes_max: int, read: Callable[[bytes], T]) -> tuple[bytes, T]:
+    """The bytes of a body, unpacked, and what `read` finds in them: for somebody whose key is not known yet.
+
+    Whoever sends packed or long bodies waits for each other, in a thread: nobody else waits for them. Raises as
+    `body_of` does.
+    """
+    is_packed = is_gzip(request)
+    body = await _arrived(request, bytes_max)
+    if not is_packed and len(body) <= SHORT_BYTES:
+        return body, read(body)
+
+    def work() -> tuple[bytes, T]:
+        unpacked = gunzipped(body, bytes_max) if is_packed else body
+        return unpacked, read(unpacked)
+
+    arriving.bytes += len(body)
+    try:
+        if arriving.bytes > ARRIVING_BYTES_MAX:
+            raise _crowded()
+        return await to_thread.run_sync(work, limiter=_unpacking)
+    finally:
+        arriving.bytes -= len(body)
+
+
+def is_gzip(request: Request) -> bool:
+    """Whether a body is packed. Raises `Invalid` for an encoding that is not taken."""
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
-        return body
+        return False
     if encoding not in ("gzip", "x-gzip"):
         raise invalid("Content-Encoding", encoding, "send gzip, or no encoding")
-    return gunzipped(body, bytes_max)
+    return True
 
 
 async def _arrived(request: Request, bytes_max: int) -> bytes:
@@ -76,7 +114,7 @@ async def _arrived(request: Request, bytes_max: int) -> bytes:
             if not message.get("more_body", False):
                 return b"".join(parts)
             if arriving.bytes > ARRIVING_BYTES_MAX:
-                raise Unavailable("too much is being sent at once", {"remedy": "try again"}, retry_after_s=1)
+                raise _crowded()
     finally:
         arriving.bytes -= size
 
@@ -137,6 +175,10 @@ def require_flat(value: Any) -> None:
         if not level:
             return
     raise invalid("body", "nested too deeply", f"nest at most {NESTING_MAX} levels")
+
+
+def _crowded() -> Unavailable:
+    return Unavailable("too much is being sent at once", {"remedy": "try again"}, retry_after_s=1)
 
 
 def _too_long(bytes_max: int) -> Invalid:

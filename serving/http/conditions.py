@@ -10,6 +10,8 @@ import re
 #: One entry of a list: an entity tag, which may hold commas, or else what stands up to the next comma.
 _ENTRY = re.compile(r'\s*((?:W/)?"[^"]*"\s*|[^,]*)(?:,|$)')
 _WEAK = "W/"
+#: Characters of `If-None-Match` that are read: anybody may send one. A client that sends more gets the answer again.
+_READ_MAX = 4_096
 
 
 def client_has(if_none_match: str | None, tag: str) -> bool:
@@ -19,6 +21,8 @@ def client_has(if_none_match: str | None, tag: str) -> bool:
     if if_none_match == tag:  # nearly always it is the one tag, as it was given out
         return True
     opaque = tag.removeprefix(_WEAK)
+    if len(if_none_match) > _READ_MAX:
+        return False
     return any(entry == "*" or entry.removeprefix(_WEAK) == opaque for entry in _entries(if_none_match))
 
 

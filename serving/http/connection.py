@@ -21,21 +21,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, cast
 
 import msgspec
+import structlog
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-#: Bytes of path and query. The longest that mean anything, an id of 256 characters percent-encoded, have 3 KB.
-URL_BYTES_MAX = 16 * 1024
-#: Bytes of a request before its body, beyond the first piece that the network hands over (at most 256 KiB).
+#: Bytes of path and query, and of the path alone: the longest that mean anything, an id of 256 characters
+#: percent-encoded, have 3 KB, and a query may name several.
+URL_BYTES_MAX, PATH_BYTES_MAX = 16 * 1024, 4 * 1024
+#: Parameters of a query, of which no call has more than ten, and bytes of it that are percent-encoded: enough for two
+#: of the longest ids.
+PARAMETERS_MAX, ENCODED_MAX = 100, 2_100
+#: Bytes of a request before its body.
 HEAD_BYTES_MAX = 64 * 1024
 #: Bytes of a request that are neither head nor body: the lengths of chunks, their extensions, trailers.
 FRAME_BYTES_MAX = 4 * 1024 * 1024
-HEADERS_MAX = 100
+HEADERS_MAX = 64
 #: How often a connection looks at the clock.
 CHECK_S = 1.0
+#: How often the log tells of connections that were refused.
+CROWD_TOLD_S = 1.0
+
+log = structlog.get_logger()
 
 
 Header: TypeAlias = tuple[bytes, bytes]
@@ -91,12 +101,21 @@ _CONTINUE = STATUS_LINE[100]
 WHOLE = "tinycdp.whole"
 
 
+@dataclass
+class Crowd:
+    """The connections refused since the log told of some, and when it may tell of others."""
+
+    refused: int = 0
+    next_s: float = 0.0
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, bounded. `bounded` makes the class for the bounds of a server."""
 
     connections_max: ClassVar[int] = 4_000
     request_s_max: ClassVar[float] = 30.0
 
+    _crowd: ClassVar[Crowd]
     _began_s: float | None = None
     _stuck_s: float | None = None
     _idle_s: float | None = None
@@ -109,17 +128,32 @@ class Connection(HttpToolsProtocol):
     @classmethod
     def bounded(cls, connections_max: int, request_s_max: float) -> type[Connection]:
         """The class of a server's connections, with its bounds: how many at once, and the seconds of a request."""
-        return type("BoundedConnection", (cls,), {"connections_max": connections_max, "request_s_max": request_s_max})
+        return type(
+            "BoundedConnection",
+            (cls,),
+            {"connections_max": connections_max, "request_s_max": request_s_max, "_crowd": Crowd()},
+        )
 
     # ── a connection ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.connections_max:
+            self._tell_of_crowd()
             self._refuse(503, "unavailable", f"more than {self.connections_max} connections: try again")
             return
         self._began_s = self.loop.time()
         self._check = self.loop.call_later(CHECK_S, self._look_at_clock)
+
+    def _tell_of_crowd(self) -> None:
+        """Writes why a connection is refused, at most once in `CROWD_TOLD_S`: they may be thousands a second."""
+        crowd = self._crowd
+        crowd.refused += 1
+        if self.loop.time() >= crowd.next_s:
+            log.warning(
+                "connections_refused", reason="too many connections", at_most=self.connections_max, count=crowd.refused
+            )
+            crowd.next_s, crowd.refused = self.loop.time() + CROWD_TOLD_S, 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._check is not None:
@@ -170,8 +204,21 @@ class Connection(HttpToolsProtocol):
         if len(self.url) > URL_BYTES_MAX:
             self._refusal = (414, "invalid_argument", f"a path and query of more than {URL_BYTES_MAX} bytes")
             raise ValueError(self._refusal)
+        path, _, query = self.url.partition(b"?")
+        if len(path) > PATH_BYTES_MAX:
+            self._refusal = (414, "invalid_argument", f"a path of more than {PATH_BYTES_MAX} bytes")
+            raise ValueError(self._refusal)
+        if query.count(b"&") >= PARAMETERS_MAX:
+            self._refusal = (414, "invalid_argument", f"a query of more than {PARAMETERS_MAX} parameters")
+            raise ValueError(self._refusal)
+        if query.count(b"%") > ENCODED_MAX:
+            self._refusal = (414, "invalid_argument", f"a query with more than {ENCODED_MAX} bytes encoded as %XX")
+            raise ValueError(self._refusal)
         if len(self.headers) > HEADERS_MAX:
             self._refusal = (431, "invalid_argument", f"more than {HEADERS_MAX} headers")
+            raise ValueError(self._refusal)
+        if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES_MAX:
+            self._refusal = (431, "invalid_argument", f"headers of more than {HEAD_BYTES_MAX} bytes")
             raise ValueError(self._refusal)
         codings = [value for name, value in self.headers if name == b"transfer-encoding"]
         if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:

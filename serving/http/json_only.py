@@ -1,4 +1,4 @@
-"""Every body is JSON, and bounded, whatever its client calls it: `curl -d` calls it a form.
+"""Every body that the framework reads is JSON, and bounded, whatever its client calls it: `curl -d` calls it a form.
 
 The framework reads a body to its end before it asks for a key, and takes what is no JSON: NaN, halves of characters.
 So bodies are read here first, by the rules of the hot paths (`serving.http.bodies`), and handed on as a whole.
@@ -21,18 +21,20 @@ JSON = (b"content-type", b"application/json")
 _DESCRIBING = frozenset((b"content-type", b"content-encoding", b"content-length"))
 #: The routes of these methods read no body, and ask for their keys themselves.
 _WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS"))
-#: OFREP paths read their own bodies and word their own errors.
-_OWN_WORDS = "/ofrep/"
 
 
 class AlwaysJson:
-    """An ASGI middleware that reads every body as JSON, whatever its Content-Type, and refuses one that is too long, or
-    that is no JSON. `require_key` refuses before that a request whose key is not to be sought in its body.
+    """An ASGI middleware that reads the bodies of `paths` as JSON, whatever their Content-Type, and refuses one that is
+    too long, or that is no JSON. `require_key` refuses a request before that. No other path reads a body through the
+    framework, so nothing of one is read for them.
     """
 
-    def __init__(self, app: ASGIApp, bytes_max: int, require_key: Callable[[Request], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: ASGIApp, bytes_max: int, paths: tuple[str, ...], require_key: Callable[[Request], Awaitable[None]]
+    ) -> None:
         self.app = app
         self.require_key = require_key
+        self.paths = paths
         self.bytes_max = bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,14 +42,15 @@ class AlwaysJson:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if scope["path"].startswith(_OWN_WORDS):
+        # No route reads cookies, and the framework would take them apart before it asks for a key.
+        scope["headers"] = [header for header in scope["headers"] if header[0] != b"cookie"]
+        if scope["method"] in _WITHOUT_BODY or not scope["path"].startswith(self.paths):
             with suppress(ClientDisconnect):  # nobody is there to be answered
                 await self.app(scope, receive, send)
             return
         try:
             request = Request(scope, receive)
-            if scope["method"] not in _WITHOUT_BODY:
-                await self.require_key(request)
+            await self.require_key(request)
             body = await body_of(request, self.bytes_max)
             if body:
                 require_flat(json_of(body))

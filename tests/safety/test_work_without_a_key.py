@@ -1,0 +1,157 @@
+"""How much work anybody can make the event loop do without a key: counted over all routes, in function calls.
+
+Time would tell of the machine. A call of Python or of C is some tenths of a microsecond, unless it is given much to
+do: so bodies are not unpacked or decoded in the loop at all, and what else is long is bounded in `serving.http`.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import sys
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import anyio
+import pytest
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from serving.app import HOT, create_app, engine_of
+from serving.http import bodies
+from serving.http.connection import ENCODED_MAX, HEAD_BYTES_MAX, HEADERS_MAX, PARAMETERS_MAX
+from serving.http.hot_paths import Shortcut
+from serving.settings import Settings
+from tests.serving.local_api import NOWHERE
+
+#: Calls of functions that a request without a key costs at the most. Some ten thousand are a millisecond.
+CALLS_MAX = 15_000
+#: What is not done in the event loop for somebody without a key.
+DEAR = {bodies.gunzipped.__code__, bodies.json_of.__code__, bodies.require_flat.__code__}
+
+#: The longest id that a path can name, encoded.
+ID = "%F0%9F%90%8C" * 255 + "%2F"
+LONG = b"x" * (HEAD_BYTES_MAX - 2_000)
+JSON = b'{"batch":[' + b'{"userId":"a","event":"e"},' * 18_000 + b'{"userId":"a"}]}'
+
+
+class Sent(NamedTuple):
+    """What is sent beside method and path."""
+
+    body: bytes = b""
+    query: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+GZIP = (b"content-encoding", b"gzip")
+KINDS = {
+    "nothing": Sent(),
+    "JSON": Sent(JSON),
+    "deep JSON": Sent(b"[" * 200_000 + b"]" * 200_000),
+    "names of keys": Sent(b'{"writeKey":"nobodys' + b'","writeKey":"' * 30_000 + b'"}'),
+    "packed": Sent(gzip.compress(JSON), headers=(GZIP,)),
+    "packed members": Sent(gzip.compress(b"") * 20_000, headers=(GZIP,)),
+    "a bomb": Sent(gzip.compress(b" " * 50_000_000), headers=(GZIP,)),
+    "a long query": Sent(query=b"&".join([b"a" + b"%41" * (ENCODED_MAX // PARAMETERS_MAX) + b"=1"] * PARAMETERS_MAX)),
+    "many headers": Sent(headers=((b"x-a", b"x" * 600),) * HEADERS_MAX),
+    "a long key": Sent(headers=((b"authorization", b"Bearer " + LONG),)),
+    "a long login": Sent(headers=((b"authorization", b"Basic " + base64.b64encode(LONG)[: len(LONG)]),)),
+    "cookies": Sent(headers=((b"cookie", b"a=b; " * (len(LONG) // 5)),)),
+    "tags": Sent(headers=((b"if-none-match", b"," * len(LONG)),)),
+    "an origin": Sent(headers=((b"origin", b"https://" + LONG),)),
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The settings of that API."""
+    return Settings(home=tmp_path_factory.mktemp("home"), redis_url=NOWHERE)
+
+
+@pytest.fixture(scope="module")
+def app(settings: Settings) -> FastAPI:
+    """An API in this process, whose Redis is away: nobody is asked about keys."""
+    made = create_app(settings)
+    made.openapi()
+    return made
+
+
+def calls(app: FastAPI) -> list[tuple[str, str]]:
+    """Every route with each of its methods, and paths and methods that have none; ids are as long as they may be."""
+    found = {
+        (method, route.path_format.replace("{user}", ID).replace("{", "").replace("}", ""))
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+    }
+    users = {f"/v1/admin/users/{ID}", f"/v1/users/{ID}/traits"}
+    return sorted(found | {(method, path) for method in ("PATCH", "POST", "GET") for path in (*users, f"/no/{ID}")})
+
+
+async def work_of(app: FastAPI, method: str, path: str, sent: Sent) -> tuple[int, int, set[str]]:
+    """The status of a request, the calls that it costs in this thread, and the dear functions among them."""
+    count, dear = 0, set()
+
+    def profile(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+        if event == "call" and frame.f_code in DEAR:
+            dear.add(frame.f_code.co_name)
+
+    statuses: list[int] = []
+    messages = [{"type": "http.request", "body": sent.body, "more_body": False}]
+
+    async def receive() -> Any:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    length = (b"content-length", b"%d" % len(sent.body))
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "root_path": "",
+        "raw_path": path.encode(),
+        "query_string": sent.query,
+        "headers": [(b"host", b"api"), *((length,) if sent.body else ()), *sent.headers],
+        "client": ("127.0.0.1", 1),
+        "server": ("api", 80),
+    }
+    answer = Shortcut(app, HOT)
+    sys.setprofile(profile)
+    try:
+        scope["path"] = unquote(path)
+        await answer(scope, receive, send)
+    finally:
+        sys.setprofile(None)
+    return statuses[0], count, dear
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whoever_has_no_key_costs_little(app: FastAPI, settings: Settings, kind: str) -> None:
+    """On every route a request without a key costs a bounded number of calls, whatever comes with it; its body is not
+    unpacked, decoded or walked through in the event loop."""
+    costly: dict[str, Any] = {}
+
+    async def ask() -> None:
+        app.state.engine = engine_of(settings, app.state.tally)
+        try:
+            for method, path in calls(app):
+                if path.endswith("/health"):
+                    continue  # it asks Redis, whose clients wait for each other's answer
+                await work_of(app, method, path, Sent())  # what is loaded and kept once
+                status, count, dear = await work_of(app, method, path, KINDS[kind])
+                if dear or count > CALLS_MAX or status >= 500:
+                    costly[f"{method} {path[:60]}"] = (status, count, dear)
+        finally:
+            await app.state.engine.store.close()
+            app.state.engine.admin_store.close()
+
+    anyio.run(ask)
+
+    assert costly == {}
