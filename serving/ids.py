@@ -17,7 +17,10 @@ IdKind: TypeAlias = Literal["user", "anon", "email"]
 
 ID_KINDS: tuple[IdKind, ...] = ("user", "anon", "email")
 
+#: Characters of an id as an app sends it. With its kind before it, as answers name it, it is longer.
 ID_CHARACTERS_MAX = 256
+#: Characters of an email's hash as it is kept: a few letters are longer in lower case.
+EMAIL_CHARACTERS_MAX = 2 * ID_CHARACTERS_MAX
 
 #: The greatest id that may be sent as a number, either way: a client's 64-bit integers end there.
 ID_NUMBER_MAX = 2**63
@@ -120,6 +123,20 @@ def require_text(name: str, text: str) -> None:
 def record_of(text: str) -> str:
     """The record that a text means where a request has one id: a user's, unless `anon:`, `email:` or `user:` leads."""
     return prefixed(text) or namespaced("user", text)
+
+
+def checked_record(name: str, text: str) -> str:
+    """The record that a text means, as `record_of` says. Raises `Invalid`, which names the field, for what is no id.
+
+    A kind before an id counts for nothing in its length: else the longest ids could be sent, and not be asked for.
+    """
+    kind, _, value = text.partition(":")
+    is_named = prefixed(text) is not None
+    longest = ID_CHARACTERS_MAX if not is_named or kind != "email" else EMAIL_CHARACTERS_MAX
+    if not text.strip() or len(value if is_named else text) > longest:
+        raise invalid(name, text, f"send an id of 1 to {ID_CHARACTERS_MAX} characters, as ada or anon:5f3a")
+    require_text(name, text)
+    return record_of(text)
 
 
 def named_as(namespaced_id: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from serving.api.decide import FLAGS_MAX
 from serving.api.segment import BATCH_PATHS, KINDS_OF_PATHS
-from serving.ids import ID_CHARACTERS_MAX, ID_NUMBER_MAX
+from serving.ids import ID_CHARACTERS_MAX, ID_KINDS, ID_NUMBER_MAX
 from serving.ingest.accept import (
     ATTRIBUTES_MAX,
     EVENT_KINDS,
@@ -32,6 +32,8 @@ _NUMBER: Schema = {"type": "number", "minimum": -ID_NUMBER_MAX, "maximum": ID_NU
 _ID: Schema = {"anyOf": [{"type": "string", "maxLength": ID_CHARACTERS_MAX}, _NUMBER, {"type": "null"}]}
 #: An id that must be there.
 _REQUIRED_ID: Schema = {"anyOf": [{"type": "string", "maxLength": ID_CHARACTERS_MAX, "pattern": r"\S"}, _NUMBER]}
+#: An id with its kind before it, which counts for nothing in its length.
+_NAMED_ID: Schema = {"type": "string", "pattern": rf"^({'|'.join(ID_KINDS)}):[^\s]{{1,{ID_CHARACTERS_MAX}}}$"}
 _EVENT_NAME: Schema = {"type": "string", "pattern": r"\S", "maxLength": NAME_CHARACTERS_MAX}
 _PROPERTY_NAME: Schema = {"maxLength": NAME_CHARACTERS_MAX}
 _VALUE: Schema = {"$ref": "#/components/schemas/Value"}
@@ -90,7 +92,10 @@ def _with_one_of(*names: str) -> list[Schema]:
 _USER = _with_one_of("userId", "externalId")
 _DEVICE = _with_one_of("anonymousId", "deviceId")
 _ANYBODY = _USER + _DEVICE + _with_one_of("emailHash")
-_PREVIOUS = _with_one_of("previousId")
+_PREVIOUS_ID: Schema = {"anyOf": [*_ID["anyOf"], _NAMED_ID]}
+_PREVIOUS: list[Schema] = [
+    {"required": ["previousId"], "properties": {"previousId": {"anyOf": [*_REQUIRED_ID["anyOf"], _NAMED_ID]}}}
+]
 
 
 def _event(required: dict[str, Schema], optional: dict[str, Schema], *any_of: list[Schema]) -> Schema:
@@ -109,7 +114,7 @@ _KINDS: dict[str, Schema] = {
     "page": _event({}, _VIEW, _ANYBODY),
     "screen": _event({}, _VIEW, _ANYBODY),
     "group": _event({"groupId": _REQUIRED_ID}, {"traits": _OBJECT}, _ANYBODY),
-    "alias": _event({}, {"previousId": _ID}, _USER, _PREVIOUS + _DEVICE),
+    "alias": _event({}, {"previousId": _PREVIOUS_ID}, _USER, _PREVIOUS + _DEVICE),
 }
 
 
@@ -150,7 +155,7 @@ _OFREP: Schema = {
         "context": {
             "type": ["object", "null"],
             "properties": {
-                "targetingKey": {"type": ["string", "null"], "maxLength": ID_CHARACTERS_MAX},
+                "targetingKey": {"anyOf": [{"type": ["string", "null"], "maxLength": ID_CHARACTERS_MAX}, _NAMED_ID]},
                 "anonymousId": _ID,
                 "deviceId": _ID,
             },

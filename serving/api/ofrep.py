@@ -22,10 +22,10 @@ from serving.api.permissions import permission
 from serving.api.wire.ofrep import ErrorCode, OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
-from serving.http.answers import json_answer, refusal_answer, refusal_body
+from serving.http.answers import json_answer, reason_of, refusal_answer, refusal_body
 from serving.http.bodies import body_of
 from serving.http.conditions import client_has
-from serving.ids import ANONYMOUS_FIELDS, Ids, identifier, raw_id, record_of
+from serving.ids import ANONYMOUS_FIELDS, Ids, checked_record, identifier, raw_id
 from serving.people.decide import Reason
 from serving.refusals import Invalid, Refusal, Unavailable, cut
 
@@ -98,7 +98,8 @@ def _in_ofrep_words(evaluate: Evaluation) -> Evaluation:
         except Refusal as refusal:
             usual = refusal_answer(refusal)
             headers = {name: usual.headers[name] for name in KEPT_HEADERS if name in usual.headers}
-            return json_answer(refusal_body(refusal) | {"errorDetails": refusal.message}, usual.status_code, headers)
+            body = refusal_body(refusal) | {"errorDetails": refusal.message}
+            return json_answer(body, usual.status_code, headers, reason_of(refusal))
 
     return answer
 
@@ -210,12 +211,13 @@ async def _ids(engine: Engine, request: Request) -> Ids:
     if not isinstance(context.get("targetingKey"), (str, type(None))):
         raise EvaluationFailed("INVALID_CONTEXT", "targetingKey: send a string")
     try:
-        key, device = identifier(context, "targetingKey"), identifier(context, *ANONYMOUS_FIELDS)
+        key: str = context.get("targetingKey") or ""
+        device = identifier(context, *ANONYMOUS_FIELDS)
+        if not key.strip():
+            return Ids()
+        kind, value = raw_id(checked_record("targetingKey", key))
     except Invalid as refusal:
         raise EvaluationFailed("INVALID_CONTEXT", refusal.message) from None
-    if key is None:
-        return Ids()
-    kind, value = raw_id(record_of(key))
     match kind:
         case "user":
             return Ids(value, device)

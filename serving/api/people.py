@@ -17,7 +17,8 @@ from expressions.definitions import DefinitionKind
 from expressions.live.changes import NoInstant
 from expressions.rules.values import to_json
 from serving.access import audit
-from serving.api.decisions import decided_for
+from serving.api.beside import beside, is_large
+from serving.api.decisions import decided_in_turn
 from serving.api.dependencies import NOT_FOUND, Admin, EngineOf, live_person, require_admin
 from serving.api.periods import From, To, open_period_of
 from serving.api.permissions import permission
@@ -37,7 +38,7 @@ from serving.api.wire.people import (
 from serving.api.wire.shared import wire_change
 from serving.engine import Engine
 from serving.http.answers import json_answer
-from serving.ids import identifier, raw_id, record_of, shard_of
+from serving.ids import checked_record, raw_id, shard_of
 from serving.ingest.accept import NAME_CHARACTERS_MAX
 from serving.ingest.message_ids import made_id
 from serving.lookups import people as questions
@@ -91,19 +92,19 @@ async def search(
 @router.get("/{user:whole}", responses=NOT_FOUND)
 async def detail(user: str, engine: EngineOf) -> UserOut:
     """One user: ids, attributes, live traits and segments, recent events and counts as far as they are drained."""
-    person = await live_person(engine, record_of(user))
+    person = await live_person(engine, _namespaced(user))
     ids = [record.id for record in person.reading.records]
     shards = _shards_of(engine, ids)
     in_lake = await in_worker(questions.detail, await engine.source(), ids, shards, engine.clock_ms())
     if in_lake is None and not any(record.has_events for record in person.reading.records):
         raise _no_user(user)
-    values, lacking = all_values(person)
+    values, lacking = await beside(lambda: all_values(person))
     if lacking:
         await engine.want_rebuild_of(lacking)
     since: dict[str, int] = (in_lake or {}).pop("since", {})
     warming = set(values["warming"])
     keys = [key for key in person.catalogue.definitions if key[0] != "flag" and key[1] not in warming]
-    changes = await to_thread.run_sync(next_changes, person, keys)
+    changes = await beside(lambda: next_changes(person, keys))
 
     def next_change(kind: DefinitionKind, key: str) -> str:
         return wire_change(changes.get((kind, key), NoInstant.UNKNOWN))
@@ -168,7 +169,7 @@ async def data(
     in_lake = await in_worker(questions.data, await engine.source(), ids, _shards_of(engine, ids), limit, offset)
     if in_lake["total"] == 0 and not any(record.has_events for record in records):
         raise _no_user(user)
-    values, _ = all_values(person)
+    values, _ = await beside(lambda: all_values(person))
     in_redis = {"id": ids[0], "ids": _linked_ids(records), "asof": rfc3339(person.now_ms)}
     return DataOut.model_validate(in_lake | in_redis | {name: values[name] for name in ("traits", "segments")})
 
@@ -178,7 +179,7 @@ async def decisions(user: str, engine: EngineOf) -> Response:
     """All flags for one user, each with its reasons. It is no activity: no flag looks used by it."""
     person = await live_person(engine, _namespaced(user))
     _require_known(user, person)
-    decided = decided_for(person, None, None)
+    decided = await decided_in_turn(person, None, None)
     body = [wire_decision(key, user, decision) for key, decision in decided.decisions.items()]
     return json_answer({"userId": user, "decisions": body, "asof": decided.asof})
 
@@ -238,7 +239,11 @@ async def traits(user: str, request: Request) -> Response:
     """All traits and segments of a user, live; for a profile key. `warming` names those not complete yet."""
     engine: Engine = request.app.state.engine
     await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), _TRAITS)
-    values, lacking = all_values(await live_person(engine, _namespaced(user)))
+    person = await live_person(engine, _namespaced(user))
+    if is_large(person.reading.records, len(person.catalogue.definitions)):
+        values, lacking = await beside(lambda: all_values(person))
+    else:
+        values, lacking = all_values(person)
     if lacking:
         await engine.want_rebuild_of(lacking)
     return json_answer(values)
@@ -260,8 +265,7 @@ def all_values(person: Person) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def _namespaced(user: str) -> str:
     """The namespaced id that a path names. Raises `Invalid` for what is no id."""
-    identifier({"userId": user}, "userId")
-    return record_of(user)
+    return checked_record("userId", user)
 
 
 def _require_known(user: str, person: Person) -> None:

@@ -12,7 +12,7 @@ from serving.api.dependencies import Admin, EngineOf, require_admin
 from serving.api.periods import instant_of
 from serving.api.wire.runs import RebuildBody, RunAsked, RunPage
 from serving.engine import Engine
-from serving.ids import identifier, record_of
+from serving.ids import checked_record
 from serving.ingest.message_ids import made_id
 from serving.refusals import TooMany, invalid
 from serving.runs import AskedRun, RunNote
@@ -84,7 +84,7 @@ async def ask_rebuild(body: RebuildBody, engine: EngineOf, caller: Admin) -> Run
     at_ms = instant_of("at", body.at)
     if at_ms is not None:
         runs.require_past(at_ms, engine.clock_ms())
-    ids = None if body.ids is None else [_record(place, id) for place, id in enumerate(body.ids)]
+    ids = None if body.ids is None else [checked_record(f"ids[{place}]", id) for place, id in enumerate(body.ids)]
     if len(await engine.with_refusals(engine.store.asked_runs())) >= ASKED_MAX:
         raise TooMany(f"{ASKED_MAX} runs are asked for already", {"remedy": "wait until some are done"}, 10)
     run = AskedRun(made_id(), caller.label, engine.clock_ms(), ids and list(dict.fromkeys(ids)), at_ms)
@@ -102,10 +102,3 @@ async def ask_rebuild(body: RebuildBody, engine: EngineOf, caller: Admin) -> Run
     await engine.with_refusals(engine.store.ask_run(runs.encode(run)))
     await engine.with_refusals(engine.store.note_runs([runs.encode(note)]))
     return RunAsked(id=run.id)
-
-
-def _record(place: int, id: str) -> str:
-    identifier({f"ids[{place}]": id}, f"ids[{place}]")
-    if not id.strip():
-        raise invalid(f"ids[{place}]", id, "send an id, as ada or anon:5f3a")
-    return record_of(id)

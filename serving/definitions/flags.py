@@ -15,7 +15,7 @@ import msgspec
 
 from expressions.rules.bucketing import BUCKETS, Split, counts_of, moved
 from expressions.rules.values import instant_ms
-from serving.ids import ID_CHARACTERS_MAX, record_of, require_text
+from serving.ids import checked_record, record_of, require_text
 from serving.refusals import Invalid, invalid
 
 #: The buckets in one percent: a share can be given in percent to three decimals.
@@ -246,10 +246,7 @@ def _check_rollout(rollout: float) -> None:
 def _check_users(users: Mapping[str, bool | str]) -> None:
     named: dict[str, str] = {}
     for user in users:
-        if not user.strip() or len(user) > ID_CHARACTERS_MAX:
-            raise invalid("users", user, f"send ids of 1 to {ID_CHARACTERS_MAX} characters")
-        require_text("users", user)
-        other = named.setdefault(record_of(user), user)
+        other = named.setdefault(checked_record("users", user), user)
         if other != user:
             raise invalid("users", user, f"name each user once: '{other}' is the same one")
 

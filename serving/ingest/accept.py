@@ -17,7 +17,18 @@ import msgspec
 
 from expressions.rules.properties import event_fields
 from expressions.rules.values import SUMMED_MAX
-from serving.ids import ANONYMOUS_FIELDS, EMAIL_FIELDS, USER_FIELDS, digits, identifier, ids_in, require_text, routed
+from serving.ids import (
+    ANONYMOUS_FIELDS,
+    EMAIL_FIELDS,
+    USER_FIELDS,
+    checked_record,
+    digits,
+    identifier,
+    ids_in,
+    prefixed,
+    require_text,
+    routed,
+)
 from serving.ingest.event_time import event_time
 from serving.ingest.message_ids import made_id
 from serving.refusals import Invalid, invalid
@@ -161,7 +172,12 @@ def _group(raw: Mapping[str, Any]) -> str:
 
 def _previous(raw: Mapping[str, Any], user_id: str | None, anonymous_id: str | None) -> str:
     """The id that the user of an alias had before."""
-    previous = identifier(raw, "previousId") or anonymous_id
+    named = raw.get("previousId")
+    if isinstance(named, str) and prefixed(named) is not None:
+        checked_record("previousId", named)
+        previous: str | None = named
+    else:
+        previous = identifier(raw, "previousId") or anonymous_id
     if user_id is None:
         raise invalid("userId", None, "name the user that the previous id belongs to", "userId is required")
     if previous is None:
