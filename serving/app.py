@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import structlog
@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 from serving import garbage
 from serving.access.keys import configured_keys, keys_of, no_key, sent_key
@@ -271,10 +271,17 @@ def _allowed(request: Request) -> list[str]:
         return [method for method in METHODS if method.lower() in documented]
 
     taken: set[str] = set()
-    for route in request.app.routes:  # each is matched once: whoever asks may have no key
+    for route in routes_of(request.app):  # each is matched once: whoever asks may have no key
         if route.matches(request.scope)[0] is not Match.NONE:
             taken |= getattr(route, "methods", None) or set()
     return [method for method in METHODS if method in taken]
+
+
+def routes_of(app: FastAPI) -> Iterator[BaseRoute]:
+    """Every route of the application. The framework keeps those of a router behind one that stands for all of them."""
+    for route in app.routes:
+        router = getattr(route, "original_router", None)
+        yield from [route] if router is None else router.routes
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

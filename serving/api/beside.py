@@ -42,12 +42,12 @@ def is_large(records: Sequence[Record], definitions: int = 0) -> bool:
     )
 
 
-async def beside(work: Callable[[], T]) -> T:
+async def beside(work: Callable[[], T], *, is_patient: bool = False) -> T:
     """What the work gives, done in the thread beside the loop when it is its turn.
 
-    Raises `TimeoutError` where its turn does not come before the deadline of the work at hand.
+    Raises `TimeoutError` where its turn does not come before the deadline of the work at hand, unless it `is_patient`.
     """
-    with fail_after(seconds_left()):
+    with fail_after(None if is_patient else seconds_left()):
         await _at_once.acquire()
     try:
         return await to_thread.run_sync(work)

@@ -72,16 +72,19 @@ async def decided_in_turn(
 ) -> Decided:
     """The same as `decided_for`, beside the event loop where it takes more than a moment.
 
-    Where that has no turn before the deadline, the decisions are made all the same, and not explained.
+    An explanation that has no turn before the deadline is left out. A decision that takes long waits for its turn as
+    long as it must: nobody else would answer if it were made in the loop.
     """
-    count = len(person.catalogue.flags if keys is None else keys)
-    if not explain and not is_large(person.reading.records, count):
-        return decided_for(person, device, keys)
-    try:
-        return await beside(lambda: decided_for(person, device, keys, explain))
-    except TimeoutError:
-        decided = decided_for(person, device, keys)
-        return _unexplained(decided, person.catalogue.bounds) if explain else decided
+    is_long = is_large(person.reading.records, len(person.catalogue.flags if keys is None else keys))
+    if explain:
+        with suppress(TimeoutError):
+            return await beside(lambda: decided_for(person, device, keys, explain))
+    decided = (
+        await beside(lambda: decided_for(person, device, keys), is_patient=True)
+        if is_long
+        else decided_for(person, device, keys)
+    )
+    return _unexplained(decided, person.catalogue.bounds) if explain else decided
 
 
 def decided_for(person: Person, device: str | None, keys: Sequence[str] | None, explain: bool = False) -> Decided:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Header, Query, Request
@@ -42,8 +41,7 @@ async def live_person(engine: Engine, *ids: str) -> Person:
     reading = await engine.read_person(ids[0]) if ids else await engine.read(())
     catalogue = await engine.at_least(reading.catalogue_version)
     if is_large(reading.records) and not engine.bases.has(reading.records):
-        with suppress(TimeoutError):  # no turn: it is decoded here after all
-            return await beside(lambda: person(reading, catalogue, engine.bases))
+        return await beside(lambda: person(reading, catalogue, engine.bases), is_patient=True)
     return person(reading, catalogue, engine.bases)
 
 

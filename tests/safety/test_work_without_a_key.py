@@ -17,10 +17,13 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from serving.app import HOT, create_app, engine_of
+from serving.access.signing import Signer
+from serving.app import HOT, create_app, engine_of, routes_of
 from serving.http import bodies
 from serving.http.connection import ENCODED_MAX, HEAD_BYTES_MAX, HEADERS_MAX, PARAMETERS_MAX
 from serving.http.hot_paths import Shortcut
+from serving.lookups.analysis_runs import AnalysisRuns
+from serving.lookups.export_runs import ExportRuns
 from serving.settings import Settings
 from tests.serving.local_api import NOWHERE
 
@@ -80,10 +83,11 @@ def calls(app: FastAPI) -> list[tuple[str, str]]:
     """Every route with each of its methods, and paths and methods that have none; ids are as long as they may be."""
     found = {
         (method, route.path_format.replace("{user}", ID).replace("{", "").replace("}", ""))
-        for route in app.routes
+        for route in routes_of(app)
         if isinstance(route, Route)
         for method in route.methods or ()
     }
+    assert len(found) > 120
     users = {f"/v1/admin/users/{ID}", f"/v1/users/{ID}/traits"}
     return sorted(found | {(method, path) for method in ("PATCH", "POST", "GET") for path in (*users, f"/no/{ID}")})
 
@@ -139,7 +143,9 @@ def test_whoever_has_no_key_costs_little(app: FastAPI, settings: Settings, kind:
     costly: dict[str, Any] = {}
 
     async def ask() -> None:
-        app.state.engine = engine_of(settings, app.state.tally)
+        engine = app.state.engine = engine_of(settings, app.state.tally)
+        app.state.exports, app.state.analyses = ExportRuns(engine), AnalysisRuns(engine)
+        app.state.signer = Signer(settings.home)
         try:
             for method, path in calls(app):
                 if path.endswith("/health"):
@@ -149,8 +155,8 @@ def test_whoever_has_no_key_costs_little(app: FastAPI, settings: Settings, kind:
                 if dear or count > CALLS_MAX or status >= 500:
                     costly[f"{method} {path[:60]}"] = (status, count, dear)
         finally:
-            await app.state.engine.store.close()
-            app.state.engine.admin_store.close()
+            await engine.store.close()
+            engine.admin_store.close()
 
     anyio.run(ask)
 
