@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 
 import structlog
 
@@ -28,6 +27,7 @@ from pipelines.worker import Worker
 from serving import garbage
 from serving.access.keys import raw_keys
 from serving.logs import configure
+from serving.release import release
 from serving.settings import Settings, unknown_settings
 from serving.store.errors import NotAdmitted, NotDurable, OtherSetting, StoreError
 from serving.store.scripts.ingest import TailLimits
@@ -149,7 +149,7 @@ def _begin(settings: Settings, part: str) -> None:
     log.info(
         "started",
         part=part,
-        version=version("tinycdp-engine"),
+        version=release(),
         pid=os.getpid(),
         **({} if host is None else {"address": f"http://{f'[{host}]' if ':' in host else host}:{port}"}),
         **({} if part == "console" else {"redis": settings.redis_url, "lake": settings.lake_root}),

@@ -190,6 +190,8 @@ def test_a_redis_that_cannot_read_its_file_is_told_by_its_log(
     assert damage is None or (
         "redis-check-aof --fix" in damage and "(Bad file format reading the append only" in damage
     )
+
+
 @pytest.fixture
 def well(redis_url: str, tmp_path: Path) -> World:
     """A world with which doctor finds no fault, whose home others cannot open."""

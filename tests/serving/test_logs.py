@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from serving.history import Source
 from serving.logs import Level, first_line, frames_only, safe_message, without_secrets
 from serving.lookups.export_job import Order
 from serving.lookups.job_process import FAILED
+from serving.release import release
 from serving.settings import Settings
 from serving.store.errors import StoreUnreachable
 from tests.running import RunningStack
@@ -89,7 +89,7 @@ def test_a_part_says_at_its_start_what_it_is(stack: RunningStack, part: str) -> 
     first, *others = (stack.settings.home / "logs" / f"{part}.log").read_bytes().splitlines()
     line = msgspec.json.decode(first)
 
-    assert (line["event"], line["part"], line["version"]) == ("started", part, version("tinycdp-engine"))
+    assert (line["event"], line["part"], line["version"]) == ("started", part, release())
     assert line["lake"] == stack.stack.lake_uri
     assert line["redis"].startswith("redis://…127.0.0.1:") and line["redis"].endswith(stack.stack.redis_url[-7:])
     assert line.get("address") == (stack.stack.api_url if part == "api" else None)
