@@ -115,7 +115,7 @@ class Connection(HttpToolsProtocol):
     connections_max: ClassVar[int] = 4_000
     request_s_max: ClassVar[float] = 30.0
 
-    _crowd: ClassVar[Crowd]
+    _crowd: ClassVar[Crowd] = Crowd()
     _began_s: float | None = None
     _stuck_s: float | None = None
     _idle_s: float | None = None
