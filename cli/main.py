@@ -374,6 +374,7 @@ def users(
         err.print(
             f"of flag {name} the rule alone is asked; GET /v1/admin/flags/{name}/people asks the whole flag",
             markup=False,
+            soft_wrap=True,
         )
     ids = users_having(store, lake, key, at_ms if at_ms is not None else store.now_ms())
     if count:

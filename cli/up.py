@@ -26,6 +26,7 @@ from cli.redis_server import EmbeddedRedisError
 from cli.stack import Stack, forget_stack, running_stack, write_stack
 from cli.stack_parts import plan_stack
 from cli.supervisor import end, has_stopped, is_alive, last_words, launch
+from serving.access.keys import raw_keys
 from serving.settings import Settings, home_unusable, settings_fixed
 from serving.store.errors import NotAdmitted, NotDurable, OtherSetting, StoreError
 
@@ -61,6 +62,7 @@ def start(
             raise StackError(
                 f"a stack runs on {home} already: stop it with `tinycdp down`, or set TINYCDP_HOME to another folder"
             )
+        raw_keys(settings)  # refused here, in one line, where no keys can be had
         _refuse_what_cannot_run(settings, home)
         ended = _end_what_is_left(home)
         if ended:

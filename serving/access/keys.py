@@ -15,12 +15,12 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from serving.access.rates import Rates
 from serving.access.secret_files import secret_file
 from serving.refusals import Forbidden, Unauthenticated, Unavailable
-from serving.settings import Settings, home_unusable, split_keys
+from serving.settings import Settings, WrongSettings, home_unusable, split_keys
 
 KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
 KEY_KINDS: tuple[KeyKind, ...] = ("write", "read", "profile", "viewer", "admin")
@@ -178,11 +178,20 @@ def configured_keys(settings: Settings) -> dict[KeyKind, list[str]]:
     missing = [kind for kind in CONFIGURED_KINDS if kind not in given]
     if not missing:
         return given
+    path = settings.home / "keys.json"
+    held: Any = None
     try:
-        keys = json.loads(secret_file(settings.home / "keys.json", _new_keys))
+        held = json.loads(secret_file(path, _new_keys))
     except OSError as error:
         raise home_unusable(settings.home, error) from None
-    return given | {kind: [keys[kind]] for kind in missing}
+    except ValueError:
+        pass  # no JSON
+    if not isinstance(held, dict) or not all(isinstance(held.get(kind), str) and held[kind] for kind in missing):
+        raise WrongSettings(
+            f"{path} does not hold the keys {', '.join(missing)} as JSON: bring it back from a backup, or remove it, "
+            "and new keys are made"
+        )
+    return given | {kind: [held[kind]] for kind in missing}
 
 
 def _new_keys() -> bytes:

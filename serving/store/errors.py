@@ -30,8 +30,8 @@ class NotAdmitted(StoreUnreachable):
 
     def __init__(self, said: str) -> None:
         super().__init__(
-            f"Redis does not let us in ({said.strip().rstrip('.')}): correct the password, or the user, in "
-            "TINYCDP_REDIS_URL, as redis://:PASSWORD@HOST:6379/0"
+            f"Redis does not let us in ({said.strip().rstrip('.')}): correct the password, the user or the number of "
+            "the database in TINYCDP_REDIS_URL, as redis://:PASSWORD@HOST:6379/0"
         )
 
 

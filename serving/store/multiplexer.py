@@ -317,8 +317,11 @@ def _greeting(options: Mapping[str, Any]) -> list[tuple[Argument, ...]]:
 
 
 #: How the words of a server begin that does not let us in: a wrong password or user, none, or one too many; or no right
-#: to ask who the server is.
-_NOT_ADMITTED = ("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR invalid password", "ERR Client sent AUTH")
+#: to ask who the server is; or a database that it does not have.
+_NOT_ADMITTED = (
+    *("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR invalid password", "ERR Client sent AUTH"),
+    *("ERR DB index", "ERR invalid DB index"),
+)
 
 
 def _is_about_us(said: str) -> bool:

@@ -311,7 +311,8 @@ def checked(replies: list[Any]) -> list[Any]:
 
 
 def _unreachable(error: Exception) -> StoreUnreachable:
-    if isinstance(error, (AuthenticationError, NoPermissionError)):  # as a connection was opened
+    # As a connection was opened: all that is said then is about our address.
+    if isinstance(error, (AuthenticationError, NoPermissionError)) or "DB index" in str(error):
         return NotAdmitted(str(error))
     return StoreUnreachable(f"Redis cannot be reached: {error}")
 

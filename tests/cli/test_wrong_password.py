@@ -29,13 +29,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-@pytest.mark.parametrize("login", [f":{WRONG}@", ""], ids=["wrong", "none"])
+@pytest.mark.parametrize(
+    ("login", "database"), [(f":{WRONG}@", 0), ("", 0), (f":{PASSWORD}@", 99)], ids=["wrong", "none", "no database"]
+)
 def test_a_wrong_password_is_said_in_one_line(
-    server: EmbeddedRedis, tmp_path: Path, command: tuple[str, ...], login: str
+    server: EmbeddedRedis, tmp_path: Path, command: tuple[str, ...], login: str, database: int
 ) -> None:
     """The exit code is 3, the line names the setting and shows no password, and no part waits the minute that it waits
     for a Redis that is away."""
-    url = f"redis://{login}127.0.0.1:{server.port}/0"
+    url = f"redis://{login}127.0.0.1:{server.port}/{database}"
 
     ended = ended_of({"TINYCDP_HOME": str(tmp_path / "home"), "TINYCDP_REDIS_URL": url, "TINYCDP_PORT": "0"}, *command)
 

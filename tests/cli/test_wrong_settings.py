@@ -155,6 +155,18 @@ def test_a_home_that_cannot_be_made_is_named_with_the_remedy(command: tuple[str,
     )
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"write": "w", "read": "r"}', '{"write": 1, "read": 2, "admin": 3}'])
+def test_a_damaged_file_of_keys_is_named_with_the_remedy(text: str, tmp_path: Path) -> None:
+    """By `up` before it starts anything, in one line, and without what is in the file."""
+    (tmp_path / "keys.json").write_text(text)
+
+    ended = ended_of({"TINYCDP_HOME": str(tmp_path), "TINYCDP_PORT": "0"}, "up", "--no-prefect")
+
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
+    assert str(tmp_path / "keys.json") in ended.stderr and "remove it" in ended.stderr
+    assert not (tmp_path / "supervisord.conf").exists()
+
+
 def ended_of(settings: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
     """A command that ends by itself, after it has ended, with these settings alone."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("TINYCDP_")}
