@@ -29,6 +29,7 @@ st.logo(page.ICON, size="large")
 with st.sidebar, st.container(gap="xsmall"):
     who = st.empty()
     page.sidebar_link("Sign out", f"{console().base_path}/sign-out")
+    page.keep_keys()
 page.show_said()
 with page.refusals():
     screen.run()

@@ -30,12 +30,47 @@ h1.console-name { margin: 0 !important; padding: 0 0 .2rem !important; font-size
 [data-testid="stMetric"] label p { font-size: .85rem; opacity: .75; }
 .console-links a { color: inherit; opacity: .7; text-decoration: none; font-size: .9rem; }
 .console-links a:hover { opacity: 1; text-decoration: underline; }
+/* The part that is chosen, on the dark ground. */
+button[data-variant="segmented_control"][data-selected="true"] { color: light-dark(#0f766e, #5eead4) !important; }
+[data-testid="stCaptionContainer"] { opacity: .8; }
+/* The editor comes a moment later than what is below it. */
+[data-testid="stBidiComponentIsolated"] { min-height: 8.5rem; }
+/* What refreshes itself does not fade each time. */
+[class*="st-key-live"] [data-stale="true"] { opacity: 1 !important; }
+/* The list that picks a row by the keyboard lies over the head of the table, once the focus is in it. */
+[data-testid="stLayoutWrapper"]:has(> [class*="st-key-by-keyboard"]) { position: relative; height: 0; z-index: 10;
+  margin-bottom: -1rem; }
+[class*="st-key-by-keyboard"] { position: absolute; top: 0; width: min(40rem, 100%); clip-path: inset(50%); }
+[class*="st-key-by-keyboard"]:focus-within { clip-path: none; }
 </style>"""
+
+#: Streamlit runs a page again at `r` and clears caches at `c`, heard on the document, unless a field has the focus. A
+#: list that is open is no field, so these letters do not come up to the document. Tab passes over a table whose rows
+#: are picked: it would pick its first row.
+KEYS = """<script>
+if (!document.body.dataset.consoleKeys) {
+  document.body.dataset.consoleKeys = "heard";
+  const keep = (event) => {
+    const types = /^[rc]$/i.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (types) event.stopPropagation();
+  };
+  for (const kind of ["keydown", "keyup"]) document.body.addEventListener(kind, keep);
+  const picked = '[data-testid="stLayoutWrapper"]:has(> [class*="st-key-by-keyboard"]) + * canvas';
+  window.addEventListener("keydown", (event) => {
+    if (event.key === "Tab") for (const one of document.querySelectorAll(picked)) one.tabIndex = -1;
+  }, true);
+}
+</script>"""
 
 
 def style() -> None:
     """The few rules that Streamlit's theme has no option for."""
     st.html(STYLE)
+
+
+def keep_keys() -> None:
+    """Keeps what people type from Streamlit's shortcuts and tables. It stands where an empty line does no harm."""
+    st.html(KEYS, unsafe_allow_javascript=True)
 
 
 def header(title: str, says: str = "") -> None:

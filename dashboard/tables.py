@@ -1,8 +1,9 @@
-"""A table of rows, of which a person picks one by a click. What is picked is the row's id, never its position."""
+"""A table of rows, of which a person picks one, by a click or by the keyboard: the row's id, never its position."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
@@ -12,17 +13,26 @@ import streamlit as st
 #: Rows of a page of a list.
 PAGE_ROWS = 50
 ROW_PX, HEADER_PX, ROWS_SHOWN_MAX = 34, 35, 20
+#: Rows of a table that shows more of the picked one below it, which would else be out of sight.
+ROWS_ABOVE_MORE = 12
+#: What names a row without an id that is shown: so many columns, and so many characters.
+LABEL_COLUMNS, LABEL_CHARACTERS = 5, 120
 
 
 def table(
-    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any], *, key: str, id_of: str | None = None
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, Any],
+    *,
+    key: str,
+    id_of: str | None = None,
+    rows_shown: int = ROWS_SHOWN_MAX,
 ) -> str | None:
-    """Shows rows, and answers with the id in the field `id_of` of the row that was clicked; None if none was.
+    """Shows rows, and answers with the id in the field `id_of` of the row that was picked; None if none was.
 
-    `columns`: for each field that is shown its Streamlit column, in order.
+    `columns`: for each field that is shown its Streamlit column, in order. Beyond `rows_shown` rows the table scrolls.
     """
     shown = [{name: row.get(name) for name in columns} for row in rows]
-    height: Any = "content" if len(rows) <= ROWS_SHOWN_MAX else HEADER_PX + ROW_PX * ROWS_SHOWN_MAX
+    height: Any = "content" if len(rows) <= rows_shown else HEADER_PX + ROW_PX * rows_shown
     looks: dict[str, Any] = {
         "column_config": dict(columns),
         "hide_index": True,
@@ -35,10 +45,47 @@ def table(
         return None
     ids = [str(row[id_of]) for row in rows]
     # Streamlit keeps a selection by its position: for other rows it is another table, where nothing is selected.
-    of_these = sha256("\0".join(ids).encode()).hexdigest()[:12]
-    event = st.dataframe(shown, **looks, key=f"{key} {of_these}", on_select="rerun", selection_mode="single-cell")
+    of_these = f"{key} {sha256(chr(0).join(ids).encode()).hexdigest()[:12]}"
+    by_keyboard = f"{of_these} by keyboard"
+    typed = _picked_by_keyboard(dict(zip(ids, _labels(rows, list(columns), id_of), strict=True)), by_keyboard)
+
+    def clicked() -> None:
+        st.session_state[by_keyboard] = None  # what was done last counts
+
+    event = st.dataframe(shown, **looks, key=of_these, on_select=clicked, selection_mode="single-cell")
+    if typed is not None:
+        return typed
     cells = event["selection"]["cells"]
     return ids[cells[0][0]] if cells and cells[0][0] < len(ids) else None
+
+
+def _picked_by_keyboard(labels: Mapping[str, str], key: str) -> str | None:
+    """The id that was chosen in a list of the rows, which shows itself once Tab comes to it (`page.STYLE`).
+
+    The table is drawn and selects whatever the arrow keys come to, so Tab passes over it (`page.KEYS`).
+    """
+    with st.container(key=f"by keyboard {key}"):
+        return st.selectbox(
+            "Open a row",
+            list(labels),
+            index=None,
+            format_func=labels.__getitem__,
+            placeholder="Open a row: type a part of it, then Enter",
+            key=key,
+            label_visibility="collapsed",
+        )
+
+
+def _labels(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], id_of: str) -> list[str]:
+    """A name for each row, no two alike: its id where that is the first column, else what the first columns say."""
+    seen: Counter[str] = Counter()
+    labels = []
+    for row in rows:
+        named = [id_of] if columns[0] == id_of else columns[:LABEL_COLUMNS]
+        label = " · ".join(str(row[name]) for name in named if row.get(name) not in (None, ""))[:LABEL_CHARACTERS]
+        seen[label] += 1
+        labels.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return labels
 
 
 def pager(total: int, *, key: str, rows: int = PAGE_ROWS) -> int:
