@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import altair as alt
@@ -90,14 +90,22 @@ def by_day(rows: Sequence[dict[str, Any]], *, of: str) -> None:
     _draw(chart)
 
 
-def shares_by_day(rows: Sequence[dict[str, Any]], *, of: str, by: str) -> None:
-    """Bars over dates, which no zone moves, each of the parts in the field `by`. `rows` are those of `by_day`."""
+def shares_by_day(rows: Sequence[dict[str, Any]], *, of: str, by: str, days: int) -> None:
+    """Bars over so many dates up to the last one, which no zone moves, each of the parts in the field `by`.
+
+    `rows` are those of `by_day`, at least one.
+    """
+    last = date.fromisoformat(max(row["date"] for row in rows))
+    shown = [f"{day}T00:00:00Z" for day in (last - timedelta(days - 1), last + timedelta(1))]
     chart = (
         alt.Chart(_dated(rows))
         .mark_bar()
         .encode(
             x=alt.X(
-                "utcyearmonthdate(clock):T", title=None, axis=alt.Axis(grid=False, format="%b %d", tickCount="day")
+                "utcyearmonthdate(clock):T",
+                title=None,
+                scale=alt.Scale(type="utc", domain=shown),
+                axis=alt.Axis(grid=False, format="%b %d", tickCount=6),
             ),
             y=_count_axis(of),
             color=_colors(by),
@@ -120,7 +128,7 @@ def _time_axis() -> alt.X:
         "clock:T",
         title=None,
         scale=alt.Scale(type="utc"),
-        axis=alt.Axis(grid=False, labelOverlap=True, labelExpr=CLOCK),
+        axis=alt.Axis(grid=False, labelOverlap=True, labelExpr=CLOCK, tickCount=6),
     )
 
 

@@ -18,9 +18,10 @@ _LIGHT = {
     "dataframeHeaderBackgroundColor": "#f7f8fa",
     "codeBackgroundColor": "#f4f6f8",
     "codeTextColor": "#1b1f27",
+    "grayTextColor": "#4b5563",
 }
 _DARK = {
-    "primaryColor": "#2dd4bf",
+    "primaryColor": "#0d8a7f",  # buttons are white on it, and it stands on the dark ground: more than 4 to 1 for both
     "backgroundColor": "#12151b",
     "secondaryBackgroundColor": "#1a1e26",
     "textColor": "#e7eaf0",
@@ -30,6 +31,8 @@ _DARK = {
     "dataframeHeaderBackgroundColor": "#171b22",
     "codeBackgroundColor": "#1a1e26",
     "codeTextColor": "#e7eaf0",
+    "grayTextColor": "#b6bdc9",
+    "grayBackgroundColor": "#262c36",
 }
 _SHAPE: dict[str, Any] = {
     "baseRadius": "6px",

@@ -14,6 +14,9 @@ from dashboard.answers import forget
 from dashboard.definitions.kinds import Kind
 from dashboard.navigation import link
 
+#: Each link costs the page some milliseconds.
+LINKS_MAX = 20
+
 
 @st.dialog("Delete")
 def ask_to_delete(kind: Kind, found: dict[str, Any]) -> None:
@@ -39,7 +42,9 @@ def ask_to_delete(kind: Kind, found: dict[str, Any]) -> None:
 
 
 def links_to(used_by: Sequence[str]) -> None:
-    """A link to each definition that uses one, which the API names as `segment:loyal`."""
-    for user in used_by:
+    """A link to each definition that uses one, which the API names as `segment:loyal`; of many to the first ones."""
+    for user in used_by[:LINKS_MAX]:
         kind, _, key = user.partition(":")
         link(f"{kind}s", f"{kind} {key}", icon=":material/arrow_forward:", key=key)
+    if len(used_by) > LINKS_MAX:
+        st.caption(f"And {len(used_by) - LINKS_MAX:,} more, which a search for the key in the lists finds.")

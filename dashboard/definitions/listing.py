@@ -50,10 +50,10 @@ def list_screen(
     picked = table(
         [{**shown(row), **_of_all(row)} for row in rows],
         {
-            "key": st.column_config.TextColumn("Key", width="medium"),
+            "key": st.column_config.TextColumn("Key", width=180),
             **columns,
             **_columns(rows),
-            "updated": st.column_config.TextColumn("Last change", width=160),
+            "updated": st.column_config.TextColumn("Last change", width=128),
         },
         key=kind.path,
         id_of="key",
@@ -80,11 +80,11 @@ def _of_all(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Columns of all kinds; one without any value is left out."""
+    """Columns of all kinds, without those that are empty. All fit on a screen of 1280, and grow with a wider one."""
     columns = {
-        "size": st.column_config.NumberColumn("Users", format="localized", width="small"),
-        "used_by": st.column_config.ListColumn("Used in"),
-        "owner": st.column_config.TextColumn("Owner", width="small"),
-        "tags": st.column_config.ListColumn("Tags"),
+        "size": st.column_config.NumberColumn("Users", format="localized", width=70),
+        "used_by": st.column_config.ListColumn("Used in", width=120),
+        "owner": st.column_config.TextColumn("Owner", width=80),
+        "tags": st.column_config.ListColumn("Tags", width=90),
     }
     return {name: column for name, column in columns.items() if any(row[name] not in (None, "", []) for row in rows)}

@@ -10,6 +10,9 @@ from dashboard import charts, page
 from dashboard.answers import remembered
 from dashboard.times import time_text
 
+#: The period of an answer, up to today.
+DAYS = 30
+
 
 @remembered(30)
 def flags_activity(admin: Admin) -> FlagsActivity:
@@ -49,4 +52,5 @@ def activity(key: str) -> None:
         ],
         of="answers",
         by="variant",
+        days=DAYS,
     )

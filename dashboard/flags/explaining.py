@@ -53,17 +53,26 @@ def explanation(found: dict[str, Any]) -> None:
 
 
 def _step(step: dict[str, Any]) -> str:
-    more = ", ".join(
-        f"{name} {plain(value_text(value))}" for name, value in step.items() if name not in ("step", "passed")
-    )
+    facts = {name: value for name, value in step.items() if name not in ("step", "passed") and value is not None}
+    more = ", ".join(f"{name} {plain(_fact(value))}" for name, value in facts.items())
     mark = ":green[:material/check:]" if step.get("passed") else ":red[:material/close:]"
     return f"{mark} {step['step']}" + (f" ({more})" if more else "")
+
+
+def _fact(value: Any) -> str:
+    """A fact of a step. The decision of another flag is told in a word or two."""
+    if isinstance(value, dict) and "allow" in value:
+        return " ".join(filter(None, ["allow" if value["allow"] else "refuse", value.get("variant")]))
+    return value_text(value)
 
 
 def _lines(node: dict[str, Any], level: int) -> list[str]:
     """A node as an item of a list, with its parts below it."""
     named = f"{node['kind']} **{node['key']}** = " if "key" in node else ""
-    line = f"{named}{code(node['text'])} → {code(value_text(node.get('value')))}"
+    value = node.get("value")
+    # A rule is true or false; it has no value where a step before it decided.
+    answer = "not asked" if value is None and node.get("kind") == "flag" else code(value_text(value))
+    line = f"{named}{code(node['text'])} → {answer}"
     if "threshold" in node:
         line += f" (threshold {plain(value_text(node['threshold']))})"
     if node.get("left_out"):

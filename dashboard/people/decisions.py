@@ -12,7 +12,7 @@ from dashboard import page
 from dashboard.answers import remembered
 from dashboard.flags.explaining import decision
 from dashboard.navigation import link
-from dashboard.tables import table
+from dashboard.tables import ROWS_ABOVE_MORE, table
 from dashboard.values import value_text
 
 
@@ -52,6 +52,7 @@ def decisions(user: str) -> None:
         },
         key="decisions of a person",
         id_of="flag",
+        rows_shown=ROWS_ABOVE_MORE,
     )
     if picked is not None and picked != st.query_params.get("flag"):
         st.query_params["flag"] = picked

@@ -54,10 +54,10 @@ def _segments(found: UserDetail) -> None:
             for one in sorted(found["segments"], key=lambda one: (not one["inSegment"], one["key"]))
         ],
         {
-            "key": st.column_config.TextColumn("Segment"),
-            "in": st.column_config.TextColumn("Now", width="small"),
-            "since": st.column_config.TextColumn("Since", help="The first rebuild that saw it."),
-            "next": st.column_config.TextColumn("Changes by time alone", help="With no new event."),
+            "key": st.column_config.TextColumn("Segment", width=150),
+            "in": st.column_config.TextColumn("Now", width=60),
+            "since": st.column_config.TextColumn("Since", width=148, help="The first rebuild that saw it."),
+            "next": st.column_config.TextColumn("Changes by time alone", width=148, help="With no new event."),
         },
         key="segments of a person",
         id_of="key",

@@ -13,7 +13,7 @@ from dashboard.answers import remembered
 from dashboard.definitions.difference import difference
 from dashboard.markdown import code, plain
 from dashboard.navigation import link
-from dashboard.tables import PAGE_ROWS, pager, table
+from dashboard.tables import PAGE_ROWS, ROWS_ABOVE_MORE, pager, table
 from dashboard.times import time_text
 from dashboard.values import value_text
 
@@ -49,6 +49,7 @@ def show() -> None:
             },
             key="audit",
             id_of="id",
+            rows_shown=ROWS_ABOVE_MORE,
         )
     found = next((one for one in entries if _id(one) == picked), None)
     if found is not None:

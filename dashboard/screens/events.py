@@ -10,7 +10,7 @@ from dashboard import page
 from dashboard.access import signed_in
 from dashboard.markdown import code, plain
 from dashboard.navigation import link
-from dashboard.tables import table
+from dashboard.tables import ROWS_ABOVE_MORE, table
 from dashboard.times import time_text
 from dashboard.values import value_text
 
@@ -42,10 +42,14 @@ def show() -> None:
 def _stream(name: str | None, state: Any, every_s: float | None) -> None:
     @st.fragment(run_every=every_s)
     def stream() -> None:
-        with page.refusals():
+        with st.container(key="live events"), page.refusals():
             answer = signed_in().admin.newest_events(limit=SHOWN_MAX, name=name, state=state)
             if not answer["events"]:
-                page.empty("No events", "Send one to `POST /v1/track` with a write key: it is here within two seconds.")
+                page.empty(
+                    "No events",
+                    "Send one to `POST /v1/track` with a write key: it is here within two seconds. A purge takes the "
+                    "newest ones from here; those of a person stay on their page.",
+                )
                 return
             events = {_id(dict(event)): dict(event) for event in answer["events"]}
             picked = table(
@@ -59,6 +63,7 @@ def _stream(name: str | None, state: Any, every_s: float | None) -> None:
                 },
                 key="events",
                 id_of="id",
+                rows_shown=ROWS_ABOVE_MORE,
             )
             if picked is not None:
                 st.session_state[PICKED] = events[picked]

@@ -62,7 +62,7 @@ def show() -> None:
 
 @st.fragment(run_every=REFRESH_S)
 def _live() -> None:
-    with page.refusals():
+    with st.container(key="live dashboard"), page.refusals():
         found, now = metrics(), health()
         _state(now)
         _numbers(found)

@@ -54,8 +54,8 @@ def _numbers(found: RejectedPage, reason: str | None) -> None:
         picked = table(
             [{**one, "last": time_text(one["last_at"])} for one in found["reasons"]],
             {
-                "reason": st.column_config.TextColumn("Reason", width="medium"),
-                "count": st.column_config.NumberColumn("Events", format="localized", width="small"),
+                "reason": st.column_config.TextColumn("Reason", width=260),
+                "count": st.column_config.NumberColumn("Events", format="localized", width=60),
                 "last": st.column_config.TextColumn("Last"),
             },
             key="reasons",

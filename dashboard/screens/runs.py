@@ -12,7 +12,7 @@ from dashboard import page
 from dashboard.access import signed_in
 from dashboard.answers import forget, remembered
 from dashboard.markdown import plain
-from dashboard.tables import PAGE_ROWS, pager, table
+from dashboard.tables import PAGE_ROWS, ROWS_ABOVE_MORE, pager, table
 from dashboard.times import time_text
 from dashboard.values import value_text
 from dashboard.workspace import may_change
@@ -54,7 +54,7 @@ def show() -> None:
 
 @st.fragment(run_every=REFRESH_S)
 def _list(work: str | None, offset: int) -> None:
-    with page.refusals():
+    with st.container(key="live runs"), page.refusals():
         found: list[dict[str, Any]] = [dict(run) for run in runs(work, offset)["runs"]]
         picked = table(
             [
@@ -80,6 +80,7 @@ def _list(work: str | None, offset: int) -> None:
             },
             key="runs",
             id_of="id",
+            rows_shown=ROWS_ABOVE_MORE,
         )
         run = next((run for run in found if run["id"] == picked), None)
         if run is not None:

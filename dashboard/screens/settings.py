@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -75,12 +76,12 @@ def _keys() -> None:
             for key in found
         ],
         {
-            "label": st.column_config.TextColumn("Label"),
+            "label": st.column_config.TextColumn("Label", width="medium"),
             "kind": st.column_config.TextColumn("Kind", width="small"),
-            "author": st.column_config.TextColumn("Made by", width="small"),
+            "author": st.column_config.TextColumn("Made by", width=105),
             "made": st.column_config.TextColumn("Made"),
             "used": st.column_config.TextColumn("Last used"),
-            "state": st.column_config.TextColumn("State", width="medium"),
+            "state": st.column_config.TextColumn("State", width=170),
             "id": st.column_config.TextColumn("Id"),
         },
         key="keys",
@@ -142,10 +143,19 @@ def _health() -> None:
         facts: dict[str, Any] = dict(check)
         mark = ":green[:material/check:]" if facts.pop("status") == "ok" else ":red[:material/error:]"
         error = facts.pop("error", None)
-        brief = ", ".join(f"{key} {value_text(value)}" for key, value in facts.items() if not isinstance(value, dict))
+        brief = ", ".join(filter(None, (_fact(key, value) for key, value in facts.items())))
         with st.expander(f"{mark} **{name}** {plain((error or brief)[:200])}", expanded=bool(error)):
             st.json({**facts, **({"error": error} if error else {})})
     st.caption(f"As of {time_text(found['timestamp'])}. `tinycdp doctor` also compares live answers with the lake's.")
+
+
+def _fact(key: str, value: Any) -> str:
+    """A fact of a part in a line; none where it has more in it, or nothing. Instants come as UTC ms."""
+    if isinstance(value, dict) or value in (None, [], ""):
+        return ""
+    if key.endswith("_at") and isinstance(value, int):
+        return f"{key} {time_text(datetime.fromtimestamp(value / 1000, UTC).isoformat())}"
+    return f"{key} {value_text(value)}"
 
 
 def _versions() -> None:
