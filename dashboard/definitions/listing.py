@@ -35,7 +35,7 @@ def list_screen(
         return
     text = st.text_input(
         "Search",
-        key="q",
+        key=f"find_{kind.name}",  # its own: what is typed here is asked of no other screen
         bind="query-params",
         type="search",
         live="300ms",

@@ -30,7 +30,7 @@ def timeline(id: str) -> None:
     """The filters, which the URL keeps, and the events."""
     left, middle, right = st.columns([2, 1, 1])
     name = left.text_input(
-        "Name, in full", key="name", bind="query-params", type="search", live="300ms", placeholder="Any name"
+        "Name, in full", key="event", bind="query-params", type="search", live="300ms", placeholder="Any name"
     )
     since = _moment(middle.date_input("From", None, key="from", bind="query-params"))
     until = _moment(right.date_input("To, with that date", None, key="to", bind="query-params"), days=1)
