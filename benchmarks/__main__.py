@@ -103,7 +103,7 @@ def measure_parts(folder: Path, parts: Collection[str], small: bool, seconds: fl
         for name, row in measure_questions(filled_lake(folder, events, users).root, 2 if small else 3).items():
             yield name, {"events": events, "users": users, **row}
     if "analyses" in parts:
-        events, users = (200_000, 10_000) if small else (2_000_000, 100_000)
+        events, users = (200_000, 10_000) if small else (1_000_000, 50_000)
         for name, row in measure_analyses(filled_lake(folder / "analyses", events, users).root, 1).items():
             yield name, {"events": events, "users": users, **row}
 
