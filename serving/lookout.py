@@ -101,6 +101,11 @@ class Refreshed(Generic[T]):
         """The last answer, however old, without waiting; None before the first. Where it is not good, one is sought."""
         if self._seeking is None and time.monotonic() >= self._good_until_s:
             self._seeking = asyncio.create_task(self._sought(ask))
+        return self.last
+
+    @property
+    def last(self) -> T | None:
+        """The last answer, however old; None before the first. Nothing is sought."""
         return None if self._answer is None else self._answer[1]
 
     async def of(self, ask: Callable[[], Awaitable[T]]) -> T:

@@ -13,14 +13,13 @@ from expressions.definitions import Definition, DefinitionKind
 from expressions.plan import plan
 from serving.api.beside import beside
 from serving.api.dependencies import EngineOf, require_admin
-from serving.api.vocabulary import seen_in_lake
 from serving.api.wire.unsaved_expressions import Cost, Part, PreviewBody, PreviewOut, ValidateBody, Validated
 from serving.definitions import saving
 from serving.definitions.catalogue import Catalogue, encode
 from serving.engine import Engine
 from serving.lookups import unsaved_expressions
 from serving.lookups.typed_text import KEY, Typed, told_beside, told_of
-from serving.lookups.warnings import warnings
+from serving.lookups.warnings import seen_in_lake, warnings
 from serving.lookups.worker import in_worker, in_worker_or_none
 from serving.refusals import Unavailable, invalid
 

@@ -15,10 +15,10 @@ from serving import ids
 from serving.api.dependencies import EngineOf, require_admin
 from serving.api.wire.vocabulary import ValuesOut, VocabularyOut
 from serving.definitions.catalogue import Catalogue
-from serving.engine import Engine
 from serving.ingest.accept import NAME_CHARACTERS_MAX
 from serving.lookups.people import ALIAS_KINDS
-from serving.lookups.vocabulary import attribute_values, property_values, vocabulary
+from serving.lookups.vocabulary import attribute_values, property_values
+from serving.lookups.warnings import seen_in_lake
 from serving.lookups.worker import in_worker
 from serving.refusals import invalid
 
@@ -52,11 +52,6 @@ async def read_values(
     if event is None or property is None or attribute is not None or path:
         raise invalid("event", event, "name an event and a property, or an attribute")
     return ValuesOut.model_validate(await in_worker(property_values, await engine.source(), event, property))
-
-
-async def seen_in_lake(engine: Engine) -> dict[str, Any]:
-    """The names in the lake, read now by a process beside this one."""
-    return await in_worker(vocabulary, await engine.source(), engine.clock_ms())
 
 
 def _known(catalogue: Catalogue) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from expressions.plan import COUNTED_KINDS
 from expressions.rules.deletes import after_deletes
 from expressions.rules.dtypes import KINDS, Kind
 from expressions.rules.properties import attribute_key, attribute_name, attribute_path
+from expressions.rules.windows import DAY_MS
 from serving.history import History, Source
 from serving.times import rfc3339
 
@@ -44,22 +45,22 @@ def vocabulary(source: Source, now_ms: int) -> dict[str, Any]:
     lake = source.history()
     events = _events(lake)
     fields, rows = _newest_fields(lake)
-    missing = events["name"].head(EVENTS_MAX).to_list()
-    read = {name for name, _, _ in fields}
-    fields += _old_fields(lake, [name for name in missing if name not in read][:OLD_EVENTS_MAX])
+    named = events.head(EVENTS_MAX)
+    read = [name for name, _, _ in fields if name is not None]
+    fields += _old_fields(lake, named.filter(~pl.col("name").is_in(read)).head(OLD_EVENTS_MAX))
     by_event: dict[str | None, dict[str, dict[str, int]]] = {}
     for (event, field, kind), count in fields.items():
         by_event.setdefault(event, {}).setdefault(field, {})[kind] = count
-    named, left = [], ALL_PROPERTIES_MAX
-    for name, count, last_ms in events.head(EVENTS_MAX).iter_rows():
+    shown, left = [], ALL_PROPERTIES_MAX
+    for name, count, last_ms in named.iter_rows():
         most = _most(by_event.get(name, {}), min(PROPERTIES_MAX, left))
         properties = [{"name": field, **told} for field, told in most]
         left -= len(properties)
-        named.append({"name": name, "count": count, "lastSeen": rfc3339(last_ms), "properties": properties})
+        shown.append({"name": name, "count": count, "lastSeen": rfc3339(last_ms), "properties": properties})
     return {
         "asof": rfc3339(now_ms),
         "rows": rows,
-        "events": named,
+        "events": shown,
         "eventsLeftOut": max(0, len(events) - EVENTS_MAX),
         "attributes": [
             {"key": path[0], "path": list(path[1:]), **told}
@@ -85,12 +86,21 @@ def _newest_fields(lake: History) -> tuple[Fields, int]:
     return fields, rows
 
 
-def _old_fields(lake: History, names: list[str]) -> Fields:
-    """The fields of some rows of these events, wherever they are."""
-    if not names:
+def _old_fields(lake: History, events: pl.DataFrame) -> Fields:
+    """The fields of some rows of these events, of the last day on which each came.
+
+    Of all days nearly each part of the lake has one of them, so that all properties of everybody would be read.
+    """
+    if events.is_empty():
         return Fields()
-    is_named = pl.col("kind").is_in(sorted(COUNTED_KINDS)) & pl.col("name").is_in(names)
-    rows = lake.events().filter(is_named).select("kind", "name", "props").head(OLD_ROWS_MAX)
+    since = {name: last_ms - DAY_MS for name, _, last_ms in events.iter_rows()}
+    is_wanted = (
+        (pl.col("ts") >= min(since.values()))
+        & pl.col("kind").is_in(sorted(COUNTED_KINDS))
+        & pl.col("name").is_in(list(since))
+        & (pl.col("ts") >= pl.col("name").replace_strict(since, default=None, return_dtype=pl.Int64))
+    )
+    rows = lake.events().filter(is_wanted).select("kind", "name", "props").head(OLD_ROWS_MAX)
     return _fields(rows.collect(engine="streaming"))
 
 

@@ -9,6 +9,9 @@ takes longer than `WAITED_S` to answer, or cannot be asked, there are no warning
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from anyio import move_on_after
 
 from expressions.definitions import Bound
@@ -16,8 +19,8 @@ from expressions.ops import Aggregation, Attribute, walk
 from expressions.text.bind import Known, warnings_of
 from expressions.text.contradictions import contradictions
 from serving.engine import Engine
-from serving.lookups.vocabulary import seen
-from serving.lookups.worker import in_worker_or_none
+from serving.lookups.vocabulary import seen, vocabulary
+from serving.lookups.worker import in_worker, in_worker_or_none
 
 #: How long a definition's answer waits for the names.
 WAITED_S = 3.0
@@ -38,6 +41,10 @@ async def unseen(engine: Engine, bound: Bound) -> list[str]:
     if not events and not attributes:
         return []
 
+    known_names = engine.vocabulary.last
+    if known_names is not None and are_seen(bound, known_names):
+        return []
+
     async def ask(wanted: set[str | None]) -> Known | None:
         of_events = sorted(name for name in wanted if name is not None)
         with move_on_after(ASKED_S):
@@ -52,6 +59,20 @@ async def unseen(engine: Engine, bound: Bound) -> list[str]:
         known = await engine.names.of([*events, *([None] if attributes else [])], ask)
         return [] if known is None else list(dict.fromkeys(warnings_of(bound.written, known)))
     return []
+
+
+def are_seen(bound: Bound, vocabulary: Mapping[str, Any]) -> bool:
+    """Whether all names that a definition reads are in a vocabulary. It lacks some names, and has none that was never
+    seen. So what it has need not be looked for in the whole lake.
+    """
+    events = {event["name"]: frozenset(one["name"] for one in event["properties"]) for event in vocabulary["events"]}
+    attributes = frozenset(attribute["key"] for attribute in vocabulary["attributes"])
+    return next(warnings_of(bound.written, Known(events, attributes)), None) is None
+
+
+async def seen_in_lake(engine: Engine) -> dict[str, Any]:
+    """The vocabulary, read now by a process beside this one."""
+    return await in_worker(vocabulary, await engine.source(), engine.clock_ms())
 
 
 async def warm(engine: Engine) -> None:

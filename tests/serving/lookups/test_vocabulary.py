@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from expressions.definitions import Definition
+from expressions.text.bind import bind_one
 from serving.lookups import vocabulary as questions
 from serving.lookups.vocabulary import property_values, vocabulary
+from serving.lookups.warnings import are_seen
 from tests.pipelines.world import World
 from tests.serving.lookups.test_people import source
 
@@ -68,6 +71,19 @@ def test_names_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [event["name"] for event in answer["events"]] == ["newest", "newer"]
     assert answer["eventsLeftOut"] == 1
     assert sum(len(event["properties"]) for event in answer["events"]) == 1
+
+
+def test_names_in_the_vocabulary_are_known_to_be_seen(world: World) -> None:
+    """What it has need not be looked for; what it lacks may have been seen all the same."""
+    seen = vocabulary(source(world), NOW_MS)
+
+    def are_all_seen(expression: str) -> bool:
+        return are_seen(bind_one(Definition("segment", "asked", expression), {}), seen)
+
+    assert are_all_seen("events.newer.b.first == 'x' && events.old.count > 1")
+    assert not are_all_seen("events.newer.a.first == 'x'")
+    assert not are_all_seen("events.never.count > 1")
+    assert not are_all_seen("profile.plan == 'pro'")
 
 
 def test_an_empty_lake_has_no_names(redis_url: str, tmp_path: Path) -> None:
