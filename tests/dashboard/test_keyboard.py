@@ -16,8 +16,9 @@ STOPS_MAX = 120
 
 
 def tab_to(page: Page, place: Locator, *, back: bool = False) -> None:
-    """Presses Tab until a place has the focus."""
-    expect(place).to_be_attached()
+    """Presses Tab until a place has the focus, once the page is drawn: until then it shows what was there before."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(place).to_have_count(1)
     for _ in range(STOPS_MAX):
         page.keyboard.press("Shift+Tab" if back else "Tab")
         if place.evaluate("one => one === document.activeElement || one.contains(document.activeElement)"):
