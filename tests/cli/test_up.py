@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import redis
 
@@ -74,9 +75,13 @@ def readable_by_others(path: Path) -> bool:
     return not closed and path.stat().st_mode & 0o077 != 0
 
 
-def argv() -> list[Path]:
-    """The command lines of the processes of this machine that still run."""
-    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+def command_lines() -> list[str]:
+    """The words of each process of this machine; of one that has just ended there are none."""
+    lines = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            lines.append(" ".join(process.cmdline()))
+    return lines
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
             mode=(home / "stack.json").stat().st_mode,
             refused=without_a_password(addresses["redis_url"]),
             readable=[path for path in (home, *home.rglob("*")) if readable_by_others(path)],
-            told="".join(path.read_text(errors="replace") for path in [*(home / "logs").iterdir(), *argv()]),
+            told="".join([path.read_text(errors="replace") for path in (home / "logs").iterdir()] + command_lines()),
             well=done(environment, "doctor", "--json"),
             wrong=done(environment | {"TINYCDP_SHARDS": "4"}, "doctor"),
             stopped=[json.loads(done(environment, "down", "--json").stdout) for _ in range(2)],

@@ -131,7 +131,7 @@ class TestSaving:
     def test_a_key_of_another_system_is_taken(self, flags: RunningStack, key: str) -> None:
         """Hyphens and dots stand in a flag's key: it is saved, asked in each way, needed, explained and deleted."""
         flags.define("flag", key, f'bucket("{key[:80]}:membership") >= 0', description="moved")
-        flags.define("flag", "needs_it", "true", prerequisites=[{"flag": key}])
+        flags.define("flag", "needs_what_moved", "true", prerequisites=[{"flag": key}])
         (decision,) = decide_many(flags, {"userId": "ada", "flags": [key]}).json()["decisions"]
         ofrep = flags.call(
             "POST", f"/ofrep/v1/evaluate/flags/{key}", "read", json={"context": {"targetingKey": "ada"}}
@@ -140,12 +140,12 @@ class TestSaving:
         assert (decision["flag"], decision["allow"]) == (key, True)
         assert flags.decide("ada", key, explain="true")["explanation"]["key"] == key
         assert (ofrep["key"], ofrep["value"]) == (key, True)
-        assert flags.decide("ada", "needs_it")["allow"]
+        assert flags.decide("ada", "needs_what_moved")["allow"]
         assert flags.json("explain", "ada", f"flag:{key}")["decision"]["flag"] == key
         assert flags.call("GET", f"/v1/admin/flags/{key}/history").json()["versions"][0]["expression"]
         assert flags.call("GET", f"/v1/admin/flags/{key}/people").status_code == 200
         assert key in flags.call("DELETE", f"/v1/admin/flags/{key}").json()["message"], "another flag needs it"
-        for one in ("needs_it", key):
+        for one in ("needs_what_moved", key):
             assert flags.call("DELETE", f"/v1/admin/flags/{one}").status_code == 200
         assert flags.call("GET", f"/v1/admin/flags/{key}").status_code == 404
 
