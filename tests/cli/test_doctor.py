@@ -176,6 +176,7 @@ DAMAGED = (
         (DAMAGED, 10_000, True),
         ("7:M 30 Nov 2026 14:00:01.000 # Server initialized\n", 0, False),
     ],
+    ids=range(9),  # a JSON line has the time at which it was written
 )
 def test_a_redis_that_cannot_read_its_file_is_told_by_its_log(
     tmp_path: Path, log: str, since: int, is_damaged: bool
