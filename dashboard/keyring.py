@@ -17,9 +17,9 @@ from hashlib import sha256
 from tinycdp import Admin
 
 IDLE_S_MAX = 12 * 60 * 60
-#: A screen waits so long for each answer, and then says that there is none; and for that of a change, which may be made
-#: though nobody hears of it.
-ANSWER_S_MAX, CHANGE_S_MAX = 8.0, 60.0
+#: A screen waits so long for each answer, and then says that there is none; for one that is read in the lake; for that
+#: of a change, which may be made though nobody hears of it.
+ANSWER_S_MAX, LAKE_S_MAX, CHANGE_S_MAX = 8.0, 60.0, 60.0
 #: With one more the sign-in that was idle longest ends.
 SIGN_INS_MAX = 1_000
 LINK_S_MAX = 60 * 60
@@ -29,10 +29,19 @@ LINKS_MAX = 100
 
 @dataclass(frozen=True)
 class SignIn:
-    """One person's browser. `id` is no secret: it tells apart what different people may see."""
+    """One person's browser. `id` is no secret: it tells apart what different people may see.
+
+    `patient` asks as `admin` does, and waits longer: for what is read in the lake.
+    """
 
     admin: Admin = field(repr=False)
+    patient: Admin = field(repr=False)
     id: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.admin.close()
+        self.patient.close()
 
 
 class Keyring:
@@ -54,13 +63,13 @@ class Keyring:
             raise
         cookie = secrets.token_urlsafe(32)
         with self._lock:
-            self._sign_ins[_digest(cookie)] = (SignIn(admin), self._clock())
+            self._sign_ins[_digest(cookie)] = (SignIn(admin, self._admin(key, LAKE_S_MAX)), self._clock())
             while len(self._sign_ins) > SIGN_INS_MAX:
-                self._sign_ins.popitem(last=False)[1][0].admin.close()
+                self._sign_ins.popitem(last=False)[1][0].close()
         return cookie
 
-    def _admin(self, key: str) -> Admin:
-        return Admin(self.api_url, key, timeout_s=ANSWER_S_MAX, change_timeout_s=CHANGE_S_MAX)
+    def _admin(self, key: str, answer_s_max: float = ANSWER_S_MAX) -> Admin:
+        return Admin(self.api_url, key, timeout_s=answer_s_max, change_timeout_s=CHANGE_S_MAX)
 
     def find(self, cookie: str | None, *, is_used: bool = False) -> SignIn | None:
         """Who is signed in with a cookie; `is_used` begins the 12 hours anew."""
@@ -95,7 +104,7 @@ class Keyring:
     def _forget(self, digest: bytes) -> None:
         found = self._sign_ins.pop(digest, None)
         if found is not None:
-            found[0].admin.close()
+            found[0].close()
 
     def link(self, key: str) -> str:
         """The secret of a link that signs in with a key, once and within an hour. Raises as `sign_in` does."""

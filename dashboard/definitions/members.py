@@ -13,17 +13,16 @@ from dashboard.tables import PAGE_ROWS, Turner, table
 from dashboard.times import time_text
 
 
-@remembered(120)
+@remembered(120, reads_the_lake=True)
 def page_of_members(admin: Admin, key: str, cursor: str | None) -> SegmentMembers:
-    """The answer of the lake; it takes seconds for millions of events."""
+    """The answer of the lake."""
     return admin.segment_members(key, limit=PAGE_ROWS, cursor=cursor)
 
 
 def members(key: str) -> None:
     """The numbers, and a page of the members by id. A click on one opens that person."""
     turner = Turner("members")
-    with st.spinner("Asking the lake …"):
-        found = page_of_members(key, turner.cursor)
+    found = page_of_members(key, turner.cursor)
     page.share_of_all("Members", found["count"], found["total"])
     st.caption(f"As of {time_text(found['asof'])}, from the lake; kept for two minutes.")
     if not found["members"]:

@@ -19,9 +19,9 @@ from dashboard.values import value_text
 SAMPLE = 1_000
 
 
-@remembered(120)
+@remembered(120, reads_the_lake=True)
 def previewed(admin: Admin, kind: DefinitionKind, expression: str) -> Preview:
-    """The answer of the lake; it takes seconds for millions of events."""
+    """The answer of the lake."""
     return admin.preview(kind, expression, sample=SAMPLE)
 
 
@@ -30,8 +30,7 @@ def preview(kind: Kind, expression: str) -> None:
     if not expression.strip():
         page.empty("Nothing to compute", "Write an expression first.")
         return
-    with st.spinner("Asking the lake …"):
-        answer = previewed(kind.name, expression)
+    answer = previewed(kind.name, expression)
     spread, people = answer.get("distribution"), answer["sample"]
     without = spread["none"] if spread is not None else 0
     page.share_of_all("People with a value", answer["total"] - without, answer["total"])

@@ -487,5 +487,5 @@ def _ask(about: str, named: tuple[str, str, str | None, str]) -> None:
     kind, event, property_, name = named
     asked = {"attribute": name} if kind == "attribute" else {"event": event, "property": property_}
     with page.refusals():
-        found = signed_in().admin.values(**asked)["values"]
+        found = signed_in().patient.values(**asked)["values"]
         st.session_state[about] = (named, [example["value"] for example in found])

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import page
 from dashboard.access import signed_in
-from dashboard.answers import forget
+from dashboard.answers import ASKING, forget
 from dashboard.markdown import code
 
 #: Events that one download holds; `tinycdp` and the API page through more.
@@ -20,7 +20,8 @@ def leaving(id: str) -> None:
     st.subheader("Download", anchor=False)
     st.markdown("All that is known of this person, as JSON: ids, attributes, traits, segments, events.")
     if st.button("Prepare the file", icon=":material/download:"):
-        data = signed_in().admin.person_data(id, limit=EVENTS_MAX)
+        with st.spinner(ASKING):
+            data = signed_in().patient.person_data(id, limit=EVENTS_MAX)
         if data["hasMore"]:
             st.warning(f"The file has the first {EVENTS_MAX:,} of {data['total']:,} events; the API has all.")
         st.download_button(

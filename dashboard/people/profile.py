@@ -13,7 +13,7 @@ from dashboard.times import time_text
 from dashboard.values import value_text
 
 
-@remembered(5)
+@remembered(5, reads_the_lake=True)
 def person(admin: Admin, id: str) -> UserDetail:
     """One user. Raises `NotFound`."""
     return admin.user(id)

@@ -18,7 +18,7 @@ from dashboard.values import value_text
 PAGE_EVENTS = 50
 
 
-@remembered(5)
+@remembered(5, reads_the_lake=True)
 def events(
     admin: Admin, id: str, since: str | None, until: str | None, name: str | None, cursor: str | None
 ) -> PersonEvents:

@@ -21,7 +21,7 @@ TITLE = "Audit"
 ICON = ":material/history:"
 
 
-@remembered(10)
+@remembered(10, reads_the_lake=True)
 def audit(admin: Admin, offset: int) -> AuditPage:
     """A page of the log."""
     return admin.audit(limit=PAGE_ROWS, offset=offset)

@@ -25,7 +25,7 @@ ALL = "All reasons"
 NAMED_MAX = 20
 
 
-@remembered(5)
+@remembered(5, reads_the_lake=True)
 def rejected(admin: Admin, reason: str | None, cursor: str | None) -> RejectedPage:
     """A page of the refused events of the last seven days, with their numbers."""
     return admin.rejected(reason=reason, limit=PAGE_ROWS, cursor=cursor)

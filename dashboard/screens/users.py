@@ -22,7 +22,7 @@ TITLE = "Users"
 ICON = ":material/group:"
 
 
-@remembered(10)
+@remembered(10, reads_the_lake=True)
 def found(admin: Admin, text: str, offset: int) -> UserPage:
     """A page of the users whose id contains a text, the newest first."""
     return admin.search_users(text, limit=PAGE_ROWS, offset=offset)
