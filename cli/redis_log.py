@@ -21,6 +21,7 @@ _READY = "Ready to accept connections"
 _DAMAGED = re.compile(
     r"# (.*(?:Bad file format reading the append only file|Unrecoverable error reading the append only file"
     r"|Unexpected end of file reading the append only file|[Ff]atal error loading the DB"
+    r"|Unknown command '|Error reading the RDB preamble|Internal error in RDB|Short read or OOM loading DB"
     r"|Wrong signature trying to load DB|AOF file .*(?:doesn't exist|not exist)).*)"
 )
 

@@ -132,7 +132,11 @@ def _batch(settings: Settings) -> Schema:
                     "examples": [{"type": kind} for kind in EVENT_KINDS],
                 },
             },
-            "context": {**_OBJECT, "description": "context of all events; an event's own entries replace it"},
+            "context": {
+                "description": "an object, the context of all events; an event's own entries replace it. One that "
+                "cannot be taken is left out, and `warnings` says why",
+                "examples": [{"locale": "en-GB"}],
+            },
             "sentAt": _SENT_AT,
         },
     }
