@@ -43,8 +43,6 @@ RETRY_AFTER_S = 10
 BEAT_S, BELIEVED_MS = 1.0, 15_000
 #: How long the end of an analysis and its answer are kept. It may show ids of people.
 REMEMBERED_MS = 15 * 60_000
-#: The least time that Redis keeps anything.
-GONE_MS = 1
 #: How often the host's turn is asked for.
 TURN_S = 0.1
 
@@ -168,7 +166,7 @@ class AnalysisRuns:
         if analysis.state in ("waiting", "running"):
             await self._stop(analysis_id, CANCELLED)
             analysis = msgspec.structs.replace(analysis, state="cancelled", error=CANCELLED)
-        await self._report(analysis, GONE_MS)
+        await self._forget_report(analysis)
         return analysis
 
     async def close(self) -> None:
@@ -211,7 +209,10 @@ class AnalysisRuns:
             if analysis.state in ("waiting", "running"):
                 analysis.state = "cancelled"
                 analysis.error = self._reasons.get(analysis.id, "the API was stopped")
-            await self._report(analysis, GONE_MS if analysis.error == CANCELLED else REMEMBERED_MS)
+            if analysis.error == CANCELLED:
+                await self._forget_report(analysis)
+            else:
+                await self._report(analysis, REMEMBERED_MS)
 
     def _forget(self, analysis_id: str) -> None:
         for known in (self._analyses, self._tasks, self._reasons):
@@ -244,6 +245,10 @@ class AnalysisRuns:
     async def _report(self, analysis: Analysis, ttl_ms: int) -> None:
         with suppress(Unavailable):  # Redis is away: the analysis does not need it
             await self._keep(analysis.id, msgspec.json.encode(analysis), ttl_ms)
+
+    async def _forget_report(self, analysis: Analysis) -> None:
+        with suppress(StoreError):
+            await self._engine.store.forget_beat(f"analysis:{analysis.id}")
 
     async def _keep(self, name: str, text: bytes, ttl_ms: int) -> None:
         try:

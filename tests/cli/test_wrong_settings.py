@@ -136,8 +136,8 @@ def test_a_part_and_the_stack_warn_of_a_setting_that_does_not_exist(tmp_path: Pa
     stack = ended_of({"TINYCDP_PORTT": "1", "TINYCDP_HOME": "/proc/nope"}, "up", "--no-prefect")
 
     logged = [json.loads(line) for line in part.stdout.splitlines()]
-    assert [(line["event"], line["level"]) for line in logged] == [("unknown_setting", "warning")]
-    for text in (logged[0]["what"], stack.stderr):
+    assert [(line["event"], line["level"]) for line in logged] == [("started", "info"), ("unknown_setting", "warning")]
+    for text in (logged[1]["what"], stack.stderr):
         assert "TINYCDP_PORTT is no setting, and changes nothing: the nearest one is TINYCDP_PORT" in text
 
 

@@ -212,10 +212,10 @@ def test_events_that_do_not_go_out_are_said_once_and_kept(
         server.answer = stored
 
         assert client.flush(60).sent == 1
+    wait_until(lambda: caplog.records[-1].getMessage() == "events are acknowledged again", "the end is said, too")
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1
     assert said in warnings[0]
-    assert caplog.records[-1].getMessage() == "events are acknowledged again"
 
 
 def test_a_full_queue_does_not_flood_the_log(new_client: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:

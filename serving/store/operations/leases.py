@@ -37,6 +37,11 @@ class LeaseOperations(Sharded):
         return Request([reserved.command("SET", keys.heartbeat(name), said, "PX", ttl_ms)], nothing)
 
     @operation
+    def forget_beat(self, name: str) -> Request[None]:
+        """Forgets the report of a part at once."""
+        return Request([command("DEL", keys.heartbeat(name))], nothing)
+
+    @operation
     def beat_process(self, name: str, said: bytes, gone: Sequence[str] = ()) -> Request[None]:
         """Keeps what an API process says of itself, and forgets those that are `gone`."""
         commands = [
