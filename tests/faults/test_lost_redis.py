@@ -76,8 +76,10 @@ def test_a_redis_wiped_under_clients_at_work_says_what_is_warming_and_loses_only
             unsure = set(working.sent) - before
             recovering = pid_of(victim, "drain")
             assert recovering is not None
-            # Without a pause between two looks, since the rebuild that follows may take less than one.
-            wait_until(lambda: any(client.exists(keys.catalogue_version()) for _ in range(200)), "definitions are back")
+            # Without a pause between two looks for seconds, since the rebuild that follows may take less than one.
+            wait_until(
+                lambda: any(client.exists(keys.catalogue_version()) for _ in range(20_000)), "definitions are back"
+            )
             os.kill(recovering, signal.SIGSTOP)  # in its rebuild: for as long as it takes somebody to ask
             try:
                 wait_until(
