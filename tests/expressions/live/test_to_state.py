@@ -393,7 +393,9 @@ class TestCompleteness:
         read = {Constant, Property, ops.Attribute, ops.TraitRef, ops.SegmentRef, ops.Aggregation, ops.Argument}
         read |= {ops.EventTime, ops.EventDay, ops.SlotValue, ops.Now}
 
-        assert set(evaluator.registry) - {object, Expr} | read == set(Expr.__subclasses__())
+        # Another test makes a node of its own, which is there until somebody looks for garbage.
+        nodes = {node for node in Expr.__subclasses__() if node.__module__.startswith("expressions.")}
+        assert set(evaluator.registry) - {object, Expr} | read == nodes
         with pytest.raises(TypeError, match="Now"):
             evaluator(ops.Now())
 
