@@ -18,7 +18,8 @@ from expressions.rules.deletes import ACT_KINDS
 from serving.api.dependencies import EngineOf, require_admin
 from serving.api.wire.newest_events import NewestEventsOut
 from serving.http.answers import json_answer
-from serving.refusals import invalid
+from serving.http.bodies import require_flat
+from serving.refusals import Invalid, invalid
 from serving.store.logged_event import LogEntry, RefusedEvent
 from serving.store.store import Store
 from serving.times import rfc3339
@@ -137,10 +138,11 @@ def _name_of(event: RefusedEvent) -> str | None:
 
 
 def _read(event: RefusedEvent) -> dict[str, Any]:
-    """The JSON of a refused event; empty where it was cut, or is no object."""
+    """The JSON of a refused event; empty where it was cut, is no object, or nests deeper than an answer may."""
     try:
         raw = msgspec.json.decode(event.text)
-    except (msgspec.DecodeError, RecursionError):
+        require_flat(raw)
+    except (msgspec.DecodeError, RecursionError, Invalid):
         return {}
     return raw if isinstance(raw, dict) else {}
 

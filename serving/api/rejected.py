@@ -33,6 +33,7 @@ from serving.api.periods import From, To, period_of
 from serving.api.wire.rejected import REDRIVEN_MAX, RedriveBody, RedrivenOut, RefusedAgain, RejectedPage
 from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
+from serving.http.bodies import json_of
 from serving.ingest.accept import Envelope, Limits, accept
 from serving.lookups import rejected as questions
 from serving.lookups.rejected import Asked, Place
@@ -227,7 +228,7 @@ async def _require_drained(engine: Engine, now_ms: int) -> None:
 
 def _event(row: Mapping[str, Any], replaced_by: dict[str, Any] | None, limits: Limits) -> Accepted:
     """The event of a row, checked anew; its time is reckoned as when it was received. Raises `Invalid`."""
-    raw = msgspec.json.decode(row["event"]) if replaced_by is None else replaced_by
+    raw = json_of(row["event"].encode()) if replaced_by is None else replaced_by
     if isinstance(raw, dict) and raw.get("messageId") in (None, ""):
         raw = raw | {"messageId": row["id"]}
     sent_at = msgspec.json.decode(row["sent_at"]) if row["sent_at"] else None

@@ -73,6 +73,21 @@ def test_a_name_and_a_state_are_looked_for(stack: RunningStack) -> None:
     assert named["cursor"] == accepted["cursor"] == refused["cursor"]
 
 
+def test_an_event_that_nests_deeply_is_shown_as_its_text(stack: RunningStack) -> None:
+    """Whoever has a write key may send it, as deep as a decoder follows and deeper: the answer is there."""
+    cursor = newest(stack)["cursor"]
+    for levels in (40, 900, *range(930, 1_000, 2)):
+        deep = '{"a":' * levels + "1" + "}" * levels
+        body = f'{{"userId": "live-deep", "event": "deep_{levels}", "properties": {deep}}}'
+        assert stack.call("POST", "/v1/track", "write", content=body).status_code == 400
+
+    events = newest(stack, after=cursor, state="refused")["events"]
+
+    for levels in (40, 900):
+        (event,) = [event for event in events if f"deep_{levels}" in event["text"]]
+        assert event["properties"] is None
+
+
 def test_events_of_the_deleted_are_not_shown(stack: RunningStack) -> None:
     """Neither accepted nor refused ones that came before the delete; what comes after it is shown."""
     cursor = newest(stack)["cursor"]
