@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from urllib.parse import urlsplit
@@ -11,14 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
+from tests.chromium import chromium_path
 from tests.dashboard.screens import Screens
 from tests.running import RunningStack, stack_on
 
 #: A machine under load draws a screen within this.
 expect.set_options(timeout=30_000)
-#: Set where every test must run: what is lacking then fails.
-SKIP_NOTHING = "TINYCDP_TESTS_SKIP_NOTHING"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="session")
@@ -42,12 +38,7 @@ def browser() -> Iterator[Browser]:
 
     Playwright runs an event loop in this thread as long as it is open: no other test of the process may run one then.
     """
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        lacking = "NO CHROMIUM: the console is NOT tested in a browser here; apt-get install chromium"
-        if os.environ.get(SKIP_NOTHING):
-            pytest.fail(lacking)
-        pytest.skip(lacking)
+    found = chromium_path("the console")
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=found, args=arguments)

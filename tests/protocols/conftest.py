@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import pytest
 
+from tests.chromium import chromium_path
 from tests.protocols.node_clients import NodeClients, installed
-
-#: Set where every test must run: what is lacking then fails.
-SKIP_NOTHING = "TINYCDP_TESTS_SKIP_NOTHING"
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="session")
@@ -24,10 +17,4 @@ def node_clients() -> NodeClients:
 @pytest.fixture(scope="session")
 def browser() -> str:
     """A Chromium of this machine. Where there is none, its tests say so and are the only ones that are left out."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        lacking = "NO CHROMIUM: analytics.js is NOT tested in a browser here; apt-get install chromium"
-        if os.environ.get(SKIP_NOTHING):
-            pytest.fail(lacking)
-        pytest.skip(lacking)
-    return browser
+    return chromium_path("analytics.js")

@@ -5,7 +5,6 @@ The bugs of other clients that these tests name are bugs that this one must not 
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -16,14 +15,13 @@ from typing import Any, TypeAlias
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.chromium import chromium_path
 from tests.running import RunningStack
 from tests.sdk.typescript_package import package_in
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
 
-SKIP_NOTHING = "TINYCDP_TESTS_SKIP_NOTHING"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 HTML = """<!doctype html><title>Shop</title>
 <script type="module">
@@ -64,12 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, without a window, and with the back/forward cache that people have."""
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        lacking = "NO CHROMIUM: the TypeScript SDK is NOT tested in a browser here; apt-get install chromium"
-        if os.environ.get(SKIP_NOTHING):
-            pytest.fail(lacking)
-        pytest.skip(lacking)
+    found = chromium_path("the TypeScript SDK")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=found,
