@@ -8,6 +8,7 @@ from __future__ import annotations
 import httpx2
 
 from cli.stack import Stack
+from cli.terminal import err, out
 from serving.access.keys import raw_keys
 from serving.settings import Settings
 
@@ -28,3 +29,13 @@ def console_link(stack: Stack, settings: Settings) -> str:
     if not answer.is_success:
         raise ConsoleError(f"the console made no link ({answer.status_code}): sign in with a key")
     return str(httpx2.URL(str(stack.console_url)).join(answer.json()["path"]))
+
+
+def say_sign_in(stack: Stack, settings: Settings) -> None:
+    """Prints a link that signs in to the console, where there is one."""
+    if stack.console_url is None:
+        return
+    try:
+        out.print(f"sign in  {console_link(stack, settings)}  (once, within an hour)", soft_wrap=True)
+    except ConsoleError as error:  # a key does as well
+        err.print(str(error), markup=False)

@@ -17,7 +17,7 @@ import msgspec
 import typer
 
 from cli.connect import connect
-from cli.terminal import AWAY, MISUSED, WRONG, err, fail, one_line, out, progress_bar, say, say_json
+from cli.terminal import AWAY, MISUSED, WRONG, err, fail, out, progress_bar, say, say_json
 from expressions.errors import ExpressionError
 from expressions.rules.values import instant_ms
 from serving import garbage
@@ -26,11 +26,7 @@ from serving.settings import WrongSettings, settings_of_environment, unknown_set
 from serving.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cli.orphans import Orphan
-    from cli.stack import Stack
-    from serving.settings import Settings
+    pass
 
 app = typer.Typer(
     name="tinycdp",
@@ -113,6 +109,8 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C. The addresses are printed once it is ready."""
+    from cli.console_link import say_sign_in
+    from cli.orphans import say_ended
     from cli.stack import addresses, addresses_text
     from cli.up import StackError, start, stop, wait_for_end
 
@@ -120,7 +118,7 @@ def up(
     for line in unknown_settings(os.environ):
         err.print(line, markup=False, soft_wrap=True)
     try:
-        stack = start(settings, with_prefect=not no_prefect, with_console=not no_console, on_orphans=_say_ended)
+        stack = start(settings, with_prefect=not no_prefect, with_console=not no_console, on_orphans=say_ended)
     except StackError as error:
         fail(str(error), AWAY)
     if as_json:  # in one line, and at once: a script that reads it cannot wait for the end
@@ -128,35 +126,15 @@ def up(
         sys.stdout.flush()
     else:
         out.print(addresses_text(stack, settings))
-        _say_sign_in(stack, settings)
+        say_sign_in(stack, settings)
         out.print("Ctrl-C stops it.")
     try:
         wait_for_end(stack)
     except StackError as error:
         fail(str(error), AWAY)
     finally:
-        _say_ended(stop(settings, stack))
+        say_ended(stop(settings, stack))
     err.print("stopped")
-
-
-def _say_sign_in(stack: Stack, settings: Settings) -> None:
-    """Prints a link that signs in to the console, where there is one."""
-    from cli.console_link import ConsoleError, console_link
-
-    if stack.console_url is None:
-        return
-    try:
-        out.print(f"sign in  {console_link(stack, settings)}  (once, within an hour)", soft_wrap=True)
-    except ConsoleError as error:  # a key does as well
-        err.print(str(error), markup=False)
-
-
-def _say_ended(ended: Sequence[Orphan]) -> None:
-    """Names on standard error the parts that ran without a supervisor and were ended."""
-    from cli.orphans import orphans_text
-
-    if ended:
-        err.print(f"a killed supervisor had left behind: {orphans_text(ended)}; ended", markup=False)
 
 
 @app.command()
@@ -164,13 +142,14 @@ def down(as_json: Json = False) -> None:
     """Stop the stack that runs on the folder TINYCDP_HOME, and what a killed one left running. Nothing that was
     acknowledged is lost.
     """
+    from cli.orphans import say_ended
     from cli.up import StackError, stop_all
 
     try:
         stopped, ended = stop_all(settings_of_environment())
     except StackError as error:
         fail(str(error), AWAY)
-    _say_ended(ended)
+    say_ended(ended)
     body = {"stopped": stopped, "orphans": [asdict(orphan) for orphan in ended]}
     say(body, "stopped" if stopped else "nothing runs here", as_json)
 
@@ -179,7 +158,9 @@ def down(as_json: Json = False) -> None:
 def demo(no_console: NoConsole = False, no_prefect: NoPrefect = False, as_json: Json = False) -> None:
     """Load 69,659 real purchases, send live events, and show how decisions change. The stack keeps running."""
     from cli import demo as tour
+    from cli.console_link import say_sign_in
     from cli.import_history import import_history, say_imported
+    from cli.orphans import say_ended
     from cli.stack import addresses, addresses_text, running_stack
     from cli.up import StackError, start
     from serving.access.keys import raw_keys
@@ -189,7 +170,7 @@ def demo(no_console: NoConsole = False, no_prefect: NoPrefect = False, as_json: 
     if stack is None:
         err.print("starting the stack …")
         try:
-            stack = start(settings, with_prefect=not no_prefect, with_console=not no_console, on_orphans=_say_ended)
+            stack = start(settings, with_prefect=not no_prefect, with_console=not no_console, on_orphans=say_ended)
         except StackError as error:
             fail(str(error), AWAY)
     api = tour.Api(stack.api_url, raw_keys(settings))
@@ -216,7 +197,7 @@ def demo(no_console: NoConsole = False, no_prefect: NoPrefect = False, as_json: 
     command = "tinycdp" if shutil.which("tinycdp") else os.path.relpath(sys.argv[0])
     out.print(f"explained: [bold]{command} explain {decisions['user']} free_shipping[/bold]")
     out.print(addresses_text(stack, settings))
-    _say_sign_in(stack, settings)
+    say_sign_in(stack, settings)
     out.print(f"Everything keeps running. Stop it with: [bold]{command} down[/bold]")
 
 
@@ -364,27 +345,19 @@ def users(
     rollout.
     """
     from cli.definition_keys import definition_key
-    from cli.users import users_having
+    from cli.users import say_rule_alone, say_users, users_having
     from serving.definitions.saving import current
 
     store, lake, _ = connect()
     at_ms = instant(at)
     kind, name = definition_key(current(store), key)
     if kind == "flag":
-        err.print(
-            f"of flag {name} the rule alone is asked; GET /v1/admin/flags/{name}/people asks the whole flag",
-            markup=False,
-            soft_wrap=True,
-        )
+        say_rule_alone(name)
     ids = users_having(store, lake, key, at_ms if at_ms is not None else store.now_ms())
     if count:
         say({"count": len(ids)}, str(len(ids)), as_json)
-    elif as_json:
-        say_json({"users": ids})
-    elif ids:
-        sys.stdout.write("".join(f"{one_line(id)}\n" for id in ids))  # a long id is not broken, as people's texts are
     else:
-        err.print(f"{kind} {name} holds for nobody", markup=False)
+        say_users(f"{kind} {name}", ids, as_json)
 
 
 @app.command()

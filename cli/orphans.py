@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.process_lock import holder, is_held, is_here
+from cli.terminal import err
 
 #: The parts in the order in which they stop. What depends on others stops before them.
 PARTS = ("console", "worker", "api", "drain", "prefect", "redis")
@@ -108,3 +109,9 @@ def _is_free(lock: Path, patience_s: float) -> bool:
             return False
         time.sleep(LOOK_S)
     return True
+
+
+def say_ended(ended: Sequence[Orphan]) -> None:
+    """Names on standard error the parts that ran without a supervisor and were ended."""
+    if ended:
+        err.print(f"a killed supervisor had left behind: {orphans_text(ended)}; ended", markup=False)

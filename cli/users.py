@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 from cli.definition_keys import definition_key
+from cli.terminal import err, one_line, say_json
 from expressions.batch.counting import counted
 from expressions.batch.frames import person_answers, users_where
 from lake.lake import Lake
@@ -24,3 +28,19 @@ def users_having(store: Store, lake: Lake, text: str, at_ms: int) -> list[str]:
     events = counted(with_deletes(lake.events(lake.events_version()), undrained))
     users = users_where(person_answers(events, [catalogue.bounds[key]], at_ms, catalogue.zone), key)
     return [named_as(record_id) for record_id in users.get_column("id").to_list()]
+
+
+def say_rule_alone(flag: str) -> None:
+    """Says on standard error what is not asked of a flag, and who asks all of it."""
+    text = f"of flag {flag} the rule alone is asked; GET /v1/admin/flags/{flag}/people asks the whole flag"
+    err.print(text, markup=False, soft_wrap=True)
+
+
+def say_users(name: str, ids: Sequence[str], as_json: bool) -> None:
+    """Prints for whom a definition holds, an id a line; for scripts all in one document."""
+    if as_json:
+        say_json({"users": ids})
+    elif ids:
+        sys.stdout.write("".join(f"{one_line(id)}\n" for id in ids))  # a long id is not broken, as people's texts are
+    else:
+        err.print(f"{name} holds for nobody", markup=False)

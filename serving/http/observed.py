@@ -41,8 +41,8 @@ class Observed:
             await self.app(scope, receive, send_with_id)
         except ClientDisconnect:
             pass  # whoever leaves before the end of an answer has done nothing wrong
-        except Exception:
-            status = status or 500  # as it is answered outside of here
+        except Exception:  # noted alone: whoever called answers it, with 500
+            status = status or 500
             raise
         finally:
             seconds = perf_counter() - started

@@ -53,7 +53,7 @@ def _pickled_error(error: Any) -> bytes:
     try:
         pickled = pickle.dumps(error, pickle.HIGHEST_PROTOCOL)
         pickle.loads(pickled)
-    except Exception:
+    except Exception:  # whatever its class raises when it is taken apart or put together
         return pickle.dumps(RuntimeError(type(error).__name__), pickle.HIGHEST_PROTOCOL)
     return pickled
 

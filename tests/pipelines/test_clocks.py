@@ -205,15 +205,21 @@ def test_a_clock_that_was_ahead_by_as_much_as_a_time_daemon_steps_is_waited_for(
     assert world.values("ada") == {"ever": 2, "in_a_day": 2, "in_a_minute": 2, "minutes_ago": 0}
 
 
-def test_retention_and_purge_see_rows_of_the_future(redis_url: str, tmp_path: Path) -> None:
-    """A day that is still to come is closed, unless receipts may be there already: its old events go, and deleted
-    people."""
+def with_rows_of_the_future(redis_url: str, tmp_path: Path) -> World:
+    """A world of one shard that took three people's events by a clock two days ahead; Ada's is of 400 days ago."""
     world = World(redis_url, tmp_path, shards=1)
     world.recover()
     world.define("trait", DEFINITIONS)
     old = rfc3339(world.store.now_ms() - 400 * DAY_MS)
     with clock_ahead(2 * DAY_MS):
         world.ingest([purchase("ada", 1, timestamp=old), purchase("bob", 1), purchase("eve", 1)])
+    return world
+
+
+def test_retention_and_purge_see_rows_of_the_future(redis_url: str, tmp_path: Path) -> None:
+    """A day that is still to come is closed, unless receipts may be there already: its old events go, and deleted
+    people."""
+    world = with_rows_of_the_future(redis_url, tmp_path)
     world.store.follow(delete_person(world.store.operations, "user:bob", "d1"))
     world.drain().step()
     now = datetime.fromtimestamp(world.store.now_ms() / 1000, UTC)
@@ -380,12 +386,7 @@ def test_restamped_rows_count_when_they_came(redis_url: str, tmp_path: Path) -> 
 def test_retention_and_purge_see_restamped_rows(redis_url: str, tmp_path: Path, days_later: int, is_seen: bool) -> None:
     """They stay in the day that the clock said. It is closed until it comes, is open while it lasts, as every day is,
     and is closed from then on: an old event goes, and a deleted person."""
-    world = World(redis_url, tmp_path, shards=1)
-    world.recover()
-    world.define("trait", DEFINITIONS)
-    old = rfc3339(world.store.now_ms() - 400 * DAY_MS)
-    with clock_ahead(2 * DAY_MS):
-        world.ingest([purchase("ada", 1, timestamp=old), purchase("bob", 1), purchase("eve", 1)])
+    world = with_rows_of_the_future(redis_url, tmp_path)
     restamp(world.store, world.lake, world.settings)
     world.store.follow(delete_person(world.store.operations, "user:bob", "d1"))
     world.drain().step()

@@ -1,7 +1,7 @@
 /** TinyCDP's client for browsers and Node: events out, decisions in. */
 
 export type { RetryConfig } from "./answers";
-export type { DecideAllParams, DecideParams, Handle, TinyCDPClient } from "./client";
+export type { DecideAllParams, DecideParams, Handle, TinyCDPClient } from "./calls";
 export { initTinyCDP } from "./client";
 export type { Decision, ErrorCode } from "./decisions";
 export type { AliasParams, EventParams, GroupParams, IdentifyParams, Kind, TrackEvent, TrackParams, ViewParams } from "./events";

@@ -1,27 +1,13 @@
 // @vitest-environment happy-dom
 /** What a browser adds: who uses it, consent, and what outlives a page. Real tabs and real unloads: `tests/sdk`. */
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { TinyCDPClient, TinyCDPOptions } from "../src/index";
-import { initTinyCDP } from "../src/index";
 import { scripted, stored } from "./scripted";
+import { clientOf as silent } from "./silent";
 
-const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
-const made: TinyCDPClient[] = [];
-
-function clientOf(options: Partial<TinyCDPOptions> = {}): TinyCDPClient {
-  const own = { endpoint: "http://cdp.test", writeKey: "wk", readKey: "rk", logger: SILENT, fetch: scripted(stored).fetch };
-  const client = initTinyCDP({ ...own, ...options });
-  made.push(client);
-  return client;
-}
-
-afterEach(async () => {
-  for (const client of made.splice(0)) {
-    client.clearQueue();
-    await client.destroy(1);
-  }
-});
+const clientOf = (options: Partial<TinyCDPOptions> = {}): TinyCDPClient =>
+  silent({ fetch: scripted(stored).fetch, ...options });
 
 beforeEach(() => {
   localStorage.clear();

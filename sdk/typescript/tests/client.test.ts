@@ -1,25 +1,10 @@
 /** The client without a browser, as a Node service has it. The tests of the first TinyCDP's client are among these. */
 
-import { afterEach, describe, expect, test, vi } from "vitest";
-import type { Failure, TinyCDPClient, TinyCDPOptions } from "../src/index";
+import { describe, expect, test, vi } from "vitest";
+import type { Failure, TinyCDPOptions } from "../src/index";
 import { createLogger, initTinyCDP } from "../src/index";
 import { scripted, stored } from "./scripted";
-
-const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
-const made: TinyCDPClient[] = [];
-
-function clientOf(options: Partial<TinyCDPOptions> = {}): TinyCDPClient {
-  const client = initTinyCDP({ endpoint: "http://cdp.test", writeKey: "wk", readKey: "rk", logger: SILENT, ...options });
-  made.push(client);
-  return client;
-}
-
-afterEach(async () => {
-  for (const client of made.splice(0)) {
-    client.clearQueue();
-    await client.destroy(1);
-  }
-});
+import { clientOf, SILENT } from "./silent";
 
 describe("making a client", () => {
   test("only the endpoint is needed, and nothing is queued at first", () => {
