@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,6 +17,7 @@ from expressions.live.to_state import Frame, Program
 from expressions.rules.windows import HOUR_MS
 from expressions.sql.to_sql import to_sql
 from expressions.text.bind import bind
+from tests.calls import calls
 from tests.chance import part_of_examples
 from tests.executions import EXECUTIONS, by_oracle, duckdb_connection, event_frame
 from tests.history import Event
@@ -73,23 +72,6 @@ def next_change(bounds: dict[Key, Bound]) -> int:
 
 def base() -> Base:
     return base_of([RawEvent(one.kind, one.name, one.ts_ms, dict(one.fields)) for one in EVENTS])
-
-
-def calls(run: Callable[[], Any]) -> int:
-    """How many functions of Python a run calls."""
-    count = 0
-
-    def profile(frame: Any, event: str, argument: Any) -> None:
-        nonlocal count
-        count += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        run()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 @pytest.mark.parametrize("way", WAYS)

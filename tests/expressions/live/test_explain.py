@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from expressions.live.to_state import Frame, Program
 from expressions.rules.values import to_json
 from expressions.rules.windows import DAY_MS, HOUR_MS
 from expressions.text.bind import bind
+from tests.calls import calls
 from tests.expressions.live.cut_bases import NOW_MS, event, identify
 
 
@@ -134,23 +133,6 @@ def test_the_work_of_an_explanation_is_bounded(rule: str, events: int) -> None:
 
 #: Functions that a bounded explanation calls at the most: of Python, and of libraries.
 CALLS_MAX = 600_000
-
-
-def calls(run: Callable[[], Any]) -> int:
-    """How many functions a run calls, of Python and of C."""
-    count = 0
-
-    def profile(frame: Any, event: str, argument: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        run()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 def test_of_a_long_list_the_first_items_are_told() -> None:
