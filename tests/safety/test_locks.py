@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+NAMES = ("package-lock.json", "requirements.lock")
 
 
 def test_no_lock_file_holds_an_address() -> None:
     """Neither of a registry nor of whoever asks for money: everybody installs from the index that is theirs."""
-    names = ("package-lock.json", "requirements.lock")
-    listed = subprocess.run(
-        ["git", "ls-files", "--", *(f":(glob)**/{name}" for name in names)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    locks = {path: (ROOT / path).read_text() for path in listed.stdout.split()}
+    ours = [part for part in ROOT.iterdir() if part.is_dir() and not part.name.startswith(".")]
+    found = [path for part in ours for name in NAMES for path in part.rglob(name) if "node_modules" not in path.parts]
+    locks = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "requirements.lock", *found]}
 
-    assert "requirements.lock" in locks and "sdk/typescript/package-lock.json" in locks
+    assert locks.keys() >= {
+        "requirements.lock",
+        "dashboard/editor/source/package-lock.json",
+        "sdk/typescript/package-lock.json",
+        "tests/protocols/clients/package-lock.json",
+    }
     assert [path for path, text in locks.items() if "://" in text] == []
