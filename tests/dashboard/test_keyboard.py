@@ -72,6 +72,7 @@ def test_from_the_sign_in_to_a_flag_that_is_off(console: RunningStack, page: Pag
     wait_until(lambda: console.call("GET", search).json()["total"] == 2, "both are there")
 
     page.goto(f"{console.stack.console_url}/sign-in")
+    expect(page.get_by_label("Key", exact=True)).to_be_focused()
     page.keyboard.type(console.keys["admin"])
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Sign out")).to_be_visible()
