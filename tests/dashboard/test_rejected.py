@@ -22,6 +22,7 @@ def test_a_refused_event_is_repaired_and_counts(console: RunningStack, signed_in
     page.get_by_test_id("stExpander").first.click()
     page.get_by_role("button", name="Send again …").first.click()
     dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
     field = dialog.get_by_label("Event, as JSON")
     field.fill(field.input_value().replace('"noon"', '"2026-01-02T12:00:00Z"'))
     field.press("Control+Enter")
@@ -43,6 +44,7 @@ def test_an_event_that_somebody_else_sent_meanwhile_is_shown_as_sent(console: Ru
     page.get_by_test_id("stExpander").first.click()
     page.get_by_role("button", name="Send again …").first.click()
     dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
     expect(dialog.get_by_label("Event, as JSON")).to_be_visible()
     repaired = {"ids": [refused["id"]], "event": {**sent, "timestamp": "2026-01-02T00:00:00Z"}}
     assert console.call("POST", "/v1/admin/rejected/redrive", json=repaired).json()["redriven"] == 1
