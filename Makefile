@@ -47,8 +47,8 @@ editor:   ## build the console's editor of expressions into dashboard/editor/bun
 	cd dashboard/editor/source && npm ci --ignore-scripts && npm run build
 
 # The tests build the TypeScript SDK by themselves, on a copy.
-sdk: .venv/.installed  ## build what apps install: the wheel of sdk/python and the package of sdk/typescript (needs Node >= 20, npm)
-	cd $(SDK) && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel
+sdk: .venv/.installed  ## build what apps install: wheel and sdist of sdk/python, the package of sdk/typescript (needs Node >= 20, npm)
+	cd $(SDK) && $(CURDIR)/$(BIN)/python -m hatchling build -t sdist -t wheel
 	cd sdk/typescript && npm ci --ignore-scripts && npm run build
 
 clean:    ## remove .venv and the caches; the data in .tinycdp stays

@@ -1,0 +1,204 @@
+"""What `make sdk` builds of the Python client, installed alone: it reads a lake, and takes no name from a project."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from lake.lake import Lake
+from pipelines.importing.import_file import import_file
+
+ROOT = Path(__file__).parents[2]
+SDK = ROOT / "sdk" / "python"
+CARRIED = ("expressions", "lake")
+#: What the interpreter finds without our checkout.
+INSTALLED = Path(distribution("hatchling").locate_file("")).resolve()
+
+
+def built(source: Path, target: str, folder: Path) -> Path:
+    """What a build makes of the client in `source`."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (artifact,) = folder.glob("tinycdp-*.whl" if target == "wheel" else "tinycdp-*.tar.gz")
+    return artifact
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that is built in the checkout."""
+    return built(SDK, "wheel", tmp_path_factory.mktemp("wheel"))
+
+
+def needed(*requirements: str) -> set[str]:
+    """The distributions that these bring on this machine, with those that they bring."""
+    names: set[str] = set()
+    waiting = [Requirement(one) for one in requirements]
+    while waiting:
+        wanted = waiting.pop()
+        if wanted.name.lower() in names or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+            continue
+        names.add(wanted.name.lower())
+        waiting += [Requirement(one) for one in distribution(wanted.name).requires or ()]
+    return names
+
+
+@pytest.fixture(scope="module")
+def user_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with the wheel and what `tinycdp[lake]` brings, and nothing else.
+
+    The wheel is installed. All it needs is linked from here, so that no index is asked.
+    """
+    home = tmp_path_factory.mktemp("venv")
+    venv.create(home, symlinks=True)
+    python = home / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*command, "--disable-pip-version-check", str(wheel)], check=True, timeout=60)
+    (folder,) = home.glob("lib/python*/site-packages")
+    project = tomllib.loads((SDK / "pyproject.toml").read_text())["project"]
+    for name in needed(*project["dependencies"], *project["optional-dependencies"]["lake"]):
+        for part in {file.parts[0] for file in distribution(name).files or () if file.parts[0] != ".."}:
+            if not (folder / part).exists():
+                (folder / part).symlink_to(INSTALLED / part)
+    return python
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The folder of somebody's project, which has a `lake` and `expressions` of its own."""
+    for name in CARRIED:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("OF = 'the project'\n")
+    return tmp_path
+
+
+def printed(python: Path, project: Path, program: str, *arguments: str) -> list[str]:
+    """The lines that a program of the project prints; it must succeed."""
+    (project / "main.py").write_text(program)
+    command = [str(python), "-W", "error", "main.py", *arguments]
+    done = subprocess.run(command, cwd=project, env={}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_a_lake_is_read_in_a_project_with_packages_of_the_same_names(
+    user_python: Path, project: Path, tmp_path: Path
+) -> None:
+    """The wheel has the engine inside itself, and needs what its extra names and no more."""
+    at = {"user_column": "customer", "event_column": "event", "time_column": "at"}
+    import_file(Lake(str(tmp_path / "home")), ROOT / "examples" / "history.csv", **at, now_ms=1_800_000_000_000)
+    program = """
+import sys
+import expressions, lake
+from tinycdp import _engine
+
+events = _engine.Lake(sys.argv[1]).events().collect()
+print(sorted(events["name"]))
+print(expressions.OF, lake.OF, _engine.Lake.__module__)
+"""
+
+    assert printed(user_python, project, program, str(tmp_path / "home")) == [
+        "['purchase', 'purchase', 'purchase', 'visit', 'visit']",
+        "the project the project tinycdp._engine.lake.lake",
+    ]
+
+
+def test_every_module_of_the_engine_can_be_imported(user_python: Path, project: Path) -> None:
+    """Also those that no call has asked for so far: nothing that they need is missing in the extra."""
+    program = """
+import importlib, pkgutil
+from tinycdp import _engine
+
+for module in pkgutil.walk_packages(_engine.__path__, "tinycdp._engine."):
+    importlib.import_module(module.name)
+    print(module.name)
+"""
+    found = printed(user_python, project, program)
+    files = [path.relative_to(ROOT).with_suffix("") for name in CARRIED for path in (ROOT / name).rglob("*.py")]
+
+    assert sorted(found) == sorted(
+        f"tinycdp._engine.{'.'.join(part for part in path.parts if part != '__init__')}" for path in files
+    )
+
+
+def test_importing_the_client_imports_nothing_of_the_extra(user_python: Path, project: Path) -> None:
+    """Who sends events waits for no engine and no Polars."""
+    program = """
+import sys
+import tinycdp
+
+print(sorted({"polars", "deltalake", "pyarrow", "numpy", "sqlglot", "tinycdp._engine"} & set(sys.modules)))
+"""
+
+    assert printed(user_python, project, program) == ["[]"]
+
+
+def test_nothing_lands_beside_the_client(wheel: Path) -> None:
+    """A user's site-packages gets the folder `tinycdp` and its metadata; the engine is carried byte for byte."""
+    with zipfile.ZipFile(wheel) as files:
+        names = files.namelist()
+        carried = {name: files.read(name) for name in names if re.match(r"tinycdp/_engine/\w+/", name)}
+
+    assert {name.split("/")[0] for name in names} == {"tinycdp", wheel.name.partition("-py3")[0] + ".dist-info"}
+    assert carried == {
+        f"tinycdp/_engine/{path.relative_to(ROOT).as_posix()}": path.read_bytes()
+        for name in CARRIED
+        for path in (ROOT / name).rglob("*.py")
+    }
+
+
+def test_an_sdist_builds_the_same_wheel_anywhere(wheel: Path, tmp_path: Path) -> None:
+    """It has all that the wheel needs, so no checkout is beside it."""
+    with tarfile.open(built(SDK, "sdist", tmp_path)) as sdist:
+        sdist.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.glob("tinycdp-*/")
+    again = built(unpacked, "wheel", tmp_path)
+
+    with zipfile.ZipFile(wheel) as here, zipfile.ZipFile(again) as there:
+        assert {name: here.read(name) for name in here.namelist()} == {
+            name: there.read(name) for name in there.namelist()
+        }
+
+
+def copied(root: Path, *carried: str) -> Path:
+    """The client's own project below another root, whose packages of these names are empty."""
+    client = root / "sdk" / "python"
+    door = client / "src" / "tinycdp" / "_engine"
+    for folder in (door, *(root / name for name in carried)):
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").touch()
+    for name in ("pyproject.toml", "hatch_build.py", "src/tinycdp/__init__.py"):
+        (client / name).write_bytes((SDK / name).read_bytes())
+    return client
+
+
+def test_a_client_without_an_engine_is_not_built(tmp_path: Path) -> None:
+    """A copy of `sdk/python` alone says what to do."""
+    with pytest.raises(AssertionError, match="no expressions and no lake; build in a checkout of TinyCDP or an sdist"):
+        built(copied(tmp_path), "wheel", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import lake.errors", "write `from lake.errors import …` at the beginning of a line"),
+        ("def late():\n    from expressions import ops", "write `from expressions import …` at the beginning"),
+    ],
+)
+def test_an_import_that_would_stay_absolute_is_refused(source: str, said: str, tmp_path: Path) -> None:
+    """Else it would find a user's own package of that name."""
+    client = copied(tmp_path, *CARRIED)
+    (client / "src" / "tinycdp" / "_engine" / "__init__.py").write_text(f"from lake.lake import Lake\n{source}\n")
+
+    with pytest.raises(AssertionError, match=re.escape(said)):
+        built(client, "wheel", tmp_path)
