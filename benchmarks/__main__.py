@@ -23,6 +23,7 @@ from benchmarks.python_client import EVENTS, measure_python_client
 from benchmarks.questions import measure_questions
 from benchmarks.rebuild import measure_rebuild
 from benchmarks.stack import FilledStack, filled_stack
+from benchmarks.streams import measure_streams
 from cli.redis_server import find_server
 from serving.settings import Settings
 
@@ -36,7 +37,8 @@ HTTP = {
     "track": (http.measure_track, 0.4, None),
     "batch": (http.measure_batch, 0.1, None),
 }
-PARTS = (*HTTP, "visible", "flat", "beside", "client", "memory", "publish", "rebuild", "questions", "analyses")
+OVER_HTTP = ("streams", *HTTP, "visible", "flat", "beside", "client")
+PARTS = (*OVER_HTTP, "memory", "publish", "rebuild", "questions", "analyses")
 
 
 def main() -> None:
@@ -88,8 +90,10 @@ Rows = Iterator[tuple[str, dict[str, Any]]]
 
 def measure_parts(folder: Path, parts: Collection[str], small: bool, seconds: float, rounds: int) -> Rows:
     """(path, figures) of each row, as soon as it is measured."""
-    if {*HTTP, "visible", "flat", "beside", "client"}.intersection(parts):
+    if set(OVER_HTTP).intersection(parts):
         with filled_stack(Settings(home=folder / "home", port=0), 2_000 if small else 100_000) as stack:
+            if "streams" in parts:
+                yield "change streams", measure_streams(stack, folder / "home", *((100, 9.0) if small else ()))
             yield from _measure_http(stack, parts, small, seconds, rounds)
     if "memory" in parts:
         for count, row in measure_memory(folder, 0.2 if small else 1.0).items():

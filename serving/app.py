@@ -37,6 +37,7 @@ from serving.api import (
     rejected,
     runs,
     segment_members,
+    streams,
     totals,
     unsaved_expressions,
     vocabulary,
@@ -98,6 +99,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
         app.state.exports = ExportRuns(engine)
         app.state.analyses = AnalysisRuns(engine)
         app.state.signer = Signer(settings.home)
+        app.state.streams = streams.streams_of(engine)
         with suppress(StoreUnreachable):  # a Redis that does not answer takes no events by the wrong number either
             await asyncio.to_thread(engine.admin_store.require_shards)
         pages(app)
@@ -111,6 +113,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
         noting = asyncio.create_task(recorder.run())
         presence = Presence(engine)
         saying = asyncio.create_task(presence.run())
+        telling = asyncio.create_task(app.state.streams.run())
         warming = asyncio.create_task(warm(engine)) if is_warmed else None
         try:
             yield
@@ -120,6 +123,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
             following.cancel()
             noting.cancel()
             saying.cancel()
+            telling.cancel()
             await recorder.note()
             await presence.leave()
             await app.state.exports.close()
@@ -155,6 +159,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
     app.add_middleware(Observed, tally=app.state.tally, hot=HOT)
     app.include_router(events.router)
     app.include_router(decide.router)
+    app.include_router(streams.router)
     app.include_router(people.live)
     app.include_router(ofrep.router)
     app.include_router(ofrep.lenient)

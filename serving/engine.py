@@ -282,6 +282,16 @@ class Engine:
             self.keys.refuse_until_all_are_known()
         return None
 
+    async def digest(self, key_id: str) -> bytes | None:
+        """The digest of the key that has this id now; None without one. Asks Redis as `caller` does."""
+        digest = self.keys.digest(key_id)
+        if digest is None:
+            await self._seek_keys()
+            digest = self.keys.digest(key_id)
+            if digest is None:
+                self.keys.refuse_until_all_are_known()
+        return digest
+
     async def _seek_keys(self) -> None:
         """Learns of keys by a look that begins from now on, one for all who wait for it, every `KEYS_SOUGHT_S`."""
         if self._seeking_keys is None:

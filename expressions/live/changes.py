@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -113,7 +113,7 @@ class Watched:
         self._parts = len(distinct_parts(node))
         self._needs = plan([node]).needs
         self._compiled = program.compile(node)
-        self._watches = list(_watches(node, program))
+        self._watches = list(_watches([node], program))
 
     def next_change_ms(self, frame: Frame, work: Work | None = None, upto_ms: int = END_MS) -> NextChange:
         """The first instant after the frame's at which the expression answers something else.
@@ -141,11 +141,26 @@ class Watched:
 # ── what moves ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _watches(node: Expr, program: Program) -> Iterator[Watch]:
-    """A watch for each window and each age that the expression reads."""
-    for need in plan([node]).needs:
+class Moves:
+    """All that time alone moves in some inlined expressions of a program; what several of them read counts once."""
+
+    def __init__(self, nodes: Sequence[Expr], program: Program) -> None:
+        self._watches = list(_watches(nodes, program))
+
+    def next_ms(self, frame: Frame) -> int | None:
+        """The first instant after the frame's, UTC ms, at which any of them may answer something else; None: never.
+
+        Before it none does, if no answer at the frame's instant lacks or straddles anything.
+        """
+        moves = (watch(frame) for watch in self._watches)
+        return min((at for at in moves if at is not None and frame.now_ms < at < END_MS), default=None)
+
+
+def _watches(nodes: Sequence[Expr], program: Program) -> Iterator[Watch]:
+    """A watch for each window and each age that the expressions read."""
+    for need in plan(nodes).needs:
         yield _passing(need, program)
-    yield from _ages(node, program)
+    yield from _ages(nodes, program)
 
 
 def _passing(need: Need, program: Program) -> Watch:
@@ -179,9 +194,9 @@ def _passing(need: Need, program: Program) -> Watch:
     return watch
 
 
-def _ages(root: Expr, program: Program) -> Iterator[Watch]:
+def _ages(roots: Sequence[Expr], program: Program) -> Iterator[Watch]:
     seen: set[Expr] = set()
-    waiting = [root]
+    waiting = list(roots)
     while waiting:
         node = waiting.pop()
         if node in seen:

@@ -89,6 +89,7 @@ class Keys:
         self._made = dict(made)
         known = {**made, **self.configured}
         self._known = {digest[:_PREFIX_BYTES]: (digest, caller) for digest, caller in known.items()}
+        self._digests = {caller.id: digest for digest, caller in known.items()}
         self.rates.keep(caller.id for caller in known.values())
 
     def take_used(self) -> set[str]:
@@ -105,6 +106,10 @@ class Keys:
         caller = known[1]
         self._used.add(caller.id)
         return caller
+
+    def digest(self, key_id: str) -> bytes | None:
+        """The digest of the key that has this id now; None where none has."""
+        return self._digests.get(key_id)
 
     def refuse_until_all_are_known(self) -> None:
         """Raises `Unavailable` while keys may exist that this process does not know."""

@@ -152,6 +152,10 @@ _FLAGS: dict[str, Schema] = {
         "description": "keys of flags; without it all flags are decided",
     },
     "explain": {"type": ["boolean", "null"]},
+    "stream": {
+        "type": ["boolean", "null"],
+        "description": "whether the answer about all flags is to have the address at which a change is told",
+    },
 }
 _OFREP: Schema = {
     "type": "object",

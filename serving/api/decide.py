@@ -7,6 +7,7 @@ lets clients not ask for so long; an answer about many flags is kept as long as 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -19,13 +20,14 @@ from expressions.live.changes import NoInstant
 from serving.api.decisions import Decided, decisions, state_of
 from serving.api.dependencies import NOT_FOUND
 from serving.api.permissions import permission
-from serving.api.wire.flags import DecidedOut, DecisionsOut, wire_decision
+from serving.api.stream_address import stream_path
+from serving.api.wire.flags import DecidedOut, StreamedDecisionsOut, wire_decision
 from serving.definitions.flags import Flag
 from serving.engine import Engine
 from serving.http.answers import Ready, json_text
 from serving.http.bodies import body_of
 from serving.http.conditions import client_has
-from serving.ids import ID_CHARACTERS_MAX, identifier, ids_in
+from serving.ids import ID_CHARACTERS_MAX, Ids, identifier, ids_in
 from serving.people.decide import Decision
 from serving.refusals import Invalid, NotFound, cut, invalid
 
@@ -37,6 +39,9 @@ _NOT_MODIFIED: dict[str, Any] = {"description": "the answer that the client has 
 FLAGS_MAX = 1_000
 
 _DECIDE, _DECIDE_MANY = permission("GET", "/v1/decide"), permission("POST", "/v1/decide")
+
+#: Behind the tagged part of an answer with the address of a stream: an answer without it has another tag.
+_STREAM = b"stream"
 
 _NOT_CACHED = [(b"cache-control", b"no-store")]
 
@@ -96,10 +101,13 @@ def _cached_s(flag: Flag | None, decision: Decision, asof: Mapping[str, Any]) ->
 
 @router.post(
     "/v1/decide",
-    responses={200: {"model": DecisionsOut, "headers": _ETAG}, 304: _NOT_MODIFIED},
+    responses={200: {"model": StreamedDecisionsOut, "headers": _ETAG}, 304: _NOT_MODIFIED},
 )
 async def decide_many(request: Request) -> Response:
-    """Several flags for one user, as of one moment; all flags where none are named. An unknown flag is an ERROR."""
+    """Several flags for one user, as of one moment; all flags where none are named. An unknown flag is an ERROR.
+
+    `stream` asks for the address at which a change is told, behind the API's own: of all flags, while one can be had.
+    """
     engine: Engine = request.app.state.engine
     caller = await engine.require(
         request.headers.get("authorization"), request.query_params.get("apiKey"), _DECIDE_MANY
@@ -114,14 +122,34 @@ async def decide_many(request: Request) -> Response:
     user = ids.user or ids.email or ids.anonymous
     if user is None:
         raise invalid("userId", body.get("userId"), "send userId, anonymousId, externalId, deviceId or emailHash")
-    explain = body.get("explain")
-    if not isinstance(explain, (bool, type(None))):
-        raise invalid("explain", explain, "send true or false")
-    decided = await decisions(engine, caller, ids, _flag_keys(body.get("flags")), bool(explain))
+    explain, with_stream = _yes_or_no(body, "explain"), _yes_or_no(body, "stream")
+    keys = _flag_keys(body.get("flags"))
+    path: str | None = None
+    if with_stream and keys is None:
+        decided, path = await asyncio.gather(
+            decisions(engine, caller, ids, keys, explain), stream_path(request, caller, "decide", ids)
+        )
+    else:
+        decided = await decisions(engine, caller, ids, keys, explain)
     tagged = _encode([wire_decision(key, user, decision) for key, decision in decided.decisions.items()])
-    text = b'{"userId":%b,"decisions":%b,"asof":%b}' % (_encode(user), tagged, _encode(decided.asof))
+    stream = b"" if path is None or not decided.asof else b',"stream":%b' % _encode(path)
+    text = b'{"userId":%b,"decisions":%b,"asof":%b%b}' % (_encode(user), tagged, _encode(decided.asof), stream)
     held_s = [_cached_s(decided.flags.get(key), decision, decided.asof) for key, decision in decided.decisions.items()]
-    return _answer(request, text, tagged, decided, min(held_s, default=0))
+    return _answer(request, text, tagged + _STREAM if stream else tagged, decided, min(held_s, default=0))
+
+
+def tag_with_stream(decided: Decided, ids: Ids) -> str:
+    """The tag of the answer with these decisions of all flags, where it has the address of a stream."""
+    user = ids.user or ids.email or ids.anonymous or ""
+    tagged = _encode([wire_decision(key, user, decision) for key, decision in decided.decisions.items()])
+    return _tag(tagged + _STREAM, decided)
+
+
+def _yes_or_no(body: dict[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if not isinstance(value, (bool, type(None))):
+        raise invalid(name, value, "send true or false")
+    return bool(value)
 
 
 def _flag_keys(flags: Any) -> list[str] | None:
@@ -148,9 +176,13 @@ def _answer(request: Request, text: bytes, tagged: bytes, decided: Decided, cach
     """
     if not decided.asof:
         return json_text(text, _NOT_CACHED)
-    tag = f'W/"{blake2b(_encode(state_of(decided)) + tagged, digest_size=16).hexdigest()}"'
+    tag = _tag(tagged, decided)
     cache_control = b"private, max-age=%d" % cache_s if cache_s else b"private, no-cache"
     headers = [(b"etag", tag.encode()), (b"cache-control", cache_control)]
     if client_has(request.headers.get("if-none-match"), tag):
         return Ready(b"", 304, headers)
     return json_text(text, headers)
+
+
+def _tag(tagged: bytes, decided: Decided) -> str:
+    return f'W/"{blake2b(_encode(state_of(decided)) + tagged, digest_size=16).hexdigest()}"'

@@ -6,6 +6,7 @@ Some answers are stricter than OFREP asks, because published providers fail othe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from hashlib import blake2b
@@ -18,7 +19,9 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from serving.access.keys import Caller, Permission
 from serving.api.decisions import Decided, decisions, state_of
+from serving.api.dependencies import reached_at
 from serving.api.permissions import permission
+from serving.api.stream_address import stream_path
 from serving.api.wire.ofrep import ErrorCode, OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
@@ -36,6 +39,9 @@ REASONS: Mapping[Reason, str] = {
     "SPLIT": "SPLIT",
     "DISABLED": "DISABLED",
 }
+
+#: A page that nobody looks at for so long closes its stream; it asks again when it is looked at.
+INACTIVITY_DELAY_S = 120
 
 #: Headers of a refusal that stay when it is put into OFREP's words.
 KEPT_HEADERS = ("retry-after", "x-ratelimit-reset", "www-authenticate")
@@ -136,23 +142,44 @@ async def evaluate_flag(request: Request) -> Response:
 )
 @_in_ofrep_words
 async def evaluate_flags(request: Request) -> Response:
-    """Every flag for a user, with an ETag that changes with the answers: by a definition, an event, or time alone."""
+    """Every flag for a user, with an ETag that changes with the answers: by a definition, an event, or time alone.
+
+    `eventStreams` says where the client hears of a change. `flagConfigEtag`, with which it then comes, asks for an
+    answer that is no older than that: each is read anew, so every answer is as new.
+    """
     engine, caller = await _admitted(request, _EVALUATE_ALL)
     ids = await _ids(engine, request)
-    decided = await decisions(engine, caller, ids, None)
+    decided, path = await asyncio.gather(
+        decisions(engine, caller, ids, None), stream_path(request, caller, "ofrep", ids)
+    )
+    flags = _flags(decided, ids)
+    if not decided.asof:  # defaults, since something is away: no client may cache them
+        return Response(b'{"flags":%b}' % flags, 200, {"Cache-Control": "no-store"}, "application/json")
+    tag = etag_of(decided, ids, flags, with_stream=path is not None)
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if client_has(request.headers.get("if-none-match"), tag):
+        return Response(status_code=304, headers=headers)
+    streams = b"" if path is None else b',"eventStreams":%b' % _encode([_event_stream(request, path)])
+    return Response(b'{"flags":%b%b}' % (flags, streams), 200, headers, "application/json")
+
+
+def _flags(decided: Decided, ids: Ids) -> bytes:
+    """The answers of all flags as JSON. A flag without an answer says why."""
     items = []
     for key in decided.decisions:
         try:
             items.append(wire_evaluation(decided, key, ids))
         except EvaluationFailed as failure:
             items.append(failure.body(key))
-    body = _encode({"flags": items})
-    if not decided.asof:  # defaults, since something is away: no client may cache them
-        return Response(body, 200, {"Cache-Control": "no-store"}, "application/json")
-    headers = {"ETag": etag_of(decided, ids, body), "Cache-Control": "private, no-cache"}
-    if client_has(request.headers.get("if-none-match"), headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return Response(body, 200, headers, "application/json")
+    return _encode(items)
+
+
+def _event_stream(request: Request, path: str) -> dict[str, Any]:
+    """Where the client hears of changes, in the shape of `OfrepEventStream`.
+
+    The address is a whole one: providers open it as it is, on a page of another origin.
+    """
+    return {"type": "sse", "url": f"{reached_at(request)}{path}", "inactivityDelaySec": INACTIVITY_DELAY_S}
 
 
 def wire_evaluation(decided: Decided, key: str, ids: Ids) -> dict[str, Any]:
@@ -179,9 +206,19 @@ def _typed(value: Any, flag: Flag) -> Any:
     return value
 
 
-def etag_of(decided: Decided, ids: Ids, body: bytes) -> str:
-    """A tag of the ids, the flags' versions, each id's last seq, and all answers: it changes with any answer."""
-    return f'"{blake2b(repr((ids, state_of(decided))).encode() + body, digest_size=16).hexdigest()}"'
+def etag_of(decided: Decided, ids: Ids, flags: bytes, *, with_stream: bool) -> str:
+    """A tag of the ids, the flags' versions, each id's last seq, and all answers: it changes with any answer.
+
+    An answer without the address of a stream has another one, so that no 304 keeps a client at such an address, or at
+    none.
+    """
+    rests_on = repr((ids, state_of(decided), with_stream)).encode()
+    return f'"{blake2b(rests_on + flags, digest_size=16).hexdigest()}"'
+
+
+def tag_with_stream(decided: Decided, ids: Ids) -> str:
+    """The tag of the answer with these decisions, where it has the address of a stream."""
+    return etag_of(decided, ids, _flags(decided, ids), with_stream=True)
 
 
 async def _admitted(request: Request, needed: Permission) -> tuple[Engine, Caller]:

@@ -39,6 +39,7 @@ whatever its Content-Type says."""
 KEYS: dict[str, tuple[str, ...]] = {
     "/v1/projects/": (),
     "/v1/m": (),
+    "/v1/stream/": (),
     "/v1/admin/": ("bearer", "query"),
     "/metrics": ("bearer", "query"),
     "/v1/export/": ("bearer", "query"),

@@ -26,7 +26,7 @@ from msgspec import structs
 
 from expressions.definitions import Bound, Definition, DefinitionKind, Key, references
 from expressions.errors import ExpressionError
-from expressions.live.changes import Watched
+from expressions.live.changes import Moves, Watched
 from expressions.live.to_state import Program
 from expressions.ops import Call, distinct_parts
 from expressions.plan import Plan, Projection, plan
@@ -110,6 +110,13 @@ class Catalogue:
         if watched is None:
             watched = self._watched[key] = Watched(self.bounds[key].expr, self.program)
         return watched
+
+    @cached_property
+    def flag_moves(self) -> Moves:
+        """All that time alone moves in the rules of flags, and in the traits that they bucket by."""
+        rules = [self.bounds["flag", key].expr for key in self.flags]
+        traits = sorted({flag.bucketing_trait for flag in self.flags.values() if flag.bucketing_trait is not None})
+        return Moves([*rules, *(self.bounds["trait", key].expr for key in traits)], self.program)
 
     @property
     def projection(self) -> Projection:

@@ -13,7 +13,7 @@ bounds uvicorn's version by it:
   `timeout_keep_alive`; counted up: `server_state.total_requests`; replaced: `headers`, `cycle.transport`
 * of a cycle, one request and its answer, read: `scope`, `default_headers`, `more_body`, `disconnected`, `on_response`;
   set: `response_started`, `response_complete`, `message_event`, `keep_alive`
-* overridden: the callbacks of asyncio and of the parser, `on_response_complete`, `send_400_response`,
+* overridden: the callbacks of asyncio and of the parser, `shutdown`, `on_response_complete`, `send_400_response`,
   `_unsupported_upgrade_warning`
 """
 
@@ -28,6 +28,8 @@ import msgspec
 import structlog
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from serving.http.event_stream import ENDING
 
 #: Bytes of path and query, and of the path alone: the longest that mean anything, an id of 256 characters
 #: percent-encoded, have 3 KB, and a query may name several.
@@ -109,6 +111,10 @@ class Crowd:
     next_s: float = 0.0
 
 
+def _nothing() -> None:
+    """An answer that ends by itself is waited for."""
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, bounded. `bounded` makes the class for the bounds of a server."""
 
@@ -154,6 +160,12 @@ class Connection(HttpToolsProtocol):
                 "connections_refused", reason="too many connections", at_most=self.connections_max, count=crowd.refused
             )
             crowd.next_s, crowd.refused = self.loop.time() + CROWD_TOLD_S, 0
+
+    def shutdown(self) -> None:
+        """Ends the connection as the server stops: at once where it is idle, and an answer that would never end."""
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete:
+            cast(dict[str, Any], self.cycle.scope).get(ENDING, _nothing)()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._check is not None:

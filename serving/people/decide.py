@@ -285,6 +285,18 @@ class Decider:
         return {**tree, "steps": trail.steps}
 
 
+def next_move_ms(person: Person) -> int | None:
+    """The first instant, UTC ms, at which any flag may decide otherwise for a person by time alone; None: never.
+
+    That is soon found for all flags together, and often too early: what moves need change nothing. It does not hold
+    where a decision is `lacking` something.
+    """
+    catalogue = person.catalogue
+    moves = [flag.next_boundary_ms(person.now_ms) for flag in catalogue.flags.values() if flag.is_timed]
+    moves += (catalogue.flag_moves.next_ms(person.frame), person.until_ms)
+    return min((at for at in moves if at is not None and at > person.now_ms), default=None)
+
+
 def error_decision(message: str, flag: Flag | None = None) -> Decision:
     """The decision when a part that it rests on is broken: the flag's default, or no where the flag is not known."""
     default = flag.default if flag is not None else False

@@ -293,6 +293,15 @@ def analysis(name: str) -> str:
     return heartbeat(f"analysis:{name}")
 
 
+def stream_handle(handle: str) -> str:
+    """String: whose changes a stream tells of (`streams.handles`); it names ids. Bulk decisions set it, and the purge
+    drops all.
+
+    TTL: an hour after the last of them, and after a stream of it was last open.
+    """
+    return f"stream:{handle}"
+
+
 def processes() -> str:
     """Hash: name of an API process -> JSON of what it last said of itself. Each adds and removes itself.
 

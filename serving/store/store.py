@@ -149,15 +149,15 @@ class Store(EveryOperation, Waits):
     def clear(self) -> None:
         """Removes everything of ours from Redis, for a recovery that finds it of no use. Other keys stay."""
         for pattern in keys.patterns():
-            for names in self._scan("MATCH", pattern):
-                if names:
-                    self._answer("DEL", *names)
+            self._drop(pattern)
 
     def drop_analyses(self) -> None:
         """Drops all that is kept of analyses: an answer may show ids of deleted people."""
-        for names in self._scan("MATCH", keys.analysis("*")):
-            if names:
-                self._answer("DEL", *names)
+        self._drop(keys.analysis("*"))
+
+    def drop_handles(self) -> None:
+        """Drops what is kept of change streams' handles, which names ids: the next answer with an address keeps it."""
+        self._drop(keys.stream_handle("*"))
 
     def everything(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key of the server, with all that is in it as bytes, a stream or a hash in parts. For a search."""
@@ -165,6 +165,11 @@ class Store(EveryOperation, Waits):
             kinds = self.ask(Request([command("TYPE", name) for name in names], lambda replies: replies))
             for name, kind in zip(names, kinds, strict=True):
                 yield from ((name, _flat(part)) for part in self._parts(name, kind))
+
+    def _drop(self, pattern: str) -> None:
+        for names in self._scan("MATCH", pattern):
+            if names:
+                self._answer("DEL", *names)
 
     def _scan(self, *match: Argument) -> Iterator[list[bytes]]:
         """The names of keys, some at a time; each at least once."""

@@ -34,6 +34,8 @@ DEAR = {bodies.gunzipped.__code__, bodies.json_of.__code__, bodies.require_flat.
 
 #: The longest id that a path can name, encoded.
 ID = "%F0%9F%90%8C" * 255 + "%2F"
+#: A stream's handle that nobody gave out, and that looks like one: Redis is asked for it.
+HANDLE = "0" * 32
 LONG = b"x" * (HEAD_BYTES_MAX - 2_000)
 JSON = b'{"batch":[' + b'{"userId":"a","event":"e"},' * 18_000 + b'{"userId":"a"}]}'
 
@@ -88,8 +90,8 @@ def calls(app: FastAPI) -> list[tuple[str, str]]:
         for method in route.methods or ()
     }
     assert len(found) > 120
-    users = {f"/v1/admin/users/{ID}", f"/v1/users/{ID}/traits"}
-    return sorted(found | {(method, path) for method in ("PATCH", "POST", "GET") for path in (*users, f"/no/{ID}")})
+    named = (f"/v1/admin/users/{ID}", f"/v1/users/{ID}/traits", f"/v1/stream/{ID}", f"/v1/stream/{HANDLE}", f"/no/{ID}")
+    return sorted(found | {(method, path) for method in ("PATCH", "POST", "GET") for path in named})
 
 
 async def work_of(app: FastAPI, method: str, path: str, sent: Sent) -> tuple[int, int, set[str]]:

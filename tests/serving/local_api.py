@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import anyio
 import httpx
 
+from serving.api.streams import streams_of
 from serving.app import HOT, create_app, engine_of
 from serving.http.hot_paths import Shortcut
 from serving.settings import Settings
@@ -21,6 +22,7 @@ def answers(settings: Settings, requests: Sequence[httpx.Request], client: str =
     async def ask() -> list[httpx.Response]:
         app = create_app(settings)
         engine = app.state.engine = engine_of(settings, app.state.tally)
+        app.state.streams = streams_of(engine)
         transport = httpx.ASGITransport(app=Shortcut(app, HOT), client=(client, 1))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
             try:

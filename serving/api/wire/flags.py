@@ -135,6 +135,12 @@ class DecisionsOut(BaseModel):
     asof: dict[str, Any]
 
 
+class StreamedDecisionsOut(DecisionsOut):
+    """The same, and where a change is told: a path behind the API's own address, if it was asked for and can be had."""
+
+    stream: str | None = None
+
+
 def wire_decision(key: str, user: str, decision: Decision) -> dict[str, Any]:
     """A decision in the shape of `DecisionOut`; `asof` is put beside it. Plain JSON, since this is a hot path."""
     body = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 ErrorCode: TypeAlias = Literal["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND", "GENERAL"]
 
@@ -27,10 +27,22 @@ class OfrepFailure(BaseModel):
     errorDetails: str
 
 
+class OfrepEventStream(BaseModel):
+    """Where a client hears that an answer has changed. One that nobody looks at for so long may close it."""
+
+    type: Literal["sse"]
+    url: str
+    inactivityDelaySec: int
+
+
 class OfrepBulk(BaseModel):
-    """The answers of all flags. A flag without an answer says why and does not touch the others."""
+    """The answers of all flags. A flag without an answer says why and does not touch the others.
+
+    `eventStreams` is left out while no stream can be had.
+    """
 
     flags: list[OfrepSuccess | OfrepFailure]
+    eventStreams: list[OfrepEventStream] = Field(default=[])
 
 
 class OfrepTrouble(BaseModel):

@@ -21,6 +21,7 @@ from serving.store.operations.recovery import RecoveryOperations
 from serving.store.operations.runs import RunOperations
 from serving.store.operations.server import ServerOperations
 from serving.store.operations.shards import ShardOperations
+from serving.store.operations.streams import StreamOperations
 from serving.store.scripts.ingest import TailLimits
 
 
@@ -39,6 +40,7 @@ class EveryOperation(
     ActivityOperations,
     LeaseOperations,
     RunOperations,
+    StreamOperations,
     ServerOperations,
 ):
     """Every operation of every subject."""

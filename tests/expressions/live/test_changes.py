@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from expressions.aggregates import AGE_UNITS_MS, AGGREGATES
 from expressions.bases import Base, RawEvent, base_of
-from expressions.live.changes import NextChange, NoInstant, Work, earliest, next_change_ms
+from expressions.live.changes import Moves, NextChange, NoInstant, Work, earliest, next_change_ms
 from expressions.live.to_state import Frame, Program
 from expressions.ops import Now, walk
 from expressions.plan import plan
@@ -95,6 +95,23 @@ class TestNextChange:
         cuts = heavy_cuts(windows, NOW_MS, 2 * DAY_MS) if is_heavy else light_cuts(windows, NOW_MS)
 
         checked_change(text, cut(history, bounds.values(), cuts, NOW_MS), history, UTC_ZONE, NOW_MS + later_ms)
+
+    @seeded
+    @given(st.lists(st.sampled_from(TEXTS), min_size=1, unique=True), events, st.booleans())
+    def test_nothing_changes_before_what_moves_first(
+        self, texts: list[str], history: list[RawEvent], is_heavy: bool
+    ) -> None:
+        """Of several expressions together: none of them changes before the first instant at which anything moves."""
+        of_texts = list(bounds_of(*texts).values())
+        windows = plan(bound.expr for bound in of_texts).windows
+        cuts = heavy_cuts(windows, NOW_MS, 2 * DAY_MS) if is_heavy else light_cuts(windows, NOW_MS)
+        base = cut(history, of_texts, cuts, NOW_MS)
+        frame = Frame(Program(of_texts, UTC_ZONE), [base], NOW_MS)
+        moves_ms = Moves([bound.expr for bound in of_texts], frame.program).next_ms(frame)
+
+        for bound in of_texts:
+            at = next_change_ms(bound.expr, frame)
+            assert isinstance(at, NoInstant) or (moves_ms is not None and NOW_MS < moves_ms <= at)
 
     def test_a_count_falls_when_the_event_that_holds_it_leaves(self) -> None:
         """count >= k ends when the k-th newest event is a window old."""

@@ -1,0 +1,136 @@
+"""Change streams over HTTP: a client is told that its answer has changed, and asks again.
+
+The address comes with an answer about all flags (`serving.api.stream_address`), and the handle in it is as good as a
+key. What is told is small, and says nothing about anybody: the tag that the answer would have now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from hashlib import blake2b
+from time import thread_time
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Header, Request
+
+from serving.api import decide, ofrep
+from serving.api.beside import beside, is_large
+from serving.api.decisions import Decided, decided_for
+from serving.api.dependencies import ERROR_IN_JSON, NOT_FOUND, EngineOf, Responses, live_person
+from serving.engine import Engine
+from serving.http.event_stream import EventStream
+from serving.ids import namespaced
+from serving.people.decide import next_move_ms
+from serving.people.person import Person
+from serving.refusals import NotFound, cut
+from serving.store.deadlines import within
+from serving.streams.changes import ChangeStreams, State
+from serving.streams.handles import PATH, Subject, handle_of, is_handle, subject_of
+
+router = APIRouter(tags=["users"])
+
+#: How long an opening waits for Redis.
+OPENING_S = 1.0
+#: Characters of a `Last-Event-ID` that are read.
+EVENT_ID_CHARACTERS_MAX = 200
+_RETRY_AFTER = {"Retry-After": {"description": "in whole seconds", "schema": {"type": "integer", "minimum": 1}}}
+_ANSWERS: Responses = {
+    200: {
+        "description": "Server-sent events: `id`, and `data` as `{type: refetchEvaluation, etag}` for each change.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    404: {"description": NOT_FOUND[404]["description"], **ERROR_IN_JSON},
+    429: {"description": "Too many streams of this handle or key.", "headers": _RETRY_AFTER, **ERROR_IN_JSON},
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+@router.get(PATH + "{handle}", status_code=200, response_class=EventStream, responses=_ANSWERS)
+async def stream(
+    request: Request,
+    handle: str,
+    engine: EngineOf,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=EVENT_ID_CHARACTERS_MAX)] = None,
+) -> EventStream:
+    """Tells when a flag says something else for whom an answer was about. The address was given out with the answer.
+
+    No key is needed: the handle is one. It is gone with its key, and an hour after it was last given out or open.
+    """
+    subject, digest = await _behind(engine, handle)
+    engine.keys.rates.take(subject.key_id)
+    streams: ChangeStreams = request.app.state.streams
+    return streams.open(handle, subject, digest, last_event_id)
+
+
+@within(OPENING_S)
+async def _behind(engine: Engine, handle: str) -> tuple[Subject, bytes]:
+    """What a handle stands for, and the digest of its key. Raises `NotFound`, `Unavailable`."""
+    text = await engine.with_refusals(engine.store.handle_text(handle)) if is_handle(handle) else None
+    if text is not None:
+        subject = subject_of(text)
+        digest = await engine.digest(subject.key_id)
+        if digest is not None and handle_of(subject, digest) == handle:  # else another key has that one's place
+            return subject, digest
+    remedy = "ask for decisions again: the answer has an address"
+    raise NotFound("Stream not found", {"field": "handle", "value": cut(handle), "remedy": remedy})
+
+
+# ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def streams_of(engine: Engine) -> ChangeStreams:
+    """The change streams of a process."""
+    return ChangeStreams(engine, partial(examined, engine))
+
+
+async def examined(engine: Engine, subject: Subject) -> State:
+    """What every flag says now for whom a subject is about. Raises as `live_person` does."""
+    ids = subject.ids
+    person = await live_person(engine, *ids.strongest_first[:1])
+    device = None if ids.anonymous is None else namespaced("anon", ids.anonymous)
+
+    def decide_all() -> tuple[Decided, int | None, float]:
+        began_s = thread_time()
+        return decided_for(person, device, None), next_move_ms(person), thread_time() - began_s
+
+    is_long = is_large(person.reading.records, len(person.catalogue.flags))
+    decided, moves_ms, work_s = await beside(decide_all, is_patient=True) if is_long else decide_all()
+    lacking = dict.fromkeys(id for decision in decided.decisions.values() for id in decision.lacking)
+    if lacking:
+        await engine.want_rebuild_of(list(lacking))
+        moves_ms = person.now_ms  # nobody can tell
+    return State(
+        id=state_id(decided),
+        ids=_depends_on(person),
+        version=person.catalogue.version,
+        moves_s=None if moves_ms is None else (moves_ms - person.now_ms) / 1000,
+        work_s=work_s,
+        tag=partial(_tag, subject, decided),
+    )
+
+
+def state_id(decided: Decided) -> str:
+    """The same for the same values, variants and allows of the same flags, in every process."""
+    said = [(key, decision.value, decision.variant, decision.allow) for key, decision in decided.decisions.items()]
+    return blake2b(_encode(said), digest_size=16).hexdigest()
+
+
+def _depends_on(person: Person) -> tuple[str, ...]:
+    """The person's ids, whom they belong to, and those that they list: one of these may be the person's next."""
+    ids: dict[str, None] = {}
+    for record in person.reading.records:
+        ids |= dict.fromkeys((record.id, *record.members))
+        if record.owner is not None:
+            ids[record.owner.id] = None
+    return tuple(ids)
+
+
+_TAGS: dict[str, Callable[[Decided, Any], str]] = {"decide": decide.tag_with_stream, "ofrep": ofrep.tag_with_stream}
+
+
+def _tag(subject: Subject, decided: Decided) -> str:
+    """The tag of the answer that the client would get now, with the address of the stream in it."""
+    return _TAGS[subject.protocol](decided, subject.ids)

@@ -1,0 +1,62 @@
+"""What change streams need of Redis: their handles, and small marks by which they see that something moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from serving.ids import shard_of
+from serving.store import keys
+from serving.store.operations.operation import operation
+from serving.store.operations.replies import each, nothing, only
+from serving.store.operations.sharded import Sharded
+from serving.store.requests import Command, Request, command, shared
+
+#: The fields that change with all that changes a person: an event, a delete, a link either way, a base. Of the ids that
+#: a person does not have yet, the lists of members tell.
+_MARKS = (keys.LAST, keys.OWNER, keys.STAMP, keys.MEMBERS)
+
+
+class StreamOperations(Sharded):
+    """The operations for change streams."""
+
+    @operation
+    def handle_ttl_ms(self, handle: str) -> Request[int]:
+        """For how long a handle is kept from now on; 0 where it is not."""
+        return Request([command("PTTL", keys.stream_handle(handle))], lambda replies: max(0, replies[0]))
+
+    @operation
+    def keep_handle(self, handle: str, text: bytes, ttl_ms: int) -> Request[None]:
+        """Keeps what a handle stands for. Raises `StoreFull` while memory is full."""
+        return Request([command("SET", keys.stream_handle(handle), text, "PX", ttl_ms)], nothing)
+
+    @operation
+    def handle_text(self, handle: str) -> Request[bytes | None]:
+        """What a handle stands for, as it was kept; None for one that is not known."""
+        return Request([command("GET", keys.stream_handle(handle))], only(lambda text: text))
+
+    @operation
+    def renew_handles(self, handles: Sequence[str], ttl_ms: int) -> Request[None]:
+        """Keeps these handles longer, as far as they are kept still."""
+        return Request([command("PEXPIRE", keys.stream_handle(handle), ttl_ms) for handle in handles], nothing)
+
+    @operation
+    def catalogue_version(self) -> Request[int | None]:
+        """The version of the catalogue; None while there is none."""
+        return Request(
+            [shared("GET", keys.catalogue_version())], only(lambda version: None if version is None else int(version))
+        )
+
+    @operation
+    def marks(self, commands: Sequence[Command]) -> Request[list[int]]:
+        """A mark of each record (`mark_command`): it is another one once something of the person's has moved."""
+        return Request(commands, each(_mark), is_long=True)
+
+
+def mark_command(namespaced_id: str, shards: int) -> Command:
+    """The command that `marks` reads the mark of a record with. It is asked again and again, so it is made once."""
+    return command("HMGET", keys.record(shard_of(namespaced_id, shards), namespaced_id), *_MARKS)
+
+
+def _mark(fields: list[Any]) -> int:
+    return hash(tuple(fields))

@@ -1,0 +1,251 @@
+"""Tells open change streams when a decision of theirs has changed.
+
+    a round, every 300 ms:  marks of all ids, part by part  →  who moved                        ┐
+                            the catalogue's version         →  who was decided by an older one  ├→  examined
+                            the clock                       →  for whom time may have changed something  ┘
+    examined: the person is read and every flag decided  →  another state than was told  →  a message
+
+A process does so for its own streams alone, and only reads: what writes knows nothing of streams. A few people are
+examined at the same time, and those whose decisions take long the more rarely, the longer they take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from serving.engine import Engine
+from serving.http.event_stream import EventStream, Latest
+from serving.refusals import Refusal
+from serving.store.base_codec import CodecError
+from serving.store.deadlines import within
+from serving.store.errors import StoreError
+from serving.store.requests import chunks
+from serving.streams.handles import HANDLE_TTL_MS, RENEWED_AFTER_MS, Subject
+from serving.streams.listeners import Followed, Listener, Listeners
+from serving.streams.marks import Marks, moved
+
+log = structlog.get_logger()
+_encode = msgspec.json.Encoder().encode
+
+#: How often marks are read. With the time to decide it is well below the second in which a change is told.
+ROUND_S = 0.3
+#: For one person time alone is looked at once in so long, though something may leave a window each second: ten seconds,
+#: less the time in which it is their turn. And everybody is looked at in so long, whatever moved.
+TIME_LOOK_S, LOOK_S = 9.0, 60.0
+#: A look at an instant comes so much after it: clocks do not run alike.
+AFTER_S = 0.05
+#: People that are examined at the same time: their reads are written together.
+EXAMINED_AT_ONCE = 4
+#: A look that the processor worked on for longer is not repeated for so many times as long, at most for `REST_S_MAX`.
+LONG_LOOK_S, REST_TIMES, REST_S_MAX = 0.02, 9, 5.0
+#: A look that failed is repeated after this.
+AGAIN_S = 1.0
+#: How long a round, and an examination, wait for Redis.
+WAIT_S = 2.0
+#: When a client whose connection ended opens a new one: by chance, so that those of a process that ends do not come all
+#: at once.
+RETRY_MS = 1_000, 5_000
+RENEWED_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What was decided for a person: the `id` of all values, variants and allows, and the ids that it depends on.
+
+    `version` is the catalogue's. Time alone changes nothing for `moves_s` from now on; None: it never does. `work_s` is
+    how long the processor worked on it. The `tag` of the answer is only made where it is told.
+    """
+
+    id: str
+    ids: Collection[str]
+    version: int
+    moves_s: float | None
+    work_s: float
+    tag: Callable[[], str]
+
+
+class ChangeStreams:
+    """The change streams of one process. `examine` reads and decides, and may raise what reading raises."""
+
+    def __init__(self, engine: Engine, examine: Callable[[Subject], Awaitable[State]]) -> None:
+        self.listeners = Listeners(engine.settings.connections_max)
+        self._engine, self._examine = engine, examine
+        self._marks = Marks(engine.settings.shards)
+        self._ahead: deque[Followed] = deque()
+        self._waiting: deque[Followed] = deque()
+        self._version: int | None = None
+        self._has_streams, self._has_waiting = asyncio.Event(), asyncio.Event()
+
+    def open(self, handle: str, subject: Subject, digest: bytes, last_event_id: str | None) -> EventStream:
+        """An answer that tells of changes, from the state on that its client names. Raises as `require_room` does."""
+        self.listeners.require_room(handle, subject.key_id)
+        now_s = asyncio.get_running_loop().time()
+        listener = Listener(Latest(), last_event_id)
+        followed = self.listeners.add(
+            Followed(handle, subject, digest, renew_s=now_s + RENEWED_AFTER_MS / 1000), listener
+        )
+        self._has_streams.set()
+        self._want(followed, is_ahead=True)
+
+        def end() -> None:
+            if self.listeners.remove(followed, listener):
+                self._marks.forget(handle)
+                if not self.listeners.followed:
+                    self._has_streams.clear()
+
+        return EventStream(b"retry: %d\n\n" % random.randint(*RETRY_MS), listener.latest, end)
+
+    async def run(self) -> None:
+        """Follows all streams, until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._rounds())
+            for _ in range(EXAMINED_AT_ONCE):
+                tasks.create_task(self._examine_waiting())
+
+    # ── rounds ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _rounds(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._has_streams.wait()
+            ends_s = loop.time() + ROUND_S
+            try:
+                await self._round(ends_s)
+            except (StoreError, Refusal):
+                pass  # Redis is away, as all that this process answers says: the next round sees what moved meanwhile
+            except Exception as error:  # a task that ends would follow nobody any more
+                log.error("streams_not_followed", exc_info=error)
+            await asyncio.sleep(max(0.0, ends_s - loop.time()))
+
+    @within(WAIT_S)
+    async def _round(self, ends_s: float) -> None:
+        loop, store = asyncio.get_running_loop(), self._engine.store
+        self._end_those_without_a_key()
+        version = await store.catalogue_version()
+        if version is not None and version != self._version:
+            await self._engine.at_least(version)  # once, and not by each of those who are examined
+            self._version = version
+        self._want_those_who_are_due(loop.time())
+        await self._renew(loop.time())
+        parts = self._marks.parts()
+        pause_s = max(0.0, ends_s - loop.time()) / max(1, len(parts))
+        for part in parts:
+            marks = await store.marks([marked.command for marked in part])
+            for handle in moved(part, marks):
+                if (followed := self.listeners.followed.get(handle)) is not None:
+                    self._want(followed, is_ahead=True)
+            await asyncio.sleep(pause_s)
+
+    def _end_those_without_a_key(self) -> None:
+        digest = self._engine.keys.digest
+        self.listeners.close(
+            followed
+            for followed in self.listeners.followed.values()
+            if digest(followed.subject.key_id) != followed.digest
+        )
+
+    def _want_those_who_are_due(self, now_s: float) -> None:
+        for followed in self.listeners.followed.values():
+            if followed.due_s <= now_s:
+                followed.time_look_s = now_s
+                self._want(followed)
+            elif followed.version != self._version:
+                self._want(followed)
+
+    async def _renew(self, now_s: float) -> None:
+        """Lets Redis keep the handles of open streams."""
+        old = [followed for followed in self.listeners.followed.values() if followed.renew_s <= now_s]
+        for part in chunks(old, RENEWED_AT_ONCE):
+            await self._engine.store.renew_handles([followed.handle for followed in part], HANDLE_TTL_MS)
+            for followed in part:
+                followed.renew_s = now_s + RENEWED_AFTER_MS / 1000
+
+    # ── examining ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _want(self, followed: Followed, is_ahead: bool = False) -> None:
+        """Lets a handle be examined, once however often it is wanted meanwhile.
+
+        Those of whom something moved, and new ones, go ahead of those who are looked at since a definition or time may
+        have changed something: these may be all.
+        """
+        followed.is_wanted = True
+        if is_ahead and not followed.is_ahead:
+            followed.is_ahead = True
+            self._ahead.append(followed)
+        elif not (is_ahead or followed.is_ahead or followed.is_waiting):
+            followed.is_waiting = True
+            self._waiting.append(followed)
+        self._has_waiting.set()
+
+    async def _next(self) -> Followed:
+        """The next one whose turn it is; perhaps it was examined since it was wanted."""
+        while not (self._ahead or self._waiting):
+            self._has_waiting.clear()
+            await self._has_waiting.wait()
+        if self._ahead:
+            followed = self._ahead.popleft()
+            followed.is_ahead = False
+        else:
+            followed = self._waiting.popleft()
+            followed.is_waiting = False
+        return followed
+
+    async def _examine_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            followed = await self._next()
+            is_wanted, followed.is_wanted = followed.is_wanted, False
+            if not (is_wanted and followed.listeners):
+                continue
+            if followed.is_examined or loop.time() < followed.not_before_s:
+                # Whatever wants it again finds it due, at the next round at the latest.
+                followed.due_s = 0.0
+                continue
+            followed.is_examined = True
+            try:
+                await self._look_at(followed)
+            finally:
+                followed.is_examined = False
+            await asyncio.sleep(0)
+
+    @within(WAIT_S)
+    async def _look_at(self, followed: Followed) -> None:
+        """Examines one, and tells those who listen if they know of another state."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        followed.due_s = began_s + TIME_LOOK_S
+        try:
+            state = await self._examine(followed.subject)
+        except (Refusal, StoreError, CodecError):
+            followed.due_s = loop.time() + AGAIN_S
+            return
+        except Exception as error:
+            log.error("stream_not_examined", exc_info=error)
+            return
+        if state.work_s > LONG_LOOK_S:
+            followed.not_before_s = loop.time() + min(REST_TIMES * state.work_s, REST_S_MAX)
+        if not followed.listeners:
+            return
+        if followed.due_s > began_s:  # else it was wanted again meanwhile
+            moves_s = LOOK_S if state.moves_s is None else state.moves_s + AFTER_S
+            followed.due_s = max(began_s + min(moves_s, LOOK_S), followed.time_look_s + TIME_LOOK_S)
+        followed.version = state.version
+        self._marks.follow(followed.handle, state.ids)
+        untold = [listener for listener in followed.listeners if listener.told != state.id]
+        if untold:
+            text = message(state.id, state.tag())
+            for listener in untold:
+                listener.told = state.id
+                listener.latest.put(text)
+
+
+def message(state_id: str, tag: str) -> bytes:
+    """A server-sent event: the answer has another tag now, ask again. Its id is the state that is told of."""
+    return b"id: %b\ndata: %b\n\n" % (state_id.encode(), _encode({"type": "refetchEvaluation", "etag": tag}))

@@ -1,0 +1,93 @@
+"""Handles: the names of change streams, which stand in their addresses.
+
+A browser's `EventSource` sends no key. So an answer to a key gives out an address with a handle in it, which stands for
+that key and the ids that were asked about. The handle is an HMAC of them by the digest of the key. So it is the same at
+every answer and in every process, nobody can guess it who has no such key, and it is of no use once the key is gone.
+
+Redis keeps what a handle stands for. It is renewed by every answer that gives the address out, and while a stream of it
+is open.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from hashlib import sha256
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from serving.access.keys import Caller
+from serving.engine import Engine
+from serving.ids import Ids
+from serving.store.deadlines import within
+from serving.store.errors import StoreError
+
+#: Which answers the messages are about: of each protocol the tags are its own.
+Protocol: TypeAlias = Literal["decide", "ofrep"]
+
+PATH = "/v1/stream/"
+#: How long Redis keeps what a handle stands for, and from which age on it is renewed.
+HANDLE_TTL_MS = 3_600_000
+RENEWED_AFTER_MS = HANDLE_TTL_MS // 2
+#: How long an answer waits for its address: without one it is good too.
+ADDRESS_S = 0.5
+
+_HANDLE = re.compile(r"[0-9a-f]{32}")
+
+
+class Subject(msgspec.Struct, frozen=True, array_like=True):
+    """What a handle stands for: the id of a key, the protocol, and the ids that were asked about."""
+
+    key_id: str
+    protocol: Protocol
+    user: str | None
+    anonymous: str | None
+    email: str | None
+
+    @property
+    def ids(self) -> Ids:
+        """The ids, as they were asked about."""
+        return Ids(self.user, self.anonymous, self.email)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Subject).decode
+
+
+def subject_of(text: bytes) -> Subject:
+    """What a handle stands for, as it was kept."""
+    return _decode(text)
+
+
+def handle_of(subject: Subject, digest: bytes) -> str:
+    """The handle of a subject, whose key has this digest: 128 bits in hexadecimal."""
+    return hmac.new(digest, _encode(subject), sha256).hexdigest()[:32]
+
+
+def is_handle(text: str) -> bool:
+    """Whether a text may be a handle: what is none is not looked for."""
+    return _HANDLE.fullmatch(text) is not None
+
+
+@within(ADDRESS_S)
+async def kept_handle(engine: Engine, caller: Caller, protocol: Protocol, ids: Ids) -> str | None:
+    """The handle for a caller's question about these ids, kept from now on for `HANDLE_TTL_MS` or nearly.
+
+    None where it cannot be kept: Redis is away, or has so little memory left that what nobody needs goes first.
+    """
+    digest = engine.keys.digest(caller.id)
+    if digest is None:  # revoked at this very moment
+        return None
+    subject = Subject(caller.id, protocol, *ids)
+    handle = handle_of(subject, digest)
+    store = engine.store
+    try:
+        left_ms = await store.handle_ttl_ms(handle)
+        if left_ms < HANDLE_TTL_MS - RENEWED_AFTER_MS:
+            if (await store.memory()).is_nearly_full:
+                return None
+            await store.keep_handle(handle, _encode(subject), HANDLE_TTL_MS)
+    except StoreError:
+        return None
+    return handle
