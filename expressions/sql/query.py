@@ -43,9 +43,12 @@ from .cells import (
 from .dates import day_of, with_calendar
 from .engines import Engine
 from .profile import Profile
-from .rows import clock, events_once
+from .rows import ROW_CTES, clock, events_once, written_ctes
 from .selects import cross_join, select
-from .steps import Names, Steps, without_unread
+from .steps import Names, Steps, read_by, without_unread
+
+#: How each query begins.
+_WITH = "WITH RECURSIVE "
 
 #: No fresh name is one of these: columns of the table and of the answer, and CTEs with a fixed name.
 _FIXED_NAMES = """
@@ -209,23 +212,27 @@ class Query:
 
     # ── put together ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def select(self, values: Sequence[exp.Expr]) -> exp.Select:
-        """The whole query: id, the values, exact. Raises ValueError for a table that has the name of a CTE."""
-        ctes = clock(self.engine, self._now_ms, self._zone, dated=self._has_today or self._has_day)
-        ctes |= events_once(self._table, self.engine, reads_fields=bool(self._properties or self.profile.keys))
-        ctes |= self.events.steps.over(self._seen(), "seen")
+    def written(self, values: Sequence[exp.Expr]) -> str:
+        """The text of the whole query: id, the values, exact. Raises ValueError for a table with the name of a CTE."""
+        clocks = clock(self.engine, self._now_ms, self._zone, dated=self._has_today or self._has_day)
+        ctes = self.events.steps.over(self._seen(), "seen")
         if self._folds:
             ctes["folds"] = select("seen", "id", *self._folds, by=["id"])
         ctes |= self._ctes
         profile, attributes = self.profile.ctes()
         ctes |= profile
         ctes |= self.people.steps.over(self._answers(self._joined | attributes), "answers")
-        if not self._table.db and self._table.name.lower() in ctes:
+        if not self._table.db and self._table.name.lower() in {*clocks, *ROW_CTES, *ctes}:
             raise ValueError(f"a part of the query is called {self._table.name} too; put the table's schema before it")
         final = select("answers", "id", *values, exp.alias_(negated(any_of(self._inexact)), "exact"))
-        for name, query in without_unread(ctes, final).items():
+        ctes, read = without_unread(ctes, read_by(final))
+        rows = events_once(self._table, self.engine, bool(self._properties or self.profile.keys), read)
+        clocks, _ = without_unread(clocks, rows.read)
+        for name, query in ctes.items():
             final.with_(name, as_=query, recursive=True, copy=False)
-        return final
+        text = final.sql(dialect=self.engine.name, pretty=True, copy=False)
+        assert text.startswith(_WITH), "the final SELECT reads a CTE"
+        return _WITH + ", ".join([*written_ctes(clocks, self.engine), *rows.ctes, text.removeprefix(_WITH)])
 
     def _seen(self) -> exp.Select:
         conditions = [

@@ -31,7 +31,11 @@ join is all that they cost.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from textwrap import indent
+from typing import NamedTuple
 
 import sqlglot
 from sqlglot import exp
@@ -41,6 +45,7 @@ from ..rules.windows import UTC_ZONE, Zone
 from .cells import column, whole
 from .dates import calendar, day_of, with_calendar
 from .engines import Engine
+from .steps import without_unread
 
 _PURGED = """
 SELECT id, seq, received_at FROM events WHERE kind = 'delete' AND id LIKE 'gone:%'
@@ -178,20 +183,41 @@ _PIECES = {
     "once": _ONCE,
     "ids": _IDS,
 }
+#: The CTEs of steps 3 to 17.
+ROW_CTES = frozenset(_PIECES)
+
+#: All words of the pieces: whatever else is read of a query changes nothing in them.
+_WORDS = frozenset(re.findall(r"\w+", " ".join([*_PIECES, *_PIECES.values()])))
 
 
-def events_once(table: exp.Table, engine: Engine, reads_fields: bool) -> dict[str, exp.Query]:
-    """The CTEs from the table to `once` and `ids`: steps 3 to 17.
+class Rows(NamedTuple):
+    """The texts of CTEs, and all names that are read in them and after them."""
+
+    ctes: Sequence[str]
+    read: frozenset[str]
+
+
+def events_once(table: exp.Table, engine: Engine, reads_fields: bool, read: frozenset[str]) -> Rows:
+    """The CTEs of steps 3 to 17, each cut to what is read of it. `read` has the names that are read after them.
 
     Where no field is read, `props` does not take part in the order of copies: it is most of the bytes of a table, and
     any of two events counts that differ in nothing else.
     """
-    return {name: piece.copy() for name, piece in _over(table, engine, reads_fields).items()}
+    rows = _rows(table, engine, reads_fields, read & _WORDS)
+    return Rows(rows.ctes, rows.read | read)
 
 
-@lru_cache(maxsize=16)  # to parse them takes a third of the time of a whole query
-def _over(table: exp.Table, engine: Engine, reads_fields: bool) -> dict[str, exp.Query]:
-    return {name: _piece(text, table, engine, reads_fields) for name, text in _PIECES.items()}
+@lru_cache(maxsize=64)  # to write them takes longer than all the rest of a query, and few sets of their names are read
+def _rows(table: exp.Table, engine: Engine, reads_fields: bool, read: frozenset[str]) -> Rows:
+    pieces = {name: _piece(text, table, engine, reads_fields) for name, text in _PIECES.items()}
+    kept, read_then = without_unread(pieces, read)
+    return Rows(written_ctes(kept, engine), read_then)
+
+
+def written_ctes(ctes: Mapping[str, exp.Query], engine: Engine) -> list[str]:
+    """The texts of CTEs that hold no text of an author: lines are indented, also within one."""
+    texts = {name: query.sql(dialect=engine.name, pretty=True) for name, query in ctes.items()}
+    return [f"{name} AS (\n{indent(text, '  ')}\n)" for name, text in texts.items()]
 
 
 def _piece(text: str, table: exp.Table, engine: Engine, reads_fields: bool) -> exp.Query:

@@ -71,13 +71,15 @@ class Steps:
         return ctes
 
 
-def without_unread(ctes: Mapping[str, exp.Query], final: exp.Query) -> dict[str, exp.Query]:
-    """The CTEs that are read, cut in place to the columns that are read after them.
+def without_unread(
+    ctes: Mapping[str, exp.Query], read: frozenset[str]
+) -> tuple[dict[str, exp.Query], frozenset[str]]:
+    """The CTEs that are read, cut in place to the columns that are read after them; and all names that are read then.
 
-    Names decide what is read: within a query a name means one column, also where later CTEs pass it on.
+    `read` has the names that are read after all of them. Names decide what is read: within a query a name means one
+    column, also where later CTEs pass it on.
     """
     trimmed: dict[str, exp.Query] = {}
-    read = _read_by(final)
     for name in reversed(list(ctes)):
         query = ctes[name]
         if name in read:
@@ -88,10 +90,10 @@ def without_unread(ctes: Mapping[str, exp.Query], final: exp.Query) -> dict[str,
                 # A row may count even where none of its columns does.
                 query.set("expressions", columns or query.expressions[:1])
             trimmed[name] = query
-            read |= _read_by(query)
-    return {name: trimmed[name] for name in ctes if name in trimmed}
+            read |= read_by(query)
+    return {name: trimmed[name] for name in ctes if name in trimmed}, read
 
 
-def _read_by(query: exp.Query) -> set[str]:
+def read_by(query: exp.Query) -> frozenset[str]:
     """The names of the columns and CTEs that a query reads."""
-    return {node.name for node in query.find_all(exp.Column, exp.Table)}
+    return frozenset(node.name for node in query.find_all(exp.Column, exp.Table))

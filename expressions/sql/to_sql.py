@@ -115,7 +115,7 @@ def to_sql(bound: Bound, dialect: str, now_ms: int | None, zone: Zone = UTC_ZONE
         values = [exp.alias_(_typed(result, kind), name) for kind, (name, _) in VALUE_COLUMNS.items()]
     else:
         values = [exp.alias_(holds(result), "boolean")]
-    return query.select(values).sql(dialect=dialect, pretty=True, copy=False)
+    return query.written(values)
 
 
 def _table(text: str, dialect: str) -> exp.Table:
