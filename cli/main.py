@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from cli.connect import connect
+from cli.connect import connect, connect_store
 from cli.terminal import AWAY, MISUSED, WRONG, err, fail, out, progress_bar, say, say_json
 from expressions.errors import ExpressionError
 from expressions.rules.values import instant_ms
@@ -399,7 +399,7 @@ def explain(
     """Explain why a user has a value: every part with its value, its threshold, and when it next changes."""
     from cli.explain import explanation, explanation_tree
 
-    store, _, _ = connect()
+    store, _ = connect_store()
     body = explanation(store, user, key)
     if as_json:
         say_json(body)
@@ -422,7 +422,7 @@ def sql(
     """Print a definition as one SELECT, for a warehouse that holds the events."""
     from cli.sql import sql_of
 
-    store, _, _ = connect()
+    store, _ = connect_store()
     try:
         body = sql_of(store, key, dialect, instant(at), table)
     except ValueError as error:  # another dialect, or no table

@@ -20,6 +20,7 @@ from cli.ports import free_port
 from cli.stack import Stack
 from serving.access.keys import KeyKind, raw_keys
 from serving.settings import Settings
+from tests.commands import ended
 from tests.waiting import wait_until
 
 
@@ -65,13 +66,7 @@ class RunningStack:
 
     def tinycdp(self, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
         """The command line against this stack."""
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
-            env={**os.environ, "TINYCDP_HOME": str(self.settings.home)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = ended(arguments, {**os.environ, "TINYCDP_HOME": str(self.settings.home)}, timeout_s=120)
         if ok:
             assert done.returncode == 0, done.stderr + done.stdout[-3000:]
         return done

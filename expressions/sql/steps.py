@@ -71,9 +71,7 @@ class Steps:
         return ctes
 
 
-def without_unread(
-    ctes: Mapping[str, exp.Query], read: frozenset[str]
-) -> tuple[dict[str, exp.Query], frozenset[str]]:
+def without_unread(ctes: Mapping[str, exp.Query], read: frozenset[str]) -> tuple[dict[str, exp.Query], frozenset[str]]:
     """The CTEs that are read, cut in place to the columns that are read after them; and all names that are read then.
 
     `read` has the names that are read after all of them. Names decide what is read: within a query a name means one
