@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 #: How soon a chore that failed is tried again, after its first failure and at the longest. The pause doubles.
 RETRY_S, RETRY_S_MAX = 2.0, 60.0
+#: So many doublings reach the longest pause from any first one, and no float is too small for them.
+DOUBLINGS_MAX = 30
 #: Errors whose messages are ours to tell. Of any other the type is told alone: its message may quote what people sent.
 FORESEEN = (StoreError, LakeError, Refusal, OSError, pl.exceptions.PolarsError)
 
@@ -55,17 +57,21 @@ class Due:
         try:
             result = work()
         except Exception as error:
-            pause_s = min(RETRY_S * 2**self.failures, RETRY_S_MAX)
-            self.failures += 1
-            self.error = safe_message(error) if isinstance(error, FORESEEN) else type(error).__name__
-            self.next_s = self.clock() + pause_s
-            counts = {"failures": self.failures, "retry_s": pause_s}
-            log.warning("work_failed", work=self.name, error=self.error, **counts, exc_info=error)
+            self.failed(safe_message(error) if isinstance(error, FORESEEN) else type(error).__name__, error)
             return None
         self.failures, self.error = 0, None
         self.succeeded_ms = time.time_ns() // 1_000_000
         self.next_s = self.clock() + self.interval_s
         return result
+
+    def failed(self, why: str, error: Exception | None = None) -> None:
+        """It failed once more: it is tried again after a pause, and keeps the error until it succeeds."""
+        pause_s = min(RETRY_S * 2 ** min(self.failures, DOUBLINGS_MAX), RETRY_S_MAX)
+        self.failures += 1
+        self.error = why
+        self.next_s = self.clock() + pause_s
+        counts = {"failures": self.failures, "retry_s": pause_s}
+        log.warning("work_failed", work=self.name, error=why, **counts, exc_info=error)
 
     def report(self) -> dict[str, Any]:
         """What the heartbeat says of it: when it succeeded last (UTC ms, by this process), and failures since."""

@@ -21,6 +21,7 @@ from enum import Enum
 from functools import partial
 from typing import Any, TypeAlias
 
+import msgspec
 import polars as pl
 import structlog
 from msgspec import structs
@@ -62,6 +63,21 @@ PAUSE_S = 2.0
 
 #: Runs that are asked for, each with the text that it is taken back by.
 Asked: TypeAlias = Sequence[tuple[bytes, AskedRun]]
+
+
+#: Why work failed whose worker is gone.
+KILLED = "the process that did it ended before it was done, as where the machine kills it for its memory"
+
+
+class UnderWay(msgspec.Struct, frozen=True):
+    """What a worker does now: whose it is, the work's name, and how often it has failed in a row before."""
+
+    by: str
+    work: str
+    failures: int
+
+
+_under_way_of = msgspec.json.Decoder(UnderWay).decode
 
 
 class Uncovered(Enum):
@@ -157,10 +173,32 @@ class Worker:
         try:
             if not self._is_ready() or not self.store.hold_lease("rebuild", self.token, LEASE_MS, "gives way"):
                 return False
+            if self._learns_of_a_killed_one():
+                return False  # what is due has changed
             self._work(is_full, ids, orders, of_everybody, asked[:1])
         finally:
             self.is_working = False
         return True
+
+    def _learns_of_a_killed_one(self) -> bool:
+        """Whether another worker left work without an end. It has failed then, and rests, whoever did it.
+
+        Else work for which the machine kills each worker would be the first of every worker, and keep all other work
+        from its turn for good, while nobody says so.
+        """
+        left = self.store.work_under_way()
+        if left is None:
+            return False
+        work = _under_way_of(left)
+        self.store.end_work()
+        for due in self._dues():
+            if due.name == work.work and work.by != self.name:
+                due.failures = work.failures
+                due.failed(KILLED)
+        return True
+
+    def _dues(self) -> list[Due]:
+        return [self.full, self.single, self.as_of, *(due for due, _ in self.chores.values())]
 
     def _believe_no_future(self) -> None:
         """Takes what began at a time to come for begun now: this clock went back since, or Redis' was ahead then.
@@ -227,8 +265,10 @@ class Worker:
             of = "everybody" if due is self.full else ""
             runs = [RunNote(secrets.token_hex(16), due.name, "running", of, cause, began_ms=began_ms)]
         self._note_runs(runs)
+        self._note_work(lambda: self.store.begin_work(encode(UnderWay(self.name, due.name, due.failures))))
         result = due.attempt(work)
         self.working = None
+        self._note_work(self.store.end_work)
         ended_ms = time.time_ns() // 1_000_000
         end: dict[str, Any] = {"state": "done", "counts": _counts(result)}
         if due.failures:
@@ -246,6 +286,13 @@ class Worker:
             except StoreError as error:
                 log.warning("run_not_noted", error=str(error))
 
+    def _note_work(self, note: Callable[[], None]) -> None:
+        """Notes which work begins, or that it ended. The work goes on where that fails."""
+        try:
+            note()
+        except StoreError as error:
+            log.warning("work_not_noted", error=str(error))
+
     def _is_due(self, due: Due, *, is_wanted: bool = False) -> bool:
         """Whether work is to begin without an order: it is wanted, or its schedule's time has come."""
         if due.rests:
@@ -256,7 +303,7 @@ class Worker:
 
     def tell(self, error: str | None = None) -> None:
         """Puts into the report how each chore went, and all errors since its last success."""
-        dues = [self.full, self.single, self.as_of, *(due for due, _ in self.chores.values())]
+        dues = self._dues()
         errors = [f"{due.name}: {due.error}" for due in dues if due.error is not None]
         errors += [error] if error is not None else []
         self.report["chores"] = {due.name: due.report() for due in dues}

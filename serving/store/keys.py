@@ -216,6 +216,11 @@ def runs_paused() -> str:
     return "runs:paused"
 
 
+def runs_working() -> str:
+    """String: what the worker does now (`worker.UnderWay`). The worker sets it and drops it; a killed one leaves it."""
+    return "runs:working"
+
+
 def rejected() -> str:
     """Stream: refused events with their reasons, at most 100k. The API adds, the drain stores and trims."""
     return "rejected"

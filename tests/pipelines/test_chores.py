@@ -18,7 +18,7 @@ from pipelines.heartbeat import beat
 from pipelines.maintain import maintain
 from pipelines.packing import pack
 from pipelines.work import NoOrders, Order
-from pipelines.worker import Worker
+from pipelines.worker import KILLED, Worker
 from tests.pipelines.world import World, purchase
 from tests.waiting import wait_until
 
@@ -80,6 +80,60 @@ def test_a_rebuild_that_fails_keeps_no_chore_waiting(world: World) -> None:
     assert not world.store.rebuild_requests().is_full
 
 
+def test_work_that_kills_every_worker_keeps_no_chore_waiting(world: World) -> None:
+    """A rebuild for which the machine kills the worker, each time: the next worker says so, purges first, and tries
+    after a pause that grows with each worker that was killed. The error stays until a rebuild succeeds."""
+    did: list[str] = []
+
+    class Killed(BaseException):
+        """Ends a worker as SIGKILL does: it does nothing more."""
+
+    def rebuild(ids: Any) -> Any:
+        did.append("rebuild")
+        if did.count("rebuild") <= 2:
+            raise Killed
+        return world.rebuild(ids)
+
+    def worker() -> Worker:
+        made = Worker(
+            world.store,
+            world.lake,
+            world.settings,
+            rebuild,
+            lambda: did.append("purge"),
+            lambda: did.append("maintain"),
+        )
+        made.token = "one"  # the lease of a killed worker runs out, which takes seconds
+        return made
+
+    world.store.want_rebuild()
+    with pytest.raises(Killed):
+        worker().look()
+    second = worker()
+    for due, _ in second.chores.values():
+        due.next_s = 0.0
+    assert not second.look(), "what is due has changed"
+    second.look()
+    second.tell()
+    assert did == ["rebuild", "purge", "maintain"]
+    assert second.report["error"] == f"rebuild: {KILLED}"
+
+    second.full.next_s = 0.0
+    with pytest.raises(Killed):
+        second.look()
+    third = worker()
+    third.look()
+    third.tell()
+    assert third.report["chores"]["rebuild"] == {"succeeded_at": None, "failures": 2}
+    assert third.full.next_s - time.monotonic() > RETRY_S
+
+    third.full.next_s = 0.0
+    third.look()
+    third.tell()
+    assert did[-1] == "rebuild" and "error" not in third.report
+    assert world.store.work_under_way() is None and not world.store.rebuild_requests().is_full
+
+
 def test_what_fails_is_tried_again_soon_and_then_less_often() -> None:
     """A daily chore that fails is tried again after 2 s, and then at doubling pauses of at most a minute.
     After a success its interval counts, and it rests no more."""
@@ -94,6 +148,10 @@ def test_what_fails_is_tried_again_soon_and_then_less_often() -> None:
         now_s = due.next_s
     assert pauses == [RETRY_S, 4.0, 8.0, 16.0, 32.0, RETRY_S_MAX, RETRY_S_MAX, RETRY_S_MAX]
     assert (due.error, due.failures) == ("ZeroDivisionError", 8)
+    due.failures = 5_000  # for days
+    due.attempt(lambda: 1 // 0)
+    assert due.next_s - now_s == RETRY_S_MAX
+    now_s = due.next_s
 
     assert due.attempt(lambda: "done") == "done"
     assert (due.error, due.failures, due.next_s - now_s) == (None, 0, 86_400.0)

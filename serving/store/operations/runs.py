@@ -52,6 +52,21 @@ class RunOperations(Sharded):
         return Request([command("LREM", keys.runs_asked(), 1, item) for item in asked], nothing)
 
     @operation
+    def begin_work(self, note: bytes) -> Request[None]:
+        """Notes what the worker does now, until `end_work`."""
+        return Request([reserved.command("SET", keys.runs_working(), note)], nothing)
+
+    @operation
+    def end_work(self) -> Request[None]:
+        """Takes back what `begin_work` noted."""
+        return Request([command("DEL", keys.runs_working())], nothing)
+
+    @operation
+    def work_under_way(self) -> Request[bytes | None]:
+        """What was noted by `begin_work` and has not ended; of a worker that was killed, too."""
+        return Request([command("GET", keys.runs_working())], lambda replies: replies[0])
+
+    @operation
     def keep_paused(self, works: Collection[str]) -> Request[None]:
         """Keeps the names of the works whose schedules are paused, instead of those before."""
         return Request([reserved.command("SET", keys.runs_paused(), " ".join(works))], nothing)
