@@ -54,6 +54,26 @@ def test_an_act_that_is_no_change_of_a_definition_has_no_versions(stack: Running
     assert (entry["key"], entry["before"], entry["after"], entry["changed"], entry["note"]) == (key, None, None, [], "")
 
 
+def test_a_delete_of_many_ids_is_noted_at_once(stack: RunningStack) -> None:
+    """A person of many ids, some three links apart, is deleted whole, and each id is in the audit log by one commit."""
+    owners = [f"many-{number}" for number in range(4)]
+    batch: list[dict[str, str]] = [{"type": "alias", "userId": "many", "previousId": owner} for owner in owners]
+    batch += [
+        {"type": "track", "event": "seen", "userId": owner, "anonymousId": f"{owner}-{number}"}
+        for owner in owners
+        for number in range(15)
+    ]
+    assert stack.call("POST", "/v1/batch", "write", json={"batch": batch}).status_code == 200
+
+    deleted = stack.call("DELETE", f"/v1/admin/users/{owners[0]}").json()["deleted"]
+
+    assert len(deleted) > 4 * 15
+    noted = entries(stack, len(deleted))
+    assert {(entry["action"], entry["kind"]) for entry in noted} == {("delete", "user")}
+    assert len({entry["key"] for entry in noted}) == len(deleted)
+    assert len({entry["at"] for entry in noted}) == 1
+
+
 def test_a_list_says_what_uses_a_definition(stack: RunningStack) -> None:
     """`used_by` has the ids of those that refer to it directly: in an expression, a bucket, a prerequisite. A save
     answers it, too."""

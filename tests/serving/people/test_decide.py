@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from expressions.live.changes import NoInstant
 from expressions.rules.bucketing import bucket_of
 from expressions.rules.values import instant_ms
 from serving.definitions.catalogue import Catalogue, StoredDefinition
-from serving.definitions.flags import flag_of, settings_after
+from serving.definitions.flags import CHAIN_MAX, flag_of, settings_after
 from serving.people.decide import Decider, Decision, error_decision
 from serving.people.person import DecodedBases, person
 from serving.refusals import Invalid
@@ -285,6 +286,20 @@ class TestPrerequisites:
         )
 
         assert decider(catalogue, "user:ada").decision("second").reason == "STALE"
+
+    @pytest.mark.parametrize("plan", ["pro", "free"])
+    def test_the_longest_row_answers_alike_alone_and_with_others(self, plan: str) -> None:
+        """Each flag of the longest row that can be saved has one answer: asked alone, or with all in any order."""
+        keys = [f"f{number}" for number in range(CHAIN_MAX)]
+        rows = [(key, "true", {"prerequisites": [{"flag": needed}]}) for key, needed in pairwise(keys)]
+        catalogue = catalogue_of((keys[-1], "plan == 'pro'", {}), *reversed(rows))
+
+        alone = {key: answer_of(decider(catalogue, "user:ada", plan=plan).decision(key)) for key in keys}
+
+        for order in (keys, keys[::-1], [*keys[16:], *keys[:16]]):
+            together = decider(catalogue, "user:ada", plan=plan)
+            assert {key: answer_of(together.decision(key)) for key in order} == alone
+        assert {allow for allow, *_ in alone.values()} == {plan == "pro"}
 
 
 class TestExplaining:
