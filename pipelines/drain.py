@@ -30,6 +30,7 @@ from deltalake import DeltaTable, Transaction
 from lake.errors import LakeConflict, LakeError
 from lake.lake import Lake, log_app
 from lake.schemas import EVENTS, REJECTED
+from pipelines.due import pause_after
 from pipelines.heartbeat import beat
 from pipelines.leases import HeldLeases, NotHeld, renewing
 from pipelines.lives import require_own
@@ -146,8 +147,8 @@ class Drain:
                 failures = failures + 1 if isinstance(error, LakeError) else 0
             self._beat()
             if not has_more:
-                pause_s = self.settings.drain_interval_s * 2**failures
-                pause_s = max(self.settings.drain_interval_s, min(pause_s, PAUSE_S_MAX))
+                interval_s = self.settings.drain_interval_s
+                pause_s = max(interval_s, pause_after(failures, interval_s, PAUSE_S_MAX))
                 stop.wait(max(0.0, pause_s - (time.monotonic() - started)))
         self._last_round()
 

@@ -6,6 +6,7 @@ until it succeeds.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,10 +24,13 @@ T = TypeVar("T")
 
 #: How soon a chore that failed is tried again, after its first failure and at the longest. The pause doubles.
 RETRY_S, RETRY_S_MAX = 2.0, 60.0
-#: So many doublings reach the longest pause from any first one, and no float is too small for them.
-DOUBLINGS_MAX = 30
 #: Errors whose messages are ours to tell. Of any other the type is told alone: its message may quote what people sent.
 FORESEEN = (StoreError, LakeError, Refusal, OSError, pl.exceptions.PolarsError)
+
+
+def pause_after(failures: int, first_s: float, most_s: float) -> float:
+    """`first_s`, doubled with each failure, at most `most_s`. A day of failures has more doublings than floats have."""
+    return min(math.ldexp(first_s, min(failures, 60)), most_s)
 
 
 class Due:
@@ -66,7 +70,7 @@ class Due:
 
     def failed(self, why: str, error: Exception | None = None) -> None:
         """It failed once more: it is tried again after a pause, and keeps the error until it succeeds."""
-        pause_s = min(RETRY_S * 2 ** min(self.failures, DOUBLINGS_MAX), RETRY_S_MAX)
+        pause_s = pause_after(self.failures, RETRY_S, RETRY_S_MAX)
         self.failures += 1
         self.error = why
         self.next_s = self.clock() + pause_s

@@ -13,7 +13,7 @@ import pytest
 
 from lake.errors import LakeUnreachable
 from lake.schemas import AUDIT, REJECTED, RUNS
-from pipelines.due import RETRY_S, RETRY_S_MAX, Due
+from pipelines.due import RETRY_S, RETRY_S_MAX, Due, pause_after
 from pipelines.heartbeat import beat
 from pipelines.maintain import maintain
 from pipelines.packing import pack
@@ -156,6 +156,14 @@ def test_what_fails_is_tried_again_soon_and_then_less_often() -> None:
     assert due.attempt(lambda: "done") == "done"
     assert (due.error, due.failures, due.next_s - now_s) == (None, 0, 86_400.0)
     assert not due.is_due() and not due.rests
+
+
+def test_a_pause_has_an_end_however_long_nothing_succeeds() -> None:
+    """After hours of failures a drain waits as long as after ten: 2^1024 is no float any more."""
+    assert [pause_after(failures, 0.2, 5.0) for failures in (0, 1, 4, 5, 1_023, 1_024, 10**6)] == [
+        *(0.2, 0.4, 3.2),
+        *[5.0] * 4,
+    ]
 
 
 def test_a_broken_table_keeps_the_others_from_nothing(world: World) -> None:
