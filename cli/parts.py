@@ -60,6 +60,7 @@ def run_api(settings: Settings) -> None:
     _refuse_what_cannot_run(settings)
     raw_keys(settings)  # a home where no keys can be kept is refused here, in one line
     connections_max = _connections_possible(settings.connections_max)
+    settings = settings.model_copy(update={"connections_max": connections_max})  # change streams take half of them
     uvicorn.run(
         Shortcut(create_app(settings, is_warmed=True), HOT),
         host=settings.host,

@@ -28,6 +28,8 @@ from serving.lookout import Seen
 from serving.refusals import Refusal
 from serving.store.errors import StoreError
 from serving.store.operations.rebuild_requests import Waiting
+from serving.streams.changes import ChangeStreams
+from serving.streams.listeners import Listeners
 
 router = APIRouter(tags=["health"])
 
@@ -62,7 +64,9 @@ async def metrics(
     system, lake = await asyncio.gather(_system(engine), engine.lake_seen.seen())
     registry = CollectorRegistry()
     ProcessCollector(namespace="tinycdp", registry=registry)
-    registry.register(_Collected([*of_process(engine.tally), *of_system(system), *of_lake(lake)]))
+    streams: ChangeStreams = request.app.state.streams
+    of_all = [*of_process(engine.tally), *of_streams(streams.listeners), *of_system(system), *of_lake(lake)]
+    registry.register(_Collected(of_all))
     return Response(generate_latest(registry), 200, None, CONTENT_TYPE_LATEST)
 
 
@@ -122,6 +126,12 @@ def of_process(tally: Tally) -> Iterator[Metric]:
     )
     tails.add_metric((), buckets(tally.tails), tally.tails.total)
     yield tails
+
+
+def of_streams(listeners: Listeners) -> Iterator[Metric]:
+    """Metrics of the change streams of this process."""
+    yield _gauge("tinycdp_streams_open", "Change streams that are open.", listeners.count)
+    yield _gauge("tinycdp_streams_max", "Change streams that may be open at once.", listeners.streams_max)
 
 
 def buckets(spread: Spread) -> list[tuple[str, float]]:

@@ -264,3 +264,15 @@ def test_pages_of_any_allowed_origin_may_listen(defined: RunningStack, user: str
         assert listener.headers["cache-control"] == "no-store, no-transform"
         assert listener.headers["x-accel-buffering"] == "no"
         assert listener.lines[0].startswith("retry: ")
+
+
+def test_open_streams_are_counted(defined: RunningStack, user: str) -> None:
+    """Prometheus sees how many there are of how many."""
+
+    def shown(name: str) -> float:
+        lines = defined.call("GET", "/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+    before = shown("tinycdp_streams_open")
+    with listening(stream_url(defined, user)), listening(stream_url(defined, user)):
+        assert shown("tinycdp_streams_open") == before + 2 <= shown("tinycdp_streams_max")
