@@ -6,11 +6,12 @@ key. What is told is small, and says nothing about anybody: the tag that the ans
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import blake2b
 from time import thread_time
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Header, Request
@@ -86,30 +87,53 @@ def streams_of(engine: Engine) -> ChangeStreams:
     return ChangeStreams(engine, partial(examined, engine))
 
 
-async def examined(engine: Engine, subject: Subject) -> State:
-    """What every flag says now for whom a subject is about. Raises as `live_person` does."""
-    ids = subject.ids
-    person = await live_person(engine, *ids.strongest_first[:1])
-    device = None if ids.anonymous is None else namespaced("anon", ids.anonymous)
+async def examined(engine: Engine, subjects: Sequence[Subject]) -> list[State | BaseException]:
+    """What every flag says now for whom each subject is about, or what keeps that from being known."""
+    people = await asyncio.gather(
+        *(live_person(engine, *subject.ids.strongest_first[:1]) for subject in subjects), return_exceptions=True
+    )
 
-    def decide_all() -> tuple[Decided, int | None, float]:
-        began_s = thread_time()
-        return decided_for(person, device, None), next_move_ms(person), thread_time() - began_s
+    def decide_all() -> list[_Looked | BaseException]:
+        return [_looked_at(subject, person) for subject, person in zip(subjects, people, strict=True)]
 
-    is_long = is_large(person.reading.records, len(person.catalogue.flags))
-    decided, moves_ms, work_s = await beside(decide_all, is_patient=True) if is_long else decide_all()
-    lacking = dict.fromkeys(id for decision in decided.decisions.values() for id in decision.lacking)
+    is_long = any(
+        isinstance(person, Person) and is_large(person.reading.records, len(person.catalogue.flags))
+        for person in people
+    )
+    looked = await beside(decide_all, is_patient=True) if is_long else decide_all()
+    lacking = dict.fromkeys(id for look in looked if isinstance(look, _Looked) for id in look.lacking)
     if lacking:
         await engine.want_rebuild_of(list(lacking))
-        moves_ms = person.now_ms  # nobody can tell
-    return State(
-        id=state_id(decided),
-        ids=_depends_on(person),
-        version=person.catalogue.version,
-        moves_s=None if moves_ms is None else (moves_ms - person.now_ms) / 1000,
-        work_s=work_s,
-        tag=partial(_tag, subject, decided),
-    )
+    return [look.state if isinstance(look, _Looked) else look for look in looked]
+
+
+class _Looked(NamedTuple):
+    """A state, and the ids that only a rebuild of their own makes whole."""
+
+    state: State
+    lacking: Sequence[str]
+
+
+def _looked_at(subject: Subject, person: Person | BaseException) -> _Looked | BaseException:
+    if not isinstance(person, Person):
+        return person
+    began_s = thread_time()
+    try:
+        device = None if subject.anonymous is None else namespaced("anon", subject.anonymous)
+        decided = decided_for(person, device, None)
+        lacking = [id for decision in decided.decisions.values() for id in decision.lacking]
+        moves_ms = person.now_ms if lacking else next_move_ms(person)  # nobody can tell when something is lacking
+        state = State(
+            id=state_id(decided),
+            ids=_depends_on(person),
+            version=person.catalogue.version,
+            moves_s=None if moves_ms is None else (moves_ms - person.now_ms) / 1000,
+            work_s=thread_time() - began_s,
+            tag=partial(_tag, subject, decided),
+        )
+        return _Looked(state, lacking)
+    except Exception as error:
+        return error
 
 
 def state_id(decided: Decided) -> str:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import msgspec
 import structlog
@@ -41,8 +42,9 @@ ROUND_S = 0.3
 TIME_LOOK_S, LOOK_S = 9.0, 60.0
 #: A look at an instant comes so much after it: clocks do not run alike.
 AFTER_S = 0.05
-#: People that are examined at the same time: their reads are written together.
-EXAMINED_AT_ONCE = 4
+#: People who are examined together, and how often at the same time: their reads are written together, and a thread that
+#: decides has a turn for all of them. While some are decided, others are read.
+EXAMINED_TOGETHER, EXAMINED_AT_ONCE = 4, 2
 #: A look that the processor worked on for longer is not repeated for so many times as long, at most for `REST_S_MAX`.
 LONG_LOOK_S, REST_TIMES, REST_S_MAX = 0.02, 9, 5.0
 #: A look that failed is repeated after this.
@@ -71,10 +73,13 @@ class State:
     tag: Callable[[], str]
 
 
-class ChangeStreams:
-    """The change streams of one process. `examine` reads and decides, and may raise what reading raises."""
+Examine: TypeAlias = Callable[[Sequence[Subject]], Awaitable[Sequence[State | BaseException]]]
 
-    def __init__(self, engine: Engine, examine: Callable[[Subject], Awaitable[State]]) -> None:
+
+class ChangeStreams:
+    """The change streams of one process. `examine` reads and decides, and gives of each the state, or what failed."""
+
+    def __init__(self, engine: Engine, examine: Examine) -> None:
         self.listeners = Listeners(engine.settings.connections_max)
         self._engine, self._examine = engine, examine
         self._marks = Marks(engine.settings.shards)
@@ -184,53 +189,59 @@ class ChangeStreams:
             self._waiting.append(followed)
         self._has_waiting.set()
 
-    async def _next(self) -> Followed:
-        """The next one whose turn it is; perhaps it was examined since it was wanted."""
-        while not (self._ahead or self._waiting):
-            self._has_waiting.clear()
-            await self._has_waiting.wait()
-        if self._ahead:
-            followed = self._ahead.popleft()
-            followed.is_ahead = False
-        else:
-            followed = self._waiting.popleft()
-            followed.is_waiting = False
-        return followed
-
     async def _examine_waiting(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            followed = await self._next()
-            is_wanted, followed.is_wanted = followed.is_wanted, False
-            if not (is_wanted and followed.listeners):
-                continue
-            if followed.is_examined or loop.time() < followed.not_before_s:
-                # Whatever wants it again finds it due, at the next round at the latest.
-                followed.due_s = 0.0
-                continue
-            followed.is_examined = True
+            while not (self._ahead or self._waiting):
+                self._has_waiting.clear()
+                await self._has_waiting.wait()
+            turn = self._turn(asyncio.get_running_loop().time())
             try:
-                await self._look_at(followed)
+                if turn:
+                    await self._look_at(turn)
+            except Exception as error:  # a task that ends would examine nobody any more
+                log.error("streams_not_examined", exc_info=error)
             finally:
-                followed.is_examined = False
+                for followed in turn:
+                    followed.is_examined = False
             await asyncio.sleep(0)
 
+    def _turn(self, now_s: float) -> list[Followed]:
+        """Those whose turn it is, each of them marked: nobody else examines them meanwhile."""
+        turn: list[Followed] = []
+        while len(turn) < EXAMINED_TOGETHER and (self._ahead or self._waiting):
+            if self._ahead:
+                followed = self._ahead.popleft()
+                followed.is_ahead = False
+            else:
+                followed = self._waiting.popleft()
+                followed.is_waiting = False
+            is_wanted, followed.is_wanted = followed.is_wanted and bool(followed.listeners), False
+            if is_wanted and (followed.is_examined or now_s < followed.not_before_s):
+                followed.due_s = 0.0  # the next round wants it again
+            elif is_wanted:
+                followed.is_examined = True
+                turn.append(followed)
+        return turn
+
     @within(WAIT_S)
-    async def _look_at(self, followed: Followed) -> None:
-        """Examines one, and tells those who listen if they know of another state."""
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        followed.due_s = began_s + TIME_LOOK_S
-        try:
-            state = await self._examine(followed.subject)
-        except (Refusal, StoreError, CodecError):
-            followed.due_s = loop.time() + AGAIN_S
-            return
-        except Exception as error:
-            log.error("stream_not_examined", exc_info=error)
-            return
+    async def _look_at(self, turn: Sequence[Followed]) -> None:
+        """Examines some, and tells those who listen if they know of another state."""
+        began_s = asyncio.get_running_loop().time()
+        for followed in turn:
+            followed.due_s = began_s + TIME_LOOK_S
+        states = await self._examine([followed.subject for followed in turn])
+        for followed, state in zip(turn, states, strict=True):
+            if isinstance(state, State):
+                self._found(followed, state, began_s)
+            elif isinstance(state, (Refusal, StoreError, CodecError)):
+                followed.due_s = began_s + AGAIN_S
+            else:
+                log.error("stream_not_examined", exc_info=state)
+
+    def _found(self, followed: Followed, state: State, began_s: float) -> None:
         if state.work_s > LONG_LOOK_S:
-            followed.not_before_s = loop.time() + min(REST_TIMES * state.work_s, REST_S_MAX)
+            ended_s = asyncio.get_running_loop().time()
+            followed.not_before_s = ended_s + min(REST_TIMES * state.work_s, REST_S_MAX)
         if not followed.listeners:
             return
         if followed.due_s > began_s:  # else it was wanted again meanwhile
