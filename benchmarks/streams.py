@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from benchmarks.stack import ANSWER_S, FilledStack, user_of
+from benchmarks.stack import ANSWER_S, FLAGS, FilledStack, user_of
 from cli.ports import free_port
 from serving.settings import Settings
 
@@ -63,6 +63,7 @@ def measure_streams(
         figures = asyncio.run(_measured(stack, url, process.pid, streams, seconds))
     return {
         "streams": streams,
+        "flags": len(FLAGS) + 2,
         **figures,
         "budget": f"<= {100 * CORE_MAX:g} % of a core, an event's p99 <= {BY_EVENT_S:g} s, a definition's last <= "
         f"{BY_DEFINITION_S:g} s",
