@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ PURCHASES = EXAMPLES / "cdnow" / "purchases.parquet"
 DEFINITIONS = EXAMPLES / "definitions.yaml"
 
 #: The field of the API that has the expression, by kind of definition.
-FIELDS = {"trait": "expression", "segment": "rule", "flag": "rule"}
+FIELDS: dict[DefinitionKind, str] = {"trait": "expression", "segment": "rule", "flag": "rule"}
 KINDS: tuple[DefinitionKind, ...] = ("trait", "segment", "flag")
 
 READY_S_MAX = 60.0
@@ -29,10 +30,32 @@ READY_S_MAX = 60.0
 ANSWER_S = 30.0
 
 
-def read_definitions(path: Path) -> list[tuple[str, str, str]]:
-    """(kind, key, expression) of each definition in a file. A definition comes after those that it uses."""
+@dataclass(frozen=True)
+class ToDefine:
+    """A definition as a file has it. `settings` are what a flag has beside its rule, as the API takes them."""
+
+    kind: DefinitionKind
+    key: str
+    expression: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the API is sent."""
+        return {"key": self.key, FIELDS[self.kind]: self.expression, **self.settings}
+
+
+def read_definitions(path: Path) -> list[ToDefine]:
+    """Each definition in a file. A definition comes after those that it uses."""
     file = yaml.safe_load(path.read_text())
-    return [(kind, key, str(expression)) for kind in FIELDS for key, expression in (file.get(f"{kind}s") or {}).items()]
+    return [_to_define(kind, key, said) for kind in KINDS for key, said in (file.get(f"{kind}s") or {}).items()]
+
+
+def _to_define(kind: DefinitionKind, key: str, said: Any) -> ToDefine:
+    if not isinstance(said, dict):
+        return ToDefine(kind, key, str(said))
+    settings = dict(said)
+    return ToDefine(kind, key, settings.pop(FIELDS[kind]), settings)
 
 
 class InUse(Exception):
@@ -56,10 +79,10 @@ class Api:
                 for definition in self._admin.definitions(kind)
             }
 
-    def save(self, kind: str, key: str, expression: str) -> None:
+    def save(self, wanted: ToDefine) -> None:
         """Saves a definition."""
         with _away_as_unavailable():
-            self._admin.call("POST", f"/v1/admin/{kind}s", {"key": key, FIELDS[kind]: expression})
+            self._admin.call("POST", f"/v1/admin/{wanted.kind}s", wanted.body)
 
     def track(self, user: str, event: str, properties: Mapping[str, Any] | None = None) -> None:
         """Sends an event."""
@@ -90,19 +113,19 @@ def _away_as_unavailable() -> Iterator[None]:
         raise Unavailable(f"the API does not answer: {error}") from error
 
 
-def save_definitions(api: Api, wanted: Sequence[tuple[str, str, str]]) -> None:
+def save_definitions(api: Api, wanted: Sequence[ToDefine]) -> None:
     """Saves the definitions that are not there yet.
 
     Raises `InUse`, and saves none, where the stack has others: events of the demo would count in them.
     """
     saved = api.definitions()
-    others = saved.items() - {((kind, key), expression) for kind, key, expression in wanted}
+    others = saved.items() - {((one.kind, one.key), one.expression) for one in wanted}
     if others:
         names = ", ".join(sorted(f"{kind} {key}" for (kind, key), _ in others)[:3])
         raise InUse(f"this stack has definitions of its own ({names}): set TINYCDP_HOME to another folder")
-    for kind, key, expression in wanted:
-        if (kind, key) not in saved:
-            api.save(kind, key, expression)
+    for one in wanted:
+        if (one.kind, one.key) not in saved:
+            api.save(one)
 
 
 def await_settled(api: Api, user: str) -> dict[str, Any]:

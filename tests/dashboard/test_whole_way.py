@@ -28,8 +28,8 @@ HEADER_PX, ROW_PX = 35, 34
 @pytest.fixture(scope="module")
 def shop(console: RunningStack) -> RunningStack:
     """The stack with the history and the definitions of the demo."""
-    for kind, key, expression in read_definitions(DEFINITIONS):
-        console.define(kind, key, expression)
+    for one in read_definitions(DEFINITIONS):
+        console.define(one.kind, one.key, one.expression, **one.settings)
     columns = ("--user", "user_id", "--event", "event", "--time", "timestamp")
     imported = console.json("import", str(PURCHASES), *columns, "--shift-to-now")
     assert imported["rejected"] == 0
