@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from cli.embedded_redis import EmbeddedRedis
+    from tests.demo import Demo
     from tests.running import RunningStack
     from tests.small_s3 import SmallS3
 
@@ -111,3 +112,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory, shared: ExitStack) -> Runnin
     from tests.running import stack_on
 
     return shared.enter_context(stack_on(tmp_path_factory.mktemp("home"), drain_interval_s="0.2"))
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, shared: ExitStack) -> Demo:
+    """What `tinycdp demo` leaves running, for tests of the group "demo"."""
+    from tests.demo import demo_on
+
+    return shared.enter_context(demo_on(tmp_path_factory.mktemp("demo")))

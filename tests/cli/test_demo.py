@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +10,8 @@ import httpx
 import polars as pl
 import pytest
 
-from cli.stack import running_stack
 from lake.lake import Lake
-from serving.settings import Settings
+from tests.demo import Demo
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("demo")
@@ -24,53 +19,24 @@ pytestmark = pytest.mark.xdist_group("demo")
 PURCHASES = 69_659
 
 
-def tinycdp(home: Path, *arguments: str) -> str:
-    """The output of a command, which must succeed."""
-    ports = {"TINYCDP_PORT": "0", "TINYCDP_PREFECT_PORT": "0", "TINYCDP_REDIS_PORT": "0", "TINYCDP_CONSOLE": "false"}
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
-        env={**os.environ, **ports, "TINYCDP_HOME": str(home), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A home, and the output of the demo on it. The stack that it leaves running is stopped in the end."""
-    home = tmp_path_factory.mktemp("demo")
-    try:
-        yield home, tinycdp(home, "demo")
-    finally:
-        tinycdp(home, "down")
-
-
 @pytest.mark.timeout(300)
-def test_the_demo_loads_real_purchases_and_shows_decisions_change(printed: tuple[Path, str]) -> None:
+def test_the_demo_loads_real_purchases_and_shows_decisions_change(demo: Demo) -> None:
     """Every purchase is in the lake. Live events turn one flag on, and another flag on and off again."""
-    home, text = printed
-    stack = running_stack(Settings(home=home))
-    assert stack is not None, "everything keeps running"
-    events = Lake(stack.lake_uri).events().filter(pl.col("seq").is_null())
-    rows = {
-        cells[1]: cells for line in text.splitlines() if len(cells := [cell.strip() for cell in line.split("│")]) > 4
-    }
+    events = Lake(demo.stack.lake_uri).events().filter(pl.col("seq").is_null())
+    lines = demo.printed.splitlines()
+    rows = {cells[1]: cells for line in lines if len(cells := [cell.strip() for cell in line.split("│")]) > 4}
 
     assert events.select(pl.len()).collect().item() == PURCHASES
     assert rows["3 x Product Viewed"][2:4] == ["help_chat", "yes"]
     assert rows["2 purchases, 500.75"][2:4] == ["free_shipping", "yes"]
     assert rows["identify plan=premium"][2:4] == ["help_chat", "no"]
-    assert stack.api_url in text
+    assert demo.stack.api_url in demo.printed
 
 
 @pytest.mark.timeout(300)
-def test_the_demo_can_be_read_by_a_script(printed: tuple[Path, str]) -> None:
+def test_the_demo_can_be_read_by_a_script(demo: Demo) -> None:
     """The demo, run again with --json, prints one JSON document: nothing is imported twice, decisions, addresses."""
-    home, _ = printed
-    document = json.loads(tinycdp(home, "demo", "--json"))
+    document = json.loads(demo.tinycdp("demo", "--json"))
 
     assert document["imported"] == {"accepted": 0, "rejected": 0, "already": PURCHASES}
     assert [(decision["flag"], decision["allow"]) for decision in document["decisions"]] == [
@@ -84,11 +50,10 @@ def test_the_demo_can_be_read_by_a_script(printed: tuple[Path, str]) -> None:
     assert httpx.get(f"{document['api_url']}/health", timeout=30).status_code == 200
 
 
-def test_rebuilds_are_flow_runs_of_prefect(printed: tuple[Path, str]) -> None:
+def test_rebuilds_are_flow_runs_of_prefect(demo: Demo) -> None:
     """Prefect has a completed run of the flow `rebuild`, which the import asked for."""
-    home, _ = printed
-    stack = running_stack(Settings(home=home))
-    assert stack is not None and stack.prefect_url is not None
+    stack = demo.stack
+    assert stack.prefect_url is not None
 
     def records(kind: str) -> list[dict[str, Any]]:
         answer = httpx.post(f"{stack.prefect_url}/api/{kind}/filter", json={}, timeout=30)
