@@ -26,9 +26,10 @@ def first_steps() -> None:
     with st.container(border=True):
         st.markdown("**2. Send an event.**")
         key = st.session_state.get(KEY, "YOUR_WRITE_KEY")
-        shell, python = st.tabs(["curl", "Python"])
+        shell, python, typescript = st.tabs(["curl", "Python", "TypeScript"])
         shell.code(_curl(key), language="shell")
         python.code(_python(key), language="python")
+        typescript.code(_typescript(key), language="typescript")
     with st.container(border=True):
         st.markdown("**3. See it arrive.**")
         _arrival()
@@ -80,3 +81,10 @@ def _python(key: str) -> str:
 
 with tinycdp.Client("{console().api_url}", write_key="{key}") as cdp:
     cdp.track("ada", "purchase", {{"amount": 30}})'''
+
+
+def _typescript(key: str) -> str:
+    return f"""import {{ initTinyCDP }} from "@tinycdp/sdk";
+
+const cdp = initTinyCDP({{ endpoint: "{console().api_url}", writeKey: "{key}" }});
+cdp.track({{ userId: "ada", event: "purchase", properties: {{ amount: 30 }} }});"""

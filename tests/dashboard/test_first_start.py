@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.dashboard.screens import Screens, texts
 from tests.running import RunningStack, stack_on
+from tests.sdk.typescript_package import TypeScriptPackage, package_in
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.xdist_group("first start"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("first start"), pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,17 @@ def empty_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSta
         yield running
 
 
-def test_the_way_from_nothing_to_an_event(empty_stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> TypeScriptPackage:
+    """The TypeScript client, built before a screen is open: it would find the event by itself meanwhile."""
+    package = package_in(tmp_path_factory.mktemp("typescript") / "sdk")
+    package.build()
+    return package
+
+
+def test_the_way_from_nothing_to_an_event(
+    package: TypeScriptPackage, empty_stack: RunningStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Every list says what to do; the dashboard makes a key, shows how to send, sees the event, and goes on."""
     screens = Screens(empty_stack, monkeypatch)
     try:
@@ -39,10 +51,12 @@ def test_the_way_from_nothing_to_an_event(empty_stack: RunningStack, monkeypatch
         assert "Waiting for the first event" in texts(app)
         app.button[0].click().run()
         key = app.code[0].value
-        assert any(key in code.value and "curl" in code.value for code in app.code)
-        sent = {"userId": "ada", "event": "purchase", "properties": {"amount": 30}}
-        answer = empty_stack.http.post("/v1/track", json=sent, headers={"Authorization": f"Bearer {key}"})
-        assert answer.status_code == 200
+        curl, python, typescript = (code.value for code in app.code[1:])
+        assert all(key in snippet for snippet in (curl, python, typescript))
+        assert (curl.split()[0], python.splitlines()[0]) == ("curl", "import tinycdp")
+        script = package.app(tmp_path) / "app.mjs"
+        script.write_text(f"{typescript}\nconsole.log((await cdp.destroy()).sent);\n")
+        assert package.says(script) == 1
 
         assert "`purchase` of `ada` arrived." in texts(app.run())
         wait_until(lambda: "1" in [tile.value for tile in screens.open().metric], "the dashboard counts it", 60)
