@@ -7,7 +7,7 @@ PACKAGES := pipelines serving expressions lake dashboard cli
 SDK := sdk/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format bench lock editor sdk clean
+.PHONY: help install demo shop up test check format bench lock editor sdk clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\): *[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -16,6 +16,12 @@ install: .venv/.installed  ## build .venv: the locked requirements, and engine a
 
 demo: .venv/.installed  ## a guided tour on real purchases: events in, decisions that change; the stack keeps running
 	$(BIN)/tinycdp demo
+
+# --prefix, not cd: so npm says where it was called, and TINYCDP_HOME may be a path from there.
+shop:     ## a shop in the browser on the demo's stack: prices that change as you buy (needs Node >= 20.19 and npm)
+	cd sdk/typescript && npm ci --ignore-scripts && npm run build
+	npm --prefix examples/shop ci --ignore-scripts
+	npm --prefix examples/shop start
 
 up: .venv/.installed  ## the whole stack on this machine, until Ctrl-C
 	$(BIN)/tinycdp up
