@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from serving.lookups.row_files import FILES_MAX, RowFiles
+from lake.row_files import FILES_MAX, RowFiles
 
 #: Rows of a row group at most, and about how many bytes they have as Arrow has them.
 GROUP_ROWS, GROUP_BYTES = 16_384, 32 << 20

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 from zlib import crc32
 
+from expressions.rules.ids import (
+    ID_KINDS,
+    IdKind,
+    email_hash_of,
+    namespaced,
+    prefixed,
+    record_of,
+)
+from expressions.rules.ids import named_as as named_as  # all of serving asks this file about ids
 from serving.refusals import invalid
-
-IdKind: TypeAlias = Literal["user", "anon", "email"]
-
-ID_KINDS: tuple[IdKind, ...] = ("user", "anon", "email")
 
 #: Characters of an id as an app sends it. With its kind before it, as answers name it, it is longer.
 ID_CHARACTERS_MAX = 256
@@ -120,11 +125,6 @@ def require_text(name: str, text: str) -> None:
         raise invalid(name, text, "send valid Unicode") from None
 
 
-def record_of(text: str) -> str:
-    """The record that a text means where a request has one id: a user's, unless `anon:`, `email:` or `user:` leads."""
-    return prefixed(text) or namespaced("user", text)
-
-
 def checked_record(name: str, text: str) -> str:
     """The record that a text means, as `record_of` says. Raises `Invalid`, which names the field, for what is no id.
 
@@ -137,30 +137,6 @@ def checked_record(name: str, text: str) -> str:
         raise invalid(name, text, f"send an id of 1 to {ID_CHARACTERS_MAX} characters, as ada or anon:5f3a")
     require_text(name, text)
     return record_of(text)
-
-
-def named_as(namespaced_id: str) -> str:
-    """The text by which `record_of` finds a record: a user's own id, unless that reads like a kind and an id."""
-    own = namespaced_id.removeprefix("user:")
-    return own if record_of(own) == namespaced_id else namespaced_id
-
-
-def prefixed(text: str) -> str | None:
-    """The record that a text with a kind before it names; None for a text without one."""
-    kind, colon, value = text.partition(":")
-    if not colon or not value.strip() or kind not in ID_KINDS:
-        return None
-    return namespaced("email", email_hash_of(value)) if kind == "email" else text
-
-
-def email_hash_of(text: str) -> str:
-    """The hash of an email as it is kept. It is hexadecimal, so its case means nothing."""
-    return text.strip().lower()
-
-
-def namespaced(kind: IdKind, value: str) -> str:
-    """The id of a record: `user:alice`, `anon:5f3…`, `email:…`."""
-    return f"{kind}:{value}"
 
 
 def raw_id(namespaced_id: str) -> RawId:

@@ -17,13 +17,14 @@ import msgspec
 import polars as pl
 
 from expressions.batch.member_frames import linked_persons, members
+from lake.grouped_files import BYTES_AT_ONCE
+from lake.row_files import FILES_MAX
 from serving.definitions.catalogue import decode
 from serving.history import History, Source
 from serving.lookups.job_process import Outrun, main_of
 from serving.lookups.member_csv import csv_chunks
 from serving.lookups.member_order import MemberOrder
-from serving.lookups.person_files import BYTES_AT_ONCE, PersonFiles
-from serving.lookups.row_files import FILES_MAX
+from serving.lookups.person_files import PersonFiles
 
 #: Rows of the lake that one file of people should have, since a file is in memory at once. Of members half as many.
 ROWS_AT_ONCE = 100_000

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from serving.lookups.row_files import FILES_MAX, RowFiles
+from lake.row_files import FILES_MAX, RowFiles
 
 #: One of so many sort keys is in the sample.
 SAMPLED_EACH = 100
