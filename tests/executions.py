@@ -4,6 +4,7 @@ Naive        loops and ifs                          Light, Heavy   what a rebuil
 Polars       the batch                              StateSplit     the events dealt out to several bases
 StateWhole   read time, all events in the tail      Sql            the generated SQL, in DuckDB
 Instants     the batch, each row at its own instant
+AsOf         the same, of what was known by then, with a person's events under two ids
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ import msgspec
 import polars as pl
 
 from expressions.bases import Base, RawEvent, base_of
+from expressions.batch.as_of import answers_as_of, known_at, known_events
 from expressions.batch.base_frames import base_parts
 from expressions.batch.counting import deduplicate
 from expressions.batch.frames import answer_frame, column_of, event_frame, values_of
 from expressions.definitions import Bound, Definition, DefinitionKind, Key
 from expressions.live.to_state import Program
 from expressions.plan import plan
+from expressions.rules.persons_over_time import person_spans
 from expressions.rules.properties import attribute_fields, event_fields, typed
 from expressions.rules.values import Value, from_json
-from expressions.rules.windows import DAY_MS, HOUR_MS, Zone
+from expressions.rules.windows import BEGINNING_MS, DAY_MS, HOUR_MS, Zone
 from expressions.sql.to_sql import to_sql
 from expressions.text.bind import bind
 from serving.store import base_codec
@@ -114,6 +117,30 @@ def by_instants(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
     answers = answer_frame(events, list(bounds.values()), asked, Zone(zone))
     assert len(answers) == len(INSTANTS) * sum(map(bool, users.values())), "each instant of who has a row is answered"
     return _with_absent(_answered_by(answers.filter(pl.col("now") == now), bounds), bounds, users, now, zone)
+
+
+def by_as_of(bounds: Bounds, users: Users, now: int, zone: str) -> Found:
+    """All definitions in one query, of each user at several instants; half of a user's events are of a device's id.
+
+    Copies of an event stay under one id. The device was the user's from the beginning.
+    """
+    rows = frame_rows(users)
+    for row in rows:
+        if sum(row["event_id"].encode()) % 2:
+            row["id"] = f"anon:{row['id']}"
+    links = [_row(f"anon:{user}", Event("link", user, BEGINNING_MS), -1) for user in users]
+    events = event_frame([*rows, *links]).collect()
+    instants = [now + shift for shift in INSTANTS]
+    asked = pl.DataFrame(
+        [(user, instant) for user in users for instant in instants],
+        schema={"person": pl.String, "now": pl.Int64},
+        orient="row",
+    ).with_row_index("row")
+    spans = person_spans(events.lazy(), known_at("event_time"))
+    known = known_events(events, list(bounds.values()), min(instants), max(instants), "event_time", Zone(zone))
+    answers = pl.concat(answers_as_of(known, asked, spans, list(bounds.values()), Zone(zone)))
+    assert sorted(answers["row"]) == list(range(len(asked))), "each question has one answer"
+    return _answered_by(answers.filter(pl.col("now") == now), bounds)
 
 
 def _answered_by(answers: pl.DataFrame, bounds: Bounds) -> Found:
@@ -244,6 +271,7 @@ def _answered(bounds: Bounds, bases: Mapping[str, list[Base]], now: int, zone: s
 EXECUTIONS: dict[str, Execution] = {
     "Polars": by_polars,
     "Instants": by_instants,
+    "AsOf": by_as_of,
     "StateWhole": by_state,
     "StateSplit": by_parts,
     "Light": _published(256),

@@ -5,7 +5,7 @@
 3. `_repeated`         hashes of (id, event id): one for each that several rows share
 4. `_each_once`        the columns of 1: the rows that count (S11)
 
-`counted` takes all rows. `counted_for` takes those that some expressions read.
+`counted` takes all rows. `counted_for` takes those that some expressions read. `counted_lazily` reads none but copies.
 """
 
 from __future__ import annotations
@@ -36,6 +36,21 @@ def deduplicate(events: pl.LazyFrame) -> pl.LazyFrame:
     rows = events.collect()
     hashes = rows.select(_EVENT_HASH.alias("hash"))["hash"]
     return _each_once(rows, hashes.is_in(_repeated(hashes)))
+
+
+def counted_lazily(events: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows that count, of a frame of any size: in memory are deletes, and copies of events that several rows share.
+
+    To find these reads the ids of all rows.
+    """
+    events = after_deletes(events)
+    hashes = events.select(_EVENT_HASH.alias("hash")).collect(engine="streaming")["hash"]
+    is_repeated = _EVENT_HASH.is_in(_repeated(hashes))
+    copies = events.filter(is_repeated).collect(engine="streaming")
+    if copies.is_empty():
+        return events
+    counting_copies = _each_once(copies, pl.repeat(True, len(copies), eager=True))
+    return pl.concat([events.filter(~is_repeated), counting_copies])
 
 
 def counted_for(

@@ -28,7 +28,7 @@ from ..rules.identity import people
 from ..rules.values import Value
 from ..rules.windows import UTC_ZONE, Zone
 from .cells import COLUMN_KINDS, Cell, holds, item_of_key
-from .instants import instants_of
+from .instants import Asked, instants_of
 from .states import States
 from .steps import Steps
 from .to_polars import Scope, compile_cell
@@ -64,12 +64,13 @@ def person_answers(
 
 
 def answer_frame(
-    events: pl.LazyFrame, bounds: Sequence[Bound], now: int | pl.DataFrame, zone: Zone = UTC_ZONE
+    events: pl.LazyFrame, bounds: Sequence[Bound], now: int | pl.DataFrame | Asked, zone: Zone = UTC_ZONE
 ) -> pl.DataFrame:
     """One row for every id that has a row: `id`, and a struct for each definition, in the column of `column_of`.
 
     `now` is the instant of all answers, UTC ms. Or it is a frame with `id` and `now`: then there is one row for each of
-    its rows whose id has a row among the events, with the answers at its own instant, and the column `now` too. What
+    its rows whose id has a row among the events, with the answers at its own instant, and the column `now` too. Or it
+    is `Asked`, each row with ids of its own: then there is one row for each of its rows, and the column `row` too. What
     events contribute is read once for all instants; the memory grows with the events of an id times its instants.
 
     A struct has the fields boolean, number, string, list (of tagged keys, see `cells`) and exact. For a segment and a

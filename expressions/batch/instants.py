@@ -4,15 +4,17 @@
 `RowInstants`    an answer for each row of `asked`: id, now. An id may be asked for at many instants. What its events
                  contribute is read once for all of them. The instant is the column `now`, the edges of windows are
                  columns too, and the rows of one answer are known by their number, `row`.
+`KnownInstants`  the same where a person's ids differ from instant to instant, and where it counts since when a row is
+                 known: each row of `asked` has ids of its own, and events that are known later have no part in it.
 
-Both give the same answers by the same expressions: they differ in what `now` is, and in the column that tells the rows
+All give the same answers by the same expressions: they differ in what `now` is, and in the column that tells the rows
 of one answer from those of others (`key`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -23,7 +25,9 @@ class OneInstant:
     """One instant for all ids, UTC ms."""
 
     key = "id"
-    columns = ("id",)
+    columns: tuple[str, ...] = ("id",)
+    #: The columns of events, beside `id` and `ts`, that `rows` reads.
+    read: tuple[str, ...] = ()
 
     def __init__(self, now_ms: int, zone: Zone) -> None:
         self._now_ms, self._zone = now_ms, zone
@@ -52,7 +56,8 @@ class RowInstants:
     """The instants of `asked`: id, now (UTC ms). The edges of `windows` are found once for each distinct instant."""
 
     key = "row"
-    columns = ("id", "now")
+    columns: tuple[str, ...] = ("id", "now")
+    read: tuple[str, ...] = ()
     ms = pl.col("now")
     today_ms = pl.col("today")
 
@@ -63,7 +68,8 @@ class RowInstants:
         today = [zone.day(now) * DAY_MS for now in instants]
         columns = {"now": instants, "today": today, **edges}
         by_instant = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Int64))
-        self._asked = asked.select("id", pl.col("now").cast(pl.Int64)).join(by_instant, on="now").with_row_index("row")
+        own = asked.select("id", pl.col("now").cast(pl.Int64))
+        self._asked = own.join(by_instant, on="now", how="left", maintain_order="left").with_row_index("row")
 
     def lower(self, window: Window | None) -> pl.Expr:
         """The instant up to which nothing counts, by the row's own instant."""
@@ -84,9 +90,48 @@ class RowInstants:
         return asked.join(folded, on=self.key, how="left")
 
 
+class Asked(NamedTuple):
+    """People and instants that are asked for: `rows` are id (the person) and now, `members` are row and id.
+
+    `row` is the number of a row of `rows`, from 0, and `id` one of the ids that were the person's then.
+    """
+
+    rows: pl.DataFrame
+    members: pl.DataFrame
+
+
+class KnownInstants(RowInstants):
+    """The instants of `asked`, each with ids of its own. Of their events those count that are known by then.
+
+    Events have the column `known_at`, UTC ms.
+    """
+
+    columns = ("row", "id", "now")
+    read = ("known_at",)
+
+    def __init__(self, asked: Asked, windows: Iterable[Window | None], zone: Zone) -> None:
+        super().__init__(asked.rows, windows, zone)
+        self._members = asked.members.with_columns(pl.col("row").cast(self._asked.schema["row"]))
+
+    def rows(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Each row as often as its id is asked for after the row was known, with the columns of the instant."""
+        of_members = self._members.lazy().join(self._asked.drop("id").lazy(), on="row")
+        return rows.join(of_members, on="id").filter(pl.col("known_at") <= pl.col("now"))
+
+    def every(self, folded: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFrame:
+        """One row for each row of `asked`, with the folded columns."""
+        return self._asked.lazy().join(folded, on=self.key, how="left")
+
+
 Instants: TypeAlias = OneInstant | RowInstants
 
 
-def instants_of(now: int | pl.DataFrame, windows: Iterable[Window | None], zone: Zone) -> Instants:
-    """The instants of a question: one, UTC ms, or those of a frame with `id` and `now`."""
-    return OneInstant(now, zone) if isinstance(now, int) else RowInstants(now, windows, zone)
+def instants_of(now: int | pl.DataFrame | Asked, windows: Iterable[Window | None], zone: Zone) -> Instants:
+    """The instants of a question: one, UTC ms; those of a frame with `id` and `now`; or those of `Asked`."""
+    match now:
+        case int():
+            return OneInstant(now, zone)
+        case Asked():
+            return KnownInstants(now, windows, zone)
+        case _:
+            return RowInstants(now, windows, zone)

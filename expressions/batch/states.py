@@ -225,6 +225,7 @@ class States:
         rows = identifies.filter(pl.col("props").map.contains_key(key)).select(
             "id",
             "ts",
+            *self._instants.read,
             rank.alias("rank"),
             own.get("boolean").alias("k.boolean"),
             own.get("number").alias("k.number"),

@@ -8,6 +8,7 @@ references replaced, so no execution ever resolves a name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..definitions import Bound, Definition, Key, inlined, named_by, references
@@ -56,6 +57,19 @@ def bind_one(definition: Definition, others: Mapping[Key, Bound], known: Known |
     written = {key: bound.written for key, bound in others.items()} | {own: _written(definition)}
     _order(own, written, {}, lambda key: definition if key == own else others[key].definition)
     return _bound(definition, written[own], {key: bound for key, bound in others.items() if key != own}, known)
+
+
+def bind_possible(definitions: Mapping[Key, Definition]) -> dict[Key, Bound]:
+    """Those of some definitions that bind, alone and with each other: without one that does not, and its dependents."""
+    bounds: dict[Key, Bound] = {}
+    while True:
+        count = len(bounds)
+        for key, definition in definitions.items():
+            if key not in bounds:
+                with suppress(ExpressionError):
+                    bounds[key] = bind_one(definition, bounds)
+        if len(bounds) == count:
+            return bounds
 
 
 def dependents(key: Key, bounds: Mapping[Key, Bound]) -> list[Key]:

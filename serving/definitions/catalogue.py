@@ -13,7 +13,6 @@ needs, and covers the log up to that projection's activation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import takewhile
@@ -25,13 +24,12 @@ import structlog
 from msgspec import structs
 
 from expressions.definitions import Bound, Definition, DefinitionKind, Key, references
-from expressions.errors import ExpressionError
 from expressions.live.changes import Moves, Watched
 from expressions.live.to_state import Program
 from expressions.ops import Call, distinct_parts
 from expressions.plan import Plan, Projection, plan
 from expressions.rules.windows import Window, Zone
-from expressions.text.bind import bind, bind_one
+from expressions.text.bind import bind, bind_one, bind_possible
 from expressions.text.dialect import without_unknown_escapes
 from serving.definitions.flags import Flag, flag_of
 from serving.store.stamps import Covered
@@ -321,15 +319,7 @@ def _binding(
     rows: Mapping[Key, StoredDefinition],
 ) -> dict[Key, StoredDefinition]:
     """The definitions that bind, alone and with each other. One that does not bind must not keep a system down."""
-    bounds: dict[Key, Bound] = {}
-    while True:
-        count = len(bounds)
-        for key, row in rows.items():
-            if key not in bounds:
-                with suppress(ExpressionError):
-                    bounds[key] = bind_one(row.definition, bounds)
-        if len(bounds) == count:
-            break
+    bounds = bind_possible({key: row.definition for key, row in rows.items()})
     if len(bounds) < len(rows):
         log.error("definitions_left_out", keys=sorted(f"{kind}:{key}" for kind, key in rows.keys() - bounds.keys()))
     return {key: row for key, row in rows.items() if key in bounds}

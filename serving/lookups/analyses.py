@@ -11,35 +11,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 import polars as pl
 
-from expressions.batch.frames import holding
+from expressions.batch.frames import column_of
 from expressions.batch.member_frames import linked_persons
-from expressions.batch.over_time import answers_over_time
+from expressions.batch.over_time import answers_over_time, common_members, instants_of_days, members_by_instant
 from expressions.definitions import Bound, Definition, DefinitionKind, Key
 from expressions.plan import plan
 from expressions.rules.deletes import ACT_KINDS, after_deletes
 from expressions.rules.identity import owners
-from expressions.rules.windows import Zone
 from expressions.text.bind import bind_one
+from lake.row_files import FILES_MAX
 from serving.definitions.catalogue import Catalogue, decode
 from serving.history import Source
 from serving.lookups.impact import Impact
 from serving.lookups.job_process import main_of
 from serving.lookups.person_files import PersonFiles
-from serving.lookups.row_files import FILES_MAX
 from serving.lookups.unsaved_expressions import KEY
 from serving.times import rfc3339
 
 AnalysisKind: TypeAlias = Literal["trend", "overlap", "impact"]
 ANALYSES: tuple[AnalysisKind, ...] = get_args(AnalysisKind)
 
-#: Days of a trend, today included.
-TREND_DAYS = 90
 #: Segments that an overlap lists, those with the most members in common first.
 SEGMENTS_MAX = 100
 #: Rows of the lake that one file of people should have, since a file is in memory at once: of a trend fewer, since each
@@ -47,8 +43,6 @@ SEGMENTS_MAX = 100
 ROWS_AT_ONCE: dict[AnalysisKind, int] = {"trend": 50_000, "overlap": 200_000, "impact": 200_000}
 #: Rows of the lake that are read at a time.
 BATCH_ROWS = 20_000
-
-_EPOCH = date(1970, 1, 1)
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -107,22 +101,11 @@ def _trend(order: Order, catalogue: Catalogue, bound: Bound, progress: Callable[
     total = 0
     for people in people_in_parts(order, [bound], progress):
         for answers in answers_over_time(people, [bound], list(days), catalogue.zone):
-            at = answers.group_by("now").agg(holding(key).sum().alias("members"), pl.len().alias("people"))
-            for now, count, everybody in at.iter_rows():
+            for now, count, everybody in members_by_instant(answers, key).iter_rows():
                 members[now] += count
                 total += everybody if now == order.now_ms else 0
-    return {"points": [{"date": day, "members": members[at]} for at, day in days.items()], "total": total}
-
-
-def instants_of_days(now_ms: int, zone: Zone, days: int = TREND_DAYS) -> dict[int, str]:
-    """The last instant of each of the last days in the workspace's zone, and now: instant -> date. Oldest first."""
-    today = zone.day(now_ms)
-    ends = {zone.day_start_ms(day + 1) - 1: _date(day) for day in range(today - days + 1, today)}
-    return {**ends, now_ms: _date(today)}
-
-
-def _date(day: int) -> str:
-    return (_EPOCH + timedelta(days=day)).isoformat()
+    points = [{"date": day.isoformat(), "members": members[at]} for at, day in days.items()]
+    return {"points": points, "total": total}
 
 
 # ── overlap ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -139,20 +122,15 @@ def _overlap(order: Order, catalogue: Catalogue, bound: Bound, progress: Callabl
     counts: Counter[str] = Counter()
     for people in people_in_parts(order, bounds, progress):
         for answers in answers_over_time(people, bounds, [order.now_ms], catalogue.zone):
-            counted = answers.select(
-                pl.len().alias("total"),
-                holding(own).sum().alias("own"),
-                *(holding(key).sum().alias(f"in {key[1]}") for key in others),
-                *((holding(own) & holding(key)).sum().alias(f"both {key[1]}") for key in others),
-            )
-            counts.update(counted.row(0, named=True))
+            counts.update(common_members(answers, own, others))
+    both = {key: counts[f"both {column_of(key)}"] for key in others}
     segments = [
-        {"key": key, "members": counts[f"in {key}"], "both": counts[f"both {key}"]}
-        for key in sorted((key for _, key in others), key=lambda key: (-counts[f"both {key}"], key))
+        {"key": key[1], "members": counts[f"in {column_of(key)}"], "both": both[key]}
+        for key in sorted(others, key=lambda key: (-both[key], key[1]))
     ]
     return {
         "members": counts["own"],
-        "total": counts["total"],
+        "total": counts["people"],
         "segments": segments[:SEGMENTS_MAX],
         "left_out": max(0, len(segments) - SEGMENTS_MAX),
     }

@@ -11,13 +11,14 @@ import pytest
 
 from expressions.batch.counting import counted
 from expressions.batch.frames import person_answers, users_where, values_of
+from expressions.batch.over_time import TREND_DAYS, instants_of_days
 from expressions.definitions import DefinitionKind, Key
 from expressions.rules.identity import owners
 from expressions.rules.windows import DAY_MS
 from serving.definitions.catalogue import Catalogue, StoredDefinition, encode
 from serving.definitions.flags import settings_after
 from serving.history import Source
-from serving.lookups.analyses import TREND_DAYS, AnalysisKind, Order, Progress, analyse, instants_of_days
+from serving.lookups.analyses import AnalysisKind, Order, Progress, analyse
 from serving.lookups.flag_frames import decision_column, in_order, named_answers, with_decisions
 from serving.times import rfc3339
 from tests.pipelines.world import World
@@ -79,7 +80,7 @@ def test_a_trend_counts_each_day_as_a_question_about_that_day_would(world: World
     days = instants_of_days(order.now_ms, catalogue.zone)
     for point, (at, day) in list(zip(result["points"], days.items(), strict=True))[:-50:-7]:
         members = users_where(person_answers(events, [bound], at, catalogue.zone), ("segment", "asked"))
-        assert point == {"date": day, "members": len(members)}
+        assert point == {"date": day.isoformat(), "members": len(members)}
     assert len(result["points"]) == TREND_DAYS
     assert result["total"] == len(person_answers(events, [bound], order.now_ms, catalogue.zone))
     assert result["asof"] == rfc3339(order.now_ms)
@@ -97,7 +98,7 @@ def test_the_days_of_a_trend_end_at_midnight_of_the_workspace(world: World) -> N
 
     days = instants_of_days(noon_ms, world.catalogue.zone, 3)
 
-    assert list(days.values()) == ["2026-10-24", "2026-10-25", "2026-10-26"]
+    assert [day.isoformat() for day in days.values()] == ["2026-10-24", "2026-10-25", "2026-10-26"]
     ends = list(days)
     assert ends[1] - ends[0] == 25 * 3_600_000
     assert ends[2] == noon_ms

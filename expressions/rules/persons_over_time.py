@@ -1,0 +1,167 @@
+"""Whose each id was at each instant, over frames: the rule of `identity` with the acts that were known by then.
+
+    acts           links and unlinks, after deletes, each with the instant from which it is known
+    `owner_spans`  id, owner, since: whose the id was, by its own acts alone; the owner is null where it was nobody's
+    `person_spans` id, person, since, until: whose it was by the chains of owners; a row a span
+    `groups`       id, person: one name for all ids that were ever one person's, so that these can be kept together
+
+A span is half-open: from `since` up to, but not at, `until`. The spans of an id cover all of time. Ids that never
+belonged to another have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import polars as pl
+
+from .identity import LINK_KINDS, roots
+from .windows import BEGINNING_MS, END_MS
+
+_OWNER_SPANS = {"id": pl.String, "owner": pl.String, "since": pl.Int64}
+_PERSON_SPANS = {"id": pl.String, "person": pl.String, "since": pl.Int64, "until": pl.Int64}
+
+
+def person_spans(acts: pl.LazyFrame, known_at: pl.Expr) -> pl.DataFrame:
+    """id, person, since, until of each id that ever belonged to another, unordered. Deletes are applied before.
+
+    `known_at` says of each link and unlink from which instant, UTC ms, it counts.
+    """
+    spans = owner_spans(acts, known_at)
+    owned = spans.select("id").unique()
+    # Most owners never belong to anybody, and there may be millions of them: only the others are followed one by one.
+    chained = spans.join(owned.select(pl.col("id").alias("owner")), on="owner", how="semi").select("id").unique()
+    direct = spans.join(chained, on="id", how="anti").sort("id", "since")
+    until = pl.col("since").shift(-1).over("id").fill_null(END_MS).alias("until")
+    ends = direct.select("id", pl.coalesce("owner", "id").alias("person"), "since", until)
+    return pl.concat([ends, _followed(chained["id"].to_list(), spans)])
+
+
+def owner_spans(acts: pl.LazyFrame, known_at: pl.Expr) -> pl.DataFrame:
+    """id, owner, since: one row for each time that the owner of an id changed, the first of each at the beginning.
+
+    At an instant an id belongs to the owner of its first link, by seq, after its last unlink, of the acts that are
+    known by then. Links that deletes cover are no acts.
+    """
+    rows = (
+        acts.filter(pl.col("kind").is_in(LINK_KINDS))
+        .select("id", "kind", "seq", pl.col("name").alias("owner"), known_at.alias("since"))
+        .collect()
+    )
+    linked = rows.join(rows.filter(pl.col("kind") == "link"), on="id", how="semi")
+    is_alone = pl.len().over("id") == 1
+    alone = linked.filter(is_alone).select("id", "owner", "since")  # nearly all: linked once, and left so
+    unowned = alone.with_columns(pl.lit(None, dtype=pl.String).alias("owner"), pl.lit(BEGINNING_MS).alias("since"))
+    several = linked.filter(~is_alone).sort("id", "seq")
+    changes: list[tuple[str, str | None, int]] = []
+    for (id,), own in several.partition_by("id", as_dict=True).items():
+        acts_of_id = list(own.select("seq", "kind", "owner", "since").iter_rows())
+        changes += [(id, owner, since) for since, owner in _changes(acts_of_id)]
+    followed = pl.DataFrame(changes, schema=_OWNER_SPANS, orient="row")
+    return pl.concat([frame.cast(_OWNER_SPANS) for frame in (unowned, alone, followed)])  # type: ignore[arg-type]
+
+
+def _changes(acts: Sequence[tuple[int, str, str, int]]) -> Iterable[tuple[int, str | None]]:
+    """(since, owner) of each change, from the acts of an id in order of seq."""
+    last: str | None = None
+    yield BEGINNING_MS, None
+    for now in sorted({known for *_, known in acts}):
+        owner: str | None = None
+        for _, kind, named, known in acts:
+            if known <= now and (kind == "unlink" or owner is None):
+                owner = named if kind == "link" else None
+        if owner != last:
+            yield now, owner
+            last = owner
+
+
+def _followed(ids: Sequence[str], spans: pl.DataFrame) -> pl.DataFrame:
+    """The spans of persons of these ids, whose owners belonged to others."""
+    above = spans.join(_upward(ids, spans), on="id", how="semi").sort("id", "since")
+    changes: dict[str, list[tuple[int, str | None]]] = {}
+    for id, owner, since in above.iter_rows():
+        changes.setdefault(id, []).append((since, owner))
+    rows = []
+    for id in ids:
+        chain: dict[str, None] = {}
+        waiting = [id]
+        while waiting:
+            one = waiting.pop()
+            if one in changes and one not in chain:
+                chain[one] = None
+                waiting += [owner for _, owner in changes[one] if owner is not None]
+        instants = sorted({since for one in chain for since, _ in changes[one]})
+        for since, until in pairwise([*instants, END_MS]):
+            owner_of = {one: owner for one in chain if (owner := _at(changes[one], since)) is not None}
+            rows.append((id, roots(owner_of).get(id, id), since, until))
+    return pl.DataFrame(rows, schema=_PERSON_SPANS, orient="row")
+
+
+def _upward(ids: Sequence[str], spans: pl.DataFrame) -> pl.DataFrame:
+    """The same ids and all their owners, owners' owners and so on: id."""
+    known = pl.DataFrame({"id": ids}, schema={"id": pl.String})
+    latest = known
+    while not latest.is_empty():
+        owners = spans.join(latest, on="id", how="semi").select(pl.col("owner").alias("id")).drop_nulls().unique()
+        latest = owners.join(known, on="id", how="anti")
+        known = pl.concat([known, latest])
+    return known
+
+
+def _at(changes: Sequence[tuple[int, str | None]], now: int) -> str | None:
+    """The owner at an instant."""
+    owner = None
+    for since, named in changes:
+        if since <= now:
+            owner = named
+    return owner
+
+
+def groups(spans: pl.DataFrame) -> pl.DataFrame:
+    """id, person: for every id whose group has another name than the id; the name is one of the group's ids.
+
+    All ids that were ever one person's are in one group. An id that stands alone is the name of its own group.
+    """
+    pairs = spans.filter(pl.col("person") != pl.col("id")).select("id", "person").unique()
+    # Most ids had one person, who was nobody else's; only the others have to be followed.
+    is_tangled = (
+        (pl.len().over("id") > 1)
+        | pl.col("person").is_in(pairs["id"].implode())
+        | pl.col("id").is_in(pairs["person"].implode())
+    )
+    root: dict[str, str] = {}
+
+    def name_of(id: str) -> str:
+        while (above := root.get(id, id)) != id:
+            root[id] = root.get(above, above)
+            id = above
+        return id
+
+    for id, person in pairs.filter(is_tangled).iter_rows():
+        root[name_of(id)] = name_of(person)
+    named = {id: name_of(id) for id in [*root]}
+    tangled = pl.DataFrame(
+        {"id": list(named), "name": list(named.values())}, schema={"id": pl.String, "name": pl.String}
+    )
+    direct = pairs.filter(~is_tangled)
+    followed = direct.join(tangled.select(pl.col("id").alias("person"), "name"), on="person", how="left")
+    ends = followed.select("id", pl.coalesce("name", "person").alias("person"))
+    own = tangled.filter(pl.col("id") != pl.col("name")).select("id", pl.col("name").alias("person"))
+    return pl.concat([ends, own])
+
+
+def persons_at(asked: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """The same rows, in order, with a column `person`: whose the row's `id` was at its instant `now`."""
+    numbered = asked.with_row_index("_place")
+    inside = numbered.join(spans, on="id").filter(pl.col("now").is_between("since", "until", closed="left"))
+    joined = numbered.join(inside.select("_place", "person"), on="_place", how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("person", "id").alias("person")).drop("_place")
+
+
+def members_at(asked: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """row, id: every id that was the person's at its instant, the person's own too. `asked` has row, person, now."""
+    inside = asked.join(spans, on="person").filter(pl.col("now").is_between("since", "until", closed="left"))
+    # A person that never belonged to another has no span of its own.
+    own = asked.join(spans.select(pl.col("id").alias("person")), on="person", how="anti")
+    return pl.concat([inside.select("row", "id"), own.select("row", pl.col("person").alias("id"))])
