@@ -19,6 +19,13 @@ EXTRAS = {
     "openfeature_provider.py": {"openfeature"},
     "pytest_plugin.py": {"pytest"},
     "_engine/__init__.py": {"expressions", "lake"},
+    "_lake/answers.py": {"polars", "duckdb"},
+    "_lake/client.py": {"polars"},
+    "_lake/definitions.py": {"polars"},
+    "_lake/labels.py": {"polars"},
+    "_lake/reading.py": {"polars"},
+    "_lake/segment.py": {"polars"},
+    "_lake/times.py": {"polars"},
 }
 #: Distributions whose package has another name.
 PACKAGES = {"google-re2": "re2"}

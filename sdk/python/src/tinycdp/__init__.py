@@ -9,6 +9,7 @@ if cdp.decide("ada", "free_shipping", False): ...
 
 from ._core import Failure
 from ._decisions import Decision
+from ._lake_door import lake
 from ._outbox import State, Stats
 from .admin import Admin
 from .async_client import AsyncClient, AsyncHandle
@@ -19,12 +20,14 @@ from .errors import (
     Conflict,
     Forbidden,
     InvalidRequest,
+    LakeError,
     NotFound,
     PreconditionFailed,
     QueueFull,
     TinyCDPError,
     Unauthenticated,
     Unavailable,
+    UnknownIds,
     Unreachable,
 )
 
@@ -41,6 +44,7 @@ __all__ = [
     "Forbidden",
     "Handle",
     "InvalidRequest",
+    "LakeError",
     "NotFound",
     "PreconditionFailed",
     "QueueFull",
@@ -49,5 +53,7 @@ __all__ = [
     "TinyCDPError",
     "Unauthenticated",
     "Unavailable",
+    "UnknownIds",
     "Unreachable",
+    "lake",
 ]

@@ -3,6 +3,7 @@
 TinyCDPError
 ├── ConfigurationError    a setting is wrong: raised where the client is made, names setting, value and remedy
 ├── QueueFull             `track` with `when_full="block"` found no room within its timeout
+├── LakeError             a lake (`tinycdp.lake`) is not there, cannot be read, or lacks what is asked for
 ├── Unreachable           a call that must answer (`traits`, the admin client) got no answer
 └── ApiError              the API refused: status, code, message, details
     ├── InvalidRequest    400: `details` names field, value and remedy; of an expression also line and column
@@ -32,6 +33,14 @@ class ConfigurationError(TinyCDPError):
 
 class QueueFull(TinyCDPError):
     """No room for an event within the timeout that `when_full="block"` waits."""
+
+
+class LakeError(TinyCDPError):
+    """A lake is not there, cannot be read, or lacks what is asked for. The message names it."""
+
+
+class UnknownIds(UserWarning):
+    """Ids of labels are unknown to the lake. The message names the first."""
 
 
 class Unreachable(TinyCDPError):

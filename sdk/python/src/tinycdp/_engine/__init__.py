@@ -5,6 +5,80 @@ here where `lake` stands (`hatch_build.py`): nothing of these names lands in a u
 `from expressions…` or `from lake…` and begins its line.
 """
 
-from lake.lake import Lake
+from expressions.batch.as_of import KNOWN, Known, answers_as_of, known_at, known_events
+from expressions.batch.cells import COLUMN_KINDS, item_of_key
+from expressions.batch.counting import counted_lazily
+from expressions.batch.frames import column_of, holding
+from expressions.batch.member_frames import linked_persons
+from expressions.batch.over_time import (
+    TREND_DAYS,
+    answers_over_time,
+    common_members,
+    instants_of_days,
+    members_by_instant,
+)
+from expressions.definitions import Bound, Definition, DefinitionKind, Key
+from expressions.plan import plan
+from expressions.rules.deletes import ACT_KINDS, GONE, after_deletes
+from expressions.rules.dtypes import Dtype, Kind, present
+from expressions.rules.identity import with_person
+from expressions.rules.ids import record_of
+from expressions.rules.persons_over_time import groups, person_spans, persons_at
+from expressions.rules.values import canonical_json, to_json
+from expressions.rules.windows import Zone
+from expressions.sql.to_sql import to_sql
+from expressions.text.bind import bind_one, bind_possible
+from expressions.text.dialect import without_unknown_escapes
+from lake.errors import LakeError
+from lake.grouped_files import GroupedFiles
+from lake.read_only import ReadOnlyLake
+from lake.row_files import FILES_MAX
+from lake.schemas import DEFINITIONS, EVENTS
 
-__all__ = ["Lake"]
+__all__ = [
+    "ACT_KINDS",
+    "COLUMN_KINDS",
+    "DEFINITIONS",
+    "EVENTS",
+    "FILES_MAX",
+    "GONE",
+    "KNOWN",
+    "TREND_DAYS",
+    "Bound",
+    "Definition",
+    "DefinitionKind",
+    "Dtype",
+    "GroupedFiles",
+    "Key",
+    "Kind",
+    "Known",
+    "LakeError",
+    "ReadOnlyLake",
+    "Zone",
+    "after_deletes",
+    "answers_as_of",
+    "answers_over_time",
+    "bind_one",
+    "bind_possible",
+    "canonical_json",
+    "column_of",
+    "common_members",
+    "counted_lazily",
+    "groups",
+    "holding",
+    "instants_of_days",
+    "item_of_key",
+    "known_at",
+    "known_events",
+    "linked_persons",
+    "members_by_instant",
+    "person_spans",
+    "persons_at",
+    "plan",
+    "present",
+    "record_of",
+    "to_json",
+    "to_sql",
+    "with_person",
+    "without_unknown_escapes",
+]

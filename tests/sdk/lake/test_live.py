@@ -1,0 +1,145 @@
+"""What the engine answered live comes back from the lake: the same values to the bit, at any instant of a history."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import tinycdp
+
+from expressions.rules.values import Value
+from expressions.rules.windows import DAY_MS
+from serving.ids import named_as, namespaced, record_of
+from serving.people.deletion import delete_person
+from serving.people.gather import gather
+from serving.people.links import unlink_id
+from tests.chance import part_of
+from tests.pipelines.world import World, empty_world
+from tests.sdk.lake.rows import values_of
+from tests.waiting import wait_until
+
+TRAITS = {
+    "visits": "events.visit.count",
+    "visits_7d": "events.visit.count_7d",
+    "spent_30d": "events.visit.amount.sum_30d",
+    "mean_90m": "events.visit.amount.avg_90m",
+    "plan": "profile.plan",
+    "days": "unique_days_14d",
+    "quiet": "last_seen_minutes_ago",
+    "amounts": "events.visit.amount.values_30d",
+    "last_note": "events.visit.note.last",
+    "usual": "events.visit.amount.most_frequent",
+    "slot": 'bucket("salt")',
+}
+SEGMENTS = {"busy": 'visits_7d >= 2 && plan != "free"', "all": 'segment("busy") || spent_30d > 20'}
+USERS = ["ann", "bob", "cem", "dot"]
+DEVICES = ["d1", "d2", "d3", "d4", "d5"]
+AGES_MS = [0, 0, 1_000, 5_400_000, 7 * DAY_MS, 20 * DAY_MS, 40 * DAY_MS]
+NOTES = ["a", 1, 2.5, True, ["x", 1], None]
+
+
+class Recorded(NamedTuple):
+    """What was answered for an id at an instant, and the ids that were the person's."""
+
+    id: str
+    now_ms: int
+    members: frozenset[str]
+    values: dict[str, Value]
+
+
+class History:
+    """A history by chance, with late and repeated calls, drains and rebuilds; and what was answered."""
+
+    def __init__(self, world: World, chance: random.Random) -> None:
+        self.world, self.chance = world, chance
+        self.recorded: list[Recorded] = []
+        self.deleted: set[str] = set()
+        self._sent: list[dict[str, Any]] = []
+        self._acts = 0
+
+    def step(self) -> None:
+        """One call or more, or work beside them."""
+        chance, operations = self.chance, self.world.store.operations
+        self._acts += 1
+        match chance.choices(
+            ["send", "again", "alias", "unlink", "delete", "drain", "rebuild", "ask"], [12, 3, 2, 2, 0.2, 2, 1, 8]
+        )[0]:
+            case "send":
+                self._send([self._call() for _ in range(chance.randint(1, 3))])
+            case "again" if self._sent:
+                self._send(chance.choices(self._sent, k=2))
+            case "alias":
+                user, previous = chance.choice(USERS), chance.choice([*DEVICES, *(f"user:{user}" for user in USERS)])
+                self._send([{"type": "alias", "messageId": f"a{self._acts}", "previousId": previous, "userId": user}])
+            case "unlink":
+                self.world.store.follow(unlink_id(operations, self._id(), f"u{self._acts}"))
+            case "delete":
+                # Always of one person, and of whoever is linked to it: else nobody would be left to compare.
+                self.deleted |= self.world.store.follow(delete_person(operations, "user:dot", f"x{self._acts}")).keys()
+            case "drain":
+                self.world.drain().step()
+            case "rebuild":
+                self.world.rebuild()
+            case "ask":
+                for _ in range(3):
+                    self._ask(self._id())
+
+    def _id(self) -> str:
+        return self.chance.choice([*(namespaced("user", user) for user in USERS), *(f"anon:{one}" for one in DEVICES)])
+
+    def _call(self) -> dict[str, Any]:
+        chance = self.chance
+        user, device = chance.choice([*USERS, None]), chance.choice([*DEVICES, None])
+        ids = {"userId": user, "anonymousId": device if user is not None else device or "d1"}
+        at_ms = self.world.store.now_ms() - chance.choice(AGES_MS)
+        call: dict[str, Any] = {name: id for name, id in ids.items() if id is not None}
+        call |= {"messageId": f"m{self._acts}-{chance.random()}", "timestamp": at_ms}
+        if chance.random() < 0.2:
+            return call | {"type": "identify", "traits": {"plan": chance.choice(["free", "pro", 3, None])}}
+        fields = {"amount": chance.choice([0.1, 0.2, 7, 12.345678]), "note": chance.choice(NOTES)}
+        return call | {"type": "track", "event": "visit", "properties": fields}
+
+    def _send(self, calls: list[dict[str, Any]]) -> None:
+        self.world.ingest(calls)
+        self._sent += calls
+
+    def _ask(self, id: str) -> None:
+        """Notes what is answered now. What comes later comes a millisecond later."""
+        reading = self.world.store.follow(gather(self.world.store.operations, record_of(id)))
+        answers = self.world.answers(id)
+        assert answers.exact and not answers.warming
+        values = {key: answer.value for (_, key), answer in answers.values.items()}
+        members = frozenset(record.id for record in reading.records)
+        self.recorded.append(Recorded(id, answers.now_ms, members, values))
+        wait_until(lambda: self.world.store.now_ms() > answers.now_ms, "another millisecond")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(part_of(12)))
+def test_what_was_answered_live_comes_back(redis_url: str, tmp_path: Path, seed: int) -> None:
+    """By `received` each label is answered as the engine answered at its instant, with the links of then.
+
+    Whom a delete covers is in no answer any more, so what was said of them is not compared.
+    """
+    world = empty_world(redis_url, tmp_path, "trait", TRAITS)
+    world.define("segment", SEGMENTS)
+    history = History(world, random.Random(seed))
+    for _ in range(120):
+        history.step()
+    while world.drain().step().rows:
+        pass
+
+    known = [one for one in history.recorded if not one.members & history.deleted]
+    random.Random(seed).shuffle(known)
+    labels = {"id": [named_as(one.id) for one in known], "ts": [one.now_ms for one in known]}
+    cdp = tinycdp.lake(tmp_path / "lake")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tinycdp.UnknownIds)  # some were asked about who never sent anything
+        answers = cdp.asof(labels, [*TRAITS, *SEGMENTS], known="received")
+
+    assert len(known) >= 5
+    for key in (*TRAITS, *SEGMENTS):
+        assert repr(values_of(answers[key])) == repr([one.values[key] for one in known]), key
