@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks import http
 from benchmarks.analyses import measure_analyses
+from benchmarks.as_of import measure_as_of
 from benchmarks.memory import measure_memory
 from benchmarks.publish import measure_publish
 from benchmarks.purchases import filled_lake
@@ -38,7 +39,7 @@ HTTP = {
     "batch": (http.measure_batch, 0.1, None),
 }
 OVER_HTTP = ("streams", *HTTP, "visible", "flat", "beside", "client")
-PARTS = (*OVER_HTTP, "memory", "publish", "rebuild", "questions", "analyses")
+PARTS = (*OVER_HTTP, "memory", "publish", "rebuild", "questions", "analyses", "as_of")
 
 
 def main() -> None:
@@ -110,6 +111,9 @@ def measure_parts(folder: Path, parts: Collection[str], small: bool, seconds: fl
         events, users = (200_000, 10_000) if small else (1_000_000, 50_000)
         for name, row in measure_analyses(filled_lake(folder / "analyses", events, users).root, 1).items():
             yield name, {"events": events, "users": users, **row}
+    if "as_of" in parts:
+        events, users, labels = (200_000, 10_000, 20_000) if small else (10_000_000, 500_000, 1_000_000)
+        yield "training set", {"events": events, "users": users, **measure_as_of(folder, events, users, labels)}
 
 
 def _measure_http(stack: FilledStack, parts: Collection[str], small: bool, seconds: float, rounds: int) -> Rows:

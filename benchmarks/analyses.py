@@ -22,11 +22,12 @@ import polars as pl
 
 from benchmarks import NOW
 from benchmarks.peak_memory import peak_mb
+from expressions.batch.over_time import TREND_DAYS
 from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
 from serving.definitions.catalogue import Catalogue, StoredDefinition, encode
 from serving.history import Source
-from serving.lookups.analyses import ANALYSES, TREND_DAYS, AnalysisKind, Order, Progress
+from serving.lookups.analyses import ANALYSES, AnalysisKind, Order, Progress
 from serving.lookups.job_process import ALLOCATOR
 
 ROOT = Path(__file__).parents[1]
@@ -150,9 +151,9 @@ def measure_analyses(root: str, rounds: int) -> dict[str, dict[str, Any]]:
 def _measure(root: str, analysis: AnalysisKind, rounds: int) -> dict[str, Any]:
     ours_s, floors_s, peaks, floor_peaks = [], [], [], []
     for _ in range(rounds):
-        floor_s, floor_peak, floor = _run([sys.executable, "-m", "benchmarks.analyses", root, analysis])
+        floor_s, floor_peak, floor = run_alone([sys.executable, "-m", "benchmarks.analyses", root, analysis])
         order = msgspec.json.encode(order_of(root, analysis))
-        cpu_s, peak, lines = _run([sys.executable, "-m", "serving.lookups.analyses"], order)
+        cpu_s, peak, lines = run_alone([sys.executable, "-m", "serving.lookups.analyses"], order)
         last = msgspec.json.decode(lines.splitlines()[-1], type=Progress)
         assert last.result is not None and numbers_of(analysis, last.result) == msgspec.json.decode(floor)
         ours_s.append(cpu_s)
@@ -171,7 +172,7 @@ def _measure(root: str, analysis: AnalysisKind, rounds: int) -> dict[str, Any]:
     }
 
 
-def _run(command: list[str], order: bytes = b"") -> tuple[float, float, bytes]:
+def run_alone(command: list[str], order: bytes = b"") -> tuple[float, float, bytes]:
     """Seconds of the processor that a process took, its greatest memory in MB, and what it wrote."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout:
