@@ -12,7 +12,7 @@ from cli.users import users_having
 from lake.schemas import EVENTS
 from serving.definitions.catalogue import encode
 from serving.history import Source
-from serving.ids import shard_of
+from serving.ids import ID_KINDS, shard_of
 from serving.lookups import people
 from serving.lookups.totals import sizes
 from serving.lookups.unsaved_expressions import preview
@@ -56,6 +56,16 @@ def test_a_person_is_found_whole_by_any_of_their_ids(world: World, text: str) ->
     assert ada["aliases"] == [{"kind": "externalId", "value": "ada"}, {"kind": "deviceId", "value": "Tablet-7"}]
     assert ada["eventCount"] == 2
     assert ada["created_at"] == search(world, "", limit=1, offset=1)["users"][0]["created_at"]
+
+
+def test_no_id_that_matches_is_passed_over() -> None:
+    """What is looked at first is true of every id that matches, whatever letters are in it, large or small."""
+    letters = [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000 and chr(code).lower() != chr(code)]
+    ids = pl.DataFrame({"id": [f"{kind}:x{letter}Z" for kind in ID_KINDS for letter in [*letters, "1", ".", "ß"]]})
+
+    for text in (*"abcdefghijklmnopqrstuvwxyz", "xk", "user:x", "user:", "er:", "1z", ".z", "ä", "ß", "ßz", "xäz"):
+        looked_at = ids.filter(people._may_match(text))
+        assert ids.filter(people._matches(text)).join(looked_at, on="id", how="anti").is_empty(), text
 
 
 def test_a_search_that_finds_nobody_is_an_empty_page(world: World) -> None:
