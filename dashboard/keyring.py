@@ -55,7 +55,7 @@ class Keyring:
 
     def sign_in(self, key: str) -> str:
         """The cookie of a new sign-in. Raises what the API answers to a key that may not administer."""
-        admin = self._admin(key)
+        admin = self._admin(key, ANSWER_S_MAX)
         try:
             admin.workspace()
         except BaseException:
@@ -68,7 +68,7 @@ class Keyring:
                 self._sign_ins.popitem(last=False)[1][0].close()
         return cookie
 
-    def _admin(self, key: str, answer_s_max: float = ANSWER_S_MAX) -> Admin:
+    def _admin(self, key: str, answer_s_max: float) -> Admin:
         return Admin(self.api_url, key, timeout_s=answer_s_max, change_timeout_s=CHANGE_S_MAX)
 
     def find(self, cookie: str | None, *, is_used: bool = False) -> SignIn | None:
@@ -108,7 +108,7 @@ class Keyring:
 
     def link(self, key: str) -> str:
         """The secret of a link that signs in with a key, once and within an hour. Raises as `sign_in` does."""
-        with self._admin(key) as admin:
+        with self._admin(key, ANSWER_S_MAX) as admin:
             admin.workspace()
         secret = secrets.token_urlsafe(32)
         with self._lock:

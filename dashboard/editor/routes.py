@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from dashboard.console import Console
 from dashboard.editor import bundle
+from dashboard.keyring import SignIn
 
 #: The bytes of a question: an expression has at most 10,000 characters, each at most 12 bytes of escaped JSON.
 QUESTION_BYTES_MAX = 128 * 1024
@@ -49,20 +50,21 @@ def editor_routes(console: Console) -> list[Route]:
     ]
 
 
-def _check(admin: tinycdp.Admin, question: Mapping[str, Any]) -> Any:
+def _check(sign_in: SignIn, question: Mapping[str, Any]) -> Any:
     asked = {name: question.get(name) for name in ("parts", "position", "key")}
-    return admin.validate(question["kind"], question["expression"], **asked)
+    return sign_in.admin.validate(question["kind"], question["expression"], **asked)
 
 
-def _preview(admin: tinycdp.Admin, question: Mapping[str, Any]) -> Any:
-    return admin.preview(question["kind"], question["expression"], sample=SAMPLE)
+def _preview(sign_in: SignIn, question: Mapping[str, Any]) -> Any:
+    # Given up too soon it would be asked anew, while the API still reads the lake for the one before.
+    return sign_in.patient.preview(question["kind"], question["expression"], sample=SAMPLE)
 
 
 async def _answered(
     request: Request,
     console: Console,
     waiting: anyio.CapacityLimiter,
-    asked: Callable[[tinycdp.Admin, Mapping[str, Any]], Any],
+    asked: Callable[[SignIn, Mapping[str, Any]], Any],
 ) -> Response:
     """The answer of the API to the question in a request's body, or its refusal with the status that it has."""
     sign_in = console.keyring.find(request.cookies.get(console.cookie))
@@ -77,7 +79,7 @@ async def _answered(
     if waiting.available_tokens < 1:
         return _refusal(503, "The API is slow at the moment; the editor asks again.")
     try:
-        answer = await anyio.to_thread.run_sync(asked, sign_in.admin, question, limiter=waiting)
+        answer = await anyio.to_thread.run_sync(asked, sign_in, question, limiter=waiting)
     except tinycdp.Unreachable:
         return _refusal(503, "The API does not answer; the editor asks again.")
     except tinycdp.ApiError as error:

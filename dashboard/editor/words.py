@@ -54,7 +54,7 @@ def words_of(vocabulary: Vocabulary) -> Words:
     )
 
 
-@remembered(60)
+@remembered(60, reads_the_lake=True)
 def words(admin: Admin) -> Words:
     """The words as of at most a minute ago, and of at most as long as the API keeps what it read in the lake."""
     return words_of(admin.vocabulary())

@@ -14,6 +14,7 @@ from dashboard.answers import remembered
 from dashboard.first_steps import first_steps
 from dashboard.markdown import plain
 from dashboard.navigation import link
+from dashboard.system import health, metrics
 from dashboard.theme import SERIES
 from dashboard.times import ago, time_text
 from dashboard.values import bytes_text
@@ -25,18 +26,6 @@ REFRESH_S = 15
 SIZES_DAYS, SIZES_POINTS = 30, 200
 #: Hours that the charts may show, and the minutes of a point for each.
 PERIODS = {"1 h": (60, 1), "6 h": (360, 5), "24 h": (1_440, 15), "48 h": (2_880, 30)}
-
-
-@remembered(10)
-def metrics(admin: Admin) -> SystemMetrics:
-    """How much there is."""
-    return admin.metrics()
-
-
-@remembered(5)
-def health(admin: Admin) -> Health:
-    """How the system is."""
-    return admin.health()
 
 
 @remembered(10)
@@ -137,8 +126,9 @@ def _charts(now: str) -> None:
 def _tops(found: SystemMetrics) -> None:
     left, right = st.columns(2)
     with left:
-        st.markdown("**Events by name**, last 30 d")
-        rows = [{"name": one["name"] or "–", "events": one["count"]} for one in found["events"]["topEventTypes"]]
+        events = found["events"]
+        st.markdown(f"**Events by name**, last 30 d · {events['lastMonth']:,}, of them {events['lastWeek']:,} in 7 d")
+        rows = [{"name": one["name"] or "–", "events": one["count"]} for one in events["topEventTypes"]]
         if rows:
             charts.bars(rows, name="name", of="events")
         else:

@@ -10,16 +10,18 @@ from typing import Any
 import streamlit as st
 from tinycdp import Admin
 from tinycdp.admin import KeyKind
-from tinycdp.admin_types import Health, Key
+from tinycdp.admin_types import Key
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.address import section
 from dashboard.answers import forget, remembered
 from dashboard.console import console
 from dashboard.markdown import code, plain
+from dashboard.system import health, metrics
 from dashboard.tables import table
 from dashboard.times import time_text
-from dashboard.values import value_text
+from dashboard.values import bytes_text, value_text
 from dashboard.workspace import may_change, workspace
 
 TITLE = "Settings"
@@ -40,16 +42,10 @@ def keys(admin: Admin) -> list[Key]:
     return admin.list_keys()
 
 
-@remembered(5)
-def health(admin: Admin) -> Health:
-    """How the system is."""
-    return admin.health()
-
-
 def show() -> None:
     """One of three parts."""
     page.header("Settings", "Keys of apps and people, and how every part of the system is.")
-    match page.sections(["Keys", "Health", "Versions"]):
+    match section(["Keys", "Health", "Versions"]):
         case "Health":
             _health()
         case "Versions":
@@ -147,6 +143,16 @@ def _health() -> None:
         with st.expander(f"{mark} **{name}** {plain((error or brief)[:200])}", expanded=bool(error)):
             st.json({**facts, **({"error": error} if error else {})})
     st.caption(f"As of {time_text(found['timestamp'])}. `tinycdp doctor` also compares live answers with the lake's.")
+    lake = metrics()["database"]
+    st.markdown(f"**How much there is** · the lake has {bytes_text(lake['size'])}")
+    table(
+        [dict(one) for one in lake["tables"]],
+        {
+            "name": st.column_config.TextColumn("Of"),
+            "rowCount": st.column_config.NumberColumn("Rows", format="localized"),
+        },
+        key="how much there is",
+    )
 
 
 def _fact(key: str, value: Any) -> str:
@@ -155,6 +161,8 @@ def _fact(key: str, value: Any) -> str:
         return ""
     if key.endswith("_at") and isinstance(value, int):
         return f"{key} {time_text(datetime.fromtimestamp(value / 1000, UTC).isoformat())}"
+    if key.endswith("_bytes"):
+        return f"{key.removesuffix('_bytes')} {bytes_text(value)}"
     return f"{key} {value_text(value)}"
 
 

@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from cli.ports import free_port
+from tests.dashboard.proxy import proxy
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
-
-
-@contextmanager
-def proxy(port: int) -> Iterator[int]:
-    """A port that passes each connection on as it is, as a proxy does that keeps `Host` and upgrades."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        threading.Thread(target=_accept, args=(listening, port), daemon=True).start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
-
-
-def _accept(listening: socket.socket, port: int) -> None:
-    with suppress(OSError):
-        while True:
-            here, _ = listening.accept()
-            there = socket.create_connection(("127.0.0.1", port))
-            for source, sink in ((here, there), (there, here)):
-                threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
-
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65_536):
-            sink.sendall(data)
-    for end in (source, sink):
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-        end.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from dashboard import keyring
 from dashboard.console import Console
 from dashboard.editor.routes import WAITING_MAX, editor_routes
 from tests.sdk.scripted_server import Answer, Asked, ScriptedServer, scripted_server
@@ -36,6 +37,12 @@ class Editor:
         """The answer to one question."""
         answer: httpx.Response = self.client.post("/expression-editor/check", json=question)
         return answer
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who signs in from now on waits half a second for what is not read in the lake."""
+    monkeypatch.setattr(keyring, "ANSWER_S_MAX", 0.5)
 
 
 @pytest.fixture
@@ -69,6 +76,30 @@ def test_a_refusal_keeps_its_status_and_words(editor: Editor) -> None:
 
     assert (refused.status_code, refused.json()["message"]) == (403, "not with this key")
     assert away.status_code == 503
+
+
+def test_a_preview_is_waited_for_longer_than_a_check(hasty: None, editor: Editor) -> None:
+    """It is read in the lake: one that is given up would be asked anew, and again, and be read each time."""
+    release, asked = threading.Event(), threading.Event()
+
+    def slow(request: Asked) -> Answer:
+        if request.path == "/v1/admin/preview":
+            asked.set()
+        release.wait(60)
+        return said(200, {"count": 1})
+
+    editor.api.answer = slow
+    with ThreadPoolExecutor(1) as beside:
+        preview = beside.submit(editor.client.post, "/expression-editor/preview", json=QUESTION)
+        try:
+            assert asked.wait(60)
+            given_up = editor.check()
+        finally:
+            release.set()
+        answer = preview.result(60)
+
+    assert given_up.status_code == 503
+    assert (answer.status_code, answer.json()) == (200, {"count": 1})
 
 
 def test_a_slow_api_holds_up_so_many_questions_and_no_more(editor: Editor) -> None:
