@@ -40,8 +40,14 @@ def preview(kind: Kind, expression: str) -> None:
     if not people:
         page.empty("Nobody", "At this moment the value is false, 0, empty or none for everybody.")
         return
-    some = f"The first {len(people):,} of the" if answer["count"] > len(people) else "The"
-    st.caption(f"{some} {answer['count']:,} people whose value is not false, 0, empty or none:")
+    has = "whose value is not false, 0, empty or none"
+    if answer["count"] > len(people):
+        st.caption(
+            f"The numbers above are of everybody. Below are the first {len(people):,} by id of the {answer['count']:,} "
+            f"people {has}. A segment lists all: make one whose rule asks for this trait."
+        )
+    else:
+        st.caption(f"The {answer['count']:,} people {has}:")
     offset = pager(len(people), key="people")
     picked = table(
         [{"id": one["id"], "value": value_text(one["value"])} for one in people[offset : offset + PAGE_ROWS]],

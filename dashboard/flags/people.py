@@ -10,9 +10,10 @@ from tinycdp import Admin
 from tinycdp.admin_types import FlagPeople
 
 from dashboard import charts, page
+from dashboard.address import in_address
 from dashboard.answers import remembered
 from dashboard.navigation import go
-from dashboard.tables import PAGE_ROWS, pager, table
+from dashboard.tables import PEOPLE_ROWS, pager, table
 from dashboard.times import time_text
 
 #: How many people the API passes over; those behind have no page.
@@ -22,7 +23,7 @@ PAGED_MAX = 1_000_000
 @remembered(120, reads_the_lake=True)
 def allowed(admin: Admin, key: str, variant: str | None, offset: int) -> FlagPeople:
     """The answer of the lake."""
-    return admin.flag_people(key, variant=variant, limit=PAGE_ROWS, offset=offset)
+    return admin.flag_people(key, variant=variant, limit=PEOPLE_ROWS, offset=offset)
 
 
 def people(flag: dict[str, Any]) -> None:
@@ -39,9 +40,10 @@ def people(flag: dict[str, Any]) -> None:
         page.empty("Nobody", _nobody(flag, chosen))
         return
     place = st.container()
-    offset = pager(min(count, PAGED_MAX + PAGE_ROWS), key="page")
-    if count > PAGED_MAX + PAGE_ROWS:
-        st.caption(f"The first {PAGED_MAX + PAGE_ROWS:,} of {count:,} have a page.")
+    with_a_page = PAGED_MAX + PEOPLE_ROWS
+    offset = pager(min(count, with_a_page), key="page", rows=PEOPLE_ROWS)
+    if count > with_a_page:
+        st.caption(f"The first {with_a_page:,} of {count:,} have a page.")
     found = allowed(key, chosen, offset)
     columns: dict[str, Any] = {"id": st.column_config.TextColumn("Id", width="large")}
     if names:
@@ -56,9 +58,7 @@ def _chosen(names: list[str], counts: Mapping[str, int]) -> str | None:
     """How many get each variant, and the one whose people are shown, which the URL keeps; None for all."""
     rows = [{"variant": name, "people": counts.get(name, 0)} for name in names]
     charts.bars(rows, name="variant", of="people")
-    return st.selectbox(
-        "Who gets", names, index=None, placeholder="Any variant", key="variant", bind="query-params", width=320
-    )
+    return st.selectbox("Who gets", names, index=None, placeholder="Any variant", width=320, **in_address("variant"))
 
 
 def _nobody(flag: dict[str, Any], variant: str | None) -> str:

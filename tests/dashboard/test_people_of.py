@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.tables import PAGE_ROWS
+from dashboard.definitions import members
+from dashboard.flags import people
 from tests.dashboard.screens import Screens, texts
 from tests.running import RunningStack
 from tests.waiting import wait_until
@@ -13,6 +14,7 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
 
 #: One page, and a half.
+PAGE_ROWS = 50
 PEOPLE = [f"user:po-{number:03}" for number in range(PAGE_ROWS * 3 // 2)]
 
 
@@ -27,6 +29,13 @@ def peopled(console: RunningStack) -> RunningStack:
     assert console.call("POST", "/v1/batch", "write", json={"batch": batch}).status_code == 200
     wait_until(lambda: _count(console) == len(PEOPLE), "all are in the lake", 60)
     return console
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of so many people."""
+    for module in (members, people):
+        monkeypatch.setattr(module, "PEOPLE_ROWS", PAGE_ROWS)
 
 
 def _count(console: RunningStack) -> int:
