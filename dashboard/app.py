@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import page
 from dashboard.access import NotSignedIn, signed_in
+from dashboard.address import arrive
 from dashboard.console import console
 from dashboard.markdown import plain
 from dashboard.navigation import pages
@@ -29,7 +30,8 @@ st.logo(page.ICON, size="large")
 with st.sidebar, st.container(gap="xsmall"):
     who = st.empty()
     page.sidebar_link("Sign out", f"{console().base_path}/sign-out")
-    page.keep_keys()
+    page.hear()
+arrive(screen.url_path)
 page.show_said()
 with page.refusals():
     screen.run()

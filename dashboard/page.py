@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import NoReturn
 
 import streamlit as st
-from tinycdp import ApiError, TinyCDPError, Unreachable
+from tinycdp import ApiError, TinyCDPError, Unauthenticated, Unreachable
 
 from dashboard.access import NotSignedIn
+from dashboard.address import open_list
 from dashboard.answers import forget
 from dashboard.console import console
 from dashboard.markdown import plain
@@ -19,6 +19,8 @@ from dashboard.markdown import plain
 ICON = str(Path(__file__).with_name("icon.svg"))
 #: The words of what was just done, which the next run shows.
 SAID = "said by the run before"
+#: Of a name: no key or id is longer, but an address may say anything.
+NAME_CHARACTERS_MAX = 300
 
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 2.75rem; padding-bottom: 4rem; max-width: 1500px; }
@@ -33,6 +35,10 @@ h1.console-name { margin: 0 !important; padding: 0 0 .2rem !important; font-size
 /* The part that is chosen, on the dark ground. */
 button[data-variant="segmented_control"][data-selected="true"] { color: light-dark(#0f766e, #5eead4) !important; }
 [data-testid="stCaptionContainer"] { opacity: .8; }
+/* Differences and texts to copy, with more contrast than Streamlit's. */
+[data-testid="stCode"] :is(.token.inserted, .token.string) { color: light-dark(#15803d, #4ade80) !important; }
+[data-testid="stCode"] .token.deleted { color: light-dark(#b42318, #f97066) !important; }
+[data-testid="stCode"] .token:is(.unchanged, .parameter) { color: inherit !important; }
 /* The editor comes a moment later than what is below it. */
 [data-testid="stBidiComponentIsolated"] { min-height: 8.5rem; }
 /* What refreshes itself does not fade each time. */
@@ -62,15 +68,32 @@ if (!document.body.dataset.consoleKeys) {
 }
 </script>"""
 
+#: A link to the screen that is shown leaves the address as it is in Streamlit, so *Traits* beside a trait did nothing.
+#: It is opened as a step of the browser's history is: by its address alone.
+LINKS = """<script>
+if (!document.body.dataset.consoleLinks) {
+  document.body.dataset.consoleLinks = "heard";
+  document.body.addEventListener("click", (event) => {
+    const link = event.target.closest?.('[data-testid="stSidebarNavLink"]');
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    if (!location.search || new URL(link.href).pathname !== location.pathname) return;
+    event.preventDefault();
+    event.stopPropagation();
+    history.pushState({}, "", link.href);
+    window.dispatchEvent(new PopStateEvent("popstate"));
+  }, true);
+}
+</script>"""
+
 
 def style() -> None:
     """The few rules that Streamlit's theme has no option for."""
     st.html(STYLE)
 
 
-def keep_keys() -> None:
-    """Keeps what people type from Streamlit's shortcuts and tables. It stands where an empty line does no harm."""
-    st.html(KEYS, unsafe_allow_javascript=True)
+def hear() -> None:
+    """Hears keys and clicks before Streamlit does. It stands where an empty line does no harm."""
+    st.html(KEYS + LINKS, unsafe_allow_javascript=True)
 
 
 def header(title: str, says: str = "") -> None:
@@ -89,25 +112,12 @@ def sidebar_link(label: str, url: str) -> None:
 def back_header(title: str, back: str, says: str = "") -> None:
     """The name of one thing of a list, with the way back to the list. `says` is Markdown."""
     if st.button(back, type="tertiary", icon=":material/arrow_back:"):
-        open_query()
+        open_list()
     with st.container(gap="xsmall"):
-        st.html(f'<h1 class="console-name">{escape(title)}</h1>')  # a name, letter by letter
+        shown = title if len(title) <= NAME_CHARACTERS_MAX else f"{title[:NAME_CHARACTERS_MAX]} …"
+        st.html(f'<h1 class="console-name">{escape(shown)}</h1>')  # a name, letter by letter
         if says:
             st.caption(says)
-
-
-def sections(names: Sequence[str]) -> str:
-    """The part of a page that a person chose, which the URL keeps as `tab`."""
-    chosen = st.segmented_control(
-        "Part", names, default=names[0], required=True, key="tab", bind="query-params", label_visibility="collapsed"
-    )
-    return chosen or names[0]
-
-
-def open_query(**query: str) -> NoReturn:
-    """Shows the same screen with other words in its URL."""
-    st.query_params.from_dict(query)
-    st.rerun()
 
 
 def say(text: str) -> None:
@@ -160,6 +170,8 @@ def refusal(error: TinyCDPError) -> None:
         st.code("\n".join(others), language=None)
     if error.remedy:
         st.caption(f"What to do: {plain(error.remedy)}")
+    if isinstance(error, Unauthenticated):  # the key was revoked since its person signed in
+        _sign_in_link()
 
 
 @contextmanager
@@ -176,4 +188,8 @@ def refusals() -> Iterator[None]:
 def sign_in_again() -> None:
     """Says that the sign-in has ended, with the way back in."""
     st.info("Your sign-in has ended.", icon=":material/lock:")
+    _sign_in_link()
+
+
+def _sign_in_link() -> None:
     st.html(f'<a href="{console().base_path}/sign-in" target="_self">Sign in again</a>')

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 import streamlit as st
 
+from dashboard.address import page_number
+
 #: Rows of a page of a list.
 PAGE_ROWS = 50
+#: Rows of a page of people whom the lake is read for: each page takes a look at all events, so there are few pages.
+PEOPLE_ROWS = 1_000
 ROW_PX, HEADER_PX, ROWS_SHOWN_MAX = 34, 35, 20
 #: Rows of a table that shows more of the picked one below it, which would else be out of sight.
 ROWS_ABOVE_MORE = 12
@@ -26,10 +30,12 @@ def table(
     key: str,
     id_of: str | None = None,
     rows_shown: int = ROWS_SHOWN_MAX,
+    on_pick: Callable[[str], None] | None = None,
 ) -> str | None:
     """Shows rows, and answers with the id in the field `id_of` of the row that was picked; None if none was.
 
     `columns`: for each field that is shown its Streamlit column, in order. Beyond `rows_shown` rows the table scrolls.
+    A row stays picked. What is to be done once, when it is picked, does `on_pick`, with its id.
     """
     shown = [{name: row.get(name) for name in columns} for row in rows]
     height: Any = "content" if len(rows) <= rows_shown else HEADER_PX + ROW_PX * rows_shown
@@ -47,19 +53,29 @@ def table(
     # Streamlit keeps a selection by its position: for other rows it is another table, where nothing is selected.
     of_these = f"{key} {sha256(chr(0).join(ids).encode()).hexdigest()[:12]}"
     by_keyboard = f"{of_these} by keyboard"
-    typed = _picked_by_keyboard(dict(zip(ids, _labels(rows, list(columns), id_of), strict=True)), by_keyboard)
+
+    def typed_one() -> None:
+        if on_pick is not None and st.session_state[by_keyboard] is not None:
+            on_pick(st.session_state[by_keyboard])
 
     def clicked() -> None:
         st.session_state[by_keyboard] = None  # what was done last counts
+        one = _clicked(st.session_state[of_these], ids)
+        if on_pick is not None and one is not None:
+            on_pick(one)
 
+    labels = dict(zip(ids, _labels(rows, list(columns), id_of), strict=True))
+    typed = _picked_by_keyboard(labels, by_keyboard, typed_one)
     event = st.dataframe(shown, **looks, key=of_these, on_select=clicked, selection_mode="single-cell")
-    if typed is not None:
-        return typed
+    return _clicked(event, ids) if typed is None else typed
+
+
+def _clicked(event: Any, ids: Sequence[str]) -> str | None:
     cells = event["selection"]["cells"]
     return ids[cells[0][0]] if cells and cells[0][0] < len(ids) else None
 
 
-def _picked_by_keyboard(labels: Mapping[str, str], key: str) -> str | None:
+def _picked_by_keyboard(labels: Mapping[str, str], key: str, on_change: Callable[[], None]) -> str | None:
     """The id that was chosen in a list of the rows, which shows itself once Tab comes to it (`page.STYLE`).
 
     The table is drawn and selects whatever the arrow keys come to, so Tab passes over it (`page.KEYS`).
@@ -72,6 +88,7 @@ def _picked_by_keyboard(labels: Mapping[str, str], key: str) -> str | None:
             format_func=labels.__getitem__,
             placeholder="Open a row: type a part of it, then Enter",
             key=key,
+            on_change=on_change,
             label_visibility="collapsed",
         )
 
@@ -91,14 +108,7 @@ def _labels(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], id_of: st
 def pager(total: int, *, key: str, rows: int = PAGE_ROWS) -> int:
     """The offset of the page that a person chose, of `total` rows. The page is in the URL, as `key`."""
     pages = max(1, -(-total // rows))
-    if pages == 1:
-        return 0
-    wanted = st.query_params.get(key, "1")
-    number = next((page for page in range(1, pages + 1) if str(page) == wanted), 1)
-    chosen = st.pagination(pages, default=number, key=f"pager {key}")
-    if chosen != number:
-        st.query_params[key] = str(chosen)
-    return (chosen - 1) * rows
+    return 0 if pages == 1 else (page_number(pages, name=key) - 1) * rows
 
 
 class Turner:

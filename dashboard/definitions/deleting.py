@@ -10,6 +10,7 @@ from tinycdp import Conflict
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.address import open_query
 from dashboard.answers import forget
 from dashboard.definitions.kinds import Kind
 from dashboard.navigation import link
@@ -38,7 +39,7 @@ def ask_to_delete(kind: Kind, found: dict[str, Any]) -> None:
                 return
             forget()
             page.say(f"Deleted: {kind.name} `{key}`")
-            page.open_query()
+            open_query()
 
 
 def links_to(used_by: Sequence[str]) -> None:

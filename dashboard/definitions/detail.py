@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
-from tinycdp import NotFound
+from tinycdp import ApiError, NotFound
 
 from dashboard import page
 from dashboard.access import signed_in
@@ -18,7 +18,7 @@ from dashboard.definitions.kinds import Kind, definition
 from dashboard.definitions.saving import NOTHING, ask_to_save
 from dashboard.editor.expression_editor import formatted
 from dashboard.expression import expression_field
-from dashboard.markdown import plain
+from dashboard.markdown import code, plain
 from dashboard.times import time_text
 from dashboard.workspace import may_change
 
@@ -30,7 +30,11 @@ def found_or_gone(kind: Kind, key: str) -> dict[str, Any] | None:
     """The definition of a key, with its head drawn; None for one that does not exist (any more), which is said."""
     try:
         found = definition(kind.name, key)
-    except NotFound as error:
+    except NotFound:
+        page.back_header(key, kind.title)
+        st.error(f"{kind.name.capitalize()} {code(key)} not found", icon=":material/error:")
+        return None
+    except ApiError as error:
         page.back_header(key, kind.title)
         page.refusal(error)
         return None
@@ -104,7 +108,9 @@ def create(kind: Kind, more: MoreFields | None = None) -> None:
     if not may_change():
         page.empty(f"A new {kind.name} takes an admin's key", "Yours shows and changes nothing.", ":material/lock:")
         return
-    key = st.text_input("Key", key=f"new {kind.name} key", placeholder="small_letters_and_1_digits", max_chars=100)
+    key = st.text_input(
+        "Key", key=f"new {kind.name} key", placeholder=f"{kind.example_key}, for example", max_chars=100
+    )
     saves = f"new {kind.name} saves"
     expression = expression_field(
         kind.name,

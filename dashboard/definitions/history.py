@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.address import open_query
 from dashboard.answers import forget
 from dashboard.definitions.difference import difference
 from dashboard.definitions.kinds import Kind, versions
@@ -70,9 +71,10 @@ def ask_to_bring_back(
     st.markdown(f"{kind.name} {code(key)} will be as in version {version['version']}, as a new version:")
     text = difference(_fields(kind, in_force), _fields(kind, version))
     st.code(text or "Nothing differs.", language="diff" if text else None, wrap_lines=True)
+    note = st.text_input("Note", placeholder="Why, for the history (may be empty)", max_chars=500)
     if st.button("Bring back", type="primary", key="bring it back"):
         with page.refusals():
-            signed_in().admin.rollback(kind.name, key, version["version"], current=current)
+            signed_in().admin.rollback(kind.name, key, version["version"], current=current, note=note or None)
             forget()
             page.say(f"Brought back: version {version['version']} of {kind.name} {code(key)}")
-            page.open_query(key=key)
+            open_query(key=key)

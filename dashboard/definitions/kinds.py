@@ -23,6 +23,7 @@ class Kind:
     field: str
     is_what: str
     example: str
+    example_key: str
 
     @property
     def path(self) -> str:
@@ -30,9 +31,11 @@ class Kind:
         return f"{self.name}s"
 
 
-TRAIT = Kind("trait", "Traits", "expression", "a value per user, computed from events", "events.purchase.count_30d")
-SEGMENT = Kind("segment", "Segments", "rule", "a rule over traits; users are in it or not", "orders_30d >= 2")
-FLAG = Kind("flag", "Flags", "rule", "a switch; the answer depends on the user", 'segment("loyal")')
+TRAIT = Kind(
+    "trait", "Traits", "expression", "a value per user, computed from events", "events.purchase.count_30d", "orders_30d"
+)
+SEGMENT = Kind("segment", "Segments", "rule", "a rule over traits; users are in it or not", "orders_30d >= 2", "loyal")
+FLAG = Kind("flag", "Flags", "rule", "a switch; the answer depends on the user", 'segment("loyal")', "free_shipping")
 
 
 @remembered(30)

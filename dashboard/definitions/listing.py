@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import page
+from dashboard.address import in_address, open_query
 from dashboard.definitions.kinds import Kind, definitions
 from dashboard.tables import table
 from dashboard.times import instant
@@ -25,7 +26,7 @@ def list_screen(
     with st.container(horizontal=True, vertical_alignment="bottom"):
         page.header(kind.title, f"{kind.is_what[0].upper()}{kind.is_what[1:]}.")
         if may_change() and st.button(f"New {kind.name}", type="primary", icon=":material/add:"):
-            page.open_query(new="1")
+            open_query(new="1")
     every = definitions(kind.name)
     if not every:
         page.empty(
@@ -35,8 +36,7 @@ def list_screen(
         return
     text = st.text_input(
         "Search",
-        key=f"find_{kind.name}",  # its own: what is typed here is asked of no other screen
-        bind="query-params",
+        **in_address(f"find_{kind.name}"),  # its own: what is typed here is asked of no other screen
         type="search",
         live="300ms",
         placeholder="Key, text, owner, tag",
@@ -59,7 +59,7 @@ def list_screen(
         id_of="key",
     )
     if picked is not None:
-        page.open_query(key=picked)
+        open_query(key=picked)
 
 
 def matches(row: Mapping[str, Any], kind: Kind, text: str) -> bool:

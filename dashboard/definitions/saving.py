@@ -9,6 +9,7 @@ from tinycdp import PreconditionFailed
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.address import open_query
 from dashboard.answers import forget
 from dashboard.definitions.difference import changed, difference
 from dashboard.definitions.kinds import Kind
@@ -64,7 +65,7 @@ def _save(kind: Kind, key: str, before: dict[str, Any], draft: dict[str, Any], n
         # It is what was to be saved: by the same save before, whose answer was lost.
     forget()
     page.say(f"Saved: {kind.name} {code(key)}")
-    page.open_query(key=key)
+    open_query(key=key)
 
 
 def _show_theirs(before: dict[str, Any], theirs: dict[str, Any], error: PreconditionFailed) -> None:

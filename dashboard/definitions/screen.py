@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import streamlit as st
-from tinycdp import NotFound
+from tinycdp import ApiError
 
 from dashboard.definitions import detail
 from dashboard.definitions.history import history
@@ -25,7 +25,7 @@ def definition_screen(
     Of a key that has no definition (any more) its history is shown, from where it can be brought back.
     """
     key = st.query_params.get("key")
-    if key is None:
+    if not key:
         if "new" in st.query_params:
             detail.create(kind, more)
         else:
@@ -35,5 +35,5 @@ def definition_screen(
     if found is not None:
         one(found)
         return
-    with suppress(NotFound):  # there never was one, as was said already
+    with suppress(ApiError):  # there never was one, or the key is none, as was said already
         history(kind, key, None)

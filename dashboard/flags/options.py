@@ -35,7 +35,7 @@ def flag_options(saved: dict[str, Any], key: str, disabled: bool) -> dict[str, A
         100.0,
         float(flag["rollout"]),
         step=5.0,
-        format="%.3f",
+        format="%.6g",
         key=f"{key} rollout",
         disabled=disabled,
     )

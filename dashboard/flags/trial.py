@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.address import in_address
 from dashboard.flags.explaining import decision
 from dashboard.markdown import code
 from dashboard.navigation import link
@@ -15,7 +16,7 @@ from dashboard.navigation import link
 
 def trial(key: str) -> None:
     """The field for a user, which the URL keeps, and the decision. It does not count as an app's question."""
-    user = st.text_input("User", key="user", bind="query-params", placeholder="ada, or anon:5f3a …")
+    user = st.text_input("User", placeholder="ada, or anon:5f3a …", **in_address("user"))
     if not user:
         page.empty("Whose decision?", "Type the id of a user, or of a device as `anon:…`.", ":material/person:")
         return

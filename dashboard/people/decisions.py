@@ -41,7 +41,7 @@ def decisions(user: str) -> None:
     if not flags:
         page.empty("No flags yet", "Make one under *Flags*.")
         return
-    picked = table(
+    table(
         [{**one, "shown": value_text(one["value"]), "is": "allow" if one["allow"] else "refuse"} for one in flags],
         {
             "flag": st.column_config.TextColumn("Flag"),
@@ -53,11 +53,9 @@ def decisions(user: str) -> None:
         key="decisions of a person",
         id_of="flag",
         rows_shown=ROWS_ABOVE_MORE,
+        on_pick=lambda picked: st.query_params.update(flag=picked),
     )
-    if picked is not None and picked != st.query_params.get("flag"):
-        st.query_params["flag"] = picked
-    wanted = picked or st.query_params.get("flag")
-    found = next((one for one in flags if one["flag"] == wanted), None)
+    found = next((one for one in flags if one["flag"] == st.query_params.get("flag")), None)
     if found is None:
         st.caption("Click on a flag to see why.")
         return

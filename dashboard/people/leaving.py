@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.address import open_query
 from dashboard.answers import ASKING, forget
 from dashboard.markdown import code
 
@@ -42,7 +43,7 @@ def _ask_to_delete(id: str) -> None:
             deleted = signed_in().admin.delete_user(id)
             forget()
             page.say(f"Deleted, with {len(deleted['deleted'])} ids")
-            page.open_query()
+            open_query()
 
 
 def _file_name(id: str) -> str:

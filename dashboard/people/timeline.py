@@ -10,6 +10,7 @@ from tinycdp import Admin
 from tinycdp.admin_types import PersonEvents
 
 from dashboard import page
+from dashboard.address import in_address
 from dashboard.answers import remembered
 from dashboard.markdown import code, plain
 from dashboard.times import time_text, zone
@@ -29,11 +30,9 @@ def events(
 def timeline(id: str) -> None:
     """The filters, which the URL keeps, and the events."""
     left, middle, right = st.columns([2, 1, 1])
-    name = left.text_input(
-        "Name, in full", key="event", bind="query-params", type="search", live="300ms", placeholder="Any name"
-    )
-    since = _moment(middle.date_input("From", None, key="from", bind="query-params"))
-    until = _moment(right.date_input("To, with that date", None, key="to", bind="query-params"), days=1)
+    name = left.text_input("Name, in full", type="search", live="300ms", placeholder="Any name", **in_address("event"))
+    since = _moment(middle.date_input("From", None, **in_address("from")))
+    until = _moment(right.date_input("To, with that date", None, **in_address("to")), days=1)
     shown = f"pages of {id} {name} {since} {until}"
     pages, cursor = st.session_state.get(shown, 1), None
     for _ in range(pages):

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.address import in_address
 from dashboard.markdown import code, plain
 from dashboard.navigation import link
 from dashboard.tables import ROWS_ABOVE_MORE, table
@@ -28,13 +29,9 @@ def show() -> None:
     """The filters, and the stream below them."""
     page.header("Events", "What comes in, from its acknowledgement on. Look here while you set up a client.")
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
-    name = left.text_input(
-        "Name, in full", key="name", bind="query-params", type="search", live="300ms", placeholder="Any name"
-    )
+    name = left.text_input("Name, in full", type="search", live="300ms", placeholder="Any name", **in_address("name"))
     with middle:
-        state = st.segmented_control(
-            "State", list(STATES), default="All", required=True, key="state", bind="query-params"
-        )
+        state = st.segmented_control("State", list(STATES), default="All", required=True, **in_address("state"))
     is_live = right.toggle("Live", value=True, key="live")
     _stream(name or None, STATES[state or "All"], REFRESH_S if is_live else None)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import page
+from dashboard.address import section
 from dashboard.definitions import detail
 from dashboard.definitions.history import history
 from dashboard.definitions.kinds import FLAG
@@ -48,14 +48,14 @@ def _in_list(flag: Mapping[str, Any], stale: set[str]) -> dict[str, Any]:
     return {
         "state": state,
         "rule": flag["rule"] or "true",
-        "answers": " · ".join(filter(None, (variants, rollout))),
+        "answers": " · ".join(filter(None, (rollout, variants))),
     }
 
 
 def _one(found: dict[str, Any]) -> None:
     key = found["key"]
     switch(found)
-    match page.sections(["Definition", "Test", "Activity", "People", "History"]):
+    match section(["Definition", "Test", "Activity", "People", "History"]):
         case "Test":
             trial(key)
         case "Activity":

@@ -11,6 +11,7 @@ from tinycdp.admin_types import Redriven, RejectedPage
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.address import open_query
 from dashboard.answers import forget, remembered
 from dashboard.markdown import plain
 from dashboard.tables import PAGE_ROWS, table
@@ -43,15 +44,15 @@ def show() -> None:
     if not found["total"]:
         page.empty("Nothing was refused", "An event that is refused with 400 is here a second or so later.")
         return
-    _numbers(found, reason)
+    _numbers(found)
     _events(reason)
 
 
-def _numbers(found: RejectedPage, reason: str | None) -> None:
+def _numbers(found: RejectedPage) -> None:
     left, right = st.columns([3, 2])
     with left:
         st.markdown(f"**By reason** · {found['total']:,} in all")
-        picked = table(
+        table(
             [{**one, "last": time_text(one["last_at"])} for one in found["reasons"]],
             {
                 "reason": st.column_config.TextColumn("Reason", width=260),
@@ -60,9 +61,8 @@ def _numbers(found: RejectedPage, reason: str | None) -> None:
             },
             key="reasons",
             id_of="reason",
+            on_pick=lambda picked: st.query_params.from_dict({"reason": picked}),
         )
-        if picked is not None and picked != reason:
-            page.open_query(reason=picked)
     with right:
         st.markdown("**By source**")
         table(
@@ -83,7 +83,7 @@ def _events(reason: str | None) -> None:
         st.subheader("Events" if reason is None else f"Events: {plain(reason)}", anchor=False)
         if reason is not None:
             if st.button(ALL, icon=":material/close:"):
-                page.open_query()
+                open_query()
             if may_change() and st.button("Send all of it again …", icon=":material/redo:"):
                 _ask_to_send_all(reason)
     shown = f"pages of refused {reason}"
@@ -95,6 +95,8 @@ def _events(reason: str | None) -> None:
         cursor = found["cursor"]
         if cursor is None:
             break
+    if pages == 1 and not found["rejected"]:
+        page.empty("No events", "None was refused for this reason in the last seven days.")
     if cursor is not None and st.button("Older ones", icon=":material/expand_more:"):
         st.session_state[shown] = pages + 1
         st.rerun()

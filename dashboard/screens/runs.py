@@ -10,6 +10,7 @@ from tinycdp.admin_types import RunPage
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.address import in_address
 from dashboard.answers import forget, remembered
 from dashboard.markdown import plain
 from dashboard.tables import PAGE_ROWS, ROWS_ABOVE_MORE, pager, table
@@ -39,7 +40,7 @@ def show() -> None:
         if may_change() and st.button("Rebuild now …", type="primary", icon=":material/refresh:"):
             _ask_to_rebuild()
     kind = st.segmented_control(
-        "Work", list(WORK), default="All", required=True, key="work", bind="query-params", label_visibility="collapsed"
+        "Work", list(WORK), default="All", required=True, label_visibility="collapsed", **in_address("work")
     )
     work = WORK[kind or "All"]
     total = runs(work, 0)["total"]
@@ -64,7 +65,9 @@ def _list(work: str | None, offset: int) -> None:
                     "took": None if run["seconds"] is None else f"{run['seconds']:.1f} s",
                     "why": " ".join(filter(None, [run["cause"], run["by"]])),
                     "numbers": ", ".join(
-                        f"{name} {value_text(value)}" for name, value in run["counts"].items() if name not in NAMES
+                        f"{name} {value_text(value)}"
+                        for name, value in run["counts"].items()
+                        if value and name not in NAMES
                     ),
                 }
                 for run in found

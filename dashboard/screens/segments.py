@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import page
+from dashboard.address import section
 from dashboard.definitions import detail
 from dashboard.definitions.comparing import overlap, trend
 from dashboard.definitions.history import history
@@ -32,7 +32,7 @@ def _list() -> None:
 
 def _one(found: dict[str, Any]) -> None:
     key = found["key"]
-    match page.sections(["Definition", "Members", "Trend", "Overlap", "History"]):
+    match section(["Definition", "Members", "Trend", "Overlap", "History"]):
         case "Members":
             if may_change() and st.button("Export all as CSV", icon=":material/download:"):
                 start_export(key)

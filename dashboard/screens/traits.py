@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import page
+from dashboard.address import section
 from dashboard.definitions import detail
 from dashboard.definitions.history import history
 from dashboard.definitions.kinds import TRAIT
@@ -29,7 +29,7 @@ def _list() -> None:
 
 def _one(found: dict[str, Any]) -> None:
     key = found["key"]
-    match page.sections(["Definition", "Values", "History"]):
+    match section(["Definition", "Values", "History"]):
         case "Values":
             preview(TRAIT, found["expression"])
         case "History":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
-from tinycdp import Admin, NotFound
-from tinycdp.admin_types import UserPage
+from tinycdp import Admin, ApiError
+from tinycdp.admin_types import FoundUser, UserPage
 
 from dashboard import page
+from dashboard.address import in_address, open_query, section
 from dashboard.answers import remembered
 from dashboard.markdown import code
 from dashboard.people.decisions import decisions
@@ -21,6 +24,8 @@ from dashboard.workspace import may_change
 TITLE = "Users"
 ICON = ":material/group:"
 
+OTHERS = st.column_config.ListColumn("Other ids", width="small")
+
 
 @remembered(10, reads_the_lake=True)
 def found(admin: Admin, text: str, offset: int) -> UserPage:
@@ -31,7 +36,7 @@ def found(admin: Admin, text: str, offset: int) -> UserPage:
 def show() -> None:
     """The search, or the person whom the URL names."""
     id = st.query_params.get("id")
-    if id is None:
+    if not id:
         _search()
     else:
         _one(id)
@@ -41,8 +46,7 @@ def _search() -> None:
     page.header("Users", "People by a part of any of their ids, the newest first.")
     text = st.text_input(
         "Id",
-        key="q",
-        bind="query-params",
+        **in_address("q"),
         type="search",
         live="300ms",
         placeholder="A part of an id; user:ad and anon:5f begin with it",
@@ -60,24 +64,36 @@ def _search() -> None:
     caption.caption(f"{total:,} people")
     with place:
         picked = table(
-            [{**user, "last": time_text(user["lastEventTime"])} for user in users],
+            [_in_list(user) for user in users],
             {
                 "id": st.column_config.TextColumn("Id", width="medium"),
-                "eventCount": st.column_config.NumberColumn("Events", format="localized", width="small"),
-                "last": st.column_config.TextColumn("Last event", width="medium"),
-                "activeSegments": st.column_config.ListColumn("Segments, at the last rebuild", width="large"),
+                **({"others": OTHERS} if any(len(user["aliases"]) > 1 for user in users) else {}),
+                "eventCount": st.column_config.NumberColumn("Events", format="localized", width=70),
+                "first": st.column_config.TextColumn("First seen", width=148),
+                "last": st.column_config.TextColumn("Last event", width=148),
+                "activeSegments": st.column_config.ListColumn("Segments, at the last rebuild", width="medium"),
             },
             key="users",
             id_of="id",
         )
     if picked is not None:
-        page.open_query(id=picked)
+        open_query(id=picked)
+
+
+def _in_list(user: FoundUser) -> dict[str, Any]:
+    own = [alias["value"] for alias in user["aliases"]]
+    return {
+        **user,
+        "others": own[1:],  # the first is the person's own
+        "first": time_text(user["created_at"]),
+        "last": time_text(user["lastEventTime"]),
+    }
 
 
 def _one(id: str) -> None:
     try:
         user = person(id)
-    except NotFound as error:
+    except ApiError as error:
         page.back_header(id, "Users")
         page.refusal(error)
         return
@@ -85,7 +101,7 @@ def _one(id: str) -> None:
     aliases = ", ".join(f"{alias['kind']} {code(alias['value'])}" for alias in user["aliases"][:5])
     page.back_header(own_id, "Users", f"First seen {time_text(user['created_at'])} · {aliases}")
     parts = ["Profile", "Events", "Decisions", "Ids", *(["Download, delete"] if may_change() else [])]
-    match page.sections(parts):
+    match section(parts):
         case "Events":
             timeline(own_id)
         case "Decisions":

@@ -13,6 +13,7 @@ from dashboard.screens import GROUPS, path_of
 from tests.dashboard.screens import Screens, texts
 from tests.faults.parts import pid_of
 from tests.running import RunningStack
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
 
@@ -44,6 +45,7 @@ def test_every_screen_shows_what_the_api_refuses(console: RunningStack, screens:
     app.run()
 
     assert "Valid API key required" in texts(app)
+    assert any("Sign in again" in element.proto.body for element in app.get("html"))
 
 
 def test_an_api_that_hangs_is_said_within_seconds(console: RunningStack, screens: Screens) -> None:
@@ -100,10 +102,52 @@ def test_a_viewer_gets_no_form_of_a_new_definition(console: RunningStack, screen
 @pytest.mark.parametrize("path", ["traits", "segments", "flags"])
 def test_a_definition_that_never_was_is_refused_once(screens: Screens, path: str) -> None:
     """One sentence, and the way back."""
-    app = screens.open(path, key_="never_was")
+    for key in ("never_was", "never/was", "../../keys", "\x00", "x" * 200, "x" * 10_000):
+        app = screens.open(path, key_=key)
 
-    assert len(app.error) == 1 and app.error[0].value.endswith("not found")
-    assert [button.label for button in app.button] == [SCREENS[path].TITLE]
+        assert len(app.error) == 1, key
+        assert app.error[0].value.endswith("not found") or "4096 bytes" in app.error[0].value
+        assert [button.label for button in app.button] == [SCREENS[path].TITLE]
+
+
+@pytest.mark.parametrize("id", ["never-was", "never/was", "\x00", "x" * 300, "x" * 10_000])
+def test_whatever_an_address_says_of_a_person_there_is_a_way_back(screens: Screens, id: str) -> None:
+    """One sentence about what is wrong, below a name that is cut if it is long."""
+    app = screens.open("users", id=id)
+
+    assert len(app.error) == 1
+    assert [button.label for button in app.button] == [SCREENS["users"].TITLE]
+    assert max(len(element.proto.body) for element in app.get("html")) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("traits", "key_"), ("segments", "key_"), ("flags", "key_"), ("users", "id")]
+)
+def test_an_address_that_names_nothing_opens_the_list(screens: Screens, path: str, name: str) -> None:
+    """As one that names no thing at all."""
+    app = screens.open(path, **{name: ""})
+
+    assert [title.value for title in app.title] == [SCREENS[path].TITLE]
+    assert [error.value for error in app.error] == []
+
+
+def test_a_page_of_members_that_never_was_has_a_way_to_the_first(console: RunningStack, screens: Screens) -> None:
+    """An address may say anything of where a page begins."""
+    console.define("segment", "paged_by_nobody", "true")
+
+    app = screens.open("segments", key_="paged_by_nobody", tab="Members", after="garbage", page="9")
+
+    assert "cursor" in texts(app)
+    (first,) = [button for button in app.button if button.label == "First"]
+    assert not first.click().run().error
+
+
+def test_a_reason_that_nothing_was_refused_for_says_so(console: RunningStack, screens: Screens) -> None:
+    """As in a link of last week."""
+    assert console.call("POST", "/v1/track", "write", json={"userId": "a", "event": ""}).status_code == 400
+    wait_until(lambda: console.call("GET", "/v1/admin/rejected").json()["total"] > 0, "the lake has it", 60)
+
+    assert "None was refused for this reason" in texts(screens.open("rejected", reason="nobody's"))
 
 
 def test_a_page_that_is_no_number_is_the_first(screens: Screens) -> None:
