@@ -13,10 +13,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import ModuleType
 
 PRELOADED = ["cli.main", "cli.connect", "cli.explain", "cli.sql", "cli.stack", "cli.orphans", "pyarrow"]
 
@@ -28,6 +30,17 @@ def _beginning() -> ForkServerContext:
     return context
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """A process that begins runs what is `__main__` here: a test of a screen leaves the console's script there."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def ended(
     arguments: Sequence[str], environment: Mapping[str, str], timeout_s: float
 ) -> subprocess.CompletedProcess[str]:
@@ -35,7 +48,8 @@ def ended(
     with tempfile.TemporaryDirectory() as folder:
         written = [Path(folder, name) for name in ("stdout", "stderr")]
         process = _beginning().Process(target=_command, args=(arguments, dict(environment), os.getcwd(), written))
-        process.start()
+        with _without_main():
+            process.start()
         process.join(timeout_s)
         if process.exitcode is None:
             process.kill()
