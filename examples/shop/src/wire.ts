@@ -74,7 +74,8 @@ export function noteFailure({ messageId, state }: Failure): void {
 export const watchedFetch: typeof fetch = async (input, init) => {
   if (!wire.isOnline) throw new TypeError("the shop is offline");
   const answer = await fetch(input, init);
-  if (answer.ok) void noteAnswer(String(input), init?.body, answer.clone()).catch(() => {}); // a log must break nothing
+  // Read before the client has it, which may end the request once it is done. A log must break nothing.
+  if (answer.ok) await noteAnswer(String(input), init?.body, answer.clone()).catch(() => {});
   return answer;
 };
 
