@@ -7,7 +7,7 @@ PACKAGES := pipelines serving expressions lake dashboard cli
 SDK := sdk/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo shop up test check format bench lock editor sdk clean
+.PHONY: help install demo shop up test check format bench lock editor notebooks sdk clean
 
 help:     ## this list
 	@sed -n 's/^\([a-z]*\): *[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -51,6 +51,9 @@ lock:     ## write requirements.lock from both pyproject.toml (needs uv); ARGS="
 # esbuild's program comes as a package for the machine; no package runs a script of its own.
 editor:   ## build the console's editor of expressions into dashboard/editor/bundle (needs Node >= 20 and npm)
 	cd dashboard/editor/source && npm ci --ignore-scripts && npm run build
+
+notebooks: .venv/.installed  ## write the notebooks of examples from the texts beside them
+	$(BIN)/jupytext --quiet --update --to ipynb examples/notebooks/*.py
 
 # The tests build the TypeScript SDK by themselves, on a copy.
 sdk: .venv/.installed  ## build what apps install: wheel and sdist of sdk/python, the package of sdk/typescript (needs Node >= 20, npm)

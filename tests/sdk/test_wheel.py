@@ -99,20 +99,23 @@ def test_a_lake_is_read_in_a_project_with_packages_of_the_same_names(
     import_file(Lake(str(tmp_path / "home")), ROOT / "examples" / "history.csv", **at, now_ms=1_800_000_000_000)
     program = """
 import sys
-import expressions, lake
-import tinycdp
-from tinycdp import _engine
+from datetime import datetime, timezone
+import expressions, lake, tinycdp
 
 cdp = tinycdp.lake(sys.argv[1])
 print(sorted(cdp.events.collect()["name"]))
-print(cdp.traits(extra={"orders": "events.purchase.count"}, at=1_800_000_000_000)["orders"].sum())
-print(expressions.OF, lake.OF, _engine.ReadOnlyLake.__module__)
+ends = [datetime(2024, month, 1, tzinfo=timezone.utc) for month in (11, 12)] + [datetime(2025, 1, 1, tzinfo=timezone.utc)]
+spent = cdp.traits([], at=ends, extra={"spent": "events.purchase.amount.sum"}).frame
+print([spent.filter(id="user:ada", at=at)["spent"].item() for at in ends])
+print(cdp.segment("events.purchase.count >= 1").members()["id"].to_list())
+print(expressions.OF, lake.OF)
 """
 
     assert printed(user_python, project, program, str(tmp_path / "home")) == [
         "['purchase', 'purchase', 'purchase', 'visit', 'visit']",
-        "3.0",
-        "the project the project tinycdp._engine.lake.read_only",
+        "[0.0, 24.9, 86.9]",
+        "['user:ada', 'user:grace']",
+        "the project the project",
     ]
 
 
