@@ -104,7 +104,7 @@ import expressions, lake, tinycdp
 
 cdp = tinycdp.lake(sys.argv[1])
 print(sorted(cdp.events.collect()["name"]))
-ends = [datetime(2024, month, 1, tzinfo=timezone.utc) for month in (11, 12)] + [datetime(2025, 1, 1, tzinfo=timezone.utc)]
+ends = [datetime(*month, 1, tzinfo=timezone.utc) for month in ((2024, 11), (2024, 12), (2025, 1))]
 spent = cdp.traits([], at=ends, extra={"spent": "events.purchase.amount.sum"}).frame
 print([spent.filter(id="user:ada", at=at)["spent"].item() for at in ends])
 print(cdp.segment("events.purchase.count >= 1").members()["id"].to_list())
