@@ -35,6 +35,19 @@ class NotAdmitted(StoreUnreachable):
         )
 
 
+#: How the words of a server begin that does not let us in: a wrong password or user, none, or one too many; or no right
+#: to ask who the server is; or a database that it does not have.
+_NOT_ADMITTED = (
+    *("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR invalid password", "ERR Client sent AUTH"),
+    *("ERR DB index", "ERR invalid DB index"),
+)
+
+
+def is_not_admitted(said: str) -> bool:
+    """Whether the words of a server, said while a connection was opened, mean that it does not let us in."""
+    return said.startswith(_NOT_ADMITTED)
+
+
 class ShardNotReady(StoreError):
     """A shard is not yet recovered on this server; nothing was written."""
 

@@ -29,7 +29,7 @@ import hiredis
 from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from serving.store.errors import NotAdmitted, ServerReplaced, StoreUnreachable
+from serving.store.errors import NotAdmitted, ServerReplaced, StoreUnreachable, is_not_admitted
 from serving.store.requests import Argument, Command
 
 #: Commands in flight. Beyond it Redis does not keep up, and a longer queue would only make all of them late.
@@ -263,7 +263,7 @@ class Multiplexer:
                     for words in _greeting(self._options):
                         (reply,) = await wire.exchange([Command(words)], inf)
                         if isinstance(reply, Exception):
-                            raise NotAdmitted(str(reply)) if _is_about_us(str(reply)) else reply
+                            raise NotAdmitted(str(reply)) if is_not_admitted(str(reply)) else reply
                     wire.run_id = run_id_in(reply)
                     self._wire = wire
                     return wire
@@ -314,18 +314,6 @@ def _greeting(options: Mapping[str, Any]) -> list[tuple[Argument, ...]]:
     if options.get("db"):
         greeting.append(("SELECT", options["db"]))
     return [*greeting, ("INFO", "server")]
-
-
-#: How the words of a server begin that does not let us in: a wrong password or user, none, or one too many; or no right
-#: to ask who the server is; or a database that it does not have.
-_NOT_ADMITTED = (
-    *("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR invalid password", "ERR Client sent AUTH"),
-    *("ERR DB index", "ERR invalid DB index"),
-)
-
-
-def _is_about_us(said: str) -> bool:
-    return said.startswith(_NOT_ADMITTED)
 
 
 def _ssl_context(options: Mapping[str, Any]) -> ssl.SSLContext:

@@ -15,20 +15,19 @@ from typing import Any, TypeVar
 
 import redis
 from redis.connection import AbstractConnection
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    NoPermissionError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from serving.ids import SHARDS_DEFAULT
 from serving.store import keys
 from serving.store.deadlines import deadline_s
-from serving.store.errors import NotAdmitted, ServerReplaced, StoreError, StoreFull, StoreUnreachable
+from serving.store.errors import (
+    NotAdmitted,
+    ServerReplaced,
+    StoreError,
+    StoreFull,
+    StoreUnreachable,
+    is_not_admitted,
+)
 from serving.store.multiplexer import Multiplexer, run_id_in
 from serving.store.operations.operation import Awaits, Waits
 from serving.store.operations.operations import EveryOperation, Operations
@@ -316,9 +315,10 @@ def checked(replies: list[Any]) -> list[Any]:
 
 
 def _unreachable(error: Exception) -> StoreUnreachable:
-    # As a connection was opened: all that is said then is about our address.
-    if isinstance(error, (AuthenticationError, NoPermissionError)) or "DB index" in str(error):
-        return NotAdmitted(str(error))
+    # redis-py takes the code off a server's words, and keeps it beside them.
+    said = f"{error.status_code} {error}" if isinstance(error, RedisError) and error.status_code else str(error)
+    if is_not_admitted(said):
+        return NotAdmitted(said)
     return StoreUnreachable(f"Redis cannot be reached: {error}")
 
 
