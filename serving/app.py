@@ -12,10 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute
 
 from serving import garbage
-from serving.access.keys import configured_keys, keys_of, no_key, sent_key
+from serving.access.keys import configured_keys, key_in_query, keys_of, no_key, sent_key
 from serving.access.made_keys import FOLLOWED_S
 from serving.access.signing import Signer
 from serving.activity import Recorder
@@ -71,8 +71,9 @@ FIRST_KEYS_S = 2.0
 #: How long a browser remembers that it may send; Chromium remembers it for two hours at the most.
 CORS_MAX_AGE_S = 7_200
 
-#: Beginnings of the paths whose bodies the framework reads. Their key is looked for before that.
-KEYED_BEFORE_BODIES = ("/v1/admin/", "/v1/export/")
+#: Beginnings of the paths whose calls all take a key, which is looked for before the framework looks at the call: it
+#: reads bodies and takes queries apart first.
+KEYED_FIRST = ("/v1/admin/", "/v1/export/", "/v1/users/")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
@@ -144,9 +145,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
     )
     app.state.tally = Tally()
     app.state.logs_all = settings.log_level == "debug"
-    app.add_middleware(
-        AlwaysJson, bytes_max=settings.body_bytes_max, paths=KEYED_BEFORE_BODIES, require_key=_require_key
-    )
+    app.add_middleware(AlwaysJson, bytes_max=settings.body_bytes_max, paths=KEYED_FIRST, require_key=_require_key)
     app.add_middleware(HotPaths, endpoints=HOT)
     app.add_middleware(
         CORSMiddleware,
@@ -193,12 +192,12 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
 
 
 async def _require_key(request: Request) -> None:
-    """Raises `Unauthenticated` for a call of admins without a known key; which kind it takes, its route looks at.
+    """Raises `Unauthenticated` for a call without a known key; which kind it takes, its route looks at.
 
-    Their keys stand in the header or the query, so nothing of a body need be read for it.
+    Keys stand in the header or the query, so nothing of a body need be read for it.
     """
     engine: Engine = request.app.state.engine
-    sent = sent_key(request.headers.get("authorization"), request.query_params.get("apiKey"))
+    sent = sent_key(request.headers.get("authorization"), key_in_query(request.scope["query_string"]))
     if await engine.caller(sent) is None:
         raise no_key()
 
@@ -267,18 +266,21 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods of a path: those that the document names for it, else those that any route takes there.
+    """The methods of a path: those that the document names for it, else those of all routes that are written alike.
 
-    The framework would name those of the first route alone.
+    The framework would name those of the first route alone. Texts are compared and no route is matched again: a path
+    may be long, and whoever asks may have no key.
     """
-    documented = request.app.openapi()["paths"].get(request.url.path)
+    paths, route = request.app.openapi()["paths"], request.scope.get("route")
+    written = request.url.path if route is None else route.path_format
+    documented = paths.get(request.url.path) or paths.get(written)
     if documented is not None:
         return [method for method in METHODS if method.lower() in documented]
 
     taken: set[str] = set()
-    for route in routes_of(request.app):  # each is matched once: whoever asks may have no key
-        if route.matches(request.scope)[0] is not Match.NONE:
-            taken |= getattr(route, "methods", None) or set()
+    for other in routes_of(request.app):
+        if getattr(other, "path_format", None) == written:
+            taken |= getattr(other, "methods", None) or set()
     return [method for method in METHODS if method in taken]
 
 

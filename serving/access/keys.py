@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple, TypeAlias
+from urllib.parse import unquote_plus
 
 from serving.access.rates import Rates
 from serving.access.secret_files import secret_file
@@ -141,6 +143,16 @@ def sent_key(authorization: str | None, other: str | None) -> tuple[str, ...]:
     """The key that a request carries: in its header `Authorization`, or else in another place. Empty without one."""
     key = authorization.removeprefix("Bearer ").strip() if authorization is not None else other
     return (key,) if key and len(key) <= KEY_CHARACTERS_MAX else ()
+
+
+#: A key among the parameters of a query.
+_IN_QUERY = re.compile(rb"(?:^|&)apiKey=([^&]*)")
+
+
+def key_in_query(query: bytes) -> str | None:
+    """The parameter `apiKey` of a query as it was sent; of several the last. No other parameter is decoded for it."""
+    keys = _IN_QUERY.findall(query)
+    return unquote_plus(keys[-1].decode("latin-1")) if keys else None
 
 
 def keys_of(configured: Mapping[KeyKind, Sequence[str]], per_second: float = 0) -> Keys:

@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from expressions.live.changes import NoInstant
+from serving.access.keys import key_in_query
 from serving.api.decisions import Decided, decisions, state_of
 from serving.api.dependencies import NOT_FOUND
 from serving.api.permissions import permission
@@ -59,8 +60,9 @@ _decode = msgspec.json.Decoder().decode
 async def decide(request: Request) -> Response:
     """Whether a flag is on for a user, and why. A broken dependency gives the flag's default and reason ERROR."""
     engine: Engine = request.app.state.engine
+    in_query = key_in_query(request.scope["query_string"])
+    caller = await engine.require(request.headers.get("authorization"), in_query, _DECIDE)
     query = request.query_params
-    caller = await engine.require(request.headers.get("authorization"), query.get("apiKey"), _DECIDE)
     ids = ids_in(query)
     user = _required(ids.user or ids.email or ids.anonymous, "userId", "INVALID_USER_ID")
     key = _required(query.get("flag"), "flag", "INVALID_FLAG_KEY")
@@ -110,7 +112,7 @@ async def decide_many(request: Request) -> Response:
     """
     engine: Engine = request.app.state.engine
     caller = await engine.require(
-        request.headers.get("authorization"), request.query_params.get("apiKey"), _DECIDE_MANY
+        request.headers.get("authorization"), key_in_query(request.scope["query_string"]), _DECIDE_MANY
     )
     try:
         body = _decode(await body_of(request, engine.settings.event_bytes_max))

@@ -14,7 +14,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.access.keys import Caller, no_key
+from serving.access.keys import Caller, key_in_query, no_key
 from serving.api.dependencies import CONFLICT, NOT_FOUND, Responses, reached_at
 from serving.api.permissions import permission
 from serving.api.segment import (
@@ -78,7 +78,7 @@ async def _admit(engine: Engine, request: Request, body: Any = None) -> Caller:
 
 def _sent_keys(request: Request, in_body: Iterable[str]) -> Iterator[str]:
     """The keys of a request in the order in which they count. Lazily: in the events they are found only by reading."""
-    query = request.query_params.get("apiKey")
+    query = key_in_query(request.scope["query_string"])
     return chain(header_keys(request.headers.get("authorization")), in_body, [query] if query else [])
 
 
@@ -137,7 +137,7 @@ async def _keyed_body(request: Request, bytes_max: int) -> bytes:
     `Unauthenticated`, and as `body_of` does.
     """
     engine: Engine = request.app.state.engine
-    query = request.query_params.get("apiKey")
+    query = key_in_query(request.scope["query_string"])
     sent = [*header_keys(request.headers.get("authorization")), *([query] if query else [])]
     if any(engine.keys.caller(key) is not None for key in sent):
         return await body_of(request, bytes_max)

@@ -17,6 +17,7 @@ from expressions.definitions import DefinitionKind
 from expressions.live.changes import NoInstant
 from expressions.rules.values import to_json
 from serving.access import audit
+from serving.access.keys import key_in_query
 from serving.api.beside import beside, is_large
 from serving.api.decisions import decided_in_turn
 from serving.api.dependencies import NOT_FOUND, Admin, EngineOf, live_person, require_admin
@@ -238,7 +239,8 @@ def _place(cursor: str | None) -> timeline.Place | None:
 async def traits(user: str, request: Request) -> Response:
     """All traits and segments of a user, live; for a profile key. `warming` names those not complete yet."""
     engine: Engine = request.app.state.engine
-    await engine.require(request.headers.get("authorization"), request.query_params.get("apiKey"), _TRAITS)
+    in_query = key_in_query(request.scope["query_string"])
+    await engine.require(request.headers.get("authorization"), in_query, _TRAITS)
     person = await live_person(engine, _namespaced(user))
     if is_large(person.reading.records, len(person.catalogue.definitions)):
         values, lacking = await beside(lambda: all_values(person))

@@ -34,9 +34,11 @@ from serving.http.event_stream import ENDING
 #: Bytes of path and query, and of the path alone: the longest that mean anything, an id of 256 characters
 #: percent-encoded, have 3 KB, and a query may name several.
 URL_BYTES_MAX, PATH_BYTES_MAX = 16 * 1024, 4 * 1024
-#: Parameters of a query, of which no call has more than ten, and bytes of it that are percent-encoded: enough for two
-#: of the longest ids.
-PARAMETERS_MAX, ENCODED_MAX = 100, 2_100
+#: Slashes of a path, plain or encoded: an id may be 256 of them, and has some before and after it.
+SLASHES_MAX = 270
+#: Parameters of a query, of which no call has more than ten, and bytes of path and query that are percent-encoded:
+#: enough for two of the longest ids. To decode them is most of what a request without a key costs.
+PARAMETERS_MAX, ENCODED_MAX = 32, 2_100
 #: Bytes of a request before its body.
 HEAD_BYTES_MAX = 64 * 1024
 #: Bytes of a request that are neither head nor body: the lengths of chunks, their extensions, trailers.
@@ -220,11 +222,15 @@ class Connection(HttpToolsProtocol):
         if len(path) > PATH_BYTES_MAX:
             self._refusal = (414, "invalid_argument", f"a path of more than {PATH_BYTES_MAX} bytes")
             raise ValueError(self._refusal)
+        if path.count(b"/") + path.count(b"%2F") + path.count(b"%2f") > SLASHES_MAX:
+            self._refusal = (414, "invalid_argument", f"a path of more than {SLASHES_MAX} slashes")
+            raise ValueError(self._refusal)
         if query.count(b"&") >= PARAMETERS_MAX:
             self._refusal = (414, "invalid_argument", f"a query of more than {PARAMETERS_MAX} parameters")
             raise ValueError(self._refusal)
-        if query.count(b"%") > ENCODED_MAX:
-            self._refusal = (414, "invalid_argument", f"a query with more than {ENCODED_MAX} bytes encoded as %XX")
+        if self.url.count(b"%") > ENCODED_MAX:
+            encoded = f"a path and query with more than {ENCODED_MAX} bytes encoded as %XX"
+            self._refusal = (414, "invalid_argument", encoded)
             raise ValueError(self._refusal)
         if len(self.headers) > HEADERS_MAX:
             self._refusal = (431, "invalid_argument", f"more than {HEADERS_MAX} headers")

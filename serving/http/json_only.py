@@ -19,14 +19,14 @@ from serving.refusals import Refusal
 JSON = (b"content-type", b"application/json")
 #: Headers by which a client describes its body. They are not true of the body that is handed on.
 _DESCRIBING = frozenset((b"content-type", b"content-encoding", b"content-length"))
-#: The routes of these methods read no body, and ask for their keys themselves.
+#: The routes of these methods read no body.
 _WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 class AlwaysJson:
     """An ASGI middleware that reads the bodies of `paths` as JSON, whatever their Content-Type, and refuses one that is
-    too long, or that is no JSON. `require_key` refuses a request before that. No other path reads a body through the
-    framework, so nothing of one is read for them.
+    too long, or that is no JSON. `require_key` refuses a request before that, also one without a body. No other path
+    reads a body through the framework, so nothing of one is read for them.
     """
 
     def __init__(
@@ -44,23 +44,31 @@ class AlwaysJson:
             return
         # No route reads cookies, and the framework would take them apart before it asks for a key.
         scope["headers"] = [header for header in scope["headers"] if header[0] != b"cookie"]
-        if scope["method"] in _WITHOUT_BODY or not scope["path"].startswith(self.paths):
-            with suppress(ClientDisconnect):  # nobody is there to be answered
-                await self.app(scope, receive, send)
-            return
+        body = None
         try:
-            request = Request(scope, receive)
-            await self.require_key(request)
-            body = await body_of(request, self.bytes_max)
-            if body:
-                require_flat(json_of(body))
+            if scope["path"].startswith(self.paths) and scope["method"] != "OPTIONS":  # which asks what may be asked
+                body = await self._checked(Request(scope, receive))
         except Refusal as refusal:
             await refusal_answer(refusal)(scope, receive, send)
             return
         except ClientDisconnect:
             return  # nobody is there to be answered
+        if body is None:
+            with suppress(ClientDisconnect):  # nobody is there to be answered
+                await self.app(scope, receive, send)
+            return
         scope["headers"] = [*(header for header in scope["headers"] if header[0] not in _DESCRIBING), JSON]
         await self.app(scope, _with_body(body, receive), send)
+
+    async def _checked(self, request: Request) -> bytes | None:
+        """The bytes of the body of a call with a known key; None where its method has none."""
+        await self.require_key(request)
+        if request.method in _WITHOUT_BODY:
+            return None
+        body = await body_of(request, self.bytes_max)
+        if body:
+            require_flat(json_of(body))
+        return body
 
 
 def _with_body(body: bytes, receive: Receive) -> Receive:
