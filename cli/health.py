@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http.client import HTTPException
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -19,6 +21,8 @@ class Servers:
     def __init__(self, stack: Stack, settings: Settings, answer_s: float) -> None:
         self._admin = tinycdp.Admin(stack.api_url, raw_keys(settings)["admin"], timeout_s=answer_s)
         self._health_urls, self._answer_s = stack.health_urls, answer_s
+        #: How many shards the drain was bringing back, when `troubles` asked last; 0 where it does not say that it is.
+        self.recovering = 0
 
     def __enter__(self) -> Servers:
         return self
@@ -32,11 +36,15 @@ class Servers:
         return {"api": self._api_trouble(), **others}
 
     def _api_trouble(self) -> str | None:
+        self.recovering = 0
         try:
             health = self._admin.health()
         except tinycdp.TinyCDPError as error:
             return f"does not answer: {error}"
-        bad = {name: check.get("error") for name, check in health["checks"].items() if check["status"] != "ok"}
+        checks: Mapping[str, Any] = health["checks"]
+        if checks.get("drain", {}).get("recovering"):
+            self.recovering = len(checks.get("shards", {}).get("recovering", ()))
+        bad = {name: check.get("error") for name, check in checks.items() if check["status"] != "ok"}
         if health["status"] == "ok":
             return None
         return "is not well: " + ", ".join(f"{name} ({error})" if error else name for name, error in bad.items())

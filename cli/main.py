@@ -99,6 +99,11 @@ def instant(text: str | None) -> int | None:
     return at_ms
 
 
+def _say_why(why: str) -> None:
+    """Says on standard error why a command takes longer than usual."""
+    err.print(why, markup=False, soft_wrap=True)
+
+
 # ── the stack ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -118,7 +123,13 @@ def up(
     for line in unknown_settings(os.environ):
         err.print(line, markup=False, soft_wrap=True)
     try:
-        stack = start(settings, with_prefect=not no_prefect, with_console=not no_console, on_orphans=say_ended)
+        stack = start(
+            settings,
+            with_prefect=not no_prefect,
+            with_console=not no_console,
+            on_orphans=say_ended,
+            on_wait=_say_why,
+        )
     except StackError as error:
         fail(str(error), AWAY)
     if as_json:  # in one line, and at once: a script that reads it cannot wait for the end
@@ -170,7 +181,13 @@ def demo(no_console: NoConsole = False, no_prefect: NoPrefect = False, as_json: 
     if stack is None:
         err.print("starting the stack …")
         try:
-            stack = start(settings, with_prefect=not no_prefect, with_console=not no_console, on_orphans=say_ended)
+            stack = start(
+                settings,
+                with_prefect=not no_prefect,
+                with_console=not no_console,
+                on_orphans=say_ended,
+                on_wait=_say_why,
+            )
         except StackError as error:
             fail(str(error), AWAY)
     api = tour.Api(stack.api_url, raw_keys(settings))

@@ -1,6 +1,6 @@
 """What the log of the embedded Redis says of a server that does not start.
 
-The supervisor starts it again and again, so nobody else tells why. A file that is damaged stays so: a person must act.
+Nobody else tells why. A file that is damaged stays so, and a person must act: the supervisor then starts it no more.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cli.stack import Stack
+if TYPE_CHECKING:  # the supervisor reads this file, too, and needs nothing of the engine
+    from cli.stack import Stack
 
 #: Bytes of the end of the log that are read.
 READ_BYTES = 16_384
@@ -40,6 +42,11 @@ def damage_of(home: Path, since: int = 0) -> str | None:
         "file at the damage with `redis-check-aof --fix`, or, without that program, remove the folder. `tinycdp up` "
         "brings all back from the lake; events that the lake had not got yet, mostly of the last second, are lost"
     )
+
+
+def tells_of_damage(lines: bytes) -> bool:
+    """Whether these lines of the log end a start that cannot succeed: the server cannot read its file."""
+    return _last_damage(lines.decode(errors="replace")) is not None
 
 
 def log_size(home: Path) -> int:

@@ -1,11 +1,15 @@
 """Supervisor's own program, with one JSON object on each line of all logs that it keeps: its own, and its parts'.
 
-Supervisor has no setting for it, so two of its classes are replaced by subclasses of theirs. They need what supervisor
-keeps private, so `pyproject.toml` bounds its version by it:
+A Redis that cannot read its file is not started again: it would read the file to the same place for ever, perhaps with
+nobody there any more who looks.
+
+Supervisor has no setting for either, so two of its classes are replaced by subclasses. They need what it keeps private,
+so `pyproject.toml` bounds its version by it:
 
 * `ServerOptions.make_logger`, and of the options `loglevel`, `logfile`, `logfile_maxbytes`, `logfile_backups` and
   `parse_criticals`, `parse_warnings`, `parse_infos`; a handler formats by `fmt % fields`
-* `POutputDispatcher._log` and `close`, and `process.config.name`
+* `POutputDispatcher._log` and `close`, and of `process.config` the `name`, and `autorestart` and `startretries`, which
+  are set; and `process.config.options.logger`
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from supervisor import dispatchers, loggers, supervisord
 from supervisor.options import ServerOptions
 
 from cli.json_lines import JsonLines, json_line
+from cli.redis_log import tells_of_damage
 
 #: Supervisor's names of levels, as ours.
 LEVELS = {"CRIT": "critical", "ERRO": "error", "WARN": "warning", "INFO": "info", "DEBG": "debug", "TRAC": "debug"}
@@ -61,13 +66,20 @@ class JsonOutput(dispatchers.POutputDispatcher):
         self._lines = JsonLines(process.config.name)
 
     def _log(self, data: bytes) -> None:
-        super()._log(self._lines.of(data))
+        self._keep(self._lines.of(data))
 
     def close(self) -> None:
         """Writes what is left, and closes."""
         if not self.closed:
-            super()._log(self._lines.end())
+            self._keep(self._lines.end())
         super().close()
+
+    def _keep(self, lines: bytes) -> None:
+        super()._log(lines)
+        config = self.process.config
+        if config.name == "redis" and config.autorestart and tells_of_damage(lines):
+            config.autorestart, config.startretries = False, 0
+            config.options.logger.critical("redis cannot read its file, and is not started again: see `tinycdp doctor`")
 
 
 def main() -> None:

@@ -30,7 +30,10 @@ from serving.access.keys import raw_keys
 from serving.settings import Settings, home_unusable, settings_fixed
 from serving.store.errors import NotAdmitted, NotDurable, OtherSetting, StoreError
 
+#: How long a stack may take until it is ready, or, while Redis is brought back from the lake, until it is not any more.
 READY_S_MAX = 120.0
+#: How long Redis is brought back before that is said: of a small lake it takes a moment.
+TOLD_AFTER_S = 10.0
 #: How long a server may take to say whether it is well.
 ANSWER_S = 2.0
 
@@ -45,11 +48,13 @@ def start(
     with_prefect: bool = True,
     with_console: bool = False,
     on_orphans: Callable[[Sequence[Orphan]], None] = lambda ended: None,
+    on_wait: Callable[[str], None] = lambda why: None,
 ) -> Stack:
     """Starts the stack and returns once `/health` answers 200; it outlives this process until `stop`.
 
-    `on_orphans` is told which parts of a killed supervisor were ended first. Raises `StackError` when another stack
-    runs on this home, or when this one is not ready within two minutes; `WrongSettings` for a home that cannot be made.
+    `on_orphans` is told which parts of a killed supervisor were ended first, `on_wait` once why it takes longer than
+    usual. Raises `StackError` when another stack runs on this home, or when this one is not ready within two minutes,
+    beside those in which Redis is brought back from the lake; `WrongSettings` for a home that cannot be made.
     """
     home = settings.home.absolute()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
@@ -75,7 +80,7 @@ def start(
         stack = Stack(pid=launch(home, plan.parts, plan.environment, supervisor_lock(home)), **plan.addresses)
         write_stack(home, stack)
     try:
-        _await_ready(stack, settings, home, logged)
+        _await_ready(stack, settings, home, logged, on_wait)
     except BaseException:
         stop(settings, stack)
         raise
@@ -180,16 +185,17 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
         return
 
 
-def _await_ready(stack: Stack, settings: Settings, home: Path, logged: int) -> None:
+def _await_ready(stack: Stack, settings: Settings, home: Path, logged: int, on_wait: Callable[[str], None]) -> None:
     """Returns once the API, and Prefect and the console where they are parts, are well.
 
     `logged` are the bytes of Redis' log as it was before. Raises `StackError` for a Redis that cannot read its file,
-    and after two minutes.
+    and after two minutes in which nothing was brought back from the lake: that takes as long as the lake is large.
     """
-    deadline = time.monotonic() + READY_S_MAX
+    started = time.monotonic()
+    deadline, is_told = started + READY_S_MAX, False
     bad = {"api": "was not asked"}
     with Servers(stack, settings, ANSWER_S) as servers:
-        while time.monotonic() < deadline:
+        while (now := time.monotonic()) < deadline:
             if not is_alive(stack.pid):
                 raise StackError(f"the supervisor ended: {last_words(home)}")
             damage = damage_of(home, logged) if settings.redis_url is None else None
@@ -198,6 +204,12 @@ def _await_ready(stack: Stack, settings: Settings, home: Path, logged: int) -> N
             bad = {name: trouble for name, trouble in servers.troubles().items() if trouble is not None}
             if not bad:
                 return
+            if servers.recovering:
+                deadline = now + READY_S_MAX
+                if not is_told and now - started >= TOLD_AFTER_S:
+                    left = f"{servers.recovering} of {stack.shards} shards are left"
+                    on_wait(f"Redis is brought back from the lake, which may take minutes ({left}): `up` waits for it")
+                    is_told = True
             time.sleep(0.1)
     said = "; ".join(f"{name} {trouble}" for name, trouble in bad.items())
-    raise StackError(f"not ready after {READY_S_MAX:.0f} s ({said[:300]}): see {home / 'logs'}")
+    raise StackError(f"not ready after {time.monotonic() - started:.0f} s ({said[:300]}): see {home / 'logs'}")

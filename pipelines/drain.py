@@ -19,7 +19,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,7 +161,9 @@ class Drain:
 
     def _work(self) -> bool:
         """Recovers Redis where it must be, and does a round; returns whether the log has more."""
-        if self.recover():
+        with self._beating_on():
+            was_recovered = self.recover()
+        if was_recovered:
             self._trimmed.clear()
         drained = self.step()
         self.report = {"stopped": {str(shard): why for shard, why in drained.stopped.items()}}
@@ -321,6 +324,27 @@ class Drain:
         elif told and not stopped:
             log.info("shards_go_on", shards=sorted(told))
             self._told_stopped = {}, now_s
+
+    @contextmanager
+    def _beating_on(self) -> Iterator[None]:
+        """Beats beside a recovery, which takes as long as the lake is large: whoever waits for it sees that it goes on.
+
+        Nearly all recoveries have nothing to do, and are over before the first of these beats.
+        """
+        done = threading.Event()
+
+        def beat_on() -> None:
+            while not done.wait(BEAT_MS / 4_000):
+                self.report = {"recovering": True}
+                self._beat()
+
+        thread = threading.Thread(target=beat_on, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def _beat(self) -> None:
         """Writes the heartbeat at once when the report changed, else four times in its lifetime."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 from supervisor.options import ServerOptions
 from supervisor.process import Subprocess
 
-from cli.supervisor import CONFIG, Part, configuration
+from cli.supervisor import CONFIG, Part, configuration, end, launch
+from tests.waiting import wait_until
 
 #: What the format, its expansions or a shell would take for something else.
 FOLDERS = [
@@ -73,3 +76,24 @@ def test_parts_start_in_order_and_stop_as_they_are_told(tmp_path: Path) -> None:
     assert (first.name, first.priority, first.stopwaitsecs, first.stopasgroup) == ("first", 10, 30, False)
     assert (last.name, last.priority, last.stopwaitsecs, last.stopasgroup) == ("last", 20, 20, True)
     assert all(part.killasgroup and part.redirect_stderr and part.startretries >= 1_000_000 for part in (first, last))
+
+
+def test_a_redis_that_cannot_read_its_file_is_not_started_again(tmp_path: Path) -> None:
+    """It would read a large file to the damage for ever, where nobody looks: as after an `up` that was killed. Other
+    parts are started again, whatever they say.
+    """
+    said = "1:M 30 Nov 2026 18:00:00.000 # Bad file format reading the append only file: make a backup of your AOF"
+    # Beyond the second after which a part counts as started: an end after that is no failed start.
+    program = "import sys, time; open(sys.argv[1], 'a').write('x'); print(sys.argv[2], flush=True); time.sleep(1.2)"
+    started = {name: tmp_path / f"{name}.started" for name in ("redis", "api")}
+    (tmp_path / "logs").mkdir()
+    parts = [Part(name, (sys.executable, "-c", program, str(started[name]), said), 10) for name in started]
+
+    supervisor = launch(tmp_path, parts, dict(os.environ), tmp_path / "supervisor.lock")
+    try:
+        wait_until(lambda: started["api"].exists() and len(started["api"].read_text()) >= 3, "the other part goes on")
+    finally:
+        end(supervisor)
+
+    assert started["redis"].read_text() == "x"
+    assert "is not started again: see `tinycdp doctor`" in (tmp_path / "logs" / "supervisord.log").read_text()

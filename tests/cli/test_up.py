@@ -28,6 +28,7 @@ from cli.up import StackError
 from serving.settings import Settings
 from tests.pipelines.world import World
 from tests.running import stack_on
+from tests.sdk.scripted_server import Asked, scripted_server
 from tests.waiting import wait_until
 
 PORTS = {"TINYCDP_PORT": "0", "TINYCDP_REDIS_PORT": "0", "TINYCDP_CONSOLE_PORT": "0"}
@@ -341,6 +342,49 @@ def test_a_supervisor_that_cannot_start_says_why(tmp_path: Path, monkeypatch: py
     with pytest.raises(StackError, match=r"^the supervisor ended: .*loud"):
         up.start(Settings(home=tmp_path, port=0, console_port=0), with_prefect=False)
     assert not (tmp_path / "stack.json").exists()
+
+
+def waited(
+    home: Path, monkeypatch: pytest.MonkeyPatch, drain: dict[str, Any], answers_not_well: int
+) -> tuple[list[str], StackError | None]:
+    """What `up` says while it waits for an API that so often answers that shards are being recovered, and its error."""
+    monkeypatch.setattr(up, "READY_S_MAX", 0.5)
+    monkeypatch.setattr(up, "TOLD_AFTER_S", 0.2)
+    asked: list[Asked] = []
+
+    def answer(request: Asked) -> tuple[int, dict[str, str], bytes]:
+        asked.append(request)
+        shards = {"status": "error", "recovering": [1, 2]}
+        checks = {"shards": shards, "drain": drain} if len(asked) <= answers_not_well else {}
+        body = {"status": "error" if checks else "ok", "service": "tinycdp", "timestamp": "", "checks": checks}
+        return 503 if checks else 200, {}, json.dumps(body).encode()
+
+    said: list[str] = []
+    with scripted_server(answer) as server:
+        stack = Stack(os.getpid(), server.url, "redis://x", str(home), 16, None)
+        try:
+            up._await_ready(stack, Settings(home=home, redis_url="redis://x"), home, 0, said.append)
+        except StackError as error:
+            return said, error
+    return said, None
+
+
+def test_up_waits_while_redis_is_brought_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large lake takes longer than a stack may take otherwise: `up` says so in one line, and goes on to wait."""
+    said, error = waited(tmp_path, monkeypatch, {"status": "ok", "recovering": True}, answers_not_well=15)
+
+    assert error is None
+    assert len(said) == 1 and "2 of 16 shards are left" in said[0], said
+
+
+@pytest.mark.parametrize("drain", [{"status": "error", "error": "drain is silent"}, {"status": "ok"}], ids=str)
+def test_up_gives_up_where_nobody_brings_redis_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drain: dict[str, Any]
+) -> None:
+    """The drain is silent, or does other things: no waiting mends that."""
+    said, error = waited(tmp_path, monkeypatch, drain, answers_not_well=1_000)
+
+    assert said == [] and str(error).startswith("not ready after"), (said, error)
 
 
 @pytest.mark.parametrize(

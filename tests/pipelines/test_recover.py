@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 import redis
 
 from cli.embedded_redis import EmbeddedRedis
+from pipelines.drain import Drain
 from serving.definitions import saving
 from serving.refusals import Unavailable
 from serving.store import keys
 from serving.store.errors import ShardNotReady
 from tests.pipelines.world import World, purchase
+from tests.serving.local_api import answers, get
+from tests.waiting import wait_until
 
 
 def some_orders(world: World, first: int, count: int) -> None:
@@ -156,3 +160,36 @@ def test_a_rewound_redis_counts_its_catalogue_on(tmp_path: Path) -> None:
 
         assert world.catalogue.version > lost + 1_000
         assert world.values("u1") == {"orders": 1}
+
+
+def test_a_recovery_that_takes_long_is_told(redis_url: str, tmp_path: Path) -> None:
+    """The drain's heartbeat goes on while it recovers, and says what it does; `/health` names the shards that wait."""
+    world = World(redis_url, tmp_path, shards=4)
+    told, stop = threading.Event(), threading.Event()
+
+    def recover() -> bool:
+        told.wait(60)
+        return world.recover()
+
+    def beat() -> bytes:
+        return world.store.heartbeat("drain") or b""
+
+    drain = Drain(world.store, world.lake, world.settings, recover=recover)
+    running = threading.Thread(target=drain.run, args=(stop,))
+    running.start()
+    try:
+        wait_until(lambda: b"recovering" in beat(), "a beat beside the recovery")
+        (health,) = answers(world.settings, [get("/health")])
+        told.set()
+        wait_until(
+            lambda: b"recovering" not in (world.store.heartbeat("drain") or b"recovering"), "the recovery is over"
+        )
+    finally:
+        told.set()
+        stop.set()
+        running.join()
+
+    checks = health.json()["checks"]
+    assert (checks["drain"]["status"], checks["drain"]["recovering"]) == ("ok", True)
+    assert (checks["shards"]["status"], checks["shards"]["recovering"]) == ("error", [0, 1, 2, 3])
+    assert all(state.ready_run_id for state in world.store.shard_states())
