@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from serving.ids import ID_CHARACTERS_MAX
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
@@ -79,3 +81,37 @@ def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) 
     assert stack.traits(USER).get("traits", {}).get("purge_orders", 0) == 0
     assert stack.json("doctor")["well"]
     assert "found        none" in stack.tinycdp("purge", "--now", "--id", USER).stdout
+
+
+#: The longest id of each kind, by the field that an event names it in. With its kind it is longer than any id.
+LONGEST = {
+    "userId": "user:" + "🐌" * (ID_CHARACTERS_MAX - 1) + "u",
+    "anonymousId": "anon:" + "L" * ID_CHARACTERS_MAX,
+    "emailHash": "email:" + "e5" * (ID_CHARACTERS_MAX // 2),
+}
+
+
+def test_people_with_the_longest_ids_are_forgotten(stack: RunningStack) -> None:
+    """`--id` takes an id with its kind, however long: it is found before its delete, and nowhere after the purge."""
+    options = [word for id in LONGEST.values() for word in ("--id", id)]
+    for field, id in LONGEST.items():
+        raw = id.partition(":")[2]
+        sent = {field: raw, "event": "purge_long", "properties": {"note": f"of {raw}"}}
+        assert stack.call("POST", "/v1/track", "write", json=sent).status_code == 200
+        stack.call("POST", "/v1/track", "write", json={**sent, "timestamp": "never"})  # refused, and kept
+    stack.track("purge-long-friend", "purge_order", properties={"friends": list(LONGEST.values())}, messageId="long-f")
+    stack.json("rebuild")
+    before = stack.json("purge", *options, ok=False)
+
+    for id in LONGEST.values():
+        assert stack.call("DELETE", f"/v1/admin/users/{quote(id, safe='')}").json()["success"]
+    after = stack.json("purge", "--now", "--redact", *options)
+
+    assert not before["clean"] and before["searched"]["ids"] >= len(LONGEST)
+    assert after["clean"] and after["searched"]["found"] == []
+    assert after["purged"]["gone"] >= len(LONGEST) and after["purged"]["redacted"] >= 1
+    for id in LONGEST.values():
+        assert bytes_naming(stack.settings.home, id.partition(":")[2]) == []
+        assert stack.call("GET", f"/v1/admin/users/{quote(id, safe='')}").status_code == 404
+    data = stack.call("GET", "/v1/admin/users/purge-long-friend/data").json()
+    assert data["events"][0]["properties"] == {"friends": ["[deleted]"] * len(LONGEST)}

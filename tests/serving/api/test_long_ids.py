@@ -70,7 +70,7 @@ def test_what_was_accepted_can_be_read_linked_and_deleted(stack: RunningStack, k
 
 
 def test_the_command_line_finds_the_longest_ids(stack: RunningStack) -> None:
-    """`tinycdp explain` and `purge --id` take an id with its kind, however long."""
+    """`tinycdp explain` takes an id with its kind, however long; `purge --id` does in `tests/cli/test_purge.py`."""
     stack.define("trait", "of_long_ids", "events.long.count")
     id = "L" * ID_CHARACTERS_MAX
     stack.call("POST", "/v1/track", "write", json={"anonymousId": id, "event": "long"})
