@@ -220,11 +220,12 @@ class Engine:
 
     async def read_person(self, namespaced_id: str) -> Reading:
         """The records of the person that an id belongs to."""
-        reading = await self.read([namespaced_id])
-        (record,) = reading.records
-        if record.owner is None and not record.members:  # most ids: the record is all of the person
-            return reading
-        return await self.follow(gather(self.store.operations, namespaced_id))
+        if self.bases.large(namespaced_id) is None:
+            reading = await self.read([namespaced_id])
+            (record,) = reading.records
+            if record.owner is None and not record.members:  # most ids: the record is all of the person
+                return reading
+        return await self.follow(gather(self.store.operations, namespaced_id, self.bases.large))
 
     async def source(self) -> Source:
         """Where a question about people reads from now on: the lake, with the deletes that are not drained yet."""

@@ -1,8 +1,9 @@
 """Answers that take longer than a moment are made in a thread beside the event loop, one at a time.
 
-Most decisions take a few hundred microseconds, and are made in the loop. An explanation takes up to a tenth of a
-second, and so may the decision of somebody with twenty thousand recent events. All other callers would wait for it. A
-thread takes turns with the loop: whoever waits for the interpreter gets it after `TURN_S`.
+Most decisions take a few hundred microseconds, and are made in the loop. That of somebody with twenty thousand recent
+events may take a tenth of a second, and all others would wait for it. A thread takes turns with the loop: whoever waits
+for the interpreter gets it after `TURN_S`. What may take as long for anybody, as explanations do, is made in another
+process (`serving.lookups.explanations`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ from serving.store.records import Record
 
 T = TypeVar("T")
 
-#: How long a thread keeps the interpreter while another one waits for it; Python's own choice is ten times as long.
-TURN_S = 0.0005
-#: Recent events of a person, and bytes of their bases, from which on an answer about them takes more than a moment.
-TAIL_ENTRIES, BASE_BYTES = 1_000, 100_000
+#: How long a thread keeps the interpreter while another one waits for it; Python's own choice is fifty times as long.
+TURN_S = 0.0001
 #: Definitions that are answered in the loop.
 DEFINITIONS = 32
 
@@ -36,10 +35,7 @@ def take_turns() -> None:
 
 def is_large(records: Sequence[Record], definitions: int = 0) -> bool:
     """Whether an answer about so many definitions of a person with these records takes more than a moment."""
-    return definitions > DEFINITIONS or any(
-        len(record.tail) > TAIL_ENTRIES or (record.base is not None and len(record.base) > BASE_BYTES)
-        for record in records
-    )
+    return definitions > DEFINITIONS or any([record.is_large for record in records])
 
 
 async def beside(work: Callable[[], T], *, is_patient: bool = False) -> T:

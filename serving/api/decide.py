@@ -18,7 +18,7 @@ from fastapi.responses import Response
 
 from expressions.live.changes import NoInstant
 from serving.access.keys import key_in_query
-from serving.api.decisions import Decided, decisions, state_of
+from serving.api.decisions import decisions, state_of
 from serving.api.dependencies import NOT_FOUND
 from serving.api.permissions import permission
 from serving.api.stream_address import stream_path
@@ -30,6 +30,7 @@ from serving.http.bodies import body_of
 from serving.http.conditions import client_has
 from serving.ids import ID_CHARACTERS_MAX, Ids, identifier, ids_in
 from serving.people.decide import Decision
+from serving.people.decided import Decided
 from serving.refusals import Invalid, NotFound, cut, invalid
 
 router = APIRouter(tags=["users"])

@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any
 
 import msgspec
-import structlog
 
 from expressions.definitions import Bound, Key
 from expressions.live.explain import TURN_LEFT_OUT, unexplained
 from serving.access.keys import Caller
 from serving.api.beside import beside, is_large
 from serving.api.dependencies import live_person
-from serving.definitions.flags import Flag
 from serving.engine import Engine
 from serving.ids import Ids, namespaced
-from serving.people.decide import Decider, Decision, error_decision
+from serving.lookups.explanations import explained
+from serving.lookups.worker import in_worker_or_none
+from serving.people.decide import Decision, error_decision
+from serving.people.decided import Decided, decided_for, not_found
 from serving.people.person import Person
-from serving.refusals import Refusal, Unavailable, cut
+from serving.refusals import Refusal, Unavailable
 from serving.store.base_codec import CodecError
 from serving.store.deadlines import within
 from serving.store.errors import StoreError
 
-log = structlog.get_logger()
-
 #: How long a decision waits for Redis. With the rest of an answer it is less than a second.
 DECIDE_S = 0.8
+#: How long a decision waits for the turn of its explanation, which people ask for.
+EXPLAIN_S = 5.0
 
 
-class Decided(msgspec.Struct, frozen=True):
-    """Decisions by flag, in the order asked for, and what they rest on: `asof` is empty when the person is away.
-
-    `flags` holds the flags that are known. An unknown one has a decision all the same, with reason ERROR.
-    """
-
-    decisions: Mapping[str, Decision]
-    flags: Mapping[str, Flag]
-    asof: Mapping[str, Any]
-
-
-@within(DECIDE_S)
 async def decisions(
     engine: Engine, caller: Caller, ids: Ids, keys: Sequence[str] | None, explain: bool = False
 ) -> Decided:
@@ -49,51 +36,58 @@ async def decisions(
 
     Answers to apps, which have a read key, are what `serving.activity` tells of flags: other keys try them out.
 
-    Defaults where Redis does not answer within `DECIDE_S`, and at once while it is known to be silent.
+    Defaults where Redis does not answer within `DECIDE_S`, and at once while it is known to be silent. An explanation
+    that has no turn within `EXPLAIN_S` is left out.
     Raises `Unavailable` alone, and only when all flags are asked for and none are known.
     """
-    try:
-        person = await live_person(engine, *ids.strongest_first[:1])
-    except (Refusal, StoreError, CodecError) as error:
-        defaults = _without_person(engine, keys, error)
-        _count(engine, caller, defaults, keys)
-        return defaults
+    id = next(iter(ids.strongest_first), None)
     device = None if ids.anonymous is None else namespaced("anon", ids.anonymous)
-    decided = await decided_in_turn(person, device, keys, explain)
+    decided = await _explained(engine, id, device, keys) if explain else None
+    if decided is None:
+        decided = await _decided(engine, id, device, keys)
+        if explain and decided.asof and engine.catalogue is not None:
+            decided = _unexplained(decided, engine.catalogue.bounds)
     _count(engine, caller, decided, keys)
-    engine.tally.read(person.reading.records)
     lacking = list(dict.fromkeys(id for decision in decided.decisions.values() for id in decision.lacking))
     if lacking:
         await engine.want_rebuild_of(lacking)
     return decided
 
 
-async def decided_in_turn(
-    person: Person, device: str | None, keys: Sequence[str] | None, explain: bool = False
-) -> Decided:
+@within(DECIDE_S)
+async def _decided(engine: Engine, id: str | None, device: str | None, keys: Sequence[str] | None) -> Decided:
+    """The decisions without explanations; defaults where the person cannot be read."""
+    try:
+        person = await live_person(engine, *([] if id is None else [id]))
+    except (Refusal, StoreError, CodecError) as error:
+        return _without_person(engine, keys, error)
+    engine.tally.read(person.reading.records)
+    return await decided_in_turn(person, device, keys)
+
+
+@within(EXPLAIN_S)
+async def _explained(engine: Engine, id: str | None, device: str | None, keys: Sequence[str] | None) -> Decided | None:
+    """The decisions with explanations, from a process beside this one; None where there is none in time."""
+    settings = engine.settings
+    made = await in_worker_or_none(explained, str(settings.redis_url), settings.shards, id, device, keys)
+    if made is None:
+        return None
+    trees = {key: msgspec.Raw(text) for key, text in made.explanations.items()}
+    told = {
+        key: msgspec.structs.replace(decision, explanation=trees.get(key))
+        for key, decision in made.decided.decisions.items()
+    }
+    return msgspec.structs.replace(made.decided, decisions=told)
+
+
+async def decided_in_turn(person: Person, device: str | None, keys: Sequence[str] | None) -> Decided:
     """The same as `decided_for`, beside the event loop where it takes more than a moment.
 
-    An explanation that has no turn before the deadline is left out. A decision that takes long waits for its turn as
-    long as it must: nobody else would answer if it were made in the loop.
+    It waits for its turn as long as it must: nobody else would answer if it were made in the loop.
     """
-    is_long = is_large(person.reading.records, len(person.catalogue.flags if keys is None else keys))
-    if explain:
-        with suppress(TimeoutError):
-            return await beside(lambda: decided_for(person, device, keys, explain))
-    decided = (
-        await beside(lambda: decided_for(person, device, keys), is_patient=True)
-        if is_long
-        else decided_for(person, device, keys)
-    )
-    return _unexplained(decided, person.catalogue.bounds) if explain else decided
-
-
-def decided_for(person: Person, device: str | None, keys: Sequence[str] | None, explain: bool = False) -> Decided:
-    """Decisions of these flags (None: of all) for a person; `device` is the namespaced id of theirs that asks."""
-    flags = person.catalogue.flags
-    wanted = sorted(flags) if keys is None else keys
-    decider = Decider(person, device, with_tree=explain, explanations=max(1, len(wanted)))
-    return Decided({key: _guarded(decider, key, flags) for key in wanted}, flags, person.asof)
+    if is_large(person.reading.records, len(person.catalogue.flags if keys is None else keys)):
+        return await beside(lambda: decided_for(person, device, keys), is_patient=True)
+    return decided_for(person, device, keys)
 
 
 def _unexplained(decided: Decided, bounds: Mapping[Key, Bound]) -> Decided:
@@ -114,19 +108,6 @@ def _count(engine: Engine, caller: Caller, decided: Decided, keys: Sequence[str]
         engine.tally.answered_app(decided.decisions, decided.flags, by_name=keys is not None)
 
 
-def _guarded(decider: Decider, key: str, flags: Mapping[str, Flag]) -> Decision:
-    """One decision. A mistake of ours gives this flag's default and a line in the log; the other flags are decided."""
-    if key not in flags:
-        return _not_found(key)
-    try:
-        return decider.decision(key)
-    except CodecError as error:
-        return error_decision(str(error), flags[key])
-    except Exception as error:
-        log.error("undecided", flag=key, exc_info=error)
-        return error_decision("the flag could not be evaluated", flags[key])
-
-
 def _without_person(engine: Engine, keys: Sequence[str] | None, error: Exception) -> Decided:
     """Defaults of the flags that this process has ever learned of; all others have none."""
     if engine.catalogue is None:
@@ -135,14 +116,10 @@ def _without_person(engine: Engine, keys: Sequence[str] | None, error: Exception
         return Decided({key: error_decision(str(error)) for key in keys}, {}, {})
     flags = engine.catalogue.flags
     by_flag = {
-        key: error_decision(str(error), flags[key]) if key in flags else _not_found(key)
+        key: error_decision(str(error), flags[key]) if key in flags else not_found(key)
         for key in (sorted(flags) if keys is None else keys)
     }
     return Decided(by_flag, flags, {})
-
-
-def _not_found(key: str) -> Decision:
-    return error_decision(f"Flag '{cut(key)}' not found")
 
 
 def state_of(decided: Decided) -> tuple[list[int], list[tuple[str, int]]]:

@@ -18,7 +18,7 @@ from fastapi.responses import Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from serving.access.keys import Caller, Permission
-from serving.api.decisions import Decided, decisions, state_of
+from serving.api.decisions import decisions, state_of
 from serving.api.dependencies import reached_at
 from serving.api.permissions import permission
 from serving.api.stream_address import stream_path
@@ -30,6 +30,7 @@ from serving.http.bodies import body_of
 from serving.http.conditions import client_has
 from serving.ids import ANONYMOUS_FIELDS, Ids, checked_record, identifier, raw_id
 from serving.people.decide import Reason
+from serving.people.decided import Decided
 from serving.refusals import Invalid, Refusal, Unavailable, cut
 
 #: The reasons that OFREP has. It has fewer than OpenFeature: any other is UNKNOWN, and stands in full in the metadata.

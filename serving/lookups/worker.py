@@ -39,6 +39,7 @@ from anyio.lowlevel import RunVar
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from serving.history import AWAY, away
+from serving.lookups.explanations import explained
 from serving.lookups.flag_people import flag_people
 from serving.lookups.people import data, detail
 from serving.lookups.question_process import ANSWER_HEADER, QUESTION_HEADER, READY
@@ -50,6 +51,7 @@ from serving.lookups.typed_text import told_beside
 from serving.lookups.unsaved_expressions import cost, preview
 from serving.lookups.vocabulary import seen, vocabulary
 from serving.refusals import Unavailable
+from serving.store.deadlines import seconds_left
 
 log = structlog.get_logger()
 
@@ -58,10 +60,12 @@ T = TypeVar("T")
 
 #: Questions of one kind that run at once; more wait. Each has the memory of a query of its own.
 AT_ONCE = 1
-#: Kinds of questions: previews, costs, of one person, of how much there is, long texts that are typed, the names in the
-#: lake, those that a definition reads, all others. Somebody who looks at people waits for no preview, who looks at one
-#: person for no search, and who saves a definition for none of these.
-PREVIEWS, COSTS, PERSON, FIGURES, TYPED, NAMES, SAVED, OTHERS = (CapacityLimiter(AT_ONCE) for _ in range(8))
+#: Kinds of questions: previews, costs, explanations, of one person, of how much there is, long texts that are typed,
+#: the names in the lake, those that a definition reads, all others. Somebody who looks at people waits for no preview,
+#: who looks at one person for no search, and who saves a definition for none of these.
+PREVIEWS, COSTS, EXPLANATIONS, PERSON, FIGURES, TYPED, NAMES, SAVED, OTHERS = (
+    CapacityLimiter(AT_ONCE) for _ in range(9)
+)
 
 #: A process that cannot read a question after so long is given up. It takes 0.1 s where the machine has time.
 START_S = 10.0
@@ -77,13 +81,16 @@ _STREAM_ENDED = (OSError, EndOfStream, IncompleteRead, BrokenResourceError, Clos
 async def in_worker(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
     """The answer of a question, from a process beside this one.
 
-    Raises `Unavailable` while the lake is away, and where two processes ended over it or did not start.
+    Raises `Unavailable` while the lake is away, and where two processes ended over it or did not start, and
+    `TimeoutError` where its turn does not come before the deadline of the work at hand. Once begun it is not given up
+    for that: its process would be ended.
     """
     kinds: dict[Callable[..., Any], CapacityLimiter] = {
         preview: PREVIEWS,
         flag_people: PREVIEWS,
         segment_members: PREVIEWS,
         cost: COSTS,
+        explained: EXPLANATIONS,
         timeline: PERSON,
         detail: PERSON,
         data: PERSON,
@@ -94,8 +101,13 @@ async def in_worker(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T
         seen: SAVED,
     }
     request = pickle.dumps((question, args), pickle.HIGHEST_PROTOCOL)
-    async with kinds.get(question, OTHERS):
+    limiter = kinds.get(question, OTHERS)
+    with fail_after(seconds_left()):
+        await limiter.acquire()
+    try:
         is_error, pickled = await _asked(request, question.__name__)
+    finally:
+        limiter.release()
     answer = pickle.loads(pickled)
     if not is_error:
         return cast(T, answer)
@@ -110,7 +122,7 @@ async def in_worker_or_none(question: Callable[P, T], *args: P.args, **named: P.
     """The answer of a question; None where there is none, for whatever reason: the caller's own answer stands alone."""
     try:
         return await in_worker(question, *args, **named)
-    except Unavailable:
+    except (Unavailable, TimeoutError):
         return None
     except Exception as error:
         log.error("question_failed", question=question.__name__, exc_info=error)

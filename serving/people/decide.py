@@ -1,4 +1,4 @@
-"""From a person to the decision of a flag. Pure; `serving.api.decisions` reads the person and guards against errors.
+"""From a person to the decision of a flag. Pure; `serving.people.decided` guards against errors.
 
     enabled, in its schedule  →  prerequisites  →  named users  →  rule  →  rollout  →  variant
              DISABLED              DEFAULT       TARGETING_MATCH  DEFAULT   SPLIT       SPLIT
@@ -44,7 +44,8 @@ class Decision(msgspec.Struct, frozen=True):
     `lacking` are the ids that only a rebuild of their own makes whole. Times are UTC ms. Time alone does not change the
     answer before `fresh_until_ms`, which is looked for within `cache_seconds` of the flag.
 
-    Only where a tree was wanted: `explanation`, and `valid_until_ms`, before which time alone does not change it.
+    Only where a tree was wanted: `explanation`, which is JSON already where another process made it, and
+    `valid_until_ms`, before which time alone does not change it.
     """
 
     allow: bool
@@ -53,7 +54,7 @@ class Decision(msgspec.Struct, frozen=True):
     variant: str | None = None
     value: Any = None
     lacking: tuple[str, ...] = ()
-    explanation: dict[str, Any] | None = None
+    explanation: dict[str, Any] | msgspec.Raw | None = None
     valid_until_ms: NextChange = NoInstant.UNKNOWN
     fresh_until_ms: NextChange = NoInstant.UNKNOWN
 

@@ -3,7 +3,8 @@
     record asked for  →  up, from owner to owner, to the root, which nobody owns  →  down, through the lists of members
 
 An id without owner and members, as most are, is one read. Nothing is folded together, so a link or an unlink shows at
-once. Every record is read by itself, so it does not matter which of them a rebuild has reached.
+once. Every record is read by itself, so it does not matter which of them a rebuild has reached. A large record that was
+read before is asked first whether it has changed.
 
 A link is in force only if its claim is newer than the owner's last delete. Who wrote another takes it back soon, but a
 reader need not wait for that.
@@ -11,17 +12,28 @@ reader need not wait for that.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
 
 from serving.store.operations.operations import Operations
 from serving.store.records import Reading, Record
 from serving.store.requests import Steps
 from serving.store.scripts.claim import Owner
 
+#: From an id to its record as it was read last, None where it is not at hand.
+AtHand: TypeAlias = Callable[[str], Record | None]
 
-def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
-    """The records of the person that an id belongs to, the person's own first, read one after another."""
-    first: Reading = yield operations.records([namespaced_id])
+
+def _nothing_at_hand(namespaced_id: str) -> None:
+    return None
+
+
+def gather(operations: Operations, namespaced_id: str, at_hand: AtHand = _nothing_at_hand) -> Steps[Reading]:
+    """The records of the person that an id belongs to, the person's own first, read one after another.
+
+    Those that are `at_hand` are read only where they have changed.
+    """
+    first = yield from _read(operations, [namespaced_id], at_hand)
     (record,) = first.records
     if record.owner is None and not record.members:
         return first
@@ -34,7 +46,7 @@ def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
             root = min(id for id, place in above.items() if place >= above[owner.id])
             break
         if owner.id not in known:
-            latest = yield operations.records([owner.id])
+            latest = yield from _read(operations, [owner.id], at_hand)
             known[owner.id] = latest.records[0]
         if not _is_in_force(owner, known):
             break
@@ -46,12 +58,28 @@ def gather(operations: Operations, namespaced_id: str) -> Steps[Reading]:
         listed = dict.fromkeys(member for id in level for member in known[id].members if member not in person)
         missing = [member for member in listed if member not in known]
         if missing:
-            latest = yield operations.records(missing)
+            latest = yield from _read(operations, missing, at_hand)
             known |= {record.id: record for record in latest.records}
         # A list is a hint: where two lists name one id, one of them may be old.
         level = [member for member in listed if _belongs(known[member], known, person)]
         person |= dict.fromkeys(level)
     return Reading([known[id] for id in person], latest.clock_ms, latest.catalogue_version)
+
+
+def _read(operations: Operations, ids: Sequence[str], at_hand: AtHand) -> Steps[Reading]:
+    """The records of some ids."""
+    known = {id: record for id in ids if (record := at_hand(id)) is not None}
+    if not known:
+        records: Reading = yield operations.records(ids)
+        return records
+    marks: Reading = yield operations.marks(list(known))
+    same = {mark.id: known[mark.id] for mark in marks.records if known[mark.id].mark == mark}
+    changed = [id for id in ids if id not in same]
+    if not changed:
+        return marks._replace(records=[same[id] for id in ids])
+    reading: Reading = yield operations.records(changed)
+    by_id = same | {record.id: record for record in reading.records}
+    return reading._replace(records=[by_id[id] for id in ids])
 
 
 def _belongs(member: Record, known: Mapping[str, Record], person: Collection[str]) -> bool:

@@ -30,20 +30,27 @@ _unpack = msgspec.msgpack.Decoder(tuple[str, str | None, dict[str, Any]]).decode
 
 #: The memory that the decoded bases and tails of a process may take, about.
 DECODED_BYTES_MAX = 320_000_000
-#: The memory that one of them takes, about: for itself, and for each encoded byte (measured).
+#: The memory that one of them takes, about: for itself, and for each encoded byte (measured). And what an entry of a
+#: tail takes as it was read, beside its bytes: of large records that is kept, too.
 DECODED_BYTES_A_PART = 1_300
 DECODED_BYTES_A_BYTE = 5
+READ_BYTES_AN_ENTRY = 48
 
 
 def decoded_bytes(record: Record) -> int:
     """The memory that a record takes when it is decoded; an estimate, rather too high than too low."""
-    parts = [part for part in (record.base, b"".join(record.tail)) if part]
-    return sum(DECODED_BYTES_A_PART + DECODED_BYTES_A_BYTE * len(part) for part in parts)
+    sizes = [len(record.base or b""), sum(map(len, record.tail))]
+    decoded = sum(DECODED_BYTES_A_PART + DECODED_BYTES_A_BYTE * size for size in sizes if size)
+    return decoded + sum(sizes) + READ_BYTES_AN_ENTRY * len(record.tail) if record.is_large else decoded
 
 
 class _Decoded(NamedTuple):
-    """A record's base and tail, decoded, and by what they are known: the base's stamp and the tail's mark."""
+    """A record's base and tail, decoded, and by what they are known: the base's stamp and the tail's mark.
 
+    Of a large one `record` is what was decoded: as long as it has not changed, it need not be read again.
+    """
+
+    record: Record | None
     stamp: Stamp | None
     base: Base | None
     tail_mark: tuple[int, int, int]
@@ -87,7 +94,14 @@ class DecodedBases:
         with self._changing:
             if record.id in self._decoded:
                 self._decoded.move_to_end(record.id)
+                if record.is_large and self._decoded[record.id].is_of(record):  # it may have another owner by now
+                    self._decoded[record.id] = decoded._replace(record=record)
         return [part for part in (decoded.base, decoded.tail) if part is not None]
+
+    def large(self, namespaced_id: str) -> Record | None:
+        """The record of an id as it was decoded last, if it is large and still at hand."""
+        decoded = self._decoded.get(namespaced_id)
+        return None if decoded is None else decoded.record
 
     def has(self, records: Iterable[Record]) -> bool:
         """Whether all of these records are at hand, so that `parts` takes no time."""
@@ -101,7 +115,8 @@ class DecodedBases:
             same = before is not None and before.stamp == record.stamp
             base = before.base if before is not None and same else base_codec.decode(record.base)
         tail = tail_base(record.tail) if record.tail else None
-        decoded = _Decoded(record.stamp, base, tail_mark(record), tail, decoded_bytes(record))
+        kept = record if record.is_large else None
+        decoded = _Decoded(kept, record.stamp, base, tail_mark(record), tail, decoded_bytes(record))
         with self._changing:
             before = self._decoded.pop(record.id, None)  # another thread may have been here meanwhile
             self._decoded[record.id] = decoded

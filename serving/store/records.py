@@ -11,6 +11,9 @@ from serving.store.scripts.claim import Owner, owner_of
 from serving.store.scripts.members import members_of
 from serving.store.stamps import Stamp
 
+#: Recent events, and bytes of a base, from which on a record is large: to read it takes Redis and us some milliseconds.
+TAIL_ENTRIES, BASE_BYTES = 1_000, 100_000
+
 
 class Record(NamedTuple):
     """The record of one raw id. `stamp` is None where nothing was ever published for it; then its shard's own stamp
@@ -19,7 +22,7 @@ class Record(NamedTuple):
     `base` is the bytes of `base_codec`, None for an empty base. `tail` has the entries, in no order, as
     `serving.store.layout` describes them; all are beyond what the base covers. `members` may name ids of other people:
     the owner of an id is in its own record. `deleted_ms` is the receipt of its last delete in UTC ms, -1 where it has
-    none.
+    none. `fields` counts all fields, also those that are not read here.
     """
 
     id: str
@@ -32,6 +35,20 @@ class Record(NamedTuple):
     members: Sequence[str] = ()
     tombstone_seq: int = 0
     deleted_ms: int = -1
+    fields: int = 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether an answer about it takes more than a moment."""
+        return len(self.tail) > TAIL_ENTRIES or (self.base is not None and len(self.base) > BASE_BYTES)
+
+    @property
+    def mark(self) -> Record:
+        """The record without base and tail: another one of the same id and the same mark has the same base and tail.
+
+        No two builds share a stamp, and what an event or a delete changes shows in the last entry or the tombstone.
+        """
+        return self._replace(base=None, tail=())
 
     @property
     def has_events(self) -> bool:
@@ -82,4 +99,16 @@ def record_of(namespaced_id: str, flat: Sequence[bytes]) -> Record:
         members=members_of(known.get(keys.MEMBERS)),
         tombstone_seq=deleted_seq,
         deleted_ms=deleted_ms,
+        fields=len(flat) // 2,
     )
+
+
+#: The fields that a mark is made of; their number comes beside them.
+MARK_FIELDS = (keys.STAMP, keys.LAST, keys.TOMBSTONE, keys.OWNER, keys.MEMBERS)
+
+
+def mark_of(namespaced_id: str, values: Sequence[bytes | None], fields: int) -> Record:
+    """The mark of a record, from the values of `MARK_FIELDS` and the number of all its fields."""
+    present = [pair for pair in zip(MARK_FIELDS, values, strict=True) if pair[1] is not None]
+    flat = [text for pair in present for text in pair if text is not None]
+    return record_of(namespaced_id, flat)._replace(fields=fields).mark

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from serving.api.beside import BASE_BYTES, DEFINITIONS, TAIL_ENTRIES, beside, is_large, take_turns
+from serving.api.beside import DEFINITIONS, beside, is_large, take_turns
 from serving.store.deadlines import within
-from serving.store.records import Record
+from serving.store.records import BASE_BYTES, TAIL_ENTRIES, Record
 
 #: Steps of one work: some tens of milliseconds of a processor.
 STEPS = 400_000

@@ -8,10 +8,11 @@ import anyio
 import pytest
 
 from serving.access.keys import Caller
-from serving.api.decisions import Decided, decisions
+from serving.api.decisions import decisions
 from serving.app import engine_of
 from serving.definitions.catalogue import Catalogue
 from serving.ids import Ids
+from serving.people.decided import Decided
 from serving.refusals import Unavailable
 from serving.settings import Settings
 from tests.serving.people.test_decide import BLUE_AND_RED, catalogue_of
