@@ -22,6 +22,9 @@ from serving.ids import raw_id
 WORD_CHARACTERS_MIN, UNIQUE_CHARACTERS_MIN = 6, 16
 #: Stands in the place of an id that was taken out of a text.
 DELETED = "[deleted]"
+#: Characters of what names an id by which it is looked for first. What finds many words at once is made anew for each
+#: text, and the longest ids may be written in so many ways that it takes half a second to make it of them.
+HEAD = 64
 #: Characters that are searched at once.
 PIECE = 1024 * 1024
 #: The characters of a word, each of them; b"", before a text and after it, is none.
@@ -42,10 +45,15 @@ class Names:
         for id in self.ids:
             for needle, borders in _needles(id):
                 self._borders.setdefault(_as_text(needle.encode()), set()).add(borders)
-        self._texts = pl.Series(
-            sorted({needle for id in self.ids for needle, _ in _needles(id)}), dtype=pl.String
+        self._text_heads = pl.Series(
+            sorted({needle[:HEAD] for id in self.ids for needle, _ in _needles(id)}), dtype=pl.String
         ).implode()
-        self._needles = pl.Series(sorted(self._borders), dtype=pl.String).implode()
+        #: By head and by bytes in UTF-8: what begins with that head. Thousands of ids may have one.
+        self._by_head: dict[str, dict[int, dict[bytes, str]]] = {}
+        for needle in self._borders:
+            encoded = needle.encode()
+            self._by_head.setdefault(needle[:HEAD], {}).setdefault(len(encoded), {})[encoded] = needle
+        self._heads = pl.Series(sorted(self._by_head), dtype=pl.String).implode()
         self._longest = max(map(len, self._borders), default=0)
 
     def __len__(self) -> int:
@@ -56,7 +64,7 @@ class Names:
         if not self.ids or not parts:
             return []
         texts = list(map(_as_text, parts))
-        meets = pl.Series(texts, dtype=pl.String).str.contains_any(self._needles)
+        meets = pl.Series(texts, dtype=pl.String).str.contains_any(self._heads)
         return [at for at in meets.arg_true() if self._is_in(texts[at])]
 
     def are_in(self, data: bytes) -> bool:
@@ -69,7 +77,7 @@ class Names:
             return []
         distinct = texts.drop_nulls().unique()
         are_ids = distinct.is_in(pl.Series(sorted(self._raws)).implode())
-        candidates = distinct.filter(are_ids | distinct.str.contains_any(self._texts)).to_list()
+        candidates = distinct.filter(are_ids | distinct.str.contains_any(self._text_heads)).to_list()
         named = set(self.naming([text.encode() for text in candidates]))
         return [text for at, text in enumerate(candidates) if at in named or text in self._raws]
 
@@ -99,9 +107,16 @@ class Names:
     def _occurrences(self, text: str) -> Iterator[tuple[int, int]]:
         """Where a text, as `_as_text` makes it, names an id: start and end in its UTF-8."""
         series, data = pl.Series([text]), text.encode()
-        starts = series.str.find_many(self._needles, overlapping=True)[0]
-        for start, needle in zip(starts, series.str.extract_many(self._needles, overlapping=True)[0], strict=True):
-            end = start + len(needle.encode())
+        starts = series.str.find_many(self._heads, overlapping=True)[0]
+        heads = series.str.extract_many(self._heads, overlapping=True)[0]
+        ends = (
+            (start, start + size, needles.get(data[start : start + size]))
+            for start, head in zip(starts, heads, strict=True)
+            for size, needles in self._by_head[head].items()
+        )
+        for start, end, needle in ends:
+            if needle is None:
+                continue
             in_word = data[start - 1 : start] in WORD, data[end : end + 1] in WORD
             if any(
                 not (in_word[0] and before) and not (in_word[1] and after) for before, after in self._borders[needle]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
+from urllib.parse import quote
 
 import polars as pl
 import pytest
 
 from pipelines.purge import naming
-from pipelines.purge.naming import Names, unpacked
+from pipelines.purge.naming import HEAD, Names, unpacked
 
 LONG = "a-long-and-unique-id"
 
@@ -69,6 +71,24 @@ def test_a_text_is_searched_once_however_many_ids_there_are() -> None:
     names = Names([*(f"user:shopper-{number:03}" for number in range(149)), "user:k1"])
     lines = (f'{{"id":"user:visitor-{number % 997}","event":"k1 viewed","n":{number}}}\n' for number in range(100_000))
     assert not names.are_in("".join(lines).encode())
+
+
+def test_the_longest_ids_are_found_in_every_writing() -> None:
+    """Where they stand whole, and not where all but their end does; ids that begin alike are told apart."""
+    longest, alike = "Ω" * 255 + "z", [f"{'same-beginning-' * 8}{number}" for number in range(100, 1_100)]
+    names = Names([f"user:{longest}", *(f"anon:{id}" for id in alike)])
+    for text in (longest, json.dumps(longest), quote(longest), f"anon:{alike[-1]}", f"x{alike[0]}x"):
+        assert names.are_in(text.encode()) and names.among(pl.Series([text, "other"])) == [text], text
+    for text in (longest[:-1], json.dumps(longest[:-1]), "same-beginning-" * 8 + "99", longest[1:]):
+        assert not names.are_in(text.encode()), text
+    assert names.redacted(f"of {alike[7]} and {longest}") == "of [deleted] and [deleted]"
+
+
+def test_what_is_looked_for_first_is_short() -> None:
+    """The search of one text takes some milliseconds to prepare, not the half second that the longest ids took."""
+    names = Names(["user:" + "Ω" * 256, "anon:" + "𝄞" * 256, "email:" + "ab" * 128])
+
+    assert max(names._heads.explode().str.len_chars()) == max(names._text_heads.explode().str.len_chars()) == HEAD
 
 
 def test_gzip_is_unpacked() -> None:
