@@ -81,6 +81,7 @@ HOT: dict[tuple[str, str], Endpoint] = {
     ("GET", "/v1/decide"): decide.decide,
     ("POST", "/v1/decide"): decide.decide_many,
     ("POST", "/ofrep/v1/evaluate/flags"): ofrep.evaluate_flags,
+    ("GET", "/metrics"): prometheus.metrics,  # the framework would take its query apart before its key is looked for
 } | {("POST", path): endpoint for path, endpoint in events.PATHS.items()}
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from serving.access.keys import key_in_query
 from serving.api.permissions import permission
 from serving.api.redis_state import PARTS, RedisState, redis_state
 from serving.definitions.catalogue import Catalogue
@@ -49,18 +50,15 @@ class System(NamedTuple):
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(
-    request: Request,
-    authorization: Annotated[str | None, Header()] = None,
-    apiKey: Annotated[str | None, Query()] = None,
-) -> Response:
+async def metrics(request: Request) -> Response:
     """Counters and gauges in Prometheus' text format, for an admin's or a viewer's key.
 
     With TINYCDP_METRICS_OPEN a caller on this machine needs no key.
     """
     engine: Engine = request.app.state.engine
     if not (engine.settings.metrics_open and _is_local(request)):
-        await engine.require(authorization, apiKey, permission("GET", "/metrics"))
+        in_query = key_in_query(request.scope["query_string"])
+        await engine.require(request.headers.get("authorization"), in_query, permission("GET", "/metrics"))
     system, lake = await asyncio.gather(_system(engine), engine.lake_seen.seen())
     registry = CollectorRegistry()
     ProcessCollector(namespace="tinycdp", registry=registry)
