@@ -18,12 +18,12 @@ from fastapi import APIRouter, Header, Request
 
 from serving.api import decide, ofrep
 from serving.api.beside import beside, is_large
-from serving.api.decisions import Decided, decided_for
 from serving.api.dependencies import ERROR_IN_JSON, NOT_FOUND, EngineOf, Responses, live_person
 from serving.engine import Engine
 from serving.http.event_stream import EventStream
 from serving.ids import namespaced
 from serving.people.decide import next_move_ms
+from serving.people.decided import Decided, decided_for
 from serving.people.person import Person
 from serving.refusals import NotFound, cut
 from serving.store.deadlines import within

@@ -72,7 +72,7 @@ def _read(operations: Operations, ids: Sequence[str], at_hand: AtHand) -> Steps[
     if not known:
         records: Reading = yield operations.records(ids)
         return records
-    marks: Reading = yield operations.marks(list(known))
+    marks: Reading = yield operations.record_marks(list(known))
     same = {mark.id: known[mark.id] for mark in marks.records if known[mark.id].mark == mark}
     changed = [id for id in ids if id not in same]
     if not changed:

@@ -35,7 +35,7 @@ class RecordOperations(Sharded):
         return Request([*commands, _TIME, _VERSION], read)
 
     @operation
-    def marks(self, ids: Sequence[str]) -> Request[Reading]:
+    def record_marks(self, ids: Sequence[str]) -> Request[Reading]:
         """The marks of some records in place of them, in the order of the ids: little work, however large they are."""
         names = [keys.record(shard_of(id_, self.shards), id_) for id_ in ids]
         commands = [shared("HMGET", name, *MARK_FIELDS) for name in names] + [shared("HLEN", name) for name in names]
