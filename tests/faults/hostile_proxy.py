@@ -63,7 +63,7 @@ def hostile_proxy(target: str, seed: int) -> Iterator[HostileProxy]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name: self.headers[name] for name in ("authorization", "content-type")}
+            headers = {name: self.headers[name] for name in ("authorization", "content-type") if name in self.headers}
             with lock:
                 fault = "pass" if proxy.is_calm else random.choices(list(FAULTS), list(FAULTS.values()))[0]
                 proxy.done[fault] += 1

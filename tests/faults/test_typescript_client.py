@@ -1,4 +1,7 @@
-"""The TypeScript client in Node on a hostile way to a server that is killed: each event counts once or is told."""
+"""The TypeScript client on a hostile way: in Node to a server that is killed, in a browser whose pages are killed.
+
+Each event counts once or is told.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,15 @@ import json
 import os
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from lake.lake import Lake
+from tests.chromium import chromium_path
 from tests.faults.hostile_proxy import FAULTS, LATE_S, hostile_proxy
 from tests.faults.parts import await_drained, await_well, kill
 from tests.faults.truth import assert_lake_is_exact
@@ -69,14 +76,95 @@ def test_each_event_counts_once_or_is_told(victim: RunningStack, tmp_path: Path)
 
     said = json.loads(output.splitlines()[-1])
     assert said["queued"] == 0
+    assert_each_counts_once_or_is_told(victim, [f"node-{number}" for number in range(EVENTS)], said["lost"])
+
+
+def assert_each_counts_once_or_is_told(victim: RunningStack, tracked: list[str], lost: list[str]) -> None:
+    """The lake has each event once that was not told as lost, and those that were told at most once; they are few."""
     await_drained(victim)
     event_ids = Lake(victim.stack.lake_uri).events().select("event_id").collect().get_column("event_id").to_list()
-    counted = Counter(event_id for event_id in event_ids if event_id.startswith("node-"))
-    wrong = {
-        number: counted[f"node-{number}"]
-        for number in range(EVENTS)
-        if counted[f"node-{number}"] != 1 and not (f"node-{number}" in said["lost"] and not counted[f"node-{number}"])
-    }
+    counted = Counter(event_ids)
+    wrong = {one: counted[one] for one in tracked if counted[one] != 1 and not (one in lost and not counted[one])}
     assert wrong == {}
-    assert len(said["lost"]) < EVENTS // 10
+    assert len(lost) < len(tracked) // 10
     assert_lake_is_exact(victim.stack.lake_uri)
+
+
+#: A page of the proxy's own origin, which keeps what it was told of lost events where the next page finds it.
+HTML = """<!doctype html><title>Shop</title>
+<script type="module">
+  import { initTinyCDP } from "/dist/browser.js";
+  window.begin = (writeKey, timeout) => {
+    window.cdp = initTinyCDP({
+      endpoint: location.origin, writeKey, timeout, flushAt: 5, flushIntervalMs: 50,
+      retry: { initialDelay: 10, maxDelay: 100 },
+      onError: ({ messageId }) => localStorage.setItem(`lost ${messageId}`, ""),
+    });
+  };
+</script>"""
+TRACK = "(ids) => ids.forEach((messageId) => cdp.track({ userId: 'page-1', event: 'travelled', messageId }))"
+#: Pages that are opened one after the other, bursts of events in each, and events of a burst.
+PAGES, BURSTS, BURST = 8, 8, 8
+
+
+def test_pages_that_are_killed_lose_nothing(victim: RunningStack, tmp_path: Path) -> None:
+    """Pages of a browser track on the same hostile way, while one stays open: some crash, others are closed.
+
+    A crash lets no page say goodbye. What it left is in the browser's storage, and the page that is open takes it over.
+    """
+    package = package_in(tmp_path / "sdk")
+    package.build()
+    files = {"/": HTML, "/dist/browser.js": (package.folder / "dist" / "browser.js").read_text()}
+    tracked: list[str] = []
+    with hostile_proxy(victim.stack.api_url, seed=12) as proxy, chromium() as browser, browser.new_context() as context:
+        for path, text in files.items():
+            kind = "text/html" if path == "/" else "text/javascript"
+            context.route(
+                proxy.url + path, lambda route, text=text, kind=kind: route.fulfill(body=text, content_type=kind)
+            )
+
+        def opened() -> Page:
+            page = context.new_page()
+            page.goto(proxy.url + "/")
+            page.wait_for_function("!!window.begin")
+            page.evaluate("([key, timeout]) => begin(key, timeout)", [victim.keys["write"], int(LATE_S * 500)])
+            return page
+
+        stays = opened()
+        for _ in range(PAGES):
+            page = opened()
+            for _ in range(BURSTS):
+                ids = [f"page-{len(tracked) + number}" for number in range(BURST)]
+                page.evaluate(TRACK, ids)
+                tracked += ids
+            end_page(context, page, crashes=len(tracked) % (2 * BURSTS * BURST) == 0)
+        assert len(proxy.done) > len(FAULTS) // 2
+        proxy.is_calm = True
+        stays.close()
+        last = opened()
+        last.wait_for_function(
+            "cdp.getQueueSize() === 0 && !Object.keys(localStorage).some((name) => name.startsWith('tinycdp.queue.'))"
+        )
+        lost = last.evaluate(
+            "Object.keys(localStorage).filter((name) => name.startsWith('lost ')).map((name) => name.slice(5))"
+        )
+
+    assert_each_counts_once_or_is_told(victim, tracked, lost)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path("killed pages"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def end_page(context: BrowserContext, page: Page, *, crashes: bool) -> None:
+    """Closes a page, or has its process crash first."""
+    if crashes:
+        session = context.new_cdp_session(page)
+        with page.expect_event("crash"), suppress(Error):
+            session.send("Page.crash")
+    page.close()
