@@ -25,6 +25,7 @@ from benchmarks.questions import measure_questions
 from benchmarks.rebuild import measure_rebuild
 from benchmarks.stack import FilledStack, filled_stack
 from benchmarks.streams import measure_streams
+from benchmarks.typescript_client import measure_typescript_client, require_build
 from cli.redis_server import find_server
 from serving.settings import Settings
 
@@ -38,7 +39,7 @@ HTTP = {
     "track": (http.measure_track, 0.4, None),
     "batch": (http.measure_batch, 0.1, None),
 }
-OVER_HTTP = ("streams", *HTTP, "visible", "flat", "beside", "client")
+OVER_HTTP = ("streams", *HTTP, "visible", "flat", "beside", "client", "typescript")
 PARTS = (*OVER_HTTP, "memory", "publish", "rebuild", "questions", "analyses", "as_of")
 
 
@@ -52,6 +53,8 @@ def main() -> None:
     arguments = parser.parse_args()
     small, parts = arguments.small, arguments.only
     seconds, rounds = (1.5, 2) if small else (arguments.seconds, arguments.rounds)
+    if "typescript" in parts:
+        require_build()
     folder = Path(tempfile.mkdtemp(prefix="tinycdp-bench-"))
     rows: dict[str, dict[str, Any]] = {}
     try:
@@ -133,6 +136,8 @@ def _measure_http(stack: FilledStack, parts: Collection[str], small: bool, secon
         yield "decide while a rebuild runs, 8 connections", row
     if "client" in parts:
         yield from measure_python_client(stack, 2_000 if small else EVENTS, rounds).items()
+    if "typescript" in parts:
+        yield from measure_typescript_client(stack, 2_000 if small else EVENTS, rounds).items()
 
 
 def judge(row: dict[str, Any], ratio_min: float, p99_ratio_max: float | None) -> dict[str, Any]:
