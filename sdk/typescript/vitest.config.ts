@@ -9,6 +9,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: "@tinycdp/sdk/react", replacement: here("src/react.tsx") },
+      { find: "@tinycdp/sdk/stream", replacement: here("src/stream.ts") },
       { find: "@tinycdp/sdk/testing", replacement: here("src/testing.ts") },
       { find: "@tinycdp/sdk", replacement: here("src/index.ts") },
       ...react,

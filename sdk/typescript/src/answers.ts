@@ -13,6 +13,8 @@ const SHORT_WAITS_MAX = 3;
 /** Characters that are kept of what an answer says, and warnings of one answer that are told. */
 const SAID_MAX = 300;
 const WARNINGS_MAX = 10;
+/** What is said of the answer of a proxy, or of a login page. */
+export const NOT_OURS = "the answer is not TinyCDP's";
 
 /**
  * What becomes of the events of an attempt. `stored`: the good ones count. `split`: the request was refused as a whole;
@@ -45,25 +47,29 @@ export interface RetryConfig {
 export function verdictOf(status: number, retryAfter: string | null, body: string): Verdict {
   const said = objectIn(body);
   if (status === 200) {
-    if (said["success"] !== true) return verdict("again", true, "answer is not TinyCDP's"); // a proxy or a login page
+    if (said["success"] !== true) return verdict("again", true, NOT_OURS);
     const found = verdict("stored", false, "stored");
     const { rejected, warnings } = said;
-    for (const refusal of Array.isArray(rejected) ? rejected : []) {
+    for (const refusal of listIn(rejected)) {
       if (Number.isInteger(refusal?.index)) {
         found.rejected[refusal.index] = [cut(refusal.code ?? "unknown"), cut(refusal.message)];
       }
     }
-    if (Array.isArray(warnings)) found.warnings = warnings.slice(0, WARNINGS_MAX).map(cut);
+    found.warnings = listIn(warnings).slice(0, WARNINGS_MAX).map(cut);
     return found;
   }
-  const reason = `${status} ${cut(said["message"])}`.trim();
+  const reason = refusalIn(status, said);
   if (status === 400 || status === 413) return verdict("split", false, reason);
   if (status >= 300 && status < 400) {
-    return verdict("held", false, `${status}, a redirect; give the address that it leads to as endpoint`);
+    return verdict("held", false, `${reason}, a redirect; give its target as endpoint`);
   }
   if ([401, 403, 404, 405].includes(status)) return verdict("held", false, reason);
   return { ...verdict("again", true, reason), retryAfterMs: millisecondsIn(retryAfter) };
 }
+
+/** The status of an answer that refuses, and what it says. */
+export const refusalIn = (status: number, said: Record<string, any>): string =>
+  `HTTP ${status} ${cut(said["message"])}`.trim();
 
 /** The verdict where no answer came. `wasSent` is false if the connection itself was refused. */
 export function unanswered(reason: string, wasSent: boolean): Verdict {
@@ -84,15 +90,17 @@ export function waitMs(
   return retry.jitter ? full * (1 - random() / 2) : full;
 }
 
-/** A JSON object, empty where a text is none. */
+/** A JSON object; where a text is none, one without any of the properties that answers have. */
 export function objectIn(text: string): Record<string, any> {
   try {
-    const said: unknown = JSON.parse(text);
-    return said !== null && typeof said === "object" && !Array.isArray(said) ? said : {};
+    return Object(JSON.parse(text));
   } catch {
     return {};
   }
 }
+
+/** A list, empty where what is said is none. */
+export const listIn = (said: unknown): any[] => (Array.isArray(said) ? said : []);
 
 function verdict(fate: Fate, isAmbiguous: boolean, reason: string): Verdict {
   return { fate, isAmbiguous, reason, rejected: {}, warnings: [] };
@@ -100,11 +108,11 @@ function verdict(fate: Fate, isAmbiguous: boolean, reason: string): Verdict {
 
 /** A text of an answer: what is printable, and not too much of it. */
 function cut(said: unknown): string {
-  const text = said === undefined || said === null || typeof said === "object" ? "" : String(said);
+  const text = typeof said === "object" ? "" : String(said ?? "");
   return text.slice(0, SAID_MAX).replace(/[\p{C}\p{Z}]/gu, " ");
 }
 
 /** Milliseconds that Retry-After names as seconds; the API sends no dates. */
 function millisecondsIn(text: string | null): number | undefined {
-  return text !== null && /^\s*\d+(\.\d*)?\s*$/.test(text) ? Number(text) * 1000 : undefined;
+  return /^\s*\d+(\.\d*)?\s*$/.test(text ?? "") ? Number(text) * 1000 : undefined;
 }

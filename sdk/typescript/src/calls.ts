@@ -69,7 +69,10 @@ export interface TinyCDPClient {
   getUserId(): string | undefined;
   /** The browser's own id; undefined where there is no browser. */
   getAnonymousId(): string | undefined;
-  /** Calls back whenever the identity changes, and whenever the server knows more of it; the answer ends that. */
+  /**
+   * Calls back whenever the identity changes, whenever the server knows more of it, and with a change stream whenever a
+   * flag changes; the answer ends that.
+   */
   subscribe(listener: () => void): () => void;
   /** Begins, where `autoStart` is false. */
   start(): void;

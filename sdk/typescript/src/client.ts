@@ -8,27 +8,33 @@
 
 import { unanswered } from "./answers";
 import type { DecideAllParams, DecideParams, Handle, TinyCDPClient } from "./calls";
-import type { Decision, Question, Undecided } from "./decisions";
+import type { Decision, Question, Request, Undecided } from "./decisions";
 import { askingOf, undecided } from "./decisions";
 import type { AnyParams, EventParams, Ids, IdentifyParams, Kind, TrackEvent } from "./events";
 import { bytesOf, EVENT_BYTES_MAX, eventOf, idsIn, jsonOf, namesOf, REQUEST_BYTES_MAX, requestOf } from "./events";
 import { exchange, verdictIn } from "./http";
 import type { Identity } from "./identity";
 import { CONSENT, identityOf, pageContext } from "./identity";
+import { sendAtExit, unref } from "./node";
 import type { TinyCDPOptions } from "./options";
 import { settingsOf } from "./options";
 import type { Attempt, Entry, Stats } from "./outbox";
-import { fitting, isSettled, outboxOf } from "./outbox";
+import { fitting, isSettled, newEntry, outboxOf } from "./outbox";
 import type { Shelf } from "./shelf";
 import { shelfOf } from "./shelf";
-import { memoryStore, windowStore } from "./storage";
+import { windowStore } from "./storage";
 
 /** Bytes that a browser sends for a page that is left. All requests of the page share 64 KiB. */
 const UNLOAD_BYTES_MAX = 60 * 1024;
-/** How long a Node process that ends by itself goes on to send what is queued. */
-const EXIT_MS = 2_000;
+/** A timer of more goes off at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 /** So many attempts that failed one after the other are worth a word in the log. */
 const FAILURES_TOLD = 3;
+/** What an event is counted under that is refused at once. */
+const NO_EVENT = "no JSON or too large";
+/** What becomes of an event as the app or the person wanted it: `onError` is not told. */
+const OPTED_OUT = "opted out";
+const BEFORE_SEND = "beforeSend";
 /** Without `onError` the log says at most so often that events are lost. */
 const LOSSES_TOLD_MS = 10_000;
 
@@ -36,26 +42,24 @@ const LOSSES_TOLD_MS = 10_000;
 export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   const settings = settingsOf(options);
   const { endpoint, writeKey, readKey, logger, onError, beforeSend } = settings;
-  const isBrowser = typeof window !== "undefined" && typeof document !== "undefined";
-  const outbox = outboxOf({ ...settings, queueMax: settings.maxQueueSize });
+  const isBrowser = typeof document !== "undefined";
+  const outbox = outboxOf(settings);
   const asking = askingOf();
   const listeners = new Set<() => void>();
   const over = new AbortController(); // ends what listens
-  let waiters: (() => void)[] = [];
+  const waiters = new Set<() => void>(); // while somebody waits, all is sent at once
   let identity: Identity | undefined;
   let shelf: Shelf | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let flushing = 0;
   let epoch = 0; // counts changes of the identity: an answer for one that was left is dropped
   let isStarted = false;
   let isOver = false;
-  let isExiting = false;
   let isInTrouble = false;
-  let isAwayTold = false;
   let losses = 0;
   let lossesToldMs = -LOSSES_TOLD_MS;
 
   const nowMs = (): number => performance.now();
+  const queued = (): number => outbox.stats.queued;
   const isOffline = (): boolean => isBrowser && navigator.onLine === false;
   const isHidden = (): boolean => isBrowser && document.visibilityState === "hidden";
 
@@ -64,52 +68,37 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   function start(): void {
     if (isStarted || isOver) return;
     isStarted = true;
-    if (!isBrowser) {
-      const node: any = (globalThis as any).process;
-      if (typeof node?.off !== "function") return;
-      node.on("beforeExit", sendAtExit);
-      over.signal.onabort = () => node.off("beforeExit", sendAtExit);
-      return;
-    }
-    const store = (settings.persistence && windowStore("localStorage")) || memoryStore();
-    identity = identityOf(store, settings.optOutByDefault);
-    if (settings.persistence) {
-      shelf = shelfOf(endpoint);
-      shelf.hold(outbox.waiting, adopt);
-    }
-    listen(window, "online", () => {
+    if (!isBrowser) return sendAtExit(over.signal, queued, flush, logger);
+    const { persistence } = settings;
+    identity = identityOf(windowStore(persistence ? "localStorage" : undefined), settings.optOutByDefault);
+    shelf = persistence ? shelfOf(endpoint) : undefined;
+    shelf?.hold(outbox.waiting, adopt);
+    listen("online", () => {
       outbox.resume();
       pump();
     });
-    listen(window, "storage", (event: StorageEvent) => {
-      if (event.key === CONSENT && isOptedOut()) drop("opted out");
+    listen("storage", (event: StorageEvent) => {
+      if (event.key === CONSENT && isOptedOut()) drop(OPTED_OUT);
     });
-    listen(window, "pageshow", (event: PageTransitionEvent) => {
+    listen("pageshow", (event: PageTransitionEvent) => {
       if (!event.persisted) return;
       outbox.forget(shelf?.gone(outbox.waiting()) ?? []);
       shelf?.hold(outbox.waiting, adopt);
       pump();
     });
-    listen(window, "pagehide", () => {
+    listen("pagehide", () => {
       if (settings.autoFlushOnUnload) sendBeacons();
       shelf?.release(outbox.waiting());
     });
-    listen(document, "visibilitychange", () => {
+    listen("visibilitychange", () => {
       if (!isHidden()) shelf?.hold(outbox.waiting, adopt);
       else if (settings.autoFlushOnUnload) void flush();
     });
   }
 
-  const listen = (target: EventTarget, name: string, act: (event: any) => void): void =>
-    target.addEventListener(name, act, { signal: over.signal });
-
-  /** Sends what is queued before a Node process ends by itself: once, since it would else go on as long as it fails. */
-  async function sendAtExit(): Promise<void> {
-    if (isExiting || !outbox.stats.queued) return;
-    isExiting = true;
-    const { queued } = await flush(EXIT_MS);
-    if (queued) logger.warn(`${queued} events were not sent before the process ended`);
-  }
+  /** All is heard at the window: what the document is told goes on to it, and `pagehide` is told to it alone. */
+  const listen = (name: string, act: (event: any) => void): void =>
+    addEventListener(name, act, { signal: over.signal });
 
   function requireLife(): void {
     if (isOver) throw new Error("TinyCDP client has been destroyed");
@@ -119,13 +108,13 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   async function destroy(timeoutMs = settings.timeout): Promise<Stats> {
     if (isOver) return stats();
     isOver = true;
-    await sentUntil(() => !outbox.stats.queued, timeoutMs);
+    await sentUntil(() => !queued(), timeoutMs);
     clearTimeout(timer);
     if (shelf) {
       shelf.release(outbox.waiting()); // the rest stays there, for the next page
       outbox.leave();
     } else {
-      tell(outbox.giveUp("the client was closed before it was acknowledged", "closed"));
+      ended(outbox.giveUp("closed"));
     }
     over.abort();
     wake();
@@ -135,37 +124,39 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   // ── events in ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   function put(kind: Kind, params: AnyParams): Entry {
-    requireLife();
-    const entry: Entry = { body: "", size: 0, messageId: "", names: [], queuedMs: nowMs(), state: "queued", reason: "" };
-    const lose = (state: "dropped" | "refused", reason: string, key: string, isTold = true): Entry => {
+    const entry = newEntry();
+    const end = (state: "dropped" | "refused", reason: string, key?: string): Entry => {
       outbox.note(entry, state, reason, key);
-      if (isTold) tell([entry]);
+      ended([entry]);
       return entry;
     };
     if (isOptedOut()) {
       if (kind === "identify") ownIds(kind, params); // decisions are about who is signed in all the same
-      return lose("dropped", "the person opted out", "opted out", false);
+      return end("dropped", OPTED_OUT);
     }
     let event: TrackEvent;
-    let failure = "no JSON or too large";
+    let failure = NO_EVENT;
     try {
       event = eventOf(kind, { ...params, context: params.context ?? contextOf(), ...ownIds(kind, params) });
       entry.messageId = event.messageId;
-      if (writeKey === undefined) return lose("refused", "writeKey: not set; give one", "no write key");
+      if (!writeKey) {
+        failure = "no writeKey";
+        throw new Error("give one");
+      }
       if (beforeSend) {
         for (const name of ["properties", "traits", "context"] as const) if (event[name]) event[name] = { ...event[name] };
         failure = "beforeSend failed";
         const changed = beforeSend(event);
-        failure = "no JSON or too large";
-        if (changed === null) return lose("dropped", "beforeSend returned null", "beforeSend", false);
+        if (changed === null) return end("dropped", BEFORE_SEND);
+        failure = NO_EVENT;
         event = changed || event;
         entry.messageId = event.messageId ||= entry.messageId;
       }
       entry.body = jsonOf(event);
       entry.size = bytesOf(entry.body);
-      if (entry.size > EVENT_BYTES_MAX) throw new Error(`${entry.size} bytes; an event has at most ${EVENT_BYTES_MAX}`);
+      if (entry.size > EVENT_BYTES_MAX) throw new Error(`${entry.size} bytes; at most ${EVENT_BYTES_MAX}`);
     } catch (error) {
-      return lose("refused", `${failure}: ${(error as any)?.message}`, failure);
+      return end("refused", `${failure}: ${(error as any)?.message}`, failure);
     }
     entry.names = namesOf(event);
     queue([entry]);
@@ -175,12 +166,10 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   /** Queues entries, for which others may have to go. */
   function queue(entries: Entry[]): void {
     for (const entry of entries) {
-      const lost = outbox.put(entry);
       asking.drop(entry.names);
-      shelf?.remove(lost);
-      tell(lost);
+      ended(outbox.put(entry));
     }
-    shelf?.put(entries.filter((entry) => !isSettled(entry)));
+    shelf?.put(entries);
     schedule();
   }
 
@@ -226,30 +215,25 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   });
 
   function adopt(entries: Entry[]): void {
-    if (isOptedOut()) return;
-    for (const entry of entries) entry.queuedMs = nowMs();
-    queue(entries);
+    if (!isOptedOut()) queue(entries);
   }
 
   // ── events out ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   function schedule(): void {
-    const wakeMs = outbox.wakeMs(flushing > 0);
+    const isFlushing = waiters.size > 0;
+    const wakeMs = outbox.wakeMs(isFlushing);
     clearTimeout(timer);
-    if (wakeMs === undefined || (isOver && !flushing)) return;
-    timer = setTimeout(pump, Math.max(0, Math.min(wakeMs - nowMs(), 2 ** 31 - 1)));
-    if (!flushing) (timer as any).unref?.(); // a process that has nothing else to do may end
+    if (wakeMs === undefined || (isOver && !isFlushing)) return;
+    timer = setTimeout(pump, Math.min(wakeMs - nowMs(), TIMER_MS_MAX));
+    if (!isFlushing) unref(timer); // a process that has nothing else to do may end
   }
 
   function pump(): void {
     if (isOffline()) return; // an attempt would only make it look as if it may have counted
     const bytesMax = isHidden() ? UNLOAD_BYTES_MAX : REQUEST_BYTES_MAX;
-    const [attempt, givenUp] = outbox.next(nowMs(), Date.now(), flushing > 0, bytesMax);
-    if (givenUp.length) {
-      shelf?.remove(givenUp);
-      tell(givenUp);
-      wake();
-    }
+    const [attempt, givenUp] = outbox.next(nowMs(), Date.now(), waiters.size > 0, bytesMax);
+    ended(givenUp);
     if (attempt) void send(attempt);
     else schedule();
   }
@@ -261,90 +245,83 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     const ask = () =>
       exchange(settings.fetch, { url: `${endpoint}/v1/batch`, key: writeKey, body, keepalive }, settings.timeout);
     const verdict = await (shelf ? shelf.alone(ask) : ask()).then(verdictIn, () => unanswered("no answer", false));
-    logger.debug(`a batch of ${attempt.entries.length}: ${verdict.reason}`);
-    const entries = [...attempt.entries];
-    const settled = outbox.settle(attempt, verdict, nowMs());
-    if (settled.length) shelf?.remove(settled);
-    else shelf?.put(entries.filter((entry) => !isSettled(entry)));
-    for (const entry of settled) asking.drop(entry.names);
+    logger.debug(`${attempt.entries.length} events: ${verdict.reason}`);
+    ended(outbox.settle(attempt, verdict, nowMs()));
+    shelf?.put(attempt.entries);
     say(verdict.fate, verdict.reason, verdict.warnings);
-    tell(settled);
-    wake();
     pump();
   }
 
   /** Hands what is not acknowledged to the browser, for a page that is left. No answer comes, so all of it stays. */
   function sendBeacons(): void {
     const waiting = isOffline() ? [] : outbox.waiting();
-    while (waiting.length) {
-      const entries = fitting(waiting, UNLOAD_BYTES_MAX);
-      let isTaken = false;
-      try {
-        isTaken = navigator.sendBeacon(`${endpoint}/v1/batch`, requestOf(entries.map((entry) => entry.body), writeKey));
-      } catch {}
-      if (!isTaken) return;
-      outbox.stamp(entries, Date.now());
-      shelf?.put(entries);
-    }
+    try {
+      while (waiting.length) {
+        const entries = fitting(waiting, UNLOAD_BYTES_MAX);
+        const body = requestOf(entries.map((entry) => entry.body), writeKey);
+        if (!navigator.sendBeacon(`${endpoint}/v1/batch`, body)) return;
+        outbox.stamp(entries, Date.now());
+        shelf?.put(entries);
+      }
+    } catch {} // a browser, or a blocker of requests, that has no beacons
   }
 
-  /** Has everything sent without waiting for full batches, until this is so; false if the time was over before. */
-  async function sentUntil(isDone: () => boolean, timeoutMs?: number): Promise<boolean> {
-    if (isDone()) return true;
-    flushing++;
-    let limit: ReturnType<typeof setTimeout> | undefined;
-    const waited = new Promise<boolean>((resolve) => {
-      if (timeoutMs !== undefined && timeoutMs < Infinity) limit = setTimeout(() => resolve(isDone()), timeoutMs);
-      waiters.push(() => isDone() && resolve(true));
+  /** Has everything sent without waiting for full batches, until this is so, or the time is over. */
+  const sentUntil = (isDone: () => boolean, timeoutMs = Infinity): Promise<void> =>
+    new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(limit);
+        waiters.delete(look);
+        schedule();
+        resolve();
+      };
+      const look = (): void => {
+        if (isDone()) end();
+      };
+      const limit = timeoutMs < Infinity ? setTimeout(end, timeoutMs) : undefined;
+      waiters.add(look);
+      look();
+      if (waiters.has(look)) pump();
     });
-    pump();
-    try {
-      return await waited;
-    } finally {
-      clearTimeout(limit);
-      flushing--;
-      schedule();
-    }
-  }
 
   /** Looks again whether what somebody waits for is so. */
-  function wake(): void {
-    for (const look of waiters) look();
-    if (!flushing) waiters = [];
-  }
+  const wake = (): void => waiters.forEach((look) => look());
 
   async function flush(timeoutMs = settings.timeout): Promise<Stats> {
-    await sentUntil(() => !outbox.stats.queued, timeoutMs);
+    await sentUntil(() => !queued(), timeoutMs);
     return stats();
   }
 
   function stats(): Stats {
-    return JSON.parse(JSON.stringify(outbox.stats));
+    return structuredClone(outbox.stats);
   }
 
   function drop(reason: string): void {
-    const waiting = outbox.waiting();
-    outbox.giveUp(reason, reason);
-    shelf?.remove(waiting);
-    wake();
+    ended(outbox.giveUp(reason));
     schedule();
+  }
+
+  /** What is to be done for entries that are settled. */
+  function ended(entries: Entry[]): void {
+    shelf?.remove(entries);
+    for (const entry of entries) asking.drop(entry.names);
+    tell(entries);
+    wake();
   }
 
   /** What the log says of an answer: one warning for each outage. */
   function say(fate: string, reason: string, warnings: string[]): void {
     for (const warning of warnings) logger.warn(warning);
-    const isFailing = fate === "held" || (fate === "again" && outbox.failures() >= FAILURES_TOLD);
-    if (isFailing && !isInTrouble) {
-      logger.warn(`events ${fate === "held" ? "wait until key or address is mended" : "are not acknowledged, and sent again"}: ${reason}`);
-    }
-    if (fate === "stored" && isInTrouble) logger.info("events are acknowledged again");
-    isInTrouble = isFailing || (isInTrouble && fate !== "stored");
+    const wasInTrouble = isInTrouble;
+    isInTrouble = fate !== "stored" && (isInTrouble || fate === "held" || outbox.failures() >= FAILURES_TOLD);
+    if (isInTrouble && !wasInTrouble) logger.warn(`events are not acknowledged, and wait: ${reason}`);
+    if (wasInTrouble && !isInTrouble) logger.info("events are acknowledged again");
   }
 
   /** Tells `onError` of each that did not arrive; without it, the log, now and then. */
   function tell(entries: Entry[]): void {
     for (const { state, reason, messageId, body } of entries) {
-      if (state === "sent" || state === "queued") continue;
+      if (state === "sent" || reason === OPTED_OUT || reason === BEFORE_SEND) continue;
       if (!onError) {
         losses++;
         if (nowMs() - lossesToldMs < LOSSES_TOLD_MS) continue;
@@ -366,33 +343,38 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   /** The decisions about whom a call names, else about whoever uses this browser. Throws where there are none. */
   async function ask(params: DecideAllParams, flag?: string): Promise<Decision[]> {
     requireLife();
-    if (readKey === undefined) throw new Error("Read key is required for decide calls");
+    if (!readKey) throw new Error("Read key is required for decide calls");
     const given = idsIn(params);
     const isOwn = !isNamed(given);
     if (isOwn && !identity) throw new Error("User ID is required and cannot be empty");
     const question: Question = { ...(isOwn ? ownIdentity() : given), flag };
     const askedIn = epoch;
-    const deadlineMs = nowMs() + (params.timeout ?? settings.decideTimeout);
-    const { after } = params;
+    const { after, timeout = settings.decideTimeout } = params;
+    const deadlineMs = nowMs() + timeout;
     if (after) {
       outbox.hurry(namesOf(question));
       const state = await after.wait(deadlineMs - nowMs());
-      if (state !== "sent") throw undecided("the event was not acknowledged in time", "GENERAL", undefined, false);
+      if (state !== "sent") throw undecided("the event was not acknowledged in time", "GENERAL", false);
     }
-    const begun = asking.begin(question, nowMs());
+    const begun = asking.begin(question, nowMs(), timeout);
     if (!("question" in begun)) return begun;
+    const found = await (begun.decided ??= decided(begun, deadlineMs));
+    if (isOwn && askedIn !== epoch) throw undecided("the identity was left meanwhile");
+    return found;
+  }
+
+  async function decided(request: Request, deadlineMs: number): Promise<Decision[]> {
+    const { question, kept } = request;
     const body = JSON.stringify(question);
-    const isOne = flag !== undefined;
+    const isOne = question.flag !== undefined;
     const url = `${endpoint}/v1/decide${isOne ? `?${new URLSearchParams(JSON.parse(body))}` : ""}`;
-    const asked = { url, key: readKey, etag: begun.kept?.etag, body: isOne ? undefined : body };
-    const answer = await exchange(settings.fetch, asked, deadlineMs - nowMs());
+    const asked = { url, key: readKey, etag: kept?.etag, body: isOne ? undefined : body };
+    const reply = await exchange(settings.fetch, asked, deadlineMs - nowMs());
+    const wasAway = asking.isAway();
     try {
-      const found = "status" in answer ? asking.answered(begun, answer, nowMs()) : asking.unanswered(begun, answer.reason, nowMs());
-      if (isOwn && askedIn !== epoch) throw undecided("the identity was left meanwhile");
-      return found;
+      return asking.answered(request, reply, nowMs());
     } finally {
-      if (asking.isAway() && !isAwayTold) logger.warn("the server does not answer decisions");
-      isAwayTold = asking.isAway();
+      if (asking.isAway() && !wasAway) logger.warn("the server does not answer decisions");
     }
   }
 
@@ -417,7 +399,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   // ── the calls ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   function isOptedOut(): boolean {
-    return identity ? identity.isOptedOut() : settings.optOutByDefault;
+    return identity?.isOptedOut() ?? settings.optOutByDefault;
   }
 
   function requireSomebody(params: EventParams): void {
@@ -435,24 +417,23 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     };
 
   async function identify(params: IdentifyParams): Promise<void> {
-    if (writeKey === undefined) throw new Error("Write key is required for identify calls");
+    if (!writeKey) throw new Error("Write key is required for identify calls");
     requireSomebody(params);
     const entry = put("identify", params);
     await sentUntil(() => isSettled(entry), settings.timeout);
     if (entry.state === "sent") notify();
-    if (entry.state === "refused") throw new Error(/^4\d\d/.test(entry.reason) ? `HTTP ${entry.reason}` : entry.reason);
+    if (entry.state === "refused") throw new Error(entry.reason);
   }
 
   if (settings.autoStart) start();
-  return {
+  const client: TinyCDPClient = {
     identify: (params) => {
       const done = identify(params);
       done.catch(() => {}); // whoever awaits it is told; a call that nobody awaits ends no process
       return done;
     },
     track: (params) => {
-      requireLife();
-      if (typeof params.event !== "string" || !params.event.trim()) throw new Error("Event name is required and cannot be empty");
+      if (!(params.event as any)?.trim?.()) throw new Error("Event name is required and cannot be empty");
       return calls("track")(params);
     },
     page: calls("page"),
@@ -466,7 +447,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     decide,
     decideAll,
     flush,
-    getQueueSize: () => outbox.stats.queued,
+    getQueueSize: queued,
     clearQueue: () => drop("cleared"),
     destroy,
     stats,
@@ -477,7 +458,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     optOut: () => {
       requireLife();
       identity?.consent("out");
-      drop("opted out");
+      drop(OPTED_OUT);
       shelf?.clear(); // what closed tabs left, too
     },
     isOptedOut,
@@ -485,8 +466,9 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     getAnonymousId: () => identity?.anonymous(),
     subscribe: (listener) => {
       listeners.add(listener);
-      return () => void listeners.delete(listener);
+      return () => listeners.delete(listener);
     },
     start,
   };
+  return settings.stream?.(client, settings) ?? client;
 }

@@ -11,8 +11,9 @@
  * acknowledgement of it, drops that user's answers. `tests/conformance/clients/caching.json` holds the cases.
  */
 
-import { objectIn } from "./answers";
+import { NOT_OURS, objectIn, refusalIn } from "./answers";
 import { namesOf } from "./events";
+import type { Reply } from "./http";
 
 /** What keeps a decision from being made, in OpenFeature's words. */
 export type ErrorCode = "FLAG_NOT_FOUND" | "GENERAL";
@@ -39,15 +40,6 @@ export interface Decision<T = unknown> {
   afterMet: boolean;
 }
 
-/** An answer to a request for decisions. `retryAfter`, `etag` and `cacheControl` are headers. */
-export interface Reply {
-  status: number;
-  body: string;
-  retryAfter: string | null;
-  etag: string | null;
-  cacheControl: string | null;
-}
-
 /** A question for decisions: of one flag, or of all where `flag` is undefined. */
 export interface Question {
   userId?: string | undefined;
@@ -55,11 +47,10 @@ export interface Question {
   flag: string | undefined;
 }
 
-/** Why there is no decision. `status` is that of a refusal. */
+/** Why there is no decision. */
 export interface Undecided extends Error {
   code: ErrorCode;
-  status: number | undefined;
-  afterMet: boolean;
+  afterMet: boolean | undefined;
 }
 
 interface Answer {
@@ -75,6 +66,10 @@ export interface Request {
   kept: Answer | undefined;
   /** Whether an id of it was dropped since it was asked: its answer may be of before that. */
   isOld: boolean;
+  /** How long it may take: who gives it the same time shares it while it is under way. */
+  timeoutMs: number | undefined;
+  /** What it comes to, for all who share it. */
+  decided?: Promise<Decision[]>;
 }
 
 /** How long the last answer stands while the server is away. */
@@ -104,50 +99,48 @@ export function askingOf() {
     }
   }
 
-  /** What is known already, or the request to send. */
-  function begin(question: Question, nowMs: number): Decision[] | Request {
+  /** What is known already, or the request to send; one that is under way where the same is asked. */
+  function begin(question: Question, nowMs: number, timeoutMs?: number): Decision[] | Request {
     const kept = answers.get(keyOf(question));
     if (kept) {
       keep(question, kept); // the last one used goes last
       if (nowMs < kept.freshUntilMs) return kept.decisions;
     }
     if (nowMs < closedUntilMs) return inOutage(kept, nowMs, "the server did not answer lately");
+    for (const request of underWay) {
+      const isSame = !request.isOld && request.timeoutMs === timeoutMs && keyOf(request.question) === keyOf(question);
+      if (isSame) return request;
+    }
     pause(nowMs);
-    const request: Request = { question, kept, isOld: false };
+    const request: Request = { question, kept, isOld: false, timeoutMs };
     underWay.add(request);
     return request;
   }
 
-  /** What an answer says. */
-  function answered(request: Request, { status, etag, body, cacheControl }: Reply, nowMs: number): Decision[] {
+  /** What an answer says, or the last one where none came. */
+  function answered(request: Request, { status, body, header }: Reply, nowMs: number): Decision[] {
     const { question, kept } = request;
     const said = objectIn(body);
     const decisions =
       status === 304
         ? kept?.decisions
         : status === 200
-          ? decisionsIn(question.flag === undefined ? said["decisions"] : [said])
+          ? decisionsIn(said["decisions"] ?? [said])
           : undefined;
     const isRefusal = status >= 400 && status < 500 && status !== 429;
-    if (!decisions && !isRefusal) {
-      return unanswered(request, status >= 400 ? `HTTP ${status}` : "the answer is not TinyCDP's", nowMs);
-    }
+    const refusal = refusalIn(status, said);
     underWay.delete(request);
-    failures = closedUntilMs = 0;
-    if (!decisions) {
-      throw undecided(`HTTP ${status} ${said["message"] ?? ""}`.trim(), status === 404 ? "FLAG_NOT_FOUND" : "GENERAL", status);
+    if (!decisions && !isRefusal) {
+      failures++;
+      pause(nowMs);
+      return inOutage(kept, nowMs, status ? (status < 400 ? NOT_OURS : refusal) : body);
     }
-    const answer = { decisions, etag: etag ?? kept?.etag, atMs: nowMs, freshUntilMs: nowMs + maxAgeMs(cacheControl) };
+    failures = closedUntilMs = 0;
+    if (!decisions) throw undecided(refusal, status === 404 ? "FLAG_NOT_FOUND" : "GENERAL");
+    const etag = header("etag") ?? kept?.etag;
+    const answer = { decisions, etag, atMs: nowMs, freshUntilMs: nowMs + maxAgeMs(header("cache-control")) };
     if (!request.isOld) keep(question, answer);
     return decisions;
-  }
-
-  /** What is said while the server is away. */
-  function unanswered(request: Request, error: string, nowMs: number): Decision[] {
-    underWay.delete(request);
-    failures++;
-    pause(nowMs);
-    return inOutage(request.kept, nowMs, error);
   }
 
   function keep(question: Question, answer: Answer): void {
@@ -164,22 +157,22 @@ export function askingOf() {
     for (const request of underWay) request.isOld ||= isOf(namesOf(request.question));
   }
 
-  return { begin, answered, unanswered, drop, isAway: () => failures >= FAILURES_MAX };
+  return { begin, answered, drop, isAway: () => failures >= FAILURES_MAX };
 }
 
 /** The error that there is no decision. */
-export function undecided(message: string, code: ErrorCode = "GENERAL", status?: number, afterMet = true): Undecided {
-  return Object.assign(new Error(message), { code, status, afterMet });
+export function undecided(message: string, code: ErrorCode = "GENERAL", afterMet?: boolean): Undecided {
+  return Object.assign(new Error(message), { code, afterMet });
 }
 
 /** Decisions as the API words them; undefined for what is none. */
-function decisionsIn(bodies: any): Decision[] | undefined {
+export function decisionsIn(bodies: any): Decision[] | undefined {
   if (!Array.isArray(bodies) || !bodies.every((body) => body?.flag && body.reason && "value" in body)) return undefined;
-  return bodies.map(({ asof: _, ...body }) => ({
+  return bodies.map((body) => ({
     reasons: [],
     ...body,
     variant: body.variant ?? undefined,
-    ...(body.reason === "ERROR" && { error: body.reasons?.slice(-1)[0], errorCode: "GENERAL" }),
+    ...(body.reason === "ERROR" && { error: body.reasons?.at(-1), errorCode: "GENERAL" }),
     afterMet: true,
   }));
 }

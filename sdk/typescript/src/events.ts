@@ -92,7 +92,7 @@ export const bytesOf = (text: string): number => encoder.encode(text).length;
 
 /** A random id. The browser makes no UUIDs for a page that came without TLS. */
 export const randomId = (): string =>
-  crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16)).join("-");
+  crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 /** The ids that a call names, as texts. */
 export function idsIn(params: EventParams): Ids {
@@ -131,8 +131,8 @@ export function eventOf(kind: Kind, params: AnyParams): TrackEvent {
 /** An event's JSON. Throws an error that says what is no JSON, and what to send instead. */
 export function jsonOf(event: TrackEvent): string {
   const json = JSON.stringify(event, plain);
-  if (/(^|[^\\])(\\\\)*\\ud[89a-f]/.test(json)) {
-    throw new Error("a text holds half of a surrogate pair; send whole characters");
+  if (/[^\\](\\\\)*\\ud[89a-f]/.test(json)) {
+    throw new Error("half of a surrogate pair; send whole characters");
   }
   return json;
 }
@@ -143,7 +143,7 @@ function plain(_: string, value: unknown): unknown {
   if (value instanceof Map) return Object.fromEntries(value);
   const type = typeof value;
   if ((type === "number" && !Number.isFinite(value)) || type === "bigint" || type === "function" || type === "symbol") {
-    throw new Error(`${type === "number" ? value : type} is no JSON value; send a number, a text, a list or an object`);
+    throw new Error(`${type === "number" ? value : type} is no JSON value; send a number or a text`);
   }
   return value;
 }
@@ -151,11 +151,8 @@ function plain(_: string, value: unknown): unknown {
 /** The ids that an event names, each with its kind before it: whose kept answers it makes old. */
 export function namesOf(event: Ids & { previousId?: string | undefined }): string[] {
   const { userId, anonymousId, previousId } = event;
-  return [
-    ...(userId === undefined ? [] : [`user:${userId}`]),
-    ...(anonymousId === undefined ? [] : [`anon:${anonymousId}`]),
-    ...(previousId === undefined ? [] : [`user:${previousId}`, `anon:${previousId}`]),
-  ];
+  const ids = [["user", userId], ["anon", anonymousId], ["user", previousId], ["anon", previousId]];
+  return ids.filter(([, id]) => id !== undefined).map((name) => name.join(":"));
 }
 
 /** The body of `POST /v1/batch`. `writeKey` is in it where no header can have it. */

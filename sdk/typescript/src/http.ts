@@ -2,15 +2,17 @@
 
 import type { Verdict } from "./answers";
 import { unanswered, verdictOf } from "./answers";
-import type { Reply } from "./decisions";
+import { causeOf, headers, NOT_SENT } from "./node";
 
-/** The connection itself was refused: the server cannot have seen the request. Node names the cause, browsers do not. */
-const NOT_SENT = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"];
+/** Characters of an answer that are read: no answer of the API has as many. */
+const ANSWER_MAX = 2 ** 24;
 
-/** A request that got no answer. */
-export interface NoAnswer {
-  reason: string;
-  wasSent: boolean;
+/** An answer. Where none came, the status is 0, `body` says why, and `wasSent` whether the server may have seen it. */
+export interface Reply {
+  status: number;
+  body: string;
+  wasSent?: boolean;
+  header(name: string): string | null;
 }
 
 /** What a request has. A key goes in its header, and nowhere else. */
@@ -27,44 +29,56 @@ export interface Asked {
  * The answer, or why there is none. Never throws. Redirects are not followed: a key goes nowhere but to the address that
  * was given.
  */
-export async function exchange(fetcher: typeof fetch, asked: Asked, timeoutMs: number): Promise<Reply | NoAnswer> {
+export async function exchange(fetcher: typeof fetch, asked: Asked, timeoutMs: number): Promise<Reply> {
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), Math.max(timeoutMs, 1));
   try {
-    const { url, key, body, etag, keepalive = false } = asked;
+    const { url, key, etag, ...request } = asked;
     const answer = await fetcher(url, {
-      method: body ? "POST" : "GET",
+      method: request.body ? "POST" : "GET",
       headers: {
         Authorization: `Bearer ${key}`,
-        ...(body && { "Content-Type": "application/json" }),
+        ...(request.body && { "Content-Type": "application/json" }),
         ...(etag && { "If-None-Match": etag }),
+        ...headers,
       },
-      body: body ?? null,
-      keepalive,
+      ...(request as RequestInit),
       cache: "no-store",
       credentials: "omit",
       redirect: "manual",
       signal: stop.signal,
     });
-    const header = (name: string): string | null => answer.headers.get(name);
     return {
       status: answer.type === "opaqueredirect" ? 302 : answer.status,
-      body: await answer.text(),
-      retryAfter: header("retry-after"),
-      etag: header("etag"),
-      cacheControl: header("cache-control"),
+      body: await textOf(answer),
+      header: (name) => answer.headers.get(name),
     };
   } catch (error) {
-    const code: unknown = (error as any)?.cause?.code;
+    const cause = causeOf(error);
     return {
-      reason: stop.signal.aborted ? `Request timeout after ${timeoutMs}ms` : `no answer (${code ?? (error as any)?.name})`,
-      wasSent: !NOT_SENT.includes(code as string),
+      status: 0,
+      body: stop.signal.aborted ? `Request timeout after ${timeoutMs}ms` : `no answer (${cause})`,
+      wasSent: !NOT_SENT.includes(cause),
+      header: () => null,
     };
   } finally {
     clearTimeout(timer);
+    stop.abort(); // what is not read of an answer is not sent either
   }
 }
 
+/** The text of an answer; empty where it is too long to be the API's. */
+async function textOf(answer: Response): Promise<string> {
+  const reader = answer.body?.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (let part; (part = await reader?.read()) && !part.done; ) {
+    text += decoder.decode(part.value, { stream: true });
+    if (text.length > ANSWER_MAX) return "";
+  }
+  return text;
+}
+
 /** What an answer means for a batch. */
-export const verdictIn = (answer: Reply | NoAnswer): Verdict =>
-  "status" in answer ? verdictOf(answer.status, answer.retryAfter, answer.body) : unanswered(answer.reason, answer.wasSent);
+export const verdictIn = ({ status, body, wasSent, header }: Reply): Verdict =>
+  status ? verdictOf(status, header("retry-after"), body) : unanswered(body, wasSent!);

@@ -13,13 +13,19 @@ export const CONSENT = "tinycdp.consent";
 
 export type Identity = ReturnType<typeof identityOf>;
 
-/** The identity that a store keeps. It is read once: another tab's sign-in is not this tab's. */
+/**
+ * The identity that a store keeps, or this page alone where the store keeps nothing. Who it is is read once: another tab's
+ * sign-in is not this tab's.
+ */
 export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
   let userId = store.get(USER) ?? undefined;
   let anonymousId = store.get(ANONYMOUS) ?? undefined;
+  let consented = isOptedOutAtFirst ? "out" : "in";
+  let lastSession = "";
 
-  function put(name: string, value: string | undefined): void {
-    if (value === undefined) store.remove(name);
+  /** Keeps a value; of a person who opted out nothing is kept. */
+  function put(name: string, value?: string): void {
+    if (value === undefined || isOptedOut()) store.remove(name);
     else store.set(name, value);
   }
 
@@ -27,42 +33,39 @@ export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
   function anonymous(): string {
     if (anonymousId === undefined) {
       anonymousId = store.get(ANONYMOUS) ?? randomId(); // another tab may have drawn it meanwhile
-      if (!isOptedOut()) put(ANONYMOUS, anonymousId);
+      put(ANONYMOUS, anonymousId);
     }
     return anonymousId;
   }
 
-  /** Takes a user's id; true if another user was there before, whose device this is no more. */
-  function take(id: string): boolean {
-    const isOther = userId !== undefined && userId !== id;
-    if (isOther) clear();
-    userId = id;
-    if (!isOptedOut()) put(USER, id);
-    return isOther;
+  /** Takes a user's id. Where another user was there before, this is the device of that one no more. */
+  function take(id: string): void {
+    if (userId !== undefined && userId !== id) clear();
+    put(USER, (userId = id));
   }
 
   function clear(): void {
     userId = anonymousId = undefined;
-    for (const name of [USER, ANONYMOUS, SESSION]) store.remove(name);
+    lastSession = "";
+    [USER, ANONYMOUS, SESSION].forEach(store.remove);
   }
 
   /** The session of an event at this time. */
   function session(wallMs: number): string {
-    const [id, lastMs] = (store.get(SESSION) ?? "").split(" ");
-    const goesOn = id && wallMs - Number(lastMs) < SESSION_MS && wallMs >= Number(lastMs);
-    const current = goesOn ? id : randomId();
-    put(SESSION, `${current} ${wallMs}`);
+    const [id, lastMs] = (store.get(SESSION) ?? lastSession).split(" ");
+    const sinceMs = wallMs - Number(lastMs);
+    const current = id && sinceMs >= 0 && sinceMs < SESSION_MS ? id : randomId();
+    put(SESSION, (lastSession = `${current} ${wallMs}`));
     return current;
   }
 
-  const isOptedOut = (): boolean => (store.get(CONSENT) ?? (isOptedOutAtFirst ? "out" : "in")) === "out";
+  const isOptedOut = (): boolean => (store.get(CONSENT) ?? consented) === "out";
 
   function consent(said: "in" | "out"): void {
-    put(CONSENT, said);
-    const isIn = said === "in";
-    put(USER, isIn ? userId : undefined);
-    put(ANONYMOUS, isIn ? anonymousId : undefined);
-    put(SESSION, undefined);
+    store.set(CONSENT, (consented = said));
+    put(USER, userId);
+    put(ANONYMOUS, anonymousId);
+    put(SESSION);
   }
 
   return { anonymous, take, clear, session, isOptedOut, consent, user: () => userId };
@@ -71,13 +74,13 @@ export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
 /** What a page says of itself: its address, the campaign that led to it, language and time zone. */
 export function pageContext(): Record<string, unknown> {
   const { href, pathname, search } = location;
-  const campaign: Record<string, string> = {};
+  let campaign: Record<string, string> | undefined;
   for (const [name, value] of new URLSearchParams(search)) {
-    if (name.startsWith("utm_")) campaign[name === "utm_campaign" ? "name" : name.slice(4)] = value;
+    if (name.startsWith("utm_")) (campaign ??= {})[name === "utm_campaign" ? "name" : name.slice(4)] = value;
   }
   return {
     page: { url: href, path: pathname, search, title: document.title, referrer: document.referrer },
-    ...(Object.keys(campaign).length > 0 && { campaign }),
+    campaign,
     locale: navigator.language,
     timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
     userAgent: navigator.userAgent,

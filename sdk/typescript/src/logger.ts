@@ -13,7 +13,8 @@ const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 /** A logger that writes to the console what is of this level or above. */
 export function createLogger(level: LogLevel = "info", prefix = "[TinyCDP]"): Logger {
-  const at = (own: LogLevel) =>
-    LEVELS.indexOf(own) < LEVELS.indexOf(level) ? () => {} : (message: string) => console[own](`${prefix} ${message}`);
-  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+  const say = (own: LogLevel, message: string): void => {
+    if (LEVELS.indexOf(own) >= LEVELS.indexOf(level)) console[own](`${prefix} ${message}`);
+  };
+  return Object.fromEntries(LEVELS.map((own) => [own, (message: string) => say(own, message)])) as any;
 }

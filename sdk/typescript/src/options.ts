@@ -1,6 +1,7 @@
 /** Every option of a client, with its default. An option that is undefined has its default. */
 
 import type { RetryConfig } from "./answers";
+import type { TinyCDPClient } from "./calls";
 import type { TrackEvent } from "./events";
 import type { Logger } from "./logger";
 import { createLogger } from "./logger";
@@ -54,6 +55,8 @@ export interface TinyCDPOptions {
   beforeSend?: ((event: TrackEvent) => TrackEvent | null | void) | undefined;
   /** Told of each event that is refused, dropped or unknown. */
   onError?: ((failure: Failure) => void) | undefined;
+  /** Has a browser's flags kept up to date by the server: `changeStream` of "@tinycdp/sdk/stream". */
+  stream?: ((client: TinyCDPClient, settings: StreamSettings) => TinyCDPClient) | undefined;
   /** Stands for the platform's `fetch`. */
   fetch?: typeof fetch | undefined;
 }
@@ -62,9 +65,18 @@ type Defined<Options> = { [Name in keyof Options]-?: Exclude<Options[Name], unde
 
 /** Options, each with a value; those without a default may be undefined. */
 export type Settings = Defined<
-  Omit<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "retry">
+  Omit<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "stream" | "retry">
 > &
-  Pick<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError"> & { retry: RetryConfig };
+  Pick<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "stream"> & { retry: RetryConfig };
+
+/** What a change stream is told of a client's settings. */
+export interface StreamSettings {
+  endpoint: string;
+  readKey?: string | undefined;
+  decideTimeout: number;
+  autoStart: boolean;
+  fetch: typeof fetch;
+}
 
 export const DEFAULTS = {
   flushAt: 20,
@@ -95,9 +107,11 @@ export function settingsOf(options: TinyCDPOptions): Settings {
   if (!/^https?:\/\/[^?#]+$/.test(settings.endpoint)) {
     throw new Error("TinyCDP: endpoint is not accepted; give the server's address, as https://cdp.example.com");
   }
-  for (const [name, least] of [["flushAt", 1], ["maxQueueSize", 1], ["flushIntervalMs", 0], ["timeout", 1], ["decideTimeout", 1]] as const) {
-    if (!(settings[name] >= least && settings[name] < Infinity)) {
-      throw new Error(`TinyCDP: ${name}: ${settings[name]} is not accepted; give a number, at least ${least}`);
+  for (const [name, standard] of Object.entries(DEFAULTS)) {
+    const given = settings[name as "flushAt"];
+    const least = +(name !== "flushIntervalMs");
+    if (typeof standard === "number" && !(given >= least && given < Infinity)) {
+      throw new Error(`TinyCDP: ${name}: ${given} is not accepted; give a number, at least ${least}`);
     }
   }
   return settings;

@@ -61,7 +61,7 @@ export interface Stats {
 }
 
 export interface OutboxOptions {
-  queueMax: number;
+  maxQueueSize: number;
   flushAt: number;
   flushIntervalMs: number;
   retry: RetryConfig;
@@ -70,10 +70,15 @@ export interface OutboxOptions {
 
 export type Outbox = ReturnType<typeof outboxOf>;
 
+/** An event that begins its way now. */
+export const newEntry = (): Entry => {
+  return { body: "", size: 0, messageId: "", names: [], queuedMs: performance.now(), state: "queued", reason: "" };
+};
+
 /** Whether a state is the last one. */
 export const isSettled = (entry: Entry): boolean => entry.state !== "queued" && entry.state !== "sending";
 
-export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: OutboxOptions) {
+export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry, random }: OutboxOptions) {
   const stats: Stats = { queued: 0, sent: 0, dropped: {}, refused: {}, unknown: {} };
   let queue: Entry[] = [];
   let retries: Attempt[] = [];
@@ -100,31 +105,23 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
   }
 
   /** An entry that is given up: whether it counts is not known where an attempt may have stored it. */
-  const lose = (entry: Entry, reason: string, key?: string): void =>
-    end(entry, entry.firstMs === undefined && entry.state === "queued" ? "dropped" : "unknown", reason, key);
+  const lose = (entry: Entry, reason: string): void =>
+    end(entry, entry.firstMs === undefined && entry.state === "queued" ? "dropped" : "unknown", reason);
 
-  function oldestWaiting(): Entry | undefined {
-    for (const attempt of retries) {
-      if (attempt.entries.length) return attempt.entries.shift();
-    }
-    return queue.sort((one, other) => one.queuedMs - other.queuedMs).shift(); // what was hurried is not the oldest
+  /** Takes out the oldest that is not under way; there must be one. */
+  function oldestWaiting(): Entry {
+    const retry = retries.find((attempt) => attempt.entries.length);
+    if (!retry) queue.sort((one, other) => one.queuedMs - other.queuedMs); // what was hurried is not the oldest
+    return (retry?.entries ?? queue).shift()!;
   }
 
-  /** Queues an event; those that had to go for it, the oldest first, which may be itself where all others are under way. */
+  /** Queues an event; the oldest that had to go for it, which is itself where all others are under way. */
   function put(entry: Entry): Entry[] {
-    const lost: Entry[] = [];
-    while (stats.queued >= queueMax) {
-      const oldest = oldestWaiting();
-      if (!oldest) {
-        note(entry, "dropped", "queue full");
-        return [...lost, entry];
-      }
-      lose(oldest, "queue full");
-      lost.push(oldest);
-    }
-    stats.queued++;
     queue.push(entry);
-    return lost;
+    if (++stats.queued <= maxQueueSize) return [];
+    const oldest = oldestWaiting();
+    lose(oldest, "queue full");
+    return [oldest];
   }
 
   /** Every entry that is not settled, in order. */
@@ -141,7 +138,8 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
   /** When something is due next, at the earliest; undefined while nothing is queued, or an answer must come before. */
   function wakeMs(flush: boolean): number | undefined {
     if (underWay) return undefined;
-    const times = retries.filter((attempt) => attempt.entries.length).map((attempt) => attempt.notBeforeMs);
+    retries = retries.filter((attempt) => attempt.entries.length);
+    const times = retries.map((attempt) => attempt.notBeforeMs);
     const [first] = queue;
     if (first) times.push(flush || queue.length >= flushAt ? 0 : first.queuedMs + flushIntervalMs);
     return times.length ? Math.max(Math.min(...times), pausedUntilMs) : undefined;
@@ -154,11 +152,16 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
   function next(nowMs: number, wallMs: number, flush: boolean, bytesMax = REQUEST_BYTES_MAX): [Attempt | undefined, Entry[]] {
     const dueMs = wakeMs(flush);
     if (dueMs === undefined || nowMs < dueMs) return [undefined, []];
-    retries = retries.filter((attempt) => attempt.entries.length);
     const due = retries.findIndex((attempt) => attempt.notBeforeMs <= nowMs);
-    const attempt = due < 0 ? attemptOf(fitting(queue, bytesMax, flushAt)) : retries.splice(due, 1)[0]!;
-    const givenUp = attempt.entries.filter((entry) => giveUpIfOld(entry, wallMs));
-    attempt.entries = attempt.entries.filter((entry) => !givenUp.includes(entry));
+    const attempt =
+      due < 0
+        ? { entries: fitting(queue, bytesMax, flushAt), fullAnswers: 0, notBeforeMs: 0, wallMs }
+        : retries.splice(due, 1)[0]!;
+    const isOld = ({ firstMs = wallMs, lastMs = wallMs }: Entry): boolean =>
+      wallMs - firstMs > REPEAT_MS_MAX || lastMs - wallMs > CLOCK_BACK_MS_MAX;
+    const givenUp = attempt.entries.filter(isOld);
+    for (const entry of givenUp) end(entry, "unknown", "an old attempt may have counted");
+    attempt.entries = attempt.entries.filter((entry) => !isSettled(entry));
     if (!attempt.entries.length) return [undefined, givenUp];
     for (const entry of attempt.entries) entry.state = "sending";
     attempt.wallMs = wallMs;
@@ -172,14 +175,6 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
       entry.firstMs ??= wallMs;
       entry.lastMs = wallMs;
     }
-  }
-
-  function giveUpIfOld(entry: Entry, wallMs: number): boolean {
-    const { firstMs, lastMs } = entry;
-    if (firstMs === undefined || lastMs === undefined) return false;
-    const isOld = wallMs - firstMs > REPEAT_MS_MAX || wallMs < lastMs - CLOCK_BACK_MS_MAX;
-    if (isOld) end(entry, "unknown", "an attempt of 23 hours ago, or before the clock went back, may have counted");
-    return isOld;
   }
 
   /** What the answer makes of the attempt; the entries that are settled by it. */
@@ -196,42 +191,28 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
         if (refusal) end(entry, "refused", refusal[1], refusal[0]);
         else end(entry, "sent", "");
       });
-      return entries;
-    }
-    if (fate === "split") {
-      if (entries.length > 1) {
-        again(halves(attempt), nowMs);
-        return [];
-      }
-      for (const entry of entries) {
-        end(entry, entry.firstMs === undefined ? "refused" : "unknown", reason, "request refused");
-      }
-      return entries;
-    }
-    if (reason.startsWith("429") && ++attempt.fullAnswers >= FULL_ANSWERS_MAX) {
+    } else if (fate === "split" && !entries[1]) {
+      const [entry] = entries as [Entry];
+      end(entry, entry.firstMs === undefined ? "refused" : "unknown", reason, "request refused");
+    } else if (fate === "split") {
+      again(attempt, nowMs, true);
+    } else if (reason.startsWith("HTTP 429") && ++attempt.fullAnswers >= FULL_ANSWERS_MAX) {
       // One full id holds the others: they are asked apart from it, and it waits by itself.
-      again(halves(attempt), nowMs + waitMs(attempt.fullAnswers, verdict.retryAfterMs, retry, random));
-      return [];
+      again(attempt, nowMs + waitMs(attempt.fullAnswers, verdict.retryAfterMs, retry, random), true);
+    } else {
+      pausedUntilMs = nowMs + waitMs(++failures, verdict.retryAfterMs, retry, random);
+      again(attempt, pausedUntilMs);
     }
-    failures++;
-    pausedUntilMs = nowMs + waitMs(failures, verdict.retryAfterMs, retry, random);
-    again([attempt], pausedUntilMs);
-    return [];
+    return entries.filter(isSettled);
   }
 
-  function halves(attempt: Attempt): Attempt[] {
-    const { entries } = attempt;
-    if (entries.length === 1) return [attempt];
-    const middle = entries.length >> 1;
-    return [entries.slice(0, middle), entries.slice(middle)].map((half) => ({ ...attempt, entries: half }));
-  }
-
-  function again(attempts: Attempt[], notBeforeMs: number): void {
-    for (const attempt of attempts) {
-      attempt.notBeforeMs = notBeforeMs;
-      for (const entry of attempt.entries) entry.state = "queued";
+  /** Sends the entries of an attempt again, not before a time; as two attempts, where it is halved. */
+  function again({ entries, ...attempt }: Attempt, notBeforeMs: number, isHalved = false): void {
+    const middle = isHalved ? entries.length >> 1 : 0;
+    for (const part of [entries.slice(0, middle), entries.slice(middle)]) {
+      for (const entry of part) entry.state = "queued";
+      retries.push({ ...attempt, entries: part, notBeforeMs });
     }
-    retries.push(...attempts);
   }
 
   /** What waits for its time after a failure is due now. */
@@ -254,29 +235,24 @@ export function outboxOf({ queueMax, flushAt, flushIntervalMs, retry, random }: 
   }
 
   /** Every entry that is not settled, given up. The outbox is empty afterwards. */
-  function giveUp(reason: string, key: string): Entry[] {
+  function giveUp(reason: string): Entry[] {
     const entries = takeAll();
-    for (const entry of entries) lose(entry, reason, key);
+    for (const entry of entries) lose(entry, reason);
     return entries;
   }
 
   /** Takes entries that another tab took over out of what waits. */
   function forget(gone: Entry[]): void {
     const stays = (entry: Entry): boolean => !gone.includes(entry);
-    const before = waiting().length;
     queue = queue.filter(stays);
     for (const attempt of retries) attempt.entries = attempt.entries.filter(stays);
-    stats.queued -= before - waiting().length;
+    stats.queued = waiting().length;
   }
 
   return {
     stats, put, note, hurry, wakeMs, next, settle, stamp, waiting, resume, leave, giveUp, forget,
     failures: () => failures,
   };
-}
-
-function attemptOf(entries: Entry[]): Attempt {
-  return { entries, fullAnswers: 0, notBeforeMs: 0, wallMs: 0 };
 }
 
 /** Takes out of entries the first ones that fit into a request; one at least. */

@@ -2,7 +2,7 @@
 
 import type { Decision, TinyCDPClient, TinyCDPOptions } from "@tinycdp/sdk";
 import { initTinyCDP } from "@tinycdp/sdk";
-import type { ButtonHTMLAttributes, MouseEvent, ReactNode } from "react";
+import type { ButtonHTMLAttributes, MouseEvent, ReactElement, ReactNode } from "react";
 import { createContext, createElement, Fragment, useContext, useEffect, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 
 /** Decisions as a server rendered the page with them, by the flag's key. */
@@ -97,7 +97,7 @@ function flagsOf(client: TinyCDPClient, initialDecisions: InitialDecisions = {},
 const useEarlyEffect = typeof window === "undefined" ? useEffect : useLayoutEffect;
 
 /** Gives one client to all that is below. Under StrictMode too it is made once, and it ends with the provider. */
-export function TinyCDPProvider({ children, client: given, userId, initialDecisions, ...options }: TinyCDPProviderProps) {
+export function TinyCDPProvider({ children, client: given, userId, initialDecisions, ...options }: TinyCDPProviderProps): ReactElement {
   const make = (): TinyCDPClient => given ?? initTinyCDP({ ...(options as TinyCDPOptions), autoStart: false });
   const [made, setMade] = useState(make);
   const client = given ?? made;
@@ -245,7 +245,7 @@ export interface FeatureGateProps {
 }
 
 /** Shows its children where a flag allows. */
-export function FeatureGate({ flag, children, fallback = null, loading = "Loading…" }: FeatureGateProps) {
+export function FeatureGate({ flag, children, fallback = null, loading = "Loading…" }: FeatureGateProps): ReactElement {
   const { value, loading: isLoading } = useFeatureFlag(flag);
   return createElement(Fragment, null, isLoading ? loading : value ? children : fallback);
 }
@@ -256,7 +256,7 @@ export interface TrackedButtonProps extends ButtonHTMLAttributes<HTMLButtonEleme
 }
 
 /** A button that tracks that it was pressed. */
-export function TrackedButton({ trackingEvent = "button_clicked", trackingProperties, onClick, ...button }: TrackedButtonProps) {
+export function TrackedButton({ trackingEvent = "button_clicked", trackingProperties, onClick, ...button }: TrackedButtonProps): ReactElement {
   const { track } = useTracking();
   return createElement("button", {
     ...button,
@@ -287,7 +287,7 @@ export interface ExperimentVariantProps {
 }
 
 /** Shows its children where an experiment gives this variant. */
-export function ExperimentVariant({ experiment, variant, children }: ExperimentVariantProps) {
+export function ExperimentVariant({ experiment, variant, children }: ExperimentVariantProps): ReactElement {
   const { variant: current, loading } = useExperiment(experiment);
   return createElement(Fragment, null, !loading && current === variant ? children : null);
 }

@@ -8,15 +8,15 @@
 
 import { bytesOf, namesOf, randomId } from "./events";
 import type { Entry } from "./outbox";
-import type { ListedStore } from "./storage";
+import { isSettled, newEntry } from "./outbox";
 import { windowStore } from "./storage";
 
 export type Shelf = ReturnType<typeof shelfOf>;
 
-/** A shelf for the events of one server; undefined where the browser keeps nothing. */
+/** A shelf for the events of one server. Where the browser keeps nothing, nothing is put on it. */
 export function shelfOf(endpoint: string) {
   const locks: LockManager | undefined = navigator.locks;
-  const store: ListedStore | undefined = windowStore(locks ? "localStorage" : "sessionStorage");
+  const store = windowStore(locks ? "localStorage" : "sessionStorage");
   const all = `tinycdp.queue.${endpoint} `;
   const tab = randomId();
   const own = `${all}${tab}.`;
@@ -24,12 +24,14 @@ export function shelfOf(endpoint: string) {
   let isHeld = !locks;
   let letGo: (() => void) | undefined;
 
-  /** Writes records, anew where they changed, with the time of an attempt under way. A full store keeps none. */
+  /** Writes records of what is not settled, anew where they changed, with the time of an attempt under way. */
   function put(entries: Entry[], wallMs?: number): void {
-    if (!store || !isHeld) return;
+    if (!isHeld) return;
     for (const entry of entries) {
+      if (isSettled(entry)) continue;
       entry.place ??= `${own}${number++}`;
-      if (!store.set(entry.place, JSON.stringify([entry.body, entry.firstMs ?? wallMs, wallMs ?? entry.lastMs]))) {
+      const times = { firstMs: entry.firstMs ?? wallMs, lastMs: wallMs ?? entry.lastMs };
+      if (!store.set(entry.place, JSON.stringify([entry.body, times]))) {
         store.remove(entry.place);
         entry.place = undefined;
       }
@@ -38,7 +40,7 @@ export function shelfOf(endpoint: string) {
 
   /** Removes the records of what is settled. */
   function remove(entries: Entry[]): void {
-    for (const { place } of entries) if (place) store?.remove(place);
+    for (const { place } of entries) if (place) store.remove(place);
   }
 
   /** Takes the tab's lock; then writes what waits, and hands over what tabs that are gone have left. */
@@ -48,7 +50,6 @@ export function shelfOf(endpoint: string) {
       put(waiting().filter((entry) => !entry.place));
       void adopt(give);
     };
-    if (!store) return;
     if (!locks || isHeld) return begin();
     if (letGo) return; // it is asked for already
     let isOver = false;
@@ -72,17 +73,16 @@ export function shelfOf(endpoint: string) {
   }
 
   /** Those that another tab took over while this one slept. */
-  const gone = (waiting: Entry[]): Entry[] => waiting.filter(({ place }) => place && store?.get(place) === null);
+  const gone = (waiting: Entry[]): Entry[] => waiting.filter(({ place }) => place && store.get(place) === null);
 
   /** Hands over the records of tabs that are gone, each tab's by one only. */
   async function adopt(give: (entries: Entry[]) => void): Promise<void> {
-    if (!store) return;
     const tabs = new Set(store.names(all).map((name) => name.slice(all.length).split(".")[0]!));
     tabs.delete(tab);
     for (const left of tabs) {
       const take = (): void => {
         const names = store.names(`${all}${left}.`).sort();
-        give(names.map((name) => entryIn(store.get(name))).filter((entry) => entry !== undefined));
+        give(names.flatMap((name) => entriesIn(store.get(name))));
         names.forEach(store.remove);
       };
       if (!locks) take();
@@ -91,33 +91,23 @@ export function shelfOf(endpoint: string) {
   }
 
   /** Removes every record, of every tab. */
-  const clear = (): void => store?.names(all).forEach(store.remove);
+  const clear = (): void => store.names(all).forEach(store.remove);
 
   /** Lets one tab send at a time. */
   async function alone<T>(act: () => Promise<T>): Promise<T> {
-    return locks && store && isHeld ? locks.request(`${all}send`, act) : act();
+    return locks && isHeld ? locks.request(`${all}send`, act) : act();
   }
 
   return { put, remove, hold, release, gone, clear, alone };
 }
 
-/** An entry as a record has it; undefined for what is none. */
-function entryIn(record: string | null): Entry | undefined {
+/** The entry that a record has; none of what is no record. */
+function entriesIn(record: string | null): Entry[] {
   try {
-    const [body, firstMs, lastMs] = JSON.parse(record ?? "");
+    const [body, times] = JSON.parse(record ?? "");
     const event = JSON.parse(body);
-    return {
-      body,
-      size: bytesOf(body),
-      messageId: String(event.messageId),
-      names: namesOf(event),
-      queuedMs: 0,
-      state: "queued",
-      reason: "",
-      firstMs: firstMs ?? undefined,
-      lastMs: lastMs ?? undefined,
-    };
+    return [{ ...newEntry(), body, size: bytesOf(body), messageId: String(event.messageId), names: namesOf(event), ...times }];
   } catch {
-    return undefined;
+    return [];
   }
 }

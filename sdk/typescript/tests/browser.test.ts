@@ -140,6 +140,14 @@ describe("consent", () => {
 });
 
 describe("a page that is left", () => {
+  test("is heard of at the window, where alone browsers tell it (analytics-next#714)", () => {
+    const sendBeacon = vi.fn(() => true);
+    navigator.sendBeacon = sendBeacon;
+    clientOf().track({ event: "viewed" });
+    window.dispatchEvent(new Event("pagehide")); // it neither bubbles nor passes the document
+    expect(sendBeacon).toHaveBeenCalledTimes(1);
+  });
+
   test("hands over beacons of at most 60 KiB with the key in the body, and no more after the browser refused one (posthog-js#4140)", () => {
     const beacons: string[] = [];
     const taken = [true, false];
@@ -178,9 +186,11 @@ describe("a page that is left", () => {
     expect(sendBeacon).not.toHaveBeenCalled();
   });
 
-  test("what is queued is taken over by the next page, once, with the same ids", async () => {
-    const first = clientOf({ fetch: scripted(() => null).fetch, autoFlushOnUnload: false });
+  test("what waits to be sent again is taken over by the next page, once, with the same ids (posthog-js#1583)", async () => {
+    const away = scripted(() => null);
+    const first = clientOf({ fetch: away.fetch, flushAt: 1, autoFlushOnUnload: false });
     const { messageId } = first.track({ event: "viewed" });
+    await vi.waitUntil(() => away.asked.length > 0);
     window.dispatchEvent(new Event("pagehide"));
     const server = scripted(stored);
     const second = clientOf({ fetch: server.fetch });

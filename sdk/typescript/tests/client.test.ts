@@ -3,6 +3,7 @@
 import { describe, expect, test, vi } from "vitest";
 import type { Failure, TinyCDPOptions } from "../src/index";
 import { createLogger, initTinyCDP } from "../src/index";
+import { version } from "../package.json";
 import { scripted, stored } from "./scripted";
 import { clientOf, SILENT } from "./silent";
 
@@ -81,18 +82,26 @@ describe("events", () => {
     expect(() => clientOf().track({ event: "viewed" })).toThrow("At least one identifier");
   });
 
-  test("clearQueue empties the queue, counted", () => {
-    const client = clientOf();
+  test("clearQueue empties the queue, counted and told", () => {
+    const failures: Failure[] = [];
+    const client = clientOf({ onError: (failure) => failures.push(failure) });
     const handle = client.track({ userId: "ada", event: "viewed" });
     client.clearQueue();
     expect([client.getQueueSize(), handle.state, client.stats().dropped]).toEqual([0, "dropped", { cleared: 1 }]);
+    expect(failures).toMatchObject([{ state: "dropped", reason: "cleared" }]);
   });
 
-  test("destroy sends what is queued before it resolves; then calls throw, and a second destroy does nothing", async () => {
-    const server = scripted(stored);
+  test("destroy resolves when what was queued is acknowledged (analytics-next#1092); then calls throw, and it does nothing more", async () => {
+    let answer = (): void => {};
+    const server = scripted((asked) => new Promise((resolve) => (answer = () => resolve(stored(asked)))));
     const client = clientOf({ fetch: server.fetch });
     client.track({ userId: "ada", event: "viewed" });
-    expect((await client.destroy()).sent).toBe(1);
+    let isOver = false;
+    const over = client.destroy().then((stats) => ((isOver = true), stats));
+    await vi.waitUntil(() => server.asked.length === 1);
+    expect(isOver).toBe(false);
+    answer();
+    expect((await over).sent).toBe(1);
     expect(() => client.track({ userId: "ada", event: "viewed" })).toThrow("TinyCDP client has been destroyed");
     await expect(client.decide({ userId: "ada", flag: "f" })).rejects.toThrow("TinyCDP client has been destroyed");
     expect((await client.destroy()).sent).toBe(1);
@@ -107,6 +116,37 @@ describe("events", () => {
     const flushed = client.flush();
     answer();
     expect(await flushed).toMatchObject({ queued: 0, sent: 1 });
+  });
+
+  test("what is sent again is the same list of events, not a list within a list (rudder-sdk-js#1917)", async () => {
+    const server = scripted((asked) => (server.asked.length < 4 ? { status: [503, 429, 500][server.asked.length - 1]! } : stored(asked)));
+    const client = clientOf({ fetch: server.fetch, retry: { initialDelay: 1 } });
+    const handles = [1, 2, 3].map((number) => client.track({ userId: "ada", event: `event ${number}` }));
+    await client.flush();
+    const ids = handles.map((handle) => handle.messageId);
+    expect(server.batches().map((batch) => batch.map((event) => event.messageId))).toEqual([ids, ids, ids, ids]);
+    expect(server.asked.map(({ body }) => Object.keys(body).sort())).toEqual(server.asked.map(() => ["batch", "sentAt"]));
+  });
+
+  test("an answer that does not end is given up after 16 MiB, and is nobody's acknowledgement", async () => {
+    let pieces = 0;
+    const pull = (stream: ReadableStreamDefaultController): void => stream.enqueue(new Uint8Array(2 ** 20).fill(++pieces && 32));
+    const signals: (AbortSignal | null | undefined)[] = [];
+    const fetcher = async (_: unknown, { signal }: RequestInit = {}): Promise<Response> =>
+      new Response(signals.push(signal) === 1 ? new ReadableStream({ pull }) : '{"success": true}');
+    const client = clientOf({ fetch: fetcher as typeof fetch, retry: { initialDelay: 1 } });
+    client.track({ userId: "ada", event: "viewed" });
+    expect((await client.flush()).sent).toBe(1);
+    expect([signals.length, signals[0]?.aborted]).toEqual([2, true]);
+    expect(pieces).toBeLessThan(20);
+  });
+
+  test("Node says who asks, with the package's version", async () => {
+    const server = scripted(stored);
+    const client = clientOf({ fetch: server.fetch });
+    client.track({ userId: "ada", event: "viewed" });
+    await client.flush();
+    expect(server.asked[0]?.headers["User-Agent"]).toBe(`tinycdp-typescript/${version}`);
   });
 
   test("what the server rejects is told by name, and costs no other", async () => {
@@ -183,7 +223,7 @@ describe("events", () => {
     const client = clientOf({ fetch: server.fetch, retry: { initialDelay: 1 }, logger: { ...SILENT, warn: (text) => warnings.push(text) } });
     client.track({ userId: "ada", event: "viewed" });
     expect((await client.flush()).sent).toBe(1);
-    expect(warnings).toEqual(["events wait until key or address is mended: 401"]);
+    expect(warnings).toEqual(["events are not acknowledged, and wait: HTTP 401"]);
   });
 
   test("no key stands in the log of a client that says all", async () => {
@@ -271,6 +311,34 @@ describe("decisions", () => {
     const late = client.track({ userId: "ada", event: "ordered" });
     const unseen = await client.decide({ userId: "ada", flag: "f", default: "red", after: late, timeout: 20 });
     expect([unseen.value, unseen.afterMet]).toEqual(["red", false]);
+  });
+
+  test("two calls that ask the same at once share a request; another flag, another time or an event between ask anew", async () => {
+    let answer = (): void => {};
+    const held = new Promise<void>((resolve) => (answer = resolve));
+    const server = scripted((asked) => (asked.url.includes("decide") ? held.then(() => ({ body: yes })) : stored(asked)));
+    const client = clientOf({ fetch: server.fetch });
+    const asked = (): number => server.asked.filter(({ url }) => url.includes("decide")).length;
+    const same = [1, 2, 3].map(() => client.decide({ userId: "ada", flag: "f" }));
+    const others = [{ flag: "g" }, { flag: "f", timeout: 2_000 }, { flag: "f", userId: "eve" }].map((params) => client.decide({ userId: "ada", ...params }));
+    await vi.waitUntil(() => asked() === 4);
+    client.track({ userId: "ada", event: "viewed" });
+    const later = client.decide({ userId: "ada", flag: "f" });
+    await vi.waitUntil(() => asked() === 5);
+    answer();
+    const decisions = await Promise.all([...same, ...others, later]);
+    expect(decisions.map(({ value }) => value)).toEqual(decisions.map(() => "blue"));
+    expect(asked()).toBe(5);
+  });
+
+  test("those who share a request that fails are all told, and it counts as one failure", async () => {
+    const server = scripted(() => null);
+    const client = clientOf({ fetch: server.fetch });
+    for (let round = 1; round <= 3; round++) {
+      const decisions = await Promise.all([1, 2, 3].map(() => client.decide({ userId: "ada", flag: "f", default: "red" })));
+      expect(decisions.map(({ value, reason }) => [value, reason])).toEqual(decisions.map(() => ["red", "ERROR"]));
+      expect(server.asked.length).toBe(round);
+    }
   });
 
   test("an event of a user drops that user's kept answers", async () => {

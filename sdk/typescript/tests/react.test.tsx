@@ -127,7 +127,7 @@ describe("server rendering", () => {
   }
   const banner = { flag: "banner", userId: "ada", allow: true, value: true, reason: "STATIC", reasons: [], afterMet: true };
 
-  test("the server's decisions are the first paint on both sides: no flicker, no hydration error", async () => {
+  test("the server's decisions are the first paint on both sides: no flicker, no hydration error (posthog-js#1720, OpenFeature js-sdk#920)", async () => {
     const tree = (client: TinyCDPClient) => (
       <TinyCDPProvider client={client} userId="ada" initialDecisions={{ banner }}><Page /></TinyCDPProvider>
     );

@@ -8,6 +8,7 @@ import type { Decision } from "../src/decisions";
 import { askingOf } from "../src/decisions";
 import type { Kind } from "../src/events";
 import { EVENT_BYTES_MAX } from "../src/events";
+import type { Reply } from "../src/http";
 import { initTinyCDP } from "../src/index";
 import { RETRY } from "../src/options";
 import { outboxOf } from "../src/outbox";
@@ -17,6 +18,9 @@ import type { Entry } from "../src/outbox";
 const FOLDER = process.env["TINYCDP_VECTORS"] ?? join(import.meta.dirname, "../../../tests/conformance/clients");
 const read = (name: string): any => JSON.parse(readFileSync(join(FOLDER, name), "utf8"));
 
+/** The vectors of a file, each with what it says. */
+const casesOf = (file: any): [says: string, vector: any][] => file.vectors.map((vector: any) => [vector.says, vector]);
+
 /** Numbers from 0 to 1 that are the same in each run. */
 function seeded(seed: number): () => number {
   let state = seed;
@@ -24,7 +28,7 @@ function seeded(seed: number): () => number {
 }
 
 describe("events.json", () => {
-  test.each(read("events.json").vectors.map((vector: any) => [vector.says, vector]))("%s", (_, vector) => {
+  test.each(casesOf(read("events.json")))("%s", (_, vector) => {
     const client = initTinyCDP({ endpoint: "http://127.0.0.1:9", writeKey: "w", logger: silent, beforeSend: (event) => void sent.push(event) });
     const sent: unknown[] = [];
     const given = { ...vector.arguments };
@@ -47,8 +51,8 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 describe("batches.json", () => {
   const file = read("batches.json");
-  test.each(file.vectors.map((vector: any) => [vector.says, vector]))("%s", (_, vector) => {
-    const box = outboxOf({ queueMax: 100, flushAt: vector.flushAt ?? file.flushAt, flushIntervalMs: 1000, retry: RETRY, random: seeded(11) });
+  test.each(casesOf(file))("%s", (_, vector) => {
+    const box = outboxOf({ maxQueueSize: 100, flushAt: vector.flushAt ?? file.flushAt, flushIntervalMs: 1000, retry: RETRY, random: seeded(11) });
     const size = vector.bytes ?? 100;
     const entries = Array.from({ length: vector.events }, (__, index): Entry => {
       return { body: "x".repeat(size), size, messageId: String(index), names: [], queuedMs: 0, state: "queued", reason: "" };
@@ -85,7 +89,7 @@ describe("batches.json", () => {
 
 describe("answers.json", () => {
   const file = read("answers.json");
-  test.each(file.vectors.map((vector: any) => [vector.says, vector]))("%s", (_, vector) => {
+  test.each(casesOf(file))("%s", (_, vector) => {
     const found = verdictOf(vector.status, vector.retryAfter ?? null, vector.body);
 
     expect([found.fate, found.isAmbiguous, found.rejected]).toEqual([vector.fate, vector.ambiguous, vector.rejected ?? {}]);
@@ -93,7 +97,7 @@ describe("answers.json", () => {
     else expect(found.retryAfterMs).toBe(undefined);
   });
 
-  test.each(file.waits)("the wait after attempt $attempt", ({ attempt, fromS, toS }: any) => {
+  test.each(file.waits as { attempt: number; fromS: number; toS: number }[])("the wait after attempt $attempt", ({ attempt, fromS, toS }) => {
     const random = seeded(11);
     const waits = Array.from({ length: 200 }, () => waitMs(attempt, undefined, RETRY, random) / 1000);
 
@@ -108,7 +112,7 @@ describe("answers.json", () => {
 });
 
 describe("caching.json", () => {
-  test.each(read("caching.json").vectors.map((vector: any) => [vector.says, vector]))("%s", (_, vector) => {
+  test.each(casesOf(read("caching.json")))("%s", (_, vector) => {
     const asking = askingOf();
     for (const step of vector.steps) {
       if ("sent" in step) {
@@ -124,7 +128,7 @@ describe("caching.json", () => {
         let found = begun as Decision[];
         if ("question" in begun) {
           if (step.answer) expect(begun.kept?.etag).toBe(step.tag);
-          found = step.answer ? asking.answered(begun, replyOf(step.answer), nowMs) : asking.unanswered(begun, "no answer", nowMs);
+          found = asking.answered(begun, replyOf(step.answer), nowMs);
         }
         given = [found[0]?.value, found[0]?.reason];
       } catch (error) {
@@ -136,9 +140,13 @@ describe("caching.json", () => {
   });
 });
 
-function replyOf({ status = 200, value, etag = null, cacheControl = null }: any) {
+/** The reply that an answer of the vectors stands for; without one, what stands for a lost answer. */
+function replyOf(answer?: any): Reply {
+  if (!answer) return { status: 0, body: "no answer", header: () => null };
+  const { status = 200, value, etag, cacheControl } = answer;
   const body = status === 200 ? { flag: "f", value, allow: true, variant: null, reason: "STATIC" } : { message: "no" };
-  return { status, etag, cacheControl, retryAfter: null, body: status === 304 ? "" : JSON.stringify(body) };
+  const headers = new Headers({ ...(etag && { etag }), ...(cacheControl && { "cache-control": cacheControl }) });
+  return { status, body: status === 304 ? "" : JSON.stringify(body), header: (name) => headers.get(name) };
 }
 
 test("an event has as many bytes at most as the server takes", () => {

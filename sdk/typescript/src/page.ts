@@ -1,0 +1,7 @@
+/** What stands for `node.ts` in the build for pages, which load nothing that is Node's alone. */
+
+export const NOT_SENT: string[] = [];
+export const headers = {};
+export const causeOf = (error: any): string => error?.name;
+export const unref = (): void => {};
+export const sendAtExit = unref;
