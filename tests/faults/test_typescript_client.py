@@ -9,12 +9,12 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Route, sync_playwright
 
 from lake.lake import Lake
 from tests.chromium import chromium_path
@@ -118,10 +118,7 @@ def test_pages_that_are_killed_lose_nothing(victim: RunningStack, tmp_path: Path
     tracked: list[str] = []
     with hostile_proxy(victim.stack.api_url, seed=12) as proxy, chromium() as browser, browser.new_context() as context:
         for path, text in files.items():
-            kind = "text/html" if path == "/" else "text/javascript"
-            context.route(
-                proxy.url + path, lambda route, text=text, kind=kind: route.fulfill(body=text, content_type=kind)
-            )
+            context.route(proxy.url + path, served(text, "text/html" if path == "/" else "text/javascript"))
 
         def opened() -> Page:
             page = context.new_page()
@@ -152,6 +149,11 @@ def test_pages_that_are_killed_lose_nothing(victim: RunningStack, tmp_path: Path
     assert_each_counts_once_or_is_told(victim, tracked, lost)
 
 
+def served(text: str, content_type: str) -> Callable[[Route], None]:
+    """Answers a request of a page with this text."""
+    return lambda route: route.fulfill(body=text, content_type=content_type)
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
@@ -162,9 +164,9 @@ def chromium() -> Iterator[Browser]:
 
 
 def end_page(context: BrowserContext, page: Page, *, crashes: bool) -> None:
-    """Closes a page, or has its process crash first."""
+    """Closes a page, or has its process crash first, which gives no answer any more."""
     if crashes:
         session = context.new_cdp_session(page)
         with page.expect_event("crash"), suppress(Error):
-            session.send("Page.crash")
+            session.send("Page.crash", timeout=1_000)
     page.close()
