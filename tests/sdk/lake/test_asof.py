@@ -180,6 +180,18 @@ def test_people_in_parts_are_answered_as_all_at_once(
     assert parts.equals(whole)
 
 
+def test_few_pairs_of_events_and_instants_at_a_time_change_nothing(
+    cdp: LakeClient, history: list[tuple[str, Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many labels a person has, only some of them are evaluated at once."""
+    labels = chosen_labels(history, 200)
+    whole = cdp.asof(labels, extra=EXPRESSIONS)
+
+    monkeypatch.setattr("expressions.batch.as_of.PAIRS_AT_ONCE", 50)
+
+    assert cdp.asof(labels, extra=EXPRESSIONS).frame.equals(whole.frame)
+
+
 def test_strict_is_a_millisecond_before(cdp: LakeClient, history: list[tuple[str, Event]]) -> None:
     """A label that is an event itself is not in its own features."""
     labels = pl.DataFrame(

@@ -20,7 +20,7 @@ from expressions.batch.over_time import (
 from expressions.definitions import Bound, Definition, DefinitionKind, Key
 from expressions.plan import plan
 from expressions.rules.deletes import ACT_KINDS, GONE, after_deletes
-from expressions.rules.dtypes import Dtype, Kind, present
+from expressions.rules.dtypes import present
 from expressions.rules.identity import with_person
 from expressions.rules.ids import record_of
 from expressions.rules.persons_over_time import groups, person_spans, persons_at
@@ -33,12 +33,11 @@ from lake.errors import LakeError
 from lake.grouped_files import GroupedFiles
 from lake.read_only import ReadOnlyLake
 from lake.row_files import FILES_MAX
-from lake.schemas import DEFINITIONS, EVENTS
+from lake.schemas import EVENTS
 
 __all__ = [
     "ACT_KINDS",
     "COLUMN_KINDS",
-    "DEFINITIONS",
     "EVENTS",
     "FILES_MAX",
     "GONE",
@@ -47,10 +46,8 @@ __all__ = [
     "Bound",
     "Definition",
     "DefinitionKind",
-    "Dtype",
     "GroupedFiles",
     "Key",
-    "Kind",
     "Known",
     "LakeError",
     "ReadOnlyLake",

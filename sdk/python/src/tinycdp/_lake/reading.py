@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -107,8 +107,3 @@ def reading(uri: str) -> Iterator[None]:
             f"{uri}: {str(error).partition(chr(10))[0]} (files that a version needs are kept for a day after they were "
             "replaced: open the lake anew for the newest version)"
         ) from error
-
-
-def distinct(columns: Sequence[pl.Series]) -> pl.Series:
-    """The values of some columns, each once."""
-    return pl.concat(list(columns)).unique()
