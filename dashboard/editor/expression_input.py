@@ -64,6 +64,8 @@ def expression_input(kind: DefinitionKind, text: str, *, key: str, disabled: boo
         gone.empty()
     current = draw(chosen, current)
     if chosen == "Builder" and not disabled:
-        expression_editor(kind, current, key=f"{key}.shown", disabled=True, **settings)
+        # An example would look like what was built.
+        shown = {**settings, "hint": "What you choose stands here as text."}
+        expression_editor(kind, current, key=f"{key}.shown", disabled=True, **shown)
     known.given, known.current, known.mode = text, current, chosen
     return current
