@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -24,6 +26,7 @@ def test_a_refused_event_is_repaired_and_counts(console: RunningStack, signed_in
     dialog = page.get_by_role("dialog")
     expect(dialog).to_be_visible()
     field = dialog.get_by_label("Event, as JSON")
+    expect(field).to_have_value(re.compile("noon"))
     field.fill(field.input_value().replace('"noon"', '"2026-01-02T12:00:00Z"'))
     field.press("Control+Enter")
     dialog.get_by_role("button", name="Send again").click()

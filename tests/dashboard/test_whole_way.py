@@ -129,6 +129,7 @@ def send_again_what_was_refused(shop: RunningStack, page: Page, key: str) -> Non
     refused.get_by_role("button", name="Send again …").click()
     dialog = page.get_by_role("dialog")
     field = dialog.get_by_label("Event, as JSON")
+    expect(field).to_have_value(re.compile("at noon"))
     field.fill(re.sub(r'"timestamp": "at noon",?', "", field.input_value()))
     field.press("Control+Enter")
     dialog.get_by_role("button", name="Send again").click()
