@@ -11,7 +11,7 @@ import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
@@ -24,9 +24,6 @@ from serving import garbage
 from serving.refusals import Refusal, Unavailable
 from serving.settings import WrongSettings, settings_of_environment, unknown_settings
 from serving.store.errors import StoreError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="tinycdp",

@@ -34,7 +34,7 @@ def first_steps() -> None:
         st.markdown("**3. See it arrive.**")
         _arrival()
     with st.container(border=True):
-        st.markdown("**4. Create a trait**, such as `events.purchase.count_30d`.")
+        st.markdown("**4. Create a trait**, such as `orders_30d`: `events.purchase.count_30d`.")
         if may_change():
             link("traits", "New trait", icon=":material/add:", new="1")
     with st.container(border=True):
