@@ -130,6 +130,19 @@ def test_a_purchase_changes_prices_and_the_banner(enter: Enter, running: Running
     assert running.traits("shop-ada")["traits"]["total_spent"] == 19 + 519.2
 
 
+def test_a_purchase_elsewhere_and_a_saved_flag_change_an_open_page(enter: Enter, running: RunningStack) -> None:
+    """By the change stream: nobody touches the page."""
+    page = enter("shop-stream")
+    running.track("shop-stream", "purchase", properties={"amount": 600})
+    expect(price(page, "Stoneware mug")).to_have_text("$15.20")
+    expect(page.get_by_text("Free shipping")).to_be_visible()
+
+    running.call("PUT", "/v1/admin/flags/free_shipping", json={"enabled": False})
+    expect(page.get_by_text("Shipping is $5")).to_be_visible()
+    running.call("PUT", "/v1/admin/flags/free_shipping", json={"enabled": True})
+    expect(page.get_by_text("Free shipping")).to_be_visible()
+
+
 def test_what_a_guest_does_is_theirs_once_they_sign_in(enter: Enter, running: RunningStack) -> None:
     """The price of a guest who bought stays with the user, who has the variant of the guest's button, and is counted as
     having seen it once, however often the page is opened."""
@@ -169,7 +182,6 @@ def test_purchases_made_offline_count_once_after_the_tab_was_closed(enter: Enter
     again = enter()
     expect(again.get_by_text("Hello, shop-offline")).to_be_visible()
     wait_until(lambda: running.traits("shop-offline")["traits"]["orders_30d"] == 2, "both arrive")
-    again.reload()
     expect(price(again, "Stoneware mug")).to_have_text("$15.20")
 
 

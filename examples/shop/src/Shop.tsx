@@ -11,7 +11,7 @@ import {
   useTracking,
 } from "@tinycdp/sdk/react";
 import type { FormEvent } from "react";
-import { useCallback, useState } from "react";
+import { useState } from "react";
 import type { Product } from "./products";
 import { dollars, PRODUCTS } from "./products";
 
@@ -49,22 +49,6 @@ export function Shop() {
         </aside>
       </FeatureGate>
     </main>
-  );
-}
-
-/**
- * Sends what happened, and has every flag asked again as soon as the server has it: the client does that after each
- * identify. With the server's change stream the answer is there before.
- */
-function useTell(): (event: string, properties: Record<string, unknown>) => void {
-  const { client } = useTinyCDP();
-  const { track } = useTracking();
-  return useCallback(
-    (event, properties) => {
-      track(event, properties);
-      void client.identify({});
-    },
-    [client, track],
   );
 }
 
@@ -125,7 +109,7 @@ function MemberNote() {
 }
 
 function ProductCard({ product, onBought }: { product: Product; onBought: (product: Product, cents: number) => void }) {
-  const tell = useTell();
+  const { track } = useTracking();
   const [isOpen, setIsOpen] = useState(false);
   const percentOff = usePercentOff();
   const { variant } = useExperiment("checkout_button", "plain");
@@ -133,11 +117,11 @@ function ProductCard({ product, onBought }: { product: Product; onBought: (produ
 
   function buy() {
     onBought(product, cents);
-    tell("purchase", { product: product.id, amount: cents / 100, currency: "USD" });
+    track("purchase", { product: product.id, amount: cents / 100, currency: "USD" });
   }
 
   function look() {
-    if (!isOpen) tell("Product Viewed", { product: product.id });
+    if (!isOpen) track("Product Viewed", { product: product.id });
     setIsOpen(!isOpen);
   }
 

@@ -1,6 +1,7 @@
-/** The page: one client for all of it, whose events and answers are shown as they pass. */
+/** The page: one client for all of it, whose flags the server keeps up to date. Events and answers are shown as they pass. */
 
 import { TinyCDPProvider } from "@tinycdp/sdk/react";
+import { changeStream } from "@tinycdp/sdk/stream";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Counter } from "./Counter";
@@ -14,7 +15,8 @@ createRoot(document.getElementById("root")!).render(
       endpoint={import.meta.env.VITE_TINYCDP_URL}
       writeKey={import.meta.env.VITE_TINYCDP_WRITE_KEY}
       readKey={import.meta.env.VITE_TINYCDP_READ_KEY}
-      flushIntervalMs={1_000}
+      flushIntervalMs={250}
+      stream={changeStream}
       context={{ device: { type: matchMedia("(pointer: coarse)").matches ? "mobile" : "desktop" } }}
       beforeSend={noteEvent}
       onError={noteFailure}
