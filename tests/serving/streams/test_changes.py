@@ -1,0 +1,157 @@
+"""When people with a change stream are examined, on a real Redis; what examining finds is given by each test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from serving.access.keys import raw_keys
+from serving.app import engine_of
+from serving.engine import Engine
+from serving.refusals import Unavailable
+from serving.settings import Settings
+from serving.streams.changes import LONG_LOOK_S, REST_TIMES, ChangeStreams, State
+from serving.streams.handles import Subject
+from tests.pipelines.world import World
+
+ID = "user:ada"
+SUBJECT = Subject("configured:read", "decide", "ada", None, None)
+
+#: What the n-th look at the person finds, from 0 on.
+Finds: TypeAlias = Callable[[int], State | BaseException]
+
+
+def state(id: str = "one", moves_s: float | None = None, work_s: float = 0.0, version: int = 1) -> State:
+    """A state that was found."""
+    return State(id, (ID,), version, moves_s, work_s, lambda: f'"{id}"')
+
+
+class Watch:
+    """The looks at one person: when each was, on the loop's clock, and what the stream was told."""
+
+    def __init__(self, engine: Engine, finds: Finds) -> None:
+        self.looks: list[float] = []
+        self.told: list[bytes] = []
+        self.streams = ChangeStreams(engine, self._examine)
+        self._engine, self._finds = engine, finds
+
+    async def _examine(self, subjects: Sequence[Subject]) -> list[State | BaseException]:
+        found: list[State | BaseException] = []
+        for _ in subjects:
+            self.looks.append(asyncio.get_running_loop().time())
+            found.append(self._finds(len(self.looks) - 1))
+        return found
+
+    async def send(self, message: Any) -> None:
+        """Takes what the stream sends."""
+        if message.get("body", b"").startswith(b"id: "):
+            self.told.append(message["body"])
+
+    async def receive(self) -> Any:
+        """The client never leaves."""
+        await asyncio.Event().wait()
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """An open stream, and the task that follows it."""
+        digest = self._engine.keys.digest(SUBJECT.key_id)
+        assert digest is not None
+        stream = self.streams.open("handle", SUBJECT, digest, None)
+        tasks = [
+            asyncio.create_task(stream({}, self.receive, self.send)),
+            asyncio.create_task(self.streams.run()),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@pytest.fixture
+def watched(
+    redis_url: str, tmp_path: Path
+) -> Callable[[Finds, Callable[[World, Watch], Coroutine[Any, Any, None]]], None]:
+    """Runs a test on a recovered Redis, with one stream open, for at most 30 seconds."""
+    world = World(redis_url, tmp_path)
+    world.recover()
+    raw_keys(world.settings)
+
+    def run(finds: Finds, test: Callable[[World, Watch], Coroutine[Any, Any, None]]) -> None:
+        async def in_loop() -> None:
+            engine = engine_of(Settings(**world.settings.model_dump()))
+            watch = Watch(engine, finds)
+            try:
+                with watch.open():
+                    async with asyncio.timeout(30):
+                        await test(world, watch)
+            finally:
+                await engine.store.close()
+                engine.admin_store.close()
+
+        asyncio.run(in_loop())
+
+    return run
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Returns once it is so."""
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+def test_a_look_that_fails_is_repeated(watched: Any) -> None:
+    """Who opened the stream while Redis was away is told as soon as it answers."""
+
+    async def test(_: World, watch: Watch) -> None:
+        await until(lambda: len(watch.told) == 1)
+        assert len(watch.looks) >= 3
+        assert watch.told[0].startswith(b"id: one\n")
+
+    watched(lambda look: state() if look >= 2 else Unavailable("away", {}, 1), test)
+
+
+def test_a_bug_in_one_look_does_not_end_all_looks(watched: Any) -> None:
+    """The next change of the person is told all the same."""
+
+    async def test(world: World, watch: Watch) -> None:
+        await until(lambda: len(watch.looks) == 1)
+        watch.streams.listeners.followed["handle"].due_s = 0.0
+        await until(lambda: len(watch.told) == 1)
+
+    watched(lambda look: state() if look else ZeroDivisionError(), test)
+
+
+def test_time_is_looked_at_when_something_may_move(watched: Any) -> None:
+    """Not before, and soon after; where nothing ever moves nobody looks."""
+
+    async def test(world: World, watch: Watch) -> None:
+        await until(lambda: len(watch.told) == 2)
+        by_time = [at_s for at_s in watch.looks if at_s - watch.looks[0] >= 1.5]
+        assert by_time[0] - watch.looks[0] < 5
+        assert len(watch.looks) - len(by_time) <= 2  # the opening, and what was read for the first time then
+
+    watched(lambda look: state("one" if look < 2 else "two", moves_s=1.5 if look < 2 else None), test)
+
+
+def test_who_takes_long_is_examined_the_more_rarely(watched: Any) -> None:
+    """However often something moves: one person leaves the others nine parts of ten of the time."""
+
+    async def test(world: World, watch: Watch) -> None:
+        await until(lambda: bool(watch.told))
+        followed = watch.streams.listeners.followed["handle"]
+
+        def is_looked_at_again() -> bool:
+            followed.due_s = 0.0  # something moves in every round
+            return len(watch.looks) == 2
+
+        await until(is_looked_at_again)
+        assert watch.looks[1] - watch.looks[0] > REST_TIMES * 0.2
+
+    assert LONG_LOOK_S < 0.2
+    watched(lambda look: state(work_s=0.2), test)
