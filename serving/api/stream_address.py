@@ -20,5 +20,5 @@ async def stream_path(request: Request, caller: Caller, protocol: Protocol, ids:
     streams: ChangeStreams = request.app.state.streams
     if not streams.listeners.has_room(caller.id):
         return None
-    handle = await kept_handle(engine, caller, protocol, ids)
+    handle = await kept_handle(engine, caller, protocol, ids, streams.new_handles)
     return None if handle is None else PATH + handle

@@ -58,7 +58,7 @@ async def stream(
 ) -> EventStream:
     """Tells when a flag says something else for whom an answer was about. The address was given out with the answer.
 
-    No key is needed: the handle is one. It is gone with its key, and an hour after it was last given out or open.
+    No key is needed: the handle is one. It is gone with its key, and ten minutes after it was last given out or open.
     """
     subject, digest = await _behind(engine, handle)
     engine.keys.rates.take(subject.key_id)

@@ -302,7 +302,7 @@ def stream_handle(handle: str) -> str:
     """String: whose changes a stream tells of (`streams.handles`); it names ids. Bulk decisions set it, and the purge
     drops all.
 
-    TTL: an hour after the last of them, and after a stream of it was last open.
+    TTL: ten minutes after the last of them, and after a stream of it was last open.
     """
     return f"stream:{handle}"
 

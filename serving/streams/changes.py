@@ -21,6 +21,7 @@ from typing import TypeAlias
 import msgspec
 import structlog
 
+from serving.access.rates import Rates
 from serving.engine import Engine
 from serving.http.event_stream import EventStream, Latest
 from serving.refusals import Refusal
@@ -28,7 +29,7 @@ from serving.store.base_codec import CodecError
 from serving.store.deadlines import within
 from serving.store.errors import StoreError
 from serving.store.requests import chunks
-from serving.streams.handles import HANDLE_TTL_MS, RENEWED_AFTER_MS, Subject
+from serving.streams.handles import HANDLE_TTL_MS, NEW_A_SECOND, RENEWED_AFTER_MS, Subject
 from serving.streams.listeners import Followed, Listener, Listeners
 from serving.streams.marks import Marks, moved
 
@@ -81,6 +82,7 @@ class ChangeStreams:
 
     def __init__(self, engine: Engine, examine: Examine) -> None:
         self.listeners = Listeners(engine.settings.connections_max)
+        self.new_handles = Rates(NEW_A_SECOND)
         self._engine, self._examine = engine, examine
         self._marks = Marks(engine.settings.shards)
         self._ahead: deque[Followed] = deque()

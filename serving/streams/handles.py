@@ -18,8 +18,10 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from serving.access.keys import Caller
+from serving.access.rates import Rates
 from serving.engine import Engine
 from serving.ids import Ids
+from serving.refusals import TooMany
 from serving.store.deadlines import within
 from serving.store.errors import StoreError
 
@@ -28,8 +30,11 @@ Protocol: TypeAlias = Literal["decide", "ofrep"]
 
 PATH = "/v1/stream/"
 #: How long Redis keeps what a handle stands for, and from which age on it is renewed.
-HANDLE_TTL_MS = 3_600_000
+HANDLE_TTL_MS = 600_000
 RENEWED_AFTER_MS = HANDLE_TTL_MS // 2
+#: New handles of one key that a process keeps in a second, some 300 bytes each: an app's key is in its page, and whoever
+#: asks with it about more and more people makes Redis keep 90 MB.
+NEW_A_SECOND = 500.0
 #: How long an answer waits for its address: without one it is good too.
 ADDRESS_S = 0.5
 
@@ -71,10 +76,11 @@ def is_handle(text: str) -> bool:
 
 
 @within(ADDRESS_S)
-async def kept_handle(engine: Engine, caller: Caller, protocol: Protocol, ids: Ids) -> str | None:
-    """The handle for a caller's question about these ids, kept from now on for `HANDLE_TTL_MS` or nearly.
+async def kept_handle(engine: Engine, caller: Caller, protocol: Protocol, ids: Ids, new: Rates) -> str | None:
+    """The handle for a caller's question about these ids, kept from now on for half of `HANDLE_TTL_MS` or longer.
 
-    None where it cannot be kept: Redis is away, or has so little memory left that what nobody needs goes first.
+    None where it cannot be kept: Redis is away, or has so little memory left that what nobody needs goes first; or the
+    caller has asked about too many people (`new`).
     """
     digest = engine.keys.digest(caller.id)
     if digest is None:  # revoked at this very moment
@@ -85,9 +91,11 @@ async def kept_handle(engine: Engine, caller: Caller, protocol: Protocol, ids: I
     try:
         left_ms = await store.handle_ttl_ms(handle)
         if left_ms < HANDLE_TTL_MS - RENEWED_AFTER_MS:
+            if not left_ms:
+                new.take(caller.id)
             if (await store.memory()).is_nearly_full:
                 return None
             await store.keep_handle(handle, _encode(subject), HANDLE_TTL_MS)
-    except StoreError:
+    except (StoreError, TooMany):
         return None
     return handle

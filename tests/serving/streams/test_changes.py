@@ -11,12 +11,13 @@ from typing import Any, TypeAlias
 import pytest
 
 from serving.access.keys import raw_keys
+from serving.access.rates import Rates
 from serving.app import engine_of
 from serving.engine import Engine
+from serving.ids import Ids
 from serving.refusals import Unavailable
-from serving.settings import Settings
 from serving.streams.changes import LONG_LOOK_S, REST_TIMES, ChangeStreams, State
-from serving.streams.handles import Subject
+from serving.streams.handles import HANDLE_TTL_MS, Subject, kept_handle
 from tests.pipelines.world import World
 
 ID = "user:ada"
@@ -84,7 +85,7 @@ def watched(
 
     def run(finds: Finds, test: Callable[[World, Watch], Coroutine[Any, Any, None]]) -> None:
         async def in_loop() -> None:
-            engine = engine_of(Settings(**world.settings.model_dump()))
+            engine = engine_of(world.settings)
             watch = Watch(engine, finds)
             try:
                 with watch.open():
@@ -155,3 +156,27 @@ def test_who_takes_long_is_examined_the_more_rarely(watched: Any) -> None:
 
     assert LONG_LOOK_S < 0.2
     watched(lambda look: state(work_s=0.2), test)
+
+
+def test_a_key_that_asks_about_more_and_more_people_fills_no_redis(redis_url: str, tmp_path: Path) -> None:
+    """Beyond so many new handles a second there is none; a handle that is kept already is given out all the same."""
+    world = World(redis_url, tmp_path)
+    world.recover()
+    raw_keys(world.settings)
+
+    async def ask() -> None:
+        engine = engine_of(world.settings)
+        caller = engine.keys.configured[next(iter(engine.keys.configured))]
+        new = Rates(2.0, clock=lambda: 0.0)
+        try:
+            handles = [await kept_handle(engine, caller, "ofrep", Ids(f"user-{number}"), new) for number in range(9)]
+            again = await kept_handle(engine, caller, "ofrep", Ids("user-0"), new)
+        finally:
+            await engine.store.close()
+            engine.admin_store.close()
+        assert [handle is not None for handle in handles] == [True] * 4 + [False] * 5
+        assert again == handles[0]
+        assert len(set(handles)) == 5
+        assert 0 < world.store.handle_ttl_ms(handles[0] or "") <= HANDLE_TTL_MS
+
+    asyncio.run(ask())
