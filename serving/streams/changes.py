@@ -163,7 +163,7 @@ class ChangeStreams:
             if followed.due_s <= now_s:
                 followed.time_look_s = now_s
                 self._want(followed)
-            elif followed.version != self._version:
+            elif followed.version not in (None, self._version):
                 self._want(followed)
 
     async def _renew(self, now_s: float) -> None:

@@ -32,7 +32,7 @@ PATH = "/v1/stream/"
 #: How long Redis keeps what a handle stands for, and from which age on it is renewed.
 HANDLE_TTL_MS = 600_000
 RENEWED_AFTER_MS = HANDLE_TTL_MS // 2
-#: New handles of one key that a process keeps in a second, some 300 bytes each: an app's key is in its page, and whoever
+#: New handles of one key that a process keeps in a second, some 300 bytes each. An app's key is in its page: whoever
 #: asks with it about more and more people makes Redis keep 90 MB.
 NEW_A_SECOND = 500.0
 #: How long an answer waits for its address: without one it is good too.

@@ -36,18 +36,19 @@ class Followed:
 
     `due_s` is when it is looked at again, whatever moves, `time_look_s` when it was for that reason last, and
     `not_before_s` when it may be at the earliest; `renew_s` is when Redis is to keep the handle longer: all on the
-    loop's clock. `is_ahead` and `is_waiting`: it stands in that queue, and is examined there if it `is_wanted` still.
+    loop's clock. `version` is that of the catalogue that it was decided by; None: it was not yet. `is_ahead` and
+    `is_waiting`: it stands in that queue, and is examined there if it `is_wanted` still.
     """
 
     handle: str
     subject: Subject
     digest: bytes
     renew_s: float
-    due_s: float = 0.0
+    due_s: float = inf
     time_look_s: float = -inf
     not_before_s: float = 0.0
     listeners: list[Listener] = field(default_factory=list)
-    version: int = -1
+    version: int | None = None
     is_wanted: bool = False
     is_ahead: bool = False
     is_waiting: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,25 +28,27 @@ SUBJECT = Subject("configured:read", "decide", "ada", None, None)
 Finds: TypeAlias = Callable[[int], State | BaseException]
 
 
-def state(id: str = "one", moves_s: float | None = None, work_s: float = 0.0, version: int = 1) -> State:
-    """A state that was found."""
-    return State(id, (ID,), version, moves_s, work_s, lambda: f'"{id}"')
+def state(id: str = "one", moves_s: float | None = None, work_s: float = 0.0) -> State:
+    """A state that was found, by the catalogue as it stands."""
+    return State(id, (ID,), 0, moves_s, work_s, lambda: f'"{id}"')
 
 
 class Watch:
     """The looks at one person: when each was, on the loop's clock, and what the stream was told."""
 
-    def __init__(self, engine: Engine, finds: Finds) -> None:
+    def __init__(self, engine: Engine, finds: Finds, version: int | None) -> None:
         self.looks: list[float] = []
         self.told: list[bytes] = []
         self.streams = ChangeStreams(engine, self._examine)
-        self._engine, self._finds = engine, finds
+        assert version is not None
+        self._engine, self._finds, self._version = engine, finds, version
 
     async def _examine(self, subjects: Sequence[Subject]) -> list[State | BaseException]:
         found: list[State | BaseException] = []
         for _ in subjects:
             self.looks.append(asyncio.get_running_loop().time())
-            found.append(self._finds(len(self.looks) - 1))
+            one = self._finds(len(self.looks) - 1)
+            found.append(replace(one, version=self._version) if isinstance(one, State) else one)
         return found
 
     async def send(self, message: Any) -> None:
@@ -86,7 +89,7 @@ def watched(
     def run(finds: Finds, test: Callable[[World, Watch], Coroutine[Any, Any, None]]) -> None:
         async def in_loop() -> None:
             engine = engine_of(world.settings)
-            watch = Watch(engine, finds)
+            watch = Watch(engine, finds, world.store.catalogue_version())
             try:
                 with watch.open():
                     async with asyncio.timeout(30):
