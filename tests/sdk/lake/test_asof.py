@@ -236,6 +236,15 @@ def test_labels_come_from_any_table(cdp: LakeClient) -> None:
     assert found == [found[0]] * len(tables)
 
 
+def test_a_definition_may_have_several_columns(cdp: LakeClient) -> None:
+    """A saved key under its own name and others: each has its values, in a training set and at one instant for all."""
+    extra = {"again": "n_7d", "too": "n_7d"}
+
+    for answers in (cdp.asof({"id": ["u1"], "ts": [MOMENT]}, "n_7d", extra=extra), cdp.traits("n_7d", extra=extra)):
+        assert answers.columns[-3:] == ["n_7d", "again", "too"]
+        assert answers["again"].equals(answers["n_7d"]) and answers["too"].equals(answers["n_7d"])
+
+
 def test_a_whole_number_is_a_users_id(tmp_path: Path) -> None:
     """Ids of a warehouse are often numbers; the app sent them as text."""
     cdp = open_lake(tmp_path, [("user:42", Event("track", "x", START, {}, "e", START))])
@@ -254,7 +263,8 @@ MOMENT = datetime(2026, 2, 1, tzinfo=UTC)
         ({"id": ["u1"], "ts": [MOMENT.date()]}, "ts '2026-02-01' is no instant: these are Date"),
         ({"id": ["u1", "u2"], "ts": [MOMENT, None]}, "ts has no time in row 1"),
         ({"id": ["u1"], "ts": [2**60]}, "within the years 1 to 9999"),
-        ({"id": [None], "ts": [MOMENT]}, "id holds Null"),
+        ({"id": [None], "ts": [MOMENT]}, "id has no id in row 0"),
+        ({"id": ["u1"], "ts": [None]}, "ts has no time in row 0"),
         ({"id": ["u1", " "], "ts": [MOMENT, MOMENT]}, "id has no id in row 1"),
         ({"id": [1.5], "ts": [MOMENT]}, "id holds Float64"),
         ({"user": ["u1"], "ts": [MOMENT]}, r"no column 'id': name it with id=…; they have user, ts"),
@@ -308,10 +318,11 @@ def test_who_was_deleted_is_unknown(tmp_path: Path) -> None:
         assert cdp.asof({"id": ["a"], "ts": [START + 1]}, ["n_7d"])["n_7d"].to_list() == [0.0]
 
 
-def test_no_labels_give_no_rows(cdp: LakeClient) -> None:
-    """The columns and their types are there all the same."""
-    none = pl.DataFrame(schema={"id": pl.String, "ts": pl.Datetime("ms", "UTC")})
-
+@pytest.mark.parametrize(
+    "none", [pl.DataFrame(schema={"id": pl.String, "ts": pl.Datetime("ms", "UTC")}), {"id": [], "ts": []}]
+)
+def test_no_labels_give_no_rows(cdp: LakeClient, none: Any) -> None:
+    """The columns and their types are there all the same, also where empty lists have none."""
     answers = cdp.asof(none, ["n_7d"], extra={"all": "events.x.v.values"})
 
     assert answers.frame.schema["n_7d"] == pl.Float64

@@ -221,6 +221,20 @@ def test_a_version_whose_files_are_gone_is_named(root: str) -> None:
         tinycdp.lake(root, version=99)
 
 
+@pytest.mark.parametrize("version", [-1, "0", True, 1.0])
+def test_what_is_no_version_is_refused(root: str, version: Any) -> None:
+    """It is a whole number from 0 on."""
+    with pytest.raises(ValueError, match=f"version {version!r}: give a whole number"):
+        tinycdp.lake(root, version=version)
+
+
+@pytest.mark.parametrize("name", ["id", "at"])
+def test_a_trait_cannot_have_the_name_of_a_column_that_is_there(root: str, name: str) -> None:
+    """Whose a row is and of which instant stand in every row of `traits`."""
+    with pytest.raises(ValueError, match=f"'{name}' names a column of every answer"):
+        tinycdp.lake(root).traits(extra={name: "visits"})
+
+
 def test_a_folder_without_a_lake_is_named_and_stays_empty(tmp_path: Path) -> None:
     """Nothing is made where nothing is."""
     for folder in (tmp_path, tmp_path / "absent"):

@@ -98,6 +98,7 @@ def test_members_are_those_of_an_instant(cdp: LakeClient) -> None:
         (lambda cdp: cdp.segment("events.x.count"), "rule"),
         (lambda cdp: cdp.segment("actve"), "did you mean|no trait actve"),
         (lambda cdp: cdp.segment("active").trend(days=0), "days 0"),
+        (lambda cdp: cdp.segment("active").trend(days=10**7), "days 10000000: give a whole number from 1 to"),
         (lambda cdp: cdp.segment("active").overlap("new"), "others 'new': give a list"),
     ],
 )

@@ -63,6 +63,10 @@ class LakeClient:
     ) -> None:
         self.uri = str(uri)
         until_ms = None if received_until is None else ms_of("received_until", received_until)
+        if version is not None and (isinstance(version, bool) or not hasattr(version, "__index__") or version < 0):
+            raise ValueError(
+                f"version {version!r}: give a whole number from 0 on, as `version` of a client or a card says"
+            )
         lake = ReadOnlyLake(self.uri)
         with reading(self.uri):
             fixed = lake.fixed()
@@ -136,8 +140,10 @@ class LakeClient:
         instant: links, unlinks and deletes count whenever they came, as for `tinycdp users --at`.
         """
         named = self._definitions.named(traits, extra)
+        if taken := [name for name in named if name in ("id", "at")]:
+            raise ValueError(f"{taken[0]!r} names a column of every answer: name the trait otherwise with extra=")
         instants = [self._now_ms] if at is None else many_ms_of("at", at)
-        parts = list(self._everybody(list(named.values()), instants))
+        parts = list(self._everybody(_distinct(named), instants))
         answers = joined(parts, {"id": pl.String, "now": pl.Int64}, named.values()).sort("id", "now")
         frame = pl.DataFrame([answers["id"], answers["now"].cast(MOMENT).alias("at"), *_columns(answers, named)])
         return Answers(frame, self._card("traits", named, answers) | {"at": [text_of(now) for now in instants]})
@@ -180,7 +186,7 @@ class LakeClient:
             spans = person_spans(self._reading.acts, known_at(known))
             rows = persons_at(asked, spans)
             questions = rows.select("person", "now").unique().with_row_index("row")
-            parts, ids = self._answered(list(named.values()), questions, spans, known)
+            parts, ids = self._answered(_distinct(named), questions, spans, known)
         answers = joined(parts, {"row": questions.schema["row"]}, named.values())
         numbers = rows.select("person", "now").join(questions, on=["person", "now"], how="left", maintain_order="left")
         ordered = numbers.select("row").join(answers, on="row", how="left", maintain_order="left")
@@ -272,6 +278,11 @@ class LakeClient:
             "time_zone": self.time_zone,
             "now": text_of(self._now_ms),
         }
+
+
+def _distinct(named: Mapping[str, Bound]) -> list[Bound]:
+    """Each definition once, also where several columns have it."""
+    return list(dict.fromkeys(named.values()))
 
 
 def _columns(answers: pl.DataFrame, named: Mapping[str, Bound]) -> list[pl.Series]:

@@ -41,7 +41,7 @@ def questions_of(labels: pl.DataFrame, id_column: str, ts_column: str, *, strict
 
 def _records(name: str, ids: pl.Series) -> pl.Series:
     """The records that ids mean: a bare one, or a whole number, is a user's; `anon:`, `email:` or `user:` may lead."""
-    if ids.dtype.is_integer() or ids.dtype in (pl.Categorical, pl.Enum):
+    if ids.dtype.is_integer() or ids.dtype in (pl.Categorical, pl.Enum, pl.Null):
         ids = ids.cast(pl.String)
     if ids.dtype != pl.String:
         raise ValueError(f"{name} holds {ids.dtype}: give ids as text, as ada or anon:5f3a, or whole numbers")

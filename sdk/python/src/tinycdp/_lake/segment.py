@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from .client import LakeClient
 
 
+#: Days of a trend at most: a hundred years.
+DAYS_MAX = 36_500
+
+
 class Segment:
     """A saved segment, or a rule. Made by `LakeClient.segment`; answers are of people of today."""
 
@@ -52,8 +56,8 @@ class Segment:
 
         Days are those of the workspace's time zone, the oldest first. `people` are those of today.
         """
-        if not isinstance(days, int) or isinstance(days, bool) or days < 1:
-            raise ValueError(f"days {days!r}: give a whole number from 1 on")
+        if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= DAYS_MAX:
+            raise ValueError(f"days {days!r}: give a whole number from 1 to {DAYS_MAX}")
         instants: dict[int, date] = instants_of_days(self._client._now_ms, self._client._zone, days)
         members: Counter[int] = Counter()
         people: Counter[int] = Counter()

@@ -64,7 +64,7 @@ def column_ms(name: str, column: pl.Series) -> pl.Series:
                 f'these times say no time zone: pl.col("{name}").dt.replace_time_zone("Europe/Oslo") or, in pandas, '
                 f'df["{name}"].dt.tz_localize("Europe/Oslo") says it',
             )
-        case kind if kind.is_integer():
+        case kind if kind.is_integer() or kind == pl.Null:  # a list without items, or of nothing but None
             ms = column.cast(pl.Int64)
         case kind:
             raise _refused(name, _first(column), f"these are {kind}: give aware datetimes, or UTC milliseconds")
