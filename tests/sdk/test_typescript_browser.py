@@ -6,10 +6,7 @@ The bugs of other clients that these tests name are bugs that this one must not 
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
@@ -20,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.chromium import chromium_path
 from tests.running import RunningStack
 from tests.sdk.typescript_package import TypeScriptPackage, package_in
+from tests.served_folder import served
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
@@ -48,13 +46,6 @@ HTML = """<!doctype html><title>Shop</title>
 Open: TypeAlias = Callable[..., Page]
 
 
-class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder and says nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> TypeScriptPackage:
     """The package, built."""
@@ -76,12 +67,8 @@ def folder(package: TypeScriptPackage, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[str]:
     """The address of the site."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with served(folder) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
