@@ -7,7 +7,6 @@ lets clients not ask for so long; an answer about many flags is kept as long as 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -21,7 +20,7 @@ from serving.access.keys import key_in_query
 from serving.api.decisions import decisions, state_of
 from serving.api.dependencies import NOT_FOUND
 from serving.api.permissions import permission
-from serving.api.stream_address import stream_path
+from serving.api.stream_address import decided_with_stream
 from serving.api.wire.flags import DecidedOut, StreamedDecisionsOut, wire_decision
 from serving.definitions.flags import Flag
 from serving.engine import Engine
@@ -129,9 +128,8 @@ async def decide_many(request: Request) -> Response:
     keys = _flag_keys(body.get("flags"))
     path: str | None = None
     if with_stream and keys is None:
-        decided, path = await asyncio.gather(
-            decisions(engine, caller, ids, keys, explain), stream_path(request, caller, "decide", ids)
-        )
+        deciding = decisions(engine, caller, ids, None, explain)
+        decided, path = await decided_with_stream(request, caller, "decide", ids, deciding)
     else:
         decided = await decisions(engine, caller, ids, keys, explain)
     tagged = _encode([wire_decision(key, user, decision) for key, decision in decided.decisions.items()])

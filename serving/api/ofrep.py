@@ -6,7 +6,6 @@ Some answers are stricter than OFREP asks, because published providers fail othe
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from hashlib import blake2b
@@ -21,7 +20,7 @@ from serving.access.keys import Caller, Permission
 from serving.api.decisions import decisions, state_of
 from serving.api.dependencies import reached_at
 from serving.api.permissions import permission
-from serving.api.stream_address import stream_path
+from serving.api.stream_address import decided_with_stream
 from serving.api.wire.ofrep import ErrorCode, OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
@@ -150,9 +149,7 @@ async def evaluate_flags(request: Request) -> Response:
     """
     engine, caller = await _admitted(request, _EVALUATE_ALL)
     ids = await _ids(engine, request)
-    decided, path = await asyncio.gather(
-        decisions(engine, caller, ids, None), stream_path(request, caller, "ofrep", ids)
-    )
+    decided, path = await decided_with_stream(request, caller, "ofrep", ids, decisions(engine, caller, ids, None))
     flags = _flags(decided, ids)
     if not decided.asof:  # defaults, since something is away: no client may cache them
         return Response(b'{"flags":%b}' % flags, 200, {"Cache-Control": "no-store"}, "application/json")

@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from hashlib import blake2b
 from time import thread_time
 from typing import Annotated, Any, NamedTuple
 
-import msgspec
 from fastapi import APIRouter, Header, Request
 
 from serving.api import decide, ofrep
 from serving.api.beside import beside, is_large
 from serving.api.dependencies import ERROR_IN_JSON, NOT_FOUND, EngineOf, Responses, live_person
+from serving.api.stream_address import state_id
 from serving.engine import Engine
 from serving.http.event_stream import EventStream
 from serving.ids import namespaced
@@ -45,8 +44,6 @@ _ANSWERS: Responses = {
     404: {"description": NOT_FOUND[404]["description"], **ERROR_IN_JSON},
     429: {"description": "Too many streams of this handle or key.", "headers": _RETRY_AFTER, **ERROR_IN_JSON},
 }
-
-_encode = msgspec.json.Encoder().encode
 
 
 @router.get(PATH + "{handle}", status_code=200, response_class=EventStream, responses=_ANSWERS)
@@ -134,12 +131,6 @@ def _looked_at(subject: Subject, person: Person | BaseException) -> _Looked | Ba
         return _Looked(state, lacking)
     except Exception as error:
         return error
-
-
-def state_id(decided: Decided) -> str:
-    """The same for the same values, variants and allows of the same flags, in every process."""
-    said = [(key, decision.value, decision.variant, decision.allow) for key, decision in decided.decisions.items()]
-    return blake2b(_encode(said), digest_size=16).hexdigest()
 
 
 def _depends_on(person: Person) -> tuple[str, ...]:

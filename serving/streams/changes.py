@@ -109,6 +109,20 @@ class ChangeStreams:
 
         return EventStream(b"retry: %d\n\n" % random.randint(*RETRY_MS), listener.latest, end)
 
+    def answered(self, handle: str, state_id: Callable[[], str]) -> None:
+        """Takes note of what an answer to a client of a handle said, which it keeps until it is told of a change.
+
+        Where that is not what was told, the next look tells what it finds, though it were what was told last: the state
+        between the two may have come and gone between two looks.
+        """
+        followed = self.listeners.followed.get(handle)
+        if followed is None:
+            return
+        told = {listener.told for listener in followed.listeners} - {None}
+        if told and told != {state_id()}:
+            followed.has_other_answer = True
+            self._want(followed, is_ahead=True)
+
     async def run(self) -> None:
         """Follows all streams, until it is cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -251,7 +265,8 @@ class ChangeStreams:
             followed.due_s = max(began_s + min(moves_s, LOOK_S), followed.time_look_s + TIME_LOOK_S)
         followed.version = state.version
         self._marks.follow(followed.handle, state.ids)
-        untold = [listener for listener in followed.listeners if listener.told != state.id]
+        is_said, followed.has_other_answer = followed.has_other_answer, False
+        untold = [listener for listener in followed.listeners if is_said or listener.told != state.id]
         if untold:
             text = message(state.id, state.tag())
             for listener in untold:

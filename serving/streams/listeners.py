@@ -37,7 +37,8 @@ class Followed:
     `due_s` is when it is looked at again, whatever moves, `time_look_s` when it was for that reason last, and
     `not_before_s` when it may be at the earliest; `renew_s` is when Redis is to keep the handle longer: all on the
     loop's clock. `version` is that of the catalogue that it was decided by; None: it was not yet. `is_ahead` and
-    `is_waiting`: it stands in that queue, and is examined there if it `is_wanted` still.
+    `is_waiting`: it stands in that queue, and is examined there if it `is_wanted` still. `has_other_answer`: since it
+    was told last, an answer was given that says something else.
     """
 
     handle: str
@@ -53,6 +54,7 @@ class Followed:
     is_ahead: bool = False
     is_waiting: bool = False
     is_examined: bool = False
+    has_other_answer: bool = False
 
 
 class Listeners:

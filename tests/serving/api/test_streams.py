@@ -83,6 +83,21 @@ def test_a_variant_that_changes_is_told_and_so_is_the_way_back(defined: RunningS
         assert listener.told[2].id == first.id
 
 
+def test_a_state_that_passes_between_two_looks_is_told_to_whoever_was_answered_by_it(
+    defined: RunningStack, user: str
+) -> None:
+    """The client holds what an answer said meanwhile: it is told that the state is again the one that it was."""
+    with listening(stream_url(defined, user)) as listener:
+        first = listener.wait_for(1)
+        order(defined, user, 2)
+        meanwhile = bulk(defined, user)
+        for rule in ("cs_orders >= 9", "cs_orders >= 2"):
+            assert defined.call("PUT", "/v1/admin/flags/cs_loyal", json={"rule": rule}).status_code == 200
+            now = bulk(defined, user).headers["etag"]
+            wait_until(lambda now=now: listener.told[-1].data["etag"] == now, "the present state is told")
+        assert meanwhile.headers["etag"] != first.data["etag"]
+
+
 def test_what_time_alone_changes_is_told(defined: RunningStack, user: str) -> None:
     """Events leave a window of a minute: told within ten seconds of the instant."""
     with listening(stream_url(defined, user)) as listener:
