@@ -68,7 +68,7 @@ async def decide(request: Request) -> Response:
     key = _required(query.get("flag"), "flag", "INVALID_FLAG_KEY")
     decided = await decisions(engine, caller, ids, (key,), query.get("explain") in ("true", "1"))
     flag, decision = decided.flags.get(key), decided.decisions[key]
-    if flag is None and (decided.asof or decided.flags):
+    if flag is None and decided.asof:  # else the flag may be newer than what this process knows
         raise NotFound(f"Flag '{cut(key)}' not found", {"field": "flag", "value": key})
     tagged = _encode(wire_decision(key, user, decision))
     text = b'%b,"asof":%b}' % (tagged[:-1], _encode(decided.asof))

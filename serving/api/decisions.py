@@ -16,7 +16,7 @@ from serving.ids import Ids, namespaced
 from serving.lookups.explanations import explained
 from serving.lookups.worker import in_worker_or_none
 from serving.people.decide import Decision, error_decision
-from serving.people.decided import Decided, decided_for, not_found
+from serving.people.decided import Decided, decided_for
 from serving.people.person import Person
 from serving.refusals import Refusal, Unavailable
 from serving.store.base_codec import CodecError
@@ -109,17 +109,15 @@ def _count(engine: Engine, caller: Caller, decided: Decided, keys: Sequence[str]
 
 
 def _without_person(engine: Engine, keys: Sequence[str] | None, error: Exception) -> Decided:
-    """Defaults of the flags that this process has ever learned of; all others have none."""
-    if engine.catalogue is None:
-        if keys is None:
-            raise Unavailable("definitions are away", {"remedy": "try again"}, retry_after_s=1) from error
-        return Decided({key: error_decision(str(error)) for key in keys}, {}, {})
-    flags = engine.catalogue.flags
-    by_flag = {
-        key: error_decision(str(error), flags[key]) if key in flags else not_found(key)
-        for key in (sorted(flags) if keys is None else keys)
-    }
-    return Decided(by_flag, flags, {})
+    """Defaults of the flags that this process has ever learned of; all others have none.
+
+    Nobody can say now that there is no such flag: it may be newer than what this process knows.
+    """
+    if engine.catalogue is None and keys is None:
+        raise Unavailable("definitions are away", {"remedy": "try again"}, retry_after_s=1) from error
+    flags = {} if engine.catalogue is None else engine.catalogue.flags
+    wanted = sorted(flags) if keys is None else keys
+    return Decided({key: error_decision(str(error), flags.get(key)) for key in wanted}, flags, {})
 
 
 def state_of(decided: Decided) -> tuple[list[int], list[tuple[str, int]]]:

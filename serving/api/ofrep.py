@@ -126,7 +126,7 @@ async def evaluate_flag(request: Request) -> Response:
     ids = await _ids(engine, request)
     decided = await decisions(engine, caller, ids, (key,))
     if key not in decided.flags:
-        if not decided.asof and not decided.flags:
+        if not decided.asof:  # the flag may be newer than what this process knows
             raise Unavailable("definitions are away", {"remedy": "try again"}, RETRY_AFTER_S)
         raise EvaluationFailed("FLAG_NOT_FOUND", f"Flag '{cut(key)}' not found")
     return json_answer(wire_evaluation(decided, key, ids))

@@ -26,7 +26,8 @@ router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], ta
 
 Name = Annotated[str | None, Query(max_length=NAME_CHARACTERS_MAX)]
 #: Names inside an attribute's value.
-Names = Annotated[list[str] | None, Query(max_length=32)]
+#: With the other parameters, and a key, as many as a query may have (`serving.http.connection`).
+Names = Annotated[list[str] | None, Query(max_length=28)]
 
 
 @router.get("/vocabulary")

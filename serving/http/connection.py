@@ -36,7 +36,7 @@ from serving.http.event_stream import ENDING
 URL_BYTES_MAX, PATH_BYTES_MAX = 16 * 1024, 4 * 1024
 #: Slashes of a path, plain or encoded: an id may be 256 of them, and has some before and after it.
 SLASHES_MAX = 270
-#: Parameters of a query, of which no call has more than ten, and bytes of path and query that are percent-encoded:
+#: Parameters of a query, of which no call has more, and bytes of path and query that are percent-encoded:
 #: enough for two of the longest ids. To decode them is most of what a request without a key costs.
 PARAMETERS_MAX, ENCODED_MAX = 32, 2_100
 #: Bytes of a request before its body.
@@ -226,7 +226,7 @@ class Connection(HttpToolsProtocol):
             self._refusal = (414, "invalid_argument", f"a path of more than {SLASHES_MAX} slashes")
             raise ValueError(self._refusal)
         if query.count(b"&") >= PARAMETERS_MAX:
-            self._refusal = (414, "invalid_argument", f"a query of more than {PARAMETERS_MAX} parameters")
+            self._refusal = (400, "invalid_argument", f"a query of more than {PARAMETERS_MAX} parameters")
             raise ValueError(self._refusal)
         if self.url.count(b"%") > ENCODED_MAX:
             encoded = f"a path and query with more than {ENCODED_MAX} bytes encoded as %XX"

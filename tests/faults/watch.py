@@ -17,12 +17,12 @@ class Watch:
     """The answers so far.
 
     `counts` counts them by what they say of themselves. `wrong` has answers that say they are exact and are not, and
-    flags that do not allow and give no reason for it.
+    flags that are no decision, or do not allow and give no reason for it.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.wrong: list[tuple[str, Any]] = []
+        self.wrong: list[tuple[Any, ...]] = []
         self.failed: list[BaseException] = []
 
     def judge(self, user: str, answer: httpx.Response, flag: httpx.Response, is_right: Callable[..., bool]) -> None:
@@ -38,6 +38,9 @@ class Watch:
             if not is_right(user, body["traits"]):
                 self.wrong.append((user, body))
         decided = flag.json()
+        if flag.status_code != 200:
+            self.wrong.append((user, flag.status_code, decided))
+            return
         self.counts[f"flag {decided['reason']}"] += 1
         if decided["reason"] not in ("STALE", "ERROR") and not decided["allow"]:
             self.wrong.append((user, decided))

@@ -9,6 +9,7 @@ import httpx
 
 from serving.api.streams import streams_of
 from serving.app import HOT, create_app, engine_of
+from serving.definitions.catalogue import Catalogue
 from serving.http.hot_paths import Shortcut
 from serving.settings import Settings
 
@@ -16,12 +17,18 @@ from serving.settings import Settings
 NOWHERE = "redis://:hidden-password@127.0.0.1:1/0"
 
 
-def answers(settings: Settings, requests: Sequence[httpx.Request], client: str = "127.0.0.1") -> list[httpx.Response]:
-    """What an API of these settings answers a client of this address, request by request."""
+def answers(
+    settings: Settings,
+    requests: Sequence[httpx.Request],
+    client: str = "127.0.0.1",
+    catalogue: Catalogue | None = None,
+) -> list[httpx.Response]:
+    """What an API of these settings, which saw this catalogue last, answers a client of this address, one by one."""
 
     async def ask() -> list[httpx.Response]:
         app = create_app(settings)
         engine = app.state.engine = engine_of(settings, app.state.tally)
+        engine.catalogue = catalogue
         app.state.streams = streams_of(engine)
         transport = httpx.ASGITransport(app=Shortcut(app, HOT), client=(client, 1))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from serving.access.keys import Caller
@@ -15,6 +16,7 @@ from serving.ids import Ids
 from serving.people.decided import Decided
 from serving.refusals import Unavailable
 from serving.settings import Settings
+from tests.serving.local_api import answers, get
 from tests.serving.people.test_decide import BLUE_AND_RED, catalogue_of
 
 APP = Caller("key", "read", "an app")
@@ -55,7 +57,8 @@ def test_the_defaults_of_the_flags_that_are_known(tmp_path: Path) -> None:
         "coloured": (False, "red", {"hex": "#f00"}, "ERROR"),
         "unknown": (False, None, False, "ERROR"),
     }
-    assert answer.decisions["on"].reasons == ["evaluation_error: Redis is away"]
+    for key in ("on", "unknown"):
+        assert answer.decisions[key].reasons == ["evaluation_error: Redis is away"]
     assert answer.asof == {}
 
 
@@ -72,3 +75,19 @@ def test_a_process_that_never_knew_a_flag(tmp_path: Path) -> None:
     with pytest.raises(Unavailable) as caught:
         decided(tmp_path, None, None)
     assert caught.value.retry_after_s
+
+
+def test_nobody_says_that_there_is_no_such_flag(tmp_path: Path) -> None:
+    """A flag that this process does not know may have been saved a moment ago: no client may take it for unknown."""
+    catalogue = catalogue_of(("older", "true", {}))
+    settings = Settings(home=tmp_path, redis_url=NOWHERE, read_key="r")
+    read = {"Authorization": "Bearer r"}
+    ofrep = httpx.Request(
+        "POST", "http://api/ofrep/v1/evaluate/flags/newer", headers=read, json={"context": {"targetingKey": "ada"}}
+    )
+
+    alone, by_ofrep = answers(settings, [get("/v1/decide?userId=ada&flag=newer", **read), ofrep], catalogue=catalogue)
+
+    assert (alone.status_code, alone.json()["reason"], alone.json()["allow"]) == (200, "ERROR", False)
+    assert alone.headers["cache-control"] == "no-store"
+    assert by_ofrep.status_code == 503 and by_ofrep.headers["retry-after"]
