@@ -100,7 +100,7 @@ def test_nobody_who_was_deleted_is_in_an_answer_while_the_drain_is_behind(world:
     assert search(world, "tablet")["total"] == search(world, "ada")["total"] == 0
     shards = sorted({shard_of(id, world.store.shards) for id in ids})
     assert people.detail(source(world), ids, shards, now_ms) is None
-    nothing = {"attributes": {}, "events": [], "total": 0, "hasMore": False}
+    nothing = {"attributes": {}, "events": b"[]", "total": 0, "hasMore": False}
     assert people.data(source(world), ids, shards, 10, 0) == nothing
     fresh = sizes(source(world), now_ms, fresh_rows_max=1_000)["fresh"]
     assert (fresh["users"], fresh["events"]) == (1, 1)
