@@ -124,6 +124,7 @@ export function TinyCDPProvider({ children, client: given, userId, initialDecisi
   }, [client, userId]);
 
   const flags = useMemo(() => flagsOf(client, initialDecisions, userId), [client]);
+  useEffect(() => flags.subscribe(() => {}), [flags]); // what changes while no component shows a flag counts too
   const known = useSyncExternalStore(client.subscribe, client.getUserId, () => userId);
   const shared = useMemo(() => ({ client, flags, userId: known ?? userId }), [client, flags, known, userId]);
   return createElement(Context.Provider, { value: shared }, children);

@@ -79,6 +79,20 @@ describe("useFeatureFlag", () => {
     await act(async () => void client.identify({ userId: "eve" }));
     expect(box.textContent).toBe("false false null");
   });
+
+  test("knows what changed while no component showed the flag", async () => {
+    const client = recordingClient({ flags: { banner: false } });
+    await client.identify({ userId: "ada" });
+    const page = (children: ReactNode) => <TinyCDPProvider client={client}>{children}</TinyCDPProvider>;
+    const { box, show } = await shown(page(<Banner />));
+    expect(box.textContent).toBe("false false null");
+
+    await show(page(null));
+    client.flags["banner"] = true;
+    await act(() => client.identify({ traits: { plan: "pro" } })); // the server knows more of the user
+    await show(page(<Banner />));
+    expect(box.textContent).toBe("true false null");
+  });
 });
 
 describe("useTinyCDP", () => {
