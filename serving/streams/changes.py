@@ -245,7 +245,10 @@ class ChangeStreams:
         began_s = asyncio.get_running_loop().time()
         for followed in turn:
             followed.due_s = began_s + TIME_LOOK_S
-        states = await self._examine([followed.subject for followed in turn])
+        try:
+            states = await self._examine([followed.subject for followed in turn])
+        except (Refusal, StoreError) as error:
+            states = [error] * len(turn)
         for followed, state in zip(turn, states, strict=True):
             if isinstance(state, State):
                 self._found(followed, state, began_s)

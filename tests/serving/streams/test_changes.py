@@ -17,7 +17,7 @@ from serving.app import engine_of
 from serving.engine import Engine
 from serving.ids import Ids
 from serving.refusals import Unavailable
-from serving.streams.changes import LONG_LOOK_S, REST_TIMES, ChangeStreams, State
+from serving.streams.changes import LONG_LOOK_S, REST_TIMES, TIME_LOOK_S, ChangeStreams, State
 from serving.streams.handles import HANDLE_TTL_MS, Subject, kept_handle
 from tests.pipelines.world import World
 
@@ -118,6 +118,21 @@ def test_a_look_that_fails_is_repeated(watched: Any) -> None:
         assert watch.told[0].startswith(b"id: one\n")
 
     watched(lambda look: state() if look >= 2 else Unavailable("away", {}, 1), test)
+
+
+def test_looks_that_fail_together_are_repeated_as_soon(watched: Any) -> None:
+    """Redis went away between the reading and what is asked of it afterwards: the next look is not that of time."""
+
+    def finds(look: int) -> State:
+        if look < 2:
+            raise Unavailable("away", {}, 1)
+        return state()
+
+    async def test(_: World, watch: Watch) -> None:
+        await until(lambda: len(watch.told) == 1)
+        assert watch.looks[2] - watch.looks[0] < TIME_LOOK_S
+
+    watched(finds, test)
 
 
 def test_a_bug_in_one_look_does_not_end_all_looks(watched: Any) -> None:
