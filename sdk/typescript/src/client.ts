@@ -61,7 +61,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   const nowMs = (): number => performance.now();
   const queued = (): number => outbox.stats.queued;
   const isOffline = (): boolean => isBrowser && navigator.onLine === false;
-  const isHidden = (): boolean => isBrowser && document.visibilityState === "hidden";
+  const isHidden = (): boolean => isBrowser && document.hidden;
 
   // ── begin and end ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -241,7 +241,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   async function send(attempt: Attempt): Promise<void> {
     shelf?.put(attempt.entries, attempt.wallMs);
     const body = requestOf(attempt.entries.map((entry) => entry.body));
-    const keepalive = isHidden() && body.length <= UNLOAD_BYTES_MAX;
+    const keepalive = isHidden() && bytesOf(body) <= UNLOAD_BYTES_MAX;
     const ask = () =>
       exchange(settings.fetch, { url: `${endpoint}/v1/batch`, key: writeKey, body, keepalive }, settings.timeout);
     const verdict = await (shelf ? shelf.alone(ask) : ask()).then(verdictIn, () => unanswered("no answer", false));
@@ -417,8 +417,11 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     };
 
   async function identify(params: IdentifyParams): Promise<void> {
-    if (!writeKey) throw new Error("Write key is required for identify calls");
     requireSomebody(params);
+    if (!writeKey) {
+      ownIds("identify", params); // decisions are about who is signed in all the same
+      throw new Error("Write key is required for identify calls");
+    }
     const entry = put("identify", params);
     await sentUntil(() => isSettled(entry), settings.timeout);
     if (entry.state === "sent") notify();

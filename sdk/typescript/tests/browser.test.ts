@@ -70,6 +70,14 @@ describe("who uses the browser", () => {
     await vi.waitUntil(() => server.asked.length > before);
   });
 
+  test("without a write key identify rejects, and decisions are about that user all the same", async () => {
+    const server = scripted(() => ({ body: { flag: "f", userId: "ada", allow: true, value: true, reason: "STATIC" } }));
+    const client = clientOf({ fetch: server.fetch, writeKey: undefined });
+    await expect(client.identify({ userId: "ada" })).rejects.toThrow("Write key is required for identify calls");
+    await client.decide({ flag: "f" });
+    expect([client.getUserId(), server.asked[0]?.url]).toEqual(["ada", expect.stringContaining("userId=ada&")]);
+  });
+
   test("listeners are told when the identity changes", async () => {
     const client = clientOf();
     const told: (string | undefined)[] = [];
@@ -175,6 +183,24 @@ describe("a page that is left", () => {
     online.mockRestore();
     window.dispatchEvent(new Event("online"));
     await vi.waitUntil(() => client.stats().sent === 1);
+  });
+
+  test("what a hidden page sends outlives it, unless it is more than browsers take: 64 KiB, and not letters", async () => {
+    const hidden = vi.spyOn(document, "hidden", "get").mockReturnValue(false);
+    const server = scripted((asked) => {
+      if (server.asked.length > 1) return stored(asked);
+      hidden.mockReturnValue(true); // while the first attempt is under way
+      return null;
+    });
+    const client = clientOf({ fetch: server.fetch, retry: { initialDelay: 1 } });
+    for (let number = 0; number < 20; number++) client.track({ event: "viewed", properties: { text: "я".repeat(1_700) } });
+    await vi.waitUntil(() => client.stats().sent === 20);
+    client.track({ event: "left" });
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true })); // so it does not wait for a batch
+    await vi.waitUntil(() => client.stats().sent === 21);
+    hidden.mockRestore();
+
+    expect(server.asked.map(({ keepalive }) => keepalive)).toEqual([false, false, true]);
   });
 
   test("autoFlushOnUnload false hands over nothing", () => {
