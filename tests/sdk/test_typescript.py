@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,16 @@ def test_what_is_published_suits_the_ways_apps_load_it(package: TypeScriptPackag
     assert "All good!" in lint.stdout
     assert types.returncode == 0, types.stdout + types.stderr
     assert types.stdout.count("bundler: 🟢") == len(json.loads((SOURCE / "package.json").read_text())["exports"])
+
+
+def test_an_app_that_installs_it_as_the_page_says_has_one_react(package: TypeScriptPackage) -> None:
+    """The archive has what was built, and nothing of the tools: their React would stand beside the app's."""
+    archive = package.packed()
+    with tarfile.open(archive) as packed:
+        names = {name.split("/")[1] for name in packed.getnames()}
+
+    assert names == {"dist", "package.json"}
+    assert re.findall(r"^npm install (.*)$", PAGE, re.MULTILINE) == [f"./{archive.name}"]
 
 
 @pytest.mark.parametrize("entry", ["index", "react", "stream", "testing"])
