@@ -29,9 +29,13 @@ async def decided_with_stream(
     """
     streams: ChangeStreams = request.app.state.streams
     decided, path = await asyncio.gather(deciding, _stream_path(request, caller, protocol, ids))
-    if path is not None and decided.asof:
-        streams.answered(path.removeprefix(PATH), lambda: state_id(decided))
-    return decided, path
+    if path is None:
+        return decided, None
+    handle = path.removeprefix(PATH)
+    if decided.asof:
+        streams.answered(handle, lambda: state_id(decided))
+    # A provider that is refused at an address tries it again each second, as long as answers give it out.
+    return decided, None if streams.listeners.is_full(handle) else path
 
 
 def state_id(decided: Decided) -> str:

@@ -71,11 +71,15 @@ class Listeners:
         """Whether one more stream of a key would be taken."""
         return self.count < self.streams_max and self._of_key[key_id] < self.of_key_max
 
+    def is_full(self, handle: str) -> bool:
+        """Whether a handle has as many streams as it may."""
+        followed = self.followed.get(handle)
+        return followed is not None and len(followed.listeners) >= OF_HANDLE_MAX
+
     def require_room(self, handle: str, key_id: str) -> None:
         """Raises `TooMany` where a handle or a key has as many as it may, `Unavailable` where all of them have."""
         remedy = {"remedy": "ask for decisions again meanwhile, and open the stream after Retry-After"}
-        followed = self.followed.get(handle)
-        if followed is not None and len(followed.listeners) >= OF_HANDLE_MAX:
+        if self.is_full(handle):
             raise TooMany(f"more than {OF_HANDLE_MAX} streams of this address", remedy, RETRY_AFTER_S)
         if self.count >= self.streams_max:
             raise Unavailable(f"more than {self.streams_max} streams", remedy, RETRY_AFTER_S)

@@ -239,7 +239,10 @@ def test_a_process_that_ends_ends_its_streams(defined: RunningStack, user: str) 
 
 
 def test_one_address_has_a_bound(defined: RunningStack, user: str) -> None:
-    """One stream more is 429 with Retry-After. A place is free again as soon as one of them is left."""
+    """One stream more is 429 with Retry-After, and answers give the address to nobody else.
+
+    A place is free again as soon as one of them is left.
+    """
     url = stream_url(defined, user)
     with httpx.Client(timeout=10) as client:
         streams = [client.stream("GET", url) for _ in range(OF_HANDLE_MAX)]
@@ -248,6 +251,8 @@ def test_one_address_has_a_bound(defined: RunningStack, user: str) -> None:
         refused = client.get(url)
         assert (refused.status_code, refused.json()["code"]) == (429, "resource_exhausted")
         assert int(refused.headers["retry-after"]) > 0
+        assert "eventStreams" not in bulk(defined, user).json()
+        assert "eventStreams" in bulk(defined, f"{user}-other").json()
         streams[0].__exit__(None, None, None)
 
         def is_taken() -> bool:
