@@ -32,9 +32,9 @@ PATH = "/v1/stream/"
 #: How long Redis keeps what a handle stands for, and from which age on it is renewed.
 HANDLE_TTL_MS = 600_000
 RENEWED_AFTER_MS = HANDLE_TTL_MS // 2
-#: New handles of one key that a process keeps in a second, some 300 bytes each. An app's key is in its page: whoever
-#: asks with it about more and more people makes Redis keep 90 MB.
-NEW_A_SECOND = 500.0
+#: New handles of one key that a process keeps in a second, and the bytes of one, some 300 in Redis: a longer one counts
+#: as several. An app's key is in its page: whoever asks with it about more and more people makes Redis keep 90 MB.
+NEW_A_SECOND, NEW_BYTES = 500.0, 160
 #: How long an answer waits for its address: without one it is good too.
 ADDRESS_S = 0.5
 
@@ -86,16 +86,16 @@ async def kept_handle(engine: Engine, caller: Caller, protocol: Protocol, ids: I
     if digest is None:  # revoked at this very moment
         return None
     subject = Subject(caller.id, protocol, *ids)
-    handle = handle_of(subject, digest)
+    handle, text = handle_of(subject, digest), _encode(subject)
     store = engine.store
     try:
         left_ms = await store.handle_ttl_ms(handle)
         if left_ms < HANDLE_TTL_MS - RENEWED_AFTER_MS:
             if not left_ms:
-                new.take(caller.id)
+                new.take(caller.id, -(-len(text) // NEW_BYTES))
             if (await store.memory()).is_nearly_full:
                 return None
-            await store.keep_handle(handle, _encode(subject), HANDLE_TTL_MS)
+            await store.keep_handle(handle, text, HANDLE_TTL_MS)
     except (StoreError, TooMany):
         return None
     return handle

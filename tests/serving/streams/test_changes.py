@@ -177,7 +177,10 @@ def test_who_takes_long_is_examined_the_more_rarely(watched: Any) -> None:
 
 
 def test_a_key_that_asks_about_more_and_more_people_fills_no_redis(redis_url: str, tmp_path: Path) -> None:
-    """Beyond so many new handles a second there is none; a handle that is kept already is given out all the same."""
+    """Beyond so many new handles a second there is none; a handle that is kept already is given out all the same.
+
+    One with long ids counts as several.
+    """
     world = World(redis_url, tmp_path)
     world.recover()
     raw_keys(world.settings)
@@ -189,11 +192,14 @@ def test_a_key_that_asks_about_more_and_more_people_fills_no_redis(redis_url: st
         try:
             handles = [await kept_handle(engine, caller, "ofrep", Ids(f"user-{number}"), new) for number in range(9)]
             again = await kept_handle(engine, caller, "ofrep", Ids("user-0"), new)
+            new, longest = Rates(2.0, clock=lambda: 0.0), "ü" * 255
+            long = [await kept_handle(engine, caller, "ofrep", Ids(f"{longest}{one}"), new) for one in range(2)]
         finally:
             await engine.store.close()
             engine.admin_store.close()
         assert [handle is not None for handle in handles] == [True] * 4 + [False] * 5
         assert again == handles[0]
+        assert [handle is not None for handle in long] == [True, False]
         assert len(set(handles)) == 5
         assert 0 < world.store.handle_ttl_ms(handles[0] or "") <= HANDLE_TTL_MS
 
