@@ -11,8 +11,11 @@ belonged to another have none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import groupby, pairwise
+from operator import itemgetter
 
 import polars as pl
 
@@ -63,14 +66,21 @@ def owner_spans(acts: pl.LazyFrame, known_at: pl.Expr) -> pl.DataFrame:
 
 
 def _changes(acts: Sequence[tuple[int, str, str, int]]) -> Iterable[tuple[int, str | None]]:
-    """(since, owner) of each change, from the acts of an id in order of seq."""
+    """(since, owner) of each change, from the acts (seq, kind, owner, since) of an id."""
     last: str | None = None
     yield BEGINNING_MS, None
-    for now in sorted({known for *_, known in acts}):
-        owner: str | None = None
-        for _, kind, named, known in acts:
-            if known <= now and (kind == "unlink" or owner is None):
-                owner = named if kind == "link" else None
+    # A device that many share is linked and unlinked thousands of times: each act is looked at once.
+    links: list[tuple[int, str]] = []
+    unlinked = -1
+    for now, known in groupby(sorted(acts, key=itemgetter(3)), key=itemgetter(3)):
+        for seq, kind, named, _ in known:
+            if kind == "link":
+                heappush(links, (seq, named))
+            else:
+                unlinked = max(unlinked, seq)
+        while links and links[0][0] < unlinked:
+            heappop(links)
+        owner = links[0][1] if links else None
         if owner != last:
             yield now, owner
             last = owner
@@ -93,8 +103,7 @@ def _followed(ids: Sequence[str], spans: pl.DataFrame) -> pl.DataFrame:
                 waiting += [owner for _, owner in changes[one] if owner is not None]
         instants = sorted({since for one in chain for since, _ in changes[one]})
         for since, until in pairwise([*instants, END_MS]):
-            owner_of = {one: owner for one in chain if (owner := _at(changes[one], since)) is not None}
-            rows.append((id, roots(owner_of).get(id, id), since, until))
+            rows.append((id, _person(id, changes, since), since, until))
     return pl.DataFrame(rows, schema=_PERSON_SPANS, orient="row")
 
 
@@ -109,13 +118,19 @@ def _upward(ids: Sequence[str], spans: pl.DataFrame) -> pl.DataFrame:
     return known
 
 
+def _person(id: str, changes: Mapping[str, Sequence[tuple[int, str | None]]], now: int) -> str:
+    """Whose the id was at an instant, by the owners of then: only those above it are looked at."""
+    owner_of: dict[str, str] = {}
+    one = id
+    while one in changes and one not in owner_of and (owner := _at(changes[one], now)) is not None:
+        owner_of[one] = owner
+        one = owner
+    return roots(owner_of).get(id, id)
+
+
 def _at(changes: Sequence[tuple[int, str | None]], now: int) -> str | None:
-    """The owner at an instant."""
-    owner = None
-    for since, named in changes:
-        if since <= now:
-            owner = named
-    return owner
+    """The owner at an instant; the first change is at the beginning of time."""
+    return changes[bisect_right(changes, now, key=itemgetter(0)) - 1][1]
 
 
 def groups(spans: pl.DataFrame) -> pl.DataFrame:
@@ -154,14 +169,27 @@ def groups(spans: pl.DataFrame) -> pl.DataFrame:
 def persons_at(asked: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
     """The same rows, in order, with a column `person`: whose the row's `id` was at its instant `now`."""
     numbered = asked.with_row_index("_place")
-    inside = numbered.join(spans, on="id").filter(pl.col("now").is_between("since", "until", closed="left"))
-    joined = numbered.join(inside.select("_place", "person"), on="_place", how="left", maintain_order="left")
+    found = _spans_at(numbered.select("_place", "id", "now"), spans).select("_place", "person")
+    joined = numbered.join(found, on="_place", how="left", maintain_order="left")
     return joined.with_columns(pl.coalesce("person", "id").alias("person")).drop("_place")
 
 
 def members_at(asked: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
     """row, id: every id that was the person's at its instant, the person's own too. `asked` has row, person, now."""
-    inside = asked.join(spans, on="person").filter(pl.col("now").is_between("since", "until", closed="left"))
+    ever = spans.select("id", pl.col("person").alias("asked")).unique()
+    candidates = asked.select("row", "now", pl.col("person").alias("asked")).join(ever, on="asked")
+    inside = _spans_at(candidates, spans).filter(pl.col("person") == pl.col("asked"))
     # A person that never belonged to another has no span of its own.
     own = asked.join(spans.select(pl.col("id").alias("person")), on="person", how="anti")
     return pl.concat([inside.select("row", "id"), own.select("row", pl.col("person").alias("id"))])
+
+
+def _spans_at(rows: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """The rows (id, now and others), in any order, with `person` of the id's span then; null where the id has none.
+
+    One span is found for each row: an id with thousands of spans may be asked for thousands of times.
+    """
+    starts = spans.filter(pl.col("since") < pl.col("until")).select("id", "person", "since").sort("since")
+    return rows.sort("now").join_asof(
+        starts, left_on="now", right_on="since", by="id", strategy="backward", check_sortedness=False
+    )
