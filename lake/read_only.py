@@ -47,7 +47,7 @@ class ReadOnlyLake(Lake):
         lacking = set(table.columns.names) - {field.name for field in opened.schema().fields}
         if lacking:
             raise LakeError(
-                f"{self.uri(table)} was made by an older release and lacks {', '.join(sorted(lacking))}: "
-                "start a stack of this release on the lake once, which adds them"
+                f"{self.uri(table)} lacks {', '.join(sorted(lacking))}. Name the folder of a lake; if it is one, of an "
+                "older release, start a stack of this release on it once, which adds them"
             )
         return opened

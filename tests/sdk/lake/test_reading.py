@@ -16,6 +16,7 @@ import duckdb
 import polars as pl
 import pytest
 import tinycdp
+from deltalake import write_deltalake
 
 from expressions.batch.counting import counted
 from expressions.rules.deletes import ACT_KINDS
@@ -80,6 +81,12 @@ def test_events_are_those_that_count_with_their_person(root: str) -> None:
     counting = counted(Lake(root).events()).filter(~pl.col("kind").is_in(ACT_KINDS)).collect()
     assert sorted(events.collect()["event_id"]) == sorted(counting["event_id"])
     assert events.select(cdp.property("note", "string")).collect()["note"].drop_nulls().to_list() == ["n"] * 3
+
+
+def test_a_property_has_one_of_three_kinds(root: str) -> None:
+    """Another kind is named before anything is read."""
+    with pytest.raises(ValueError, match="kind 'int': choose number, string or boolean"):
+        tinycdp.lake(root).property("amount", "int")  # type: ignore[arg-type]
 
 
 def test_definitions_are_the_newest(root: str) -> None:
@@ -242,6 +249,20 @@ def test_a_folder_without_a_lake_is_named_and_stays_empty(tmp_path: Path) -> Non
             tinycdp.lake(folder)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_address_is_refused() -> None:
+    """An empty variable of the environment is not the root of the machine."""
+    with pytest.raises(ValueError, match="uri '' names no lake"):
+        tinycdp.lake("")
+
+
+def test_somebody_elses_table_is_not_taken_for_an_old_lake(tmp_path: Path) -> None:
+    """Nobody is told to start a stack on it without being asked whether it is a lake: that adds columns to it."""
+    write_deltalake(tmp_path / "events", pl.DataFrame({"id": ["a"], "ts": [1], "name": ["x"]}).to_arrow())
+
+    with pytest.raises(tinycdp.LakeError, match=r"lacks .*seq, .*Name the folder of a lake; if it is one, of an older"):
+        tinycdp.lake(tmp_path)
 
 
 # ── read only ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@ from expressions.batch.over_time import (
     members_by_instant,
 )
 from expressions.definitions import Bound, Definition, DefinitionKind, Key
+from expressions.errors import ExpressionError
 from expressions.plan import plan
 from expressions.rules.deletes import ACT_KINDS, GONE, after_deletes
 from expressions.rules.dtypes import present
@@ -46,6 +47,7 @@ __all__ = [
     "Bound",
     "Definition",
     "DefinitionKind",
+    "ExpressionError",
     "GroupedFiles",
     "Key",
     "Known",

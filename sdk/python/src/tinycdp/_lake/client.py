@@ -67,6 +67,8 @@ class LakeClient:
             raise ValueError(
                 f"version {version!r}: give a whole number from 0 on, as `version` of a client or a card says"
             )
+        if not self.uri:
+            raise ValueError("uri '' names no lake: give a folder, or an address such as s3://shop/lake")
         lake = ReadOnlyLake(self.uri)
         with reading(self.uri):
             fixed = lake.fixed()
@@ -122,6 +124,8 @@ class LakeClient:
     @staticmethod
     def property(name: str, kind: Literal["number", "string", "boolean"] = "number") -> pl.Expr:
         """A property of `events` by its dotted name, as a column of this name; null where it is of another kind."""
+        if kind not in ("number", "string", "boolean"):
+            raise ValueError(f"kind {kind!r}: choose number, string or boolean")
         return pl.col("props").map.get(name).struct.field(kind).alias(name)
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────

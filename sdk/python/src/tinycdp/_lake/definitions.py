@@ -8,7 +8,16 @@ from typing import Any
 
 import polars as pl
 
-from .._engine import Bound, Definition, DefinitionKind, Key, bind_one, bind_possible, without_unknown_escapes
+from .._engine import (
+    Bound,
+    Definition,
+    DefinitionKind,
+    ExpressionError,
+    Key,
+    bind_one,
+    bind_possible,
+    without_unknown_escapes,
+)
 
 #: The key of an expression that is not saved, with a number behind it. No expression refers to it.
 _UNSAVED = "__expression_"
@@ -41,10 +50,11 @@ class Definitions:
         """The saved keys of a kind, sorted."""
         return sorted(key for saved_kind, key in self._saved if saved_kind == kind)
 
-    def bound(self, text: str, number: int = 0, *, is_rule: bool = False) -> Bound:
+    def bound(self, text: str, number: int = 0, *, name: str = "", is_rule: bool = False) -> Bound:
         """What a text names: a saved trait, a saved segment, else an expression. A rule is a segment or an expression.
 
-        `number` tells several expressions of one question apart. Raises `ExpressionError`, a ValueError.
+        `number` tells several expressions of one question apart, and an error says the `name` that the caller gave.
+        Raises `ExpressionError`, a ValueError.
         """
         if not isinstance(text, str):
             raise ValueError(f"{text!r} is no text: give the key of a trait or a segment, or an expression")
@@ -53,7 +63,11 @@ class Definitions:
             saved = self._saved.get((kind, text))
             if saved is not None:
                 return self._bounds.get((kind, text)) or bind_one(saved, self._bounds)
-        return bind_one(Definition(kinds[0], f"{_UNSAVED}{number}", text, 0), self._bounds)
+        try:
+            return bind_one(Definition(kinds[0], f"{_UNSAVED}{number}", text, 0), self._bounds)
+        except ExpressionError as error:
+            error.definition = name and repr(name)  # not the key: nobody gave it
+            raise
 
     def named(self, traits: Sequence[str] | str, extra: Mapping[str, str] | None) -> dict[str, Bound]:
         """Column -> what it has: `traits` by their own text, `extra` by their names. Raises ValueError."""
@@ -65,7 +79,10 @@ class Definitions:
             named[name] = text
         if not named:
             raise ValueError("no trait is named: give keys or expressions in traits, or names and expressions in extra")
-        return {name: self.bound(text, number) for number, (name, text) in enumerate(named.items())}
+        return {
+            name: self.bound(text, number, name="" if name == text else name)
+            for number, (name, text) in enumerate(named.items())
+        }
 
 
 def card_of(bound: Bound) -> dict[str, Any]:
