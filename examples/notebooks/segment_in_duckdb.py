@@ -49,7 +49,8 @@ assert by_sql["id"].to_list() == segment.members(at=cdp.now)["id"].to_list()
 len(by_sql)
 
 # %% [markdown]
-# What the query gives can be joined with all that is there. What does a dollar of theirs bring, month by month?
+# What the query gives can be joined with all that is there. How much of the money is theirs, month by month? (The table
+# has each event as it came, under the id that sent it. `cdp.events` has those that count, with their person.)
 
 # %%
 connection.register("members", by_sql)
