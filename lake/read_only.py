@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 
 from .errors import LakeError, LakeUnreachable
 from .lake import Lake
-from .schemas import Table
+from .schemas import RETENTION_HOURS, Table
 from .storage import holds_table
 
 
@@ -38,6 +38,17 @@ class ReadOnlyLake(Lake):
         if table.name not in self._tables and not holds_table(self.root, table.name):
             return cast(pl.DataFrame, pl.from_arrow(table.columns.empty_table())).lazy()
         return super().scan(table, version)
+
+    def at(self, table: Table, version: int | None) -> DeltaTable:
+        """The table at a version; None is the one of `open`. Raises `LakeUnreachable`, with the remedy."""
+        self.open(table)
+        try:
+            return super().at(table, version)
+        except LakeUnreachable as error:
+            raise LakeUnreachable(
+                f"{error} (version {version} cannot be read: each is kept for {RETENTION_HOURS} hours after the next "
+                "came, and the newest is read where none is named)"
+            ) from error
 
     def _opened(self, table: Table) -> DeltaTable:
         try:

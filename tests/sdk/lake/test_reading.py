@@ -224,8 +224,21 @@ def test_a_delete_holds_however_late_it_came(root: str) -> None:
 
 def test_a_version_whose_files_are_gone_is_named(root: str) -> None:
     """The error says which lake, and the remedy."""
-    with pytest.raises(tinycdp.LakeError, match="events"):
+    with pytest.raises(
+        tinycdp.LakeError, match=r"lake/events: .*version 99 cannot be read: .*the newest is read where"
+    ):
         tinycdp.lake(root, version=99)
+
+
+def test_a_client_that_was_open_for_too_long_is_told_to_open_the_lake_anew(root: str) -> None:
+    """The log of its version was dropped meanwhile, as maintenance does after a day."""
+    cdp = tinycdp.lake(root)
+    for file in Path(root, "events", "_delta_log").iterdir():
+        file.unlink()
+
+    for ask in (lambda: cdp.traits("visits"), lambda: cdp.events, lambda: cdp.segment("active").members()):
+        with pytest.raises(tinycdp.LakeError, match="open the lake anew for the newest version"):
+            ask()
 
 
 @pytest.mark.parametrize("version", [-1, "0", True, 1.0])

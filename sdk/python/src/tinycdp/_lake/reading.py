@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 
 import polars as pl
+from deltalake.exceptions import DeltaError
 
 from .._engine import (
     ACT_KINDS,
@@ -102,8 +103,8 @@ def reading(uri: str) -> Iterator[None]:
         yield
     except EngineError as error:
         raise LakeError(str(error)) from error
-    except (pl.exceptions.ComputeError, OSError) as error:
+    except (pl.exceptions.ComputeError, DeltaError, OSError) as error:
         raise LakeError(
-            f"{uri}: {str(error).partition(chr(10))[0]} (files that a version needs are kept for a day after they were "
-            "replaced: open the lake anew for the newest version)"
+            f"{uri}: {str(error).partition(chr(10))[0]} (what a version needs is kept for a day after it was replaced: "
+            "open the lake anew for the newest version)"
         ) from error
