@@ -137,7 +137,7 @@ def test_an_instant_may_be_written_in_many_ways(root: str, at: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "at", [datetime(2026, 1, 1), "2026-01-01T00:00:00", "soon", datetime(2026, 1, 1).date(), 1.5, []]
+    "at", [datetime(2026, 1, 1), "2026-01-01T00:00:00", "soon", datetime(2026, 1, 1).date(), 1.5, [], pl.Series([])]
 )
 def test_an_instant_that_nobody_can_know_is_refused(root: str, at: Any) -> None:
     """A naive time could be of any zone, a date is no instant."""

@@ -32,7 +32,7 @@ CARD_ENDING = ".card.json"
 class Answers:
     """The rows of an answer (`frame`), and its data card: source, version, instant, definitions (`card`).
 
-    Polars, pandas, pyarrow and DuckDB take it as it is, since it hands out its rows as Arrow does.
+    Polars, pyarrow and DuckDB take it as it is, since it hands out its rows as Arrow does; for pandas it is converted.
     """
 
     def __init__(self, frame: pl.DataFrame, card: dict[str, Any], unknown: Sequence[str] = ()) -> None:

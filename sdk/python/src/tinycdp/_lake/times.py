@@ -45,8 +45,9 @@ def many_ms_of(name: str, instants: Any) -> list[int]:
     if isinstance(instants, (str, datetime, date)) or not isinstance(instants, Iterable):
         return [ms_of(name, instants)]
     if isinstance(instants, pl.Series):
-        return sorted(set(column_ms(name, instants).to_list()))
-    distinct = sorted({ms_of(name, instant) for instant in instants})
+        distinct = sorted(set(column_ms(name, instants).to_list()))
+    else:
+        distinct = sorted({ms_of(name, instant) for instant in instants})
     if not distinct:
         raise ValueError(f"{name} has no instants: give at least one")
     return distinct
