@@ -310,6 +310,19 @@ def test_a_flag_that_changes_is_told_and_what_stands_is_kept(stack: RunningStack
     assert open_streams(page) == 1
 
 
+def test_a_subscriber_that_throws_ends_no_stream(stack: RunningStack, open_page: Open, live: str) -> None:
+    """Its mistake is told as any of a page's; the others hear of this change and of the next."""
+    page = open_page("ts-throws", streams=True)
+    page.evaluate("window.mistakes = []; addEventListener('error', ({ message }) => mistakes.push(message))")
+    page.evaluate("() => { cdp.subscribe(() => { throw new Error('the app is wrong') }) }")
+    watched(page, live)
+    for says in ("true", "false"):
+        stack.track("ts-throws", "ts_live")
+        page.wait_for_function(f"window.seen.at(-1) === {says}")
+
+    assert set(page.evaluate("mistakes")) == {"Uncaught Error: the app is wrong"}
+
+
 def test_the_tabs_of_a_browser_share_a_connection(stack: RunningStack, open_page: Open, live: str) -> None:
     """Eight tabs know of a change by one stream: six would take every connection that a browser opens to a server.
 

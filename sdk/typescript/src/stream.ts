@@ -112,7 +112,13 @@ export function changeStream(client: TinyCDPClient, settings: StreamSettings): T
     state = told;
     if (!told.isUp || told.etag === shown) return;
     shown = told.etag;
-    listeners.forEach((listener) => listener());
+    for (const listener of listeners) {
+      try {
+        listener();
+      } catch (error) {
+        reportError(error); // a mistake of the app's ends no stream
+      }
+    }
   }
 
   // ── the stream ─────────────────────────────────────────────────────────────────────────────────────────────────────
