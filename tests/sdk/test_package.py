@@ -23,7 +23,7 @@ EXTRAS = {
     "_lake/client.py": {"polars"},
     "_lake/definitions.py": {"polars"},
     "_lake/labels.py": {"polars"},
-    "_lake/reading.py": {"polars"},
+    "_lake/reading.py": {"polars", "deltalake"},
     "_lake/segment.py": {"polars"},
     "_lake/times.py": {"polars"},
 }
