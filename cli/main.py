@@ -96,11 +96,6 @@ def instant(text: str | None) -> int | None:
     return at_ms
 
 
-def _say_why(why: str) -> None:
-    """Says on standard error why a command takes longer than usual."""
-    err.print(why, markup=False, soft_wrap=True)
-
-
 # ── the stack ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -114,21 +109,13 @@ def up(
     from cli.console_link import say_sign_in
     from cli.orphans import say_ended
     from cli.stack import addresses, addresses_text
-    from cli.up import StackError, start, stop, wait_for_end
+    from cli.starting import started
+    from cli.up import StackError, stop, wait_for_end
 
     settings = settings_of_environment()
     for line in unknown_settings(os.environ):
         err.print(line, markup=False, soft_wrap=True)
-    try:
-        stack = start(
-            settings,
-            with_prefect=not no_prefect,
-            with_console=not no_console,
-            on_orphans=say_ended,
-            on_wait=_say_why,
-        )
-    except StackError as error:
-        fail(str(error), AWAY)
+    stack = started(settings, with_prefect=not no_prefect, with_console=not no_console)
     if as_json:  # in one line, and at once: a script that reads it cannot wait for the end
         sys.stdout.write(msgspec.json.encode(addresses(stack, settings)).decode() + "\n")
         sys.stdout.flush()
@@ -168,25 +155,15 @@ def demo(no_console: NoConsole = False, no_prefect: NoPrefect = False, as_json: 
     from cli import demo as tour
     from cli.console_link import say_sign_in
     from cli.import_history import import_history, say_imported
-    from cli.orphans import say_ended
     from cli.stack import addresses, addresses_text, running_stack
-    from cli.up import StackError, start
+    from cli.starting import started
     from serving.access.keys import raw_keys
 
     settings = settings_of_environment()
     stack = running_stack(settings)
     if stack is None:
         err.print("starting the stack …")
-        try:
-            stack = start(
-                settings,
-                with_prefect=not no_prefect,
-                with_console=not no_console,
-                on_orphans=say_ended,
-                on_wait=_say_why,
-            )
-        except StackError as error:
-            fail(str(error), AWAY)
+        stack = started(settings, with_prefect=not no_prefect, with_console=not no_console)
     api = tour.Api(stack.api_url, raw_keys(settings))
     try:
         tour.save_definitions(api, tour.read_definitions(tour.DEFINITIONS))
