@@ -93,10 +93,17 @@ class _Http(_Connection):
 class _Pipelines(_Connection):
     """A connection to Redis itself; a request is a pipeline of `commands` commands, and its answer as many replies."""
 
-    def __init__(self, *load: Any, commands: int) -> None:
+    def __init__(self, *load: Any, commands: int, password: str | None) -> None:
         super().__init__(*load)
         self.commands = self.left = commands
+        self.password = password
         self.reader = hiredis.Reader()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self.password is not None:  # one command more, before the first pipeline
+            self.left += 1
+            transport.write(hiredis.pack_command(("AUTH", self.password)))  # type: ignore[attr-defined,arg-type]
+        super().connection_made(transport)
 
     def is_answered(self, data: bytes) -> bool:
         self.reader.feed(data)
@@ -116,8 +123,9 @@ def measure(
     """The load of a server that is sent the next of these requests over all connections, for so many seconds.
 
     Sends at most `per_second` requests, or as many as it can where that is 0. They are HTTP requests; where `commands`
-    says how many commands each holds, they are pipelines for a Redis. The requests must not end, and must differ from
-    measurement to measurement: else what a server keeps of the last ones would look like its speed.
+    says how many commands each holds, they are pipelines for a Redis, whose password the URL has. The requests must not
+    end, and must differ from measurement to measurement: else what a server keeps of the last ones would look like its
+    speed.
     """
     every_s = connections / per_second if per_second else 0.0
     return uvloop.run(_measure(url, requests, connections, seconds, commands, every_s))
@@ -133,7 +141,7 @@ async def _measure(
 
     def connection() -> _Connection:
         load = requests, started + seconds, latencies, every_s
-        return _Pipelines(*load, commands=commands) if commands else _Http(*load)
+        return _Pipelines(*load, commands=commands, password=parts.password) if commands else _Http(*load)
 
     opened = []
     for _ in range(connections):
