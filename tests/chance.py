@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 #: Of a test that says nothing of its own; dear ones take a part of it. What the conformance table shows case by case
 #: needs few here.
-EXAMPLES = int(os.environ.get("TINYCDP_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("TINYCDP_EXAMPLES", "20"))
 
 #: So many examples are all that anybody asks for: a sample is then everybody.
 EXAMPLES_OF_ALL = 200

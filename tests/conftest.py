@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import deep_tests
+
 if TYPE_CHECKING:
     from cli.embedded_redis import EmbeddedRedis
     from tests.demo import Demo
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 SHARED = pytest.StashKey[ExitStack]()
 
 
-def pytest_configure() -> None:
-    """Looks for garbage rarely: nine thousand tests would be looked through over and over."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Leaves deep tests out. Looks for garbage rarely: ten thousand tests would be looked through over and over."""
     from serving.garbage import look_rarely
 
+    config.pluginmanager.register(deep_tests)
     look_rarely()
 
 

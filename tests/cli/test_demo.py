@@ -33,6 +33,7 @@ def test_the_demo_loads_real_purchases_and_shows_decisions_change(demo: Demo) ->
     assert demo.stack.api_url in demo.printed
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(300)
 def test_the_demo_can_be_read_by_a_script(demo: Demo) -> None:
     """The demo, run again with --json, prints one JSON document: nothing is imported twice, decisions, addresses."""

@@ -29,6 +29,7 @@ def send_purchase(stack: RunningStack, number: int) -> None:
     stack.track("purge-bystander", "purge_order", properties={"amount": 1}, messageId=f"bystander-{number}")
 
 
+@pytest.mark.deep
 def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) -> None:
     """Drain and worker give way to a purge. Events of others are accepted all the while, and each counts once."""
     stack.tinycdp("purge", "--now", ok=False)  # people whom other tests deleted: those tests judge the search
@@ -91,6 +92,7 @@ LONGEST = {
 }
 
 
+@pytest.mark.deep
 def test_people_with_the_longest_ids_are_forgotten(stack: RunningStack) -> None:
     """`--id` takes an id with its kind, however long: it is found before its delete, and nowhere after the purge."""
     options = [word for id in LONGEST.values() for word in ("--id", id)]

@@ -78,6 +78,7 @@ def test_parts_start_in_order_and_stop_as_they_are_told(tmp_path: Path) -> None:
     assert all(part.killasgroup and part.redirect_stderr and part.startretries >= 1_000_000 for part in (first, last))
 
 
+@pytest.mark.deep
 def test_a_redis_that_cannot_read_its_file_is_not_started_again(tmp_path: Path) -> None:
     """It would read a large file to the damage for ever, where nobody looks: as after an `up` that was killed. Other
     parts are started again, whatever they say.

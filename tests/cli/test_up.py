@@ -205,6 +205,7 @@ def test_down_ends_up_well(life: Life) -> None:
     assert life.ended == (0, "stopped\n")
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(240)
 def test_an_import_that_nobody_rebuilds_says_so_soon(tmp_path: Path, redis_url: str) -> None:
     """The import ends with exit code 3, what went in, and the remedy; a worker that starts later does the rebuild."""
@@ -295,6 +296,7 @@ def test_a_folder_of_a_newer_redis_is_refused_at_once(tmp_path: Path, monkeypatc
     assert not (tmp_path / "stack.json").exists()
 
 
+@pytest.mark.deep
 @pytest.mark.xdist_group("up")
 @pytest.mark.timeout(240)
 def test_a_damaged_file_of_redis_is_said_at_once(life: Life, tmp_path: Path) -> None:
@@ -312,6 +314,7 @@ def test_a_damaged_file_of_redis_is_said_at_once(life: Life, tmp_path: Path) -> 
     assert not (home / "stack.json").exists()
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(240)
 def test_a_stack_may_be_on_an_ipv6_address(tmp_path: Path) -> None:
     """`TINYCDP_HOST=::1`: API and console answer there, and the addresses have brackets."""

@@ -46,6 +46,7 @@ WRONG = {
 }
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_and_part_refuses_in_one_line_each(command: tuple[str, ...], tmp_path: Path) -> None:
     """Exit status 2, name, value and remedy of each setting in a line of its own, no traceback, and nothing is made."""
@@ -141,6 +142,7 @@ def test_a_part_and_the_stack_warn_of_a_setting_that_does_not_exist(tmp_path: Pa
         assert "TINYCDP_PORTT is no setting, and changes nothing: the nearest one is TINYCDP_PORT" in text
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("command", [("up", "--no-prefect"), ("api",)], ids=" ".join)
 def test_a_home_that_cannot_be_made_is_named_with_the_remedy(command: tuple[str, ...]) -> None:
     """In one line, with exit status 2, as a setting that is wrong."""
@@ -155,6 +157,7 @@ def test_a_home_that_cannot_be_made_is_named_with_the_remedy(command: tuple[str,
     )
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"write": "w", "read": "r"}', '{"write": 1, "read": 2, "admin": 3}'])
 def test_a_damaged_file_of_keys_is_named_with_the_remedy(text: str, tmp_path: Path) -> None:
     """By `up` before it starts anything, in one line, and without what is in the file."""

@@ -201,6 +201,7 @@ def test_a_sum_of_nothing_is_refused_with_the_remedy(stack: RunningStack) -> Non
     assert "events.purchase.PROPERTY.sum_30d" in answer["message"] or "property" in answer["details"]["remedy"]
 
 
+@pytest.mark.deep(kept=3)
 @pytest.mark.parametrize(
     ("kind", "example"),
     [

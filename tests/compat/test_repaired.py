@@ -72,6 +72,7 @@ def one_user(stack: RunningStack, query: str, events: int) -> dict[str, Any] | N
     return page if page["users"] and page["users"][0]["eventCount"] == events else None
 
 
+@pytest.mark.deep
 def test_d03_a_window_is_left_without_a_new_event(repaired: RunningStack) -> None:
     """An event of 57 seconds ago counts in the last minute, and seconds later it does not: nobody sends anything."""
     now_ms = repaired.traits("rp-slide")["asof"]["now"]
@@ -100,6 +101,7 @@ def test_d11_what_is_not_needed_cannot_spoil_a_rule(repaired: RunningStack) -> N
     assert not tried(repaired, "rp-short", 'rp_plan == "silver" && 1 / rp_none > 2')
 
 
+@pytest.mark.deep(kept=3)
 @pytest.mark.parametrize(
     ("attributes", "rule", "expected"),
     [
@@ -123,6 +125,7 @@ def test_d12_segments_compare_values_and_not_their_text(
     assert tried(repaired, "rp-text", rule) is expected
 
 
+@pytest.mark.deep(kept=3)
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
@@ -155,6 +158,7 @@ def test_d13_one_language_in_traits_segments_and_flags(repaired: RunningStack, e
     assert answers == (expected, expected, expected)
 
 
+@pytest.mark.deep(kept=3)
 @pytest.mark.parametrize(
     "expression",
     [

@@ -27,6 +27,7 @@ def warnings(stack: RunningStack, expression: str) -> list[str]:
     return texts
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize(
     ("expression", "says"),
     [

@@ -60,6 +60,7 @@ def test_a_page_has_the_originals_fields(searched: RunningStack) -> None:
     assert [user["aliases"][0]["value"] for user in page["users"]] == ["uc-carl", "uc-ben", "uc-Anna"]  # newest first
 
 
+@pytest.mark.deep(kept=3)
 @pytest.mark.parametrize(
     ("query", "total"),
     [
@@ -85,6 +86,7 @@ def test_without_a_query_everybody_is_found(searched: RunningStack) -> None:
     assert users_page(searched)["total"] == users_page(searched, query="")["total"] >= 3
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize(("limit", "length"), [(None, 50), (0, 50), (1, 1), (2, 2), (1_000, 100)])
 def test_pages_are_as_long_as_in_the_original(searched: RunningStack, limit: int | None, length: int) -> None:
     """A page has 50 users by default and for a limit of 0, and at most 100; `hasMore` is true while there are more."""
@@ -126,6 +128,7 @@ def test_a_user_has_the_originals_fields(searched: RunningStack) -> None:
     assert segments["uc_active"].keys() >= {"key", "inSegment", "since", "updated_at"}
 
 
+@pytest.mark.deep
 def test_a_user_is_shown_by_any_id(searched: RunningStack) -> None:
     """An id of any kind works, and the `id` that the search gave; the original took its internal id alone."""
     ids = {

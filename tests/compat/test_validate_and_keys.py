@@ -133,6 +133,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.deep(kept=12)
 @pytest.mark.parametrize(
     ("kind", "expression"),
     [*(("segment", rule) for rule in SEGMENTS), *(("flag", rule) for rule in FLAGS), *REFUSED],

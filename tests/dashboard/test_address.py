@@ -30,6 +30,7 @@ def addressed(console: RunningStack) -> RunningStack:
     return console
 
 
+@pytest.mark.deep
 def test_a_part_of_a_page_is_of_no_other_page(addressed: RunningStack, signed_in: Page) -> None:
     """A link of the navigation opens its screen, and a row its thing, at the first part; Back opens what was open."""
     page = opened(addressed, signed_in, "/traits?key=address_one")
@@ -55,6 +56,7 @@ def test_a_part_of_a_page_is_of_no_other_page(addressed: RunningStack, signed_in
     assert _query(page) == {"key": "address_one"}
 
 
+@pytest.mark.deep
 def test_a_thing_of_a_list_is_opened_at_its_first_part(addressed: RunningStack, signed_in: Page) -> None:
     """Whatever part of another one was looked at. The way back leads to the list as it was left, and the navigation to
     the list as it is at first.
@@ -81,6 +83,7 @@ def test_a_thing_of_a_list_is_opened_at_its_first_part(addressed: RunningStack, 
     expect(page.get_by_role("heading", name="address_two")).to_be_visible()
 
 
+@pytest.mark.deep
 def test_a_filter_of_a_persons_events_is_of_no_other_person(addressed: RunningStack, signed_in: Page) -> None:
     """Else the events of the next one look as if there were none."""
     page = opened(addressed, signed_in, "/users?q=address-00")
@@ -100,6 +103,7 @@ def test_a_filter_of_a_persons_events_is_of_no_other_person(addressed: RunningSt
     assert _query(page) == {"id": "user:address-002", "tab": "Events"}
 
 
+@pytest.mark.deep
 def test_another_search_begins_at_its_first_page(addressed: RunningStack, signed_in: Page) -> None:
     """The second page of one search is not that of the next."""
     page = opened(addressed, signed_in, "/users?q=address-&page=2")

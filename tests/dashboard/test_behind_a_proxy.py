@@ -40,6 +40,7 @@ def below_a_path(console: RunningStack) -> Iterator[str]:
         process.wait(20)
 
 
+@pytest.mark.deep
 def test_screens_work_below_a_path(console: RunningStack, below_a_path: str, page: Page) -> None:
     """A deep link leads through the sign-in to its screen, which asks the API over the websocket; links stay below."""
     console.define("trait", "below", "events.below.count_30d")

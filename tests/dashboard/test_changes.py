@@ -32,6 +32,7 @@ def test_a_change_is_looked_at_before_it_is_saved(console: RunningStack, signed_
     assert now["version"] > made["version"]
 
 
+@pytest.mark.deep
 def test_a_save_over_somebody_elses_shows_theirs(console: RunningStack, signed_in: Page) -> None:
     """Nothing is overwritten: the screen says who saved what meanwhile."""
     console.define("segment", "contested", "events.purchase.count_30d >= 2")
@@ -49,6 +50,7 @@ def test_a_save_over_somebody_elses_shows_theirs(console: RunningStack, signed_i
     assert console.call("GET", "/v1/admin/segments/contested").json()["segment"]["description"] == ""
 
 
+@pytest.mark.deep
 def test_a_flag_is_switched_off_after_a_question(console: RunningStack, signed_in: Page) -> None:
     """Only the second click counts, and decisions change at once."""
     console.define("flag", "kill_switch", "true")
@@ -62,6 +64,7 @@ def test_a_flag_is_switched_off_after_a_question(console: RunningStack, signed_i
     assert console.decide("ada", "kill_switch")["reason"] == "DISABLED"
 
 
+@pytest.mark.deep
 def test_somebody_is_found_explained_and_deleted_by_their_id(console: RunningStack, signed_in: Page) -> None:
     """A click in the list opens that person; the id must be typed before the person is deleted."""
     console.define("flag", "for_found", "events.found.count_30d >= 1")
@@ -89,6 +92,7 @@ def test_somebody_is_found_explained_and_deleted_by_their_id(console: RunningSta
     assert _found(console, "found-") == 1
 
 
+@pytest.mark.deep
 def test_a_key_is_shown_once(console: RunningStack, signed_in: Page) -> None:
     """It works; after the dialog was closed nobody reads it any more."""
     page = opened(console, signed_in, "/settings")

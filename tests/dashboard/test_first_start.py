@@ -30,6 +30,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> TypeScriptPackage:
     return package
 
 
+@pytest.mark.deep
 def test_the_way_from_nothing_to_an_event(
     package: TypeScriptPackage, empty_stack: RunningStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def link(page: Page, name: str) -> Locator:
     return page.get_by_test_id("stSidebarNav").get_by_role("link", name=name)
 
 
+@pytest.mark.deep
 def test_from_the_sign_in_to_a_flag_that_is_off(console: RunningStack, page: Page) -> None:
     """Signs in, builds a trait and saves it, finds a user, reads why a flag allows them, and switches the flag off."""
     console.track("keys-ada", "keyed", properties={"amount": 30})
@@ -72,8 +73,10 @@ def test_from_the_sign_in_to_a_flag_that_is_off(console: RunningStack, page: Pag
     wait_until(lambda: console.call("GET", search).json()["total"] == 2, "both are there")
 
     page.goto(f"{console.stack.console_url}/sign-in")
-    expect(page.get_by_label("Key", exact=True)).to_be_focused()
+    key = page.get_by_label("Key", exact=True)
+    expect(key).to_be_focused()
     page.keyboard.type(console.keys["admin"])
+    expect(key).to_have_value(console.keys["admin"])
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Sign out")).to_be_visible()
 
@@ -133,6 +136,7 @@ def find_a_user(page: Page) -> None:
     expect(page.get_by_role("listitem").filter(has_text="events.keyed.amount.sum_30d").last).to_contain_text("30")
 
 
+@pytest.mark.deep
 def test_letters_are_no_shortcuts(console: RunningStack, signed_in: Page) -> None:
     """`r` and `c` make nothing run again: on a button, with a list open, and with nothing in focus."""
     sent: list[str | bytes] = []

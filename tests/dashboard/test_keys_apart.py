@@ -48,6 +48,7 @@ def test_what_one_may_not_see_is_refused_though_another_saw_it(
     assert not app.dataframe
 
 
+@pytest.mark.deep(kept=4)
 @pytest.mark.parametrize("path", PATHS)
 def test_a_viewer_sees_each_screen_and_can_change_nothing(screens: Screens, viewer: str, path: str) -> None:
     """No error, and no button that would be refused."""

@@ -31,6 +31,7 @@ def test_no_letter_of_a_plain_text_is_a_mark() -> None:
     assert plain("a*b*\n[c](d) :red[e]") == r"a\*b\* \[c\]\(d\) \:red\[e\]"
 
 
+@pytest.mark.deep
 def test_names_of_others_are_shown_as_they_stand(console: RunningStack, signed_in: Page) -> None:
     """As a person's id, an event's name, a property, notes of a definition, and in the address."""
     console.track(ODD, ODD, properties={"amount": ODD})

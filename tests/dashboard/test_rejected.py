@@ -14,6 +14,7 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
 
 
+@pytest.mark.deep
 def test_a_refused_event_is_repaired_and_counts(console: RunningStack, signed_in: Page) -> None:
     """It is listed with its reason; with its time put right it is taken, at that time."""
     sent = {"userId": "refused-ada", "event": "repaired", "timestamp": "noon"}
@@ -36,6 +37,7 @@ def test_a_refused_event_is_repaired_and_counts(console: RunningStack, signed_in
     wait_until(lambda: _names(console) == ["repaired"], "the event is the person's", 60)
 
 
+@pytest.mark.deep
 def test_an_event_that_somebody_else_sent_meanwhile_is_shown_as_sent(console: RunningStack, signed_in: Page) -> None:
     """The dialog says so, and the list behind it does once the dialog is closed."""
     sent = {"userId": "refused-bob", "event": "repaired", "timestamp": "midnight"}

@@ -34,6 +34,7 @@ def test_every_screen_renders(screens: Screens, path: str) -> None:
     assert [error.value for error in app.error] == []
 
 
+@pytest.mark.deep(kept=3)
 @pytest.mark.parametrize("path", SCREENS)
 def test_every_screen_shows_what_the_api_refuses(console: RunningStack, screens: Screens, path: str) -> None:
     """A key that was revoked after its person signed in gets the API's words, on each screen."""
@@ -48,6 +49,7 @@ def test_every_screen_shows_what_the_api_refuses(console: RunningStack, screens:
     assert any("Sign in again" in element.proto.body for element in app.get("html"))
 
 
+@pytest.mark.deep
 def test_an_api_that_hangs_is_said_within_seconds(console: RunningStack, screens: Screens) -> None:
     """Eight seconds for the screen, and as many for who is signed in: then it is told as an API that is away."""
     app = screens.open("traits")
@@ -64,6 +66,7 @@ def test_an_api_that_hangs_is_said_within_seconds(console: RunningStack, screens
     assert "tinycdp doctor" in texts(app)
 
 
+@pytest.mark.deep
 def test_a_change_without_an_answer_is_not_told_as_failed(
     console: RunningStack, screens: Screens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +102,7 @@ def test_a_viewer_gets_no_form_of_a_new_definition(console: RunningStack, screen
     assert [button.label for button in app.button] == [SCREENS[path].TITLE]
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("path", ["traits", "segments", "flags"])
 def test_a_definition_that_never_was_is_refused_once(screens: Screens, path: str) -> None:
     """One sentence, and the way back."""
@@ -110,6 +114,7 @@ def test_a_definition_that_never_was_is_refused_once(screens: Screens, path: str
         assert [button.label for button in app.button] == [SCREENS[path].TITLE]
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("id", ["never-was", "never/was", "\x00", "x" * 300, "x" * 10_000])
 def test_whatever_an_address_says_of_a_person_there_is_a_way_back(screens: Screens, id: str) -> None:
     """One sentence about what is wrong, below a name that is cut if it is long."""
@@ -120,6 +125,7 @@ def test_whatever_an_address_says_of_a_person_there_is_a_way_back(screens: Scree
     assert max(len(element.proto.body) for element in app.get("html")) < 10_000
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize(
     ("path", "name"), [("traits", "key_"), ("segments", "key_"), ("flags", "key_"), ("users", "id")]
 )

@@ -42,6 +42,7 @@ def test_a_key_is_typed_once_and_stays_out_of_sight(console: RunningStack, page:
     assert key not in "".join(logs)
 
 
+@pytest.mark.deep
 def test_a_link_signs_in_once(console: RunningStack, page: Page) -> None:
     """`tinycdp sign-in` prints a link; who opens it second is asked for a key."""
     link = console.json("sign-in")["url"]
@@ -56,6 +57,7 @@ def test_a_link_signs_in_once(console: RunningStack, page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("used already")
 
 
+@pytest.mark.deep
 def test_signing_out_ends_it(console: RunningStack, page: Page) -> None:
     """The cookie of before opens nothing any more."""
     page.goto(console.json("sign-in")["url"])

@@ -34,6 +34,7 @@ def awaited(console: RunningStack) -> RunningStack:
     return console
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize(
     ("held", "path", "query", "shown"),
     [

@@ -36,6 +36,7 @@ def shop(console: RunningStack) -> RunningStack:
     return console
 
 
+@pytest.mark.deep
 def test_from_a_trait_to_its_decisions_and_back_to_why(shop: RunningStack, signed_in: Page) -> None:
     """A trait, a segment and a flag are built; a repaired event changes an answer, and everything else says so, too."""
     page = signed_in

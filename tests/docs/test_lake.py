@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.demo import Demo
+
 PAGE = (Path(__file__).parents[2] / "docs" / "lake.md").read_text()
 
 
-@pytest.mark.xdist_group("notebooks")
+@pytest.mark.xdist_group("demo")
 @pytest.mark.timeout(300)
-def test_the_snippets_run(demo_environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_snippets_run(demo: Demo, tmp_path: Path) -> None:
     """Each runs after those before it."""
     snippets = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     program = tmp_path / "snippets.py"
@@ -23,7 +25,7 @@ def test_the_snippets_run(demo_environment: dict[str, str], tmp_path: Path) -> N
 
     done = subprocess.run(
         [sys.executable, str(program)],
-        env={**os.environ, **demo_environment},
+        env={**os.environ, "TINYCDP_LAKE_URI": demo.stack.lake_uri},
         cwd=tmp_path,
         capture_output=True,
         text=True,

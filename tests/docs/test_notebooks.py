@@ -28,6 +28,7 @@ nbformat.write(notebook, executed)
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
 
+@pytest.mark.deep
 @pytest.mark.xdist_group("notebooks")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", NAMES)

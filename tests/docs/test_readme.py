@@ -73,6 +73,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]
     assert running_stack(settings) is None
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(300)
 def test_the_first_ten_minutes(clone: tuple[Path, str]) -> None:
     """Definitions are saved, two events are sent, and the decision is yes; then every command of the last block."""

@@ -34,6 +34,7 @@ def snippets(language: str) -> str:
     return "\n".join(re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL))
 
 
+@pytest.mark.deep
 @pytest.mark.xdist_group("stack")
 @pytest.mark.timeout(400)
 def test_the_snippets_compile_and_run(stack: RunningStack, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_a_service_that_is_told_to_stop_sends_first(service: Any, running: Runni
     assert "signed_up" in names
 
 
+@pytest.mark.deep
 def test_a_function_sends_before_it_answers(
     example: Callable[[str], Example], environment: dict[str, str], running: RunningStack
 ) -> None:

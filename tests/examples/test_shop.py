@@ -16,7 +16,7 @@ from tests.examples.checkout import Example
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(400), pytest.mark.deep]
 
 #: Opens the shop in a new tab; a name signs in.
 Enter: TypeAlias = Callable[..., Page]

@@ -53,6 +53,7 @@ def test_a_stream_outlives_a_wiped_redis(defined: RunningStack) -> None:
         )
 
 
+@pytest.mark.deep
 def test_an_api_that_is_killed_is_listened_to_again(defined: RunningStack) -> None:
     """Redis keeps the handle. What changed meanwhile is told at the opening, to whoever names what it knew."""
     url = stream_url(defined, "fs-killed")
@@ -66,6 +67,7 @@ def test_an_api_that_is_killed_is_listened_to_again(defined: RunningStack) -> No
         assert again.wait_for(1).id != known
 
 
+@pytest.mark.deep
 def test_a_flood_of_streams_leaves_room_for_others(defined: RunningStack) -> None:
     """Beyond the bound each is refused at once, decisions are answered all the while, and places come free again."""
     with api_beside(defined, connections_max="80") as beside:

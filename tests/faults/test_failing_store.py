@@ -20,7 +20,7 @@ from tests.running import RunningStack
 from tests.small_s3 import SmallS3, small_s3
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.xdist_group("failing_store"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("failing_store"), pytest.mark.timeout(180), pytest.mark.deep]
 
 
 @pytest.fixture(scope="module")

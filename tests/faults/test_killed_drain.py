@@ -38,6 +38,7 @@ def assert_each_once(world: World) -> None:
     assert sum(world.values(f"u{number}")["orders"] for number in range(9)) == 60
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("step", ["checked", "read", "linked", "before_write", "after_write", "trimmed"])
 def test_a_drain_killed_at_any_step_leaves_each_seq_once(redis_url: str, tmp_path: Path, step: str) -> None:
     """A drain that dies at any step loses no event and leaves none twice, while more events come in."""
@@ -70,6 +71,7 @@ def strays(store: SmallS3, lake: Lake) -> list[str]:
     return [key for key in store.keys(".parquet") if "/events/ingest_date=" in key and key not in known]
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize(
     ("at", "left", "drained"),
     [("file", 0, 0), ("file_written", 1, 0), ("commit", 1, 0), ("committed", 0, 40)],

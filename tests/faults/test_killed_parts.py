@@ -37,6 +37,7 @@ def test_a_redis_killed_under_load_has_every_acknowledged_event_once(victim: Run
     assert_nothing_lost(victim, sent)
 
 
+@pytest.mark.deep
 def test_an_api_killed_under_load_leaves_each_event_wholly_in_or_not_at_all(victim: RunningStack) -> None:
     """Clients that got no answer send again. Log and record agree on every event, and so do lake and answers."""
     with load(victim, "api") as sent:
@@ -50,6 +51,7 @@ def test_an_api_killed_under_load_leaves_each_event_wholly_in_or_not_at_all(vict
     assert_nothing_lost(victim, sent)
 
 
+@pytest.mark.deep
 def test_a_drain_killed_under_load_leaves_the_lake_exact(victim: RunningStack) -> None:
     """Ingest goes on while the drain is killed twice, anywhere in its round, and the lake has each seq once."""
     with load(victim, "drain") as sent:
@@ -63,6 +65,7 @@ def test_a_drain_killed_under_load_leaves_the_lake_exact(victim: RunningStack) -
     assert_nothing_lost(victim, sent)
 
 
+@pytest.mark.deep
 def test_a_worker_killed_in_a_rebuild_leaves_answers_right(victim: RunningStack) -> None:
     """The request of a rebuild outlives its worker, and the next worker answers it."""
     with load(victim, "worker") as sent:

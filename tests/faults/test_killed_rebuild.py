@@ -41,6 +41,7 @@ def orders(world: World) -> dict[str, tuple[float, float]]:
     return {user: (values["orders"], values["spent"]) for user in USERS for values in [world.values(user)]}
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_rebuild_killed_at_any_step_changes_no_answer(redis_url: str, tmp_path: Path, step: str) -> None:
     """A killed rebuild leaves bases of two builds side by side, each with its own tail. No answer changes, and the next
@@ -59,6 +60,7 @@ def test_a_rebuild_killed_at_any_step_changes_no_answer(redis_url: str, tmp_path
     assert set(orders(world).values()) == {(4, 8)}
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("step", ["sweeping", "swept"])
 def test_who_is_gone_from_the_lake_is_swept_and_who_is_idle_stays(redis_url: str, tmp_path: Path, step: str) -> None:
     """A sweep that was cut off is done again by the next rebuild: it empties the base of an id without rows, and of no

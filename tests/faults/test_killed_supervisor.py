@@ -50,6 +50,7 @@ def redis_servers(home: Path) -> list[int]:
     return found
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(240)
 def test_a_supervisor_killed_under_load_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

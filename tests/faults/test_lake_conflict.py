@@ -68,6 +68,7 @@ def add_column(root: str, name: str) -> None:
     raise AssertionError(f"the column {name} could not be added")
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(180)
 def test_all_who_write_one_table_at_once_finish_and_lose_no_row(redis_url: str, tmp_path: Path) -> None:
     """Each writer pauses between its look and its commit until another has committed. All writers end well. Every event

@@ -50,6 +50,7 @@ def test_a_wiped_redis_is_rebuilt_from_the_lake_while_clients_send(victim: Runni
     assert_nothing_lost(victim, before, meanwhile)
 
 
+@pytest.mark.deep
 def test_a_redis_wiped_under_clients_at_work_says_what_is_warming_and_loses_only_what_was_not_drained(
     victim: RunningStack,
 ) -> None:
@@ -117,6 +118,7 @@ def ids_in_lake(stack: RunningStack, name: str) -> set[str]:
     return {event_id for event_id in rows["event_id"].to_list() if event_id.startswith(f"{name}-")}
 
 
+@pytest.mark.deep
 def test_an_older_redis_goes_on_above_the_lake(victim: RunningStack) -> None:
     """A Redis with an older copy of its file gets back what the lake has, and gives no seq out a second time."""
     file = next(Path(victim.settings.home, "redis").rglob("appendonly*.aof*"))
@@ -147,6 +149,7 @@ def kill_stopped(stack: RunningStack) -> int:
     return pid
 
 
+@pytest.mark.deep
 def test_a_repeat_counts_once_whenever_it_comes(victim: RunningStack) -> None:
     """A repeat at once, after the rebuild that covers the event, and after a restart of Redis is acknowledged as a
     duplicate (D-19)."""

@@ -46,6 +46,7 @@ print(client.close(60))
 """
 
 
+@pytest.mark.deep
 def test_each_event_counts_once_or_is_told(victim: RunningStack, tmp_path: Path) -> None:
     """The way drops, delays, cuts, repeats and invents answers; two clients and the server are killed with -9.
 

@@ -20,6 +20,7 @@ STARTS = 2
 ASKED_MIN = 100
 
 
+@pytest.mark.deep
 def test_no_valid_key_is_refused_while_processes_start(victim: RunningStack) -> None:
     """Over several starts a made key is answered or not answered, and never 401.
 

@@ -25,7 +25,7 @@ from tests.running import RunningStack
 from tests.sdk.typescript_package import package_in
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.xdist_group("victim"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.xdist_group("victim"), pytest.mark.timeout(400), pytest.mark.deep]
 
 EVENTS = 3_000
 

@@ -13,6 +13,7 @@ from pipelines.purge.purge_now import purge_now
 from tests.pipelines.world import World, purchase
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("name", ["plain", "Käse & Brot 5%", "a#b?c", "a*b{c};d", "%zz<>\"'`"])
 def test_a_lake_reads_back_what_it_wrote_whatever_its_folder_is_called(
     redis_url: str, tmp_path: Path, name: str

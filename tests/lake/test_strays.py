@@ -85,6 +85,7 @@ def named_files(lake: Lake, table: Table) -> int:
     return len(lake.open(table).file_uris())
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("kind", WRITES)
 def test_a_file_that_is_about_to_be_committed_may_go_and_breaks_no_table(object_store: SmallS3, kind: str) -> None:
     """Old files are dropped at once while a writer stands between its file and its commit, in every table. The commit

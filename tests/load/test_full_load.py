@@ -29,6 +29,7 @@ USERS = 500
 GROWTH_MB_MAX = 60
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(600)
 def test_full_load(stack: RunningStack) -> None:
     """Every answer is 200; every event that was sent is in the lake once, and counts once for its user, however many

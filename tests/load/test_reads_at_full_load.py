@@ -123,6 +123,7 @@ def brute_force(rows: list[tuple[int, int, float]], now_ms: int) -> dict[str, An
     }
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(180)
 def test_every_read_is_right_as_of_its_own_moment(stack: RunningStack) -> None:
     """Whatever was published meanwhile, and though events leave windows all the while: a read has every event up to the

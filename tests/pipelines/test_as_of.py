@@ -98,6 +98,7 @@ ACTS = st.lists(
 )
 
 
+@pytest.mark.deep
 @part_of_examples(8)
 @given(acts=ACTS, days=st.lists(st.integers(0, 40), min_size=2, max_size=2))
 def test_a_rebuild_the_command_and_the_sql_agree_as_of_any_time(

@@ -112,6 +112,7 @@ class OffWorld(World):
         return person(reading._replace(clock_ms=read_ms), catalogue, DecodedBases()).answers(catalogue.definitions)
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("light_events_max", [256, 0])
 @pytest.mark.parametrize("seed", range(3))
 def test_no_event_is_hidden_by_clocks_that_are_off_or_step_back(
@@ -260,6 +261,7 @@ def test_no_clock_that_is_ahead_for_a_moment_drops_what_is_to_be_kept(
     assert world.lake.events().collect().height == 1 - dropped
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("ahead_ms", [LEAD_MS_MAX - MINUTE_MS, DAY_MS])
 @pytest.mark.parametrize("shards", [1, SHARDS])
 def test_calls_after_a_clock_was_ahead_link_ids_again(
@@ -382,6 +384,7 @@ def test_restamped_rows_count_when_they_came(redis_url: str, tmp_path: Path) -> 
     assert dict(written.iter_rows())["user:ada"] == 3
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize(("days_later", "is_seen"), [(0, True), (2, False), (3, True)])
 def test_retention_and_purge_see_restamped_rows(redis_url: str, tmp_path: Path, days_later: int, is_seen: bool) -> None:
     """They stay in the day that the clock said. It is closed until it comes, is open while it lasts, as every day is,

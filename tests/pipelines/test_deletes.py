@@ -83,6 +83,7 @@ def test_tables_of_an_older_rebuild_do_not_show_who_was_deleted_since(url: str, 
     assert set(latest_undeleted(world.lake, MEMBERSHIPS).collect()["id"]) == {"user:ann", "user:bob"}
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("step", ["reading", "publishing", "sweeping", "writing", "done"])
 def test_a_delete_at_any_step_of_a_rebuild_is_final(url: str, tmp_path: Path, step: str) -> None:
     """A rebuild that began before the delete publishes nothing of the person, whatever it had read."""
@@ -146,6 +147,7 @@ def stored(world: World) -> dict[bytes, Any]:
         return {name: client.dump(name) for name in names}
 
 
+@pytest.mark.deep(kept=3)
 @pytest.mark.parametrize("is_purged", [False, True], ids=["deleted", "purged"])
 @pytest.mark.parametrize("what", TOGETHER)
 def test_a_retry_of_what_was_deleted_does_nothing_at_all(url: str, tmp_path: Path, what: str, is_purged: bool) -> None:
@@ -331,6 +333,7 @@ def test_an_imported_event_that_was_deleted_is_no_new_event_when_an_app_sends_it
     check(world, ["user:ann"])
 
 
+@pytest.mark.deep
 def test_a_delete_that_is_cut_off_is_completed_by_asking_again(url: str, tmp_path: Path) -> None:
     """A delete that was cut off is completed by any of the person's ids: from each all that is left is still found."""
     for number, by in enumerate(("user:b", "user:a", "anon:d1", "anon:d2")):

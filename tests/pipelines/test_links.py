@@ -141,6 +141,7 @@ ACTS = st.lists(
 )
 
 
+@pytest.mark.deep
 @part_of_examples(8)
 @given(acts=ACTS)
 def test_live_batch_and_sql_see_the_same_people(

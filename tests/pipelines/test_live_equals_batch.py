@@ -1,6 +1,6 @@
 """Real purchases, half of the users live: live and in the batch, every answer is the oracle's.
 
-`.ci/run` looks at all users, `make test` at a quarter of them.
+`.ci/run` looks at all users, `make test` at a tenth of them.
 """
 
 from __future__ import annotations

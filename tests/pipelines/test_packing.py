@@ -125,6 +125,7 @@ def test_files_of_another_size_are_not_written_again(tmp_path: Path) -> None:
     assert len(files(lake)) <= 1 + FEW and large[0] in files(lake)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("count", [1, 60])
 def test_however_long_it_goes_on_there_are_few(tmp_path: Path, count: int) -> None:
     """Packed files are packed in their turn, also where two commits of a size fit into no file of that size."""

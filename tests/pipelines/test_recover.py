@@ -162,6 +162,7 @@ def test_a_rewound_redis_counts_its_catalogue_on(tmp_path: Path) -> None:
         assert world.values("u1") == {"orders": 1}
 
 
+@pytest.mark.deep
 def test_a_recovery_that_takes_long_is_told(redis_url: str, tmp_path: Path) -> None:
     """The drain's heartbeat goes on while it recovers, and says what it does; `/health` names the shards that wait."""
     world = World(redis_url, tmp_path, shards=4)

@@ -156,6 +156,7 @@ def test_another_user_of_a_page_has_a_stream_of_their_own(defined: RunningStack,
     assert page.evaluate("changes.length") <= 2
 
 
+@pytest.mark.deep
 def test_a_page_goes_on_when_its_api_starts_anew(defined: RunningStack, visit: Visit) -> None:
     """The browser opens the stream again by itself, and the page hears of what changed while nobody answered."""
     with api_beside(defined) as first:
@@ -167,6 +168,7 @@ def test_a_page_goes_on_when_its_api_starts_anew(defined: RunningStack, visit: V
         page.close()
 
 
+@pytest.mark.deep
 def test_a_page_hears_no_more_once_its_key_is_revoked(defined: RunningStack, visit: Visit) -> None:
     """The stream ends, the browser is told that there is none, and asks ever more rarely."""
     made = defined.call("POST", "/v1/admin/keys", json={"kind": "read", "label": "ofcs"}).json()

@@ -13,7 +13,7 @@ import pytest
 from tests.running import RunningStack, stack_on
 
 #: Requests by chance to each operation; they and their machine's pace make the time that all may take.
-EXAMPLES_MAX = int(os.environ.get("TINYCDP_REQUESTS", "10"))
+EXAMPLES_MAX = int(os.environ.get("TINYCDP_REQUESTS", "2"))
 SECONDS_MAX = 300 + 8 * EXAMPLES_MAX
 SEED = 20_261_123
 

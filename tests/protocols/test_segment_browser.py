@@ -28,6 +28,7 @@ def defined(stack: RunningStack) -> RunningStack:
 BATCHING = {"deliveryStrategy": {"strategy": "batching", "config": {"size": 3, "timeout": 200}}}
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize(
     ("name", "settings", "paths"),
     [

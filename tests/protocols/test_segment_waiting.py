@@ -40,6 +40,7 @@ def test_the_refusal_names_whole_seconds(narrow: RunningStack) -> None:
     assert refused.headers["x-ratelimit-reset"] == refused.headers["retry-after"]
 
 
+@pytest.mark.deep
 def test_a_client_that_is_told_to_wait_loses_nothing_and_counts_nothing_twice(
     narrow: RunningStack, caplog: pytest.LogCaptureFixture
 ) -> None:

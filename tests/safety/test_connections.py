@@ -224,6 +224,7 @@ def test_requests_sent_at_once_are_answered_in_their_order(stack: RunningStack) 
     assert [b"eventId" in body for body in bodies] == [True, False, True]
 
 
+@pytest.mark.deep
 def test_a_connection_on_which_nothing_more_is_asked_is_closed(stack: RunningStack) -> None:
     """An idle connection is closed some seconds after its last answer, and serves a second request before."""
     where = urlsplit(stack.stack.api_url)

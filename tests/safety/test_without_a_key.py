@@ -34,6 +34,7 @@ def calls(stack: RunningStack) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("key", ["", "nobodys"])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_every_route_refuses_for_the_key_first(stack: RunningStack, body: bytes, key: str) -> None:

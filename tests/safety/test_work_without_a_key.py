@@ -147,6 +147,7 @@ async def work_of(app: FastAPI, method: str, path: str, sent: Sent) -> tuple[int
     return statuses[0], count, dear
 
 
+@pytest.mark.deep(kept=4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_whoever_has_no_key_costs_little(app: FastAPI, settings: Settings, kind: str) -> None:
     """On every route a request without a key costs a bounded number of calls, whatever comes with it; its body is not

@@ -227,6 +227,7 @@ def test_a_change_waits_as_long_as_it_is_told() -> None:
         assert admin.change_segment("loyal", "true") == {"key": "loyal"}
 
 
+@pytest.mark.deep
 def test_people_are_found_shown_and_deleted(stack: RunningStack, admin: tinycdp.Admin, tmp_path: Path) -> None:
     """A user with a slash in the id is found, read in pages, exported, and gone after the delete."""
     user = "adm/ada lovelace"

@@ -188,6 +188,7 @@ def test_reasons_without_an_end_cost_no_memory() -> None:
     assert not any("\n" in reason for reason in box.stats.refused)
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -229,6 +230,7 @@ def test_a_full_queue_does_not_flood_the_log(new_client: Callable[..., Any], cap
     assert [int(line.split()[0]) for line in lines] == [1, 999]
 
 
+@pytest.mark.deep(kept=6)
 @pytest.mark.parametrize(
     "said",
     [
@@ -310,6 +312,7 @@ def dripping(head: bytes) -> Iterator[str]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nx-", b"HTTP/1.1 200 OK\r\ncontent-length: 999999\r\n\r\n"])
 def test_an_answer_that_drips_holds_nobody(new_client: Callable[..., Any], head: bytes) -> None:
     """Each byte comes in time and the whole never does, in the headers or in the body: the time for it ends."""

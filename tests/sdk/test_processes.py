@@ -222,6 +222,7 @@ time.sleep(600)
     assert names == {"requested": 1}
 
 
+@pytest.mark.deep
 def test_the_end_of_a_process_waits_for_two_seconds_and_says_what_is_lost(tmp_path: Path) -> None:
     """Nobody answers: the process ends, and the count is on stderr. `flush` has a timeout too (posthog-python#79)."""
     began_s = time.monotonic()
@@ -231,6 +232,7 @@ def test_the_end_of_a_process_waits_for_two_seconds_and_says_what_is_lost(tmp_pa
     assert time.monotonic() - began_s < 20
 
 
+@pytest.mark.deep
 def test_the_two_seconds_are_for_all_clients_together(tmp_path: Path, server: ScriptedServer) -> None:
     """Three clients of servers that are away or silent, and one that is well: its event arrives all the same."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -308,6 +310,7 @@ def _is_up(url: str) -> bool:
         return False
 
 
+@pytest.mark.deep
 def test_workers_of_celery_send_before_they_end(tmp_path: Path, server: ScriptedServer) -> None:
     """Its children end by `os._exit`; the one line of the docs has them send what they have."""
     for name in ("queue", "control"):

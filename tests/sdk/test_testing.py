@@ -31,6 +31,7 @@ def test_a_recording_client_keeps_events_and_answers_what_the_test_says() -> Non
     assert cdp.close().sent == 1
 
 
+@pytest.mark.deep
 @pytest.mark.xdist_group("sdk_stack")
 def test_the_fixture_runs_a_real_stack(tinycdp_stack: Stack) -> None:
     """An event is acknowledged and its trait is live; the client of the stack reads traits too."""

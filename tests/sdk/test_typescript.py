@@ -40,6 +40,7 @@ def test_its_own_tests_pass(package: TypeScriptPackage) -> None:
     assert int(re.findall(r"Tests +(\d+) passed", done.stdout)[0]) > 100, done.stdout
 
 
+@pytest.mark.deep
 def test_react_18_does_as_react_19(package: TypeScriptPackage) -> None:
     """The tests of React's entry pass with the oldest React that the package is for as well."""
     _, modules = installed_from(SOURCE / "tests" / "react-18")
@@ -49,6 +50,7 @@ def test_react_18_does_as_react_19(package: TypeScriptPackage) -> None:
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 
+@pytest.mark.deep
 def test_its_types_hold_in_the_strictest_setting(package: TypeScriptPackage) -> None:
     """The source, its tests and what configures its tools, with every check that the compiler has."""
     source, tests = (package.run("typescript/bin/tsc", "-p", folder) for folder in (".", "tests"))
@@ -69,6 +71,7 @@ def test_an_entry_is_no_larger_than_its_budget(package: TypeScriptPackage, entry
     assert set(re.findall(rb'from"([^"]+)"', built)) <= {b"@tinycdp/sdk", b"react"}
 
 
+@pytest.mark.deep
 def test_what_is_published_suits_the_ways_apps_load_it(package: TypeScriptPackage) -> None:
     """Each export is there for import and require, with types that fit, as publint and attw see it (posthog-js#908)."""
     archive = str(package.packed())
@@ -161,6 +164,7 @@ def environment_of(stack: RunningStack, **more: str) -> dict[str, str]:
     return {"TINYCDP_URL": stack.stack.api_url, **keys, **more}
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("node", ["the machine's Node", "the lock's Node"])
 @pytest.mark.parametrize("name", LOADED)
 def test_an_app_sends_and_decides(
@@ -196,6 +200,7 @@ console.log(JSON.stringify("tracked"));
 """
 
 
+@pytest.mark.deep
 def test_a_process_that_ends_by_itself_sends_first_and_is_not_kept(
     package: TypeScriptPackage, stack: RunningStack, tmp_path: Path
 ) -> None:

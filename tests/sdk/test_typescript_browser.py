@@ -137,6 +137,7 @@ def queued(page: Page) -> int:
     return found
 
 
+@pytest.mark.deep
 def test_a_page_that_is_left_sends_what_is_queued(counted: Any, open_page: Open) -> None:
     """By a beacon, as text: one with JSON would ask first, and be lost (posthog-js#4139). Its answer is read by nobody,
     so the next page sends it again, and it counts once."""
@@ -152,6 +153,7 @@ def test_a_page_that_is_left_sends_what_is_queued(counted: Any, open_page: Open)
     assert stored_events(again) == []
 
 
+@pytest.mark.deep
 def test_a_page_that_is_closed_while_offline_loses_nothing(
     context: BrowserContext, counted: Any, open_page: Open
 ) -> None:
@@ -180,6 +182,7 @@ def test_a_page_that_goes_online_again_sends_at_once(context: BrowserContext, co
     assert counted("ts_offline", "ts-online")() == 20
 
 
+@pytest.mark.deep
 def test_tabs_have_queues_of_their_own_and_take_over_those_of_closed_ones(counted: Any, open_page: Open) -> None:
     """An open tab's queue is its own (localstorage-retry#27), a closed tab's is sent by one that opens."""
     first = open_page("ts-tabs", flushIntervalMs=60_000)
@@ -323,6 +326,7 @@ def test_a_subscriber_that_throws_ends_no_stream(stack: RunningStack, open_page:
     assert set(page.evaluate("mistakes")) == {"Uncaught Error: the app is wrong"}
 
 
+@pytest.mark.deep
 def test_the_tabs_of_a_browser_share_a_connection(stack: RunningStack, open_page: Open, live: str) -> None:
     """Eight tabs know of a change by one stream: six would take every connection that a browser opens to a server.
 
@@ -343,6 +347,7 @@ def test_the_tabs_of_a_browser_share_a_connection(stack: RunningStack, open_page
     assert open_streams(*pages) == 1
 
 
+@pytest.mark.deep
 def test_the_stream_ends_with_the_identity_and_with_the_page(
     site: str, stack: RunningStack, open_page: Open, live: str
 ) -> None:
@@ -369,6 +374,7 @@ def test_the_stream_ends_with_the_identity_and_with_the_page(
     assert open_streams(page) == 0
 
 
+@pytest.mark.deep
 def test_without_a_stream_answers_are_asked_for_as_ever(
     context: BrowserContext, stack: RunningStack, open_page: Open, live: str
 ) -> None:
@@ -441,6 +447,7 @@ hydrateRoot(root, h(Shop, { ...options, userId, initialDecisions }), {
 """
 
 
+@pytest.mark.deep
 def test_a_page_that_a_server_rendered_is_taken_over_without_a_flicker(
     package: TypeScriptPackage, folder: Path, site: str, stack: RunningStack, context: BrowserContext
 ) -> None:

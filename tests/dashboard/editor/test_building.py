@@ -167,6 +167,7 @@ def test_examples_are_read_when_they_are_asked_for(build: Build) -> None:
     assert text(app) == 'events.editor_order.where(currency == "EUR").count >= 1'
 
 
+@pytest.mark.deep
 def test_in_a_browser_a_built_text_is_shown_counted_and_goes_on_as_text(open_page: Open) -> None:
     """The builder and the editor are one input: each begins where the other was left."""
     page = open_page(kind="segment", text="")

@@ -11,6 +11,7 @@ from tests.running import RunningStack
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
 
 
+@pytest.mark.deep
 def test_a_trait_is_made_with_the_builder_and_changed_as_text(defined: RunningStack, page: Page) -> None:
     """The button and Ctrl+S both save, after a look at the difference, and what is saved is formatted."""
     page.goto(f"{defined.stack.console_url}/traits?new=1")

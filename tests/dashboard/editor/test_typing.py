@@ -72,6 +72,7 @@ def test_mistakes_are_underlined_where_they_are(open_page: Open) -> None:
     expect(page.locator(".cm-lintRange-error")).to_have_count(0)
 
 
+@pytest.mark.deep
 def test_people_are_counted_after_a_pause(open_page: Open) -> None:
     """For how many the expression holds, some of them, and what looks wrong."""
     page = open_page(kind="segment", text="events.editor_order.count == 1 && events.nevers.count == 0")
@@ -81,6 +82,7 @@ def test_people_are_counted_after_a_pause(open_page: Open) -> None:
     expect(page.locator(".notes")).to_contain_text("nevers")
 
 
+@pytest.mark.deep
 def test_r_and_c_are_letters_in_the_editor_and_in_its_popups(open_page: Open) -> None:
     """Streamlit reruns at `r` and clears caches at `c`: not for what is typed here, nor with the focus on a popup."""
     page = open_page(kind="segment", text="1 == 1")
@@ -103,6 +105,7 @@ def test_r_and_c_are_letters_in_the_editor_and_in_its_popups(open_page: Open) ->
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+@pytest.mark.deep
 def test_saving_by_the_keyboard_formats_first(open_page: Open) -> None:
     """Ctrl+S writes the text as the language writes it, gives it to Python, and calls what saves."""
     page = open_page(kind="segment", text="( editor_orders>=1 )")
@@ -113,6 +116,7 @@ def test_saving_by_the_keyboard_formats_first(open_page: Open) -> None:
     in_python(page, "editor_orders >= 1")
 
 
+@pytest.mark.deep
 def test_a_text_that_is_not_valid_is_not_formatted(open_page: Open) -> None:
     """It stays as it was typed."""
     page = open_page(kind="segment", text="( editor_orders>=  ")
@@ -122,6 +126,7 @@ def test_a_text_that_is_not_valid_is_not_formatted(open_page: Open) -> None:
     expect(editor(page)).to_have_text("( editor_orders>=  ", use_inner_text=True)
 
 
+@pytest.mark.deep
 def test_a_text_that_python_sets_is_taken_over(open_page: Open) -> None:
     """And what is typed afterwards stays through reruns."""
     page = open_page(kind="trait", text="editor_orders")
@@ -134,6 +139,7 @@ def test_a_text_that_python_sets_is_taken_over(open_page: Open) -> None:
     expect(editor(page)).to_have_text("profile.set_by_python_too")
 
 
+@pytest.mark.deep
 def test_what_is_asked_about_an_older_text_is_dropped(open_page: Open) -> None:
     """While the console answers nothing typing goes on; then the answer is about the text as it stands."""
     page = open_page(kind="segment", text="1 == 1")
@@ -156,6 +162,7 @@ def test_what_is_asked_about_an_older_text_is_dropped(open_page: Open) -> None:
     expect(page.locator(".cm-lintRange-error")).to_have_count(0)
 
 
+@pytest.mark.deep
 def test_an_api_that_is_away_is_said_and_asked_again(open_page: Open) -> None:
     """The editor comes back by itself."""
     page = open_page(kind="segment", text="1 == 1")
@@ -167,6 +174,7 @@ def test_an_api_that_is_away_is_said_and_asked_again(open_page: Open) -> None:
     expect(verdict(page)).to_have_text("Valid: boolean", timeout=10_000)
 
 
+@pytest.mark.deep
 def test_tab_leaves_the_editor(open_page: Open) -> None:
     """No keyboard is caught in it: the next stop is the button below."""
     page = open_page(kind="segment", text="1 == 1")
@@ -176,6 +184,7 @@ def test_tab_leaves_the_editor(open_page: Open) -> None:
     expect(page.get_by_role("button", name="Format")).to_be_focused()
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize(("scheme", "background"), [("light", "rgb(244, 246, 248)"), ("dark", "rgb(26, 30, 38)")])
 def test_the_editor_follows_the_theme(open_page: Open, page: Page, scheme: str, background: str) -> None:
     """Its field has the colour of the console's other fields."""
@@ -185,6 +194,7 @@ def test_the_editor_follows_the_theme(open_page: Open, page: Page, scheme: str, 
     expect(page.locator(".cm-editor")).to_have_css("background-color", background)
 
 
+@pytest.mark.deep
 def test_a_text_that_was_not_saved_is_forgotten_once_its_page_is_left(open_page: Open) -> None:
     """As Streamlit forgets what stands in its own fields."""
     page = open_page(kind="segment", text="1 == 1")
@@ -198,6 +208,7 @@ def test_a_text_that_was_not_saved_is_forgotten_once_its_page_is_left(open_page:
     in_python(page, "1 == 1")
 
 
+@pytest.mark.deep
 def test_a_shown_expression_cannot_be_changed(open_page: Open) -> None:
     """It is checked all the same."""
     page = open_page(kind="segment", text="editor_orders >= 1", disabled="1")

@@ -612,6 +612,7 @@ def test_nothing_of_the_language_is_without_sql() -> None:
         to_sql(replace(bound("1"), expr=unknown), "duckdb", NOW)
 
 
+@pytest.mark.deep(kept=10)
 @pytest.mark.parametrize("dialect", ENGINES)
 @pytest.mark.parametrize("name", MANY)
 def test_the_text_parses_again_in_its_dialect(name: str, dialect: str, caplog: pytest.LogCaptureFixture) -> None:

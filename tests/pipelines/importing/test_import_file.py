@@ -108,6 +108,7 @@ def test_an_import_that_was_cut_off_goes_on_where_it_stopped(tmp_path: Path, tab
 LARGE_ROWS = [ROWS[0] | {"when": 1_700_000_000_000 + number} for number in range(1_200)]
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
 def test_a_chunk_of_many_bytes_is_imported_in_parts(tmp_path: Path, name: str) -> None:
     """A chunk whose rows have many bytes comes in parts, so that no more of them is in memory. A run that is cut off

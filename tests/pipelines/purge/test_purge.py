@@ -131,6 +131,7 @@ def test_a_search_finds_an_id_in_every_kind_of_place(world: World) -> None:
     assert search(world, "user:nobody-of-this-name").found == []
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("by", EVERY)
 def test_a_purge_at_once_leaves_no_byte(world: World, by: str) -> None:
     """Right after it tables, their logs, exports, streams, records and Redis' file have nothing of the deleted, today's
@@ -175,6 +176,7 @@ def test_today_waits_until_it_is_over(world: World) -> None:
     }  # files of older versions stay for a day
 
 
+@pytest.mark.deep
 def test_a_wiped_redis_and_the_archive_bring_nobody_back(world: World, tmp_path: Path) -> None:
     """After a purge nobody comes back when Redis is recovered from the lake alone, or when history is imported
     again."""
@@ -211,6 +213,7 @@ def test_a_wiped_redis_and_the_archive_bring_nobody_back(world: World, tmp_path:
     assert search(world, *EVERY).found == []
 
 
+@pytest.mark.deep
 def test_what_comes_after_a_purge_counts_alone_and_retries_do_not(world: World) -> None:
     """A retry of a deleted event within 24 h is no new event; a new one counts; its tombstone stays without a name."""
     old = visit(9, userId=IDS["userId"])
@@ -267,6 +270,7 @@ def test_a_rebuild_that_began_before_does_not_get_past_a_tombstone_without_a_nam
 STEPS = ("drained", "looked", "rejected", "traits", "memberships", "events", "forgotten", "files", "cleaned")
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_purge_that_is_cut_off_is_run_again(world: World, step: str) -> None:
     """A purge may be cut off at any step: the next one leaves nothing, and events that came meanwhile are there
@@ -309,6 +313,7 @@ def test_events_that_come_during_a_purge_wait_in_the_log(world: World) -> None:
     check(world, [*EVERY, "user:bob"])
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("step", ["checked", "read", "before_write", "after_write"])
 def test_a_drain_that_was_stopped_goes_on_after_a_purge(world: World, step: str) -> None:
     """A drain that stands still at any step while a purge takes its lease and drops files at once loses no event
@@ -380,6 +385,7 @@ def test_a_rebuild_that_is_asked_for_forgets_who_is_gone(world: World) -> None:
     assert [run for _, run in decoded(world.store.asked_runs())] == [AskedRun("run", "ada", 1, ["user:bob"])]
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("step", ["looked", "memberships", "events"])
 def test_who_is_spoken_of_anew_while_a_purge_runs_is_kept(world: World, step: str) -> None:
     """An email that becomes the owner of a new device has no event of its own, and yet it is somebody again."""

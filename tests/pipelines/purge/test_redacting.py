@@ -132,6 +132,7 @@ def test_a_redacted_value_is_gone_from_every_store_and_counts_alike_everywhere(w
     assert search(world, ANN, DEVICE).found == []
 
 
+@pytest.mark.deep
 def test_who_was_purged_before_is_redacted_by_name_and_nobody_else(world: World) -> None:
     """`redacts` names somebody who was purged before. A name of somebody who was not deleted redacts nothing."""
     world.ingest([visit(5, userId="cy-of-the-black-gables")])
@@ -145,6 +146,7 @@ def test_who_was_purged_before_is_redacted_by_name_and_nobody_else(world: World)
     assert search(world, ANN).found == []
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("step", ["flags", "redacted", "rebuilt", "events"])
 def test_a_redaction_that_is_cut_off_is_run_again(world: World, step: str) -> None:
     """A redaction may be cut off at any step: the next one completes it, and events that came meanwhile count once."""

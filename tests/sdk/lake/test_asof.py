@@ -147,6 +147,7 @@ def chosen_labels(history: list[tuple[str, Event]], count: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"id": pl.String, "ts": pl.Int64}, orient="row")
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.timeout(240)
 def test_a_thousand_labels_are_answered_as_the_oracle_answers_them(
     cdp: LakeClient, history: list[tuple[str, Event]], known: Any
@@ -180,6 +181,7 @@ def test_people_in_parts_are_answered_as_all_at_once(
     assert parts.equals(whole)
 
 
+@pytest.mark.deep
 def test_few_pairs_of_events_and_instants_at_a_time_change_nothing(
     cdp: LakeClient, history: list[tuple[str, Event]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def test_a_request_without_a_key_is_unauthenticated_even_then(tmp_path: Path) ->
     assert [answer.status_code for answer in answers(settings, requests)] == [401, 401]
 
 
+@pytest.mark.deep
 def test_an_unknown_key_is_wrong_once_all_keys_are_known(tmp_path: Path, redis_url: str) -> None:
     """With a Redis that has all keys each request is refused for good: 401, and 404 for the settings of a write key.
 

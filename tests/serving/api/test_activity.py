@@ -20,6 +20,7 @@ def flag(stack: RunningStack, key: str) -> dict[str, Any]:
     return next(found for found in flags if found["key"] == key)
 
 
+@pytest.mark.deep
 def test_what_the_stack_did_is_there_within_seconds(stack: RunningStack) -> None:
     """An event and a decision are counted in the minutes of now, with latencies."""
     with tinycdp.Admin(stack.stack.api_url, stack.keys["admin"]) as admin:
@@ -39,6 +40,7 @@ def test_what_the_stack_did_is_there_within_seconds(stack: RunningStack) -> None
     assert sum(point["events"] for point in activity["points"]) == activity["total"]["events"]
 
 
+@pytest.mark.deep
 def test_only_apps_make_a_flag_look_used(stack: RunningStack) -> None:
     """An admin's test and a bulk question leave `lastAsked` empty; a read key that names the flag sets it."""
     stack.define("flag", "act_used", "true", variants=[{"name": "red"}])

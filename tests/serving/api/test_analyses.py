@@ -36,6 +36,7 @@ def result_of(admin: tinycdp.Admin, analysis: tinycdp.admin_types.Analysis) -> A
     return admin.analysis(analysis["id"])["result"]
 
 
+@pytest.mark.deep
 def test_a_trend_of_a_saved_segment_and_of_a_text(admin: tinycdp.Admin) -> None:
     """Both are the same question; everybody came today."""
     saved = result_of(admin, admin.start_analysis("trend", "segment", "anl_looked"))
@@ -49,6 +50,7 @@ def test_a_trend_of_a_saved_segment_and_of_a_text(admin: tinycdp.Admin) -> None:
     assert saved["total"] >= 3
 
 
+@pytest.mark.deep
 def test_an_impact_of_a_segments_and_of_a_flags_edit(stack: RunningStack, admin: tinycdp.Admin) -> None:
     """Who leaves is shown, and which decisions of the flag change, by variant."""
     stack.define("flag", "anl_flag", "segment('anl_looked')", variants=[{"name": "on"}], default=False)

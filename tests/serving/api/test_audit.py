@@ -93,6 +93,7 @@ def test_a_list_says_what_uses_a_definition(stack: RunningStack) -> None:
     assert read["used_by"] == saved["used_by"] == ["flag:ub_base"]
 
 
+@pytest.mark.deep
 def test_a_list_says_how_many_users_a_definition_is_about(stack: RunningStack) -> None:
     """Members of a segment and users with a trait are those of the last full rebuild: not known until one has seen the
     last change, then right, and 0 for a segment of nobody. Flags have none."""

@@ -115,6 +115,7 @@ def test_who_has_not_changed_is_decided_for_little(world: World) -> None:
     anyio.run(ask)
 
 
+@pytest.mark.deep
 def test_a_decision_whose_explanation_has_no_turn_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others are being explained: the decision is made all the same, with a sentence in the place of the tree."""
     monkeypatch.setattr(worker, "EXPLANATIONS", taken := CapacityLimiter(1))

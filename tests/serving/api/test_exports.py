@@ -96,6 +96,7 @@ def test_an_export_has_every_member_with_the_ids_they_are_known_by(exporting: Ru
     assert export["filename"] == f"segment_signed_up_{ada['updated_at'][:10]}.csv"
 
 
+@pytest.mark.deep
 def test_no_id_breaks_the_file_or_is_calculated_by_a_spreadsheet(exporting: RunningStack) -> None:
     """Quotes, commas, line ends and other scripts come through; what begins like a formula has an apostrophe before.
 
@@ -110,6 +111,7 @@ def test_no_id_breaks_the_file_or_is_calculated_by_a_spreadsheet(exporting: Runn
     assert rows["user:anon:ex-user"]["external_id"] == "anon:ex-user"
 
 
+@pytest.mark.deep
 def test_an_empty_segment_is_its_header(exporting: RunningStack) -> None:
     """The file of an empty segment is its header without a line end; an unknown segment is 404."""
     answer = exporting.call("GET", "/v1/export/segment/nobody_is_here.csv")
@@ -120,6 +122,7 @@ def test_an_empty_segment_is_its_header(exporting: RunningStack) -> None:
         assert (missing.status_code, missing.json()["message"]) == (404, "Segment not found")
 
 
+@pytest.mark.deep
 def test_a_later_export_of_the_day_takes_the_place_of_the_file_and_leaves_who_was_deleted_out(
     exporting: RunningStack,
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_later_export_of_the_day_takes_the_place_of_the_file_and_leaves_who_wa
     assert [export["name"] for export in kept].count(second["filename"]) == 1
 
 
+@pytest.mark.deep
 def test_the_list_has_what_is_kept_the_newest_first_in_pages(exporting: RunningStack) -> None:
     """Each file has its size, its tag and its address; other files in the folder are not listed (D-34)."""
     exported(exporting, "nobody_is_here")
@@ -228,6 +232,7 @@ def test_an_address_opens_its_own_file_for_an_hour_and_nothing_else(exporting: R
     assert status(urlunsplit(urlsplit(url)._replace(query=""))) == 400
 
 
+@pytest.mark.deep
 def test_many_who_ask_at_once_share_the_export_that_waits(exporting: RunningStack) -> None:
     """One export is under way, and all other callers wait for the same next one."""
     with ThreadPoolExecutor(8) as pool:

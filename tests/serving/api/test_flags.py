@@ -127,6 +127,7 @@ class TestSaving:
         assert answer.json()["details"]["remedy"]
         assert flags.call("GET", "/v1/admin/flags/refused").status_code == 404
 
+    @pytest.mark.deep(kept=1)
     @pytest.mark.parametrize("key", ["new-checkout", "shop.checkout.v2", "_-.", "a" * 199 + "-"])
     def test_a_key_of_another_system_is_taken(self, flags: RunningStack, key: str) -> None:
         """Hyphens and dots stand in a flag's key: it is saved, asked in each way, needed, explained and deleted."""

@@ -109,6 +109,7 @@ def test_an_unknown_kind_is_refused(stack: RunningStack) -> None:
     assert answer.json()["details"]["field"] == "kind"
 
 
+@pytest.mark.deep
 def test_keys_outlive_a_wiped_redis(stack: RunningStack, redis_url: str) -> None:
     """Recovery brings keys back from the lake, and a revoked one comes back revoked, also where a backup of Redis has
     it as one in use. Revoked keys are not in the hash that every process reads each second."""

@@ -41,6 +41,7 @@ def test_an_id_with_its_kind_names_its_record(kind: str, id: str) -> None:
         checked_record("userId", f"{kind}:{'x' * (2 * ID_CHARACTERS_MAX + 1)}")
 
 
+@pytest.mark.deep
 @part_of_examples(10)
 @given(kind=st.sampled_from(ID_KINDS), id=ids)
 def test_what_was_accepted_can_be_read_linked_and_deleted(stack: RunningStack, kind: str, id: str) -> None:

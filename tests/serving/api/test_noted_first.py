@@ -54,6 +54,7 @@ def test_nothing_is_done_while_the_lake_is_away(world: World, tmp_path: Path) ->
     assert world.lake.audit().collect()["action"].to_list() == ["unlink"]
 
 
+@pytest.mark.deep
 def test_every_id_of_who_is_deleted_is_noted_once(world: World) -> None:
     """The log has one line for each id of a deleted person, by whichever id they were deleted."""
     assert statuses(world, ("DELETE", "/v1/admin/users/anon:pad")) == [200]

@@ -36,6 +36,7 @@ def asked(stack: RunningStack, id: str, word: str = "") -> Any:
     return answer.json()
 
 
+@pytest.mark.deep(kept=2)
 @pytest.mark.parametrize("id", ODD)
 def test_such_an_id_is_one_id_everywhere(odd: RunningStack, id: str) -> None:
     """It decides, is read, found and explained by the very text that was sent, and so does the batch have it."""
@@ -49,6 +50,7 @@ def test_such_an_id_is_one_id_everywhere(odd: RunningStack, id: str) -> None:
     assert odd.json("explain", id, "odd_ids")["known"]
 
 
+@pytest.mark.deep
 def test_lists_of_ids_have_a_line_for_each(odd: RunningStack) -> None:
     """`tinycdp users` writes such an id as JSON, and CSV in quotes."""
     lines = odd.tinycdp("users", "odd_ids").stdout.split("\n")

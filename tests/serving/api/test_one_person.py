@@ -103,6 +103,7 @@ def test_a_person_gets_all_their_data(persons: RunningStack) -> None:
     assert [page["hasMore"] for page in pages] == [True, False]
 
 
+@pytest.mark.deep
 def test_a_deleted_person_is_gone_from_every_answer(persons: RunningStack) -> None:
     """Live reads, search, detail, data, preview and lake have none of their ids; new events count alone, repeats not.
 
@@ -131,6 +132,7 @@ def test_a_deleted_person_is_gone_from_every_answer(persons: RunningStack) -> No
     assert (visits(persons, "anon:ivy-pad"), visits(persons, "ivy-ann")) == (1, 0)
 
 
+@pytest.mark.deep
 def test_a_deleted_person_is_gone_while_the_drain_stands(persons: RunningStack) -> None:
     """The same answers while nothing is drained; the delete says that the lake is not settled."""
     visit(persons, userId="joy-ann", deviceId="joy-pad")
@@ -167,6 +169,7 @@ AWKWARD = ["auth0|a/b", "urn:x/y/z", "trailing/", "100%/a", "a%2Fb", "two\nlines
 ASKED_LIKE = ["me/identity", "me/unlink", "me/data", "me/traits", "me%2Fidentity", "me/identity/data"]
 
 
+@pytest.mark.deep(kept=3)
 @pytest.mark.parametrize("user", [*AWKWARD, *ASKED_LIKE])
 def test_an_id_may_hold_slashes_and_ends_of_lines(persons: RunningStack, user: str) -> None:
     """Such an id is shown, handed out, unlinked and deleted like any other, even if it ends in `/data`."""

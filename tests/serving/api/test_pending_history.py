@@ -93,6 +93,7 @@ def test_health_says_that_the_lake_cannot_be_written(world: World) -> None:
     assert "big" not in health.text
 
 
+@pytest.mark.deep
 def test_a_silent_lake_holds_no_save_up(world: World, object_store: SmallS3) -> None:
     """While the store does not answer at all, a save waits for the look at it and no longer, and counts."""
     object_store.fall_silent()

@@ -49,6 +49,7 @@ def test_users_are_found_by_a_part_of_their_id(people: RunningStack) -> None:
     assert users_page(people, "zoe%")["total"] == 0
 
 
+@pytest.mark.deep
 def test_the_search_is_paged(people: RunningStack) -> None:
     """Each page goes on where the last one ended, until there is no more."""
     pages = [users_page(people, "zoe_", limit=1, offset=at) for at in range(3)]

@@ -19,6 +19,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.xdist_group("stack")
 
 
+@pytest.mark.deep
 def test_a_value_changes_next_when_its_event_leaves_the_window(stack: RunningStack) -> None:
     """To the millisecond, of a trait and of the segment on it; a value that only events change never does."""
     stack.define("trait", "next_hour", "events.next_seen.count_1h")

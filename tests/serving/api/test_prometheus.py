@@ -113,6 +113,7 @@ def test_the_state_of_the_system_is_there(stack: RunningStack) -> None:
     assert sample(samples, "tinycdp_definitions", kind="trait") >= 1
 
 
+@pytest.mark.deep
 def test_what_doctor_compared_is_a_gauge(stack: RunningStack) -> None:
     """There are gauges of doctor's last comparison: how many answers it compared, and how many differed."""
     settings = stack.settings.model_copy(update={"redis_url": stack.stack.redis_url})

@@ -132,6 +132,7 @@ def test_an_event_that_was_taken_meanwhile_does_not_count_again(stack: RunningSt
     assert len(events_of(stack, "rj-bob")) == 1
 
 
+@pytest.mark.deep
 def test_of_calls_that_come_at_once_one_sends_an_event_again(stack: RunningStack) -> None:
     """Also where each puts another event in its place, under an id and of a person that no event had before; and by way
     of several processes."""
@@ -189,6 +190,7 @@ def test_what_was_cut_or_names_somebody_deleted_is_not_sent_again(stack: Running
     assert len(events_of(stack, "rj-large")) == 1
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("levels", [40, 900, 2_000])
 def test_an_event_that_nests_deeply_is_sent_again_in_another_shape(stack: RunningStack, levels: int) -> None:
     """It is refused anew by its own fault, as deep as a decoder follows and deeper. A flat one in its place counts."""
@@ -242,6 +244,7 @@ def test_a_refused_event_that_cannot_be_kept_has_no_other_sent_again(redis_url: 
     assert [world.values(user)["orders"] for user in ("ann", "bob")] == [1, 1]
 
 
+@pytest.mark.deep
 def test_the_command_lists_and_sends_again(stack: RunningStack) -> None:
     """`tinycdp rejected` shows events; `--again-all` sends all of a reason; the exit code 1 says: refused again."""
     stack.define("trait", "rj_cli", "events.rj_cli.amount.sum")

@@ -115,6 +115,7 @@ def ask(world: World, run_id: str, **of: Any) -> None:
     world.store.ask_run(encode(AskedRun(run_id, "ada", 1, **of)))
 
 
+@pytest.mark.deep
 def test_a_run_outlives_the_worker_that_began_it(redis_url: str, tmp_path: Path) -> None:
     """A worker dies in the middle of a rebuild: the next one does it after a rest, under the same id, once."""
     world = World(redis_url, tmp_path, shards=2)

@@ -65,6 +65,7 @@ def test_a_page_begins_behind_the_one_before_whoever_comes_or_goes(joined: Runni
     assert second["count"] == len(USERS)
 
 
+@pytest.mark.deep
 def test_since_is_when_a_rebuild_first_saw_the_membership(joined: RunningStack) -> None:
     """As on the person's own page."""
     joined.call("POST", "/v1/admin/rebuild", json={})

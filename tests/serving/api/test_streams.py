@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from serving.http.event_stream import HEARTBEAT_S
 from serving.streams.listeners import OF_HANDLE_MAX
 from tests.change_streams import bulk, decided, listening, stream_url
 from tests.running import RunningStack, api_beside
@@ -19,8 +20,8 @@ pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
 #: The promises: seconds until a change is told, by what changed it.
 BY_EVENT_S, BY_DEFINITION_S, BY_TIME_S = 1.0, 2.0, 10.0
-#: What a machine with other work to do may add to them.
-BUSY_S = 1.5
+#: What a machine with other work to do may add to them: what is told by the look at time comes later than by an event.
+BUSY_S = 4.0
 
 _numbers = count()
 
@@ -98,6 +99,7 @@ def test_a_state_that_passes_between_two_looks_is_told_to_whoever_was_answered_b
         assert meanwhile.headers["etag"] != first.data["etag"]
 
 
+@pytest.mark.deep
 def test_what_time_alone_changes_is_told(defined: RunningStack, user: str) -> None:
     """Events leave a window of a minute: told within ten seconds of the instant."""
     with listening(stream_url(defined, user)) as listener:
@@ -193,6 +195,7 @@ def test_an_unknown_handle_is_refused(defined: RunningStack, handle: str) -> Non
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+@pytest.mark.deep
 def test_a_stream_ends_with_its_key(defined: RunningStack, user: str) -> None:
     """Also in a process that did not revoke it. Its address is unknown then, and the streams of others go on."""
     made = defined.call("POST", "/v1/admin/keys", json={"kind": "read", "label": "cs"}).json()
@@ -209,6 +212,7 @@ def test_a_stream_ends_with_its_key(defined: RunningStack, user: str) -> None:
             others.wait_for(2)
 
 
+@pytest.mark.deep
 def test_each_process_tells_its_own(defined: RunningStack, user: str) -> None:
     """Two processes give out the same handle, and each tells who listens to it of an event that the other took."""
     with api_beside(defined) as beside:
@@ -222,6 +226,7 @@ def test_each_process_tells_its_own(defined: RunningStack, user: str) -> None:
             assert here.wait_for(2)[:2] == there.wait_for(2)[:2]
 
 
+@pytest.mark.deep
 def test_a_process_that_ends_ends_its_streams(defined: RunningStack, user: str) -> None:
     """At once, in order; the next process knows the handle."""
     process = ExitStack()
@@ -229,8 +234,8 @@ def test_a_process_that_ends_ends_its_streams(defined: RunningStack, user: str) 
         listener.wait_for(1)
         began_s = time.monotonic()
         process.close()
-        wait_until(lambda: listener.is_over, "the stream ends", 5)
-        assert time.monotonic() - began_s < 8
+        wait_until(lambda: listener.is_over, "the stream ends", HEARTBEAT_S)
+        assert time.monotonic() - began_s < HEARTBEAT_S, "nobody waits for the next sign of life"
         assert listener.is_whole
 
     with listening(stream_url(defined, user), Last_Event_ID=listener.told[0].id) as again:
@@ -264,6 +269,7 @@ def test_one_address_has_a_bound(defined: RunningStack, user: str) -> None:
             stream.__exit__(None, None, None)
 
 
+@pytest.mark.deep
 def test_a_process_that_is_full_says_so_and_gives_out_no_address(defined: RunningStack, user: str) -> None:
     """503 with Retry-After; answers have no address, under another tag: so no 304 keeps a client at one."""
     with api_beside(defined, connections_max="4") as beside:

@@ -58,6 +58,7 @@ def test_every_number_of_the_original_is_there(stack: RunningStack) -> None:
     assert stack.call("GET", "/v1/admin/metrics", "read").status_code == 403
 
 
+@pytest.mark.deep
 def test_new_events_people_and_memberships_are_counted(stack: RunningStack) -> None:
     """Two events of a new person are in the totals soon, their trait and segment after the next rebuild."""
     stack.define("trait", "totalled", "events.totalled.count")

@@ -144,6 +144,7 @@ def test_flags_need_each_other_in_a_bounded_row(joined: int) -> None:
         check_names(keys[joined], chain(*keys), ())
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.xdist_group("stack")
 @pytest.mark.parametrize("kind", ["trait", "segment", "flag"])
 def test_a_definition_that_is_sent_back_as_it_was_read_makes_no_new_version(stack: RunningStack, kind: str) -> None:

@@ -73,6 +73,7 @@ async def ended(runs: AnalysisRuns, analysis: Analysis, state: str = "done") -> 
     return found
 
 
+@pytest.mark.deep
 def test_one_runs_at_a_time_and_the_same_question_is_answered_at_once(world: World) -> None:
     """Also by another process, and for another caller, as long as nothing was drained or defined."""
 
@@ -94,6 +95,7 @@ def test_one_runs_at_a_time_and_the_same_question_is_answered_at_once(world: Wor
     with_runs(world, work, processes=2)
 
 
+@pytest.mark.deep
 def test_what_a_caller_asks_anew_replaces_their_last_question(world: World) -> None:
     """In the same process and in another; the very same question goes on, and other callers' do too."""
 
@@ -214,6 +216,7 @@ def leaving(analysis: Analysis) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.deep
 def test_a_delete_is_a_new_question(world: World) -> None:
     """Nobody who is deleted is in an answer that was found before."""
 

@@ -199,6 +199,7 @@ def test_an_export_gives_up_when_somebody_is_deleted_each_time(world: World) -> 
     assert list((Path(world.lake.root) / "exports").iterdir()) == []
 
 
+@pytest.mark.deep
 def test_memory_does_not_grow_with_the_number_of_members(tmp_path: Path) -> None:
     """Eight times the members take little more, where all of them at once would take hundreds of megabytes.
 

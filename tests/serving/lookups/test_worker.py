@@ -137,6 +137,7 @@ def test_a_question_whose_process_is_killed_is_asked_once_more(tmp_path: Path) -
     run(main)
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize(
     ("line", "reason"),
     [("exit 7", "ended with 7"), ("kill -9 $$", "was ended by signal 9"), ("exec sleep 1000", "did not start within")],

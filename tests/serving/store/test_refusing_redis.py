@@ -43,6 +43,7 @@ def refusals(server: redis.Redis) -> int:
     return int(server.info("errorstats").get("errorstat_NOREPLICAS", {"count": 0})["count"])
 
 
+@pytest.mark.deep
 def test_a_server_that_takes_nothing_is_away_and_keys_are_followed_afterwards(world: World) -> None:
     """Events and definitions get 503 with Retry-After, decisions their default; a key that another process revokes
     later is refused soon."""

@@ -120,6 +120,7 @@ def test_a_look_that_fails_is_repeated(watched: Any) -> None:
     watched(lambda look: state() if look >= 2 else Unavailable("away", {}, 1), test)
 
 
+@pytest.mark.deep
 def test_looks_that_fail_together_are_repeated_as_soon(watched: Any) -> None:
     """Redis went away between the reading and what is asked of it afterwards: the next look is not that of time."""
 
