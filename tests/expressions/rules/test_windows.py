@@ -32,6 +32,7 @@ def day(ts_ms: int, name: str) -> int:
     return (dated(ts_ms, ZoneInfo(name)) - date(1970, 1, 1)).days
 
 
+@pytest.mark.deep(kept=3)
 @pytest.mark.parametrize("name", ZONES)
 def test_dates_are_those_of_the_clocks_around_every_change(name: str) -> None:
     """The date of an instant, and of a column of instants, follows the clocks from a change's first millisecond."""
