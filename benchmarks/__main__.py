@@ -35,6 +35,7 @@ PACKAGES = ("polars", "deltalake", "redis", "fastapi", "uvicorn", "msgspec")
 #: Decisions come first: they are of users with a hundred events each, before more events come.
 HTTP = {
     "decide": (http.measure_decide, 0.5, 3.0),
+    "ofrep": (http.measure_ofrep, 0.85, None),
     "bulk": (http.measure_bulk, 2.0, None),
     "track": (http.measure_track, 0.4, None),
     "batch": (http.measure_batch, 0.1, None),

@@ -44,6 +44,19 @@ def measure_decide(stack: FilledStack, connections: int, seconds: float, rounds:
     )
 
 
+def measure_ofrep(stack: FilledStack, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
+    """One flag by OFREP, against the same flag in our own words: what providers pay for asking in a common language."""
+    users = stack.random_users()
+    floor = cycle([request("GET", f"/v1/decide?userId={user}&flag=offer", stack.keys["read"]) for user in users])
+    bodies = [msgspec.json.encode({"context": {"targetingKey": user}}) for user in users]
+    ours = cycle([request("POST", "/ofrep/v1/evaluate/flags/offer", stack.keys["read"], body) for body in bodies])
+    return paired(
+        lambda: measure(stack.url, floor, connections, seconds),
+        lambda: measure(stack.url, ours, connections, seconds),
+        rounds,
+    )
+
+
 def measure_bulk(stack: FilledStack, connections: int, seconds: float, rounds: int) -> dict[str, Any]:
     """50 flags a request, against one GET of a value of the same size; decisions a second against GETs."""
     users = stack.random_users()

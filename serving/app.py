@@ -49,7 +49,7 @@ from serving.api.openapi import documents
 from serving.engine import Engine, refusal_of
 from serving.history import History
 from serving.http.answers import json_answer, refusal_answer
-from serving.http.hot_paths import Endpoint, HotPaths
+from serving.http.hot_paths import Endpoints, HotPaths, Under
 from serving.http.json_only import AlwaysJson
 from serving.http.observed import Observed
 from serving.http.tally import Tally
@@ -77,12 +77,16 @@ KEYED_FIRST = ("/v1/admin/", "/v1/export/", "/v1/users/")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
-HOT: dict[tuple[str, str], Endpoint] = {
-    ("GET", "/v1/decide"): decide.decide,
-    ("POST", "/v1/decide"): decide.decide_many,
-    ("POST", "/ofrep/v1/evaluate/flags"): ofrep.evaluate_flags,
-    ("GET", "/metrics"): prometheus.metrics,  # the framework would take its query apart before its key is looked for
-} | {("POST", path): endpoint for path, endpoint in events.PATHS.items()}
+HOT = Endpoints(
+    {
+        ("GET", "/v1/decide"): decide.decide,
+        ("POST", "/v1/decide"): decide.decide_many,
+        ("POST", "/ofrep/v1/evaluate/flags"): ofrep.evaluate_flags,
+        ("GET", "/metrics"): prometheus.metrics,  # the framework would take its query apart before it looks for its key
+    }
+    | {("POST", path): endpoint for path, endpoint in events.PATHS.items()},
+    {"POST": (Under("/ofrep/v1/evaluate/flags/", "key", ofrep.evaluate_flag),)},
+)
 
 
 def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> FastAPI:

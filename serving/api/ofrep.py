@@ -24,7 +24,7 @@ from serving.api.stream_address import decided_with_stream
 from serving.api.wire.ofrep import ErrorCode, OfrepBulk, OfrepFailure, OfrepSuccess, OfrepTrouble
 from serving.definitions.flags import Flag
 from serving.engine import RETRY_AFTER_S, Engine
-from serving.http.answers import json_answer, reason_of, refusal_answer, refusal_body
+from serving.http.answers import Ready, json_answer, json_text, reason_of, refusal_answer, refusal_body
 from serving.http.bodies import body_of
 from serving.http.conditions import client_has
 from serving.ids import ANONYMOUS_FIELDS, Ids, checked_record, identifier, raw_id
@@ -152,13 +152,13 @@ async def evaluate_flags(request: Request) -> Response:
     decided, path = await decided_with_stream(request, caller, "ofrep", ids, decisions(engine, caller, ids, None))
     flags = _flags(decided, ids)
     if not decided.asof:  # defaults, since something is away: no client may cache them
-        return Response(b'{"flags":%b}' % flags, 200, {"Cache-Control": "no-store"}, "application/json")
+        return json_text(b'{"flags":%b}' % flags, [(b"cache-control", b"no-store")])
     tag = etag_of(decided, ids, flags, with_stream=path is not None)
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    headers = [(b"etag", tag.encode()), (b"cache-control", b"private, no-cache")]
     if client_has(request.headers.get("if-none-match"), tag):
-        return Response(status_code=304, headers=headers)
+        return Ready(b"", 304, headers)
     streams = b"" if path is None else b',"eventStreams":%b' % _encode([_event_stream(request, path)])
-    return Response(b'{"flags":%b%b}' % (flags, streams), 200, headers, "application/json")
+    return json_text(b'{"flags":%b%b}' % (flags, streams), headers)
 
 
 def _flags(decided: Decided, ids: Ids) -> bytes:

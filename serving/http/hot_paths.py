@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from fastapi import FastAPI
 from starlette.requests import ClientDisconnect, Request
@@ -24,7 +25,44 @@ from serving.logs import log_answer, request_id
 from serving.refusals import Refusal
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-Endpoints: TypeAlias = Mapping[tuple[str, str], Endpoint]
+
+
+@dataclass(frozen=True)
+class Under:
+    """An endpoint of every path that begins in one way: all that follows is the parameter of this name, slashes too."""
+
+    beginning: str
+    parameter: str
+    endpoint: Endpoint
+
+    @property
+    def template(self) -> str:
+        """The path as its route is written."""
+        return f"{self.beginning}{{{self.parameter}}}"
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Endpoints by method and path: those of whole paths, and by method those of beginnings.
+
+    A path that is there as a whole is not looked for among the beginnings.
+    """
+
+    exact: Mapping[tuple[str, str], Endpoint]
+    under: Mapping[str, tuple[Under, ...]] = field(default_factory=dict)
+
+    def find(self, scope: Scope) -> tuple[str, Endpoint, dict[str, Any]] | None:
+        """The path as its route is written, its endpoint, and its parameters; None for any other request."""
+        if scope["type"] != "http":
+            return None
+        method, path = scope["method"], scope["path"]
+        endpoint = self.exact.get((method, path))
+        if endpoint is not None:
+            return path, endpoint, {}
+        for under in self.under.get(method, ()):
+            if path.startswith(under.beginning):
+                return under.template, under.endpoint, {under.parameter: path[len(under.beginning) :]}
+        return None
 
 
 class HotRequest(Request):
@@ -55,7 +93,7 @@ class HotRequest(Request):
 
 
 class HotPaths:
-    """An ASGI middleware: `endpoints` answer by method and path, exactly as they are written; `app` answers all else.
+    """An ASGI middleware: `endpoints` answer by method and path; `app` answers all else.
 
     An exception that is no refusal goes on upwards, where the application answers what nobody foresaw.
     """
@@ -66,10 +104,11 @@ class HotPaths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, or passes on."""
-        endpoint = self.endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if endpoint is None:
+        found = self.endpoints.find(scope)
+        if found is None:
             await self.app(scope, receive, send)
         else:
+            _, endpoint, scope["path_params"] = found
             with suppress(ClientDisconnect):  # nobody is there to be answered
                 response = await _answered(endpoint, HotRequest(scope, receive))
                 await response(scope, receive, send)
@@ -91,11 +130,12 @@ class Shortcut:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, or passes on."""
-        endpoint = self.endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if endpoint is None or "origin" in (request := HotRequest(scope, receive)).headers:
+        found = self.endpoints.find(scope)
+        if found is None or "origin" in (request := HotRequest(scope, receive)).headers:
             await self.app(scope, receive, send)
             return
         started = perf_counter()
+        template, endpoint, scope["path_params"] = found
         scope["app"] = self.app
         try:
             response = await _answered(endpoint, request)
@@ -111,10 +151,10 @@ class Shortcut:
         if send_whole is None or not send_whole(scope, status, response.raw_headers, response.body):
             await response(scope, receive, send)
         seconds = perf_counter() - started
-        self.tally.answered(scope["method"], scope["path"], status, seconds)
+        self.tally.answered(scope["method"], template, status, seconds)
         if status >= 500 or self.logs_all:
             reason = response.reason if isinstance(response, Ready) else None
-            log_answer(scope, scope["path"], status, seconds, is_quiet=True, reason=reason)
+            log_answer(scope, template, status, seconds, is_quiet=True, reason=reason)
 
 
 async def _answered(endpoint: Endpoint, request: Request) -> Response:

@@ -53,14 +53,15 @@ class Observed:
     def _note(self, scope: Scope, template: str, status: int, seconds: float) -> None:
         self.tally.answered(scope["method"], template, status, seconds)
         if scope["method"] in METHODS:
-            is_quiet = (scope["method"], scope["path"]) in self.hot or _is_polled(template)
+            is_quiet = self.hot.find(scope) is not None or _is_polled(template)
             log_answer(scope, template, status, seconds, is_quiet=is_quiet, reason=scope.get(REASON))
 
 
 def _template(scope: Scope, hot: Endpoints) -> str:
     """The path as its route is written. No part of it is a caller's."""
-    if (scope["method"], scope["path"]) in hot:
-        return str(scope["path"])
+    found = hot.find(scope)
+    if found is not None:
+        return found[0]
     route = scope.get("route")
     if route is not None:
         return str(getattr(route, "path_format", route.path))  # as documented, without how parts are matched

@@ -99,10 +99,15 @@ def test_every_error_has_a_code_and_details(
     ],
 )
 def test_a_key_that_no_flag_can_have_is_an_unknown_flag(defined: RunningStack, path: str, key: str) -> None:
-    """A provider that escapes a key, or does not, is told FLAG_NOT_FOUND, and not that there is no such endpoint."""
+    """A provider that escapes a key, or does not, is told FLAG_NOT_FOUND, and not that there is no such endpoint.
+
+    A page is told the same as a server, whose call does not pass through the framework.
+    """
     answer = ask(defined, path, {"targetingKey": "x"})
+    of_a_page = ask(defined, path, {"targetingKey": "x"}, Origin="https://shop.example")
 
     assert (answer.status_code, answer.json()["errorCode"], answer.json()["key"]) == (404, "FLAG_NOT_FOUND", key)
+    assert (of_a_page.status_code, of_a_page.json()) == (404, answer.json())
     jsonschema.validate(answer.json(), FAILURE)
     assert ask(defined, path, {"targetingKey": "x"}, Authorization="").status_code == 401
 

@@ -156,12 +156,13 @@ def test_a_request_is_a_line_with_its_template_and_the_id_that_the_caller_got(st
     assert told.isdisjoint({"/v1/track", "/v1/decide", "/metrics", "/health"})
 
 
-@pytest.mark.parametrize(("level", "told"), [("info", []), ("debug", ["/v1/decide"])])
+@pytest.mark.parametrize(("level", "told"), [("info", []), ("debug", ["/v1/decide", "/ofrep/v1/evaluate/flags/{key}"])])
 def test_hot_paths_are_told_on_demand(tmp_path: Path, level: Level, told: list[str]) -> None:
-    """A line for each decision is written at debug, and only then."""
+    """A line for each decision is written at debug, and only then. It names no flag that a caller made up."""
     settings = Settings(home=tmp_path, redis_url=NOWHERE, log_level=level)
+    named = httpx.Request("POST", "http://api/ofrep/v1/evaluate/flags/b%2Fc", json={})
     with capture_logs() as captured:
-        answers(settings, [get("/v1/decide?userId=a&flag=b")])
+        answers(settings, [get("/v1/decide?userId=a&flag=b"), named])
 
     assert [line["path"] for line in captured if line["event"] == "answered"] == told
 
