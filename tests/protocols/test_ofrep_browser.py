@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
 from tests.protocols.node_clients import NodeClients
 from tests.running import RunningStack, api_beside
@@ -89,14 +89,15 @@ def defined(stack: RunningStack) -> RunningStack:
 
 @pytest.fixture
 def visit(context: BrowserContext, site: str, defined: RunningStack) -> Visit:
-    """Opens a page with a provider, which keeps nothing unless it is told to."""
+    """Opens a page with a provider, which keeps nothing unless it is told to. Its stream was answered then."""
 
     def visit(user: str, of: RunningStack = defined, key: str | None = None, **options: Any) -> Page:
         page = context.new_page()
         page.goto(f"{site}/index.html")
         page.wait_for_function("!!window.begin")
         given = [of.stack.api_url, key or of.keys["read"], user, {"cacheMode": "disabled", **options}]
-        page.evaluate("(given) => begin(...given)", given)
+        with page.expect_response(lambda answer: "/v1/stream/" in answer.url):
+            page.evaluate("(given) => begin(...given)", given)
         return page
 
     return visit
@@ -111,14 +112,6 @@ def order(stack: RunningStack, user: str, times: int = 2) -> None:
 def loyal(page: Page) -> bool:
     """What the flag says on a page."""
     found: bool = page.evaluate("flag('ofcs_loyal')")
-    return found
-
-
-def streams_of(page: Page) -> list[str]:
-    """The addresses of the streams that a page has opened so far."""
-    found: list[str] = page.evaluate(
-        "performance.getEntriesByType('resource').map((one) => one.name).filter((name) => name.includes('/v1/stream/'))"
-    )
     return found
 
 
@@ -173,6 +166,7 @@ def test_a_page_hears_no_more_once_its_key_is_revoked(defined: RunningStack, vis
     """The stream ends, the browser is told that there is none, and asks ever more rarely."""
     made = defined.call("POST", "/v1/admin/keys", json={"kind": "read", "label": "ofcs"}).json()
     page = visit("ofcs-revoked", key=made["key"])
+    assert page.evaluate("stale") == 0
     statuses: list[int] = []
     page.on("response", lambda answer: "/v1/stream/" in answer.url and statuses.append(answer.status))
     assert defined.call("DELETE", f"/v1/admin/keys/{made['id']}").status_code == 200
@@ -181,6 +175,25 @@ def test_a_page_hears_no_more_once_its_key_is_revoked(defined: RunningStack, vis
     wait_until(lambda: page.evaluate("1") and 404 in statuses, "the address is refused", 20)
     order(defined, "ofcs-revoked")
     assert loyal(page) is False
+
+
+def test_a_page_whose_stream_was_never_open_is_told_of_no_revoked_key(
+    defined: RunningStack, visit: Visit, context: BrowserContext
+) -> None:
+    """The first connection is refused: the provider tells its page nothing, and asks for the flags by itself."""
+    made = defined.call("POST", "/v1/admin/keys", json={"kind": "read", "label": "ofcs"}).json()
+    statuses: list[int] = []
+    context.on("response", lambda answer: "/ofrep/" in answer.url and statuses.append(answer.status))
+
+    def revoke_first(route: Route) -> None:
+        defined.call("DELETE", f"/v1/admin/keys/{made['id']}")
+        route.continue_()
+
+    context.route("**/v1/stream/**", revoke_first, times=1)
+    page = visit("ofcs-early", key=made["key"])
+
+    wait_until(lambda: page.evaluate("1") and 401 in statuses, "the provider asks again", 20)
+    assert (page.evaluate("stale"), loyal(page)) == (0, False)
 
 
 def test_a_browsers_own_event_source_reads_it(defined: RunningStack, site: str, context: BrowserContext) -> None:
