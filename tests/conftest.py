@@ -24,13 +24,22 @@ if TYPE_CHECKING:
 #: What the tests of a group share: a stack, what runs beside it.
 SHARED = pytest.StashKey[ExitStack]()
 
+#: Variables by which programs choose how wide and how coloured they print.
+TERMINAL = ("COLUMNS", "LINES", "FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE")
 
+
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Leaves deep tests out. Looks for garbage rarely: ten thousand tests would be looked through over and over."""
+    """Leaves deep tests out. Looks for garbage rarely: ten thousand tests would be looked through over and over.
+
+    And lets programs that tests start print the same wherever that is: pytest has read these variables before.
+    """
     from serving.garbage import look_rarely
 
     config.pluginmanager.register(deep_tests)
     look_rarely()
+    for name in TERMINAL:
+        os.environ.pop(name, None)
 
 
 def pytest_xdist_auto_num_workers() -> int:
