@@ -24,7 +24,7 @@ from expressions.rules.repeats import REPEAT_MS
 from serving.ids import EVENT_HASH_BYTES, shard_of
 from serving.store.base_codec_columns import encoded
 from serving.store.layout import RECENT_ENTRY_BYTES
-from serving.store.scripts.publish import BaseRecord, Published
+from serving.store.scripts.publish import BaseRecord, Published, is_staged
 from serving.store.stamps import Stamp
 from serving.store.store import Store
 
@@ -134,11 +134,15 @@ def publish(
 def send(store: Store, records: Iterable[BaseRecord], stamps: Mapping[int, Stamp]) -> Counter[Published]:
     """Sends records of any shards in one round trip; returns how many took their base, and how many refused it.
 
-    Raises `StoreFull` where Redis has no room left, not even in its reserve.
+    What busy ids remember of the last 24 hours goes before, in pieces. Raises `StoreFull` where Redis has no room left,
+    not even in its reserve, and `ServerReplaced` where it lost such pieces meanwhile.
     """
     by_shard: dict[int, list[BaseRecord]] = {}
     for record in records:
         by_shard.setdefault(shard_of(record.id, store.shards), []).append(record)
     requests = [store.operations.publish(shard, stamps[shard], of_shard) for shard, of_shard in by_shard.items()]
     store.memory().require_reserve()
+    for shard, of_shard in by_shard.items():
+        for record in filter(is_staged, of_shard):
+            store.stage(shard, stamps[shard], record)
     return Counter(outcome for outcomes in store.ask_all(requests) for outcome in outcomes)

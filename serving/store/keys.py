@@ -43,7 +43,7 @@ DONE: Final = "done"  # of `rebuild`: how many of those were answered
 
 ENTRY_EVENT: Final = b"e"  # of `log`, `rejected`, `refused`: the event; of `unwritten`: the version
 ENTRY_TS: Final = b"t"  # of `log`: its clamped time in ms
-ENTRY_RECEIVED: Final = b"r"  # of `log`: its receipt in ms
+ENTRY_RECEIVED: Final = b"r"  # of `log`: its receipt in ms; of `unwritten`: since when it waits, in ms
 
 # ── prefixes that scripts make keys of ───────────────────────────────────────────────────────────────────────────
 
@@ -51,6 +51,7 @@ RECORD_PREFIX: Final = "rec:"
 RECENT_PREFIX: Final = "recent:"
 FORGOTTEN_PREFIX: Final = "forgotten:"
 GONE_PREFIX: Final = "gone:"
+STAGED_PREFIX: Final = "staged:"
 
 # ── keys of a shard ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -75,6 +76,15 @@ def forgotten(shard: int, namespaced_id: str) -> str:
     TTL: 25 h.
     """
     return f"{FORGOTTEN_PREFIX}{{{shard}}}:{namespaced_id}"
+
+
+def staged(shard: int) -> str:
+    """The beginning of strings: a record's `RECENT` while it is written in pieces (`scripts.stage`), under the build
+    and the digest of the id. A rebuild writes them; publish moves each to its place.
+
+    TTL: 10 minutes.
+    """
+    return f"{STAGED_PREFIX}{{{shard}}}:"
 
 
 def gone(shard: int) -> str:
@@ -142,6 +152,7 @@ def patterns() -> list[str]:
             recent(0, ""),
             forgotten(0, ""),
             gone(0),
+            staged(0),
             log(0),
             deletes(0),
             shard(0),

@@ -18,6 +18,9 @@ POSITION_BYTES = 12
 #: A tail entry is seq, ts, received (six bytes each, big-endian; ts may be before 1970), then msgpack.
 TAIL_HEADER_BYTES = 18
 
+#: Tail entries that a script has in memory at once.
+TAIL_VISITED_AT_ONCE = 1_000
+
 #: An entry of `recent` is the event id's hash, received, seq (0 for an imported event, which has none).
 RECENT_ENTRY_BYTES = 20
 #: Beyond this `recent` has a key of its own.
@@ -26,6 +29,8 @@ RECENT_INLINE_BYTES = 64 * RECENT_ENTRY_BYTES
 RECENT_BLOCK, RECENT_GUESSES_MAX = 16, 4
 #: How long that key lives after its publish: as long as an entry matters, and an hour for a clock that went back.
 RECENT_TTL_MS = 25 * 3_600_000
+#: How long a `recent` that is written in pieces waits for its base. The base follows within seconds.
+STAGED_TTL_MS = 600_000
 
 #: A last receipt further ahead of the server's clock than this is not believed. Until then receipts stand still at the
 #: last one after the clock went back, so that nothing that was acknowledged is of the future to the next reader. A time

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import polars as pl
+import pytest
 import redis
 
 from cli.embedded_redis import EmbeddedRedis
@@ -28,6 +29,7 @@ from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.importing.import_file import import_file
+from pipelines.publish import send
 from pipelines.rebuild import cover, covered_by, rebuild
 from pipelines.recover import recover
 from serving.definitions.catalogue import Catalogue, decode
@@ -41,12 +43,16 @@ from serving.people.person import DecodedBases, person
 from serving.refusals import Unavailable
 from serving.settings import Settings
 from serving.store.errors import ProjectionOutdated, ServerReplaced, ShardNotReady
+from serving.store.layout import RECENT_ENTRY_BYTES
 from serving.store.logged_event import Accepted, LogEntry
 from serving.store.operations.events import Arrival
 from serving.store.operations.links import Claim
 from serving.store.records import Reading, Record
+from serving.store.scripts import publish, stage
 from serving.store.scripts.ingest import Outcome
 from serving.store.scripts.members import MEMBERS_MAX
+from serving.store.scripts.publish import BaseRecord
+from serving.store.stamps import Stamp
 from tests.properties.people import People
 from tests.properties.protocol_stores import SHARDS, Pending, Stopped, WithholdingStore, WorldStore
 from tests.properties.protocol_truth import AT_FIRST, DEFINITIONS, DEVICES, IDS, USERS, Copy, brute_force, once
@@ -389,16 +395,23 @@ class World:
         if pending:
             build = pending[which % len(pending)]
             shard, base = build.records[record % len(build.records)]
-            self.store.publish(shard, build.stamps[shard], [base])
+            self.put(build.stamps[shard], shard, base)
             if not repeat:
                 build.records.remove((shard, base))
+
+    def put(self, stamp: Stamp, shard: int, record: BaseRecord) -> None:
+        """Publishes a record. Here two events that it remembers are many: they are written in pieces of one before."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(publish, "RECENT_SENT_BYTES_MAX", RECENT_ENTRY_BYTES)
+            patch.setattr(stage, "PIECE_BYTES", RECENT_ENTRY_BYTES)
+            send(self.store, [record], {shard: stamp})
 
     def finish(self, which: int) -> None:
         """The rest of some build, and its end."""
         if self.builds:
             build = self.builds.pop(which % len(self.builds))
             for shard, base in build.records:
-                self.store.publish(shard, build.stamps[shard], [base])
+                self.put(build.stamps[shard], shard, base)
             if build.is_full:
                 stamps = [build.stamps[shard] for shard in range(SHARDS)]
                 with suppress(ServerReplaced, Unavailable):
@@ -595,6 +608,7 @@ class World:
         self.check()
         self.check_lake()
         self.check_batch()
+        assert not list(self.client.scan_iter("staged:*")), "pieces were left behind"
 
     def check_batch(self) -> None:
         """The batch answers for the same people, each under one id, what brute force says of all rows of the lake."""

@@ -10,7 +10,7 @@ from serving.store.operations.operation import operation
 from serving.store.operations.replies import nothing, only
 from serving.store.operations.sharded import Sharded
 from serving.store.requests import Request, chunks
-from serving.store.scripts import next_build, publish, raise_numbers
+from serving.store.scripts import next_build, publish, raise_numbers, stage
 from serving.store.scripts.publish import BaseRecord, Published
 from serving.store.stamps import Stamp
 
@@ -29,8 +29,22 @@ class BaseOperations(Sharded):
         return Request([raise_numbers.command(keys.rebuild(), {keys.BUILD: build})], nothing)
 
     @operation
+    def stage(self, shard: int, stamp: Stamp, record: BaseRecord) -> Request[None]:
+        """Writes what a record remembers of the last 24 h beside it, in pieces, where that is too long to be published
+        in one step (`publish.is_staged`). Raises `ServerReplaced`."""
+
+        def read(replies: list[Any]) -> None:
+            for reply in replies:
+                stage.read(reply)
+
+        return Request(list(stage.commands(shard, stamp, record)), read)
+
+    @operation
     def publish(self, shard: int, stamp: Stamp, records: Sequence[BaseRecord]) -> Request[list[Published]]:
-        """Puts bases in place, each unless its record holds a newer one or was deleted since; an outcome a record."""
+        """Puts bases in place, each unless its record holds a newer one or was deleted since; an outcome a record.
+
+        What `publish.is_staged` was staged before, in a request of its own: raises `ServerReplaced` where it was not.
+        """
         commands = [publish.command(shard, stamp, chunk) for chunk in chunks(records, publish.RECORDS_MAX)]
         return Request(commands, lambda replies: [outcome for reply in replies for outcome in publish.read(reply)])
 

@@ -52,15 +52,10 @@ local now = receipt_ms(shard, last)
 local now_text = string.format('%d', now)
 
 local kept = {}
-local members
 revive(record)
 local long = keep_all_but_the_longest(kept, record, now)
-local fields = redis.call('HGETALL', record)
-for at = 1, #fields, 2 do
-  local field, value = fields[at], fields[at + 1]
-  if #field >= TAIL_FIELD_BYTES_MIN then keep_tail_entry(kept, field, value, now) end
-  if field == MEMBERS then members = value end
-end
+local members = redis.call('HGET', record, MEMBERS)
+visit_tail(record, function(field, entry) keep_tail_entry(kept, field, entry, now) end)
 
 append(log, seq, entry, now_text, now_text)
 redis.call('DEL', record, recent_key(record), forgotten_key(record))

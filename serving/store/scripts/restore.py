@@ -49,14 +49,12 @@ if seq and (not held_seq or held_seq < seq) then
   local kept = {}
   keep_entries(kept, deleted)
   keep_remembered(kept, record, now)
-  local fields = redis.call('HGETALL', record)
-  for at = 1, #fields, 2 do
-    local field, value = fields[at], fields[at + 1]
-    if #field >= TAIL_FIELD_BYTES_MIN and header(value) <= seq then
-      keep_tail_entry(kept, field, value, now)
+  visit_tail(record, function(field, entry)
+    if header(entry) <= seq then
+      keep_tail_entry(kept, field, entry, now)
       redis.call('HDEL', record, field)
     end
-  end
+  end)
   if held_stamp then
     local _, _, covered = unpacked_stamp(held_stamp)
     if covered < seq then

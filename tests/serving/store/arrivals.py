@@ -81,7 +81,7 @@ def only_known_keys(url: str) -> Iterator[None]:
             name = key.decode()
             assert _is_known(name), f"a key that keys.py does not name: {name}"
             assert (client.ttl(name) > 0) == name.startswith(
-                ("lease:", "heartbeat:", "recent:", "forgotten:", "activity:", "sending:")
+                ("lease:", "heartbeat:", "recent:", "staged:", "forgotten:", "activity:", "sending:")
             ), f"the TTL of {name}"
 
 
@@ -96,6 +96,7 @@ def _prefixes() -> tuple[str, ...]:
         keys.recent(0, ""),
         keys.forgotten(0, ""),
         keys.gone(0),
+        keys.staged(0),
         keys.log(0),
         keys.deletes(0),
         keys.shard(0),

@@ -9,13 +9,19 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from pipelines.publish import send
 from serving.ids import event_hash, shard_of
 from serving.store import keys
-from serving.store.layout import RECENT_ENTRY_BYTES, in_order, recent_entry
+from serving.store.errors import ServerReplaced
+from serving.store.layout import RECENT_ENTRY_BYTES, TAIL_VISITED_AT_ONCE, in_order, recent_entry
 from serving.store.logged_event import Accepted
+from serving.store.requests import Command, Request
+from serving.store.scripts import stage
 from serving.store.scripts.ingest import Outcome
 from serving.store.scripts.lua_copies import COPIES, REMEMBER
 from serving.store.scripts.publish import BaseRecord, Published
+from serving.store.scripts.replay import Row
+from serving.store.scripts.stage import PIECE_BYTES
 from serving.store.store import Store
 from tests.serving.store.arrivals import (
     DAY_MS,
@@ -103,6 +109,27 @@ class TestPublish:
         store.publish(0, stamp(seq=2_499), [BaseRecord(ALICE, b"base")])
 
         assert seqs_of(store.records([ALICE]).records[0]) == [2_500]
+
+    def test_what_lua_had_of_a_tail_is_given_up(self, store: Store, client: redis.Redis) -> None:
+        """Entries that are alike in the letters that Lua hashes must not be in its memory together.
+
+        20,000 of them took Redis more than half a second of its processor, and a delete as long. The memory tells.
+        """
+        count, payload = 8_000, b"\x93" + b"x" * 2_000
+        rows = [Row(event_hash(f"e{n}"), n + 1, NOON_MS, NOON_MS, payload) for n in range(count)]
+        look = client.register_script(
+            COPIES + "local most = 0\n"
+            "visit_tail(KEYS[1], function() most = math.max(most, collectgarbage('count')) end)\nreturn most"
+        )
+        for first in range(0, count, 1_000):
+            store.replay([(ALICE, row) for row in rows[first : first + 1_000]])
+        client.script_flush()
+        before_kib = client.eval("collectgarbage() return collectgarbage('count')", 0)
+
+        most_kib = look([keys.record(0, ALICE)]) - before_kib
+
+        assert most_kib < 2 * TAIL_VISITED_AT_ONCE * len(payload) / 1024 + 2_000
+        assert count * len(payload) / 1024 > 3 * most_kib
 
     def test_many_records_are_answered_in_order(self, store: Store) -> None:
         """Each record is taken or refused by itself."""
@@ -305,6 +332,105 @@ class TestManyCoveredEvents:
         store.publish(0, stamp(5), [BaseRecord(ALICE, b"base", self.entries())])
         store.sweep_all([stamp(6)])
         assert not client.exists(keys.recent(0, ALICE))
+
+
+class TestStagedEvents:
+    """What a very busy id's record remembers is written beside it in pieces, and gets its place with the base."""
+
+    COUNT = 10_000
+
+    def record(self, base: bytes = b"base", names: str = "e") -> BaseRecord:
+        entries = [recent_entry(event_hash(f"{names}{n}"), NOON_MS, n + 1) for n in range(self.COUNT)]
+        return BaseRecord(ALICE, base, b"".join(entries))
+
+    def test_no_step_takes_longer_than_a_piece(self, store: Store, client: redis.Redis) -> None:
+        """No command has more bytes than a piece and some, however many events there are; each event is known then.
+
+        One step for a million events held everybody up for a tenth of a second.
+        """
+        record = self.record()
+        staging = store.operations.stage(0, stamp(seq=self.COUNT), record).commands
+        publishing = store.operations.publish(0, stamp(seq=self.COUNT), [record]).commands
+        assert max(size_of(command) for command in (*staging, *publishing)) < PIECE_BYTES + 1_024
+        assert len(staging) == math.ceil(len(record.recent) / PIECE_BYTES) > 3
+
+        store.resume(0, self.COUNT, NOON_MS)
+        assert send(store, [record], {0: stamp(seq=self.COUNT)}) == {Published.DONE: 1}
+
+        assert client.get(keys.recent(0, ALICE)) == in_order(record.recent)
+        assert not list(client.scan_iter("staged:*"))
+        outcomes = store.ingest([arrival(f"e{n}") for n in range(0, self.COUNT, 97)], projection=0).outcomes
+        assert outcomes == [Outcome(n + 1, duplicate=True) for n in range(0, self.COUNT, 97)]
+
+    def test_a_tail_copy_of_a_covered_event_goes(self, store: Store) -> None:
+        """An entry after S goes when its id is among them, as it does with a short list; others stay."""
+        store.replay([(ALICE, row("e7", self.COUNT + 1)), (ALICE, row("new", self.COUNT + 2))])
+
+        send(store, [self.record()], {0: stamp(seq=self.COUNT)})
+
+        assert seqs_of(store.records([ALICE]).records[0]) == [self.COUNT + 2]
+
+    def test_a_record_that_is_refused_drops_them(self, store: Store, client: redis.Redis) -> None:
+        """An older build, and one that a delete has overtaken, leave the list as it is and nothing beside it."""
+        newer = self.record(b"new", "n")
+        send(store, [newer], {0: stamp(2, seq=self.COUNT)})
+        assert send(store, [self.record(b"old")], {0: stamp(1, seq=self.COUNT)}) == {Published.OLDER: 1}
+        assert client.get(keys.recent(0, ALICE)) == in_order(newer.recent)
+        assert store.records([ALICE]).records[0].base == b"new"
+
+        store.delete([Accepted("gone", "delete", ALICE)])
+        assert send(store, [self.record(b"old")], {0: stamp(3, seq=0)}) == {Published.DELETED: 1}
+        assert not client.exists(keys.recent(0, ALICE))
+        assert not list(client.scan_iter("staged:*"))
+
+    @pytest.mark.parametrize("lost", ["all", "some"])
+    def test_pieces_that_are_gone_publish_nothing(self, store: Store, client: redis.Redis, lost: str) -> None:
+        """On a server that lost them meanwhile the work begins anew, and the record keeps its base and its tail."""
+        store.ingest([arrival("e1"), arrival("e2")], projection=0)
+        store.publish(0, stamp(1, seq=1), [BaseRecord(ALICE, b"before")])
+        record = self.record()
+        store.stage(0, stamp(2, seq=2), record)
+        (staged,) = client.scan_iter("staged:*")
+        assert 0 < client.ttl(staged) <= 600 and b"alice" not in staged
+        if lost == "all":
+            client.delete(staged)
+        else:
+            client.set(staged, client.getrange(staged, 0, 2 * PIECE_BYTES - 1), px=60_000)
+
+        with pytest.raises(ServerReplaced):
+            store.publish(0, stamp(2, seq=2), [record])
+
+        kept = store.records([ALICE]).records[0]
+        assert (kept.base, kept.stamp, seqs_of(kept)) == (b"before", stamp(1, seq=1), [2])
+        assert not client.exists(keys.recent(0, ALICE)) and not client.exists(staged)
+
+    def test_a_piece_without_those_before_it_is_refused(self, store: Store, client: redis.Redis) -> None:
+        """Else the list would have a hole of zeros, and its length would be right."""
+        request = store.operations.stage(0, stamp(seq=1), self.record())
+
+        with pytest.raises(ServerReplaced):
+            store.ask(Request(request.commands[1:], request.read))
+
+        assert not list(client.scan_iter("staged:*"))
+
+    def test_two_builds_mix_no_pieces(self, store: Store, client: redis.Redis) -> None:
+        """Rebuilds at the same time write beside each other, and a piece that comes twice changes nothing."""
+        one, other = self.record(b"one", "o"), self.record(b"other", "p")
+        first = store.operations.stage(0, stamp(1, 1, seq=1), one).commands
+        second = store.operations.stage(0, stamp(1, 2, seq=1), other).commands
+        for pieces in zip(first, second, strict=True):
+            for piece in (*pieces, pieces[0]):
+                store.ask(Request([piece], lambda replies: stage.read(replies[0])))
+
+        assert store.publish(0, stamp(1, 1, seq=1), [one]) == [Published.DONE]
+        assert client.get(keys.recent(0, ALICE)) == in_order(one.recent)
+        assert store.publish(0, stamp(1, 2, seq=1), [other]) == [Published.DONE]
+        assert client.get(keys.recent(0, ALICE)) == in_order(other.recent)
+
+
+def size_of(command: Command) -> int:
+    """The bytes of a command's words."""
+    return sum(len(word if isinstance(word, bytes) else str(word)) for word in command.words)
 
 
 class TestSweep:
