@@ -164,7 +164,10 @@ def _history(state: RedisState) -> Check:
     waiting, first = state.unwritten
     check: Check = {"status": "ok", "waiting": waiting}
     if first is not None:
-        waited_s = max(0, state.server.clock_ms - saving.change_of(first).definition.updated_ms) // 1000
+        since_ms = first.since_ms
+        if since_ms is None:
+            since_ms = saving.change_of(first).definition.updated_ms
+        waited_s = max(0, state.server.clock_ms - since_ms) // 1000
         check["waiting_s"] = waited_s
         if waited_s > UNWRITTEN_S_MAX:
             check |= {"status": "error", "error": "the lake cannot be written: definitions wait for their history"}

@@ -13,10 +13,14 @@ from serving.store.scripts import raise_numbers, replace_catalogue
 
 
 class UnwrittenEntry(NamedTuple):
-    """A version of a definition that the lake may lack, as it was put there, and its number."""
+    """A version of a definition that the lake may lack, as it was put there, its number, and since when it waits.
+
+    That is in UTC ms by Redis' clock; None of an entry that an older release put there.
+    """
 
     version: int
     data: bytes
+    since_ms: int | None = None
 
 
 class UnwrittenState(NamedTuple):
@@ -88,4 +92,11 @@ class CatalogueOperations(Sharded):
 
 
 def _entries(reply: Any) -> list[UnwrittenEntry]:
-    return [UnwrittenEntry(int(entry_id.partition(b"-")[0]), data) for entry_id, (_, data) in reply]
+    return [_entry(entry_id, dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in reply]
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> UnwrittenEntry:
+    since = fields.get(keys.ENTRY_RECEIVED)
+    return UnwrittenEntry(
+        int(entry_id.partition(b"-")[0]), fields[keys.ENTRY_EVENT], None if since is None else int(since)
+    )

@@ -1,7 +1,8 @@
 """Replacing the catalogue by compare-and-set, so that two who change definitions never lose each other's work.
 
 The version of a definition that the lake's history lacks is kept with it, in the same step: what is in force is in the
-catalogue and, until it is in the history, in the queue.
+catalogue and, until it is in the history, in the queue. An entry says since when it waits, by the server's clock: that
+of the saver's machine may be hours off.
 
 KEYS  catalogue, version, unwritten
 ARGV  expected (the version that it must have now, "" for none), replacing (the new version), text; where a definition
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from serving.store import keys
 from serving.store.errors import HistoryFull
 from serving.store.requests import Command
+from serving.store.scripts.lua_log import CLOCK
 from serving.store.scripts.script import Key, script
 
 #: Versions that wait for the lake at most, and the bytes that they take in Redis.
@@ -38,12 +40,13 @@ class ReplaceCatalogue(NamedTuple):
 
 REPLACE_CATALOGUE = script(
     ReplaceCatalogue,
+    CLOCK,
     """
 if (redis.call('GET', version) or '') ~= expected then return 0 end
 if entry then
   local bytes = redis.call('MEMORY', 'USAGE', unwritten, 'SAMPLES', 0) or 0
   if redis.call('XLEN', unwritten) >= entries_max or bytes + #entry > bytes_max then return -1 end
-  redis.call('XADD', unwritten, replacing .. '-0', ENTRY_EVENT, entry)
+  redis.call('XADD', unwritten, replacing .. '-0', ENTRY_EVENT, entry, ENTRY_RECEIVED, string.format('%d', clock_ms()))
 end
 redis.call('SET', catalogue, text)
 redis.call('SET', version, replacing)

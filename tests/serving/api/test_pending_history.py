@@ -83,14 +83,42 @@ def test_definitions_change_while_the_lake_cannot_be_written(world: World, objec
 
 def test_health_says_that_the_lake_cannot_be_written(world: World) -> None:
     """A version that waits for longer than a moment is an error of health, which names no definition."""
-    old = world.store.now_ms() - 60_000
-    saving.save(world.store, world.lake.holds_events, saving.Definition("segment", "big", "spent > 10"), old)
+    save(world, world.store.now_ms())
+    wait_longer(world, 60_000)
 
     (health,) = ask(world, ("GET", "/health"))
 
     check = health.json()["checks"]["history"]
     assert (check["status"], check["waiting"]) == ("error", 1) and check["waiting_s"] >= 60
     assert "big" not in health.text
+
+
+@pytest.mark.parametrize("off_ms", [-7_200_000, 7_200_000], ids=["behind", "ahead"])
+def test_the_clock_of_a_saver_says_nothing_about_the_lake(world: World, off_ms: int) -> None:
+    """An API whose machine's clock is two hours off raises no alarm about what was saved just now, and hides none."""
+    save(world, world.store.now_ms() + off_ms)
+    (now,) = ask(world, ("GET", "/health"))
+    wait_longer(world, 60_000)
+    (later,) = ask(world, ("GET", "/health"))
+
+    assert now.json()["checks"]["history"]["waiting_s"] < 3_600
+    check = later.json()["checks"]["history"]
+    assert check["status"] == "error" and 60 <= check["waiting_s"] < 3_600
+
+
+def save(world: World, now_ms: int) -> None:
+    """A save by a machine of this clock, which nobody has written down."""
+    saving.save(world.store, world.lake.holds_events, saving.Definition("segment", "big", "spent > 10"), now_ms)
+
+
+def wait_longer(world: World, ms: int) -> None:
+    """What waits for the lake has waited for so much longer."""
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        entries = client.xrange(keys.unwritten())
+        client.delete(keys.unwritten())
+        for entry_id, fields in entries:
+            since = {keys.ENTRY_RECEIVED: int(fields[keys.ENTRY_RECEIVED]) - ms}
+            client.xadd(keys.unwritten(), {**fields, **since}, entry_id)
 
 
 @pytest.mark.deep
