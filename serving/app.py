@@ -113,6 +113,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
         take_turns()
         with suppress(Refusal, TimeoutError):  # a process that does not know a key yet says so: 503
             async with asyncio.timeout(FIRST_KEYS_S):
+                await engine.learn_clock()
                 await engine.learn_keys()
         following = asyncio.create_task(_follow_keys(engine))
         recorder = Recorder(engine, activity.work_of)
@@ -210,9 +211,10 @@ async def _require_key(request: Request) -> None:
 async def _follow_keys(engine: Engine) -> None:
     while True:
         try:
+            await engine.learn_clock()
             await engine.follow_keys()
         except Refusal:
-            pass  # Redis is away: the keys known so far stand
+            pass  # Redis is away: the keys known so far stand, and the clock goes on
         except Exception as error:  # a task that ends would leave revoked keys in use
             log.error("keys_not_followed", exc_info=error)
         await asyncio.sleep(FOLLOWED_S)

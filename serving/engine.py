@@ -61,6 +61,8 @@ SIZES_GOOD_S = 2.0
 VOCABULARY_GOOD_S = 5.0, 300.0
 #: Keys that are not known are looked for in Redis at most so often. Whoever sends one waits that long.
 KEYS_SOUGHT_S = 0.1
+#: A look at Redis' clock that takes longer does not tell the time well enough.
+CLOCK_LOOK_MS_MAX = 500
 #: So many refused events wait for the drain with their whole texts; of more the beginnings alone are kept.
 WHOLE_REJECTED_MAX = 2_500
 #: How often a call is sent again with newer definitions before its caller is told to do so.
@@ -91,6 +93,8 @@ class Engine:
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _keys_sought_s: float = -KEYS_SOUGHT_S
     _seeking_keys: asyncio.Task[None] | None = None
+    #: How far Redis' clock is ahead of the monotonic one of this machine; None before the first look.
+    _clock_ahead_ms: int | None = None
 
     def __post_init__(self) -> None:
         self.lake_seen = Lookout(self.history.reach)
@@ -321,8 +325,25 @@ class Engine:
     # ── the rest ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def clock_ms(self) -> int:
-        """This machine's clock, UTC: for times that only people read."""
-        return time.time_ns() // 1_000_000
+        """Redis' clock, UTC: as of the last look, and what passed since. This machine's own before the first look.
+
+        Decisions and rebuilds are as of Redis' clock, and so must be what is asked of the lake, and how far a client's
+        clock is off. The clock of this machine may be hours off, or step.
+        """
+        if self._clock_ahead_ms is None:
+            return time.time_ns() // 1_000_000
+        return time.monotonic_ns() // 1_000_000 + self._clock_ahead_ms
+
+    async def learn_clock(self) -> None:
+        """Looks at Redis' clock. A look that took too long to tell the time stands for nothing, unless it is the first.
+
+        Raises `Unavailable` while Redis is away.
+        """
+        before_ms = time.monotonic_ns() // 1_000_000
+        clock_ms = await self.with_refusals(self.store.now_ms())
+        took_ms = time.monotonic_ns() // 1_000_000 - before_ms
+        if took_ms < CLOCK_LOOK_MS_MAX or self._clock_ahead_ms is None:
+            self._clock_ahead_ms = clock_ms - before_ms - took_ms // 2
 
     async def with_refusals(self, answer: Awaitable[T]) -> T:
         """The answer of the store; instead of its errors, refusals that say when to try again.
