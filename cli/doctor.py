@@ -59,8 +59,12 @@ PARITY_KEPT_MS = 7 * DAY_MS
 
 
 def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[str, Any]:
-    """Everything that doctor looks at, as JSON; `well` is false when any part of it is not."""
+    """Everything that doctor looks at, as JSON; `well` is false when any part of it is not.
+
+    Raises `LakeUnreachable`, and `LakeDamaged` where the settings that are fixed for good cannot be read.
+    """
     lake.reach()  # fails fast: a read would retry for minutes
+    lake.fixed()  # a damaged note of the fixed settings keeps Redis from being recovered
     server = store.server()
     processes = {name: process_of(said) for name, said in store.processes().items()}
     processes = {name: one for name, one in processes.items() if server.clock_ms - one.at_ms <= FORGOTTEN_MS}

@@ -165,7 +165,7 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
 
     A Redis or a lake that is away is not refused: it may come.
     """
-    from lake.errors import LakeError
+    from lake.errors import LakeDamaged, LakeError
     from lake.storage import fixed
     from serving.store.requirements import require_same
     from serving.store.store import Store
@@ -179,7 +179,7 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
         noted = fixed(root)
         for name, value in settings_fixed(settings).items():
             require_same(name, noted.get(name), value)
-    except (NotAdmitted, NotDurable, OtherSetting) as error:
+    except (NotAdmitted, NotDurable, OtherSetting, LakeDamaged) as error:
         raise StackError(str(error)) from None
     except (StoreError, LakeError):
         return

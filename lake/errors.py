@@ -2,6 +2,7 @@
 
 LakeError
 ├── LakeUnreachable   no folder, no object store, no permission: a later try may succeed
+├── LakeDamaged       a file is not what was written: its remedy is in the message
 ├── LakeConflict      other writers were first, again and again
 └── LakeBehind        it is older than Redis: an old copy was put in its place
 """
@@ -21,6 +22,10 @@ class LakeUnreachable(LakeError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message.strip().partition("\n")[0])
+
+
+class LakeDamaged(LakeError):
+    """A file of the lake is not what was written, as where a disk lost power. The message has the remedy."""
 
 
 class LakeConflict(LakeError):

@@ -14,7 +14,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from .errors import LakeUnreachable
+from .errors import LakeDamaged, LakeUnreachable
 
 #: The file beside the tables that holds the settings that are fixed for good. (A property of a table could hold them,
 #: but changing one stops the whole process until the store has answered.)
@@ -43,18 +43,25 @@ def holds_table(root: str, name: str) -> bool:
 def fixed(root: str) -> dict[str, str]:
     """The fixed settings of the system whose lake is here, by name; empty where nobody has noted them.
 
-    Raises `LakeUnreachable`.
+    Raises `LakeUnreachable`, and `LakeDamaged` where the file is no longer what was written.
     """
     try:
-        return msgspec.json.decode(bytes(obstore.get(_store(root), FIXED).bytes()), type=dict[str, str])
+        text = bytes(obstore.get(_store(root), FIXED).bytes())
     except FileNotFoundError:
         return {}
     except (BaseError, OSError, ValueError) as error:
         raise LakeUnreachable(f"{root}/{FIXED}: {error}") from error
+    try:
+        return msgspec.json.decode(text, type=dict[str, str])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LakeDamaged(
+            f"{root}/{FIXED} is damaged ({error}): bring it from a backup. Without one, remove it, and start with the "
+            "TINYCDP_SHARDS and the TINYCDP_TIME_ZONE that this system was made with: they are noted anew"
+        ) from error
 
 
 def fix(root: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """Notes settings for good, unless somebody has; returns the settings that are noted. Raises `LakeUnreachable`."""
+    """Notes settings for good, unless somebody has; returns the settings that are noted. Raises as `fixed` does."""
     try:
         obstore.put(_store(root), FIXED, msgspec.json.encode(dict(settings)), mode="create")
     except AlreadyExistsError:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import redis
 
+from cli import up
 from cli.doctor import asks_for_password, examine, forget_missing_files, is_on_this_home, report_text
 from cli.home_rights import close_home
 from cli.json_lines import JsonLines
@@ -18,9 +19,11 @@ from cli.orphans import part_lock, supervisor_lock
 from cli.process_lock import sign, take
 from cli.redis_log import damage_of
 from cli.stack import Stack, write_stack
-from lake.errors import LakeError
+from cli.up import StackError
+from lake.errors import LakeDamaged, LakeError
 from lake.lake import Lake
 from lake.schemas import EVENTS, RUNS, Table
+from lake.storage import FIXED
 from pipelines.due import FORESEEN
 from pipelines.heartbeat import beat
 from serving.app import engine_of
@@ -89,6 +92,35 @@ def test_a_damaged_log_of_a_table_is_named_with_the_remedy(
     assert report["damaged_logs"] == {table.name: [path]} and not report["well"]
     text = " ".join(report_text(report).split())
     assert f"the log of {table.name} is damaged in {path}. Bring that from a backup" in text
+
+
+def test_a_damaged_note_of_the_fixed_settings_is_told(redis_url: str, tmp_path: Path) -> None:
+    """Without it no Redis is recovered: doctor and the drain name the file and the remedy, and `up` starts nothing.
+
+    Once it is removed a recovery notes the settings anew.
+    """
+    world = World(redis_url, tmp_path, shards=2, lake_uri=str(tmp_path / "lake"))
+    world.recover()
+    world.ingest([purchase("ann", 1)])
+    world.drain().step()
+    note = tmp_path / "lake" / FIXED
+    whole = note.read_bytes()
+    note.write_bytes(whole[:7])
+
+    with pytest.raises(LakeDamaged, match=r"system\.json is damaged.*remove it"):
+        examine(world.store, world.lake, world.settings, 1)
+    with pytest.raises(StackError, match=r"system\.json is damaged.*remove it"):
+        up.start(world.settings, with_prefect=False)
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    with pytest.raises(LakeDamaged):
+        world.recover()
+    assert all(state.ready_run_id is None for state in world.store.shard_states())
+
+    note.unlink()
+    world.recover()
+    assert note.read_bytes() == whole
+    assert world.lake.events().collect().height == 1
 
 
 def test_a_horizon_that_has_passed_says_what_to_do(
