@@ -17,12 +17,14 @@ from typing import Any
 from benchmarks import http
 from benchmarks.analyses import measure_analyses
 from benchmarks.as_of import measure_as_of
+from benchmarks.drain import measure_drain
 from benchmarks.memory import measure_memory
 from benchmarks.publish import measure_publish
 from benchmarks.purchases import filled_lake
 from benchmarks.python_client import EVENTS, measure_python_client
 from benchmarks.questions import measure_questions
 from benchmarks.rebuild import measure_rebuild
+from benchmarks.saves import measure_saves
 from benchmarks.stack import FilledStack, filled_stack
 from benchmarks.streams import measure_streams
 from benchmarks.typescript_client import measure_typescript_client, require_build
@@ -41,7 +43,7 @@ HTTP = {
     "batch": (http.measure_batch, 0.1, None),
 }
 OVER_HTTP = ("streams", *HTTP, "visible", "flat", "beside", "client", "typescript")
-PARTS = (*OVER_HTTP, "memory", "publish", "rebuild", "questions", "analyses", "as_of")
+PARTS = (*OVER_HTTP, "saves", "memory", "drain", "publish", "rebuild", "questions", "analyses", "as_of")
 
 
 def main() -> None:
@@ -100,9 +102,15 @@ def measure_parts(folder: Path, parts: Collection[str], small: bool, seconds: fl
             if "streams" in parts:
                 yield "change streams", measure_streams(stack, folder / "home", *((100, 9.0) if small else ()))
             yield from _measure_http(stack, parts, small, seconds, rounds)
+    if "saves" in parts:
+        home = folder / "saves"
+        with filled_stack(Settings(home=home, port=0), 100) as stack:
+            yield "saves of definitions by ten clients", measure_saves(stack, home, 4 if small else 20)
     if "memory" in parts:
         for count, row in measure_memory(folder, 0.2 if small else 1.0).items():
             yield f"memory, {count} events", row
+    if "drain" in parts:
+        yield "drain, the largest events", measure_drain(folder, *((400, 1_200) if small else (3_000, 12_000)))
     if "publish" in parts:
         yield "publish", measure_publish(folder, *((40_000, 2_000) if small else (400_000, 20_000)))
     events, users = (200_000, 10_000) if small else (10_000_000, 500_000)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
 import httpx
+import pytest
+import redis
 from anyio import create_task_group
 
+from lake.lake import Lake
 from lake.schemas import AUDIT, DEFINITIONS
 from serving.app import create_app, engine_of
+from serving.store import keys
+from serving.store.scripts.replace_catalogue import REPLACE_CATALOGUE
 from tests.pipelines.world import World
+from tests.running import RunningStack, api_beside
+from tests.waiting import wait_until
 
 CLIENTS, SAVES = 4, 4
 
@@ -48,3 +60,70 @@ def test_clients_who_save_together_share_commits(redis_url: str, tmp_path: Path)
     assert world.lake.audit().collect().height == saves
     for table in (DEFINITIONS, AUDIT):
         assert world.lake.open(table).version() - before[table.name] <= saves
+
+
+@contextmanager
+def counted_replacements(redis_url: str) -> Iterator[Counter[str]]:
+    """Counts what Redis does until the end of the block: replacements of the catalogue that were "tried" and "done"."""
+    counts: Counter[str] = Counter()
+    watched = threading.Event()
+    over = "all was saved"
+
+    def watch() -> None:
+        with redis.Redis.from_url(redis_url) as client, client.monitor() as monitor:
+            watched.set()
+            while (words := monitor.next_command()["command"]) != f"ECHO {over}":
+                counts["tried"] += words.startswith(f"EVALSHA {REPLACE_CATALOGUE.sha} ")
+                counts["done"] += words.startswith(f"SET {keys.catalogue_version()} ")
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    assert watched.wait(60)
+    try:
+        yield counts
+    finally:
+        with redis.Redis.from_url(redis_url) as client:
+            client.echo(over)
+        watching.join()
+
+
+@pytest.mark.xdist_group("stack")
+def test_two_processes_that_save_together_hardly_repeat_themselves(stack: RunningStack) -> None:
+    """However many clients save at once, a process has one save under way, so a save is begun anew only when another
+    process was first. None is refused; history and audit log get each once, in no more commits than saves.
+
+    A clock would tell how busy this machine is. `make bench ARGS="--only saves"` tells the seconds.
+    """
+    stack.define("flag", "together", "true")
+    lake = Lake(stack.stack.lake_uri)
+
+    def is_written() -> bool:
+        with redis.Redis.from_url(stack.stack.redis_url) as client:
+            return not client.xlen(keys.unwritten())
+
+    wait_until(is_written, "the history is written")
+    commits = {table.name: lake.open(table).version() for table in (DEFINITIONS, AUDIT)}
+    with api_beside(stack) as other, ThreadPoolExecutor(2 * CLIENTS) as clients:
+        other.define("flag", "together_beside", "true")
+
+        def saved(number: int) -> list[int]:
+            api = (stack, other)[number % 2]
+            return [
+                api.call(
+                    "POST", "/v1/admin/flags", json={"key": f"together_c{number}_{save}", "rule": "true"}
+                ).status_code
+                for save in range(SAVES)
+            ]
+
+        with counted_replacements(stack.stack.redis_url) as replacements:
+            statuses = [status for statuses in clients.map(saved, range(2 * CLIENTS)) for status in statuses]
+        wait_until(is_written, "the history is written")
+
+    saves = 2 * CLIENTS * SAVES
+    assert statuses == [200] * saves
+    assert replacements["done"] == saves
+    assert replacements["tried"] <= 2 * saves
+    history = [row for row in lake.definitions() if row["key"].startswith("together_c")]
+    assert len({row["version"] for row in history}) == len(history) == saves
+    for table in (DEFINITIONS, AUDIT):
+        assert lake.open(table).version() - commits[table.name] <= saves + 1
