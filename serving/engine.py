@@ -39,7 +39,7 @@ from serving.store.errors import (
 from serving.store.logged_event import Accepted
 from serving.store.operations.events import Arrival, Receipts
 from serving.store.operations.links import Claim
-from serving.store.records import Reading
+from serving.store.records import Reading, Record
 from serving.store.requests import Steps
 from serving.store.scripts.claim import Owner
 from serving.store.store import AsyncStore, Store
@@ -89,6 +89,8 @@ class Engine:
     tally: Tally = field(default_factory=Tally)
     bases: DecodedBases = field(default_factory=DecodedBases)
     catalogue: Catalogue | None = None
+    #: Namespaced ids whose people have large records, as far as this process has seen (`serving.api.live_person`).
+    large_ids: dict[str, None] = field(default_factory=dict)
     _rebuild_wanted_s: dict[str, float] = field(default_factory=dict)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _keys_sought_s: float = -KEYS_SOUGHT_S
@@ -224,12 +226,15 @@ class Engine:
 
     async def read_person(self, namespaced_id: str) -> Reading:
         """The records of the person that an id belongs to."""
-        if self.bases.large(namespaced_id) is None:
-            reading = await self.read([namespaced_id])
-            (record,) = reading.records
-            if record.owner is None and not record.members:  # most ids: the record is all of the person
-                return reading
-        return await self.follow(gather(self.store.operations, namespaced_id, self.bases.large))
+        reading = await self.read([namespaced_id])
+        (record,) = reading.records
+        if record.owner is None and not record.members:  # most ids: the record is all of the person
+            return reading
+        return await self.follow(gather(self.store.operations, namespaced_id))
+
+    async def read_marks(self, namespaced_id: str) -> Sequence[Record]:
+        """The same records without bases and tails: little work, however large they are."""
+        return (await self.follow(gather(self.store.operations, namespaced_id, only_marks=True))).records
 
     async def source(self) -> Source:
         """Where a question about people reads from now on: the lake, with the deletes that are not drained yet."""

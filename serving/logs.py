@@ -34,6 +34,14 @@ _SECRETS = re.compile(r"(?<=://)[^/\s@]+@|(?<=\w)\?[^\s'\"]+")
 log = structlog.get_logger()
 
 
+class Elsewhere(Exception):
+    """The cause of an error that another process raised, by the places in the code that it came through there."""
+
+    def __init__(self, frames: list[str]) -> None:
+        super().__init__(f"{len(frames)} places in another process")
+        self.frames = frames
+
+
 def configure(level: Level) -> None:
     """Sends our lines from this level on, and lines of libraries from warnings on, to standard output."""
     shared: list[Any] = [
@@ -77,6 +85,8 @@ def frames_only(logger: Any, name: str, line: Line) -> Line:
         line["error_type"] = type(error).__name__
         frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
         line["frames"] = [f"{_place(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
+        if isinstance(error.__cause__, Elsewhere):
+            line["frames"] += error.__cause__.frames
     return line
 
 

@@ -1,21 +1,19 @@
 """Answers that take longer than a moment are made in a thread beside the event loop, one at a time.
 
-Most decisions take a few hundred microseconds, and are made in the loop. That of somebody with twenty thousand recent
-events may take a tenth of a second, and all others would wait for it. A thread takes turns with the loop: whoever waits
-for the interpreter gets it after `TURN_S`. What may take as long for anybody, as explanations do, is made in another
-process (`serving.lookups.explanations`).
+Most decisions take a few hundred microseconds, and are made in the loop. All others would wait for what takes a few
+milliseconds, such as those of a hundred flags. A thread takes turns with the loop: whoever waits for the interpreter
+gets it after `TURN_S`. What may take much longer is made in another process (`serving.api.live_person`).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sized
 from typing import TypeVar
 
 from anyio import CapacityLimiter, fail_after, to_thread
 
 from serving.store.deadlines import seconds_left
-from serving.store.records import Record
 
 T = TypeVar("T")
 
@@ -33,9 +31,9 @@ def take_turns() -> None:
     sys.setswitchinterval(TURN_S)
 
 
-def is_large(records: Sequence[Record], definitions: int = 0) -> bool:
-    """Whether an answer about so many definitions of a person with these records takes more than a moment."""
-    return definitions > DEFINITIONS or any([record.is_large for record in records])
+def are_many(definitions: Sized) -> bool:
+    """Whether to answer so many definitions takes more than a moment."""
+    return len(definitions) > DEFINITIONS
 
 
 async def beside(work: Callable[[], T], *, is_patient: bool = False) -> T:

@@ -9,15 +9,14 @@ import msgspec
 from expressions.definitions import Bound, Key
 from expressions.live.explain import TURN_LEFT_OUT, unexplained
 from serving.access.keys import Caller
-from serving.api.beside import beside, is_large
-from serving.api.dependencies import live_person
+from serving.api.beside import are_many
+from serving.api.live_person import told_of
 from serving.engine import Engine
 from serving.ids import Ids, namespaced
-from serving.lookups.explanations import explained
+from serving.lookups.live_people import explained
 from serving.lookups.worker import in_worker_or_none
 from serving.people.decide import Decision, error_decision
-from serving.people.decided import Decided, decided_for
-from serving.people.person import Person
+from serving.people.decided import Decided, decided_bare
 from serving.refusals import Refusal, Unavailable
 from serving.store.base_codec import CodecError
 from serving.store.deadlines import within
@@ -58,11 +57,13 @@ async def decisions(
 async def _decided(engine: Engine, id: str | None, device: str | None, keys: Sequence[str] | None) -> Decided:
     """The decisions without explanations; defaults where the person cannot be read."""
     try:
-        person = await live_person(engine, *([] if id is None else [id]))
+        told, catalogue = await told_of(
+            engine, id, lambda known: are_many(known.flags if keys is None else keys), decided_bare, device, keys
+        )
     except (Refusal, StoreError, CodecError) as error:
         return _without_person(engine, keys, error)
-    engine.tally.read(person.reading.records)
-    return await decided_in_turn(person, device, keys)
+    engine.tally.read(told.tails)
+    return msgspec.structs.replace(told.said, flags=catalogue.flags)
 
 
 @within(EXPLAIN_S)
@@ -72,22 +73,16 @@ async def _explained(engine: Engine, id: str | None, device: str | None, keys: S
     made = await in_worker_or_none(explained, str(settings.redis_url), settings.shards, id, device, keys)
     if made is None:
         return None
+    try:
+        flags = (await engine.at_least(made.decided.asof["catalogue"])).flags
+    except Refusal:  # Redis went away since
+        return None
     trees = {key: msgspec.Raw(text) for key, text in made.explanations.items()}
     told = {
         key: msgspec.structs.replace(decision, explanation=trees.get(key))
         for key, decision in made.decided.decisions.items()
     }
-    return msgspec.structs.replace(made.decided, decisions=told)
-
-
-async def decided_in_turn(person: Person, device: str | None, keys: Sequence[str] | None) -> Decided:
-    """The same as `decided_for`, beside the event loop where it takes more than a moment.
-
-    It waits for its turn as long as it must: nobody else would answer if it were made in the loop.
-    """
-    if is_large(person.reading.records, len(person.catalogue.flags if keys is None else keys)):
-        return await beside(lambda: decided_for(person, device, keys), is_patient=True)
-    return decided_for(person, device, keys)
+    return msgspec.structs.replace(made.decided, decisions=told, flags=flags)
 
 
 def _unexplained(decided: Decided, bounds: Mapping[Key, Bound]) -> Decided:

@@ -1,4 +1,4 @@
-"""What routes are given: the engine, the caller, the person that an id belongs to, and refusals for the document."""
+"""What routes are given: the engine, the caller, and refusals for the document."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from fastapi import Depends, Header, Query, Request
 from starlette.datastructures import URL
 
 from serving.access.keys import Caller
-from serving.api.beside import beside, is_large
 from serving.api.permissions import permission
 from serving.api.wire.shared import ErrorOut
 from serving.engine import Engine
-from serving.people.person import Person, person
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
@@ -31,18 +29,6 @@ async def engine_of(request: Request) -> Engine:
 
 
 EngineOf = Annotated[Engine, Depends(engine_of)]
-
-
-async def live_person(engine: Engine, *ids: str) -> Person:
-    """The person that the first of these namespaced ids belongs to, as of now; nobody where no id is given.
-
-    The person comes with the catalogue of that moment. Raises `Unavailable`, and `CodecError` for a damaged record.
-    """
-    reading = await engine.read_person(ids[0]) if ids else await engine.read(())
-    catalogue = await engine.at_least(reading.catalogue_version)
-    if is_large(reading.records) and not engine.bases.has(reading.records):
-        return await beside(lambda: person(reading, catalogue, engine.bases), is_patient=True)
-    return person(reading, catalogue, engine.bases)
 
 
 def reached_at(request: Request) -> URL:

@@ -6,6 +6,7 @@ import asyncio
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -15,12 +16,11 @@ from fastapi.responses import Response
 
 from expressions.definitions import DefinitionKind
 from expressions.live.changes import NoInstant
-from expressions.rules.values import to_json
 from serving.access import audit
 from serving.access.keys import key_in_query
-from serving.api.beside import beside, is_large
-from serving.api.decisions import decided_in_turn
-from serving.api.dependencies import NOT_FOUND, Admin, EngineOf, live_person, require_admin
+from serving.api.beside import are_many
+from serving.api.dependencies import NOT_FOUND, Admin, EngineOf, require_admin
+from serving.api.live_person import told_of
 from serving.api.periods import From, To, open_period_of
 from serving.api.permissions import permission
 from serving.api.user_paths import UserRoute
@@ -37,18 +37,19 @@ from serving.api.wire.people import (
     UserPage,
 )
 from serving.api.wire.shared import wire_change
+from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
-from serving.http.answers import json_answer
+from serving.http.answers import json_answer, json_text
 from serving.ids import checked_record, raw_id, shard_of
 from serving.ingest.accept import NAME_CHARACTERS_MAX
 from serving.ingest.message_ids import made_id
 from serving.lookups import people as questions
-from serving.lookups import timeline
+from serving.lookups.timeline import Place, person_events
 from serving.lookups.worker import in_worker
+from serving.people.all_values import all_values, all_values_as_json, all_values_foreseen
+from serving.people.decided import decided_bare
 from serving.people.deletion import delete_person
 from serving.people.links import unlink_id
-from serving.people.next_changes import next_changes
-from serving.people.person import Person
 from serving.refusals import NotFound, invalid
 from serving.store.records import Record
 from serving.times import rfc3339
@@ -93,28 +94,25 @@ async def search(
 @router.get("/{user:whole}", responses=NOT_FOUND)
 async def detail(user: str, engine: EngineOf) -> UserOut:
     """One user: ids, attributes, live traits and segments, recent events and counts as far as they are drained."""
-    person = await live_person(engine, _namespaced(user))
-    ids = [record.id for record in person.reading.records]
-    shards = _shards_of(engine, ids)
-    in_lake = await in_worker(questions.detail, await engine.source(), ids, shards, engine.clock_ms())
-    if in_lake is None and not any(record.has_events for record in person.reading.records):
+    told, _ = await told_of(engine, _namespaced(user), _always, all_values_foreseen)
+    records, (values, changes, lacking) = told.records, told.said
+    ids = [record.id for record in records]
+    in_lake = await in_worker(questions.detail, await engine.source(), ids, _shards_of(engine, ids), engine.clock_ms())
+    if in_lake is None and not any(record.has_events for record in records):
         raise _no_user(user)
-    values, lacking = await beside(lambda: all_values(person))
     if lacking:
         await engine.want_rebuild_of(lacking)
     since: dict[str, int] = (in_lake or {}).pop("since", {})
     warming = set(values["warming"])
-    keys = [key for key in person.catalogue.definitions if key[0] != "flag" and key[1] not in warming]
-    changes = await beside(lambda: next_changes(person, keys))
 
     def next_change(kind: DefinitionKind, key: str) -> str:
         return wire_change(changes.get((kind, key), NoInstant.UNKNOWN))
 
-    now = rfc3339(person.now_ms)
+    now = rfc3339(values["asof"]["now"])
     in_redis: dict[str, Any] = {
         "id": ids[0],
         "aliases": questions.aliases(ids),
-        "ids": _linked_ids(person.reading.records),
+        "ids": _linked_ids(records),
         "traits": [
             {
                 "key": key,
@@ -146,10 +144,9 @@ async def identity(user: str, engine: EngineOf) -> IdentityOut:
 
     The person's own id comes first; it has no owner.
     """
-    person = await live_person(engine, _namespaced(user))
-    _require_known(user, person)
-    records = person.reading.records
-    return IdentityOut(id=records[0].id, ids=_linked_ids(records))
+    told, _ = await told_of(engine, _namespaced(user), _never, attrgetter("id"))
+    _require_known(user, told.records)
+    return IdentityOut(id=told.said, ids=_linked_ids(told.records))
 
 
 @router.get("/{user:id}/data", responses={200: {"model": DataOut}, **NOT_FOUND})
@@ -163,15 +160,15 @@ async def data(
 
     Events come in pages; everything else is on each page.
     """
-    person = await live_person(engine, _namespaced(user))
-    records = person.reading.records
+    told, _ = await told_of(engine, _namespaced(user), _always, all_values)
+    records, (values, _) = told.records, told.said
     await _is_drained(engine, {record.id: record.last_seq for record in records})
     ids = [record.id for record in records]
     in_lake = await in_worker(questions.data, await engine.source(), ids, _shards_of(engine, ids), limit, offset)
     if in_lake["total"] == 0 and not any(record.has_events for record in records):
         raise _no_user(user)
-    values, _ = await beside(lambda: all_values(person))
-    in_redis = {"id": ids[0], "ids": [id.model_dump() for id in _linked_ids(records)], "asof": rfc3339(person.now_ms)}
+    asof = rfc3339(values["asof"]["now"])
+    in_redis = {"id": ids[0], "ids": [id.model_dump() for id in _linked_ids(records)], "asof": asof}
     live = {name: values[name] for name in ("traits", "segments")}
     # A page may have a hundred thousand events: no model looks at each of them in the event loop.
     return json_answer(in_lake | in_redis | live | {"events": msgspec.Raw(in_lake["events"])})
@@ -180,9 +177,9 @@ async def data(
 @router.get("/{user:id}/decisions", responses={200: {"model": DecisionsOut}, **NOT_FOUND})
 async def decisions(user: str, engine: EngineOf) -> Response:
     """All flags for one user, each with its reasons. It is no activity: no flag looks used by it."""
-    person = await live_person(engine, _namespaced(user))
-    _require_known(user, person)
-    decided = await decided_in_turn(person, None, None)
+    told, _ = await told_of(engine, _namespaced(user), lambda known: are_many(known.flags), decided_bare, None, None)
+    _require_known(user, told.records)
+    decided = told.said
     body = [wire_decision(key, user, decision) for key, decision in decided.decisions.items()]
     return json_answer({"userId": user, "decisions": body, "asof": decided.asof})
 
@@ -203,34 +200,31 @@ async def events(
     """
     period = open_period_of(since, until)
     before = _place(cursor)
-    records = (await engine.read_person(_namespaced(user))).records
-    ids = [record.id for record in records]
-    # Before the lake is read: it can only have more then.
-    late, is_complete = await engine.with_refusals(
-        to_thread.run_sync(lambda: timeline.undrained(engine.admin_store, ids))
+    records = await engine.read_marks(_namespaced(user))
+    ids, redis_url = [record.id for record in records], str(engine.settings.redis_url)
+    page = await in_worker(
+        person_events, redis_url, engine.settings.shards, await engine.source(), ids, period, name, before, limit
     )
-    shards = _shards_of(engine, ids)
-    page = await in_worker(timeline.timeline, await engine.source(), ids, shards, late, period, name, before, limit)
     if not page["any"] and not any(record.has_events for record in records):
         raise _no_user(user)
     cursor = None if page["next"] is None else _cursor(page["next"])
-    return json_answer({"events": page["events"], "cursor": cursor, "complete": is_complete})
+    return json_answer({"events": page["events"], "cursor": cursor, "complete": page["complete"]})
 
 
 def _shards_of(engine: Engine, ids: Collection[str]) -> list[int]:
     return sorted({shard_of(id, engine.settings.shards) for id in ids})
 
 
-def _cursor(place: timeline.Place) -> str:
+def _cursor(place: Place) -> str:
     return urlsafe_b64encode(msgspec.json.encode(place)).decode()
 
 
-def _place(cursor: str | None) -> timeline.Place | None:
+def _place(cursor: str | None) -> Place | None:
     """The place that a cursor stands for. Raises `Invalid`."""
     if cursor is None:
         return None
     try:
-        return msgspec.json.decode(b64decode(cursor, altchars=b"-_", validate=True), type=timeline.Place)
+        return msgspec.json.decode(b64decode(cursor, altchars=b"-_", validate=True), type=Place)
     except (ValueError, msgspec.DecodeError):
         raise invalid("cursor", cursor, "send the cursor of the page before, or leave it out") from None
 
@@ -241,28 +235,19 @@ async def traits(user: str, request: Request) -> Response:
     engine: Engine = request.app.state.engine
     in_query = key_in_query(request.scope["query_string"])
     await engine.require(request.headers.get("authorization"), in_query, _TRAITS)
-    person = await live_person(engine, _namespaced(user))
-    if is_large(person.reading.records, len(person.catalogue.definitions)):
-        values, lacking = await beside(lambda: all_values(person))
-    else:
-        values, lacking = all_values(person)
+    told, _ = await told_of(engine, _namespaced(user), lambda known: are_many(known.definitions), all_values_as_json)
+    text, lacking = told.said
     if lacking:
         await engine.want_rebuild_of(lacking)
-    return json_answer(values)
+    return json_text(text)
 
 
-def all_values(person: Person) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Every trait and segment of a person as `traits` answers them, and the ids that need a rebuild of their own."""
-    keys = sorted(key for key in person.catalogue.definitions if key[0] != "flag")
-    answers = person.answers(keys)
-    values = {key: to_json(answers.values[key].value) for key in keys}
-    return {
-        "traits": {key: value for (kind, key), value in values.items() if kind == "trait"},
-        "segments": {key: value for (kind, key), value in values.items() if kind == "segment"},
-        "asof": answers.asof,
-        "exact": answers.exact,
-        "warming": sorted({key for _, key in answers.warming}),
-    }, answers.lacking
+def _always(known: Catalogue) -> bool:
+    return True
+
+
+def _never(known: Catalogue) -> bool:
+    return False
 
 
 def _namespaced(user: str) -> str:
@@ -270,8 +255,8 @@ def _namespaced(user: str) -> str:
     return checked_record("userId", user)
 
 
-def _require_known(user: str, person: Person) -> None:
-    if not any(record.has_events or record.base is not None for record in person.reading.records):
+def _require_known(user: str, records: Sequence[Record]) -> None:
+    if not any(record.has_events or record.base is not None for record in records):
         raise _no_user(user)
 
 
@@ -343,7 +328,7 @@ async def delete(user: str, engine: EngineOf, author: Admin) -> DeletedOut:
     false while the drain is behind, so that the lake does not know yet; live answers do not wait for it.
     """
     id = _namespaced(user)
-    noted = [record.id for record in (await engine.read_person(id)).records]
+    noted = [record.id for record in await engine.read_marks(id)]
     await _note(engine, author.label, "delete", noted)  # before it is done, as above
     seqs = await engine.follow(delete_person(engine.store.operations, id, made_id()))
     await _note(engine, author.label, "delete", sorted(seqs.keys() - set(noted)))

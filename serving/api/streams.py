@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from time import thread_time
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, TypeAlias
 
+import msgspec
 from fastapi import APIRouter, Header, Request
 
 from serving.api import decide, ofrep
-from serving.api.beside import beside, is_large
-from serving.api.dependencies import ERROR_IN_JSON, NOT_FOUND, EngineOf, Responses, live_person
+from serving.api.beside import are_many, beside
+from serving.api.dependencies import ERROR_IN_JSON, NOT_FOUND, EngineOf, Responses
+from serving.api.live_person import small_person, told_elsewhere
 from serving.api.stream_address import state_id
+from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
 from serving.http.event_stream import EventStream
 from serving.ids import namespaced
-from serving.people.decide import next_move_ms
-from serving.people.decided import Decided, decided_for
+from serving.people.decided import Decided
+from serving.people.outlook import Outlook, outlook
 from serving.people.person import Person
 from serving.refusals import NotFound, cut
 from serving.store.deadlines import within
@@ -87,60 +89,64 @@ def streams_of(engine: Engine) -> ChangeStreams:
 async def examined(engine: Engine, subjects: Sequence[Subject]) -> list[State | BaseException]:
     """What every flag says now for whom each subject is about, or what keeps that from being known."""
     people = await asyncio.gather(
-        *(live_person(engine, *subject.ids.strongest_first[:1]) for subject in subjects), return_exceptions=True
+        *(small_person(engine, _asked(subject)) for subject in subjects), return_exceptions=True
     )
 
-    def decide_all() -> list[_Looked | BaseException]:
+    def looked_at() -> list[_Looked | BaseException | None]:
         return [_looked_at(subject, person) for subject, person in zip(subjects, people, strict=True)]
 
-    is_long = any(
-        isinstance(person, Person) and is_large(person.reading.records, len(person.catalogue.flags))
-        for person in people
+    is_long = any(isinstance(person, Person) and are_many(person.catalogue.flags) for person in people)
+    looked = await beside(looked_at, is_patient=True) if is_long else looked_at()
+    large = [at for at, look in enumerate(looked) if look is None]
+    elsewhere = await asyncio.gather(
+        *(told_elsewhere(engine, _asked(subjects[at]), outlook, _device(subjects[at])) for at in large),
+        return_exceptions=True,
     )
-    looked = await beside(decide_all, is_patient=True) if is_long else decide_all()
-    lacking = dict.fromkeys(id for look in looked if isinstance(look, _Looked) for id in look.lacking)
+    for at, look in zip(large, elsewhere, strict=True):
+        looked[at] = look if isinstance(look, BaseException) else (look[0].said, look[1])
+    found = [look for look in looked if isinstance(look, tuple)]
+    lacking = dict.fromkeys(id for of_one, _ in found for id in of_one.lacking)
     if lacking:
         await engine.want_rebuild_of(list(lacking))
-    return [look.state if isinstance(look, _Looked) else look for look in looked]
+    return [
+        _state(subject, *look) if isinstance(look, tuple) else look
+        for subject, look in zip(subjects, looked, strict=True)
+        if look is not None
+    ]
 
 
-class _Looked(NamedTuple):
-    """A state, and the ids that only a rebuild of their own makes whole."""
-
-    state: State
-    lacking: Sequence[str]
+#: What is seen of a person, and the catalogue that it rests on.
+_Looked: TypeAlias = tuple[Outlook, Catalogue]
 
 
-def _looked_at(subject: Subject, person: Person | BaseException) -> _Looked | BaseException:
+def _asked(subject: Subject) -> str | None:
+    return next(iter(subject.ids.strongest_first), None)
+
+
+def _device(subject: Subject) -> str | None:
+    return None if subject.anonymous is None else namespaced("anon", subject.anonymous)
+
+
+def _looked_at(subject: Subject, person: Person | BaseException | None) -> _Looked | BaseException | None:
+    """None where another process has to look."""
     if not isinstance(person, Person):
         return person
-    began_s = thread_time()
     try:
-        device = None if subject.anonymous is None else namespaced("anon", subject.anonymous)
-        decided = decided_for(person, device, None)
-        lacking = [id for decision in decided.decisions.values() for id in decision.lacking]
-        moves_ms = person.now_ms if lacking else next_move_ms(person)  # nobody can tell when something is lacking
-        state = State(
-            id=state_id(decided),
-            ids=_depends_on(person),
-            version=person.catalogue.version,
-            moves_s=None if moves_ms is None else (moves_ms - person.now_ms) / 1000,
-            work_s=thread_time() - began_s,
-            tag=partial(_tag, subject, decided),
-        )
-        return _Looked(state, lacking)
+        return outlook(person, _device(subject)), person.catalogue
     except Exception as error:
         return error
 
 
-def _depends_on(person: Person) -> tuple[str, ...]:
-    """The person's ids, whom they belong to, and those that they list: one of these may be the person's next."""
-    ids: dict[str, None] = {}
-    for record in person.reading.records:
-        ids |= dict.fromkeys((record.id, *record.members))
-        if record.owner is not None:
-            ids[record.owner.id] = None
-    return tuple(ids)
+def _state(subject: Subject, seen: Outlook, catalogue: Catalogue) -> State:
+    decided = msgspec.structs.replace(seen.decided, flags=catalogue.flags)
+    return State(
+        id=state_id(decided),
+        ids=seen.ids,
+        version=seen.version,
+        moves_s=seen.moves_s,
+        work_s=seen.work_s,
+        tag=partial(_tag, subject, decided),
+    )
 
 
 _TAGS: dict[str, Callable[[Decided, Any], str]] = {"decide": decide.tag_with_stream, "ofrep": ofrep.tag_with_stream}

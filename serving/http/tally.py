@@ -36,11 +36,6 @@ class _Decision(Protocol):
 Answered: TypeAlias = tuple[str, str, bool]
 
 
-class _Record(Protocol):
-    @property
-    def tail(self) -> object: ...
-
-
 class Spread:
     """How many numbers fell into each bucket, of which the last is open, and the sum of all numbers."""
 
@@ -108,7 +103,7 @@ class Tally:
                 answered = key, decision.variant or ("on" if decision.allow else "off"), by_name
                 answers[answered] = answers.get(answered, 0) + 1
 
-    def read(self, records: Iterable[_Record]) -> None:
-        """Records were read for a decision. The length of their tails says how far rebuilds are behind."""
-        for record in records:
-            self.tails.note(len(record.tail))  # type: ignore[arg-type]
+    def read(self, tails: Iterable[int]) -> None:
+        """Records with so many entries in their tails were read for a decision: it says how far rebuilds are behind."""
+        for entries in tails:
+            self.tails.note(entries)

@@ -3,6 +3,8 @@
 1. `undrained`    what the logs have of the person's ids beyond the lake: rows, as plain values
 2. `timeline`     the lake's rows and these, each once, without what was deleted; of a period and a name; one page
 
+Both are done in a process beside the API (`person_events`): a log may have thousands of entries to look at.
+
 Each event has a place: its time, its receipt, its event id and the id that it came under, the greatest first. A page
 begins behind the last place of the one before. So what comes meanwhile moves nothing, and an event has the same place
 whether the lake has it yet or not.
@@ -21,7 +23,10 @@ from expressions.rules.deletes import ACT_KINDS
 from expressions.rules.identity import LINK_KINDS
 from serving.history import History, Source
 from serving.ids import shard_of
+from serving.lookups.live_people import store_of
 from serving.lookups.person_rows import COPY, rows_of, sent_with
+from serving.refusals import Unavailable
+from serving.store.errors import StoreError
 from serving.store.logged_event import LogEntry
 from serving.store.store import Store
 from serving.times import rfc3339
@@ -55,6 +60,28 @@ class Undrained(NamedTuple):
     properties: str | None
     traits: str | None
     context: str | None
+
+
+def person_events(
+    redis_url: str,
+    shards: int,
+    source: Source,
+    ids: list[str],
+    period: tuple[int | None, int | None],
+    name: str | None,
+    before: Place | None,
+    limit: int,
+) -> dict[str, Any]:
+    """A page of the events of a person's ids, as `timeline` gives it; `complete`: whether all of them were looked at.
+
+    Raises `Unavailable` while Redis or the lake is away.
+    """
+    try:
+        late, is_complete = undrained(store_of(redis_url, shards), ids)  # first: the lake can only have more then
+    except StoreError as error:
+        raise Unavailable("Redis is away") from error
+    in_shards = sorted({shard_of(id, shards) for id in ids})
+    return timeline(source, ids, in_shards, late, period, name, before, limit) | {"complete": is_complete}
 
 
 def undrained(store: Store, ids: Sequence[str]) -> tuple[list[Undrained], bool]:

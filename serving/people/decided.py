@@ -28,6 +28,11 @@ class Decided(msgspec.Struct, frozen=True):
     asof: Mapping[str, Any]
 
 
+def decided_bare(person: Person, device: str | None, keys: Sequence[str] | None) -> Decided:
+    """The same as `decided_for`, without the flags: whoever has it from another process has the flags already."""
+    return msgspec.structs.replace(decided_for(person, device, keys), flags={})
+
+
 def decided_for(person: Person, device: str | None, keys: Sequence[str] | None, explain: bool = False) -> Decided:
     """Decisions of these flags (None: of all) for a person; `device` is the namespaced id of theirs that asks."""
     flags = person.catalogue.flags

@@ -28,12 +28,21 @@ def _nothing_at_hand(namespaced_id: str) -> None:
     return None
 
 
-def gather(operations: Operations, namespaced_id: str, at_hand: AtHand = _nothing_at_hand) -> Steps[Reading]:
+def gather(
+    operations: Operations, namespaced_id: str, at_hand: AtHand = _nothing_at_hand, *, only_marks: bool = False
+) -> Steps[Reading]:
     """The records of the person that an id belongs to, the person's own first, read one after another.
 
-    Those that are `at_hand` are read only where they have changed.
+    Those that are `at_hand` are read only where they have changed. With `only_marks` no base and no tail is read.
     """
-    first = yield from _read(operations, [namespaced_id], at_hand)
+
+    def read(ids: Sequence[str]) -> Steps[Reading]:
+        if only_marks:
+            marks: Reading = yield operations.record_marks(ids)
+            return marks
+        return (yield from _read_changed(operations, ids, at_hand))
+
+    first = yield from read([namespaced_id])
     (record,) = first.records
     if record.owner is None and not record.members:
         return first
@@ -46,7 +55,7 @@ def gather(operations: Operations, namespaced_id: str, at_hand: AtHand = _nothin
             root = min(id for id, place in above.items() if place >= above[owner.id])
             break
         if owner.id not in known:
-            latest = yield from _read(operations, [owner.id], at_hand)
+            latest = yield from read([owner.id])
             known[owner.id] = latest.records[0]
         if not _is_in_force(owner, known):
             break
@@ -58,7 +67,7 @@ def gather(operations: Operations, namespaced_id: str, at_hand: AtHand = _nothin
         listed = dict.fromkeys(member for id in level for member in known[id].members if member not in person)
         missing = [member for member in listed if member not in known]
         if missing:
-            latest = yield from _read(operations, missing, at_hand)
+            latest = yield from read(missing)
             known |= {record.id: record for record in latest.records}
         # A list is a hint: where two lists name one id, one of them may be old.
         level = [member for member in listed if _belongs(known[member], known, person)]
@@ -66,8 +75,8 @@ def gather(operations: Operations, namespaced_id: str, at_hand: AtHand = _nothin
     return Reading([known[id] for id in person], latest.clock_ms, latest.catalogue_version)
 
 
-def _read(operations: Operations, ids: Sequence[str], at_hand: AtHand) -> Steps[Reading]:
-    """The records of some ids."""
+def _read_changed(operations: Operations, ids: Sequence[str], at_hand: AtHand) -> Steps[Reading]:
+    """The records of some ids; those that have not changed as they are at hand."""
     known = {id: record for id in ids if (record := at_hand(id)) is not None}
     if not known:
         records: Reading = yield operations.records(ids)

@@ -103,12 +103,6 @@ class DecodedBases:
         decoded = self._decoded.get(namespaced_id)
         return None if decoded is None else decoded.record
 
-    def has(self, records: Iterable[Record]) -> bool:
-        """Whether all of these records are at hand, so that `parts` takes no time."""
-        return all(
-            (decoded := self._decoded.get(record.id)) is not None and decoded.is_of(record) for record in records
-        )
-
     def _decode(self, record: Record, before: _Decoded | None) -> _Decoded:
         base = None
         if record.base is not None:

@@ -40,7 +40,7 @@ class Record(NamedTuple):
     @property
     def is_large(self) -> bool:
         """Whether an answer about it takes more than a moment."""
-        return len(self.tail) > TAIL_ENTRIES or (self.base is not None and len(self.base) > BASE_BYTES)
+        return are_large((self,))
 
     @property
     def mark(self) -> Record:
@@ -70,6 +70,15 @@ class Reading(NamedTuple):
     def now_ms(self) -> int:
         """The instant to answer at: the clock, or, if it went back a little, the last receipt of what was read."""
         return max([self.clock_ms, *(believed_ms(record.last_received_ms, self.clock_ms) for record in self.records)])
+
+
+def are_large(records: Sequence[Record]) -> bool:
+    """Whether an answer about all of them together takes more than a moment."""
+    entries = bytes_ = 0
+    for record in records:
+        entries += len(record.tail)
+        bytes_ += len(record.base or b"")
+    return entries > TAIL_ENTRIES or bytes_ > BASE_BYTES
 
 
 def record_of(namespaced_id: str, flat: Sequence[bytes]) -> Record:

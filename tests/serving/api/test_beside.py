@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from serving.api.beside import DEFINITIONS, beside, is_large, take_turns
+from serving.api.beside import DEFINITIONS, are_many, beside, take_turns
 from serving.store.deadlines import within
-from serving.store.records import BASE_BYTES, TAIL_ENTRIES, Record
+from serving.store.records import BASE_BYTES, TAIL_ENTRIES, Record, are_large
 
 #: Steps of one work: some tens of milliseconds of a processor.
 STEPS = 400_000
@@ -89,8 +89,10 @@ def test_a_turn_that_does_not_come_is_not_waited_for() -> None:
 
 
 def test_what_takes_long_is_known_before() -> None:
-    """A long tail, a large base or many definitions make an answer a long one."""
-    assert not is_large([Record("user:a", tail=(b"",) * TAIL_ENTRIES, base=b"x" * BASE_BYTES)], DEFINITIONS)
-    assert is_large([Record("user:a", tail=(b"",) * (TAIL_ENTRIES + 1))])
-    assert is_large([Record("user:a"), Record("user:b", base=b"x" * (BASE_BYTES + 1))])
-    assert is_large([], DEFINITIONS + 1)
+    """Long tails, large bases or many definitions make an answer a long one; of several records together, too."""
+    small = Record("user:a", tail=(b"",) * TAIL_ENTRIES, base=b"x" * BASE_BYTES)
+    assert not are_large([small])
+    assert are_large([Record("user:a", tail=(b"",) * (TAIL_ENTRIES + 1))])
+    assert are_large([Record("user:a"), Record("user:b", base=b"x" * (BASE_BYTES + 1))])
+    assert are_large([small, Record("user:b", tail=(b"",))])
+    assert not are_many(range(DEFINITIONS)) and are_many(range(DEFINITIONS + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -13,9 +14,12 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from serving.definitions.catalogue import Catalogue, encode
 from serving.history import Source
+from serving.logs import frames_only
 from serving.lookups import worker
 from serving.lookups.people import search
 from serving.lookups.unsaved_expressions import cost, preview
@@ -24,8 +28,10 @@ from serving.lookups.worker import in_worker, in_worker_or_none
 from serving.refusals import Unavailable
 from tests.pipelines.world import World
 from tests.serving.local_api import answers
-from tests.serving.lookups import ending
+from tests.serving.lookups import ending, telling
 from tests.waiting import wait_until
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -211,6 +217,80 @@ def test_a_question_without_memory_is_a_refusal_and_a_bug_is_none() -> None:
             await in_worker(ending.unreadable)
         assert await in_worker_or_none(ending.unreadable) is None
         assert await in_worker(ending.pid) == first
+
+    run(main)
+
+
+def test_what_a_process_logs_and_where_it_failed_is_in_our_log() -> None:
+    """Its lines from warnings on, by the question; and of an error the places, but never the text."""
+
+    async def main() -> None:
+        with pytest.raises(ZeroDivisionError) as failed:
+            await in_worker(telling.tell_and_fail, "zq-secret")
+        log.error("unforeseen", exc_info=failed.value)
+        assert await in_worker_or_none(telling.tell_and_fail, "zq-secret") is None
+
+    with capture_logs() as captured:
+        run(main)
+
+    lines = [frames_only(None, "", line) for line in captured]
+    assert [line["event"] for line in lines] == ["odd", "undone", "unforeseen", "odd", "undone", "question_failed"]
+    assert [line["log_level"] for line in lines[:3]] == ["warning", "error", "error"]
+    assert (lines[0]["shard"], lines[0]["question"], lines[1]["error_type"]) == (3, "tell_and_fail", "KeyError")
+    for line in (lines[1], lines[2], lines[5]):
+        assert line["frames"][-1].startswith("tests/serving/lookups/telling.py:"), line
+    assert "zq-secret" not in str(lines)
+
+
+def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asked is refused, once, and told when to try again; the next question is answered by another process."""
+
+    async def main() -> None:
+        first = await in_worker(ending.pid)
+        os.kill(first, signal.SIGSTOP)
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "ANSWER_S", 0.2)
+            with pytest.raises(Unavailable, match=r"answered nothing for 0\.2 s") as refused:
+                await in_worker(ending.pid)
+        assert refused.value.retry_after_s
+        assert not runs(first)
+        assert await in_worker(ending.pid) != first
+
+    run(main)
+
+
+def test_so_many_wait_for_a_turn_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is refused at once; those that wait are answered."""
+    monkeypatch.setattr(worker, "WAITING_MAX", 2)
+
+    async def main() -> list[int]:
+        async with worker.OTHERS:
+            waiting = [asyncio.create_task(in_worker(ending.pid)) for _ in range(2)]
+            while worker.OTHERS.statistics().tasks_waiting < 2:
+                await asyncio.sleep(0)
+            with pytest.raises(Unavailable, match="2 such questions wait already") as refused:
+                await in_worker(ending.pid)
+            assert refused.value.retry_after_s
+        return await asyncio.gather(*waiting)
+
+    assert len(set(run(main))) == 1
+
+
+def test_a_question_goes_to_the_process_that_knows_its_kind() -> None:
+    """Two kinds of questions that take turns each keep their process, which may have read something for them."""
+
+    async def main() -> None:
+        async with worker.OTHERS:
+            kinds = [worker.PREVIEWS, worker.COSTS]
+            processes = worker._processes()
+            taken = [await processes.new() for _ in kinds]
+            request = pickle.dumps((ending.pid, ()))
+            for process, kind in zip(taken, kinds, strict=True):
+                await processes.ask(process, request, kind, WITHIN_S)
+            for kind, process in (*zip(kinds, taken, strict=True), *zip(kinds, taken, strict=True)):
+                again = await processes.idle_or_new(kind)
+                assert again is process
+                await processes.ask(again, request, kind, WITHIN_S)
 
     run(main)
 
