@@ -184,6 +184,7 @@ ASKED: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.deep(kept=3)
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("what", ASKED)
 def test_who_has_large_records_is_told_of_by_another_process(world: World, what: str) -> None:
@@ -256,6 +257,7 @@ def test_a_question_whose_process_is_killed_is_answered_by_another(world: World)
     asyncio.run(ask())
 
 
+@pytest.mark.deep
 def test_a_process_that_hangs_costs_one_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traits are 503 with a time to try again, a decision is the flag's default with reason ERROR; then all is well."""
 
