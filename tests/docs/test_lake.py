@@ -15,6 +15,7 @@ from tests.demo import Demo
 PAGE = (Path(__file__).parents[2] / "docs" / "lake.md").read_text()
 
 
+@pytest.mark.deep
 @pytest.mark.xdist_group("demo")
 @pytest.mark.timeout(300)
 def test_the_snippets_run(demo: Demo, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.examples.checkout import Example
 from tests.running import RunningStack
 
-pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(400), pytest.mark.deep]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,6 @@ def test_a_service_that_is_told_to_stop_sends_first(service: Any, running: Runni
     assert "signed_up" in names
 
 
-@pytest.mark.deep
 def test_a_function_sends_before_it_answers(
     example: Callable[[str], Example], environment: dict[str, str], running: RunningStack
 ) -> None:

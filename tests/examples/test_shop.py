@@ -16,7 +16,7 @@ from tests.examples.checkout import Example
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(400), pytest.mark.deep]
+pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(400)]
 
 #: Opens the shop in a new tab; a name signs in.
 Enter: TypeAlias = Callable[..., Page]
@@ -110,6 +110,7 @@ def exposures(running: RunningStack, user: str) -> int:
     return sum(event["name"] == "experiment_exposure" for event in events)
 
 
+@pytest.mark.deep
 def test_a_purchase_changes_prices_and_the_banner(enter: Enter, running: RunningStack) -> None:
     """The first purchase lowers every price, and the one that reaches 500 dollars flips the banner.
 
@@ -130,6 +131,7 @@ def test_a_purchase_changes_prices_and_the_banner(enter: Enter, running: Running
     assert running.traits("shop-ada")["traits"]["total_spent"] == 19 + 519.2
 
 
+@pytest.mark.deep
 def test_a_purchase_elsewhere_and_a_saved_flag_change_an_open_page(enter: Enter, running: RunningStack) -> None:
     """By the change stream: nobody touches the page."""
     page = enter("shop-stream")
@@ -143,6 +145,7 @@ def test_a_purchase_elsewhere_and_a_saved_flag_change_an_open_page(enter: Enter,
     expect(page.get_by_text("Free shipping")).to_be_visible()
 
 
+@pytest.mark.deep
 def test_what_a_guest_does_is_theirs_once_they_sign_in(enter: Enter, running: RunningStack) -> None:
     """The price of a guest who bought stays with the user, who has the variant of the guest's button, and is counted as
     having seen it once, however often the page is opened."""
@@ -168,6 +171,7 @@ def test_what_a_guest_does_is_theirs_once_they_sign_in(enter: Enter, running: Ru
     expect(price(page, "Hand grinder")).to_have_text("$99.00")
 
 
+@pytest.mark.deep
 def test_purchases_made_offline_count_once_after_the_tab_was_closed(enter: Enter, running: RunningStack) -> None:
     """Offline they wait in the browser; the next tab that is open sends them."""
     page = enter("shop-offline")
@@ -185,6 +189,7 @@ def test_purchases_made_offline_count_once_after_the_tab_was_closed(enter: Enter
     expect(price(again, "Stoneware mug")).to_have_text("$15.20")
 
 
+@pytest.mark.deep
 def test_the_switch_back_to_online_sends_what_waits(enter: Enter, running: RunningStack) -> None:
     """At once, and the answer follows."""
     page = enter("shop-back")
@@ -200,6 +205,7 @@ def test_the_switch_back_to_online_sends_what_waits(enter: Enter, running: Runni
     assert running.traits("shop-back")["traits"]["orders_30d"] == 1
 
 
+@pytest.mark.deep
 def test_help_is_offered_to_who_looks_at_three_things_and_not_to_premium(enter: Enter) -> None:
     """By events of ten minutes; an attribute takes it away, and ships for nothing."""
     page = enter("shop-looks")
@@ -214,6 +220,7 @@ def test_help_is_offered_to_who_looks_at_three_things_and_not_to_premium(enter: 
     expect(page.get_by_text("Free shipping")).to_be_visible()
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_all_of_it(context: BrowserContext, enter: Enter, scheme: str) -> None:
     """Nothing is wider than the screen, with a long name, an order and a log."""
@@ -226,6 +233,7 @@ def test_a_phone_shows_all_of_it(context: BrowserContext, enter: Enter, scheme: 
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+@pytest.mark.deep
 def test_the_page_has_the_two_public_keys_and_no_other(shop: Example, address: str, running: RunningStack) -> None:
     """The write key and the read key. The admin's is nowhere in what is served."""
     served = b"".join(path.read_bytes() for path in (shop.folder / "dist").rglob("*") if path.is_file())
@@ -233,6 +241,7 @@ def test_the_page_has_the_two_public_keys_and_no_other(shop: Example, address: s
     assert {kind for kind, key in running.keys.items() if key.encode() in served} == {"write", "read"}
 
 
+@pytest.mark.deep
 def test_its_types_hold(shop: Example) -> None:
     """Against the types that the package is built with."""
     done = shop.run("node_modules/typescript/bin/tsc")
