@@ -56,9 +56,11 @@ def test_a_flag_is_switched_off_after_a_question(console: RunningStack, signed_i
     console.define("flag", "kill_switch", "true")
     page = opened(console, signed_in, "/flags?key=kill_switch")
     page.get_by_role("button", name="Switch off …").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
     assert console.decide("ada", "kill_switch")["allow"] is True
 
-    page.get_by_role("dialog").get_by_role("button", name="Switch off").click()
+    dialog.get_by_role("button", name="Switch off").click()
 
     expect(page.get_by_role("button", name="Switch on …")).to_be_visible()
     assert console.decide("ada", "kill_switch")["reason"] == "DISABLED"

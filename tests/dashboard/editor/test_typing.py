@@ -51,7 +51,7 @@ def test_completions_come_with_types_and_one_is_taken_by_a_key(open_page: Open) 
     # A list that has just opened takes no keys, so that a key on its way does not take what nobody has read.
     wait_until(lambda: page.keyboard.press("ArrowDown") or selected(options.nth(1)), "the list takes keys")
     page.keyboard.press("ArrowUp")
-    assert selected(options.first)
+    expect(options.first).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
 
     editor(page).press_sequentially(" >= 1")
