@@ -11,10 +11,10 @@ belonged to another have none.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import groupby, pairwise
+from itertools import groupby
 from operator import itemgetter
 
 import polars as pl
@@ -38,7 +38,7 @@ def person_spans(acts: pl.LazyFrame, known_at: pl.Expr) -> pl.DataFrame:
     direct = spans.join(chained, on="id", how="anti").sort("id", "since")
     until = pl.col("since").shift(-1).over("id").fill_null(END_MS).alias("until")
     ends = direct.select("id", pl.coalesce("owner", "id").alias("person"), "since", until)
-    return pl.concat([ends, _followed(chained["id"].to_list(), spans)])
+    return pl.concat([ends, _followed(chained["id"], spans)])
 
 
 def owner_spans(acts: pl.LazyFrame, known_at: pl.Expr) -> pl.DataFrame:
@@ -86,51 +86,54 @@ def _changes(acts: Sequence[tuple[int, str, str, int]]) -> Iterable[tuple[int, s
             last = owner
 
 
-def _followed(ids: Sequence[str], spans: pl.DataFrame) -> pl.DataFrame:
-    """The spans of persons of these ids, whose owners belonged to others."""
-    above = spans.join(_upward(ids, spans), on="id", how="semi").sort("id", "since")
-    changes: dict[str, list[tuple[int, str | None]]] = {}
-    for id, owner, since in above.iter_rows():
-        changes.setdefault(id, []).append((since, owner))
-    rows = []
-    for id in ids:
-        chain: dict[str, None] = {}
-        waiting = [id]
-        while waiting:
-            one = waiting.pop()
-            if one in changes and one not in chain:
-                chain[one] = None
-                waiting += [owner for _, owner in changes[one] if owner is not None]
-        instants = sorted({since for one in chain for since, _ in changes[one]})
-        for since, until in pairwise([*instants, END_MS]):
-            rows.append((id, _person(id, changes, since), since, until))
-    return pl.DataFrame(rows, schema=_PERSON_SPANS, orient="row")
-
-
-def _upward(ids: Sequence[str], spans: pl.DataFrame) -> pl.DataFrame:
-    """The same ids and all their owners, owners' owners and so on: id."""
-    known = pl.DataFrame({"id": ids}, schema={"id": pl.String})
-    latest = known
-    while not latest.is_empty():
-        owners = spans.join(latest, on="id", how="semi").select(pl.col("owner").alias("id")).drop_nulls().unique()
-        latest = owners.join(known, on="id", how="anti")
-        known = pl.concat([known, latest])
-    return known
-
-
-def _person(id: str, changes: Mapping[str, Sequence[tuple[int, str | None]]], now: int) -> str:
-    """Whose the id was at an instant, by the owners of then: only those above it are looked at."""
+def _followed(chained: pl.Series, spans: pl.DataFrame) -> pl.DataFrame:
+    """The spans of persons of all ids whose owners belonged to others. Takes the time of what it gives, nearly."""
+    # An owner whose own owner belonged to another is among these ids itself, so above them is one step alone.
+    ids = chained.implode()
+    above = spans.filter(pl.col("id").is_in(ids))["owner"].drop_nulls().unique().implode()
+    # At the beginning, nobody's comes before somebody's.
+    rising = spans.filter(pl.col("id").is_in(ids) | pl.col("id").is_in(above)).sort(
+        "since", pl.col("owner").is_not_null()
+    )
     owner_of: dict[str, str] = {}
-    one = id
-    while one in changes and one not in owner_of and (owner := _at(changes[one], now)) is not None:
-        owner_of[one] = owner
-        one = owner
-    return roots(owner_of).get(id, id)
+    below: defaultdict[str, set[str]] = defaultdict(set)
+    person_of: dict[str, str] = {}
+    wanted = frozenset(chained)
+    rows: list[tuple[str, str, int]] = []
+    for since, changes in groupby(rising.select("since", "id", "owner").iter_rows(), key=itemgetter(0)):
+        changed = []
+        for _, id, owner in changes:
+            changed.append(id)
+            if id in owner_of:
+                below[owner_of.pop(id)].discard(id)
+            if owner is not None:
+                owner_of[id] = owner
+                below[owner].add(id)
+        moved = _downward(changed, below)
+        # Chains above these have not changed: their ends are known.
+        owners = {id: owner_of[id] for id in moved if id in owner_of}
+        root_of = roots({id: owner if owner in moved else person_of.get(owner, owner) for id, owner in owners.items()})
+        for id in moved:
+            person = root_of.get(id, id)
+            if person_of.get(id) != person:
+                person_of[id] = person
+                if id in wanted:
+                    rows.append((id, person, since))
+    starts = pl.DataFrame(rows, schema={"id": pl.String, "person": pl.String, "since": pl.Int64}, orient="row")
+    until = pl.col("since").shift(-1).over("id").fill_null(END_MS).alias("until")
+    return starts.sort("id", "since").with_columns(until)
 
 
-def _at(changes: Sequence[tuple[int, str | None]], now: int) -> str | None:
-    """The owner at an instant; the first change is at the beginning of time."""
-    return changes[bisect_right(changes, now, key=itemgetter(0)) - 1][1]
+def _downward(ids: Iterable[str], below: Mapping[str, Iterable[str]]) -> dict[str, None]:
+    """The same ids, and all whose chains of owners pass them."""
+    found: dict[str, None] = {}
+    waiting = list(ids)
+    while waiting:
+        id = waiting.pop()
+        if id not in found:
+            found[id] = None
+            waiting += below.get(id, ())
+    return found
 
 
 def groups(spans: pl.DataFrame) -> pl.DataFrame:
@@ -182,6 +185,12 @@ def members_at(asked: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
     # A person that never belonged to another has no span of its own.
     own = asked.join(spans.select(pl.col("id").alias("person")), on="person", how="anti")
     return pl.concat([inside.select("row", "id"), own.select("row", pl.col("person").alias("id"))])
+
+
+def spans_of(people: pl.Series, spans: pl.DataFrame) -> pl.DataFrame:
+    """All spans of the ids that ever were one of these people's, or are one: what `members_at` reads of `spans`."""
+    ids = spans.filter(pl.col("person").is_in(people.unique().implode()))["id"].unique()
+    return spans.filter(pl.col("id").is_in(ids.implode()) | pl.col("id").is_in(people.unique().implode()))
 
 
 def _spans_at(rows: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:

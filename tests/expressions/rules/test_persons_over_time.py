@@ -89,3 +89,19 @@ def test_a_device_that_many_share_is_followed_at_once() -> None:
 
     asked = pl.DataFrame({"id": ["anon:till"] * 4, "now": [0, 1, 10 * users - 9, 10 * users]})
     assert persons_at(asked, spans)["person"].to_list() == ["anon:till", "email:0", f"email:{users - 1}", "anon:till"]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("is_upward", [True, False])
+def test_a_long_chain_is_followed_in_the_time_of_its_answer(is_upward: bool) -> None:
+    """1,000 ids that were aliased one after the other; took three minutes. Upwards each alias moves all before it."""
+    count = 1_000
+    pairs = [(f"a{number:04}", f"a{number + 1:04}") for number in range(count)]
+    acts = [(*pair, now) for now, pair in enumerate(pairs if is_upward else pairs[::-1])]
+
+    spans = person_spans(frame_of(acts), pl.col("ts"))
+
+    assert len(spans) == (count * (count + 3) // 2 if is_upward else 2 * count)
+    asked = pl.DataFrame({"id": ["a0000"] * 3, "now": [-1, count // 2, count]})
+    wanted = ["a0000", f"a{count // 2 + 1:04}" if is_upward else "a0000", f"a{count:04}"]
+    assert persons_at(asked, spans)["person"].to_list() == wanted
