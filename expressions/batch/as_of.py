@@ -19,7 +19,7 @@ import polars as pl
 
 from ..definitions import Bound
 from ..plan import plan
-from ..rules.persons_over_time import members_at
+from ..rules.persons_over_time import members_at, spans_of
 from ..rules.windows import UTC_ZONE, Zone
 from .counting import counted_for
 from .frames import answer_frame
@@ -58,16 +58,26 @@ def answers_as_of(
 ) -> Iterator[pl.DataFrame]:
     """The answers to `asked` (row, person, now), some at a time; `row` tells them apart.
 
-    `events` are those of `known_events`, `spans` those of `persons_over_time.person_spans`.
+    `events` are those of `known_events`, `spans` those of `persons_over_time.person_spans`. In memory are at most
+    `PAIRS_AT_ONCE` ids of questions, and as many events of these, or those of one question.
     """
-    members = members_at(asked, spans)
-    sizes = events.group_by("id").len()
-    pairs = members.join(sizes, on="id", how="left").group_by("row").agg(pl.col("len").sum() + 1)
-    ordered = asked.join(pairs, on="row").sort("row")
-    part = ordered["len"].cum_sum() // PAIRS_AT_ONCE
-    for (_,), rows in ordered.with_columns(part.alias("part")).partition_by("part", as_dict=True).items():
-        numbered = rows.select(pl.col("row").alias("question")).with_row_index("row")
-        own = members.rename({"row": "question"}).join(numbered, on="question").select("row", "id")
-        questions = Asked(rows.select(pl.col("person").alias("id"), "now"), own)
-        answers = answer_frame(events.lazy(), bounds, questions, zone)
-        yield answers.join(numbered, on="row").drop("row").rename({"question": "row"})
+    sizes = events.select("id").group_by("id").len("rows")
+    own_spans = spans_of(asked["person"], spans)
+    ever = own_spans.group_by("person").agg(pl.col("id").n_unique().alias("ids"))
+    candidates = asked.join(ever, on="person", how="left").with_columns(pl.col("ids").fill_null(0) + 1)
+    for some in _parts(candidates, "ids"):
+        members = members_at(some, own_spans)
+        read = members.join(sizes, on="id", how="left").group_by("row").agg(pl.col("rows").fill_null(0).sum() + 1)
+        for questions in _parts(some.join(read, on="row"), "rows"):
+            numbered = questions.select(pl.col("row").alias("question")).with_row_index("row")
+            own = members.rename({"row": "question"}).join(numbered, on="question").select("row", "id")
+            rows = Asked(questions.select(pl.col("person").alias("id"), "now"), own)
+            of_members = events.lazy().filter(pl.col("id").is_in(own["id"].unique().implode()))
+            answers = answer_frame(of_members, bounds, rows, zone)
+            yield answers.join(numbered, on="row").drop("row").rename({"question": "row"})
+
+
+def _parts(questions: pl.DataFrame, pairs: str) -> Iterator[pl.DataFrame]:
+    """Some questions at a time, by `row`: so many that their column `pairs` adds up to some `PAIRS_AT_ONCE`."""
+    ordered = questions.sort("row").with_columns((pl.col(pairs).cum_sum() // PAIRS_AT_ONCE).alias("part"))
+    yield from ordered.drop(pairs).partition_by("part", include_key=False)

@@ -6,7 +6,6 @@ here where `lake` stands (`hatch_build.py`): nothing of these names lands in a u
 """
 
 from expressions.batch.as_of import KNOWN, Known, answers_as_of, known_at, known_events
-from expressions.batch.cells import COLUMN_KINDS, item_of_key
 from expressions.batch.counting import counted_lazily
 from expressions.batch.frames import column_of, holding
 from expressions.batch.member_frames import linked_persons
@@ -21,12 +20,12 @@ from expressions.definitions import Bound, Definition, DefinitionKind, Key
 from expressions.errors import ExpressionError
 from expressions.plan import plan
 from expressions.rules.deletes import ACT_KINDS, GONE, after_deletes
+from expressions.rules.dtypes import name as dtype_name
 from expressions.rules.dtypes import present
 from expressions.rules.identity import with_person
 from expressions.rules.ids import record_of
 from expressions.rules.persons_over_time import groups, person_spans, persons_at
-from expressions.rules.values import canonical_json, to_json
-from expressions.rules.windows import Zone
+from expressions.rules.windows import BEGINNING_MS, END_MS, Zone
 from expressions.sql.to_sql import to_sql
 from expressions.text.bind import bind_one, bind_possible
 from expressions.text.dialect import without_unknown_escapes
@@ -38,7 +37,8 @@ from lake.schemas import EVENTS
 
 __all__ = [
     "ACT_KINDS",
-    "COLUMN_KINDS",
+    "BEGINNING_MS",
+    "END_MS",
     "EVENTS",
     "FILES_MAX",
     "GONE",
@@ -59,14 +59,13 @@ __all__ = [
     "answers_over_time",
     "bind_one",
     "bind_possible",
-    "canonical_json",
     "column_of",
     "common_members",
     "counted_lazily",
+    "dtype_name",
     "groups",
     "holding",
     "instants_of_days",
-    "item_of_key",
     "known_at",
     "known_events",
     "linked_persons",
@@ -76,7 +75,6 @@ __all__ = [
     "plan",
     "present",
     "record_of",
-    "to_json",
     "to_sql",
     "with_person",
     "without_unknown_escapes",

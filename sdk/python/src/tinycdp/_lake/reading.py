@@ -39,7 +39,7 @@ class Reading:
 
     def __init__(self, lake: ReadOnlyLake, version: int, until_ms: int | None, rows_at_once: int) -> None:
         self.lake, self.version, self.until_ms = lake, version, until_ms
-        self._rows_at_once = rows_at_once
+        self.rows_at_once = rows_at_once
         self._is_in = pl.lit(True)
         if until_ms is not None:
             self._is_in = (pl.col("received_at") <= until_ms) | (pl.col("kind") == "delete")
@@ -69,6 +69,22 @@ class Reading:
         """The rows of the version."""
         return int(self.events().select(pl.len()).collect().item())
 
+    @property
+    def is_large(self) -> bool:
+        """Whether there are more rows than are read at once."""
+        return self.size > self.rows_at_once
+
+    @cached_property
+    def people(self) -> int:
+        """How many people there are today at most."""
+        rows = with_person(self.events().select("id"), self.persons)
+        return int(rows.select(pl.col("person").n_unique()).collect(engine="streaming").item())
+
+    def sizes(self, ids: pl.Series) -> pl.DataFrame:
+        """id, len: how many rows each of these ids has, if any."""
+        rows = self.events().select("id").filter(pl.col("id").is_in(ids.implode()))
+        return rows.group_by("id").len().collect(engine="streaming")
+
     def parts(
         self, bounds: Iterable[Bound], persons: pl.DataFrame, people: pl.Series | None = None
     ) -> Iterator[pl.DataFrame]:
@@ -83,12 +99,12 @@ class Reading:
         if people is not None and len(people) < self.size // FEW:
             # A purged delete has the hash of an id, so its person is unknown.
             is_wanted = pl.col("person").is_in(people.implode()) | pl.col("id").str.starts_with(GONE)
-        if self.size <= self._rows_at_once:
+        if not self.is_large:
             everything = with_person(self.events().drop(unread), persons).filter(is_wanted).collect()
             if len(everything):
                 yield everything
             return
-        count = min(-(-self.size // self._rows_at_once), FILES_MAX)
+        count = min(-(-self.size // self.rows_at_once), FILES_MAX)
         with GroupedFiles(count, "person", pl.col("id").str.starts_with(GONE)) as files:
             for batch in self.lake.event_batches(self.version, BATCH_ROWS):
                 rows = with_person(batch.lazy().filter(self._is_in).drop(unread), persons).filter(is_wanted)
