@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -255,16 +256,36 @@ def test_a_whole_number_is_a_users_id(tmp_path: Path) -> None:
 
 
 MOMENT = datetime(2026, 2, 1, tzinfo=UTC)
+#: Seconds that were read as milliseconds.
+READ_WRONG = datetime.fromtimestamp(START / 1_000_000, UTC)
 
 
 @pytest.mark.parametrize(
     ("labels", "text"),
     [
         ({"id": ["u1"], "ts": [datetime(2026, 2, 1)]}, r"ts '2026-02-01 00:00:00' is no instant: .*replace_time_zone"),
-        ({"id": ["u1"], "ts": ["2026-02-01T00:00:00Z"]}, r"ts '2026-02-01T00:00:00Z' is no instant: these are String"),
+        (
+            {"id": ["u1"], "ts": ["2026-02-01T00:00:00Z"]},
+            r"ts '2026-02-01T00:00:00Z' is no instant: these are String: .*to_datetime",
+        ),
         ({"id": ["u1"], "ts": [MOMENT.date()]}, "ts '2026-02-01' is no instant: these are Date"),
+        (
+            {"id": ["u1", "u2"], "ts": [START, START // 1_000]},
+            r"ts '\d{10}' is no instant: .*multiply seconds by 1,000",
+        ),
+        ({"id": ["u1"], "ts": [START * 1_000]}, r"ts '\d{16}' is no instant: .*divide microseconds by 1,000"),
+        (
+            {"id": ["u1"], "ts": pl.Series([2**63 + 1])},
+            "ts '9223372036854775809' is no instant: .*nanoseconds by 1,000",
+        ),
+        ({"id": ["u1"], "ts": [0]}, "ts '0' is no instant: as milliseconds it is before 1990"),
+        ({"id": ["u1"], "ts": [20260201]}, "ts '20260201' is no instant: as milliseconds it is before 1990"),
+        ({"id": ["u1"], "ts": [START / 1_000]}, r"ts '1767225600\.0' is no instant: these are Float64"),
+        ({"id": ["u1"], "ts": [Decimal(START)]}, "ts '1767225600000' is no instant: these are Decimal"),
+        ({"id": ["u1"], "ts": [MOMENT - MOMENT]}, "ts '0:00:00' is no instant: these are Duration"),
+        ({"id": ["u1"], "ts": [READ_WRONG]}, "ts '1970-01-21 .* is no instant: it is in January 1970, .*wrong unit"),
         ({"id": ["u1", "u2"], "ts": [MOMENT, None]}, "ts has no time in row 1"),
-        ({"id": ["u1"], "ts": [2**60]}, "within the years 1 to 9999"),
+        ({"id": ["u1"], "ts": [2**60]}, "as milliseconds it is after the year 9999"),
         ({"id": [None], "ts": [MOMENT]}, "id has no id in row 0"),
         ({"id": ["u1"], "ts": [None]}, "ts has no time in row 0"),
         ({"id": ["u1", " "], "ts": [MOMENT, MOMENT]}, "id has no id in row 1"),
@@ -278,6 +299,18 @@ def test_labels_that_cannot_be_meant_are_refused(cdp: LakeClient, labels: Any, t
     """A naive time, a missing id and the like are named with the remedy, never guessed."""
     with pytest.raises(ValueError, match=text):
         cdp.asof(labels, ["n_7d"])
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_an_aware_time_is_the_same_instant_in_every_unit(cdp: LakeClient, unit: Any, zone: str) -> None:
+    """Of pandas, Arrow and Polars, in whatever zone it is shown; and years before 1990 may be named so."""
+    ms = pl.Series("ts", [START + 5 * DAY_MS, START - 50 * 365 * DAY_MS]).cast(pl.Datetime("ms", "UTC"))
+    labels = pl.DataFrame({"id": ["u1", "u1"], "ts": ms.dt.cast_time_unit(unit).dt.convert_time_zone(zone)})
+
+    for table in (labels, labels.to_pandas(), labels.to_arrow()):
+        assert cdp.asof(table, ["n_7d"]).card["from"] == "1976-01-14T00:00:00.000Z"
+        assert cdp.asof(table, ["n_7d"])["n_7d"].equals(cdp.asof(labels.with_columns(ms), ["n_7d"])["n_7d"])
 
 
 @pytest.mark.parametrize(
@@ -307,6 +340,9 @@ def test_unknown_ids_are_told_by_name(cdp: LakeClient) -> None:
         answers = cdp.asof(labels, ["n_7d"], extra={"plan": "profile.plan"})
     with pytest.raises(tinycdp.LakeError, match="nobody, someone"):
         cdp.asof(labels, ["n_7d"], unknown="refuse")
+
+    with pytest.warns(tinycdp.UnknownIds, match=r"20 ids of .*: n{100}…, n{100}…, n{100}…, n{100}…, n{100}… …\. They"):
+        cdp.asof({"id": [f"{'n' * 200}{number}" for number in range(20)], "ts": [MOMENT] * 20}, ["n_7d"])
 
     assert answers.unknown == ["nobody", "someone"] and answers.card["unknown"] == 2
     assert answers["n_7d"].to_list()[1] == 0.0 and answers["plan"].to_list()[1] is None

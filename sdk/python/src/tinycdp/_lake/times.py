@@ -1,4 +1,8 @@
-"""Instants as notebooks have them, as UTC milliseconds and back. A time without an offset is refused, never guessed."""
+"""Instants as notebooks have them, as UTC milliseconds and back.
+
+Nothing is guessed: a time without an offset is refused, and a whole number that would be a year before 1990 or after
+9999 as milliseconds. Seconds, micro- and nanoseconds of our time are among these.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,11 @@ import polars as pl
 Instant: TypeAlias = datetime | int | str
 
 MOMENT = pl.Datetime("ms", "UTC")
-#: The years 1 to 9999.
-_LEAST_MS, _GREATEST_MS = -62_135_596_800_000, 253_402_300_799_999
+#: The years 1990 to 9999: whole numbers in them are milliseconds. As seconds they would be thousands of years away.
+_LEAST_MS, _GREATEST_MS = 631_152_000_000, 253_402_300_799_999
+#: The year 1, which a datetime may name too; and the January in which times of our age are that were read in a wrong
+#: unit.
+_FIRST_MS, _WRONG_MS = -62_135_596_800_000, range(0, 31 * 86_400_000)
 
 
 def ms_of(name: str, instant: Any) -> int:
@@ -26,17 +33,24 @@ def ms_of(name: str, instant: Any) -> int:
     if isinstance(instant, datetime):
         if instant.tzinfo is None:
             raise _refused(name, instant, "say the time zone, as datetime(…, tzinfo=UTC)")
-        return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // _MILLISECOND
+        ms = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // _MILLISECOND
+        if ms in _WRONG_MS:
+            raise _refused(name, instant, _READ_IN_A_WRONG_UNIT)
+        return ms
     if isinstance(instant, date):
         raise _refused(name, instant, "a date has many instants: give one of them, with its time zone")
     if isinstance(instant, bool) or not hasattr(instant, "__index__"):
         raise _refused(name, instant, "give an aware datetime, UTC milliseconds, or ISO 8601 text with its offset")
     ms = int(instant)
     if not _LEAST_MS <= ms <= _GREATEST_MS:
-        raise _refused(name, ms, "give milliseconds since 1970 within the years 1 to 9999")
+        raise _refused(name, ms, _wrong_unit(ms))
     return ms
 
 
+_READ_IN_A_WRONG_UNIT = (
+    "it is in January 1970, as numbers are that were read in a wrong unit: say the unit where they are read, as in "
+    'pl.from_epoch(…, time_unit="s")'
+)
 _MILLISECOND = datetime(1970, 1, 1, microsecond=1_000) - datetime(1970, 1, 1)
 
 
@@ -58,23 +72,46 @@ def column_ms(name: str, column: pl.Series) -> pl.Series:
     match column.dtype:
         case pl.Datetime() as kind if kind.time_zone is not None:
             ms = column.dt.timestamp("us") // 1_000 if kind.time_unit != "ms" else column.dt.timestamp("ms")
-        case pl.Datetime():
-            raise _refused(
-                name,
-                _first(column),
-                f'these times say no time zone: pl.col("{name}").dt.replace_time_zone("Europe/Oslo") or, in pandas, '
-                f'df["{name}"].dt.tz_localize("Europe/Oslo") says it',
-            )
+            is_right = ms.is_between(_FIRST_MS, _GREATEST_MS)
+            is_right &= ~ms.is_between(_WRONG_MS.start, _WRONG_MS.stop, closed="left")
         case kind if kind.is_integer() or kind == pl.Null:  # a list without items, or of nothing but None
-            ms = column.cast(pl.Int64)
+            ms = column.cast(pl.Int128)
+            is_right = ms.is_between(_LEAST_MS, _GREATEST_MS)
         case kind:
-            raise _refused(name, _first(column), f"these are {kind}: give aware datetimes, or UTC milliseconds")
+            raise _refused(name, _first(column), _remedy(name, kind))
     if ms.null_count():
         raise ValueError(f"{name} has no time in row {ms.is_null().arg_true()[0]}: give each row its instant")
-    if not ms.is_empty() and not ms.is_between(_LEAST_MS, _GREATEST_MS).all():
-        wrong = ms.filter(~ms.is_between(_LEAST_MS, _GREATEST_MS))[0]
-        raise _refused(name, wrong, "give milliseconds since 1970 within the years 1 to 9999")
-    return ms
+    if not is_right.all():
+        wrong = is_right.arg_min() or 0
+        is_read_wrong = column.dtype.is_temporal() and ms[wrong] in _WRONG_MS
+        raise _refused(name, column[wrong], _READ_IN_A_WRONG_UNIT if is_read_wrong else _wrong_unit(ms[wrong]))
+    return ms.cast(pl.Int64)
+
+
+def _remedy(name: str, kind: pl.DataType) -> str:
+    """What to do about a column of a type that names no instants."""
+    match kind:
+        case pl.Datetime():
+            return (
+                f'these times say no time zone: pl.col("{name}").dt.replace_time_zone("Europe/Oslo") or, in pandas, '
+                f'df["{name}"].dt.tz_localize("Europe/Oslo") says it'
+            )
+        case pl.String():
+            return (
+                f'these are String: pl.col("{name}").str.to_datetime(time_zone="UTC") or, in pandas, '
+                f'pd.to_datetime(df["{name}"], utc=True) reads ISO 8601 with offsets'
+            )
+        case pl.Date():
+            return "these are Date, and a date has many instants: give one of them, with its time zone"
+        case _:
+            return f"these are {kind}: give aware datetimes, or UTC milliseconds as whole numbers"
+
+
+def _wrong_unit(number: int) -> str:
+    """What to do about a whole number that would be another age as milliseconds."""
+    if number > _GREATEST_MS:
+        return "as milliseconds it is after the year 9999: divide microseconds by 1,000 and nanoseconds by 1,000,000"
+    return "as milliseconds it is before 1990: multiply seconds by 1,000, and give older times as aware datetimes"
 
 
 def moment(ms: int) -> datetime:
