@@ -6,9 +6,10 @@ import re
 import subprocess
 import sys
 import tarfile
-import tomllib
 import venv
 import zipfile
+from collections.abc import Iterable
+from email import message_from_bytes
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -40,36 +41,43 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built(SDK, "wheel", tmp_path_factory.mktemp("wheel"))
 
 
-def needed(*requirements: str) -> set[str]:
+def needed(requirements: Iterable[str], extra: str = "") -> set[str]:
     """The distributions that these bring on this machine, with those that they bring."""
     names: set[str] = set()
     waiting = [Requirement(one) for one in requirements]
     while waiting:
         wanted = waiting.pop()
-        if wanted.name.lower() in names or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+        if wanted.name.lower() in names or (wanted.marker and not wanted.marker.evaluate({"extra": extra})):
             continue
         names.add(wanted.name.lower())
         waiting += [Requirement(one) for one in distribution(wanted.name).requires or ()]
     return names
 
 
+def requirements_of(wheel: Path) -> list[str]:
+    """What a wheel says that it needs, with the extras of which each is."""
+    with zipfile.ZipFile(wheel) as files:
+        (name,) = [name for name in files.namelist() if name.endswith(".dist-info/METADATA")]
+        return message_from_bytes(files.read(name)).get_all("Requires-Dist", [])
+
+
 @pytest.fixture(scope="module")
 def user_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the wheel and what `tinycdp[lake]` brings, and nothing else.
+    """The interpreter of an environment with `tinycdp[lake]`, and nothing else.
 
-    The wheel is installed. All it needs is linked from here, so that no index is asked.
+    What the wheel says that it needs is linked from here, so that no index is asked. Then pip installs the wheel with
+    its extra, and finds that the releases which are there will do.
     """
     home = tmp_path_factory.mktemp("venv")
     venv.create(home, symlinks=True)
     python = home / "bin" / "python"
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
-    subprocess.run([*command, "--disable-pip-version-check", str(wheel)], check=True, timeout=60)
     (folder,) = home.glob("lib/python*/site-packages")
-    project = tomllib.loads((SDK / "pyproject.toml").read_text())["project"]
-    for name in needed(*project["dependencies"], *project["optional-dependencies"]["lake"]):
+    for name in needed(requirements_of(wheel), extra="lake"):
         for part in {file.parts[0] for file in distribution(name).files or () if file.parts[0] != ".."}:
             if not (folder / part).exists():
                 (folder / part).symlink_to(INSTALLED / part)
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index"]
+    subprocess.run([*command, "--disable-pip-version-check", f"{wheel}[lake]"], check=True, timeout=60)
     return python
 
 
