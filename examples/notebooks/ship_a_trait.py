@@ -90,15 +90,24 @@ alt.Chart(trend.frame, title="People whom the offer would reach").mark_line().en
 # %% [markdown]
 # ## Ship
 #
-# What was tried is saved in the same words; it can be saved once, and then be changed. From the next rebuild on,
-# decisions read it.
+# What was tried is saved in the same words. Where it is saved already, by an earlier run, it is changed to these words.
+# From the next rebuild on, decisions read it.
 
 # %%
 with tinycdp.Admin() as admin:
-    admin.create_trait("orders", "events.purchase.count", note="for the offer that wins people back")
-    admin.create_segment("quiet_customers", rule)
-    admin.create_flag("come_back", 'segment("quiet_customers")')
+    for create, change, key, text in (
+        (admin.create_trait, admin.change_trait, "orders", "events.purchase.count"),
+        (admin.create_segment, admin.change_segment, "quiet_customers", rule),
+        (admin.create_flag, admin.change_flag, "come_back", 'segment("quiet_customers")'),
+    ):
+        try:
+            create(key, text, note="for the offer that wins people back")
+        except tinycdp.Conflict:
+            change(key, text, note="for the offer that wins people back")
+    until = time.monotonic() + 120
     while admin.traits("c14048")["warming"]:
+        if time.monotonic() > until:
+            raise TimeoutError("no rebuild has read the new definitions for two minutes: `tinycdp doctor` says why")
         time.sleep(0.2)
 
 # %% [markdown]
