@@ -47,7 +47,7 @@ cdp.events.group_by("kind", "name").agg(pl.len().alias("events"), pl.col("person
 # %%
 purchases = (
     cdp.events.filter(pl.col("name") == "purchase", pl.col("person").str.starts_with("user:c"))
-    .select("person", "ts", cdp.property("amount", "number").alias("amount"))
+    .select("person", "ts", cdp.event_property("amount"))
     .collect()
 )
 cents = (purchases["amount"] * 100).round().cast(pl.Int64)

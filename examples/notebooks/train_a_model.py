@@ -49,7 +49,8 @@ assert len(labels) == 3 * 23_570
 # %% [markdown]
 # ## Features
 #
-# Two are saved traits of the demo. The others are only written here.
+# Two are saved traits of the demo. The others are only written here. The greatest value of a property may be a text, so
+# the column says that the number is meant.
 
 # %%
 FEATURES = {
@@ -62,7 +63,8 @@ FEATURES = {
     "known_days": "first_seen_days_ago",
 }
 SAVED = ["orders_30d", "biggest_order"]
-features = cdp.asof(labels, traits=SAVED, extra=FEATURES, known="event_time").frame
+KINDS = {"biggest_order": "number"}
+features = cdp.asof(labels, traits=SAVED, extra=FEATURES, known="event_time", kinds=KINDS).frame
 features.head()
 
 # %% [markdown]
@@ -82,7 +84,7 @@ assert bought == [4173, 3808, 3301]  # counted in the file, without TinyCDP
 at = instants[2]
 counted = (
     customers.filter(pl.col("ts") <= at)
-    .with_columns(amount=cdp.property("amount", "number"))
+    .with_columns(amount=cdp.event_property("amount", "number"))
     .group_by(id="person")
     .agg(
         orders=pl.len().cast(pl.Float64),
@@ -133,7 +135,7 @@ alt.Chart(tenths, title="Bought within 90 days, by the model's chance").mark_bar
 # nothing: no decision will ever know the future.
 
 # %%
-today = cdp.traits(SAVED, at=last, extra=FEATURES).frame.drop("at")
+today = cdp.traits(SAVED, at=last, extra=FEATURES, kinds=KINDS).frame.drop("at")
 leaked = rows.select("id", "ts", "bought").join(today, on="id", maintain_order="left")
 past, present = leaked.filter(is_past), leaked.filter(~is_past)
 model.fit(past.select(columns).to_numpy(), past["bought"].to_numpy())

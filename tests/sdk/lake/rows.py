@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from expressions.rules.properties import attribute_fields, event_fields, typed
-from expressions.rules.values import Value, from_json
+from expressions.rules.values import Value
 from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
 from lake.schemas import EVENTS
@@ -67,8 +67,10 @@ def values_of(column: pl.Series) -> list[Value]:
 
 
 def _value(value: Any) -> Value:
-    if isinstance(value, dict):  # of several kinds
-        if value["json"] is not None:
-            return from_json(msgspec.json.decode(value["json"]))
-        return next((value[kind] for kind in ("number", "string", "boolean") if value[kind] is not None), None)
-    return tuple(value) if isinstance(value, list) else value
+    match value:
+        case dict():  # of several kinds, of which at most one is there
+            return next((_value(one) for one in value.values() if one is not None), None)
+        case list():
+            return tuple(_value(item) for item in value)  # type: ignore[misc]  # no lists inside
+        case _:
+            return value  # type: ignore[no-any-return]

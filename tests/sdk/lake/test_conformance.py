@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 from tinycdp._lake.client import LakeClient
 
+from expressions.rules.dtypes import present
 from lake.lake import Lake
 from tests.conformance.cases import Case
 from tests.conformance.test_executions import ANSWERED, expected, to_the_bit
-from tests.executions import INSTANTS
+from tests.executions import INSTANTS, bound
 from tests.sdk.lake.rows import values_of, write
 
 #: Cases that stand in one lake with others: of one definition, with few events, and whatever the person's own id is.
@@ -46,13 +47,15 @@ def test_every_case_is_answered_in_one_lake(zone: str, tmp_path: Path) -> None:
             orient="row",
         )
         known = [case for case in part if case.events]
+        extra = {case.id: case.definitions[0][2] for case in part}
 
-        answers = cdp.asof(
-            labels.filter(pl.col("id").is_in([case.id for case in known])),
-            extra={case.id: case.definitions[0][2] for case in part},
-        )
+        answers = cdp.asof(labels.filter(pl.col("id").is_in([case.id for case in known])), extra=extra)
 
+        # A column has the type of its definition: of no labels it is the same.
+        assert answers.frame.schema == cdp.asof(labels.clear(), extra=extra).frame.schema
         for case in known:
+            (one,) = bound(("trait", case.id, extra[case.id])).values()
+            assert isinstance(answers.frame.schema[case.id], pl.Struct) is (len(present(one.dtype)) > 1), case.id
             rows = answers.frame.filter((pl.col("id") == case.id) & (pl.col("ts") == case.now))
             (value,) = values_of(rows[case.id])
             wanted = expected(case.value)

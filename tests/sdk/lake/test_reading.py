@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,7 +73,9 @@ def test_events_are_those_that_count_with_their_person(root: str) -> None:
     events = cdp.events
 
     assert isinstance(events, pl.LazyFrame)
-    rows = events.filter(pl.col("name") == "visit").sort("ts").select("person", "id", "ts", cdp.property("amount"))
+    rows = (
+        events.filter(pl.col("name") == "visit").sort("ts").select("person", "id", "ts", cdp.event_property("amount"))
+    )
     assert rows.collect().rows() == [
         ("user:bob", "user:bob", datetime.fromtimestamp(START / 1_000 - 9 * 86_400, UTC), 1.0),
         ("user:ann", "anon:d", datetime.fromtimestamp(START / 1_000, UTC), 1.0),
@@ -80,13 +83,13 @@ def test_events_are_those_that_count_with_their_person(root: str) -> None:
     ]
     counting = counted(Lake(root).events()).filter(~pl.col("kind").is_in(ACT_KINDS)).collect()
     assert sorted(events.collect()["event_id"]) == sorted(counting["event_id"])
-    assert events.select(cdp.property("note", "string")).collect()["note"].drop_nulls().to_list() == ["n"] * 3
+    assert events.select(cdp.event_property("note", "string")).collect()["note"].drop_nulls().to_list() == ["n"] * 3
 
 
 def test_a_property_has_one_of_three_kinds(root: str) -> None:
     """Another kind is named before anything is read."""
     with pytest.raises(ValueError, match="kind 'int': choose number, string or boolean"):
-        tinycdp.lake(root).property("amount", "int")  # type: ignore[arg-type]
+        tinycdp.lake(root).event_property("amount", "int")  # type: ignore[arg-type]
 
 
 def test_definitions_are_the_newest(root: str) -> None:
@@ -108,7 +111,9 @@ def test_a_trait_over_many_instants_is_one_row_a_person_and_instant(root: str) -
     """Everybody of today is there at each instant, also before their first event."""
     at = [START - 8 * DAY_MS, START + 50]
 
-    answers = tinycdp.lake(root).traits(["visits", "active", "profile.plan"], at=at, extra={"twice": "visits * 2"})
+    answers = tinycdp.lake(root).traits(
+        ["visits", "active", "profile.plan"], at=at, extra={"twice": "visits * 2"}, kinds={"profile.plan": "string"}
+    )
 
     assert answers.columns == ["id", "at", "visits", "active", "profile.plan", "twice"]
     assert answers.frame.drop("at").rows() == [
@@ -137,41 +142,132 @@ def test_an_instant_may_be_written_in_many_ways(root: str, at: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "at", [datetime(2026, 1, 1), "2026-01-01T00:00:00", "soon", datetime(2026, 1, 1).date(), 1.5, [], pl.Series([])]
+    "at",
+    [
+        datetime(2026, 1, 1),
+        "2026-01-01T00:00:00",
+        "soon",
+        datetime(2026, 1, 1).date(),
+        1.5,
+        [],
+        pl.Series([]),
+        START // 1_000,
+        START * 1_000,
+        [START, START // 1_000],
+        datetime.fromtimestamp(START / 1_000_000, UTC),
+        "1970-01-21T10:53:45Z",
+    ],
 )
 def test_an_instant_that_nobody_can_know_is_refused(root: str, at: Any) -> None:
-    """A naive time could be of any zone, a date is no instant."""
+    """A naive time could be of any zone, a date is no instant, and seconds are no milliseconds."""
     with pytest.raises(ValueError, match=r"^at "):
         tinycdp.lake(root).traits("visits", at=at)
 
 
-def test_a_column_has_the_type_of_its_values(root: str) -> None:
-    """Numbers, texts, booleans and lists have columns of their own; several kinds give a struct."""
-    write(Lake(root), [("user:cat", Event("track", "visit", START, {"amount": "free"}, "c1", START))])
-    kinds = {
-        "number": "events.visit.amount.sum",
-        "string": "events.visit.note.last",
-        "boolean": "profile.plan == null",
-        "list": "events.visit.note.values",
-        "mixed": "events.visit.amount.last",
-        "mixed_list": "events.visit.amount.values",
-        "never": "profile.never",
-    }
+ITEM = pl.Struct({"number": pl.Float64, "string": pl.String, "boolean": pl.Boolean})
+SEVERAL = pl.Struct({**ITEM.to_schema(), "list": pl.List(ITEM)})
+TYPED = {
+    "events.visit.amount.sum": pl.Float64,
+    "lower(profile.plan)": pl.String,
+    "profile.plan == null": pl.Boolean,
+    "events.visit.note.values": pl.List(ITEM),
+    "events.visit.amount.max": SEVERAL,
+    "profile.never": SEVERAL,
+    "null": pl.Float64,
+}
 
-    frame = tinycdp.lake(root).traits(extra=kinds, at=START + 100).frame
 
-    several = pl.Struct({"number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "json": pl.String})
-    assert [frame.schema[name] for name in kinds] == [
-        pl.Float64,
-        pl.String,
-        pl.Boolean,
-        pl.List(pl.String),
-        several,
-        several,
-        pl.Float64,
+@pytest.mark.parametrize("came", [[], HISTORY, [("user:cat", visit(8, START, amount="free"))]])
+def test_a_column_has_the_type_of_its_definition(came: list[tuple[str, Event]], tmp_path: Path) -> None:
+    """Whatever its values are, and also where there are none: what was trained on one day is asked on the next."""
+    lake = Lake(str(tmp_path / "lake"))
+    lake.open(EVENTS)
+    write(lake, came)
+    cdp = tinycdp.lake(tmp_path / "lake")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tinycdp.UnknownIds)
+        answers = [
+            cdp.traits(list(TYPED), at=START + 100),
+            cdp.asof({"id": ["ann"], "ts": [START + 100]}, list(TYPED)),
+            cdp.asof({"id": [], "ts": []}, list(TYPED)),
+        ]
+
+    for one in answers:
+        assert {name: one.frame.schema[name] for name in TYPED} == TYPED
+
+
+def test_values_of_several_kinds_are_beside_each_other(root: str) -> None:
+    """In a struct of which one field is there, lists too; the whole is null where the value is."""
+    write(Lake(root), [("user:cat", visit(8, START, amount="free"))])
+    write(Lake(root), [("user:dan", Event("track", "other", START, {}, "o1", START))])
+
+    frame = tinycdp.lake(root).traits(["events.visit.amount.last", "events.visit.amount.values"], at=START + 100).frame
+
+    none = dict.fromkeys(("number", "string", "boolean"))
+    assert frame["events.visit.amount.last"].to_list() == [
+        none | {"number": 2.5, "list": None},
+        none | {"number": 1.0, "list": None},
+        none | {"string": "free", "list": None},
+        None,
     ]
-    assert frame["mixed"].struct.field("string").to_list() == [None, None, "free"]
-    assert frame["mixed_list"].struct.field("json").to_list() == ["[1,2.5]", "[1]", '["free"]']
+    assert frame["events.visit.amount.values"].to_list() == [
+        [none | {"number": 1.0}, none | {"number": 2.5}],
+        [none | {"number": 1.0}],
+        [none | {"string": "free"}],
+        [],
+    ]
+
+
+def test_a_kind_may_be_chosen(root: str) -> None:
+    """The column is of that kind alone. Values and items of another kind are null, and counted in the card."""
+    write(Lake(root), [("user:cat", visit(8, START, amount="free"))])
+    named = {
+        "least": "events.visit.amount.min",
+        "text": "events.visit.amount.last",
+        "all": "events.visit.amount.values",
+        "plan": "profile.plan",
+    }
+    kinds = {"least": "number", "text": "string", "all": "numbers", "plan": "string"}
+
+    answers = tinycdp.lake(root).traits(extra=named, kinds=kinds, at=START + 100)
+    labels = {"id": ["cat", "cat", "ann"], "ts": [START + 100] * 3}
+    of_labels = tinycdp.lake(root).asof(labels, extra=named, kinds=kinds)
+
+    assert answers.frame.drop("id", "at").rows() == [
+        (1.0, None, [1.0, 2.5], None),
+        (1.0, None, [1.0], "pro"),
+        (None, "free", [None], None),
+    ]
+    assert (answers.card["kinds"], answers.card["of_another_kind"]) == (kinds, {"least": 1, "text": 2, "all": 1})
+    assert of_labels.card["of_another_kind"] == {"least": 2, "text": 1, "all": 2}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "text"),
+    [
+        ({"plann": "string"}, "kinds 'plann': no trait of this question has that name; they are visits, plan"),
+        ({"plan": "text"}, "kinds 'plan': choose number, string, boolean, numbers, strings, booleans; 'text' is none"),
+        ({"visits": "string"}, "kinds 'visits': it is never 'string', since its values are number"),
+        ({"visits": "numbers"}, "kinds 'visits': it is never 'numbers', since its values are number"),
+    ],
+)
+def test_a_kind_that_cannot_be_is_refused(root: str, kinds: dict[str, str], text: str) -> None:
+    """A column of nothing but nulls would be no answer."""
+    with pytest.raises(ValueError, match=text):
+        tinycdp.lake(root).traits("visits", extra={"plan": "profile.plan"}, kinds=kinds)
+
+
+def test_an_answer_that_memory_could_not_hold_is_refused(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People times instants times columns are counted before anything is computed, and the remedy is said."""
+    monkeypatch.setattr("tinycdp._lake.client.VALUES_MAX", 11)
+    at = [START + day * DAY_MS for day in range(2)]
+    cdp = tinycdp.lake(root)
+
+    assert len(cdp.traits("visits", at=at[0])) == 2
+    refusal = r"2 people at 2 instants, 3 columns each, are 12 values, .* at most 11: ask for fewer"
+    with pytest.raises(ValueError, match=refusal):
+        cdp.traits("visits", at=at)
 
 
 # ── one version ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -212,6 +308,40 @@ def test_received_until_makes_a_set_again(root: str) -> None:
     assert len(cdp.events.collect()) == 4
     with pytest.warns(tinycdp.UnknownIds):
         assert not tinycdp.lake(root).asof(labels, **named).frame.equals(before)
+
+
+@pytest.mark.parametrize(
+    ("until", "text"),
+    [
+        (datetime(9999, 1, 1, tzinfo=UTC), "received_until 9999-01-01T00:00:00.000Z is still to come"),
+        (START // 1_000, f"received_until '{START // 1_000}' is no instant: as milliseconds it is before 1990"),
+    ],
+)
+def test_rows_that_are_still_to_come_cannot_be_asked_for(root: str, until: Any, text: str) -> None:
+    """A set up to an instant to come would be another one each day."""
+    with pytest.raises(ValueError, match=text):
+        tinycdp.lake(root, received_until=until)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (
+            '{"time_zone": "Mars/Tharsis"}',
+            "system.json says time_zone 'Mars/Tharsis', of which this machine",
+        ),
+        ('{"time_zone": "../etc"}', "system.json says time_zone '../etc'"),
+        ('{"time_zone": ""}', "system.json says time_zone ''"),
+        ('{"time_zone": 3}', "system.json: Expected `str`, got `int`"),
+        ("{", "system.json: "),
+    ],
+)
+def test_settings_that_cannot_be_read_are_told(root: str, settings: str, text: str) -> None:
+    """At once, with the file: not by an error of a library in the first answer."""
+    Path(root, "system.json").write_text(settings)
+
+    with pytest.raises(tinycdp.LakeError, match=text):
+        tinycdp.lake(root)
 
 
 def test_a_delete_holds_however_late_it_came(root: str) -> None:
@@ -398,7 +528,7 @@ def test_a_parquet_file_has_its_card_beside_it(root: str, tmp_path: Path) -> Non
     answers.to_parquet(tmp_path / "set.parquet")
 
     card = json.loads((tmp_path / "set.parquet.card.json").read_text())
-    assert card == answers.card
+    assert card == answers.card == json.loads(pl.read_parquet_metadata(tmp_path / "set.parquet")["tinycdp.card"])
     assert pl.read_parquet(tmp_path / "set.parquet").equals(answers.frame)
     assert {name: card[name] for name in ("lake", "version", "received_until", "known", "strict", "rows")} == {
         "lake": root,
@@ -412,6 +542,36 @@ def test_a_parquet_file_has_its_card_beside_it(root: str, tmp_path: Path) -> Non
     active = {"kind": "segment", "key": "active", "version": 3, "expression": "recent > 0", "uses": [recent]}
     assert card["definitions"] == {"active": active, "sum": {"expression": "events.visit.amount.sum"}}
     assert card["from"] == card["to"] == "2026-01-01T00:00:00.050Z"
+
+
+def test_no_card_stands_beside_the_rows_of_another_run(root: str, tmp_path: Path) -> None:
+    """Rows that cannot be written leave the file before, with its card, and nothing else in the folder."""
+    cdp = tinycdp.lake(root)
+    target = tmp_path / "sets" / "set.parquet"
+    target.parent.mkdir()
+    cdp.traits("visits", at=START).to_parquet(target)
+    before = {path.name: path.read_bytes() for path in target.parent.iterdir()}
+    labels = pl.DataFrame({"id": ["ann"], "ts": [START], "note": pl.Series([object()], dtype=pl.Object)})
+
+    with pytest.raises(pl.exceptions.PolarsError):
+        cdp.asof(labels, "visits").to_parquet(target)
+
+    assert {path.name: path.read_bytes() for path in target.parent.iterdir()} == before
+    assert sorted(before) == ["set.parquet", "set.parquet.card.json"]
+
+
+def test_a_card_that_cannot_be_replaced_is_inside_all_the_same(root: str, tmp_path: Path) -> None:
+    """Whatever ends the process between two steps, the older card is gone before the newer rows are there."""
+    cdp = tinycdp.lake(root)
+    beside = tmp_path / "set.parquet.card.json"
+    beside.mkdir()
+    beside.joinpath("of another run").touch()
+
+    with pytest.raises(OSError, match=r"set\.parquet\.card\.json"):
+        cdp.traits("visits", at=START).to_parquet(tmp_path / "set.parquet")
+
+    assert not (tmp_path / "set.parquet").exists()
+    assert [path.name for path in tmp_path.glob(".set*")] == []
 
 
 def test_values_that_are_not_exact_are_counted(root: str) -> None:

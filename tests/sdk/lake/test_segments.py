@@ -18,7 +18,7 @@ from tests.executions import bound
 from tests.history import Event
 from tests.sdk.lake.rows import define, write
 
-START = 1_792_800_000_000  # 24 October 2026, 00:00 UTC; clocks go back in Berlin on the 25th
+START = 1_761_350_400_000  # 25 October 2025, 00:00 UTC; clocks go back in Berlin on the 26th
 RULES = {"active": "events.x.count_7d >= 2", "new": "first_seen_days_ago < 5", "all": "true"}
 
 
@@ -58,7 +58,7 @@ def test_a_trend_has_a_row_a_day_up_to_now(cdp: LakeClient, rule: str) -> None:
 
     at = [int(moment.timestamp() * 1_000) for moment in trend["at"]]
     assert trend["members"].to_list() == [len(members(cdp, rule, now)) for now in at]
-    assert [str(day) for day in trend["date"]] == [f"2026-10-{day}" for day in range(22, 27)]
+    assert [str(day) for day in trend["date"]] == [f"2025-10-{day}" for day in range(23, 28)]
     assert at[3] - at[2] == 25 * HOUR_MS and at[-1] == START + 60 * HOUR_MS
     assert trend["people"].to_list() == [9] * 5
     assert trend.card["definitions"][rule]["expression"] == RULES.get(rule, rule)

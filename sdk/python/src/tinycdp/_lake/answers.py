@@ -1,19 +1,22 @@
 """What every question about the lake gives: a frame, and the card that says what it was made of.
 
-1. structs     for each trait the fields boolean, number, string, list and exact, as the batch answers
-2. `column`    one column of one type: Float64, String, Boolean or a list; a struct where values are of several kinds
+1. structs     for each definition the fields boolean, number, string, list and exact, as the batch answers
+2. `Column`    one column. Its type is the definition's, whatever the values are: Float64, String, Boolean, or a list; a
+               struct of these where the definition may give values of several kinds, unless the caller chose one
+3. `Table`     the columns of all parts of an answer
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import polars as pl
 
-from .._engine import COLUMN_KINDS, Bound, canonical_json, column_of, item_of_key, present, to_json
+from .._engine import Bound, column_of, dtype_name, present
 
 #: A value as the batch answers it.
 _STRUCT = pl.Struct(
@@ -25,8 +28,14 @@ _STRUCT = pl.Struct(
         "exact": pl.Boolean,
     }
 )
-#: What the card of a Parquet file has behind the file's name.
-CARD_ENDING = ".card.json"
+#: What the card of a Parquet file has behind the file's name, and its name among the metadata inside.
+CARD_ENDING, CARD_IN_FILE = ".card.json", "tinycdp.card"
+
+#: Kinds of values that have a column of their own.
+SCALARS = ("number", "string", "boolean")
+KINDS = (*SCALARS, "list")
+#: Kinds of lists that a caller may choose, and of what their items are.
+LISTS = {"numbers": "number", "strings": "string", "booleans": "boolean"}
 
 
 class Answers:
@@ -84,11 +93,25 @@ class Answers:
         return connection.table(name)
 
     def to_parquet(self, path: str | Path) -> None:
-        """Writes the rows to a file, and the card beside it: `features.parquet.card.json`."""
+        """Writes the rows to a file, with the card inside, and the card again beside it: `features.parquet.card.json`.
+
+        An older file of this name is there until the new one is whole. Its card is gone by then, so that no card stands
+        beside the rows of another run. The card inside is the file's metadata `tinycdp.card`.
+        """
         target = Path(path)
-        self.frame.write_parquet(target)
         card = json.dumps(self.card, indent=2, ensure_ascii=False, sort_keys=True)
-        target.with_name(target.name + CARD_ENDING).write_text(card + "\n", encoding="utf-8")
+        beside = target.with_name(target.name + CARD_ENDING)
+        unfinished = target.with_name(f".{target.name}.{uuid4().hex}")
+        unfinished_card = unfinished.with_name(unfinished.name + CARD_ENDING)
+        try:
+            self.frame.write_parquet(unfinished, metadata={CARD_IN_FILE: card})
+            unfinished_card.write_text(card + "\n", encoding="utf-8")
+            beside.unlink(missing_ok=True)
+            unfinished.replace(target)
+            unfinished_card.replace(beside)
+        finally:
+            unfinished.unlink(missing_ok=True)
+            unfinished_card.unlink(missing_ok=True)
 
 
 def column_in(bound: Bound) -> str:
@@ -96,56 +119,120 @@ def column_in(bound: Bound) -> str:
     return column_of((bound.definition.kind, bound.definition.key))
 
 
-def joined(parts: Sequence[pl.DataFrame], keys: Mapping[str, Any], bounds: Iterable[Bound]) -> pl.DataFrame:
-    """The parts of an answer as one frame, with the columns of `keys` and a struct for each definition."""
-    columns = {**keys, **{column_in(bound): _STRUCT for bound in bounds}}
-    none = pl.DataFrame(schema=columns)
-    return pl.concat([none, *(part.select(*columns).cast(columns) for part in parts)])  # type: ignore[arg-type]
+# ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def column(name: str, structs: pl.Series, bound: Bound) -> pl.Series:
-    """The values of a definition as a column of one type, named so.
+class Column(NamedTuple):
+    """A column of an answer: its name, whose values it has, and the kind that the caller chose, if any."""
 
-    Where an expression may give values of several kinds, the kinds that are there decide. Several kinds, or lists whose
-    items are of several, give a struct of number, string, boolean and json, of which at most one is not null.
+    name: str
+    bound: Bound
+    kind: str | None = None
+
+    @property
+    def value(self) -> pl.Expr:
+        """The column, from what the batch answers. Its type follows from the definition and the chosen kind alone."""
+        kinds = [kind for kind in KINDS if kind in present(self.bound.dtype)]
+        match self.kind or (kinds[0] if len(kinds) == 1 else None):
+            case "list":
+                return self._items
+            case str() as kind if kind in LISTS:
+                return self._items.list.eval(pl.element().struct.field(LISTS[kind]))
+            case str() as kind:
+                return self._field(kind)
+            case None if kinds:
+                fields = [self._field(kind) for kind in SCALARS]
+                whole = pl.struct(*fields, self._items.alias("list"))
+                return pl.when(self._is_there).then(whole)
+            case _:
+                return pl.lit(None, dtype=pl.Float64)
+
+    @property
+    def is_inexact(self) -> pl.Expr:
+        """Whether the value had more than 10,000 distinct values to look at."""
+        return ~self._field("exact")
+
+    @property
+    def is_of_another_kind(self) -> pl.Expr:
+        """Whether the value, or an item of it, is of another kind than the chosen one, so that it is null."""
+        if self.kind is None:
+            return pl.lit(False)
+        is_lost = self._is_there & self.value.is_null()
+        if self.kind not in LISTS:
+            return is_lost
+        kept, given = self.value.list.drop_nulls().list.len(), self._items.list.drop_nulls().list.len()
+        return is_lost | (kept != given).fill_null(False)
+
+    def _field(self, name: str) -> pl.Expr:
+        return pl.col(column_in(self.bound)).struct.field(name)
+
+    @property
+    def _is_there(self) -> pl.Expr:
+        return pl.any_horizontal(*(self._field(kind).is_not_null() for kind in (*SCALARS, "list")))
+
+    @property
+    def _items(self) -> pl.Expr:
+        """The list, each item a struct of number, string and boolean: of the tagged keys that the batch answers."""
+        key = pl.element()
+        text, tag = key.str.slice(1), key.str.slice(0, 1)
+        item = pl.struct(
+            pl.when(tag == "n").then(text).cast(pl.Int64).reinterpret(dtype=pl.Float64).alias("number"),
+            pl.when(tag == "s").then(text).alias("string"),
+            pl.when(tag == "b").then(text == "1").alias("boolean"),
+        )
+        return self._field("list").list.eval(pl.when(tag != "z").then(item))
+
+
+def columns_of(named: Mapping[str, Bound], kinds: Mapping[str, str] | None) -> list[Column]:
+    """A column for each definition, of the kinds that the caller chose. Raises ValueError for a kind that cannot be."""
+    chosen = dict(kinds or {})
+    for name, kind in chosen.items():
+        if name not in named:
+            raise ValueError(f"kinds {name!r}: no trait of this question has that name; they are {', '.join(named)}")
+        if kind not in (*SCALARS, *LISTS):
+            raise ValueError(f"kinds {name!r}: choose {', '.join((*SCALARS, *LISTS))}; {kind!r} is none of them")
+        dtype = named[name].dtype
+        if ("list" if kind in LISTS else kind) not in dtype:
+            raise ValueError(f"kinds {name!r}: it is never {kind!r}, since its values are {dtype_name(dtype)}")
+    return [Column(name, bound, chosen.get(name)) for name, bound in named.items()]
+
+
+class Table:
+    """The parts of an answer as one frame, which has each part's values in their columns as soon as it comes.
+
+    `keys` are the columns that say for whom and when a row is.
     """
-    fields = structs.struct
-    may_be = [kind for kind in COLUMN_KINDS if kind in present(bound.dtype)]
-    there = [kind for kind in may_be if fields.field(kind).null_count() < len(structs)]
-    kinds = may_be if len(may_be) == 1 else there or (["number"] if "number" in may_be else may_be[:1])
-    if not kinds:
-        return pl.Series(name, [None] * len(structs), dtype=pl.Float64)
-    if kinds == ["list"]:
-        lists = _lists(fields.field("list"))
-        if lists is not None:
-            return lists.alias(name)
-    elif len(kinds) == 1:
-        return fields.field(kinds[0]).alias(name)
-    json = fields.field("list").map_elements(_list_text, pl.String) if "list" in kinds else None
-    parts = [fields.field(kind) for kind in ("number", "string", "boolean")]
-    parts.append(pl.Series("json", [None] * len(structs), dtype=pl.String) if json is None else json.alias("json"))
-    return pl.DataFrame(parts).to_struct(name)
 
+    def __init__(self, keys: Mapping[str, Any], columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._given = pl.Schema({**keys, **{column_in(column.bound): _STRUCT for column in columns}})
+        values = [column.value.alias(f"value {number}") for number, column in enumerate(columns)]
+        inexact = [column.is_inexact.alias(f"inexact {number}") for number, column in enumerate(columns)]
+        lost = [column.is_of_another_kind.alias(f"lost {number}") for number, column in enumerate(columns)]
+        self._read = [*map(pl.col, keys), *values, *inexact, *lost]
+        self._parts = [pl.DataFrame(schema=self._given).select(self._read)]
 
-def _lists(keys: pl.Series) -> pl.Series | None:
-    """Lists of tagged keys as lists of their items; None where the items are of several kinds."""
-    distinct = keys.explode(empty_as_null=False, keep_nulls=False).unique().drop_nulls().to_list()
-    items = {key: item_of_key(key) for key in distinct}
-    kinds: set[type] = {type(item) for item in items.values() if item is not None}
-    if len(kinds) > 1:
-        return None
-    types: dict[type, Any] = {bool: pl.Boolean, float: pl.Float64, str: pl.String}
-    kind = types[kinds.pop() if kinds else str]
-    if not items:
-        return keys.cast(pl.List(kind))
-    item = pl.element().replace_strict(list(items), list(items.values()), return_dtype=kind)
-    return keys.list.eval(item)
+    def add(self, answers: pl.DataFrame) -> None:
+        """Adds what the batch answers."""
+        self._parts.append(answers.select(*self._given).cast(self._given).select(self._read))
 
+    def frame(self) -> pl.DataFrame:
+        """All rows, in the order in which they came: the keys, and for `columns` and `card` all they read."""
+        # In one piece: joined with several, a struct's column has nulls that it does not count.
+        return pl.concat(self._parts, rechunk=True)
 
-def _list_text(keys: Sequence[str]) -> str:
-    return canonical_json([to_json(item_of_key(key)) for key in keys])
+    def columns(self, frame: pl.DataFrame) -> list[pl.Series]:
+        """The columns of rows of `frame`, by their names."""
+        return [frame[f"value {number}"].alias(column.name) for number, column in enumerate(self._columns)]
 
+    def card(self, frame: pl.DataFrame) -> dict[str, Any]:
+        """For a card: of how many rows of `frame` values are inexact, or left out since they are of another kind."""
+        return {
+            "kinds": {column.name: column.kind for column in self._columns if column.kind is not None},
+            "inexact": self._counted("inexact", frame),
+            "of_another_kind": self._counted("lost", frame),
+        }
 
-def inexact(structs: pl.Series) -> int:
-    """How many values had more than 10,000 distinct values to look at."""
-    return int((~structs.struct.field("exact")).sum())
+    def _counted(self, what: str, frame: pl.DataFrame) -> dict[str, int]:
+        counts = {column.name: int(frame[f"{what} {number}"].sum()) for number, column in enumerate(self._columns)}
+        return {name: count for name, count in counts.items() if count}

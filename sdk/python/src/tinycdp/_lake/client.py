@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
@@ -37,15 +38,18 @@ from .._engine import (
     with_person,
 )
 from ..errors import LakeError, UnknownIds
-from .answers import Answers, column, column_in, inexact, joined
+from .answers import Answers, Column, Table, columns_of
 from .definitions import Definitions, card_of
 from .labels import frame_of, questions_of
+from .large_groups import apart, cut
 from .reading import ROWS_AT_ONCE, Reading, reading
 from .segment import Segment
 from .times import MOMENT, Instant, many_ms_of, moment, ms_of, text_of
 
-#: Unknown ids that a warning or a refusal names.
-NAMED_MAX = 5
+#: Unknown ids that a warning or a refusal names, and characters of each.
+NAMED_MAX, NAME_LENGTH_MAX = 5, 100
+#: Values of one answer of `traits`, ids and instants included: some 2 GB.
+VALUES_MAX = 100_000_000
 
 
 class LakeClient:
@@ -69,6 +73,12 @@ class LakeClient:
             )
         if not self.uri:
             raise ValueError("uri '' names no lake: give a folder, or an address such as s3://shop/lake")
+        now_ms = time.time_ns() // 1_000_000
+        if until_ms is not None and until_ms > now_ms:
+            raise ValueError(
+                f"received_until {text_of(until_ms)} is still to come, and so are rows that are received until then: "
+                "give an instant that is past"
+            )
         lake = ReadOnlyLake(self.uri)
         with reading(self.uri):
             fixed = lake.fixed()
@@ -76,8 +86,8 @@ class LakeClient:
             self._definitions = Definitions(lake.definitions())
         self.received_until: datetime | None = None if until_ms is None else moment(until_ms)
         self.time_zone: str = fixed.get("time_zone", "UTC")
-        self._zone = Zone(self.time_zone)
-        self._now_ms = time.time_ns() // 1_000_000 if until_ms is None else until_ms
+        self._zone = _zone_of(self.uri, self.time_zone)
+        self._now_ms = now_ms if until_ms is None else until_ms
         self._reading = Reading(lake, self.version, until_ms, rows_at_once)
 
     def __repr__(self) -> str:
@@ -100,7 +110,7 @@ class LakeClient:
         """The rows that count, each event once, with their person of today; read when it is collected.
 
         Columns: person, id, kind, name, ts, received_at (in UTC), event_id; properties, traits and context as they were
-        sent, as JSON text; and `props`, which `property` reads.
+        sent, as JSON text; and `props`, which `event_property` reads.
         """
         with reading(self.uri):
             return self._events
@@ -122,7 +132,7 @@ class LakeClient:
         )
 
     @staticmethod
-    def property(name: str, kind: Literal["number", "string", "boolean"] = "number") -> pl.Expr:
+    def event_property(name: str, kind: Literal["number", "string", "boolean"] = "number") -> pl.Expr:
         """A property of `events` by its dotted name, as a column of this name; null where it is of another kind."""
         if kind not in ("number", "string", "boolean"):
             raise ValueError(f"kind {kind!r}: choose number, string or boolean")
@@ -136,21 +146,28 @@ class LakeClient:
         *,
         at: Instant | Iterable[Instant] | None = None,
         extra: Mapping[str, str] | None = None,
+        kinds: Mapping[str, str] | None = None,
     ) -> Answers:
         """Definitions of everybody at one instant or many, in one pass over the events.
 
-        `traits` are keys of saved traits or segments, or expressions; `extra` names expressions. The columns are id
-        (the person), at, and one each. There is a row for every person of today and every instant, sorted by id and
-        instant: links, unlinks and deletes count whenever they came, as for `tinycdp users --at`.
+        `traits` are keys of saved traits or segments, or expressions; `extra` names expressions; `kinds` is as for
+        `asof`. The columns are id (the person), at, and one each. There is a row for every person of today and every
+        instant, sorted by id and instant: links, unlinks and deletes count whenever they came, as for
+        `tinycdp users --at`. Raises ValueError where that is more than `VALUES_MAX` values.
         """
         named = self._definitions.named(traits, extra)
         if taken := [name for name in named if name in ("id", "at")]:
             raise ValueError(f"{taken[0]!r} names a column of every answer: name the trait otherwise with extra=")
+        columns = columns_of(named, kinds)
         instants = [self._now_ms] if at is None else many_ms_of("at", at)
-        parts = list(self._everybody(_distinct(named), instants))
-        answers = joined(parts, {"id": pl.String, "now": pl.Int64}, named.values()).sort("id", "now")
-        frame = pl.DataFrame([answers["id"], answers["now"].cast(MOMENT).alias("at"), *_columns(answers, named)])
-        return Answers(frame, self._card("traits", named, answers) | {"at": [text_of(now) for now in instants]})
+        self._refuse_too_many(len(instants), len(columns))
+        table = Table({"id": pl.String, "now": pl.Int64}, columns)
+        for part in self._everybody(_distinct(named), instants):
+            table.add(part)
+        answers = table.frame().sort("id", "now")
+        frame = pl.DataFrame([answers["id"], answers["now"].cast(MOMENT).alias("at"), *table.columns(answers)])
+        card = self._card("traits", columns) | table.card(answers)
+        return Answers(frame, card | {"at": [text_of(now) for now in instants]})
 
     def asof(
         self,
@@ -163,6 +180,7 @@ class LakeClient:
         id: str = "id",
         ts: str = "ts",
         unknown: Literal["tell", "refuse"] = "tell",
+        kinds: Mapping[str, str] | None = None,
     ) -> Answers:
         """Definitions of each label's person at the label's own instant: a training set that knows nothing of later.
 
@@ -172,6 +190,10 @@ class LakeClient:
         own time has come (`event_time`), or those that had been received (`received`), imported ones by their own time.
         So do links: an id stands for the person that it was then. Deletes hold at every instant, and definitions are
         those of today.
+
+        A column has the type of its definition. A definition that may give values of several kinds, as `profile.plan`,
+        has a struct of number, string, boolean and list. `kinds` chooses one of them by the column's name: number,
+        string, boolean, numbers, strings or booleans; a value of another kind is null then, and the card counts it.
 
         An id that the lake does not know has the answers of somebody without events. `UnknownIds` warns of it, or with
         `unknown="refuse"` LakeError is raised. Raises ValueError for naive times and other wrong arguments.
@@ -185,23 +207,26 @@ class LakeClient:
         taken = [name for name in named if name in given.columns]
         if taken:
             raise ValueError(f"labels have a column {taken[0]!r} already: rename it, or name the trait with extra=")
+        columns = columns_of(named, kinds)
         asked = questions_of(given, id, ts, strict=strict)
         with reading(self.uri):
             spans = person_spans(self._reading.acts, known_at(known))
             rows = persons_at(asked, spans)
             questions = rows.select("person", "now").unique().with_row_index("row")
-            parts, ids = self._answered(_distinct(named), questions, spans, known)
-        answers = joined(parts, {"row": questions.schema["row"]}, named.values())
+            table = Table({"row": questions.schema["row"]}, columns)
+            ids = self._answer(table, _distinct(named), questions, spans, known)
+        answers = table.frame()
         numbers = rows.select("person", "now").join(questions, on=["person", "now"], how="left", maintain_order="left")
         ordered = numbers.select("row").join(answers, on="row", how="left", maintain_order="left")
         is_unknown = ~asked["id"].is_in(pl.concat([ids, spans["id"], spans["person"]]).implode())
         unknown_ids = given[id].filter(is_unknown).cast(pl.String).unique(maintain_order=True).to_list()
         self._tell(unknown_ids, len(is_unknown), refuse=unknown == "refuse")
-        card = self._card("asof", named, ordered) | {"known": known, "strict": strict, "unknown": len(unknown_ids)}
+        card = self._card("asof", columns) | table.card(ordered)
+        card |= {"known": known, "strict": strict, "unknown": len(unknown_ids)}
         if len(asked):
             instants = asked["now"].sort()
             card |= {"from": text_of(instants[0] + strict), "to": text_of(instants[-1] + strict)}
-        return Answers(given.with_columns(_columns(ordered, named)), card, unknown_ids)
+        return Answers(given.with_columns(table.columns(ordered)), card, unknown_ids)
 
     def segment(self, rule: str) -> Segment:
         """A saved segment by its key, or any rule: who is in it, since when, and with which others."""
@@ -225,19 +250,21 @@ class LakeClient:
             for rows in self._reading.parts(bounds, self._reading.persons):
                 yield from answers_over_time(rows, bounds, instants, self._zone)
 
-    def _answered(
-        self, bounds: Sequence[Bound], questions: pl.DataFrame, spans: pl.DataFrame, known: Known
-    ) -> tuple[list[pl.DataFrame], pl.Series]:
-        """The answers to questions (row, person, now); and the ids with rows, of the people who are asked for."""
-        parts: list[pl.DataFrame] = []
+    def _answer(
+        self, table: Table, bounds: Sequence[Bound], questions: pl.DataFrame, spans: pl.DataFrame, known: Known
+    ) -> pl.Series:
+        """Adds the answers to questions (row, person, now); gives the ids with rows of the people who are asked for."""
         ids = [pl.Series("id", [], dtype=pl.String)]
         if questions.is_empty():
-            return parts, ids[0]
+            return ids[0]
         names = groups(spans)
         asked = with_person(questions.lazy().rename({"person": "id"}), names).collect()
+        if self._reading.is_large:
+            sizes = self._reading.sizes(pl.concat([names["id"], names["person"]]).unique())
+            asked, names = cut(asked, names, spans, sizes, self._reading.rows_at_once)
         earliest_ms, latest_ms = questions["now"].min(), questions["now"].max()
         answered = [questions.clear()["row"]]
-        for rows in self._reading.parts(bounds, names, asked["person"].unique()):
+        for rows in apart(self._reading.parts(bounds, names, asked["person"].unique())):
             own = asked.join(rows.select("person").unique(), on="person", how="semi")
             # A purged delete has the hash of an id, so its person is unknown.
             is_asked = pl.col("person").is_in(own["person"].unique().implode()) | pl.col("id").str.starts_with(GONE)
@@ -245,33 +272,45 @@ class LakeClient:
             events = known_events(of_people, bounds, earliest_ms, latest_ms, known, self._zone)  # type: ignore[arg-type]
             answered.append(own["row"])
             ids.append(events["id"].unique())
-            parts += answers_as_of(
-                events, own.select("row", pl.col("id").alias("person"), "now"), spans, bounds, self._zone
-            )
+            own = own.select("row", pl.col("id").alias("person"), "now")
+            for answers in answers_as_of(events, own, spans, bounds, self._zone):
+                table.add(answers)
         # Nobody of these has a row.
         nobody = known_events(self._reading.events().clear().collect(), bounds, 0, 0, known, self._zone)
         rest = asked.join(pl.concat(answered).to_frame(), on="row", how="anti")
         rest = rest.select("row", pl.col("id").alias("person"), "now")
-        parts += answers_as_of(nobody, rest, spans, bounds, self._zone)
-        return parts, pl.concat(ids)
+        for answers in answers_as_of(nobody, rest, spans, bounds, self._zone):
+            table.add(answers)
+        return pl.concat(ids)
+
+    def _refuse_too_many(self, instants: int, columns: int) -> None:
+        """Raises ValueError where an answer of `traits` would have too many values to be held in memory."""
+        in_row = columns + 2
+        with reading(self.uri):
+            if self._reading.size * instants * in_row <= VALUES_MAX:  # people are no more than rows
+                return
+            people = self._reading.people
+        values = people * instants * in_row
+        if values > VALUES_MAX:
+            raise ValueError(
+                f"{people:,} people at {instants:,} instants, {in_row} columns each, are {values:,} values, and an "
+                f"answer has at most {VALUES_MAX:,}: ask for fewer instants or traits at a time, ask by asof for the "
+                "people whom you need, or count members by segment(…).trend()"
+            )
 
     def _tell(self, ids: Sequence[str], labels: int, *, refuse: bool) -> None:
         if not ids:
             return
-        named = ", ".join(ids[:NAMED_MAX]) + (" …" if len(ids) > NAMED_MAX else "")
+        first = [id if len(id) <= NAME_LENGTH_MAX else f"{id[:NAME_LENGTH_MAX]}…" for id in ids[:NAMED_MAX]]
+        named = ", ".join(first) + (" …" if len(ids) > NAMED_MAX else "")
         text = f"{len(ids)} ids of the {labels} labels are unknown to the lake (no row, or deleted): {named}"
         if refuse:
             raise LakeError(f"{text}. Leave them out, or take them for people without events with unknown='tell'")
         warnings.warn(f"{text}. They have the answers of people without events", UnknownIds, stacklevel=3)
 
-    def _card(self, question: str, named: Mapping[str, Bound], answers: pl.DataFrame) -> dict[str, Any]:
-        structs = {name: answers[column_in(bound)] for name, bound in named.items()}
-        return {
-            "question": question,
-            **self._source(),
-            "definitions": {name: card_of(bound) for name, bound in named.items()},
-            "inexact": {name: count for name, values in structs.items() if (count := inexact(values))},
-        }
+    def _card(self, question: str, columns: Sequence[Column]) -> dict[str, Any]:
+        definitions = {column.name: card_of(column.bound) for column in columns}
+        return {"question": question, **self._source(), "definitions": definitions}
 
     def _source(self) -> dict[str, Any]:
         until = self.received_until
@@ -289,6 +328,13 @@ def _distinct(named: Mapping[str, Bound]) -> list[Bound]:
     return list(dict.fromkeys(named.values()))
 
 
-def _columns(answers: pl.DataFrame, named: Mapping[str, Bound]) -> list[pl.Series]:
-    """A column of one type for each definition."""
-    return [column(name, answers[column_in(bound)], bound) for name, bound in named.items()]
+def _zone_of(uri: str, name: str) -> Zone:
+    """The calendar that the lake's settings name. Raises LakeError where nothing is known of it."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise LakeError(
+            f"{uri}/system.json says time_zone {name[:100]!r}, of which this machine knows nothing: write a zone such "
+            "as Europe/Oslo there; if it is one, pip install tzdata"
+        ) from None
+    return Zone(name)
