@@ -25,7 +25,7 @@ PERMISSIONS: Mapping[str, Permission] = {
     "POST /ofrep/v1/evaluate/flags": DECIDE,
     "POST /ofrep/v1/evaluate/flags/{key}": DECIDE,
     "GET /v1/users/{user}/traits": KNOW,
-    "GET /v1/stream/{handle}": OPEN,  # the handle stands for a key
+    "GET /v1/stream/{ticket}": OPEN,  # the ticket stands for a key
     # ── definitions ──────────────────────────────────────────────────────────────────────────────────────────────
     **{
         call: permission

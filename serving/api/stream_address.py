@@ -14,7 +14,7 @@ from serving.engine import Engine
 from serving.ids import Ids
 from serving.people.decided import Decided
 from serving.streams.changes import ChangeStreams
-from serving.streams.handles import PATH, Protocol, kept_handle
+from serving.streams.tickets import PATH, Protocol, kept_ticket
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,11 +31,11 @@ async def decided_with_stream(
     decided, path = await asyncio.gather(deciding, _stream_path(request, caller, protocol, ids))
     if path is None:
         return decided, None
-    handle = path.removeprefix(PATH)
+    ticket = path.removeprefix(PATH)
     if decided.asof:
-        streams.answered(handle, lambda: state_id(decided))
+        streams.answered(ticket, lambda: state_id(decided))
     # A provider that is refused at an address tries it again each second, as long as answers give it out.
-    return decided, None if streams.listeners.is_full(handle) else path
+    return decided, None if streams.listeners.is_full(ticket) else path
 
 
 def state_id(decided: Decided) -> str:
@@ -47,11 +47,11 @@ def state_id(decided: Decided) -> str:
 async def _stream_path(request: Request, caller: Caller, protocol: Protocol, ids: Ids) -> str | None:
     """The path of the stream for a caller's question about these ids, the same at every answer.
 
-    None while this process has no room for one more, or the handle cannot be kept: then the client has to ask again.
+    None while this process has no room for one more, or the ticket cannot be kept: then the client has to ask again.
     """
     engine: Engine = request.app.state.engine
     streams: ChangeStreams = request.app.state.streams
     if not streams.listeners.has_room(caller.id):
         return None
-    handle = await kept_handle(engine, caller, protocol, ids, streams.new_handles)
-    return None if handle is None else PATH + handle
+    ticket = await kept_ticket(engine, caller, protocol, ids, streams.new_tickets)
+    return None if ticket is None else PATH + ticket

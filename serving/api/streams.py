@@ -1,6 +1,6 @@
 """Change streams over HTTP: a client is told that its answer has changed, and asks again.
 
-The address comes with an answer about all flags (`serving.api.stream_address`), and the handle in it is as good as a
+The address comes with an answer about all flags (`serving.api.stream_address`), and the ticket in it is as good as a
 key. What is told is small, and says nothing about anybody: the tag that the answer would have now.
 """
 
@@ -29,7 +29,7 @@ from serving.people.person import Person
 from serving.refusals import NotFound, cut
 from serving.store.deadlines import within
 from serving.streams.changes import ChangeStreams, State
-from serving.streams.handles import PATH, Subject, handle_of, is_handle, subject_of
+from serving.streams.tickets import PATH, Subject, is_ticket, subject_of, ticket_of
 
 router = APIRouter(tags=["users"])
 
@@ -44,38 +44,38 @@ _ANSWERS: Responses = {
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     },
     404: {"description": NOT_FOUND[404]["description"], **ERROR_IN_JSON},
-    429: {"description": "Too many streams of this handle or key.", "headers": _RETRY_AFTER, **ERROR_IN_JSON},
+    429: {"description": "Too many streams of this ticket or key.", "headers": _RETRY_AFTER, **ERROR_IN_JSON},
 }
 
 
-@router.get(PATH + "{handle}", status_code=200, response_class=EventStream, responses=_ANSWERS)
+@router.get(PATH + "{ticket}", status_code=200, response_class=EventStream, responses=_ANSWERS)
 async def stream(
     request: Request,
-    handle: str,
+    ticket: str,
     engine: EngineOf,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=EVENT_ID_CHARACTERS_MAX)] = None,
 ) -> EventStream:
     """Tells when a flag says something else for whom an answer was about. The address was given out with the answer.
 
-    No key is needed: the handle is one. It is gone with its key, and ten minutes after it was last given out or open.
+    No key is needed: the ticket is one. It is gone with its key, and ten minutes after it was last given out or open.
     """
-    subject, digest = await _behind(engine, handle)
+    subject, digest = await _behind(engine, ticket)
     engine.keys.rates.take(subject.key_id)
     streams: ChangeStreams = request.app.state.streams
-    return streams.open(handle, subject, digest, last_event_id)
+    return streams.open(ticket, subject, digest, last_event_id)
 
 
 @within(OPENING_S)
-async def _behind(engine: Engine, handle: str) -> tuple[Subject, bytes]:
-    """What a handle stands for, and the digest of its key. Raises `NotFound`, `Unavailable`."""
-    text = await engine.with_refusals(engine.store.handle_text(handle)) if is_handle(handle) else None
+async def _behind(engine: Engine, ticket: str) -> tuple[Subject, bytes]:
+    """What a ticket stands for, and the digest of its key. Raises `NotFound`, `Unavailable`."""
+    text = await engine.with_refusals(engine.store.ticket_text(ticket)) if is_ticket(ticket) else None
     if text is not None:
         subject = subject_of(text)
         digest = await engine.digest(subject.key_id)
-        if digest is not None and handle_of(subject, digest) == handle:  # else another key has that one's place
+        if digest is not None and ticket_of(subject, digest) == ticket:  # else another key has that one's place
             return subject, digest
     remedy = "ask for decisions again: the answer has an address"
-    raise NotFound("Stream not found", {"field": "handle", "value": cut(handle), "remedy": remedy})
+    raise NotFound("Stream not found", {"field": "ticket", "value": cut(ticket), "remedy": remedy})
 
 
 # ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -309,13 +309,13 @@ def analysis(name: str) -> str:
     return heartbeat(f"analysis:{name}")
 
 
-def stream_handle(handle: str) -> str:
-    """String: whose changes a stream tells of (`streams.handles`); it names ids. Bulk decisions set it, and the purge
+def stream_ticket(ticket: str) -> str:
+    """String: whose changes a stream tells of (`streams.tickets`); it names ids. Bulk decisions set it, and the purge
     drops all.
 
     TTL: ten minutes after the last of them, and after a stream of it was last open.
     """
-    return f"stream:{handle}"
+    return f"stream:{ticket}"
 
 
 def processes() -> str:

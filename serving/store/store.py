@@ -154,9 +154,9 @@ class Store(EveryOperation, Waits):
         """Drops all that is kept of analyses: an answer may show ids of deleted people."""
         self._drop(keys.analysis("*"))
 
-    def drop_handles(self) -> None:
-        """Drops what is kept of change streams' handles, which names ids: the next answer with an address keeps it."""
-        self._drop(keys.stream_handle("*"))
+    def drop_tickets(self) -> None:
+        """Drops what is kept of change streams' tickets, which names ids: the next answer with an address keeps it."""
+        self._drop(keys.stream_ticket("*"))
 
     def everything(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key of the server, with all that is in it as bytes, a stream or a hash in parts. For a search."""

@@ -29,9 +29,9 @@ from serving.store.base_codec import CodecError
 from serving.store.deadlines import within
 from serving.store.errors import StoreError
 from serving.store.requests import chunks
-from serving.streams.handles import HANDLE_TTL_MS, NEW_A_SECOND, RENEWED_AFTER_MS, Subject
 from serving.streams.listeners import Followed, Listener, Listeners
 from serving.streams.marks import Marks, moved
+from serving.streams.tickets import NEW_A_SECOND, RENEWED_AFTER_MS, TICKET_TTL_MS, Subject
 
 log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
@@ -82,7 +82,7 @@ class ChangeStreams:
 
     def __init__(self, engine: Engine, examine: Examine) -> None:
         self.listeners = Listeners(engine.settings.connections_max)
-        self.new_handles = Rates(NEW_A_SECOND)
+        self.new_tickets = Rates(NEW_A_SECOND)
         self._engine, self._examine = engine, examine
         self._marks = Marks(engine.settings.shards)
         self._ahead: deque[Followed] = deque()
@@ -90,32 +90,32 @@ class ChangeStreams:
         self._version: int | None = None
         self._has_streams, self._has_waiting = asyncio.Event(), asyncio.Event()
 
-    def open(self, handle: str, subject: Subject, digest: bytes, last_event_id: str | None) -> EventStream:
+    def open(self, ticket: str, subject: Subject, digest: bytes, last_event_id: str | None) -> EventStream:
         """An answer that tells of changes, from the state on that its client names. Raises as `require_room` does."""
-        self.listeners.require_room(handle, subject.key_id)
+        self.listeners.require_room(ticket, subject.key_id)
         now_s = asyncio.get_running_loop().time()
         listener = Listener(Latest(), last_event_id)
         followed = self.listeners.add(
-            Followed(handle, subject, digest, renew_s=now_s + RENEWED_AFTER_MS / 1000), listener
+            Followed(ticket, subject, digest, renew_s=now_s + RENEWED_AFTER_MS / 1000), listener
         )
         self._has_streams.set()
         self._want(followed, is_ahead=True)
 
         def end() -> None:
             if self.listeners.remove(followed, listener):
-                self._marks.forget(handle)
+                self._marks.forget(ticket)
                 if not self.listeners.followed:
                     self._has_streams.clear()
 
         return EventStream(b"retry: %d\n\n" % random.randint(*RETRY_MS), listener.latest, end)
 
-    def answered(self, handle: str, state_id: Callable[[], str]) -> None:
-        """Takes note of what an answer to a client of a handle said, which it keeps until it is told of a change.
+    def answered(self, ticket: str, state_id: Callable[[], str]) -> None:
+        """Takes note of what an answer to a client of a ticket said, which it keeps until it is told of a change.
 
         Where that is not what was told, the next look tells what it finds, though it were what was told last: the state
         between the two may have come and gone between two looks.
         """
-        followed = self.listeners.followed.get(handle)
+        followed = self.listeners.followed.get(ticket)
         if followed is None:
             return
         told = {listener.told for listener in followed.listeners} - {None}
@@ -159,8 +159,8 @@ class ChangeStreams:
         pause_s = max(0.0, ends_s - loop.time()) / max(1, len(parts))
         for part in parts:
             marks = await store.marks([marked.command for marked in part])
-            for handle in moved(part, marks):
-                if (followed := self.listeners.followed.get(handle)) is not None:
+            for ticket in moved(part, marks):
+                if (followed := self.listeners.followed.get(ticket)) is not None:
                     self._want(followed, is_ahead=True)
             await asyncio.sleep(pause_s)
 
@@ -181,17 +181,17 @@ class ChangeStreams:
                 self._want(followed)
 
     async def _renew(self, now_s: float) -> None:
-        """Lets Redis keep the handles of open streams."""
+        """Lets Redis keep the tickets of open streams."""
         old = [followed for followed in self.listeners.followed.values() if followed.renew_s <= now_s]
         for part in chunks(old, RENEWED_AT_ONCE):
-            await self._engine.store.renew_handles([followed.handle for followed in part], HANDLE_TTL_MS)
+            await self._engine.store.renew_tickets([followed.ticket for followed in part], TICKET_TTL_MS)
             for followed in part:
                 followed.renew_s = now_s + RENEWED_AFTER_MS / 1000
 
     # ── examining ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _want(self, followed: Followed, is_ahead: bool = False) -> None:
-        """Lets a handle be examined, once however often it is wanted meanwhile.
+        """Lets a ticket be examined, once however often it is wanted meanwhile.
 
         Those of whom something moved, and new ones, go ahead of those who are looked at since a definition or time may
         have changed something: these may be all.
@@ -267,7 +267,7 @@ class ChangeStreams:
             moves_s = LOOK_S if state.moves_s is None else state.moves_s + AFTER_S
             followed.due_s = max(began_s + min(moves_s, LOOK_S), followed.time_look_s + TIME_LOOK_S)
         followed.version = state.version
-        self._marks.follow(followed.handle, state.ids)
+        self._marks.follow(followed.ticket, state.ids)
         is_said, followed.has_other_answer = followed.has_other_answer, False
         untold = [listener for listener in followed.listeners if is_said or listener.told != state.id]
         if untold:

@@ -1,6 +1,6 @@
 """The open change streams of this process, with their bounds, and what each has been told.
 
-A handle is followed once, however many clients listen to it: the tabs of one browser, the devices of one person.
+A ticket is followed once, however many clients listen to it: the tabs of one browser, the devices of one person.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from math import inf
 
 from serving.http.event_stream import Latest
 from serving.refusals import TooMany, Unavailable
-from serving.streams.handles import Subject
+from serving.streams.tickets import Subject
 
-#: Streams of one handle in one process: one for each tab of a person.
-OF_HANDLE_MAX = 20
+#: Streams of one ticket in one process: one for each tab of a person.
+OF_TICKET_MAX = 20
 #: Of a process' connections this part may be streams, and of these one key may have this part: the rest is for others.
 OF_CONNECTIONS, OF_KEY = 1 / 2, 3 / 4
 #: A client that is refused comes again after this.
@@ -32,16 +32,16 @@ class Listener:
 
 @dataclass(slots=True, eq=False)
 class Followed:
-    """A handle with listeners, and the state that was found last.
+    """A ticket with listeners, and the state that was found last.
 
     `due_s` is when it is looked at again, whatever moves, `time_look_s` when it was for that reason last, and
-    `not_before_s` when it may be at the earliest; `renew_s` is when Redis is to keep the handle longer: all on the
+    `not_before_s` when it may be at the earliest; `renew_s` is when Redis is to keep the ticket longer: all on the
     loop's clock. `version` is that of the catalogue that it was decided by; None: it was not yet. `is_ahead` and
     `is_waiting`: it stands in that queue, and is examined there if it `is_wanted` still. `has_other_answer`: since it
     was told last, an answer was given that says something else.
     """
 
-    handle: str
+    ticket: str
     subject: Subject
     digest: bytes
     renew_s: float
@@ -71,44 +71,44 @@ class Listeners:
         """Whether one more stream of a key would be taken."""
         return self.count < self.streams_max and self._of_key[key_id] < self.of_key_max
 
-    def is_full(self, handle: str) -> bool:
-        """Whether a handle has as many streams as it may."""
-        followed = self.followed.get(handle)
-        return followed is not None and len(followed.listeners) >= OF_HANDLE_MAX
+    def is_full(self, ticket: str) -> bool:
+        """Whether a ticket has as many streams as it may."""
+        followed = self.followed.get(ticket)
+        return followed is not None and len(followed.listeners) >= OF_TICKET_MAX
 
-    def require_room(self, handle: str, key_id: str) -> None:
-        """Raises `TooMany` where a handle or a key has as many as it may, `Unavailable` where all of them have."""
+    def require_room(self, ticket: str, key_id: str) -> None:
+        """Raises `TooMany` where a ticket or a key has as many as it may, `Unavailable` where all of them have."""
         remedy = {"remedy": "ask for decisions again meanwhile, and open the stream after Retry-After"}
-        if self.is_full(handle):
-            raise TooMany(f"more than {OF_HANDLE_MAX} streams of this address", remedy, RETRY_AFTER_S)
+        if self.is_full(ticket):
+            raise TooMany(f"more than {OF_TICKET_MAX} streams of this address", remedy, RETRY_AFTER_S)
         if self.count >= self.streams_max:
             raise Unavailable(f"more than {self.streams_max} streams", remedy, RETRY_AFTER_S)
         if self._of_key[key_id] >= self.of_key_max:
             raise TooMany(f"more than {self.of_key_max} streams of this key", remedy, RETRY_AFTER_S)
 
     def add(self, followed: Followed, listener: Listener) -> Followed:
-        """Lets a client listen; returns what stands for its handle, which is `followed` where there was none."""
-        followed = self.followed.setdefault(followed.handle, followed)
+        """Lets a client listen; returns what stands for its ticket, which is `followed` where there was none."""
+        followed = self.followed.setdefault(followed.ticket, followed)
         followed.listeners.append(listener)
         self.count += 1
         self._of_key[followed.subject.key_id] += 1
         return followed
 
     def remove(self, followed: Followed, listener: Listener) -> bool:
-        """Forgets a client; whether it was the last one of its handle, which is then forgotten too."""
+        """Forgets a client; whether it was the last one of its ticket, which is then forgotten too."""
         followed.listeners.remove(listener)
         self.count -= 1
         key_id = followed.subject.key_id
         self._of_key[key_id] -= 1
         if not self._of_key[key_id]:
             del self._of_key[key_id]
-        if followed.listeners or self.followed.get(followed.handle) is not followed:
+        if followed.listeners or self.followed.get(followed.ticket) is not followed:
             return False
-        del self.followed[followed.handle]
+        del self.followed[followed.ticket]
         return True
 
     def close(self, followed: Iterable[Followed]) -> None:
-        """Ends the streams of these handles. Each client is forgotten once its connection has ended."""
+        """Ends the streams of these tickets. Each client is forgotten once its connection has ended."""
         for one in followed:
             for listener in one.listeners:
                 listener.latest.close()

@@ -19,11 +19,11 @@ READ_AT_ONCE = 64
 
 @dataclass(slots=True, eq=False)
 class Marked:
-    """One id, the command that reads its mark, the mark that was read last, and the handles that depend on it."""
+    """One id, the command that reads its mark, the mark that was read last, and the tickets that depend on it."""
 
     id: str
     command: Command
-    handles: set[str] = field(default_factory=set)
+    tickets: set[str] = field(default_factory=set)
     mark: int | None = None
 
 
@@ -38,9 +38,9 @@ class Marks:
     def __len__(self) -> int:
         return sum(map(len, self._by_shard.values()))
 
-    def follow(self, handle: str, ids: Collection[str]) -> None:
-        """Lets a handle depend on these ids, and on no others any more."""
-        before = self._ids.get(handle, ())
+    def follow(self, ticket: str, ids: Collection[str]) -> None:
+        """Lets a ticket depend on these ids, and on no others any more."""
+        before = self._ids.get(ticket, ())
         if ids == before:
             return
         for id in ids:
@@ -49,16 +49,16 @@ class Marks:
                 marked = of_shard.get(id)
                 if marked is None:
                     marked = of_shard[id] = Marked(id, mark_command(id, self._shards))
-                marked.handles.add(handle)
+                marked.tickets.add(ticket)
         for id in before:
             if id not in ids:
-                self._leave(handle, id)
-        self._ids[handle] = ids
+                self._leave(ticket, id)
+        self._ids[ticket] = ids
 
-    def forget(self, handle: str) -> None:
-        """Lets a handle depend on nothing any more."""
-        for id in self._ids.pop(handle, ()):
-            self._leave(handle, id)
+    def forget(self, ticket: str) -> None:
+        """Lets a ticket depend on nothing any more."""
+        for id in self._ids.pop(ticket, ()):
+            self._leave(ticket, id)
 
     def parts(self) -> list[Sequence[Marked]]:
         """All ids, some of one shard at a time, as they are read together."""
@@ -68,23 +68,23 @@ class Marks:
             for part in chunks(list(of_shard.values()), READ_AT_ONCE)
         ]
 
-    def _leave(self, handle: str, id: str) -> None:
+    def _leave(self, ticket: str, id: str) -> None:
         shard = shard_of(id, self._shards)
         of_shard = self._by_shard[shard]
         marked = of_shard[id]
-        marked.handles.discard(handle)
-        if not marked.handles:
+        marked.tickets.discard(ticket)
+        if not marked.tickets:
             del of_shard[id]
             if not of_shard:
                 del self._by_shard[shard]
 
 
 def moved(part: Sequence[Marked], marks: Sequence[int]) -> Iterator[str]:
-    """The handles that depend on what moved since it was read before. `marks` are those of the part, read now.
+    """The tickets that depend on what moved since it was read before. `marks` are those of the part, read now.
 
     What is read for the first time counts as moved: nobody knows what it was when the person was read.
     """
     for marked, mark in zip(part, marks, strict=True):
         if marked.mark != mark:
             marked.mark = mark
-            yield from marked.handles
+            yield from marked.tickets

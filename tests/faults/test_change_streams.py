@@ -33,7 +33,7 @@ def buy(stack: RunningStack, user: str, times: int = 1) -> None:
 
 
 def test_a_stream_outlives_a_wiped_redis(defined: RunningStack) -> None:
-    """It goes on by itself, and tells of what comes after. The handle comes back with the next answer, as it was."""
+    """It goes on by itself, and tells of what comes after. The ticket comes back with the next answer, as it was."""
     url = stream_url(defined, "fs-wiped")
     buy(defined, "fs-wiped")
     await_drained(defined)
@@ -46,7 +46,7 @@ def test_a_stream_outlives_a_wiped_redis(defined: RunningStack) -> None:
 
         wait_until(lambda: listener.told[-1].id != before, "the change is told")
         wait_until(lambda: not defined.traits("fs-wiped")["warming"], "all is rebuilt")
-        wait_until(lambda: "eventStreams" in bulk(defined, "fs-wiped").json(), "the handle is kept again")
+        wait_until(lambda: "eventStreams" in bulk(defined, "fs-wiped").json(), "the ticket is kept again")
         assert stream_url(defined, "fs-wiped") == url
         wait_until(
             lambda: listener.told[-1].data["etag"] == bulk(defined, "fs-wiped").headers["etag"], "it knows the answer"
@@ -55,7 +55,7 @@ def test_a_stream_outlives_a_wiped_redis(defined: RunningStack) -> None:
 
 @pytest.mark.deep
 def test_an_api_that_is_killed_is_listened_to_again(defined: RunningStack) -> None:
-    """Redis keeps the handle. What changed meanwhile is told at the opening, to whoever names what it knew."""
+    """Redis keeps the ticket. What changed meanwhile is told at the opening, to whoever names what it knew."""
     url = stream_url(defined, "fs-killed")
     with listening(url) as listener:
         known = listener.wait_for(1).id

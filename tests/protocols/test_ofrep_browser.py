@@ -197,7 +197,7 @@ def test_a_page_whose_stream_was_never_open_is_told_of_no_revoked_key(
 
 
 def test_a_browsers_own_event_source_reads_it(defined: RunningStack, site: str, context: BrowserContext) -> None:
-    """Data as JSON, and the id, as `EventSource` gives them; a handle that nobody gave out closes it for good."""
+    """Data as JSON, and the id, as `EventSource` gives them; a ticket that nobody gave out closes it for good."""
     page = context.new_page()
     page.goto(f"{site}/index.html")
     body = {"userId": "ofcs-own", "stream": True}

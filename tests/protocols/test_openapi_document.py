@@ -128,7 +128,7 @@ def test_every_path_that_is_answered_is_documented(operations: dict[str, dict[st
 def test_every_operation_says_how_it_refuses(operations: dict[str, dict[str, Any]]) -> None:
     """Each documents 400, 500 and 503; with a key also 401, 403, 429, and Retry-After with 429 and 503; none 422.
 
-    Of those without one a stream alone is 429: its handle stands for a key.
+    Of those without one a stream alone is 429: its ticket stands for a key.
     """
     keyed = {name for name, operation in operations.items() if "security" in operation}
 
@@ -136,7 +136,7 @@ def test_every_operation_says_how_it_refuses(operations: dict[str, dict[str, Any
     for name, operation in operations.items():
         given = operation["responses"].keys()
         assert {"400", "500", "503"} <= given and "422" not in given, name
-        may_be_429 = name in (keyed | {"get /v1/stream/{handle}"})
+        may_be_429 = name in (keyed | {"get /v1/stream/{ticket}"})
         assert ({"401", "403"} <= given) if name in keyed else "401" not in given, name
         assert ("429" in given) == may_be_429, name
     assert all(
@@ -179,7 +179,7 @@ def test_404_is_documented_where_it_is_answered_and_nowhere_else(
     for name in documenting(operations, "404"):
         method, path = name.split()
         named = path.replace("{kinds}", "traits").replace("{name}", "segment_nothing_2026-01-01.csv")
-        for parameter in ("key", "key_id", "user", "export_id", "write_key", "handle"):
+        for parameter in ("key", "key_id", "user", "export_id", "write_key", "ticket"):
             named = named.replace(f"{{{parameter}}}", "nothing_here")
         if not named.startswith("/exports/files/"):  # whose names are signed: tests/serving/api/test_exports.py
             statuses[name] = stack.call(method.upper(), named, **ASKED.get(name, {})).status_code

@@ -35,8 +35,8 @@ DEAR = {bodies.gunzipped.__code__, bodies.json_of.__code__, bodies.require_flat.
 #: The longest id that a path can name, encoded; and the one with the most slashes.
 ID = "%F0%9F%90%8C" * 255 + "%2F"
 SLASHES = "%2F" * 128 + "/" * 128
-#: A stream's handle that nobody gave out, and that looks like one: Redis is asked for it.
-HANDLE = "0" * 32
+#: A stream's ticket that nobody gave out, and that looks like one: Redis is asked for it.
+TICKET = "0" * 32
 LONG = b"x" * (HEAD_BYTES_MAX - 2_000)
 JSON = b'{"batch":[' + b'{"userId":"a","event":"e"},' * 18_000 + b'{"userId":"a"}]}'
 
@@ -98,7 +98,7 @@ def calls(app: FastAPI) -> list[tuple[str, str]]:
         for method in route.methods or ()
     }
     assert len(found) > 120
-    named = (f"/v1/stream/{ID}", f"/v1/stream/{HANDLE}", f"/no/{ID}")
+    named = (f"/v1/stream/{ID}", f"/v1/stream/{TICKET}", f"/no/{ID}")
     people = [path for id in (ID, SLASHES) for path in (f"/v1/admin/users/{id}", f"/v1/users/{id}/traits")]
     return sorted(found | {(method, path) for method in ("PATCH", "POST", "GET") for path in (*named, *people)})
 

@@ -1,4 +1,4 @@
-"""What change streams need of Redis: their handles, and small marks by which they see that something moved."""
+"""What change streams need of Redis: their tickets, and small marks by which they see that something moved."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ class StreamOperations(Sharded):
     """The operations for change streams."""
 
     @operation
-    def handle_ttl_ms(self, handle: str) -> Request[int]:
-        """For how long a handle is kept from now on; 0 where it is not."""
-        return Request([command("PTTL", keys.stream_handle(handle))], lambda replies: max(0, replies[0]))
+    def ticket_ttl_ms(self, ticket: str) -> Request[int]:
+        """For how long a ticket is kept from now on; 0 where it is not."""
+        return Request([command("PTTL", keys.stream_ticket(ticket))], lambda replies: max(0, replies[0]))
 
     @operation
-    def keep_handle(self, handle: str, text: bytes, ttl_ms: int) -> Request[None]:
-        """Keeps what a handle stands for. Raises `StoreFull` while memory is full."""
-        return Request([command("SET", keys.stream_handle(handle), text, "PX", ttl_ms)], nothing)
+    def keep_ticket(self, ticket: str, text: bytes, ttl_ms: int) -> Request[None]:
+        """Keeps what a ticket stands for. Raises `StoreFull` while memory is full."""
+        return Request([command("SET", keys.stream_ticket(ticket), text, "PX", ttl_ms)], nothing)
 
     @operation
-    def handle_text(self, handle: str) -> Request[bytes | None]:
-        """What a handle stands for, as it was kept; None for one that is not known."""
-        return Request([command("GET", keys.stream_handle(handle))], only(lambda text: text))
+    def ticket_text(self, ticket: str) -> Request[bytes | None]:
+        """What a ticket stands for, as it was kept; None for one that is not known."""
+        return Request([command("GET", keys.stream_ticket(ticket))], only(lambda text: text))
 
     @operation
-    def renew_handles(self, handles: Sequence[str], ttl_ms: int) -> Request[None]:
-        """Keeps these handles longer, as far as they are kept still."""
-        return Request([command("PEXPIRE", keys.stream_handle(handle), ttl_ms) for handle in handles], nothing)
+    def renew_tickets(self, tickets: Sequence[str], ttl_ms: int) -> Request[None]:
+        """Keeps these tickets longer, as far as they are kept still."""
+        return Request([command("PEXPIRE", keys.stream_ticket(ticket), ttl_ms) for ticket in tickets], nothing)
 
     @operation
     def catalogue_version(self) -> Request[int | None]:

@@ -59,7 +59,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
 @pytest.fixture
 def world(server: EmbeddedRedis, tmp_path: Path) -> World:
     """A person with three ids, drained and rebuilt, beside bob; tables as of a time, a refused event, an export, and
-    the handle of a change stream."""
+    the ticket of a change stream."""
     world = new_world(server.url, tmp_path)
     world.define("segment", {"keen": "events.visit.count > 0"})
     world.ingest([visit(1, anonymousId=IDS["anonymousId"]), lives_in("Oslo", **IDS), visit(2, userId="bob")])
@@ -73,7 +73,7 @@ def world(server: EmbeddedRedis, tmp_path: Path) -> World:
     text = json.dumps({"userId": IDS["userId"]})
     shown = RefusedEvent(1, "bad", "no", text, "app", [f"user:{IDS['userId']}"])
     world.store.keep_refused([msgspec.json.encode(shown)])
-    world.store.keep_handle("5f3a", text.encode(), 3_600_000)
+    world.store.keep_ticket("5f3a", text.encode(), 3_600_000)
     drained(world)
     world.rebuild()
     rebuild_at(world.store, world.lake, world.store.now_ms())

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from serving.http.event_stream import HEARTBEAT_S
-from serving.streams.listeners import OF_HANDLE_MAX
+from serving.streams.listeners import OF_TICKET_MAX
 from tests.change_streams import bulk, decided, listening, stream_url
 from tests.running import RunningStack, api_beside
 from tests.waiting import wait_until
@@ -158,7 +158,7 @@ def test_the_address_is_the_same_at_every_answer(defined: RunningStack, user: st
 
 
 def test_an_answer_that_still_holds_repeats_no_address(defined: RunningStack, user: str) -> None:
-    """A 304 is empty, also with the tag of a message, and keeps the handle as an answer does."""
+    """A 304 is empty, also with the tag of a message, and keeps the ticket as an answer does."""
     first = bulk(defined, user)
     url = first.json()["eventStreams"][0]["url"]
     headers = {"Authorization": f"Bearer {defined.keys['read']}", "If-None-Match": first.headers["etag"]}
@@ -187,10 +187,10 @@ def test_our_own_answer_has_an_address_where_it_is_asked_for(defined: RunningSta
         assert listener.wait_for(2).data["etag"] == decided(defined, user).headers["etag"]
 
 
-@pytest.mark.parametrize("handle", ["0" * 32, "nobodys", "0" * 4_000, "%00", "a" * 31 + "é"])
-def test_an_unknown_handle_is_refused(defined: RunningStack, handle: str) -> None:
+@pytest.mark.parametrize("ticket", ["0" * 32, "nobodys", "0" * 4_000, "%00", "a" * 31 + "é"])
+def test_an_unknown_ticket_is_refused(defined: RunningStack, ticket: str) -> None:
     """404, whatever it looks like."""
-    answer = defined.call("GET", f"/v1/stream/{handle}", None)
+    answer = defined.call("GET", f"/v1/stream/{ticket}", None)
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
@@ -214,7 +214,7 @@ def test_a_stream_ends_with_its_key(defined: RunningStack, user: str) -> None:
 
 @pytest.mark.deep
 def test_each_process_tells_its_own(defined: RunningStack, user: str) -> None:
-    """Two processes give out the same handle, and each tells who listens to it of an event that the other took."""
+    """Two processes give out the same ticket, and each tells who listens to it of an event that the other took."""
     with api_beside(defined) as beside:
         url, other_url = stream_url(defined, user), stream_url(beside, user)
         assert url.removeprefix(defined.stack.api_url) == other_url.removeprefix(beside.stack.api_url)
@@ -228,7 +228,7 @@ def test_each_process_tells_its_own(defined: RunningStack, user: str) -> None:
 
 @pytest.mark.deep
 def test_a_process_that_ends_ends_its_streams(defined: RunningStack, user: str) -> None:
-    """At once, in order; the next process knows the handle."""
+    """At once, in order; the next process knows the ticket."""
     process = ExitStack()
     with listening(stream_url(process.enter_context(api_beside(defined)), user)) as listener:
         listener.wait_for(1)
@@ -250,7 +250,7 @@ def test_one_address_has_a_bound(defined: RunningStack, user: str) -> None:
     """
     url = stream_url(defined, user)
     with httpx.Client(timeout=10) as client:
-        streams = [client.stream("GET", url) for _ in range(OF_HANDLE_MAX)]
+        streams = [client.stream("GET", url) for _ in range(OF_TICKET_MAX)]
         for stream in streams:
             assert stream.__enter__().status_code == 200
         refused = client.get(url)

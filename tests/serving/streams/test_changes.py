@@ -18,7 +18,7 @@ from serving.engine import Engine
 from serving.ids import Ids
 from serving.refusals import Unavailable
 from serving.streams.changes import LONG_LOOK_S, REST_TIMES, TIME_LOOK_S, ChangeStreams, State
-from serving.streams.handles import HANDLE_TTL_MS, Subject, kept_handle
+from serving.streams.tickets import TICKET_TTL_MS, Subject, kept_ticket
 from tests.pipelines.world import World
 
 ID = "user:ada"
@@ -65,7 +65,7 @@ class Watch:
         """An open stream, and the task that follows it."""
         digest = self._engine.keys.digest(SUBJECT.key_id)
         assert digest is not None
-        stream = self.streams.open("handle", SUBJECT, digest, None)
+        stream = self.streams.open("ticket", SUBJECT, digest, None)
         tasks = [
             asyncio.create_task(stream({}, self.receive, self.send)),
             asyncio.create_task(self.streams.run()),
@@ -141,7 +141,7 @@ def test_a_bug_in_one_look_does_not_end_all_looks(watched: Any) -> None:
 
     async def test(world: World, watch: Watch) -> None:
         await until(lambda: len(watch.looks) == 1)
-        watch.streams.listeners.followed["handle"].due_s = 0.0
+        watch.streams.listeners.followed["ticket"].due_s = 0.0
         await until(lambda: len(watch.told) == 1)
 
     watched(lambda look: state() if look else ZeroDivisionError(), test)
@@ -164,7 +164,7 @@ def test_who_takes_long_is_examined_the_more_rarely(watched: Any) -> None:
 
     async def test(world: World, watch: Watch) -> None:
         await until(lambda: bool(watch.told))
-        followed = watch.streams.listeners.followed["handle"]
+        followed = watch.streams.listeners.followed["ticket"]
 
         def is_looked_at_again() -> bool:
             followed.due_s = 0.0  # something moves in every round
@@ -178,7 +178,7 @@ def test_who_takes_long_is_examined_the_more_rarely(watched: Any) -> None:
 
 
 def test_a_key_that_asks_about_more_and_more_people_fills_no_redis(redis_url: str, tmp_path: Path) -> None:
-    """Beyond so many new handles a second there is none; a handle that is kept already is given out all the same.
+    """Beyond so many new tickets a second there is none; a ticket that is kept already is given out all the same.
 
     One with long ids counts as several.
     """
@@ -191,17 +191,17 @@ def test_a_key_that_asks_about_more_and_more_people_fills_no_redis(redis_url: st
         caller = engine.keys.configured[next(iter(engine.keys.configured))]
         new = Rates(2.0, clock=lambda: 0.0)
         try:
-            handles = [await kept_handle(engine, caller, "ofrep", Ids(f"user-{number}"), new) for number in range(9)]
-            again = await kept_handle(engine, caller, "ofrep", Ids("user-0"), new)
+            tickets = [await kept_ticket(engine, caller, "ofrep", Ids(f"user-{number}"), new) for number in range(9)]
+            again = await kept_ticket(engine, caller, "ofrep", Ids("user-0"), new)
             new, longest = Rates(2.0, clock=lambda: 0.0), "ü" * 255
-            long = [await kept_handle(engine, caller, "ofrep", Ids(f"{longest}{one}"), new) for one in range(2)]
+            long = [await kept_ticket(engine, caller, "ofrep", Ids(f"{longest}{one}"), new) for one in range(2)]
         finally:
             await engine.store.close()
             engine.admin_store.close()
-        assert [handle is not None for handle in handles] == [True] * 4 + [False] * 5
-        assert again == handles[0]
-        assert [handle is not None for handle in long] == [True, False]
-        assert len(set(handles)) == 5
-        assert 0 < world.store.handle_ttl_ms(handles[0] or "") <= HANDLE_TTL_MS
+        assert [ticket is not None for ticket in tickets] == [True] * 4 + [False] * 5
+        assert again == tickets[0]
+        assert [ticket is not None for ticket in long] == [True, False]
+        assert len(set(tickets)) == 5
+        assert 0 < world.store.ticket_ttl_ms(tickets[0] or "") <= TICKET_TTL_MS
 
     asyncio.run(ask())

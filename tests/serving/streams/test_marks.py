@@ -12,11 +12,11 @@ def ids_in(marks: Marks) -> list[str]:
 
 
 def moves(marks: Marks, mark_of: dict[str, int]) -> set[str]:
-    """The handles that a round finds, where records have these marks."""
-    return {handle for part in marks.parts() for handle in moved(part, [mark_of[marked.id] for marked in part])}
+    """The tickets that a round finds, where records have these marks."""
+    return {ticket for part in marks.parts() for ticket in moved(part, [mark_of[marked.id] for marked in part])}
 
 
-def test_a_handle_moves_with_each_of_its_ids() -> None:
+def test_a_ticket_moves_with_each_of_its_ids() -> None:
     """What is read for the first time has moved; from then on what has another mark."""
     marks = Marks(shards=16)
     marks.follow("one", ("user:ada", "anon:1"))
@@ -49,7 +49,7 @@ def test_what_is_read_together_is_of_one_shard_and_not_much() -> None:
     """So a part is one slot of a cluster, and nobody waits behind it for long."""
     marks = Marks(shards=4)
     for number in range(1_000):
-        marks.follow(f"handle-{number}", (f"user:{number}",))
+        marks.follow(f"ticket-{number}", (f"user:{number}",))
     parts = marks.parts()
 
     assert sum(map(len, parts)) == len(marks) == 1_000
