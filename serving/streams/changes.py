@@ -15,6 +15,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -155,14 +156,14 @@ class ChangeStreams:
             self._version = version
         self._want_those_who_are_due(loop.time())
         await self._renew(loop.time())
-        parts = self._marks.parts()
-        pause_s = max(0.0, ends_s - loop.time()) / max(1, len(parts))
-        for part in parts:
-            marks = await store.marks([marked.command for marked in part])
-            for ticket in moved(part, marks):
-                if (followed := self.listeners.followed.get(ticket)) is not None:
-                    self._want(followed, is_ahead=True)
-            await asyncio.sleep(pause_s)
+        pause_s = max(0.0, ends_s - loop.time()) / max(1, len(self._marks.parts()))
+        with closing(self._marks.round()) as parts:
+            for part in parts:
+                marks = await store.marks([marked.command for marked in part])
+                for ticket in moved(part, marks):
+                    if (followed := self.listeners.followed.get(ticket)) is not None:
+                        self._want(followed, is_ahead=True)
+                await asyncio.sleep(pause_s)
 
     def _end_those_without_a_key(self) -> None:
         digest = self._engine.keys.digest

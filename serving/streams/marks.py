@@ -1,12 +1,12 @@
 """The ids that streams of this process depend on, and the last mark of each: by it one sees what moved.
 
 Every round reads all of them, shard by shard, with a pause after each part: so the reads of a thousand streams are
-spread over the round, and nobody waits for all of them at once.
+spread over the round, and nobody waits for all of them at once. A round that has no time for all is gone on with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from serving.ids import shard_of
@@ -34,6 +34,7 @@ class Marks:
         self._shards = shards
         self._by_shard: dict[int, dict[str, Marked]] = {}
         self._ids: dict[str, Collection[str]] = {}
+        self._begins_at = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._by_shard.values()))
@@ -67,6 +68,20 @@ class Marks:
             for _, of_shard in sorted(self._by_shard.items())
             for part in chunks(list(of_shard.values()), READ_AT_ONCE)
         ]
+
+    def round(self) -> Generator[Sequence[Marked], None, None]:
+        """The parts in the order of a round. One that was left before its end is gone on with by the next.
+
+        The part at which it was left comes first, unless that was the first: it may be the one that cannot be read.
+        """
+        parts, read = self.parts(), 0
+        first = self._begins_at % max(1, len(parts))
+        try:
+            for part in parts[first:] + parts[:first]:
+                yield part
+                read += 1
+        finally:
+            self._begins_at = first + max(1, read)
 
     def _leave(self, ticket: str, id: str) -> None:
         shard = shard_of(id, self._shards)

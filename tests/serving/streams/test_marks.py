@@ -55,3 +55,23 @@ def test_what_is_read_together_is_of_one_shard_and_not_much() -> None:
     assert sum(map(len, parts)) == len(marks) == 1_000
     assert max(map(len, parts)) <= READ_AT_ONCE
     assert all(len({shard_of(marked.id, 4) for marked in part}) == 1 for part in parts)
+
+
+def test_a_round_goes_on_where_the_one_before_was_left() -> None:
+    """So nobody is read last for ever: not where no round has time for all, and not where one part cannot be read."""
+    marks = Marks(shards=16)
+    for number in range(100):
+        marks.follow(f"ticket-{number}", (f"user:{number}",))
+    parts = marks.parts()
+
+    def read(count: int) -> list[int]:
+        """The places of the parts that a round reads that ends while the next one is read."""
+        reading = marks.round()
+        found = [parts.index(next(reading)) for _ in range(count + 1)]
+        reading.close()
+        return found[:-1]
+
+    assert [read(7), read(7), read(7)] == [[*range(7)], [*range(7, 14)], [14, 15, *range(5)]]
+    assert read(0) == []
+    assert read(2) == [6, 7]
+    assert [parts.index(part) for part in marks.round()] == [*range(8, 16), *range(8)]
