@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 
 from serving.access import made_keys
-from serving.access.keys import Caller, Keys, Permission, sent_key
+from serving.access.keys import Caller, Keys, Permission, Tagged, sent_key
 from serving.definitions.catalogue import Catalogue, decode
 from serving.history import History, Source
 from serving.http.tally import Tally
@@ -292,15 +292,15 @@ class Engine:
             self.keys.refuse_until_all_are_known()
         return None
 
-    async def digest(self, key_id: str) -> bytes | None:
-        """The digest of the key that has this id now; None without one. Asks Redis as `caller` does."""
-        digest = self.keys.digest(key_id)
-        if digest is None:
+    async def tagged_key(self, tag: str) -> Tagged | None:
+        """The key that has this tag now; None without one. Asks Redis as `caller` does."""
+        key = self.keys.tagged(tag)
+        if key is None:
             await self._seek_keys()
-            digest = self.keys.digest(key_id)
-            if digest is None:
+            key = self.keys.tagged(tag)
+            if key is None:
                 self.keys.refuse_until_all_are_known()
-        return digest
+        return key
 
     async def _seek_keys(self) -> None:
         """Learns of keys by a look that begins from now on, one for all who wait for it, every `KEYS_SOUGHT_S`."""

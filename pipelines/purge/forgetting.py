@@ -38,7 +38,6 @@ def forget(store: Store, deleted: Deleted) -> int:
     store.clean_rejected("0-0")
     store.drop_refused()
     store.drop_analyses()
-    store.drop_tickets()
     for text, run in decoded(store.asked_runs()):
         gone = _gone(deleted, seqs, run.ids or [])
         if gone:

@@ -51,6 +51,8 @@ RETRY_AFTER_S = 1
 KEY_CHARACTERS_MAX = 4_096
 #: A key is found by so many bytes of its digest; the whole digest is then compared in constant time.
 _PREFIX_BYTES = 8
+#: Hexadecimal digits of a key's tag.
+TAG_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,13 @@ class Caller:
     label: str
 
 
+class Tagged(NamedTuple):
+    """A known key by its tag: its id and its digest."""
+
+    id: str
+    digest: bytes
+
+
 class Keys:
     """The known keys by the SHA-256 of each: those of the configuration, and those that admins made.
 
@@ -71,7 +80,8 @@ class Keys:
 
     def __init__(self, configured: Mapping[bytes, Caller], per_second: float = 0) -> None:
         self.configured = dict(configured)
-        self.rates = Rates(per_second)
+        self._all_rates: list[Rates] = []
+        self.rates = self.rates_of(per_second)
         self.are_all = False
         self._used: set[str] = set()
         self._know({})
@@ -92,7 +102,15 @@ class Keys:
         known = {**made, **self.configured}
         self._known = {digest[:_PREFIX_BYTES]: (digest, caller) for digest, caller in known.items()}
         self._digests = {caller.id: digest for digest, caller in known.items()}
-        self.rates.keep(caller.id for caller in known.values())
+        self._tagged = {tag_of(digest): Tagged(caller.id, digest) for digest, caller in known.items()}
+        for rates in self._all_rates:
+            rates.keep(self._digests)
+
+    def rates_of(self, per_second: float) -> Rates:
+        """A rate that each key has beside others. Its bucket is forgotten with the key."""
+        rates = Rates(per_second)
+        self._all_rates.append(rates)
+        return rates
 
     def take_used(self) -> set[str]:
         """The ids of the keys used since the call before."""
@@ -112,6 +130,10 @@ class Keys:
     def digest(self, key_id: str) -> bytes | None:
         """The digest of the key that has this id now; None where none has."""
         return self._digests.get(key_id)
+
+    def tagged(self, tag: str) -> Tagged | None:
+        """The key that has this tag (`tag_of`); None where none has it now."""
+        return self._tagged.get(tag)
 
     def refuse_until_all_are_known(self) -> None:
         """Raises `Unavailable` while keys may exist that this process does not know."""
@@ -171,6 +193,11 @@ def keys_of(configured: Mapping[KeyKind, Sequence[str]], per_second: float = 0) 
 def digest_of(key: str) -> bytes:
     """The SHA-256 of a key: all that is kept of it."""
     return sha256(key.encode()).digest()
+
+
+def tag_of(digest: bytes) -> str:
+    """The tag of a key, by its digest: it tells keys apart, and nothing of any of them."""
+    return sha256(digest).hexdigest()[:TAG_DIGITS]
 
 
 def new_key(kind: KeyKind) -> str:

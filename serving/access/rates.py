@@ -55,6 +55,11 @@ class Rates:
             left, at = self._buckets[key_id]
             self._buckets[key_id] = left - max(tokens, 0), at
 
+    @property
+    def known(self) -> set[str]:
+        """The ids of the keys that have a bucket."""
+        return set(self._buckets)
+
     def keep(self, key_ids: Iterable[str]) -> None:
         """Forgets the buckets of all keys but these."""
         known = set(key_ids)

@@ -29,7 +29,7 @@ from serving.people.person import Person
 from serving.refusals import NotFound, cut
 from serving.store.deadlines import within
 from serving.streams.changes import ChangeStreams, State
-from serving.streams.tickets import PATH, Subject, is_ticket, subject_of, ticket_of
+from serving.streams.tickets import PATH, Subject, is_by, name_of, subject_in, tag_in
 
 router = APIRouter(tags=["users"])
 
@@ -60,20 +60,24 @@ async def stream(
     No key is needed: the ticket is one. It is gone with its key, and ten minutes after it was last given out or open.
     """
     subject, digest = await _behind(engine, ticket)
-    engine.keys.rates.take(subject.key_id)
     streams: ChangeStreams = request.app.state.streams
     return streams.open(ticket, subject, digest, last_event_id)
 
 
 @within(OPENING_S)
 async def _behind(engine: Engine, ticket: str) -> tuple[Subject, bytes]:
-    """What a ticket stands for, and the digest of its key. Raises `NotFound`, `Unavailable`."""
-    text = await engine.with_refusals(engine.store.ticket_text(ticket)) if is_ticket(ticket) else None
-    if text is not None:
-        subject = subject_of(text)
-        digest = await engine.digest(subject.key_id)
-        if digest is not None and ticket_of(subject, digest) == ticket:  # else another key has that one's place
-            return subject, digest
+    """What a ticket stands for, and the digest of its key, which has now asked once more.
+
+    Raises `NotFound`, `TooMany`, `Unavailable`.
+    """
+    tag = tag_in(ticket)
+    key = None if tag is None else await engine.tagged_key(tag)
+    if key is not None and is_by(ticket, key.digest):
+        engine.keys.rates.take(key.id)
+        seal = await engine.with_refusals(engine.store.ticket_seal(name_of(ticket)))
+        subject = None if seal is None else subject_in(seal, ticket)
+        if subject is not None and subject.key_id == key.id:  # else the key has another's place in the settings now
+            return subject, key.digest
     remedy = "ask for decisions again: the answer has an address"
     raise NotFound("Stream not found", {"field": "ticket", "value": cut(ticket), "remedy": remedy})
 

@@ -309,13 +309,12 @@ def analysis(name: str) -> str:
     return heartbeat(f"analysis:{name}")
 
 
-def stream_ticket(ticket: str) -> str:
-    """String: whose changes a stream tells of (`streams.tickets`); it names ids. Bulk decisions set it, and the purge
-    drops all.
+def stream_ticket(name: str) -> str:
+    """String: whose changes a stream tells of, sealed by its ticket (`streams.tickets`). Bulk decisions set it.
 
     TTL: ten minutes after the last of them, and after a stream of it was last open.
     """
-    return f"stream:{ticket}"
+    return f"stream:{name}"
 
 
 def processes() -> str:

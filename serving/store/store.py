@@ -154,10 +154,6 @@ class Store(EveryOperation, Waits):
         """Drops all that is kept of analyses: an answer may show ids of deleted people."""
         self._drop(keys.analysis("*"))
 
-    def drop_tickets(self) -> None:
-        """Drops what is kept of change streams' tickets, which names ids: the next answer with an address keeps it."""
-        self._drop(keys.stream_ticket("*"))
-
     def everything(self) -> Iterator[tuple[bytes, bytes]]:
         """Every key of the server, with all that is in it as bytes, a stream or a hash in parts. For a search."""
         for names in self._scan():

@@ -22,7 +22,6 @@ from typing import TypeAlias
 import msgspec
 import structlog
 
-from serving.access.rates import Rates
 from serving.engine import Engine
 from serving.http.event_stream import EventStream, Latest
 from serving.refusals import Refusal
@@ -32,7 +31,7 @@ from serving.store.errors import StoreError
 from serving.store.requests import chunks
 from serving.streams.listeners import Followed, Listener, Listeners
 from serving.streams.marks import Marks, moved
-from serving.streams.tickets import NEW_A_SECOND, RENEWED_AFTER_MS, TICKET_TTL_MS, Subject
+from serving.streams.tickets import NEW_A_SECOND, RENEWED_AFTER_MS, TICKET_TTL_MS, Subject, name_of
 
 log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
@@ -83,7 +82,7 @@ class ChangeStreams:
 
     def __init__(self, engine: Engine, examine: Examine) -> None:
         self.listeners = Listeners(engine.settings.connections_max)
-        self.new_tickets = Rates(NEW_A_SECOND)
+        self.new_tickets = engine.keys.rates_of(NEW_A_SECOND)
         self._engine, self._examine = engine, examine
         self._marks = Marks(engine.settings.shards)
         self._ahead: deque[Followed] = deque()
@@ -185,7 +184,7 @@ class ChangeStreams:
         """Lets Redis keep the tickets of open streams."""
         old = [followed for followed in self.listeners.followed.values() if followed.renew_s <= now_s]
         for part in chunks(old, RENEWED_AT_ONCE):
-            await self._engine.store.renew_tickets([followed.ticket for followed in part], TICKET_TTL_MS)
+            await self._engine.store.renew_tickets([name_of(followed.ticket) for followed in part], TICKET_TTL_MS)
             for followed in part:
                 followed.renew_s = now_s + RENEWED_AFTER_MS / 1000
 

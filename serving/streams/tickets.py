@@ -1,23 +1,28 @@
-"""Tickets: the names of change streams, which stand in their addresses.
+"""Tickets: what the address of a change stream holds instead of a key and ids.
 
 A browser's `EventSource` sends no key. So an answer to a key gives out an address with a ticket in it, which stands for
-that key and the ids that were asked about. The ticket is an HMAC of them by the digest of the key. So it is the same at
-every answer and in every process, nobody can guess it who has no such key, and it is of no use once the key is gone.
+that key and the ids that were asked about:
 
-Redis keeps what a ticket stands for. It is renewed by every answer that gives the address out, and while a stream of it
-is open.
+    ticket   tag of the key (12)   HMAC of key, protocol and ids (32)   check (8)      hexadecimal digits
+
+Both HMACs are by the digest of the key. So a ticket is the same at every answer and in every process, nobody can guess
+it who has no such key, and it is of no use once the key is gone. By tag and check a process knows a ticket that nobody
+gave out without asking Redis.
+
+Redis keeps what a ticket stands for, under a hash of the ticket and sealed by it: who has no such address finds no id
+there. It is renewed by every answer that gives the address out, and while a stream of it is open.
 """
 
 from __future__ import annotations
 
 import hmac
 import re
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from serving.access.keys import Caller
+from serving.access.keys import TAG_DIGITS, Caller, tag_of
 from serving.access.rates import Rates
 from serving.engine import Engine
 from serving.ids import Ids
@@ -38,7 +43,9 @@ NEW_A_SECOND, NEW_BYTES = 500.0, 160
 #: How long an answer waits for its address: without one it is good too.
 ADDRESS_S = 0.5
 
-_TICKET = re.compile(r"[0-9a-f]{32}")
+#: Hexadecimal digits of a ticket: of what it stands for, and of its check.
+_MEANING_DIGITS, _CHECK_DIGITS = 32, 8
+_TICKET = re.compile(rf"[0-9a-f]{{{TAG_DIGITS + _MEANING_DIGITS + _CHECK_DIGITS}}}")
 
 
 class Subject(msgspec.Struct, frozen=True, array_like=True):
@@ -60,19 +67,49 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Subject).decode
 
 
-def subject_of(text: bytes) -> Subject:
-    """What a ticket stands for, as it was kept."""
-    return _decode(text)
-
-
 def ticket_of(subject: Subject, digest: bytes) -> str:
-    """The ticket of a subject, whose key has this digest: 128 bits in hexadecimal."""
-    return hmac.new(digest, _encode(subject), sha256).hexdigest()[:32]
+    """The ticket of a subject, whose key has this digest."""
+    unchecked = tag_of(digest) + hmac.new(digest, _encode(subject), sha256).hexdigest()[:_MEANING_DIGITS]
+    return unchecked + _check(unchecked, digest)
 
 
-def is_ticket(text: str) -> bool:
-    """Whether a text may be a ticket: what is none is not looked for."""
-    return _TICKET.fullmatch(text) is not None
+def _check(unchecked: str, digest: bytes) -> str:
+    return hmac.new(digest, unchecked.encode(), sha256).hexdigest()[:_CHECK_DIGITS]
+
+
+def tag_in(text: str) -> str | None:
+    """The tag of the key that a ticket names; None where the text can be no ticket."""
+    return text[:TAG_DIGITS] if _TICKET.fullmatch(text) else None
+
+
+def is_by(ticket: str, digest: bytes) -> bool:
+    """Whether a ticket was made by the key with this digest, as its check says."""
+    unchecked, check = ticket[:-_CHECK_DIGITS], ticket[-_CHECK_DIGITS:]
+    return hmac.compare_digest(_check(unchecked, digest), check)
+
+
+# ── what Redis keeps ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def name_of(ticket: str) -> str:
+    """The name under which Redis keeps what a ticket stands for. The ticket cannot be told from it."""
+    return sha256(b"name" + ticket.encode()).hexdigest()[:_MEANING_DIGITS]
+
+
+def sealed(subject: Subject, ticket: str) -> bytes:
+    """A subject as Redis keeps it: only who has the ticket can read it."""
+    return _with_pad(_encode(subject), ticket)
+
+
+def subject_in(seal: bytes, ticket: str) -> Subject:
+    """The subject that was sealed by a ticket."""
+    return _decode(_with_pad(seal, ticket))
+
+
+def _with_pad(text: bytes, ticket: str) -> bytes:
+    """A text with bytes laid over it that only the ticket gives, or without them: a ticket seals one text alone."""
+    pad = shake_256(b"seal" + ticket.encode()).digest(len(text))
+    return (int.from_bytes(text, "big") ^ int.from_bytes(pad, "big")).to_bytes(len(text), "big")
 
 
 @within(ADDRESS_S)
@@ -86,16 +123,16 @@ async def kept_ticket(engine: Engine, caller: Caller, protocol: Protocol, ids: I
     if digest is None:  # revoked at this very moment
         return None
     subject = Subject(caller.id, protocol, *ids)
-    ticket, text = ticket_of(subject, digest), _encode(subject)
-    store = engine.store
+    ticket, store = ticket_of(subject, digest), engine.store
+    name, seal = name_of(ticket), sealed(subject, ticket)
     try:
-        left_ms = await store.ticket_ttl_ms(ticket)
+        left_ms = await store.ticket_ttl_ms(name)
         if left_ms < TICKET_TTL_MS - RENEWED_AFTER_MS:
             if not left_ms:
-                new.take(caller.id, -(-len(text) // NEW_BYTES))
+                new.take(caller.id, -(-len(seal) // NEW_BYTES))
             if (await store.memory()).is_nearly_full:
                 return None
-            await store.keep_ticket(ticket, text, TICKET_TTL_MS)
+            await store.keep_ticket(name, seal, TICKET_TTL_MS)
     except (StoreError, TooMany):
         return None
     return ticket

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from serving.ids import ID_CHARACTERS_MAX
+from tests.change_streams import bulk, listening, stream_url
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
@@ -82,6 +83,33 @@ def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) 
     assert stack.traits(USER).get("traits", {}).get("purge_orders", 0) == 0
     assert stack.json("doctor")["well"]
     assert "found        none" in stack.tinycdp("purge", "--now", "--id", USER).stdout
+
+
+def test_a_page_that_asks_all_the_while_leaves_no_name(stack: RunningStack) -> None:
+    """An open page of somebody who is gone asks for its flags, and for the address of its stream, during the purge."""
+    user = "purge-page-51d2"
+    stack.track(user, "purge_order")
+    stop = threading.Event()
+    answers: list[dict[str, Any]] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            answers.append(bulk(stack, user).json())
+
+    with listening(stream_url(stack, user)) as page:
+        assert stack.call("DELETE", f"/v1/admin/users/{user}").json()["success"]
+        asker = threading.Thread(target=ask)
+        asker.start()
+        try:
+            report = stack.json("purge", "--now", "--redact", "--id", user)
+        finally:
+            stop.set()
+            asker.join()
+        assert not page.is_over
+
+    assert report["clean"], report["searched"]["found"]
+    assert all("eventStreams" in answer for answer in answers) and len(answers) > 1
+    assert bytes_naming(stack.settings.home, user) == []
 
 
 #: The longest id of each kind, by the field that an event names it in. With its kind it is longer than any id.

@@ -35,8 +35,8 @@ DEAR = {bodies.gunzipped.__code__, bodies.json_of.__code__, bodies.require_flat.
 #: The longest id that a path can name, encoded; and the one with the most slashes.
 ID = "%F0%9F%90%8C" * 255 + "%2F"
 SLASHES = "%2F" * 128 + "/" * 128
-#: A stream's ticket that nobody gave out, and that looks like one: Redis is asked for it.
-TICKET = "0" * 32
+#: A stream's ticket that nobody gave out, and that looks like one: keys of its tag are looked for.
+TICKET = "0" * 52
 LONG = b"x" * (HEAD_BYTES_MAX - 2_000)
 JSON = b'{"batch":[' + b'{"userId":"a","event":"e"},' * 18_000 + b'{"userId":"a"}]}'
 

@@ -21,24 +21,24 @@ class StreamOperations(Sharded):
     """The operations for change streams."""
 
     @operation
-    def ticket_ttl_ms(self, ticket: str) -> Request[int]:
-        """For how long a ticket is kept from now on; 0 where it is not."""
-        return Request([command("PTTL", keys.stream_ticket(ticket))], lambda replies: max(0, replies[0]))
+    def ticket_ttl_ms(self, name: str) -> Request[int]:
+        """For how long what a ticket stands for is kept under this name from now on; 0 where it is not."""
+        return Request([command("PTTL", keys.stream_ticket(name))], lambda replies: max(0, replies[0]))
 
     @operation
-    def keep_ticket(self, ticket: str, text: bytes, ttl_ms: int) -> Request[None]:
+    def keep_ticket(self, name: str, seal: bytes, ttl_ms: int) -> Request[None]:
         """Keeps what a ticket stands for. Raises `StoreFull` while memory is full."""
-        return Request([command("SET", keys.stream_ticket(ticket), text, "PX", ttl_ms)], nothing)
+        return Request([command("SET", keys.stream_ticket(name), seal, "PX", ttl_ms)], nothing)
 
     @operation
-    def ticket_text(self, ticket: str) -> Request[bytes | None]:
-        """What a ticket stands for, as it was kept; None for one that is not known."""
-        return Request([command("GET", keys.stream_ticket(ticket))], only(lambda text: text))
+    def ticket_seal(self, name: str) -> Request[bytes | None]:
+        """What a ticket stands for, as it was kept under this name; None for one that is not known."""
+        return Request([command("GET", keys.stream_ticket(name))], only(lambda seal: seal))
 
     @operation
-    def renew_tickets(self, tickets: Sequence[str], ttl_ms: int) -> Request[None]:
-        """Keeps these tickets longer, as far as they are kept still."""
-        return Request([command("PEXPIRE", keys.stream_ticket(ticket), ttl_ms) for ticket in tickets], nothing)
+    def renew_tickets(self, names: Sequence[str], ttl_ms: int) -> Request[None]:
+        """Keeps what these names have longer, as far as it is kept still."""
+        return Request([command("PEXPIRE", keys.stream_ticket(name), ttl_ms) for name in names], nothing)
 
     @operation
     def catalogue_version(self) -> Request[int | None]:

@@ -38,6 +38,7 @@ from serving.store.logged_event import RefusedEvent
 from serving.store.operations.links import Claim
 from serving.store.requests import Request
 from serving.store.store import AsyncStore
+from serving.streams.tickets import Subject, name_of, sealed, ticket_of
 from tests.pipelines.test_deletes import NOBODY, delete
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
 from tests.pipelines.world import World
@@ -73,7 +74,9 @@ def world(server: EmbeddedRedis, tmp_path: Path) -> World:
     text = json.dumps({"userId": IDS["userId"]})
     shown = RefusedEvent(1, "bad", "no", text, "app", [f"user:{IDS['userId']}"])
     world.store.keep_refused([msgspec.json.encode(shown)])
-    world.store.keep_ticket("5f3a", text.encode(), 3_600_000)
+    subject = Subject("configured:read", "ofrep", IDS["userId"], IDS["anonymousId"], None)
+    ticket = ticket_of(subject, b"digest")
+    world.store.keep_ticket(name_of(ticket), sealed(subject, ticket), 3_600_000)
     drained(world)
     world.rebuild()
     rebuild_at(world.store, world.lake, world.store.now_ms())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from itertools import count
+from itertools import count, takewhile
 from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from serving.http.event_stream import HEARTBEAT_S
+from serving.store import keys
 from serving.streams.listeners import OF_TICKET_MAX
+from serving.streams.tickets import name_of
 from tests.change_streams import bulk, decided, listening, stream_url
 from tests.running import RunningStack, api_beside
 from tests.waiting import wait_until
@@ -187,12 +190,30 @@ def test_our_own_answer_has_an_address_where_it_is_asked_for(defined: RunningSta
         assert listener.wait_for(2).data["etag"] == decided(defined, user).headers["etag"]
 
 
-@pytest.mark.parametrize("ticket", ["0" * 32, "nobodys", "0" * 4_000, "%00", "a" * 31 + "é"])
+@pytest.mark.parametrize("ticket", ["0" * 52, "0" * 32, "nobodys", "0" * 4_000, "%00", "a" * 31 + "é"])
 def test_an_unknown_ticket_is_refused(defined: RunningStack, ticket: str) -> None:
     """404, whatever it looks like."""
     answer = defined.call("GET", f"/v1/stream/{ticket}", None)
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_ticket_that_nobody_gave_out_costs_redis_nothing(defined: RunningStack, user: str) -> None:
+    """A process sees by its check that it is none. The key of a ticket that was given out counts each opening."""
+    url = stream_url(defined, user)
+    path, _, ticket = url.rpartition("/")
+    kept = keys.stream_ticket(name_of(ticket))
+    with redis.Redis.from_url(defined.stack.redis_url) as client, client.monitor() as commands:
+        for number in range(20):
+            wrong = f"{path}/{ticket[:20]}{number:08x}{ticket[28:]}"
+            assert defined.http.get(wrong).status_code == 404
+        with listening(url):
+            asked = [
+                command["command"]
+                for command in takewhile(lambda one: one["command"] != f"GET {kept}", commands.listen())
+            ]
+
+    assert not [command for command in asked if command.startswith("GET stream:")]
 
 
 @pytest.mark.deep

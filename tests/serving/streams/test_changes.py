@@ -18,7 +18,7 @@ from serving.engine import Engine
 from serving.ids import Ids
 from serving.refusals import Unavailable
 from serving.streams.changes import LONG_LOOK_S, REST_TIMES, TIME_LOOK_S, ChangeStreams, State
-from serving.streams.tickets import TICKET_TTL_MS, Subject, kept_ticket
+from serving.streams.tickets import TICKET_TTL_MS, Subject, kept_ticket, name_of
 from tests.pipelines.world import World
 
 ID = "user:ada"
@@ -202,6 +202,6 @@ def test_a_key_that_asks_about_more_and_more_people_fills_no_redis(redis_url: st
         assert again == tickets[0]
         assert [ticket is not None for ticket in long] == [True, False]
         assert len(set(tickets)) == 5
-        assert 0 < world.store.ticket_ttl_ms(tickets[0] or "") <= TICKET_TTL_MS
+        assert 0 < world.store.ticket_ttl_ms(name_of(tickets[0] or "")) <= TICKET_TTL_MS
 
     asyncio.run(ask())
