@@ -20,6 +20,7 @@ bounds uvicorn's version by it:
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, cast
@@ -117,6 +118,21 @@ def _nothing() -> None:
     """An answer that ends by itself is waited for."""
 
 
+#: How long bytes may stay unacknowledged, where the system has the option: Linux.
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+
+def give_up_after(transport: asyncio.Transport, seconds: float) -> None:
+    """Ends a connection whose client acknowledges nothing for so long: its machine is gone, or its network.
+
+    The system would send again for a quarter of an hour, and `Connection` would see nothing of it as long as what is
+    sent has room in the system's buffer. The heartbeats of a change stream have room for days.
+    """
+    accepted = transport.get_extra_info("socket")
+    if _USER_TIMEOUT is not None and accepted is not None and accepted.family != socket.AF_UNIX:
+        accepted.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, min(int(seconds * 1000), 2**31 - 1))
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, bounded. `bounded` makes the class for the bounds of a server."""
 
@@ -150,6 +166,7 @@ class Connection(HttpToolsProtocol):
             self._tell_of_crowd()
             self._refuse(503, "unavailable", f"more than {self.connections_max} connections: try again")
             return
+        give_up_after(transport, self.request_s_max)
         self._began_s = self.loop.time()
         self._check = self.loop.call_later(CHECK_S, self._look_at_clock)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import ExitStack
 from itertools import count, takewhile
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -313,13 +315,28 @@ def test_pages_of_any_allowed_origin_may_listen(defined: RunningStack, user: str
         assert listener.lines[0].startswith("retry: ")
 
 
+def shown(stack: RunningStack, name: str) -> float:
+    """A number, as Prometheus sees it."""
+    lines = stack.call("GET", "/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
 def test_open_streams_are_counted(defined: RunningStack, user: str) -> None:
     """Prometheus sees how many there are of how many."""
-
-    def shown(name: str) -> float:
-        lines = defined.call("GET", "/metrics").text.splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
-
-    before = shown("tinycdp_streams_open")
+    before = shown(defined, "tinycdp_streams_open")
     with listening(stream_url(defined, user)), listening(stream_url(defined, user)):
-        assert shown("tinycdp_streams_open") == before + 2 <= shown("tinycdp_streams_max")
+        now = shown(defined, "tinycdp_streams_open")
+        assert now == before + 2 <= shown(defined, "tinycdp_streams_max")
+
+
+def test_a_client_that_takes_nothing_any_more_holds_no_place(defined: RunningStack, user: str) -> None:
+    """Also where what waits for it has room in the system's buffer, as heartbeats of days have."""
+    with api_beside(defined, request_s_max="2") as beside, socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        url = urlsplit(stream_url(beside, user))
+        silent.connect((url.hostname, url.port))
+        paths = ["/health"] * 20 + [url.path]
+        silent.sendall("".join(f"GET {path} HTTP/1.1\r\nHost: api\r\n\r\n" for path in paths).encode())
+
+        wait_until(lambda: shown(beside, "tinycdp_streams_open") == 1, "the stream is open")
+        wait_until(lambda: shown(beside, "tinycdp_streams_open") == 0, "its place is free", 20)
