@@ -12,7 +12,7 @@ export interface TinyCDPProviderProps extends Partial<TinyCDPOptions> {
   children?: ReactNode;
   /** A client of the app's own, which the provider neither begins nor ends. */
   client?: TinyCDPClient | undefined;
-  /** The user, where the page knows it; else the browser remembers who it was. */
+  /** The user, where the page knows it, and undefined after it is a sign-out. Where it is never given, the browser remembers. */
   userId?: string | undefined;
   /** What `decideAll` gave on the server: the first paint shows it, here and there. */
   initialDecisions?: InitialDecisions | undefined;
@@ -33,6 +33,12 @@ interface Shared {
   flags: Flags;
   userId: string | undefined;
 }
+
+/** Reasons of an answer that will be another one once the server is back, or a definition is ready: it is asked for again. */
+const PASSING = ["ERROR", "STALE", "CACHED"];
+/** The pause before that; it doubles from first to last. */
+const AGAIN_FIRST_MS = 1_000;
+const AGAIN_MS_MAX = 30_000;
 
 /** Clients that ended with their provider. */
 const ended = new WeakSet<TinyCDPClient>();
@@ -60,14 +66,21 @@ function flagsOf(client: TinyCDPClient, initialDecisions: InitialDecisions = {},
     const again = asked;
     asked = new Set();
     tell();
-    again.forEach(ask);
+    again.forEach((flag) => ask(flag));
   }
 
-  function ask(flag: string): void {
+  function ask(flag: string, pauseMs = AGAIN_FIRST_MS): void {
     if (asked.has(flag)) return;
     const current = asked.add(flag);
     void client.decide({ flag, default: undefined }).then((decision) => {
       if (current !== asked) return; // the identity was left: its answers are nobody's now
+      if (PASSING.includes(decision.reason) && decision.errorCode !== "FLAG_NOT_FOUND") {
+        setTimeout(() => {
+          if (current !== asked || !listeners.size) return;
+          asked.delete(flag);
+          ask(flag, Math.min(2 * pauseMs, AGAIN_MS_MAX));
+        }, pauseMs * (1 - Math.random() / 2));
+      }
       if (decision.reason === "ERROR" && decisions.has(flag)) return;
       decisions.set(flag, decision);
       tell();
@@ -119,8 +132,18 @@ export function TinyCDPProvider({ children, client: given, userId, initialDecisi
     };
   }, [given, made]);
 
+  const named = useRef<[client: TinyCDPClient, userId: string | undefined]>(undefined);
   useEarlyEffect(() => {
-    if (userId !== undefined && userId !== client.getUserId() && !ended.has(client)) void client.identify({ userId });
+    const [before, left] = named.current ?? [];
+    named.current = [client, userId];
+    if (ended.has(client)) return;
+    if (userId !== undefined) {
+      if (userId !== client.getUserId()) void client.identify({ userId });
+    } else if (before === client && left !== undefined) {
+      try {
+        client.reset();
+      } catch {} // the app's own client has ended: it is nobody's
+    }
   }, [client, userId]);
 
   const flags = useMemo(() => flagsOf(client, initialDecisions, userId), [client]);

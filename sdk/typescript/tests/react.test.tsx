@@ -80,6 +80,48 @@ describe("useFeatureFlag", () => {
     expect(box.textContent).toBe("false false null");
   });
 
+  test("asks again for what passes, after ever longer pauses, until the server has said it", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const client = recordingClient({ flags: { banner: true } });
+      const asked = vi.spyOn(client, "decide");
+      const passing = (reason: string): any => ({ flag: "banner", allow: false, value: undefined, reason, error: "no answer" });
+      for (const reason of ["ERROR", "STALE", "CACHED"]) asked.mockResolvedValueOnce(passing(reason));
+      const { box } = await shown(<TinyCDPProvider client={client}><Banner /></TinyCDPProvider>);
+      const says: unknown[] = [[box.textContent, asked.mock.calls.length]];
+      for (const ms of [1_000, 2_000, 4_000, 600_000]) {
+        await act(async () => void (await vi.advanceTimersByTimeAsync(ms)));
+        says.push([box.textContent, asked.mock.calls.length]);
+      }
+      expect(says).toEqual([
+        ["false false no answer", 1], ["false false null", 2], ["false false null", 3], ["true false null", 4], ["true false null", 4],
+      ]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test("asks no more for a flag that there is not, for a user who left, and after the page has gone", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const client = recordingClient();
+      const asked = vi.spyOn(client, "decide");
+      const page = <TinyCDPProvider client={client}><Banner /></TinyCDPProvider>;
+      const { show } = await shown(page);
+      await act(async () => void (await vi.advanceTimersByTimeAsync(600_000)));
+      expect(asked.mock.calls.length).toBe(1);
+
+      asked.mockResolvedValueOnce({ flag: "banner", allow: false, value: undefined, reason: "ERROR" } as any);
+      await act(async () => client.reset());
+      await act(async () => client.reset());
+      await show(null);
+      await act(async () => void (await vi.advanceTimersByTimeAsync(600_000)));
+      expect(asked.mock.calls.length).toBe(3);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test("knows what changed while no component showed the flag", async () => {
     const client = recordingClient({ flags: { banner: false } });
     await client.identify({ userId: "ada" });
@@ -117,6 +159,35 @@ describe("useTinyCDP", () => {
     expect([box.textContent, recordingClient({ persistence: true }).getUserId()]).toEqual(["ada", "ada"]);
     await act(async () => shared?.setUserId(null));
     expect(box.textContent).toBe("null");
+  });
+
+  test("a userId that becomes undefined is a sign-out; one that was never given leaves whom the browser remembers", async () => {
+    function Who() {
+      const { userId } = useTinyCDP();
+      return <p>{`${userId} ${useFeatureFlag("banner").value}`}</p>;
+    }
+    const flags = { banner: (user: string) => user === "ada" };
+    const client = recordingClient({ persistence: true, flags });
+    const page = (userId: string | undefined, own = client) => (
+      <StrictMode><TinyCDPProvider client={own} userId={userId}><Who /></TinyCDPProvider></StrictMode>
+    );
+    const { box, show } = await shown(page(undefined));
+    await act(() => client.identify({ userId: "ada" }));
+    await show(page(undefined));
+    expect([box.textContent, client.getUserId()]).toEqual(["ada true", "ada"]);
+
+    await show(page("ada"));
+    const device = client.getAnonymousId();
+    await show(page(undefined));
+    expect([box.textContent, client.getUserId()]).toEqual(["null false", undefined]);
+    expect(client.getAnonymousId()).not.toBe(device);
+    expect(recordingClient({ persistence: true }).getUserId()).toBeUndefined();
+
+    const other = recordingClient({ flags });
+    await other.identify({ userId: "ada" });
+    await show(page("eve"));
+    await show(page(undefined, other)); // another client knows its user itself
+    expect([box.textContent, client.getUserId()]).toEqual(["ada true", "eve"]);
   });
 
   test("under StrictMode the client is one, it works, and it ends with the provider", async () => {
