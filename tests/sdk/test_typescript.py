@@ -102,12 +102,18 @@ def test_what_is_published_suits_the_ways_apps_load_it(package: TypeScriptPackag
 
 
 def test_an_app_that_installs_it_as_the_page_says_has_one_react(package: TypeScriptPackage) -> None:
-    """The archive has what was built, and nothing of the tools: their React would stand beside the app's."""
+    """The archive has what was built, and nothing of the tools: their React would stand beside the app's.
+
+    The licence is the project's, and the page that people see of the package has snippets that run in a test.
+    """
     archive = package.packed()
     with tarfile.open(archive) as packed:
         names = {name.split("/")[1] for name in packed.getnames()}
 
-    assert names == {"dist", "package.json"}
+    assert names == {"dist", "package.json", "README.md", "LICENSE"}
+    assert (SOURCE / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    snippets = re.findall(r"```tsx?\n.*?```", (SOURCE / "README.md").read_text(), re.DOTALL)
+    assert len(snippets) == 2 and all(snippet in PAGE for snippet in snippets)
     assert re.findall(r"^npm install (.*)$", PAGE, re.MULTILINE) == [f"./{archive.name}"]
 
 

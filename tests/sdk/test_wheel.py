@@ -41,6 +41,25 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built(SDK, "wheel", tmp_path_factory.mktemp("wheel"))
 
 
+def test_what_is_built_says_what_it_is(wheel: Path, tmp_path: Path) -> None:
+    """Wheel and sdist have the project's licence, and a page whose snippets run in a test."""
+    sdist = built(SDK, "sdist", tmp_path)
+    page, licence = (SDK / "README.md").read_text(), (ROOT / "LICENSE").read_bytes()
+    with zipfile.ZipFile(wheel) as packed:
+        (info,) = (name for name in packed.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = message_from_bytes(packed.read(info))
+        assert packed.read(info.replace("METADATA", "licenses/LICENSE")) == licence
+    with tarfile.open(sdist) as unpacked:
+        names = {name.partition("/")[2] for name in unpacked.getnames()}
+
+    assert (metadata["License-Expression"], metadata["License-File"]) == ("Apache-2.0", "LICENSE")
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert page.strip().encode() in metadata.get_payload(decode=True)
+    assert {"README.md", "LICENSE"} <= names
+    snippets = re.findall(r"```python\n.*?```", page, re.DOTALL)
+    assert snippets and all(snippet in (ROOT / "docs" / "python.md").read_text() for snippet in snippets)
+
+
 def needed(requirements: Iterable[str], extra: str = "") -> set[str]:
     """The distributions that these bring on this machine, with those that they bring."""
     names: set[str] = set()
