@@ -3,13 +3,14 @@
 The HTTP parser has no bounds: it keeps a header that never ends until memory ends, and a silent connection stays open
 for ever. Here the bytes before a body are bounded, the seconds in which a request must arrive and an answer must be
 taken, and the connections of a process. The parser refuses what HTTP itself leaves unclear (two lengths, a length
-beside chunks, bare line feeds). Refusals are in our words, and close the connection.
+beside chunks, bare line feeds); so are headers that may be there once, and another version of HTTP. Refusals are in our
+words, and close the connection.
 
 `Connection` subclasses uvicorn's HttpToolsProtocol and needs state that uvicorn keeps private, so `pyproject.toml`
 bounds uvicorn's version by it:
 
 * of the module: `STATUS_LINE`
-* of a connection, read: `connections`, `pipeline`, `loop`, `transport`, `flow`, `scope`, `url`, `cycle`,
+* of a connection, read: `connections`, `pipeline`, `loop`, `transport`, `flow`, `scope`, `url`, `cycle`, `parser`,
   `timeout_keep_alive`; counted up: `server_state.total_requests`; replaced: `headers`, `cycle.transport`
 * of a cycle, one request and its answer, read: `scope`, `default_headers`, `more_body`, `disconnected`, `on_response`;
   set: `response_started`, `response_complete`, `message_event`, `keep_alive`
@@ -45,6 +46,9 @@ HEAD_BYTES_MAX = 64 * 1024
 #: Bytes of a request that are neither head nor body: the lengths of chunks, their extensions, trailers.
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 HEADERS_MAX = 64
+#: Of several such headers another server in front of us may take another one: who asks, of whom, and what the body is.
+ONCE = (b"host", b"authorization", b"x-api-key", b"content-encoding")
+VERSIONS = ("1.1", "1.0")
 #: How often a connection looks at the clock.
 CHECK_S = 1.0
 #: How often the log tells of connections that were refused.
@@ -255,6 +259,16 @@ class Connection(HttpToolsProtocol):
         if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES_MAX:
             self._refusal = (431, "invalid_argument", f"headers of more than {HEAD_BYTES_MAX} bytes")
             raise ValueError(self._refusal)
+        version = self.parser.get_http_version()
+        if version not in VERSIONS:
+            self._refusal = (400, "invalid_argument", f"HTTP/{version}: send HTTP/1.1")
+            raise ValueError(self._refusal)
+        names = [name for name, _ in self.headers]
+        if len(set(names)) < len(names):  # seldom, so the usual call pays for no more than that
+            twice = next((name for name in ONCE if names.count(name) > 1), None)
+            if twice is not None:
+                self._refusal = (400, "invalid_argument", f"{twice.decode()}: send it once")
+                raise ValueError(self._refusal)
         codings = [value for name, value in self.headers if name == b"transfer-encoding"]
         if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
             self._refusal = (400, "invalid_argument", "Transfer-Encoding: send chunked alone, or a Content-Length")

@@ -41,6 +41,10 @@ def ok(stack: RunningStack) -> bool:
     ("lines", "body"),
     [
         ((b"Content-Length: 30", b"Content-Length: 5"), EVENT),
+        ((b"Content-Length: 30", b"Host: other"), EVENT),
+        ((b"Content-Length: 30", b"authorization: Bearer other"), EVENT),
+        ((b"Content-Length: 30", b"X-API-Key: one", b"X-API-Key: other"), EVENT),
+        ((b"Content-Length: 30", b"Content-Encoding: identity", b"Content-Encoding: gzip"), EVENT),
         ((b"Content-Length: 30", b"Transfer-Encoding: chunked"), CHUNKED),
         ((b"Transfer-Encoding: chunked", b"Content-Length: 30"), CHUNKED),
         ((b"Transfer-Encoding: xchunked",), CHUNKED),
@@ -58,7 +62,7 @@ def ok(stack: RunningStack) -> bool:
 def test_what_two_servers_may_read_differently_is_refused(
     stack: RunningStack, lines: tuple[bytes, ...], body: bytes
 ) -> None:
-    """Two lengths, a length beside chunks, folded or bare lines get 400 in our words, and the connection is closed."""
+    """Two lengths, keys or hosts, a length beside chunks, folded or bare lines: 400, and the connection is closed."""
     answer = answer_to(stack.stack.api_url, [head(stack, *lines) + body])
 
     assert (answer.status, answer.closed) == (400, True)
