@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from cli.embedded_redis import EmbeddedRedis
+from pipelines import recover as recovering
 from pipelines.drain import Drain
 from serving.definitions import saving
 from serving.refusals import Unavailable
@@ -194,3 +195,30 @@ def test_a_recovery_that_takes_long_is_told(redis_url: str, tmp_path: Path) -> N
     assert (checks["drain"]["status"], checks["drain"]["recovering"]) == ("ok", True)
     assert (checks["shards"]["status"], checks["shards"]["recovering"]) == ("error", [0, 1, 2, 3])
     assert all(state.ready_run_id for state in world.store.shard_states())
+
+
+@pytest.mark.parametrize(("rows", "size", "parts"), [(30, 2**30, 4), (10_000, 500, 100)], ids=["rows", "bytes"])
+def test_rows_are_put_back_a_part_at_a_time(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, size: int, parts: int
+) -> None:
+    """However many rows a shard lacks, and however large, a bounded part is in memory; each is put back once."""
+    monkeypatch.setattr(recovering, "REPLAY_ROWS_AT_ONCE", rows)
+    monkeypatch.setattr(recovering, "REPLAY_BYTES_AT_ONCE", size)
+    world = World(redis_url, tmp_path, shards=1)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    world.ingest(purchase("ada", number) for number in range(10))
+    with redis.Redis.from_url(redis_url) as client:
+        backup = {key: client.dump(key) for key in client.scan_iter()}
+        world.ingest(purchase("ada", number, properties={"note": "x" * 400}) for number in range(10, 110))
+        world.drain().step()
+        client.flushall()
+        for key, value in backup.items():
+            client.restore(key, 0, value)
+        client.delete(keys.ready(0))
+
+    steps: list[str] = []
+    recovering.recover(world.store, world.lake, world.settings, steps.append)
+
+    assert steps.count("replayed") == parts
+    assert world.values("ada") == {"orders": 110}
