@@ -13,9 +13,10 @@ import sys
 import threading
 import traceback
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TextIO, TypeAlias
 
 import msgspec
 import polars as pl
@@ -34,6 +35,27 @@ _SECRETS = re.compile(r"(?<=://)[^/\s@]+@|(?<=\w)\?[^\s'\"]+")
 log = structlog.get_logger()
 
 
+class Unfailing:
+    """A text stream on which a write that fails is no error: a disk that is full must end no work but that of its log.
+
+    What is not written is lost.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes a text, if that can be done."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hands on what was written, if that can be done."""
+        with suppress(OSError):
+            self._stream.flush()
+
+
 class Elsewhere(Exception):
     """The cause of an error that another process raised, by the places in the code that it came through there."""
 
@@ -44,6 +66,7 @@ class Elsewhere(Exception):
 
 def configure(level: Level) -> None:
     """Sends our lines from this level on, and lines of libraries from warnings on, to standard output."""
+    output: Any = Unfailing(sys.stdout)
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -51,10 +74,10 @@ def configure(level: Level) -> None:
     structlog.configure(
         processors=[*shared, frames_only, without_secrets, structlog.processors.JSONRenderer(serializer=_json)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(),
+        logger_factory=structlog.WriteLoggerFactory(output),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -233,3 +233,22 @@ def test_what_polars_quotes_is_not_told() -> None:
     """An error of Polars is told by its type alone; an error of ours about a part that is away is told as it is."""
     assert safe_message(pl.exceptions.ComputeError(f"cannot cast {MARK}")) == "ComputeError"
     assert safe_message(StoreUnreachable("Redis cannot be reached: refused")) == "Redis cannot be reached: refused"
+
+
+def test_a_log_that_cannot_be_written_ends_nothing() -> None:
+    """A disk that is full takes no lines: who writes them, or a library that does, goes on."""
+    script = """
+import logging, sys, structlog
+from serving.logs import configure
+configure("info")
+for number in range(1_000):
+    structlog.get_logger().info("drained", rows=number)
+    logging.getLogger("a.library").warning("slow")
+print("went on", file=sys.stderr)
+"""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, timeout=60, text=True
+        )
+
+    assert ended.stderr.startswith("went on")
