@@ -12,8 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
+from expressions.errors import ExpressionError
 from serving.access import made_keys
 from serving.access.keys import Caller, Keys, Permission, Tagged, sent_key
 from serving.definitions.catalogue import Catalogue, decode
@@ -61,6 +63,8 @@ SIZES_GOOD_S = 2.0
 VOCABULARY_GOOD_S = 5.0, 300.0
 #: Keys that are not known are looked for in Redis at most so often. Whoever sends one waits that long.
 KEYS_SOUGHT_S = 0.1
+#: What a process says of definitions that it cannot read.
+NOT_UNDERSTOOD = "a newer version of TinyCDP saved definitions that this one does not understand"
 #: A look at Redis' clock that takes longer does not tell the time well enough.
 CLOCK_LOOK_MS_MAX = 500
 #: So many refused events wait for the drain with their whole texts; of more the beginnings alone are kept.
@@ -89,6 +93,8 @@ class Engine:
     tally: Tally = field(default_factory=Tally)
     bases: DecodedBases = field(default_factory=DecodedBases)
     catalogue: Catalogue | None = None
+    #: Whether the newest definitions are such as this release does not understand.
+    is_outdated: bool = False
     #: Namespaced ids whose people have large records, as far as this process has seen (`serving.api.live_person`).
     large_ids: dict[str, None] = field(default_factory=dict)
     _rebuild_wanted_s: dict[str, float] = field(default_factory=dict)
@@ -144,13 +150,27 @@ class Engine:
             text = await self.with_refusals(self.store.catalogue())
             if text is None:
                 raise Unavailable("definitions are being restored", {"remedy": "try again"}, RETRY_AFTER_S)
+            self.catalogue = self._understood(text, known)
+            return self.catalogue
+        finally:
+            self._loading.release()
+
+    def _understood(self, text: bytes, known: Catalogue | None) -> Catalogue:
+        """The catalogue of a text. Raises `Unavailable` where this release does not know what a definition says.
+
+        So it is beside a newer release that saved one. Each call would fail on its way otherwise, in a way of its own.
+        """
+        try:
             loaded = decode(text)
             if known is not None:
                 loaded.with_compiled(known)
-            self.catalogue = loaded
-            return loaded
-        finally:
-            self._loading.release()
+            assert loaded.bounds is not None  # each definition binds
+        except (msgspec.ValidationError, ExpressionError) as error:
+            self.is_outdated = True
+            log.error("definitions_not_understood", error=type(error).__name__, remedy=NOT_UNDERSTOOD)
+            raise Unavailable(NOT_UNDERSTOOD, {"remedy": "update this process"}, RETRY_AFTER_S) from error
+        self.is_outdated = False
+        return loaded
 
     # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
 

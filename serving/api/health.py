@@ -18,7 +18,7 @@ from fastapi.responses import Response
 from serving.api.redis_state import PARTS, RedisState, redis_state
 from serving.api.wire.health import HealthOut
 from serving.definitions import saving
-from serving.engine import Engine
+from serving.engine import NOT_UNDERSTOOD, Engine
 from serving.http.answers import json_answer
 from serving.store.errors import NotAdmitted, StoreError
 from serving.store.layout import LEAD_MS_MAX
@@ -66,7 +66,7 @@ async def health(request: Request) -> Response:
         "redis": _redis(engine, state),
         "memory": _memory(state),
         "shards": _shards(state),
-        "definitions": _definitions(state),
+        "definitions": _definitions(engine, state),
     }
     checks |= {part: _heartbeat(part, state.heartbeats[part]) for part in PARTS}
     checks["drain"]["lag_events"] = _lag(state)
@@ -91,7 +91,7 @@ async def part_health(engine: Engine, part: str) -> Response:
         checks["database"] = _redis(engine, state)
         of_redis: dict[str, Callable[[], Check]] = {
             "shards": lambda: _shards(state),
-            "definitions": lambda: _definitions(state),
+            "definitions": lambda: _definitions(engine, state),
             "backlog": lambda: _backlog(engine, state),
             "memory": lambda: _memory(state),
             "worker": lambda: _heartbeat("worker", state.heartbeats["worker"]),
@@ -155,7 +155,9 @@ def _shards(state: RedisState) -> Check:
     return {"status": "error" if recovering else "ok", "recovering": recovering}
 
 
-def _definitions(state: RedisState) -> Check:
+def _definitions(engine: Engine, state: RedisState) -> Check:
+    if engine.is_outdated:
+        return {"status": "error", "version": state.catalogue_version, "error": NOT_UNDERSTOOD}
     return {"status": "error" if state.catalogue_version is None else "ok", "version": state.catalogue_version}
 
 

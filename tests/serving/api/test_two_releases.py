@@ -1,0 +1,90 @@
+"""An API process beside one of a newer release, which saved definitions that this one does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import redis
+
+from serving.definitions.catalogue import Catalogue
+from serving.store import keys
+from tests.pipelines.world import World, purchase
+from tests.serving.local_api import answers, get
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path) -> World:
+    """A system with a trait and a flag."""
+    world = World(redis_url, tmp_path, shards=2, write_key="write", read_key="read", admin_key="admin")
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    world.define("flag", {"offer": "orders >= 1"})
+    return world
+
+
+def by_a_newer_release(world: World, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Saves what another release may save."""
+    with redis.Redis.from_url(world.settings.redis_url or "") as client:
+        text = msgspec.json.decode(client.get(keys.catalogue()))
+        text["version"] += 1
+        change(text["definitions"])
+        client.mset({keys.catalogue(): msgspec.json.encode(text), keys.catalogue_version(): text["version"]})
+
+
+def calls(world: World, before: Catalogue, *asked: tuple[str, str, str, Any]) -> list[httpx.Response]:
+    """What a process of this release answers, which saw that catalogue last: (key, method, path, body), and health."""
+    requests = [
+        httpx.Request(method, f"http://api{path}", headers={"Authorization": f"Bearer {key}"}, json=body)
+        for key, method, path, body in asked
+    ]
+    return answers(world.settings, [*requests, get("/health")], catalogue=before)
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        {"kind": "trait", "key": "newer", "expression": "events.purchase.amount.geometric_mean"},
+        {"kind": "audience", "key": "newer", "expression": "true"},
+    ],
+    ids=["aggregate", "kind"],
+)
+def test_definitions_that_are_not_understood_are_told_and_nothing_is_guessed(world: World, newer: Any) -> None:
+    """A flag answers its default with reason ERROR, other calls 503 with the remedy, and health says so. Events that
+    the newest definitions do not concern are taken as before."""
+    before = world.catalogue
+    by_a_newer_release(world, lambda definitions: definitions.append(newer))
+
+    decided, traits, tracked, health = calls(
+        world,
+        before,
+        ("read", "GET", "/v1/decide?userId=ada&flag=offer", None),
+        ("admin", "GET", "/v1/users/ada/traits", None),
+        ("write", "POST", "/v1/track", purchase("ada", 1)),
+    )
+
+    assert (decided.status_code, decided.json()["reason"], decided.json()["allow"]) == (200, "ERROR", False)
+    assert traits.status_code == 503 and "newer version" in traits.text and "update" in traits.text
+    assert tracked.status_code == 200
+    assert "newer version" in health.json()["checks"]["definitions"]["error"]
+
+
+def test_an_option_of_a_flag_that_is_not_known_survives_a_save(world: World) -> None:
+    """Who saves a flag by an older process loses no option that a newer one has given it."""
+
+    def change(definitions: list[dict[str, Any]]) -> None:
+        (flag,) = [definition for definition in definitions if definition["key"] == "offer"]
+        flag["settings"] = {"sticky": {"days": 7}}
+
+    before = world.catalogue
+    by_a_newer_release(world, change)
+
+    saved, health = calls(world, before, ("admin", "PUT", "/v1/admin/flags/offer", {"rule": "orders >= 2"}))
+
+    assert saved.status_code == 200, saved.text
+    assert world.catalogue.definitions["flag", "offer"].settings["sticky"] == {"days": 7}
+    assert health.json()["checks"]["definitions"]["status"] == "ok"
