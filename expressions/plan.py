@@ -85,6 +85,11 @@ class Plan:
         """The distinct finite windows, shortest first."""
         return tuple(sorted({need.window for need in self.needs if need.window}, key=lambda window: window.reach_ms))
 
+    @property
+    def reads_fields(self) -> bool:
+        """Whether any property or attribute is read: without one an event is its name and time."""
+        return bool(self.attributes) or any(self.projection.events.values())
+
     @cached_property
     def projection(self) -> Projection:
         """What a record must keep to answer all needs."""

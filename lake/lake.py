@@ -55,14 +55,14 @@ class Lake(Tables):
         """The frame of events that executions read, as of a version."""
         return self.scan(EVENTS, version).select(*FRAME_COLUMNS)
 
-    def event_batches(self, version: int, rows: int) -> Iterator[pl.DataFrame]:
-        """The same rows, so many at a time at most, in no order.
+    def event_batches(self, version: int, rows: int, columns: Sequence[str] = FRAME_COLUMNS) -> Iterator[pl.DataFrame]:
+        """The same rows, so many at a time at most, in no order; with some of the columns, where not all are needed.
 
         One batch and its file's buffers are in memory, however many rows there are, and however large.
         """
         dataset = self.at(EVENTS, version).to_pyarrow_dataset()
         try:
-            for batch in batches_of(dataset, FRAME_COLUMNS, rows):
+            for batch in batches_of(dataset, columns, rows):
                 yield pl.from_arrow(batch)  # type: ignore[misc]  # a batch becomes a frame
         except (pa.ArrowException, OSError) as error:
             raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
@@ -182,9 +182,9 @@ class Lake(Tables):
         return self.scan(RUNS)
 
     def sizes(self) -> pl.LazyFrame:
-        """as_of and sizes of each full rebuild that noted them."""
+        """build, as_of and sizes of each full rebuild that noted them."""
         is_noted = (pl.col("kind") == "full") & pl.col("sizes").is_not_null()
-        return self.runs().filter(is_noted).select("as_of", "sizes")
+        return self.runs().filter(is_noted).select("build", "as_of", "sizes")
 
     def last_run(self) -> dict[str, Any] | None:
         """The newest full rebuild."""

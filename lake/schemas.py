@@ -128,7 +128,8 @@ MEMBERSHIPS = Table(
 )
 
 #: What each rebuild did. `seqs` says for each shard how far its log was in the lake. `sizes` of a full one is JSON: how
-#: many people there were (`users`), and how many are in each segment and have each trait.
+#: many people there were (`users`), how many are in each segment and have each trait, and by which version of all
+#: `definitions`.
 RUNS = Table(
     "runs",
     pa.schema(

@@ -61,7 +61,8 @@ class Run:
 
     `published` counts the records that took their base. The others refused it: they had a newer base
     (`refused_older`), or a delete had overtaken it (`refused_deleted`). `sizes` is JSON of how many people there are,
-    are in each segment and have each trait; None where the rebuild wrote no latest answers.
+    are in each segment and have each trait, and of the version of the definitions; None where the rebuild wrote no
+    latest answers.
     """
 
     build: int
@@ -151,7 +152,8 @@ def rebuild(
             counts = totals(people(events), as_of_ms) | by_kind | {"ids": users, "as_of": as_of_ms}
             counts |= {"lake_version": version, "build": build}
             store.keep_totals(version, build, msgspec.json.encode(counts), run_id)
-            sizes = msgspec.json.encode({"users": counts["users"], **by_kind}).decode()
+            noted = {"users": counts["users"], **by_kind, "definitions": catalogue.version}
+            sizes = msgspec.json.encode(noted).decode()
         cover(store, [covered_by(stamps[shard]) for shard in range(store.shards)], run_id)
     run = Run(
         build,

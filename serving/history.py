@@ -17,7 +17,7 @@ from expressions.rules.deletes import delete_seqs, undeleted
 from lake.errors import LakeError
 from lake.folder import File, Folder
 from lake.halving import halving
-from lake.lake import Lake
+from lake.lake import FRAME_COLUMNS, Lake
 from lake.schemas import EVENTS, MEMBERSHIPS, TABLES, Table
 from lake.storage import list_root
 from serving.definitions.catalogue import StoredDefinition
@@ -25,6 +25,18 @@ from serving.refusals import Unavailable
 from serving.store.operations.events import UndrainedDelete
 
 T = TypeVar("T")
+
+
+#: What a rebuild counts of people.
+PEOPLE_COUNTED = ("users", "segments", "traits")
+
+
+class Counted(NamedTuple):
+    """What a full rebuild noted: its instant (UTC ms), how many people there were, the version of the definitions."""
+
+    as_of_ms: int
+    people: int
+    definitions: int
 
 
 class History:
@@ -102,13 +114,28 @@ class History:
         rows = self._with_refusals(
             lambda: self._lake.sizes().filter(within).sort("as_of").group_by(part.alias("part")).agg(*last).collect()
         )
-        return [
-            (as_of, msgspec.json.decode(sizes)) for as_of, sizes in rows.sort("as_of").select("as_of", "sizes").rows()
-        ]
+        noted = [(at, msgspec.json.decode(sizes)) for at, sizes in rows.sort("as_of").select("as_of", "sizes").rows()]
+        return [(at, {name: sizes[name] for name in PEOPLE_COUNTED}) for at, sizes in noted]
+
+    def counted_by(self, build: int) -> Counted | None:
+        """What the full rebuild of this number noted; None where it noted nothing, or not yet."""
+        rows = self._with_refusals(lambda: self._lake.sizes().filter(pl.col("build") == build).collect())
+        noted = [msgspec.json.decode(sizes) for sizes in rows["sizes"]]
+        if not noted or "definitions" not in noted[0]:  # by a rebuild of an older program
+            return None
+        return Counted(rows["as_of"][0], noted[0]["users"], noted[0]["definitions"])
+
+    def last_build(self) -> int | None:
+        """The number of the newest full rebuild that noted how many people there are; None before the first."""
+        return self._with_refusals(lambda: self._lake.sizes().select(pl.col("build").max()).collect().item())
 
     def sizes(self) -> dict[str, tuple[int, int]]:
         """By table: the rows in force and the bytes of their files, from the tables' own logs."""
         return self._with_refusals(lambda: {table.name: self._lake.size(table) for table in TABLES})
+
+    def event_rows(self) -> int:
+        """How many rows of events there are, from the table's own log."""
+        return self._with_refusals(lambda: self._lake.size(EVENTS))[0]
 
     # ── frames, for questions that run in a process of their own (`serving.lookups.worker`) ──────────────────────────
 
@@ -123,11 +150,15 @@ class History:
         """
         return self._with_refusals(lambda: with_deletes(self._lake.events(version), self._undrained))
 
-    def event_batches(self, version: int, rows: int) -> Iterator[pl.DataFrame]:
-        """The same rows, so many at a time, in the memory of a few batches. Taking them raises as `AWAY` says."""
-        yield from self._lake.event_batches(version, rows)
+    def event_batches(self, version: int, rows: int, *, with_fields: bool = True) -> Iterator[pl.DataFrame]:
+        """The same rows, so many at a time, in the memory of a few batches. Taking them raises as `AWAY` says.
+
+        Without `with_fields` they lack `props`, which is most of what there is to read.
+        """
+        columns = [name for name in FRAME_COLUMNS if with_fields or name != "props"]
+        yield from self._lake.event_batches(version, rows, columns)
         if self._undrained:
-            yield delete_rows(self._lake.events(version), self._undrained)
+            yield delete_rows(self._lake.events(version), self._undrained).select(columns)
 
     def newest_batches(self, rows: int, files: int) -> Iterator[pl.DataFrame]:
         """So many rows of those that were received last, from so many files at most. Raises as `event_batches` does."""

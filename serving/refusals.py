@@ -7,6 +7,7 @@ Refusal              message, details, when to try again
 ├── NotFound           no such thing
 ├── Conflict           it is there already, or others need it
 ├── Changed            it is no longer what the caller said it is
+├── NotAtOnce          too much to answer at once: it takes an analysis
 ├── TooMany            more than can be taken now: try again later
 └── Unavailable        a part is away: try again later
 
@@ -71,6 +72,12 @@ class Conflict(Refusal):
 
 class Changed(Refusal):
     """The thing is no longer the version that the caller said it is."""
+
+    code = "failed_precondition"
+
+
+class NotAtOnce(Refusal):
+    """The lake has too many events to answer while the caller waits: an analysis answers it."""
 
     code = "failed_precondition"
 

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = None
 
     definitions_max: int = Field(default=1_000, ge=1, description="traits, segments and flags; one more gets 409")
+    fresh_events_max: int = Field(
+        default=1_000_000, ge=0, description="up to so many events members are computed while the caller waits"
+    )
     light_events_max: int = Field(default=256, ge=0, description="beyond it an id keeps spans instead of raw events")
     rebuild_interval_s: float = Field(default=15 * MINUTE_S, gt=0, le=YEAR_S)
     maintain_interval_s: float = Field(default=6 * 60 * MINUTE_S, gt=0, le=YEAR_S)

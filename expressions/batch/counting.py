@@ -60,12 +60,11 @@ def counted_for(
 
     These are left out: events of names that nothing reads or that no window reaches, and identifies where nothing reads
     an attribute. Rows that share the hash of id and event id are kept until it is known which of them counts. Each id
-    has one row more, of a kind that nothing counts, since an id without events has answers too. The column `props` is
-    left out where nothing reads a field.
+    has one row more, of a kind that nothing counts, since an id without events has answers too. Fields that
+    nothing reads are left out (`without_unread_fields`).
     """
     events = after_deletes(events)
-    if not needed.attributes and not any(needed.projection.events.values()):
-        events = events.drop("props", strict=False)  # most of the bytes, and nothing reads them
+    events = without_unread_fields(events, needed)
     is_read = pl.col("kind").is_in(sorted(COUNTED_KINDS)) & _is_reached(
         needed, now_ms, now_ms if latest_ms is None else latest_ms, zone
     )
@@ -78,6 +77,23 @@ def counted_for(
     more = [name for name in rows.columns if name not in (*EVENT_SCHEMA, "is_repeated")]
     ids = distinct_ids(events.select("id", *more)).with_columns(pl.lit("group").alias("kind"))
     return pl.concat([_each_once(rows.drop("is_repeated"), rows["is_repeated"]), ids.lazy()], how="diagonal")
+
+
+def without_unread_fields(events: pl.LazyFrame, needed: Plan) -> pl.LazyFrame:
+    """The rows without `props` where a plan reads no field at all; else with null for rows of which it reads none.
+
+    Fields are most of the bytes of an event. To leave them out changes no answer: copies of an event that differ by
+    their fields alone have one name.
+    """
+    read = {name for name, fields in needed.projection.events.items() if fields}
+    if "props" not in events.collect_schema() or not needed.reads_fields:
+        return events.drop("props", strict=False)
+    if None in read:  # those of every event
+        return events
+    is_read = pl.col("name").is_in(sorted(read)).fill_null(False)
+    if needed.attributes:
+        is_read = is_read | (pl.col("kind") == "identify")
+    return events.with_columns(pl.when(is_read).then(pl.col("props")).alias("props"))
 
 
 def _is_reached(needed: Plan, now_ms: int, latest_ms: int, zone: Zone) -> pl.Expr:

@@ -71,6 +71,11 @@ def _question(body: AnalysisBody, catalogue: Catalogue) -> Question:
         if stored is None:
             raise NotFound(f"{saving.title(kind)} not found", {"field": "key", "value": body.key})
         text = stored.expression
+    if analysis == "people" and kind == "flag":
+        if body.key is None:
+            raise invalid("key", None, "name the flag: whom it allows depends on its settings")
+        if body.expression is not None:
+            raise invalid("expression", body.expression, "leave it out: it is asked of the flag as it is saved")
     if analysis != "impact":
         return Question(analysis, kind, body.key, text)
     if body.key is None:

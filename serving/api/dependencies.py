@@ -16,6 +16,9 @@ Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 #: Refusals that an operation documents for itself; those of any operation are in `serving.api.openapi`.
 NOT_FOUND: Responses = {404: {"model": ErrorOut, "description": "There is no such thing."}}
+NOT_AT_ONCE: Responses = {
+    409: {"model": ErrorOut, "description": "Too many events to say it at once: ask an analysis."}
+}
 CONFLICT: Responses = {409: {"model": ErrorOut, "description": "It is there already, or others need it."}}
 CHANGED: Responses = {412: {"model": ErrorOut, "description": "It was changed meanwhile; details have it as it is."}}
 #: The body of a refusal where the answer itself is not JSON: the framework would take both for the same type.

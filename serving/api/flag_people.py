@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from serving.api.definitions import InFlags
-from serving.api.dependencies import NOT_FOUND, EngineOf, require_admin
+from serving.api.dependencies import NOT_AT_ONCE, NOT_FOUND, EngineOf, require_admin
 from serving.api.wire.flag_people import FlagPeopleOut
 from serving.definitions.catalogue import encode
 from serving.lookups.flag_people import flag_people
 from serving.lookups.worker import in_worker
-from serving.refusals import NotFound, invalid
+from serving.refusals import NotAtOnce, NotFound, invalid
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["people"])
 
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], ta
 PAGE, PAGE_MAX, OFFSET_MAX = 50, 1_000, 1_000_000
 
 
-@router.get("/flags/{key}/people", responses=NOT_FOUND)
+@router.get("/flags/{key}/people", responses=NOT_FOUND | NOT_AT_ONCE)
 async def read_flag_people(
     key: InFlags,
     engine: EngineOf,
@@ -31,7 +31,7 @@ async def read_flag_people(
 ) -> FlagPeopleOut:
     """How many people a flag allows now, by variant, and a page of them by id, from the lake.
 
-    Each page is a question of its own, as of its own instant.
+    Each page is a question of its own, as of its own instant. Over more than a million events it is refused with 409.
     """
     catalogue = await engine.current()
     if ("flag", key) not in catalogue.definitions:
@@ -39,7 +39,14 @@ async def read_flag_people(
     if variant is not None:
         _require_variant(variant, catalogue.flags[key].values)
     source, text = await engine.source(), encode(catalogue)
-    people = await in_worker(flag_people, source, text, key, variant, engine.clock_ms(), limit, offset)
+    people = await in_worker(
+        flag_people, source, text, key, variant, engine.clock_ms(), limit, offset, engine.settings.fresh_events_max
+    )
+    if people is None:
+        raise NotAtOnce(
+            f"more than {engine.settings.fresh_events_max:,} events are too many to say at once whom '{key}' allows",
+            {"field": "key", "value": key, "remedy": "start the analysis `people`"},
+        )
     return FlagPeopleOut.model_validate(people)
 
 

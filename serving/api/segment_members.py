@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from serving.api.definitions import InSegments
-from serving.api.dependencies import NOT_FOUND, EngineOf, require_admin
+from serving.api.dependencies import NOT_AT_ONCE, NOT_FOUND, EngineOf, require_admin
 from serving.api.wire.segment_members import SegmentMembersOut
 from serving.definitions.catalogue import encode
 from serving.lookups.segment_members import segment_members
 from serving.lookups.worker import in_worker
-from serving.refusals import NotFound, invalid
+from serving.refusals import NotAtOnce, NotFound, invalid
 
 router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], tags=["people"])
 
@@ -21,14 +21,15 @@ router = APIRouter(prefix="/v1/admin", dependencies=[Depends(require_admin)], ta
 PAGE, PAGE_MAX = 50, 1_000
 
 
-@router.get("/segments/{key}/members", responses=NOT_FOUND)
+@router.get("/segments/{key}/members", responses=NOT_FOUND | NOT_AT_ONCE)
 async def read_segment_members(
     key: InSegments,
     engine: EngineOf,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE,
     cursor: Annotated[str | None, Query(description="of the page before")] = None,
 ) -> SegmentMembersOut:
-    """How many people are in a segment now, and a page of them by id, from the lake.
+    """How many people are in a segment, and a page of them by id, from the lake: now, up to a million events; of more
+    events as of the last full rebuild. Where that did not know the rule, it is refused with 409.
 
     Each page is as of its own instant. Who is a member all the while is on exactly one.
     """
@@ -37,7 +38,18 @@ async def read_segment_members(
     if ("segment", key) not in catalogue.definitions:
         raise NotFound("Segment not found", {"field": "key", "value": key})
     source, text = await engine.source(), encode(catalogue)
-    found = await in_worker(segment_members, source, text, key, engine.clock_ms(), after, limit)
+    found = await in_worker(
+        segment_members, source, text, key, engine.clock_ms(), after, limit, engine.settings.fresh_events_max
+    )
+    if found is None:
+        raise NotAtOnce(
+            f"the last full rebuild did not know the rule of '{key}' as it is now",
+            {
+                "field": "key",
+                "value": key,
+                "remedy": "ask again after the next one, or start the analysis `people`",
+            },
+        )
     last = found.pop("next")
     return SegmentMembersOut.model_validate({**found, "cursor": None if last is None else _cursor(last)})
 

@@ -164,6 +164,15 @@ class Catalogue:
                 dependents.setdefault(("trait", flag.bucketing_trait), set()).add(user)
         return {used: sorted(users) for used, users in dependents.items()}
 
+    def last_change(self, key: Key) -> int:
+        """The version in which a definition, or one that it refers to, also by others, was saved last."""
+        found, waiting = {key}, [key]
+        while waiting:
+            more = self.bounds[waiting.pop()].uses - found
+            found |= more
+            waiting += more
+        return max(self.definitions[one].version for one in found)
+
     def with_prerequisites(self, key: str) -> list[Flag]:
         """A flag and all flags that it needs, directly or by others, each once."""
         found = {key: self.flags[key]}

@@ -14,6 +14,7 @@ from serving.refusals import (
     Conflict,
     Forbidden,
     Invalid,
+    NotAtOnce,
     NotFound,
     Refusal,
     TooMany,
@@ -32,6 +33,7 @@ STATUSES: Mapping[type[Refusal], int] = {
     NotFound: 404,
     Conflict: 409,
     Changed: 412,
+    NotAtOnce: 409,
     TooMany: 429,
     Unavailable: 503,
 }

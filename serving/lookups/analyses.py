@@ -16,7 +16,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import msgspec
 import polars as pl
 
-from expressions.batch.frames import column_of
+from expressions.batch.counting import without_unread_fields
+from expressions.batch.frames import column_of, holding
 from expressions.batch.member_frames import linked_persons
 from expressions.batch.over_time import answers_over_time, common_members, instants_of_days, members_by_instant
 from expressions.definitions import Bound, Definition, DefinitionKind, Key
@@ -27,20 +28,23 @@ from expressions.text.bind import bind_one
 from lake.row_files import FILES_MAX
 from serving.definitions.catalogue import Catalogue, decode
 from serving.history import Source
+from serving.lookups.flag_frames import allowed_by, named_answers, needed_for
 from serving.lookups.impact import Impact
 from serving.lookups.job_process import main_of
 from serving.lookups.person_files import PersonFiles
 from serving.lookups.unsaved_expressions import KEY
 from serving.times import rfc3339
 
-AnalysisKind: TypeAlias = Literal["trend", "overlap", "impact"]
+AnalysisKind: TypeAlias = Literal["trend", "overlap", "impact", "people"]
 ANALYSES: tuple[AnalysisKind, ...] = get_args(AnalysisKind)
 
 #: Segments that an overlap lists, those with the most members in common first.
 SEGMENTS_MAX = 100
 #: Rows of the lake that one file of people should have, since a file is in memory at once: of a trend fewer, since each
 #: is evaluated at many instants.
-ROWS_AT_ONCE: dict[AnalysisKind, int] = {"trend": 50_000, "overlap": 200_000, "impact": 200_000}
+ROWS_AT_ONCE: dict[AnalysisKind, int] = {"trend": 50_000, "overlap": 200_000, "impact": 200_000, "people": 200_000}
+#: People whom an answer lists, and the bytes of their ids: a result is one line of a job's output.
+LISTED_MAX, LISTED_BYTES_MAX = 5_000, 512 << 10
 #: Rows of the lake that are read at a time.
 BATCH_ROWS = 20_000
 
@@ -142,18 +146,69 @@ def _overlap(order: Order, catalogue: Catalogue, bound: Bound, progress: Callabl
 def _impact(order: Order, catalogue: Catalogue, bound: Bound, progress: Callable[[Progress], None]) -> dict[str, Any]:
     """What an edit changes for `total` people, of each definition that it reaches (`impact.Impact.result`)."""
     assert order.after is not None, "an impact is asked of an edit"
-    acts = order.source.history().events(order.version).filter(pl.col("kind").is_in(ACT_KINDS))
-    impact = Impact(catalogue, decode(order.after), owners(after_deletes(acts)), (order.kind, order.key or ""))
+    impact = Impact(catalogue, decode(order.after), _owners(order), (order.kind, order.key or ""))
     for people in people_in_parts(order, impact.bounds, progress):
         for answers in answers_over_time(people, impact.bounds, [order.now_ms], catalogue.zone):
             impact.add(answers, order.now_ms)
     return impact.result()
 
 
+# ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _people(order: Order, catalogue: Catalogue, bound: Bound, progress: Callable[[Progress], None]) -> dict[str, Any]:
+    """For how many of `total` people the expression holds now; of a flag, whom it allows, by its `variants`.
+
+    `sample` lists the first of them by id, `LISTED_MAX` in all at most: of each variant as many.
+    """
+    key: Key = (order.kind, KEY)
+    flags, bounds = needed_for(catalogue, order.key or "") if order.kind == "flag" else ([], [bound])
+    named = named_answers(flags, _owners(order)) if any(flag.users for flag in flags) else {}
+    counts: Counter[str | None] = Counter()
+    listed = pl.DataFrame(schema={"id": pl.String, "variant": pl.String})
+    of_each = LISTED_MAX // max(1, len(flags[-1].values)) if flags else LISTED_MAX
+    total = 0
+    for people in people_in_parts(order, bounds, progress):
+        for answers in answers_over_time(people, bounds, [order.now_ms], catalogue.zone):
+            total += len(answers)
+            if flags:
+                found = allowed_by(answers, flags, named, order.now_ms)
+            else:
+                found = answers.filter(holding(key)).select("id", pl.lit(None, dtype=pl.String).alias("variant"))
+            counts.update(dict(found.group_by("variant").len().iter_rows()))
+            listed = pl.concat([listed, found]).sort("id").group_by("variant").head(of_each).select("id", "variant")
+    listed = listed.sort("id").filter(pl.col("id").str.len_bytes().cum_sum() <= LISTED_BYTES_MAX)
+    since = _since(order, listed["id"].to_list())
+    return {
+        "count": counts.total(),
+        "total": total,
+        "variants": [
+            {"variant": name, "count": count}
+            for name, count in sorted(counts.items(), key=lambda one: (-one[1], one[0] or ""))
+            if name is not None
+        ],
+        "sample": [{"id": id, "variant": name, "since": since.get(id)} for id, name in listed.iter_rows()],
+    }
+
+
+def _owners(order: Order) -> pl.DataFrame:
+    acts = order.source.history().events(order.version).filter(pl.col("kind").is_in(ACT_KINDS))
+    return owners(after_deletes(acts))
+
+
+def _since(order: Order, ids: Sequence[str]) -> dict[str, str]:
+    """When a rebuild first saw each of some members, where it has, of a saved segment."""
+    if order.kind != "segment" or order.key is None:
+        return {}
+    rows = order.source.history().memberships(ids).filter(pl.col("key") == order.key).select("id", "since").collect()
+    return {id: rfc3339(since) for id, since in rows.iter_rows()}
+
+
 _BY_KIND: dict[AnalysisKind, Callable[..., dict[str, Any]]] = {
     "trend": _trend,
     "overlap": _overlap,
     "impact": _impact,
+    "people": _people,
 }
 
 
@@ -163,18 +218,17 @@ _BY_KIND: dict[AnalysisKind, Callable[..., dict[str, Any]]] = {
 def people_in_parts(
     order: Order, bounds: Sequence[Bound], progress: Callable[[Progress], None]
 ) -> Iterator[pl.DataFrame]:
-    """Every row of some people at a time, with a column `person`; without `props` where no definition reads a field."""
+    """Every row of some people at a time, with a column `person`; without fields that no definition reads."""
     lake = order.source.history()
     events = lake.events(order.version)
     needed = plan(bound.expr for bound in bounds)
-    unread = [] if needed.attributes or any(needed.projection.events.values()) else ["props"]
     rows = int(events.select(pl.len()).collect().item())
     at_once = order.rows_at_once or ROWS_AT_ONCE[order.analysis]
     done = 0
     with PersonFiles(min(-(-rows // at_once) or 1, FILES_MAX), linked_persons(events)) as files:
-        for batch in lake.event_batches(order.version, BATCH_ROWS):
+        for batch in lake.event_batches(order.version, BATCH_ROWS, with_fields=needed.reads_fields):
             progress(Progress(done, 2 * rows))
-            files.add(batch.drop(unread))
+            files.add(without_unread_fields(batch.lazy(), needed).collect())
             done += len(batch)
         for people in files.take():
             progress(Progress(min(done, 2 * rows), 2 * rows))  # a purged delete is in every file

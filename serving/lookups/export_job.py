@@ -17,6 +17,7 @@ import msgspec
 import polars as pl
 
 from expressions.batch.member_frames import linked_persons, members
+from expressions.plan import plan
 from lake.grouped_files import BYTES_AT_ONCE
 from lake.row_files import FILES_MAX
 from serving.definitions.catalogue import decode
@@ -105,12 +106,13 @@ def _members(
     memberships = lake.memberships().filter(pl.col("key") == order.key).select("id", "since")
     rows = int(events.select(pl.len()).collect().item())
     done = count = 0
+    reads_fields = plan([bound.expr]).reads_fields
     linked, share = linked_persons(events), rows_at_once / order.rows_at_once
     with (
         PersonFiles(min(-(-rows // rows_at_once) or 1, FILES_MAX), linked, int(BYTES_AT_ONCE * share)) as files,
         MemberOrder(rows_at_once // 2 or 1) as ordered,
     ):
-        for batch in lake.event_batches(version, int(BATCH_ROWS * share) or 1):
+        for batch in lake.event_batches(version, int(BATCH_ROWS * share) or 1, with_fields=reads_fields):
             progress(Progress(done, 2 * rows, 0))
             files.add(batch)
             done += len(batch)

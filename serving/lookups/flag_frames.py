@@ -17,9 +17,10 @@ import polars as pl
 
 from expressions.batch.frames import column_of, holding, value_of
 from expressions.batch.functions import buckets_of
-from expressions.definitions import Key
+from expressions.definitions import Bound, Key
 from expressions.rules.bucketing import BUCKETS
 from expressions.rules.values import canonical_json, to_json
+from serving.definitions.catalogue import Catalogue
 from serving.definitions.flags import Flag
 
 #: The answers of flags by name: the flag, then the person, then what it says for them.
@@ -61,6 +62,20 @@ def in_order(flags: Mapping[str, Flag], keys: Iterable[str]) -> list[Flag]:
             ordered.setdefault(flag.key, flag)
             waiting.pop()
     return list(ordered.values())
+
+
+def needed_for(catalogue: Catalogue, key: str) -> tuple[list[Flag], list[Bound]]:
+    """A flag with those that it needs, itself last; and what a frame of answers must have for their decisions."""
+    flags = in_order(catalogue.flags, [key])
+    keys: dict[Key, None] = {("flag", flag.key): None for flag in flags}
+    keys |= {("trait", flag.bucketing_trait): None for flag in flags if flag.bucketing_trait is not None}
+    return flags, [catalogue.bounds[key] for key in keys]
+
+
+def allowed_by(answers: pl.DataFrame, flags: Sequence[Flag], named: NamedAnswers, now_ms: int) -> pl.DataFrame:
+    """id and variant of each person whom the last of some flags allows, from the answers that `needed_for` names."""
+    decision = pl.col(decision_column(flags[-1].key)).struct.unnest()
+    return with_decisions(answers, flags, named, now_ms).select("id", decision).filter("allow").drop("allow")
 
 
 def _decision(flag: Flag, named: Mapping[str, bool | str], now: pl.Expr, mark: str) -> pl.Expr:

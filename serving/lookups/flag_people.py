@@ -8,38 +8,42 @@ import polars as pl
 
 from expressions.batch.counting import counted_for
 from expressions.batch.frames import person_answers
-from expressions.definitions import Key
 from expressions.plan import plan
 from expressions.rules.deletes import after_deletes
 from expressions.rules.identity import owners
 from serving.definitions.catalogue import decode
 from serving.history import Source
-from serving.lookups.flag_frames import decision_column, in_order, named_answers, with_decisions
+from serving.lookups.flag_frames import allowed_by, named_answers, needed_for
 from serving.times import rfc3339
 
 
 def flag_people(
-    source: Source, catalogue_text: bytes, key: str, variant: str | None, now_ms: int, limit: int, offset: int
-) -> dict[str, Any]:
+    source: Source,
+    catalogue_text: bytes,
+    key: str,
+    variant: str | None,
+    now_ms: int,
+    limit: int,
+    offset: int,
+    fresh_rows_max: int,
+) -> dict[str, Any] | None:
     """How many of all people a flag allows at `now_ms`, by variant; and a page of them by id, each with the variant.
 
     With `variant` the page has those alone who get it. Schedule, prerequisites, named people, rule and buckets count,
-    as in a decision that names no device.
+    as in a decision that names no device. None where the lake has more than `fresh_rows_max` events.
     """
     catalogue, lake = decode(catalogue_text), source.history()
+    if lake.event_rows() > fresh_rows_max:
+        return None
     version = lake.events_version()
-    flags = in_order(catalogue.flags, [key])
-    keys: list[Key] = [("flag", flag.key) for flag in flags]
-    keys += {("trait", flag.bucketing_trait) for flag in flags if flag.bucketing_trait is not None}
-    bounds = [catalogue.bounds[key] for key in keys]
+    flags, bounds = needed_for(catalogue, key)
     needed = plan(bound.expr for bound in bounds)
     answers = person_answers(
         counted_for(lake.events(version), needed, now_ms, catalogue.zone), bounds, now_ms, catalogue.zone
     )
     names_people = any(flag.users for flag in flags)
     named = named_answers(flags, owners(after_deletes(lake.events(version)))) if names_people else {}
-    decided = with_decisions(answers, flags, named, now_ms)
-    allowed = decided.select("id", pl.col(decision_column(key)).struct.unnest()).filter("allow")
+    allowed = allowed_by(answers, flags, named, now_ms)
     variants = allowed.group_by("variant").len().sort("len", "variant", descending=[True, False], nulls_last=True)
     listed = allowed if variant is None else allowed.filter(pl.col("variant") == variant)
     page = listed.sort("id").slice(offset, limit)

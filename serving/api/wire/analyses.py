@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from expressions.definitions import DefinitionKind
 from serving.api.wire.definitions import Expression
+from serving.api.wire.flag_people import VariantPeople
 from serving.api.wire.flags import FlagFields
 from serving.api.wire.shared import Lenient
 from serving.lookups.analyses import ANALYSES, AnalysisKind
@@ -111,6 +112,27 @@ class ImpactOut(BaseModel):
     asof: str
 
 
+class FoundPerson(BaseModel):
+    """A person, the variant that a flag gives them, and since when a rebuild saw them in a segment."""
+
+    id: str
+    variant: str | None
+    since: str | None
+
+
+class PeopleOut(BaseModel):
+    """For how many of all people an expression holds, or whom a flag allows, by variant.
+
+    `sample` has the first by id, 5,000 at most, of each variant as many: none once anybody was deleted since.
+    """
+
+    count: int
+    total: int
+    variants: list[VariantPeople]
+    sample: list[FoundPerson]
+    asof: str
+
+
 class AnalysisOut(BaseModel):
     """An analysis and how far it is, from 0 to 1. `result` is there once it is done."""
 
@@ -121,5 +143,5 @@ class AnalysisOut(BaseModel):
     expression: str
     state: State
     progress: float
-    result: TrendOut | OverlapOut | ImpactOut | None = None
+    result: TrendOut | OverlapOut | ImpactOut | PeopleOut | None = None
     error: str | None = Field(default=None, description="why it failed or was cancelled")

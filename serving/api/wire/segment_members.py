@@ -13,7 +13,10 @@ class SegmentMember(BaseModel):
 
 
 class SegmentMembersOut(BaseModel):
-    """How many of all people are in a segment as of an instant, and a page of them by id; the next one by `cursor`."""
+    """How many of all people are in a segment as of an instant, and a page of them by id; the next one by `cursor`.
+
+    `fresh`: it was computed now; else it is as of the last full rebuild.
+    """
 
     key: str
     count: int
@@ -21,3 +24,4 @@ class SegmentMembersOut(BaseModel):
     members: list[SegmentMember]
     cursor: str | None
     asof: str
+    fresh: bool

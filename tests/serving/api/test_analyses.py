@@ -67,9 +67,30 @@ def test_an_impact_of_a_segments_and_of_a_flags_edit(stack: RunningStack, admin:
     assert ended["decisions"] == flag["decisions"]
 
 
+def test_the_people_of_a_segment_and_of_a_flag(stack: RunningStack, admin: tinycdp.Admin) -> None:
+    """Counted and listed; of the flag by variant."""
+    stack.define("flag", "anl_people", "segment('anl_looked')", variants=[{"name": "on"}], users={"anl_two": False})
+
+    members = result_of(admin, admin.start_analysis("people", "segment", "anl_looked"))
+    allowed = result_of(admin, admin.start_analysis("people", "flag", "anl_people"))
+
+    assert (members["count"], [one["id"] for one in members["sample"]]) == (
+        3,
+        ["user:anl_one", "user:anl_three", "user:anl_two"],
+    )
+    assert (allowed["count"], allowed["variants"]) == (2, [{"variant": "on", "count": 2}])
+    assert [(one["id"], one["variant"]) for one in allowed["sample"]] == [
+        ("user:anl_one", "on"),
+        ("user:anl_three", "on"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [
+        ({"analysis": "people", "kind": "flag", "expression": "true"}, 400, "key"),
+        ({"analysis": "people", "kind": "flag", "key": "anl_none"}, 404, "key"),
+        ({"analysis": "people", "kind": "flag", "key": "anl_none", "expression": "true"}, 400, "expression"),
         ({"analysis": "horoscope", "kind": "segment", "key": "anl_looked"}, 400, "analysis"),
         ({"analysis": "trend", "kind": "person", "key": "anl_looked"}, 400, "kind"),
         ({"analysis": "trend", "kind": "segment"}, 400, "expression"),

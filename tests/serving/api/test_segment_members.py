@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import RunningStack
+from tests.running import RunningStack, api_beside
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -75,6 +75,24 @@ def test_since_is_when_a_rebuild_first_saw_the_membership(joined: RunningStack) 
 
     user = joined.call("GET", f"/v1/admin/users/{found['id']}").json()["user"]
     assert found["since"] == next(one["since"] for one in user["segments"] if one["key"] == "sm_seen")
+
+
+def test_of_many_events_members_and_people_are_not_computed_while_one_waits(joined: RunningStack) -> None:
+    """Members are those of the last rebuild, with its age; else, and of a flag, 409 names the analysis that tells."""
+    joined.define("flag", "sm_flag", 'segment("sm_seen")')
+    with api_beside(joined, fresh_events_max="0") as many:
+        wait_until(lambda: members(joined)["members"][0]["since"] is not None, "a rebuild has seen them", 60)
+        old = members(many)
+        joined.define("segment", "sm_later", "events.sm.count >= 2")
+        later = many.call("GET", "/v1/admin/segments/sm_later/members")
+        people = many.call("GET", "/v1/admin/flags/sm_flag/people")
+
+    assert (old["fresh"], members(joined)["fresh"]) == (False, True)
+    assert old["asof"] < members(joined)["asof"]
+    assert ids(old) == ids(members(joined))
+    for refused in (later, people):
+        assert (refused.status_code, refused.json()["code"]) == (409, "failed_precondition")
+        assert "`people`" in refused.json()["details"]["remedy"]
 
 
 def test_what_is_no_segment_or_no_cursor_is_refused(joined: RunningStack) -> None:

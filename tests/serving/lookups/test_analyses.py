@@ -18,6 +18,7 @@ from expressions.rules.windows import DAY_MS
 from serving.definitions.catalogue import Catalogue, StoredDefinition, encode
 from serving.definitions.flags import settings_after
 from serving.history import Source
+from serving.lookups import analyses
 from serving.lookups.analyses import AnalysisKind, Order, Progress, analyse
 from serving.lookups.flag_frames import decision_column, in_order, named_answers, with_decisions
 from serving.times import rfc3339
@@ -179,6 +180,74 @@ def test_an_impact_of_a_new_definition_and_of_settings_alone(world: World) -> No
     assert (made["before"], made["after"], made["enters"]["count"]) == (0, total, total)
     assert (rolled["before"], rolled["after"], rolled["leaves"]["count"]) == (total, 0, total)
     assert impact_of(world, on, on, ("flag", "f"))["definitions"] == []
+
+
+@pytest.mark.parametrize("expression", ['segment("buyers")', "events.purchase.count == 0", "last_seen_days_ago < 3"])
+def test_the_people_of_an_expression_are_counted_and_the_first_listed(world: World, expression: str) -> None:
+    """Whoever has several ids is one person, on the list once, by id."""
+    result = answer(order_of(world, "people", "segment", expression))
+
+    bound = saved_as(world, expression)
+    events = counted(world.lake.events())
+    answers = person_answers(events, [bound], world.store.now_ms(), world.catalogue.zone)
+    members = users_where(answers, ("segment", "asked"))["id"].to_list()
+    assert (result["count"], result["total"], result["variants"]) == (len(members), len(answers), [])
+    assert result["sample"] == [{"id": id, "variant": None, "since": None} for id in members]
+
+
+def test_the_members_of_a_saved_segment_say_since_when(world: World) -> None:
+    """As the last rebuild has it."""
+    as_of_ms = world.rebuild().as_of_ms
+
+    result = answer(order_of(world, "people", "segment", "events.purchase.count_30d >= 2", key="buyers"))
+
+    assert result["count"] > 0
+    assert {one["since"] for one in result["sample"]} == {rfc3339(as_of_ms)}
+
+
+def test_the_people_of_a_flag_are_those_whom_it_allows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With prerequisites, named people, rollout and variants; of each variant as many are listed."""
+    monkeypatch.setattr(analyses, "LISTED_MAX", 4)
+    catalogue = world.catalogue
+    for flag, rule, given in (
+        ("needed", 'bucket("x") < 90000', {}),
+        (
+            "offer",
+            'segment("buyers") || last_seen_days_ago < 20',
+            {
+                "rollout": 80,
+                "variants": [{"name": "a"}, {"name": "b"}],
+                "users": {"u0": "b", "u1": False, "anon:d2": "a"},
+                "prerequisites": [{"flag": "needed"}],
+            },
+        ),
+    ):
+        stored = StoredDefinition(kind="flag", key=flag, expression=rule, settings=settings_after(flag, {}, given))
+        catalogue = catalogue.with_definition(stored)
+    order = order_of(world, "people", "flag", "true", key="offer")
+
+    result = answer(msgspec.structs.replace(order, catalogue=encode(catalogue)))
+
+    told = told_by(world, catalogue)["offer"]
+    allowed = {id: variant for id, (allow, variant) in told.items() if allow}
+    counts = Counter(allowed.values())
+    assert (result["count"], result["total"]) == (len(allowed), len(told))
+    assert result["variants"] == [
+        {"variant": name, "count": n} for name, n in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    ]
+    firsts = {id for name in "ab" for id in sorted(id for id in allowed if allowed[id] == name)[:2]}
+    assert [(one["id"], one["variant"]) for one in result["sample"]] == [(id, allowed[id]) for id in sorted(firsts)]
+
+
+def test_a_list_of_people_is_bounded_in_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result is one line of a job's output: of long ids there are fewer."""
+    monkeypatch.setattr(analyses, "LISTED_BYTES_MAX", 40)
+
+    result = answer(order_of(world, "people", "segment", "true"))
+
+    listed = [one["id"] for one in result["sample"]]
+    assert 0 < len(listed) < result["count"]
+    assert len("".join(listed)) <= 40
 
 
 def impact_of(world: World, before: Catalogue, after: Catalogue, edited: Key) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .errors import ConfigurationError, Unreachable, api_error
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
-AnalysisKind: TypeAlias = Literal["trend", "overlap", "impact"]
+AnalysisKind: TypeAlias = Literal["trend", "overlap", "impact", "people"]
 ValidatePart: TypeAlias = Literal["tree", "completions", "text", "warnings", "cost"]
 Definition: TypeAlias = types.Trait | types.Segment | types.Flag
 
@@ -210,7 +210,8 @@ class Admin:
 
         "trend": for how many people it held at the end of each of the last 90 days. "overlap": how many of those for
         whom it holds now are in each other segment. "impact": for whom an edit of the definition `key` would change
-        anything, in it and in all that uses it; `flag` has the settings of a flag that the edit changes.
+        anything, in it and in all that uses it; `flag` has the settings of a flag that the edit changes. "people": for
+        how many it holds now, and the first 5,000 by id; of a saved flag whom it allows, by variant.
         """
         body = {"analysis": analysis, "kind": kind, "key": key, "expression": expression, "flag": flag}
         return cast(types.Analysis, self.call("POST", "/v1/admin/analyses", body))
@@ -226,14 +227,18 @@ class Admin:
     def flag_people(
         self, key: str, *, variant: str | None = None, limit: int | None = None, offset: int | None = None
     ) -> types.FlagPeople:
-        """How many people a flag allows now, by variant, and a page of them by id. Raises `NotFound`."""
+        """How many people a flag allows now, by variant, and a page of them by id.
+
+        Raises `NotFound`; and `Conflict` over more than a million events: `start_analysis` "people" then.
+        """
         query = {"variant": variant, "limit": limit, "offset": offset}
         return cast(types.FlagPeople, self.call("GET", _path("/v1/admin/flags", key, "people"), query=query))
 
     def segment_members(self, key: str, *, limit: int | None = None, cursor: str | None = None) -> types.SegmentMembers:
-        """How many people are in a segment now, and a page of them by id; the next one by the `cursor`.
+        """How many people are in a segment, and a page of them by id; the next one by the `cursor`.
 
-        Raises `NotFound`.
+        Over more than a million events it is as of the last full rebuild. Raises `NotFound`; and `Conflict` where that
+        rebuild did not know the rule: `start_analysis` "people" then.
         """
         query = {"limit": limit, "cursor": cursor}
         path = _path("/v1/admin/segments", key, "members")

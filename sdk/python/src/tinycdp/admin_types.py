@@ -317,7 +317,10 @@ class SegmentMember(TypedDict):
 
 
 class SegmentMembers(TypedDict):
-    """How many of all people are in a segment as of an instant, and a page of them by id; the next one by `cursor`."""
+    """How many of all people are in a segment as of an instant, and a page of them by id; the next one by `cursor`.
+
+    `fresh`: it was computed now; else it is as of the last full rebuild.
+    """
 
     key: str
     count: int
@@ -325,6 +328,7 @@ class SegmentMembers(TypedDict):
     members: list[SegmentMember]
     cursor: str | None
     asof: str
+    fresh: bool
 
 
 class PreviewUser(TypedDict):
@@ -459,17 +463,38 @@ class Impact(TypedDict):
     asof: str
 
 
+class FoundPerson(TypedDict):
+    """A person, the variant that a flag gives them, and since when a rebuild saw them in a segment."""
+
+    id: str
+    variant: str | None
+    since: str | None
+
+
+class People(TypedDict):
+    """For how many of all people an expression holds, or whom a flag allows, by variant.
+
+    `sample` has the first by id, 5,000 at most, of each variant as many: none once anybody was deleted since.
+    """
+
+    count: int
+    total: int
+    variants: list[VariantPeople]
+    sample: list[FoundPerson]
+    asof: str
+
+
 class Analysis(TypedDict):
     """An analysis and how far it is, from 0 to 1. `result` is there once it is done."""
 
     id: str
-    analysis: Literal["trend", "overlap", "impact"]
+    analysis: Literal["trend", "overlap", "impact", "people"]
     kind: Literal["trait", "segment", "flag"]
     key: str | None
     expression: str
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     progress: float
-    result: NotRequired[Trend | Overlap | Impact | None]
+    result: NotRequired[Trend | Overlap | Impact | People | None]
     error: NotRequired[str | None]
 
 

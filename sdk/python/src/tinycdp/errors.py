@@ -108,7 +108,7 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """409: it is there already, or others need it."""
+    """409: it is there already, others need it, or there are too many events to answer at once."""
 
 
 class PreconditionFailed(ApiError):
