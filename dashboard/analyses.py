@@ -18,12 +18,16 @@ ENDED = ("done", "failed", "cancelled")
 
 
 def analysis(
-    name: AnalysisKind, kind: DefinitionKind, expression: str, draw: Callable[[dict[str, Any]], None], **more: Any
+    name: AnalysisKind,
+    kind: DefinitionKind,
+    expression: str | None,
+    draw: Callable[[dict[str, Any]], None],
+    **more: Any,
 ) -> None:
     """Draws the result of an analysis, or how far it is. The same question in this tab is asked once.
 
-    `more` is what `Admin.start_analysis` takes besides. It stands in no fragment and no dialog: what repeats inside of
-    those goes stale.
+    `expression` is None for a definition as it is saved. `more` is what `Admin.start_analysis` takes besides. It stands
+    in no fragment and no dialog: what repeats inside of those goes stale.
     """
     question = f"analysis {name} {kind} {expression} {more}"
     found = st.session_state.get(question)
@@ -31,11 +35,15 @@ def analysis(
         _wait(question, name, kind, expression, more)
     elif found["state"] == "done":
         draw(found["result"])
+        _again(question, type="tertiary")
     else:
-        _failed(question, found)
+        st.error(plain(found.get("error") or f"It was {found['state']}."), icon=":material/error:")
+        _again(question)
 
 
-def _wait(question: str, name: AnalysisKind, kind: DefinitionKind, expression: str, more: dict[str, Any]) -> None:
+def _wait(
+    question: str, name: AnalysisKind, kind: DefinitionKind, expression: str | None, more: dict[str, Any]
+) -> None:
     @st.fragment(run_every=LOOK_S)
     def wait() -> None:
         with page.refusals():
@@ -44,11 +52,15 @@ def _wait(question: str, name: AnalysisKind, kind: DefinitionKind, expression: s
                 st.rerun(scope="app")
             words = "Waiting for another question …" if found["state"] == "waiting" else "Asking the lake …"
             st.progress(found["progress"], words)
+            if st.button("Cancel", type="tertiary", icon=":material/close:", key=f"cancel {question}"):
+                st.session_state[question] = {**found, "state": "cancelled"}
+                signed_in().admin.cancel_analysis(found["id"])
+                st.rerun(scope="app")
 
     wait()
 
 
-def _ask(question: str, name: AnalysisKind, kind: DefinitionKind, expression: str, more: dict[str, Any]) -> Any:
+def _ask(question: str, name: AnalysisKind, kind: DefinitionKind, expression: str | None, more: dict[str, Any]) -> Any:
     """Starts an analysis, or asks how far it is, and notes it."""
     admin, found = signed_in().admin, st.session_state.get(question)
     if found is not None:
@@ -62,8 +74,7 @@ def _ask(question: str, name: AnalysisKind, kind: DefinitionKind, expression: st
     return found
 
 
-def _failed(question: str, found: dict[str, Any]) -> None:
-    st.error(plain(found.get("error") or f"It was {found['state']}."), icon=":material/error:")
-    if st.button("Compute again", key=f"again {question}"):
+def _again(question: str, **looks: Any) -> None:
+    if st.button("Compute again", icon=":material/refresh:", key=f"again {question}", **looks):
         del st.session_state[question]
         st.rerun()

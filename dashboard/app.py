@@ -11,6 +11,7 @@ from dashboard import page
 from dashboard.access import NotSignedIn, signed_in
 from dashboard.address import arrive
 from dashboard.console import console
+from dashboard.definitions.drafts import show_drafts
 from dashboard.markdown import plain
 from dashboard.navigation import pages
 from dashboard.workspace import workspace
@@ -28,13 +29,18 @@ except NotSignedIn:
 screen = st.navigation(pages())
 st.logo(page.ICON, size="large")
 with st.sidebar, st.container(gap="xsmall"):
-    who = st.empty()
+    unsaved, who = st.container(gap="xsmall"), st.empty()
     page.sidebar_link("Sign out", f"{console().base_path}/sign-out")
     page.hear()
 arrive(screen.url_path)
 page.show_said()
 with page.refusals():
     screen.run()
-with who, page.refusals():
-    key = workspace()["key"]
-    st.caption(f"Signed in with {plain(key['label'] or key['id'])} ({key['kind']})")
+with unsaved:
+    show_drafts()
+if page.is_away():
+    page.look_again()
+else:
+    with who, page.refusals():
+        key = workspace()["key"]
+        st.caption(f"Signed in with {plain(key['label'] or key['id'])} ({key['kind']})")

@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 
 import streamlit as st
-from tinycdp import ApiError, TinyCDPError, Unauthenticated, Unreachable
+from tinycdp import ApiError, TinyCDPError, Unauthenticated, Unavailable, Unreachable
 
-from dashboard.access import NotSignedIn
+from dashboard.access import NotSignedIn, signed_in
 from dashboard.address import open_list
 from dashboard.answers import forget
 from dashboard.console import console
@@ -19,6 +19,9 @@ from dashboard.markdown import plain
 ICON = str(Path(__file__).with_name("icon.svg"))
 #: The words of what was just done, which the next run shows.
 SAID = "said by the run before"
+#: The API did not answer in this run, and how often a screen looks whether it does again.
+AWAY, LOOK_AGAIN_S = "the API did not answer", 5.0
+LOOKED = "it was looked whether the API answers"
 #: Of a name: no key or id is longer, but an address may say anything.
 NAME_CHARACTERS_MAX = 300
 
@@ -158,12 +161,15 @@ def refusal(error: TinyCDPError) -> None:
         )
         return
     if isinstance(error, Unreachable):
+        st.session_state[AWAY] = True
         remedy = "Look whether it runs: `tinycdp doctor`."
         st.error(f"The API does not answer: {plain(error)}. {remedy}", icon=":material/cloud_off:")
         return
     if not isinstance(error, ApiError):
         st.error(plain(error), icon=":material/error:")
         return
+    if isinstance(error, Unavailable):
+        st.session_state[AWAY] = True
     first, *others = error.message.split("\n")
     st.error(plain(first), icon=":material/error:")
     if others:  # of an expression: its line, and a caret below the mistake
@@ -172,6 +178,38 @@ def refusal(error: TinyCDPError) -> None:
         st.caption(f"What to do: {plain(error.remedy)}")
     if isinstance(error, Unauthenticated):  # the key was revoked since its person signed in
         _sign_in_link()
+
+
+def is_away() -> bool:
+    """Whether a part of this run got no answer of the API, or one that a part is away, and it does not answer now.
+
+    Else a question took too long, or the lake alone is away, which may be so for long.
+    """
+    if not st.session_state.pop(AWAY, False):
+        return False
+    try:
+        signed_in().admin.workspace()
+    except (Unreachable, Unavailable):
+        st.session_state[LOOKED] = True
+        return True
+    except (TinyCDPError, NotSignedIn):
+        return False
+    return False
+
+
+@st.fragment(run_every=LOOK_AGAIN_S)
+def look_again() -> None:
+    """Looks whether the API answers again, and then draws the whole screen anew."""
+    if not st.session_state.pop(LOOKED, False):
+        try:
+            signed_in().admin.workspace()
+        except (Unreachable, Unavailable):
+            pass
+        except (TinyCDPError, NotSignedIn):
+            st.rerun(scope="app")
+        else:
+            st.rerun(scope="app")
+    st.caption(f"This screen looks each {LOOK_AGAIN_S:.0f} s whether the API answers again.")
 
 
 @contextmanager

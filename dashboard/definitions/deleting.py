@@ -12,6 +12,7 @@ from dashboard import page
 from dashboard.access import signed_in
 from dashboard.address import open_query
 from dashboard.answers import forget
+from dashboard.definitions.drafts import drop
 from dashboard.definitions.kinds import Kind
 from dashboard.navigation import link
 
@@ -38,6 +39,7 @@ def ask_to_delete(kind: Kind, found: dict[str, Any]) -> None:
                 page.refusal(error)
                 return
             forget()
+            drop(kind, key)
             page.say(f"Deleted: {kind.name} `{key}`")
             open_query()
 

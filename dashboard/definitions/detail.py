@@ -12,7 +12,8 @@ from dashboard import page
 from dashboard.access import signed_in
 from dashboard.definitions.deleting import ask_to_delete, links_to
 from dashboard.definitions.describing import notes_form
-from dashboard.definitions.difference import difference
+from dashboard.definitions.difference import changed, difference
+from dashboard.definitions.drafts import badge_with_discard, draft_of, drop, form_of, keep, say_what_came_between
 from dashboard.definitions.impact import impact
 from dashboard.definitions.kinds import Kind, definition
 from dashboard.definitions.saving import NOTHING, ask_to_save
@@ -66,12 +67,17 @@ def used_by(found: dict[str, Any]) -> None:
 
 
 def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> dict[str, Any]:
-    """The form of a definition as it stands, with the button that saves what differs."""
-    key = f"{kind.name} {found['key']} {found['version']}"
+    """The form of a definition as it stands, with the button that saves what differs.
+
+    What differs is kept until it is saved or discarded (`drafts`).
+    """
     disabled = not may_change()
+    say_what_came_between(found, draft_of(kind, found["key"]))
+    form = form_of(kind, found)
+    key = form.name
     expression = expression_field(
         kind.name,
-        found[kind.field] or "",
+        form.fields[kind.field] or "",
         label=kind.field.capitalize(),
         hint=kind.example,
         key=f"{key} text",
@@ -81,12 +87,16 @@ def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> d
     )
     draft = {**found, kind.field: expression or (None if found[kind.field] is None else "")}
     if more is not None:
-        draft |= more(found, key, disabled)
-    draft |= notes_form(found, key=key, disabled=disabled)
+        draft |= more(form.fields, key, disabled)
+    draft |= notes_form(form.fields, key=key, disabled=disabled)
     if disabled:
         st.caption("Your key shows and changes nothing.")
         return draft
     differs = difference(found, draft) != ""
+    if differs:
+        keep(form, changed(found, draft))
+    else:
+        drop(kind, found["key"])
     asked_by_key = st.session_state.pop(f"{key} saves", False)
     with st.container(horizontal=True, vertical_alignment="center"):
         asked = st.button("Save …", type="primary", disabled=not differs, icon=":material/save:")
@@ -95,7 +105,7 @@ def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> d
                 draft[kind.field] = formatted(kind.name, expression)
             ask_to_save(kind, found["key"], found, draft)
         if differs:
-            st.markdown(":orange-badge[:material/edit: Not saved yet]")
+            badge_with_discard(form)
     if differs:
         with page.refusals():
             impact(kind, found, draft)
@@ -108,25 +118,40 @@ def create(kind: Kind, more: MoreFields | None = None) -> None:
     if not may_change():
         page.empty(f"A new {kind.name} takes an admin's key", "Yours shows and changes nothing.", ":material/lock:")
         return
+    form = form_of(kind, {})
+    name, fields = form.name, form.fields
     key = st.text_input(
-        "Key", key=f"new {kind.name} key", placeholder=f"{kind.example_key}, for example", max_chars=100
+        "Key",
+        fields.get("key", ""),
+        key=f"{name} key",
+        placeholder=f"{kind.example_key}, for example",
+        max_chars=100,
     )
     saves = f"new {kind.name} saves"
     expression = expression_field(
         kind.name,
-        "",
+        fields.get(kind.field) or "",
         label=kind.field.capitalize(),
         hint=kind.example,
-        key=f"new {kind.name} text",
+        key=f"{name} text",
         saved_as=key,
         on_save=lambda: st.session_state.update({saves: True}),
     )
     draft: dict[str, Any] = {kind.field: expression}
     if more is not None:
-        draft |= more({}, f"new {kind.name}", False)
-    draft |= notes_form({}, key=f"new {kind.name}", disabled=False)
+        draft |= more({name: value for name, value in fields.items() if name != "key"}, name, False)
+    draft |= notes_form(fields, key=name, disabled=False)
+    written = {"key": key or "", **draft}
+    if form.untouched is None:
+        form.untouched = written
     is_whole = bool(key) and (bool(expression.strip()) or kind.name == "flag")
-    asked = st.button("Save …", type="primary", disabled=not is_whole, icon=":material/save:")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        asked = st.button("Save …", type="primary", disabled=not is_whole, icon=":material/save:")
+        if written != form.untouched:
+            keep(form, written)
+            badge_with_discard(form)
+        else:
+            drop(kind, None)
     if (st.session_state.pop(saves, False) or asked) and is_whole:
         with page.refusals():
             if _is_right(kind, key or "", expression):

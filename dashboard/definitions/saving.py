@@ -12,6 +12,7 @@ from dashboard.access import signed_in
 from dashboard.address import open_query
 from dashboard.answers import forget
 from dashboard.definitions.difference import changed, difference
+from dashboard.definitions.drafts import drop
 from dashboard.definitions.kinds import Kind
 from dashboard.markdown import code, plain
 from dashboard.times import time_text
@@ -20,7 +21,7 @@ from dashboard.times import time_text
 NOTHING: dict[str, Any] = {}
 
 
-@st.dialog("Save", width="large")
+@st.dialog("Save", width="large", on_dismiss="rerun")
 def ask_to_save(kind: Kind, key: str, before: dict[str, Any], draft: dict[str, Any]) -> None:
     """Shows what is to be saved beside what is in force, and saves it. `before` is empty for a new definition."""
     st.markdown(f"**{kind.name}** {code(key)}" + ("" if before else " is new"))
@@ -58,12 +59,14 @@ def _save(kind: Kind, key: str, before: dict[str, Any], draft: dict[str, Any], n
             sent = {name: value for name, value in draft.items() if value not in (None, "", [], {})}
             admin.call("POST", path, {"key": key, **sent, **noted})
     except PreconditionFailed as error:
+        forget()  # the form behind begins from what is in force now
         theirs = error.details.get("definition") or {}
         if not theirs or difference(draft, theirs):
             _show_theirs(before, theirs, error)
             return
         # It is what was to be saved: by the same save before, whose answer was lost.
     forget()
+    drop(kind, key if before else None)
     page.say(f"Saved: {kind.name} {code(key)}")
     open_query(key=key)
 
@@ -75,7 +78,8 @@ def _show_theirs(before: dict[str, Any], theirs: dict[str, Any], error: Precondi
     st.markdown(f"Saved by **{author}** at {at}, and changed there:")
     _show(difference(before, theirs))
     st.caption(
-        "Nothing of yours was saved. Close this, reload the page to begin from what is in force, and change it again."
+        "Nothing of yours was saved. Close this: your changes are kept, on top of what is in force now. Look at the "
+        "difference, and save again."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
-from tinycdp import Admin
+from tinycdp import Admin, NotFound
 from tinycdp.admin_types import ExportList
 
 from dashboard import page
@@ -21,6 +21,7 @@ TITLE = "Exports"
 ICON = ":material/download:"
 
 LOOK_S = 1
+ENDED = "the export that has ended"
 
 
 @remembered(10)
@@ -45,28 +46,43 @@ def show() -> None:
 
 
 def _progress(id: str) -> None:
-    @st.fragment(run_every=LOOK_S if st.session_state.get("export done") != id else None)
+    """How far an export is, asked each second until it has ended, or is not known."""
+
+    @st.fragment(run_every=LOOK_S if st.session_state.get(ENDED) != id else None)
     def progress() -> None:
         with page.refusals():
-            export = signed_in().admin.export(id)
+            try:
+                export = signed_in().admin.export(id)
+            except NotFound:
+                page.empty(
+                    "There is no such export", "It is known for a while after its end; files that are kept are below."
+                )
+                _end(id)
+                return
             share = min(1.0, export["done"] / export["of"]) if export["of"] else 0.0
             if export["state"] == "failed":
                 st.error(f"The export of `{export['segment']}` failed: {plain(export.get('error'))}")
+                _end(id)
             elif export["state"] == "done":
                 url = export.get("downloadUrl")
                 st.success(f"`{export['segment']}`: {export['userCount']:,} users, as of {time_text(export['asof'])}")
                 if url:
                     st.link_button("Download", url, icon=":material/download:")
-                if st.session_state.get("export done") != id:
-                    st.session_state["export done"] = id
-                    forget()
-                    st.rerun(scope="app")
+                _end(id)
             else:
                 st.progress(
                     share, f"{export['segment']}: {export['state']}, {export['done']:,} of {export['of'] or '?'}"
                 )
 
     progress()
+
+
+def _end(id: str) -> None:
+    """Draws the screen anew, once: its files may be others, and nothing is asked each second any more."""
+    if st.session_state.get(ENDED) != id:
+        st.session_state[ENDED] = id
+        forget()
+        st.rerun(scope="app")
 
 
 def _new() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dashboard import keyring
 from dashboard.answers import CHANGES
-from dashboard.screens import GROUPS, path_of
+from dashboard.screens import GROUPS, exports, path_of
 from tests.dashboard.screens import Screens, texts
 from tests.faults.parts import pid_of
 from tests.running import RunningStack
@@ -159,3 +159,12 @@ def test_a_reason_that_nothing_was_refused_for_says_so(console: RunningStack, sc
 def test_a_page_that_is_no_number_is_the_first(screens: Screens) -> None:
     """Whatever an address says: a superscript two looks like a digit, and is none."""
     assert texts(screens.open("users", page="²")) == texts(screens.open("users", page="1"))
+
+
+def test_an_export_that_is_not_known_is_said_once(screens: Screens) -> None:
+    """With what is kept below it; nothing is asked each second."""
+    app = screens.open("exports", id="never-was")
+
+    assert "There is no such export" in texts(app)
+    assert app.error == [] and "Files" in texts(app)
+    assert app.session_state[exports.ENDED] == "never-was"

@@ -1,0 +1,80 @@
+"""Members and a flag's people over so many events that no answer is computed while one waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.dashboard.screens import Screens, texts
+from tests.running import RunningStack, api_beside
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
+
+PEOPLE = [f"user:me-{number}" for number in range(4)]
+
+
+@pytest.fixture(scope="module")
+def peopled(console: RunningStack) -> RunningStack:
+    """A segment and a flag, and people in them."""
+    console.define("segment", "me_segment", "events.me.count >= 1")
+    variants = [{"name": "red", "weight": 1}, {"name": "blue", "weight": 1}]
+    console.define("flag", "me_flag", 'segment("me_segment")', variants=variants, users={"me-0": "red", "me-1": "blue"})
+    for id in PEOPLE:
+        console.track(id.removeprefix("user:"), "me")
+    asked = "/v1/admin/segments/me_segment/members"
+    wait_until(lambda: console.call("GET", asked).json()["count"] == len(PEOPLE), "all are in the lake", 60)
+    return console
+
+
+@pytest.fixture
+def many(peopled: RunningStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screens]:
+    """The screens of an API for which a single event is too many."""
+    with api_beside(peopled, fresh_events_max="0") as api:
+        screens = Screens(api, monkeypatch)
+        yield screens
+        screens.console.keyring.close()
+
+
+def computed(app: AppTest) -> AppTest:
+    """The screen once its job is done."""
+    wait_until(lambda: bool(app.run().metric), "the job is done", 60)
+    return app
+
+
+def listed(app: AppTest, column: str = "id") -> list[str]:
+    """A column of the table."""
+    (rows,) = app.dataframe
+    return list(rows.value[column])
+
+
+def test_whom_a_flag_allows_is_computed_as_a_job(many: Screens) -> None:
+    """By variant, and once more at a click."""
+    app = computed(many.open("flags", key_="me_flag", tab="People"))
+
+    assert app.metric[0].value == str(len(PEOPLE))
+    assert listed(app) == PEOPLE
+    assert listed(app, "variant")[:2] == ["red", "blue"]
+    next(one for one in app.button if one.label == "Compute again").click()
+    assert listed(computed(app)) == PEOPLE
+
+
+def test_members_are_a_job_until_a_rebuild_knows_the_rule(console: RunningStack, many: Screens) -> None:
+    """Then they are as of the rebuild, and say so; as of now they are a job on request."""
+    console.define("segment", "me_later", "events.me.count >= 1 || false")
+    app = many.open("segments", key_="me_later", tab="Members")
+    assert "did not know the rule" in texts(app)
+    assert listed(computed(app)) == PEOPLE
+
+    console.call("POST", "/v1/admin/rebuild", json={})
+    asked = "/v1/admin/segments/me_later/members"
+    wait_until(lambda: console.call("GET", asked).json()["members"][0]["since"] is not None, "a rebuild saw them", 60)
+    app = many.open("segments", key_="me_later", tab="Members")
+    assert "by the last full rebuild" in texts(app)
+    assert listed(app) == PEOPLE
+    app.toggle[0].set_value(True).run()
+
+    assert listed(computed(app)) == PEOPLE
+    assert "by the last full rebuild" not in texts(app)
