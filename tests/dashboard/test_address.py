@@ -115,6 +115,7 @@ def test_another_search_begins_at_its_first_page(addressed: RunningStack, signed
     expect(page.get_by_role("button", name="Page 1", exact=True)).to_have_attribute("aria-current", "page")
 
 
+@pytest.mark.deep
 def test_all_reasons_are_shown_again_after_one(addressed: RunningStack, signed_in: Page) -> None:
     """A reason that was clicked stays chosen in its table, and is not opened again by it."""
     for event in ({"userId": "address-000", "event": ""}, {"event": "addressed"}):

@@ -124,6 +124,7 @@ def assert_exact(world: World) -> None:
         assert world.seqs(shard) == list(range(1, seq + 1))
 
 
+@pytest.mark.deep
 def test_a_recovery_without_memory_refuses_events_and_the_next_one_is_whole(world: World, tmp_path: Path) -> None:
     """A drain that has too little memory to recover a wiped Redis leaves it as not recovered: events get 503 with
     Retry-After, and health says so. The next drain, which has memory, recovers all."""
