@@ -32,6 +32,8 @@ TRAITS = {
     "biggest": "events.purchase.amount.max",
     "quiet_days": "last_seen_days_ago",
 }
+#: The greatest amount may be a text: the number is meant.
+KINDS = {"biggest": "number"}
 #: The days before `NOW` in which labels are.
 DAYS = 90
 #: The greatest ratio to the floor, in seconds of the processor; and the memory of the process.
@@ -51,7 +53,7 @@ def labels_of(count: int, users: int) -> pl.DataFrame:
 
 def ours(root: str, count: int, users: int) -> dict[str, Any]:
     """Sums over all labels by trait."""
-    answers = tinycdp.lake(root).asof(labels_of(count, users), extra=TRAITS, unknown="tell")
+    answers = tinycdp.lake(root).asof(labels_of(count, users), extra=TRAITS, kinds=KINDS, unknown="tell")
     return _sums(answers.frame)
 
 
@@ -79,7 +81,7 @@ def floor(root: str, count: int, users: int) -> dict[str, Any]:
 
 def an_hour(root: str, count: int, users: int) -> dict[str, Any]:
     """How many people one run answers for; the runs are one for each hour that has a label."""
-    answers = tinycdp.lake(root).traits(extra=TRAITS, at=NOW - 45 * DAY_MS)
+    answers = tinycdp.lake(root).traits(extra=TRAITS, kinds=KINDS, at=NOW - 45 * DAY_MS)
     return {"people": len(answers), "runs": (labels_of(count, users)["ts"] // HOUR_MS).n_unique()}
 
 
@@ -89,9 +91,9 @@ def stored(root: str, count: int, users: int) -> dict[str, Any]:
     is_chosen = pl.col("id").str.slice(-6).cast(pl.Int64) % STORED_EACH == 0
     labels = labels_of(count, users).filter(is_chosen)
     events = cdp.events.filter(is_chosen).select("id", pl.col("ts").cast(pl.Int64)).collect().unique()
-    rows = cdp.asof(events, extra=TRAITS).frame.sort("ts")
+    rows = cdp.asof(events, extra=TRAITS, kinds=KINDS).frame.sort("ts")
     joined = labels.sort("ts").join_asof(rows, on="ts", by="id", strategy="backward", check_sortedness=False)
-    exact = cdp.asof(joined.select("id", "ts"), extra=TRAITS).frame
+    exact = cdp.asof(joined.select("id", "ts"), extra=TRAITS, kinds=KINDS).frame
     filled = joined.with_columns(pl.col("orders_30d", "spent_90d").fill_null(0.0))
     wrong = {name: int((~filled[name].eq_missing(exact[name])).sum()) for name in TRAITS}
     return {"labels": len(labels), **wrong}
