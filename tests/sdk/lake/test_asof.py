@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import tinycdp
 from tinycdp._lake.client import LakeClient
@@ -239,6 +241,17 @@ def test_labels_come_from_any_table(cdp: LakeClient) -> None:
     assert found == [found[0]] * len(tables)
 
 
+def test_times_of_an_offset_alone_are_instants(cdp: LakeClient) -> None:
+    """pandas and Arrow read `+05:30` as a zone of no name, which Polars does not know."""
+    table = pa.table({"id": ["u1"], "ts": pa.array([MOMENT], pa.timestamp("us", "+05:30"))})
+
+    for labels in (table, table.to_pandas(), table.to_pandas().set_index(pd.Index([7]))):
+        answers = cdp.asof(labels, ["n_7d"])
+        assert answers.columns == ["id", "ts", "n_7d"]
+        assert answers["ts"].to_list() == [MOMENT]
+        assert answers["n_7d"].equals(cdp.asof({"id": ["u1"], "ts": [MOMENT]}, ["n_7d"])["n_7d"])
+
+
 def test_a_definition_may_have_several_columns(cdp: LakeClient) -> None:
     """A saved key under its own name and others: each has its values, in a training set and at one instant for all."""
     extra = {"again": "n_7d", "too": "n_7d"}
@@ -292,7 +305,11 @@ READ_WRONG = datetime.fromtimestamp(START / 1_000_000, UTC)
         ({"id": [1.5], "ts": [MOMENT]}, "id holds Float64"),
         ({"user": ["u1"], "ts": [MOMENT]}, r"no column 'id': name it with id=…; they have user, ts"),
         ({"id": ["u1"], "ts": [MOMENT], "n_7d": [1]}, "labels have a column 'n_7d' already"),
-        (7, "labels of type int are no table"),
+        (7, r"labels of type int are no table \(.+\): give a frame"),
+        (
+            pd.DataFrame([[1, 2]], columns=["id", "id"]),
+            r"labels of type DataFrame are no table \(.*unique.*\): give a frame",
+        ),
     ],
 )
 def test_labels_that_cannot_be_meant_are_refused(cdp: LakeClient, labels: Any, text: str) -> None:
@@ -324,6 +341,10 @@ def test_an_aware_time_is_the_same_instant_in_every_unit(cdp: LakeClient, unit: 
         ({"traits": ["n_7d"], "known": "today"}, "known 'today': choose event_time or received"),
         ({"traits": ["n_7d"], "unknown": "drop"}, "unknown 'drop': choose tell or refuse"),
         ({"traits": [None]}, "None is no text"),
+        ({"traits": None}, "traits None: give a key, an expression, or a list of them"),
+        ({"traits": ["n_7d"], "extra": ["n_7d"]}, r"extra \['n_7d'\]: give names and expressions, as"),
+        ({"extra": {5: "n_7d"}}, "extra 5: give each expression a name that is text"),
+        ({"traits": ["n_7d"], "kinds": "number"}, "kinds 'number': give names of columns and kinds, as"),
     ],
 )
 def test_questions_that_cannot_be_meant_are_refused(cdp: LakeClient, named: Any, text: str) -> None:
@@ -358,7 +379,12 @@ def test_who_was_deleted_is_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "none", [pl.DataFrame(schema={"id": pl.String, "ts": pl.Datetime("ms", "UTC")}), {"id": [], "ts": []}]
+    "none",
+    [
+        pl.DataFrame(schema={"id": pl.String, "ts": pl.Datetime("ms", "UTC")}),
+        {"id": [], "ts": []},
+        pd.DataFrame({"id": [], "ts": []}, dtype=float),
+    ],
 )
 def test_no_labels_give_no_rows(cdp: LakeClient, none: Any) -> None:
     """The columns and their types are there all the same, also where empty lists have none."""

@@ -17,7 +17,7 @@ from expressions.batch.over_time import (
     members_by_instant,
 )
 from expressions.definitions import Bound, Definition, DefinitionKind, Key
-from expressions.errors import ExpressionError
+from expressions.errors import ExpressionError, nearest_names
 from expressions.plan import plan
 from expressions.rules.deletes import ACT_KINDS, GONE, after_deletes
 from expressions.rules.dtypes import name as dtype_name
@@ -70,6 +70,7 @@ __all__ = [
     "known_events",
     "linked_persons",
     "members_by_instant",
+    "nearest_names",
     "person_spans",
     "persons_at",
     "plan",

@@ -185,6 +185,8 @@ class Column(NamedTuple):
 
 def columns_of(named: Mapping[str, Bound], kinds: Mapping[str, str] | None) -> list[Column]:
     """A column for each definition, of the kinds that the caller chose. Raises ValueError for a kind that cannot be."""
+    if not isinstance(kinds, Mapping | None):
+        raise ValueError(f"kinds {kinds!r}: give names of columns and kinds, as {{'plan': 'string'}}")
     chosen = dict(kinds or {})
     for name, kind in chosen.items():
         if name not in named:

@@ -16,6 +16,7 @@ from .._engine import (
     Key,
     bind_one,
     bind_possible,
+    nearest_names,
     without_unknown_escapes,
 )
 
@@ -67,13 +68,21 @@ class Definitions:
             return bind_one(Definition(kinds[0], f"{_UNSAVED}{number}", text, 0), self._bounds)
         except ExpressionError as error:
             error.definition = name and repr(name)  # not the key: nobody gave it
+            # Alone it may be meant as the key of a segment, which no expression names so.
+            error.nearest = error.nearest or nearest_names(text, [key for kind, key in self._saved if kind in kinds])
             raise
 
     def named(self, traits: Sequence[str] | str, extra: Mapping[str, str] | None) -> dict[str, Bound]:
         """Column -> what it has: `traits` by their own text, `extra` by their names. Raises ValueError."""
+        if not isinstance(traits, Iterable):
+            raise ValueError(f"traits {traits!r}: give a key, an expression, or a list of them")
         texts = [traits] if isinstance(traits, str) else list(traits)
         named = dict(zip(texts, texts, strict=True))
+        if not isinstance(extra, Mapping | None):
+            raise ValueError(f"extra {extra!r}: give names and expressions, as {{'aov': 'events.purchase.amount.avg'}}")
         for name, text in (extra or {}).items():
+            if not isinstance(name, str):
+                raise ValueError(f"extra {name!r}: give each expression a name that is text")
             if name in named:
                 raise ValueError(f"extra {name!r} is among the traits too: give it another name")
             named[name] = text

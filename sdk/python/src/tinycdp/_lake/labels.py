@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from .._engine import record_of
 from .times import column_ms
@@ -21,12 +22,27 @@ def frame_of(labels: Any) -> pl.DataFrame:
         case pl.LazyFrame():
             return labels.collect()
     try:
-        return pl.DataFrame(labels)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        try:
+            return pl.DataFrame(labels)
+        except pl.exceptions.ComputeError:
+            return pl.DataFrame(_in_utc(labels))
+    except (TypeError, ValueError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+        reason = str(error).partition("\n")[0][:200]
         raise ValueError(
-            f"labels of type {type(labels).__name__} are no table: give a frame of Polars, pandas or Arrow, a relation "
-            "of DuckDB, or a dict of columns"
+            f"labels of type {type(labels).__name__} are no table ({reason}): give a frame of Polars, pandas or Arrow, "
+            "a relation of DuckDB, or a dict of columns"
         ) from error
+
+
+def _in_utc(labels: Any) -> pa.Table:
+    """The same labels with aware times in UTC: Polars knows no zone that is an offset alone, as +05:30 of pandas."""
+    is_pandas = type(labels).__module__.partition(".")[0] == "pandas"
+    table = pa.Table.from_pandas(labels, preserve_index=False) if is_pandas else pa.table(labels)
+    for number, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            in_utc = table.column(number).cast(pa.timestamp(field.type.unit, "UTC"))
+            table = table.set_column(number, field.name, in_utc)
+    return table
 
 
 def questions_of(labels: pl.DataFrame, id_column: str, ts_column: str, *, strict: bool) -> pl.DataFrame:
@@ -41,6 +57,8 @@ def questions_of(labels: pl.DataFrame, id_column: str, ts_column: str, *, strict
 
 def _records(name: str, ids: pl.Series) -> pl.Series:
     """The records that ids mean: a bare one, or a whole number, is a user's; `anon:`, `email:` or `user:` may lead."""
+    if ids.is_empty():
+        return pl.Series(name, [], dtype=pl.String)
     if ids.dtype.is_integer() or ids.dtype in (pl.Categorical, pl.Enum, pl.Null):
         ids = ids.cast(pl.String)
     if ids.dtype != pl.String:
@@ -50,4 +68,4 @@ def _records(name: str, ids: pl.Series) -> pl.Series:
         raise ValueError(f"{name} has no id in row {is_blank.arg_true()[0]}: give each row the id of its person")
     distinct = ids.unique()
     records = pl.Series([record_of(text) for text in distinct.to_list()], dtype=pl.String)
-    return ids.replace_strict(distinct, records, return_dtype=pl.String) if len(ids) else ids
+    return ids.replace_strict(distinct, records, return_dtype=pl.String)

@@ -36,6 +36,8 @@ def ms_of(name: str, instant: Any) -> int:
         ms = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // _MILLISECOND
         if ms in _WRONG_MS:
             raise _refused(name, instant, _READ_IN_A_WRONG_UNIT)
+        if not _FIRST_MS <= ms <= _GREATEST_MS:
+            raise _refused(name, instant, "give one that is within the years 1 to 9999 in UTC")
         return ms
     if isinstance(instant, date):
         raise _refused(name, instant, "a date has many instants: give one of them, with its time zone")
@@ -69,12 +71,14 @@ def many_ms_of(name: str, instants: Any) -> list[int]:
 
 def column_ms(name: str, column: pl.Series) -> pl.Series:
     """A column of instants as UTC milliseconds. Raises ValueError for what is naive, missing or no instant."""
+    if column.is_empty():  # pandas gives any type to none
+        return pl.Series(name, [], dtype=pl.Int64)
     match column.dtype:
         case pl.Datetime() as kind if kind.time_zone is not None:
             ms = column.dt.timestamp("us") // 1_000 if kind.time_unit != "ms" else column.dt.timestamp("ms")
             is_right = ms.is_between(_FIRST_MS, _GREATEST_MS)
             is_right &= ~ms.is_between(_WRONG_MS.start, _WRONG_MS.stop, closed="left")
-        case kind if kind.is_integer() or kind == pl.Null:  # a list without items, or of nothing but None
+        case kind if kind.is_integer() or kind == pl.Null:  # of nothing but None
             ms = column.cast(pl.Int128)
             is_right = ms.is_between(_LEAST_MS, _GREATEST_MS)
         case kind:
