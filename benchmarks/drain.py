@@ -15,6 +15,7 @@ from cli.embedded_redis import EmbeddedRedis
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.recover import recover
+from serving.definitions.saving import current
 from serving.settings import Settings
 from serving.store.logged_event import Accepted, packed
 from serving.store.operations.events import Arrival
@@ -46,8 +47,10 @@ def _peak_mb(folder: Path, events: int) -> float:
         settings = Settings(home=folder, redis_url=server.url)
         with Store(server.url, settings.shards) as store:
             recover(store, Lake(str(folder / "lake")), settings)
+            projection = current(store).projection_version
             for first in range(0, events, EVENTS_AT_ONCE):
-                store.ingest([_arrival(number) for number in range(first, min(first + EVENTS_AT_ONCE, events))], 0)
+                numbers = range(first, min(first + EVENTS_AT_ONCE, events))
+                store.ingest([_arrival(number) for number in numbers], projection)
             command = [sys.executable, "-m", "benchmarks.drain", server.url, str(folder)]
             process = subprocess.Popen(command, text=True)
             peak = peak_mb(process)
