@@ -110,7 +110,7 @@ def measure_parts(folder: Path, parts: Collection[str], small: bool, seconds: fl
         for count, row in measure_memory(folder, 0.2 if small else 1.0).items():
             yield f"memory, {count} events", row
     if "drain" in parts:
-        yield "drain, the largest events", measure_drain(folder, *((1_200, 3_600) if small else (3_000, 12_000)))
+        yield "drain, the largest events", measure_drain(folder, *((3_000, 4_000) if small else (3_000, 12_000)))
     if "publish" in parts:
         yield "publish", measure_publish(folder, *((40_000, 2_000) if small else (400_000, 20_000)))
     events, users = (200_000, 10_000) if small else (10_000_000, 500_000)

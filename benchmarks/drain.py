@@ -21,7 +21,7 @@ from serving.store.logged_event import Accepted, packed
 from serving.store.operations.events import Arrival
 from serving.store.store import Store
 
-PEAK_MB_MAX = 600
+PEAK_MB_MAX = 700
 #: The greatest memory with many events is so many times that with a few, at most.
 GROWTH_MAX = 1.25
 #: Bytes of an event's properties: just below the bound on events.
