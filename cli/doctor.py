@@ -27,6 +27,7 @@ from expressions.definitions import Key
 from expressions.rules.deletes import of_ids
 from expressions.rules.values import to_json
 from expressions.rules.windows import DAY_MS
+from lake.damaged_logs import damage_told
 from lake.lake import Lake
 from lake.schemas import RUNS, TABLES
 from pipelines.drain import STOPPED
@@ -289,11 +290,7 @@ def report_text(report: dict[str, Any]) -> str:
         left = orphans_text([Orphan(**orphan) for orphan in report["orphans"]])
         lines.append(f"orphans      {left}: a killed supervisor left them; end them with `tinycdp down`")
     for name, paths in report["damaged_logs"].items():
-        lines.append(
-            f"lake         the log of {name} is damaged in {', '.join(paths[:3])}. Bring that from a backup. If there "
-            "is none: stop the stack, move the newest of these away, and start it. What that commit held is lost, but "
-            "for what Redis' log still has, which the drain commits again; ask `tinycdp doctor` what is left to do"
-        )
+        lines.append(f"lake         {damage_told(name, paths)}")
     for name, paths in report["missing_files"].items():
         lines.append(
             f"lake         {name} names {len(paths)} files that are gone, such as {paths[0]}: it cannot be read. Bring "

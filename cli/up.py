@@ -12,7 +12,7 @@ import fcntl
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -189,10 +189,11 @@ def _await_ready(stack: Stack, settings: Settings, home: Path, logged: int, on_w
     """Returns once the API, and Prefect and the console where they are parts, are well.
 
     `logged` are the bytes of Redis' log as it was before. Raises `StackError` for a Redis that cannot read its file,
-    and after two minutes in which nothing was brought back from the lake: that takes as long as the lake is large.
+    for events whose log is damaged, and after two minutes in which nothing was brought back from the lake: that takes
+    as long as the lake is large.
     """
     started = time.monotonic()
-    deadline, is_told = started + READY_S_MAX, False
+    deadline, is_told, is_lake_looked_at = started + READY_S_MAX, False, False
     bad = {"api": "was not asked"}
     with Servers(stack, settings, ANSWER_S) as servers:
         while (now := time.monotonic()) < deadline:
@@ -204,6 +205,9 @@ def _await_ready(stack: Stack, settings: Settings, home: Path, logged: int, on_w
             bad = {name: trouble for name, trouble in servers.troubles().items() if trouble is not None}
             if not bad:
                 return
+            if not is_lake_looked_at and now - started >= TOLD_AFTER_S:
+                is_lake_looked_at = True
+                _refuse_damaged_events(stack.lake_uri)
             if servers.recovering:
                 deadline = now + READY_S_MAX
                 if not is_told and now - started >= TOLD_AFTER_S:
@@ -213,3 +217,19 @@ def _await_ready(stack: Stack, settings: Settings, home: Path, logged: int, on_w
             time.sleep(0.1)
     said = "; ".join(f"{name} {trouble}" for name, trouble in bad.items())
     raise StackError(f"not ready after {time.monotonic() - started:.0f} s ({said[:300]}): see {home / 'logs'}")
+
+
+def _refuse_damaged_events(lake_uri: str) -> None:
+    """Raises `StackError` where no waiting makes the table of events readable: without it Redis is not recovered.
+
+    It takes a second to be looked at, so that is done for a stack alone that is not ready when most are.
+    """
+    from lake.errors import LakeDamaged, LakeError
+    from lake.lake import Lake
+    from lake.schemas import EVENTS
+
+    with suppress(LakeError):  # one that is away may come
+        try:
+            Lake(lake_uri).require_whole_log(EVENTS)
+        except LakeDamaged as error:
+            raise StackError(str(error)) from None

@@ -6,6 +6,7 @@ Delta says that a log is broken, and not in which file. A commit is lines of JSO
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from .schemas import Table
 from .stored_files import LOG_FOLDER, StoredFiles
@@ -22,6 +23,15 @@ def damaged_log_files(files: StoredFiles, table: Table, looked_at_max: int) -> l
     """
     names = sorted(files.under(f"{table.name}/{LOG_FOLDER}"))[-looked_at_max:]
     return [name for name in names if not _is_whole(name, files.read(name))]
+
+
+def damage_told(table: str, paths: Sequence[str]) -> str:
+    """What is said of a table with such files: which they are, and what is to be done."""
+    return (
+        f"the log of {table} is damaged in {', '.join(paths[:3])}. Bring that from a backup. If there is none: stop "
+        "the stack, move the newest of these away, and start it. What that commit held is lost, but for what Redis' "
+        "log still has, which the drain commits again; ask `tinycdp doctor` what is left to do"
+    )
 
 
 def _is_whole(name: str, data: bytes | None) -> bool:

@@ -23,13 +23,14 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from .batches import BATCH_BYTES, BATCH_ROWS, PART_ROWS, batches_of
-from .damaged_logs import BROKEN_LOOKED_AT_MAX, READ_LOOKED_AT_MAX, damaged_log_files
+from .damaged_logs import BROKEN_LOOKED_AT_MAX, READ_LOOKED_AT_MAX, damage_told, damaged_log_files
 from .data_files import FILE_BYTES, drop_data_files, write_data_files
-from .errors import LakeConflict, LakeError, LakeUnreachable
+from .errors import LakeConflict, LakeDamaged, LakeError, LakeUnreachable
 from .halving import halving
 from .old_files import PURGED, drop_logs, drop_replaced, drop_strays, fence_of, missing_files, put_fence
 from .other_releases import all_columns, updated, widened
 from .schemas import RETENTION_HOURS, TABLES, Table
+from .storage import holds_table
 from .stored_files import StoredFiles
 from .transactions import transactions_between
 
@@ -427,6 +428,17 @@ class Tables:
                 return damaged
             raise
         return damaged_log_files(files, table, READ_LOOKED_AT_MAX)
+
+    def require_whole_log(self, table: Table) -> None:
+        """Raises `LakeDamaged` where the table cannot be read because files of its log are no log. It is not made."""
+        try:
+            if holds_table(self.root, table.name):
+                self.open(table)
+        except LakeUnreachable:
+            damaged = damaged_log_files(StoredFiles(self.root), table, BROKEN_LOOKED_AT_MAX)
+            if damaged:
+                raise LakeDamaged(damage_told(table.name, damaged)) from None
+            raise
 
     def forget_missing(self, table: Table) -> int:
         """Takes the files that are not there out of the table, with their rows; returns how many files."""

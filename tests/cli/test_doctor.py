@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,13 @@ def test_a_damaged_log_of_a_table_is_named_with_the_remedy(
     path = str(newest.relative_to(world.lake.root))
     assert report["damaged_logs"] == {table.name: [path]} and not report["well"]
     text = " ".join(report_text(report).split())
-    assert f"the log of {table.name} is damaged in {path}. Bring that from a backup" in text
+    told = f"the log of {table.name} is damaged in {path}. Bring that from a backup"
+    assert told in text
+    if left:
+        with pytest.raises(LakeDamaged, match=re.escape(told)):
+            lake.require_whole_log(table)
+    else:
+        lake.require_whole_log(table)
 
 
 def test_a_damaged_note_of_the_fixed_settings_is_told(redis_url: str, tmp_path: Path) -> None:

@@ -315,6 +315,24 @@ def test_a_damaged_file_of_redis_is_said_at_once(life: Life, tmp_path: Path) -> 
 
 
 @pytest.mark.deep
+@pytest.mark.xdist_group("up")
+@pytest.mark.timeout(240)
+def test_a_damaged_log_of_the_events_is_said_instead_of_waited_for(life: Life, tmp_path: Path) -> None:
+    """`up` on a home whose Redis has to be brought back names the file and the remedy in one line."""
+    home = tmp_path / "home"
+    shutil.copytree(life.home, home)
+    shutil.rmtree(home / "redis")
+    newest = max((home / "lake" / "events" / "_delta_log").glob("*.json"))
+    newest.write_bytes(newest.read_bytes()[:40])
+
+    ended = done({**PORTS, "TINYCDP_HOME": str(home), "TINYCDP_SHARDS": "3"}, "up", "--no-prefect", "--no-console")
+
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (3, 1), ended.stderr
+    assert f"damaged in events/_delta_log/{newest.name}. Bring that from a backup" in ended.stderr
+    assert not (home / "stack.json").exists()
+
+
+@pytest.mark.deep
 @pytest.mark.timeout(240)
 def test_a_stack_may_be_on_an_ipv6_address(tmp_path: Path) -> None:
     """`TINYCDP_HOST=::1`: API and console answer there, and the addresses have brackets."""
