@@ -45,9 +45,12 @@ bench: .venv/.installed  ## the speed budgets, as ratios to floors of the same r
 
 # uv makes the lock, and pip reads it. It is universal, so one file serves every platform. It has hashes, so the files that
 # were tested are those that are installed. It has no index address, so the machine that installs decides where from.
-lock:     ## write requirements.lock from both pyproject.toml (needs uv); ARGS="--upgrade" takes newer releases
-	uv --no-config pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate \
-	  --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml $(SDK)/pyproject.toml $(ARGS)
+# What is deployed is a part of what was tested, so the second list is made within the first.
+COMPILE := uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --no-emit-index-url --custom-compile-command 'make lock'
+lock:     ## write requirements.lock and deploy/requirements.lock from both pyproject.toml (needs uv); ARGS="--upgrade" takes newer releases
+	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml $(SDK)/pyproject.toml $(ARGS)
+	$(COMPILE) --extra build --constraints requirements.lock --output-file deploy/requirements.lock pyproject.toml $(SDK)/pyproject.toml
 
 # esbuild's program comes as a package for the machine; no package runs a script of its own.
 editor:   ## build the console's editor of expressions into dashboard/editor/bundle (needs Node >= 20 and npm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ from tinycdp.admin import DefinitionKind
 from serving.access.keys import KeyKind
 from serving.refusals import Unavailable
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+_OF_CHECKOUT = Path(__file__).resolve().parent.parent / "examples"
+#: An install without a checkout brings what the tour reads.
+EXAMPLES = _OF_CHECKOUT if _OF_CHECKOUT.is_dir() else Path(sys.prefix, "share", "tinycdp", "examples")
 PURCHASES = EXAMPLES / "cdnow" / "purchases.parquet"
 DEFINITIONS = EXAMPLES / "definitions.yaml"
 

@@ -16,6 +16,7 @@ def test_no_lock_file_holds_an_address() -> None:
 
     assert locks.keys() >= {
         "requirements.lock",
+        "deploy/requirements.lock",
         "dashboard/editor/source/package-lock.json",
         *(f"examples/{name}/package-lock.json" for name in ("shop", "node-service", "patterns")),
         "sdk/typescript/package-lock.json",
