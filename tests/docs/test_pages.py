@@ -27,7 +27,7 @@ SETTINGS = {f"TINYCDP_{name.upper()}": field.default for name, field in Settings
 #: The settings of the Python client.
 OF_CLIENTS = {f"TINYCDP_{name.upper()}" for name in _DEFAULTS}
 #: What the environment may have beside settings: a word of `tinycdp up` to its worker, and what asks more of tests.
-BESIDE = {"PREFECT", "EXAMPLES", "PROTOCOL_RUNS", "REQUESTS", "LOAD_S"}
+BESIDE = {"DEEP", "PREFECT", "EXAMPLES", "PROTOCOL_RUNS", "REQUESTS", "LOAD_S"}
 
 
 def curls(page: str, heading: str) -> list[str]:
