@@ -198,6 +198,7 @@ class Person:
         self.now_ms = now_ms
         self.until_ms = until_ms
         self.frame = Frame(catalogue.program, parts, now_ms, self.id)
+        self._answered: dict[Key, tuple[Answer, bool, bool, bool]] = {}
         self._asof: dict[str, Any] | None = None  # not a cached_property, whose lock costs as much as what it keeps
 
     @property
@@ -212,17 +213,19 @@ class Person:
 
     def answers(self, keys: Iterable[Key]) -> Answers:
         """The values of these definitions, and how sure they are."""
-        catalogue, past = self.catalogue, self.is_past_horizon
+        answered = self._answered
         values: dict[Key, Answer] = {}
-        warming = set()
+        warming = []
         is_lacking, exact = False, True
         for key in keys:
-            answer = values[key] = self.frame.answer(catalogue.program.compiled(key))
-            lacks = answer.missing or (answer.straddled and not past)
-            is_lacking = is_lacking or lacks or answer.straddled
-            exact = exact and answer.exact and not (answer.straddled and past)
-            if lacks or not all([catalogue.is_ready(key, shard, stamp) for shard, stamp in self.stamps]):
-                warming.add(key)
+            known = answered.get(key)
+            if known is None:
+                known = answered[key] = self._answer(key)
+            values[key], lacks, is_exact, is_warming = known
+            is_lacking = is_lacking or lacks
+            exact = exact and is_exact
+            if is_warming:
+                warming.append(key)
         return Answers(
             values=values,
             now_ms=self.now_ms,
@@ -231,6 +234,15 @@ class Person:
             lacking=tuple([record.id for record in self.reading.records]) if is_lacking else (),
             asof=self.asof,
         )
+
+    def _answer(self, key: Key) -> tuple[Answer, bool, bool, bool]:
+        """What a definition says, and whether it lacks something, is exact, and is warming: flags share it."""
+        catalogue, past = self.catalogue, self.is_past_horizon
+        answer = self.frame.answer(catalogue.program.compiled(key))
+        lacks = answer.missing or (answer.straddled and not past)
+        is_ready = all([catalogue.is_ready(key, shard, stamp) for shard, stamp in self.stamps])
+        is_exact = answer.exact and not (answer.straddled and past)
+        return answer, lacks or answer.straddled, is_exact, lacks or not is_ready
 
     @property
     def asof(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Tells open change streams when a decision of theirs has changed.
 
     a round, every 300 ms:  marks of all ids, part by part  →  who moved                        ┐
-                            the catalogue's version         →  who was decided by an older one  ├→  examined
+    three times in it:      the catalogue's version         →  who was decided by an older one  ├→  examined
                             the clock                       →  for whom time may have changed something  ┘
     examined: the person is read and every flag decided  →  another state than was told  →  a message
 
@@ -38,6 +38,8 @@ _encode = msgspec.json.Encoder().encode
 
 #: How often marks are read. With the time to decide it is well below the second in which a change is told.
 ROUND_S = 0.3
+#: How often the catalogue's version is looked at, on which everybody may depend.
+VERSION_S = 0.1
 #: For one person time alone is looked at once in so long, though something may leave a window each second: ten seconds,
 #: less the time in which it is their turn. And everybody is looked at in so long, whatever moved.
 TIME_LOOK_S, LOOK_S = 9.0, 60.0
@@ -45,7 +47,7 @@ TIME_LOOK_S, LOOK_S = 9.0, 60.0
 AFTER_S = 0.05
 #: People who are examined together, and how often at the same time: their reads are written together, and a thread that
 #: decides has a turn for all of them. While some are decided, others are read.
-EXAMINED_TOGETHER, EXAMINED_AT_ONCE = 4, 2
+EXAMINED_TOGETHER, EXAMINED_AT_ONCE = 8, 2
 #: A look that the processor worked on for longer is not repeated for so many times as long, at most for `REST_S_MAX`.
 LONG_LOOK_S, REST_TIMES, REST_S_MAX = 0.02, 9, 5.0
 #: A look that failed is repeated after this.
@@ -88,6 +90,7 @@ class ChangeStreams:
         self._ahead: deque[Followed] = deque()
         self._waiting: deque[Followed] = deque()
         self._version: int | None = None
+        self._version_due_s = 0.0
         self._has_streams, self._has_waiting = asyncio.Event(), asyncio.Event()
 
     def open(self, ticket: str, subject: Subject, digest: bytes, last_event_id: str | None) -> EventStream:
@@ -149,10 +152,7 @@ class ChangeStreams:
     async def _round(self, ends_s: float) -> None:
         loop, store = asyncio.get_running_loop(), self._engine.store
         self._end_those_without_a_key()
-        version = await store.catalogue_version()
-        if version is not None and version != self._version:
-            await self._engine.at_least(version)  # once, and not by each of those who are examined
-            self._version = version
+        await self._look_at_version()
         self._want_those_who_are_due(loop.time())
         await self._renew(loop.time())
         pause_s = max(0.0, ends_s - loop.time()) / max(1, len(self._marks.parts()))
@@ -163,6 +163,21 @@ class ChangeStreams:
                     if (followed := self.listeners.followed.get(ticket)) is not None:
                         self._want(followed, is_ahead=True)
                 await asyncio.sleep(pause_s)
+                if await self._look_at_version():
+                    self._want_those_who_are_due(loop.time())
+
+    async def _look_at_version(self) -> bool:
+        """Whether the catalogue has another version than it had, as far as it is time to look."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._version_due_s:
+            return False
+        self._version_due_s = now_s + VERSION_S
+        version = await self._engine.store.catalogue_version()
+        if version is None or version == self._version:
+            return False
+        await self._engine.at_least(version)  # once, and not by each of those who are examined
+        self._version = version
+        return True
 
     def _end_those_without_a_key(self) -> None:
         digest = self._engine.keys.digest
