@@ -68,8 +68,9 @@ class Definitions:
             return bind_one(Definition(kinds[0], f"{_UNSAVED}{number}", text, 0), self._bounds)
         except ExpressionError as error:
             error.definition = name and repr(name)  # not the key: nobody gave it
-            # Alone it may be meant as the key of a segment, which no expression names so.
-            error.nearest = error.nearest or nearest_names(text, [key for kind, key in self._saved if kind in kinds])
+            if error.code == "unknown_name" and not error.nearest:
+                # Alone it may be meant as the key of a segment, which no expression names so.
+                error.nearest = nearest_names(text, [key for kind, key in self._saved if kind in kinds])
             raise
 
     def named(self, traits: Sequence[str] | str, extra: Mapping[str, str] | None) -> dict[str, Bound]:
