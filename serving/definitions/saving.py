@@ -27,6 +27,7 @@ import msgspec
 from expressions.definitions import KEY_CHARACTERS, KEY_CHARACTERS_MAX, KEY_PATTERNS, Bound, Definition, DefinitionKind
 from expressions.errors import ExpressionError
 from expressions.text.bind import bind_one
+from expressions.text.exact import require_exact
 from serving.definitions import flags
 from serving.definitions.catalogue import Catalogue, StoredDefinition, decode, encode
 from serving.refusals import Conflict, Invalid, NotFound, Unavailable, value_for_message
@@ -121,7 +122,8 @@ def field_of(kind: DefinitionKind) -> str:
 def bound_alone(catalogue: Catalogue, definition: Definition) -> Bound:
     """A definition, bound against the catalogue without its dependents.
 
-    Raises `Invalid`, for its key before its expression.
+    An expression that the catalogue has already may compare with any number: it was saved before that was refused, and
+    its flag can be switched off all the same. Raises `Invalid`, for its key before its expression.
     """
     kind, key, text = definition.kind, definition.key, definition.expression
     if not isinstance(key, str) or not key.strip():
@@ -139,8 +141,12 @@ def bound_alone(catalogue: Catalogue, definition: Definition) -> Bound:
     if len(key) > KEY_CHARACTERS_MAX:
         remedy = f"use at most {KEY_CHARACTERS_MAX} characters"
         raise Invalid(f"{title(kind)} key has {len(key)} characters; {remedy}", _details("key", key, remedy))
+    before = catalogue.definitions.get((kind, key))
     try:
-        return bind_one(definition, catalogue.bounds)
+        bound = bind_one(definition, catalogue.bounds)
+        if before is None or before.expression != text:
+            require_exact(bound.written)
+        return bound
     except ExpressionError as error:
         raise _refusal(error, field_of(kind), text) from error
 
