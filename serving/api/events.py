@@ -37,6 +37,7 @@ from serving.ids import ids_in
 from serving.ingest.accept import Envelope, Limits, accept, checked_object
 from serving.ingest.event_json import event_of
 from serving.ingest.event_time import read_ms
+from serving.ingest.inexact import inexact_warnings
 from serving.ingest.message_ids import made_id
 from serving.people.links import RefusedClaim, Why
 from serving.refusals import Conflict, Invalid, NotFound, Refusal, invalid
@@ -83,7 +84,7 @@ def _sent_keys(request: Request, in_body: Iterable[str]) -> Iterator[str]:
 
 
 async def _take(request: Request, kind: str) -> tuple[Accepted, bool, list[str]]:
-    """The event of a request, taken; whether it is a repeat, and warnings about its links.
+    """The event of a request, taken; whether it is a repeat, and warnings about its links and numbers.
 
     A refused event is kept for `rejected`. Raises `Invalid`; and `Conflict` for an alias that closes a ring, or that
     would give a user or a person too many ids.
@@ -115,7 +116,8 @@ async def _take_body(request: Request, kind: str, body: bytes) -> tuple[Accepted
                 remedy = REMEDIES[refused.why]
                 details = {"field": "previousId", "value": event.anonymous_id, "remedy": remedy}
                 raise Conflict(refused.message, details)
-    return event, receipts.outcomes[0].duplicate, link_warnings(refused_claims, [event])
+    warnings = [*link_warnings(refused_claims, [event]), *inexact_warnings([event])]
+    return event, receipts.outcomes[0].duplicate, warnings
 
 
 def link_warnings(refused_claims: Sequence[RefusedClaim], events: Sequence[Accepted]) -> list[str]:
@@ -233,6 +235,7 @@ async def _take_batch(request: Request, text: bytes) -> Response:
     duplicates, warnings = taken.duplicates, [*about_all, *taken.warnings]
     late = [(*sent[at], refusal) for at, refusal in taken.refusals.items()]
     events = [event for at, event in enumerate(events) if at not in taken.refusals]
+    warnings += inexact_warnings(events)
     refusals = sorted([*refusals, *late], key=itemgetter(0))
     if refusals:
         sent_by = SentBy(request.scope["path"], None, body.sentAt, context)

@@ -100,9 +100,10 @@ def _first(raw: Mapping[str, Any], *fields: str) -> int | None:
 def _other_iso_ms(text: str) -> int | None:
     """The instant of a further ISO 8601 form that the standard library reads, such as 20230101T120000Z.
 
-    None for any other text; a bare year is no time.
+    None for any other text; a bare year is no time. Of digits alone only eight are one: "1700010110000" is a number, in
+    which the library would find the year 1700.
     """
-    if len(text) < 8:
+    if len(text) < 8 or (len(text) > 8 and text.isdecimal()):
         return None
     try:
         instant = datetime.fromisoformat(text)
