@@ -2,47 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
 
 from cli.connect import connect
 from cli.rebuild import TookTooLong, await_rebuild
-from cli.terminal import fail, progress_bar, say
-from pipelines.importing.chunks import ImportRefused
-from pipelines.importing.import_file import Imported, import_file
+from cli.terminal import fail, one_line, progress_bar, say
+from pipelines.importing.by_row import Refused
+from pipelines.importing.chunk import ImportRefused
+from pipelines.importing.import_file import import_file
+from pipelines.importing.report import Imported
+from pipelines.importing.terms import Reading
 from pipelines.leases import writing
+
+#: Reasons that are printed; `--json` has more.
+REASONS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class FileMapping:
+    """What the command says of a file: the columns, and how they are read."""
+
+    user: str
+    event: str
+    time: str
+    id: str | None = None
+    reading: Reading = field(default_factory=Reading)
 
 
 def import_history(
     file: Path,
+    mapping: FileMapping,
     *,
-    user_column: str,
-    event_column: str,
-    time_column: str,
-    id_column: str | None = None,
     shift_to_now: bool = False,
+    rejects: Path | None = None,
     quiet: bool,
     as_json: bool,
 ) -> Imported:
     """What became of the rows, once they count; bars show how far it is.
 
-    Raises `TookTooLong` where nobody rebuilds, after it said what is in the lake.
+    `rejects` gets the refused rows. Raises `TookTooLong` where nobody rebuilds, after it said what is in the lake.
     """
     store, lake, settings = connect()
-    with progress_bar(f"importing {file.name}", quiet) as on_progress, writing(store) as lease:
+    with (
+        progress_bar(f"importing {file.name}", quiet) as on_progress,
+        writing(store) as lease,
+        _kept(rejects, file, mapping) as on_refused,
+    ):
         try:
             imported = import_file(
                 lake,
                 file,
-                user_column=user_column,
-                event_column=event_column,
-                time_column=time_column,
-                id_column=id_column,
+                user_column=mapping.user,
+                event_column=mapping.event,
+                time_column=mapping.time,
+                id_column=mapping.id,
                 shift_to_now=shift_to_now,
+                reading=mapping.reading,
                 now_ms=store.now_ms(),
                 shards=settings.shards,
                 progress=on_progress,
                 before_commit=lease.require,
+                on_refused=on_refused,
             )
         except ImportRefused as error:
             fail(str(error))
@@ -55,7 +81,64 @@ def import_history(
     return imported
 
 
+@contextmanager
+def _kept(rejects: Path | None, file: Path, mapping: FileMapping) -> Iterator[Any]:
+    """Takes refused rows into a file of JSON lines: first what the file is and how it was read, then a row a line."""
+    if rejects is None:
+        yield lambda rows: None
+        return
+    try:
+        written: BinaryIO = open(rejects, "wb")  # noqa: SIM115  it is closed below
+    except OSError as error:
+        fail(f"{rejects} cannot be written: {error}")
+    with written:
+
+        def write(line: Mapping[str, Any]) -> None:
+            written.write(msgspec.json.encode(line, enc_hook=str) + b"\n")
+
+        write({"file": file.name, "mapping": _as_json(mapping)})
+
+        def keep(rows: Iterable[Refused]) -> None:
+            for row in rows:
+                whole = {"text": row.row} if isinstance(row.row, str) else {"row": row.row}
+                write({"line": row.line, "reason": row.reason, **whole})
+
+        yield keep
+
+
+def _as_json(mapping: FileMapping) -> dict[str, Any]:
+    reading = mapping.reading
+    said = {
+        "user": mapping.user,
+        "event": mapping.event,
+        "time": mapping.time,
+        "id": mapping.id,
+        "encoding": reading.encoding,
+        "delimiter": reading.delimiter,
+        "time_unit": reading.time_unit,
+        "text": sorted(reading.text),
+        "number": sorted(reading.number),
+        "quotes": reading.has_quotes,
+    }
+    return {name: value for name, value in said.items() if value not in (None, [])}
+
+
 def say_imported(imported: Imported, as_json: bool, **more: bool) -> None:
     """Says what became of the rows; `more` goes into the JSON."""
     counts = f"{imported.accepted:,} events imported, {imported.rejected:,} rejected"
-    say(asdict(imported) | more, f"{counts}, {imported.already:,} were there already", as_json)
+    lines = [f"{counts}, {imported.already:,} were there already"]
+    if imported.read_as:
+        lines.append(f"read as {imported.read_as}")
+    for reason in imported.refused[:REASONS_SHOWN]:
+        lines.append(f"{reason.rows:>9,}  {one_line(reason.reason)}")
+        for sample in reason.samples:
+            lines.append(f"           line {sample.line}: {one_line(sample.reason)}")
+            lines.append(f"             {one_line(sample.row)}")
+    if len(imported.refused) > REASONS_SHOWN:
+        lines.append(f"           and {len(imported.refused) - REASONS_SHOWN} reasons more: --json tells them")
+    for name, inexact in imported.inexact.items():
+        lines.append(
+            f"warning: {one_line(name)} has {inexact.count:,} whole numbers from 2^53 on, where numbers have gaps, the "
+            f"first in line {inexact.line}: {inexact.value}; --text {one_line(name)} keeps their digits"
+        )
+    say(asdict(imported) | more, "\n".join(lines), as_json)

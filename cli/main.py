@@ -154,7 +154,7 @@ def demo(no_console: NoConsole = False, no_prefect: NoPrefect = False, as_json: 
     """Load 69,659 real purchases, send live events, and show how decisions change. The stack keeps running."""
     from cli import demo as tour
     from cli.console_link import say_sign_in
-    from cli.import_history import import_history, say_imported
+    from cli.import_history import FileMapping, import_history, say_imported
     from cli.stack import addresses, addresses_text, running_stack
     from cli.starting import started
     from serving.access.keys import raw_keys
@@ -172,9 +172,7 @@ def demo(no_console: NoConsole = False, no_prefect: NoPrefect = False, as_json: 
     err.print(f"definitions saved from {tour.DEFINITIONS.name}")
     imported = import_history(
         tour.PURCHASES,
-        user_column="user_id",
-        event_column="event",
-        time_column="timestamp",
+        FileMapping(user="user_id", event="event", time="timestamp"),
         shift_to_now=True,
         quiet=False,
         as_json=as_json,
@@ -215,7 +213,7 @@ def sign_in(as_json: Json = False) -> None:
 @app.command("import")
 def import_(
     file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="A CSV, Parquet or JSONL file, gzipped or not.")
+        Path, typer.Argument(exists=True, dir_okay=False, help="A CSV, Parquet or JSONL file, packed by gzip or zstd.")
     ],
     user: Annotated[str, typer.Option(help="The column of the user id.")],
     event: Annotated[str, typer.Option(help="The column of the event name.")],
@@ -224,25 +222,58 @@ def import_(
         str | None,
         typer.Option("--id", help="The column of the event id. Without it each row is an event of its own."),
     ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="Keep this column as text, with all its digits. Repeatable.")
+    ] = None,
+    number: Annotated[
+        list[str] | None, typer.Option("--number", help="Read this column as numbers, 007 as 7. Repeatable.")
+    ] = None,
+    time_unit: Annotated[
+        str | None, typer.Option("--time-unit", help="What whole numbers of the time count: s, ms, us or ns.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="The encoding of a text that is not UTF-8 and says no other, such as cp1252.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="What separates the cells of a CSV. Without it comma, ;, tab and | are found.")
+    ] = None,
+    quotes: Annotated[
+        bool, typer.Option("--quotes/--no-quotes", help="Whether quotes stand around cells of a CSV, or mean nothing.")
+    ] = True,
     shift_to_now: Annotated[
         bool, typer.Option("--shift-to-now", help="Move all times by as much, so that the newest is now.")
     ] = False,
+    rejects: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the refused rows into this file, whole, as JSON lines.")
+    ] = None,
+    allow_rejects: Annotated[
+        bool, typer.Option("--allow-rejects", help="End with 0 where rows were refused, too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Load history from a file into the lake, and wait until it counts. The same import again adds nothing."""
-    from cli.import_history import import_history, say_imported
+    """Load history from a file into the lake, and wait until it counts. The same import again adds nothing.
 
+    A row that cannot be read is refused with its line and the reason, and all others go in. The exit code is 1 where a
+    row was refused.
+    """
+    from cli.import_history import FileMapping, import_history, say_imported
+    from pipelines.importing.terms import TIME_UNITS, Reading
+
+    unit = next((one for one in TIME_UNITS if one == time_unit), None)
+    if time_unit is not None and unit is None:
+        raise typer.BadParameter(f"{time_unit!r}: use {', '.join(TIME_UNITS)}", param_hint="--time-unit")
+    reading = Reading(encoding, delimiter, quotes, unit, frozenset(text or ()), frozenset(number or ()))
     imported = import_history(
         file,
-        user_column=user,
-        event_column=event,
-        time_column=time,
-        id_column=id,
+        FileMapping(user, event, time, id, reading),
         shift_to_now=shift_to_now,
+        rejects=rejects,
         quiet=as_json,
         as_json=as_json,
     )
     say_imported(imported, as_json)
+    if imported.rejected and not allow_rejects:
+        raise SystemExit(WRONG)
 
 
 @app.command()

@@ -9,7 +9,7 @@ A row is plain when user, event, time and id are there in a usual form and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 from zlib import crc32
 
@@ -18,19 +18,17 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from expressions.batch.dates import instant_ms
-from expressions.rules.windows import DAY_MS
 from lake.schemas import EVENTS, TYPED
-from pipelines.importing.chunks import ERROR, NUMBER, cell_number
+from pipelines.importing.cells import FORCED_NUMBER, GAPS_FROM, NANS, NUMBER, cell_number, whole_digits
+from pipelines.importing.chunk import ERROR
 from pipelines.importing.terms import Terms
+from pipelines.importing.times import instants
 from serving.ids import ID_CHARACTERS_MAX
 from serving.ingest.accept import MESSAGE_ID_CHARACTERS_MAX, NAME_CHARACTERS_MAX, PROPERTIES_MAX
-from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
+from serving.ingest.event_time import INSTANT_MIN_MS
 
 _Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
-#: The form of ISO 8601 that most programs write.
-_USUAL_TIME = r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,3})?Z$"
 _WHOLE = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 _FLOATS = (pl.Float32, pl.Float64)
 
@@ -42,13 +40,20 @@ _ESCAPED = r'["\\\x00-\x1f\x7f-\x{9f}]'
 
 
 def plain_rows(
-    columns: Mapping[str, pl.Series], lines: Sequence[int], terms: Terms, *, are_cells: bool
-) -> tuple[pa.Table, _Mask]:
-    """Rows of `events` made of the plain rows, in their order; and for each row of the chunk whether it is plain.
+    columns: Mapping[str, pl.Series],
+    lines: Sequence[int],
+    terms: Terms,
+    *,
+    are_cells: bool,
+    broken: Collection[int] = (),
+) -> tuple[pa.Table, _Mask, dict[str, tuple[int, int, str]]]:
+    """Rows of `events` made of the plain rows, in their order; for each row of the chunk whether it is plain; and by
+    property how many whole numbers of these no float holds, with the line and the digits of the first.
 
-    `are_cells`: the values are cells of text, and each cell says by itself what it is.
+    `are_cells`: the values are cells of text, and each cell says by itself what it is. Rows at `broken` places are not
+    plain.
     """
-    names = terms.columns
+    names, reading = terms.columns, terms.reading
     others = {name: column for name, column in columns.items() if name not in names.own}
     size = len(lines)
     if (
@@ -58,40 +63,79 @@ def plain_rows(
         or ERROR in columns
         or columns[names.event].dtype != pl.String
     ):
-        return EVENTS.columns.empty_table(), np.zeros(size, dtype=bool)
-    event_ids = _message_ids(columns[names.id]) if names.id else pl.Series([None] * size, dtype=pl.String)
+        return EVENTS.columns.empty_table(), np.zeros(size, dtype=bool), {}
+    nans = NANS if are_cells else ()
+    event_ids = _message_ids(columns[names.id], nans) if names.id else pl.Series([None] * size, dtype=pl.String)
     frame = pl.DataFrame(
         [
             _id_texts(columns[names.user]).alias("user"),
             columns[names.event].alias("name"),
-            instants(columns[names.time]).alias("original_ts"),
+            instants(columns[names.time], reading.time_unit).alias("original_ts"),
             event_ids.alias("event_id"),
         ]
     )
     is_plain = (
-        _is_text(pl.col("user"), ID_CHARACTERS_MAX)
-        & _is_text(pl.col("name"), NAME_CHARACTERS_MAX)
+        _is_text(pl.col("user"), ID_CHARACTERS_MAX, nans)
+        & _is_text(pl.col("name"), NAME_CHARACTERS_MAX, nans)
         & pl.col("original_ts").is_not_null()
         & (pl.col("event_id").is_null() | (pl.col("event_id").str.len_chars() <= MESSAGE_ID_CHARACTERS_MAX))
     )
     plain: _Mask = frame.select(is_plain.fill_null(False))["user"].to_numpy().copy()
+    plain[list(broken)] = False
     if names.id and columns[names.id].dtype not in (pl.String, *_WHOLE):
         plain &= columns[names.id].is_null().to_numpy()
-    for column in others.values():
-        if column.dtype in _FLOATS:
-            plain &= column.is_finite().fill_null(True).to_numpy()
+    for name, column in others.items():
+        is_readable = _is_readable(column, name in reading.number)
+        if is_readable is not None:
+            plain &= is_readable.to_numpy()
     if not plain.any():
-        return EVENTS.columns.empty_table(), plain
+        return EVENTS.columns.empty_table(), plain, {}
     mask = pl.Series(plain)
-    fields = {name: _field(column.filter(mask), are_cells) for name, column in others.items()}
     plain_lines = [lines[at] for at in np.flatnonzero(plain).tolist()]
-    return _table(frame.filter(mask), plain_lines, fields, terms), plain
+    fields, inexact = {}, {}
+    for name, column in others.items():
+        chosen = column.filter(mask)
+        if name in reading.text:
+            fields[name] = _text_field(chosen)
+            continue
+        forced = name in reading.number
+        fields[name] = _field(
+            chosen.str.strip_chars() if forced and chosen.dtype == pl.String else chosen, are_cells, forced
+        )
+        large = (fields[name]["number"].abs() >= GAPS_FROM).fill_null(False)
+        if large.any():
+            found = [(at, whole_digits(chosen[at])) for at in large.arg_true().to_list()]
+            whole = [(at, digits) for at, digits in found if digits is not None]
+            if whole:
+                inexact[name] = (len(whole), plain_lines[whole[0][0]], whole[0][1])
+    return _table(frame.filter(mask), plain_lines, fields, terms), plain, inexact
 
 
-def _is_text(text: pl.Expr, characters_max: int) -> pl.Expr:
+def _is_readable(column: pl.Series, is_number: bool) -> pl.Series | None:
+    """Whether each value is one that is read with its column; None if all are."""
+    value = pl.col("value")
+    match column.dtype:
+        case kind if kind in _FLOATS:
+            readable = ~value.is_infinite()
+        case pl.Duration():
+            readable = (value.dt.total_microseconds().abs() < GAPS_FROM) & ~pl.lit(is_number)
+        case pl.String if is_number:
+            text = value.str.strip_chars()
+            readable = text.is_in(["", *NANS]) | (
+                text.str.contains(FORCED_NUMBER) & text.str.strip_prefix("+").cast(pl.Float64, strict=False).is_finite()
+            )
+        case kind if is_number and not kind.is_numeric():
+            readable = value.is_null()
+        case _:
+            return None
+    return column.to_frame("value").select(readable.fill_null(True))["value"]
+
+
+def _is_text(text: pl.Expr, characters_max: int, nans: Sequence[str]) -> pl.Expr:
     """Whether a text is short enough and shows something. A text without visible ASCII is not plain: many blanks are
     outside ASCII."""
-    return text.str.contains(r"[!-~]") & (text.str.len_chars() <= characters_max)
+    shows = text.str.contains(r"[!-~]") & (text.str.len_chars() <= characters_max)
+    return shows & ~text.is_in(list(nans)) if nans else shows
 
 
 def _id_texts(column: pl.Series) -> pl.Series:
@@ -104,96 +148,78 @@ def _id_texts(column: pl.Series) -> pl.Series:
     return column.cast(pl.String) if column.dtype in _WHOLE else pl.Series([None] * len(column), dtype=pl.String)
 
 
-def _message_ids(column: pl.Series) -> pl.Series:
+def _message_ids(column: pl.Series, nans: Sequence[str]) -> pl.Series:
     """Ids of events as text; null where a row has none."""
     if column.dtype == pl.String:
-        return column.set(column.is_in(["", "-"]), None)
+        return column.set(column.is_in(["", "-", *nans]), None)
     return column.cast(pl.String) if column.dtype in _WHOLE else pl.Series([None] * len(column), dtype=pl.String)
-
-
-# ── times ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def instants(column: pl.Series) -> pl.Series:
-    """Times as UTC milliseconds; null where a value is no time, or has to be read by itself."""
-    frame = pl.DataFrame([column.alias("time")])
-    time = pl.col("time")
-    match column.dtype:
-        case pl.String:
-            return _text_instants(column)
-        case pl.Datetime():
-            ms = time.dt.timestamp("us").floordiv(1_000)
-        case pl.Date:
-            ms = time.cast(pl.Int32).cast(pl.Int64) * DAY_MS
-        case kind if kind in _WHOLE:
-            ms = time.cast(pl.Int64)
-        case kind if kind in _FLOATS:
-            is_instant = time.is_finite() & time.is_between(INSTANT_MIN_MS, INSTANT_MAX_MS)
-            ms = pl.when(is_instant).then(time.floor()).cast(pl.Int64)
-        case _:
-            ms = pl.lit(None, dtype=pl.Int64)
-    return frame.select(_inside(ms).alias("time"))["time"]
-
-
-def _inside(ms: pl.Expr) -> pl.Expr:
-    """Instants that a calendar has; null for others."""
-    return pl.when(ms.is_between(INSTANT_MIN_MS, INSTANT_MAX_MS)).then(ms)
-
-
-def _text_instants(column: pl.Series) -> pl.Series:
-    """Texts as UTC milliseconds: the usual form by the shortest way, all others by the general one."""
-    text = pl.col("text")
-    parsed = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ms", strict=False).dt.epoch("ms")
-    usual = column.to_frame("text").select(pl.when(text.str.contains(_USUAL_TIME)).then(parsed).alias("ms"))["ms"]
-    left = usual.is_null().arg_true()
-    if left.is_empty():
-        return usual
-    digits = pl.when(text.str.contains(r"^-?[0-9]{10,14}$")).then(text.cast(pl.Int64, strict=False))
-    general = _inside(pl.coalesce(instant_ms(text), digits)).alias("ms")
-    return usual.scatter(left, column.gather(left).to_frame("text").select(general)["ms"])
 
 
 # ── properties ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _field(column: pl.Series, are_cells: bool) -> pl.DataFrame:
+def _text_field(column: pl.Series) -> pl.DataFrame:
+    """The same of a `--text` column: digits stay as they are."""
+    field = _field(column, are_cells=False, is_number=False)
+    string = field.select(pl.coalesce("string", "text").alias("string"))["string"]
+    return field.with_columns(
+        pl.lit(None, dtype=pl.Float64).alias("number"),
+        string,
+        pl.lit(None, dtype=pl.Boolean).alias("boolean"),
+        _string_json(string).alias("text"),
+    )
+
+
+def _field(column: pl.Series, are_cells: bool, is_number: bool) -> pl.DataFrame:
     """number, string, boolean and text (as JSON) of a property; all null where a row does not have it."""
     frame = pl.DataFrame([column.alias("value")])
     value = pl.col("value")
     kinds = {"number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "text": pl.String}
     if column.null_count() == len(column):
         return pl.DataFrame([pl.Series(name, [None] * len(column), dtype=kind) for name, kind in kinds.items()])
-    if column.dtype == pl.String and are_cells:
-        is_number = value.str.contains(NUMBER)
+    number = pl.Series([None] * len(column), dtype=pl.Float64)
+    texts: list[pl.Series] = []
+    if column.dtype == pl.String and (are_cells or is_number):
+        digits = pl.when(value.str.contains(FORCED_NUMBER if is_number else NUMBER)).then(value)
+        cast = frame.select(digits.alias("digits"), digits.str.strip_prefix("+").cast(pl.Float64).alias("number"))
+        is_finite = cast["number"].is_finite().fill_null(False)
+        cast = cast.with_columns(pl.when(is_finite).then(pl.all()))
         is_boolean = value.is_in(["true", "false"])
+        is_string = (value != "") & ~is_boolean & ~value.is_in(NANS) & ~is_finite
         typed = frame.select(
-            pl.when(is_number).then(value).alias("digits"),
-            pl.when(is_boolean).then(value == "true").alias("boolean"),
-            pl.when((value != "") & ~is_number & ~is_boolean).then(value).alias("string"),
+            pl.when(is_boolean).then(value == "true").alias("boolean"), pl.when(is_string).then(value).alias("string")
         )
-        number = typed.select((pl.col("digits").cast(pl.Float64) + 0.0).alias("number"))["number"]
-        texts = [_digits_json(typed["digits"])]
+        number = cast["number"] + 0.0
+        texts = [_digits_json(cast["digits"])]
     elif column.dtype in _WHOLE or column.dtype in (pl.UInt64, pl.Int128, pl.UInt128):
         typed = frame.with_columns(_null("boolean"), _null("string"))
         number = column.cast(pl.Float64)
         texts = [column.cast(pl.String)]
-    elif column.dtype in _FLOATS:
+    elif column.dtype in _FLOATS or column.dtype in (pl.Decimal, pl.Duration):
         typed = frame.with_columns(_null("boolean"), _null("string"))
-        number = column.cast(pl.Float64)
-        texts = [_float_json(number)]
+        number = _numbers(column)
+        is_whole = isinstance(column.dtype, pl.Decimal) and column.dtype.scale == 0
+        texts = [column.cast(pl.String) if is_whole else _float_json(number)]
         number = number + 0.0
     elif column.dtype == pl.Boolean:
         typed = frame.with_columns(value.alias("boolean"), _null("string"))
-        number, texts = pl.Series([None] * len(column), dtype=pl.Float64), []
     else:
         strings = column if column.dtype == pl.String else _texts(column)
         typed = pl.DataFrame([strings.set(strings == "", None).alias("string")]).with_columns(_null("boolean"))
-        number, texts = pl.Series([None] * len(column), dtype=pl.Float64), []
     number = number.set(number == 0.0, 0.0)
     booleans = pl.when(pl.col("boolean")).then(pl.lit("true")).when(~pl.col("boolean")).then(pl.lit("false"))
     texts += [typed.select(booleans.alias("text"))["text"], _string_json(typed["string"])]
     text = pl.select(pl.coalesce(*texts).alias("text"))["text"]
     return pl.DataFrame([number.alias("number"), typed["string"], typed["boolean"], text])
+
+
+def _numbers(column: pl.Series) -> pl.Series:
+    """Floats without NaN, decimals, and durations in seconds, as numbers."""
+    if column.dtype == pl.Decimal:
+        return column.cast(pl.String).cast(pl.Float64)
+    if column.dtype == pl.Duration:
+        return column.dt.total_microseconds().cast(pl.Float64) / 1e6
+    return column.cast(pl.Float64).fill_nan(None)
 
 
 def _null(name: str) -> pl.Expr:
@@ -261,15 +287,18 @@ def _with_each(values: pl.Series, usual: pl.Expr, each: Callable[[Any], str]) ->
 def _table(frame: pl.DataFrame, lines: Sequence[int], fields: Mapping[str, pl.DataFrame], terms: Terms) -> pa.Table:
     size = len(frame)
     ids = pl.select(pl.concat_str(pl.lit("user:"), frame["user"])).to_series()
-    event_ids = [
-        terms.event_id(line) if event_id is None else event_id
-        for event_id, line in zip(frame["event_id"].to_list(), lines, strict=True)
-    ]
+    event_ids = frame["event_id"]
+    nameless = event_ids.is_null().arg_true()
+    if len(nameless):
+        made = [terms.event_id(lines[at]) for at in nameless.to_list()]
+        event_ids = event_ids.scatter(nameless, pl.Series(made, dtype=pl.String))
+    distinct = ids.to_arrow().dictionary_encode()  # most people have many rows
+    shards = [crc32(id.encode()) % terms.shards for id in distinct.dictionary.to_pylist()]
     original = frame["original_ts"].to_numpy()
     columns: dict[str, Any] = {
         "ingest_date": pa.array([terms.ingest_date] * size, pa.date32()),
-        "shard": pa.array([crc32(id.encode()) % terms.shards for id in ids.to_list()], pa.int32()),
-        "event_id": pa.array(event_ids, pa.string()),
+        "shard": pa.array(shards, pa.int32()).take(distinct.indices),
+        "event_id": event_ids.to_arrow(),
         "kind": pa.array(["track"] * size),
         "id_kind": pa.array(["user"] * size),
         "id": ids.to_arrow(),

@@ -7,9 +7,8 @@ Only the reading one by one knows why a row is refused.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,85 +17,192 @@ import numpy as np
 import pyarrow as pa
 
 from expressions.rules.properties import event_fields, typed
-from expressions.rules.values import instant_ms
 from lake.halving import halving
 from lake.schemas import EVENTS
 from pipelines.importing.by_column import plain_rows
-from pipelines.importing.chunks import ERROR, Chunk
+from pipelines.importing.cells import (
+    GAPS_FROM,
+    NANS,
+    cell_value,
+    forced_number,
+    forced_text,
+    is_absent,
+    plain,
+    whole_digits,
+)
+from pipelines.importing.chunk import ERROR, Chunk, Fault
 from pipelines.importing.terms import Terms
+from pipelines.importing.times import time_ms
 from serving import ids
 from serving.ingest.accept import Limits, accept
-from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
-from serving.refusals import Invalid
+from serving.ingest.event_time import INSTANT_MIN_MS
+from serving.refusals import Invalid, cut
 
-#: Bytes of a refused row that are kept.
+#: Bytes of a refused row that are kept in the lake.
 REFUSED_BYTES = 4_096
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def chunk_rows(chunk: Chunk, terms: Terms) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """Rows of `events` in the order of the file; and the refused: line, code, reason and the row as JSON.
+@dataclass(frozen=True)
+class Refused:
+    """A row that stays out. `group` is the reason without what is true of this row alone; `row` is all of it: the text
+    of a row that cannot be read, else its values by column.
+    """
+
+    line: int
+    group: str
+    reason: str
+    row: str | dict[str, Any]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def stored(self) -> dict[str, Any]:
+        """The row of the lake's table `rejected`, without what is true of all rows of an import."""
+        text = self.row if isinstance(self.row, str) else msgspec.json.encode(self.row, enc_hook=str).decode()
+        kept = text.encode()[:REFUSED_BYTES]
+        return {
+            "line": self.line,
+            "code": Invalid.code,
+            "reason": self.reason,
+            "event": kept.decode("utf-8", "ignore"),
+            "field": self.details.get("field"),
+            "remedy": self.details.get("remedy"),
+            "is_cut": len(kept) < len(text.encode()),
+        }
+
+
+@dataclass
+class Inexact:
+    """Whole numbers of a property that no float holds: how many, and the first of them."""
+
+    count: int
+    line: int
+    value: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of the rows of a chunk: rows of `events`, the refused, and numbers that are inexact, by property."""
+
+    events: pa.Table
+    refused: list[Refused]
+    inexact: dict[str, Inexact]
+
+
+def merge_inexact(into: dict[str, Inexact], more: Mapping[str, Inexact]) -> None:
+    """Adds what later rows have to what earlier rows have."""
+    for name, other in more.items():
+        mine = into.get(name)
+        if mine is None:
+            into[name] = Inexact(other.count, other.line, other.value)
+        else:
+            mine.count += other.count
+            if other.line < mine.line:
+                mine.line, mine.value = other.line, other.value
+
+
+def chunk_rows(chunk: Chunk, terms: Terms) -> Made:
+    """What becomes of the rows, in the order of the file.
 
     Where memory fails the rows are read in halves, quarters …: what one makes of a row does not depend on others.
     """
     return halving(partial(_in_pieces, chunk, terms), len(chunk.lines))
 
 
-def _in_pieces(chunk: Chunk, terms: Terms, rows_at_once: int) -> tuple[pa.Table, list[dict[str, Any]]]:
+def _in_pieces(chunk: Chunk, terms: Terms, rows_at_once: int) -> Made:
     """The same, made of so many rows at a time."""
     tables: list[pa.Table] = []
-    refusals: list[dict[str, Any]] = []
+    refused: list[Refused] = []
+    inexact: dict[str, Inexact] = {}
     for at in range(0, len(chunk.lines), rows_at_once):
-        rows, refused = _piece_rows(chunk.piece(at, at + rows_at_once), terms)
-        tables.append(rows)
-        refusals += refused
-    return pa.concat_tables(tables), refusals
+        made = _piece_rows(chunk.piece(at, at + rows_at_once), terms)
+        tables.append(made.events)
+        refused += made.refused
+        merge_inexact(inexact, made.inexact)
+    return Made(pa.concat_tables(tables), refused, inexact)
 
 
-def _piece_rows(chunk: Chunk, terms: Terms) -> tuple[pa.Table, list[dict[str, Any]]]:
-    plain, is_plain = EVENTS.columns.empty_table(), np.zeros(len(chunk.lines), dtype=bool)
+def _piece_rows(chunk: Chunk, terms: Terms) -> Made:
+    events, is_plain = EVENTS.columns.empty_table(), np.zeros(len(chunk.lines), dtype=bool)
+    inexact: dict[str, Inexact] = {}
     if chunk.columns is not None:
-        plain, is_plain = plain_rows(chunk.columns, chunk.lines, terms, are_cells=chunk.are_cells)
-    events: list[dict[str, Any]] = []
+        events, is_plain, large = plain_rows(
+            chunk.columns, chunk.lines, terms, are_cells=chunk.are_cells, broken=chunk.broken
+        )
+        inexact = {name: Inexact(*found) for name, found in large.items()}
+    rows: list[dict[str, Any]] = []
     places: list[int] = []
-    refusals: list[dict[str, Any]] = []
+    refused: list[Refused] = []
     left = np.flatnonzero(~is_plain).tolist()
     for at, row in zip(left, chunk.rows(left), strict=True):
         line = chunk.lines[at]
+        fault = row.get(ERROR)
+        if isinstance(fault, Fault):
+            reason = f"{fault.reason}; {fault.detail}" if fault.detail else fault.reason
+            refused.append(Refused(line, fault.reason, reason, fault.text))
+            continue
         try:
-            events.append(_event_row(line, row, terms))
+            rows.append(_event_row(line, row, terms, chunk.are_cells, inexact))
             places.append(at)
         except Invalid as refusal:
-            text = msgspec.json.encode(row, enc_hook=str)[:REFUSED_BYTES].decode("utf-8", "replace")
-            refusals.append({"line": line, "code": refusal.code, "reason": refusal.message, "event": text})
-    if not events:
-        return plain, refusals
-    rows = pa.concat_tables([plain, pa.Table.from_pylist(events, schema=EVENTS.columns)])
+            details = refusal.details or {}
+            of_field, remedy = details.get("field"), details.get("remedy")
+            group = f"{of_field}: {remedy}" if of_field and remedy else refusal.message
+            refused.append(Refused(line, cut(group), refusal.message, row, details))
+    if not rows:
+        return Made(events, refused, inexact)
+    both = pa.concat_tables([events, pa.Table.from_pylist(rows, schema=EVENTS.columns)])
     in_order = np.argsort(np.concatenate([np.flatnonzero(is_plain), np.array(places, dtype=np.int64)]), kind="stable")
-    return rows.take(pa.array(in_order)), refusals
+    return Made(both.take(pa.array(in_order)), refused, inexact)
 
 
-def _event_row(line: int, row: dict[str, Any], terms: Terms) -> dict[str, Any]:
+def _event_row(
+    line: int, row: dict[str, Any], terms: Terms, are_cells: bool, inexact: dict[str, Inexact]
+) -> dict[str, Any]:
     """A row of `events`. Raises `Invalid` with what is wrong with the row."""
-    if row.get(ERROR):
-        raise Invalid(row[ERROR])
-    columns = terms.columns
-    time = row.get(columns.time)
-    if time is None or time == "":
-        raise Invalid(f"{columns.time}: there is no time", {"field": columns.time})
-    given_ms = time_ms(time, columns.time)
-    properties = {name: _plain(value) for name, value in row.items() if name not in columns.own}
-    properties = {name: value for name, value in properties.items() if value is not None and value != ""}
+    columns, reading = terms.columns, terms.reading
+
+    def own(name: str | None) -> Any:
+        value = row.get(name) if name is not None else None
+        if is_absent(value) or (are_cells and value in NANS):
+            return None
+        return value if name == columns.time else plain(value)
+
+    time = own(columns.time)
+    if time is None:
+        remedy = "give the time of each row"
+        raise Invalid(f"{columns.time}: there is no time", {"field": columns.time, "remedy": remedy})
+    given_ms = time_ms(time, columns.time, reading.time_unit)
+    properties: dict[str, Any] = {}
+    for name, raw in row.items():
+        if name in columns.own:
+            continue
+        if are_cells:
+            value = raw if name in reading.text or name in reading.number else cell_value(raw)
+        else:
+            value = plain(raw)
+        if is_absent(value):
+            continue
+        if name in reading.text:
+            value = forced_text(value)
+        elif name in reading.number:
+            value = forced_number(value, name)
+        if value is not None:
+            properties[name] = value
+    id = own(columns.id)
     event = accept(
         {
-            "userId": _id_text(row.get(columns.user)),
-            "event": row.get(columns.event),
-            "messageId": str(row[columns.id]) if columns.id and row.get(columns.id) not in (None, "") else "-",
+            "userId": _id_text(own(columns.user)),
+            "event": own(columns.event),
+            "messageId": "-" if id is None else str(id),
             "properties": properties,
         },
         Limits(),
         "track",
     )
+    for name, value in properties.items():
+        if type(value) in (int, float) and abs(value) >= GAPS_FROM:
+            digits = whole_digits(row[name])
+            if digits is not None:
+                merge_inexact(inexact, {name: Inexact(1, line, digits)})
     fields = event_fields(properties)
     return {
         "ingest_date": terms.ingest_date,
@@ -124,44 +230,3 @@ def _id_text(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return value
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: times as ISO text. Raises `Invalid` for NaN and infinities."""
-    match value:
-        case datetime() | date():
-            return value.isoformat()
-        case float() if not math.isfinite(value):
-            raise Invalid(f"{value} is no number that can be stored; leave the cell empty")
-        case bytes():
-            return value.decode("utf-8", "replace")
-        case Mapping():
-            return {str(name): _plain(inner) for name, inner in value.items()}
-        case list() | tuple():
-            return [_plain(inner) for inner in value]
-        case None | bool() | int() | float() | str():
-            return value
-        case _:
-            return str(value)
-
-
-def time_ms(value: Any, name: str) -> int:
-    """A time as UTC ms: ISO 8601 text, a timestamp or a date, or epoch milliseconds. Raises `Invalid` with `name`."""
-    match value:
-        case bool():
-            pass
-        case datetime():
-            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-            return (aware - _EPOCH) // timedelta(milliseconds=1)
-        case date():
-            return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()) * 1000
-        case int() | float() if math.isfinite(value) and INSTANT_MIN_MS <= value <= INSTANT_MAX_MS:
-            return math.floor(value)
-        case str():
-            text = value.strip()
-            text_ms = instant_ms(text)
-            if text_ms is None and text.lstrip("-").isdigit() and len(text) >= 10:
-                text_ms = int(value)
-            if text_ms is not None and INSTANT_MIN_MS <= text_ms <= INSTANT_MAX_MS:
-                return text_ms
-    raise Invalid(f"{name}: {value!r} is no time; use ISO 8601, as 1998-07-01T00:00:00Z, or epoch milliseconds")

@@ -1,4 +1,4 @@
-"""History from a file into the lake: CSV, Parquet or JSONL, gzipped or not.
+"""History from a file into the lake: CSV, Parquet or JSONL, packed or not.
 
     file  →  chunks of rows  →  rows of `events`, and of `rejected` with a reason  →  for a chunk a commit to each table
 
@@ -9,9 +9,8 @@ commits of its own. Imported rows have no seq: they are outside the log.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -21,10 +20,12 @@ from deltalake import Transaction
 from lake.errors import LakeConflict
 from lake.lake import Lake
 from lake.schemas import EVENTS, REJECTED, Table
-from pipelines.importing.by_column import instants
-from pipelines.importing.by_row import chunk_rows, time_ms
-from pipelines.importing.chunks import BYTES_AT_ONCE, Chunk, ImportRefused, chunks, count_and_names
-from pipelines.importing.terms import Columns, Terms, identity_of
+from pipelines.importing.by_row import Refused, chunk_rows
+from pipelines.importing.chunk import BYTES_AT_ONCE, Chunk, ImportRefused
+from pipelines.importing.chunks import chunks, look
+from pipelines.importing.report import Imported, Tally
+from pipelines.importing.terms import Columns, Reading, Terms, identity_of
+from pipelines.importing.times import instants, time_ms
 from serving import ids
 from serving.refusals import Invalid
 
@@ -36,15 +37,6 @@ ATTEMPTS = 10
 Progress = Callable[[int, int | None], None]
 
 
-@dataclass(frozen=True)
-class Imported:
-    """What became of the rows of a file. `already` were in the lake from an earlier run."""
-
-    accepted: int
-    rejected: int
-    already: int
-
-
 def import_file(
     lake: Lake,
     path: Path,
@@ -54,10 +46,12 @@ def import_file(
     time_column: str,
     id_column: str | None = None,
     shift_to_now: bool = False,
+    reading: Reading | None = None,
     now_ms: int,
     shards: int = ids.SHARDS_DEFAULT,
     progress: Progress = lambda done, total: None,
     before_commit: Callable[[], None] = lambda: None,
+    on_refused: Callable[[Iterable[Refused]], None] = lambda rows: None,
     rows_at_once: int = ROWS_AT_ONCE,
     bytes_at_once: int = BYTES_AT_ONCE,
 ) -> Imported:
@@ -65,37 +59,56 @@ def import_file(
     `before_commit` raises, which is called before each commit.
 
     `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
-    the latest is `now_ms`.
+    the latest is `now_ms`. `on_refused` is called with the refused rows of each chunk, whole.
     """
-    columns = Columns(user_column, event_column, time_column, id_column)
-    identity = identity_of(path, columns, shift_to_now, rows_at_once)
-    total, names = count_and_names(path)
+    columns, reading = Columns(user_column, event_column, time_column, id_column), reading or Reading()
+    looked = look(path, columns.required(), reading)
+    _require(path, columns, reading, looked.names)
+    identity = identity_of(path, columns, shift_to_now, rows_at_once, reading)
+    shift_ms = now_ms - _latest_ms(path, columns, reading, now_ms) if shift_to_now else 0
+    terms = Terms(columns, identity, shift_ms, now_ms, shards, reading)
+    tally = Tally()
+    done = 0
+    with closing(chunks(path, columns.required(), rows_at_once, bytes_at_once, reading)) as parts:
+        for chunk in parts:
+            made = chunk_rows(chunk, terms)
+            tally.refuse(made.refused)
+            tally.note(made.inexact)
+            on_refused(made.refused)
+            if made.refused:
+                # Refusals go first, so that a run that is cut off in between repeats neither.
+                rows = [{"received_at": now_ms, "source": path.name, **refused.stored()} for refused in made.refused]
+                before_commit()
+                _append(lake, REJECTED, identity, chunk, pa.Table.from_pylist(rows, schema=REJECTED.columns))
+            before_commit()
+            if _append(lake, EVENTS, identity, chunk, made.events):
+                tally.accepted += len(made.events)
+            else:
+                tally.already += len(made.events)
+            done += len(chunk.lines)
+            progress(done, looked.total)
+    return tally.imported(looked.read_as)
+
+
+def _require(path: Path, columns: Columns, reading: Reading, names: list[str]) -> None:
+    """Raises `ImportRefused` where the file lacks a column that is named."""
     missing = [name for name in columns.required() if name not in names]
     if missing:
         raise ImportRefused(
             f"{path.name} has no column {', '.join(missing)}; it has {', '.join(names)}: name them by "
             "--user, --event, --time and --id"
         )
-    shift_ms = now_ms - _latest_ms(path, columns, now_ms) if shift_to_now else 0
-    terms = Terms(columns, identity, shift_ms, now_ms, shards)
-    accepted = rejected = already = 0
-    done = 0
-    with closing(chunks(path, columns.required(), rows_at_once, bytes_at_once)) as parts:
-        for chunk in parts:
-            events, refusals = chunk_rows(chunk, terms)
-            # Refusals go first, so that a run that is cut off in between repeats neither.
-            refused = [{"received_at": now_ms, "source": path.name, **refusal} for refusal in refusals]
-            reasons = pa.Table.from_pylist(refused, schema=REJECTED.columns)
-            before_commit()
-            rejected += len(refusals) if _append(lake, REJECTED, identity, chunk, reasons) else 0
-            before_commit()
-            if _append(lake, EVENTS, identity, chunk, events):
-                accepted += len(events)
-            else:
-                already += len(events)
-            done += len(chunk.lines)
-            progress(done, total)
-    return Imported(accepted, rejected, already)
+    typed = sorted(reading.text | reading.number)
+    missing = [name for name in typed if name not in names]
+    if missing:
+        raise ImportRefused(f"{path.name} has no column {', '.join(missing)} for --text or --number")
+    both = sorted(reading.text & reading.number)
+    own = sorted(name for name in typed if name in columns.own)
+    if both or own:
+        raise ImportRefused(
+            f"{', '.join(both or own)}: name a column of properties, by --text or by --number; "
+            "ids and names of events are text"
+        )
 
 
 def _append(lake: Lake, table: Table, identity: str, chunk: Chunk, rows: pa.Table) -> bool:
@@ -104,7 +117,7 @@ def _append(lake: Lake, table: Table, identity: str, chunk: Chunk, rows: pa.Tabl
     The last part notes the chunk, so a chunk that came whole in an earlier run has no part that is new.
     """
     app = f"import/{identity}"
-    app_of_parts = f"{app}/{chunk.number}"
+    app_of_parts = f"{app}/{chunk.number}/parts"  # those of releases that cut chunks otherwise have another name
     note = Transaction(app, chunk.number) if chunk.is_last_part else Transaction(app_of_parts, chunk.part)
     for _ in range(ATTEMPTS):
         opened = lake.open(table)
@@ -121,20 +134,20 @@ def _append(lake: Lake, table: Table, identity: str, chunk: Chunk, rows: pa.Tabl
     raise LakeConflict(f"{app}: other imports of the same file were first {ATTEMPTS} times")
 
 
-def _latest_ms(path: Path, columns: Columns, now_ms: int) -> int:
+def _latest_ms(path: Path, columns: Columns, reading: Reading, now_ms: int) -> int:
     """The latest time in a file, in UTC ms; `now_ms` where it has none."""
     latest_ms: int | None = None
-    with closing(chunks(path, columns.required(), ROWS_AT_ONCE)) as parts:
+    with closing(chunks(path, columns.required(), ROWS_AT_ONCE, reading=reading)) as parts:
         for chunk in parts:
             left: list[int] = list(range(len(chunk.lines)))
             if chunk.columns is not None:
-                times = instants(chunk.columns[columns.time])
+                times = instants(chunk.columns[columns.time], reading.time_unit)
                 is_broken = pl.int_range(len(times), eager=True).is_in(sorted(chunk.broken))
                 plain_ms = times.filter(~is_broken).max()
                 latest_ms = max(latest_ms or -(2**63), plain_ms) if isinstance(plain_ms, int) else latest_ms
                 left = sorted({*times.is_null().arg_true().to_list(), *chunk.broken})
             for row in chunk.rows(left):
                 with suppress(Invalid):
-                    row_ms = time_ms(row.get(columns.time), columns.time)
+                    row_ms = time_ms(row.get(columns.time), columns.time, reading.time_unit)
                     latest_ms = row_ms if latest_ms is None else max(latest_ms, row_ms)
     return now_ms if latest_ms is None else latest_ms

@@ -1,12 +1,17 @@
-"""The terms of one import: which column says what, and facts that hold for all of its rows."""
+"""The terms of one import: which column says what, how values are read, and facts that hold for all of its rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+#: What whole numbers of a column of times count.
+TimeUnit: TypeAlias = Literal["s", "ms", "us", "ns"]
+TIME_UNITS: tuple[TimeUnit, ...] = get_args(TimeUnit)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,31 @@ class Columns:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a file is read where it does not say so itself.
+
+    `encoding` of a text without a byte order mark, UTF-8 if None. `delimiter` of a CSV, found if None. `has_quotes`: a
+    quote begins and ends a cell. `time_unit`: what whole numbers of the column of times count. `text` and `number` are
+    columns of properties that are taken as such whatever their values look like.
+    """
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    has_quotes: bool = True
+    time_unit: TimeUnit | None = None
+    text: frozenset[str] = frozenset()
+    number: frozenset[str] = frozenset()
+
+    def identity(self) -> bytes:
+        """Names what differs from the usual way to read a file; empty for the usual way."""
+        if self == Reading():
+            return b""
+        return repr(
+            (self.encoding, self.delimiter, self.has_quotes, self.time_unit, sorted(self.text), sorted(self.number))
+        ).encode()
+
+
+@dataclass(frozen=True)
 class Terms:
     """Facts that hold for all rows of an import.
 
@@ -44,6 +74,7 @@ class Terms:
     shift_ms: int
     now_ms: int
     shards: int
+    reading: Reading = field(default_factory=Reading)
 
     def event_id(self, line: int) -> str:
         """The id of the event in a line that gives none: the same in every run."""
@@ -59,11 +90,14 @@ class Terms:
         return f"{self.identity}:".encode()
 
 
-def identity_of(path: Path, columns: Columns, shift_to_now: bool, rows_at_once: int) -> str:
+def identity_of(
+    path: Path, columns: Columns, shift_to_now: bool, rows_at_once: int, reading: Reading | None = None
+) -> str:
     """Names a file read in this way, by its content: a copy under another name has the same identity."""
     digest = blake2b(digest_size=16)
     with open(path, "rb") as file:
         while part := file.read(1 << 20):
             digest.update(part)
     digest.update(repr((columns, shift_to_now, rows_at_once)).encode())
+    digest.update((reading or Reading()).identity())
     return digest.hexdigest()

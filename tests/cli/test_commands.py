@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -31,8 +32,20 @@ def imported(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> R
     stack.define("trait", "orders_20d", "events.order.count_20d")
     stack.define("segment", "spenders", "order_total >= 20")
     arguments = ("import", str(file), "--user", "who", "--event", "what", "--time", "when")
-    assert stack.json(*arguments) == {"accepted": 3, "rejected": 1, "already": 0}
-    assert stack.json(*arguments) == {"accepted": 0, "rejected": 0, "already": 3}
+    rejects = file.with_name("rejects.jsonl")
+    first = stack.tinycdp(*arguments, "--json", "--rejects", str(rejects), ok=False)
+    assert first.returncode == 1, first.stderr
+    said = json.loads(first.stdout)
+    assert [said[name] for name in ("accepted", "rejected", "already")] == [3, 1, 0]
+    assert [(one["rows"], one["samples"][0]["line"]) for one in said["refused"]] == [(1, 5)]
+    written = [json.loads(line) for line in rejects.read_text().splitlines()]
+    assert written[0] == {
+        "file": "history.csv",
+        "mapping": {"user": "who", "event": "what", "time": "when", "quotes": True},
+    }
+    assert (written[1]["line"], written[1]["row"]["when"]) == (5, "yesterday")
+    again = stack.json(*arguments, "--allow-rejects")
+    assert [again[name] for name in ("accepted", "rejected", "already")] == [0, 1, 3]
     return stack
 
 

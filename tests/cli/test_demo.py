@@ -38,7 +38,7 @@ def test_the_demo_can_be_read_by_a_script(demo: Demo) -> None:
     """The demo, run again with --json, prints one JSON document: nothing is imported twice, decisions, addresses."""
     document = json.loads(demo.tinycdp("demo", "--json"))
 
-    assert document["imported"] == {"accepted": 0, "rejected": 0, "already": PURCHASES}
+    assert [document["imported"][name] for name in ("accepted", "rejected", "already")] == [0, 0, PURCHASES]
     assert [(decision["flag"], decision["allow"]) for decision in document["decisions"]] == [
         ("free_shipping", False),
         ("help_chat", False),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from pipelines.importing.by_row import chunk_rows
 from pipelines.importing.chunks import chunks
-from pipelines.importing.terms import Columns, Terms
+from pipelines.importing.terms import Columns, Reading, Terms
 from tests.chance import part_of_examples
 
 NOW = 1_800_000_000_000
@@ -33,7 +33,30 @@ digits = st.one_of(
     st.integers(-(10**20), 10**20).map(str),
     st.decimals(allow_nan=False, allow_infinity=False, places=7).map(str),
     st.sampled_from(
-        ["007", "1e5", "-0", "-0.0", "0.0001", "0.00001", "1.50", "5.00", ".5", "5.", "-", ".", "+1", "1_0"]
+        [
+            "007",
+            "1e5",
+            "-1E-3",
+            "+5",
+            "+.5",
+            "1e999",
+            "9007199254740993",
+            "+9007199254740993",
+            "NaN",
+            "nan",
+            "-0",
+            "-0.0",
+            "0.0001",
+            "0.00001",
+            "1.50",
+            "5.00",
+            ".5",
+            "5.",
+            "-",
+            ".",
+            "+1",
+            "1_0",
+        ]
     ),
 )
 cells = st.one_of(st.sampled_from(["", "true", "false", "True", "null"]), digits, texts)
@@ -42,6 +65,16 @@ times = st.one_of(
     st.sampled_from(
         [
             "1998-07-01",
+            "19980701",
+            "19980701T101112.5Z",
+            "1998-07-01 10:11:12+02",
+            "1998-07-01 10:11:12.123 -0330",
+            "1998-07-01 10:11:12 UTC",
+            "1998-W27-3",
+            "1700000000",
+            "1700000000.25",
+            "+1700000000123",
+            "NaN",
             "1998-07-01T00:00:00Z",
             "1998-07-01T23:59:59.5Z",
             "1998-07-01T23:59:60Z",
@@ -75,16 +108,25 @@ csv_rows = st.lists(
 )
 
 
+READINGS = (
+    Reading(),
+    Reading(time_unit="s", text=frozenset({"a", "c.d"})),
+    Reading(time_unit="us", number=frozenset({"a", "b", "c.d"})),
+)
+
+
 def read(path: Path, columns: Columns, shift_ms: int = 5) -> None:
     """Asserts that each chunk gives the same rows and refusals as a whole and row by row."""
-    terms = Terms(columns, "file", shift_ms, NOW, 16)
-    for chunk in chunks(path, columns.required(), 5):
-        assert chunk.columns is not None
-        together = chunk_rows(chunk, terms)
-        one_by_one = chunk_rows(replace(chunk, columns=None), terms)
-        assert together[1] == one_by_one[1]
-        assert repr(together[0].to_pylist()) == repr(one_by_one[0].to_pylist())
-        assert together[0].schema == one_by_one[0].schema
+    for reading in READINGS:
+        terms = Terms(columns, "file", shift_ms, NOW, 16, reading)
+        for chunk in chunks(path, columns.required(), 5, reading=reading):
+            assert chunk.columns is not None
+            together = chunk_rows(chunk, terms)
+            one_by_one = chunk_rows(replace(chunk, columns=None), terms)
+            assert together.refused == one_by_one.refused
+            assert repr(together.events.to_pylist()) == repr(one_by_one.events.to_pylist())
+            assert together.events.schema == one_by_one.events.schema
+            assert together.inexact == one_by_one.inexact
 
 
 @part_of_examples(2)
@@ -122,6 +164,11 @@ KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
     (pa.timestamp("us"), st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))),
     (pa.timestamp("ms", "UTC"), st.integers(0, 2**41).map(lambda ms: datetime.fromtimestamp(ms // 1000, UTC))),
     (pa.decimal128(12, 3), st.decimals(-(10**6), 10**6, places=3)),
+    (pa.decimal128(20, 0), st.decimals(-(10**18), 10**18, places=0)),
+    (pa.duration("ns"), st.integers(-(10**15), 10**15)),
+    (pa.timestamp("ns"), st.integers(0, 2**60)),
+    (pa.time64("us"), st.times()),
+    (pa.dictionary(pa.int32(), pa.string()), st.sampled_from(["u1", "bought", "5", ""])),
     (pa.binary(), st.binary(max_size=3)),
     (pa.null(), st.none()),
     (pa.list_(pa.int64()), st.lists(st.integers(0, 3), max_size=2)),
@@ -171,9 +218,9 @@ def test_nearly_all_rows_of_a_usual_file_are_read_together(tmp_path: Path) -> No
         read_alone.extend(places)
         return chunk.rows(places)
 
-    events, refusals = chunk_rows(replace(chunk, rows=noted), Terms(WITHOUT_ID, "file", 0, NOW, 16))
+    made = chunk_rows(replace(chunk, rows=noted), Terms(WITHOUT_ID, "file", 0, NOW, 16))
     assert read_alone == [50]
-    assert (len(events), [refusal["line"] for refusal in refusals]) == (50, [52])
+    assert (len(made.events), [refused.line for refused in made.refused]) == (50, [52])
 
 
 @pytest.mark.parametrize("is_by_column", [True, False])
@@ -196,11 +243,11 @@ def test_rows_for_which_memory_is_too_small_are_read_in_pieces(tmp_path: Path, i
         return whole.rows(places)
 
     room = 3
-    events, refusals = chunk_rows(replace(whole, rows=rows), terms)
+    made = chunk_rows(replace(whole, rows=rows), terms)
     assert asked[0] > room >= asked[-1], "it began with all rows"
-    expected, expected_refusals = chunk_rows(whole, terms)
-    assert events.equals(expected) and refusals == expected_refusals
-    assert (len(events), len(refusals)) == (27, 13)
+    expected = chunk_rows(whole, terms)
+    assert made.events.equals(expected.events) and made.refused == expected.refused
+    assert (len(made.events), len(made.refused)) == (27, 13)
     room = 0
     with pytest.raises(MemoryError):
         chunk_rows(replace(whole, rows=rows), terms)

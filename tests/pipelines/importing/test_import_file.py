@@ -11,9 +11,11 @@ import polars as pl
 import pytest
 
 from lake.lake import Lake
-from pipelines.importing.chunks import ImportRefused, chunks
-from pipelines.importing.import_file import Imported, import_file
-from pipelines.importing.terms import Columns, identity_of
+from pipelines.importing.chunk import ImportRefused
+from pipelines.importing.chunks import chunks
+from pipelines.importing.import_file import import_file
+from pipelines.importing.report import Imported
+from pipelines.importing.terms import Columns, Reading, identity_of
 from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.times import rfc3339
 
@@ -102,7 +104,7 @@ def test_an_import_that_was_cut_off_goes_on_where_it_stopped(tmp_path: Path, tab
 
     assert Lake(root).events().select("ts").collect().height == 39
     assert Lake(root).rejected().select("line").collect()["line"].to_list() == [21]
-    assert imported(Lake(root), path, rows_at_once=10) == Imported(accepted=0, rejected=0, already=39)
+    assert imported(Lake(root), path, rows_at_once=10) == Imported(accepted=0, rejected=1, already=39)
 
 
 LARGE_ROWS = [ROWS[0] | {"when": 1_700_000_000_000 + number} for number in range(1_200)]
@@ -196,7 +198,7 @@ def test_times_that_no_calendar_has_are_refused(tmp_path: Path, name: str) -> No
     {"a.csv": frame.write_csv, "a.jsonl": frame.write_ndjson, "a.parquet": frame.write_parquet}[name](path)
     lake = Lake(str(tmp_path / "lake"))
 
-    assert imported(lake, path) == Imported(accepted=2, rejected=3, already=0)
+    assert imported(lake, path, reading=Reading(time_unit="ms")) == Imported(accepted=2, rejected=3, already=0)
     assert [rfc3339(ts_ms) for ts_ms in lake.events().collect()["ts"].sort()] == [
         "0001-01-01T00:00:00.000Z",
         "2027-01-15T08:00:00.000Z",

@@ -1,0 +1,56 @@
+"""The page on imports: each file that it shows is written, and each command that it has is typed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import RunningStack
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "import.md").read_text()
+FILES = dict(re.findall(r"`([a-z]+\.csv)`:\n\n```csv\n(.*?)```", PAGE, re.DOTALL))
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+
+
+def imported(stack: RunningStack, folder: Path, command: str) -> dict[str, Any]:
+    """What a command of the page says, as JSON, with its files in a folder."""
+    program, *words = shlex.split(command.removesuffix(" --json"))
+    assert program == "tinycdp"
+    in_folder = [str(folder / word) if word in FILES or word == "refused.jsonl" else word for word in words]
+    said: dict[str, Any] = stack.json(
+        *[str(ROOT / word) if word.startswith("examples/") else word for word in in_folder]
+    )
+    return said
+
+
+def test_the_page_on_imports(stack: RunningStack, tmp_path: Path) -> None:
+    """Every command does what the page says of it."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    said = [imported(stack, tmp_path, command) for command in COMMANDS]
+
+    assert [(one["accepted"] + one["already"], one["rejected"]) for one in said] == [
+        (5, 0),
+        (2, 0),
+        (2, 0),
+        (2, 2),
+        (2, 0),
+    ]
+    assert said[1]["read_as"] == "cells separated by semicolon"
+    assert said[1]["inexact"] == {}, "--text keeps the digits"
+    assert (said[4]["accepted"], said[4]["already"]) == (0, 2), "the same file again adds nothing"
+    refused = {sample["line"]: sample["reason"] for one in said[3]["refused"] for sample in one["samples"]}
+    assert list(sorted(refused)) == [3, 4]
+    assert "yesterday" in refused[3] and "never closed" in refused[4]
+    written = [json.loads(line) for line in (tmp_path / "refused.jsonl").read_text().splitlines()]
+    assert written[0]["mapping"]["user"] == "who"
+    assert sorted(one["line"] for one in written[1:]) == [3, 4]
+    assert {"row", "text"} == {next(name for name in ("row", "text") if name in one) for one in written[1:]}
