@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,24 +13,29 @@ import msgspec
 from cli.connect import connect
 from cli.rebuild import TookTooLong, await_rebuild
 from cli.terminal import fail, one_line, progress_bar, say
-from pipelines.importing.by_row import Refused
 from pipelines.importing.chunk import ImportRefused
 from pipelines.importing.import_file import import_file
-from pipelines.importing.report import Imported
-from pipelines.importing.terms import Reading
+from pipelines.importing.made import Refused
+from pipelines.importing.report import Imported, Preview
+from pipelines.importing.terms import AS_SENT, Reading
 from pipelines.leases import writing
+from serving.people.links import complete_links
+from serving.times import rfc3339
 
 #: Reasons that are printed; `--json` has more.
 REASONS_SHOWN = 10
+#: Names of events, and of properties, of a dry run that are printed.
+NAMES_SHOWN = 30
+KINDS = {"json": "list or object"}
 
 
 @dataclass(frozen=True)
 class FileMapping:
-    """What the command says of a file: the columns, and how they are read."""
+    """What the command says of a file: the columns, and how they are read. Events as apps send them need no columns."""
 
-    user: str
-    event: str
-    time: str
+    user: str | None = None
+    event: str | None = None
+    time: str | None = None
     id: str | None = None
     reading: Reading = field(default_factory=Reading)
 
@@ -40,38 +45,44 @@ def import_history(
     mapping: FileMapping,
     *,
     shift_to_now: bool = False,
+    is_dry: bool = False,
     rejects: Path | None = None,
     quiet: bool,
     as_json: bool,
 ) -> Imported:
     """What became of the rows, once they count; bars show how far it is.
 
-    `rejects` gets the refused rows. Raises `TookTooLong` where nobody rebuilds, after it said what is in the lake.
+    `rejects` gets the refused rows. `is_dry`: nothing is written, and nothing rebuilt. Raises `TookTooLong` where
+    nobody rebuilds, after it said what is in the lake.
     """
     store, lake, settings = connect()
     with (
         progress_bar(f"importing {file.name}", quiet) as on_progress,
-        writing(store) as lease,
+        nullcontext() if is_dry else writing(store) as lease,
         _kept(rejects, file, mapping) as on_refused,
     ):
         try:
             imported = import_file(
                 lake,
                 file,
-                user_column=mapping.user,
-                event_column=mapping.event,
-                time_column=mapping.time,
+                user_column=mapping.user or AS_SENT.user,
+                event_column=mapping.event or AS_SENT.event,
+                time_column=mapping.time or AS_SENT.time,
                 id_column=mapping.id,
                 shift_to_now=shift_to_now,
                 reading=mapping.reading,
+                is_dry=is_dry,
                 now_ms=store.now_ms(),
                 shards=settings.shards,
                 progress=on_progress,
-                before_commit=lease.require,
+                before_commit=lease.require if lease is not None else lambda: None,
                 on_refused=on_refused,
+                link=lambda events: store.follow(complete_links(store.operations, events)),
             )
         except ImportRefused as error:
             fail(str(error))
+    if is_dry:
+        return imported
     try:
         with progress_bar("rebuilding", quiet):
             await_rebuild(store)
@@ -125,10 +136,13 @@ def _as_json(mapping: FileMapping) -> dict[str, Any]:
 
 def say_imported(imported: Imported, as_json: bool, **more: bool) -> None:
     """Says what became of the rows; `more` goes into the JSON."""
-    counts = f"{imported.accepted:,} events imported, {imported.rejected:,} rejected"
-    lines = [f"{counts}, {imported.already:,} were there already"]
+    preview = imported.preview
+    would = "events imported" if preview is None else "events would be imported"
+    lines = [f"{imported.accepted:,} {would}, {imported.rejected:,} rejected, {imported.already:,} were there already"]
     if imported.read_as:
         lines.append(f"read as {imported.read_as}")
+    if preview is not None:
+        lines += _preview_lines(preview)
     for reason in imported.refused[:REASONS_SHOWN]:
         lines.append(f"{reason.rows:>9,}  {one_line(reason.reason)}")
         for sample in reason.samples:
@@ -141,4 +155,21 @@ def say_imported(imported: Imported, as_json: bool, **more: bool) -> None:
             f"warning: {one_line(name)} has {inexact.count:,} whole numbers from 2^53 on, where numbers have gaps, the "
             f"first in line {inexact.line}: {inexact.value}; --text {one_line(name)} keeps their digits"
         )
-    say(asdict(imported) | more, "\n".join(lines), as_json)
+    body = asdict(imported) | more
+    if preview is None:
+        del body["preview"]
+    say(body, "\n".join(lines), as_json)
+
+
+def _preview_lines(preview: Preview) -> list[str]:
+    """What would go in, for people."""
+    lines = []
+    if preview.first_ms is not None and preview.last_ms is not None:
+        lines.append(f"from {rfc3339(preview.first_ms)} to {rfc3339(preview.last_ms)}")
+    lines += [f"{count:>9,}  event {one_line(name)}" for name, count in preview.events.most_common(NAMES_SHOWN)]
+    for name, kinds in sorted(preview.properties.items())[:NAMES_SHOWN]:
+        said = ", ".join(f"{count:,} {KINDS.get(kind, kind)}" for kind, count in kinds.most_common())
+        lines.append(f"           property {one_line(name)}: {said}")
+    if max(len(preview.events), len(preview.properties)) > NAMES_SHOWN:
+        lines.append("           and more: --json tells them")
+    return lines

@@ -7,8 +7,6 @@ Only the reading one by one knows why a row is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,6 +17,7 @@ import pyarrow as pa
 from expressions.rules.properties import event_fields, typed
 from lake.halving import halving
 from lake.schemas import EVENTS
+from pipelines.importing.as_sent import sent_rows
 from pipelines.importing.by_column import plain_rows
 from pipelines.importing.cells import (
     GAPS_FROM,
@@ -31,72 +30,13 @@ from pipelines.importing.cells import (
     whole_digits,
 )
 from pipelines.importing.chunk import ERROR, Chunk, Fault
+from pipelines.importing.made import Inexact, Made, Refused, merge_inexact
 from pipelines.importing.terms import Terms
 from pipelines.importing.times import time_ms
 from serving import ids
 from serving.ingest.accept import Limits, accept
 from serving.ingest.event_time import INSTANT_MIN_MS
-from serving.refusals import Invalid, cut
-
-#: Bytes of a refused row that are kept in the lake.
-REFUSED_BYTES = 4_096
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A row that stays out. `group` is the reason without what is true of this row alone; `row` is all of it: the text
-    of a row that cannot be read, else its values by column.
-    """
-
-    line: int
-    group: str
-    reason: str
-    row: str | dict[str, Any]
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-    def stored(self) -> dict[str, Any]:
-        """The row of the lake's table `rejected`, without what is true of all rows of an import."""
-        text = self.row if isinstance(self.row, str) else msgspec.json.encode(self.row, enc_hook=str).decode()
-        kept = text.encode()[:REFUSED_BYTES]
-        return {
-            "line": self.line,
-            "code": Invalid.code,
-            "reason": self.reason,
-            "event": kept.decode("utf-8", "ignore"),
-            "field": self.details.get("field"),
-            "remedy": self.details.get("remedy"),
-            "is_cut": len(kept) < len(text.encode()),
-        }
-
-
-@dataclass
-class Inexact:
-    """Whole numbers of a property that no float holds: how many, and the first of them."""
-
-    count: int
-    line: int
-    value: str
-
-
-@dataclass(frozen=True)
-class Made:
-    """What became of the rows of a chunk: rows of `events`, the refused, and numbers that are inexact, by property."""
-
-    events: pa.Table
-    refused: list[Refused]
-    inexact: dict[str, Inexact]
-
-
-def merge_inexact(into: dict[str, Inexact], more: Mapping[str, Inexact]) -> None:
-    """Adds what later rows have to what earlier rows have."""
-    for name, other in more.items():
-        mine = into.get(name)
-        if mine is None:
-            into[name] = Inexact(other.count, other.line, other.value)
-        else:
-            mine.count += other.count
-            if other.line < mine.line:
-                mine.line, mine.value = other.line, other.value
+from serving.refusals import Invalid
 
 
 def chunk_rows(chunk: Chunk, terms: Terms) -> Made:
@@ -104,6 +44,8 @@ def chunk_rows(chunk: Chunk, terms: Terms) -> Made:
 
     Where memory fails the rows are read in halves, quarters …: what one makes of a row does not depend on others.
     """
+    if terms.reading.as_sent:
+        return sent_rows(chunk, terms)
     return halving(partial(_in_pieces, chunk, terms), len(chunk.lines))
 
 
@@ -136,17 +78,13 @@ def _piece_rows(chunk: Chunk, terms: Terms) -> Made:
         line = chunk.lines[at]
         fault = row.get(ERROR)
         if isinstance(fault, Fault):
-            reason = f"{fault.reason}; {fault.detail}" if fault.detail else fault.reason
-            refused.append(Refused(line, fault.reason, reason, fault.text))
+            refused.append(Refused.by_fault(line, fault))
             continue
         try:
             rows.append(_event_row(line, row, terms, chunk.are_cells, inexact))
             places.append(at)
         except Invalid as refusal:
-            details = refusal.details or {}
-            of_field, remedy = details.get("field"), details.get("remedy")
-            group = f"{of_field}: {remedy}" if of_field and remedy else refusal.message
-            refused.append(Refused(line, cut(group), refusal.message, row, details))
+            refused.append(Refused.by_refusal(line, refusal, row))
     if not rows:
         return Made(events, refused, inexact)
     both = pa.concat_tables([events, pa.Table.from_pylist(rows, schema=EVENTS.columns)])

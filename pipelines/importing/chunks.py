@@ -75,6 +75,11 @@ def look(path: Path, wanted: Collection[str], reading: Reading | None = None) ->
         return Looked(total, opened.names, ", ".join(said))
 
 
+def is_jsonl(path: Path) -> bool:
+    """Whether a file has an object a line, by its name."""
+    return any(_FORMATS.get(suffix.lower()) == "jsonl" for suffix in path.suffixes[-2:])
+
+
 @contextmanager
 def _opened(path: Path, wanted: Collection[str], reading: Reading) -> Iterator[_Opened]:
     kind, packed = _format(path)

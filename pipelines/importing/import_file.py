@@ -15,19 +15,21 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-from deltalake import Transaction
+from deltalake import DeltaTable, Transaction
 
 from lake.errors import LakeConflict
 from lake.lake import Lake
 from lake.schemas import EVENTS, REJECTED, Table
-from pipelines.importing.by_row import Refused, chunk_rows
+from pipelines.importing.by_row import chunk_rows
 from pipelines.importing.chunk import BYTES_AT_ONCE, Chunk, ImportRefused
 from pipelines.importing.chunks import chunks, look
-from pipelines.importing.report import Imported, Tally
-from pipelines.importing.terms import Columns, Reading, Terms, identity_of
+from pipelines.importing.made import Refused
+from pipelines.importing.report import Imported, Preview, Tally
+from pipelines.importing.terms import AS_SENT, Columns, Reading, Terms, identity_of
 from pipelines.importing.times import instants, time_ms
 from serving import ids
 from serving.refusals import Invalid
+from serving.store.logged_event import LogEntry
 
 ROWS_AT_ONCE = 50_000
 #: How often a commit is made anew when another import of the same file was first.
@@ -41,17 +43,19 @@ def import_file(
     lake: Lake,
     path: Path,
     *,
-    user_column: str,
-    event_column: str,
-    time_column: str,
+    user_column: str = AS_SENT.user,
+    event_column: str = AS_SENT.event,
+    time_column: str = AS_SENT.time,
     id_column: str | None = None,
     shift_to_now: bool = False,
     reading: Reading | None = None,
+    is_dry: bool = False,
     now_ms: int,
     shards: int = ids.SHARDS_DEFAULT,
     progress: Progress = lambda done, total: None,
     before_commit: Callable[[], None] = lambda: None,
     on_refused: Callable[[Iterable[Refused]], None] = lambda rows: None,
+    link: Callable[[list[LogEntry]], None] = lambda events: None,
     rows_at_once: int = ROWS_AT_ONCE,
     bytes_at_once: int = BYTES_AT_ONCE,
 ) -> Imported:
@@ -59,15 +63,18 @@ def import_file(
     `before_commit` raises, which is called before each commit.
 
     `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
-    the latest is `now_ms`. `on_refused` is called with the refused rows of each chunk, whole.
+    the latest is `now_ms`. `on_refused` is called with the refused rows of each chunk, whole. Events as apps send them
+    (`Reading.as_sent`) need no columns; `link` makes the links of those that say that ids belong together. `is_dry`:
+    nothing is written, and the answer says what would go in.
     """
     columns, reading = Columns(user_column, event_column, time_column, id_column), reading or Reading()
     looked = look(path, columns.required(), reading)
-    _require(path, columns, reading, looked.names)
+    if not reading.as_sent:
+        _require(path, columns, reading, looked.names)
     identity = identity_of(path, columns, shift_to_now, rows_at_once, reading)
     shift_ms = now_ms - _latest_ms(path, columns, reading, now_ms) if shift_to_now else 0
     terms = Terms(columns, identity, shift_ms, now_ms, shards, reading)
-    tally = Tally()
+    tally, preview = Tally(), Preview() if is_dry else None
     done = 0
     with closing(chunks(path, columns.required(), rows_at_once, bytes_at_once, reading)) as parts:
         for chunk in parts:
@@ -75,19 +82,29 @@ def import_file(
             tally.refuse(made.refused)
             tally.note(made.inexact)
             on_refused(made.refused)
+            done += len(chunk.lines)
+            if preview is not None:
+                if lake.holds_events() and _is_in(lake, EVENTS, identity, chunk):
+                    tally.already += len(made.events)
+                else:
+                    tally.accepted += len(made.events)
+                    preview.add(made.events)
+                progress(done, looked.total)
+                continue
             if made.refused:
                 # Refusals go first, so that a run that is cut off in between repeats neither.
                 rows = [{"received_at": now_ms, "source": path.name, **refused.stored()} for refused in made.refused]
                 before_commit()
                 _append(lake, REJECTED, identity, chunk, pa.Table.from_pylist(rows, schema=REJECTED.columns))
+            if made.claiming and not _is_in(lake, EVENTS, identity, chunk):
+                link(made.claiming)  # before the events: a run that is cut off in between makes them again
             before_commit()
             if _append(lake, EVENTS, identity, chunk, made.events):
                 tally.accepted += len(made.events)
             else:
                 tally.already += len(made.events)
-            done += len(chunk.lines)
             progress(done, looked.total)
-    return tally.imported(looked.read_as)
+    return tally.imported(looked.read_as, preview)
 
 
 def _require(path: Path, columns: Columns, reading: Reading, names: list[str]) -> None:
@@ -116,15 +133,11 @@ def _append(lake: Lake, table: Table, identity: str, chunk: Chunk, rows: pa.Tabl
 
     The last part notes the chunk, so a chunk that came whole in an earlier run has no part that is new.
     """
-    app = f"import/{identity}"
-    app_of_parts = f"{app}/{chunk.number}/parts"  # those of releases that cut chunks otherwise have another name
+    app, app_of_parts = _apps(identity, chunk)
     note = Transaction(app, chunk.number) if chunk.is_last_part else Transaction(app_of_parts, chunk.part)
     for _ in range(ATTEMPTS):
         opened = lake.open(table)
-        if (opened.transaction_version(app) or 0) >= chunk.number:
-            return False
-        is_part = chunk.part > 1 or not chunk.is_last_part
-        if is_part and (opened.transaction_version(app_of_parts) or 0) >= chunk.part:
+        if _has(opened, identity, chunk):
             return False
         try:
             lake.append_to(opened, rows, [note])
@@ -132,6 +145,25 @@ def _append(lake: Lake, table: Table, identity: str, chunk: Chunk, rows: pa.Tabl
         except LakeConflict:
             continue
     raise LakeConflict(f"{app}: other imports of the same file were first {ATTEMPTS} times")
+
+
+def _is_in(lake: Lake, table: Table, identity: str, chunk: Chunk) -> bool:
+    """Whether an earlier run brought a chunk, or a part of one, into a table."""
+    return _has(lake.open(table), identity, chunk)
+
+
+def _has(opened: DeltaTable, identity: str, chunk: Chunk) -> bool:
+    app, app_of_parts = _apps(identity, chunk)
+    if (opened.transaction_version(app) or 0) >= chunk.number:
+        return True
+    is_part = chunk.part > 1 or not chunk.is_last_part
+    return is_part and (opened.transaction_version(app_of_parts) or 0) >= chunk.part
+
+
+def _apps(identity: str, chunk: Chunk) -> tuple[str, str]:
+    """The names under which chunks, and the parts of one, are noted. Releases that cut parts otherwise have another."""
+    app = f"import/{identity}"
+    return app, f"{app}/{chunk.number}/parts"
 
 
 def _latest_ms(path: Path, columns: Columns, reading: Reading, now_ms: int) -> int:

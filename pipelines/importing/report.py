@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import polars as pl
+import pyarrow as pa
 
-from pipelines.importing.by_row import Inexact, Refused, merge_inexact
+from pipelines.importing.made import Inexact, Refused, merge_inexact
 
 #: Reasons that are told apart, and samples of each. Rows of further reasons are counted together.
 REASONS_MAX, SAMPLES_MAX = 100, 3
 #: The reason under which rows of further reasons are counted.
 OTHERS = "other reasons"
+#: Names of events, and of properties, that a preview counts one by one.
+NAMES_MAX, OTHER_NAMES = 1_000, "other names"
 #: Characters of a row that a sample shows.
 SAMPLE_CHARACTERS = 200
 
@@ -36,12 +41,52 @@ class Reason:
     samples: list[Sample] = field(default_factory=list)
 
 
+@dataclass
+class Preview:
+    """What would go in: events by kind and name, properties by kind of value with how many have it, and the first and
+    last time, UTC ms.
+    """
+
+    events: Counter[str] = field(default_factory=Counter)
+    properties: dict[str, Counter[str]] = field(default_factory=dict)
+    first_ms: int | None = None
+    last_ms: int | None = None
+
+    def add(self, rows: pa.Table) -> None:
+        """Looks at some rows of `events`."""
+        if not len(rows):
+            return
+        frame = pl.DataFrame(pl.from_arrow(rows.select(["kind", "name", "original_ts"])))
+        title = pl.when(pl.col("kind") == "track").then("name").otherwise("kind").alias("title")
+        for name, count in frame.group_by(title).len().iter_rows():
+            _count(self.events, name, count)
+        first_ms, last_ms = frame["original_ts"].min(), frame["original_ts"].max()
+        assert isinstance(first_ms, int) and isinstance(last_ms, int)
+        self.first_ms = first_ms if self.first_ms is None else min(self.first_ms, first_ms)
+        self.last_ms = last_ms if self.last_ms is None else max(self.last_ms, last_ms)
+        maps = rows["props"].combine_chunks()
+        entries = pl.DataFrame(pl.from_arrow(pa.table({"key": maps.keys, "value": maps.items})))
+        value = pl.col("value").struct
+        kinds = ("number", "string", "boolean", "json")
+        counts = entries.group_by("key").agg(*(value.field(kind).count().alias(kind) for kind in kinds))
+        for row in counts.iter_rows(named=True):
+            if row["key"] in self.properties or len(self.properties) < NAMES_MAX:
+                known = self.properties.setdefault(row["key"], Counter())
+                known.update({kind: row[kind] for kind in kinds if row[kind]})
+
+
+def _count(counts: Counter[str], name: str, count: int) -> None:
+    """Counts a name; those beyond `NAMES_MAX` together."""
+    counts[name if name in counts or len(counts) < NAMES_MAX else OTHER_NAMES] += count
+
+
 @dataclass(frozen=True)
 class Imported:
     """What became of the rows of a file: `accepted` are new, `already` were in the lake from an earlier run.
 
     `rejected` stay out, and `refused` says why. `inexact` names properties with whole numbers that no float holds.
-    `read_as` says how the file was read, where it leaves that open.
+    `read_as` says how the file was read, where it leaves that open. `preview` of a dry run says what would go in;
+    `accepted` then would.
     """
 
     accepted: int
@@ -50,6 +95,7 @@ class Imported:
     refused: list[Reason] = field(default_factory=list, compare=False)
     inexact: dict[str, Inexact] = field(default_factory=dict, compare=False)
     read_as: str = field(default="", compare=False)
+    preview: Preview | None = field(default=None, compare=False)
 
 
 class Tally:
@@ -74,10 +120,10 @@ class Tally:
         """Counts inexact numbers."""
         merge_inexact(self._inexact, inexact)
 
-    def imported(self, read_as: str) -> Imported:
+    def imported(self, read_as: str, preview: Preview | None = None) -> Imported:
         """What became of all rows; the reasons with most rows first."""
         reasons = sorted(self._reasons.values(), key=lambda reason: (-reason.rows, reason.reason))
-        return Imported(self.accepted, self.rejected, self.already, reasons, self._inexact, read_as)
+        return Imported(self.accepted, self.rejected, self.already, reasons, self._inexact, read_as, preview)
 
 
 def row_text(row: str | Mapping[str, Any]) -> str:

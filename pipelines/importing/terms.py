@@ -36,13 +36,18 @@ class Columns:
         return frozenset((self.user, self.event, self.time, self.id))
 
 
+#: Where an event as an app sends it says so itself.
+AS_SENT = Columns("userId", "event", "timestamp", "messageId")
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a file is read where it does not say so itself.
 
     `encoding` of a text without a byte order mark, UTF-8 if None. `delimiter` of a CSV, found if None. `has_quotes`: a
     quote begins and ends a cell. `time_unit`: what whole numbers of the column of times count. `text` and `number` are
-    columns of properties that are taken as such whatever their values look like.
+    columns of properties that are taken as such whatever their values look like. `as_sent`: rows are events as an app
+    sends them.
     """
 
     encoding: str | None = None
@@ -51,14 +56,14 @@ class Reading:
     time_unit: TimeUnit | None = None
     text: frozenset[str] = frozenset()
     number: frozenset[str] = frozenset()
+    as_sent: bool = False
 
     def identity(self) -> bytes:
         """Names what differs from the usual way to read a file; empty for the usual way."""
         if self == Reading():
             return b""
-        return repr(
-            (self.encoding, self.delimiter, self.has_quotes, self.time_unit, sorted(self.text), sorted(self.number))
-        ).encode()
+        said = (self.encoding, self.delimiter, self.has_quotes, self.time_unit, sorted(self.text), sorted(self.number))
+        return repr((*said, self.as_sent)).encode()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "import.md").read_text()
-FILES = dict(re.findall(r"`([a-z]+\.csv)`:\n\n```csv\n(.*?)```", PAGE, re.DOTALL))
+FILES = dict(re.findall(r"`([a-z]+\.(?:csv|jsonl))`:\n\n```(?:csv|json)\n(.*?)```", PAGE, re.DOTALL))
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 
 
@@ -39,15 +39,17 @@ def test_the_page_on_imports(stack: RunningStack, tmp_path: Path) -> None:
 
     assert [(one["accepted"] + one["already"], one["rejected"]) for one in said] == [
         (5, 0),
+        (5, 0),
+        (3, 0),
         (2, 0),
         (2, 0),
         (2, 2),
         (2, 0),
     ]
-    assert said[1]["read_as"] == "cells separated by semicolon"
-    assert said[1]["inexact"] == {}, "--text keeps the digits"
-    assert (said[4]["accepted"], said[4]["already"]) == (0, 2), "the same file again adds nothing"
-    refused = {sample["line"]: sample["reason"] for one in said[3]["refused"] for sample in one["samples"]}
+    assert said[3]["read_as"] == "cells separated by semicolon"
+    assert said[3]["inexact"] == {}, "--text keeps the digits"
+    assert (said[6]["accepted"], said[6]["already"]) == (0, 2), "the same file again adds nothing"
+    refused = {sample["line"]: sample["reason"] for one in said[5]["refused"] for sample in one["samples"]}
     assert list(sorted(refused)) == [3, 4]
     assert "yesterday" in refused[3] and "never closed" in refused[4]
     written = [json.loads(line) for line in (tmp_path / "refused.jsonl").read_text().splitlines()]

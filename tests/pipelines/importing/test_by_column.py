@@ -129,7 +129,7 @@ def read(path: Path, columns: Columns, shift_ms: int = 5) -> None:
             assert together.inexact == one_by_one.inexact
 
 
-@part_of_examples(2)
+@part_of_examples(4)  # each is read in three ways
 @given(rows=csv_rows)
 @example(rows=[["u", "bought", "1998-07-01", "", "-0", "-0.0", "0.10"]])
 def test_csv(tmp_path_factory: Any, rows: list[list[str]]) -> None:
@@ -195,7 +195,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
     return pa.table(columns)
 
 
-@part_of_examples(2)
+@part_of_examples(4)  # each is read in three ways
 @given(table=tables())
 def test_parquet(tmp_path_factory: Any, table: pa.Table) -> None:
     """Columns of Parquet agree, of every type."""

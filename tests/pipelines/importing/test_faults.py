@@ -322,3 +322,23 @@ def test_a_bad_line_of_json_costs_no_other_line(lake: Lake, tmp_path: Path, line
     good = b'{"who": "u1", "what": "order", "when": "2024-01-01"}\n'
     done = imported(lake, written(tmp_path, good + line + b"\n" + good, "a.jsonl"))
     assert (done.accepted, done.rejected, done.refused[0].samples[0].line) == (2, 1, 2)
+
+
+def test_a_dry_run_says_what_would_go_in_and_writes_nothing(lake: Lake, tmp_path: Path) -> None:
+    """Events by name, properties by kind, the first and the last time, and what would be refused."""
+    rows = [b"u1,order,2024-01-02,5,true", b"u2,order,2024-01-03,x,", b"u3,seen,2024-01-01,,", b"u4,seen,?,,"]
+    path = written(tmp_path, b"\n".join([b"who,what,when,price,gift", *rows]))
+
+    def dry() -> Imported:
+        names = {"user_column": "who", "event_column": "what", "time_column": "when"}
+        return import_file(lake, path, **names, now_ms=NOW, is_dry=True)
+
+    done = dry()
+    assert done == Imported(accepted=3, rejected=1, already=0)
+    assert done.preview is not None
+    assert done.preview.events == {"order": 2, "seen": 1}
+    assert done.preview.properties == {"price": {"number": 1, "string": 1}, "gift": {"boolean": 1}}
+    assert (done.preview.first_ms, done.preview.last_ms) == (1_704_067_200_000, 1_704_240_000_000)
+    assert (stored(lake).height, lake.rejected().collect().height) == (0, 0)
+    imported(lake, path)
+    assert dry() == Imported(accepted=0, rejected=1, already=3)

@@ -1,0 +1,61 @@
+"""Events as an app sends them, an object a line, as rows of `events`: each means what `POST /v1/batch` takes it for.
+
+All kinds of events are checked and written as the API and the drain do it. Three things differ, since these come late:
+an event says when it happened; the clock of its sender is believed, as nobody knows when it was sent by ours; and an
+event without an id gets that of its line. What an event says of ids that belong together becomes links by way of the
+log.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from lake.schemas import EVENTS
+from pipelines.importing.chunk import ERROR, Chunk, Fault
+from pipelines.importing.made import Made, Refused
+from pipelines.importing.terms import Terms
+from pipelines.rows import event_rows
+from serving import ids
+from serving.ingest.accept import Limits, accept
+from serving.ingest.event_time import INSTANT_MIN_MS
+from serving.refusals import Invalid
+from serving.store.logged_event import Accepted, LogEntry
+
+_TIMES = ("timestamp", "ts", "originalTimestamp")
+_TIME_REMEDY = "say when the event happened, in timestamp"
+
+
+def sent_rows(chunk: Chunk, terms: Terms) -> Made:
+    """What becomes of the rows, in the order of the file."""
+    entries: list[tuple[int, LogEntry]] = []
+    refused: list[Refused] = []
+    for line, row in zip(chunk.lines, chunk.rows(range(len(chunk.lines))), strict=True):
+        fault = row.get(ERROR)
+        if isinstance(fault, Fault):
+            refused.append(Refused.by_fault(line, fault))
+            continue
+        try:
+            entries.append(_entry(line, row, terms))
+        except Invalid as refusal:
+            refused.append(Refused.by_refusal(line, refusal, row))
+    rows = event_rows(entries) if entries else EVENTS.columns.empty_table()
+    without_seq = rows.set_column(rows.schema.get_field_index("seq"), "seq", pa.nulls(len(rows), pa.int64()))
+    claiming = [entry for _, entry in entries if entry.event.anonymous_id or entry.event.email_hash]
+    return Made(without_seq, refused, {}, claiming)
+
+
+def _entry(line: int, row: dict[str, Any], terms: Terms) -> tuple[int, LogEntry]:
+    if all(row.get(name) is None for name in _TIMES):
+        details = {"field": "timestamp", "value": None, "remedy": _TIME_REMEDY}
+        raise Invalid(f"timestamp: there is no time; {_TIME_REMEDY}", details)
+    has_id = row.get("messageId") not in (None, "")
+    raw = {name: value for name, value in row.items() if name != "sentAt"}
+    event: Accepted = accept(raw, Limits())
+    if not has_id:
+        event = msgspec.structs.replace(event, event_id=terms.event_id(line))
+    assert event.original_ts is not None, "an event without a time is refused above"
+    ts_ms = min(max(event.original_ts + terms.shift_ms, INSTANT_MIN_MS), terms.now_ms)
+    return ids.shard_of(event.id, terms.shards), LogEntry(0, event, ts_ms, terms.now_ms)
