@@ -211,3 +211,10 @@ def test_409_is_documented_where_it_is_answered_and_nowhere_else(
     assert statuses == dict.fromkeys(IN_THE_WAY, 409)
     too_many_events = {"get /v1/admin/segments/{key}/members", "get /v1/admin/flags/{key}/people"}
     assert documenting(operations, "409") == IN_THE_WAY.keys() | too_many_events
+
+
+def test_a_path_names_every_method_that_it_takes(stack: RunningStack) -> None:
+    """405 lists all of them in Allow, though several routes share the path."""
+    answer = stack.call("PATCH", "/v1/admin/traits/some")
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, PUT, DELETE")
