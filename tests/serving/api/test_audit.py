@@ -56,8 +56,8 @@ def test_an_act_that_is_no_change_of_a_definition_has_no_versions(stack: Running
 
 def test_a_delete_of_many_ids_is_noted_at_once(stack: RunningStack) -> None:
     """A person of many ids, some three links apart, is deleted whole, and each id is in the audit log by one commit."""
-    owners = [f"many-{number}" for number in range(4)]
-    batch: list[dict[str, str]] = [{"type": "alias", "userId": "many", "previousId": owner} for owner in owners]
+    owners = [f"audited-{number}" for number in range(4)]
+    batch: list[dict[str, str]] = [{"type": "alias", "userId": "audited-many", "previousId": owner} for owner in owners]
     batch += [
         {"type": "track", "event": "seen", "userId": owner, "anonymousId": f"{owner}-{number}"}
         for owner in owners

@@ -136,7 +136,9 @@ def test_a_device_that_becomes_the_users_is_told(defined: RunningStack, user: st
 
         assert of_user.wait_for(2).at_s - linked_s < BY_EVENT_S + BUSY_S
         order(defined, user)
-        assert of_device.wait_for(2).id == of_user.wait_for(3).id
+        now = bulk(defined, user).headers["etag"]
+        wait_until(lambda: of_user.told[-1].data["etag"] == now, "the user hears of the order")
+        wait_until(lambda: of_device.told[-1].id == of_user.told[-1].id, "and so does the device")
 
 
 def test_whoever_knows_the_state_is_told_nothing_at_the_opening(defined: RunningStack, user: str) -> None:
