@@ -111,10 +111,17 @@ def impact_by_hand(events: pl.LazyFrame) -> dict[str, Any]:
     return {"total": len(people), "counts": counts}
 
 
+def people_by_hand(events: pl.LazyFrame) -> dict[str, Any]:
+    """How many people are in the segment, of how many."""
+    people = _people(events).select("orders").collect()
+    return {"members": int((people["orders"] >= 3).sum()), "total": len(people)}
+
+
 BY_HAND: dict[AnalysisKind, Callable[[pl.LazyFrame], dict[str, Any]]] = {
     "trend": trend_by_hand,
     "overlap": overlap_by_hand,
     "impact": impact_by_hand,
+    "people": people_by_hand,
 }
 
 
@@ -133,6 +140,8 @@ def numbers_of(analysis: AnalysisKind, result: dict[str, Any]) -> dict[str, Any]
     if analysis == "overlap":
         segments = {segment["key"]: [segment["members"], segment["both"]] for segment in result["segments"]}
         return {"members": result["members"], "total": result["total"], "segments": segments}
+    if analysis == "people":
+        return {"members": result["count"], "total": result["total"]}
     counts = {
         change["key"]: [change["before"], change["after"], change["enters"]["count"]]
         for change in result["definitions"]

@@ -20,7 +20,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("analysis", ANALYSES)
 def test_the_query_by_hand_and_the_analysis_give_the_same_numbers(root: str, analysis: AnalysisKind) -> None:
-    """All days of a trend, all segments of an overlap, and all definitions that an edit reaches."""
+    """All days of a trend, segments of an overlap, definitions that an edit reaches, and people of a segment."""
     reports: list[Progress] = []
     analyse(order_of(root, analysis), reports.append)
 
