@@ -177,6 +177,7 @@ def test_a_page_hears_no_more_once_its_key_is_revoked(defined: RunningStack, vis
     assert loyal(page) is False
 
 
+@pytest.mark.deep
 def test_a_page_whose_stream_was_never_open_is_told_of_no_revoked_key(
     defined: RunningStack, visit: Visit, context: BrowserContext
 ) -> None:

@@ -87,6 +87,7 @@ def counted_replacements(redis_url: str) -> Iterator[Counter[str]]:
         watching.join()
 
 
+@pytest.mark.deep
 @pytest.mark.xdist_group("stack")
 def test_two_processes_that_save_together_hardly_repeat_themselves(stack: RunningStack) -> None:
     """However many clients save at once, a process has one save under way, so a save is begun anew only when another

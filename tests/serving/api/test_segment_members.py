@@ -77,6 +77,7 @@ def test_since_is_when_a_rebuild_first_saw_the_membership(joined: RunningStack) 
     assert found["since"] == next(one["since"] for one in user["segments"] if one["key"] == "sm_seen")
 
 
+@pytest.mark.deep
 def test_of_many_events_members_and_people_are_not_computed_while_one_waits(joined: RunningStack) -> None:
     """Members are those of the last rebuild, with its age; else, and of a flag, 409 names the analysis that tells."""
     joined.define("flag", "sm_flag", 'segment("sm_seen")')

@@ -331,6 +331,7 @@ def test_open_streams_are_counted(defined: RunningStack, user: str) -> None:
         assert now == before + 2 <= shown(defined, "tinycdp_streams_max")
 
 
+@pytest.mark.deep
 def test_a_client_that_takes_nothing_any_more_holds_no_place(defined: RunningStack, user: str) -> None:
     """Also where what waits for it has room in the system's buffer, as heartbeats of days have."""
     with api_beside(defined, request_s_max="2") as beside, socket.socket() as silent:

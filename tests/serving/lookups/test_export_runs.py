@@ -87,7 +87,7 @@ def test_an_export_and_a_purge_at_once_wait_for_each_other(redis_url: str, tmp_p
     with_runs(world, work)
 
 
-@pytest.mark.deep(kept=1)
+@pytest.mark.deep
 @pytest.mark.parametrize("at", [".parquet", "exports/"])
 def test_an_export_fails_cleanly_when_the_lake_goes_away(world: World, object_store: SmallS3, at: str) -> None:
     """An export fails while it reads and while it writes; the earlier file stays, and the next export is whole."""

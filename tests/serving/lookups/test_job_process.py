@@ -29,6 +29,7 @@ def test_a_job_whose_process_is_killed_is_begun_once_more(tmp_path: Path) -> Non
     assert lines_of(Order(str(tmp_path / "begun"), times=1)) == [b'{"begun":2}\n']
 
 
+@pytest.mark.deep
 def test_a_job_that_is_killed_again_says_so(tmp_path: Path) -> None:
     """The reason names the signal, and whoever asked may try again."""
     with pytest.raises(Unavailable, match="its process was ended by signal 9, 2 times") as refused:
