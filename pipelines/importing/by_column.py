@@ -290,7 +290,7 @@ def _table(frame: pl.DataFrame, lines: Sequence[int], fields: Mapping[str, pl.Da
     event_ids = frame["event_id"]
     nameless = event_ids.is_null().arg_true()
     if len(nameless):
-        made = [terms.event_id(lines[at]) for at in nameless.to_list()]
+        made = terms.event_ids(lines[at] for at in nameless.to_list())
         event_ids = event_ids.scatter(nameless, pl.Series(made, dtype=pl.String))
     distinct = ids.to_arrow().dictionary_encode()  # most people have many rows
     shards = [crc32(id.encode()) % terms.shards for id in distinct.dictionary.to_pylist()]

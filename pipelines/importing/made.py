@@ -33,7 +33,7 @@ class Refused:
     def by_fault(cls, line: int, fault: Fault) -> Refused:
         """A row that cannot be read."""
         reason = f"{fault.reason}; {fault.detail}" if fault.detail else fault.reason
-        return cls(line, fault.reason, reason, fault.text)
+        return cls(line, fault.reason, reason, fault.text, {"field": "row", "remedy": fault.reason})
 
     @classmethod
     def by_refusal(cls, line: int, refusal: Invalid, row: dict[str, Any]) -> Refused:

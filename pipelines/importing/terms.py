@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -83,7 +84,17 @@ class Terms:
 
     def event_id(self, line: int) -> str:
         """The id of the event in a line that gives none: the same in every run."""
-        return blake2b(self._id_prefix + b"%d" % line, digest_size=12).hexdigest()
+        return self.event_ids([line])[0]
+
+    def event_ids(self, lines: Iterable[int]) -> list[str]:
+        """Those of several lines."""
+        begun = blake2b(self._id_prefix, digest_size=12)
+        ids = []
+        for line in lines:
+            digest = begun.copy()
+            digest.update(b"%d" % line)
+            ids.append(digest.hexdigest())
+        return ids
 
     @cached_property
     def ingest_date(self) -> date:

@@ -89,6 +89,7 @@ def test_a_row_that_cannot_be_read_costs_no_other_row(lake: Lake, tmp_path: Path
     assert says in reason.samples[0].reason
     (kept,) = lake.rejected().collect().to_dicts()
     assert (kept["source"], kept["line"], says in kept["reason"]) == ("a.csv", 5, True)
+    assert kept["field"] and kept["remedy"], "`tinycdp rejected` tells reasons apart by these"
     assert imported(lake, path) == Imported(accepted=0, rejected=1, already=6)
     assert lake.rejected().collect().height == 1
 
