@@ -19,7 +19,7 @@ from dashboard.markdown import plain
 ICON = str(Path(__file__).with_name("icon.svg"))
 #: The words of what was just done, which the next run shows.
 SAID = "said by the run before"
-#: The API did not answer in this run, and how often a screen looks whether it does again.
+#: Set where the API did not answer in this run: whether it took too long, and no more. How often it is looked again.
 AWAY, LOOK_AGAIN_S = "the API did not answer", 5.0
 LOOKED = "it was looked whether the API answers"
 #: Of a name: no key or id is longer, but an address may say anything.
@@ -37,6 +37,7 @@ h1.console-name { margin: 0 !important; padding: 0 0 .2rem !important; font-size
 .console-links a:hover { opacity: 1; text-decoration: underline; }
 /* The part that is chosen, on the dark ground. */
 button[data-variant="segmented_control"][data-selected="true"] { color: light-dark(#0f766e, #5eead4) !important; }
+[data-testid="stTab"][aria-selected="true"] { color: light-dark(#0f766e, #5eead4) !important; }
 [data-testid="stCaptionContainer"] { opacity: .8; }
 /* Differences and texts to copy, with more contrast than Streamlit's. */
 [data-testid="stCode"] :is(.token.inserted, .token.string) { color: light-dark(#15803d, #4ade80) !important; }
@@ -161,7 +162,7 @@ def refusal(error: TinyCDPError) -> None:
         )
         return
     if isinstance(error, Unreachable):
-        st.session_state[AWAY] = True
+        st.session_state[AWAY] = "Timeout" in str(error) and st.session_state.get(AWAY, True)
         remedy = "Look whether it runs: `tinycdp doctor`."
         st.error(f"The API does not answer: {plain(error)}. {remedy}", icon=":material/cloud_off:")
         return
@@ -169,32 +170,37 @@ def refusal(error: TinyCDPError) -> None:
         st.error(plain(error), icon=":material/error:")
         return
     if isinstance(error, Unavailable):
-        st.session_state[AWAY] = True
+        st.session_state[AWAY] = False
     first, *others = error.message.split("\n")
     st.error(plain(first), icon=":material/error:")
     if others:  # of an expression: its line, and a caret below the mistake
         st.code("\n".join(others), language=None)
-    if error.remedy:
-        st.caption(f"What to do: {plain(error.remedy)}")
-    if isinstance(error, Unauthenticated):  # the key was revoked since its person signed in
+    if isinstance(error, Unauthenticated):  # what a program is told to do, its person cannot
+        st.caption("The key that you signed in with is none any more: it was revoked, or replaced.")
         _sign_in_link()
+    elif error.remedy:
+        st.caption(f"What to do: {plain(error.remedy)}")
 
 
 def is_away() -> bool:
-    """Whether a part of this run got no answer of the API, or one that a part is away, and it does not answer now.
+    """Whether a part of this run got no answer of the API, or one that a part of the stack is away.
 
-    Else a question took too long, or the lake alone is away, which may be so for long.
+    A question that took too long is none of these while the API answers others: it would be asked without end.
     """
-    if not st.session_state.pop(AWAY, False):
+    is_slow = st.session_state.pop(AWAY, None)
+    if is_slow is None:
         return False
-    try:
-        signed_in().admin.workspace()
-    except (Unreachable, Unavailable):
-        st.session_state[LOOKED] = True
-        return True
-    except (TinyCDPError, NotSignedIn):
-        return False
-    return False
+    if is_slow:
+        try:
+            signed_in().admin.workspace()
+        except (Unreachable, Unavailable):
+            pass
+        except (TinyCDPError, NotSignedIn):
+            return False
+        else:
+            return False
+    st.session_state[LOOKED] = True
+    return True
 
 
 @st.fragment(run_every=LOOK_AGAIN_S)

@@ -14,6 +14,7 @@ from dashboard.address import open_query
 from dashboard.answers import forget
 from dashboard.definitions.drafts import drop
 from dashboard.definitions.kinds import Kind
+from dashboard.markdown import code
 from dashboard.navigation import link
 
 #: Each link costs the page some milliseconds.
@@ -24,11 +25,13 @@ LINKS_MAX = 20
 def ask_to_delete(kind: Kind, found: dict[str, Any]) -> None:
     """Asks for the key, and deletes."""
     key = found["key"]
-    st.markdown(f"The {kind.name} `{key}` stops to exist for every app. Its history stays, and it can be brought back.")
     if found["used_by"]:
-        st.error("It cannot be deleted while others use it:", icon=":material/link:")
+        st.error(f"The {kind.name} {code(key)} cannot be deleted while others use it:", icon=":material/link:")
         links_to(found["used_by"])
         return
+    st.markdown(
+        f"The {kind.name} {code(key)} stops to exist for every app. Its history stays, and it can be brought back."
+    )
     typed = st.text_input(f"Type `{key}` to delete it", autocomplete="off")
     note = st.text_input("Note", placeholder="Why, for the history (may be empty)", max_chars=500)
     if st.button("Delete", type="primary", disabled=typed != key, icon=":material/delete:"):
