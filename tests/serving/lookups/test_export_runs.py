@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from pipelines.leases import NotHeld, leases
 from serving.app import engine_of
+from serving.lookups.export_job import ATTEMPTS
 from serving.lookups.export_runs import RETRY_AFTER_S, WAITING_MAX, Export, ExportRuns
 from serving.refusals import TooMany, Unavailable
 from serving.store.scripts.lease import WRITERS
@@ -141,3 +142,23 @@ def test_a_delete_while_an_export_runs_withdraws_its_file(world: World, object_s
         assert len(object_store.keys(".csv")) == 1
 
     with_runs(world, work)
+
+
+@pytest.mark.deep
+def test_an_export_that_deletes_outrun_each_time_leaves_no_file(world: World, object_store: SmallS3) -> None:
+    """Somebody is deleted during every attempt: the export fails, and each file that names one of them is withdrawn."""
+    deleted: list[str] = []
+
+    def meanwhile(method: str, key: str) -> None:
+        if "exports/" in key and method == "PUT":
+            deleted.append(f"user:u{len(deleted)}")
+            delete(world, deleted[-1], f"gone-{len(deleted)}")
+
+    async def work(runs: ExportRuns) -> None:
+        object_store.before = meanwhile
+        with pytest.raises(Unavailable, match="people were deleted while it ran"):
+            await runs.ended(await runs.start(KEYS[0]))
+
+    with_runs(world, work)
+    assert len(deleted) >= ATTEMPTS
+    assert object_store.keys(".csv") == []
