@@ -26,8 +26,8 @@ shop:     ## a shop in the browser on the demo's stack: prices that change as yo
 up: .venv/.installed  ## the whole stack on this machine, until Ctrl-C
 	$(BIN)/tinycdp up
 
-# A hundred processes start: each would compile all of it again where the environment says that Python shall write no bytecode.
-test: .venv/.installed  ## the tests, in random order (the seed is in pytest's header); ARGS="-k window" narrows
+# A hundred processes start. Each would compile our code anew where the environment has Python write no bytecode.
+test: .venv/.installed  ## the tests but deep ones, in random order (the seed is in pytest's header); ARGS="-k window" narrows
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 check: .venv/.installed  ## the static checks: lint, format, types, who may import whom
