@@ -60,7 +60,7 @@ def import_file(
     bytes_at_once: int = BYTES_AT_ONCE,
 ) -> Imported:
     """Imports a file; returns when its rows are in the lake. Raises `ImportRefused`, `LakeError`, and what
-    `before_commit` raises, which is called before each commit.
+    `before_commit` raises, which is called before each commit, and before links are made.
 
     `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
     the latest is `now_ms`. `on_refused` is called with the refused rows of each chunk, whole. Events as apps send them
@@ -97,6 +97,7 @@ def import_file(
                 before_commit()
                 _append(lake, REJECTED, identity, chunk, pa.Table.from_pylist(rows, schema=REJECTED.columns))
             if made.claiming and not _is_in(lake, EVENTS, identity, chunk):
+                before_commit()
                 link(made.claiming)  # before the events: a run that is cut off in between makes them again
             before_commit()
             if _append(lake, EVENTS, identity, chunk, made.events):

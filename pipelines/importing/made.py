@@ -44,7 +44,10 @@ class Refused:
         return cls(line, cut(group), refusal.message, row, details)
 
     def stored(self) -> dict[str, Any]:
-        """The row of the lake's table `rejected`, without what is true of all rows of an import."""
+        """The row of the lake's table `rejected`, without what is true of all rows of an import.
+
+        It has no `is_cut`, so that nobody offers to send it again: an app did not send it.
+        """
         text = self.row if isinstance(self.row, str) else msgspec.json.encode(self.row, enc_hook=str).decode()
         kept = text.encode()[:REFUSED_BYTES]
         return {
@@ -54,7 +57,6 @@ class Refused:
             "event": kept.decode("utf-8", "ignore"),
             "field": self.details.get("field"),
             "remedy": self.details.get("remedy"),
-            "is_cut": len(kept) < len(text.encode()),
         }
 
 
