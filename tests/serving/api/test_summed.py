@@ -22,15 +22,16 @@ def post(path: str, body: Any) -> httpx.Request:
     return httpx.Request("POST", f"http://api{path}", json=body, headers={"Authorization": "Bearer write"})
 
 
-@pytest.mark.parametrize("known", ["events.purchase.amount.first", "events.purchase.count"])
+@pytest.mark.parametrize(("known", "is_kept"), [("amount.first", False), ("count", False), ("amount.max_30d", True)])
 def test_a_sum_that_another_process_defined_bounds_its_property_at_once(
-    redis_url: str, tmp_path: Path, known: str
+    redis_url: str, tmp_path: Path, known: str, is_kept: bool
 ) -> None:
     """A process with older definitions loads the newer ones and checks its events again, whether or not records keep
-    the property already. Of a batch the rest stands."""
+    already all that the sum reads. Of a batch the rest stands."""
     world = World(redis_url, tmp_path, shards=16)
     world.recover()
-    world.define("trait", {"known": known})
+    world.define("trait", {"known": f"events.purchase.{known}"})
+    projection = world.catalogue.projection_version
     settings = Settings(
         home=tmp_path, redis_url=redis_url, lake_uri=str(tmp_path / "lake"), write_key=SecretStr("write")
     )
@@ -40,7 +41,8 @@ def test_a_sum_that_another_process_defined_bounds_its_property_at_once(
 
     def requests() -> Iterator[httpx.Request]:
         yield post("/v1/track", event(1, TOO_MUCH))  # nothing sums it yet
-        world.define("trait", {"spent": "events.purchase.amount.sum"})
+        world.define("trait", {"spent": "events.purchase.amount.sum_30d" if is_kept else "events.purchase.amount.sum"})
+        assert (world.catalogue.projection_version == projection) == is_kept
         yield post("/v1/track", event(2, TOO_MUCH))
         world.define("trait", {"tax": "events.purchase.tax.sum"})
         batch = [event(3, 1), event(4, 2) | {"properties": {"amount": 2, "tax": -TOO_MUCH}}, event(5, 4)]
