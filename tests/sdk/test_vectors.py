@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tinycdp._answers import unanswered, verdict, wait_s
 from tinycdp._asking import Asking, Outcome
-from tinycdp._decisions import Decision, fallback
+from tinycdp._decisions import Decision, decision_of, fallback, fitted
 from tinycdp._http import Reply
 from tinycdp._intake import EventCalls, Intake
 from tinycdp._outbox import Entry, Outbox
@@ -135,6 +135,17 @@ def test_answers_that_are_kept(vector: dict[str, Any]) -> None:
             outcome = asking.answered(begun, reply(step["answer"]), step["at"])
         given: Decision[Any] = outcome.decisions[0] if outcome.decisions else fallback("f", "default", outcome.error)
         assert [given.value, given.reason] == step["gives"], step
+
+
+@pytest.mark.parametrize("vector", vectors("types.json"))
+def test_a_value_of_another_type_than_the_default(vector: dict[str, Any]) -> None:
+    """The caller has the default's type; whether the flag allows, and its variant, are told as they are."""
+    said = {"flag": "f", "value": vector["value"], "allow": True, "variant": "v", "reasons": ["evaluation_error: no"]}
+
+    given = fitted(decision_of({**said, "reason": vector.get("reason", "SPLIT")}), vector.get("default"))
+
+    assert [given.value, given.reason, given.error_code] == vector["gives"]
+    assert (given.allow, given.variant) == (True, "v")
 
 
 def reply(answer: dict[str, Any]) -> Reply:

@@ -15,8 +15,8 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
-#: What keeps a decision from being made, in OpenFeature's words.
-ErrorCode: TypeAlias = Literal["FLAG_NOT_FOUND", "GENERAL"]
+#: What keeps a decision from being made, or from being given, in OpenFeature's words.
+ErrorCode: TypeAlias = Literal["FLAG_NOT_FOUND", "TYPE_MISMATCH", "GENERAL"]
 
 #: How long the last answer stands while the server is away.
 LAST_ANSWER_S = 300.0
@@ -30,9 +30,9 @@ _MAX_AGE = re.compile(r"\bmax-age=(\d{1,9})\b")
 class Decision(Generic[T]):
     """What a flag says for a user.
 
-    `value` is the caller's default if `reason` is ERROR and the server did not answer. `error` says then why, and
-    `error_code` has OpenFeature's word for it. `after_met` is false if the events that the decision was to see were not
-    acknowledged in time.
+    `value` is the caller's default if `reason` is ERROR and the server did not answer, or the flag's value has another
+    type than the default. `error` says then why, and `error_code` has OpenFeature's word for it. `after_met` is false
+    if the events that the decision was to see were not acknowledged in time.
     """
 
     flag: str
@@ -74,6 +74,33 @@ def fallback(flag: str, default: T, error: str, *, code: ErrorCode = "GENERAL", 
     except Exception:  # an array of numpy is neither true nor false
         allow = False
     return Decision(flag, default, allow, None, "ERROR", (), error, code, after_met)
+
+
+def _kind(value: object) -> str | None:
+    """The type of a flag's value in OpenFeature's words, where a list is an object; None for what no flag has."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, (int, float)):
+        return "number"
+    return "object" if isinstance(value, (Mapping, list, tuple)) else None
+
+
+def fitted(decision: Decision[Any], default: T) -> Decision[T]:
+    """The decision as a caller is given it who named this default: its value where the flag's has another type.
+
+    With reason ERROR and TYPE_MISMATCH then; `allow` and `variant` stay the flag's. Without a default (None), and with
+    one that no flag can have, every value suits. `tests/conformance/clients/types.json` holds the cases.
+    """
+    found, wanted = _kind(decision.value), _kind(default)
+    if wanted in (None, "null", found):
+        return decision
+    error = decision.error or f"the value is {found}, not {wanted}"
+    code = decision.error_code or "TYPE_MISMATCH"
+    return replace(decision, value=default, reason="ERROR", error=error, error_code=code)
 
 
 def max_age_s(cache_control: str | None) -> float:

@@ -21,7 +21,7 @@ import httpx2
 from ._answers import unanswered
 from ._asking import Outcome, ask_async
 from ._core import Core, Tracked, log, traits_in
-from ._decisions import Decision, fallback
+from ._decisions import Decision, fallback, fitted
 from ._events import Event, Kind
 from ._http import (
     FAILED,
@@ -290,7 +290,7 @@ class AsyncClient(Core[AsyncHandle]):
                 return fallback(flag, default, "the event was not acknowledged in time", after_met=False)
             outcome = await self._ask(question, deadline_s)
             if outcome.decisions:
-                return outcome.decisions[0]
+                return fitted(outcome.decisions[0], default)
             return fallback(flag, default, outcome.error, code=outcome.code)
         except Exception as error:  # a decision ends no request
             log.exception("a decision failed for an unforeseen reason")

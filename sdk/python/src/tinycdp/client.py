@@ -21,7 +21,7 @@ import httpx2
 
 from ._asking import Outcome, ask
 from ._core import Core, Tracked, log, traits_in
-from ._decisions import Decision, fallback
+from ._decisions import Decision, fallback, fitted
 from ._events import Event, Kind
 from ._http import FAILED, batch_ask, client_of, exchange, reason_of, traits_ask, verdict_of_error
 from ._outbox import Attempt, Entry, Outbox, State, Stats, is_settled
@@ -286,7 +286,7 @@ class Client(Core[Handle]):
                 return fallback(flag, default, "the event was not acknowledged in time", after_met=False)
             outcome = self._ask(question, deadline_s)
             if outcome.decisions:
-                return outcome.decisions[0]
+                return fitted(outcome.decisions[0], default)
             return fallback(flag, default, outcome.error, code=outcome.code)
         except Exception as error:  # a decision ends no request
             log.exception("a decision failed for an unforeseen reason")

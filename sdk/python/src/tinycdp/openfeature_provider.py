@@ -136,7 +136,7 @@ class TinyCDPProvider(AbstractProvider):
             status = ProviderEvent.PROVIDER_STALE
         elif self._client._asking.is_away:
             status = ProviderEvent.PROVIDER_ERROR
-        elif decision.error is not None and decision.error_code != "FLAG_NOT_FOUND":
+        elif decision.error is not None and decision.error_code == "GENERAL":
             return  # one failure is no outage
         else:
             status = ProviderEvent.PROVIDER_READY
