@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
@@ -111,6 +113,21 @@ def exposures(running: RunningStack, user: str) -> int:
 
 
 @pytest.mark.deep
+def test_a_page_that_loads_asks_once(context: BrowserContext, address: str) -> None:
+    """One question about all flags for all that the page shows, one stream, and its events together."""
+    page = context.new_page()
+    calls: list[str] = []
+    page.on("request", lambda request: calls.append(f"{request.method} {urlsplit(request.url).path[:10]}"))
+    page.goto(address)
+    for event in ("page_view", "experiment_exposure"):
+        expect(logged(page, event).get_by_text("sent")).to_be_visible()
+
+    counts = Counter(call for call in calls if " /v1/" in call and not call.startswith("OPTIONS"))
+    assert (counts.pop("POST /v1/decide"), counts.pop("GET /v1/stream")) == (1, 1)
+    assert set(counts) == {"POST /v1/batch"}
+    assert counts["POST /v1/batch"] <= 2  # a slow page is late with its exposure
+
+
 def test_a_purchase_changes_prices_and_the_banner(enter: Enter, running: RunningStack) -> None:
     """The first purchase lowers every price, and the one that reaches 500 dollars flips the banner.
 

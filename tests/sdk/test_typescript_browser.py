@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
 from tests.chromium import chromium_path
 from tests.running import RunningStack
@@ -313,17 +313,83 @@ def test_a_flag_that_changes_is_told_and_what_stands_is_kept(stack: RunningStack
     assert open_streams(page) == 1
 
 
+#: Asks for a flag eight times at once; how many requests that were, and the answers.
+ASK_AT_ONCE = """async (flag) => {
+  const before = asked;
+  const said = await Promise.all(Array.from({ length: 8 }, () => cdp.decide({ flag })));
+  return [asked - before, ...new Set(said.map(({ allow }) => allow))];
+}"""
+
+
+def test_a_page_that_loads_asks_once(stack: RunningStack, open_page: Open, live: str) -> None:
+    """All calls before the stream is open are given its first answer about all flags; nothing waits for another tab."""
+    page = open_page()
+    keys = {"endpoint": stack.stack.api_url, "writeKey": stack.keys["write"], "readKey": stack.keys["read"]}
+    page.evaluate("(options) => { window.options = options }", {**keys, "streams": True})
+
+    asked = page.evaluate(f"(flag) => {{ window.cdp = init(options); return ({ASK_AT_ONCE})(flag) }}", live)
+
+    assert asked == [1, False]
+    wait_until(lambda: open_streams(page) == 1 and page.evaluate(IS_KEPT, live), "the stream is up")
+
+
+def test_calls_that_come_together_are_given_one_answer_while_an_event_is_under_way(
+    context: BrowserContext, open_page: Open, live: str
+) -> None:
+    """By one question about all flags. An event that only waits in the page costs none: the server does not know it.
+
+    Once it is acknowledged, the next call sees it.
+    """
+    page = watched(open_page("ts-tick", streams=True, flushIntervalMs=3_600_000), live)
+    held: list[Route] = []
+    context.route("**/v1/batch", lambda route: held.append(route))
+    page.evaluate("() => { window.event = cdp.track({ event: 'ts_live' }) }")
+    assert page.evaluate(ASK_AT_ONCE, live) == [0, False]
+
+    page.evaluate("() => { window.flushed = cdp.flush(60_000) }")
+    wait_until(lambda: page.evaluate("event.state") == "sending" and held, "the event is under way")
+    assert page.evaluate(ASK_AT_ONCE, live) == [1, False]
+    held.pop().continue_()
+    page.evaluate("flushed")
+
+    assert page.evaluate("event.state") == "sent"
+    assert page.evaluate(ASK_AT_ONCE, live) == [1, True]
+    assert page.evaluate(ASK_AT_ONCE, live)[1:] == [True]
+
+
+def test_a_call_takes_its_own_time_alone_whatever_it_waits_for(
+    context: BrowserContext, open_page: Open, live: str
+) -> None:
+    """Nobody answers: neither the question for all flags nor that for the one may take longer than the call."""
+    page = watched(open_page("ts-deadline", streams=True, decideTimeout=40_000), live)
+    page.evaluate("cdp.track({ event: 'ts_live' }).wait()")
+    unanswered: list[Route] = []
+    context.route("**/v1/decide**", lambda route: unanswered.append(route))
+
+    reason, took_ms = page.evaluate(
+        "async (flag) => { const begun = performance.now();"
+        "const { reason } = await cdp.decide({ flag, default: null, timeout: 500 });"
+        "return [reason, performance.now() - begun] }",
+        live,
+    )
+
+    assert reason == "ERROR"
+    assert took_ms < 20_000
+    assert len(unanswered) == 2
+
+
 def test_a_subscriber_that_throws_ends_no_stream(stack: RunningStack, open_page: Open, live: str) -> None:
-    """Its mistake is told as any of a page's; the others hear of this change and of the next."""
+    """Its mistake is in the log; the others hear of this change and of the next."""
     page = open_page("ts-throws", streams=True)
-    page.evaluate("window.mistakes = []; addEventListener('error', ({ message }) => mistakes.push(message))")
+    mistakes: list[str] = []
+    page.on("console", lambda message: mistakes.append(message.text) if message.type == "error" else None)
     page.evaluate("() => { cdp.subscribe(() => { throw new Error('the app is wrong') }) }")
     watched(page, live)
     for says in ("true", "false"):
         stack.track("ts-throws", "ts_live")
         page.wait_for_function(f"window.seen.at(-1) === {says}")
 
-    assert set(page.evaluate("mistakes")) == {"Uncaught Error: the app is wrong"}
+    assert set(mistakes) == {"[TinyCDP] a subscriber threw Error: the app is wrong"}
 
 
 @pytest.mark.deep
@@ -475,7 +541,7 @@ def test_a_page_that_a_server_rendered_is_taken_over_without_a_flicker(
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     given = {"endpoint": keys["TINYCDP_URL"], "writeKey": stack.keys["write"], "readKey": keys["TINYCDP_READ_KEY"]}
     page.goto(f"{site}/hydrated.html#{urlencode({**given, 'userId': 'ts-hydrated'})}")
-    page.wait_for_function("window.answered >= 2")
+    page.wait_for_function("window.answered >= 1")
     wait_until(lambda: stack.traits("ts-hydrated")["traits"]["ts_exposed"] == 1, "the exposure is told")
 
     assert set(page.evaluate("window.paints")) == {"banner blue"}

@@ -4,7 +4,15 @@ interface RetryConfig {
   backoffMultiplier: number;
   jitter: boolean;
 }
-type ErrorCode = "FLAG_NOT_FOUND" | "GENERAL";
+type LogLevel = "debug" | "info" | "warn" | "error";
+interface Logger {
+  debug(message: string): void;
+  info(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+}
+declare function createLogger(level?: LogLevel, prefix?: string): Logger;
+type ErrorCode = "FLAG_NOT_FOUND" | "TYPE_MISMATCH" | "GENERAL";
 interface Decision<T = unknown> {
   flag: string;
   userId: string;
@@ -61,6 +69,10 @@ interface GroupParams extends EventParams {
 interface AliasParams extends EventParams {
   previousId: string;
 }
+interface Ids {
+  userId?: string | undefined;
+  anonymousId?: string | undefined;
+}
 type State = "queued" | "sending" | "sent" | "dropped" | "refused" | "unknown";
 interface Stats {
   queued: number;
@@ -106,14 +118,6 @@ interface TinyCDPClient {
   subscribe(listener: () => void): () => void;
   start(): void;
 }
-type LogLevel = "debug" | "info" | "warn" | "error";
-interface Logger {
-  debug(message: string): void;
-  info(message: string): void;
-  warn(message: string): void;
-  error(message: string): void;
-}
-declare function createLogger(level?: LogLevel, prefix?: string): Logger;
 interface Failure {
   state: State;
   reason: string;
@@ -139,15 +143,26 @@ interface TinyCDPOptions {
   context?: Record<string, unknown> | undefined;
   beforeSend?: ((event: TrackEvent) => TrackEvent | null | void) | undefined;
   onError?: ((failure: Failure) => void) | undefined;
-  stream?: ((client: TinyCDPClient, settings: StreamSettings) => TinyCDPClient) | undefined;
+  stream?: ((settings: StreamSettings) => FlagStream | undefined) | undefined;
   fetch?: typeof fetch | undefined;
 }
 interface StreamSettings {
   endpoint: string;
   readKey?: string | undefined;
   decideTimeout: number;
-  autoStart: boolean;
   fetch: typeof fetch;
+  who(): Ids;
+  events(): {
+    state: State;
+    firstMs?: number | undefined;
+  }[];
+  stats(): Stats;
+  notify(): void;
+}
+interface FlagStream {
+  follow(): void;
+  kept(timeoutMs: number): Promise<Decision[] | undefined>;
+  end(): void;
 }
 declare function initTinyCDP(options: TinyCDPOptions): TinyCDPClient;
-export { type AliasParams, type DecideAllParams, type DecideParams, type Decision, type ErrorCode, type EventParams, type Failure, type GroupParams, type Handle, type IdentifyParams, type Kind, type LogLevel, type Logger, type RetryConfig, type State, type Stats, type StreamSettings, type TinyCDPClient, type TinyCDPOptions, type TrackEvent, type TrackParams, type ViewParams, createLogger, initTinyCDP };
+export { type AliasParams, type DecideAllParams, type DecideParams, type Decision, type ErrorCode, type EventParams, type Failure, type FlagStream, type GroupParams, type Handle, type IdentifyParams, type Kind, type LogLevel, type Logger, type RetryConfig, type State, type Stats, type StreamSettings, type TinyCDPClient, type TinyCDPOptions, type TrackEvent, type TrackParams, type ViewParams, createLogger, initTinyCDP };

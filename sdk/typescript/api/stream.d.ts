@@ -1,10 +1,3 @@
-import { TinyCDPClient } from "@tinycdp/sdk";
-interface StreamSettings {
-  endpoint: string;
-  readKey?: string | undefined;
-  decideTimeout: number;
-  autoStart: boolean;
-  fetch: typeof fetch;
-}
-declare function changeStream(client: TinyCDPClient, settings: StreamSettings): TinyCDPClient;
+import { FlagStream, StreamSettings } from "@tinycdp/sdk";
+declare function changeStream(settings: StreamSettings): FlagStream | undefined;
 export { changeStream };

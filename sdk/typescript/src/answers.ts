@@ -76,18 +76,17 @@ export function unanswered(reason: string, wasSent: boolean): Verdict {
   return verdict("again", wasSent, reason);
 }
 
-/** How long to wait after the attempt of this number, from 1. `random` gives numbers from 0 to 1. */
+/** How long to wait after the attempt of this number, from 1. */
 export function waitMs(
   attempt: number,
   retryAfterMs: number | undefined,
   retry: RetryConfig,
-  random: () => number = Math.random,
 ): number {
   if (retryAfterMs !== undefined) {
     return Math.min(Math.max(retryAfterMs, attempt > SHORT_WAITS_MAX ? retry.initialDelay : 0), RETRY_AFTER_MS_MAX);
   }
   const full = Math.min(retry.initialDelay * retry.backoffMultiplier ** (attempt - 1), retry.maxDelay);
-  return retry.jitter ? full * (1 - random() / 2) : full;
+  return retry.jitter ? full * (1 - Math.random() / 2) : full;
 }
 
 /** A JSON object; where a text is none, one without any of the properties that answers have. */
@@ -114,5 +113,5 @@ function cut(said: unknown): string {
 
 /** Milliseconds that Retry-After names as seconds; the API sends no dates. */
 function millisecondsIn(text: string | null): number | undefined {
-  return /^\s*\d+(\.\d*)?\s*$/.test(text ?? "") ? Number(text) * 1000 : undefined;
+  return /^\s*\d+(\.\d*)?\s*$/.test(text ?? "") ? +text! * 1000 : undefined;
 }

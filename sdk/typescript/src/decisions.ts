@@ -14,9 +14,10 @@
 import { NOT_OURS, objectIn, refusalIn } from "./answers";
 import { namesOf } from "./events";
 import type { Reply } from "./http";
+import type { Logger } from "./logger";
 
-/** What keeps a decision from being made, in OpenFeature's words. */
-export type ErrorCode = "FLAG_NOT_FOUND" | "GENERAL";
+/** What keeps a decision from being made, or from being given, in OpenFeature's words. */
+export type ErrorCode = "FLAG_NOT_FOUND" | "TYPE_MISMATCH" | "GENERAL";
 
 /** What a flag says for a user. */
 export interface Decision<T = unknown> {
@@ -24,7 +25,10 @@ export interface Decision<T = unknown> {
   userId: string;
   /** Whether the flag allows. */
   allow: boolean;
-  /** The variant's value; of a flag without variants it is `allow`. The caller's default where nothing can be said. */
+  /**
+   * The variant's value; of a flag without variants it is `allow`. The caller's default where nothing can be said, and where
+   * the value has another type than that.
+   */
   value: T;
   variant?: string | undefined;
   /**
@@ -66,8 +70,8 @@ export interface Request {
   kept: Answer | undefined;
   /** Whether an id of it was dropped since it was asked: its answer may be of before that. */
   isOld: boolean;
-  /** How long it may take: who gives it the same time shares it while it is under way. */
-  timeoutMs: number | undefined;
+  /** When it is given up. */
+  deadlineMs: number;
   /** What it comes to, for all who share it. */
   decided?: Promise<Decision[]>;
 }
@@ -80,11 +84,13 @@ const ANSWERS_MAX = 1_000;
 const FAILURES_MAX = 3;
 const PAUSE_FIRST_MS = 1_000;
 const PAUSE_MS_MAX = 30_000;
+/** What is said in an outage, once in the log, and to who asks in a pause. */
+const AWAY = "the server does not answer decisions";
 
 export type Asking = ReturnType<typeof askingOf>;
 
-/** The answers of one client, and whether it is worth asking. */
-export function askingOf() {
+/** The answers of one client, and whether it is worth asking. The log has one warning of each outage. */
+export function askingOf(logger?: Logger) {
   const answers = new Map<string, Answer>();
   const underWay = new Set<Request>();
   let failures = 0;
@@ -99,20 +105,23 @@ export function askingOf() {
     }
   }
 
-  /** What is known already, or the request to send; one that is under way where the same is asked. */
-  function begin(question: Question, nowMs: number, timeoutMs?: number): Decision[] | Request {
+  /**
+   * What is known already, or the request to send. It is one that is under way where the same is asked, unless that lasts
+   * longer than this one may, or less than half as long.
+   */
+  function begin(question: Question, nowMs: number, deadlineMs: number): Decision[] | Request {
     const kept = answers.get(keyOf(question));
     if (kept) {
       keep(question, kept); // the last one used goes last
       if (nowMs < kept.freshUntilMs) return kept.decisions;
     }
-    if (nowMs < closedUntilMs) return inOutage(kept, nowMs, "the server did not answer lately");
+    if (nowMs < closedUntilMs) return inOutage(kept, nowMs, AWAY);
     for (const request of underWay) {
-      const isSame = !request.isOld && request.timeoutMs === timeoutMs && keyOf(request.question) === keyOf(question);
-      if (isSame) return request;
+      const isInTime = request.deadlineMs <= deadlineMs && 2 * request.deadlineMs >= nowMs + deadlineMs;
+      if (isInTime && !request.isOld && keyOf(request.question) === keyOf(question)) return request;
     }
     pause(nowMs);
-    const request: Request = { question, kept, isOld: false, timeoutMs };
+    const request: Request = { question, kept, isOld: false, deadlineMs };
     underWay.add(request);
     return request;
   }
@@ -121,17 +130,12 @@ export function askingOf() {
   function answered(request: Request, { status, body, header }: Reply, nowMs: number): Decision[] {
     const { question, kept } = request;
     const said = objectIn(body);
-    const decisions =
-      status === 304
-        ? kept?.decisions
-        : status === 200
-          ? decisionsIn(said["decisions"] ?? [said])
-          : undefined;
+    const decisions = status === 304 ? kept?.decisions : decisionsIn(said["decisions"] ?? [said]);
     const isRefusal = status >= 400 && status < 500 && status !== 429;
     const refusal = refusalIn(status, said);
     underWay.delete(request);
     if (!decisions && !isRefusal) {
-      failures++;
+      if (++failures === FAILURES_MAX) logger?.warn(AWAY);
       pause(nowMs);
       return inOutage(kept, nowMs, status ? (status < 400 ? NOT_OURS : refusal) : body);
     }
@@ -157,7 +161,7 @@ export function askingOf() {
     for (const request of underWay) request.isOld ||= isOf(namesOf(request.question));
   }
 
-  return { begin, answered, drop, isAway: () => failures >= FAILURES_MAX };
+  return { begin, answered, drop };
 }
 
 /** The error that there is no decision. */
@@ -185,6 +189,5 @@ function inOutage(answer: Answer | undefined, nowMs: number, error: string): Dec
 
 /** For how long an answer with this header may be given again without asking. */
 function maxAgeMs(cacheControl: string | null): number {
-  const found = /\bmax-age=(\d{1,9})\b/.exec(cacheControl ?? "");
-  return found && !cacheControl!.includes("no-store") ? Number(found[1]) * 1000 : 0;
+  return +(/^(?!.*no-store).*\bmax-age=(\d{1,9})\b/.exec(cacheControl ?? "")?.[1] ?? 0) * 1000;
 }

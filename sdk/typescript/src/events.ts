@@ -102,6 +102,9 @@ export function idsIn(params: EventParams): Ids {
   };
 }
 
+/** Whether ids name somebody. */
+export const isNamed = (ids: Ids): boolean => !!(ids.userId ?? ids.anonymousId);
+
 /** An id as text; undefined for what is none. */
 function textOf(id: unknown): string | undefined {
   try {
@@ -152,11 +155,11 @@ function plain(_: string, value: unknown): unknown {
 export function namesOf(event: Ids & { previousId?: string | undefined }): string[] {
   const { userId, anonymousId, previousId } = event;
   const ids = [["user", userId], ["anon", anonymousId], ["user", previousId], ["anon", previousId]];
-  return ids.filter(([, id]) => id !== undefined).map((name) => name.join(":"));
+  return ids.filter(([, id]) => id).map((name) => name.join(":"));
 }
 
 /** The body of `POST /v1/batch`. `writeKey` is in it where no header can have it. */
 export function requestOf(events: string[], writeKey?: string): string {
-  const key = writeKey === undefined ? "" : `"writeKey":${JSON.stringify(writeKey)},`;
+  const key = writeKey ? `"writeKey":${JSON.stringify(writeKey)},` : "";
   return `{${key}"batch":[${events.join()}],"sentAt":"${new Date().toISOString()}"}`;
 }

@@ -2,7 +2,8 @@
 
 import type { Verdict } from "./answers";
 import { unanswered, verdictOf } from "./answers";
-import { causeOf, headers, NOT_SENT } from "./node";
+import { causeOf, headers, mayHaveCome } from "./node";
+import { later } from "./timer";
 
 /** Characters of an answer that are read: no answer of the API has as many. */
 const ANSWER_MAX = 2 ** 24;
@@ -31,14 +32,14 @@ export interface Asked {
  */
 export async function exchange(fetcher: typeof fetch, asked: Asked, timeoutMs: number): Promise<Reply> {
   const stop = new AbortController();
-  const timer = setTimeout(() => stop.abort(), Math.max(timeoutMs, 1));
+  const timer = later(() => stop.abort(), timeoutMs);
   try {
     const { url, key, etag, ...request } = asked;
     const answer = await fetcher(url, {
       method: request.body ? "POST" : "GET",
       headers: {
         Authorization: `Bearer ${key}`,
-        ...(request.body && { "Content-Type": "application/json" }),
+        "Content-Type": "application/json",
         ...(etag && { "If-None-Match": etag }),
         ...headers,
       },
@@ -58,7 +59,7 @@ export async function exchange(fetcher: typeof fetch, asked: Asked, timeoutMs: n
     return {
       status: 0,
       body: stop.signal.aborted ? `Request timeout after ${timeoutMs}ms` : `no answer (${cause})`,
-      wasSent: !NOT_SENT.includes(cause),
+      wasSent: mayHaveCome(cause),
       header: () => null,
     };
   } finally {

@@ -1,5 +1,6 @@
 /** Who uses this browser: the anonymous id, the user, the session, and what the person said about being counted. */
 
+import type { Ids } from "./events";
 import { randomId } from "./events";
 import type { Store } from "./storage";
 
@@ -18,42 +19,40 @@ export type Identity = ReturnType<typeof identityOf>;
  * sign-in is not this tab's.
  */
 export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
-  let userId = store.get(USER) ?? undefined;
-  let anonymousId = store.get(ANONYMOUS) ?? undefined;
+  let userId = store.get(USER);
+  let anonymousId = store.get(ANONYMOUS);
   let consented = isOptedOutAtFirst ? "out" : "in";
   let lastSession = "";
 
   /** Keeps a value; of a person who opted out nothing is kept. */
-  function put(name: string, value?: string): void {
-    if (value === undefined || isOptedOut()) store.remove(name);
-    else store.set(name, value);
+  function put(name: string, value?: string | null): void {
+    if (value && !isOptedOut()) store.set(name, value);
+    else store.remove(name);
   }
 
   /** The anonymous id, drawn at its first use. */
   function anonymous(): string {
-    if (anonymousId === undefined) {
+    if (!anonymousId) {
       anonymousId = store.get(ANONYMOUS) ?? randomId(); // another tab may have drawn it meanwhile
       put(ANONYMOUS, anonymousId);
     }
     return anonymousId;
   }
 
-  /** Takes a user's id. Where another user was there before, this is the device of that one no more. */
-  function take(id: string): void {
-    if (userId !== undefined && userId !== id) clear();
-    put(USER, (userId = id));
-  }
-
-  function clear(): void {
-    userId = anonymousId = undefined;
-    lastSession = "";
-    [USER, ANONYMOUS, SESSION].forEach(store.remove);
+  /** Takes a user's id; none is a sign-out. Where another user was there before, this is the device of that one no more. */
+  function take(id?: string): void {
+    if (userId || !id) {
+      anonymousId = null;
+      lastSession = "";
+      [ANONYMOUS, SESSION].forEach(store.remove);
+    }
+    put(USER, (userId = id ?? null));
   }
 
   /** The session of an event at this time. */
   function session(wallMs: number): string {
     const [id, lastMs] = (store.get(SESSION) ?? lastSession).split(" ");
-    const sinceMs = wallMs - Number(lastMs);
+    const sinceMs = wallMs - +lastMs!;
     const current = id && sinceMs >= 0 && sinceMs < SESSION_MS ? id : randomId();
     put(SESSION, (lastSession = `${current} ${wallMs}`));
     return current;
@@ -68,7 +67,9 @@ export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
     put(SESSION);
   }
 
-  return { anonymous, take, clear, session, isOptedOut, consent, user: () => userId };
+  const ids = (): Ids => ({ userId: userId ?? undefined, anonymousId: anonymous() });
+
+  return { ids, take, session, isOptedOut, consent };
 }
 
 /** What a page says of itself: its address, the campaign that led to it, language and time zone. */

@@ -7,5 +7,5 @@ export type { Decision, ErrorCode } from "./decisions";
 export type { AliasParams, EventParams, GroupParams, IdentifyParams, Kind, TrackEvent, TrackParams, ViewParams } from "./events";
 export type { Logger, LogLevel } from "./logger";
 export { createLogger } from "./logger";
-export type { Failure, StreamSettings, TinyCDPOptions } from "./options";
+export type { Failure, FlagStream, StreamSettings, TinyCDPOptions } from "./options";
 export type { State, Stats } from "./outbox";

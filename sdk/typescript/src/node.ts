@@ -4,8 +4,8 @@ import type { Logger } from "./logger";
 
 /** This package, as the server is told; `package.json` has the same. */
 const AGENT = "tinycdp-typescript/0.1.0";
-/** The connection itself was refused: the server cannot have seen the request. Node names the cause, browsers do not. */
-export const NOT_SENT = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"];
+/** The connection itself was refused: the server cannot have seen the request. */
+const NOT_SENT = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"];
 /** How long a process that ends by itself goes on to send what is queued. */
 const EXIT_MS = 2_000;
 
@@ -16,6 +16,9 @@ export const headers: Record<string, string> = process?.versions?.node ? { "User
 
 /** Why a request failed, in a word that has nothing of its key. */
 export const causeOf = (error: any): string => error?.cause?.code ?? error?.name;
+
+/** Whether the server may have seen a request that failed for this cause. Browsers name no causes. */
+export const mayHaveCome = (cause: string): boolean => !NOT_SENT.includes(cause);
 
 /** Lets a process end that has nothing to do but to wait for this timer. */
 export const unref = (timer: any): void => timer.unref?.();

@@ -1,11 +1,12 @@
 /** Every option of a client, with its default. An option that is undefined has its default. */
 
 import type { RetryConfig } from "./answers";
-import type { TinyCDPClient } from "./calls";
-import type { TrackEvent } from "./events";
+import type { Decision } from "./decisions";
+import type { Ids, TrackEvent } from "./events";
 import type { Logger } from "./logger";
 import { createLogger } from "./logger";
-import type { State } from "./outbox";
+import type { State, Stats } from "./outbox";
+import { requireNumber } from "./timer";
 
 /** An event that does not arrive, or may not: what `onError` is told. */
 export interface Failure {
@@ -56,7 +57,7 @@ export interface TinyCDPOptions {
   /** Told of each event that is refused, dropped or unknown. */
   onError?: ((failure: Failure) => void) | undefined;
   /** Has a browser's flags kept up to date by the server: `changeStream` of "@tinycdp/sdk/stream". */
-  stream?: ((client: TinyCDPClient, settings: StreamSettings) => TinyCDPClient) | undefined;
+  stream?: ((settings: StreamSettings) => FlagStream | undefined) | undefined;
   /** Stands for the platform's `fetch`. */
   fetch?: typeof fetch | undefined;
 }
@@ -69,13 +70,28 @@ export type Settings = Defined<
 > &
   Pick<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "stream"> & { retry: RetryConfig };
 
-/** What a change stream is told of a client's settings. */
+/** What a change stream has of its client. */
 export interface StreamSettings {
   endpoint: string;
   readKey?: string | undefined;
   decideTimeout: number;
-  autoStart: boolean;
   fetch: typeof fetch;
+  /** Whoever uses this browser. */
+  who(): Ids;
+  /** The events of this page that are not settled. The server may know one that is `sending`, or was since `firstMs`. */
+  events(): { state: State; firstMs?: number | undefined }[];
+  stats(): Stats;
+  /** Tells those who subscribed that a flag changed. */
+  notify(): void;
+}
+
+/** What a client has of its change stream. */
+export interface FlagStream {
+  /** Takes part in the stream of whoever uses this browser now. */
+  follow(): void;
+  /** Every flag of theirs, within so long; undefined where the client is to ask. */
+  kept(timeoutMs: number): Promise<Decision[] | undefined>;
+  end(): void;
 }
 
 export const DEFAULTS = {
@@ -107,12 +123,9 @@ export function settingsOf(options: TinyCDPOptions): Settings {
   if (!/^https?:\/\/[^?#]+$/.test(settings.endpoint)) {
     throw new Error("TinyCDP: endpoint is not accepted; give the server's address, as https://cdp.example.com");
   }
-  for (const [name, standard] of Object.entries(DEFAULTS)) {
-    const given = settings[name as "flushAt"];
-    const least = +(name !== "flushIntervalMs");
-    if (typeof standard === "number" && !(given >= least && given < Infinity)) {
-      throw new Error(`TinyCDP: ${name}: ${given} is not accepted; give a number, at least ${least}`);
-    }
+  const given: Record<string, unknown> = { ...settings, ...settings.retry };
+  for (const [name, standard] of Object.entries({ ...DEFAULTS, ...RETRY })) {
+    if (typeof standard === "number") requireNumber(name, given[name], +!/Delay|Interval/.test(name));
   }
   return settings;
 }

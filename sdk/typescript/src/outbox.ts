@@ -13,7 +13,8 @@ import { waitMs } from "./answers";
 import { ENVELOPE_BYTES, REQUEST_BYTES_MAX } from "./events";
 
 /**
- * How far an event is: `queued`, `sending`, or how it ended. `unknown`: it may count or not, and is not sent again.
+ * How far an event is: `queued`, `sending`, or how it ended. `unknown`: it may count or not, and this client does not send it
+ * again.
  */
 export type State = "queued" | "sending" | "sent" | "dropped" | "refused" | "unknown";
 
@@ -23,6 +24,8 @@ const REPEAT_MS_MAX = 23 * 3_600_000;
 const CLOCK_BACK_MS_MAX = 60_000;
 /** So often a batch is answered 429 before it is split: one full id holds all others. */
 const FULL_ANSWERS_MAX = 3;
+/** Why nobody here knows what becomes of an event that the browser keeps. */
+const ELSEWHERE = "another page sends it";
 /** Reasons that are counted by name; those beyond are "other". */
 const REASONS_MAX = 50;
 
@@ -65,7 +68,6 @@ export interface OutboxOptions {
   flushAt: number;
   flushIntervalMs: number;
   retry: RetryConfig;
-  random?: () => number;
 }
 
 export type Outbox = ReturnType<typeof outboxOf>;
@@ -78,7 +80,7 @@ export const newEntry = (): Entry => {
 /** Whether a state is the last one. */
 export const isSettled = (entry: Entry): boolean => entry.state !== "queued" && entry.state !== "sending";
 
-export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry, random }: OutboxOptions) {
+export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry }: OutboxOptions) {
   const stats: Stats = { queued: 0, sent: 0, dropped: {}, refused: {}, unknown: {} };
   let queue: Entry[] = [];
   let retries: Attempt[] = [];
@@ -106,7 +108,7 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry, random
 
   /** An entry that is given up: whether it counts is not known where an attempt may have stored it. */
   const lose = (entry: Entry, reason: string): void =>
-    end(entry, entry.firstMs === undefined && entry.state === "queued" ? "dropped" : "unknown", reason);
+    end(entry, !entry.firstMs && entry.state === "queued" ? "dropped" : "unknown", reason);
 
   /** Takes out the oldest that is not under way; there must be one. */
   function oldestWaiting(): Entry {
@@ -135,14 +137,14 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry, random
     queue.sort((one, other) => isOther(one) - isOther(other));
   }
 
-  /** When something is due next, at the earliest; undefined while nothing is queued, or an answer must come before. */
-  function wakeMs(flush: boolean): number | undefined {
-    if (underWay) return undefined;
+  /** When something is due next, at the earliest; never (Infinity) while nothing is queued, or an answer must come before. */
+  function wakeMs(flush: boolean): number {
+    if (underWay) return Infinity;
     retries = retries.filter((attempt) => attempt.entries.length);
     const times = retries.map((attempt) => attempt.notBeforeMs);
     const [first] = queue;
     if (first) times.push(flush || queue.length >= flushAt ? 0 : first.queuedMs + flushIntervalMs);
-    return times.length ? Math.max(Math.min(...times), pausedUntilMs) : undefined;
+    return Math.max(Math.min(...times), pausedUntilMs);
   }
 
   /**
@@ -150,8 +152,7 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry, random
    * earlier attempt counted. `flush` makes everything due that does not wait for its time after a refusal.
    */
   function next(nowMs: number, wallMs: number, flush: boolean, bytesMax = REQUEST_BYTES_MAX): [Attempt | undefined, Entry[]] {
-    const dueMs = wakeMs(flush);
-    if (dueMs === undefined || nowMs < dueMs) return [undefined, []];
+    if (nowMs < wakeMs(flush)) return [undefined, []];
     const due = retries.findIndex((attempt) => attempt.notBeforeMs <= nowMs);
     const attempt =
       due < 0
@@ -193,14 +194,14 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry, random
       });
     } else if (fate === "split" && !entries[1]) {
       const [entry] = entries as [Entry];
-      end(entry, entry.firstMs === undefined ? "refused" : "unknown", reason, "request refused");
+      end(entry, !entry.firstMs ? "refused" : "unknown", reason, "request refused");
     } else if (fate === "split") {
       again(attempt, nowMs, true);
     } else if (reason.startsWith("HTTP 429") && ++attempt.fullAnswers >= FULL_ANSWERS_MAX) {
       // One full id holds the others: they are asked apart from it, and it waits by itself.
-      again(attempt, nowMs + waitMs(attempt.fullAnswers, verdict.retryAfterMs, retry, random), true);
+      again(attempt, nowMs + waitMs(attempt.fullAnswers, verdict.retryAfterMs, retry), true);
     } else {
-      pausedUntilMs = nowMs + waitMs(++failures, verdict.retryAfterMs, retry, random);
+      pausedUntilMs = nowMs + waitMs(++failures, verdict.retryAfterMs, retry);
       again(attempt, pausedUntilMs);
     }
     return entries.filter(isSettled);
@@ -221,36 +222,27 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry, random
     for (const attempt of retries) attempt.notBeforeMs = 0;
   }
 
-  /** Takes every entry out, none of them settled. The outbox is empty afterwards. */
-  function takeAll(): Entry[] {
+  /**
+   * Gives up every entry that is not settled; those that the browser keeps are left to another page, where `isLeft`. The
+   * entries that are lost by it. The outbox is empty afterwards.
+   */
+  function giveUp(reason: string, isLeft = false): Entry[] {
     const entries = waiting();
     [queue, retries, underWay] = [[], [], undefined];
-    return entries;
+    for (const entry of entries) isLeft && entry.place ? end(entry, "unknown", ELSEWHERE) : lose(entry, reason);
+    return entries.filter((entry) => entry.reason !== ELSEWHERE);
   }
 
-  /** Forgets what is not settled, and counts none of it: somebody else sends it. */
-  function leave(): void {
-    for (const entry of takeAll()) entry.state = "queued";
-    stats.queued = 0;
-  }
-
-  /** Every entry that is not settled, given up. The outbox is empty afterwards. */
-  function giveUp(reason: string): Entry[] {
-    const entries = takeAll();
-    for (const entry of entries) lose(entry, reason);
-    return entries;
-  }
-
-  /** Takes entries that another tab took over out of what waits. */
+  /** Leaves entries to another tab, which took them over, unless they are under way. */
   function forget(gone: Entry[]): void {
-    const stays = (entry: Entry): boolean => !gone.includes(entry);
+    for (const entry of gone) if (entry.state === "queued") end(entry, "unknown", ELSEWHERE);
+    const stays = (entry: Entry): boolean => !isSettled(entry);
     queue = queue.filter(stays);
     for (const attempt of retries) attempt.entries = attempt.entries.filter(stays);
-    stats.queued = waiting().length;
   }
 
   return {
-    stats, put, note, hurry, wakeMs, next, settle, stamp, waiting, resume, leave, giveUp, forget,
+    stats, put, note, hurry, wakeMs, next, settle, stamp, waiting, resume, giveUp, forget,
     failures: () => failures,
   };
 }

@@ -2,6 +2,8 @@
 
 import type { Decision, TinyCDPClient, TinyCDPOptions } from "@tinycdp/sdk";
 import { initTinyCDP } from "@tinycdp/sdk";
+import { isExposure } from "./exposure";
+import { mismatch } from "./kinds";
 import type { ButtonHTMLAttributes, MouseEvent, ReactElement, ReactNode } from "react";
 import { createContext, createElement, Fragment, useContext, useEffect, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 
@@ -195,15 +197,15 @@ export interface FeatureFlag<T> {
   decision: Decision | undefined;
 }
 
-/** What a flag says: whether it allows, where the default is a boolean, else its value. */
+/** What a flag says: whether it allows, where the default is a boolean, else its value, if that has the default's type. */
 export function useFeatureFlag<T = boolean>(flag: string, defaultValue: T = false as T): FeatureFlag<T> {
   const decision = useDecision(flag);
-  const isAnswered = decision !== undefined && decision.reason !== "ERROR";
   const said: unknown = typeof defaultValue === "boolean" ? decision?.allow : decision?.value;
+  const error = decision && (decision.reason === "ERROR" ? (decision.error ?? "no answer") : mismatch(said, defaultValue));
   return {
-    value: isAnswered ? (said as T) : defaultValue,
+    value: decision && error === undefined ? (said as T) : defaultValue,
     loading: decision === undefined,
-    error: isAnswered || !decision ? null : (decision.error ?? "no answer"),
+    error: error ?? null,
     decision,
   };
 }
@@ -226,7 +228,7 @@ export function useTracking() {
 }
 
 /**
- * The variant that a flag gives. Where it was shown, and is the server's own answer, the event `experiment_exposure` is
+ * The variant that a flag gives. Where it was shown, and the flag's own steps gave it, the event `experiment_exposure` is
  * sent: once a day for a user, a flag and a variant, in however many tabs.
  */
 export function useExperiment(name: string, defaultVariant = "control"): { variant: string; loading: boolean } {
@@ -234,7 +236,7 @@ export function useExperiment(name: string, defaultVariant = "control"): { varia
   const decision = useDecision(name);
   const isAnswered = decision !== undefined && decision.reason !== "ERROR";
   const variant = isAnswered ? (decision.variant ?? (decision.allow ? "treatment" : "control")) : defaultVariant;
-  const isShown = isAnswered && decision.reason !== "STALE";
+  const isShown = decision !== undefined && isExposure(decision);
 
   useEffect(() => {
     if (!isShown) return;

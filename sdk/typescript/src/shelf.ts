@@ -44,7 +44,7 @@ export function shelfOf(endpoint: string) {
   }
 
   /** Takes the tab's lock; then writes what waits, and hands over what tabs that are gone have left. */
-  function hold(waiting: () => Entry[], give: (entries: Entry[]) => void): void {
+  function hold(waiting: () => Entry[], give: (entries: Entry[]) => unknown): void {
     const begin = (): void => {
       isHeld = true;
       put(waiting().filter((entry) => !entry.place));
@@ -76,7 +76,7 @@ export function shelfOf(endpoint: string) {
   const gone = (waiting: Entry[]): Entry[] => waiting.filter(({ place }) => place && store.get(place) === null);
 
   /** Hands over the records of tabs that are gone, each tab's by one only. */
-  async function adopt(give: (entries: Entry[]) => void): Promise<void> {
+  async function adopt(give: (entries: Entry[]) => unknown): Promise<void> {
     const tabs = new Set(store.names(all).map((name) => name.slice(all.length).split(".")[0]!));
     tabs.delete(tab);
     for (const left of tabs) {

@@ -2,7 +2,7 @@
 /** What a browser adds: who uses it, consent, and what outlives a page. Real tabs and real unloads: `tests/sdk`. */
 
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import type { TinyCDPClient, TinyCDPOptions } from "../src/index";
+import type { Failure, TinyCDPClient, TinyCDPOptions } from "../src/index";
 import { scripted, stored } from "./scripted";
 import { clientOf as silent } from "./silent";
 
@@ -224,6 +224,50 @@ describe("a page that is left", () => {
 
     expect(server.batches().flat().map((event) => event.messageId)).toEqual([messageId]);
     expect(Object.keys(sessionStorage)).toEqual([]);
+  });
+
+  test("an event that another page took over is unknown here, and lost nowhere", async () => {
+    const failures: Failure[] = [];
+    const away = scripted(() => null);
+    const first = clientOf({ fetch: away.fetch, autoFlushOnUnload: false, onError: (failure) => failures.push(failure) });
+    const handle = first.track({ event: "viewed" });
+    window.dispatchEvent(new Event("pagehide"));
+    const server = scripted(stored);
+    await clientOf({ fetch: server.fetch }).flush();
+    window.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+
+    expect([await handle.wait(), handle.reason, first.stats()]).toEqual(["unknown", "another page sends it", expect.objectContaining({ queued: 0, unknown: { "another page sends it": 1 } })]);
+    expect(failures).toEqual([]);
+    expect(server.batches().flat().map(({ messageId }) => messageId)).toEqual([handle.messageId]);
+  });
+
+  test("after destroy every handle and promise is settled: what the browser keeps is unknown here, and the next page sends it", async () => {
+    const failures: Failure[] = [];
+    const away = scripted(() => new Promise(() => {}));
+    const first = clientOf({ fetch: away.fetch, onError: (failure) => failures.push(failure) });
+    const identified = first.identify({ userId: "ada" });
+    await vi.waitUntil(() => away.asked.length === 1); // it is under way
+    const viewed = first.track({ event: "viewed" });
+    const waits = viewed.wait();
+    expect(await first.destroy(1)).toMatchObject({ queued: 0, dropped: {}, unknown: { "another page sends it": 2 } });
+    expect([await waits, await viewed.wait(), viewed.reason, await identified]).toEqual(["unknown", "unknown", "another page sends it", undefined]);
+    expect(failures).toEqual([]);
+
+    const server = scripted(stored);
+    await clientOf({ fetch: server.fetch }).flush();
+    expect(server.batches().flat().map(({ type }) => type)).toEqual(["identify", "track"]);
+  });
+
+  test("what the browser does not keep is dropped with the client, and told", async () => {
+    const full = (): never => {
+      throw new DOMException("full", "QuotaExceededError");
+    };
+    for (const store of ["localStorage", "sessionStorage"]) vi.stubGlobal(store, { getItem: () => null, setItem: full, removeItem() {} });
+    const failures: Failure[] = [];
+    const client = clientOf({ fetch: scripted(() => null).fetch, onError: (failure) => failures.push(failure) });
+    const handle = client.track({ event: "viewed" });
+    expect((await client.destroy(1)).queued).toBe(0);
+    expect([await handle.wait(), handle.reason, failures.length]).toEqual([expect.stringMatching("dropped|unknown"), "closed", 1]);
   });
 
   test("without persistence nothing is stored", async () => {

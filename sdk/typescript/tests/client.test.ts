@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from "vitest";
 import type { Failure, TinyCDPOptions } from "../src/index";
 import { createLogger, initTinyCDP } from "../src/index";
 import { version } from "../package.json";
+import { askingOf } from "../src/decisions";
 import { scripted, stored } from "./scripted";
 import { clientOf, SILENT } from "./silent";
 
@@ -24,6 +25,16 @@ describe("making a client", () => {
     await vi.waitUntil(() => client.stats().sent === 20);
     expect(server.batches().map((batch) => batch.length)).toEqual([20]);
     expect(() => clientOf({ flushAt: 0 })).toThrow("flushAt: 0 is not accepted");
+  });
+
+  const counts = ["flushAt", "flushIntervalMs", "maxQueueSize", "timeout", "decideTimeout"];
+  const retries = ["initialDelay", "maxDelay", "backoffMultiplier"];
+
+  test.each([...counts, ...retries])("a number that cannot work is refused by its name: %s", (name) => {
+    for (const wrong of [NaN, Infinity, -1, "5", null]) {
+      const options = counts.includes(name) ? { [name]: wrong } : { retry: { [name]: wrong } };
+      expect(() => clientOf(options as Partial<TinyCDPOptions>)).toThrow(`TinyCDP: ${name}: ${wrong} is not accepted; give a number, at least`);
+    }
   });
 
   test("a slash at the end of the endpoint makes no difference", async () => {
@@ -105,6 +116,43 @@ describe("events", () => {
     expect(() => client.track({ userId: "ada", event: "viewed" })).toThrow("TinyCDP client has been destroyed");
     await expect(client.decide({ userId: "ada", flag: "f" })).rejects.toThrow("TinyCDP client has been destroyed");
     expect((await client.destroy()).sent).toBe(1);
+  });
+
+  test("a time that is no number is over at once: nothing waits for ever", async () => {
+    const server = scripted(() => new Promise(() => {}));
+    const client = clientOf({ fetch: server.fetch });
+    const handle = client.track({ userId: "ada", event: "viewed" });
+    expect([(await client.flush(NaN)).queued, await handle.wait(NaN)]).toEqual([1, "sending"]);
+    const decision = await client.decide({ userId: "ada", flag: "f", default: "red", timeout: NaN });
+    expect([decision.value, decision.reason]).toEqual(["red", "ERROR"]);
+    expect((await client.destroy(NaN)).queued).toBe(0);
+  });
+
+  test("a time that no timer has is a long one, and not none", async () => {
+    const soon = <T>(answer: T): Promise<T> => new Promise((resolve) => setTimeout(() => resolve(answer), 20));
+    const server = scripted((asked) => soon(asked.url.includes("decide") ? { body: { flag: "f", value: "blue", reason: "SPLIT" } } : stored(asked)));
+    const client = clientOf({ fetch: server.fetch, flushIntervalMs: 2 ** 32, timeout: 2 ** 32, decideTimeout: 2 ** 32 });
+    client.track({ userId: "ada", event: "viewed" });
+    expect(server.asked).toEqual([]);
+    expect(await client.flush(2 ** 32)).toMatchObject({ queued: 0, sent: 1 });
+    expect((await client.decide({ userId: "ada", flag: "f", default: "red", timeout: 2 ** 31 })).value).toBe("blue");
+    expect(server.asked.length).toBe(2);
+  });
+
+  test("a callback that throws breaks nothing, and is logged: onError and a subscriber", async () => {
+    const server = scripted((asked) => ({ body: { success: true, rejected: asked.body.batch[0].event ? [{ index: 0 }] : [] } }));
+    const errors: string[] = [];
+    const fail = (): never => {
+      throw new RangeError("the app is wrong");
+    };
+    const client = clientOf({ fetch: server.fetch, onError: fail, logger: { ...SILENT, error: (text) => void errors.push(text) } });
+    let calls = 0;
+    client.subscribe(fail);
+    client.subscribe(() => calls++);
+    await client.identify({ userId: "ada" });
+    await client.track({ userId: "ada", event: "viewed" }).wait(1000);
+    expect([calls, client.stats().sent]).toEqual([1, 1]);
+    expect(errors).toEqual(["a subscriber threw RangeError: the app is wrong", "onError threw RangeError: the app is wrong"]);
   });
 
   test("flush waits for what is under way (analytics-node#309)", async () => {
@@ -329,6 +377,21 @@ describe("decisions", () => {
     const decisions = await Promise.all([...same, ...others, later]);
     expect(decisions.map(({ value }) => value)).toEqual(decisions.map(() => "blue"));
     expect(asked()).toBe(5);
+  });
+
+  test("a request that is under way is shared by who may wait as long, and it lasts for half of their time at least", () => {
+    const asking = askingOf();
+    const asked = (nowMs: number, deadlineMs: number) => asking.begin({ userId: "ada", flag: "f" }, nowMs, deadlineMs);
+    const first = asked(0, 3_000);
+    expect([asked(0, 3_000) === first, asked(1_000, 4_000) === first, asked(1_500, 4_500) === first]).toEqual([true, true, true]);
+    expect([asked(1_501, 4_502) === first, asked(1_000, 2_000) === first, asked(0, 6_001) === first]).toEqual([false, false, false]);
+  });
+
+  test("a value of another type than the default is the default, and what the flag allows is told as it is", async () => {
+    const server = scripted(() => ({ body: { ...yes, value: false, variant: null } }));
+    const decision = await clientOf({ fetch: server.fetch }).decide({ userId: "ada", flag: "f", default: { cents: 900 } });
+    expect(decision).toMatchObject({ value: { cents: 900 }, allow: true, reason: "ERROR", errorCode: "TYPE_MISMATCH" });
+    expect(decision.error).toBe("the value is boolean, not object");
   });
 
   test("those who share a request that fails are all told, and it counts as one failure", async () => {

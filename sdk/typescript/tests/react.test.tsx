@@ -70,6 +70,16 @@ describe("useFeatureFlag", () => {
     expect(box.textContent).toBe('{"cents":700}');
   });
 
+  test("gives the default and why where the value has another type: a flag without a named default says false", async () => {
+    function Price() {
+      const { value, error } = useFeatureFlag("price", { cents: 900 });
+      return <p>{`${value.cents} ${error}`}</p>;
+    }
+    const client = recordingClient({ flags: { price: false } });
+    const { box } = await shown(<TinyCDPProvider client={client}><Price /></TinyCDPProvider>);
+    expect(box.textContent).toBe("900 the value is boolean, not object");
+  });
+
   test("asks again for another user, and shows nothing of the one before", async () => {
     const client = recordingClient({ flags: { banner: (user: string) => user === "ada" } });
     await client.identify({ userId: "ada" });
@@ -264,15 +274,26 @@ describe("experiments", () => {
     expect(named(second, "experiment_exposure").map(({ messageId }: any) => messageId)).toEqual([(exposure as any).messageId]);
   });
 
-  test("another variant is another exposure; a default and a STALE answer are none", async () => {
+  test("a default is no exposure", async () => {
     const client = recordingClient();
     const { box } = await shown(<TinyCDPProvider client={client}><Experiment /></TinyCDPProvider>);
     expect([box.textContent, named(client, "experiment_exposure")]).toEqual(["control", []]);
+  });
 
-    const stale = recordingClient();
-    vi.spyOn(stale, "decide").mockResolvedValue({ flag: "checkout", allow: true, value: "blue", variant: "blue", reason: "STALE" } as any);
-    await shown(<TinyCDPProvider client={stale}><Experiment /></TinyCDPProvider>);
-    expect(named(stale, "experiment_exposure")).toEqual([]);
+  test.each([
+    ["STATIC", 1],
+    ["TARGETING_MATCH", 1],
+    ["SPLIT", 1],
+    ["DEFAULT", 0],
+    ["DISABLED", 0],
+    ["STALE", 0],
+    ["CACHED", 0],
+    ["ERROR", 0],
+  ])("what the flag's own steps gave is an exposure, and what stands for it is none: %s", async (reason, exposures) => {
+    const client = recordingClient();
+    vi.spyOn(client, "decide").mockResolvedValue({ flag: "checkout", allow: true, value: "blue", variant: "blue", reason } as any);
+    const { box } = await shown(<TinyCDPProvider client={client}><Experiment /></TinyCDPProvider>);
+    expect([box.textContent, named(client, "experiment_exposure").length]).toEqual([reason === "ERROR" ? "control" : "blue", exposures]);
   });
 
   test("without variants it is treatment or control", async () => {

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { unanswered, verdictOf, waitMs } from "../src/answers";
 import type { Decision } from "../src/decisions";
 import { askingOf } from "../src/decisions";
@@ -13,6 +13,8 @@ import { initTinyCDP } from "../src/index";
 import { RETRY } from "../src/options";
 import { outboxOf } from "../src/outbox";
 import type { Entry } from "../src/outbox";
+import { scripted } from "./scripted";
+import { clientOf } from "./silent";
 
 /** Where the checkout has them; the tests may run elsewhere, on a copy of this package. */
 const FOLDER = process.env["TINYCDP_VECTORS"] ?? join(import.meta.dirname, "../../../tests/conformance/clients");
@@ -26,6 +28,8 @@ function seeded(seed: number): () => number {
   let state = seed;
   return () => (state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff) / 0x7fffffff;
 }
+
+afterEach(() => vi.restoreAllMocks());
 
 describe("events.json", () => {
   test.each(casesOf(read("events.json")))("%s", (_, vector) => {
@@ -50,9 +54,10 @@ describe("events.json", () => {
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 describe("batches.json", () => {
+  beforeEach(() => vi.spyOn(Math, "random").mockImplementation(seeded(11)));
   const file = read("batches.json");
   test.each(casesOf(file))("%s", (_, vector) => {
-    const box = outboxOf({ maxQueueSize: 100, flushAt: vector.flushAt ?? file.flushAt, flushIntervalMs: 1000, retry: RETRY, random: seeded(11) });
+    const box = outboxOf({ maxQueueSize: 100, flushAt: vector.flushAt ?? file.flushAt, flushIntervalMs: 1000, retry: RETRY });
     const size = vector.bytes ?? 100;
     const entries = Array.from({ length: vector.events }, (__, index): Entry => {
       return { body: "x".repeat(size), size, messageId: String(index), names: [], queuedMs: 0, state: "queued", reason: "" };
@@ -64,7 +69,7 @@ describe("batches.json", () => {
     let nowMs = 0;
     let wallMs = 10 ** 12;
 
-    for (let wakeMs = box.wakeMs(false); wakeMs !== undefined; wakeMs = box.wakeMs(false)) {
+    for (let wakeMs = box.wakeMs(false); wakeMs < Infinity; wakeMs = box.wakeMs(false)) {
       nowMs = Math.max(nowMs, wakeMs);
       wallMs += pauses.shift() ?? 0;
       const [attempt] = box.next(nowMs, wallMs, false);
@@ -98,8 +103,8 @@ describe("answers.json", () => {
   });
 
   test.each(file.waits as { attempt: number; fromS: number; toS: number }[])("the wait after attempt $attempt", ({ attempt, fromS, toS }) => {
-    const random = seeded(11);
-    const waits = Array.from({ length: 200 }, () => waitMs(attempt, undefined, RETRY, random) / 1000);
+    vi.spyOn(Math, "random").mockImplementation(seeded(11));
+    const waits = Array.from({ length: 200 }, () => waitMs(attempt, undefined, RETRY) / 1000);
 
     expect(Math.min(...waits)).toBeGreaterThanOrEqual(fromS);
     expect(Math.max(...waits)).toBeLessThanOrEqual(toS);
@@ -123,7 +128,7 @@ describe("caching.json", () => {
       let given: unknown[];
       let isAsked = false;
       try {
-        const begun = asking.begin({ userId: step.user, flag: "f" }, nowMs);
+        const begun = asking.begin({ userId: step.user, flag: "f" }, nowMs, nowMs + 1000);
         isAsked = "question" in begun;
         let found = begun as Decision[];
         if ("question" in begun) {
@@ -137,6 +142,18 @@ describe("caching.json", () => {
       }
       expect([isAsked, ...given], JSON.stringify(step)).toEqual([step.asked, ...step.gives]);
     }
+  });
+});
+
+describe("types.json", () => {
+  test.each(casesOf(read("types.json")))("%s", async (_, vector) => {
+    const said = { flag: "f", value: vector.value, allow: true, variant: "v", reason: vector.reason ?? "SPLIT", reasons: ["evaluation_error: no"] };
+    const client = clientOf({ fetch: scripted(() => ({ body: said })).fetch });
+
+    const given = await client.decide({ userId: "ada", flag: "f", default: vector.default });
+
+    expect([given.value, given.reason, given.errorCode ?? null]).toEqual(vector.gives);
+    expect([given.allow, given.variant]).toEqual([true, "v"]);
   });
 });
 

@@ -1,0 +1,55 @@
+/** Whom a client tells what becomes of events: `onError` of each that does not arrive, and the log. */
+
+import type { Verdict } from "./answers";
+import type { Settings } from "./options";
+import type { Entry } from "./outbox";
+
+/** What becomes of an event as the app or the person wanted it: `onError` is not told. */
+export const OPTED_OUT = "opted out";
+export const BEFORE_SEND = "beforeSend";
+/** So many attempts that failed one after the other are worth a word in the log. */
+const FAILURES_TOLD = 3;
+/** Without `onError` the log says at most so often that events are lost. */
+const LOSSES_TOLD_MS = 10_000;
+
+export function lossesOf({ logger, onError }: Settings) {
+  let isInTrouble = false;
+  let losses = 0;
+  let toldMs = -LOSSES_TOLD_MS;
+
+  /** Tells `onError` of each that did not arrive; without it, the log, now and then. */
+  function tell(entries: Entry[]): void {
+    for (const { state, reason, messageId, body } of entries) {
+      if (state === "sent" || reason === OPTED_OUT || reason === BEFORE_SEND) continue;
+      if (onError) {
+        quietly(logger, "onError", () => onError({ state, reason, messageId, event: body || undefined }));
+      } else {
+        losses++;
+        const nowMs = performance.now();
+        if (nowMs - toldMs < LOSSES_TOLD_MS) continue;
+        logger.warn(`${losses} events do not arrive: ${reason} (give onError to see each)`);
+        losses = 0;
+        toldMs = nowMs;
+      }
+    }
+  }
+
+  /** What the log says of an answer, after so many failures in a row: one warning for each outage. */
+  function say({ fate, reason, warnings }: Verdict, failures: number): void {
+    for (const warning of warnings) logger.warn(warning);
+    const wasInTrouble = isInTrouble;
+    isInTrouble = fate !== "stored" && (isInTrouble || fate === "held" || failures >= FAILURES_TOLD);
+    if (isInTrouble && !wasInTrouble) logger.warn(`events are not acknowledged, and wait: ${reason}`);
+  }
+
+  return { tell, say };
+}
+
+/** Calls back the app. What it throws is logged, and breaks nothing of the client. */
+export function quietly(logger: Settings["logger"], name: string, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    logger.error(`${name} threw ${(error as any)?.name}: ${(error as any)?.message}`);
+  }
+}
