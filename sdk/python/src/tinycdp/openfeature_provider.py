@@ -24,7 +24,7 @@ from openfeature.provider import AbstractProvider, Metadata
 from openfeature.track import TrackingEventDetails
 
 from ._asking import ask_async
-from ._decisions import Decision, fallback
+from ._decisions import Decision, fallback, fitted
 from ._http import FAILED, Ask, client_arguments, exchange, headers_of, reason_of
 from ._questions import one_flag
 from .client import Client
@@ -113,7 +113,7 @@ class TinyCDPProvider(AbstractProvider):
         question = one_flag(user, device, key, explain=False)
         outcome = await ask_async(self._client._asking, self._connection(), settings.asking_key, question, deadline_s)
         found = outcome.decisions
-        decision = found[0] if found else fallback(key, default, outcome.error, code=outcome.code)
+        decision = fitted(found[0], default) if found else fallback(key, default, outcome.error, code=outcome.code)
         return self._told(decision, default, kind)
 
     def _connection(self) -> httpx2.AsyncClient:
