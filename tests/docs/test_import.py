@@ -31,6 +31,7 @@ def imported(stack: RunningStack, folder: Path, command: str) -> dict[str, Any]:
     return said
 
 
+@pytest.mark.deep
 def test_the_page_on_imports(stack: RunningStack, tmp_path: Path) -> None:
     """Every command does what the page says of it."""
     for name, text in FILES.items():
