@@ -15,7 +15,7 @@ from pathlib import Path
 from cli.orphans import supervisor_lock
 from cli.process_lock import holder
 from serving.access.secret_files import write_private
-from serving.settings import Settings
+from serving.settings import Settings, home_closed
 
 FILE = "stack.json"
 
@@ -40,11 +40,16 @@ class Stack:
 
 
 def running_stack(settings: Settings) -> Stack | None:
-    """The stack that runs on this home, None where its supervisor has ended."""
+    """The stack that runs on this home, None where its supervisor has ended.
+
+    Raises `WrongSettings` for a home that this user may not look into.
+    """
     try:
         stack = Stack(**json.loads((settings.home / FILE).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
+    except PermissionError as error:
+        raise home_closed(settings.home, error) from None
     return stack if holder(supervisor_lock(settings.home)) == stack.pid else None
 
 

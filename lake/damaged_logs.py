@@ -14,19 +14,28 @@ from .stored_files import LOG_FOLDER, StoredFiles
 #: The newest files of a log that are looked at: of one that Delta does not read, of which maintenance keeps a day; and
 #: of one that it reads. A commit that is empty is read as one that did nothing.
 BROKEN_LOOKED_AT_MAX, READ_LOOKED_AT_MAX = 2_000, 20
+#: Delta's note of the last checkpoint, from which on it reads the log.
+_NOTE = "_last_checkpoint"
 
 
 def damaged_log_files(files: StoredFiles, table: Table, looked_at_max: int) -> list[str]:
     """The paths, below the lake's root, of the log's newest files that hold something else than their kind, in order.
 
-    Raises `LakeUnreachable`.
+    So does the note of the last checkpoint where that is gone: Delta reads nothing then. Raises `LakeUnreachable`.
     """
-    names = sorted(files.under(f"{table.name}/{LOG_FOLDER}"))[-looked_at_max:]
-    return [name for name in names if not _is_whole(name, files.read(name))]
+    names = sorted(files.under(f"{table.name}/{LOG_FOLDER}"))
+    read = {name: files.read(name) for name in names[-looked_at_max:]}
+    return [name for name, data in read.items() if not _is_whole(name, data) or _is_of_none(name, data, names)]
 
 
 def damage_told(table: str, paths: Sequence[str]) -> str:
     """What is said of a table with such files: which they are, and what is to be done."""
+    if paths[-1].endswith(_NOTE):
+        return (
+            f"the log of {table} is damaged: {paths[-1]} is cut off, or names a checkpoint that is gone. Bring the "
+            "checkpoint from a backup. If there is none: stop the stack, move that file away, and start it. Nothing is "
+            "lost where all commits since the table was made are there; ask `tinycdp doctor`"
+        )
     return (
         f"the log of {table} is damaged in {', '.join(paths[:3])}. Bring that from a backup. If there is none: stop "
         "the stack, move the newest of these away, and start it. What that commit held is lost, but for what Redis' "
@@ -34,12 +43,20 @@ def damage_told(table: str, paths: Sequence[str]) -> str:
     )
 
 
+def _is_of_none(name: str, data: bytes | None, names: Sequence[str]) -> bool:
+    """Whether this is the note of a checkpoint that is not among the files of the log."""
+    if data is None or not name.endswith(_NOTE):
+        return False
+    begins = name.removesuffix(_NOTE) + f"{int(json.loads(data)['version']):020}.checkpoint"
+    return not any(other.startswith(begins) for other in names)
+
+
 def _is_whole(name: str, data: bytes | None) -> bool:
     if data is None:  # dropped meanwhile
         return True
     if name.endswith(".parquet"):
         return data[:4] == data[-4:] == b"PAR1" and len(data) > 8
-    if not name.endswith((".json", "_last_checkpoint")):
+    if not name.endswith((".json", _NOTE)):
         return True
     try:
         for line in data.splitlines():

@@ -257,6 +257,14 @@ def home_unusable(home: Path, error: OSError) -> WrongSettings:
     )
 
 
+def home_closed(home: Path, error: OSError) -> WrongSettings:
+    """The refusal of a home that this user may not look into."""
+    return WrongSettings(
+        f"{PREFIX}HOME is {cut(str(home))!r}, where nothing can be read ({error.strerror}): run the command as the user"
+        " whose stack is there, or set it to a folder of your own"
+    )
+
+
 def _line(error: ErrorDetails) -> str:
     field = str(error["loc"][0])
     name = PREFIX + field.upper()

@@ -101,6 +101,28 @@ def test_a_damaged_log_of_a_table_is_named_with_the_remedy(
         lake.require_whole_log(table)
 
 
+def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(redis_url: str, tmp_path: Path) -> None:
+    """The note of it keeps Delta from reading anything. Without the note the table is read commit by commit."""
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    world.ingest([purchase("ann", 1)])
+    world.drain().step()
+    world.lake.open(EVENTS).create_checkpoint()
+    log = Path(world.lake.root, "events", "_delta_log")
+    next(log.glob("*.checkpoint*.parquet")).unlink()
+    lake = Lake(world.lake.root)
+
+    with pytest.raises(LakeDamaged, match=r"events/_delta_log/_last_checkpoint is cut off, or names a checkpoint"):
+        lake.require_whole_log(EVENTS)
+    report = examine(world.store, lake, world.settings, 10)
+    assert report["damaged_logs"] == {"events": ["events/_delta_log/_last_checkpoint"]} and not report["well"]
+    assert "move that file away" in " ".join(report_text(report).split())
+
+    (log / "_last_checkpoint").unlink()
+    lake.require_whole_log(EVENTS)
+    assert lake.events().collect().height == 1
+
+
 def test_a_damaged_note_of_the_fixed_settings_is_told(redis_url: str, tmp_path: Path) -> None:
     """Without it no Redis is recovered: doctor and the drain name the file and the remedy, and `up` starts nothing.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -140,6 +141,35 @@ def test_a_part_and_the_stack_warn_of_a_setting_that_does_not_exist(tmp_path: Pa
     assert [(line["event"], line["level"]) for line in logged] == [("started", "info"), ("unknown_setting", "warning")]
     for text in (logged[1]["what"], stack.stderr):
         assert "TINYCDP_PORTT is no setting, and changes nothing: the nearest one is TINYCDP_PORT" in text
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("explain", "ada", "vip"), ("down",)], ids=" ".join)
+def test_a_home_of_another_user_is_named_with_the_remedy(command: tuple[str, ...], tmp_path: Path) -> None:
+    """In one line, with exit status 2."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0)
+
+    def look_into_what_is_open() -> None:
+        """Lets root, too, look only into what its rights say, also after the command has begun."""
+        for capability in (_DAC_OVERRIDE, _DAC_READ_SEARCH):
+            ctypes.CDLL(None).prctl(_CAPBSET_DROP, capability, 0, 0, 0)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli.main", *command],
+        env={**os.environ, "TINYCDP_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=look_into_what_is_open,
+    )
+
+    told = f"TINYCDP_HOME is {str(home)!r}, where nothing can be read (Permission denied): run the command as the user"
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
+    assert ended.stderr.startswith(told)
+
+
+#: Of Linux: what takes a capability from a process and its children for good, and two of them.
+_CAPBSET_DROP, _DAC_OVERRIDE, _DAC_READ_SEARCH = 24, 1, 2
 
 
 @pytest.mark.deep(kept=1)
