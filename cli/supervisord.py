@@ -3,11 +3,13 @@
 A Redis that cannot read its file is not started again: it would read the file to the same place for ever, perhaps with
 nobody there any more who looks.
 
-Supervisor has no setting for either, so two of its classes are replaced by subclasses. They need what it keeps private,
-so `pyproject.toml` bounds its version by it:
+A log that cannot be written, since the disk is full, loses lines and ends nothing.
+
+Supervisor has no setting for these, so two of its classes are replaced by subclasses, and one function by ours. They
+need what it keeps private, so `pyproject.toml` bounds its version by it:
 
 * `ServerOptions.make_logger`, and of the options `loglevel`, `logfile`, `logfile_maxbytes`, `logfile_backups` and
-  `parse_criticals`, `parse_warnings`, `parse_infos`; a handler formats by `fmt % fields`
+  `parse_criticals`, `parse_warnings`, `parse_infos`; a handler formats by `fmt % fields`; `Handler.handleError`
 * `POutputDispatcher._log` and `close`, and of `process.config` the `name`, and `autorestart` and `startretries`, which
   are set; and `process.config.options.logger`
 """
@@ -82,8 +84,17 @@ class JsonOutput(dispatchers.POutputDispatcher):
             config.options.logger.critical("redis cannot read its file, and is not started again: see `tinycdp doctor`")
 
 
+def _lose_line(handler: loggers.Handler) -> None:
+    """Goes on without a line that cannot be written, as where the disk is full.
+
+    Supervisor's own writes why to its standard error, which is a file of the same disk: it would end for that, and
+    every part with it.
+    """
+
+
 def main() -> None:
     """Runs supervisor."""
+    loggers.Handler.handleError = _lose_line
     supervisord.ServerOptions = JsonOptions
     dispatchers.POutputDispatcher = JsonOutput
     supervisord.main()

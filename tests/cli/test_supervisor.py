@@ -11,7 +11,7 @@ import pytest
 from supervisor.options import ServerOptions
 from supervisor.process import Subprocess
 
-from cli.supervisor import CONFIG, Part, configuration, end, launch
+from cli.supervisor import CONFIG, Part, configuration, end, is_alive, launch
 from tests.waiting import wait_until
 
 #: What the format, its expansions or a shell would take for something else.
@@ -98,3 +98,20 @@ def test_a_redis_that_cannot_read_its_file_is_not_started_again(tmp_path: Path) 
 
     assert started["redis"].read_text() == "x"
     assert "is not started again: see `tinycdp doctor`" in (tmp_path / "logs" / "supervisord.log").read_text()
+
+
+def test_a_full_disk_ends_no_supervisor(tmp_path: Path) -> None:
+    """Its lines are lost, and those of its parts; parts that end are started again all the same."""
+    started = tmp_path / "started"
+    (tmp_path / "logs").mkdir()
+    for name in ("supervisord.log", "supervisord.err", "part.log"):
+        (tmp_path / "logs" / name).symlink_to("/dev/full")
+    program = "import sys, time; open(sys.argv[1], 'a').write('x'); print('said', flush=True); time.sleep(1.2)"
+    part = Part("part", (sys.executable, "-c", program, str(started)), 10)
+
+    supervisor = launch(tmp_path, [part], dict(os.environ), tmp_path / "supervisor.lock")
+    try:
+        wait_until(lambda: started.exists() and len(started.read_text()) >= 2, "the part is started again")
+        assert is_alive(supervisor)
+    finally:
+        end(supervisor)
