@@ -10,14 +10,14 @@ import os
 import shutil
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
 from cli.connect import connect, connect_store
-from cli.terminal import AWAY, MISUSED, WRONG, err, fail, out, progress_bar, say, say_json
+from cli.import_command import import_
+from cli.terminal import AWAY, MISUSED, WRONG, Json, err, fail, out, progress_bar, say, say_json
 from expressions.errors import ExpressionError
 from expressions.rules.values import instant_ms
 from serving import garbage
@@ -36,7 +36,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, for scripts.")]
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run without Prefect's server. Rebuilds need none.")]
 NoConsole = Annotated[bool, typer.Option("--no-console", help="Run without the console.")]
 
@@ -210,84 +209,7 @@ def sign_in(as_json: Json = False) -> None:
 # ── data ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@app.command("import")
-def import_(
-    file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="A CSV, Parquet or JSONL file, packed by gzip or zstd.")
-    ],
-    user: Annotated[str | None, typer.Option(help="The column of the user id.")] = None,
-    event: Annotated[str | None, typer.Option(help="The column of the event name.")] = None,
-    time: Annotated[str | None, typer.Option(help="The column of the time.")] = None,
-    id: Annotated[
-        str | None,
-        typer.Option("--id", help="The column of the event id. Without it each row is an event of its own."),
-    ] = None,
-    text: Annotated[
-        list[str] | None, typer.Option("--text", help="Keep this column as text, with all its digits. Repeatable.")
-    ] = None,
-    number: Annotated[
-        list[str] | None, typer.Option("--number", help="Read this column as numbers, 007 as 7. Repeatable.")
-    ] = None,
-    time_unit: Annotated[
-        str | None, typer.Option("--time-unit", help="What whole numbers of the time count: s, ms, us or ns.")
-    ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="The encoding of a text that is not UTF-8 and says no other, such as cp1252.")
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(help="What separates the cells of a CSV. Without it comma, ;, tab and | are found.")
-    ] = None,
-    quotes: Annotated[
-        bool, typer.Option("--quotes/--no-quotes", help="Whether quotes stand around cells of a CSV, or mean nothing.")
-    ] = True,
-    shift_to_now: Annotated[
-        bool, typer.Option("--shift-to-now", help="Move all times by as much, so that the newest is now.")
-    ] = False,
-    is_dry: Annotated[
-        bool, typer.Option("--dry-run", help="Write nothing: say what would go in, and what would be refused.")
-    ] = False,
-    rejects: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the refused rows into this file, whole, as JSON lines.")
-    ] = None,
-    allow_rejects: Annotated[
-        bool, typer.Option("--allow-rejects", help="End with 0 where rows were refused, too.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Load history from a file into the lake, and wait until it counts. The same import again adds nothing.
-
-    --user, --event and --time name columns. Without them a file of JSON lines has events as POST /v1/batch takes them,
-    of all kinds. A row that cannot be read is refused with its line and the reason, and all others go in. The exit code
-    is 1 where a row was refused.
-    """
-    from cli.import_history import FileMapping, import_history, say_imported
-    from pipelines.importing.chunks import is_jsonl
-    from pipelines.importing.terms import TIME_UNITS, Reading
-
-    missing = [f"--{name}" for name, column in (("user", user), ("event", event), ("time", time)) if column is None]
-    as_sent = len(missing) == 3 and id is None and is_jsonl(file)
-    if missing and not as_sent:
-        raise typer.BadParameter(
-            "name the column; only events as apps send them, as JSON lines, need none of these",
-            param_hint=", ".join(missing),
-        )
-
-    unit = next((one for one in TIME_UNITS if one == time_unit), None)
-    if time_unit is not None and unit is None:
-        raise typer.BadParameter(f"{time_unit!r}: use {', '.join(TIME_UNITS)}", param_hint="--time-unit")
-    reading = Reading(encoding, delimiter, quotes, unit, frozenset(text or ()), frozenset(number or ()), as_sent)
-    imported = import_history(
-        file,
-        FileMapping(user, event, time, id, reading),
-        shift_to_now=shift_to_now,
-        is_dry=is_dry,
-        rejects=rejects,
-        quiet=as_json,
-        as_json=as_json,
-    )
-    say_imported(imported, as_json)
-    if imported.rejected and not allow_rejects:
-        raise SystemExit(WRONG)
+app.command("import")(import_)
 
 
 @app.command()

@@ -14,13 +14,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import msgspec
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 WRONG, MISUSED, AWAY = 1, 2, 3
+
+#: The option of every command that has a result.
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, for scripts.")]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
