@@ -1,0 +1,89 @@
+"""`tinycdp import`: its options, its help and its exit code. The work is in `cli.import_history`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.terminal import WRONG, Json
+
+
+def import_(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A CSV, Parquet or JSONL file, packed by gzip or zstd.")
+    ],
+    user: Annotated[str | None, typer.Option(help="The column of the user id.")] = None,
+    event: Annotated[str | None, typer.Option(help="The column of the event name.")] = None,
+    time: Annotated[str | None, typer.Option(help="The column of the time.")] = None,
+    id: Annotated[
+        str | None,
+        typer.Option("--id", help="The column of the event id. Without it each row is an event of its own."),
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="Keep this column as text, with all its digits. Repeatable.")
+    ] = None,
+    number: Annotated[
+        list[str] | None, typer.Option("--number", help="Read this column as numbers, 007 as 7. Repeatable.")
+    ] = None,
+    time_unit: Annotated[
+        str | None, typer.Option("--time-unit", help="What whole numbers of the time count: s, ms, us or ns.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="The encoding of a text that is not UTF-8 and says no other, such as cp1252.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="What separates the cells of a CSV. Without it comma, ;, tab and | are found.")
+    ] = None,
+    quotes: Annotated[
+        bool, typer.Option("--quotes/--no-quotes", help="Whether quotes stand around cells of a CSV, or mean nothing.")
+    ] = True,
+    shift_to_now: Annotated[
+        bool, typer.Option("--shift-to-now", help="Move all times by as much, so that the newest is now.")
+    ] = False,
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing: say what would go in, and what would be refused.")
+    ] = False,
+    rejects: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the refused rows into this file, whole, as JSON lines.")
+    ] = None,
+    allow_rejects: Annotated[
+        bool, typer.Option("--allow-rejects", help="End with 0 where rows were refused, too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Load history from a file into the lake, and wait until it counts. The same import again adds nothing.
+
+    --user, --event and --time name columns. Without them a file of JSON lines has events as POST /v1/batch takes them,
+    of all kinds. A row that cannot be read is refused with its line and the reason, and all others go in. The exit code
+    is 1 where a row was refused.
+    """
+    from cli.import_history import FileMapping, import_history, say_imported
+    from pipelines.importing.chunks import is_jsonl
+    from pipelines.importing.terms import TIME_UNITS, Reading
+
+    missing = [f"--{name}" for name, column in (("user", user), ("event", event), ("time", time)) if column is None]
+    as_sent = len(missing) == 3 and id is None and is_jsonl(file)
+    if missing and not as_sent:
+        raise typer.BadParameter(
+            "name the column; only events as apps send them, as JSON lines, need none of these",
+            param_hint=", ".join(missing),
+        )
+
+    unit = next((one for one in TIME_UNITS if one == time_unit), None)
+    if time_unit is not None and unit is None:
+        raise typer.BadParameter(f"{time_unit!r}: use {', '.join(TIME_UNITS)}", param_hint="--time-unit")
+    reading = Reading(encoding, delimiter, quotes, unit, frozenset(text or ()), frozenset(number or ()), as_sent)
+    imported = import_history(
+        file,
+        FileMapping(user, event, time, id, reading),
+        shift_to_now=shift_to_now,
+        is_dry=is_dry,
+        rejects=rejects,
+        quiet=as_json,
+        as_json=as_json,
+    )
+    say_imported(imported, as_json)
+    if imported.rejected and not allow_rejects:
+        raise SystemExit(WRONG)
