@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import warnings
 from pathlib import Path
@@ -12,10 +13,12 @@ import tinycdp
 
 from expressions.rules.values import Value
 from expressions.rules.windows import DAY_MS
+from pipelines.importing.import_file import import_file
+from pipelines.importing.terms import Reading
 from serving.ids import named_as, namespaced, record_of
 from serving.people.deletion import delete_person
 from serving.people.gather import gather
-from serving.people.links import unlink_id
+from serving.people.links import complete_links, unlink_id
 from tests.chance import part_of
 from tests.pipelines.world import World, empty_world
 from tests.sdk.lake.rows import values_of
@@ -145,3 +148,29 @@ def test_what_was_answered_live_comes_back(redis_url: str, tmp_path: Path, seed:
     assert len(known) > 20
     for key in (*TRAITS, *SEGMENTS):
         assert repr(values_of(answers[key])) == repr([one.values[key] for one in known]), key
+
+
+def test_the_links_of_a_file_are_known_from_its_import_on(redis_url: str, tmp_path: Path) -> None:
+    """Nobody knew of them before: a label before has the device apart, though events count by their own times."""
+    world = empty_world(redis_url, tmp_path, "trait", {"visits": "events.visit.count"})
+    device = {"type": "track", "event": "visit", "anonymousId": "d1", "timestamp": "2024-11-01T00:00:00Z"}
+    login = {"type": "identify", "userId": "ann", "anonymousId": "d1", "timestamp": "2024-11-02T00:00:00Z"}
+    path = tmp_path / "events.jsonl"
+    path.write_text(f"{json.dumps(device)}\n{json.dumps(login)}\n")
+    before_ms = world.store.now_ms() - 1
+    import_file(
+        world.lake,
+        path,
+        reading=Reading(as_sent=True),
+        now_ms=world.store.now_ms(),
+        shards=world.settings.shards,
+        link=lambda claiming: world.store.follow(complete_links(world.store.operations, claiming)),
+    )
+    world.drain().step()
+
+    cdp = tinycdp.lake(tmp_path / "lake")
+    labels = {"id": ["ann", "anon:d1"] * 2, "ts": [before_ms] * 2 + [world.store.now_ms() + 1] * 2}
+
+    for known in ("event_time", "received"):
+        assert cdp.asof(labels, "visits", known=known)["visits"].to_list() == [0, 1, 1, 1]  # type: ignore[arg-type]
+    assert cdp.traits("visits", at=before_ms).frame.select("id", "visits").rows() == [("user:ann", 1)]

@@ -312,6 +312,18 @@ def test_received_until_makes_a_set_again(root: str) -> None:
         assert not tinycdp.lake(root).asof(labels, **named).frame.equals(before)
 
 
+def test_labels_after_now_are_counted(root: str) -> None:
+    """What they are answered may change: rows that belong to them were left out, or are to come."""
+    write(Lake(root), [("user:ann", visit(10, START + DAY_MS, START + DAY_MS))])
+    labels = {"id": ["ann"] * 3, "ts": [START + 4_999, START + 5_000, START + 2 * DAY_MS]}
+
+    whole, until = tinycdp.lake(root), tinycdp.lake(root, received_until=START + 4_999)
+
+    assert (until.asof(labels, "visits").card["after_now"], whole.asof(labels, "visits").card["after_now"]) == (2, 0)
+    assert until.asof(labels, "visits", strict=True).card["after_now"] == 1
+    assert whole.asof(labels, "visits")["visits"][2] == until.asof(labels, "visits")["visits"][2] + 1
+
+
 @pytest.mark.parametrize(
     ("until", "text"),
     [

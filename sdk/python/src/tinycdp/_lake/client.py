@@ -223,6 +223,7 @@ class LakeClient:
         self._tell(unknown_ids, len(is_unknown), refuse=unknown == "refuse")
         card = self._card("asof", columns) | table.card(ordered)
         card |= {"known": known, "strict": strict, "unknown": len(unknown_ids)}
+        card |= {"after_now": int((asked["now"] > self._now_ms).sum())}
         if len(asked):
             instants = asked["now"].sort()
             card |= {"from": text_of(instants[0] + strict), "to": text_of(instants[-1] + strict)}
