@@ -29,7 +29,7 @@ from serving.store.operations.events import Arrival
 from serving.store.requests import Steps
 from serving.store.scripts.claim import CLAIM
 from tests.pipelines.test_links import check, in_batch, lives_in, new_world, visit
-from tests.pipelines.world import World
+from tests.pipelines.world import World, purchase
 from tests.properties.at_once import at_once
 from tests.waiting import wait_until
 
@@ -418,3 +418,21 @@ def going_on(steps: Steps[Any], answer: Any) -> Steps[None]:
 
 def _entry(id: str) -> Any:
     return Accepted("gone", "delete", id)
+
+
+def test_a_link_that_came_after_a_delete_is_not_completed_away(redis_url: str, tmp_path: Path) -> None:
+    """The drain completes a delete for a caller that was cut off; ids that were claimed since are the person's anew."""
+    world = World(redis_url, tmp_path, shards=4)
+    world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    world.ingest([purchase("ada", 1, anonymousId="phone")])
+    delete(world, "user:ada")
+    world.ingest([purchase("ada", 2, anonymousId="laptop")])
+
+    world.drain().step()
+
+    owners = world.store.owners(["anon:laptop", "anon:phone"])
+    assert [owner.id if owner else None for owner in owners] == ["user:ada", None]
+    assert world.values("ada") == world.values("anon:laptop") == {"orders": 1}
+    world.rebuild()
+    assert world.values("anon:laptop") == {"orders": 1}
