@@ -90,8 +90,8 @@ def counted_replacements(redis_url: str) -> Iterator[Counter[str]]:
 @pytest.mark.deep
 @pytest.mark.xdist_group("stack")
 def test_two_processes_that_save_together_hardly_repeat_themselves(stack: RunningStack) -> None:
-    """However many clients save at once, a process has one save under way, so a save is begun anew only when another
-    process was first. None is refused; history and audit log get each once, in no more commits than saves.
+    """A save is begun anew where another process was first, and that costs no more tries than twice the saves. None is
+    refused; history and audit log get each once, in no more commits than saves.
 
     A clock would tell how busy this machine is. `make bench ARGS="--only saves"` tells the seconds.
     """
