@@ -47,7 +47,8 @@ const shared: UserConfig = {
 };
 
 export default defineConfig([
-  { ...shared, entry: { index: "src/index.ts", testing: "src/testing.ts" }, dts: true, plugins: [inPlace] },
+  { ...shared, entry: { index: "src/index.ts" }, dts: true, plugins: [inPlace] },
+  { ...shared, entry: { testing: "src/testing.ts" }, dts: true, clean: false, plugins: [inPlace] },
   { ...shared, entry: { react: "src/react.tsx" }, dts: true, clean: false, plugins: [inPlace] },
   { ...shared, entry: { browser: "src/index.ts" }, dts: false, clean: false, plugins: [forPages, inPlace] },
   { ...shared, entry: { stream: "src/stream.ts" }, dts: true, clean: false, plugins: [forPages, inPlace] },

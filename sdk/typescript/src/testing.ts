@@ -8,6 +8,7 @@
 
 import type { TinyCDPClient, TinyCDPOptions, TrackEvent } from "@tinycdp/sdk";
 import { initTinyCDP } from "@tinycdp/sdk";
+import { bytesOf, EVENT_BYTES_MAX, jsonOf } from "./events";
 
 /** What a flag answers: a value, or a function from the user id to one. */
 export type FlagAnswer = unknown | ((userId: string) => unknown);
@@ -45,6 +46,14 @@ export function recordingClient({ flags = {}, ...options }: RecordingOptions = {
     return [404, { message: `Flag '${asked.flag}' not found` }];
   }
 
+  /** Keeps an event as the wire has it; none that the client is about to refuse, as its handle then says. */
+  function record(event: TrackEvent): void {
+    try {
+      const json = jsonOf(event);
+      if (bytesOf(json) <= EVENT_BYTES_MAX) events.push(JSON.parse(json));
+    } catch {} // it is no JSON
+  }
+
   const client = initTinyCDP({
     endpoint: "http://recording.invalid",
     writeKey: "recording",
@@ -54,7 +63,7 @@ export function recordingClient({ flags = {}, ...options }: RecordingOptions = {
     ...options,
     beforeSend: (event) => {
       const changed = options.beforeSend ? options.beforeSend(event) : event;
-      if (changed !== null) events.push(JSON.parse(JSON.stringify(changed || event)));
+      if (changed !== null) record(changed || event);
       return changed;
     },
     fetch: async (url, request) => {
