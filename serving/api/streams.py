@@ -57,7 +57,7 @@ async def stream(
 ) -> EventStream:
     """Tells when a flag says something else for whom an answer was about. The address was given out with the answer.
 
-    No key is needed: the ticket is one. It is gone with its key, and ten minutes after it was last given out or open.
+    No key is needed: the ticket is one. It ends with its key, and at most ten minutes after it was given out or open.
     """
     subject, digest = await _behind(engine, ticket)
     streams: ChangeStreams = request.app.state.streams

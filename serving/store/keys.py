@@ -312,7 +312,7 @@ def analysis(name: str) -> str:
 def stream_ticket(name: str) -> str:
     """String: whose changes a stream tells of, sealed by its ticket (`streams.tickets`). Bulk decisions set it.
 
-    TTL: ten minutes after the last of them, and after a stream of it was last open.
+    TTL: five to ten minutes after the last of them, and after a stream of it was last open.
     """
     return f"stream:{name}"
 
