@@ -61,10 +61,12 @@ export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
   const isOptedOut = (): boolean => (store.get(CONSENT) ?? consented) === "out";
 
   function consent(said: "in" | "out"): void {
-    store.set(CONSENT, (consented = said));
+    store.remove(CONSENT); // a store that is full would keep what was said before: the ids make room first
+    consented = said;
     put(USER, userId);
     put(ANONYMOUS, anonymousId);
     put(SESSION);
+    store.set(CONSENT, said);
   }
 
   const ids = (): Ids => ({ userId: userId ?? undefined, anonymousId: anonymous() });

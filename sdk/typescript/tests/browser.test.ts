@@ -90,6 +90,18 @@ describe("who uses the browser", () => {
   });
 });
 
+test("autoStart false touches nothing before the first call, or start", () => {
+  let reads = 0;
+  vi.stubGlobal("localStorage", { getItem: () => (reads++, null), setItem() {}, removeItem() {} });
+  for (const begin of [(client: TinyCDPClient) => client.start(), (client: TinyCDPClient) => void client.track({ event: "viewed" })]) {
+    reads = 0;
+    const client = clientOf({ autoStart: false });
+    expect([reads, client.getUserId(), client.getAnonymousId()]).toEqual([0, undefined, undefined]);
+    begin(client);
+    expect([reads > 0, client.getAnonymousId()]).toEqual([true, expect.any(String)]);
+  }
+});
+
 describe("the context", () => {
   test("has page, campaign, language and a session that ends after half an hour without an event", async () => {
     vi.useFakeTimers({ toFake: ["Date"], now: Date.UTC(2026, 0, 1) });
@@ -130,6 +142,27 @@ describe("consent", () => {
     client.track({ event: "viewed" });
     await client.flush();
     expect(server.batches().flat().length).toBe(1);
+  });
+
+  test("optOut holds in a storage that is full, also where the person had opted in", () => {
+    const kept = new Map<string, string>();
+    const lettersOf = (names: string[]): number => names.map((name) => name + kept.get(name)).join("").length;
+    let lettersMax = Infinity;
+    vi.stubGlobal("localStorage", {
+      getItem: (name: string) => kept.get(name) ?? null,
+      removeItem: (name: string) => void kept.delete(name),
+      setItem: (name: string, value: string) => {
+        const others = [...kept.keys()].filter((one) => one !== name);
+        if (lettersOf(others) + name.length + value.length > lettersMax) throw new DOMException("full", "QuotaExceededError");
+        kept.set(name, value);
+      },
+    });
+    const client = clientOf();
+    client.optIn();
+    client.track({ event: "viewed" });
+    lettersMax = lettersOf([...kept.keys()]);
+    client.optOut();
+    expect([client.isOptedOut(), client.track({ event: "viewed" }).state, [...kept]]).toEqual([true, "dropped", [["tinycdp.consent", "out"]]]);
   });
 
   test("optOut drops what closed tabs left, too", () => {
