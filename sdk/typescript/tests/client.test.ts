@@ -5,6 +5,7 @@ import type { Failure, TinyCDPOptions } from "../src/index";
 import { createLogger, initTinyCDP } from "../src/index";
 import { version } from "../package.json";
 import { askingOf } from "../src/decisions";
+import { changeStream } from "../src/stream";
 import { scripted, stored } from "./scripted";
 import { clientOf, SILENT } from "./silent";
 
@@ -359,6 +360,22 @@ describe("decisions", () => {
     const late = client.track({ userId: "ada", event: "ordered" });
     const unseen = await client.decide({ userId: "ada", flag: "f", default: "red", after: late, timeout: 20 });
     expect([unseen.value, unseen.afterMet]).toEqual(["red", false]);
+  });
+
+  test("after: what is queued of whom it is about goes ahead of all others", async () => {
+    const server = scripted((asked) => (asked.url.includes("decide") ? { body: yes } : stored(asked)));
+    const client = clientOf({ fetch: server.fetch, flushAt: 2, flushIntervalMs: 60_000 });
+    for (let number = 0; number < 5; number++) client.track({ userId: "eve", event: "other" });
+    await client.decide({ userId: "ada", flag: "f", after: client.track({ userId: "ada", event: "ordered" }) });
+    expect(server.batches()[0]?.map(({ userId }) => userId)).toEqual(["ada", "eve"]);
+  });
+
+  test("in Node a change stream is none: each call asks", async () => {
+    const server = scripted(() => ({ body: yes }));
+    const client = clientOf({ fetch: server.fetch, stream: changeStream });
+    for (let number = 0; number < 2; number++) await client.decide({ userId: "ada", flag: "f" });
+    await client.destroy();
+    expect(server.asked.map(({ method }) => method)).toEqual(["GET", "GET"]);
   });
 
   test("two calls that ask the same at once share a request; another flag, another time or an event between ask anew", async () => {
