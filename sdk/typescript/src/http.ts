@@ -58,7 +58,7 @@ export async function exchange(fetcher: typeof fetch, asked: Asked, timeoutMs: n
     const cause = causeOf(error);
     return {
       status: 0,
-      body: stop.signal.aborted ? `Request timeout after ${timeoutMs}ms` : `no answer (${cause})`,
+      body: stop.signal.aborted ? `Request timeout after ${timeoutMs | 0}ms` : `no answer (${cause})`,
       wasSent: mayHaveCome(cause),
       header: () => null,
     };
