@@ -57,7 +57,8 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     if (!isPage()) return sendAtExit(over.signal, queued, flush, logger);
     const { persistence, autoFlushOnUnload } = settings;
     identity = identityOf(windowStore(persistence ? "localStorage" : undefined), settings.optOutByDefault);
-    const hold = (): void => shelf?.hold(outbox.waiting, (entries) => isOptedOut() || queue(entries));
+    // Without a key nothing can be sent: what others left is for a page that has one.
+    const hold = (): unknown => writeKey && shelf?.hold(outbox.waiting, (entries) => isOptedOut() || queue(entries));
     hold();
     listen("online", () => {
       outbox.resume();

@@ -44,7 +44,8 @@ export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
     if (userId || !id) {
       anonymousId = null;
       lastSession = "";
-      [ANONYMOUS, SESSION].forEach(store.remove);
+      put(ANONYMOUS);
+      put(SESSION);
     }
     put(USER, (userId = id ?? null));
   }

@@ -259,6 +259,19 @@ describe("a page that is left", () => {
     expect(Object.keys(sessionStorage)).toEqual([]);
   });
 
+  test("what waits is not taken over by a page without a write key, which could not send it", async () => {
+    const first = clientOf({ fetch: scripted(() => null).fetch, autoFlushOnUnload: false });
+    const { messageId } = first.track({ event: "viewed" });
+    window.dispatchEvent(new Event("pagehide"));
+    const asked = scripted(stored);
+    const keyless = clientOf({ fetch: asked.fetch, writeKey: undefined });
+    expect([(await keyless.flush(20)).queued, asked.asked.length]).toEqual([0, 0]);
+
+    const server = scripted(stored);
+    await clientOf({ fetch: server.fetch }).flush();
+    expect(server.batches().flat().map((event) => event.messageId)).toEqual([messageId]);
+  });
+
   test("an event that another page took over is unknown here, and lost nowhere", async () => {
     const failures: Failure[] = [];
     const away = scripted(() => null);
