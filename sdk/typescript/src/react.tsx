@@ -151,7 +151,9 @@ export function TinyCDPProvider({ children, client: given, userId, initialDecisi
   const flags = useMemo(() => flagsOf(client, initialDecisions, userId), [client]);
   useEffect(() => flags.subscribe(() => {}), [flags]); // what changes while no component shows a flag counts too
   const known = useSyncExternalStore(client.subscribe, client.getUserId, () => userId);
-  const shared = useMemo(() => ({ client, flags, userId: known ?? userId }), [client, flags, known, userId]);
+  const isTold = named.current?.[0] === client && named.current[1] === userId; // from then on the client knows who it is
+  const current = known ?? (isTold ? undefined : userId);
+  const shared = useMemo(() => ({ client, flags, userId: current }), [client, flags, current]);
   return createElement(Context.Provider, { value: shared }, children);
 }
 

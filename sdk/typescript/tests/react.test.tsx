@@ -200,6 +200,21 @@ describe("useTinyCDP", () => {
     expect([box.textContent, client.getUserId()]).toEqual(["ada true", "eve"]);
   });
 
+  test("setUserId holds from its call on, also where the page has named the user", async () => {
+    let shared: ReturnType<typeof useTinyCDP> | undefined;
+    function Who() {
+      shared = useTinyCDP();
+      return <p>{String(shared.userId)}</p>;
+    }
+    const { box } = await shown(<TinyCDPProvider client={recordingClient()} userId="ada"><Who /></TinyCDPProvider>);
+    const seen = [box.textContent];
+    for (const id of [null, "eve"]) {
+      await act(async () => shared?.setUserId(id));
+      seen.push(box.textContent);
+    }
+    expect(seen).toEqual(["ada", "null", "eve"]);
+  });
+
   test("under StrictMode the client is one, it works, and it ends with the provider", async () => {
     const clients = new Set<TinyCDPClient>();
     function Probe() {
