@@ -177,6 +177,41 @@ def test_who_takes_long_is_examined_the_more_rarely(watched: Any) -> None:
     watched(lambda look: state(work_s=0.2), test)
 
 
+def test_redis_keeps_the_ticket_of_a_stream_for_as_long_as_it_is_open(watched: Any) -> None:
+    """Though no answer gives it out any more."""
+
+    async def test(world: World, watch: Watch) -> None:
+        name = name_of("ticket")
+        world.store.keep_ticket(name, b"seal", 60_000)
+        watch.streams.listeners.followed["ticket"].renew_s = 0.0
+        await until(lambda: world.store.ticket_ttl_ms(name) > 60_000)
+
+    watched(lambda _: state(), test)
+
+
+def test_an_answer_keeps_its_ticket_for_half_of_the_time_at_least(redis_url: str, tmp_path: Path) -> None:
+    """One that has less left is kept anew, under the same name."""
+    world = World(redis_url, tmp_path)
+    world.recover()
+    raw_keys(world.settings)
+
+    async def ask() -> None:
+        engine = engine_of(world.settings)
+        caller, new = engine.keys.configured[next(iter(engine.keys.configured))], Rates(1.0, clock=lambda: 0.0)
+        try:
+            ticket = await kept_ticket(engine, caller, "ofrep", Ids("ada"), new)
+            name = name_of(ticket or "")
+            for left_ms in (TICKET_TTL_MS - 1_000, 60_000):
+                world.store.renew_tickets([name], left_ms)
+                assert await kept_ticket(engine, caller, "ofrep", Ids("ada"), new) == ticket
+                assert world.store.ticket_ttl_ms(name) > TICKET_TTL_MS / 2
+        finally:
+            await engine.store.close()
+            engine.admin_store.close()
+
+    asyncio.run(ask())
+
+
 def test_a_key_that_asks_about_more_and_more_people_fills_no_redis(redis_url: str, tmp_path: Path) -> None:
     """Beyond so many new tickets a second there is none; a ticket that is kept already is given out all the same.
 
