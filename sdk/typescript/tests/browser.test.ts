@@ -191,13 +191,15 @@ describe("a page that is left", () => {
 
   test("hands over beacons of at most 60 KiB with the key in the body, and no more after the browser refused one (posthog-js#4140)", () => {
     const beacons: string[] = [];
+    const urls = new Set<string>();
     const taken = [true, false];
-    navigator.sendBeacon = (_, body) => (beacons.push(String(body)), taken.shift() ?? false);
+    navigator.sendBeacon = (url, body) => (urls.add(String(url)), beacons.push(String(body)), taken.shift() ?? false);
     const client = clientOf({ flushAt: 100 });
     for (let number = 0; number < 12; number++) client.track({ event: "viewed", properties: { text: "x".repeat(15_000) } });
     window.dispatchEvent(new Event("pagehide"));
 
     expect(beacons.map((body) => JSON.parse(body).batch.length)).toEqual([3, 3]);
+    expect([...urls]).toEqual(["http://cdp.test/v1/batch"]);
     expect(beacons.every((body) => body.length <= 60 * 1024 && JSON.parse(body).writeKey === "wk")).toBe(true);
     expect(client.getQueueSize()).toBe(12);
   });
