@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -155,7 +155,7 @@ def say_imported(imported: Imported, as_json: bool, **more: bool) -> None:
             f"warning: {one_line(name)} has {inexact.count:,} whole numbers from 2^53 on, where numbers have gaps, the "
             f"first in line {inexact.line}: {inexact.value}; --text {one_line(name)} keeps their digits"
         )
-    body = asdict(imported) | more
+    body = msgspec.to_builtins(imported) | more  # `asdict` counts the entries of a Counter
     if preview is None:
         del body["preview"]
     say(body, "\n".join(lines), as_json)

@@ -1,0 +1,33 @@
+"""`tinycdp import` at the terminal: what it says of an import, and what it refuses before it reads a row."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from cli.import_history import say_imported
+from pipelines.importing.made import Inexact
+from pipelines.importing.report import Imported, Preview, Reason, Sample
+
+
+def test_a_dry_run_for_scripts_says_what_would_go_in(capsys: pytest.CaptureFixture[str]) -> None:
+    """The document counts events by name and properties by kind of value; a real import has no preview."""
+    refused = [Reason("at: no time", 1, [Sample(3, "at: 'x' is no time", "u,x")])]
+    preview = Preview(Counter(order=2, seen=1), {"price": Counter(number=1, string=1)}, 5, 6)
+    say_imported(Imported(3, 1, 0, refused, {"order": Inexact(1, 2, "9007199254740993")}, "cp1252", preview), True)
+
+    document = json.loads(capsys.readouterr().out)
+
+    assert document["preview"] == {
+        "events": {"order": 2, "seen": 1},
+        "properties": {"price": {"number": 1, "string": 1}},
+        "first_ms": 5,
+        "last_ms": 6,
+    }
+    assert document["refused"][0]["samples"] == [{"line": 3, "reason": "at: 'x' is no time", "row": "u,x"}]
+    assert (document["accepted"], document["inexact"]["order"]["line"]) == (3, 2)
+
+    say_imported(Imported(3, 1, 0), True)
+    assert "preview" not in json.loads(capsys.readouterr().out)
