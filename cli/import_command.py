@@ -63,6 +63,8 @@ def import_(
     from pipelines.importing.chunks import is_jsonl
     from pipelines.importing.terms import TIME_UNITS, Reading
 
+    if rejects is not None and rejects.exists() and rejects.samefile(file):
+        raise typer.BadParameter("it is the file that is imported: name another one", param_hint="--rejects")
     missing = [f"--{name}" for name, column in (("user", user), ("event", event), ("time", time)) if column is None]
     as_sent = len(missing) == 3 and id is None and is_jsonl(file)
     if missing and not as_sent:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from cli.import_history import say_imported
+from cli.main import app
+from cli.terminal import MISUSED
 from pipelines.importing.made import Inexact
 from pipelines.importing.report import Imported, Preview, Reason, Sample
 
@@ -31,3 +35,15 @@ def test_a_dry_run_for_scripts_says_what_would_go_in(capsys: pytest.CaptureFixtu
 
     say_imported(Imported(3, 1, 0), True)
     assert "preview" not in json.loads(capsys.readouterr().out)
+
+
+def test_refused_rows_are_not_written_over_the_file_itself(tmp_path: Path) -> None:
+    """The file of refused rows begins empty, so the file that is imported would be gone before it is read."""
+    path, other = tmp_path / "a.jsonl", tmp_path / "link.jsonl"
+    path.write_text('{"type": "track"}\n')
+    other.symlink_to(path)
+
+    for rejects in (path, other):
+        done = CliRunner().invoke(app, ["import", str(path), "--rejects", str(rejects)])
+        assert (done.exit_code, "--rejects" in done.output) == (MISUSED, True)
+    assert path.read_text() == '{"type": "track"}\n'
