@@ -73,6 +73,12 @@ def import_(
             param_hint=", ".join(missing),
         )
 
+    of_columns = (("--text", text), ("--number", number), ("--time-unit", time_unit))
+    if as_sent and any(said for _, said in of_columns):
+        raise typer.BadParameter(
+            "it is about columns, which events as apps send them do not have: leave it out",
+            param_hint=", ".join(name for name, said in of_columns if said),
+        )
     unit = next((one for one in TIME_UNITS if one == time_unit), None)
     if time_unit is not None and unit is None:
         raise typer.BadParameter(f"{time_unit!r}: use {', '.join(TIME_UNITS)}", param_hint="--time-unit")

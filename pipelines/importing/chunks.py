@@ -77,7 +77,10 @@ def look(path: Path, wanted: Collection[str], reading: Reading | None = None) ->
 
 def is_jsonl(path: Path) -> bool:
     """Whether a file has an object a line, by its name."""
-    return any(_FORMATS.get(suffix.lower()) == "jsonl" for suffix in path.suffixes[-2:])
+    try:
+        return _format(path)[0] == "jsonl"
+    except ImportRefused:  # whoever opens it says so
+        return False
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from cli.import_history import say_imported
 from cli.main import app
 from cli.terminal import MISUSED
+from pipelines.importing.chunks import is_jsonl
 from pipelines.importing.made import Inexact
 from pipelines.importing.report import Imported, Preview, Reason, Sample
 
@@ -47,3 +48,25 @@ def test_refused_rows_are_not_written_over_the_file_itself(tmp_path: Path) -> No
         done = CliRunner().invoke(app, ["import", str(path), "--rejects", str(rejects)])
         assert (done.exit_code, "--rejects" in done.output) == (MISUSED, True)
     assert path.read_text() == '{"type": "track"}\n'
+
+
+@pytest.mark.parametrize(
+    "option", [("--text", "order"), ("--number", "price"), ("--time-unit", "s")], ids=["text", "number", "unit"]
+)
+def test_options_about_columns_are_refused_for_events_as_apps_send_them(
+    tmp_path: Path, option: tuple[str, str]
+) -> None:
+    """Nothing would read them, and the import would look as if they had been followed."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"type": "track"}\n')
+    done = CliRunner().invoke(app, ["import", str(path), *option])
+    assert (done.exit_code, option[0] in done.output, "columns" in done.output) == (MISUSED, True, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("a.jsonl", True), ("a.NDJSON.gz", True), ("a.json.zst", True), ("a.jsonl.csv", False), ("a.jsonl.txt", False)],
+)
+def test_a_file_of_json_lines_is_known_by_its_name(name: str, is_one: bool) -> None:
+    """The last ending counts, behind which may be that of a packed file."""
+    assert is_jsonl(Path(name)) == is_one
