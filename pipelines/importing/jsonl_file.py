@@ -73,15 +73,16 @@ def _numbered(lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _lines(text: Text) -> Iterator[bytes]:
     """The lines of a text; of one that is too long a beginning that is too long."""
-    left = b""
+    left, skips = b"", False
     while block := text.read(1 << 20):
+        if skips:  # the rest of a line that was too long
+            _, end, block = block.partition(b"\n")
+            skips = not end
         lines = (left + block).split(b"\n")
         left = lines.pop()
         yield from lines
         if len(left) > ROW_BYTES_MAX:
             yield left
-            while (block := text.read(1 << 20)) and b"\n" not in block:
-                pass
-            left = block.partition(b"\n")[2]
+            left, skips = b"", True
     if left:
         yield left
