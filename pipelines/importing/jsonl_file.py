@@ -9,12 +9,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from pipelines.importing.chunk import ERROR, Chunk, Fault, parts
+from pipelines.importing.chunk import BYTES_AT_ONCE, ERROR, Chunk, Fault, parts
 from pipelines.importing.csv_records import ROW_BYTES_MAX
 from pipelines.importing.terms import Reading
 from pipelines.importing.texts import Text, proposal
 
-#: Rows that are looked at for the names of columns.
+#: Rows that are looked at for the names of columns; fewer where these have `BYTES_AT_ONCE`.
 FIRST_ROWS = 1_000
 
 
@@ -25,7 +25,7 @@ class JsonlFile:
         self._text = Text(file, reading.encoding)
         self.encoding = self._text.encoding
         self._lines = _numbered(_lines(self._text))
-        self._first = list(islice(self._lines, FIRST_ROWS))
+        self._first = _first_rows(self._lines)
         names: dict[str, None] = {}
         for _, line in self._first:
             row = self._row(line)
@@ -65,6 +65,17 @@ class JsonlFile:
 
 def _at_places(rows: list[dict[str, Any]], places: Sequence[int]) -> Iterator[dict[str, Any]]:
     return (rows[at] for at in places)
+
+
+def _first_rows(lines: Iterator[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    rows: list[tuple[int, bytes]] = []
+    size = 0
+    for number, line in lines:
+        rows.append((number, line))
+        size += len(line)
+        if len(rows) == FIRST_ROWS or size >= BYTES_AT_ONCE:
+            break
+    return rows
 
 
 def _numbered(lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:

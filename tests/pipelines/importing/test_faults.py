@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import json
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -17,8 +18,9 @@ import pytest
 
 from lake.lake import Lake
 from lake.schemas import EVENTS
-from pipelines.importing.chunk import ImportRefused
+from pipelines.importing.chunk import BYTES_AT_ONCE, ImportRefused
 from pipelines.importing.import_file import import_file
+from pipelines.importing.jsonl_file import JsonlFile
 from pipelines.importing.report import Imported
 from pipelines.importing.terms import Reading
 
@@ -323,6 +325,15 @@ def test_a_bad_line_of_json_costs_no_other_line(lake: Lake, tmp_path: Path, line
     good = b'{"who": "u1", "what": "order", "when": "2024-01-01"}\n'
     done = imported(lake, written(tmp_path, good + line + b"\n" + 2 * good, "a.jsonl"))
     assert (done.accepted, done.rejected, done.refused[0].samples[0].line) == (3, 1, 2)
+
+
+def test_names_of_json_lines_are_looked_for_in_bounded_memory() -> None:
+    """Of rows that are large, fewer are held than of small ones; none of them is lost."""
+    line = b'{"note": "%s"}\n' % (b"x" * (1 << 20))
+    file = io.BytesIO(40 * line)
+    opened = JsonlFile(file, Reading())
+    assert (opened.names, file.tell() < BYTES_AT_ONCE + (4 << 20)) == (["note"], True)
+    assert sum(len(chunk.lines) for chunk in opened.chunks(50_000, BYTES_AT_ONCE)) == 40
 
 
 def test_a_dry_run_says_what_would_go_in_and_writes_nothing(lake: Lake, tmp_path: Path) -> None:
