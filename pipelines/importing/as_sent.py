@@ -20,7 +20,7 @@ from pipelines.importing.terms import Terms
 from pipelines.rows import event_rows
 from serving import ids
 from serving.ingest.accept import Limits, accept
-from serving.ingest.event_time import INSTANT_MIN_MS
+from serving.ingest.event_time import INSTANT_MIN_MS, event_time
 from serving.refusals import Invalid
 from serving.store.logged_event import Accepted, LogEntry
 
@@ -47,15 +47,24 @@ def sent_rows(chunk: Chunk, terms: Terms) -> Made:
     return Made(without_seq, refused, {}, claiming)
 
 
+def stated_ms(row: dict[str, Any]) -> int | None:
+    """When an event says that it happened, UTC ms; None where it does not say. Raises `Invalid`."""
+    return event_time(_without_sending(row), None, 0).ms
+
+
 def _entry(line: int, row: dict[str, Any], terms: Terms) -> tuple[int, LogEntry]:
     if all(row.get(name) is None for name in _TIMES):
         details = {"field": "timestamp", "value": None, "remedy": _TIME_REMEDY}
         raise Invalid(f"timestamp: there is no time; {_TIME_REMEDY}", details)
     has_id = row.get("messageId") not in (None, "")
-    raw = {name: value for name, value in row.items() if name != "sentAt"}
-    event: Accepted = accept(raw, Limits())
+    event: Accepted = accept(_without_sending(row), Limits())
     if not has_id:
         event = msgspec.structs.replace(event, event_id=terms.event_id(line))
     assert event.original_ts is not None, "an event without a time is refused above"
     ts_ms = min(max(event.original_ts + terms.shift_ms, INSTANT_MIN_MS), terms.now_ms)
     return ids.shard_of(event.id, terms.shards), LogEntry(0, event, ts_ms, terms.now_ms)
+
+
+def _without_sending(row: dict[str, Any]) -> dict[str, Any]:
+    """An event without the time of its sending, against which the API measures how far its sender's clock is off."""
+    return {name: value for name, value in row.items() if name != "sentAt"}

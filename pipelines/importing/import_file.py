@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -20,6 +21,7 @@ from deltalake import DeltaTable, Transaction
 from lake.errors import LakeConflict
 from lake.lake import Lake
 from lake.schemas import EVENTS, REJECTED, Table
+from pipelines.importing.as_sent import stated_ms
 from pipelines.importing.by_row import chunk_rows
 from pipelines.importing.chunk import BYTES_AT_ONCE, Chunk, ImportRefused
 from pipelines.importing.chunks import chunks, look
@@ -181,6 +183,14 @@ def _latest_ms(path: Path, columns: Columns, reading: Reading, now_ms: int) -> i
                 left = sorted({*times.is_null().arg_true().to_list(), *chunk.broken})
             for row in chunk.rows(left):
                 with suppress(Invalid):
-                    row_ms = time_ms(row.get(columns.time), columns.time, reading.time_unit)
-                    latest_ms = row_ms if latest_ms is None else max(latest_ms, row_ms)
+                    row_ms = _row_ms(row, columns, reading)
+                    if row_ms is not None:
+                        latest_ms = row_ms if latest_ms is None else max(latest_ms, row_ms)
     return now_ms if latest_ms is None else latest_ms
+
+
+def _row_ms(row: dict[str, Any], columns: Columns, reading: Reading) -> int | None:
+    """The time of a row, UTC ms; None where an event as apps send it says none. Raises `Invalid`."""
+    if reading.as_sent:
+        return stated_ms(row)
+    return time_ms(row.get(columns.time), columns.time, reading.time_unit)

@@ -147,3 +147,17 @@ def test_an_event_without_a_time_or_an_id(tmp_path: Path) -> None:
     found = lake.events().collect()
     assert (found["event_id"].n_unique(), found["ts"].unique().to_list()) == (2, [1_672_531_200_000])
     assert imported() == Imported(0, 1, 2)
+
+
+@pytest.mark.parametrize("name", ["timestamp", "ts", "originalTimestamp"])
+def test_a_shift_knows_every_field_that_says_when(tmp_path: Path, name: str) -> None:
+    """With `shift_to_now` the latest event is now, whichever field has its time."""
+    lake, path, now_ms = Lake(str(tmp_path / "lake")), tmp_path / "events.jsonl", 1_800_000_000_000
+    event = {"type": "track", "userId": "ann", "event": "order"}
+    lines = [event | {name: 1_600_000_000_000}, event | {name: "2020-09-13T12:26:50Z"}, event, event | {name: "x"}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    done = import_file(lake, path, reading=Reading(as_sent=True), shift_to_now=True, now_ms=now_ms)
+
+    assert (done.accepted, done.rejected) == (2, 2)
+    assert lake.events().collect()["ts"].sort().to_list() == [now_ms - 10_000, now_ms]
