@@ -24,8 +24,7 @@ def damaged_log_files(files: StoredFiles, table: Table, looked_at_max: int) -> l
     So does the note of the last checkpoint where that is gone: Delta reads nothing then. Raises `LakeUnreachable`.
     """
     names = sorted(files.under(f"{table.name}/{LOG_FOLDER}"))
-    read = {name: files.read(name) for name in names[-looked_at_max:]}
-    return [name for name, data in read.items() if not _is_whole(name, data) or _is_of_none(name, data, names)]
+    return [name for name in names[-looked_at_max:] if _is_damaged(files, name)]
 
 
 def damage_told(table: str, paths: Sequence[str]) -> str:
@@ -43,12 +42,21 @@ def damage_told(table: str, paths: Sequence[str]) -> str:
     )
 
 
-def _is_of_none(name: str, data: bytes | None, names: Sequence[str]) -> bool:
-    """Whether this is the note of a checkpoint that is not among the files of the log."""
-    if data is None or not name.endswith(_NOTE):
-        return False
-    begins = name.removesuffix(_NOTE) + f"{int(json.loads(data)['version']):020}.checkpoint"
-    return not any(other.startswith(begins) for other in names)
+def _is_damaged(files: StoredFiles, name: str) -> bool:
+    data = files.read(name)
+    if not _is_whole(name, data):
+        return True
+    return data is not None and name.endswith(_NOTE) and not _has_checkpoint(files, name, data)
+
+
+def _has_checkpoint(files: StoredFiles, note: str, data: bytes) -> bool:
+    """Whether the checkpoint of a note is there. It is written before its note, so it is looked for after that is read.
+
+    Files that were listed before may lack it: others make checkpoints all the while.
+    """
+    log = note.removesuffix(_NOTE)
+    begins = f"{log}{int(json.loads(data)['version']):020}.checkpoint"
+    return any(name.startswith(begins) for name in files.under(log.removesuffix("/")))
 
 
 def _is_whole(name: str, data: bytes | None) -> bool:
