@@ -93,10 +93,10 @@ class Engine:
     tally: Tally = field(default_factory=Tally)
     bases: DecodedBases = field(default_factory=DecodedBases)
     catalogue: Catalogue | None = None
-    #: Whether the newest definitions are such as this release does not understand.
-    is_outdated: bool = False
     #: Namespaced ids whose people have large records, as far as this process has seen (`serving.api.live_person`).
     large_ids: dict[str, None] = field(default_factory=dict)
+    #: The newest definitions, where this release does not understand them.
+    _not_understood: bytes | None = None
     _rebuild_wanted_s: dict[str, float] = field(default_factory=dict)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _keys_sought_s: float = -KEYS_SOUGHT_S
@@ -159,18 +159,26 @@ class Engine:
         """The catalogue of a text. Raises `Unavailable` where this release does not know what a definition says.
 
         So it is beside a newer release that saved one. Each call would fail on its way otherwise, in a way of its own.
+        Every call comes here then, so a text is looked at, and the log told of it, once.
         """
+        if text == self._not_understood:
+            raise _outdated()
         try:
             loaded = decode(text)
             if known is not None:
                 loaded.with_compiled(known)
             assert loaded.bounds is not None  # each definition binds
         except (msgspec.ValidationError, ExpressionError) as error:
-            self.is_outdated = True
+            self._not_understood = text
             log.error("definitions_not_understood", error=type(error).__name__, remedy=NOT_UNDERSTOOD)
-            raise Unavailable(NOT_UNDERSTOOD, {"remedy": "update this process"}, RETRY_AFTER_S) from error
-        self.is_outdated = False
+            raise _outdated() from error
+        self._not_understood = None
         return loaded
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the newest definitions, as this process saw them last, are such as this release does not know."""
+        return self._not_understood is not None
 
     # ── events in ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -381,6 +389,10 @@ class Engine:
             raise
         except StoreError as error:
             raise refusal_of(error) from error
+
+
+def _outdated() -> Unavailable:
+    return Unavailable(NOT_UNDERSTOOD, {"remedy": "update this process"}, RETRY_AFTER_S)
 
 
 def refusal_of(error: StoreError) -> Refusal:

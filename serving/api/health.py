@@ -7,19 +7,22 @@ full.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from serving.api.redis_state import PARTS, RedisState, redis_state
+from serving.api.redis_state import PARTS, REDIS_S, RedisState, redis_state
 from serving.api.wire.health import HealthOut
 from serving.definitions import saving
 from serving.engine import NOT_UNDERSTOOD, Engine
 from serving.http.answers import json_answer
+from serving.refusals import Refusal
 from serving.store.errors import NotAdmitted, StoreError
 from serving.store.layout import LEAD_MS_MAX
 from serving.store.requirements import require_durable
@@ -59,7 +62,7 @@ async def health(request: Request) -> Response:
     """200 when all is ready, else 503. The body says what is not ready, and how far the drain is behind."""
     engine: Engine = request.app.state.engine
     try:
-        state = await redis_state(engine)
+        state = await _state(engine)
     except StoreError as error:
         return _answer("tinycdp", {"redis": _away(error)}, durability=engine.settings.durability)
     checks = {
@@ -76,6 +79,19 @@ async def health(request: Request) -> Response:
     return _answer("tinycdp", checks, durability=engine.settings.durability)
 
 
+async def _state(engine: Engine) -> RedisState:
+    """The state of the system, once this process has looked at its definitions. Raises `StoreError`.
+
+    A process that was not asked anything since they changed would tell of the ones before.
+    """
+    state = await redis_state(engine)
+    if state.catalogue_version is not None:
+        with suppress(Refusal, TimeoutError):  # the check of definitions tells
+            async with asyncio.timeout(REDIS_S):
+                await engine.at_least(state.catalogue_version)
+    return state
+
+
 # ── its parts ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -84,7 +100,7 @@ async def part_health(engine: Engine, part: str) -> Response:
     checks: dict[str, Check] = {}
     needed = NEEDS[part]
     try:
-        state = await redis_state(engine)
+        state = await _state(engine)
     except StoreError as error:
         checks["database"] = _away(error)
     else:

@@ -35,7 +35,7 @@ async def small_person(engine: Engine, id: str | None) -> Person | None:
     The person comes with the catalogue of that moment. Raises `Unavailable`, and `CodecError` for a damaged record.
     """
     if id is not None and id in engine.large_ids:
-        await engine.read(())  # a Redis that is away is known here at once
+        await engine.current()  # a Redis that is away, and definitions of a newer release, are known here at once
         return None
     reading = await (engine.read(()) if id is None else engine.read_person(id))
     catalogue = await engine.at_least(reading.catalogue_version)

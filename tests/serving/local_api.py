@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import anyio
 import httpx
@@ -19,7 +19,7 @@ NOWHERE = "redis://:hidden-password@127.0.0.1:1/0"
 
 def answers(
     settings: Settings,
-    requests: Sequence[httpx.Request],
+    requests: Iterable[httpx.Request],
     client: str = "127.0.0.1",
     catalogue: Catalogue | None = None,
 ) -> list[httpx.Response]:

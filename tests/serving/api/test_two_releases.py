@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,16 @@ import httpx
 import msgspec
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from serving.definitions.catalogue import Catalogue
 from serving.store import keys
+from serving.store.records import TAIL_ENTRIES
 from tests.pipelines.world import World, purchase
 from tests.serving.local_api import answers, get
+
+#: A definition that this release does not understand.
+NEWER = {"kind": "trait", "key": "newer", "expression": "events.purchase.amount.geometric_mean"}
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def calls(world: World, before: Catalogue, *asked: tuple[str, str, str, Any]) ->
 @pytest.mark.parametrize(
     "newer",
     [
-        {"kind": "trait", "key": "newer", "expression": "events.purchase.amount.geometric_mean"},
+        NEWER,
         {"kind": "audience", "key": "newer", "expression": "true"},
     ],
     ids=["aggregate", "kind"],
@@ -71,6 +76,42 @@ def test_definitions_that_are_not_understood_are_told_and_nothing_is_guessed(wor
     assert traits.status_code == 503 and "newer version" in traits.text and "update" in traits.text
     assert tracked.status_code == 200
     assert "newer version" in health.json()["checks"]["definitions"]["error"]
+
+
+def test_a_process_that_nobody_asks_tells_what_it_does_not_understand_and_when_it_does_again(world: World) -> None:
+    """What stands before several processes asks for their health alone. The log tells once what every call meets."""
+    before = world.catalogue
+
+    def asked() -> Iterator[httpx.Request]:
+        by_a_newer_release(world, lambda definitions: definitions.append(NEWER))
+        yield from [get("/health")] * 3
+        yield get("/decide/health")
+        by_a_newer_release(world, lambda definitions: definitions.remove(NEWER))
+        yield get("/health")
+
+    with capture_logs() as logged:
+        *told, again = answers(world.settings, asked(), catalogue=before)
+
+    assert ["newer version" in answer.json()["checks"]["definitions"].get("error", "") for answer in told] == [True] * 4
+    assert again.json()["checks"]["definitions"]["status"] == "ok"
+    assert [line["event"] for line in logged].count("definitions_not_understood") == 1
+
+
+@pytest.mark.timeout(60)
+def test_of_somebody_with_many_events_nothing_is_guessed_either(world: World) -> None:
+    """Their answers are made in another process, which is not asked with definitions that it could not read."""
+    world.ingest(purchase("large", number) for number in range(TAIL_ENTRIES + 50))
+    before, traits = world.catalogue, get("/v1/users/large/traits", Authorization="Bearer admin")
+
+    def asked() -> Iterator[httpx.Request]:
+        yield traits
+        by_a_newer_release(world, lambda definitions: definitions.append(NEWER))
+        yield traits
+
+    known, newer = answers(world.settings, asked(), catalogue=before)
+
+    assert (known.status_code, known.json()["traits"]) == (200, {"orders": TAIL_ENTRIES + 50})
+    assert newer.status_code == 503 and "update" in newer.text
 
 
 def test_an_option_of_a_flag_that_is_not_known_survives_a_save(world: World) -> None:
