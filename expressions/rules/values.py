@@ -25,6 +25,9 @@ UNITS: tuple[int, ...] = tuple(10**decimals for decimals in range(7))
 #: From here on a float has no fraction, so there is nothing to round.
 WHOLE_FROM = 2.0**52
 
+#: From here on numbers have gaps: not every whole number is a float.
+GAPS_FROM = 2**53
+
 #: A product below NEAR_MAX is less than 0.01 off the product of the number's decimal text: half a unit in the last
 #: place for the number and for the product each, 2 * 2^-53 * 4e13. So a product within NEAR of an integer is no tie.
 NEAR_MAX, NEAR = 4e13, 0.49
@@ -59,7 +62,7 @@ def from_json(raw: Any) -> Value:
 def to_json(value: Value) -> Any:
     """A value for a JSON encoder. Whole numbers below 2^53 become integers, so that a count prints as 3 and not 3.0."""
     if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 2.0**53 else value
+        return int(value) if value.is_integer() and abs(value) < GAPS_FROM else value
     if isinstance(value, tuple):
         return [to_json(item) for item in value]
     return value
@@ -127,7 +130,7 @@ def amount(total: float, count: float) -> float | None:
 
 def whole_number(total: int) -> float:
     """An integer as a number. From 2^53 on, where numbers have gaps, it stays an integer."""
-    return float(total) if -(2**53) < total < 2**53 else total
+    return float(total) if -GAPS_FROM < total < GAPS_FROM else total
 
 
 def rounded(number: float, decimals: int = 0) -> float:

@@ -10,9 +10,7 @@ from collections.abc import Iterator
 
 from ..errors import TypeRefused
 from ..ops import Aggregation, Attribute, Compare, Constant, Expr, In, ListOf, Property, TraitRef, walk
-
-#: From here on numbers have gaps.
-GAPS_FROM = 2.0**53
+from ..rules.values import GAPS_FROM
 
 #: The parts that read what somebody sent.
 _READS = (Property, Attribute, TraitRef, Aggregation)

@@ -44,6 +44,7 @@ from ..ops import (
     Source,
     TraitRef,
 )
+from ..rules.values import GAPS_FROM
 from .balanced import balanced, operands_of
 from .format import laid_out
 from .names import aggregate_named
@@ -73,7 +74,7 @@ def _told(node: Expr) -> Json:
 def _(node: Constant) -> Json:
     value = node.value
     # A whole number is written as one, as authors write it.
-    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < GAPS_FROM
     return {"node": "value", "value": int(value) if is_whole else value}  # type: ignore[arg-type]
 
 

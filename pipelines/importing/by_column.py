@@ -18,8 +18,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from expressions.rules.values import GAPS_FROM
 from lake.schemas import EVENTS, TYPED
-from pipelines.importing.cells import FORCED_NUMBER, GAPS_FROM, NANS, NUMBER, cell_number, whole_digits
+from pipelines.importing.cells import FORCED_NUMBER, NANS, NUMBER, cell_number, whole_digits
 from pipelines.importing.chunk import ERROR
 from pipelines.importing.terms import Terms
 from pipelines.importing.times import instants

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from expressions.rules.properties import event_fields, typed
+from expressions.rules.values import GAPS_FROM
 from lake.halving import halving
 from lake.schemas import EVENTS
 from pipelines.importing.as_sent import sent_rows
 from pipelines.importing.by_column import plain_rows
 from pipelines.importing.cells import (
-    GAPS_FROM,
     NANS,
     cell_value,
     forced_number,

@@ -24,8 +24,6 @@ FORCED_NUMBER = r"^[+-]?(?:[0-9]*\.[0-9]+|[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$"
 _FORCED_NUMBER = re.compile(FORCED_NUMBER.removesuffix("$") + r"\Z")
 #: Cells that mean "absent".
 NANS = ("NaN", "nan")
-#: From here on whole numbers have gaps.
-GAPS_FROM = 2**53
 
 NUMBER_REMEDY = "write a number, or import the column by --text"
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from expressions.rules.values import GAPS_FROM
 from serving.refusals import cut
 from serving.store.logged_event import Accepted
 
-#: From here on numbers have gaps.
-GAPS_FROM = 2**53
 #: Fields that one answer names.
 FIELDS_MAX = 20
 
