@@ -23,7 +23,7 @@ from cli.ports import free_port
 from lake.lake import Lake
 from lake.schemas import DEFINITIONS
 
-#: A save takes so long at most; and all together make so many commits for each 200 saves.
+#: A save takes so long at most; and all together make at most so many commits for each save.
 SECONDS_MAX, COMMITS_A_SAVE_MAX = 1.0, 1.1
 CLIENTS = 10
 

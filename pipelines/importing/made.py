@@ -43,13 +43,17 @@ class Refused:
         group = f"{of_field}: {remedy}" if of_field and remedy else refusal.message
         return cls(line, cut(group), refusal.message, row, details)
 
+    @property
+    def text(self) -> str:
+        """The row as text: what cannot be read as it stands, else its values as JSON."""
+        return self.row if isinstance(self.row, str) else msgspec.json.encode(self.row, enc_hook=str).decode()
+
     def stored(self) -> dict[str, Any]:
         """The row of the lake's table `rejected`, without what is true of all rows of an import.
 
         It has no `is_cut`, so that nobody offers to send it again: an app did not send it.
         """
-        text = self.row if isinstance(self.row, str) else msgspec.json.encode(self.row, enc_hook=str).decode()
-        kept = text.encode()[:REFUSED_BYTES]
+        kept = self.text.encode()[:REFUSED_BYTES]
         return {
             "line": self.line,
             "code": Invalid.code,

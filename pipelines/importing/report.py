@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import msgspec
 import polars as pl
 import pyarrow as pa
 
@@ -17,7 +15,8 @@ from pipelines.importing.made import Inexact, Refused, merge_inexact
 REASONS_MAX, SAMPLES_MAX = 100, 3
 #: The reason under which rows of further reasons are counted.
 OTHERS = "other reasons"
-#: Names of events, and of properties, that a preview counts one by one.
+#: Names of events, and of properties, that a preview counts one by one. Events of further names are counted together,
+#: further properties are left out.
 NAMES_MAX, OTHER_NAMES = 1_000, "other names"
 #: Characters of a row that a sample shows.
 SAMPLE_CHARACTERS = 200
@@ -114,7 +113,7 @@ class Tally:
             reason = self._reasons.setdefault(group, Reason(group))
             reason.rows += 1
             if len(reason.samples) < SAMPLES_MAX:
-                reason.samples.append(Sample(row.line, row.reason, row_text(row.row)[:SAMPLE_CHARACTERS]))
+                reason.samples.append(Sample(row.line, row.reason, row.text[:SAMPLE_CHARACTERS]))
 
     def note(self, inexact: Mapping[str, Inexact]) -> None:
         """Counts inexact numbers."""
@@ -124,8 +123,3 @@ class Tally:
         """What became of all rows; the reasons with most rows first."""
         reasons = sorted(self._reasons.values(), key=lambda reason: (-reason.rows, reason.reason))
         return Imported(self.accepted, self.rejected, self.already, reasons, self._inexact, read_as, preview)
-
-
-def row_text(row: str | Mapping[str, Any]) -> str:
-    """A row as text."""
-    return row if isinstance(row, str) else msgspec.json.encode(row, enc_hook=str).decode()
