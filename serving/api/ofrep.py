@@ -162,9 +162,14 @@ async def evaluate_flags(request: Request) -> Response:
 
 
 def _flags(decided: Decided, ids: Ids) -> bytes:
-    """The answers of all flags as JSON. A flag without an answer says why."""
+    """The answers of all flags as JSON. A flag without an answer says why.
+
+    One that was deleted after another process decided it, and before this one looked at the definitions, is left out.
+    """
     items = []
     for key in decided.decisions:
+        if key not in decided.flags:
+            continue
         try:
             items.append(wire_evaluation(decided, key, ids))
         except EvaluationFailed as failure:
