@@ -23,15 +23,12 @@ from lake.schemas import EVENTS, TYPED
 from pipelines.importing.cells import FORCED_NUMBER, NANS, NUMBER, cell_number, whole_digits
 from pipelines.importing.chunk import ERROR
 from pipelines.importing.terms import Terms
-from pipelines.importing.times import instants
+from pipelines.importing.times import FLOAT_KINDS, WHOLE_KINDS, instants
 from serving.ids import ID_CHARACTERS_MAX
 from serving.ingest.accept import MESSAGE_ID_CHARACTERS_MAX, NAME_CHARACTERS_MAX, PROPERTIES_MAX
 from serving.ingest.event_time import INSTANT_MIN_MS
 
 _Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
-
-_WHOLE = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
-_FLOATS = (pl.Float32, pl.Float64)
 
 #: Numbers that JSON writes with the same digits: at most 15 of them, no exponent, no zero at the end of a fraction.
 _SAME_IN_JSON = r"^-?(?:0|[1-9][0-9]{0,8})\.(?:0|[0-9]{0,5}[1-9])$|^-?[1-9][0-9]{0,14}$|^0$"
@@ -83,7 +80,7 @@ def plain_rows(
     )
     plain: _Mask = frame.select(is_plain.fill_null(False))["user"].to_numpy().copy()
     plain[list(broken)] = False
-    if names.id and columns[names.id].dtype not in (pl.String, *_WHOLE):
+    if names.id and columns[names.id].dtype not in (pl.String, *WHOLE_KINDS):
         plain &= columns[names.id].is_null().to_numpy()
     for name, column in others.items():
         is_readable = _is_readable(column, name in reading.number)
@@ -116,7 +113,7 @@ def _is_readable(column: pl.Series, is_number: bool) -> pl.Series | None:
     """Whether each value is one that is read with its column; None if all are."""
     value = pl.col("value")
     match column.dtype:
-        case kind if kind in _FLOATS:
+        case kind if kind in FLOAT_KINDS:
             readable = ~value.is_infinite()
         case pl.Duration():
             readable = (value.dt.total_microseconds().abs() < GAPS_FROM) & ~pl.lit(is_number)
@@ -141,19 +138,19 @@ def _is_text(text: pl.Expr, characters_max: int, nans: Sequence[str]) -> pl.Expr
 
 def _id_texts(column: pl.Series) -> pl.Series:
     """Ids as text: a whole number without a fraction. Null where an id is not plain."""
-    if column.dtype in _FLOATS:
+    if column.dtype in FLOAT_KINDS:
         is_whole = (column == column.floor()) & (column.abs() < 2.0**53)
         column = column.set(~is_whole.fill_null(False), None).cast(pl.Int64, strict=False)
     if column.dtype == pl.String:
         return column
-    return column.cast(pl.String) if column.dtype in _WHOLE else pl.Series([None] * len(column), dtype=pl.String)
+    return column.cast(pl.String) if column.dtype in WHOLE_KINDS else pl.Series([None] * len(column), dtype=pl.String)
 
 
 def _message_ids(column: pl.Series, nans: Sequence[str]) -> pl.Series:
     """Ids of events as text; null where a row has none."""
     if column.dtype == pl.String:
         return column.set(column.is_in(["", "-", *nans]), None)
-    return column.cast(pl.String) if column.dtype in _WHOLE else pl.Series([None] * len(column), dtype=pl.String)
+    return column.cast(pl.String) if column.dtype in WHOLE_KINDS else pl.Series([None] * len(column), dtype=pl.String)
 
 
 # ── properties ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -192,11 +189,11 @@ def _field(column: pl.Series, are_cells: bool, is_number: bool) -> pl.DataFrame:
         )
         number = cast["number"] + 0.0
         texts = [_digits_json(cast["digits"])]
-    elif column.dtype in _WHOLE or column.dtype in (pl.UInt64, pl.Int128, pl.UInt128):
+    elif column.dtype in WHOLE_KINDS or column.dtype in (pl.UInt64, pl.Int128, pl.UInt128):
         typed = frame.with_columns(_null("boolean"), _null("string"))
         number = column.cast(pl.Float64)
         texts = [column.cast(pl.String)]
-    elif column.dtype in _FLOATS or column.dtype in (pl.Decimal, pl.Duration):
+    elif column.dtype in FLOAT_KINDS or column.dtype in (pl.Decimal, pl.Duration):
         typed = frame.with_columns(_null("boolean"), _null("string"))
         number = _numbers(column)
         is_whole = isinstance(column.dtype, pl.Decimal) and column.dtype.scale == 0

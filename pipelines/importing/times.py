@@ -40,8 +40,9 @@ DATE_DIGITS = 8
 
 #: The form of ISO 8601 that most programs write.
 _USUAL_TIME = r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,3})?Z$"
-_WHOLE_KINDS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
-_FLOATS = (pl.Float32, pl.Float64)
+#: Types of columns of whole numbers that fit into 64 bits with a sign, and of other numbers.
+WHOLE_KINDS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
+FLOAT_KINDS = (pl.Float32, pl.Float64)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: How many of a unit are a millisecond; of seconds a thousandth.
@@ -122,9 +123,9 @@ def instants(column: pl.Series, unit: TimeUnit | None = None) -> pl.Series:
             ms = time.dt.timestamp("us").floordiv(1_000)
         case pl.Date:
             ms = time.cast(pl.Int32).cast(pl.Int64) * DAY_MS
-        case kind if kind in _WHOLE_KINDS:
+        case kind if kind in WHOLE_KINDS:
             ms = _numbers_ms(time.cast(pl.Int64), unit)
-        case kind if kind in _FLOATS:
+        case kind if kind in FLOAT_KINDS:
             is_whole = time.is_finite() & (time == time.floor()) & (time.abs() < 2.0**53)
             ms = _numbers_ms(pl.when(is_whole).then(time).cast(pl.Int64), unit)
         case _:
