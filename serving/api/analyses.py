@@ -42,7 +42,7 @@ async def start_analysis(body: AnalysisBody, engine: EngineOf, runs: RunsOf, cal
         # All definitions are bound anew, which takes a thousand of them a seventh of a second.
         after = await to_thread.run_sync(_edited, question, catalogue)
         return _wire_analysis(await runs.start(question, catalogue, caller.id, after))
-    saving.bound_alone(catalogue, Definition(question.kind, KEY, question.expression))
+    require_bound(question, catalogue)
     return _wire_analysis(await runs.start(question, catalogue, caller.id))
 
 
@@ -83,6 +83,13 @@ def _question(body: AnalysisBody, catalogue: Catalogue) -> Question:
     if body.flag is not None and kind != "flag":
         raise invalid("flag", f"settings of a {kind}", "send settings of a flag alone")
     return Question(analysis, kind, body.key, text, None if body.flag is None else body.flag.settings())
+
+
+def require_bound(question: Question, catalogue: Catalogue) -> None:
+    """Raises `Invalid` for an expression that could not be saved now, unless it is saved already."""
+    saved = catalogue.definitions.get((question.kind, question.key or ""))
+    if saved is None or saved.expression != question.expression:
+        saving.bound_alone(catalogue, Definition(question.kind, KEY, question.expression))
 
 
 def _edited(question: Question, catalogue: Catalogue) -> Catalogue:
