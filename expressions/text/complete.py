@@ -337,7 +337,9 @@ _KEYWORDS: dict[str, Dtype] = {"true": BOOLEAN, "false": BOOLEAN, "null": NULL}
 
 
 def _values(at: _At, seen: Seen) -> Iterator[Completion]:
-    """What a value may begin with."""
+    """What a value may begin with. A number that is being written is no beginning of a name."""
+    if at.word[:1].isdigit() and not at.quote:
+        return
     event = at.place.event
     if event is not None:
         for one in _properties(at, seen, event, ()):

@@ -84,6 +84,12 @@ def test_what_would_be_refused_is_not_offered(written: str, wrong: str) -> None:
     assert wrong not in texts(written)
 
 
+@pytest.mark.parametrize("written", ["orders_30d >= 3|", "1 + 30|", "round(orders_30d, 3|", "3|0 < orders_30d"])
+def test_a_number_is_no_beginning_of_a_name(written: str) -> None:
+    """`orders_30d` has a 3 in it. A list that opened there would stay in the way of whoever types a threshold."""
+    assert texts(written) == []
+
+
 def test_a_completion_says_its_type_and_meaning() -> None:
     """An aggregate has its sentence, a function its signature, an event its count, a trait its type."""
     (function,) = [one for one in completions("roun", 4, SEEN)[1] if one.label == "round"]

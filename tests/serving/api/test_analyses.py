@@ -69,7 +69,8 @@ def test_an_impact_of_a_segments_and_of_a_flags_edit(stack: RunningStack, admin:
 
 def test_the_people_of_a_segment_and_of_a_flag(stack: RunningStack, admin: tinycdp.Admin) -> None:
     """Counted and listed; of the flag by variant."""
-    stack.define("flag", "anl_people", "segment('anl_looked')", variants=[{"name": "on"}], users={"anl_two": False})
+    rule = "events.anl_look.count >= 1"  # by name it would be in the impact of an edit of the segment
+    stack.define("flag", "anl_people", rule, variants=[{"name": "on"}], users={"anl_two": False})
 
     members = result_of(admin, admin.start_analysis("people", "segment", "anl_looked"))
     allowed = result_of(admin, admin.start_analysis("people", "flag", "anl_people"))

@@ -37,14 +37,14 @@ def visits(stack: RunningStack, user: str) -> int:
 
 def test_what_a_device_did_before_the_login_counts_from_the_login_on(people: RunningStack) -> None:
     """A call with both ids links them: the next read by either id sees the events of both, without a rebuild."""
-    visit(people, anonymousId="phone-1")
+    visit(people, anonymousId="anns-phone")
     before = visits(people, "ann")
-    sent(people, "identify", userId="ann", anonymousId="phone-1", traits={"city": "Oslo"})
+    sent(people, "identify", userId="ann", anonymousId="anns-phone", traits={"city": "Oslo"})
     visit(people, userId="ann")
 
     assert before == 0
-    assert visits(people, "ann") == visits(people, "anon:phone-1") == 2
-    assert people.traits("anon:phone-1")["traits"]["home_city"] == "Oslo"
+    assert visits(people, "ann") == visits(people, "anon:anns-phone") == 2
+    assert people.traits("anon:anns-phone")["traits"]["home_city"] == "Oslo"
 
 
 def test_any_kind_of_id_is_taken_wherever_one_is(people: RunningStack) -> None:

@@ -81,6 +81,7 @@ def test_since_is_when_a_rebuild_first_saw_the_membership(joined: RunningStack) 
 def test_of_many_events_members_and_people_are_not_computed_while_one_waits(joined: RunningStack) -> None:
     """Members are those of the last rebuild, with its age; else, and of a flag, 409 names the analysis that tells."""
     joined.define("flag", "sm_flag", 'segment("sm_seen")')
+    joined.call("POST", "/v1/admin/rebuild", json={})
     with api_beside(joined, fresh_events_max="0") as many:
         wait_until(lambda: members(joined)["members"][0]["since"] is not None, "a rebuild has seen them", 60)
         old = members(many)
