@@ -44,10 +44,11 @@ def test_deep_tests_are_left_unless_somebody_asks(
     (tmp_path / "conftest.py").write_text("from tests.deep_tests import *\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = deep: as in the tests of TinyCDP\n")
 
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *arguments],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", VARIABLE: asked},
+        env={**environment, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", VARIABLE: asked},
         capture_output=True,
         text=True,
         timeout=60,

@@ -214,7 +214,7 @@ def copied(root: Path, *carried: str) -> Path:
     for folder in (door, *(root / name for name in carried)):
         folder.mkdir(parents=True)
         (folder / "__init__.py").touch()
-    for name in ("pyproject.toml", "hatch_build.py", "src/tinycdp/__init__.py"):
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "src/tinycdp/__init__.py"):
         (client / name).write_bytes((SDK / name).read_bytes())
     return client
 
