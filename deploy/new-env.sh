@@ -1,5 +1,6 @@
 #!/bin/sh
-# Prints random keys and a password, one setting a line: `sh deploy/new-env.sh > deploy/.env`. Keep the file to yourself.
+# Prints random keys and a password, one setting a line. For a file that its owner alone may read:
+# `(umask 077; sh deploy/new-env.sh > deploy/.env)`.
 set -eu
 
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
