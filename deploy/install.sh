@@ -13,14 +13,16 @@ if [ -e "$prefix" ] && [ -n "$(ls -A "$prefix")" ]; then
 fi
 
 "${PYTHON:-python3}" -m venv "$prefix"
-pip="$prefix/bin/python -m pip --disable-pip-version-check"
-$pip install --quiet --require-hashes -r "$source/deploy/requirements.lock" -c "$source/deploy/requirements.lock"
+pip() { "$prefix/bin/python" -m pip --disable-pip-version-check "$@"; }
+pip install --quiet --require-hashes -r "$source/deploy/requirements.lock" -c "$source/deploy/requirements.lock"
 
-# They are built beside the checkout, which may be read-only, and which builds would leave files in.
+# They are built beside the checkout, which may be read-only, and which builds would leave files in. What git leaves out, as
+# node_modules, no package has.
 building=$(mktemp -d)
 trap 'rm -rf "$building"' EXIT
-for name in LICENSE README.md pyproject.toml cli dashboard examples expressions lake pipelines sdk serving; do
+mkdir "$building/sdk"
+for name in .gitignore LICENSE README.md pyproject.toml cli dashboard examples expressions lake pipelines sdk/python serving; do
   cp -R "$source/$name" "$building/$name"
 done
-$pip install --quiet --no-deps --no-build-isolation "$building" "$building/sdk/python"
+pip install --quiet --no-deps --no-build-isolation "$building" "$building/sdk/python"
 "$prefix/bin/tinycdp" --version
