@@ -23,6 +23,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.stack_parts import prefect_environment
+from dashboard.console import LOOPBACK
 from serving.settings import unknown_settings
 from tests.running import RunningStack
 from tests.waiting import wait_until
@@ -83,6 +84,23 @@ def test_compose_has_every_part_once_and_stops_the_drain_after_what_sends_to_it(
     assert not any(name.endswith(("KEY", "PASSWORD", "REDIS_URL")) for name in services["console"]["environment"])
 
 
+def test_a_part_of_compose_has_what_it_needs_and_no_more() -> None:
+    """The console may not read the lake. Prefect writes its pages where it may, since its image is read-only.
+
+    Rows of a large lake wait on a disk, and not in memory. A part of the lake's has no variable that is empty: an empty
+    address would be taken for the store's.
+    """
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert services["console"]["volumes"] == []
+    assert services["prefect"]["volumes"] == ["prefect:/data"]
+    assert services["prefect"]["environment"]["PREFECT_UI_STATIC_DIRECTORY"].startswith("/tmp/")
+    for name in PARTS - {"console"}:
+        environment = services[name]["environment"]
+        assert (services[name]["tmpfs"], environment["TMPDIR"]) == (["/tmp"], "/data")
+        assert [variable for variable, value in environment.items() if value in ("", f"${{{variable}:-}}")] == []
+        assert "AWS_ENDPOINT_URL" in environment  # it is there where .env sets it
+
+
 def test_prefect_is_set_up_as_under_up(services: dict[str, Any]) -> None:
     """What bounds its records and turns its reports off is what `tinycdp up` gives it."""
     under_up = prefect_environment(Path("/data"), "http://prefect")
@@ -94,11 +112,15 @@ def test_prefect_is_set_up_as_under_up(services: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("document", KUBERNETES, ids=lambda one: f"{one['kind']} {one['metadata']['name']}")
 def test_a_manifest_fits_the_schema_of_kubernetes(document: dict[str, Any]) -> None:
-    """Strictly: no field that the schema does not have. Nobody is root, and no pod may write its image."""
+    """Strictly: no field that the schema does not have. Nobody is root, and no pod may write its image.
+
+    No pod has the variables of services: TINYCDP_CONSOLE_PORT would be an address, and a setting that cannot work.
+    """
     kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
     pod = document.get("spec", {}).get("template", {}).get("spec")
     if pod is not None:
         assert pod["securityContext"]["runAsNonRoot"] and not pod["automountServiceAccountToken"]
+        assert pod["enableServiceLinks"] is False
         (container,) = pod["containers"]
         assert container["securityContext"]["readOnlyRootFilesystem"] and container["resources"]["limits"]["memory"]
 
@@ -112,10 +134,15 @@ def test_kubernetes_has_every_part_and_the_same_redis() -> None:
     }
     assert pods.keys() == PARTS | {"redis"}
     assert {part: pods[part][0]["args"] for part in PARTS} == {part: [part] for part in PARTS}
+    (host,) = pods["console"][0]["readinessProbe"]["httpGet"]["httpHeaders"]
+    assert host["name"] == "Host" and host["value"] in LOOPBACK  # by another name it answers nobody
     selected = {document["spec"]["selector"]["part"] for document in KUBERNETES if document["kind"] == "Service"}
     assert selected == {"api", "console", "redis"}
     settings, redis = (document["data"] for document in KUBERNETES if document["kind"] == "ConfigMap")
     assert redis["redis.conf"] == (DEPLOY / "redis.conf").read_text()
+    of_compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["redis"]["command"][-1]
+    of_compose = of_compose.replace("$$", "$").replace("$TINYCDP_REDIS_MEMORY_MAX", "4gb")
+    assert pods["redis"][0]["command"] == ["sh", "-c", of_compose]
     assert unknown_settings(settings) == []
     assert not any(document["kind"] == "Secret" for document in KUBERNETES)
 
@@ -185,11 +212,21 @@ def test_nginx_takes_the_file(tmp_path: Path) -> None:
     read = crossplane.parse(str(whole), strict=True, ignore=("default", ""))
 
     assert (read["status"], read["errors"]) == ("ok", [])
+    (http,) = (one for one in read["config"][0]["parsed"] if one["directive"] == "http")
+    servers = [one["block"] for one in http["block"] if one["directive"] == "server"]
+    for server in servers:  # nginx' own log has queries, and keys may stand in them
+        assert [one["args"][-1] for one in server if one["directive"] == "access_log"] in (["tinycdp"], ["off"])
+    assert [[one["args"][-1] for one in server if one["directive"] == "error_log"] for server in servers] == [
+        ["crit"],
+        ["crit"],
+        [],
+    ]
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     """By systemd's own check where the machine has it. The settings of its example are settings."""
     unit = DEPLOY / "systemd" / "tinycdp@.service"
+    assert "\nKillMode=mixed\n" in unit.read_text()  # else the processes beside the API end in the middle of a question
     example = (DEPLOY / "systemd" / "environment.example").read_text()
     assert unknown_settings(re.findall(r"^(\w+)=", example, re.M)) == []
     assert re.findall(r"^TINYCDP_\w*(?:KEY|REDIS_URL)=(.*)$", example, re.M) == [""] * 4

@@ -23,7 +23,10 @@ DEPLOY = ROOT / "deploy"
 
 
 def test_the_redis_of_compose_is_durable_and_closed(tmp_path: Path) -> None:
-    """Its own command, with a server of this machine in the place of the image's, and its paths in a folder of ours."""
+    """Its own command, with a server of this machine in the place of the image's, and its paths in a folder of ours.
+
+    It is the process that was started, so it is told to stop itself.
+    """
     server, port = find_server(), free_port("127.0.0.1")
     command = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["redis"]["command"][-1]
     config = (DEPLOY / "redis.conf").read_text()
@@ -52,6 +55,8 @@ def test_the_redis_of_compose_is_durable_and_closed(tmp_path: Path) -> None:
                 assert store.require_durable().memory_max == 64 * 1024**2
             with pytest.raises(redis.AuthenticationError):
                 redis.Redis(port=port).ping()
+            # A container's first process is told to stop, and no shell tells the server.
+            assert client.info("server")["process_id"] == process.pid
         finally:
             process.terminate()
 
