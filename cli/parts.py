@@ -28,7 +28,7 @@ from serving import garbage
 from serving.access.keys import raw_keys
 from serving.logs import configure
 from serving.release import release
-from serving.settings import Settings, unknown_settings
+from serving.settings import Settings, WrongSettings, unknown_settings
 from serving.store.errors import NotAdmitted, NotDurable, OtherSetting, StoreError
 from serving.store.scripts.ingest import TailLimits
 from serving.store.store import Store
@@ -215,7 +215,7 @@ def _refuse_what_cannot_run(settings: Settings) -> None:
 
 def _require_redis(settings: Settings) -> str:
     if settings.redis_url is None:
-        raise SystemExit("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
+        raise WrongSettings("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
     return settings.redis_url
 
 

@@ -113,6 +113,21 @@ def test_a_setting_of_keys_without_a_key_is_refused(value: str, monkeypatch: pyt
         settings_of_environment()
 
 
+@pytest.mark.deep(kept=1)
+@pytest.mark.parametrize("part", ["drain", "api", "worker"])
+def test_a_part_alone_that_is_told_no_redis_ends_with_the_same_status(part: str, tmp_path: Path) -> None:
+    """A service manager that starts a part again where it failed leaves it: nothing would be better the next time."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli.main", part],
+        env={**os.environ, "TINYCDP_HOME": str(tmp_path / "home"), "TINYCDP_REDIS_URL": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("TINYCDP_REDIS_URL is not set: ")
+
+
 def test_an_empty_home_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compose file writes an unset variable as empty; a stack in the current folder would be closed and filled."""
     monkeypatch.setenv("TINYCDP_HOME", "")
