@@ -201,6 +201,34 @@ def test_tabs_have_queues_of_their_own_and_take_over_those_of_closed_ones(counte
     assert stored_events(third) == []
 
 
+#: How many of a browser's tabs send, and how many wait for their turn to.
+SENDERS = """async () => {
+  const { held, pending } = await navigator.locks.query();
+  return [held, pending].map((locks) => locks.filter(({ name }) => name.endsWith(" send")).length);
+}"""
+
+
+@pytest.mark.deep
+def test_one_tab_sends_at_a_time(context: BrowserContext, counted: Any, open_page: Open) -> None:
+    """While a tab waits for its answer the other waits for its turn, and has it then."""
+    pages = [open_page("ts-turns", flushIntervalMs=60_000) for _ in range(2)]
+    asked: list[Route] = []
+    context.route("**/v1/batch", lambda route: asked.append(route))
+    for page in pages:
+        track(page, "ts_tab")
+        page.evaluate("() => { window.flushed = cdp.flush(60_000) }")
+
+    wait_until(lambda: pages[0].evaluate(SENDERS) == [1, 1] and asked, "one sends, one waits")
+    assert len(asked) == 1
+    asked.pop().continue_()
+    wait_until(lambda: pages[0].evaluate(SENDERS) == [1, 0] and asked, "the other has its turn")
+    asked.pop().continue_()
+    for page in pages:
+        page.evaluate("flushed")
+
+    assert counted("ts_tab", "ts-turns")() == 2
+
+
 def test_without_storage_nothing_throws_and_events_are_sent(
     context: BrowserContext, counted: Any, open_page: Open
 ) -> None:
