@@ -407,6 +407,32 @@ def test_a_call_takes_its_own_time_alone_whatever_it_waits_for(
     assert len(unanswered) == 2
 
 
+@pytest.mark.deep
+def test_a_question_that_failed_once_ends_no_stream_for_long(
+    context: BrowserContext, stack: RunningStack, open_page: Open, live: str
+) -> None:
+    """A message whose question is not answered costs the connection, and the next one is told of changes again."""
+    page = watched(open_page("ts-once", streams=True), live)
+    begun = page.evaluate("sources.length")
+    failed: list[str] = []
+
+    def fail_once(route: Route) -> None:
+        if failed:
+            route.continue_()
+        else:
+            failed.append(route.request.url)
+            route.abort()
+
+    context.route("**/v1/decide", fail_once)
+    stack.track("ts-once", "ts_live")
+    wait_until(lambda: page.evaluate("sources.length") > begun and open_streams(page) == 1, "another stream is open")
+    page.wait_for_function("window.seen.at(-1) === true")
+    wait_until(lambda: page.evaluate(IS_KEPT, live), "what stands is kept")
+
+    stack.track("ts-once", "ts_live")
+    page.wait_for_function("window.seen.at(-1) === false")
+
+
 def test_a_subscriber_that_throws_ends_no_stream(stack: RunningStack, open_page: Open, live: str) -> None:
     """Its mistake is in the log; the others hear of this change and of the next."""
     page = open_page("ts-throws", streams=True)

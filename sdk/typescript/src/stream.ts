@@ -58,6 +58,8 @@ export function changeStream(settings: StreamSettings): FlagStream | undefined {
   /** Has what is known brought up to date, by the tab that has the stream. */
   let catchUp = async (): Promise<Answered> => undefined;
   let tell = take;
+  /** Ends the connection of the stream. It is opened again once a question was answered. */
+  let hangUp = (): void => {};
   let caughtUp = catchUp();
   let settledThen: string | undefined; // the events that were settled when that began
 
@@ -165,14 +167,19 @@ export function changeStream(settings: StreamSettings): FlagStream | undefined {
   /** Has the stream open until this page leaves, once its first question is answered. */
   async function keepUp(leaving: AbortSignal, asked: Promise<Answered>): Promise<void> {
     for (let pauseMs = PAUSE_FIRST_MS; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
-      await asked;
+      const answered = await asked;
       if (leaving.aborted) return;
-      if (state.path && (await listen(state.path, leaving))) pauseMs = PAUSE_FIRST_MS;
+      if (answered !== undefined && state.path && (await listen(state.path, leaving))) pauseMs = PAUSE_FIRST_MS;
       if (leaving.aborted) return;
       down();
-      await new Promise<unknown>((resolve) => {
-        const timer = setTimeout(resolve, pauseMs * (1 - Math.random() / 2));
-        leaving.addEventListener("abort", () => resolve(clearTimeout(timer)));
+      await new Promise<void>((resolve) => {
+        const end = (): void => {
+          clearTimeout(timer);
+          leaving.removeEventListener("abort", end);
+          resolve();
+        };
+        const timer = setTimeout(end, pauseMs * (1 - Math.random() / 2));
+        leaving.addEventListener("abort", end);
       });
       if (leaving.aborted) return;
       asked = catchUp();
@@ -186,6 +193,7 @@ export function changeStream(settings: StreamSettings): FlagStream | undefined {
       let wasOpen = false;
       const end = (): void => {
         clearInterval(check);
+        leaving.removeEventListener("abort", end);
         source.close();
         resolve(wasOpen);
       };
@@ -203,9 +211,13 @@ export function changeStream(settings: StreamSettings): FlagStream | undefined {
         else down();
       };
       leaving.addEventListener("abort", end);
+      hangUp = end;
     });
 
-  /** Asks for all flags by the ETag of what is known. Where nobody answers the stream is no use. */
+  /**
+   * Asks for all flags by the ETag of what is known. Where nobody answers the stream is no use: it would tell of changes that
+   * nobody knows.
+   */
   async function askServer(): Promise<Answered> {
     const [askedFor, { etag }] = [ids, state];
     const body = JSON.stringify({ ...ids, stream: true });
@@ -216,6 +228,7 @@ export function changeStream(settings: StreamSettings): FlagStream | undefined {
     const decisions = reply.status === 200 ? decisionsIn(said["decisions"]) : undefined;
     if (!decisions) {
       down();
+      hangUp();
       return undefined;
     }
     const path: string | undefined = said["stream"];
