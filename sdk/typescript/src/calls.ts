@@ -9,7 +9,7 @@ export interface Handle {
   /** What a repeat of the event is known by. */
   readonly messageId: string;
   readonly state: State;
-  /** Why it was dropped or refused; else empty. */
+  /** Why it was dropped or refused, or is unknown; else empty. */
   readonly reason: string;
   /** The state once it is settled, or when the time is over. */
   wait(timeoutMs?: number): Promise<State>;

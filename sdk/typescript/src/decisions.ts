@@ -2,7 +2,7 @@
  * How a decision is come by: a fresh answer, a request, the last answer, or none. No I/O and no clock.
  *
  *     begin → decisions (a fresh answer, or the last one since the server did not answer lately)
- *           → a request to be sent → answered / unanswered → decisions
+ *           → a request to be sent → answered → decisions
  *
  * Where there are none, an `Undecided` is thrown.
  *
