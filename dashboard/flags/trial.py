@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from dashboard import page
 from dashboard.access import signed_in
 from dashboard.address import in_address
+from dashboard.flags.asking import why
 from dashboard.flags.explaining import decision
 from dashboard.markdown import code
 from dashboard.navigation import link
@@ -20,7 +19,5 @@ def trial(key: str) -> None:
     if not user:
         page.empty("Whose decision?", "Type the id of a user, or of a device as `anon:…`.", ":material/person:")
         return
-    query = {"userId": user, "flag": key, "explain": "true"}
-    decided: dict[str, Any] = signed_in().admin.call("GET", "/v1/decide", query=query)
-    decision(decided)
+    decision(why(signed_in().admin, user, key))
     link("users", f"Profile of {code(user)}", icon=":material/person:", id=user)

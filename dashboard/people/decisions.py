@@ -10,6 +10,7 @@ from tinycdp.admin_types import Decisions
 
 from dashboard import page
 from dashboard.answers import remembered
+from dashboard.flags.asking import why
 from dashboard.flags.explaining import decision
 from dashboard.navigation import link
 from dashboard.tables import ROWS_ABOVE_MORE, table
@@ -24,15 +25,8 @@ def decided(admin: Admin, user: str) -> Decisions:
 
 @remembered(5)
 def explained(admin: Admin, user: str, flag: str) -> dict[str, Any]:
-    """One flag for a person, with the tree of values behind it. An admin's question is no app's: it is not counted."""
-    return dict(admin.call("GET", "/v1/decide", query={**_who(user), "flag": flag, "explain": "true"}))
-
-
-def _who(user: str) -> dict[str, str]:
-    """The field of a request that names a person by an id with its kind before it."""
-    kind, _, value = user.partition(":")
-    fields = {"user": "userId", "anon": "anonymousId", "email": "emailHash"}
-    return {fields[kind]: value} if value and kind in fields else {"userId": user}
+    """One flag for a person, explained."""
+    return why(admin, user, flag)
 
 
 def decisions(user: str) -> None:

@@ -168,3 +168,23 @@ def test_an_export_that_is_not_known_is_said_once(screens: Screens) -> None:
     assert "There is no such export" in texts(app)
     assert app.error == [] and "Files" in texts(app)
     assert app.session_state[exports.ENDED] == "never-was"
+
+
+def test_a_flag_is_tried_for_whoever_is_named(console: RunningStack, screens: Screens) -> None:
+    """By the id that an app sends, by the one that lists show, and for a device: else the answer is about nobody."""
+    console.define("flag", "tried", "events.tried.count >= 1")
+    console.track("tried-ada", "tried")
+    assert console.call("POST", "/v1/track", "write", json={"anonymousId": "tried-5f", "event": "tried"}).is_success
+    asked = [{"userId": "tried-ada", "flag": "tried"}, {"anonymousId": "tried-5f", "flag": "tried"}]
+    wait_until(
+        lambda: all(console.call("GET", "/v1/decide", params=one).json()["allow"] for one in asked),
+        "the flag is ready",
+    )
+
+    for user, answer in (
+        ("tried-ada", "allow"),
+        ("user:tried-ada", "allow"),
+        ("anon:tried-5f", "allow"),
+        ("anon:tried-nobody", "refuse"),
+    ):
+        assert f" {answer}]" in texts(screens.open("flags", key_="tried", tab="Test", user=user)), user
