@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
+
+#: Levels of JSON that are read: an event that is taken has fewer, and a browser draws no thousand of them.
+LEVELS_MAX = 100
 
 
 def value_text(value: Any) -> str:
@@ -29,3 +33,25 @@ def bytes_text(size: float) -> str:
             return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
         size /= 1024
     raise AssertionError("unreachable")
+
+
+def read_json(text: str) -> Any:
+    """What a JSON text says. Raises `ValueError` for a text that is none, or that has more than `LEVELS_MAX` levels."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    inside = [value]
+    for _ in range(LEVELS_MAX):
+        if any(isinstance(one, float) and not math.isfinite(one) for one in inside):
+            raise ValueError("a number of it is not finite")
+        inside = [part for one in inside for part in _parts(one)]
+        if not inside:
+            return value
+    raise ValueError("it is nested too deeply")
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []

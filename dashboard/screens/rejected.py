@@ -16,6 +16,7 @@ from dashboard.answers import forget, remembered
 from dashboard.markdown import plain
 from dashboard.tables import PAGE_ROWS, table
 from dashboard.times import time_text
+from dashboard.values import read_json
 from dashboard.workspace import may_change
 
 TITLE = "Rejected"
@@ -121,25 +122,28 @@ def _event(event: dict[str, Any]) -> None:
 
 
 def _text(event: dict[str, Any]) -> None:
+    text = event["event"] or "null"
     try:
-        st.json(json.loads(event["event"] or "null"))
-    except ValueError:
-        st.code(event["event"], language=None, wrap_lines=True)
+        read_json(text)
+    except ValueError:  # clients send anything
+        st.code(text, language=None, wrap_lines=True)
+    else:
+        st.json(text)
 
 
 @st.dialog("Send a refused event again", width="large", on_dismiss="rerun")
 def _ask_to_send(event: dict[str, Any]) -> None:
     st.markdown(f"It was refused: **{plain(event['reason'])}**. Send it as it is, or repaired:")
-    text = st.text_area("Event, as JSON", _indented(event["event"]), height=260)
+    as_sent = _indented(event["event"])
+    text = st.text_area("Event, as JSON", as_sent, height=260)
     if st.button("Send again", type="primary", icon=":material/redo:"):
         try:
-            repaired = json.loads(text or "")
+            repaired = None if text == as_sent else read_json(text or "")
         except ValueError as error:
-            st.error(f"This is no JSON: {plain(error)}.")
+            st.error(f"This is no JSON that can be sent: {plain(error)}.")
             return
-        same = repaired == json.loads(event["event"] or "null")
         with page.refusals():
-            _say(signed_in().admin.redrive([event["id"]], event=None if same else repaired))
+            _say(signed_in().admin.redrive([event["id"]], event=repaired))
 
 
 @st.dialog("Send refused events again", on_dismiss="rerun")
@@ -173,6 +177,8 @@ def _say(done: Redriven) -> None:
 
 def _indented(text: str | None) -> str:
     try:
-        return json.dumps(json.loads(text or ""), indent=2, ensure_ascii=False)
-    except ValueError:
+        indented = json.dumps(read_json(text or ""), indent=2, ensure_ascii=False)
+        indented.encode()
+    except ValueError:  # no JSON, or half a character, which no field takes
         return text or ""
+    return indented
