@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from dashboard.definitions.kinds import definitions
 from dashboard.flags.switch import answer_text
+from dashboard.markdown import plain
 from dashboard.times import instant, zone
-from dashboard.values import value_text
+from dashboard.values import read_json, value_text
 
 ALLOW, REFUSE = "allow", "refuse"
 DEFAULTS: dict[str, Any] = {
@@ -115,7 +116,7 @@ def _value(text: str, name: str) -> Any:
     if not text:
         return name
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError:
         return text
 
@@ -135,7 +136,26 @@ def _users(flag: dict[str, Any], key: str, disabled: bool, names: list[str]) -> 
         key=f"{key} users",
         disabled=disabled,
     )
-    return {row["id"].strip(): _answer(row.get("answer") or ALLOW) for row in edited if (row.get("id") or "").strip()}
+    try:
+        return users_in(edited)
+    except ValueError as error:
+        st.error(plain(error), icon=":material/error:")
+        return dict(flag["users"])
+
+
+def users_in(rows: Iterable[Mapping[str, Any]]) -> dict[str, bool | str]:
+    """The answers of named users, by id; rows without an id are none.
+
+    Raises `ValueError` for a user who is named twice: one of the answers would be lost.
+    """
+    users: dict[str, bool | str] = {}
+    for row in rows:
+        id = (row.get("id") or "").strip()
+        if id in users:
+            raise ValueError(f"{id} is named twice: name each user once. Until then the named users stay as they were.")
+        if id:
+            users[id] = _answer(row.get("answer") or ALLOW)
+    return users
 
 
 def _prerequisites(flag: dict[str, Any], key: str, disabled: bool) -> list[dict[str, Any]]:

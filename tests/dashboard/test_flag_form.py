@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dashboard.flags.options import users_in
 from tests.dashboard.screens import Screens, texts
 from tests.running import RunningStack
 
@@ -50,3 +51,13 @@ def test_a_touched_field_is_all_that_differs(console: RunningStack, screens: Scr
     app.number_input[0].set_value(60.0).run()
 
     assert "Not saved yet" in texts(app)
+
+
+@pytest.mark.parametrize("second", ["allow", "refuse", None])
+def test_a_user_who_is_named_twice_loses_no_answer(second: str | None) -> None:
+    """The form says so, and sends neither: of two rows of one id the API would be told the last alone."""
+    rows = [{"id": "ada", "answer": "refuse"}, {"id": "", "answer": "allow"}, {"id": None}, {"id": "bob"}]
+
+    assert users_in(rows) == {"ada": False, "bob": True}
+    with pytest.raises(ValueError, match="ada is named twice"):
+        users_in([*rows, {"id": " ada ", "answer": second}])
