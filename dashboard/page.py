@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 import streamlit as st
-from tinycdp import ApiError, TinyCDPError, Unauthenticated, Unavailable, Unreachable
+from tinycdp import ApiError, PreconditionFailed, TinyCDPError, Unauthenticated, Unavailable, Unreachable
 
 from dashboard.access import NotSignedIn, signed_in
 from dashboard.address import open_list
@@ -171,6 +171,8 @@ def refusal(error: TinyCDPError) -> None:
         return
     if isinstance(error, Unavailable):
         st.session_state[AWAY] = False
+    if isinstance(error, PreconditionFailed):
+        forget()  # somebody changed it meanwhile, so who tries again begins from what is in force now
     first, *others = error.message.split("\n")
     st.error(plain(first), icon=":material/error:")
     if others:  # of an expression: its line, and a caret below the mistake

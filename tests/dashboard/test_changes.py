@@ -67,6 +67,27 @@ def test_a_flag_is_switched_off_after_a_question(console: RunningStack, signed_i
 
 
 @pytest.mark.deep
+def test_a_flag_is_switched_off_though_somebody_saved_it_meanwhile(console: RunningStack, signed_in: Page) -> None:
+    """The first try says that there is another version; the second counts, and does not begin from the old one."""
+    console.define("flag", "kill_late", "true")
+    page = opened(console, signed_in, "/flags?key=kill_late")
+    assert console.call("PUT", "/v1/admin/flags/kill_late", json={"description": "theirs"}).status_code == 200
+    dialog = page.get_by_role("dialog")
+    page.get_by_role("button", name="Switch off …").click()
+    dialog.get_by_role("button", name="Switch off").click()
+    expect(dialog.get_by_role("alert")).to_be_visible()
+    assert console.decide("ada", "kill_late")["allow"] is True
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+    page.get_by_role("button", name="Switch off …").click()
+    dialog.get_by_role("button", name="Switch off").click()
+
+    expect(page.get_by_role("button", name="Switch on …")).to_be_visible()
+    assert console.decide("ada", "kill_late")["reason"] == "DISABLED"
+
+
+@pytest.mark.deep
 def test_somebody_is_found_explained_and_deleted_by_their_id(console: RunningStack, signed_in: Page) -> None:
     """A click in the list opens that person; the id must be typed before the person is deleted."""
     console.define("flag", "for_found", "events.found.count_30d >= 1")
