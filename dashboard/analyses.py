@@ -11,6 +11,7 @@ from tinycdp.admin import AnalysisKind, DefinitionKind
 
 from dashboard import page
 from dashboard.access import signed_in
+from dashboard.answers import CHANGES
 from dashboard.markdown import plain
 
 LOOK_S = 1.0
@@ -29,7 +30,8 @@ def analysis(
     `expression` is None for a definition as it is saved. `more` is what `Admin.start_analysis` takes besides. It stands
     in no fragment and no dialog: what repeats inside of those goes stale.
     """
-    question = f"analysis {name} {kind} {expression} {more}"
+    changes = st.session_state.get(CHANGES, 0)  # the definition, or what it needs, may be another after one of them
+    question = f"analysis {changes} {name} {kind} {expression} {more}"
     found = st.session_state.get(question)
     if found is None or found["state"] not in ENDED:
         _wait(question, name, kind, expression, more)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.answers import CHANGES
 from tests.dashboard.screens import Screens, texts
 from tests.running import RunningStack, api_beside
 from tests.waiting import wait_until
@@ -59,6 +60,19 @@ def test_whom_a_flag_allows_is_computed_as_a_job(many: Screens) -> None:
     assert listed(app, "variant")[:2] == ["red", "blue"]
     next(one for one in app.button if one.label == "Compute again").click()
     assert listed(computed(app)) == PEOPLE
+
+
+def test_people_are_computed_anew_after_a_change_of_ones_own(peopled: RunningStack, many: Screens) -> None:
+    """Else a flag that was just edited would show those whom it allowed before."""
+    peopled.define("flag", "me_edited", 'segment("me_segment")')
+    app = computed(many.open("flags", key_="me_edited", tab="People"))
+    assert app.metric[0].value == str(len(PEOPLE))
+    assert peopled.call("PUT", "/v1/admin/flags/me_edited", json={"rule": "false"}).status_code == 200
+
+    app.session_state[CHANGES] = 1  # as a save in this tab notes it
+    app.run()
+
+    assert computed(app).metric[0].value == "0"
 
 
 def test_members_are_a_job_until_a_rebuild_knows_the_rule(console: RunningStack, many: Screens) -> None:
