@@ -88,7 +88,6 @@ def configure(level: Level) -> None:
                 without_secrets,
                 structlog.processors.JSONRenderer(serializer=_json),
             ],
-            keep_exc_info=True,
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

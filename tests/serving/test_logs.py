@@ -196,6 +196,27 @@ def test_of_an_exception_the_places_are_kept_and_not_the_text() -> None:
     assert MARK not in str(line)
 
 
+def test_an_exception_that_a_library_logs_is_one_line_without_its_text() -> None:
+    """As uvicorn's of a request, and asyncio's of a task: also where no supervisor of ours mends what a part writes."""
+    script = f"""
+import logging
+from serving.logs import configure
+configure("info")
+for name in ("uvicorn.error", "asyncio"):
+    try:
+        {{}}["{MARK}"]
+    except KeyError as error:
+        logging.getLogger(name).error("went wrong", exc_info=error)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
+
+    lines = [msgspec.json.decode(line) for line in (ended.stdout + ended.stderr).splitlines()]
+    assert [(line["event"], line["error_type"], len(line["frames"])) for line in lines] == [
+        ("went wrong", "KeyError", 1)
+    ] * 2
+    assert MARK.encode() not in ended.stdout + ended.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
