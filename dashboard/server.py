@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,9 +43,24 @@ def create_app(console: Console) -> ASGIApp:
 
     from dashboard.gate import Gate
 
+    _log_as_the_process_does()
     config.get_config_options(force_reparse=True, options_from_flags=streamlit_options(console))
     set_console(console)
     return Gate(st.App(SCRIPT, routes=_routes(console)), console)
+
+
+def _log_as_the_process_does() -> None:
+    """Hands Streamlit's lines to the process' own log. Else they are text, and quote what an exception says."""
+    from streamlit import logger as streamlit_logger
+
+    def hand_on(logger: logging.Logger) -> None:
+        own = getattr(logger, "streamlit_console_handler", None)
+        if own is not None:
+            logger.removeHandler(own)
+        logger.propagate = True
+
+    streamlit_logger.setup_formatter = hand_on  # what it calls for each logger, those that are made later too
+    streamlit_logger.update_formatter()
 
 
 def _routes(console: Console) -> Sequence[BaseRoute]:
