@@ -135,6 +135,7 @@ def run_console(settings: Settings) -> None:
             port=settings.console_port,
             base_path=(settings.console_path or "").rstrip("/"),
             hosts=tuple(dict.fromkeys([*LOOPBACK, reached.strip("[]"), *named])),
+            public_url=settings.public_url,
         )
     )
 

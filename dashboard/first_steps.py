@@ -72,19 +72,19 @@ def _arrival() -> None:
 
 
 def _curl(key: str) -> str:
-    return f"""curl {console().api_url}/v1/track -H "Authorization: Bearer {key}" \\
+    return f"""curl {console().clients_url}/v1/track -H "Authorization: Bearer {key}" \\
   -d '{{"userId": "ada", "event": "purchase", "properties": {{"amount": 30}}}}'"""
 
 
 def _python(key: str) -> str:
     return f'''import tinycdp
 
-with tinycdp.Client("{console().api_url}", write_key="{key}") as cdp:
+with tinycdp.Client("{console().clients_url}", write_key="{key}") as cdp:
     cdp.track("ada", "purchase", {{"amount": 30}})'''
 
 
 def _typescript(key: str) -> str:
     return f"""import {{ initTinyCDP }} from "@tinycdp/sdk";
 
-const cdp = initTinyCDP({{ endpoint: "{console().api_url}", writeKey: "{key}" }});
+const cdp = initTinyCDP({{ endpoint: "{console().clients_url}", writeKey: "{key}" }});
 cdp.track({{ userId: "ada", event: "purchase", properties: {{ amount: 30 }} }});"""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from dashboard import first_steps
+from dashboard.console import Console, set_console
 from tests.dashboard.screens import Screens, texts
 from tests.running import RunningStack, stack_on
 from tests.sdk.typescript_package import TypeScriptPackage, package_in
@@ -28,6 +30,16 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> TypeScriptPackage:
     package = package_in(tmp_path_factory.mktemp("typescript") / "sdk")
     package.build()
     return package
+
+
+@pytest.mark.parametrize("snippet", [first_steps._curl, first_steps._python, first_steps._typescript])
+def test_the_first_event_is_sent_where_clients_reach_the_api(snippet: Callable[[str], str]) -> None:
+    """The console may have a way of its own to the API, by a name that nobody else knows."""
+    set_console(Console("http://api:4000", public_url="https://cdp.example.com"))
+    assert "https://cdp.example.com" in snippet("a-key") and "api:4000" not in snippet("a-key")
+
+    set_console(Console("http://127.0.0.1:4000"))
+    assert "http://127.0.0.1:4000" in snippet("a-key")
 
 
 @pytest.mark.deep

@@ -81,7 +81,9 @@ def test_compose_has_every_part_once_and_stops_the_drain_after_what_sends_to_it(
     assert len(ports) == 5 and all(port.startswith("127.0.0.1:") for port in ports)
     for name in PARTS:
         assert unknown_settings(services[name].get("environment", {})) == []
-    assert not any(name.endswith(("KEY", "PASSWORD", "REDIS_URL")) for name in services["console"]["environment"])
+    console, api = (services[name]["environment"] for name in ("console", "api"))
+    assert not any(name.endswith(("KEY", "PASSWORD", "REDIS_URL")) for name in console)
+    assert console["TINYCDP_PUBLIC_URL"] == api["TINYCDP_PUBLIC_URL"], "it tells people where to send events"
 
 
 def test_a_part_of_compose_has_what_it_needs_and_no_more() -> None:
@@ -139,6 +141,7 @@ def test_kubernetes_has_every_part_and_the_same_redis() -> None:
     selected = {document["spec"]["selector"]["part"] for document in KUBERNETES if document["kind"] == "Service"}
     assert selected == {"api", "console", "redis"}
     settings, redis = (document["data"] for document in KUBERNETES if document["kind"] == "ConfigMap")
+    assert "TINYCDP_PUBLIC_URL" in [one["name"] for one in pods["console"][0]["env"]]
     assert redis["redis.conf"] == (DEPLOY / "redis.conf").read_text()
     of_compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["redis"]["command"][-1]
     of_compose = of_compose.replace("$$", "$").replace("$TINYCDP_REDIS_MEMORY_MAX", "4gb")
