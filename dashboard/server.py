@@ -75,6 +75,7 @@ def streamlit_options(console: Console) -> dict[str, Any]:
     """Streamlit's settings, which rule over any file of settings on the machine."""
     return {
         "browser.gatherUsageStats": False,
+        "client.disableDataExport": True,  # of a table: files are exports, by an admin's key, and guarded
         "client.showErrorDetails": "none",
         "client.showErrorLinks": False,
         "client.toolbarMode": "minimal",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from dashboard.screens import GROUPS, path_of
-from tests.dashboard.screens import Screens, texts
+from tests.dashboard.screens import Screens, opened, texts
 from tests.running import RunningStack
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
@@ -56,6 +57,16 @@ def test_a_viewer_sees_each_screen_and_can_change_nothing(screens: Screens, view
 
     assert [error.value for error in app.error] == []
     assert not [button.label for button in app.button if button.label.startswith(("New", "Export", "Revoke", "Send"))]
+
+
+@pytest.mark.deep
+def test_no_table_gives_its_rows_away(console: RunningStack, signed_in: Page) -> None:
+    """Its own download would take no admin's key, and would guard no cell against spreadsheets."""
+    page = opened(console, signed_in, "/settings")
+    page.get_by_test_id("stDataFrame").first.hover()
+
+    expect(page.get_by_role("button", name="Search")).to_be_visible()
+    expect(page.get_by_role("button", name="Download as CSV")).to_have_count(0)
 
 
 def _who(app: object) -> str:
