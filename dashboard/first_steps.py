@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import streamlit as st
 
 from dashboard import page
@@ -64,11 +67,17 @@ def _arrival() -> None:
         elif newest[0]["state"] == "refused":
             st.error(f"An event came and was refused: {plain(newest[0]['reason'])}")
         else:
-            st.success(f"{code(newest[0]['name'])} of {code(newest[0]['userId'])} arrived.", icon=":material/check:")
+            st.success(arrived(newest[0]), icon=":material/check:")
             link("events", "All events as they come in", icon=":material/bolt:")
             if st.button("Go on to the dashboard"):
                 forget()
                 st.rerun(scope="app")
+
+
+def arrived(event: Mapping[str, Any]) -> str:
+    """What came, and of whom: an identify has no name, and an event of a device no user."""
+    who = event["userId"] or event["anonymousId"] or event["id"]
+    return f"{code(event['name'] or event['kind'])} of {code(who)} arrived."
 
 
 def _curl(key: str) -> str:

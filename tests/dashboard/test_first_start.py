@@ -42,6 +42,16 @@ def test_the_first_event_is_sent_where_clients_reach_the_api(snippet: Callable[[
     assert "http://127.0.0.1:4000" in snippet("a-key")
 
 
+def test_whatever_comes_first_is_told_by_what_it_has() -> None:
+    """An identify has no name, and an event of a device no user."""
+    nothing = {"userId": None, "anonymousId": None}
+    bought = {**nothing, "kind": "track", "name": "purchase", "anonymousId": "5f3a", "id": "anon:5f3a"}
+    known = {**nothing, "kind": "identify", "name": None, "id": "email:a1"}
+
+    assert first_steps.arrived(bought) == "`purchase` of `5f3a` arrived."
+    assert first_steps.arrived(known) == "`identify` of `email:a1` arrived."
+
+
 @pytest.mark.deep
 def test_the_way_from_nothing_to_an_event(
     package: TypeScriptPackage, empty_stack: RunningStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
