@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import streamlit as st
@@ -10,19 +12,34 @@ from dashboard import page
 from dashboard.access import signed_in
 from dashboard.answers import forget
 from dashboard.markdown import code
+from dashboard.times import instant, time_text
 from dashboard.workspace import may_change
 
 
 def switch(flag: dict[str, Any]) -> None:
     """The state of a flag, and the button that changes it."""
-    is_on = flag["enabled"]
+    is_on, not_now = flag["enabled"], why_not_now(flag)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(":green-badge[:material/toggle_on: on]" if is_on else ":gray-badge[:material/toggle_off: off]")
-        st.markdown(
-            "Its rule decides." if is_on else f"Everybody gets the default, {code(answer_text(flag['default']))}."
-        )
+        if not is_on:
+            st.markdown(":gray-badge[:material/toggle_off: off]")
+        elif not_now:
+            st.markdown(":orange-badge[:material/schedule: on, but not now]")
+        else:
+            st.markdown(":green-badge[:material/toggle_on: on]")
+        default = f"Everybody gets the default, {code(answer_text(flag['default']))}."
+        st.markdown("Its rule decides." if is_on and not not_now else f"{not_now or ''} {default}".strip())
         if may_change() and st.button("Switch off …" if is_on else "Switch on …"):
             _ask(flag)
+
+
+def why_not_now(flag: Mapping[str, Any]) -> str:
+    """Why a flag that is on is off all the same, by the console's clock: its time is to come, or over. Else empty."""
+    now, starts_at, ends_at = datetime.now(UTC), instant(flag["starts_at"]), instant(flag["ends_at"])
+    if flag["enabled"] and starts_at is not None and now < starts_at:
+        return f"Its time begins at {time_text(flag['starts_at'])}."
+    if flag["enabled"] and ends_at is not None and now >= ends_at:
+        return f"Its time was over at {time_text(flag['ends_at'])}."
+    return ""
 
 
 def answer_text(answer: bool | str) -> str:

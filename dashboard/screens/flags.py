@@ -16,7 +16,7 @@ from dashboard.definitions.screen import definition_screen
 from dashboard.flags.activity import activity, flags_activity
 from dashboard.flags.options import flag_options
 from dashboard.flags.people import people
-from dashboard.flags.switch import switch
+from dashboard.flags.switch import switch, why_not_now
 from dashboard.flags.trial import trial
 
 TITLE = "Flags"
@@ -33,7 +33,7 @@ def _list() -> None:
     list_screen(
         FLAG,
         {
-            "state": st.column_config.TextColumn("State", width=70),
+            "state": st.column_config.TextColumn("State", width=80),
             "rule": st.column_config.TextColumn("Rule", width=160),
             "answers": st.column_config.TextColumn("Answers", width=90),
         },
@@ -42,11 +42,11 @@ def _list() -> None:
 
 
 def _in_list(flag: Mapping[str, Any], stale: set[str]) -> dict[str, Any]:
-    state = ("on" if flag["enabled"] else "off") + (", stale" if flag["key"] in stale else "")
+    state = "not now" if why_not_now(flag) else "on" if flag["enabled"] else "off"
     variants = ", ".join(one["name"] for one in flag["variants"])
     rollout = "" if flag["rollout"] == 100 else f"{flag['rollout']:g} %"
     return {
-        "state": state,
+        "state": state + (", stale" if flag["key"] in stale else ""),
         "rule": flag["rule"] or "true",
         "answers": " · ".join(filter(None, (rollout, variants))),
     }

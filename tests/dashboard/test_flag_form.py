@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dashboard.flags.options import users_in
@@ -61,3 +63,27 @@ def test_a_user_who_is_named_twice_loses_no_answer(second: str | None) -> None:
     assert users_in(rows) == {"ada": False, "bob": True}
     with pytest.raises(ValueError, match="ada is named twice"):
         users_in([*rows, {"id": " ada ", "answer": second}])
+
+
+@pytest.mark.parametrize(
+    ("times", "says", "state"),
+    [
+        ({"starts_at": "2001-01-01T00:00:00Z", "ends_at": "2199-01-01T00:00:00Z"}, "Its rule decides.", "on"),
+        ({"starts_at": "2199-01-01T00:00:00Z"}, "Its time begins at 2199", "not now"),
+        ({"ends_at": "2001-01-01T00:00:00Z"}, "Its time was over at 2001", "not now"),
+        ({"ends_at": "2001-01-01T00:00:00Z", "enabled": False}, "Everybody gets the default", "off"),
+    ],
+)
+def test_a_flag_outside_its_time_is_not_told_to_decide(
+    console: RunningStack, screens: Screens, times: dict[str, Any], says: str, state: str
+) -> None:
+    """It is on, and everybody gets its default all the same: its page and the list say so."""
+    key = f"timed_{state.replace(' ', '_')}_{len(times)}_{'starts_at' in times}"
+    console.define("flag", key, "true", **times)
+    decides = state == "on"
+
+    page = texts(screens.open("flags", key_=key))
+    assert says in page
+    assert ("Its rule decides." in page, "Everybody gets the default" in page) == (decides, not decides)
+    (rows,) = screens.open("flags", find_flag=key).dataframe
+    assert list(rows.value["state"]) == [state]
