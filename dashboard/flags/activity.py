@@ -36,7 +36,7 @@ def activity(key: str) -> None:
     middle.metric("Asked in bulk", f"{found['inBulk']:,}", border=True, help="Together with all other flags.")
     right.metric("Last asked by name", time_text(found["lastAsked"]), border=True)
     if found["stale"]:
-        st.warning(f"No app has named it for {days} days: it may be one to delete.", icon=":material/hourglass_empty:")
+        st.warning(stale_text(found, days), icon=":material/hourglass_empty:")
     st.markdown("**Share per variant**")
     charts.bars(
         [{"variant": one["variant"], "answers": one["byName"] + one["inBulk"]} for one in found["variants"]],
@@ -54,3 +54,13 @@ def activity(key: str) -> None:
         by="variant",
         days=DAYS,
     )
+
+
+def stale_text(found: FlagActivity, days: int) -> str:
+    """What a flag that nobody names may be, with what is not known of those who ask for all flags."""
+    if found["inBulk"]:
+        return (
+            f"No app has named it for {days} days. Pages ask for all flags in bulk, and did so within the last {DAYS}: "
+            "look whether one uses it before you delete it."
+        )
+    return f"No app has named it for {days} days: it may be one to delete."
