@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -355,6 +356,18 @@ def test_an_address_of_another_machine_is_refused_in_one_line(tmp_path: Path, ho
 
     assert (ended.returncode, len(ended.stderr.splitlines())) == (3, 1), ended.stderr
     assert words in ended.stderr and "TINYCDP_HOST" in ended.stderr
+
+
+@pytest.mark.parametrize("setting", PORTS)
+def test_a_port_that_is_taken_is_refused_in_one_line(tmp_path: Path, setting: str) -> None:
+    """With the setting that gives another one, and nothing is left running."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        ended = done({**PORTS, "TINYCDP_HOME": str(tmp_path), setting: port}, "up", "--no-prefect")
+
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (3, 1), ended.stderr
+    assert f"port {port} cannot be had" in ended.stderr and f"set {setting}" in ended.stderr
+    assert not (tmp_path / "stack.json").exists()
 
 
 def test_a_supervisor_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
