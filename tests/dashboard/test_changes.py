@@ -88,6 +88,49 @@ def test_a_flag_is_switched_off_though_somebody_saved_it_meanwhile(console: Runn
 
 
 @pytest.mark.deep
+def test_an_older_version_is_brought_back_after_a_look(console: RunningStack, signed_in: Page) -> None:
+    """What will differ is shown first; it is a new version, with its note."""
+    console.define("trait", "brought_back", "events.purchase.count_7d")
+    assert console.call("PUT", "/v1/admin/traits/brought_back", json={"expression": "1"}).status_code == 200
+    page = opened(console, signed_in, "/traits?key=brought_back&tab=History")
+    page.get_by_role("button", name="Bring back").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("+expression: events.purchase.count_7d")
+    dialog.get_by_label("Note").fill("it was better")
+    dialog.get_by_label("Note").press("Enter")
+    dialog.get_by_role("button", name="Bring back").click()
+
+    expect(page.get_by_text("Brought back: version")).to_be_visible()
+    versions = console.call("GET", "/v1/admin/traits/brought_back/history").json()["versions"]
+    assert [one["expression"] for one in versions] == ["events.purchase.count_7d", "1", "events.purchase.count_7d"]
+    assert versions[0]["note"] == "it was better"
+
+
+@pytest.mark.deep
+def test_a_definition_that_others_use_is_not_deleted_and_another_one_once_its_key_is_typed(
+    console: RunningStack, signed_in: Page
+) -> None:
+    """What uses it is named, with the way there."""
+    console.define("trait", "needed_here", "events.purchase.count_7d")
+    console.define("segment", "needs_it", "needed_here >= 1")
+    dialog = signed_in.get_by_role("dialog")
+    page = opened(console, signed_in, "/traits?key=needed_here")
+    page.get_by_role("button", name="Delete").click()
+    expect(dialog).to_contain_text("cannot be deleted while others use it")
+    dialog.get_by_role("link", name="segment needs_it").click()
+    expect(page.get_by_role("heading", name="needs_it")).to_be_visible()
+
+    page.get_by_role("button", name="Delete").click()
+    expect(dialog.get_by_role("button", name="Delete")).to_be_disabled()
+    dialog.get_by_label("to delete it").fill("needs_it")
+    dialog.get_by_label("to delete it").press("Enter")
+    dialog.get_by_role("button", name="Delete").click()
+
+    expect(page.get_by_text("Deleted: segment")).to_be_visible()
+    assert console.call("GET", "/v1/admin/segments/needs_it").status_code == 404
+
+
+@pytest.mark.deep
 def test_somebody_is_found_explained_and_deleted_by_their_id(console: RunningStack, signed_in: Page) -> None:
     """A click in the list opens that person; the id must be typed before the person is deleted."""
     console.define("flag", "for_found", "events.found.count_30d >= 1")

@@ -34,6 +34,55 @@ def test_every_screen_renders(screens: Screens, path: str) -> None:
     assert [error.value for error in app.error] == []
 
 
+#: What stands on the parts of a page that are not its first: the path, what its address names, the part.
+PARTS = [
+    ("traits", {"key_": "parts_trait"}, "Values", "People with a value"),
+    ("segments", {"key_": "parts_segment"}, "Members", "from the lake"),
+    ("segments", {"key_": "parts_segment"}, "Trend", "and the definitions of now"),
+    ("segments", {"key_": "parts_segment"}, "Overlap", "As of"),
+    ("segments", {"key_": "parts_segment"}, "History", "in force"),
+    ("flags", {"key_": "parts_flag"}, "Test", "Whose decision?"),
+    ("flags", {"key_": "parts_flag"}, "Activity", "No app has asked"),
+    ("flags", {"key_": "parts_flag"}, "People", "Schedule, prerequisites"),
+    ("users", {"id": "user:parts-ada"}, "Events", "First seen"),
+    ("users", {"id": "user:parts-ada"}, "Decisions", "Click on a flag to see why"),
+    ("users", {"id": "user:parts-ada"}, "Ids", "First seen"),
+    ("users", {"id": "user:parts-ada"}, "Download, delete", "All that is known of this person"),
+    ("settings", {}, "Health", "How much there is"),
+    ("settings", {}, "Versions", "keys of apps"),
+]
+
+
+@pytest.fixture(scope="module")
+def parted(console: RunningStack) -> RunningStack:
+    """A stack with something on each of these."""
+    console.define("trait", "parts_trait", "events.parts.count")
+    console.define("segment", "parts_segment", "parts_trait >= 1")
+    console.define("segment", "parts_other", "parts_trait >= 2")
+    console.define("flag", "parts_flag", 'segment("parts_segment")')
+    console.track("parts-ada", "parts")
+    asked = "/v1/admin/segments/parts_segment/members"
+    wait_until(lambda: console.call("GET", asked).json()["count"] == 1, "the lake has the event", 60)
+    return console
+
+
+@pytest.mark.deep(kept=4)
+@pytest.mark.parametrize(("path", "named", "part", "says"), PARTS, ids=[f"{path} {part}" for path, _, part, _ in PARTS])
+def test_every_part_of_a_page_renders(
+    parted: RunningStack, screens: Screens, path: str, named: dict[str, str], part: str, says: str
+) -> None:
+    """Without an error, and with its answer, also where that is computed beside the API."""
+    app = screens.open(path, tab=part, **named)
+
+    def shown() -> str:
+        app.run()
+        return f"{texts(app)} {[metric.label for metric in app.metric]}".lower()
+
+    wait_until(lambda: says.lower() in shown(), "it is answered", 60)
+    assert [error.value for error in app.error] == []
+    assert not app.exception
+
+
 @pytest.mark.deep(kept=3)
 @pytest.mark.parametrize("path", SCREENS)
 def test_every_screen_shows_what_the_api_refuses(console: RunningStack, screens: Screens, path: str) -> None:

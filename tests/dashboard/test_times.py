@@ -11,7 +11,7 @@ from dashboard import access
 from dashboard.console import Console, set_console
 from tests.sdk.scripted_server import Answer, Asked, scripted_server
 
-ZONE = "Asia/Kathmandu"  # 5 h 45 min before UTC, which no machine has by accident
+ZONE = "Asia/Kathmandu"  # 5 h 45 min ahead of UTC, as no other zone is
 
 
 def script() -> None:
