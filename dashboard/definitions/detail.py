@@ -85,7 +85,7 @@ def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> d
         disabled=disabled,
         on_save=lambda: st.session_state.update({f"{key} saves": True}),
     )
-    draft = {**found, kind.field: expression or (None if found[kind.field] is None else "")}
+    draft = {**found, kind.field: _as_sent(kind, expression)}
     if more is not None:
         draft |= more(form.fields, key, disabled)
     draft |= notes_form(form.fields, key=key, disabled=disabled)
@@ -102,7 +102,7 @@ def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> d
         asked = st.button("Save …", type="primary", disabled=not differs, icon=":material/save:")
         if differs and (asked or asked_by_key):
             if expression != (found[kind.field] or ""):
-                draft[kind.field] = formatted(kind.name, expression)
+                draft[kind.field] = _as_sent(kind, formatted(kind.name, expression))
             ask_to_save(kind, found["key"], found, draft)
         if differs:
             badge_with_discard(form)
@@ -110,6 +110,11 @@ def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> d
         with page.refusals():
             impact(kind, found, draft)
     return draft
+
+
+def _as_sent(kind: Kind, expression: str) -> str | None:
+    """An expression as the API takes it: a flag without one is for everybody, and of others it says that one lacks."""
+    return expression if expression.strip() or kind.name != "flag" else None
 
 
 def create(kind: Kind, more: MoreFields | None = None) -> None:

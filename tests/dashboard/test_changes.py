@@ -88,6 +88,23 @@ def test_a_flag_is_switched_off_though_somebody_saved_it_meanwhile(console: Runn
 
 
 @pytest.mark.deep
+def test_a_flag_whose_rule_is_cleared_is_for_everybody(console: RunningStack, signed_in: Page) -> None:
+    """As the editor says of an empty rule."""
+    console.define("flag", "cleared", "events.purchase.count >= 1000000")
+    page = opened(console, signed_in, "/flags?key=cleared")
+    rule = page.get_by_role("textbox", name="Rule")
+    expect(rule).to_contain_text("purchase")
+    rule.fill("")
+    expect(page.get_by_text("Empty: it holds for everybody.")).to_be_visible()
+    expect(page.get_by_text("Not saved yet")).to_be_visible()
+    page.get_by_role("button", name="Save …").click()
+    page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
+
+    expect(page.get_by_text("Saved: flag")).to_be_visible()
+    assert console.decide("ada", "cleared")["reason"] == "STATIC"
+
+
+@pytest.mark.deep
 def test_an_older_version_is_brought_back_after_a_look(console: RunningStack, signed_in: Page) -> None:
     """What will differ is shown first; it is a new version, with its note."""
     console.define("trait", "brought_back", "events.purchase.count_7d")
