@@ -64,8 +64,14 @@ def flag_options(saved: dict[str, Any], key: str, disabled: bool) -> dict[str, A
     prerequisites = _prerequisites(flag, key, disabled)
     left, right = st.columns(2)
     salt = left.text_input(
-        "Salt", flag["salt"], key=f"{key} salt", help="Another one deals everybody out anew.", disabled=disabled
+        "Salt",
+        flag["salt"],
+        key=f"{key} salt",
+        help="Another one deals everybody out anew. Left empty it is the flag's key.",
+        disabled=disabled,
     )
+    if not salt and flag["salt"]:  # an empty one would be that of every other flag whose salt is empty
+        salt = str(flag.get("key", ""))
     cache_seconds = right.number_input(
         "Clients may keep an answer, s", 0, 60, int(flag["cache_seconds"]), key=f"{key} cache", disabled=disabled
     )

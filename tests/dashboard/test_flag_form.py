@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from dashboard.flags.options import users_in
 from tests.dashboard.screens import Screens, texts
@@ -53,6 +54,21 @@ def test_a_touched_field_is_all_that_differs(console: RunningStack, screens: Scr
     app.number_input[0].set_value(60.0).run()
 
     assert "Not saved yet" in texts(app)
+
+
+def test_a_salt_that_is_cleared_is_the_flags_key(console: RunningStack, screens: Screens) -> None:
+    """An empty one would deal everybody out as each other flag whose salt is empty."""
+    console.define("flag", "salted", "true", salt="pepper")
+    console.define("flag", "unsalted", "true")
+
+    def cleared(key: str) -> AppTest:
+        app = screens.open("flags", key_=key)
+        return next(one for one in app.text_input if one.label == "Salt").set_value("").run()
+
+    app = cleared("salted")
+    next(one for one in app.button if one.label == "Save …").click().run()
+    assert any("-salt: pepper\n+salt: salted" in code.value for code in app.code)
+    assert "Not saved yet" not in texts(cleared("unsalted"))
 
 
 @pytest.mark.parametrize("second", ["allow", "refuse", None])
