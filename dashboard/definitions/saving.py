@@ -26,6 +26,8 @@ def ask_to_save(kind: Kind, key: str, before: dict[str, Any], draft: dict[str, A
     """Shows what is to be saved beside what is in force, and saves it. `before` is empty for a new definition."""
     st.markdown(f"**{kind.name}** {code(key)}" + ("" if before else " is new"))
     _show(difference(before, draft))
+    if kind.name == "flag" and not draft.get(kind.field):  # a builder that is not finished gives no rule, either
+        st.warning("Without a rule the flag is for everybody.", icon=":material/public:")
     with page.refusals():
         warnings = _warnings(kind, key, draft)
         for warning in warnings:

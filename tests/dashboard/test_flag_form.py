@@ -71,6 +71,16 @@ def test_a_salt_that_is_cleared_is_the_flags_key(console: RunningStack, screens:
     assert "Not saved yet" not in texts(cleared("unsalted"))
 
 
+def test_a_flag_without_a_rule_is_saved_knowingly(screens: Screens) -> None:
+    """Whoever has begun a condition and not ended it would give it to everybody."""
+    app = screens.open("flags", new="1")
+    next(one for one in app.text_input if one.label == "Key").set_value("for_everybody").run()
+
+    next(one for one in app.button if one.label == "Save …").click().run()
+
+    assert any("for everybody" in warning.value for warning in app.warning)
+
+
 @pytest.mark.parametrize("second", ["allow", "refuse", None])
 def test_a_user_who_is_named_twice_loses_no_answer(second: str | None) -> None:
     """The form says so, and sends neither: of two rows of one id the API would be told the last alone."""
