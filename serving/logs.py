@@ -94,6 +94,7 @@ def configure(level: Level) -> None:
     logging.captureWarnings(True)
     sys.excepthook = lambda kind, error, where: log.critical("died", exc_info=error)
     threading.excepthook = lambda died: log.critical("died", exc_info=died.exc_value)
+    sys.unraisablehook = lambda ignored: log.error("ignored", exc_info=ignored.exc_value)
 
 
 def frames_only(logger: Any, name: str, line: Line) -> Line:

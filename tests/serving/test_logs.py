@@ -196,8 +196,10 @@ def test_of_an_exception_the_places_are_kept_and_not_the_text() -> None:
     assert MARK not in str(line)
 
 
-def test_an_exception_that_a_library_logs_is_one_line_without_its_text() -> None:
-    """As uvicorn's of a request, and asyncio's of a task: also where no supervisor of ours mends what a part writes."""
+def test_an_exception_that_another_tells_is_one_line_without_its_text() -> None:
+    """As uvicorn of a request, asyncio of a task, and Python of what nobody can raise: also where no supervisor of ours
+    mends what a part writes.
+    """
     script = f"""
 import logging
 from serving.logs import configure
@@ -207,13 +209,16 @@ for name in ("uvicorn.error", "asyncio"):
         {{}}["{MARK}"]
     except KeyError as error:
         logging.getLogger(name).error("went wrong", exc_info=error)
+class Broken:
+    def __del__(self):
+        {{}}["{MARK}"]
+Broken()
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
 
     lines = [msgspec.json.decode(line) for line in (ended.stdout + ended.stderr).splitlines()]
-    assert [(line["event"], line["error_type"], len(line["frames"])) for line in lines] == [
-        ("went wrong", "KeyError", 1)
-    ] * 2
+    told = [(line["event"], line["error_type"], len(line["frames"])) for line in lines]
+    assert told == [("went wrong", "KeyError", 1)] * 2 + [("ignored", "KeyError", 1)]
     assert MARK.encode() not in ended.stdout + ended.stderr
 
 
