@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cli.terminal import AWAY, WRONG, fail
+from cli.terminal import AWAY, WRONG, fail, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,19 +42,19 @@ def send_again(ids: Sequence[str] | None, reason: str | None) -> dict[str, Any]:
 def page_text(page: Mapping[str, Any]) -> str:
     """The page for people: reasons, origins, then events."""
     lines = [f"{page['total']:,} refused in the last week, {page['waiting']:,} more wait for the drain"]
-    lines += [f"{of['count']:>9,}  {of['reason']}" for of in page["reasons"]]
-    lines += [f"{of['count']:>9,}  from {_origin(of)}" for of in page["sources"]]
+    lines += [f"{of['count']:>9,}  {one_line(of['reason'])}" for of in page["reasons"]]
+    lines += [f"{of['count']:>9,}  from {one_line(_origin(of))}" for of in page["sources"]]
     for event in page["rejected"]:
         state = "cut" if event["cut"] else f"sent again {event['redriven_at']}" if event["redriven_at"] else ""
-        lines.append(f"{event['received_at']}  {event['id'] or '-'}  {event['reason']}  {state}".rstrip())
-        lines.append(f"    {(event['event'] or '')[:TEXT_CHARACTERS_MAX]}")
+        lines.append(f"{event['received_at']}  {event['id'] or '-'}  {one_line(event['reason'])}  {state}".rstrip())
+        lines.append(f"    {one_line((event['event'] or '')[:TEXT_CHARACTERS_MAX])}")
     return "\n".join(lines)
 
 
 def redriven_text(body: Mapping[str, Any]) -> str:
     """What became of events that were sent again, for people."""
     lines = [f"{body['redriven']:,} taken, {body['duplicates']:,} had been taken, {len(body['refused']):,} refused"]
-    return "\n".join([*lines, *(f"{refused['id']}  {refused['message']}" for refused in body["refused"])])
+    return "\n".join([*lines, *(f"{refused['id']}  {one_line(refused['message'])}" for refused in body["refused"])])
 
 
 def _origin(of: Mapping[str, Any]) -> str:
