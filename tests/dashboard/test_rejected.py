@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard.screens.rejected import _indented
-from tests.dashboard.screens import opened
+from tests.dashboard.screens import Screens, opened, texts
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
@@ -60,6 +60,32 @@ def test_an_event_that_somebody_else_sent_meanwhile_is_shown_as_sent(console: Ru
     dialog.get_by_role("button", name="Close").click()
 
     expect(page.get_by_test_id("stExpander").first).to_contain_text("sent again")
+
+
+def test_no_event_hides_those_below_it(console: RunningStack, screens: Screens) -> None:
+    """Whoever may write sends anything: what the console cannot read is shown and offered as its text."""
+    deep = '{"a":' * 900 + "1" + "}" * 900  # as deep as the API decodes, and keeps
+    below, above = (
+        '{"type":"track","userId":"rs-below","event":""}',
+        f'{{"type":"track","userId":"rs-deep","event":"e","properties":{deep}}}',
+    )
+    for event in (below, above):
+        sent = console.call("POST", "/v1/batch", "write", content=f'{{"batch":[{event}]}}'.encode())
+        assert len(sent.json()["rejected"]) == 1, sent.text
+
+    def kept() -> dict[str, str]:
+        listed = console.call("GET", "/v1/admin/rejected").json()["rejected"]
+        return {id: one["id"] for id in ("rs-below", "rs-deep") for one in listed if id in (one["event"] or "")}
+
+    wait_until(lambda: len(kept()) == 2, "they are in the lake", 30)
+
+    app = screens.open("rejected")
+
+    shown = [code.value for code in app.code] + [json.value for json in app.json]
+    assert all(any(id in text for text in shown) for id in kept())
+    app.button(key=f"again {kept()['rs-deep']}").click().run()
+    assert not app.exception, texts(app)
+    assert "rs-deep" in app.text_area[0].value
 
 
 def test_half_a_character_is_offered_as_it_was_sent() -> None:
