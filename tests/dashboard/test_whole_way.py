@@ -147,7 +147,12 @@ def find_and_explain(shop: RunningStack, page: Page) -> None:
     pick(page, CUSTOMER)
     expect(page.get_by_role("heading", name=f"user:{CUSTOMER}")).to_be_visible()
     page.get_by_text("Decisions", exact=True).click()
-    pick(page, "shop_offer")
+    expect(page.get_by_text("Click on a flag to see why.")).to_be_visible()
+    row = page.get_by_role("combobox", name="Open a row")  # the table draws rows in view, and there are others' flags
+    expect(row).to_have_count(1)
+    row.fill("shop_offer")
+    expect(page.get_by_role("option").first).to_contain_text("shop_offer")
+    row.press("Enter")
     why = page.get_by_role("listitem").filter(has_text="events.purchase.amount.sum_30d").last
     expect(why).to_contain_text("572.87")
 
