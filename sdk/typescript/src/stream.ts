@@ -198,9 +198,11 @@ export function changeStream(settings: StreamSettings): FlagStream | undefined {
         resolve(wasOpen);
       };
       const check = setInterval(async () => (await catchUp()) && end(), CHECK_MS); // it told nothing of a change: it is dead
-      source.onopen = () => {
+      source.onopen = async () => {
         wasOpen = true;
-        tell({ ...state, stream: "up" });
+        // While it was away each call asked the server: what is known may be older than the answers to those.
+        if (state.stream === "away" && (await catchUp()) === undefined) return;
+        if (source.readyState === EventSource.OPEN) tell({ ...state, stream: "up" });
       };
       source.onmessage = ({ data }) => {
         const { type, etag } = objectIn(data);
