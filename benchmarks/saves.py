@@ -85,7 +85,7 @@ def _another_api(stack: FilledStack, home: Path) -> Iterator[str]:
                 httpx.get(f"{url}/decide/health", timeout=1)
                 break
             except httpx.TransportError:
-                time.sleep(0.05)
+                time.sleep(0.05)  # until it listens; a benchmark stands outside of what tests wait by
         yield url
     finally:
         process.terminate()

@@ -73,7 +73,8 @@ def _chunk(read: pa.Table, first_line: int, names: dict[str, Any]) -> Chunk:
         return taken
 
     columns: dict[str, pl.Series] | None = None
-    with suppress(pl.exceptions.PolarsError, ValueError, NotImplementedError):  # a type that Polars does not have
+    with suppress(pl.exceptions.PolarsError, ValueError, NotImplementedError):
+        # Where Polars lacks a type of a column there are no columns: the chunk is read row by row.
         columns = {name: pl.Series(name, pl.from_arrow(table[name])) for name in table.column_names}
     lines = range(first_line, first_line + len(table))
     return Chunk(lines, rows, columns, broken=sorted(faults), **names)
@@ -136,6 +137,7 @@ def _plain(table: pa.Table) -> pa.Table:
             column = _without_extension(column)
         wanted = _plain_type(column.type)
         if wanted != column.type:
+            # What Arrow cannot convert stays as it is, and `_chunk` reads it row by row.
             with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 column = column.cast(wanted, safe=False)
         columns.append(column)

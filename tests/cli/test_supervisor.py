@@ -106,6 +106,7 @@ def test_a_full_disk_ends_no_supervisor(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     for name in ("supervisord.log", "supervisord.err", "part.log"):
         (tmp_path / "logs" / name).symlink_to("/dev/full")
+    # Beyond the second after which a part counts as started: an end after that is no failed start.
     program = "import sys, time; open(sys.argv[1], 'a').write('x'); print('said', flush=True); time.sleep(1.2)"
     part = Part("part", (sys.executable, "-c", program, str(started)), 10)
 

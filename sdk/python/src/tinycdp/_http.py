@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -180,3 +181,26 @@ def verdict_of_error(error: Exception) -> Verdict:
 def reason_of(error: Exception) -> str:
     """Why there was no answer, in few words, without the address."""
     return f"no answer ({type(error).__name__})"
+
+
+#: Bytes of a file that are written at once.
+CHUNK_BYTES = 1024 * 1024
+
+
+def download(client: httpx2.Client, url: str, path: Path) -> None:
+    """Writes what stands at an address into a file, whole or not at all. Raises `Unreachable`.
+
+    The address is signed, and may be an object store's: no key is sent there.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with client.stream("GET", url) as response, part.open("wb") as file:
+            if response.status_code != 200:
+                raise Unreachable(f"the exported file could not be read: {response.status_code}")
+            for chunk in response.iter_bytes(CHUNK_BYTES):
+                file.write(chunk)
+        part.replace(path)
+    except FAILED as error:
+        raise Unreachable(f"the exported file could not be read: {reason_of(error)}") from error
+    finally:
+        part.unlink(missing_ok=True)

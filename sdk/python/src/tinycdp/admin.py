@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import quote, urlencode
 
 from . import admin_types as types
-from ._http import FAILED, NOT_SENT, Ask, client_of, exchange, headers_of, reason_of
+from ._http import FAILED, NOT_SENT, Ask, client_of, download, exchange, headers_of, reason_of
 from ._settings import settings_of
 from .errors import ConfigurationError, Unreachable, api_error
 
@@ -27,8 +27,6 @@ Definition: TypeAlias = types.Trait | types.Segment | types.Flag
 
 #: How often the state of an export is asked for.
 LOOK_S = 0.2
-#: Bytes of a file that are written at once.
-CHUNK_BYTES = 1024 * 1024
 #: Calls that ask, though they have a body.
 _QUESTIONS = frozenset({"/v1/admin/validate", "/v1/admin/preview", "/v1/admin/analyses"})
 #: What a proxy answers for an API that gave it no answer.
@@ -352,23 +350,8 @@ class Admin:
             export = self.export(export["id"])
         if export["state"] != "done" or not export.get("downloadUrl"):
             raise Unreachable(f"the export of '{segment}' failed: {export.get('error')}")
-        self._download(str(export["downloadUrl"]), Path(path))
+        download(self._http, str(export["downloadUrl"]), Path(path))
         return export
-
-    def _download(self, url: str, path: Path) -> None:
-        part = path.with_name(f"{path.name}.part")
-        try:
-            # The address is signed, and may be an object store's: the key is not sent there.
-            with self._http.stream("GET", url) as response, part.open("wb") as file:
-                if response.status_code != 200:
-                    raise Unreachable(f"the exported file could not be read: {response.status_code}")
-                for chunk in response.iter_bytes(CHUNK_BYTES):
-                    file.write(chunk)
-            part.replace(path)
-        except FAILED as error:
-            raise Unreachable(f"the exported file could not be read: {reason_of(error)}") from error
-        finally:
-            part.unlink(missing_ok=True)
 
     # ── refused events ───────────────────────────────────────────────────────────────────────────────────────────────
 
