@@ -154,6 +154,8 @@ class AnalysisRuns:
             if text is None or await self._kept(f"stop:{analysis_id}") == CANCELLED.encode():
                 raise NotFound("Analysis not found", {"field": "id", "value": analysis_id})
             analysis = msgspec.json.decode(text, type=Analysis)
+        elif analysis.error == CANCELLED:  # its report is being forgotten
+            raise NotFound("Analysis not found", {"field": "id", "value": analysis_id})
         if analysis.result is not None:
             deletes = await self._engine.with_refusals(self._engine.store.last_deletes())
             if deletes != analysis.deletes:
