@@ -42,6 +42,18 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
 
 
+#: Of a longer text only so many characters are in the name of a test: each process hands the names of all on, twice.
+NAME_CHARACTERS_MAX = 80
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """The start of a long text and its length, in a test's name."""
+    if isinstance(val, str | bytes) and len(val) > NAME_CHARACTERS_MAX:
+        text = val if isinstance(val, str) else val[:NAME_CHARACTERS_MAX].decode("latin-1")
+        return f"{ascii(text[:NAME_CHARACTERS_MAX])[1:-1]} and so on, {len(val)} in all"
+    return None
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: many tests wait for processes of their own."""
     return (os.cpu_count() or 1) + 1

@@ -85,6 +85,7 @@ def test_a_running_stack_forgets_a_person_to_the_last_byte(stack: RunningStack) 
     assert "found        none" in stack.tinycdp("purge", "--now", "--id", USER).stdout
 
 
+@pytest.mark.deep
 def test_a_page_that_asks_all_the_while_leaves_no_name(stack: RunningStack) -> None:
     """An open page of somebody who is gone asks for its flags, and for the address of its stream, during the purge."""
     user = "purge-page-51d2"

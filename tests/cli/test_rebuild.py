@@ -12,6 +12,7 @@ from pipelines.worker import Worker
 from tests.pipelines.world import World
 
 
+@pytest.mark.deep
 def test_a_rebuild_that_fails_again_and_again_is_said_with_its_error(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

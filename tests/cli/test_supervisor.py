@@ -100,6 +100,7 @@ def test_a_redis_that_cannot_read_its_file_is_not_started_again(tmp_path: Path) 
     assert "is not started again: see `tinycdp doctor`" in (tmp_path / "logs" / "supervisord.log").read_text()
 
 
+@pytest.mark.deep
 def test_a_full_disk_ends_no_supervisor(tmp_path: Path) -> None:
     """Its lines are lost, and those of its parts; parts that end are started again all the same."""
     started = tmp_path / "started"

@@ -31,6 +31,7 @@ def test_a_screen_comes_back_once_the_api_answers(console: RunningStack, signed_
     expect(signed_in.get_by_text("whether the API answers again")).to_have_count(0)
 
 
+@pytest.mark.deep
 def test_a_screen_comes_back_once_redis_is_there(console: RunningStack, signed_in: Page) -> None:
     """Where the API itself answers, and says that a part is away."""
     pid = pid_of(console, "redis")

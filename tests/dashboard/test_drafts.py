@@ -74,6 +74,7 @@ def test_a_draft_stands_on_what_somebody_else_saved(console: RunningStack, scree
     assert "Not saved yet" in texts(app)
 
 
+@pytest.mark.deep
 def test_a_new_definition_is_a_draft_from_the_first_word_on(console: RunningStack, screens: Screens) -> None:
     """With its key; of a flag with its options too. A form that nobody touched is none."""
     for kind in ("traits", "flags"):
@@ -94,6 +95,7 @@ def test_a_new_definition_is_a_draft_from_the_first_word_on(console: RunningStac
         assert kind == "traits" or rollout(app).value == 100.0
 
 
+@pytest.mark.deep
 def test_of_many_drafts_the_oldest_goes(console: RunningStack, screens: Screens) -> None:
     """There is a bound."""
     keys = [f"dr_many_{number:02}" for number in range(DRAFTS_MAX + 1)]

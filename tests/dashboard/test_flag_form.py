@@ -91,6 +91,7 @@ def test_a_user_who_is_named_twice_loses_no_answer(second: str | None) -> None:
         users_in([*rows, {"id": " ada ", "answer": second}])
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize(
     ("times", "says", "state"),
     [

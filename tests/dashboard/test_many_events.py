@@ -62,6 +62,7 @@ def test_whom_a_flag_allows_is_computed_as_a_job(many: Screens) -> None:
     assert listed(computed(app)) == PEOPLE
 
 
+@pytest.mark.deep
 def test_people_are_computed_anew_after_a_change_of_ones_own(peopled: RunningStack, many: Screens) -> None:
     """Else a flag that was just edited would show those whom it allowed before."""
     peopled.define("flag", "me_edited", 'segment("me_segment")')
@@ -75,6 +76,7 @@ def test_people_are_computed_anew_after_a_change_of_ones_own(peopled: RunningSta
     assert computed(app).metric[0].value == "0"
 
 
+@pytest.mark.deep
 def test_members_are_a_job_until_a_rebuild_knows_the_rule(console: RunningStack, many: Screens) -> None:
     """Then they are as of the rebuild, and say so; as of now they are a job on request."""
     console.define("segment", "me_later", "events.me.count >= 1 || false")

@@ -219,6 +219,7 @@ def test_an_export_that_is_not_known_is_said_once(screens: Screens) -> None:
     assert app.session_state[exports.ENDED] == "never-was"
 
 
+@pytest.mark.deep
 def test_a_flag_is_tried_for_whoever_is_named(console: RunningStack, screens: Screens) -> None:
     """By the id that an app sends, by the one that lists show, and for a device: else the answer is about nobody."""
     console.define("flag", "tried", "events.tried.count >= 1")

@@ -172,6 +172,7 @@ def test_an_expression_is_one_of_prometheus(expression: str) -> None:
     assert promql_parser.parse(expression) is not None
 
 
+@pytest.mark.deep
 @pytest.mark.xdist_group("stack")
 def test_every_metric_that_is_watched_is_there(stack: RunningStack) -> None:
     """On a stack that has rebuilt, and whose answers were compared."""

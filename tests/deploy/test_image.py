@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
 
+@pytest.mark.deep
 def test_the_redis_of_compose_is_durable_and_closed(tmp_path: Path) -> None:
     """Its own command, with a server of this machine in the place of the image's, and its paths in a folder of ours.
 

@@ -22,6 +22,7 @@ def assert_nothing_lost(stack: RunningStack, sent: Load) -> None:
     assert_in_lake(stack.stack.lake_uri, sent)
 
 
+@pytest.mark.deep
 def test_a_redis_killed_under_load_has_every_acknowledged_event_once(victim: RunningStack) -> None:
     """Two kills lose nothing, since the append-only file is synced before each answer; resends double nothing."""
     with load(victim, "redis") as sent:

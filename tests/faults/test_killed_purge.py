@@ -78,7 +78,7 @@ def orders(world: World, *users: str) -> list[float]:
     return [world.values(user)["orders"] for user in users]
 
 
-@pytest.mark.deep(kept=2)
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_purge_killed_at_any_step_is_finished_by_the_next(redis_url: str, tmp_path: Path, step: str) -> None:
     """All the while the deleted have no answers, and others count each event once. After the next purge no store names

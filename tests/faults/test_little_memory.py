@@ -146,6 +146,7 @@ def test_a_recovery_without_memory_refuses_events_and_the_next_one_is_whole(worl
     assert {world.values(f"u{user}")["orders"] for user in range(USERS)} == {EVENTS_EACH + 1}
 
 
+@pytest.mark.deep
 def test_a_round_without_memory_loses_and_doubles_nothing(world: World, tmp_path: Path) -> None:
     """A drain that has too little memory for a round leaves its events in Redis. The next one brings each to the lake
     once."""

@@ -25,6 +25,7 @@ def rows_of(stack: RunningStack) -> int:
     return int(Lake(stack.stack.lake_uri).events().select(pl.len()).collect().item())
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(180)
 def test_a_drain_that_wakes_after_another_took_over_doubles_nothing(victim: RunningStack) -> None:
     """A paused drain may be anywhere in its round: the lake refuses what it would commit late."""

@@ -102,6 +102,7 @@ class Storm:
         await asyncio.gather(*(self.client(left) for _ in range(CONNECTIONS)))
 
 
+@pytest.mark.deep
 def test_what_was_sent_again_and_again_counts_once(stack: RunningStack) -> None:
     """Every event is acknowledged in the end, whichever of its up to ten sends got through; live values and the lake
     have each once, whether it was in a tail, in a base or on its way; and none was called new by two answers (D-19)."""

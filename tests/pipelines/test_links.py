@@ -97,6 +97,7 @@ def check(world: World, ids: list[str]) -> None:
         assert values == batch.get(root, world.values("user:never-seen")), (id, root)
 
 
+@pytest.mark.deep
 def test_the_order_of_links_and_events_does_not_matter(url: str, tmp_path: Path) -> None:
     """Events and links of a device, an email and a chain of two known users give the same person in any order, with
     drains and rebuilds in between."""

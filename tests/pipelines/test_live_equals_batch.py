@@ -49,6 +49,7 @@ TRAITS = {
 SEGMENTS = {"loyal": "orders_30d >= 1 && spent > 100"}
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("light_events_max", [256, 8])
 def test_live_equals_batch_on_real_purchases(redis_url: str, tmp_path: Path, light_events_max: int) -> None:

@@ -306,6 +306,7 @@ def test_a_run_that_fails_is_retried_as_prefect_says(world: World, prefect: Runn
         assert prefect.run(run_id)["run_count"] >= 2
 
 
+@pytest.mark.deep
 def test_a_run_that_is_deleted_meanwhile_is_no_reason_to_take_prefect_for_away(
     world: World, prefect: RunningPrefect
 ) -> None:

@@ -49,6 +49,7 @@ def rebuilt(world: World) -> bool:
     return is_heavy(world)
 
 
+@pytest.mark.deep
 def test_an_id_that_crosses_the_light_limit_both_ways_is_exact_all_along(world: World) -> None:
     """Light, heavy, light, heavy, light: with events in the tail and without, before and after each rebuild, on both
     sides of each millisecond at which an event leaves a window."""

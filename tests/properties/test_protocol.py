@@ -170,6 +170,7 @@ def machine(server: EmbeddedRedis, folder: Path, light_events_max: int) -> type[
     return Protocol
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("light_events_max", [256, 2])
 def test_every_order_of_steps_leaves_answers_right(
@@ -189,6 +190,7 @@ def test_every_order_of_steps_leaves_answers_right(
     )
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", WALKS)
 def test_long_walks_leave_answers_right(server: EmbeddedRedis, tmp_path: Path, seed: int) -> None:

@@ -13,6 +13,7 @@ from tests.properties.protocol_walk import walk
 STEPS = 120
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("seed", "favoured"), [(0, ("link_at_once",)), (1, ("link_at_once",)), (2, ("link_at_once", "link_and_die"))]

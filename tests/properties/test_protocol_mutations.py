@@ -318,7 +318,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
         yield started
 
 
-@pytest.mark.deep(kept=8)
+@pytest.mark.deep(kept=3)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule.replace(" ", "_"))
 def test_a_walk_shows_that_the_rule_is_needed(

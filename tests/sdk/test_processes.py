@@ -77,6 +77,7 @@ client.track("ada", "after")
     assert arrived(server) == {"before": 1, "child": 1, "after": 1}
 
 
+@pytest.mark.deep
 def test_a_fork_while_the_lock_is_held_blocks_no_child(tmp_path: Path, server: ScriptedServer) -> None:
     """Twenty forks while a thread tracks without a pause: no child inherits a held lock (posthog-python, PR #811)."""
     run(

@@ -8,6 +8,8 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
+
 from dashboard.editor import bundle
 from tests.protocols.node_clients import installed_from, node_environment
 
@@ -36,6 +38,7 @@ def test_the_name_of_the_bundle_is_the_hash_of_its_bytes() -> None:
     assert built == [bundle.file_name()] == [f"expression-editor.{digest[:16]}.js"]
 
 
+@pytest.mark.deep
 def test_a_build_from_the_lock_gives_the_same_bytes(tmp_path: Path) -> None:
     """With the packages that the lock names, whichever Node builds."""
     node, modules = installed_from(SOURCE)

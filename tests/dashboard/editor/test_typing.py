@@ -219,6 +219,7 @@ def test_a_shown_expression_cannot_be_changed(open_page: Open) -> None:
     expect(page.get_by_role("button", name="Format")).to_be_hidden()
 
 
+@pytest.mark.deep
 def test_the_bundle_is_kept_for_ever_and_questions_need_a_sign_in(open_page: Open, small_console: str) -> None:
     """The file is for anybody; a check without the cookie is 401, and a question that is none 400."""
     page = open_page(kind="segment", text="1 == 1")

@@ -535,6 +535,7 @@ def test_what_only_names_the_gone_forgets_them(world: World) -> None:
     check(world, [*EVERY, "user:cy", "anon:tablet-of-cy"])
 
 
+@pytest.mark.deep
 def test_a_rewound_redis_does_not_bring_anybody_back(tmp_path: Path) -> None:
     """A Redis with an older copy of its files, from before the delete, learns of deletes whose tombstones have no name
     in the lake any more."""

@@ -122,6 +122,7 @@ class History:
         wait_until(lambda: self.world.store.now_ms() > answers.now_ms, "another millisecond")
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(part_of(12)))
 def test_what_was_answered_live_comes_back(redis_url: str, tmp_path: Path, seed: int) -> None:

@@ -68,6 +68,7 @@ def test_only_apps_make_a_flag_look_used(stack: RunningStack) -> None:
     assert not used["stale"] and not tried["stale"]
 
 
+@pytest.mark.deep
 def test_a_rebuild_notes_how_many_people_there_are(stack: RunningStack) -> None:
     """The last point has the new segment with its member; only so many points are given as are wanted."""
     stack.define("segment", "act_members", "events.act_joined.count >= 1")

@@ -67,6 +67,7 @@ def test_an_impact_of_a_segments_and_of_a_flags_edit(stack: RunningStack, admin:
     assert ended["decisions"] == flag["decisions"]
 
 
+@pytest.mark.deep
 def test_the_people_of_a_segment_and_of_a_flag(stack: RunningStack, admin: tinycdp.Admin) -> None:
     """Counted and listed; of the flag by variant."""
     rule = "events.anl_look.count >= 1"  # by name it would be in the impact of an edit of the segment

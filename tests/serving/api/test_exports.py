@@ -199,6 +199,7 @@ def changed(url: str, path: Callable[[str], str] = str, **query: str) -> str:
     return urlunsplit(parts._replace(path=path(parts.path), query=str(httpx.QueryParams(parameters))))
 
 
+@pytest.mark.deep
 def test_an_address_opens_its_own_file_for_an_hour_and_nothing_else(exporting: RunningStack) -> None:
     """An address is refused if it has expired, was changed, has another signature or file, or leads elsewhere.
 

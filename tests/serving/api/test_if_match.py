@@ -70,6 +70,7 @@ def test_what_is_gone_is_not_the_version_that_was_read(stack: RunningStack) -> N
     assert answers[2].json()["details"]["deleted"] is True
 
 
+@pytest.mark.deep
 @pytest.mark.xdist_group("stack")
 def test_of_all_who_save_by_one_version_one_does(stack: RunningStack) -> None:
     """Twelve admins read the same version and save by two processes at once: one is answered 200, all others 412."""

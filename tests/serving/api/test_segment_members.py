@@ -38,6 +38,7 @@ def ids(page: dict[str, Any]) -> list[str]:
     return [member["id"] for member in page["members"]]
 
 
+@pytest.mark.deep
 def test_every_member_is_on_one_page(joined: RunningStack) -> None:
     """By id, whatever the size of a page; the last page has no cursor. All pages tell how many there are."""
     pages = [members(joined, limit=5)]

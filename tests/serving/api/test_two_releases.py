@@ -97,6 +97,7 @@ def test_a_process_that_nobody_asks_tells_what_it_does_not_understand_and_when_i
     assert [line["event"] for line in logged].count("definitions_not_understood") == 1
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(60)
 def test_of_somebody_with_many_events_nothing_is_guessed_either(world: World) -> None:
     """Their answers are made in another process, which is not asked with definitions that it could not read."""

@@ -93,6 +93,7 @@ def values(stack: RunningStack, **query: Any) -> list[tuple[Any, int]]:
     return [(one["value"], one["count"]) for one in answer.json()["values"]]
 
 
+@pytest.mark.deep
 def test_examples_of_values_are_read_when_asked_for(spoken: RunningStack) -> None:
     """Of a property, of the items of a list, of an attribute and a name inside it; the most frequent first."""
     assert values(spoken, event="voc_buy", property="voc.color") == [("red", 2), ("blue", 1)]

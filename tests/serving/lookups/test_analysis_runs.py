@@ -73,6 +73,13 @@ async def ended(runs: AnalysisRuns, analysis: Analysis, state: str = "done") -> 
     return found
 
 
+async def looked_at_while_it_ends(runs: AnalysisRuns, analysis: Analysis) -> None:
+    """Looks at each step of what ends an analysis, until it is seen as cancelled."""
+    async with asyncio.timeout(ENDED_WITHIN_S):
+        while (await runs.find(analysis.id)).state != "cancelled":
+            await asyncio.sleep(0)
+
+
 @pytest.mark.deep
 def test_one_runs_at_a_time_and_the_same_question_is_answered_at_once(world: World) -> None:
     """Also by another process, and for another caller, as long as nothing was drained or defined."""
@@ -124,10 +131,8 @@ def test_any_process_cancels(world: World) -> None:
             assert (await there.cancel(second.id)).state == "cancelled"
             with pytest.raises(NotFound):
                 await there.find(second.id)
-            async with asyncio.timeout(ENDED_WITHIN_S):
-                with pytest.raises(NotFound):
-                    while (await here.find(second.id)).state != "cancelled":
-                        await asyncio.sleep(0)  # every step of what ends it is looked at
+            with pytest.raises(NotFound):
+                await looked_at_while_it_ends(here, second)
         done = await ended(here, await ask(here, world, "true", "c"))
         assert (await there.cancel(done.id)).state == "done"
         for analysis_id in (first.id, second.id, done.id, "unknown"):

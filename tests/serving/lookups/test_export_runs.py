@@ -67,6 +67,7 @@ def test_so_many_exports_wait_and_the_next_is_asked_to_come_back(world: World, o
     with_runs(world, work)
 
 
+@pytest.mark.deep
 def test_an_export_and_a_purge_at_once_wait_for_each_other(redis_url: str, tmp_path: Path) -> None:
     """No file appears after the purge has searched the files for deleted people."""
     world = World(redis_url, tmp_path, shards=2)
