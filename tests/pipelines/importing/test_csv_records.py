@@ -128,7 +128,7 @@ def test_a_quote_that_is_never_closed_costs_its_own_line() -> None:
     assert len(rows) == 20_000
 
 
-@pytest.mark.parametrize("block_bytes", [1 << 16, 1 << 22])
+@pytest.mark.parametrize("block_bytes", [1 << 20, 1 << 22])
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
