@@ -37,6 +37,7 @@ from pipelines.leases import HeldLeases, NotHeld, renewing
 from pipelines.lives import require_own
 from pipelines.round_size import BYTES_MAX, RoundSize
 from pipelines.rows import event_rows
+from pipelines.standstill import LOOK_S, Standstill, end
 from serving.definitions.saving import write_down
 from serving.people.deletion import complete_deletes
 from serving.people.links import complete_links
@@ -113,6 +114,7 @@ class Drain:
         self.token, self.name = secrets.token_hex(8), secrets.token_hex(4)  # of the lease; in the heartbeat
         self.is_holder = False
         self.report: dict[str, Any] = {}
+        self._told_beside: Mapping[str, Any] = {}  # beside work that takes long
         #: How many rounds failed since one succeeded, and when that was (UTC ms): None before the first one here.
         self.failures = 0
         self.succeeded_ms: int | None = None
@@ -161,10 +163,15 @@ class Drain:
 
     def _work(self) -> bool:
         """Recovers Redis where it must be, and does a round; returns whether the log has more."""
-        with self._beating_on():
+        with self._beating_beside("the recovery", {"recovering": True}):
             was_recovered = self.recover()
         if was_recovered:
             self._trimmed.clear()
+        with self._beating_beside("a round", {}):
+            return self._drain()
+
+    def _drain(self) -> bool:
+        """Does a round, and moves what else waits in Redis for the lake; returns whether the log has more."""
         drained = self.step()
         self.report = {"stopped": {str(shard): why for shard, why in drained.stopped.items()}}
         if drained.stopped:
@@ -326,30 +333,36 @@ class Drain:
             self._told_stopped = {}, now_s
 
     @contextmanager
-    def _beating_on(self) -> Iterator[None]:
-        """Beats beside a recovery, which takes as long as the lake is large: whoever waits for it sees that it goes on.
+    def _beating_beside(self, work: str, report: Mapping[str, Any]) -> Iterator[None]:
+        """Beats beside work that takes long, as a recovery of a large lake: whoever waits for it sees that it goes on.
 
-        Nearly all recoveries have nothing to do, and are over before the first of these beats.
+        It says so when the work stands still, and ends the process at last (`pipelines.standstill`). Nearly all work is
+        over before the first of these beats.
         """
         done = threading.Event()
 
-        def beat_on() -> None:
-            while not done.wait(BEAT_MS / 4_000):
-                self.report = {"recovering": True}
+        def watch() -> None:
+            standstill = Standstill(work)
+            while not done.wait(LOOK_S):
+                why = standstill.look()
+                self._told_beside = report if why is None else {**report, "status": "error", "error": why}
                 self._beat()
+                if why is not None and standstill.is_over:
+                    end(why)
 
-        thread = threading.Thread(target=beat_on, daemon=True)
+        thread = threading.Thread(target=watch, daemon=True)
         thread.start()
         try:
             yield
         finally:
             done.set()
             thread.join()
+            self._told_beside = {}
 
     def _beat(self) -> None:
         """Writes the heartbeat at once when the report changed, else four times in its lifetime."""
         now_s = time.monotonic()
-        report = self.report | {"failures": self.failures}
+        report = {**self.report, **self._told_beside, "failures": self.failures}
         if self._beaten is not None and self._beaten[1] == report and now_s - self._beaten[0] < BEAT_MS / 4_000:
             return
         try:

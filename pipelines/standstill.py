@@ -1,0 +1,66 @@
+"""Whether the work of this process stands still, and the end of a process whose work does.
+
+Where memory is too small a library may fail to start a thread and wait for it for ever. Python gets no error then, and
+nothing ends the wait. Such work takes no time of the processor. What waits in earnest goes on sooner: Redis and object
+stores have bounds of their own on a wait. So a process that stands still for long says so, and later it ends: whoever
+started it starts another one, which has its memory anew. All that it did may be done again.
+
+Time is counted in looks that follow each other. A process that was stopped, or whose machine slept, looks once for all
+of that time, and is not taken for one that hangs.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import time
+
+import structlog
+
+log = structlog.get_logger()
+
+#: How often the work is looked at.
+LOOK_S = 2.5
+#: The least share of a processor that work takes in between, beside what the look itself takes.
+SHARE = 0.01
+#: After so long it is told, and after so long the process ends. A store that does not answer is given up sooner: after
+#: three minutes, by default.
+TOLD_AFTER_S, ENDED_AFTER_S = 10.0, 300.0
+
+
+class Standstill:
+    """How long one piece of work has taken no time of the processor."""
+
+    def __init__(self, work: str) -> None:
+        self.work = work
+        self._looks = 0
+        self._used_s = time.process_time()
+
+    def look(self) -> str | None:
+        """What is to be told: nothing while the work goes on. To be called each `LOOK_S`."""
+        used_s = time.process_time()
+        is_still = used_s - self._used_s < SHARE * LOOK_S
+        self._used_s = used_s
+        self._looks = self._looks + 1 if is_still else 0
+        still_s = self._looks * LOOK_S
+        if still_s < TOLD_AFTER_S:
+            return None
+        return (
+            f"{self.work} stands still: it used no time of the processor for {still_s:.0f} s, as where a store does "
+            f"not answer, or memory is too small to start a thread. After {ENDED_AFTER_S:.0f} s the process ends, to "
+            "be started again"
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has stood still for so long that nothing will come of it."""
+        return self._looks * LOOK_S >= ENDED_AFTER_S
+
+
+def end(why: str) -> None:
+    """Ends this process from any of its threads, and leaves behind where each of them stood."""
+    log.error("stands_still", error=why)
+    faulthandler.dump_traceback(sys.stderr)
+    sys.stderr.flush()
+    os._exit(os.EX_TEMPFAIL)
