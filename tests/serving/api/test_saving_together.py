@@ -15,9 +15,11 @@ import pytest
 import redis
 from anyio import create_task_group
 
+from expressions.definitions import Definition
 from lake.lake import Lake
 from lake.schemas import AUDIT, DEFINITIONS
 from serving.app import create_app, engine_of
+from serving.definitions import saving
 from serving.store import keys
 from serving.store.scripts.replace_catalogue import REPLACE_CATALOGUE
 from tests.pipelines.world import World
@@ -85,6 +87,25 @@ def counted_replacements(redis_url: str) -> Iterator[Counter[str]]:
         with redis.Redis.from_url(redis_url) as client:
             client.echo(over)
         watching.join()
+
+
+def test_the_savers_of_a_process_take_turns(redis_url: str, tmp_path: Path) -> None:
+    """However many threads of a process save at once, none of them makes another one begin again."""
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    together = threading.Barrier(2 * CLIENTS)
+
+    def save(number: int) -> None:
+        for at in range(SAVES):
+            together.wait(60)
+            definition = Definition("flag", f"turn_{number}_{at}", "true")
+            saving.save(world.store, world.lake.holds_events, definition, 0)
+
+    with counted_replacements(redis_url) as replacements, ThreadPoolExecutor(2 * CLIENTS) as threads:
+        list(threads.map(save, range(2 * CLIENTS)))
+
+    assert len(world.catalogue.definitions) == 2 * CLIENTS * SAVES
+    assert replacements == {"tried": 2 * CLIENTS * SAVES, "done": 2 * CLIENTS * SAVES}
 
 
 @pytest.mark.deep
