@@ -26,12 +26,19 @@ def stack_settings() -> Settings:
     return settings
 
 
-def connect() -> tuple[Store, Lake, Settings]:
-    """The store, the lake and the settings of the stack. Ends the command when no Redis is named."""
+def connect(*, to_examine: bool = False) -> tuple[Store, Lake, Settings]:
+    """The store, the lake and the settings of the stack. Ends the command when no Redis is named.
+
+    Raises `OtherLake` where Redis belongs to another lake, unless that is to be examined.
+    """
     store, settings = connect_store()
     from lake.lake import Lake
+    from pipelines.lives import require_own_lake
 
-    return store, Lake(settings.lake_root), settings
+    lake = Lake(settings.lake_root)
+    if not to_examine:
+        require_own_lake(store, lake)
+    return store, lake, settings
 
 
 def connect_store() -> tuple[Store, Settings]:

@@ -32,12 +32,14 @@ from lake.lake import Lake
 from lake.schemas import RUNS, TABLES
 from pipelines.drain import STOPPED
 from pipelines.leases import leases
+from pipelines.lives import require_own_lake
 from serving.definitions.saving import current
 from serving.ids import shard_of
 from serving.people.gather import gather
 from serving.people.person import DecodedBases, Person, person
 from serving.presence import FORGOTTEN_MS, ApiProcess, process_of
 from serving.settings import Settings
+from serving.store.errors import OtherLake
 from serving.store.operations.shards import as_in_lake
 from serving.store.reserve import REMEDY
 from serving.store.scripts.lease import WRITERS
@@ -86,7 +88,8 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
     readable = [str(path) for path in open_to_others(settings.home.absolute(), settings.lake_uri)]
     has_password = asks_for_password(settings.redis_url or "")
     is_embedded = is_on_this_home(settings)
-    compared, differing = (0, []) if unreadable else parity(store, lake, sample)
+    other_lake = _other_lake(store, lake)
+    compared, differing = (0, []) if unreadable or other_lake else parity(store, lake, sample)
     result = {"compared": compared, "differing": len(differing), "at": server.clock_ms}
     store.beat("parity", msgspec.json.encode(result), PARITY_KEPT_MS)
     well = (
@@ -96,6 +99,7 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
         and not readable
         and (has_password or not is_embedded)
         and not unreadable
+        and other_lake is None
         and not differing
         and all(state is not None and "error" not in state for state in parts.values())
         and (horizon_left_s is None or horizon_left_s > 0)
@@ -117,6 +121,7 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
         "stopped_shards": stopped,
         "orphans": [asdict(orphan) for orphan in left],
         "open_to_others": readable,
+        "other_lake": other_lake,
         "damaged_logs": damaged,
         "missing_files": missing,
         "drain_lag": sum(max(state.seq - state.drained, 0) for state in states),
@@ -124,6 +129,15 @@ def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[s
         "horizon_left_s": horizon_left_s,
         "parity": {"compared": compared, "differing": differing},
     }
+
+
+def _other_lake(store: Store, lake: Lake) -> str | None:
+    """What is wrong where Redis belongs to another lake, with both ids and the remedy; None where it does not."""
+    try:
+        require_own_lake(store, lake)
+    except OtherLake as error:
+        return str(error)
+    return None
 
 
 def damaged_logs(lake: Lake) -> dict[str, list[str]]:
@@ -289,6 +303,8 @@ def report_text(report: dict[str, Any]) -> str:
     if report["orphans"]:
         left = orphans_text([Orphan(**orphan) for orphan in report["orphans"]])
         lines.append(f"orphans      {left}: a killed supervisor left them; end them with `tinycdp down`")
+    if report["other_lake"] is not None:
+        lines.append(f"lake         {report['other_lake']}")
     for name, paths in report["damaged_logs"].items():
         lines.append(f"lake         {damage_told(name, paths)}")
     for name, paths in report["missing_files"].items():

@@ -406,7 +406,7 @@ def doctor(
     """
     from cli.doctor import examine, forget_missing_files, report_text
 
-    store, lake, settings = connect()
+    store, lake, settings = connect(to_examine=not repair)
     if repair:
         for name, files in forget_missing_files(store, lake).items():
             err.print(f"{name}: {files} files that were gone are out of the table", markup=False)

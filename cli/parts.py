@@ -21,6 +21,7 @@ from cli.ports import reached_host
 from cli.process_lock import keep_from_children
 from lake.lake import Lake
 from pipelines.drain import Drain
+from pipelines.lives import require_own_lake
 from pipelines.recover import recover
 from pipelines.work import plain_work
 from pipelines.worker import Worker
@@ -29,7 +30,7 @@ from serving.access.keys import raw_keys
 from serving.logs import configure
 from serving.release import release
 from serving.settings import Settings, WrongSettings, unknown_settings
-from serving.store.errors import NotAdmitted, NotDurable, OtherSetting, StoreError
+from serving.store.errors import NotAdmitted, NotDurable, OtherLake, OtherSetting, StoreError
 from serving.store.scripts.ingest import TailLimits
 from serving.store.store import Store
 
@@ -185,8 +186,8 @@ def _end_without_supervisor(settings: Settings, part: str) -> None:
 def _store(settings: Settings) -> Store:
     """The store, once Redis answers.
 
-    Raises `NotAdmitted`, `NotDurable` and `OtherSetting` with their remedies, and `StoreError` when Redis is away for a
-    minute.
+    Raises `NotAdmitted`, `NotDurable` and `OtherSetting` with their remedies, also where Redis belongs to another lake,
+    and `StoreError` when Redis is away for a minute.
     """
     store = Store(_require_redis(settings), settings.shards, TailLimits.of(settings))
     deadline = time.monotonic() + REDIS_S_MAX
@@ -194,6 +195,7 @@ def _store(settings: Settings) -> Store:
         try:
             store.require_durable(settings.durability)
             store.require_shards()
+            require_own_lake(store, Lake(settings.lake_root))
             return store
         except (NotAdmitted, NotDurable, OtherSetting):
             raise
@@ -208,6 +210,10 @@ def _refuse_what_cannot_run(settings: Settings) -> None:
     with Store(_require_redis(settings), settings.shards, timeout_s=REDIS_ANSWER_S) as store:
         try:
             store.require_shards()
+            require_own_lake(store, Lake(settings.lake_root))
+        except OtherLake as error:
+            if error.told is not None:  # a folder that is not mounted yet: events and decisions need none
+                raise
         except (NotAdmitted, OtherSetting):
             raise
         except StoreError:

@@ -166,7 +166,9 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
     A Redis or a lake that is away is not refused: it may come.
     """
     from lake.errors import LakeDamaged, LakeError
+    from lake.lake import Lake
     from lake.storage import fixed
+    from pipelines.lives import require_own_lake
     from serving.store.requirements import require_same
     from serving.store.store import Store
 
@@ -176,6 +178,7 @@ def _refuse_what_cannot_run(settings: Settings, home: Path) -> None:
             with Store(settings.redis_url, settings.shards, timeout_s=5) as store:
                 store.require_durable(settings.durability)
                 store.require_shards()
+                require_own_lake(store, Lake(root))
         noted = fixed(root)
         for name, value in settings_fixed(settings).items():
             require_same(name, noted.get(name), value)
@@ -208,6 +211,7 @@ def _await_ready(stack: Stack, settings: Settings, home: Path, logged: int, on_w
             if not is_lake_looked_at and now - started >= TOLD_AFTER_S:
                 is_lake_looked_at = True
                 _refuse_damaged_events(stack.lake_uri)
+                _refuse_other_lake(stack)
             if servers.recovering:
                 deadline = now + READY_S_MAX
                 if not is_told and now - started >= TOLD_AFTER_S:
@@ -217,6 +221,20 @@ def _await_ready(stack: Stack, settings: Settings, home: Path, logged: int, on_w
             time.sleep(0.1)
     said = "; ".join(f"{name} {trouble}" for name, trouble in bad.items())
     raise StackError(f"not ready after {time.monotonic() - started:.0f} s ({said[:300]}): see {home / 'logs'}")
+
+
+def _refuse_other_lake(stack: Stack) -> None:
+    """Raises `StackError` where the Redis of the stack belongs to another lake. An embedded one tells when it runs."""
+    from lake.lake import Lake
+    from pipelines.lives import require_own_lake
+    from serving.store.store import Store
+
+    with suppress(StoreError):
+        try:
+            with Store(stack.redis_url, stack.shards, timeout_s=ANSWER_S) as store:
+                require_own_lake(store, Lake(stack.lake_uri))
+        except OtherSetting as error:
+            raise StackError(str(error)) from None
 
 
 def _refuse_damaged_events(lake_uri: str) -> None:

@@ -40,12 +40,31 @@ def log_app(shard: int) -> str:
 class Lake(Tables):
     """The tables of one system. Safe for use by several threads; every write is one commit."""
 
+    _id: str | None = None
+
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def reach(self) -> None:
         """Looks for the table of events, without loading or making it. Raises `LakeUnreachable` if it is not there."""
         if not holds_table(self.root, EVENTS.name):
             raise LakeUnreachable(f"{self.uri(EVENTS)}: no table is there")
+
+    def id(self) -> str:
+        """The id of this lake, by which it is told from others: Delta's id of the table of events.
+
+        It stays when the lake is copied, moved or restored, and for as long as the table is there.
+        """
+        if self._id is None:
+            self._id = str(self.open(EVENTS).metadata().id)
+        return self._id
+
+    def id_if_there(self) -> str | None:
+        """The same; None where there is no table of events, or no folder. Makes none. Raises `LakeUnreachable`."""
+        if self._id is None:
+            folder = StoredFiles(self.root).folder
+            if (folder is not None and not folder.exists()) or not holds_table(self.root, EVENTS.name):
+                return None
+        return self.id()
 
     def events_version(self) -> int:
         """The newest version of `events`."""

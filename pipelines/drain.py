@@ -34,7 +34,7 @@ from lake.schemas import EVENTS, REJECTED
 from pipelines.due import pause_after
 from pipelines.heartbeat import beat
 from pipelines.leases import HeldLeases, NotHeld, renewing
-from pipelines.lives import require_own
+from pipelines.lives import require_own, require_own_lake
 from pipelines.round_size import BYTES_MAX, RoundSize
 from pipelines.rows import event_rows
 from pipelines.standstill import LOOK_S, Standstill, end
@@ -43,7 +43,7 @@ from serving.people.deletion import complete_deletes
 from serving.people.links import complete_links
 from serving.refusals import Refusal
 from serving.settings import Settings
-from serving.store.errors import StoreError, StoreFull
+from serving.store.errors import OtherLake, StoreError, StoreFull
 from serving.store.logged_event import LogEntry
 from serving.store.store import Store
 
@@ -126,7 +126,10 @@ class Drain:
         self._told_stopped: tuple[dict[int, str], float] = {}, 0.0
 
     def run(self, stop: threading.Event) -> None:
-        """Works until `stop` is set. A part that is away is named in the log and in the heartbeat, and tried again."""
+        """Works until `stop` is set. A part that is away is named in the log and in the heartbeat, and tried again.
+
+        Raises `OtherLake` where Redis belongs to another lake: the lease is left to the drain of that one.
+        """
         failures = 0
         while not stop.is_set():
             started = time.monotonic()
@@ -139,6 +142,9 @@ class Drain:
                         has_more = self._work()
                     self.failures, self.succeeded_ms = 0, time.time_ns() // 1_000_000
                 failures = 0
+            except OtherLake:
+                self.store.release_lease("drain", self.token)
+                raise
             except NotHeld as error:
                 log.warning("lease_lost", error=str(error))  # this process was paused, and another drains now
             except (StoreError, LakeError, Refusal, OSError, MemoryError) as error:
@@ -211,6 +217,7 @@ class Drain:
 
     def _round(self) -> Drained:
         opened = self.lake.open(EVENTS)
+        require_own_lake(self.store, self.lake)
         shards = range(self.store.shards)
         version = opened.version()
         committed = self._committed_at(opened)
@@ -380,7 +387,7 @@ class Drain:
                 while self.step().has_more:
                     pass
                 self.store.release_lease("drain", self.token)
-        except (StoreError, LakeError, MemoryError, NotHeld) as error:
+        except (StoreError, LakeError, MemoryError, NotHeld) as error:  # `OtherLake` too
             log.warning("last_round_failed", error=str(error))
 
 

@@ -1,17 +1,21 @@
 """Whether a log and the lake tell of one life: no seq stands for two events.
 
-They do not when Redis came back from before seqs that were given out again, or when two stacks with a Redis each write
-one lake. Leases cannot tell of the second, since they are in Redis; what the other one committed can.
+They do not when Redis came back from before seqs that were given out again; when two stacks with a Redis each write one
+lake; or when a process is told the Redis of one system and the lake of another. Leases cannot tell of the second, since
+they are in Redis; what the other one committed can. Of the third the lake's id tells, which Redis notes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from expressions.rules.deletes import tombstone_id
-from lake.errors import LakeError
+from lake.errors import LakeBehind, LakeError, LakeUnreachable
 from lake.lake import Lake
+from serving.store.errors import OtherLake
 from serving.store.operations.shards import ShardState
+from serving.store.requirements import require_lake
 from serving.store.store import Store
 
 #: Entries of a log that are compared with the lake at once: 16 MiB of the largest.
@@ -20,6 +24,35 @@ COMPARED_AT_ONCE = 512
 
 class SharedLake(LakeError):
     """Another stack, with a Redis of its own, writes this lake."""
+
+
+def require_own_lake(store: Store, lake: Lake) -> None:
+    """Raises `OtherLake` where Redis belongs to another lake. One that cannot be read now may be the right one."""
+    noted = store.noted_lake()
+    if noted is not None:
+        with suppress(LakeUnreachable):
+            require_lake(noted, lake.id_if_there(), lake.root)
+
+
+def claim_lake(store: Store, lake: Lake) -> None:
+    """Notes in Redis that it belongs to this lake, where nobody has noted any. Raises `OtherLake` where it has another.
+
+    A Redis that is in use and has no note is of an older release, so its log must agree with the lake before it is
+    noted. Raises `LakeBehind` and `OtherLake` where it does not.
+    """
+    if store.noted_lake() is None:
+        states, version = store.shard_states(), lake.events_version()
+        seqs = lake.transaction_versions(version, store.shards)
+        if any(state.drained > seqs[state.shard] for state in states):
+            raise LakeBehind(
+                "Redis was drained into another lake, or into a newer copy of this one. Put that lake back, or name it "
+                "(TINYCDP_LAKE_URI); or empty Redis, which is then recovered from this lake, without what came since"
+            )
+        logged = [state._replace(drained=state.seq - state.entries) for state in states]
+        if is_of_another_life(store, lake, version, logged, seqs):
+            raise OtherLake(None, lake.id(), lake.root)
+        store.note_lake(lake.id())
+    require_own_lake(store, lake)
 
 
 def is_of_another_life(

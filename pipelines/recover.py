@@ -5,6 +5,7 @@ on that server. Recovery compares its seq, the number of the last event of its l
 behind has lost nothing: Redis read its own file. A shard that is behind comes from a restored backup, a promoted
 replica or an empty Redis.
 
+0. Redis notes whose it is: the id of the lake (`pipelines.lives`). It is not touched if it belongs to another one.
 1. Redis is cleared if a log has another event than the lake under some seq: that log is of a life that was given up.
 2. Definitions that the lake has and Redis has not are loaded, and the keys that admins made.
 3. Links, unlinks and deletes that Redis may lack are put back (`pipelines.ownership`).
@@ -25,7 +26,7 @@ import structlog
 
 from expressions.rules.windows import Zone
 from lake.lake import Lake
-from pipelines.lives import is_of_another_life
+from pipelines.lives import claim_lake, is_of_another_life
 from pipelines.ownership import restore_ownership
 from pipelines.rebuild import rebuild
 from pipelines.rows import replayed
@@ -50,7 +51,11 @@ LOST_MAX = 1_000_000
 
 
 def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str], None] = lambda step: None) -> bool:
-    """Recovers the shards that need it; returns whether any did. Raises when Redis or the lake are away: try again."""
+    """Recovers the shards that need it; returns whether any did. Raises when Redis or the lake are away: try again.
+
+    Raises `OtherLake` where Redis belongs to another lake.
+    """
+    claim_lake(store, lake)
     server = store.server()
     waiting = [state for state in store.shard_states() if state.ready_run_id != server.run_id]
     if not waiting:
@@ -69,6 +74,7 @@ def recover(store: Store, lake: Lake, settings: Settings, on_step: Callable[[str
     if is_of_another_life(store, lake, version, waiting, seqs):
         log.error("log_contradicts_lake", run_id=server.run_id)
         store.clear()
+        claim_lake(store, lake)
         waiting = store.shard_states()
         on_step("cleared")
     store.raise_build(lake.last_build())  # should the clock stand behind the builds that the lake knows

@@ -30,6 +30,7 @@ from lake.errors import LakeError
 from lake.lake import Lake
 from pipelines.due import FORESEEN, Due
 from pipelines.heartbeat import beat
+from pipelines.lives import require_own_lake
 from pipelines.packing import pack
 from pipelines.rebuild import Run, run_row
 from pipelines.timetable import is_due
@@ -39,7 +40,7 @@ from serving.definitions.saving import current
 from serving.logs import safe_message
 from serving.runs import AskedRun, Cause, RunNote, decoded, encode
 from serving.settings import Settings
-from serving.store.errors import StoreError
+from serving.store.errors import OtherLake, StoreError
 from serving.store.scripts.lease import Manner
 from serving.store.store import Store
 
@@ -132,7 +133,10 @@ class Worker:
         self.working: dict[str, Any] | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Works until `stop` is set. A failure is named in the log and in the heartbeat, and the work tried again."""
+        """Works until `stop` is set. A failure is named in the log and in the heartbeat, and the work tried again.
+
+        Raises `OtherLake` where Redis belongs to another lake: the lease is left to the worker of that one.
+        """
         self._recall()
         beats = threading.Thread(target=self._beat, args=(stop,), daemon=True)
         beats.start()
@@ -141,16 +145,25 @@ class Worker:
             try:
                 self.look()
                 self.tell()
+            except OtherLake:
+                stop.set()
+                self._end(beats)
+                raise
             except FORESEEN as error:
                 self.tell(f"what is due is not known: {safe_message(error)}")
                 log.warning("look_failed", error=safe_message(error))
                 pause_s = PAUSE_S
             stop.wait(pause_s)
+        self._end(beats)
+
+    def _end(self, beats: threading.Thread) -> None:
+        """Gives the lease away, and waits for the beats to end."""
         self.store.release_lease("rebuild", self.token)
         beats.join(timeout=5)
 
     def look(self) -> bool:
-        """Does what is due; returns whether anything was."""
+        """Does what is due; returns whether anything was. Raises `OtherLake` where Redis belongs to another lake."""
+        require_own_lake(self.store, self.lake)
         self._believe_no_future()
         requests = self.store.rebuild_requests()
         waits_for = self._waits_for()

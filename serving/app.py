@@ -114,6 +114,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
         with suppress(Refusal, TimeoutError):  # a process that does not know a key yet says so: 503
             async with asyncio.timeout(FIRST_KEYS_S):
                 await engine.learn_clock()
+                await engine.learn_lake()
                 await engine.learn_keys()
         following = asyncio.create_task(_follow_keys(engine))
         recorder = Recorder(engine, activity.work_of)
@@ -212,6 +213,7 @@ async def _follow_keys(engine: Engine) -> None:
     while True:
         try:
             await engine.learn_clock()
+            await engine.learn_lake()
             await engine.follow_keys()
         except Refusal:
             pass  # Redis is away: the keys known so far stand, and the clock goes on

@@ -266,7 +266,12 @@ class Engine:
 
     async def source(self) -> Source:
         """Where a question about people reads from now on: the lake, with the deletes that are not drained yet."""
-        return Source(self.settings.lake_root, await self.with_refusals(self.store.undrained_deletes()))
+        undrained = await self.with_refusals(self.store.undrained_deletes())
+        return Source(self.settings.lake_root, undrained, self.history.redis_lake)
+
+    async def learn_lake(self) -> None:
+        """Learns which lake Redis belongs to: the door to another one stays closed. Raises `Unavailable`."""
+        self.history.redis_lake = await self.with_refusals(self.store.noted_lake())
 
     async def want_rebuild_of(self, ids: Sequence[str]) -> None:
         """Asks for a rebuild of ids whose bases lack something, each at most once in `REBUILD_WANTED_S`.

@@ -22,7 +22,9 @@ from lake.schemas import EVENTS, MEMBERSHIPS, TABLES, Table
 from lake.storage import list_root
 from serving.definitions.catalogue import StoredDefinition
 from serving.refusals import Unavailable
+from serving.store.errors import OtherLake
 from serving.store.operations.events import UndrainedDelete
+from serving.store.requirements import require_lake
 
 T = TypeVar("T")
 
@@ -42,10 +44,14 @@ class Counted(NamedTuple):
 class History:
     """The tables and files of one lake, as far as serving needs them."""
 
-    def __init__(self, lake_root: str, undrained: Sequence[UndrainedDelete] = ()) -> None:
+    def __init__(
+        self, lake_root: str, undrained: Sequence[UndrainedDelete] = (), redis_lake: str | None = None
+    ) -> None:
         self._lake = Lake(lake_root)
         self._files = Folder(lake_root, "exports")
         self._undrained = undrained
+        #: The id of the lake that Redis belongs to; None where that is not known. The door to another one stays closed.
+        self.redis_lake = redis_lake
 
     def append_definitions(self, changes: Sequence[Mapping[str, Any]]) -> None:
         """Adds versions of definitions to the history, and who saved them to the audit log (`definitions.saving`)."""
@@ -155,6 +161,7 @@ class History:
 
         Without `with_fields` they lack `props`, which is most of what there is to read.
         """
+        self._require_own_lake()
         columns = [name for name in FRAME_COLUMNS if with_fields or name != "props"]
         yield from self._lake.event_batches(version, rows, columns)
         if self._undrained:
@@ -162,6 +169,7 @@ class History:
 
     def newest_batches(self, rows: int, files: int) -> Iterator[pl.DataFrame]:
         """So many rows of those that were received last, from so many files at most. Raises as `event_batches` does."""
+        self._require_own_lake()
         yield from self._lake.newest_batches(rows, files)
 
     def memberships(self, ids: Collection[str] | None = None) -> pl.LazyFrame:
@@ -206,8 +214,19 @@ class History:
         """An address at which the object store itself serves an export for so many seconds; None for a plain folder."""
         return self._with_refusals(lambda: self._files.signed(name, seconds))
 
+    def _require_own_lake(self) -> None:
+        """Raises `Unavailable` where Redis belongs to another lake: nothing is read there, nor written."""
+        if self.redis_lake is not None:
+            try:
+                require_lake(self.redis_lake, self._lake.id_if_there(), self._lake.root)
+            except OtherLake as error:
+                raise _other_lake(error) from None
+            except LakeError:
+                return  # it may be the right one; who goes on finds out why it cannot be read
+
     def _with_refusals(self, call: Callable[[], T]) -> T:
         try:
+            self._require_own_lake()
             return call()
         except AWAY as error:
             raise away() from error
@@ -244,10 +263,11 @@ def delete_rows(events: pl.LazyFrame, undrained: Sequence[UndrainedDelete]) -> p
 
 
 class Source(NamedTuple):
-    """Where a question reads, as a plain value for another process: the lake, and deletes that it may lack."""
+    """Where a question reads, as a plain value for another process: the lake, deletes that it may lack, its id."""
 
     lake_root: str
     undrained: Sequence[UndrainedDelete] = ()
+    redis_lake: str | None = None
 
     def history(self) -> History:
         """The door to that lake."""
@@ -256,6 +276,13 @@ class Source(NamedTuple):
 
 #: Errors of a lake that is away. A frame raises them when it is collected.
 AWAY = (LakeError, pl.exceptions.PolarsError, OSError)
+
+
+def _other_lake(error: OtherLake) -> Unavailable:
+    """The refusal of a lake that is not the one of this Redis. Strangers read it in `/health`: it names no address."""
+    told = "a place without a lake" if error.told is None else f"lake {error.told}"
+    text = f"this process is told {told}, and its Redis belongs to lake {error.noted}"
+    return Unavailable(text, {"remedy": "see `tinycdp doctor`"}, retry_after_s=5)
 
 
 def away() -> Unavailable:

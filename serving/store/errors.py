@@ -10,8 +10,9 @@
     │   └── HistoryFull      so are the versions of definitions that wait for the lake
     ├── NotDurable           the server's settings could lose what was acknowledged: change them
     └── OtherSetting         the system was made with another number of shards or time zone: set that
+        └── OtherLake        Redis belongs to another lake: correct an address
 
-All but `NotAdmitted` and the last two may pass by themselves, and repeating is safe: dedupe absorbs the resend.
+All but `NotAdmitted` and the last three may pass by themselves, and repeating is safe: dedupe absorbs the resend.
 """
 
 from __future__ import annotations
@@ -87,6 +88,24 @@ class OtherSetting(StoreError):
         super().__init__(
             f"this system was made with {setting}={made_with}, which cannot change, and is told {told}: "
             f"set {setting}={made_with}"
+        )
+
+
+class OtherLake(OtherSetting):
+    """Redis belongs to another lake than this process is told: `noted` and `told` are their ids.
+
+    `noted` is None where nobody noted it, `told` where there is no lake.
+    """
+
+    def __init__(self, noted: str | None, lake_id: str | None, root: str) -> None:
+        self.noted, self.told = noted, lake_id
+        own = "holds no lake" if lake_id is None else f"is lake {lake_id}"
+        other = "another lake, which its log contradicts" if noted is None else f"lake {noted}"
+        StoreError.__init__(
+            self,
+            f"this Redis belongs to {other}, and {root} {own}: set TINYCDP_LAKE_URI to the lake of this "
+            "Redis, or TINYCDP_REDIS_URL to the Redis of this lake. If the lake of this Redis is lost for good, empty "
+            "Redis, which is then recovered from this one (docs/deployment.md, Backups)",
         )
 
 

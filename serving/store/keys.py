@@ -164,6 +164,7 @@ def patterns() -> list[str]:
         *(f"{prefix}{{*" for prefix in of_shards),
         catalogue() + "*",
         shard_count(),
+        lake(),
         rebuild(),
         totals(),
         runs() + "*",
@@ -197,6 +198,11 @@ def unwritten() -> str:
 def shard_count() -> str:
     """String: how many shards there are. Recovery notes it once; every process reads it as it starts."""
     return "shards"
+
+
+def lake() -> str:
+    """String: id of the lake that this Redis belongs to (`Lake.id`). Recovery notes it once; every part compares it."""
+    return "lake"
 
 
 def rebuild() -> str:

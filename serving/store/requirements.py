@@ -1,8 +1,10 @@
-"""Requirements of a system before it is used: the settings that it was made with, and a server that loses nothing."""
+"""Requirements of a system before it is used: the settings and the lake that it was made with, and a server that loses
+nothing.
+"""
 
 from __future__ import annotations
 
-from serving.store.errors import NotDurable, OtherSetting
+from serving.store.errors import NotDurable, OtherLake, OtherSetting
 from serving.store.operations.server import Server
 
 
@@ -10,6 +12,12 @@ def require_same(name: str, made_with: object, told: object) -> None:
     """Raises `OtherSetting` unless this process is told what the system was made with. None: nobody has noted that."""
     if made_with is not None and made_with != told:
         raise OtherSetting(name, str(made_with), str(told))
+
+
+def require_lake(noted: str, lake_id: str | None, root: str) -> None:
+    """Raises `OtherLake` unless Redis belongs to the lake under a root, by their ids. None: there is no lake yet."""
+    if noted != lake_id:
+        raise OtherLake(noted, lake_id, root)
 
 
 def require_durable(server: Server, settings: dict[str, str | None], durability: str) -> Server:

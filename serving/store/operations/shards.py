@@ -69,6 +69,16 @@ class ShardOperations(Sharded):
         return Request([reserved.command("SETNX", keys.shard_count(), self.shards)], nothing)
 
     @operation
+    def note_lake(self, lake_id: str) -> Request[None]:
+        """Notes which lake this Redis belongs to, where nobody has."""
+        return Request([reserved.command("SETNX", keys.lake(), lake_id)], nothing)
+
+    @operation
+    def noted_lake(self) -> Request[str | None]:
+        """The id of the lake that this Redis belongs to; None where nobody has noted it."""
+        return Request([command("GET", keys.lake())], lambda replies: replies[0].decode() if replies[0] else None)
+
+    @operation
     def noted_shards(self) -> Request[int | None]:
         """How many shards this system was made with; None on a server that was never recovered."""
         return Request([command("GET", keys.shard_count())], lambda replies: int(replies[0]) if replies[0] else None)
