@@ -18,6 +18,7 @@ from benchmarks import http
 from benchmarks.analyses import measure_analyses
 from benchmarks.as_of import measure_as_of
 from benchmarks.drain import measure_drain
+from benchmarks.explain import measure_explain
 from benchmarks.memory import measure_memory
 from benchmarks.publish import measure_publish
 from benchmarks.purchases import filled_lake
@@ -42,7 +43,7 @@ HTTP = {
     "track": (http.measure_track, 0.4, None),
     "batch": (http.measure_batch, 0.1, None),
 }
-OVER_HTTP = ("streams", *HTTP, "visible", "flat", "beside", "client", "typescript")
+OVER_HTTP = ("streams", *HTTP, "visible", "flat", "beside", "explain", "client", "typescript")
 PARTS = (*OVER_HTTP, "saves", "memory", "drain", "publish", "rebuild", "questions", "analyses", "as_of")
 
 
@@ -143,6 +144,8 @@ def _measure_http(stack: FilledStack, parts: Collection[str], small: bool, secon
     if "beside" in parts:
         row = http.measure_beside_rebuild(stack, 20_000 if small else 1_000_000, seconds, rounds)
         yield "decide while a rebuild runs, 8 connections", row
+    if "explain" in parts:
+        yield "others beside four dear explanations", measure_explain(stack, seconds, 1 if small else 3)
     if "client" in parts:
         yield from measure_python_client(stack, 2_000 if small else EVENTS, rounds).items()
     if "typescript" in parts:
