@@ -152,20 +152,35 @@ def test_a_damaged_note_of_the_fixed_settings_is_told(redis_url: str, tmp_path: 
     assert world.lake.events().collect().height == 1
 
 
-def test_a_horizon_that_has_passed_says_what_to_do(
-    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a rebuild for so long values of busy ids are not exact."""
+@pytest.mark.parametrize("left_ms", [-1_000, 600_000], ids=["passed", "not yet"])
+def test_a_horizon_that_has_passed_says_what_to_do(redis_url: str, tmp_path: Path, left_ms: int) -> None:
+    """The last rebuild of everybody was so long ago that values of busy ids are not exact: doctor says so, and what to
+    do. After that it is well; nor is a rebuild of single ids, however new, taken for one of everybody."""
     world = World(redis_url, tmp_path, shards=2)
     world.recover()
+    world.define("trait", {"orders": "events.purchase.count"})
+    world.ingest([purchase("ann", 1)])
+    world.drain().step()
     world.rebuild()
-    assert "tinycdp rebuild" not in report_text(examine(world.store, world.lake, world.settings, 0))
-    monkeypatch.setattr(type(world.settings), "horizon_ms", property(lambda settings: -3_000))
+    last = world.lake.last_run()
+    assert last is not None
+    long_ago_ms = world.store.now_ms() - world.settings.horizon_ms + left_ms
+    world.lake.append_run({**last, "build": last["build"] + 1, "as_of": long_ago_ms})
+    world.lake.append_run({**last, "build": last["build"] + 2, "kind": "ids"})
 
-    report = examine(world.store, world.lake, world.settings, 0)
+    def horizon() -> tuple[float, list[str]]:
+        report = examine(world.store, world.lake, world.settings, 0)
+        (line,) = [line for line in report_text(report).splitlines() if line.startswith("horizon left")]
+        return report["horizon_left_s"], line.split(": ", 1)[1:]
 
-    assert report["horizon_left_s"] < 0 and not report["well"]
-    assert "Run `tinycdp rebuild`" in report_text(report)
+    left_s, remedy = horizon()
+    assert left_s <= left_ms / 1000
+    assert (left_s > 0) == (not remedy) == (left_ms > 0)
+    assert all("`tinycdp rebuild`" in text and "no longer exact" in text for text in remedy)
+    if remedy:
+        assert not examine(world.store, world.lake, world.settings, 0)["well"]
+        world.rebuild()
+        assert horizon() == (pytest.approx(world.settings.horizon_ms / 1000, abs=120), [])
 
 
 def test_parts_that_are_silent_say_what_to_start(redis_url: str, tmp_path: Path) -> None:

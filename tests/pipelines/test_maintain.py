@@ -8,6 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from expressions.batch.counting import counted
+from expressions.batch.frames import person_answers, values_of
+from expressions.definitions import Key
+from expressions.rules.deletes import of_ids
 from lake.folder import Folder
 from lake.schemas import EVENTS, MEMBERSHIPS, RUNS, TABLES, TRAITS
 from pipelines.maintain import maintain
@@ -142,6 +146,35 @@ def test_retention_drops_old_events_of_closed_days_and_a_rebuild_counts_what_is_
     assert world.values("u1") == {"orders": 6, "spent": 15}
     assert maintain(world.lake, tomorrow(world) + timedelta(days=60), retention_days=30)["retention"]["removed"] == 25
     assert world.values("anon:d")["orders"] == 7
+
+
+def test_retention_keeps_to_the_millisecond_what_a_window_of_its_length_holds(world: World) -> None:
+    """At the instant of the maintenance: the window of as many days answers as before, the lifetime forgets, and an
+    event of exactly so many days ago is the oldest that stays."""
+    now = tomorrow(world)
+    edge_ms = int(now.timestamp() * 1000) - 30 * 86_400_000
+    world.define("trait", {"lately": "events.purchase.count_30d", "longer": "events.purchase.count_31d"})
+    world.ingest(
+        purchase("edge", 10 + after_ms, timestamp=rfc3339(edge_ms + after_ms)) for after_ms in (-2, -1, 0, 1, 2)
+    )
+    world.drain().step()
+
+    def values() -> dict[str, object]:
+        catalogue, ids = world.catalogue, ["user:edge"]
+        rows = counted(of_ids(world.lake.events(), ids))
+        keys: list[Key] = [("trait", name) for name in ("lately", "longer", "orders")]
+        answers = person_answers(
+            rows, [catalogue.bounds[key] for key in keys], edge_ms + 30 * 86_400_000, catalogue.zone
+        )
+        return {key[1]: values_of(answers, key)["user:edge"] for key in keys}
+
+    assert values() == {"lately": 2, "longer": 5, "orders": 5}
+    assert maintain(world.lake, now, retention_days=30)["retention"]["removed"] == 2
+    assert values() == {"lately": 2, "longer": 3, "orders": 3}
+    assert world.lake.events().filter(id="user:edge").select(pl.col("ts").min()).collect().item() == edge_ms
+
+    world.rebuild()
+    assert world.values("edge") == {"lately": 3, "longer": 3, "orders": 3, "spent": 0}
 
 
 def test_retention_drops_old_refused_events_and_results_as_of_a_time_and_keeps_what_admins_did(world: World) -> None:
