@@ -84,7 +84,8 @@ HOT = Endpoints(
         ("POST", "/ofrep/v1/evaluate/flags"): ofrep.evaluate_flags,
         ("GET", "/metrics"): prometheus.metrics,  # the framework would take its query apart before it looks for its key
     }
-    | {("POST", path): endpoint for path, endpoint in events.PATHS.items()},
+    | {("POST", path): endpoint for path, endpoint in events.PATHS.items()}
+    | {("GET", path): endpoint for path, endpoint in health.PATHS.items()},
     {"POST": (Under("/ofrep/v1/evaluate/flags/", "key", ofrep.evaluate_flag),)},
 )
 

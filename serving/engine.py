@@ -23,7 +23,7 @@ from serving.history import History, Source
 from serving.http.tally import Tally
 from serving.ingest.accept import Limits, check_summed
 from serving.ingest.projection import tail_payload
-from serving.lookout import Lookout, Recent, Refreshed, Together
+from serving.lookout import Lookout, Paced, Recent, Refreshed, Together
 from serving.people.gather import gather
 from serving.people.links import RefusedClaim, claims_with_receipts, distinct_claims, link_claims
 from serving.people.person import DecodedBases
@@ -63,6 +63,8 @@ SIZES_GOOD_S = 2.0
 VOCABULARY_GOOD_S = 5.0, 300.0
 #: Keys that are not known are looked for in Redis at most so often. Whoever sends one waits that long.
 KEYS_SOUGHT_S = 0.1
+#: The state of Redis is looked at for health at most so often: anybody may ask. Whoever does waits that long.
+STATE_SEEN_S = 0.05
 #: What a process says of definitions that it cannot read.
 NOT_UNDERSTOOD = "a newer version of TinyCDP saved definitions that this one does not understand"
 #: A look at Redis' clock that takes longer does not tell the time well enough.
@@ -99,14 +101,15 @@ class Engine:
     _not_understood: bytes | None = None
     _rebuild_wanted_s: dict[str, float] = field(default_factory=dict)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _keys_sought_s: float = -KEYS_SOUGHT_S
-    _seeking_keys: asyncio.Task[None] | None = None
     #: How far Redis' clock is ahead of the monotonic one of this machine; None before the first look.
     _clock_ahead_ms: int | None = None
 
     def __post_init__(self) -> None:
         self.lake_seen = Lookout(self.history.reach)
         self.storage_seen = Lookout(self.history.reach_storage)
+        self.keys_sought: Paced[None] = Paced(KEYS_SOUGHT_S)
+        #: What health and metrics are told by (`serving.api.redis_state`).
+        self.state_seen: Paced[Any] = Paced(STATE_SEEN_S)
         # One thread writes for all who wait: no more is held by a silent lake.
         self.history_written: Together[None, bool] = Together()
         self.names: Together[str | None, Any] = Together()
@@ -337,15 +340,7 @@ class Engine:
 
     async def _seek_keys(self) -> None:
         """Learns of keys by a look that begins from now on, one for all who wait for it, every `KEYS_SOUGHT_S`."""
-        if self._seeking_keys is None:
-            self._seeking_keys = asyncio.create_task(self._keys_sought())
-        await asyncio.shield(self._seeking_keys)
-
-    async def _keys_sought(self) -> None:
-        await asyncio.sleep(self._keys_sought_s + KEYS_SOUGHT_S - time.monotonic())
-        self._seeking_keys = None  # who comes from now on waits for the next look
-        self._keys_sought_s = time.monotonic()
-        await self.learn_keys()
+        await self.keys_sought.of(self.learn_keys)
 
     async def learn_keys(self) -> None:
         """Learns once of the keys that any process made or revoked. Raises `Unavailable` while Redis is away."""

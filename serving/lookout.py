@@ -133,6 +133,30 @@ class Refreshed(Generic[T]):
             self._good_until_s, self._seeking = now_s + good_s, None
 
 
+class Paced(Generic[T]):
+    """The answer of a look that begins from now on, one for all who wait for it; looks begin so many seconds apart.
+
+    So those who ask without a key cost one look in that time, however many they are.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._began_s = -every_s
+        self._next: asyncio.Task[T] | None = None
+
+    async def of(self, look: Callable[[], Awaitable[T]]) -> T:
+        """The answer. What `look` raises is raised to all who wait."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._looked(look))
+        return await asyncio.shield(self._next)
+
+    async def _looked(self, look: Callable[[], Awaitable[T]]) -> T:
+        await asyncio.sleep(self._began_s + self._every_s - time.monotonic())
+        self._next = None  # who comes from now on waits for the next look
+        self._began_s = time.monotonic()
+        return await look()
+
+
 class Together(Generic[W, T]):
     """One question for all who come while another is under way: the next one asks for all that they want."""
 

@@ -129,10 +129,14 @@ def _route(part: str) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
+#: Who answers each path of health. The framework would look through all other routes first, for whoever asks.
+PATHS: dict[str, Callable[[Request], Awaitable[Response]]] = {"/health": health}
+
 for _part, _needed in NEEDS.items():
+    PATHS[f"/{_part}/health"] = _route(_part)
     router.add_api_route(
         f"/{_part}/health",
-        _route(_part),
+        PATHS[f"/{_part}/health"],
         methods=["GET"],
         name=f"{_part}_health",
         description=f"200 while {', '.join(_needed)} do their work, else 503.",

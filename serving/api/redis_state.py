@@ -37,7 +37,16 @@ class RedisState(NamedTuple):
 
 
 async def redis_state(engine: Engine) -> RedisState:
-    """The state of the system, in one round trip. Raises `StoreError`, after at most `REDIS_S`."""
+    """The state of the system, by a look that begins from now on, one for all who ask meanwhile.
+
+    Raises `StoreError`, after at most `REDIS_S`.
+    """
+    state: RedisState = await engine.state_seen.of(lambda: _looked(engine))
+    return state
+
+
+async def _looked(engine: Engine) -> RedisState:
+    """The same, in one round trip."""
     started = time.perf_counter()
     store = engine.store
     try:

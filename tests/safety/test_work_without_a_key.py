@@ -6,9 +6,11 @@ do: so bodies are not unpacked or decoded in the loop at all, and what else is l
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -18,6 +20,7 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from serving.access.signing import Signer
+from serving.api.health import NEEDS
 from serving.app import HOT, create_app, engine_of, routes_of
 from serving.http import bodies
 from serving.http.connection import ENCODED_MAX, HEAD_BYTES_MAX, HEADERS_MAX, PARAMETERS_MAX
@@ -25,10 +28,13 @@ from serving.http.hot_paths import Shortcut
 from serving.lookups.analysis_runs import AnalysisRuns
 from serving.lookups.export_runs import ExportRuns
 from serving.settings import Settings
+from tests.pipelines.world import World
 from tests.serving.local_api import NOWHERE
 
 #: Calls of functions that a request without a key costs at the most. Some ten thousand are a millisecond.
 CALLS_MAX = 9_000
+#: And each of so many that come at once and need a look at Redis.
+CALLS_OF_CROWD_MAX, CROWD = 3_500, 32
 #: What is not done in the event loop for somebody without a key.
 DEAR = {bodies.gunzipped.__code__, bodies.json_of.__code__, bodies.require_flat.__code__}
 
@@ -103,8 +109,9 @@ def calls(app: FastAPI) -> list[tuple[str, str]]:
     return sorted(found | {(method, path) for method in ("PATCH", "POST", "GET") for path in (*named, *people)})
 
 
-async def work_of(app: FastAPI, method: str, path: str, sent: Sent) -> tuple[int, int, set[str]]:
-    """The status of a request, the calls that it costs in this thread, and the dear functions among them."""
+async def work_of(app: FastAPI, method: str, path: str, sent: Sent, times: int = 1) -> tuple[set[int], int, set[str]]:
+    """The statuses of requests that are sent at once, the calls that each costs in this thread, and the dear functions
+    among them."""
     count, dear = 0, set()
 
     def profile(frame: Any, event: str, argument: Any) -> None:
@@ -113,6 +120,19 @@ async def work_of(app: FastAPI, method: str, path: str, sent: Sent) -> tuple[int
         if event == "call" and frame.f_code in DEAR:
             dear.add(frame.f_code.co_name)
 
+    sys.setprofile(profile)
+    try:
+        if times == 1:
+            statuses = [await status_of(app, method, path, sent)]
+        else:
+            statuses = await asyncio.gather(*(status_of(app, method, path, sent) for _ in range(times)))
+    finally:
+        sys.setprofile(None)
+    return set(statuses), count // times, dear
+
+
+async def status_of(app: FastAPI, method: str, path: str, sent: Sent) -> int:
+    """The status of a request."""
     statuses: list[int] = []
     messages = [{"type": "http.request", "body": sent.body, "more_body": False}]
 
@@ -137,14 +157,9 @@ async def work_of(app: FastAPI, method: str, path: str, sent: Sent) -> tuple[int
         "client": ("127.0.0.1", 1),
         "server": ("api", 80),
     }
-    answer = Shortcut(app, HOT)
-    sys.setprofile(profile)
-    try:
-        scope["path"] = unquote(path)
-        await answer(scope, receive, send)
-    finally:
-        sys.setprofile(None)
-    return statuses[0], count, dear
+    scope["path"] = unquote(path)
+    await Shortcut(app, HOT)(scope, receive, send)
+    return statuses[0]
 
 
 @pytest.mark.deep(kept=4)
@@ -161,13 +176,13 @@ def test_whoever_has_no_key_costs_little(app: FastAPI, settings: Settings, kind:
         try:
             for method, path in calls(app):
                 if path.endswith("/health"):
-                    continue  # it asks Redis, whose clients wait for each other's answer
+                    continue  # it asks Redis: the next test
                 if path.count("%") + KINDS[kind].query.count(b"%") > ENCODED_MAX:
                     continue  # refused before the application is asked
                 await work_of(app, method, path, Sent())  # what is loaded and kept once
-                status, count, dear = await work_of(app, method, path, KINDS[kind])
-                if dear or count > CALLS_MAX or status == 500:
-                    costly[f"{method} {path[:60]}"] = (status, count, dear)
+                statuses, count, dear = await work_of(app, method, path, KINDS[kind])
+                if dear or count > CALLS_MAX or 500 in statuses:
+                    costly[f"{method} {path[:60]}"] = (statuses, count, dear)
         finally:
             await engine.store.close()
             engine.admin_store.close()
@@ -175,3 +190,43 @@ def test_whoever_has_no_key_costs_little(app: FastAPI, settings: Settings, kind:
     anyio.run(ask)
 
     assert costly == {}
+
+
+UNKNOWN = Sent(headers=((b"authorization", b"Bearer " + b"x" * 48),))
+#: What asks Redis for somebody without a known key: health, and a key that may have been made a moment ago.
+ASKING = {
+    **{f"GET {path}": ("GET", path, Sent()) for path in ("/health", *(f"/{part}/health" for part in NEEDS))},
+    **{
+        f"{method} {path}": (method, path, UNKNOWN)
+        for method, path in (
+            ("GET", "/v1/decide"),
+            ("POST", "/v1/track"),
+            ("POST", "/ofrep/v1/evaluate/flags"),
+            ("GET", "/v1/admin/audit"),
+            ("GET", "/metrics"),
+            ("GET", f"/v1/stream/{TICKET}"),
+        )
+    },
+}
+
+
+def test_what_asks_redis_for_strangers_costs_little_too(redis_url: str, tmp_path: Path) -> None:
+    """Alone it is bounded as all else is, with the look at Redis. Those who ask at once share the look, so a crowd
+    costs a fraction of that each."""
+    world = World(redis_url, tmp_path, shards=16)
+    world.recover()
+    app = create_app(world.settings)
+    costs: dict[str, tuple[int, int]] = {}
+
+    async def ask() -> None:
+        async with app.router.lifespan_context(app):
+            for name, asked in ASKING.items():
+                await work_of(app, *asked)  # what is loaded and kept once
+                _, alone, _ = await work_of(app, *asked)
+                statuses, of_crowd, dear = await work_of(app, *asked, times=CROWD)
+                assert statuses <= {200, 401, 404, 503} and not dear
+                costs[name] = alone, of_crowd
+
+    anyio.run(ask)
+
+    assert {name: cost for name, cost in costs.items() if cost[0] > CALLS_MAX or cost[1] > CALLS_OF_CROWD_MAX} == {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from itertools import pairwise
 
 import anyio
 import pytest
 
 from serving import lookout
-from serving.lookout import Lookout, Recent, Refreshed, Seen, Together
+from serving.lookout import Lookout, Paced, Recent, Refreshed, Seen, Together
 from serving.refusals import Unavailable
 
 
@@ -35,6 +36,37 @@ def test_a_look_that_hangs_is_given_up_and_not_begun_again(monkeypatch: pytest.M
 
     assert {seen.error for seen in hung} == {"no answer within 0.05 s"}
     assert (seen_later.error, len(looks)) == (None, 1)
+
+
+def test_a_paced_look_begins_after_whoever_waits_for_it() -> None:
+    """All who come before it begins share it, and its error; who comes while it is under way waits for the next, which
+    begins no sooner than it may."""
+    began: list[float] = []
+
+    async def ask() -> list[object]:
+        part, going_on = Paced[int](0.05), asyncio.Event()
+
+        async def look() -> int:
+            began.append(asyncio.get_running_loop().time())
+            number = len(began)
+            await going_on.wait()
+            if number == 2:
+                raise Unavailable("away")
+            return number
+
+        first = [asyncio.create_task(part.of(look)) for _ in range(5)]
+        while not began:
+            await asyncio.sleep(0)
+        second = [asyncio.create_task(part.of(look)) for _ in range(5)]
+        await asyncio.sleep(0)
+        going_on.set()
+        answers = await asyncio.gather(*first, *second, return_exceptions=True)
+        return [*answers, await part.of(look)]
+
+    answers = anyio.run(ask)
+
+    assert answers[:5] == [1] * 5 and {str(answer) for answer in answers[5:10]} == {"away"} and answers[10] == 3
+    assert all(later - earlier >= 0.045 for earlier, later in pairwise(began))
 
 
 def test_many_who_ask_at_once_share_a_look() -> None:
