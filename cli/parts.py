@@ -125,9 +125,9 @@ def run_console(settings: Settings) -> None:
     from dashboard.console import LOOPBACK, Console
     from dashboard.server import serve
 
-    _begin(settings, "console")
     reached = reached_host(settings.host)
     api_url = os.environ.get("TINYCDP_URL") or f"http://{reached}:{settings.port}"
+    _begin(settings, "console", api=api_url)
     named = [host.strip().lower() for host in (settings.console_hosts or "").split(",") if host.strip()]
     serve(
         Console(
@@ -141,8 +141,9 @@ def run_console(settings: Settings) -> None:
     )
 
 
-def _begin(settings: Settings, part: str) -> None:
-    """What each part does first: it logs by the settings, says what it is, and names what it was given that is none.
+def _begin(settings: Settings, part: str, **follows: str | None) -> None:
+    """What each part does first: it logs by the settings, says what it is and what it `follows`, Redis and the lake
+    unless something else is named, and names what it was given that is none.
 
     An address loses its password on its way into the log (`serving.logs`).
     """
@@ -155,7 +156,7 @@ def _begin(settings: Settings, part: str) -> None:
         version=release(),
         pid=os.getpid(),
         **({} if host is None else {"address": f"http://{f'[{host}]' if ':' in host else host}:{port}"}),
-        **({} if part == "console" else {"redis": settings.redis_url, "lake": settings.lake_root}),
+        **(follows or {"redis": settings.redis_url, "lake": settings.lake_root}),
     )
     for line in unknown_settings(os.environ):
         log.warning("unknown_setting", what=line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,23 @@ def test_a_setting_that_does_not_exist_is_named_with_the_nearest_one() -> None:
         "TINYCDP_PORTT is no setting, and changes nothing: the nearest one is TINYCDP_PORT",
         "TINYCDP_XYZZY is no setting, and changes nothing",
     ]
+
+
+def test_the_console_says_at_its_start_which_api_it_asks(tmp_path: Path) -> None:
+    """Without the password that may stand in the address; and it ends here, since its port is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        url = "http://ann:hunter2@api.example:4000/cdp"
+        ended = ended_of(
+            {"TINYCDP_CONSOLE_PORT": str(port), "TINYCDP_HOME": str(tmp_path), "TINYCDP_URL": url}, "console"
+        )
+
+    line = json.loads(ended.stdout.splitlines()[0])
+    assert (line["event"], line["part"], line["api"]) == ("started", "console", "http://…api.example:4000/cdp")
+    assert line["address"] == f"http://127.0.0.1:{port}" and line["version"]
+    assert "hunter2" not in ended.stdout + ended.stderr
 
 
 def test_a_part_and_the_stack_warn_of_a_setting_that_does_not_exist(tmp_path: Path) -> None:
