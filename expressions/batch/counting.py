@@ -144,22 +144,23 @@ def _each_once(rows: pl.DataFrame, is_repeated: pl.Series) -> pl.LazyFrame:
 def _in_order(rows: pl.DataFrame, copies: pl.DataFrame) -> pl.DataFrame:
     """The copies (row, and the columns of `_COPY`) in order: those of an event together, as they were received.
 
-    An import of what the log had already received is left out. A log is in order of receipt. What was imported before
-    stands first, where seq is null.
+    An import of what the log, or another import, had already received is left out. A log is in order of receipt. What
+    was imported before stands first, where seq is null.
     """
     if not copies["seq"].is_null().any():
         return copies.sort(_COPY)
     logged_at = pl.col("received_at").filter(pl.col("seq").is_not_null()).min().over("id", "event_id")
     copies = copies.filter(pl.col("seq").is_not_null() | (pl.col("received_at") < logged_at.fill_null(END_MS)))
     alike = copies.filter(pl.col("seq").is_null() & pl.struct(_COPY).is_duplicated())["row"]
+    counts_once = pl.col("seq").is_not_null() | pl.struct("id", "event_id").is_first_distinct()
     if alike.is_empty():
-        return copies.sort(_COPY)
+        return copies.sort(_COPY).filter(counts_once)
     # Only these few are ordered by what they hold.
     tied = rows[alike].select(alike, "ts", "kind", pl.col("name").fill_null(""), *({"props"} & set(rows.columns)))
     if "props" in rows.columns:  # else nothing reads them, and any of the rows will do
         tied = tied.join(_fields(tied), on="row", how="left").drop("props")
     places = tied.sort(pl.all().exclude("row")).select("row").with_row_index("place")
-    return copies.join(places, on="row", how="left").sort(*_COPY, "place")
+    return copies.join(places, on="row", how="left").sort(*_COPY, "place").filter(counts_once)
 
 
 def _fields(rows: pl.DataFrame) -> pl.DataFrame:

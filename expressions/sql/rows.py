@@ -11,9 +11,10 @@ An event has the columns id, event_id, kind, name, ts, seq, received_at and prop
                 owner's delete
 6. `repeated`   id, event_id: one row for each that several rows share. Links and unlinks are no events
 7. `met`        an event, and logged_at, the receipt of its first logged copy: one row a copy of those
-8. `copies`     an event without seq, its number `copy` in order of receipt, and first_received_at: one row a copy,
+8. `copies`     an event, its number `copy` in order of receipt, and first_received_at: one row a copy,
                 without imports of what was logged before
-9. `late`       id, event_id, copy, received_at, turn: one row a copy received 24 h or more after the first
+9. `late`       id, event_id, copy, received_at, turn: one row a logged copy received 24 h or more after the first.
+                Imported copies behind the first are no new events at any distance
 10. `kept`      id, event_id, copy, turn, counted_at, counts: 9, turn by turn (recursive): whether the copy counts, and
                 the receipt of the last copy that does
 11. `unlinked`  id, unlinked_seq: one row an id that was unlinked, its last unlink
@@ -91,7 +92,7 @@ WHERE live.kind NOT IN ('link', 'unlink')
 """
 
 _COPIES = """
-SELECT id, event_id, kind, name, ts, received_at, props,
+SELECT id, event_id, kind, name, ts, seq, received_at, props,
   ROW_NUMBER() OVER (PARTITION BY id, event_id ORDER BY COALESCE(seq, 0), received_at, ts, kind,
     COALESCE(name, ''), FIELDS_KEY(props)) AS copy,
   FIRST_VALUE(received_at) OVER (PARTITION BY id, event_id ORDER BY COALESCE(seq, 0), received_at) AS first_received_at
@@ -102,7 +103,7 @@ WHERE seq IS NOT NULL OR logged_at IS NULL OR received_at < logged_at
 _LATE = f"""
 SELECT id, event_id, copy, received_at, ROW_NUMBER() OVER (PARTITION BY id, event_id ORDER BY copy) AS turn
 FROM copies
-WHERE received_at >= first_received_at + {REPEAT_MS}
+WHERE received_at >= first_received_at + {REPEAT_MS} AND seq IS NOT NULL
 """
 
 _KEPT = f"""

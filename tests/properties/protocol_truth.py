@@ -42,7 +42,7 @@ class Copy:
 def once(copies: Iterable[Copy]) -> list[Copy]:
     """The copies that count: of each event the first, and each received 24 h after the last that counts.
 
-    An imported copy counts only if it was received before all logged ones.
+    An imported copy counts only if it was received before all other copies.
     """
     counted: dict[tuple[str, str], list[Copy]] = {}
     logged: dict[tuple[str, str], int] = {}
@@ -51,7 +51,7 @@ def once(copies: Iterable[Copy]) -> list[Copy]:
         of_event = counted.setdefault(name, [])
         if copy.seq is not None:
             logged.setdefault(name, copy.received_ms)
-        elif name in logged:
+        elif of_event or name in logged:
             continue
         if not of_event or copy.received_ms - of_event[-1].received_ms >= DAY_MS:
             of_event.append(copy)
