@@ -39,6 +39,10 @@ def import_(
     quotes: Annotated[
         bool, typer.Option("--quotes/--no-quotes", help="Whether quotes stand around cells of a CSV, or mean nothing.")
     ] = True,
+    source: Annotated[
+        str,
+        typer.Option(help="Where the rows come from. Equal rows without ids of two sources are two events."),
+    ] = "",
     shift_to_now: Annotated[
         bool, typer.Option("--shift-to-now", help="Move all times by as much, so that the newest is now.")
     ] = False,
@@ -85,7 +89,7 @@ def import_(
     reading = Reading(encoding, delimiter, quotes, unit, frozenset(text or ()), frozenset(number or ()), as_sent)
     imported = import_history(
         file,
-        FileMapping(user, event, time, id, reading),
+        FileMapping(user, event, time, id, reading, source),
         shift_to_now=shift_to_now,
         is_dry=is_dry,
         rejects=rejects,

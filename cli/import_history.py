@@ -31,13 +31,16 @@ KINDS = {"json": "list or object"}
 
 @dataclass(frozen=True)
 class FileMapping:
-    """What the command says of a file: the columns, and how they are read. Events as apps send them need no columns."""
+    """What the command says of a file: the columns, how they are read, and where rows come from. Events as apps send
+    them need no columns.
+    """
 
     user: str | None = None
     event: str | None = None
     time: str | None = None
     id: str | None = None
     reading: Reading = field(default_factory=Reading)
+    source: str = ""
 
 
 def import_history(
@@ -71,6 +74,7 @@ def import_history(
                 id_column=mapping.id,
                 shift_to_now=shift_to_now,
                 reading=mapping.reading,
+                source=mapping.source,
                 is_dry=is_dry,
                 now_ms=store.now_ms(),
                 shards=settings.shards,
@@ -130,8 +134,9 @@ def _as_json(mapping: FileMapping) -> dict[str, Any]:
         "text": sorted(reading.text),
         "number": sorted(reading.number),
         "quotes": reading.has_quotes,
+        "source": mapping.source,
     }
-    return {name: value for name, value in said.items() if value not in (None, [])}
+    return {name: value for name, value in said.items() if value not in (None, [], "")}
 
 
 def say_imported(imported: Imported, as_json: bool, **more: bool) -> None:

@@ -86,6 +86,18 @@ class Lake(Tables):
         except (pa.ArrowException, OSError) as error:
             raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
 
+    def imported_batches(self, version: int, rows: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The rows of those files that have imported rows, which have no seq, among them; some at a time, no order."""
+        opened = self.at(EVENTS, version)
+        adds = pl.DataFrame(opened.get_add_actions(flatten=True))
+        if "null_count.seq" in adds.columns:
+            adds = adds.filter(pl.col("null_count.seq").fill_null(1) > 0)
+        try:
+            for batch in batches_of(opened.to_pyarrow_dataset(), columns, rows, paths=adds["path"].to_list()):
+                yield pl.from_arrow(batch)  # type: ignore[misc]  # a batch becomes a frame
+        except (pa.ArrowException, OSError) as error:
+            raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
+
     def newest_batches(self, rows: int, files: int, columns: Sequence[str] = FRAME_COLUMNS) -> Iterator[pl.DataFrame]:
         """So many rows of those that were received last, from so many files at most: what a look at the lake may cost.
 

@@ -1,10 +1,12 @@
 """History from a file into the lake: CSV, Parquet or JSONL, packed or not.
 
-    file  →  chunks of rows  →  rows of `events`, and of `rejected` with a reason  →  for a chunk a commit to each table
+    file  →  chunks of rows  →  rows of `events`, and of `rejected` with a reason  →  without those that are known
+          →  for a chunk a commit to each table
 
 The commits of a chunk carry a transaction named by the file's content and the mapping of its columns. So a run that was
-cut off goes on where it stopped, and a rerun adds nothing. A chunk whose rows have many bytes comes in parts, each with
-commits of its own. Imported rows have no seq: they are outside the log.
+cut off goes on where it stopped, and a rerun adds nothing. Rows that another import brought are withheld
+(`known_rows`). A chunk whose rows have many bytes comes in parts, each with commits of its own. Imported rows have no
+seq: they are outside the log.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ from pipelines.importing.as_sent import stated_ms
 from pipelines.importing.by_row import chunk_rows
 from pipelines.importing.chunk import BYTES_AT_ONCE, Chunk, ImportRefused
 from pipelines.importing.chunks import chunks, look
+from pipelines.importing.known_rows import KnownRows
 from pipelines.importing.made import Refused
 from pipelines.importing.report import Imported, Preview, Tally
+from pipelines.importing.row_ids import RowIds
 from pipelines.importing.terms import AS_SENT, Columns, Reading, Terms, identity_of
 from pipelines.importing.times import instants, time_ms
 from serving import ids
@@ -51,6 +55,7 @@ def import_file(
     id_column: str | None = None,
     shift_to_now: bool = False,
     reading: Reading | None = None,
+    source: str = "",
     is_dry: bool = False,
     now_ms: int,
     shards: int = ids.SHARDS_DEFAULT,
@@ -66,31 +71,36 @@ def import_file(
 
     `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
     the latest is `now_ms`. `on_refused` is called with the refused rows of each chunk, whole. Events as apps send them
-    (`Reading.as_sent`) need no columns; `link` makes the links of those that say that ids belong together. `is_dry`:
-    nothing is written, and the answer says what would go in.
+    (`Reading.as_sent`) need no columns; `link` makes the links of those that say that ids belong together. `source`
+    tells equal rows without ids of two sources apart. `is_dry`: nothing is written, and the answer says what would go
+    in.
     """
     columns, reading = Columns(user_column, event_column, time_column, id_column), reading or Reading()
     looked = look(path, columns.required(), reading)
     if not reading.as_sent:
         _require(path, columns, reading, looked.names)
-    identity = identity_of(path, columns, shift_to_now, rows_at_once, reading)
+    identity = identity_of(path, columns, shift_to_now, rows_at_once, reading, source)
     shift_ms = now_ms - _latest_ms(path, columns, reading, now_ms) if shift_to_now else 0
-    terms = Terms(columns, identity, shift_ms, now_ms, shards, reading)
+    row_ids, known_rows = RowIds(source), KnownRows(lake)
     tally, preview = Tally(), Preview() if is_dry else None
     done = 0
     with closing(chunks(path, columns.required(), rows_at_once, bytes_at_once, reading)) as parts:
         for chunk in parts:
+            terms = Terms(columns, identity, shift_ms, now_ms, shards, reading, row_ids.of(chunk))
             made = chunk_rows(chunk, terms)
             tally.refuse(made.refused)
             tally.note(made.inexact)
             on_refused(made.refused)
             done += len(chunk.lines)
+            is_known = known_rows.among(made.events)
+            events = made.events.filter(pa.array(~is_known))
             if preview is not None:
                 if lake.holds_events() and _is_in(lake, EVENTS, identity, chunk):
                     tally.already += len(made.events)
                 else:
-                    tally.accepted += len(made.events)
-                    preview.add(made.events)
+                    tally.accepted += len(events)
+                    tally.already += len(made.events) - len(events)
+                    preview.add(events)
                 progress(done, looked.total)
                 continue
             if made.refused:
@@ -98,12 +108,14 @@ def import_file(
                 rows = [{"received_at": now_ms, "source": path.name, **refused.stored()} for refused in made.refused]
                 before_commit()
                 _append(lake, REJECTED, identity, chunk, pa.Table.from_pylist(rows, schema=REJECTED.columns))
-            if made.claiming and not _is_in(lake, EVENTS, identity, chunk):
+            claiming = known_rows.new(made.claiming)
+            if claiming and not _is_in(lake, EVENTS, identity, chunk):
                 before_commit()
-                link(made.claiming)  # before the events: a run that is cut off in between makes them again
+                link(claiming)  # before the events: a run that is cut off in between makes them again
             before_commit()
-            if _append(lake, EVENTS, identity, chunk, made.events):
-                tally.accepted += len(made.events)
+            if _append(lake, EVENTS, identity, chunk, events):
+                tally.accepted += len(events)
+                tally.already += len(made.events) - len(events)
             else:
                 tally.already += len(made.events)
             progress(done, looked.total)

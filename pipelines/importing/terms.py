@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
 from hashlib import blake2b
@@ -72,7 +72,7 @@ class Terms:
     """Facts that hold for all rows of an import.
 
     `identity` names the file and how it is read. `shift_ms` is added to all times. `now_ms` is the receipt of all rows,
-    and no event is later.
+    and no event is later. `made_ids` gives the ids of events, by their lines, that have none of their own.
     """
 
     columns: Columns
@@ -80,40 +80,38 @@ class Terms:
     shift_ms: int
     now_ms: int
     shards: int
-    reading: Reading = field(default_factory=Reading)
+    reading: Reading
+    made_ids: Callable[[Iterable[int]], list[str]]
 
     def event_id(self, line: int) -> str:
         """The id of the event in a line that gives none: the same in every run."""
-        return self.event_ids([line])[0]
+        return self.made_ids([line])[0]
 
     def event_ids(self, lines: Iterable[int]) -> list[str]:
         """Those of several lines."""
-        begun = blake2b(self._id_prefix, digest_size=12)
-        ids = []
-        for line in lines:
-            digest = begun.copy()
-            digest.update(b"%d" % line)
-            ids.append(digest.hexdigest())
-        return ids
+        return self.made_ids(lines)
 
     @cached_property
     def ingest_date(self) -> date:
         """The day of the receipt."""
         return datetime.fromtimestamp(self.now_ms / 1000, UTC).date()
 
-    @cached_property
-    def _id_prefix(self) -> bytes:
-        return f"{self.identity}:".encode()
-
 
 def identity_of(
-    path: Path, columns: Columns, shift_to_now: bool, rows_at_once: int, reading: Reading | None = None
+    path: Path,
+    columns: Columns,
+    shift_to_now: bool,
+    rows_at_once: int,
+    reading: Reading | None = None,
+    source: str = "",
 ) -> str:
-    """Names a file read in this way, by its content: a copy under another name has the same identity."""
+    """Names a file of a source read in this way, by its content: a copy under another name has the same identity."""
     digest = blake2b(digest_size=16)
     with open(path, "rb") as file:
         while part := file.read(1 << 20):
             digest.update(part)
     digest.update(repr((columns, shift_to_now, rows_at_once)).encode())
     digest.update((reading or Reading()).identity())
+    if source:
+        digest.update(f"source:{source}".encode())
     return digest.hexdigest()

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from pipelines.importing.by_row import chunk_rows
 from pipelines.importing.chunks import chunks
+from pipelines.importing.row_ids import RowIds
 from pipelines.importing.terms import Columns, Reading, Terms
 from tests.chance import part_of_examples
 
@@ -108,6 +109,11 @@ csv_rows = st.lists(
 )
 
 
+def ids_by_line(lines: Iterable[int]) -> list[str]:
+    """An id for each line."""
+    return [f"line-{line}" for line in lines]
+
+
 READINGS = (
     Reading(),
     Reading(time_unit="s", text=frozenset({"a", "c.d"})),
@@ -118,11 +124,12 @@ READINGS = (
 def read(path: Path, columns: Columns, shift_ms: int = 5) -> None:
     """Asserts that each chunk gives the same rows and refusals as a whole and row by row."""
     for reading in READINGS:
-        terms = Terms(columns, "file", shift_ms, NOW, 16, reading)
         for chunk in chunks(path, columns.required(), 5, reading=reading):
             assert chunk.columns is not None
+            in_rows = replace(chunk, columns=None)
+            terms = Terms(columns, "file", shift_ms, NOW, 16, reading, RowIds("").of(chunk))
             together = chunk_rows(chunk, terms)
-            one_by_one = chunk_rows(replace(chunk, columns=None), terms)
+            one_by_one = chunk_rows(in_rows, replace(terms, made_ids=RowIds("").of(in_rows)))
             assert together.refused == one_by_one.refused
             assert repr(together.events.to_pylist()) == repr(one_by_one.events.to_pylist())
             assert together.events.schema == one_by_one.events.schema
@@ -218,7 +225,7 @@ def test_nearly_all_rows_of_a_usual_file_are_read_together(tmp_path: Path) -> No
         read_alone.extend(places)
         return chunk.rows(places)
 
-    made = chunk_rows(replace(chunk, rows=noted), Terms(WITHOUT_ID, "file", 0, NOW, 16))
+    made = chunk_rows(replace(chunk, rows=noted), Terms(WITHOUT_ID, "file", 0, NOW, 16, Reading(), ids_by_line))
     assert read_alone == [50]
     assert (len(made.events), [refused.line for refused in made.refused]) == (50, [52])
 
@@ -231,7 +238,7 @@ def test_rows_for_which_memory_is_too_small_are_read_in_pieces(tmp_path: Path, i
     lines = [f"u{n},{'' if n % 7 == 3 else 'bought'},2024-01-01T00:00:00Z,k{n},{n}" for n in range(40)]
     lines = [line if n % 5 == 4 else f"{line},true" for n, line in enumerate(lines)]
     path.write_text("\n".join(["who,what,when,key,x,y", *lines]))
-    terms = Terms(COLUMNS, "file", 0, NOW, 16)
+    terms = Terms(COLUMNS, "file", 0, NOW, 16, Reading(), ids_by_line)
     (whole,) = chunks(path, COLUMNS.required(), 100)
     whole = whole if is_by_column else replace(whole, columns=None)
     asked: list[int] = []

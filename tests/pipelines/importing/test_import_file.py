@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pipelines.importing.chunk import ImportRefused
 from pipelines.importing.chunks import chunks
 from pipelines.importing.import_file import import_file
 from pipelines.importing.report import Imported
-from pipelines.importing.terms import Columns, Reading, Terms, identity_of
+from pipelines.importing.terms import Columns, Reading, identity_of
 from serving.ingest.event_time import INSTANT_MAX_MS, INSTANT_MIN_MS
 from serving.times import rfc3339
 
@@ -221,10 +220,3 @@ def test_the_identity_of_an_import_is_the_same_in_every_release(
     path.write_text("who,what,when\nada,buy,2024-01-01\n")
 
     assert identity_of(path, Columns("who", "what", "when", id_column), shift_to_now, 50_000) == identity
-
-
-def test_the_ids_of_rows_without_one_are_the_same_in_every_release() -> None:
-    """An import that an update cut off goes on, and its rows that come again have the ids that they had."""
-    terms = Terms(Columns("who", "what", "when"), "e09221354160c43ef0e05a50a9284028", 0, NOW, 16)
-    assert terms.event_ids([2, 3]) == [terms.event_id(2), terms.event_id(3)]
-    assert terms.event_id(2) == blake2b(b"e09221354160c43ef0e05a50a9284028:2", digest_size=12).hexdigest()
