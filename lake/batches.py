@@ -17,6 +17,9 @@ import pyarrow.parquet as pq
 
 #: Rows of a file that are read at once: 16 MiB of the largest events.
 PART_ROWS = 512
+#: The same where no column has what was sent: ids and names of events have a few hundred bytes. A part costs as much as
+#: thousands of such rows.
+NARROW_PART_ROWS = 8_192
 #: Of a batch, as Arrow has its rows in memory.
 BATCH_ROWS, BATCH_BYTES = 50_000, 32 << 20
 #: A column of a file is read in pieces of so many bytes, not as a whole.

@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from .batches import batches_of
+from .batches import NARROW_PART_ROWS, PART_ROWS, batches_of
 from .errors import LakeUnreachable
 from .schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, REJECTED, RUNS, Table
 from .storage import fix, fixed, holds_table
@@ -81,7 +81,8 @@ class Lake(Tables):
         """
         dataset = self.at(EVENTS, version).to_pyarrow_dataset()
         try:
-            for batch in batches_of(dataset, columns, rows):
+            part_rows = PART_ROWS if "props" in columns else NARROW_PART_ROWS
+            for batch in batches_of(dataset, columns, rows, part_rows=part_rows):
                 yield pl.from_arrow(batch)  # type: ignore[misc]  # a batch becomes a frame
         except (pa.ArrowException, OSError) as error:
             raise LakeUnreachable(f"{self.uri(EVENTS)}: {error}") from error
