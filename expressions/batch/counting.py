@@ -64,18 +64,21 @@ def counted_for(
     nothing reads are left out (`without_unread_fields`).
     """
     events = after_deletes(events)
-    events = without_unread_fields(events, needed)
     is_read = pl.col("kind").is_in(sorted(COUNTED_KINDS)) & _is_reached(
         needed, now_ms, now_ms if latest_ms is None else latest_ms, zone
     )
     if needed.attributes:
         is_read = is_read | (pl.col("kind") == "identify")
     is_other = ~pl.col("kind").is_in([*sorted(COUNTED_KINDS), "identify"])
-    repeated = _repeated(events.select(_EVENT_HASH.alias("hash")).collect(engine="streaming")["hash"])
-    marked = events.with_columns(_EVENT_HASH.is_in(repeated).alias("is_repeated"))
-    rows = marked.filter(is_read | is_other | "is_repeated").collect(engine="streaming")
+    hashes = events.select(_EVENT_HASH.alias("event"), _ID_HASHES[1].alias("id")).collect(engine="streaming")
+    is_repeated = _EVENT_HASH.is_in(_repeated(hashes["event"]))
+    id_count = hashes["id"].n_unique()
+    del hashes
+    # Rows are chosen before anything is made of them: else the fields of all rows would be made too.
+    chosen = without_unread_fields(events.filter(is_read | is_other | is_repeated), needed)
+    rows = chosen.with_columns(is_repeated.alias("is_repeated")).collect(engine="streaming")
     more = [name for name in rows.columns if name not in (*EVENT_SCHEMA, "is_repeated")]
-    ids = distinct_ids(events.select("id", *more)).with_columns(pl.lit("group").alias("kind"))
+    ids = distinct_ids(events.select("id", *more), id_count).with_columns(pl.lit("group").alias("kind"))
     return pl.concat([_each_once(rows.drop("is_repeated"), rows["is_repeated"]), ids.lazy()], how="diagonal")
 
 
@@ -109,18 +112,23 @@ def _is_reached(needed: Plan, now_ms: int, latest_ms: int, zone: Zone) -> pl.Exp
     return reached & (pl.col("ts") <= latest_ms)
 
 
-def distinct_ids(rows: pl.LazyFrame) -> pl.DataFrame:
-    """One row for each id.
+def distinct_ids(rows: pl.LazyFrame, count: int | None = None) -> pl.DataFrame:
+    """One row for each id. `count` is how many second hashes of ids there are, where that is known.
 
     Ids are told apart by their hash, at a quarter of what comparing texts costs. Where a second hash does not find as
     many, some ids share a hash, and the texts are compared.
     """
-    first, second = (pl.col("id").hash(seed) for seed in (1, 2))
+    first, second = _ID_HASHES
     distinct = rows.filter(first.is_first_distinct()).collect()
-    if rows.select(second.n_unique()).collect().item() == len(distinct):
+    if count is None:
+        count = rows.select(second.n_unique()).collect().item()
+    if count == len(distinct):
         return distinct
     return rows.unique(subset=["id"]).collect(engine="streaming")
 
+
+#: Two hashes of an id, each by a seed of its own.
+_ID_HASHES = tuple(pl.col("id").hash(seed) for seed in (1, 2))
 
 #: The order of the copies of an event. Imported copies have no seq and come first.
 _COPY = ("id", "event_id", "seq", "received_at")
