@@ -45,8 +45,8 @@ SEGMENTS_MAX = 100
 ROWS_AT_ONCE: dict[AnalysisKind, int] = {"trend": 50_000, "overlap": 200_000, "impact": 200_000, "people": 200_000}
 #: People whom an answer lists, and the bytes of their ids: a result is one line of a job's output.
 LISTED_MAX, LISTED_BYTES_MAX = 5_000, 512 << 10
-#: Rows of the lake that are read at a time; fewer where they are large (`lake.batches`). Each time costs a write to each
-#: file of people.
+#: Rows of the lake that are read at a time; fewer where they are large (`lake.batches`). Each time costs a write to
+#: each file of people.
 BATCH_ROWS = 100_000
 
 
