@@ -29,7 +29,9 @@ def activity(key: str) -> None:
     """The last 30 days of a flag."""
     found, days = activity_of(key), flags_activity()["staleAfterDays"]
     if found is None or not found["days"]:
-        page.empty("No app has asked", "Questions with a read key are counted here; trials in the console are not.")
+        page.empty(
+            "No app has asked", "Questions with a read or a profile key count here; trials in the console do not."
+        )
         return
     left, middle, right = st.columns(3)
     left.metric("Asked by name", f"{found['byName']:,}", border=True)

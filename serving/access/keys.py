@@ -43,6 +43,9 @@ ADMINISTER = Permission("admin", ("admin",))
 #: No key is asked for.
 OPEN = Permission("no", KEY_KINDS)
 
+#: The kinds that applications hold. Viewers' and admin keys are people's, who look at everything and try flags out.
+APPLICATION_KINDS: tuple[KeyKind, ...] = ("write", "read", "profile")
+
 #: The kinds of which the configuration has keys.
 CONFIGURED_KINDS: tuple[KeyKind, ...] = ("write", "read", "admin")
 #: A key that is not known yet may be known after so many seconds.

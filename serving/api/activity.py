@@ -90,7 +90,8 @@ def _latency(latency: Latency) -> dict[str, Any]:
 @router.get("/flags", responses={200: {"model": FlagsActivityOut}})
 async def of_flags(engine: EngineOf, since: From = None, until: To = None) -> Response:
     """The answers of each flag by day (UTC), by variant, and by name apart from in bulk; of the last 30 days, if not
-    said otherwise. Only answers to read keys count, so that who tries a flag out does not make it look used.
+    said otherwise. Only answers to apps count, which have read and profile keys: people, who try a flag out with a
+    viewer's or an admin key, do not make it look used.
     """
     now_ms = engine.clock_ms()
     since_ms, until_ms = period_of(since, until, MONTH_DAYS * DAY_MS, now_ms)

@@ -8,7 +8,7 @@ import msgspec
 
 from expressions.definitions import Bound, Key
 from expressions.live.explain import TURN_LEFT_OUT, unexplained
-from serving.access.keys import Caller
+from serving.access.keys import APPLICATION_KINDS, Caller
 from serving.api.beside import are_many
 from serving.api.live_person import told_of
 from serving.engine import Engine
@@ -33,7 +33,8 @@ async def decisions(
 ) -> Decided:
     """Decisions of these flags (None: of all) for the person whom the ids name; for nobody where they name none.
 
-    Answers to apps, which have a read key, are what `serving.activity` tells of flags: other keys try them out.
+    Answers to apps, which have a read or a profile key, are what `serving.activity` tells of flags: people try them out
+    with the other kinds.
 
     Defaults where Redis does not answer within `DECIDE_S`, and at once while it is known to be silent. An explanation
     that has no turn within `EXPLAIN_S` is left out.
@@ -99,7 +100,7 @@ def _unexplained(decided: Decided, bounds: Mapping[Key, Bound]) -> Decided:
 
 def _count(engine: Engine, caller: Caller, decided: Decided, keys: Sequence[str] | None) -> None:
     engine.tally.decided(decided.decisions.values())
-    if caller.kind == "read":
+    if caller.kind in APPLICATION_KINDS:
         engine.tally.answered_app(decided.decisions, decided.flags, by_name=keys is not None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 import tinycdp
 
@@ -18,6 +19,12 @@ def flag(stack: RunningStack, key: str) -> dict[str, Any]:
     """What the activity says of one flag."""
     flags = stack.call("GET", "/v1/admin/activity/flags").json()["flags"]
     return next(found for found in flags if found["key"] == key)
+
+
+def made_key(stack: RunningStack, kind: str) -> str:
+    """A new key of a kind."""
+    key: str = stack.call("POST", "/v1/admin/keys", json={"kind": kind, "label": "activity"}).json()["key"]
+    return key
 
 
 @pytest.mark.deep
@@ -42,11 +49,20 @@ def test_what_the_stack_did_is_there_within_seconds(stack: RunningStack) -> None
 
 @pytest.mark.deep
 def test_only_apps_make_a_flag_look_used(stack: RunningStack) -> None:
-    """An admin's test and a bulk question leave `lastAsked` empty; a read key that names the flag sets it."""
+    """People's trials and bulk questions leave `lastAsked` empty; a read or profile key that names the flag sets it."""
+    keys = {kind: made_key(stack, kind) for kind in ("profile", "viewer")}
+
+    def ask_with(kind: str, key: str) -> httpx.Response:
+        of_kind = {"Authorization": f"Bearer {keys[kind]}"}
+        return stack.http.get("/v1/decide", params={"userId": "a", "flag": key}, headers=of_kind)
+
     stack.define("flag", "act_used", "true", variants=[{"name": "red"}])
     stack.define("flag", "act_tried", "true")
+    stack.define("flag", "act_known", "true")
     asks: list[Callable[[], Any]] = [
         lambda: stack.call("GET", "/v1/decide", "admin", params={"userId": "a", "flag": "act_tried"}),
+        lambda: ask_with("viewer", "act_tried"),
+        lambda: ask_with("profile", "act_known"),
         lambda: stack.call("POST", "/v1/decide", "read", json={"userId": "a"}),
         lambda: stack.call("POST", "/ofrep/v1/evaluate/flags", "read", json={"context": {"targetingKey": "a"}}),
         lambda: stack.call("GET", "/v1/decide", "read", params={"userId": "a", "flag": "act_used"}),
@@ -59,11 +75,13 @@ def test_only_apps_make_a_flag_look_used(stack: RunningStack) -> None:
         assert ask().status_code == 200
 
     used = wait_until(lambda: (found := flag(stack, "act_used"))["byName"] == 3 and found, "the answers are noted")
+    known = wait_until(lambda: (found := flag(stack, "act_known"))["byName"] == 1 and found, "so is the profile key's")
     tried = flag(stack, "act_tried")
 
     assert (used["inBulk"], tried["inBulk"], tried["byName"]) == (2, 2, 0)
     assert used["variants"] == [{"variant": "red", "byName": 3, "inBulk": 2, "share": 1.0}]
     assert [day["variants"] for day in used["days"]] == [{"red": 5}]
+    assert known["lastAsked"] is not None
     assert used["lastAsked"] is not None and tried["lastAsked"] is None
     assert not used["stale"] and not tried["stale"]
 
