@@ -10,10 +10,10 @@ from expressions.definitions import Bound, Key
 from expressions.live.explain import TURN_LEFT_OUT, unexplained
 from serving.access.keys import APPLICATION_KINDS, Caller
 from serving.api.beside import are_many
-from serving.api.live_person import told_of
+from serving.api.live_person import note_size, told_of
 from serving.engine import Engine
 from serving.ids import Ids, namespaced
-from serving.lookups.live_people import explained
+from serving.lookups.live_people import explained, explained_large
 from serving.lookups.worker import in_worker_or_none
 from serving.people.decide import Decision, error_decision
 from serving.people.decided import Decided, decided_bare
@@ -71,9 +71,12 @@ async def _decided(engine: Engine, id: str | None, device: str | None, keys: Seq
 async def _explained(engine: Engine, id: str | None, device: str | None, keys: Sequence[str] | None) -> Decided | None:
     """The decisions with explanations, from a process beside this one; None where there is none in time."""
     settings = engine.settings
-    made = await in_worker_or_none(explained, str(settings.redis_url), settings.shards, id, device, keys)
+    explain = explained_large if id in engine.large_ids else explained
+    made = await in_worker_or_none(explain, str(settings.redis_url), settings.shards, id, device, keys)
     if made is None:
         return None
+    if id is not None:
+        note_size(engine, id, is_large=made.is_large)
     try:
         flags = (await engine.at_least(made.decided.asof["catalogue"])).flags
     except Refusal:  # Redis went away since

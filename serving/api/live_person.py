@@ -40,11 +40,19 @@ async def small_person(engine: Engine, id: str | None) -> Person | None:
     reading = await (engine.read(()) if id is None else engine.read_person(id))
     catalogue = await engine.at_least(reading.catalogue_version)
     if id is not None and are_large(reading.records):
-        while len(engine.large_ids) >= LARGE_MAX:
-            engine.large_ids.pop(next(iter(engine.large_ids)))
-        engine.large_ids[id] = None
+        note_size(engine, id, is_large=True)
         return None
     return person(reading, catalogue, engine.bases)
+
+
+def note_size(engine: Engine, id: str, *, is_large: bool) -> None:
+    """Notes whether the person of an id has large records, which another process is asked about at once."""
+    if not is_large:
+        engine.large_ids.pop(id, None)
+        return
+    while len(engine.large_ids) >= LARGE_MAX:
+        engine.large_ids.pop(next(iter(engine.large_ids)))
+    engine.large_ids[id] = None
 
 
 async def told_of(
@@ -77,5 +85,5 @@ async def told_elsewhere(
         message = "too much is asked at once about people with very many recent events"
         raise Unavailable(message, {"remedy": "try again"}, RETRY_AFTER_S) from None
     if not told.is_large and id is not None:
-        engine.large_ids.pop(id, None)
+        note_size(engine, id, is_large=False)
     return told, await engine.at_least(told.version)

@@ -35,10 +35,14 @@ REDIS_S = 2.0
 
 
 class Explained(NamedTuple):
-    """Decisions without their explanations, and each explanation as JSON: whoever asked hands it on as it is."""
+    """Decisions without their explanations, and each explanation as JSON: whoever asked hands it on as it is.
+
+    `is_large`: the person's records are large, so that the next explanation is one of `explained_large`.
+    """
 
     decided: Decided
     explanations: dict[str, bytes]
+    is_large: bool = False
 
 
 class Told(NamedTuple, Generic[T]):
@@ -115,9 +119,17 @@ def explained(redis_url: str, shards: int, id: str | None, device: str | None, k
     where nobody can be read.
     """
     try:
-        return told(redis_url, shards, id, _explained, device, keys).said
+        made = told(redis_url, shards, id, _explained, device, keys)
     except CodecError as error:
         raise Unavailable(str(error)) from error
+    return made.said._replace(is_large=made.is_large)
+
+
+def explained_large(
+    redis_url: str, shards: int, id: str | None, device: str | None, keys: Sequence[str] | None
+) -> Explained:
+    """The same of somebody with large records: such explanations wait for each other, and nobody else for them."""
+    return explained(redis_url, shards, id, device, keys)
 
 
 def _explained(person: Person, device: str | None, keys: Sequence[str] | None) -> Explained:

@@ -44,7 +44,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from serving.history import AWAY, away
 from serving.logs import Elsewhere
 from serving.lookups.flag_people import flag_people
-from serving.lookups.live_people import explained, told
+from serving.lookups.live_people import explained, explained_large, told
 from serving.lookups.people import data, detail
 from serving.lookups.question_process import ANSWER_HEADER, QUESTION_HEADER, READY, Line
 from serving.lookups.rejected import page
@@ -64,12 +64,13 @@ T = TypeVar("T")
 
 #: Questions of one kind that run at once; more wait. Each has the memory of a query of its own.
 AT_ONCE = 1
-#: Kinds of questions: previews, costs, explanations, of people with large records, of one person's rows in the lake, of
-#: how much there is, long texts that are typed, the names in the lake, those that a definition reads, all others.
-#: Somebody who looks at people waits for no preview, who looks at one person for no search, who saves a definition for
-#: none of these, and an app that asks for a decision for no person who looks at anything.
-PREVIEWS, COSTS, EXPLANATIONS, LARGE, PERSON, FIGURES, TYPED, NAMES, SAVED, OTHERS = (
-    CapacityLimiter(AT_ONCE) for _ in range(10)
+#: Kinds of questions: previews, costs, explanations, those about large records, of people with large records, of one
+#: person's rows in the lake, of how much there is, long texts that are typed, the names in the lake, those that a
+#: definition reads, all others. Somebody who looks at people waits for no preview, who looks at one person for no
+#: search, who saves a definition for none of these, and an app that asks for a decision for no person who looks at
+#: anything.
+PREVIEWS, COSTS, EXPLANATIONS, LARGE_EXPLANATIONS, LARGE, PERSON, FIGURES, TYPED, NAMES, SAVED, OTHERS = (
+    CapacityLimiter(AT_ONCE) for _ in range(11)
 )
 #: So many questions of one kind wait for their turn; more are refused at once.
 WAITING_MAX = 100
@@ -103,6 +104,7 @@ async def in_worker(question: Callable[P, T], *args: P.args, **_: P.kwargs) -> T
         segment_members: PREVIEWS,
         cost: COSTS,
         explained: EXPLANATIONS,
+        explained_large: LARGE_EXPLANATIONS,
         told: LARGE,
         person_events: PERSON,
         detail: PERSON,
@@ -159,7 +161,7 @@ async def in_worker_or_none(question: Callable[P, T], *args: P.args, **named: P.
 async def _asked(request: bytes, name: str, kind: CapacityLimiter) -> tuple[bool, bytes, bytes]:
     """Whether a question failed, the bytes of its answer or of the error, and those of what its process logged."""
     processes = _processes()
-    answer_s = PEOPLE_ANSWER_S if kind in (LARGE, EXPLANATIONS) else ANSWER_S
+    answer_s = PEOPLE_ANSWER_S if kind in (LARGE, EXPLANATIONS, LARGE_EXPLANATIONS) else ANSWER_S
     for take in (lambda: processes.idle_or_new(kind), processes.new):
         try:
             return await processes.ask(await take(), request, kind, answer_s)

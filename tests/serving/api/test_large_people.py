@@ -157,6 +157,29 @@ def test_a_decision_whose_explanation_has_no_turn_says_so(world: World, monkeypa
     anyio.run(ask)
 
 
+def test_an_explanation_of_large_records_keeps_no_other_from_its_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has one made of somebody with few events waits for none of those of somebody with very many."""
+    spend(world, "small", 3)
+    monkeypatch.setattr(worker, "LARGE_EXPLANATIONS", taken := CapacityLimiter(1))
+
+    async def ask() -> None:
+        async with api(world) as http:
+            await counted(http, f"{PATH}&explain=true")  # that their records are large is known from now on
+            taken.acquire_on_behalf_of_nowait("somebody else")
+            waiting = asyncio.create_task(http.get(f"{PATH}&explain=true"))
+            while not taken.statistics().tasks_waiting:
+                await asyncio.sleep(0)
+            small = await http.get("/v1/decide?userId=small&flag=rich&explain=true")
+            assert small.json()["explanation"]["key"] == "rich"
+            assert taken.statistics().tasks_waiting == 1
+            taken.release_on_behalf_of("somebody else")
+            assert (await waiting).json()["explanation"]["key"] == "rich"
+
+    anyio.run(ask)
+
+
 def test_an_explanation_for_nobody_is_one_of_the_default(world: World) -> None:
     """Without an id there is nobody, and a flag that there is not is an error, with no tree."""
     made = explained(str(world.settings.redis_url), 2, None, None, ["rich", "none"])
