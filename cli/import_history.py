@@ -16,6 +16,7 @@ from cli.terminal import fail, one_line, progress_bar, say
 from pipelines.importing.chunk import ImportRefused
 from pipelines.importing.import_file import import_file
 from pipelines.importing.made import Refused
+from pipelines.importing.noted_imports import Note
 from pipelines.importing.report import Imported, Preview
 from pipelines.importing.terms import AS_SENT, Reading
 from pipelines.leases import writing
@@ -64,6 +65,14 @@ def import_history(
         nullcontext() if is_dry else writing(store) as lease,
         _kept(rejects, file, mapping) as on_refused,
     ):
+        now_ms = store.now_ms()
+        note = Note(lake, [file.name], _as_json(mapping), mapping.source, now_ms)
+
+        def before_commit() -> None:
+            if lease is not None:
+                lease.require()
+            note.begin()
+
         try:
             imported = import_file(
                 lake,
@@ -76,15 +85,17 @@ def import_history(
                 reading=mapping.reading,
                 source=mapping.source,
                 is_dry=is_dry,
-                now_ms=store.now_ms(),
+                now_ms=now_ms,
                 shards=settings.shards,
                 progress=on_progress,
-                before_commit=lease.require if lease is not None else lambda: None,
+                before_commit=before_commit,
                 on_refused=on_refused,
                 link=lambda events: store.follow(complete_links(store.operations, events)),
             )
         except ImportRefused as error:
             fail(str(error))
+        if not is_dry:
+            note.end(imported)
     if is_dry:
         return imported
     try:

@@ -349,6 +349,20 @@ def rejected(
 
 
 @app.command()
+def imports(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list, the newest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the imports of history: their files, when, by whom, and what became of their rows."""
+    from cli.imports import imports_body, imports_text
+    from pipelines.importing.noted_imports import noted_imports
+
+    _, lake, _ = connect()
+    noted = noted_imports(lake, limit)
+    say(imports_body(noted), imports_text(noted), as_json)
+
+
+@app.command()
 def explain(
     user: Annotated[str, typer.Argument(help="The id of the user.")],
     key: Annotated[str, typer.Argument(help="The key of a trait, segment or flag.")],

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from .batches import NARROW_PART_ROWS, PART_ROWS, batches_of
 from .errors import LakeUnreachable
-from .schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, REJECTED, RUNS, Table
+from .schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, IMPORTS, REJECTED, RUNS, Table
 from .storage import fix, fixed, holds_table
 from .stored_files import StoredFiles
 from .tables import Tables
@@ -228,7 +228,7 @@ class Lake(Tables):
         greatest = self.runs().select(pl.col("build").max()).collect().item()
         return int(greatest or 0)
 
-    # ── refused events, keys, and what admins did ────────────────────────────────────────────────────────────────────
+    # ── refused events, keys, imports, and what admins did ───────────────────────────────────────────────────────────
 
     def append_rejected(self, numbered: Sequence[tuple[int, Mapping[str, Any]]], purged: str | None = None) -> None:
         """Keeps refused events with their reasons, each once, by their numbers in the stream that they come from.
@@ -254,6 +254,14 @@ class Lake(Tables):
     def api_keys(self) -> list[dict[str, Any]]:
         """Every row of every key, in order of `created_at`."""
         return self.scan(API_KEYS).sort("created_at").collect().to_dicts()
+
+    def append_import(self, row: Mapping[str, Any]) -> None:
+        """Notes that an import began, or that its rows are in."""
+        self._append_row(IMPORTS, row)
+
+    def imports(self) -> pl.LazyFrame:
+        """The rows of imports."""
+        return self.scan(IMPORTS)
 
     def append_audit(self, *rows: Mapping[str, Any]) -> None:
         """Notes what an admin did, in one commit."""

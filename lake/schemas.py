@@ -208,5 +208,26 @@ AUDIT = Table(
     ),
 )
 
+#: Every import: a row when it began, another when its rows were in (`state`). `at` is the receipt of its rows, `source`
+#: what its command named, `author` the user of the machine. `files` (their names) and `mapping` (how they were read)
+#: are JSON. `accepted`, `already` and `rejected` count rows.
+IMPORTS = Table(
+    "imports",
+    pa.schema(
+        [
+            ("id", pa.string()),
+            ("at", pa.int64()),
+            ("state", pa.string()),
+            ("source", pa.string()),
+            ("files", pa.string()),
+            ("mapping", pa.string()),
+            ("author", pa.string()),
+            ("accepted", pa.int64()),
+            ("already", pa.int64()),
+            ("rejected", pa.int64()),
+        ]
+    ),
+)
+
 #: All tables: each is maintained, packed and measured. Retention and the purge name theirs one by one.
-TABLES = (EVENTS, DEFINITIONS, TRAITS, MEMBERSHIPS, RUNS, REJECTED, API_KEYS, AUDIT)
+TABLES = (EVENTS, DEFINITIONS, TRAITS, MEMBERSHIPS, RUNS, REJECTED, API_KEYS, AUDIT, IMPORTS)

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "import.md").read_text()
 FILES = dict(re.findall(r"`([a-z]+\.(?:csv|jsonl))`:\n\n```(?:csv|json)\n(.*?)```", PAGE, re.DOTALL))
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+IMPORTS = [command for command in COMMANDS if command != "tinycdp imports"]
 
 
 def imported(stack: RunningStack, folder: Path, command: str) -> dict[str, Any]:
@@ -36,7 +37,9 @@ def test_the_page_on_imports(stack: RunningStack, tmp_path: Path) -> None:
     """Every command does what the page says of it."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
-    said = [imported(stack, tmp_path, command) for command in COMMANDS]
+    said = [imported(stack, tmp_path, command) for command in IMPORTS]
+    (listing,) = {*COMMANDS} - {*IMPORTS}
+    listed = stack.json(*shlex.split(listing)[1:])["imports"]
 
     assert [(one["accepted"] + one["already"], one["rejected"]) for one in said] == [
         (5, 0),
@@ -57,3 +60,8 @@ def test_the_page_on_imports(stack: RunningStack, tmp_path: Path) -> None:
     assert written[0]["mapping"]["user"] == "who"
     assert sorted(one["line"] for one in written[1:]) == [3, 4]
     assert {"row", "text"} == {next(name for name in ("row", "text") if name in one) for one in written[1:]}
+    real = [one for one in said if "preview" not in one]
+    ours = listed[: len(real)][::-1]
+    numbers = ("accepted", "already", "rejected")
+    assert [[one[name] for name in numbers] for one in ours] == [[one[name] for name in numbers] for one in real]
+    assert ours[1]["files"] == ["kept.jsonl"] and {one["state"] for one in ours} == {"done"}
