@@ -25,7 +25,7 @@ UNLINKED: Final = b"u"  # seq and receipt in ms of the last unlink, 6 bytes each
 TOMBSTONE: Final = b"d"  # seq and receipt in ms of the last delete, 6 bytes each, big-endian
 
 TAIL_FIELD_BYTES_MIN: Final = 8
-APART: Final = b"+"  # what RECENT or FORGOTTEN says when its entries have a key of their own; no entry is this short
+APART: Final = b"+"  # what RECENT or FORGOTTEN says first when its entries have a key of their own (`lua_copies`)
 
 # ── fields of other hashes, and of the entries of streams ────────────────────────────────────────────────────────
 

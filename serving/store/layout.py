@@ -25,6 +25,8 @@ TAIL_VISITED_AT_ONCE = 1_000
 RECENT_ENTRY_BYTES = 20
 #: Beyond this `recent` has a key of its own.
 RECENT_INLINE_BYTES = 64 * RECENT_ENTRY_BYTES
+#: A long `forgotten` is not written anew for each delete. Up to so many bytes of entries stand in the record beside it.
+FORGOTTEN_BESIDE_BYTES_MAX = 20_000 * RECENT_ENTRY_BYTES
 #: Entries that a look in that key reads at once, and how often it guesses where before it bisects.
 RECENT_BLOCK, RECENT_GUESSES_MAX = 16, 4
 #: How long that key lives after its publish: as long as an entry matters, and an hour for a clock that went back.

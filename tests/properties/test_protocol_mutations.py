@@ -182,7 +182,7 @@ MUTATIONS: list[InScript | InPython] = [
     ),
     InScript(
         "what a delete takes is nobody's", delete, "DELETE",
-        "redis.call('DEL', record, recent_key(record), forgotten_key(record))",
+        "redis.call('DEL', record, recent_key(record))",
         "redis.call('HDEL', record, 'b', 's'); redis.call('DEL', recent_key(record))", seed=4,
     ),
     InPython(

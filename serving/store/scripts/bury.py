@@ -43,12 +43,12 @@ for k = NAMED_KEYS + 1, #KEYS do
   if is_over then
     local gone, digest = gone_at(record)
     forgotten = forgotten or ''
-    if forgotten == APART then
+    if #forgotten % RECENT_ENTRY_BYTES == 1 then
       local own = FORGOTTEN_PREFIX .. string.sub(record, #RECORD_PREFIX + 1)
       if redis.call('EXISTS', own) == 1 then
         redis.call('RENAME', own, gone_forgotten_key(record))
       else
-        forgotten = ''
+        forgotten = string.sub(forgotten, 2)
       end
     end
     redis.call('HSET', gone, digest, tombstone .. forgotten)

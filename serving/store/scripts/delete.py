@@ -58,7 +58,7 @@ local members = redis.call('HGET', record, MEMBERS)
 visit_tail(record, function(field, entry) keep_tail_entry(kept, field, entry, now) end)
 
 append(log, seq, entry, now_text, now_text)
-redis.call('DEL', record, recent_key(record), forgotten_key(record))
+redis.call('DEL', record, recent_key(record))
 redis.call('HSET', record, TOMBSTONE, struct.pack('>I6I6', seq, now), LAST, struct.pack('>I6I6', now, seq))
 if members then redis.call('HSET', record, MEMBERS, members) end
 remember_forgotten(record, kept, long)

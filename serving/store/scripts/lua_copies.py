@@ -5,7 +5,9 @@ read and each event of a busy id pay for all of them, so beyond RECENT_INLINE_BY
 order of the hash, of which a look reads a block or two, and the record only says that it is there (`layout`).
 
 The events of the last 24 h that a delete took (`forgotten`) are laid out alike, and kept apart from these: a delete
-writes them, and no publish touches them, so that a base's `recent` is written as it comes, however long either is.
+writes them, and no publish touches them, so that a base's `recent` is written as it comes, however long either is. What
+the record says of a long `forgotten` may have entries behind it, in any order: newer ones, which count before those of
+the list. So a delete gives a long list another name, and writes what else it takes; it copies no million entries.
 """
 
 from __future__ import annotations
@@ -57,14 +59,20 @@ local function forgotten_key(record)
   return FORGOTTEN_PREFIX .. string.sub(record, #RECORD_PREFIX + 1)
 end
 
+-- whether what a record says of `recent` or `forgotten` tells of a list in a key of its own
+local function is_apart(entries)
+  return #entries % RECENT_ENTRY_BYTES == 1
+end
+
 -- Receipt and seq of a hash among a few entries, in any order; nil when it is not there. A hash may be found across two
--- entries, so only an aligned find counts.
-local function copy_among_few(recent, hash)
-  local from = 1
+-- entries, so only an aligned find counts. The entries stand behind `before` bytes.
+local function copy_among_few(recent, hash, before)
+  local first = 1 + (before or 0)
+  local from = first
   while true do
     local at = string.find(recent, hash, from, true)
     if not at then return nil end
-    if (at - 1) % RECENT_ENTRY_BYTES == 0 then return struct.unpack('>I6I6', recent, at + EVENT_HASH_BYTES) end
+    if (at - first) % RECENT_ENTRY_BYTES == 0 then return struct.unpack('>I6I6', recent, at + EVENT_HASH_BYTES) end
     from = at + 1
   end
 end
@@ -100,7 +108,9 @@ end
 -- `forgotten`, whose key is `key_of(record)` where it is long.
 local function remembered_copy(record, entries, key_of, hash)
   if not entries then return nil end
-  if entries ~= APART then return copy_among_few(entries, hash) end
+  if not is_apart(entries) then return copy_among_few(entries, hash) end
+  local received, seq = copy_among_few(entries, hash, 1)
+  if received then return received, seq end
   local key = key_of(record)
   return copy_among_many(redis.call('STRLEN', key) / RECENT_ENTRY_BYTES, function(at, size)
     return redis.call('GETRANGE', key, at, at + size - 1)
@@ -126,34 +136,53 @@ end
 -- Puts what a record remembers of the last 24 h into `kept`: what its base covers, and what was deleted.
 local function keep_remembered(kept, record, now)
   local recent, forgotten = unpack(redis.call('HMGET', record, RECENT, FORGOTTEN))
-  if forgotten == APART then forgotten = redis.call('GET', forgotten_key(record)) end
-  if recent == APART then recent = redis.call('GET', recent_key(record)) end
-  keep_entries(kept, forgotten or '', now)
-  keep_entries(kept, recent or '', now)
+  recent, forgotten = recent or '', forgotten or ''
+  if is_apart(forgotten) then
+    keep_entries(kept, redis.call('GET', forgotten_key(record)) or '', now)
+    forgotten = string.sub(forgotten, 2)
+  end
+  if is_apart(recent) then recent = redis.call('GET', recent_key(record)) or '' end
+  keep_entries(kept, forgotten, now)
+  keep_entries(kept, recent, now)
 end
 
--- The longer of what a base covers and of what was deleted, where it is long: in order, and with old entries too, since
--- a look at one sees how old it is. All else of the last 24 h goes into `kept`. It costs as much as the shorter one.
+-- Puts what a record remembers of the last 24 h into `kept`, but for one long list, if there is any: what was deleted
+-- before, or else what the base covers. That one stands where `forgotten` has its list, and stays as it is, with old
+-- entries too, since a look at one sees how old it is. Of an event that is in both, what the base covers stands. Where
+-- both are long, the longer one is returned: it must be written anew, and this costs as much as the shorter one.
 local function keep_all_but_the_longest(kept, record, now)
   local recent, forgotten = unpack(redis.call('HMGET', record, RECENT, FORGOTTEN))
-  if forgotten == APART then forgotten = redis.call('GET', forgotten_key(record)) end
-  if recent == APART then recent = redis.call('GET', recent_key(record)) end
   recent, forgotten = recent or '', forgotten or ''
-  if math.max(#recent, #forgotten) <= RECENT_INLINE_BYTES then
-    keep_entries(kept, forgotten, now)
-    keep_entries(kept, recent, now)
-    return nil
-  end
-  if #recent < #forgotten then
-    keep_entries(kept, recent, now)
-    return forgotten
-  end
+  local own, apart = recent_key(record), forgotten_key(record)
+  local is_long, was_long = is_apart(recent), is_apart(forgotten)
+  if was_long then forgotten = string.sub(forgotten, 2) end
+  is_long = is_long and redis.call('EXISTS', own) == 1
+  was_long = was_long and redis.call('EXISTS', apart) == 1
   keep_entries(kept, forgotten, now)
-  local function entries_at(at, size) return string.sub(recent, at + 1, at + size) end
-  for hash in pairs(kept) do  -- of an event that is in both, what the base covers stands
-    if copy_among_many(#recent / RECENT_ENTRY_BYTES, entries_at, hash) then kept[hash] = nil end
+  if is_long and was_long then
+    local covered, deleted = redis.call('GET', own), redis.call('GET', apart)
+    if #covered < #deleted then
+      keep_entries(kept, covered, now)
+      return deleted
+    end
+    keep_entries(kept, deleted, now)
+    keep_entries(kept, forgotten, now)  -- these are newer
+    local function entries_at(at, size) return string.sub(covered, at + 1, at + size) end
+    for hash in pairs(kept) do
+      if copy_among_many(#covered / RECENT_ENTRY_BYTES, entries_at, hash) then kept[hash] = nil end
+    end
+    return covered
+  elseif is_long then
+    local count = redis.call('STRLEN', own) / RECENT_ENTRY_BYTES
+    local function entries_at(at, size) return redis.call('GETRANGE', own, at, at + size - 1) end
+    for hash in pairs(kept) do
+      if copy_among_many(count, entries_at, hash) then kept[hash] = nil end
+    end
+    redis.call('RENAME', own, apart)
+  elseif not is_apart(recent) then
+    keep_entries(kept, recent, now)
   end
-  return recent
+  return nil
 end
 
 -- Puts the event of a tail entry into `kept`, if it is of the last 24 h.
@@ -203,11 +232,23 @@ local function with_entries(long, entries)
   return table.concat(parts)
 end
 
--- Makes `kept` what a record has forgotten, together with `long`, entries in order, where there are any.
+-- Makes `kept` what a record has forgotten, together with `long`, entries in order, where there are any; else with the
+-- list that stands where `forgotten` has its own, if there is any.
 local function remember_forgotten(record, kept, long)
+  local key = forgotten_key(record)
+  if not long and redis.call('EXISTS', key) == 1 then
+    local beside = {}
+    for _, entry in pairs(kept) do beside[#beside + 1] = entry end
+    if #beside * RECENT_ENTRY_BYTES <= FORGOTTEN_BESIDE_BYTES_MAX then
+      redis.call('PEXPIRE', key, RECENT_TTL_MS)
+      redis.call('HSET', record, FORGOTTEN, APART .. table.concat(beside))
+      return
+    end
+    long = redis.call('GET', key)
+  end
   local forgotten = with_entries(long or '', entries_of(kept))
   if #forgotten > RECENT_INLINE_BYTES then
-    redis.call('SET', forgotten_key(record), forgotten, 'PX', RECENT_TTL_MS)
+    redis.call('SET', key, forgotten, 'PX', RECENT_TTL_MS)
     forgotten = APART
   end
   if forgotten ~= '' then redis.call('HSET', record, FORGOTTEN, forgotten) end

@@ -49,12 +49,12 @@ local function revive(record)
   if not field then return false end
   redis.call('HSETNX', record, TOMBSTONE, string.sub(field, 1, POSITION_BYTES))
   local forgotten = string.sub(field, POSITION_BYTES + 1)
-  if forgotten == APART then
+  if #forgotten % RECENT_ENTRY_BYTES == 1 then
     local apart = gone_forgotten_key(record)
     if redis.call('EXISTS', apart) == 1 then
       redis.call('RENAME', apart, FORGOTTEN_PREFIX .. string.sub(record, #RECORD_PREFIX + 1))
     else
-      forgotten = ''
+      forgotten = string.sub(forgotten, 2)
     end
   end
   if forgotten ~= '' then redis.call('HSETNX', record, FORGOTTEN, forgotten) end

@@ -13,7 +13,13 @@ from pipelines.publish import send
 from serving.ids import event_hash, shard_of
 from serving.store import keys
 from serving.store.errors import ServerReplaced
-from serving.store.layout import RECENT_ENTRY_BYTES, TAIL_VISITED_AT_ONCE, in_order, recent_entry
+from serving.store.layout import (
+    FORGOTTEN_BESIDE_BYTES_MAX,
+    RECENT_ENTRY_BYTES,
+    TAIL_VISITED_AT_ONCE,
+    in_order,
+    recent_entry,
+)
 from serving.store.logged_event import Accepted
 from serving.store.requests import Command, Request
 from serving.store.scripts import stage
@@ -241,17 +247,21 @@ class TestManyCoveredEvents:
             assert merge(args=[b"".join(long), *entries]) == expected
 
     def test_a_delete_keeps_its_own_apart(self, store: Store, client: redis.Redis) -> None:
-        """A base that comes after a delete brings its list as it is: what was deleted is neither read nor written.
+        """A delete gives the list of a base another name, and what it takes beside it stands in the record. A base that
+        comes after it brings its list as it is: what was deleted is neither read nor written.
 
-        Repeats of both are known, imported ones too; a second delete and a purge keep what the first one kept.
+        Repeats of all are known, imported ones too; a second delete and a purge keep what the first one kept.
         """
         at(store, NOON_MS)
         imported = self.entries()[:-RECENT_ENTRY_BYTES] + recent_entry(event_hash("imported"), NOON_MS, None)
         store.publish(0, stamp(1, seq=self.COUNT), [BaseRecord(ALICE, b"base", imported)])
         store.ingest([arrival("t1"), arrival("t2")], projection=0)
+        client.config_resetstat()
         (seq,) = store.delete([Accepted("gone", "delete", ALICE)])
+        assert {"cmdstat_set", "cmdstat_setrange"}.isdisjoint(client.info("commandstats"))
         kept = client.get(keys.forgotten(0, ALICE))
-        assert len(kept) == len(imported) + 2 * RECENT_ENTRY_BYTES and kept == in_order(kept)
+        assert kept == in_order(imported) and 24 * 3600 < client.ttl(keys.forgotten(0, ALICE)) <= 25 * 3600
+        assert len(client.hget(keys.record(0, ALICE), keys.FORGOTTEN)) == len(keys.APART) + 2 * RECENT_ENTRY_BYTES
         later = b"".join(recent_entry(event_hash(f"l{n}"), NOON_MS, seq + n) for n in range(self.COUNT))
         client.config_resetstat()
         store.publish(0, stamp(2, seq=seq + self.COUNT), [BaseRecord(ALICE, b"base", later)])
@@ -281,21 +291,56 @@ class TestManyCoveredEvents:
         store.publish(0, stamp(1, seq=self.COUNT), [BaseRecord(ALICE, b"base", lists[0])])
         (seq,) = store.delete([Accepted("gone", "delete", ALICE)])
         store.publish(0, stamp(2, seq=seq + 1), [BaseRecord(ALICE, b"base", lists[1])])
-        look = client.register_script(
-            COPIES + REMEMBER + "local kept, count = {}, 0\n"
-            "local long = keep_all_but_the_longest(kept, KEYS[1], tonumber(ARGV[1]))\n"
-            "for _ in pairs(kept) do count = count + 1 end\nreturn {count, long}"
-        )
+
+        store.delete([Accepted("gone-again", "delete", ALICE)])
+
+        assert client.get(keys.forgotten(0, ALICE)) == in_order(many)
         # Of an event that is in both, the base's stands: among the few it is taken along, among the many it is there.
-        assert look([keys.record(0, ALICE)], [NOON_MS]) == [3 if is_first_long else 2, in_order(many)]
+        beside = client.hget(keys.record(0, ALICE), keys.FORGOTTEN)
+        assert len(beside) == len(keys.APART) + (3 if is_first_long else 2) * RECENT_ENTRY_BYTES
+        repeats = [arrival(name) for name in ("f1", "e1", "f2", "e3")]
+        known = [Outcome(place, duplicate=True) for place in (7, 7 if is_first_long else 2, 7, 4)]
+        assert store.ingest(repeats, projection=0).outcomes == known
+
+    def test_two_long_lists_become_one(self, store: Store, client: redis.Redis) -> None:
+        """What a delete took, beside which another one put some, and what a base covers: of an event that is in both,
+        what the base covers stands."""
+        at(store, NOON_MS)
+        store.publish(0, stamp(1, seq=self.COUNT), [BaseRecord(ALICE, b"base", self.entries())])
+        store.ingest([arrival("t1")], projection=0)
+        (seq,) = store.delete([Accepted("gone", "delete", ALICE)])
+        later = b"".join(recent_entry(event_hash(f"l{n}"), NOON_MS, 9_000 + n) for n in range(self.COUNT))
+        later += recent_entry(event_hash("e1"), NOON_MS, 8_000)
+        store.publish(0, stamp(2, seq=seq), [BaseRecord(ALICE, b"base", later)])
 
         store.delete([Accepted("gone-again", "delete", ALICE)])
 
         forgotten = client.get(keys.forgotten(0, ALICE))
-        assert forgotten == in_order(forgotten) and len(forgotten) == (self.COUNT + 2) * RECENT_ENTRY_BYTES
-        repeats = [arrival(name) for name in ("f1", "e1", "f2", "e3")]
-        known = [Outcome(place, duplicate=True) for place in (7, 7 if is_first_long else 2, 7, 4)]
+        assert forgotten == in_order(forgotten) and len(forgotten) == (2 * self.COUNT + 1) * RECENT_ENTRY_BYTES
+        assert client.hget(keys.record(0, ALICE), keys.FORGOTTEN) == keys.APART
+        repeats = [arrival(name) for name in ("e1", "e3", "t1", "l3")]
+        known = [Outcome(place, duplicate=True) for place in (8_000, 4, seq - 1, 9_003)]
         assert store.ingest(repeats, projection=0).outcomes == known
+
+    def test_more_than_the_record_bears_goes_into_the_list(self, store: Store, client: redis.Redis) -> None:
+        """What deletes put beside a long list is bounded: beyond that it is written into the list."""
+        at(store, NOON_MS)
+        store.publish(0, stamp(1, seq=self.COUNT), [BaseRecord(ALICE, b"base", self.entries())])
+        store.delete([Accepted("gone", "delete", ALICE)])
+        look = client.register_script(
+            (COPIES + REMEMBER).replace(str(FORGOTTEN_BESIDE_BYTES_MAX), str(2 * RECENT_ENTRY_BYTES))
+            + "local kept = {}\nkeep_all_but_the_longest(kept, KEYS[1], 0)\n"
+            "for i = 1, #ARGV do kept[string.sub(ARGV[i], 1, 8)] = ARGV[i] end\nremember_forgotten(KEYS[1], kept)"
+        )
+        more = [recent_entry(event_hash(f"m{n}"), NOON_MS, n) for n in range(3)]
+
+        look([keys.record(0, ALICE)], more[:2])
+        assert client.get(keys.forgotten(0, ALICE)) == in_order(self.entries())
+        assert len(client.hget(keys.record(0, ALICE), keys.FORGOTTEN)) == len(keys.APART) + 2 * RECENT_ENTRY_BYTES
+
+        look([keys.record(0, ALICE)], more)
+        assert client.get(keys.forgotten(0, ALICE)) == in_order(self.entries() + b"".join(more))
+        assert client.hget(keys.record(0, ALICE), keys.FORGOTTEN) == keys.APART
 
     def test_a_read_does_not_carry_them(self, store: Store, client: redis.Redis) -> None:
         """The record itself stays small."""
