@@ -23,6 +23,7 @@ from cli.ports import PortTaken
 from cli.process_lock import holder, is_here
 from cli.redis_log import damage_of, log_size
 from cli.redis_server import EmbeddedRedisError
+from cli.restoring import NotRestored, require_restored
 from cli.stack import Stack, forget_stack, running_stack, write_stack
 from cli.stack_parts import plan_stack
 from cli.supervisor import end, has_stopped, is_alive, last_words, launch
@@ -62,11 +63,15 @@ def start(
         close_home(home, settings.lake_uri)
     except OSError as error:
         raise home_unusable(home, error) from None
-    with _alone_on(home):
+    with alone_on(home):
         if running_stack(settings) is not None:
             raise StackError(
                 f"a stack runs on {home} already: stop it with `tinycdp down`, or set TINYCDP_HOME to another folder"
             )
+        try:
+            require_restored(home)
+        except NotRestored as error:
+            raise StackError(str(error)) from None
         raw_keys(settings)  # refused here, in one line, where no keys can be had
         _refuse_what_cannot_run(settings, home)
         ended = _end_what_is_left(home)
@@ -97,7 +102,7 @@ def stop(settings: Settings, stack: Stack) -> list[Orphan]:
     if holder(lock) == stack.pid and not is_here(stack.pid, lock):
         raise StackError(f"the stack on {home} runs on another machine, as process {stack.pid}: stop it there")
     end(stack.pid)
-    with _alone_on(home):
+    with alone_on(home):
         ended = _end_what_is_left(home) if running_stack(settings) is None else []
         forget_stack(home, stack.pid)
     return ended
@@ -110,7 +115,7 @@ def stop_all(settings: Settings) -> tuple[bool, list[Orphan]]:
         return True, stop(settings, stack)
     if not settings.home.exists():
         return False, []
-    with _alone_on(settings.home.absolute()):
+    with alone_on(settings.home.absolute()):
         ended = _end_what_is_left(settings.home.absolute()) if running_stack(settings) is None else []
     return bool(ended), ended
 
@@ -130,7 +135,7 @@ def wait_for_end(stack: Stack) -> None:
 
 
 @contextmanager
-def _alone_on(home: Path) -> Iterator[None]:
+def alone_on(home: Path) -> Iterator[None]:
     """Keeps every other `up` and `down` on this home waiting."""
     with _opened(home, "up.lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -110,6 +110,21 @@ class StoredFiles:
         except (BaseError, OSError) as error:
             raise LakeUnreachable(f"{self.root}/{path}: {error}") from error
 
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """A file's bytes, some at a time. Raises `FileNotFoundError`."""
+        try:
+            if self.folder is not None:
+                with (self.folder / path).open("rb") as file:
+                    while chunk := file.read(PART_BYTES):
+                        yield chunk
+                return
+            for part in obstore.get(self._store, path).stream(min_chunk_size=PART_BYTES):
+                yield bytes(part)
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError) as error:
+            raise LakeUnreachable(f"{self.root}/{path}: {error}") from error
+
     @contextmanager
     def writer(self, path: str) -> Iterator[StoredFileWriter]:
         """A file that is being written: it shows when the block ends, and not at all where the block raises."""
