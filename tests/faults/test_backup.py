@@ -110,6 +110,7 @@ def assert_answers(stack: RunningStack, events: list[dict[str, object]]) -> None
         assert stack.traits(user)["traits"] == {"orders": count, "spent": spent[user]}, user
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(300)
 def test_a_redis_from_before_the_lake_s_copy_goes_on_without_a_gap(tmp_path: Path) -> None:
     """What a store copied of the lake after the backup of the rest fits; what it copied before is refused."""
