@@ -12,7 +12,7 @@ class Event:
     """One event as an app sent it: times in UTC milliseconds, fields as JSON (of an identify its attributes).
 
     `id` is its event id ("": one of its own); `received_ms` is when it came, with its time if not said; `imported`: it
-    came with a file of history and not through the log.
+    came with a file of history and not through the log; `names` is the anonymous id that it names beside its own.
     """
 
     kind: str
@@ -22,6 +22,7 @@ class Event:
     id: str = ""
     received_ms: int | None = None
     imported: bool = False
+    names: str | None = None
 
     @property
     def came_ms(self) -> int:

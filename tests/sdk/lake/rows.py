@@ -40,6 +40,7 @@ def write(lake: Lake, events: Iterable[tuple[str, Event]]) -> None:
                 "event_id": event.id or f"{id}-{event.came_ms}-{len(rows)}",
                 "kind": event.kind,
                 "id": id,
+                "anonymous_id": event.names,
                 "name": event.name,
                 "ts": event.ts_ms,
                 "received_at": event.came_ms,

@@ -38,7 +38,7 @@ EXPRESSIONS = {
     "good": 'events.x.where(v > 1).count_30d >= 2 && profile.plan != "free"',
 }
 USERS = [f"user:u{number}" for number in range(8)]
-WEIGHTS = {"x": 50, "identify": 8, "repeat": 6, "import": 6, "link": 6, "unlink": 3, "delete": 0.5}
+WEIGHTS = {"x": 50, "names": 8, "identify": 8, "repeat": 6, "import": 6, "link": 6, "unlink": 3, "delete": 0.5}
 DEVICES = [f"anon:d{number}" for number in range(10)]
 
 
@@ -56,6 +56,14 @@ def random_history(chance: random.Random) -> list[tuple[str, Event]]:
                 event = Event("track", "x", now - late, {"v": chance.choice([0.1, 1, 2, "a"])}, f"e{number}", now)
                 sent.append((id, event))
                 history.append(sent[-1])
+            case "names":
+                device, late = chance.choice(DEVICES), chance.choice([0, 0, HOUR_MS, 10 * DAY_MS])
+                event = Event("track", "x", now - late, {}, f"e{number}", now, chance.random() < 0.2, device[5:])
+                user = chance.choice(USERS)
+                history.append((user, event))
+                if device not in owned:
+                    owned[device] = user
+                    history.append((device, Event("link", user, now, {}, f"e{number}:link", now)))
             case "identify":
                 plan = chance.choice(["free", "pro", None])
                 history.append((id, Event("identify", None, now, {"plan": plan}, f"i{number}", now)))
@@ -85,7 +93,7 @@ class Truth:
     """Whose an id was, and what is known of a person, by loops over the history. Its place in it is a row's seq."""
 
     def __init__(self, history: list[tuple[str, Event]], known: str) -> None:
-        self.known = known
+        self.known, self.history = known, history
         deletes = {id: (seq, event.came_ms) for seq, (id, event) in enumerate(history) if event.kind == "delete"}
         self.rows: list[tuple[str, Event]] = []
         for seq, (id, event) in enumerate(history):
@@ -98,14 +106,36 @@ class Truth:
             id: once([event for of, event in self.rows if of == id and event.kind in ("track", "identify")])
             for id in {of for of, _ in self.rows}
         }
+        self.acts: dict[str, list[tuple[Event, int]]] = {}
+        for id, event in self.rows:
+            if event.kind in ("link", "unlink"):
+                self.acts.setdefault(id, []).append((event, self.act_ms(id, event)))
+
+    def own_ms(self, id: str, link: Event) -> int:
+        """When a link happened: at the oldest event that says it, since the id was given up until it was next."""
+        said: list[int] = []
+        is_over = False
+        for of, event in self.history:
+            if of == id and event.kind in ("unlink", "delete"):
+                if is_over:
+                    break
+                said.clear()
+            is_over = is_over or event is link
+            if of == link.name and f"anon:{event.names}" == id and any(one is event for one in self.counting[of]):
+                said.append(event.ts_ms)
+        return min(said, default=link.ts_ms)
+
+    def act_ms(self, id: str, event: Event) -> int:
+        is_own = event.kind == "link" and self.known == "event_time"
+        return self.own_ms(id, event) if is_own else self.known_ms(event)
 
     def known_ms(self, event: Event) -> int:
         return event.ts_ms if self.known == "event_time" or event.imported else event.came_ms
 
     def person(self, id: str, now: int) -> str:
         owner = None
-        for of, event in self.rows:
-            if of == id and event.kind in ("link", "unlink") and self.known_ms(event) <= now:
+        for event, known_ms in self.acts.get(id, ()):
+            if known_ms <= now:
                 owner = None if event.kind == "unlink" else owner or event.name
         return id if owner is None else self.person(owner, now)
 

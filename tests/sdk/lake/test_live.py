@@ -151,14 +151,20 @@ def test_what_was_answered_live_comes_back(redis_url: str, tmp_path: Path, seed:
         assert repr(values_of(answers[key])) == repr([one.values[key] for one in known]), key
 
 
-def test_the_links_of_a_file_are_known_from_its_import_on(redis_url: str, tmp_path: Path) -> None:
-    """Nobody knew of them before: a label before has the device apart, though events count by their own times."""
-    world = empty_world(redis_url, tmp_path, "trait", {"visits": "events.visit.count"})
-    device = {"type": "track", "event": "visit", "anonymousId": "d1", "timestamp": "2024-11-01T00:00:00Z"}
-    login = {"type": "identify", "userId": "ann", "anonymousId": "d1", "timestamp": "2024-11-02T00:00:00Z"}
-    path = tmp_path / "events.jsonl"
-    path.write_text(f"{json.dumps(device)}\n{json.dumps(login)}\n")
-    before_ms = world.store.now_ms() - 1
+DEVICE = {"type": "track", "event": "visit", "anonymousId": "d1", "messageId": "v", "timestamp": "2024-11-01T00:00:00Z"}
+LOGIN = {
+    "type": "identify",
+    "userId": "ann",
+    "anonymousId": "d1",
+    "messageId": "l",
+    "timestamp": "2024-11-02T00:00:00Z",
+}
+LOGIN_MS = 1_730_505_600_000
+
+
+def import_events(world: World, path: Path, *events: dict[str, Any]) -> None:
+    """Imports events as apps send them, with their links, and drains these."""
+    path.write_text("".join(f"{json.dumps(event)}\n" for event in events))
     import_file(
         world.lake,
         path,
@@ -169,9 +175,93 @@ def test_the_links_of_a_file_are_known_from_its_import_on(redis_url: str, tmp_pa
     )
     world.drain().step()
 
-    cdp = tinycdp.lake(tmp_path / "lake")
-    labels = {"id": ["ann", "anon:d1"] * 2, "ts": [before_ms] * 2 + [world.store.now_ms() + 1] * 2}
 
-    for known in ("event_time", "received"):
-        assert cdp.asof(labels, "visits", known=known)["visits"].to_list() == [0, 1, 1, 1]  # type: ignore[arg-type]
+def visits_around(world: World, path: Path, instants: list[int], known: Any) -> list[Any]:
+    """The visits of ann, then of the device, at each instant."""
+    cdp = tinycdp.lake(path)
+    labels = {"id": ["ann"] * len(instants) + ["anon:d1"] * len(instants), "ts": instants * 2}
+    return cdp.asof(labels, "visits", known=known)["visits"].to_list()
+
+
+def test_the_links_of_a_file_are_known_from_their_own_time_on(redis_url: str, tmp_path: Path) -> None:
+    """By `event_time`. By `received` nobody knew of them before the import, as for the engine."""
+    world = empty_world(redis_url, tmp_path, "trait", {"visits": "events.visit.count"})
+    before_ms = world.store.now_ms() - 1
+    import_events(world, tmp_path / "events.jsonl", DEVICE, LOGIN)
+    instants = [LOGIN_MS - 1, LOGIN_MS, before_ms, world.store.now_ms() + 1]
+
+    assert visits_around(world, tmp_path / "lake", instants, "event_time") == [0, 1, 1, 1, 1, 1, 1, 1]
+    assert visits_around(world, tmp_path / "lake", instants, "received") == [0, 0, 0, 1, 1, 1, 1, 1]
+    cdp = tinycdp.lake(tmp_path / "lake")
     assert cdp.traits("visits", at=before_ms).frame.select("id", "visits").rows() == [("user:ann", 1)]
+
+
+@pytest.mark.parametrize("order", ["late", "later named", "imported after", "one request"])
+def test_a_link_is_known_from_its_oldest_event_on(redis_url: str, tmp_path: Path, order: str) -> None:
+    """Whether it made the link or came when the link was there; live, in one request with others, or with a file."""
+    world = empty_world(redis_url, tmp_path, "trait", {"visits": "events.visit.count"})
+    before_ms = world.store.now_ms() - 1
+    now = {"type": "track", "event": "seen", "userId": "ann", "anonymousId": "d1", "messageId": "n"}
+    match order:
+        case "late":
+            requests = [[DEVICE], [LOGIN]]
+        case "later named":
+            requests = [[DEVICE], [now], [LOGIN]]
+        case "imported after":
+            requests = [[DEVICE], [now]]
+        case _:
+            requests = [[DEVICE, LOGIN, now]]
+    for request in requests:
+        world.ingest(request)
+    world.drain().step()
+    if order == "imported after":
+        import_events(world, tmp_path / "events.jsonl", LOGIN)
+    instants = [LOGIN_MS - 1, LOGIN_MS, before_ms, world.store.now_ms() + 1]
+
+    assert visits_around(world, tmp_path / "lake", instants, "event_time") == [0, 1, 1, 1, 1, 1, 1, 1]
+    assert visits_around(world, tmp_path / "lake", instants, "received")[2:4] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("call", "id"),
+    [
+        ({"type": "identify", "userId": "ann", "emailHash": "9c" * 32}, "email:" + "9c" * 32),
+        ({"type": "alias", "userId": "ann", "previousId": "old"}, "user:old"),
+        ({"type": "alias", "userId": "ann", "previousId": "anon:old"}, "anon:old"),
+        ({"type": "identify", "emailHash": "9c" * 32, "anonymousId": "d1"}, "anon:d1"),
+    ],
+)
+def test_links_of_all_kinds_are_known_from_their_own_time_on(
+    redis_url: str, tmp_path: Path, call: dict[str, Any], id: str
+) -> None:
+    """Email hashes, aliases of users and of devices, and devices of an email hash."""
+    world = empty_world(redis_url, tmp_path, "trait", {"slot": 'bucket("s")'})
+    world.ingest([call | {"messageId": "m", "timestamp": "2024-11-02T00:00:00Z"}])
+    world.drain().step()
+    owner = namespaced("user", "ann") if "userId" in call else "email:" + "9c" * 32
+    labels = {"id": [id, id, owner], "ts": [LOGIN_MS - 1, LOGIN_MS, LOGIN_MS]}
+
+    apart, together, of_owner = tinycdp.lake(tmp_path / "lake").asof(labels, "slot", known="event_time")["slot"]
+
+    assert apart != together
+    assert together == of_owner
+
+
+def test_what_is_taken_apart_is_together_until_then(redis_url: str, tmp_path: Path) -> None:
+    """An unlink holds from its receipt on, a delete at every instant."""
+    world = empty_world(redis_url, tmp_path, "trait", {"visits": "events.visit.count"})
+    world.ingest([DEVICE])
+    world.ingest([LOGIN])
+    unlinked_from_ms = world.store.now_ms() + 1
+    wait_until(lambda: world.store.now_ms() > unlinked_from_ms, "another millisecond")
+    world.store.follow(unlink_id(world.store.operations, "anon:d1", "u"))
+    world.drain().step()
+    instants = [LOGIN_MS - 1, LOGIN_MS, unlinked_from_ms, world.store.now_ms() + 1]
+
+    assert visits_around(world, tmp_path / "lake", instants, "event_time") == [0, 1, 1, 0, 1, 1, 1, 1]
+
+    world.store.follow(delete_person(world.store.operations, "user:ann", "x"))
+    world.drain().step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tinycdp.UnknownIds)
+        assert visits_around(world, tmp_path / "lake", instants, "event_time") == [0, 0, 0, 0, 1, 1, 1, 1]

@@ -5,6 +5,7 @@ here where `lake` stands (`hatch_build.py`): nothing of these names lands in a u
 `from expressions…` or `from lake…` and begins its line.
 """
 
+from expressions.batch.act_times import acts_in_own_time
 from expressions.batch.as_of import KNOWN, Known, answers_as_of, known_at, known_events
 from expressions.batch.counting import counted_lazily
 from expressions.batch.frames import column_of, holding
@@ -54,6 +55,7 @@ __all__ = [
     "LakeError",
     "ReadOnlyLake",
     "Zone",
+    "acts_in_own_time",
     "after_deletes",
     "answers_as_of",
     "answers_over_time",

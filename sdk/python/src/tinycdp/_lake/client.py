@@ -30,7 +30,6 @@ from .._engine import (
     answers_over_time,
     counted_lazily,
     groups,
-    known_at,
     known_events,
     person_spans,
     persons_at,
@@ -188,8 +187,8 @@ class LakeClient:
         order, and a column for each definition. A row is what the engine answers at its instant, or with `strict` a
         millisecond earlier, for labels that are events themselves. `known` says which rows count by then: those whose
         own time has come (`event_time`), or those that had been received (`received`), imported ones by their own time.
-        So do links: an id stands for the person that it was then. Deletes hold at every instant, and definitions are
-        those of today.
+        So do links, whose own time is that of the oldest event that says them: an id stands for the person that it was
+        then. Deletes hold at every instant, and definitions are those of today.
 
         A column has the type of its definition. A definition that may give values of several kinds, as `profile.plan`,
         has a struct of number, string, boolean and list. `kinds` chooses one of them by the column's name: number,
@@ -210,7 +209,7 @@ class LakeClient:
         columns = columns_of(named, kinds)
         asked = questions_of(given, id, ts, strict=strict)
         with reading(self.uri):
-            spans = person_spans(self._reading.acts, known_at(known))
+            spans = person_spans(self._reading.acts(known), pl.col("known_at"))
             rows = persons_at(asked, spans)
             questions = rows.select("person", "now").unique().with_row_index("row")
             table = Table({"row": questions.schema["row"]}, columns)

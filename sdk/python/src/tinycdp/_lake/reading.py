@@ -16,8 +16,11 @@ from .._engine import (
     GONE,
     Bound,
     GroupedFiles,
+    Known,
     ReadOnlyLake,
+    acts_in_own_time,
     after_deletes,
+    known_at,
     linked_persons,
     plan,
     with_person,
@@ -53,11 +56,16 @@ class Reading:
         names = [*self.lake.events(self.version).collect_schema(), "properties", "traits", "context"]
         return self.lake.scan(EVENTS, self.version).select(names).filter(self._is_in)
 
-    @cached_property
-    def acts(self) -> pl.LazyFrame:
-        """The links and unlinks that no delete covers."""
+    def acts(self, known: Known) -> pl.LazyFrame:
+        """The links and unlinks that no delete covers, with `known_at`: since when each is known, UTC ms."""
+        if known == "event_time":
+            return self._acts_in_own_time.lazy().with_columns(pl.col("own_ts").alias("known_at"))
         acts = self.events().drop("props").filter(pl.col("kind").is_in(ACT_KINDS)).collect()
-        return after_deletes(acts.lazy()).collect().lazy()
+        return after_deletes(acts.lazy()).with_columns(known_at(known).alias("known_at"))
+
+    @cached_property
+    def _acts_in_own_time(self) -> pl.DataFrame:
+        return acts_in_own_time(self.lake.scan(EVENTS, self.version).filter(self._is_in))
 
     @cached_property
     def persons(self) -> pl.DataFrame:
