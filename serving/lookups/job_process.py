@@ -13,6 +13,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -74,8 +75,9 @@ async def _run_once(
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     errors = asyncio.create_task(process.stderr.read())
     try:
-        process.stdin.write(msgspec.json.encode(order))
-        process.stdin.close()
+        with suppress(OSError, RuntimeError):  # it ended before it was asked (uvloop's word for that is the second)
+            process.stdin.write(msgspec.json.encode(order))
+            process.stdin.close()
         while line := await asyncio.wait_for(process.stdout.readline(), SILENT_S_MAX):
             on_line(line)
         status = await process.wait()
