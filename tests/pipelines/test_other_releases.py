@@ -58,9 +58,11 @@ def made(root: str, version: str, now_ms: int) -> None:
 @pytest.mark.parametrize("version", ["older", "newer"])
 def test_work_goes_on_with_tables_of_another_release(redis_url: str, tmp_path: Path, version: str) -> None:
     """Drain, rebuild and maintenance work on tables of another release. An older table gets the columns that it lacks;
-    the columns of a newer one that we do not know keep their values, whatever is rewritten."""
+    the columns of a newer one that we do not know keep their values, whatever is rewritten. The lake keeps the id by
+    which Redis knows it."""
     world = World(redis_url, tmp_path, shards=SHARDS)
     made(world.lake.root, version, world.store.now_ms())
+    made_with = DeltaTable(f"{world.lake.root}/{EVENTS.name}").metadata().id
     world.recover()
     world.define("trait", {"orders": "events.purchase.count"})
     old_ms = world.store.now_ms() - 40 * DAY_MS
@@ -85,6 +87,7 @@ def test_work_goes_on_with_tables_of_another_release(redis_url: str, tmp_path: P
     for table in TABLES:
         names = [field.name for field in world.lake.open(table).schema().fields]
         assert sorted(names) == sorted([*table.columns.names, *(["later"] if version == "newer" else [])])
+    assert Lake(world.lake.root).id() == world.store.noted_lake() == str(made_with)
 
 
 @pytest.mark.parametrize("step", ["checked", "read", "before_write", "after_write"])
