@@ -27,7 +27,8 @@ READ = ("shard", "seq", "event_id", "kind", "id", "name", "ts", "received_at", "
 def acts_in_own_time(events: pl.LazyFrame) -> pl.DataFrame:
     """The links and unlinks that no delete covers, with `own_ts`, UTC ms: when what they say happened.
 
-    `events` has the columns of `READ`. In memory are the acts, and of the events at most one row for each link.
+    `events` has the columns of `READ`. In memory are the acts, a time for each link, and of each event that names a
+    device the hash of its id.
     """
     events = events.select(READ)
     all_acts = events.filter(pl.col("kind").is_in(ACT_KINDS)).collect()
