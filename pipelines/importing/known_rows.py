@@ -18,39 +18,62 @@ import pyarrow as pa
 from expressions.rules.deletes import ACT_KINDS, after_deletes
 from lake.lake import Lake
 from lake.schemas import EVENTS
-from pipelines.importing.spilled_keys import KEY_BYTES, Keys, SpilledKeys
+from pipelines.importing.spilled_keys import KEY, KEY_BYTES, Keys, SpilledKeys
 from serving.store.logged_event import LogEntry
 
 ROWS_AT_ONCE = 50_000
-_COLUMNS = ("id", "event_id", "kind", "seq", "ts", "received_at")
+_COLUMNS = ("id", "event_id", "kind", "name", "seq", "ts", "original_ts", "received_at")
 
 Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
 
 class KnownRows:
-    """The imported rows that the lake has when this is made: their hashes, so that memory is bounded."""
+    """The imported rows that the lake has when this is made: their hashes, so that memory is bounded.
 
-    def __init__(self, lake: Lake) -> None:
-        self._keys = SpilledKeys()
+    `to_compare`: all rows of the lake are read, those of the log too, for `at_known_times`.
+    """
+
+    def __init__(self, lake: Lake, *, to_compare: bool = False) -> None:
+        self._imported, self._logged, self._moments = SpilledKeys(), SpilledKeys(), SpilledKeys()
         if not lake.holds_events():
             return
         version = lake.events_version()
         deletes = lake.scan(EVENTS, version).select(*_COLUMNS).filter(pl.col("kind") == "delete").collect()
-        for batch in lake.imported_batches(version, ROWS_AT_ONCE, _COLUMNS):
-            imported = batch.filter(pl.col("seq").is_null() & ~pl.col("kind").is_in(ACT_KINDS))
-            if not deletes.is_empty() and not imported.is_empty():
-                together = after_deletes(pl.concat([deletes, imported]).lazy())
-                imported = together.filter(pl.col("seq").is_null()).collect()
-            self._keys.add(_keys(imported["id"].to_list(), imported["event_id"].to_list()))
+        read = lake.event_batches if to_compare else lake.imported_batches
+        for batch in read(version, ROWS_AT_ONCE, _COLUMNS):
+            events = batch.filter(~pl.col("kind").is_in(ACT_KINDS))
+            if not to_compare:
+                events = events.filter(pl.col("seq").is_null())
+            if not deletes.is_empty() and not events.is_empty():
+                events = after_deletes(pl.concat([deletes, events]).lazy()).collect()
+            imported, logged = events.filter(pl.col("seq").is_null()), events.filter(pl.col("seq").is_not_null())
+            self._imported.add(_keys(imported["id"].to_list(), imported["event_id"].to_list()))
+            self._logged.add(_keys(logged["id"].to_list(), logged["event_id"].to_list()))
+            if to_compare:
+                self._moments.add(_moment_keys(events))
 
     def among(self, rows: pa.Table) -> Mask:
         """Which rows of `events` are known."""
-        known: Mask = self._keys.counts(_keys(rows["id"].to_pylist(), rows["event_id"].to_pylist())) > 0
+        if not self._imported:
+            return np.zeros(len(rows), dtype=bool)
+        known: Mask = self._imported.counts(_keys(rows["id"].to_pylist(), rows["event_id"].to_pylist())) > 0
         return known
+
+    def at_known_times(self, rows: pa.Table) -> Mask:
+        """Which rows of `events` have user, event and time of a row of the lake with another event id."""
+        events = pl.DataFrame(pl.from_arrow(rows.select(["id", "event_id", "name", "ts", "original_ts"])))
+        keys = _keys(events["id"].to_list(), events["event_id"].to_list())
+        is_copy = self._imported.counts(keys) + self._logged.counts(keys) > 0
+        known: Mask = self._moments.counts(_moment_keys(events)) > 0
+        return known & ~is_copy
 
     def new(self, events: Sequence[LogEntry]) -> list[LogEntry]:
         """Those of some events that are not known."""
-        known = self._keys.counts(_keys((one.event.id for one in events), (one.event.event_id for one in events))) > 0
+        if not self._imported:
+            return list(events)
+        known = (
+            self._imported.counts(_keys((one.event.id for one in events), (one.event.event_id for one in events))) > 0
+        )
         return [one for one, is_known in zip(events, known, strict=True) if not is_known]
 
 
@@ -59,4 +82,10 @@ def _keys(ids: Iterable[str], event_ids: Iterable[str]) -> Keys:
         blake2b(f"{len(id)}:{id}{event_id}".encode(), digest_size=KEY_BYTES).digest()
         for id, event_id in zip(ids, event_ids, strict=True)
     ]
-    return np.frombuffer(b"".join(hashes), dtype=f"S{KEY_BYTES}")
+    return np.frombuffer(b"".join(hashes), dtype=KEY)
+
+
+def _moment_keys(events: pl.DataFrame) -> Keys:
+    """The hashes of user, event and time as they were said."""
+    names, times = events["name"].fill_null(""), pl.coalesce("original_ts", "ts").cast(pl.String).alias("time")
+    return _keys(events["id"].to_list(), events.select(pl.concat_str(times, pl.lit(":"), names))["time"].to_list())

@@ -24,7 +24,7 @@ import polars as pl
 from expressions.rules.values import GAPS_FROM
 from lake.halving import halving
 from pipelines.importing.chunk import ERROR, Chunk, Fault
-from pipelines.importing.spilled_keys import KEY_BYTES, Keys, SpilledKeys
+from pipelines.importing.spilled_keys import KEY, KEY_BYTES, SpilledKeys
 from pipelines.importing.times import FLOAT_KINDS, WHOLE_KINDS
 
 #: Bytes of an id; it has two digits for each.
@@ -39,7 +39,7 @@ class RowIds:
     """Names the rows of a command, chunk by chunk. `source` tells equal rows of two sources apart."""
 
     def __init__(self, source: str) -> None:
-        self._begun = blake2b(f"{len(source)}:{source}".encode(), digest_size=KEY_BYTES)
+        self._salt = blake2b(source.encode(), digest_size=blake2b.SALT_SIZE).digest()
         self._before = SpilledKeys()
 
     def of(self, chunk: Chunk) -> ChunkIds:
@@ -48,25 +48,19 @@ class RowIds:
 
     def _named(self, chunk: Chunk) -> list[str]:
         hashes = halving(partial(self._hashes, chunk), len(chunk.lines))
-        distinct, which = np.unique(hashes, return_inverse=True)
-        before = self._before.counts(distinct)
-        self._before.add(hashes)
-        in_order = np.argsort(which, kind="stable")
-        firsts = np.searchsorted(which[in_order], np.arange(len(distinct)))
-        places = np.empty(len(hashes), dtype=np.int64)
-        places[in_order] = np.arange(len(hashes)) - firsts[which[in_order]] + before[which[in_order]]
-        data = hashes.tobytes()
-        row_hashes = (data[at : at + KEY_BYTES] for at in range(0, len(data), KEY_BYTES))
-        return [_id(row_hash, place) for row_hash, place in zip(row_hashes, places.tolist(), strict=True)]
+        keys = np.frombuffer(b"".join(hashes), dtype=KEY)
+        ids = [digits[: 2 * ID_BYTES] for digits in map(bytes.hex, hashes)]
+        places = self._before.add(keys)
+        for at in np.flatnonzero(places).tolist():  # few rows have an equal one before them
+            ids[at] = blake2b(hashes[at] + b"%d" % places[at], digest_size=ID_BYTES).hexdigest()
+        return ids
 
-    def _hashes(self, chunk: Chunk, rows_at_once: int) -> Keys:
+    def _hashes(self, chunk: Chunk, rows_at_once: int) -> list[bytes]:
         hashes: list[bytes] = []
         for at in range(0, len(chunk.lines), rows_at_once):
-            for text in row_texts(chunk.piece(at, at + rows_at_once)):
-                row_hash = self._begun.copy()
-                row_hash.update(text.encode())
-                hashes.append(row_hash.digest())
-        return np.frombuffer(b"".join(hashes), dtype=f"S{KEY_BYTES}")
+            texts = row_texts(chunk.piece(at, at + rows_at_once))
+            hashes += [blake2b(text.encode(), digest_size=KEY_BYTES, salt=self._salt).digest() for text in texts]
+        return hashes
 
 
 class ChunkIds:
@@ -84,10 +78,6 @@ class ChunkIds:
         if self._ids is None:
             self._ids = dict(zip(self._chunk.lines, self._name(self._chunk), strict=True))
         return [self._ids[line] for line in lines]
-
-
-def _id(row_hash: bytes, place: int) -> str:
-    return blake2b(row_hash + b"%d" % place, digest_size=ID_BYTES).hexdigest()
 
 
 def row_texts(chunk: Chunk) -> Sequence[str]:
@@ -132,8 +122,21 @@ def _texts(column: pl.Series) -> pl.Series:
         case pl.Duration():
             text = value.dt.total_microseconds().cast(pl.String)
         case kind if kind in FLOAT_KINDS:
-            return pl.Series([_text(one) for one in column.cast(pl.Float64).to_list()], dtype=pl.String)
+            return _float_texts(column.cast(pl.Float64))
     return column.to_frame("value").select(text.alias("value"))["value"]
+
+
+def _float_texts(column: pl.Series) -> pl.Series:
+    """Floats as `_text` writes them. Polars writes usual ones as JSON has them, all others are written one by one."""
+    number = pl.col("value")
+    whole = pl.when((number == number.floor()) & (number.abs() < 1e15)).then(number)
+    usual = pl.when((number.abs() >= 0.001) & (number.abs() < 1e15)).then(number)
+    text = pl.coalesce(whole.cast(pl.Int64).cast(pl.String), usual.cast(pl.String)).alias("value")
+    texts = column.to_frame("value").select(text)["value"]
+    left = (texts.is_null() & column.is_not_null()).arg_true()
+    if left.is_empty():
+        return texts
+    return texts.scatter(left, pl.Series([_text(one) for one in column.gather(left).to_list()], dtype=pl.String))
 
 
 def _text(value: Any) -> str | None:
