@@ -188,4 +188,13 @@ def _preview_lines(preview: Preview) -> list[str]:
         lines.append(f"           property {one_line(name)}: {said}")
     if max(len(preview.events), len(preview.properties)) > NAMES_SHOWN:
         lines.append("           and more: --json tells them")
+    if preview.at_known_times:
+        lines.append(
+            f"warning: {preview.at_known_times:,} of them have user, event and time of an event that is there, and "
+            "other values or another source. They would count beside it: are they the same events?"
+        )
+        lines += [
+            f"           {one_line(moment.id)}: {one_line(moment.event)}, {rfc3339(moment.ts_ms)}"
+            for moment in preview.at_known_times_samples
+        ]
     return lines

@@ -81,7 +81,7 @@ def import_file(
         _require(path, columns, reading, looked.names)
     identity = identity_of(path, columns, shift_to_now, rows_at_once, reading, source)
     shift_ms = now_ms - _latest_ms(path, columns, reading, now_ms) if shift_to_now else 0
-    row_ids, known_rows = RowIds(source), KnownRows(lake)
+    row_ids, known_rows = RowIds(source), KnownRows(lake, to_compare=is_dry)
     tally, preview = Tally(), Preview() if is_dry else None
     done = 0
     with closing(chunks(path, columns.required(), rows_at_once, bytes_at_once, reading)) as parts:
@@ -101,6 +101,7 @@ def import_file(
                     tally.accepted += len(events)
                     tally.already += len(made.events) - len(events)
                     preview.add(events)
+                    preview.add_at_known_times(events.filter(pa.array(known_rows.at_known_times(events))))
                 progress(done, looked.total)
                 continue
             if made.refused:

@@ -40,16 +40,38 @@ class Reason:
     samples: list[Sample] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Moment:
+    """Whose event it is, its name (of an event without one its kind), and its time, UTC ms."""
+
+    id: str
+    event: str
+    ts_ms: int
+
+
 @dataclass
 class Preview:
     """What would go in: events by kind and name, properties by kind of value with how many have it, and the first and
     last time, UTC ms.
+
+    `at_known_times` rows have user, event and time of another row of the lake; `at_known_times_samples` are the first.
     """
 
     events: Counter[str] = field(default_factory=Counter)
     properties: dict[str, Counter[str]] = field(default_factory=dict)
     first_ms: int | None = None
     last_ms: int | None = None
+    at_known_times: int = 0
+    at_known_times_samples: list[Moment] = field(default_factory=list)
+
+    def add_at_known_times(self, rows: pa.Table) -> None:
+        """Counts rows of `events` that have user, event and time of another row of the lake."""
+        self.at_known_times += len(rows)
+        first = rows.slice(0, SAMPLES_MAX - len(self.at_known_times_samples))
+        self.at_known_times_samples += [
+            Moment(row["id"], row["name"] or row["kind"], row["original_ts"])
+            for row in first.select(["id", "name", "kind", "original_ts"]).to_pylist()
+        ]
 
     def add(self, rows: pa.Table) -> None:
         """Looks at some rows of `events`."""

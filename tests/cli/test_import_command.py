@@ -14,13 +14,15 @@ from cli.main import app
 from cli.terminal import MISUSED
 from pipelines.importing.chunks import is_jsonl
 from pipelines.importing.made import Inexact
-from pipelines.importing.report import Imported, Preview, Reason, Sample
+from pipelines.importing.report import Imported, Moment, Preview, Reason, Sample
 
 
 def test_a_dry_run_for_scripts_says_what_would_go_in(capsys: pytest.CaptureFixture[str]) -> None:
     """The document counts events by name and properties by kind of value; a real import has no preview."""
     refused = [Reason("at: no time", 1, [Sample(3, "at: 'x' is no time", "u,x")])]
-    preview = Preview(Counter(order=2, seen=1), {"price": Counter(number=1, string=1)}, 5, 6)
+    preview = Preview(
+        Counter(order=2, seen=1), {"price": Counter(number=1, string=1)}, 5, 6, 1, [Moment("user:ada", "order", 5)]
+    )
     say_imported(Imported(3, 1, 0, refused, {"order": Inexact(1, 2, "9007199254740993")}, "cp1252", preview), True)
 
     document = json.loads(capsys.readouterr().out)
@@ -30,6 +32,8 @@ def test_a_dry_run_for_scripts_says_what_would_go_in(capsys: pytest.CaptureFixtu
         "properties": {"price": {"number": 1, "string": 1}},
         "first_ms": 5,
         "last_ms": 6,
+        "at_known_times": 1,
+        "at_known_times_samples": [{"id": "user:ada", "event": "order", "ts_ms": 5}],
     }
     assert document["refused"][0]["samples"] == [{"line": 3, "reason": "at: 'x' is no time", "row": "u,x"}]
     assert (document["accepted"], document["inexact"]["order"]["line"]) == (3, 2)

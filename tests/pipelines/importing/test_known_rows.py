@@ -147,3 +147,38 @@ def test_a_row_that_a_delete_covers_is_not_known(tmp_path: Path) -> None:
 
     later = [row | {"when": row["when"] + 2}, ROWS[1] | {"key": "k"}]
     assert imported(lake, written(tmp_path / "b.csv", later), 2, id_column="key") == Imported(1, 0, 1)
+
+
+def test_a_dry_run_warns_of_rows_at_times_that_are_known(tmp_path: Path) -> None:
+    """A row with user, event and time of one that is there, and with other values, would count beside it. A row that is
+    there already is none of these, nor is one of another time, another user or another name; a copy of a logged event
+    neither. An import writes what its dry run says, and says nothing of it."""
+    lake = Lake(str(tmp_path / "lake"))
+    imported(lake, written(tmp_path / "a.csv", ROWS[:10]), 0)
+    logged = {
+        "ingest_date": datetime.fromtimestamp(NOW / 1000, UTC).date(), "shard": 0, "seq": 1, "event_id": "l",
+        "kind": "track", "id_kind": "user", "id": "user:u5", "name": "order", "ts": 1_700_000_000_000,
+        "received_at": NOW,
+    }  # fmt: skip
+    lake.append(EVENTS, pa.Table.from_pylist([logged], schema=EVENTS.columns))
+
+    row = ROWS[0] | {"key": ""}
+    others = [
+        row | {"paid": 99},
+        row,
+        row | {"when": row["when"] + 1},
+        row | {"who": "u8"},
+        row | {"what": "refund"},
+        row | {"who": "u5", "key": "l"},
+        row | {"who": "u5", "key": "m"},
+    ]
+    path = written(tmp_path / "b.csv", others)
+    dry = imported(lake, path, 1, id_column="key", is_dry=True)
+    assert dry == Imported(6, 0, 1) and dry.preview is not None
+    assert dry.preview.at_known_times == 2
+    assert [(one.id, one.event, one.ts_ms) for one in dry.preview.at_known_times_samples] == [
+        ("user:u0", "order", row["when"]),
+        ("user:u5", "order", row["when"]),
+    ]
+    done = imported(lake, path, 1, id_column="key")
+    assert done == dry and done.preview is None
