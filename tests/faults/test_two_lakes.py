@@ -16,7 +16,7 @@ from tests.faults.conftest import breakable
 from tests.faults.load import load
 from tests.faults.parts import await_drained, health
 from tests.faults.truth import assert_all_counted, assert_in_lake, assert_lake_is_exact
-from tests.running import RunningStack
+from tests.running import RunningStack, stack_on
 
 #: Each part that starts alone, what starts them all, and commands that ask the lake.
 STARTED = (("drain",), ("worker",), ("api",), ("up", "--no-prefect", "--no-console"), ("users", "orders"), ("rebuild",))
@@ -66,3 +66,27 @@ def test_nothing_of_a_second_home_starts_on_the_redis_of_the_first(
         assert lake.scan(EVENTS).select(pl.len()).collect().item() == 0
     else:
         assert not Path(lake.root).exists()
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(300)
+def test_a_stack_whose_own_lake_is_gone_makes_no_new_one(tmp_path: Path) -> None:
+    """The embedded Redis tells whose it is once it runs: `up` ends in one line. With the lake back all is as before."""
+    home = tmp_path / "home"
+    with breakable(home) as stack:
+        stack.track("ada", "purchase", properties={"amount": 3})
+        await_drained(stack)
+        own = Path(stack.stack.lake_uri)
+    own.rename(tmp_path / "away")
+
+    ended = ended_of({"TINYCDP_HOME": str(home), "TINYCDP_PORT": "0"}, "up", "--no-prefect", "--no-console")
+    lines = ended.stderr.splitlines()
+    assert (ended.returncode, len(lines)) == (3, 1), ended.stderr
+    assert "belongs to lake" in lines[0] and f"{own} holds no lake" in lines[0]
+    assert not (own / EVENTS.name).exists()
+
+    if own.exists():
+        own.rmdir()
+    (tmp_path / "away").rename(own)
+    with stack_on(home) as stack:
+        assert stack.traits("ada")["traits"] == {"orders": 1, "spent": 3}
