@@ -19,7 +19,7 @@ def import_(
     time: Annotated[str | None, typer.Option(help="The column of the time.")] = None,
     id: Annotated[
         str | None,
-        typer.Option("--id", help="The column of the event id. Without it each row is an event of its own."),
+        typer.Option("--id", help="The column of the event id. Without it a row is known by all of its values."),
     ] = None,
     text: Annotated[
         list[str] | None, typer.Option("--text", help="Keep this column as text, with all its digits. Repeatable.")
