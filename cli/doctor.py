@@ -28,6 +28,7 @@ from expressions.rules.deletes import of_ids
 from expressions.rules.values import to_json
 from expressions.rules.windows import DAY_MS
 from lake.damaged_logs import damage_told
+from lake.errors import LakeUnreachable
 from lake.lake import Lake
 from lake.schemas import RUNS, TABLES
 from pipelines.drain import STOPPED
@@ -64,9 +65,14 @@ PARITY_KEPT_MS = 7 * DAY_MS
 def examine(store: Store, lake: Lake, settings: Settings, sample: int) -> dict[str, Any]:
     """Everything that doctor looks at, as JSON; `well` is false when any part of it is not.
 
-    Raises `LakeUnreachable`, and `LakeDamaged` where the settings that are fixed for good cannot be read.
+    Raises `LakeUnreachable`, `OtherLake` where there is no lake and Redis belongs to one, and `LakeDamaged` where the
+    settings that are fixed for good cannot be read.
     """
-    lake.reach()  # fails fast: a read would retry for minutes
+    try:
+        lake.reach()  # fails fast: a read would retry for minutes
+    except LakeUnreachable:
+        require_own_lake(store, lake)  # a Redis in use knows which lake should be here
+        raise
     lake.fixed()  # a damaged note of the fixed settings keeps Redis from being recovered
     server = store.server()
     processes = {name: process_of(said) for name, said in store.processes().items()}

@@ -90,6 +90,8 @@ def test_a_place_without_a_lake_is_another_lake(world: World, redis_url: str, tm
     nowhere = World(redis_url, tmp_path / "typo", shards=2)
     with pytest.raises(OtherLake, match="holds no lake"):
         nowhere.recover()
+    with pytest.raises(OtherLake, match="holds no lake"):
+        examine(nowhere.store, nowhere.lake, nowhere.settings, 0)
 
     assert not Path(nowhere.lake.root).exists()
 
