@@ -18,6 +18,7 @@ from dashboard.workspace import workspace
 
 st.set_page_config(page_title="TinyCDP", page_icon=page.ICON, layout="wide")
 page.style()
+page.dialogs_are_closed()
 
 try:
     signed_in(is_used=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from html import escape
 from pathlib import Path
+from typing import Literal, ParamSpec
 
 import streamlit as st
 from tinycdp import ApiError, PreconditionFailed, TinyCDPError, Unauthenticated, Unavailable, Unreachable
@@ -16,12 +18,16 @@ from dashboard.answers import forget
 from dashboard.console import console
 from dashboard.markdown import plain
 
+P = ParamSpec("P")
+
 ICON = str(Path(__file__).with_name("icon.svg"))
 #: The words of what was just done, which the next run shows.
 SAID = "said by the run before"
 #: Set where the API did not answer in this run: whether it took too long, and no more. How often it is looked again.
 AWAY, LOOK_AGAIN_S = "the API did not answer", 5.0
 LOOKED = "it was looked whether the API answers"
+#: Set while a dialog is open. Whatever runs the whole screen closes it.
+DIALOG = "a dialog is open"
 #: Of a name: no key or id is longer, but an address may say anything.
 NAME_CHARACTERS_MAX = 300
 
@@ -39,9 +45,11 @@ h1.console-name { margin: 0 !important; padding: 0 0 .2rem !important; font-size
 button[data-variant="segmented_control"][data-selected="true"] { color: light-dark(#0f766e, #5eead4) !important; }
 [data-testid="stTab"][aria-selected="true"] { color: light-dark(#0f766e, #5eead4) !important; }
 [data-testid="stCaptionContainer"] { opacity: .8; }
-/* Differences and texts to copy, with more contrast than Streamlit's. */
-[data-testid="stCode"] :is(.token.inserted, .token.string) { color: light-dark(#15803d, #4ade80) !important; }
-[data-testid="stCode"] .token.deleted { color: light-dark(#b42318, #f97066) !important; }
+/* Differences and texts to copy, with more contrast than Streamlit's. Mixed with the colour of the text, since a dialog
+   does not know which of the two themes it is in. */
+[data-testid="stCode"] :is(.token.inserted, .token.string) { color: color-mix(in srgb, currentColor 35%, #16a34a)
+  !important; }
+[data-testid="stCode"] .token.deleted { color: color-mix(in srgb, currentColor 35%, #e5382c) !important; }
 [data-testid="stCode"] .token:is(.unchanged, .parameter) { color: inherit !important; }
 /* The editor comes a moment later than what is below it. */
 [data-testid="stBidiComponentIsolated"] { min-height: 8.5rem; }
@@ -98,6 +106,39 @@ def style() -> None:
 def hear() -> None:
     """Hears keys and clicks before Streamlit does. It stands where an empty line does no harm."""
     st.html(KEYS + LINKS, unsafe_allow_javascript=True)
+
+
+def dialog(
+    title: str, *, width: Literal["small", "large"] = "small"
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Makes a dialog of a function. While it is open, what refreshes itself does not draw the screen anew: it would
+    close the dialog, with what somebody typed there. Once it is closed the screen is drawn.
+    """
+
+    def decorate(draw: Callable[P, None]) -> Callable[P, None]:
+        @st.dialog(title, width=width, on_dismiss="rerun")
+        @wraps(draw)
+        def opened(*arguments: P.args, **named: P.kwargs) -> None:
+            st.session_state[DIALOG] = True
+            draw(*arguments, **named)
+
+        return opened
+
+    return decorate
+
+
+def dialogs_are_closed() -> None:
+    """Notes that no dialog is open, as a run of the whole screen begins."""
+    st.session_state.pop(DIALOG, None)
+
+
+def draw_anew() -> None:
+    """Draws the whole screen anew, from a part that refreshes itself; unless a dialog is open, which would close.
+
+    A run that a press began does not come here: the press would be lost.
+    """
+    if DIALOG not in st.session_state:
+        st.rerun(scope="app")
 
 
 def header(title: str, says: str = "") -> None:
@@ -214,9 +255,9 @@ def look_again() -> None:
         except (Unreachable, Unavailable):
             pass
         except (TinyCDPError, NotSignedIn):
-            st.rerun(scope="app")
+            draw_anew()
         else:
-            st.rerun(scope="app")
+            draw_anew()
     st.caption(f"This screen looks each {LOOK_AGAIN_S:.0f} s whether the API answers again.")
 
 

@@ -21,7 +21,7 @@ from dashboard.navigation import link
 LINKS_MAX = 20
 
 
-@st.dialog("Delete")
+@page.dialog("Delete")
 def ask_to_delete(kind: Kind, found: dict[str, Any]) -> None:
     """Asks for the key, and deletes."""
     key = found["key"]

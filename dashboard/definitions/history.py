@@ -63,7 +63,7 @@ def _fields(kind: Kind, version: dict[str, Any]) -> dict[str, Any]:
     return {} if not version else {kind.field: version["expression"], **version["settings"]}
 
 
-@st.dialog("Bring back", width="large")
+@page.dialog("Bring back", width="large")
 def ask_to_bring_back(
     kind: Kind, key: str, version: dict[str, Any], in_force: dict[str, Any], current: int | None
 ) -> None:

@@ -21,7 +21,7 @@ from dashboard.times import time_text
 NOTHING: dict[str, Any] = {}
 
 
-@st.dialog("Save", width="large", on_dismiss="rerun")
+@page.dialog("Save", width="large")
 def ask_to_save(kind: Kind, key: str, before: dict[str, Any], draft: dict[str, Any]) -> None:
     """Shows what is to be saved beside what is in force, and saves it. `before` is empty for a new definition."""
     st.markdown(f"**{kind.name}** {code(key)}" + ("" if before else " is new"))

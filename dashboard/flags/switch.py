@@ -47,7 +47,7 @@ def answer_text(answer: bool | str) -> str:
     return answer if isinstance(answer, str) else ("allow" if answer else "refuse")
 
 
-@st.dialog("Switch a flag")
+@page.dialog("Switch a flag")
 def _ask(flag: dict[str, Any]) -> None:
     word = "off" if flag["enabled"] else "on"
     st.markdown(f"Switch `{flag['key']}` **{word}** for every app? It counts at once.")

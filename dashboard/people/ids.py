@@ -56,7 +56,7 @@ def ids(user: str) -> None:
         st.caption("Click on an id that belongs to another to take it away: it becomes a person of its own.")
 
 
-@st.dialog("Take an id away")
+@page.dialog("Take an id away")
 def _ask_to_unlink(id: str) -> None:
     st.markdown(
         f"{code(id)} becomes a person of its own, with the events that came under it. A later login may link it anew."

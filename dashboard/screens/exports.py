@@ -47,6 +47,19 @@ def show() -> None:
 
 def _progress(id: str) -> None:
     """How far an export is, asked each second until it has ended, or is not known."""
+    is_whole_run = True
+
+    def end() -> None:
+        """The files below may be others, and nothing is asked each second any more.
+
+        A run that a press began goes on: the press would be lost.
+        """
+        if st.session_state.get(ENDED) == id:
+            return
+        forget()
+        if not is_whole_run:
+            st.session_state[ENDED] = id
+            page.draw_anew()
 
     @st.fragment(run_every=LOOK_S if st.session_state.get(ENDED) != id else None)
     def progress() -> None:
@@ -57,32 +70,25 @@ def _progress(id: str) -> None:
                 page.empty(
                     "There is no such export", "It is known for a while after its end; files that are kept are below."
                 )
-                _end(id)
+                end()
                 return
             share = min(1.0, export["done"] / export["of"]) if export["of"] else 0.0
             if export["state"] == "failed":
                 st.error(f"The export of `{export['segment']}` failed: {plain(export.get('error'))}")
-                _end(id)
+                end()
             elif export["state"] == "done":
                 url = export.get("downloadUrl")
                 st.success(f"`{export['segment']}`: {export['userCount']:,} users, as of {time_text(export['asof'])}")
                 if url:
                     st.link_button("Download", url, icon=":material/download:")
-                _end(id)
+                end()
             else:
                 st.progress(
                     share, f"{export['segment']}: {export['state']}, {export['done']:,} of {export['of'] or '?'}"
                 )
 
     progress()
-
-
-def _end(id: str) -> None:
-    """Draws the screen anew, once: its files may be others, and nothing is asked each second any more."""
-    if st.session_state.get(ENDED) != id:
-        st.session_state[ENDED] = id
-        forget()
-        st.rerun(scope="app")
+    is_whole_run = False
 
 
 def _new() -> None:

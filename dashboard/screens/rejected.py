@@ -107,18 +107,18 @@ def _event(event: dict[str, Any]) -> None:
     mark = ":green-badge[sent again]" if event["redriven_at"] else ":red-badge[refused]"
     source = event["path"] or event["source"]
     title = f"{mark} {time_text(event['received_at'])} · {plain(source)} · **{plain(event['reason'][:200])}**"
-    with st.expander(title):
+    with st.expander(title, key=None if event["id"] is None else f"refused {event['id']}"):
         if event["redriven_at"]:
             st.caption(f"Sent again at {time_text(event['redriven_at'])}.")
         if event["key"]:
             st.caption(f"It came with the key {plain(event['key'])}.")
+        may_send = not event["cut"] and event["id"] is not None and event["redriven_at"] is None and may_change()
+        # Above the text, whose viewer comes a moment later and would move a button away from who presses it.
+        if may_send and st.button("Send again …", key=f"again {event['id']}", icon=":material/redo:"):
+            _ask_to_send(event)
         _text(event)
         if event["cut"]:
             st.caption("Not all of its text was kept, so it is not sent again.")
-            return
-        may_send = event["id"] is not None and event["redriven_at"] is None and may_change()
-        if may_send and st.button("Send again …", key=f"again {event['id']}", icon=":material/redo:"):
-            _ask_to_send(event)
 
 
 def _text(event: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ def _text(event: dict[str, Any]) -> None:
         st.json(text)
 
 
-@st.dialog("Send a refused event again", width="large", on_dismiss="rerun")
+@page.dialog("Send a refused event again", width="large")
 def _ask_to_send(event: dict[str, Any]) -> None:
     st.markdown(f"It was refused: **{plain(event['reason'])}**. Send it as it is, or repaired:")
     as_sent = _indented(event["event"])
@@ -146,7 +146,7 @@ def _ask_to_send(event: dict[str, Any]) -> None:
             _say(signed_in().admin.redrive([event["id"]], event=repaired))
 
 
-@st.dialog("Send refused events again", on_dismiss="rerun")
+@page.dialog("Send refused events again")
 def _ask_to_send_all(reason: str) -> None:
     st.markdown(
         f"All events that were refused for **{plain(reason)}** are sent again as they are, the oldest 1,000 first."

@@ -93,7 +93,7 @@ def _list(work: str | None, offset: int) -> None:
                 st.json({name: value for name, value in run.items() if value not in (None, "", {})})
 
 
-@st.dialog("Rebuild")
+@page.dialog("Rebuild")
 def _ask_to_rebuild() -> None:
     st.markdown(
         "Every trait and segment of everybody is computed anew from the lake, and published. Answers stay live."

@@ -95,7 +95,7 @@ def _keys() -> None:
         _ask_to_revoke(key)
 
 
-@st.dialog("New key", on_dismiss="rerun")
+@page.dialog("New key")
 def _ask_for_key() -> None:
     place = st.empty()
     with place.container():
@@ -119,7 +119,7 @@ def _made_key() -> str | None:
     return None
 
 
-@st.dialog("Revoke a key")
+@page.dialog("Revoke a key")
 def _ask_to_revoke(key: Key) -> None:
     st.markdown(f"The {key['kind']} key {code(key['label'] or key['id'])} stops to work for good, within a second.")
     st.caption(f"Last used {time_text(key['last_used_at'])}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
@@ -48,6 +48,46 @@ def texts(app: AppTest) -> str:
     """All that is written on a screen."""
     kinds = (app.title, app.subheader, app.markdown, app.caption, app.error, app.warning, app.info, app.success)
     return "\n".join(str(element.value) for elements in kinds for element in elements)
+
+
+#: Whether the script ran to its end, every part is loaded, no animation with an end goes on, and no button has moved
+#: for ten frames. A press that begins on a button and ends beside it, since something above it came late, is none.
+SETTLED = """() => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  const places = [...document.querySelectorAll('button, summary, [role="dialog"]')].map((one) => {
+    const box = one.getBoundingClientRect();
+    return [box.x, box.y, box.width, box.height].map(Math.round).join(" ");
+  }).join();
+  const isAtRest = app?.dataset.testScriptState === "notRunning" && app.dataset.testConnectionState === "CONNECTED"
+    && !document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]')
+    && !document.getAnimations().some((one) =>
+      one.playState === "running" && one.effect?.getComputedTiming().endTime !== Infinity);
+  const last = window.consoleAtRest;
+  const frames = isAtRest && last?.places === places ? last.frames + 1 : 0;
+  window.consoleAtRest = { places, frames };
+  return frames >= 10;
+}"""
+
+
+def settled(page: Page) -> Page:
+    """The tab, once nothing on its screen is about to move."""
+    page.wait_for_function(SETTLED, polling="raf", timeout=30_000)
+    return page
+
+
+def press(button: Locator) -> None:
+    """Presses a button of a screen or a dialog that is settled."""
+    expect(button).to_be_visible()
+    settled(button.page)
+    button.click()
+
+
+def opened_dialog(button: Locator) -> Locator:
+    """The dialog that a button opens, by one press."""
+    press(button)
+    dialog = button.page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    return dialog
 
 
 def opened(console: RunningStack, page: Page, path: str) -> Page:

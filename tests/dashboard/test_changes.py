@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.screens import opened
+from tests.dashboard.screens import opened, opened_dialog, press
+from tests.dashboard.test_whole_way import pick
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
+
+#: How much a text stands out from what is behind it, as WCAG counts it: 4.5 is enough to be read.
+CONTRAST = """(text) => {
+  const pen = document.createElement("canvas").getContext("2d");
+  const light = (colours) => {
+    for (const colour of colours) { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1); }
+    const [r, g, b] = [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3).map((part) => part / 255)
+      .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = [];
+  for (let one = text; one; one = one.parentElement) behind.unshift(getComputedStyle(one).backgroundColor);
+  const ground = light(["white", ...behind]), letters = light([getComputedStyle(text).color]);
+  return (Math.max(ground, letters) + 0.05) / (Math.min(ground, letters) + 0.05);
+}"""
 
 
 def test_a_change_is_looked_at_before_it_is_saved(console: RunningStack, signed_in: Page) -> None:
@@ -19,17 +37,36 @@ def test_a_change_is_looked_at_before_it_is_saved(console: RunningStack, signed_
     page.get_by_label("Description").fill("Orders of a month")
     page.get_by_label("Description").press("Control+Enter")
     expect(page.get_by_text("Not saved yet")).to_be_visible()
-    page.get_by_role("button", name="Save …").click()
-    dialog = page.get_by_role("dialog")
+    dialog = opened_dialog(page.get_by_role("button", name="Save …"))
     expect(dialog).to_contain_text("+description: Orders of a month")
     dialog.get_by_label("Note").fill("for the newsletter")
     dialog.get_by_label("Note").press("Enter")
-    dialog.get_by_role("button", name="Save", exact=True).click()
+    press(dialog.get_by_role("button", name="Save", exact=True))
     expect(page.get_by_text("Saved: trait")).to_be_visible()
 
     now = console.call("GET", "/v1/admin/traits/seen_before").json()["trait"]
     assert (now["description"], now["expression"]) == ("Orders of a month", made["expression"])
     assert now["version"] > made["version"]
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_a_difference_can_be_read_in_either_theme(
+    console: RunningStack, signed_in: Page, theme: Literal["dark", "light"]
+) -> None:
+    """In a dialog, too, which is drawn beside the page: there it was dark red on black."""
+    key = f"read_{theme}"
+    console.define("trait", key, "events.purchase.count_7d", description="before")
+    signed_in.emulate_media(color_scheme=theme)
+    page = opened(console, signed_in, f"/traits?key={key}")
+    page.get_by_label("Description").fill("after")
+    page.get_by_label("Description").press("Control+Enter")
+    expect(page.get_by_text("Not saved yet")).to_be_visible()
+    dialog = opened_dialog(page.get_by_role("button", name="Save …"))
+    for sign in ("deleted", "inserted"):
+        token = dialog.locator(f"[data-testid=stCode] .token.{sign}").first
+        expect(token).to_be_visible()
+        assert token.evaluate(CONTRAST) >= 4.5, sign
 
 
 @pytest.mark.deep
@@ -43,10 +80,10 @@ def test_a_save_over_somebody_elses_shows_theirs(console: RunningStack, signed_i
     theirs = {"rule": "events.purchase.count_30d >= 3"}
     assert console.call("PUT", "/v1/admin/segments/contested", json=theirs).status_code == 200
 
-    page.get_by_role("button", name="Save …").click()
-    page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
+    dialog = opened_dialog(page.get_by_role("button", name="Save …"))
+    press(dialog.get_by_role("button", name="Save", exact=True))
 
-    expect(page.get_by_role("dialog")).to_contain_text("+rule: events.purchase.count_30d >= 3")
+    expect(dialog).to_contain_text("+rule: events.purchase.count_30d >= 3")
     assert console.call("GET", "/v1/admin/segments/contested").json()["segment"]["description"] == ""
 
 
@@ -55,12 +92,10 @@ def test_a_flag_is_switched_off_after_a_question(console: RunningStack, signed_i
     """Only the second click counts, and decisions change at once."""
     console.define("flag", "kill_switch", "true")
     page = opened(console, signed_in, "/flags?key=kill_switch")
-    page.get_by_role("button", name="Switch off …").click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_be_visible()
+    dialog = opened_dialog(page.get_by_role("button", name="Switch off …"))
     assert console.decide("ada", "kill_switch")["allow"] is True
 
-    dialog.get_by_role("button", name="Switch off").click()
+    press(dialog.get_by_role("button", name="Switch off"))
 
     expect(page.get_by_role("button", name="Switch on …")).to_be_visible()
     assert console.decide("ada", "kill_switch")["reason"] == "DISABLED"
@@ -72,16 +107,15 @@ def test_a_flag_is_switched_off_though_somebody_saved_it_meanwhile(console: Runn
     console.define("flag", "kill_late", "true")
     page = opened(console, signed_in, "/flags?key=kill_late")
     assert console.call("PUT", "/v1/admin/flags/kill_late", json={"description": "theirs"}).status_code == 200
-    dialog = page.get_by_role("dialog")
-    page.get_by_role("button", name="Switch off …").click()
-    dialog.get_by_role("button", name="Switch off").click()
+    dialog = opened_dialog(page.get_by_role("button", name="Switch off …"))
+    press(dialog.get_by_role("button", name="Switch off"))
     expect(dialog.get_by_role("alert")).to_be_visible()
     assert console.decide("ada", "kill_late")["allow"] is True
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
 
-    page.get_by_role("button", name="Switch off …").click()
-    dialog.get_by_role("button", name="Switch off").click()
+    opened_dialog(page.get_by_role("button", name="Switch off …"))
+    press(dialog.get_by_role("button", name="Switch off"))
 
     expect(page.get_by_role("button", name="Switch on …")).to_be_visible()
     assert console.decide("ada", "kill_late")["reason"] == "DISABLED"
@@ -97,8 +131,8 @@ def test_a_flag_whose_rule_is_cleared_is_for_everybody(console: RunningStack, si
     rule.fill("")
     expect(page.get_by_text("Empty: it holds for everybody.")).to_be_visible()
     expect(page.get_by_text("Not saved yet")).to_be_visible()
-    page.get_by_role("button", name="Save …").click()
-    page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
+    dialog = opened_dialog(page.get_by_role("button", name="Save …"))
+    press(dialog.get_by_role("button", name="Save", exact=True))
 
     expect(page.get_by_text("Saved: flag")).to_be_visible()
     assert console.decide("ada", "cleared")["reason"] == "STATIC"
@@ -110,12 +144,11 @@ def test_an_older_version_is_brought_back_after_a_look(console: RunningStack, si
     console.define("trait", "brought_back", "events.purchase.count_7d")
     assert console.call("PUT", "/v1/admin/traits/brought_back", json={"expression": "1"}).status_code == 200
     page = opened(console, signed_in, "/traits?key=brought_back&tab=History")
-    page.get_by_role("button", name="Bring back").click()
-    dialog = page.get_by_role("dialog")
+    dialog = opened_dialog(page.get_by_role("button", name="Bring back"))
     expect(dialog).to_contain_text("+expression: events.purchase.count_7d")
     dialog.get_by_label("Note").fill("it was better")
     dialog.get_by_label("Note").press("Enter")
-    dialog.get_by_role("button", name="Bring back").click()
+    press(dialog.get_by_role("button", name="Bring back"))
 
     expect(page.get_by_text("Brought back: version")).to_be_visible()
     versions = console.call("GET", "/v1/admin/traits/brought_back/history").json()["versions"]
@@ -130,18 +163,17 @@ def test_a_definition_that_others_use_is_not_deleted_and_another_one_once_its_ke
     """What uses it is named, with the way there."""
     console.define("trait", "needed_here", "events.purchase.count_7d")
     console.define("segment", "needs_it", "needed_here >= 1")
-    dialog = signed_in.get_by_role("dialog")
     page = opened(console, signed_in, "/traits?key=needed_here")
-    page.get_by_role("button", name="Delete").click()
+    dialog = opened_dialog(page.get_by_role("button", name="Delete"))
     expect(dialog).to_contain_text("cannot be deleted while others use it")
-    dialog.get_by_role("link", name="segment needs_it").click()
+    press(dialog.get_by_role("link", name="segment needs_it"))
     expect(page.get_by_role("heading", name="needs_it")).to_be_visible()
 
-    page.get_by_role("button", name="Delete").click()
+    opened_dialog(page.get_by_role("button", name="Delete"))
     expect(dialog.get_by_role("button", name="Delete")).to_be_disabled()
     dialog.get_by_label("to delete it").fill("needs_it")
     dialog.get_by_label("to delete it").press("Enter")
-    dialog.get_by_role("button", name="Delete").click()
+    press(dialog.get_by_role("button", name="Delete"))
 
     expect(page.get_by_text("Deleted: segment")).to_be_visible()
     assert console.call("GET", "/v1/admin/segments/needs_it").status_code == 404
@@ -155,9 +187,7 @@ def test_somebody_is_found_explained_and_deleted_by_their_id(console: RunningSta
         console.track(user, "found")
     wait_until(lambda: _found(console, "found-") == 2, "the search finds both", 60)
     page = opened(console, signed_in, "/users?q=found-bob")
-    box = page.get_by_test_id("stDataFrame").bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + 40, box["y"] + 50)
+    pick(page, "user:found-bob")
     expect(page.get_by_role("heading", name="user:found-bob")).to_be_visible()
     assert page.url.endswith("/users?id=user%3Afound-bob")
 
@@ -165,12 +195,11 @@ def test_somebody_is_found_explained_and_deleted_by_their_id(console: RunningSta
     expect(page.get_by_text("events.found.count_30d").first).to_be_visible()
 
     page = opened(console, signed_in, "/users?id=user%3Afound-bob&tab=Download%2C+delete")
-    page.get_by_role("button", name="Delete this person …").click()
-    dialog = page.get_by_role("dialog")
+    dialog = opened_dialog(page.get_by_role("button", name="Delete this person …"))
     expect(dialog.get_by_role("button", name="Delete for good")).to_be_disabled()
     dialog.get_by_label("Type the id").fill("user:found-bob")
     dialog.get_by_label("Type the id").press("Enter")
-    dialog.get_by_role("button", name="Delete for good").click()
+    press(dialog.get_by_role("button", name="Delete for good"))
     expect(page.get_by_role("heading", name="Users", exact=True)).to_be_visible()
     assert _found(console, "found-") == 1
 
@@ -179,15 +208,15 @@ def test_somebody_is_found_explained_and_deleted_by_their_id(console: RunningSta
 def test_a_key_is_shown_once(console: RunningStack, signed_in: Page) -> None:
     """It works; after the dialog was closed nobody reads it any more."""
     page = opened(console, signed_in, "/settings")
-    page.get_by_role("button", name="New key").click()
-    page.get_by_role("dialog").get_by_role("button", name="Make it").click()
-    key = page.get_by_role("dialog").get_by_test_id("stCode").inner_text().strip()
+    dialog = opened_dialog(page.get_by_role("button", name="New key"))
+    press(dialog.get_by_role("button", name="Make it"))
+    key = dialog.get_by_test_id("stCode").inner_text().strip()
     sent = {"userId": "key-user", "event": "made_with_it"}
     answer = console.http.post("/v1/track", json=sent, headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 200, key
 
     page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(dialog).to_have_count(0)
     assert key not in page.content()
 
 

@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.answers import CHANGES
 from dashboard.definitions.drafts import DRAFTS_MAX
-from tests.dashboard.screens import Screens, opened, texts
+from tests.dashboard.screens import Screens, opened, opened_dialog, texts
+from tests.dashboard.screens import press as press_in_browser
 from tests.running import RunningStack
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
@@ -114,7 +115,7 @@ def test_an_expression_that_was_typed_is_kept_until_it_is_saved(console: Running
     """In the browser, with the editor; saved it is no draft any more."""
     console.define("trait", "dr_typed", "events.dr.count_30d")
     page = opened(console, signed_in, "/traits?key=dr_typed")
-    text = page.locator(".cm-content").first
+    text = page.get_by_role("textbox", name="Expression")
     text.click()
     page.keyboard.press("Control+End")
     page.keyboard.type(" + 1")
@@ -124,10 +125,10 @@ def test_an_expression_that_was_typed_is_kept_until_it_is_saved(console: Running
     expect(page.get_by_role("heading", name="Users", exact=True)).to_be_visible()
     page.get_by_role("link", name="trait dr_typed").click()
 
-    expect(page.locator(".cm-content").first).to_have_text("events.dr.count_30d + 1")
+    expect(page.get_by_role("textbox", name="Expression")).to_have_text("events.dr.count_30d + 1")
     expect(page.get_by_text("Not saved yet")).to_be_visible()
-    page.get_by_role("button", name="Save …").click()
-    page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
+    dialog = opened_dialog(page.get_by_role("button", name="Save …"))
+    press_in_browser(dialog.get_by_role("button", name="Save", exact=True))
     expect(page.get_by_text("Saved: trait")).to_be_visible()
     expect(page.get_by_text("Unsaved in this tab")).to_have_count(0)
     assert console.call("GET", "/v1/admin/traits/dr_typed").json()["trait"]["expression"] == "events.dr.count_30d + 1"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from dashboard.screens.rejected import _indented
-from tests.dashboard.screens import Screens, opened, texts
+from tests.dashboard.screens import Screens, opened, opened_dialog, press, texts
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
@@ -20,21 +21,20 @@ def test_a_refused_event_is_repaired_and_counts(console: RunningStack, signed_in
     """It is listed with its reason; with its time put right it is taken, at that time."""
     sent = {"userId": "refused-ada", "event": "repaired", "timestamp": "noon"}
     assert console.call("POST", "/v1/track", "write", json=sent).status_code == 400
-    wait_until(lambda: "refused-ada" in console.call("GET", "/v1/admin/rejected").text, "it is in the lake", 60)
+    refused = refused_event(console, "refused-ada")
 
     page = opened(console, signed_in, "/rejected")
-    page.get_by_test_id("stExpander").first.click()
-    page.get_by_role("button", name="Send again …").first.click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_be_visible()
+    row = row_of(page, refused)
+    press(row.locator("summary"))
+    dialog = opened_dialog(row.get_by_role("button", name="Send again …"))
     field = dialog.get_by_label("Event, as JSON")
     expect(field).to_have_value(re.compile("noon"))
     field.fill(field.input_value().replace('"noon"', '"2026-01-02T12:00:00Z"'))
     field.press("Control+Enter")
-    dialog.get_by_role("button", name="Send again").click()
+    press(dialog.get_by_role("button", name="Send again"))
 
     expect(page.get_by_text("1 sent")).to_be_visible()
-    expect(page.get_by_test_id("stExpander").first).to_contain_text("sent again")
+    expect(row).to_contain_text("sent again")
     wait_until(lambda: _names(console) == ["repaired"], "the event is the person's", 60)
 
 
@@ -43,23 +43,20 @@ def test_an_event_that_somebody_else_sent_meanwhile_is_shown_as_sent(console: Ru
     """The dialog says so, and the list behind it does once the dialog is closed."""
     sent = {"userId": "refused-bob", "event": "repaired", "timestamp": "midnight"}
     assert console.call("POST", "/v1/track", "write", json=sent).status_code == 400
-    wait_until(lambda: "refused-bob" in console.call("GET", "/v1/admin/rejected").text, "it is in the lake", 60)
-    listed = console.call("GET", "/v1/admin/rejected").json()["rejected"]
-    (refused,) = [event for event in listed if "refused-bob" in event["event"]]
+    refused = refused_event(console, "refused-bob")
     page = opened(console, signed_in, "/rejected")
-    page.get_by_test_id("stExpander").first.click()
-    page.get_by_role("button", name="Send again …").first.click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_be_visible()
+    row = row_of(page, refused)
+    press(row.locator("summary"))
+    dialog = opened_dialog(row.get_by_role("button", name="Send again …"))
     expect(dialog.get_by_label("Event, as JSON")).to_be_visible()
     repaired = {"ids": [refused["id"]], "event": {**sent, "timestamp": "2026-01-02T00:00:00Z"}}
     assert console.call("POST", "/v1/admin/rejected/redrive", json=repaired).json()["redriven"] == 1
 
-    dialog.get_by_role("button", name="Send again").click()
+    press(dialog.get_by_role("button", name="Send again"))
     expect(dialog).to_contain_text("it was sent again at")
-    dialog.get_by_role("button", name="Close").click()
+    press(dialog.get_by_role("button", name="Close"))
 
-    expect(page.get_by_test_id("stExpander").first).to_contain_text("sent again")
+    expect(row).to_contain_text("sent again")
 
 
 def test_no_event_hides_those_below_it(console: RunningStack, screens: Screens) -> None:
@@ -92,6 +89,22 @@ def test_half_a_character_is_offered_as_it_was_sent() -> None:
     """No field of a page takes it decoded."""
     assert _indented('{"a":"\\ud800"}') == '{"a":"\\ud800"}'
     assert _indented('{"a":1}') == '{\n  "a": 1\n}'
+
+
+def refused_event(console: RunningStack, id: str) -> dict[str, Any]:
+    """The only refused event that has a text in it, once the lake has it."""
+
+    def found() -> list[dict[str, Any]]:
+        listed = console.call("GET", "/v1/admin/rejected").json()["rejected"]
+        return [one for one in listed if id in (one["event"] or "")]
+
+    (refused,) = wait_until(found, "it is in the lake", 60)
+    return refused
+
+
+def row_of(page: Page, refused: dict[str, Any]) -> Locator:
+    """The row of an event: others' events come before and after it."""
+    return page.locator(f".st-key-refused-{re.sub('[^a-zA-Z0-9_-]', '-', refused['id'])}")
 
 
 def _names(console: RunningStack) -> list[str]:

@@ -11,7 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from cli.demo import DEFINITIONS, PURCHASES, read_definitions
 from tests.dashboard.editor.test_building import chosen
-from tests.dashboard.screens import opened
+from tests.dashboard.screens import opened, opened_dialog, press, settled
+from tests.dashboard.test_rejected import refused_event, row_of
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
@@ -88,14 +89,13 @@ def raise_the_threshold(shop: RunningStack, page: Page) -> None:
     text = page.get_by_role("textbox", name="Rule")
     expect(text).to_contain_text(">= 400")
     text.fill("shop_spent >= 500")
-    page.get_by_role("button", name="Who is affected?").click()
+    press(page.get_by_role("button", name="Who is affected?"))
     leave = SPENT_400 - len(SPENT_500)
     for named in ("segment shop_guests", "flag shop_offer"):
         reached = page.get_by_text(re.compile(f"^{named}: {SPENT_400} → {len(SPENT_500)} people"))
         expect(reached).to_contain_text(f"{leave} leave")
     expect(page.get_by_text(f"{leave}: allow → refuse")).to_be_visible()
     assert "400" in shop.call("GET", "/v1/admin/segments/shop_guests").json()["segment"]["rule"]
-    page.get_by_role("button", name="Save …").click()
     save_in_dialog(page)
 
     opened(shop, page, "/flags?key=shop_offer&tab=Test&user=c00499")
@@ -108,11 +108,10 @@ def raise_the_threshold(shop: RunningStack, page: Page) -> None:
 def make_key(shop: RunningStack, page: Page) -> str:
     """A key that sends events."""
     opened(shop, page, "/settings")
-    page.get_by_role("button", name="New key").click()
-    dialog = page.get_by_role("dialog")
+    dialog = opened_dialog(page.get_by_role("button", name="New key"))
     dialog.get_by_label("Label").fill("shop till")
     dialog.get_by_label("Label").press("Enter")
-    dialog.get_by_role("button", name="Make it").click()
+    press(dialog.get_by_role("button", name="Make it"))
     return dialog.get_by_test_id("stCode").inner_text().strip()
 
 
@@ -121,19 +120,18 @@ def send_again_what_was_refused(shop: RunningStack, page: Page, key: str) -> Non
     sent = {"userId": CUSTOMER, "event": "purchase", "timestamp": "at noon", "properties": {"amount": 300.5}}
     assert sending(shop, key, sent) == 400
     assert shop.decide(CUSTOMER, "shop_offer")["allow"] is False
-    wait_until(lambda: "at noon" in shop.call("GET", "/v1/admin/rejected").text, "it is in the lake")
+    event = refused_event(shop, "at noon")
 
     opened(shop, page, "/rejected")
-    refused = page.get_by_test_id("stExpander").first
-    refused.click()
+    refused = row_of(page, event)
+    press(refused.locator("summary"))
     expect(refused).to_contain_text("shop till")
-    refused.get_by_role("button", name="Send again …").click()
-    dialog = page.get_by_role("dialog")
+    dialog = opened_dialog(refused.get_by_role("button", name="Send again …"))
     field = dialog.get_by_label("Event, as JSON")
     expect(field).to_have_value(re.compile("at noon"))
     field.fill(re.sub(r'"timestamp": "at noon",?', "", field.input_value()))
     field.press("Control+Enter")
-    dialog.get_by_role("button", name="Send again").click()
+    press(dialog.get_by_role("button", name="Send again"))
     expect(page.get_by_text("1 sent")).to_be_visible()
 
     wait_until(lambda: shop.decide(CUSTOMER, "shop_offer")["allow"], "the answer changes")
@@ -166,7 +164,7 @@ def export_the_members(shop: RunningStack, page: Page) -> None:
     shown = {str(cell) for cell in first.all_text_contents()}
     assert shown == {f"user:{one}" for one in SPENT_500 | {CUSTOMER}}
 
-    page.get_by_role("button", name="Export all as CSV").click()
+    press(page.get_by_role("button", name="Export all as CSV"))
     link = page.get_by_role("link", name="Download")
     expect(link).to_be_visible()
     link.evaluate("link => { link.target = '_self' }")  # a tab that only downloads ends before it is looked at
@@ -182,8 +180,8 @@ def revoke(shop: RunningStack, page: Page, key: str) -> None:
     assert sending(shop, key, sent) == 200
     opened(shop, page, "/settings")
     pick(page, "shop till")
-    page.get_by_role("button", name="Revoke shop till …").click()
-    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    dialog = opened_dialog(page.get_by_role("button", name="Revoke shop till …"))
+    press(dialog.get_by_role("button", name="Revoke"))
     expect(page.get_by_text("Revoked: shop till")).to_be_visible()
     wait_until(lambda: sending(shop, key, sent) == 401, "the key stops to work")
 
@@ -192,19 +190,20 @@ def save_new(page: Page, key: str) -> None:
     """Saves a new definition."""
     page.get_by_label("Key", exact=True).fill(key)
     page.get_by_label("Key", exact=True).press("Enter")
-    page.get_by_role("button", name="Save …").click()
     save_in_dialog(page)
     expect(page.get_by_role("heading", name=key)).to_be_visible()
 
 
 def save_in_dialog(page: Page) -> None:
-    """Saves what the dialog shows."""
-    page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_role("dialog")).to_have_count(0)
+    """Saves, after a look at the difference."""
+    dialog = opened_dialog(page.get_by_role("button", name="Save …"))
+    press(dialog.get_by_role("button", name="Save", exact=True))
+    expect(dialog).to_have_count(0)
 
 
 def pick(page: Page, text: str) -> None:
     """Clicks on the row of a table in which a text is. Tables are drawn; what is in them is told to screen readers."""
+    settled(page)
     cell = page.locator("td[id^='glide-cell-']").filter(has_text=text).first
     expect(cell).to_be_attached()
     table: Locator = page.get_by_test_id("stDataFrame").filter(has=cell)

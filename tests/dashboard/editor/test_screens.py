@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.dashboard.editor.test_building import chosen
+from tests.dashboard.screens import opened_dialog, press
 from tests.running import RunningStack
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
@@ -20,22 +21,22 @@ def test_a_trait_is_made_with_the_builder_and_changed_as_text(defined: RunningSt
     page.get_by_label("Key").fill("editor_made")
     chosen(page, "Name of the event", "editor_order")
     expect(page.get_by_role("textbox", name="Expression")).to_have_text("events.editor_order.count")
-    page.get_by_role("button", name="Save …").click()
+    opened_dialog(page.get_by_role("button", name="Save …"))
     saved(page)
     expect(page.get_by_role("heading", name="editor_made")).to_be_visible(timeout=15_000)
 
     editor = page.get_by_role("textbox", name="Expression")
-    expect(editor).to_have_text("events.editor_order.count", timeout=15_000)
+    expect(editor).to_have_text("events.editor_order.count")
     editor.fill("(events.editor_order.count_7d)*2")
     editor.press("Control+s")
     saved(page)
 
-    expect(editor).to_have_text("events.editor_order.count_7d * 2", timeout=15_000)
+    expect(editor).to_have_text("events.editor_order.count_7d * 2")
     now = defined.call("GET", "/v1/admin/traits/editor_made").json()["trait"]
     assert now["expression"] == "events.editor_order.count_7d * 2"
 
 
 def saved(page: Page) -> None:
     """Saves in the dialog."""
-    page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click(timeout=15_000)
-    expect(page.get_by_role("dialog")).to_have_count(0, timeout=15_000)
+    press(page.get_by_role("dialog").get_by_role("button", name="Save", exact=True))
+    expect(page.get_by_role("dialog")).to_have_count(0)
