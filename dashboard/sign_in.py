@@ -12,7 +12,7 @@ from tinycdp import ApiError, TinyCDPError
 
 from dashboard.console import Console
 from dashboard.keyring import IDLE_S_MAX
-from dashboard.sign_in_page import POLICY, key_page, link_page
+from dashboard.sign_in_page import POLICY, key_page, leave_page, link_page
 
 FORM_BYTES_MAX = 8 * 1024
 NO_KEY = "This is no key. A key is in keys.json, or an admin makes one under Settings."
@@ -20,7 +20,9 @@ USED = "This link was used already, or is too old. Print another one with `tinyc
 
 
 def sign_in_routes(console: Console) -> list[Route]:
-    """`/sign-in` shows and takes the form, `/sign-in/links` makes a link, `/sign-out` ends a sign-in."""
+    """`/sign-in` shows and takes the form, `/sign-in/links` makes a link, `/sign-out` ends a sign-in: at once by the
+    console's own link, and after a question where a page of others may have led there.
+    """
     base, keyring = console.base_path, console.keyring
 
     async def show(request: Request) -> Response:
@@ -71,11 +73,18 @@ def sign_in_routes(console: Console) -> list[Route]:
         answer.delete_cookie(console.cookie, path=base or "/", httponly=True, samesite="strict")
         return answer
 
+    async def leave_or_ask(request: Request) -> Response:
+        # Browsers say it over HTTPS and on this machine; where they do not, the question is asked.
+        if request.headers.get("sec-fetch-site") == "same-origin":
+            return await leave(request)
+        return _html(leave_page(f"{base}/sign-out"))
+
     return [
         Route(f"{base}/sign-in", show, methods=["GET"]),
         Route(f"{base}/sign-in", take, methods=["POST"]),
         Route(f"{base}/sign-in/links", make_link, methods=["POST"]),
-        Route(f"{base}/sign-out", leave, methods=["GET", "POST"]),
+        Route(f"{base}/sign-out", leave_or_ask, methods=["GET"]),
+        Route(f"{base}/sign-out", leave, methods=["POST"]),
     ]
 
 

@@ -62,6 +62,16 @@ def link_page(action: str, secret: str) -> str:
     )
 
 
+def leave_page(action: str) -> str:
+    """The page that asks before it signs out. A page of others may lead here, and nobody is signed out by that."""
+    return _page(
+        action,
+        """<h1>TinyCDP console</h1>
+<p>Sign out on this browser? The console forgets the key.</p>
+<button autofocus>Sign out</button>""",
+    )
+
+
 def _reason(wrong: str | None) -> str:
     return f'<p class="wrong" role="alert">{escape(wrong)}</p>' if wrong else ""
 
@@ -69,7 +79,7 @@ def _reason(wrong: str | None) -> str:
 def _page(action: str, content: str) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Sign in · TinyCDP</title><style>{STYLE}</style></head>
+<title>TinyCDP</title><style>{STYLE}</style></head>
 <body><main><form method="post" action="{escape(action)}">
 {content}
 </form></main></body></html>"""

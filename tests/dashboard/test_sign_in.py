@@ -73,6 +73,26 @@ def test_signing_out_ends_it(console: RunningStack, page: Page) -> None:
     expect(page.get_by_label("Key")).to_be_visible()
 
 
+def test_a_page_of_others_signs_nobody_out(console: RunningStack, signed_in: Page) -> None:
+    """A link of theirs leads to a question; so does an address that was typed. The button signs out."""
+    for site in ("cross-site", "same-site", "none", None):
+        headers = {} if site is None else {"Sec-Fetch-Site": site}
+        answer = httpx.get(url(console, "/sign-out"), headers=headers)
+        assert (answer.status_code, answer.headers.get("set-cookie")) == (200, None), site
+    assert httpx.post(url(console, "/sign-out"), headers={"Origin": "http://elsewhere.example"}).status_code == 403
+
+    signed_in.goto(url(console, "/sign-out"))
+    expect(signed_in.get_by_role("button", name="Sign out")).to_be_visible()
+    signed_in.goto(url(console, "/users"))
+    expect(signed_in.get_by_role("heading", name="Users")).to_be_visible()
+
+    signed_in.goto(url(console, "/sign-out"))
+    signed_in.get_by_role("button", name="Sign out").click()
+    expect(signed_in.get_by_label("Key")).to_be_visible()
+    signed_in.goto(url(console, "/users"))
+    expect(signed_in.get_by_label("Key")).to_be_visible()
+
+
 def test_keys_that_may_not_administer_are_refused_in_the_words_of_the_api(console: RunningStack) -> None:
     """A read key and an unknown one; a form without a key."""
     refused = posted(console, key=console.keys["read"])
