@@ -1,14 +1,13 @@
 """When each link happened, by the events that say so. A link's row has the receipt of the event that made it.
 
-    1. acts          the links and unlinks that no delete covers
-    2. `_stretches`  each link, with the receipts between which an event says the same: from when the id was last given
-                     up or deleted before the link, to when it was next
-    3. `_pairs`      the events that name an id beside their own: id, owner, and the event's time and receipt
-    4. own_ts        of a link the earliest time of the events that say it. A link by an email's hash, of which the rows
-                     of events say nothing, has the time of the event that made it
+    1. acts      the links and unlinks that no delete covers
+    2. `_begun`  each link, and when its id was last given up or deleted before: what was received since says the same
+    3. `_pairs`  the events that name an id beside their own: id, owner, and the event's time and receipt
+    4. own_ts    of a link the earliest time of the events that say it. A link by an email's hash, of which the rows of
+                 events say nothing, has the time of the event that made it
 
-So it does not matter which of several events came first, and an imported event tells of a link that is there already. A
-link of which no event counts has the time of its row. An unlink that only took a link back that was made in vain has
+So it does not matter which of several events came first, and an imported event tells of a link that is there already.
+A link of which no event counts has the time of its row. An unlink that only took a link back that was made in vain has
 the time of that link: at no instant was it in force. Whoever is deleted never owned an id.
 """
 
@@ -17,7 +16,7 @@ from __future__ import annotations
 import polars as pl
 
 from ..rules.deletes import ACT_KINDS, after_deletes
-from ..rules.windows import BEGINNING_MS, END_MS
+from ..rules.windows import BEGINNING_MS
 from .counting import counted_lazily, deduplicate
 
 #: The columns that this reads: those of executions, and which device an event names.
@@ -36,7 +35,7 @@ def acts_in_own_time(events: pl.LazyFrame) -> pl.DataFrame:
     links = acts.filter(pl.col("kind") == "link")
     if links.is_empty():
         return acts.with_columns(pl.col("ts").alias("own_ts")).drop("said_by")
-    said = _said_at(events, _stretches(links, all_acts))
+    said = _said_at(events, _begun(links, all_acts))
     untold = links.join(said, on=["id", "seq"], how="anti")
     if not untold.is_empty():
         said = pl.concat([said, _made_at(events, untold)])
@@ -53,25 +52,22 @@ _IS_EVENT = ~pl.col("kind").is_in(ACT_KINDS)
 _SAID_BY = pl.col("event_id").str.replace(r":(?:un)?link$", "").alias("said_by")
 
 
-def _stretches(links: pl.DataFrame, acts: pl.DataFrame) -> pl.DataFrame:
-    """id, seq, owner, began, ended: between these receipts, both left out, an event says the same as the link."""
+def _begun(links: pl.DataFrame, acts: pl.DataFrame) -> pl.DataFrame:
+    """id, seq, owner, began: an event that was received after this says the same as the link."""
     ends = acts.filter(pl.col("kind") != "link")
     given_up = pl.when(pl.col("kind") == "delete").then("received_at").otherwise("ts")
-    at = ends.select("id", given_up.alias("at")).unique().sort("at")
+    at = ends.select("id", given_up.alias("at")).unique().sort("at").with_columns(pl.col("at").alias("began"))
     rows = links.select("id", "seq", pl.col("name").alias("owner"), pl.col("ts").alias("at")).sort("at")
-    before = at.with_columns(pl.col("at").alias("began"))
-    after = at.with_columns(pl.col("at").alias("ended"))
-    started = rows.join_asof(before, on="at", by="id", allow_exact_matches=False, check_sortedness=False)
-    both = started.join_asof(after, on="at", by="id", strategy="forward", check_sortedness=False)
-    return both.select("id", "seq", "owner", pl.col("began").fill_null(BEGINNING_MS), pl.col("ended").fill_null(END_MS))
+    begun = rows.join_asof(at, on="at", by="id", allow_exact_matches=False, check_sortedness=False)
+    return begun.select("id", "seq", "owner", pl.col("began").fill_null(BEGINNING_MS))
 
 
-def _said_at(events: pl.LazyFrame, stretches: pl.DataFrame) -> pl.DataFrame:
+def _said_at(events: pl.LazyFrame, begun: pl.DataFrame) -> pl.DataFrame:
     """id, seq, own_ts of the links that some events say: the earliest time of these."""
     naming = events.filter((pl.col("kind") == "delete") | (_IS_EVENT & pl.col("anonymous_id").is_not_null()))
-    said = _pairs(counted_lazily(naming)).join(stretches.lazy(), on=["id", "owner"])
-    within = said.filter((pl.col("received_at") > pl.col("began")) & (pl.col("received_at") < pl.col("ended")))
-    return within.group_by("id", "seq").agg(pl.col("ts").min().alias("own_ts")).collect(engine="streaming")
+    said = _pairs(counted_lazily(naming)).join(begun.lazy(), on=["id", "owner"])
+    since = said.filter(pl.col("received_at") > pl.col("began"))
+    return since.group_by("id", "seq").agg(pl.col("ts").min().alias("own_ts")).collect(engine="streaming")
 
 
 def _pairs(events: pl.LazyFrame) -> pl.LazyFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -22,8 +23,8 @@ class Simulated:
         self.rows: list[dict[str, Any]] = []
         self.now = 1_000
         self.owner: dict[str, str] = {}
-        # What was said of each id since it was last given up or deleted: who it belongs to, and when that was.
-        self._said: dict[str, list[tuple[str, int]]] = {}
+        # What was said of each id since each time that it was given up or deleted: whose it is, and when that was.
+        self._said: dict[str, list[list[tuple[str, int]]]] = {}
         # What was said of the id of each link, by seq.
         self._links: dict[int, list[tuple[str, int]]] = {}
         self._deleted_ms: dict[str, int] = {}
@@ -43,12 +44,13 @@ class Simulated:
         if is_imported:
             event["seq"] = None
         id = device if ":" in device else f"anon:{device}"
-        said = self._said.setdefault(id, [])
+        since = self._said.setdefault(id, [[]])
         if not is_imported or ts > self._deleted_ms.get(user, 0):  # else it is covered
-            said.append((user, ts))
+            for said in since:
+                said.append((user, ts))
         if id not in self.owner:
             self.owner[id] = user
-            self._links[self.add("link", id, name=user, event_id=f"{event['event_id']}:link")] = said
+            self._links[self.add("link", id, name=user, event_id=f"{event['event_id']}:link")] = since[-1]
         return str(event["event_id"])
 
     def unlink(self, id: str) -> None:
@@ -56,7 +58,7 @@ class Simulated:
         self.now += 10
         if self.owner.pop(id, None) is not None:
             self.add("unlink", id)
-            self._said.pop(id)
+            self._said[id].append([])
 
     def delete(self, id: str) -> None:
         """Deletes a record: its own links are none any more, nor are those to it, nor what it said."""
@@ -67,7 +69,7 @@ class Simulated:
         for row in self.rows:
             if row["kind"] == "link" and id in (row["id"], row["name"]):
                 self._links.pop(row["seq"], None)
-        for said in (*self._said.values(), *self._links.values()):
+        for said in chain(*self._said.values(), self._links.values()):
             said[:] = [one for one in said if one[0] != id]
         self.owner = {of: owner for of, owner in self.owner.items() if id not in (of, owner)}
 

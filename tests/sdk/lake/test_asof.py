@@ -112,15 +112,13 @@ class Truth:
                 self.acts.setdefault(id, []).append((event, self.act_ms(id, event)))
 
     def own_ms(self, id: str, link: Event) -> int:
-        """When a link happened: at the oldest event that says it, since the id was given up until it was next."""
+        """When a link happened: at the oldest event that says it, of those since the id was given up before."""
         said: list[int] = []
-        is_over = False
+        is_made = False
         for of, event in self.history:
-            if of == id and event.kind in ("unlink", "delete"):
-                if is_over:
-                    break
+            is_made = is_made or event is link
+            if of == id and event.kind in ("unlink", "delete") and not is_made:
                 said.clear()
-            is_over = is_over or event is link
             if of == link.name and f"anon:{event.names}" == id and any(one is event for one in self.counting[of]):
                 said.append(event.ts_ms)
         return min(said, default=link.ts_ms)
