@@ -4,12 +4,14 @@ import { defineConfig } from "tsdown";
 
 /**
  * Properties of the client's own insides, which no app, server or store sees: the build gives them short names. Times are
- * such, but for the option `flushIntervalMs`, and for two that the browser's storage keeps. None may be named by a text.
+ * such, but for the option `flushIntervalMs`, and for two that the browser's storage keeps. None may be named by a text, or be
+ * one of the language's or the browser's that the client calls.
  */
 const INSIDE = [
   "(?!flushInterval|first|last)\\w+Ms",
   ..."isAmbiguous fullAnswers isOld wasSent hurry giveUp forget stamp failures gone alone decided question".split(" "),
-  ..."place fate waiting settle consent answered names resume release header say ids hold begin".split(" "),
+  ..."place fate waiting settle consent answered names resume release say ids hold begin".split(" "),
+  ..."tell note put take session remove clear drop batch bytes last read keep".split(" "),
 ];
 
 /** Once more over what the bundler has minified: functions that are called once go where they are called. */
@@ -23,7 +25,7 @@ const inPlace = {
         toplevel: true,
         module: /\.js$/.test(chunk.fileName),
         compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, pure_getters: true, evaluate: false },
-        mangle: { properties: { regex: new RegExp(`^(${INSIDE.join("|")})$`) } },
+        mangle: { properties: { builtins: true, regex: new RegExp(`^(${INSIDE.join("|")})$`) } },
       });
       chunk.code = code!.replace(/\bconst /g, "let "); // one word for both is shorter, once it is packed
     }

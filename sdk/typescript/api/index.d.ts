@@ -13,13 +13,14 @@ interface Logger {
 }
 declare function createLogger(level?: LogLevel, prefix?: string): Logger;
 type ErrorCode = "FLAG_NOT_FOUND" | "TYPE_MISMATCH" | "GENERAL";
+type Reason = "STATIC" | "TARGETING_MATCH" | "SPLIT" | "DEFAULT" | "DISABLED" | "STALE" | "CACHED" | "ERROR";
 interface Decision<T = unknown> {
   flag: string;
   userId: string;
   allow: boolean;
   value: T;
   variant?: string | undefined;
-  reason: string;
+  reason: Reason;
   reasons: string[];
   error?: string | undefined;
   errorCode?: ErrorCode | undefined;
@@ -96,7 +97,7 @@ interface DecideParams<T = unknown> extends DecideAllParams {
   default?: T | undefined;
 }
 interface TinyCDPClient {
-  identify(params: IdentifyParams): Promise<void>;
+  identify(params: IdentifyParams): Promise<State>;
   track(params: TrackParams): Handle;
   page(params?: ViewParams): Handle;
   screen(params?: ViewParams): Handle;
@@ -165,4 +166,4 @@ interface FlagStream {
   end(): void;
 }
 declare function initTinyCDP(options: TinyCDPOptions): TinyCDPClient;
-export { type AliasParams, type DecideAllParams, type DecideParams, type Decision, type ErrorCode, type EventParams, type Failure, type FlagStream, type GroupParams, type Handle, type IdentifyParams, type Kind, type LogLevel, type Logger, type RetryConfig, type State, type Stats, type StreamSettings, type TinyCDPClient, type TinyCDPOptions, type TrackEvent, type TrackParams, type ViewParams, createLogger, initTinyCDP };
+export { type AliasParams, type DecideAllParams, type DecideParams, type Decision, type ErrorCode, type EventParams, type Failure, type FlagStream, type GroupParams, type Handle, type IdentifyParams, type Kind, type LogLevel, type Logger, type Reason, type RetryConfig, type State, type Stats, type StreamSettings, type TinyCDPClient, type TinyCDPOptions, type TrackEvent, type TrackParams, type ViewParams, createLogger, initTinyCDP };

@@ -31,10 +31,11 @@ export interface DecideParams<T = unknown> extends DecideAllParams {
 
 export interface TinyCDPClient {
   /**
-   * Says who the user is, and what is known of them. Resolves when the server has acknowledged it, or after `timeout`,
-   * when it stays queued. Rejects where the server refuses it, and without a write key.
+   * Says who the user is, and what is known of them. Resolves to how far it is when the server has acknowledged it, or after
+   * `timeout`, when it stays queued. Rejects where it is refused or lost, and without a write key; what `beforeSend` drops, or
+   * the person's opt-out, is "dropped".
    */
-  identify(params: IdentifyParams): Promise<void>;
+  identify(params: IdentifyParams): Promise<State>;
   /** Queues that something happened. */
   track(params: TrackParams): Handle;
   /** Queues the view of a page. */

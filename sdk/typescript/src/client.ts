@@ -15,11 +15,11 @@ import { idsIn, isNamed } from "./events";
 import type { Identity } from "./identity";
 import { CONSENT, identityOf, pageContext } from "./identity";
 import { write } from "./intake";
-import { lossesOf, OPTED_OUT, quietly } from "./losses";
-import { sendAtExit, unref } from "./node";
+import { isWanted, lossesOf, OPTED_OUT, quietly } from "./losses";
+import { keepProcess, sendAtExit } from "./node";
 import type { TinyCDPOptions } from "./options";
 import { settingsOf } from "./options";
-import type { Attempt, Entry, Stats } from "./outbox";
+import type { Attempt, Entry, State, Stats } from "./outbox";
 import { isSettled, newEntry, outboxOf } from "./outbox";
 import { requestBytesMax, sendBeacons, sent } from "./sending";
 import { shelfOf } from "./shelf";
@@ -36,6 +36,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   const over = new AbortController(); // ends what listens
   let identity: Identity | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let dueMs = Infinity; // when it goes off
   let isStarted = false;
   let isOver = false;
   const outbox = outboxOf(settings);
@@ -148,10 +149,16 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   function schedule(): void {
     const isFlushing = waiters.size > 0;
     const wakeMs = outbox.wakeMs(isFlushing);
-    clearTimeout(timer);
-    if (wakeMs === Infinity) return;
-    timer = later(pump, wakeMs - performance.now());
-    if (!isFlushing) unref(timer); // a process that has nothing else to do may end
+    // A timer that goes off in time is left alone: events that come close after each other would put it off for ever.
+    if (wakeMs < dueMs) {
+      clearTimeout(timer);
+      dueMs = wakeMs;
+      timer = later(() => {
+        dueMs = Infinity;
+        pump();
+      }, wakeMs - performance.now());
+    }
+    keepProcess(timer, isFlushing); // else one that has nothing else to do may end
   }
 
   function pump(): void {
@@ -163,10 +170,10 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   }
 
   async function send(attempt: Attempt): Promise<void> {
-    shelf?.put(attempt.entries, attempt.wallMs);
+    shelf?.put(attempt.batch, attempt.wallMs);
     const verdict = await sent(attempt, settings, shelf);
     ended(outbox.settle(attempt, verdict, performance.now()));
-    shelf?.put(attempt.entries);
+    shelf?.put(attempt.batch);
     losses.say(verdict, outbox.failures());
     pump();
   }
@@ -180,7 +187,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
         schedule();
         resolve();
       };
-      const look = (): void => void (isDone() && end());
+      const look = (): unknown => isDone() && end();
       const limit = timeoutMs === Infinity ? undefined : later(end, timeoutMs);
       waiters.add(look);
       if (isDone()) end();
@@ -233,7 +240,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
   }
 
   function notify(): void {
-    for (const listener of listeners) quietly(logger, "a subscriber", listener);
+    for (const listener of listeners) void quietly(logger, "a subscriber", listener);
   }
 
   function isOptedOut(): boolean {
@@ -256,13 +263,15 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
       return handleOf(put(kind, params));
     };
 
-  async function identify(params: IdentifyParams): Promise<void> {
+  async function identify(params: IdentifyParams): Promise<State> {
     requireSomebody(params);
     const entry = put("identify", params);
     if (!writeKey) throw new Error("Write key is required for identify calls");
     await until(() => isSettled(entry), settings.timeout);
-    if (entry.state === "sent") notify();
-    if (entry.state === "refused") throw new Error(entry.reason);
+    const { state, reason } = entry;
+    if (state === "sent") notify();
+    if (/refused|dropped/.test(state) && !isWanted(reason)) throw new Error(reason);
+    return state;
   }
 
   if (settings.autoStart) start();

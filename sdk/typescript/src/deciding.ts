@@ -17,7 +17,7 @@ import type { FlagStream, Settings } from "./options";
 
 /**
  * Asks for decisions. `requireLife` throws after the client's end; `who` are the ids of whoever uses this browser, none
- * elsewhere; `hurry` sends the events of ids ahead of others.
+ * elsewhere; `hurry` sends the events of ids, and one of a `messageId`, ahead of others.
  */
 export function decidingOf(
   settings: Settings,
@@ -43,8 +43,9 @@ export function decidingOf(
     if (!names[0]) throw new Error("User ID is required and cannot be empty");
     let found: Decision[] | undefined;
     if (after) {
-      hurry(names);
+      hurry([...names, after.messageId]);
       if ((await after.wait(Math.max(leftMs(), 0))) !== "sent") throw undecided("the event was not acknowledged in time", "GENERAL", false);
+      asking.drop(names); // the event may be of another id, whose answers alone it has dropped
     } else if (isOwn) {
       found = (await stream?.kept(leftMs()))?.filter((decision) => !flag || decision.flag === flag);
     }
@@ -57,10 +58,10 @@ export function decidingOf(
   }
 
   async function decided(request: Request): Promise<Decision[]> {
-    const { question, kept, deadlineMs } = request;
+    const { question, last, deadlineMs } = request;
     const body = JSON.stringify(question);
     const url = `${endpoint}/v1/decide${question.flag ? `?${new URLSearchParams(JSON.parse(body))}` : ""}`;
-    const asked = { url, key: readKey, etag: kept?.etag, body: question.flag ? undefined : body };
+    const asked = { url, key: readKey, etag: last?.etag, body: question.flag ? undefined : body };
     return asking.answered(request, await exchange(fetcher, asked, deadlineMs - performance.now()), performance.now());
   }
 

@@ -19,6 +19,9 @@ import type { Logger } from "./logger";
 /** What keeps a decision from being made, or from being given, in OpenFeature's words. */
 export type ErrorCode = "FLAG_NOT_FOUND" | "TYPE_MISMATCH" | "GENERAL";
 
+/** Why a decision is as it is, in OpenFeature's words. */
+export type Reason = "STATIC" | "TARGETING_MATCH" | "SPLIT" | "DEFAULT" | "DISABLED" | "STALE" | "CACHED" | "ERROR";
+
 /** What a flag says for a user. */
 export interface Decision<T = unknown> {
   flag: string;
@@ -31,10 +34,7 @@ export interface Decision<T = unknown> {
    */
   value: T;
   variant?: string | undefined;
-  /**
-   * Why, in OpenFeature's words: STATIC, TARGETING_MATCH, SPLIT, DEFAULT, DISABLED, STALE, CACHED, or ERROR.
-   */
-  reason: string;
+  reason: Reason;
   /** Why, step by step, as the server says it. */
   reasons: string[];
   /** Why there is no answer. */
@@ -67,7 +67,7 @@ interface Answer {
 /** A question that must be asked, and the answer that is kept of it. */
 export interface Request {
   question: Question;
-  kept: Answer | undefined;
+  last: Answer | undefined;
   /** Whether an id of it was dropped since it was asked: its answer may be of before that. */
   isOld: boolean;
   /** When it is given up. */
@@ -121,28 +121,28 @@ export function askingOf(logger?: Logger) {
       if (isInTime && !request.isOld && keyOf(request.question) === keyOf(question)) return request;
     }
     pause(nowMs);
-    const request: Request = { question, kept, isOld: false, deadlineMs };
+    const request: Request = { question, last: kept, isOld: false, deadlineMs };
     underWay.add(request);
     return request;
   }
 
   /** What an answer says, or the last one where none came. */
-  function answered(request: Request, { status, body, header }: Reply, nowMs: number): Decision[] {
-    const { question, kept } = request;
+  function answered(request: Request, { status, body, headers }: Reply, nowMs: number): Decision[] {
+    const { question, last } = request;
     const said = objectIn(body);
-    const decisions = status === 304 ? kept?.decisions : decisionsIn(said["decisions"] ?? [said]);
+    const decisions = status === 304 ? last?.decisions : status === 200 ? decisionsIn(said["decisions"] ?? [said]) : undefined;
     const isRefusal = status >= 400 && status < 500 && status !== 429;
     const refusal = refusalIn(status, said);
     underWay.delete(request);
     if (!decisions && !isRefusal) {
       if (++failures === FAILURES_MAX) logger?.warn(AWAY);
       pause(nowMs);
-      return inOutage(kept, nowMs, status ? (status < 400 ? NOT_OURS : refusal) : body);
+      return inOutage(last, nowMs, status ? (status < 400 ? NOT_OURS : refusal) : body);
     }
     failures = closedUntilMs = 0;
     if (!decisions) throw undecided(refusal, status === 404 ? "FLAG_NOT_FOUND" : "GENERAL");
-    const etag = header("etag") ?? kept?.etag;
-    const answer = { decisions, etag, atMs: nowMs, freshUntilMs: nowMs + maxAgeMs(header("cache-control")) };
+    const etag = headers.get("etag") ?? last?.etag;
+    const answer = { decisions, etag, atMs: nowMs, freshUntilMs: nowMs + maxAgeMs(headers.get("cache-control")) };
     if (!request.isOld) keep(question, answer);
     return decisions;
   }

@@ -145,7 +145,7 @@ function plain(_: string, value: unknown): unknown {
   if (value instanceof Set) return [...value];
   if (value instanceof Map) return Object.fromEntries(value);
   const type = typeof value;
-  if ((type === "number" && !Number.isFinite(value)) || type === "bigint" || type === "function" || type === "symbol") {
+  if (/bigint|function|symbol/.test(type) || (type === "number" && !Number.isFinite(value))) {
     throw new Error(`${type === "number" ? value : type} is no JSON value; send a number or a text`);
   }
   return value;
@@ -158,8 +158,8 @@ export function namesOf(event: Ids & { previousId?: string | undefined }): strin
   return ids.filter(([, id]) => id).map((name) => name.join(":"));
 }
 
-/** The body of `POST /v1/batch`. `writeKey` is in it where no header can have it. */
-export function requestOf(events: string[], writeKey?: string): string {
+/** The body of `POST /v1/batch` for events that are written. `writeKey` is in it where no header can have it. */
+export function requestOf(entries: { body: string }[], writeKey?: string): string {
   const key = writeKey ? `"writeKey":${JSON.stringify(writeKey)},` : "";
-  return `{${key}"batch":[${events.join()}],"sentAt":"${new Date().toISOString()}"}`;
+  return `{${key}"batch":[${entries.map((entry) => entry.body).join()}],"sentAt":"${new Date().toISOString()}"}`;
 }

@@ -2,18 +2,18 @@
 
 import type { Verdict } from "./answers";
 import { unanswered, verdictOf } from "./answers";
-import { causeOf, headers, mayHaveCome } from "./node";
+import { causeOf, mayHaveCome, ownHeaders } from "./node";
 import { later } from "./timer";
 
 /** Characters of an answer that are read: no answer of the API has as many. */
-const ANSWER_MAX = 2 ** 24;
+const ANSWER_MAX = 16e6;
 
 /** An answer. Where none came, the status is 0, `body` says why, and `wasSent` whether the server may have seen it. */
 export interface Reply {
   status: number;
   body: string;
   wasSent?: boolean;
-  header(name: string): string | null;
+  headers: Pick<Headers, "get">;
 }
 
 /** What a request has. A key goes in its header, and nowhere else. */
@@ -41,7 +41,7 @@ export async function exchange(fetcher: typeof fetch, asked: Asked, timeoutMs: n
         Authorization: `Bearer ${key}`,
         "Content-Type": "application/json",
         ...(etag && { "If-None-Match": etag }),
-        ...headers,
+        ...ownHeaders,
       },
       ...(request as RequestInit),
       cache: "no-store",
@@ -52,7 +52,7 @@ export async function exchange(fetcher: typeof fetch, asked: Asked, timeoutMs: n
     return {
       status: answer.type === "opaqueredirect" ? 302 : answer.status,
       body: await textOf(answer),
-      header: (name) => answer.headers.get(name),
+      headers: answer.headers,
     };
   } catch (error) {
     const cause = causeOf(error);
@@ -60,7 +60,7 @@ export async function exchange(fetcher: typeof fetch, asked: Asked, timeoutMs: n
       status: 0,
       body: stop.signal.aborted ? `Request timeout after ${timeoutMs | 0}ms` : `no answer (${cause})`,
       wasSent: mayHaveCome(cause),
-      header: () => null,
+      headers: new Headers(),
     };
   } finally {
     clearTimeout(timer);
@@ -81,5 +81,5 @@ async function textOf(answer: Response): Promise<string> {
 }
 
 /** What an answer means for a batch. */
-export const verdictIn = ({ status, body, wasSent, header }: Reply): Verdict =>
-  status ? verdictOf(status, header("retry-after"), body) : unanswered(body, wasSent!);
+export const verdictIn = ({ status, body, wasSent, headers }: Reply): Verdict =>
+  status ? verdictOf(status, headers.get("retry-after"), body) : unanswered(body, wasSent!);

@@ -19,21 +19,21 @@ export type Identity = ReturnType<typeof identityOf>;
  * sign-in is not this tab's.
  */
 export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
-  let userId = store.get(USER);
-  let anonymousId = store.get(ANONYMOUS);
+  let userId = store.read(USER);
+  let anonymousId = store.read(ANONYMOUS);
   let consented = isOptedOutAtFirst ? "out" : "in";
   let lastSession = "";
 
   /** Keeps a value; of a person who opted out nothing is kept. */
   function put(name: string, value?: string | null): void {
-    if (value && !isOptedOut()) store.set(name, value);
+    if (value && !isOptedOut()) store.keep(name, value);
     else store.remove(name);
   }
 
   /** The anonymous id, drawn at its first use. */
   function anonymous(): string {
     if (!anonymousId) {
-      anonymousId = store.get(ANONYMOUS) ?? randomId(); // another tab may have drawn it meanwhile
+      anonymousId = store.read(ANONYMOUS) ?? randomId(); // another tab may have drawn it meanwhile
       put(ANONYMOUS, anonymousId);
     }
     return anonymousId;
@@ -52,14 +52,14 @@ export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
 
   /** The session of an event at this time. */
   function session(wallMs: number): string {
-    const [id, lastMs] = (store.get(SESSION) ?? lastSession).split(" ");
+    const [id, lastMs] = (store.read(SESSION) ?? lastSession).split(" ");
     const sinceMs = wallMs - +lastMs!;
-    const current = id && sinceMs >= 0 && sinceMs < SESSION_MS ? id : randomId();
+    const current = sinceMs >= 0 && sinceMs < SESSION_MS ? id! : randomId();
     put(SESSION, (lastSession = `${current} ${wallMs}`));
     return current;
   }
 
-  const isOptedOut = (): boolean => (store.get(CONSENT) ?? consented) === "out";
+  const isOptedOut = (): boolean => (store.read(CONSENT) ?? consented) === "out";
 
   function consent(said: "in" | "out"): void {
     store.remove(CONSENT); // a store that is full would keep what was said before: the ids make room first
@@ -67,7 +67,7 @@ export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
     put(USER, userId);
     put(ANONYMOUS, anonymousId);
     put(SESSION);
-    store.set(CONSENT, said);
+    store.keep(CONSENT, said);
   }
 
   const ids = (): Ids => ({ userId: userId ?? undefined, anonymousId: anonymous() });

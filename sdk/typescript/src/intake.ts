@@ -32,8 +32,8 @@ export function write(entry: Entry, kind: Kind, paramsOf: () => AnyParams, { wri
       entry.messageId = event.messageId ||= entry.messageId;
     }
     entry.body = jsonOf(event);
-    entry.size = bytesOf(entry.body);
-    if (entry.size > EVENT_BYTES_MAX) throw new Error(`${entry.size} bytes; at most ${EVENT_BYTES_MAX}`);
+    entry.bytes = bytesOf(entry.body);
+    if (entry.bytes > EVENT_BYTES_MAX) throw new Error(`${entry.bytes} bytes; at most ${EVENT_BYTES_MAX}`);
     entry.names = namesOf(event);
   } catch (error) {
     outbox.note(entry, "refused", `${failure}: ${(error as any)?.message}`, failure);

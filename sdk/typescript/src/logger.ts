@@ -13,8 +13,18 @@ const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 /** A logger that writes to the console what is of this level or above. */
 export function createLogger(level: LogLevel = "info", prefix = "[TinyCDP]"): Logger {
-  const say = (own: LogLevel, message: string): void => {
+  return loggerBy((own, message) => {
     if (LEVELS.indexOf(own) >= LEVELS.indexOf(level)) console[own](`${prefix} ${message}`);
-  };
-  return Object.fromEntries(LEVELS.map((own) => [own, (message: string) => say(own, message)])) as any;
+  });
 }
+
+/** A logger of the app's, as the client calls it: a method that is missing, throws or rejects costs its line alone. */
+export const guarded = (logger: Logger): Logger =>
+  loggerBy(async (own, message) => {
+    try {
+      await logger[own](message);
+    } catch {}
+  });
+
+const loggerBy = (say: (own: LogLevel, message: string) => unknown): Logger =>
+  Object.fromEntries(LEVELS.map((own) => [own, (message: string) => void say(own, message)])) as any;

@@ -4,9 +4,10 @@ import type { Verdict } from "./answers";
 import type { Settings } from "./options";
 import type { Entry } from "./outbox";
 
-/** What becomes of an event as the app or the person wanted it: `onError` is not told. */
+/** What becomes of an event as the app or the person wanted it: nobody is told of a loss. */
 export const OPTED_OUT = "opted out";
 export const BEFORE_SEND = "beforeSend";
+export const isWanted = (reason: string): boolean => reason === OPTED_OUT || reason === BEFORE_SEND;
 /** So many attempts that failed one after the other are worth a word in the log. */
 const FAILURES_TOLD = 3;
 /** Without `onError` the log says at most so often that events are lost. */
@@ -20,14 +21,14 @@ export function lossesOf({ logger, onError }: Settings) {
   /** Tells `onError` of each that did not arrive; without it, the log, now and then. */
   function tell(entries: Entry[]): void {
     for (const { state, reason, messageId, body } of entries) {
-      if (state === "sent" || reason === OPTED_OUT || reason === BEFORE_SEND) continue;
+      if (state === "sent" || isWanted(reason)) continue;
       if (onError) {
-        quietly(logger, "onError", () => onError({ state, reason, messageId, event: body || undefined }));
+        void quietly(logger, "onError", () => onError({ state, reason, messageId, event: body || undefined }));
       } else {
         losses++;
         const nowMs = performance.now();
         if (nowMs - toldMs < LOSSES_TOLD_MS) continue;
-        logger.warn(`${losses} events do not arrive: ${reason} (give onError to see each)`);
+        logger.warn(`${losses} events do not arrive: ${reason} (see onError)`);
         losses = 0;
         toldMs = nowMs;
       }
@@ -39,17 +40,17 @@ export function lossesOf({ logger, onError }: Settings) {
     for (const warning of warnings) logger.warn(warning);
     const wasInTrouble = isInTrouble;
     isInTrouble = fate !== "stored" && (isInTrouble || fate === "held" || failures >= FAILURES_TOLD);
-    if (isInTrouble && !wasInTrouble) logger.warn(`events are not acknowledged, and wait: ${reason}`);
+    if (isInTrouble && !wasInTrouble) logger.warn(`events wait: ${reason}`);
   }
 
   return { tell, say };
 }
 
-/** Calls back the app. What it throws is logged, and breaks nothing of the client. */
-export function quietly(logger: Settings["logger"], name: string, act: () => void): void {
+/** Calls back the app. What it throws, or rejects with, is logged, and breaks nothing of the client. */
+export async function quietly(logger: Settings["logger"], name: string, act: () => unknown): Promise<void> {
   try {
-    act();
+    await act();
   } catch (error) {
-    logger.error(`${name} threw ${(error as any)?.name}: ${(error as any)?.message}`);
+    logger.error(`${name} threw ${error}`);
   }
 }

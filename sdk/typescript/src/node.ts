@@ -12,7 +12,7 @@ const EXIT_MS = 2_000;
 const process: any = (globalThis as any).process;
 
 /** Headers of each request. A browser, which names itself, would first ask the server whether they may be sent. */
-export const headers: Record<string, string> = process?.versions?.node ? { "User-Agent": AGENT } : {};
+export const ownHeaders: Record<string, string> = process?.versions?.node ? { "User-Agent": AGENT } : {};
 
 /** Why a request failed, in a word that has nothing of its key. */
 export const causeOf = (error: any): string => error?.cause?.code ?? error?.name;
@@ -20,8 +20,8 @@ export const causeOf = (error: any): string => error?.cause?.code ?? error?.name
 /** Whether the server may have seen a request that failed for this cause. Browsers name no causes. */
 export const mayHaveCome = (cause: string): boolean => !NOT_SENT.includes(cause);
 
-/** Lets a process end that has nothing to do but to wait for this timer. */
-export const unref = (timer: any): void => timer.unref?.();
+/** Whether a process that has nothing to do but to wait for this timer waits for it, or ends. */
+export const keepProcess = (timer: any, isKept: boolean): void => timer?.[isKept ? "ref" : "unref"]?.();
 
 /**
  * Has what is queued sent before a process ends by itself, until the signal is given: once, since it would else go on as

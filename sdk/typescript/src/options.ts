@@ -4,7 +4,7 @@ import type { RetryConfig } from "./answers";
 import type { Decision } from "./decisions";
 import type { Ids, TrackEvent } from "./events";
 import type { Logger } from "./logger";
-import { createLogger } from "./logger";
+import { createLogger, guarded } from "./logger";
 import type { State, Stats } from "./outbox";
 import { requireNumber } from "./timer";
 
@@ -66,7 +66,7 @@ type Defined<Options> = { [Name in keyof Options]-?: Exclude<Options[Name], unde
 
 /** Options, each with a value; those without a default may be undefined. */
 export type Settings = Defined<
-  Omit<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "stream" | "retry">
+  Omit<TinyCDPOptions, "debug" | "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "stream" | "retry">
 > &
   Pick<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "stream"> & { retry: RetryConfig };
 
@@ -100,7 +100,6 @@ export const DEFAULTS = {
   maxQueueSize: 1_000,
   timeout: 15_000,
   decideTimeout: 3_000,
-  debug: false,
   autoFlushOnUnload: true,
   persistence: true,
   optOutByDefault: false,
@@ -113,15 +112,15 @@ export const RETRY: RetryConfig = { initialDelay: 500, maxDelay: 60_000, backoff
 export function settingsOf(options: TinyCDPOptions): Settings {
   if (!options?.endpoint) throw new Error("TinyCDP: endpoint is required");
   const settings: Settings = {
-    logger: createLogger(options.debug ? "debug" : "warn"),
     fetch: (...request) => fetch(...request),
     ...DEFAULTS,
     ...defined(options),
+    logger: guarded(options.logger ?? createLogger(options.debug ? "debug" : "warn")),
     retry: { ...RETRY, ...defined(options.retry ?? {}) },
     endpoint: options.endpoint.replace(/\/+$/, ""),
   };
   if (!/^https?:\/\/[^?#]+$/.test(settings.endpoint)) {
-    throw new Error("TinyCDP: endpoint is not accepted; give the server's address, as https://cdp.example.com");
+    throw new Error("TinyCDP: endpoint is not accepted; give the server's address, https://…");
   }
   const given: Record<string, unknown> = { ...settings, ...settings.retry };
   for (const [name, standard] of Object.entries({ ...DEFAULTS, ...RETRY })) {

@@ -35,7 +35,7 @@ const REASONS_MAX = 50;
  */
 export interface Entry {
   body: string;
-  size: number;
+  bytes: number;
   messageId: string;
   names: string[];
   queuedMs: number;
@@ -48,7 +48,7 @@ export interface Entry {
 
 /** Entries that go out in one request; the calendar's time when they did, and how often they were told 429. */
 export interface Attempt {
-  entries: Entry[];
+  batch: Entry[];
   fullAnswers: number;
   notBeforeMs: number;
   wallMs: number;
@@ -74,7 +74,7 @@ export type Outbox = ReturnType<typeof outboxOf>;
 
 /** An event that begins its way now. */
 export const newEntry = (): Entry => {
-  return { body: "", size: 0, messageId: "", names: [], queuedMs: performance.now(), state: "queued", reason: "" };
+  return { body: "", bytes: 0, messageId: "", names: [], queuedMs: performance.now(), state: "queued", reason: "" };
 };
 
 /** Whether a state is the last one. */
@@ -112,9 +112,9 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry }: Outb
 
   /** Takes out the oldest that is not under way; there must be one. */
   function oldestWaiting(): Entry {
-    const retry = retries.find((attempt) => attempt.entries.length);
+    const retry = retries.find((attempt) => attempt.batch.length);
     if (!retry) queue.sort((one, other) => one.queuedMs - other.queuedMs); // what was hurried is not the oldest
-    return (retry?.entries ?? queue).shift()!;
+    return (retry?.batch ?? queue).shift()!;
   }
 
   /** Queues an event; the oldest that had to go for it, which is itself where all others are under way. */
@@ -128,19 +128,19 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry }: Outb
 
   /** Every entry that is not settled, in order. */
   function waiting(): Entry[] {
-    return [...(underWay?.entries ?? []), ...retries.flatMap((attempt) => attempt.entries), ...queue];
+    return [...(underWay?.batch ?? []), ...retries.flatMap((attempt) => attempt.batch), ...queue];
   }
 
-  /** Puts what is queued of these ids ahead of all else. */
+  /** Puts what is queued of these ids, or has one of these as its `messageId`, ahead of all else. */
   function hurry(names: string[]): void {
-    const isOther = (entry: Entry): number => +!entry.names.some((name) => names.includes(name));
+    const isOther = (entry: Entry): number => +![entry.messageId, ...entry.names].some((name) => names.includes(name));
     queue.sort((one, other) => isOther(one) - isOther(other));
   }
 
   /** When something is due next, at the earliest; never (Infinity) while nothing is queued, or an answer must come before. */
   function wakeMs(flush: boolean): number {
     if (underWay) return Infinity;
-    retries = retries.filter((attempt) => attempt.entries.length);
+    retries = retries.filter((attempt) => attempt.batch.length);
     const times = retries.map((attempt) => attempt.notBeforeMs);
     const [first] = queue;
     if (first) times.push(flush || queue.length >= flushAt ? 0 : first.queuedMs + flushIntervalMs);
@@ -156,15 +156,15 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry }: Outb
     const due = retries.findIndex((attempt) => attempt.notBeforeMs <= nowMs);
     const attempt =
       due < 0
-        ? { entries: fitting(queue, bytesMax, flushAt), fullAnswers: 0, notBeforeMs: 0, wallMs }
+        ? { batch: fitting(queue, bytesMax, flushAt), fullAnswers: 0, notBeforeMs: 0, wallMs }
         : retries.splice(due, 1)[0]!;
     const isOld = ({ firstMs = wallMs, lastMs = wallMs }: Entry): boolean =>
       wallMs - firstMs > REPEAT_MS_MAX || lastMs - wallMs > CLOCK_BACK_MS_MAX;
-    const givenUp = attempt.entries.filter(isOld);
+    const givenUp = attempt.batch.filter(isOld);
     for (const entry of givenUp) end(entry, "unknown", "an old attempt may have counted");
-    attempt.entries = attempt.entries.filter((entry) => !isSettled(entry));
-    if (!attempt.entries.length) return [undefined, givenUp];
-    for (const entry of attempt.entries) entry.state = "sending";
+    attempt.batch = attempt.batch.filter((entry) => !isSettled(entry));
+    if (!attempt.batch.length) return [undefined, givenUp];
+    for (const entry of attempt.batch) entry.state = "sending";
     attempt.wallMs = wallMs;
     underWay = attempt;
     return [attempt, givenUp];
@@ -183,7 +183,7 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry }: Outb
     if (attempt !== underWay) return [];
     underWay = undefined;
     const { fate, reason } = verdict;
-    const { entries } = attempt;
+    const entries = attempt.batch;
     if (verdict.isAmbiguous) stamp(entries, attempt.wallMs);
     if (fate === "stored" || fate === "split") failures = 0;
     if (fate === "stored") {
@@ -208,11 +208,11 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry }: Outb
   }
 
   /** Sends the entries of an attempt again, not before a time; as two attempts, where it is halved. */
-  function again({ entries, ...attempt }: Attempt, notBeforeMs: number, isHalved = false): void {
-    const middle = isHalved ? entries.length >> 1 : 0;
-    for (const part of [entries.slice(0, middle), entries.slice(middle)]) {
+  function again({ batch, ...attempt }: Attempt, notBeforeMs: number, isHalved = false): void {
+    const middle = isHalved ? batch.length >> 1 : 0;
+    for (const part of [batch.slice(0, middle), batch.slice(middle)]) {
       for (const entry of part) entry.state = "queued";
-      retries.push({ ...attempt, entries: part, notBeforeMs });
+      retries.push({ ...attempt, batch: part, notBeforeMs });
     }
   }
 
@@ -238,7 +238,7 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry }: Outb
     for (const entry of gone) if (entry.state === "queued") end(entry, "unknown", ELSEWHERE);
     const stays = (entry: Entry): boolean => !isSettled(entry);
     queue = queue.filter(stays);
-    for (const attempt of retries) attempt.entries = attempt.entries.filter(stays);
+    for (const attempt of retries) attempt.batch = attempt.batch.filter(stays);
   }
 
   return {
@@ -249,8 +249,8 @@ export function outboxOf({ maxQueueSize, flushAt, flushIntervalMs, retry }: Outb
 
 /** Takes out of entries the first ones that fit into a request; one at least. */
 export function fitting(source: Entry[], bytesMax: number, countMax = Infinity): Entry[] {
-  let size = ENVELOPE_BYTES;
+  let bytes = ENVELOPE_BYTES;
   let count = 0;
-  while (count < source.length && count < countMax && (size += source[count]!.size + 1) <= bytesMax) count++;
+  while (count < source.length && count < countMax && (bytes += source[count]!.bytes + 1) <= bytesMax) count++;
   return source.splice(0, count || 1);
 }

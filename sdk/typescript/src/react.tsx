@@ -1,6 +1,6 @@
 /** TinyCDP in React: a provider, hooks, and the components that most pages need. For React 18 and 19. */
 
-import type { Decision, TinyCDPClient, TinyCDPOptions } from "@tinycdp/sdk";
+import type { Decision, Reason, TinyCDPClient, TinyCDPOptions } from "@tinycdp/sdk";
 import { initTinyCDP } from "@tinycdp/sdk";
 import { isExposure } from "./exposure";
 import { mismatch } from "./kinds";
@@ -37,7 +37,7 @@ interface Shared {
 }
 
 /** Reasons of an answer that will be another one once the server is back, or a definition is ready: it is asked for again. */
-const PASSING = ["ERROR", "STALE", "CACHED"];
+const PASSING: Reason[] = ["ERROR", "STALE", "CACHED"];
 /** The pause before that; it doubles from first to last. */
 const AGAIN_FIRST_MS = 1_000;
 const AGAIN_MS_MAX = 30_000;
@@ -97,6 +97,7 @@ function flagsOf(client: TinyCDPClient, initialDecisions: InitialDecisions = {},
       if (!listeners.size) {
         stop = client.subscribe(identityChanged);
         look();
+        asked = new Set(); // nobody heard of what changed since the last one left
       }
       listeners.add(listener);
       return () => {

@@ -17,12 +17,12 @@ const UNLOAD_BYTES_MAX = 60 * 1024;
 export const requestBytesMax = (): number => (isHidden() ? UNLOAD_BYTES_MAX : REQUEST_BYTES_MAX);
 
 /** Sends an attempt, one at a time among the tabs of a browser; what its answer means. */
-export async function sent({ entries }: Attempt, { endpoint, writeKey, fetch, timeout, logger }: Settings, shelf: Shelf | undefined): Promise<Verdict> {
-  const body = requestOf(entries.map((entry) => entry.body));
+export async function sent({ batch }: Attempt, { endpoint, writeKey, fetch, timeout, logger }: Settings, shelf: Shelf | undefined): Promise<Verdict> {
+  const body = requestOf(batch);
   const keepalive = isHidden() && bytesOf(body) <= UNLOAD_BYTES_MAX;
   const ask = () => exchange(fetch, { url: `${endpoint}/v1/batch`, key: writeKey, body, keepalive }, timeout);
   const verdict = await (shelf?.alone(ask) ?? ask()).then(verdictIn, () => unanswered("no answer", false));
-  logger.debug(`${entries.length} events: ${verdict.reason}`);
+  logger.debug(`${batch.length} events: ${verdict.reason}`);
   return verdict;
 }
 
@@ -32,7 +32,7 @@ export function sendBeacons(outbox: Outbox, { endpoint, writeKey }: Settings, sh
   try {
     while (waiting.length) {
       const entries = fitting(waiting, UNLOAD_BYTES_MAX);
-      const body = requestOf(entries.map((entry) => entry.body), writeKey);
+      const body = requestOf(entries, writeKey);
       if (!navigator.sendBeacon(`${endpoint}/v1/batch`, body)) return;
       outbox.stamp(entries, Date.now());
       shelf?.put(entries);

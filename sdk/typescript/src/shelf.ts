@@ -31,7 +31,7 @@ export function shelfOf(endpoint: string) {
       if (isSettled(entry)) continue;
       entry.place ??= `${own}${number++}`;
       const times = { firstMs: entry.firstMs ?? wallMs, lastMs: wallMs ?? entry.lastMs };
-      if (!store.set(entry.place, JSON.stringify([entry.body, times]))) {
+      if (!store.keep(entry.place, JSON.stringify([entry.body, times]))) {
         store.remove(entry.place);
         entry.place = undefined;
       }
@@ -73,20 +73,20 @@ export function shelfOf(endpoint: string) {
   }
 
   /** Those that another tab took over while this one slept. */
-  const gone = (waiting: Entry[]): Entry[] => waiting.filter(({ place }) => place && store.get(place) === null);
+  const gone = (waiting: Entry[]): Entry[] => waiting.filter(({ place }) => place && store.read(place) === null);
 
-  /** Hands over the records of tabs that are gone, each tab's by one only. */
+  /** Hands over the records of tabs that are gone, each tab's by one only, and none to a page that is left meanwhile. */
   async function adopt(give: (entries: Entry[]) => unknown): Promise<void> {
     const tabs = new Set(store.names(all).map((name) => name.slice(all.length).split(".")[0]!));
     tabs.delete(tab);
     for (const left of tabs) {
       const take = (): void => {
         const names = store.names(`${all}${left}.`).sort();
-        give(names.flatMap((name) => entriesIn(store.get(name))));
+        give(names.flatMap((name) => entriesIn(store.read(name))));
         names.forEach(store.remove);
       };
       if (!locks) take();
-      else await locks.request(left, { ifAvailable: true }, (lock) => lock && take()).catch(() => {});
+      else await locks.request(left, { ifAvailable: true }, (lock) => lock && isHeld && take()).catch(() => {});
     }
   }
 
@@ -106,7 +106,7 @@ function entriesIn(record: string | null): Entry[] {
   try {
     const [body, times] = JSON.parse(record ?? "");
     const event = JSON.parse(body);
-    return [{ ...newEntry(), body, size: bytesOf(body), messageId: String(event.messageId), names: namesOf(event), ...times }];
+    return [{ ...newEntry(), body, bytes: bytesOf(body), messageId: String(event.messageId), names: namesOf(event), ...times }];
   } catch {
     return [];
   }

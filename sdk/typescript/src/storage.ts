@@ -7,9 +7,9 @@ export type Store = ReturnType<typeof windowStore>;
 export function windowStore(kind?: "localStorage" | "sessionStorage") {
   const storage = quietly(() => window[kind!], null)!;
   return {
-    get: (name: string) => quietly(() => storage.getItem(name), null),
+    read: (name: string) => quietly(() => storage.getItem(name), null),
     /** Whether it was kept. */
-    set: (name: string, value: string) => quietly(() => (storage.setItem(name, value), true), false),
+    keep: (name: string, value: string) => quietly(() => (storage.setItem(name, value), true), false),
     remove: (name: string) => quietly(() => storage.removeItem(name), undefined),
     /** The names that begin so. */
     names: (prefix: string) => quietly(() => Object.keys(storage).filter((name) => name.startsWith(prefix)), []),

@@ -234,7 +234,7 @@ export function changeStream(settings: StreamSettings): FlagStream | undefined {
       return undefined;
     }
     const path: string | undefined = said["stream"];
-    tell({ stream: state.stream === "opening" && !path ? "away" : state.stream, decisions, etag: reply.header("etag"), path });
+    tell({ stream: state.stream === "opening" && !path ? "away" : state.stream, decisions, etag: reply.headers.get("etag"), path });
     return etag !== state.etag;
   }
 

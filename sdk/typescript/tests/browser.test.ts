@@ -3,6 +3,7 @@
 
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { Failure, TinyCDPClient, TinyCDPOptions } from "../src/index";
+import { locksOf } from "./platform";
 import { scripted, stored } from "./scripted";
 import { clientOf as silent } from "./silent";
 
@@ -274,6 +275,38 @@ describe("a page that is left", () => {
     expect(server.batches().flat().map((event) => event.messageId)).toEqual([messageId]);
   });
 
+  test("a page that is left while it looks for what closed tabs left takes nothing over: the next one does", async () => {
+    const locks = locksOf();
+    Object.defineProperty(navigator, "locks", { value: locks, configurable: true });
+    try {
+      const record = JSON.stringify([JSON.stringify({ type: "track", event: "viewed", messageId: "left-1", userId: "ada" }), {}]);
+      localStorage.setItem("tinycdp.queue.http://cdp.test gone.1000000000", record);
+      const { request } = locks;
+      let isLookedFor = false;
+      let give = (): void => {};
+      locks.request = async (name, ...rest) => {
+        if (name === "gone") await new Promise<void>((resolve) => ((isLookedFor = true), (give = resolve)));
+        return request(name, ...rest);
+      };
+      const first = clientOf({ autoFlushOnUnload: false, fetch: scripted(() => null).fetch });
+      await vi.waitUntil(() => isLookedFor);
+      window.dispatchEvent(new Event("pagehide")); // the browser gives the lock after that
+      give();
+      await vi.waitUntil(() => !locks.held.has("gone"));
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+      expect([first.getQueueSize(), localStorage.getItem("tinycdp.queue.http://cdp.test gone.1000000000")]).toEqual([0, record]);
+
+      locks.request = request;
+      const server = scripted(stored);
+      const second = clientOf({ fetch: server.fetch });
+      await vi.waitUntil(() => second.getQueueSize() === 1);
+      await second.flush();
+      expect(server.batches().flat().map(({ messageId }) => messageId)).toEqual(["left-1"]);
+    } finally {
+      Reflect.deleteProperty(navigator, "locks");
+    }
+  });
+
   test("an event that another page took over is unknown here, and lost nowhere", async () => {
     const failures: Failure[] = [];
     const away = scripted(() => null);
@@ -298,7 +331,7 @@ describe("a page that is left", () => {
     const viewed = first.track({ event: "viewed" });
     const waits = viewed.wait();
     expect(await first.destroy(1)).toMatchObject({ queued: 0, dropped: {}, unknown: { "another page sends it": 2 } });
-    expect([await waits, await viewed.wait(), viewed.reason, await identified]).toEqual(["unknown", "unknown", "another page sends it", undefined]);
+    expect([await waits, await viewed.wait(), viewed.reason, await identified]).toEqual(["unknown", "unknown", "another page sends it", "unknown"]);
     expect(failures).toEqual([]);
 
     const server = scripted(stored);

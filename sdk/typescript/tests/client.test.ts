@@ -156,6 +156,70 @@ describe("events", () => {
     expect(errors).toEqual(["a subscriber threw RangeError: the app is wrong", "onError threw RangeError: the app is wrong"]);
   });
 
+  test("a callback that rejects ends no process, and is logged", async () => {
+    const errors: string[] = [];
+    const onError = async (): Promise<never> => Promise.reject(new RangeError("later"));
+    const client = clientOf({ onError, logger: { ...SILENT, error: (text) => void errors.push(text) } });
+    client.track({ userId: "ada", event: "viewed" });
+    client.clearQueue();
+    await vi.waitUntil(() => errors.length === 1);
+    expect(errors).toEqual(["onError threw RangeError: later"]);
+  });
+
+  const loggers: [says: string, logger: any][] = [
+    ["throws", new Proxy({}, { get: () => () => { throw new Error("disk full"); } })],
+    ["rejects", new Proxy({}, { get: () => async () => Promise.reject(new Error("disk full")) })],
+    ["has no methods", {}],
+    ["is null", null],
+  ];
+
+  test.each(loggers)("a logger that %s stops nothing: events are sent, decisions are answered", async (_, logger) => {
+    let isUp = false;
+    const server = scripted((asked) => (!isUp ? null : asked.url.includes("decide") ? { body: { flag: "f", value: "blue", reason: "SPLIT" } } : stored(asked)));
+    const client = clientOf({ fetch: server.fetch, logger, retry: { initialDelay: 1, maxDelay: 1 } });
+    client.subscribe(() => { throw new Error("and so does this"); });
+    const identified = client.identify({ userId: "ada" });
+    const lost = [1, 2, 3].map(() => client.decide({ userId: "ada", flag: "f", default: "red" }));
+    expect((await Promise.all(lost)).map(({ value }) => value)).toEqual(["red", "red", "red"]);
+    await vi.waitUntil(() => server.batches().length > 3); // so the client has had a word to say
+    isUp = true;
+    expect([await identified, client.stats().sent]).toEqual(["sent", 1]);
+    const refused = client.track({ userId: "ada", event: "viewed", properties: { value: NaN } });
+    const decision = await client.decide({ userId: "eve", flag: "f", default: "red" });
+    expect([refused.state, decision.value]).toEqual(["refused", "blue"]);
+  });
+
+  test("identify tells how far it is: what the app or the person wanted resolves, what is lost rejects", async () => {
+    const server = scripted(() => new Promise(() => {}));
+    const client = clientOf({ fetch: server.fetch, timeout: 5, beforeSend: ({ userId }) => (userId === "hidden" ? null : undefined) });
+    expect([await client.identify({ userId: "hidden" }), await client.identify({ userId: "ada" })]).toEqual(["dropped", "sending"]);
+    const own = clientOf({ fetch: server.fetch, maxQueueSize: 1, flushIntervalMs: 60_000 });
+    const lost = [own.identify({ userId: "ada" }), own.identify({ userId: "eve" })]; // the first is under way, and the queue is full
+    await expect(lost[1]).rejects.toThrow("queue full");
+    expect(await clientOf({ fetch: server.fetch, optOutByDefault: true }).identify({ userId: "ada" })).toBe("dropped");
+  });
+
+  test("an event does not put off the batch that is due: events that come one close after the other are sent", () => {
+    const client = clientOf({ flushAt: 2, fetch: scripted(stored).fetch });
+    client.track({ userId: "ada", event: "viewed" });
+    client.track({ userId: "ada", event: "viewed" }); // the batch is full: it goes as soon as this turn ends
+    const cleared = vi.spyOn(globalThis, "clearTimeout");
+    for (let number = 0; number < 100; number++) client.track({ userId: "ada", event: "viewed" });
+    expect(cleared).not.toHaveBeenCalled();
+    cleared.mockRestore();
+  });
+
+  test("more events in one go than may wait: the newest are sent, the oldest are counted and told one by one", async () => {
+    const server = scripted(stored);
+    const failures: Failure[] = [];
+    const client = clientOf({ fetch: server.fetch, flushIntervalMs: 3_600_000, onError: (failure) => failures.push(failure) });
+    const handles = Array.from({ length: 1_200 }, () => client.track({ userId: "ada", event: "viewed" }));
+    expect([client.getQueueSize(), client.stats().dropped]).toEqual([1_000, { "queue full": 200 }]);
+    expect(failures.map(({ messageId }) => messageId)).toEqual(handles.slice(0, 200).map(({ messageId }) => messageId));
+    await vi.waitUntil(() => client.stats().sent === 1_000); // a full batch does not wait for the hour
+    expect(server.batches().flat().map(({ messageId }) => messageId)).toEqual(handles.slice(200).map(({ messageId }) => messageId));
+  });
+
   test("flush waits for what is under way (analytics-node#309)", async () => {
     let answer = (): void => {};
     const server = scripted((asked) => new Promise((resolve) => (answer = () => resolve(stored(asked)))));
@@ -177,7 +241,7 @@ describe("events", () => {
     expect(server.asked.map(({ body }) => Object.keys(body).sort())).toEqual(server.asked.map(() => ["batch", "sentAt"]));
   });
 
-  test("an answer that does not end is given up after 16 MiB, and is nobody's acknowledgement", async () => {
+  test("an answer that does not end is given up after 16 MB, and is nobody's acknowledgement", async () => {
     let pieces = 0;
     const pull = (stream: ReadableStreamDefaultController): void => stream.enqueue(new Uint8Array(2 ** 20).fill(++pieces && 32));
     const signals: (AbortSignal | null | undefined)[] = [];
@@ -272,7 +336,7 @@ describe("events", () => {
     const client = clientOf({ fetch: server.fetch, retry: { initialDelay: 1 }, logger: { ...SILENT, warn: (text) => warnings.push(text) } });
     client.track({ userId: "ada", event: "viewed" });
     expect((await client.flush()).sent).toBe(1);
-    expect(warnings).toEqual(["events are not acknowledged, and wait: HTTP 401"]);
+    expect(warnings).toEqual(["events wait: HTTP 401"]);
   });
 
   test("no key stands in the log of a client that says all", async () => {
@@ -368,6 +432,33 @@ describe("decisions", () => {
     for (let number = 0; number < 5; number++) client.track({ userId: "eve", event: "other" });
     await client.decide({ userId: "ada", flag: "f", after: client.track({ userId: "ada", event: "ordered" }) });
     expect(server.batches()[0]?.map(({ userId }) => userId)).toEqual(["ada", "eve"]);
+  });
+
+  test("after: an event of another id goes ahead too, and no answer from before it is given", async () => {
+    let value = "before";
+    const headers = { "Cache-Control": "max-age=60", ETag: '"1"' };
+    const server = scripted((asked) => {
+      if (asked.url.includes("decide")) return { body: { ...yes, value }, headers };
+      value = "after";
+      return stored(asked);
+    });
+    const client = clientOf({ fetch: server.fetch, flushAt: 2, flushIntervalMs: 60_000 });
+    expect((await client.decide({ userId: "ada", flag: "f" })).value).toBe("before");
+    for (let number = 0; number < 5; number++) client.track({ userId: "bob", event: "other" });
+    const linked = client.track({ userId: "eve", event: "linked" });
+    expect((await client.decide({ userId: "ada", flag: "f", after: linked })).value).toBe("after");
+    expect(server.batches()[0]?.map(({ userId }) => userId)).toEqual(["eve", "bob"]);
+  });
+
+  test.each([201, 206, 400, 500])("a body that looks like a decision is none with status %s", async (status) => {
+    const client = clientOf({ fetch: scripted(() => ({ status, body: yes })).fetch });
+    expect(await client.decide({ userId: "ada", flag: "f", default: "red" })).toMatchObject({ value: "red", reason: "ERROR" });
+  });
+
+  test("what the server says of its own error is told, though the value has another type too", async () => {
+    const said = { ...yes, value: false, reason: "ERROR", reasons: ["evaluation_error: too deep"] };
+    const decision = await clientOf({ fetch: scripted(() => ({ body: said })).fetch }).decide({ userId: "ada", flag: "f", default: "red" });
+    expect(decision).toMatchObject({ value: "red", reason: "ERROR", error: "evaluation_error: too deep", errorCode: "GENERAL" });
   });
 
   test("in Node a change stream is none: each call asks", async () => {

@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 /** Provider, hooks and components, with the real client beneath: its double answers what a test says. */
 
+import * as React from "react";
 import { act, StrictMode, version } from "react";
 import type { ReactNode } from "react";
 import { createRoot, hydrateRoot } from "react-dom/client";
@@ -132,6 +133,27 @@ describe("useFeatureFlag", () => {
     }
   });
 
+  // React 18 has no such component.
+  test.runIf("Activity" in React)("what was hidden asks again when it is shown: an error, or another user's, does not stay", async () => {
+    const Activity = React.Activity;
+    const client = recordingClient({ flags: { banner: (user: string) => user === "eve" } });
+    await client.identify({ userId: "ada" });
+    const asked = vi.spyOn(client, "decide");
+    asked.mockResolvedValueOnce({ flag: "banner", allow: false, value: undefined, reason: "ERROR", error: "no answer" } as any);
+    const page = (mode: "visible" | "hidden") => <Activity mode={mode}><TinyCDPProvider client={client}><Banner /></TinyCDPProvider></Activity>;
+    const { box, show } = await shown(page("visible"));
+    expect(box.textContent).toBe("false false no answer");
+
+    await show(page("hidden"));
+    await show(page("visible"));
+    expect(box.textContent).toBe("false false null");
+
+    await show(page("hidden"));
+    await act(async () => void client.identify({ userId: "eve" }));
+    await show(page("visible"));
+    expect(box.textContent).toBe("true false null");
+  });
+
   test("knows what changed while no component showed the flag", async () => {
     const client = recordingClient({ flags: { banner: false } });
     await client.identify({ userId: "ada" });
@@ -235,7 +257,7 @@ describe("server rendering", () => {
   function Page() {
     return <FeatureGate flag="banner" fallback="off">on</FeatureGate>;
   }
-  const banner = { flag: "banner", userId: "ada", allow: true, value: true, reason: "STATIC", reasons: [], afterMet: true };
+  const banner = { flag: "banner", userId: "ada", allow: true, value: true, reason: "STATIC" as const, reasons: [], afterMet: true };
 
   test("the server's decisions are the first paint on both sides: no flicker, no hydration error (posthog-js#1720, OpenFeature js-sdk#920)", async () => {
     const tree = (client: TinyCDPClient) => (
