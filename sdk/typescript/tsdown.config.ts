@@ -11,7 +11,7 @@ const INSIDE = [
   "(?!flushInterval|first|last)\\w+Ms",
   ..."isAmbiguous fullAnswers isOld wasSent hurry giveUp forget stamp failures gone alone decided question".split(" "),
   ..."place fate waiting settle consent answered names resume release say ids hold begin".split(" "),
-  ..."tell note put take session remove clear drop batch bytes last read keep".split(" "),
+  ..."tell note put take session remove clear drop batch bytes last recall keep".split(" "),
 ];
 
 /** Once more over what the bundler has minified: functions that are called once go where they are called. */

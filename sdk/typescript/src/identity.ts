@@ -19,8 +19,8 @@ export type Identity = ReturnType<typeof identityOf>;
  * sign-in is not this tab's.
  */
 export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
-  let userId = store.read(USER);
-  let anonymousId = store.read(ANONYMOUS);
+  let userId = store.recall(USER);
+  let anonymousId = store.recall(ANONYMOUS);
   let consented = isOptedOutAtFirst ? "out" : "in";
   let lastSession = "";
 
@@ -33,7 +33,7 @@ export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
   /** The anonymous id, drawn at its first use. */
   function anonymous(): string {
     if (!anonymousId) {
-      anonymousId = store.read(ANONYMOUS) ?? randomId(); // another tab may have drawn it meanwhile
+      anonymousId = store.recall(ANONYMOUS) ?? randomId(); // another tab may have drawn it meanwhile
       put(ANONYMOUS, anonymousId);
     }
     return anonymousId;
@@ -52,14 +52,14 @@ export function identityOf(store: Store, isOptedOutAtFirst: boolean) {
 
   /** The session of an event at this time. */
   function session(wallMs: number): string {
-    const [id, lastMs] = (store.read(SESSION) ?? lastSession).split(" ");
+    const [id, lastMs] = (store.recall(SESSION) ?? lastSession).split(" ");
     const sinceMs = wallMs - +lastMs!;
     const current = sinceMs >= 0 && sinceMs < SESSION_MS ? id! : randomId();
     put(SESSION, (lastSession = `${current} ${wallMs}`));
     return current;
   }
 
-  const isOptedOut = (): boolean => (store.read(CONSENT) ?? consented) === "out";
+  const isOptedOut = (): boolean => (store.recall(CONSENT) ?? consented) === "out";
 
   function consent(said: "in" | "out"): void {
     store.remove(CONSENT); // a store that is full would keep what was said before: the ids make room first

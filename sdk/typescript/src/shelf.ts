@@ -73,7 +73,7 @@ export function shelfOf(endpoint: string) {
   }
 
   /** Those that another tab took over while this one slept. */
-  const gone = (waiting: Entry[]): Entry[] => waiting.filter(({ place }) => place && store.read(place) === null);
+  const gone = (waiting: Entry[]): Entry[] => waiting.filter(({ place }) => place && store.recall(place) === null);
 
   /** Hands over the records of tabs that are gone, each tab's by one only, and none to a page that is left meanwhile. */
   async function adopt(give: (entries: Entry[]) => unknown): Promise<void> {
@@ -82,7 +82,7 @@ export function shelfOf(endpoint: string) {
     for (const left of tabs) {
       const take = (): void => {
         const names = store.names(`${all}${left}.`).sort();
-        give(names.flatMap((name) => entriesIn(store.read(name))));
+        give(names.flatMap((name) => entriesIn(store.recall(name))));
         names.forEach(store.remove);
       };
       if (!locks) take();

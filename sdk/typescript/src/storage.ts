@@ -7,7 +7,7 @@ export type Store = ReturnType<typeof windowStore>;
 export function windowStore(kind?: "localStorage" | "sessionStorage") {
   const storage = quietly(() => window[kind!], null)!;
   return {
-    read: (name: string) => quietly(() => storage.getItem(name), null),
+    recall: (name: string) => quietly(() => storage.getItem(name), null),
     /** Whether it was kept. */
     keep: (name: string, value: string) => quietly(() => (storage.setItem(name, value), true), false),
     remove: (name: string) => quietly(() => storage.removeItem(name), undefined),
