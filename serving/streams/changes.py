@@ -265,14 +265,21 @@ class ChangeStreams:
         except (Refusal, StoreError) as error:
             states = [error] * len(turn)
         for followed, state in zip(turn, states, strict=True):
-            if isinstance(state, State):
-                self._found(followed, state, began_s)
-            elif isinstance(state, (Refusal, StoreError, CodecError)):
+            if isinstance(state, (Refusal, StoreError, CodecError)):
                 followed.due_s = began_s + AGAIN_S
-            else:
+                continue
+            if isinstance(state, BaseException):
                 log.error("stream_not_examined", exc_info=state)
+                continue
+            try:
+                self._found(followed, state, began_s)
+            except Exception as error:  # the others of the turn are told all the same
+                log.error("stream_not_examined", exc_info=error)
 
     def _found(self, followed: Followed, state: State, began_s: float) -> None:
+        is_said = followed.has_other_answer
+        untold = [listener for listener in followed.listeners if is_said or listener.told != state.id]
+        text = message(state.id, state.tag()) if untold else b""  # before all else: where this fails nothing was told
         if state.work_s > LONG_LOOK_S:
             ended_s = asyncio.get_running_loop().time()
             followed.not_before_s = ended_s + min(REST_TIMES * state.work_s, REST_S_MAX)
@@ -283,13 +290,10 @@ class ChangeStreams:
             followed.due_s = max(began_s + min(moves_s, LOOK_S), followed.time_look_s + TIME_LOOK_S)
         followed.version = state.version
         self._marks.follow(followed.ticket, state.ids)
-        is_said, followed.has_other_answer = followed.has_other_answer, False
-        untold = [listener for listener in followed.listeners if is_said or listener.told != state.id]
-        if untold:
-            text = message(state.id, state.tag())
-            for listener in untold:
-                listener.told = state.id
-                listener.latest.put(text)
+        followed.has_other_answer = False
+        for listener in untold:
+            listener.told = state.id
+            listener.latest.put(text)
 
 
 def message(state_id: str, tag: str) -> bytes:

@@ -147,6 +147,51 @@ def test_a_bug_in_one_look_does_not_end_all_looks(watched: Any) -> None:
     watched(lambda look: state() if look else ZeroDivisionError(), test)
 
 
+def test_one_of_whom_nothing_can_be_told_keeps_nobody_of_the_turn_waiting(redis_url: str, tmp_path: Path) -> None:
+    """The tag of one answer cannot be made: the others that were examined with it are told by that same look."""
+    world = World(redis_url, tmp_path)
+    world.recover()
+    raw_keys(world.settings)
+
+    async def look() -> list[str]:
+        engine = engine_of(world.settings)
+        looks: list[str] = []
+        version, digest = world.store.catalogue_version(), engine.keys.digest(SUBJECT.key_id)
+        assert version is not None and digest is not None
+
+        def no_tag() -> str:
+            raise ZeroDivisionError
+
+        async def examine(subjects: Sequence[Subject]) -> list[State | BaseException]:
+            users = [str(subject.user) for subject in subjects]
+            looks.extend(users)
+            found = [State("one", (f"user:{user}",), version, None, 0.0, lambda: "tag") for user in users]
+            return [
+                replace(one, tag=no_tag) if user == "broken" else one for one, user in zip(found, users, strict=True)
+            ]
+
+        streams = ChangeStreams(engine, examine)
+        for user in ("broken", "sound"):
+            streams.open(user, subject_of(user), digest, None)
+        listener = streams.listeners.followed["sound"].listeners[0]
+        task = asyncio.create_task(streams.run())
+        try:
+            async with asyncio.timeout(60):
+                await until(lambda: listener.told == "one")
+            return list(looks)
+        finally:
+            task.cancel()
+            await engine.store.close()
+            engine.admin_store.close()
+
+    assert asyncio.run(look()) == ["broken", "sound"]
+
+
+def subject_of(user: str) -> Subject:
+    """The subject of a question about this user."""
+    return Subject(SUBJECT.key_id, SUBJECT.protocol, user, None, None)
+
+
 def test_time_is_looked_at_when_something_may_move(watched: Any) -> None:
     """Not before, and soon after; where nothing ever moves nobody looks."""
 
