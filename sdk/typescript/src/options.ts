@@ -66,7 +66,7 @@ type Defined<Options> = { [Name in keyof Options]-?: Exclude<Options[Name], unde
 
 /** Options, each with a value; those without a default may be undefined. */
 export type Settings = Defined<
-  Omit<TinyCDPOptions, "debug" | "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "stream" | "retry">
+  Omit<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "stream" | "retry">
 > &
   Pick<TinyCDPOptions, "writeKey" | "readKey" | "context" | "beforeSend" | "onError" | "stream"> & { retry: RetryConfig };
 
@@ -100,6 +100,7 @@ export const DEFAULTS = {
   maxQueueSize: 1_000,
   timeout: 15_000,
   decideTimeout: 3_000,
+  debug: false,
   autoFlushOnUnload: true,
   persistence: true,
   optOutByDefault: false,
@@ -120,7 +121,7 @@ export function settingsOf(options: TinyCDPOptions): Settings {
     endpoint: options.endpoint.replace(/\/+$/, ""),
   };
   if (!/^https?:\/\/[^?#]+$/.test(settings.endpoint)) {
-    throw new Error("TinyCDP: endpoint is not accepted; give the server's address, https://…");
+    throw new Error("TinyCDP: endpoint is not accepted; give the server's address, https://...");
   }
   const given: Record<string, unknown> = { ...settings, ...settings.retry };
   for (const [name, standard] of Object.entries({ ...DEFAULTS, ...RETRY })) {
