@@ -21,6 +21,20 @@ def import_(
         str | None,
         typer.Option("--id", help="The column of the event id. Without it a row is known by all of its values."),
     ] = None,
+    anonymous: Annotated[
+        str | None, typer.Option(help="The column of the device's id, beside or without --user.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="The column of the kind: track, identify, page, screen, group or alias."),
+    ] = None,
+    properties: Annotated[
+        str | None, typer.Option(help="The column of all properties, as a JSON object. Other columns are left out.")
+    ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", help="A column of the profile, which an identify sets. Repeatable."),
+    ] = None,
     text: Annotated[
         list[str] | None, typer.Option("--text", help="Keep this column as text, with all its digits. Repeatable.")
     ] = None,
@@ -60,8 +74,8 @@ def import_(
     """Load history from a file into the lake, and wait until it counts. The same import again adds nothing.
 
     --user, --event and --time name columns. Without them a file of JSON lines has events as POST /v1/batch takes them,
-    of all kinds. A row that cannot be read is refused with its line and the reason, and all others go in. The exit code
-    is 1 where a row was refused.
+    of all kinds. With --attribute and without --event each row sets attributes of a profile. A row that cannot be read
+    is refused with its line and the reason, and all others go in. The exit code is 1 where a row was refused.
     """
     from cli.import_history import FileMapping, import_history, say_imported
     from pipelines.importing.chunks import is_jsonl
@@ -69,12 +83,25 @@ def import_(
 
     if rejects is not None and rejects.exists() and rejects.samefile(file):
         raise typer.BadParameter("it is the file that is imported: name another one", param_hint="--rejects")
-    missing = [f"--{name}" for name, column in (("user", user), ("event", event), ("time", time)) if column is None]
-    as_sent = len(missing) == 3 and id is None and is_jsonl(file)
+    are_bodies = any((anonymous, kind, properties, attribute))
+    named = (
+        ("--user", user or anonymous),
+        # without an event each row is an identify, where a column has attributes
+        ("--event", event or kind or (attribute if not properties else None)),
+        ("--time", time),
+    )
+    missing = [name for name, column in named if not column]
+    as_sent = len(missing) == 3 and id is None and not are_bodies and is_jsonl(file)
     if missing and not as_sent:
         raise typer.BadParameter(
             "name the column; only events as apps send them, as JSON lines, need none of these",
             param_hint=", ".join(missing),
+        )
+    if attribute and event and not kind:
+        raise typer.BadParameter(
+            "a row is one event, and an identify alone sets attributes: name the column of kinds by --kind, or import "
+            "the attributes by themselves, without --event",
+            param_hint="--attribute",
         )
 
     of_columns = (("--text", text), ("--number", number), ("--time-unit", time_unit))
@@ -89,7 +116,7 @@ def import_(
     reading = Reading(encoding, delimiter, quotes, unit, frozenset(text or ()), frozenset(number or ()), as_sent)
     imported = import_history(
         file,
-        FileMapping(user, event, time, id, reading, source),
+        FileMapping(user, event, time, id, reading, source, anonymous, kind, properties, tuple(attribute or ())),
         shift_to_now=shift_to_now,
         is_dry=is_dry,
         rejects=rejects,

@@ -42,6 +42,15 @@ class FileMapping:
     id: str | None = None
     reading: Reading = field(default_factory=Reading)
     source: str = ""
+    anonymous: str | None = None
+    kind: str | None = None
+    properties: str | None = None
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def are_bodies(self) -> bool:
+        """Whether rows become events as apps send them, so that `user` and `event` may be missing."""
+        return any((self.anonymous, self.kind, self.properties, self.attributes))
 
 
 def import_history(
@@ -77,10 +86,14 @@ def import_history(
             imported = import_file(
                 lake,
                 file,
-                user_column=mapping.user or AS_SENT.user,
-                event_column=mapping.event or AS_SENT.event,
+                user_column=mapping.user or ("" if mapping.are_bodies else AS_SENT.user),
+                event_column=mapping.event or ("" if mapping.are_bodies else AS_SENT.event),
                 time_column=mapping.time or AS_SENT.time,
                 id_column=mapping.id,
+                anonymous_column=mapping.anonymous,
+                kind_column=mapping.kind,
+                properties_column=mapping.properties,
+                attribute_columns=mapping.attributes,
                 shift_to_now=shift_to_now,
                 reading=mapping.reading,
                 source=mapping.source,
@@ -139,6 +152,10 @@ def _as_json(mapping: FileMapping) -> dict[str, Any]:
         "event": mapping.event,
         "time": mapping.time,
         "id": mapping.id,
+        "anonymous": mapping.anonymous,
+        "kind": mapping.kind,
+        "properties": mapping.properties,
+        "attributes": list(mapping.attributes),
         "encoding": reading.encoding,
         "delimiter": reading.delimiter,
         "time_unit": reading.time_unit,

@@ -14,8 +14,9 @@ import msgspec
 import pyarrow as pa
 
 from lake.schemas import EVENTS
+from pipelines.importing.bodies import body_of
 from pipelines.importing.chunk import ERROR, Chunk, Fault
-from pipelines.importing.made import Made, Refused
+from pipelines.importing.made import Inexact, Made, Refused
 from pipelines.importing.terms import Terms
 from pipelines.rows import event_rows
 from serving import ids
@@ -29,7 +30,8 @@ _TIME_REMEDY = "say when the event happened, in timestamp"
 
 
 def sent_rows(chunk: Chunk, terms: Terms) -> Made:
-    """What becomes of the rows, in the order of the file."""
+    """What becomes of the rows, in the order of the file. Rows of columns become bodies first (`bodies`)."""
+    inexact: dict[str, Inexact] = {}
     entries: list[tuple[int, LogEntry]] = []
     refused: list[Refused] = []
     for line, row in zip(chunk.lines, chunk.rows(range(len(chunk.lines))), strict=True):
@@ -38,13 +40,15 @@ def sent_rows(chunk: Chunk, terms: Terms) -> Made:
             refused.append(Refused.by_fault(line, fault))
             continue
         try:
-            entries.append(_entry(line, row, terms))
+            is_body = not terms.columns.are_bodies
+            body = row if is_body else body_of(line, row, terms, chunk.are_cells, inexact)
+            entries.append(_entry(line, body, terms))
         except Invalid as refusal:
             refused.append(Refused.by_refusal(line, refusal, row))
     rows = event_rows(entries) if entries else EVENTS.columns.empty_table()
     without_seq = rows.set_column(rows.schema.get_field_index("seq"), "seq", pa.nulls(len(rows), pa.int64()))
     claiming = [entry for _, entry in entries if entry.event.anonymous_id or entry.event.email_hash]
-    return Made(without_seq, refused, {}, claiming)
+    return Made(without_seq, refused, inexact, claiming)
 
 
 def stated_ms(row: dict[str, Any]) -> int | None:

@@ -15,24 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from expressions.rules.properties import event_fields, typed
-from expressions.rules.values import GAPS_FROM
 from lake.halving import halving
 from lake.schemas import EVENTS
 from pipelines.importing.as_sent import sent_rows
 from pipelines.importing.by_column import plain_rows
-from pipelines.importing.cells import (
-    NANS,
-    cell_value,
-    forced_number,
-    forced_text,
-    is_absent,
-    plain,
-    whole_digits,
-)
 from pipelines.importing.chunk import ERROR, Chunk, Fault
 from pipelines.importing.made import Inexact, Made, Refused, merge_inexact
+from pipelines.importing.row_values import id_text, note_inexact, other_values, own_time_ms, own_value
 from pipelines.importing.terms import Terms
-from pipelines.importing.times import time_ms
 from serving import ids
 from serving.ingest.accept import Limits, accept
 from serving.ingest.event_time import INSTANT_MIN_MS
@@ -44,7 +34,7 @@ def chunk_rows(chunk: Chunk, terms: Terms) -> Made:
 
     Where memory fails the rows are read in halves, quarters …: what one makes of a row does not depend on others.
     """
-    if terms.reading.as_sent:
+    if terms.reading.as_sent or terms.columns.are_bodies:
         return sent_rows(chunk, terms)
     return halving(partial(_in_pieces, chunk, terms), len(chunk.lines))
 
@@ -96,51 +86,21 @@ def _event_row(
     line: int, row: dict[str, Any], terms: Terms, are_cells: bool, inexact: dict[str, Inexact]
 ) -> dict[str, Any]:
     """A row of `events`. Raises `Invalid` with what is wrong with the row."""
-    columns, reading = terms.columns, terms.reading
-
-    def own(name: str | None) -> Any:
-        value = row.get(name) if name is not None else None
-        if is_absent(value) or (are_cells and value in NANS):
-            return None
-        return value if name == columns.time else plain(value)
-
-    time = own(columns.time)
-    if time is None:
-        remedy = "give the time of each row"
-        raise Invalid(f"{columns.time}: there is no time", {"field": columns.time, "remedy": remedy})
-    given_ms = time_ms(time, columns.time, reading.time_unit)
-    properties: dict[str, Any] = {}
-    for name, raw in row.items():
-        if name in columns.own:
-            continue
-        if are_cells:
-            value = raw if name in reading.text or name in reading.number else cell_value(raw)
-        else:
-            value = plain(raw)
-        if is_absent(value):
-            continue
-        if name in reading.text:
-            value = forced_text(value)
-        elif name in reading.number:
-            value = forced_number(value, name)
-        if value is not None:
-            properties[name] = value
-    id = own(columns.id)
+    columns = terms.columns
+    given_ms = own_time_ms(row, terms, are_cells)
+    properties = other_values(row, terms, are_cells)
+    id = own_value(row, columns.id, are_cells)
     event = accept(
         {
-            "userId": _id_text(own(columns.user)),
-            "event": own(columns.event),
+            "userId": id_text(own_value(row, columns.user, are_cells)),
+            "event": own_value(row, columns.event, are_cells),
             "messageId": "-" if id is None else str(id),
             "properties": properties,
         },
         Limits(),
         "track",
     )
-    for name, value in properties.items():
-        if type(value) in (int, float) and abs(value) >= GAPS_FROM:
-            digits = whole_digits(row[name])
-            if digits is not None:
-                merge_inexact(inexact, {name: Inexact(1, line, digits)})
+    note_inexact(inexact, line, properties, row)
     fields = event_fields(properties)
     return {
         "ingest_date": terms.ingest_date,
@@ -161,10 +121,3 @@ def _event_row(
         "traits": None,
         "context": None,
     }
-
-
-def _id_text(value: Any) -> Any:
-    """An id as text: a whole number without a fraction, since some files hold 7 as 7.0."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return value

@@ -53,6 +53,10 @@ def import_file(
     event_column: str = AS_SENT.event,
     time_column: str = AS_SENT.time,
     id_column: str | None = None,
+    anonymous_column: str | None = None,
+    kind_column: str | None = None,
+    properties_column: str | None = None,
+    attribute_columns: tuple[str, ...] = (),
     shift_to_now: bool = False,
     reading: Reading | None = None,
     source: str = "",
@@ -71,11 +75,24 @@ def import_file(
 
     `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
     the latest is `now_ms`. `on_refused` is called with the refused rows of each chunk, whole. Events as apps send them
-    (`Reading.as_sent`) need no columns; `link` makes the links of those that say that ids belong together. `source`
+    (`Reading.as_sent`) need no columns, and rows of columns may become such ones (`Columns.are_bodies`); `link` makes
+    the links of those that say that ids belong together. `source`
     tells equal rows without ids of two sources apart. `is_dry`: nothing is written, and the answer says what would go
     in.
     """
-    columns, reading = Columns(user_column, event_column, time_column, id_column), reading or Reading()
+    columns, reading = (
+        Columns(
+            user_column,
+            event_column,
+            time_column,
+            id_column,
+            anonymous_column,
+            kind_column,
+            properties_column,
+            attribute_columns,
+        ),
+        reading or Reading(),
+    )
     looked = look(path, columns.required(), reading)
     if not reading.as_sent:
         _require(path, columns, reading, looked.names)
@@ -129,14 +146,14 @@ def _require(path: Path, columns: Columns, reading: Reading, names: list[str]) -
     if missing:
         raise ImportRefused(
             f"{path.name} has no column {', '.join(missing)}; it has {', '.join(names)}: name them by "
-            "--user, --event, --time and --id"
+            "--user, --event, --time, --id and the like"
         )
     typed = sorted(reading.text | reading.number)
     missing = [name for name in typed if name not in names]
     if missing:
         raise ImportRefused(f"{path.name} has no column {', '.join(missing)} for --text or --number")
     both = sorted(reading.text & reading.number)
-    own = sorted(name for name in typed if name in columns.own)
+    own = sorted(name for name in typed if name in columns.own and name not in columns.attributes)
     if both or own:
         raise ImportRefused(
             f"{', '.join(both or own)}: name a column of properties, by --text or by --number; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from hashlib import blake2b
@@ -19,6 +19,10 @@ TIME_UNITS: tuple[TimeUnit, ...] = get_args(TimeUnit)
 class Columns:
     """The names of the columns that say who, what and when, and that have the event's id; all others become properties.
 
+    Rows that name devices (`anonymous`) or the `kind` of their event, have all `properties` in a column of JSON, or say
+    `attributes`, become events as an app sends them (`are_bodies`). Of these, `user` and `event` may be empty: no
+    column says it.
+
     Part of what names an import is the `repr` of this class: with another a rerun would add its rows again.
     """
 
@@ -26,15 +30,28 @@ class Columns:
     event: str
     time: str
     id: str | None = None
+    anonymous: str | None = field(default=None, repr=False)
+    kind: str | None = field(default=None, repr=False)
+    properties: str | None = field(default=None, repr=False)
+    attributes: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def are_bodies(self) -> bool:
+        """Whether rows become events as an app sends them."""
+        return any((self.anonymous, self.kind, self.properties, self.attributes))
 
     def required(self) -> list[str]:
         """The columns that a file must have."""
-        return [self.user, self.event, self.time, *([self.id] if self.id else [])]
+        return [*(name for name in self._named if name), *self.attributes]
 
     @cached_property
     def own(self) -> frozenset[str | None]:
         """The columns that are no properties."""
-        return frozenset((self.user, self.event, self.time, self.id))
+        return frozenset((*self._named, *self.attributes))
+
+    @property
+    def _named(self) -> tuple[str | None, ...]:
+        return self.user, self.event, self.time, self.id, self.anonymous, self.kind, self.properties
 
 
 #: Where an event as an app sends it says so itself.
@@ -111,6 +128,9 @@ def identity_of(
         while part := file.read(1 << 20):
             digest.update(part)
     digest.update(repr((columns, shift_to_now, rows_at_once)).encode())
+    if columns.are_bodies:
+        further = (columns.anonymous, columns.kind, columns.properties, columns.attributes)
+        digest.update(f"bodies:{further!r}".encode())
     digest.update((reading or Reading()).identity())
     if source:
         digest.update(f"source:{source}".encode())

@@ -47,13 +47,15 @@ def test_the_page_on_imports(stack: RunningStack, tmp_path: Path) -> None:
         (3, 0),
         (2, 0),
         (2, 0),
+        (2, 0),
+        (2, 0),
         (2, 2),
         (2, 0),
     ]
-    assert said[3]["read_as"] == "cells separated by semicolon"
-    assert said[3]["inexact"] == {}, "--text keeps the digits"
-    assert (said[6]["accepted"], said[6]["already"]) == (0, 2), "the same file again adds nothing"
-    refused = {sample["line"]: sample["reason"] for one in said[5]["refused"] for sample in one["samples"]}
+    assert said[5]["read_as"] == "cells separated by semicolon"
+    assert said[5]["inexact"] == {}, "--text keeps the digits"
+    assert (said[8]["accepted"], said[8]["already"]) == (0, 2), "the same file again adds nothing"
+    refused = {sample["line"]: sample["reason"] for one in said[7]["refused"] for sample in one["samples"]}
     assert list(sorted(refused)) == [3, 4]
     assert "yesterday" in refused[3] and "never closed" in refused[4]
     written = [json.loads(line) for line in (tmp_path / "refused.jsonl").read_text().splitlines()]
