@@ -298,7 +298,7 @@ def test_history_that_is_imported_again_after_a_delete_brings_nobody_back(url: s
     delete(world, "user:ann")
     world.drain().step()
     imported("one.parquet", ("ann", start), ("bob", start))
-    imported("two.parquet", ("ann", start), ("ann", start + 1), ("bob", start))
+    imported("two.parquet", ("ann", start), ("ann", start + 1), ("bob", start + 1))
 
     assert known(world, "ann")[0] == NOBODY
     assert world.values("bob")["visits"] == 2
