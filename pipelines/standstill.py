@@ -22,29 +22,30 @@ log = structlog.get_logger()
 
 #: How often the work is looked at.
 LOOK_S = 2.5
-#: The least share of a processor that work takes in between, beside what the look itself takes.
-SHARE = 0.01
+#: The least share of a processor that work takes in between, however busy the machine is. The look itself does not
+#: count; what renews a lease takes less.
+SHARE = 0.002
 #: After so long it is told, and after so long the process ends. A store that does not answer is given up sooner: after
 #: three minutes, by default.
 TOLD_AFTER_S, ENDED_AFTER_S = 10.0, 300.0
 
 
 class Standstill:
-    """How long one piece of work has taken no time of the processor."""
+    """How long one piece of work has taken no time of the processor, as one thread beside it sees."""
 
-    def __init__(self, work: str) -> None:
-        self.work = work
+    def __init__(self, work: str, told_after_s: float = TOLD_AFTER_S) -> None:
+        self.work, self.told_after_s = work, told_after_s
         self._looks = 0
-        self._used_s = time.process_time()
+        self._used_s = _used_by_others_s()
 
     def look(self) -> str | None:
         """What is to be told: nothing while the work goes on. To be called each `LOOK_S`."""
-        used_s = time.process_time()
+        used_s = _used_by_others_s()
         is_still = used_s - self._used_s < SHARE * LOOK_S
         self._used_s = used_s
         self._looks = self._looks + 1 if is_still else 0
         still_s = self._looks * LOOK_S
-        if still_s < TOLD_AFTER_S:
+        if still_s < self.told_after_s:
             return None
         return (
             f"{self.work} stands still: it used no time of the processor for {still_s:.0f} s, as where a store does "
@@ -56,6 +57,11 @@ class Standstill:
     def is_over(self) -> bool:
         """Whether it has stood still for so long that nothing will come of it."""
         return self._looks * LOOK_S >= ENDED_AFTER_S
+
+
+def _used_by_others_s() -> float:
+    """The processor's seconds that all threads but this one have used."""
+    return time.process_time() - time.thread_time()
 
 
 def end(why: str) -> None:

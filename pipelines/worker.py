@@ -33,6 +33,8 @@ from pipelines.heartbeat import beat
 from pipelines.lives import require_own_lake
 from pipelines.packing import pack
 from pipelines.rebuild import Run, run_row
+from pipelines.standstill import LOOK_S as BEAT_S
+from pipelines.standstill import Standstill, end
 from pipelines.timetable import is_due
 from pipelines.work import Chore, NoOrders, Order, Orders, Rebuild, rebuild_as_of
 from serving.definitions.catalogue import Catalogue
@@ -50,6 +52,8 @@ log = structlog.get_logger()
 LEASE_MS = 15_000
 #: The heartbeat is gone this long after the last one.
 BEAT_MS = 10_000
+#: Work that used no time of the processor for so long is told: a store may take some seconds.
+STILL_S = 60.0
 #: How often requests are looked for.
 LOOK_S = 0.25
 #: How long a requested rebuild lets the drain go first.
@@ -131,6 +135,8 @@ class Worker:
         self._is_wanted = False
         #: What is being done, and since when (UTC ms).
         self.working: dict[str, Any] | None = None
+        #: What is to be told of work that stands still.
+        self._still: str | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set. A failure is named in the log and in the heartbeat, and the work tried again.
@@ -373,12 +379,25 @@ class Worker:
             report["working"] = working
             if time.time_ns() // 1_000_000 - working["since"] > self.settings.horizon_ms:
                 report["error"] = f"{working['on']} does not end"
+            if self._still is not None:
+                report["error"] = self._still
         return report
 
     def _beat(self, stop: threading.Event) -> None:
-        """Writes the heartbeat beside the work, and renews the lease for as long as a rebuild takes."""
+        """Writes the heartbeat beside the work, and renews the lease for as long as a rebuild takes.
+
+        Work that stands still for good would keep the lease, and all other work from its turn: it ends the process.
+        """
         was_holder = False
+        seen: dict[str, Any] | None = None
+        standstill = Standstill("")
         while not stop.is_set():
+            working = self.working
+            if working is not seen:
+                seen, standstill = working, Standstill("" if working is None else working["on"], STILL_S)
+            self._still = None if working is None else standstill.look()
+            if self._still is not None and standstill.is_over:
+                end(self._still)
             try:
                 # The lease is given away when another process waits for it, unless work must end first.
                 manner: Manner = "" if self.is_working else "gives way"
@@ -390,7 +409,7 @@ class Worker:
                 beat(self.store, "worker", self.name, self.heartbeat(), BEAT_MS, is_holder=is_holder)
             except StoreError as error:
                 log.warning("beat_failed", error=str(error))
-            stop.wait(BEAT_MS / 4_000)
+            stop.wait(BEAT_S)
 
 
 def _pass_on(work: Callable[[], Any], keep: Callable[[Any], Any]) -> Any:

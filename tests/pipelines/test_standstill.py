@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -33,11 +34,32 @@ drain.Drain(Store(redis_url, 2), Lake(folder + "/lake"), settings, recover=wait_
 """
 
 
+#: A worker whose rebuild waits for ever.
+HANGING_WORKER = """
+import sys, threading
+from pipelines import worker
+from lake.lake import Lake
+from serving.settings import Settings
+from serving.store.store import Store
+worker.BEAT_S = 0.05
+redis_url, folder = sys.argv[1:]
+settings = Settings(home=folder, redis_url=redis_url, shards=2)
+hang, nothing = lambda ids: threading.Event().wait(), lambda: {}
+worker.Worker(Store(redis_url, 2), Lake(folder + "/lake"), settings, hang, nothing, nothing).run(threading.Event())
+"""
+
+
 def _work() -> None:
-    """Takes a tenth of a second of the processor."""
-    until_s = time.process_time() + 0.1
-    while time.process_time() < until_s:
-        pass
+    """Takes a tenth of a second of the processor, in another thread than the one that looks."""
+
+    def work() -> None:
+        until_s = time.thread_time() + 0.1
+        while time.thread_time() < until_s:
+            pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
 
 
 def test_work_that_takes_no_time_of_the_processor_is_told_then_over() -> None:
@@ -77,3 +99,24 @@ def test_a_drain_whose_recovery_hangs_says_so_and_ends(redis_url: str, tmp_path:
     assert said["error"].startswith("the recovery stands still")
     assert process.returncode == os.EX_TEMPFAIL
     assert "Thread 0x" in left and "in _work" in left
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_whose_rebuild_hangs_says_so_and_ends(redis_url: str, tmp_path: Path) -> None:
+    """Else it would keep its lease for ever, and all other work from its turn. The next worker takes the rebuild for
+    one that failed."""
+    world = World(redis_url, tmp_path, shards=2)
+    world.recover()
+    world.store.want_rebuild()
+    hanging = [sys.executable, "-c", HANGING_WORKER, redis_url, str(tmp_path)]
+    with subprocess.Popen(hanging, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: "error" in msgspec.json.decode(world.store.heartbeat("worker") or b"{}"), "it says so")
+            said = msgspec.json.decode(world.store.heartbeat("worker") or b"{}")
+            _, left = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert said["error"].startswith("rebuild stands still")
+    assert process.returncode == os.EX_TEMPFAIL
+    assert "Thread 0x" in left and "in attempt" in left
+    assert world.store.work_under_way() is not None
