@@ -310,7 +310,8 @@ class World:
     def import_history(self, whose: int, count: int, age_ms: int) -> None:
         """Some old purchases of a user, from a file, straight into the lake; then the same file again.
 
-        The file overlaps with the log: as many purchases are in it that the lake has already.
+        The file overlaps with the log, and with the files before it: as many purchases are in it of each that the lake
+        has already. Those of files count once at any distance.
         """
         if not self.ids[whose].startswith("user:"):
             return
@@ -321,6 +322,12 @@ class World:
             if copy.event.name == "buy" and copy.seq is not None and copy.seq <= drained
             if copy.event.event_id not in self.imported
         ][-count:]
+        deleted_ms = self.deleted_ms.get(self.ids[whose], -(2**62))
+        known = [
+            copy
+            for copy in self.imported.values()
+            if copy.event.id == self.ids[whose] and copy.event.name == "buy" and copy.ts_ms > deleted_ms
+        ][:count]
         for _ in range(count):
             number = len(self.sent)
             ts_ms = self.now_ms - age_ms
@@ -337,7 +344,7 @@ class World:
                 "id": copy.event.event_id,
                 "n": copy.event.properties["n"],
             }
-            for copy in copies
+            for copy in [*known, *copies]
         ]
         path = self.folder / f"history{len(self.sent)}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -346,7 +353,7 @@ class World:
                 self.lake, path, user_column="user", event_column="event", time_column="at", id_column="id",
                 now_ms=self.now_ms, shards=SHARDS,
             )  # fmt: skip
-            assert (done.accepted, done.already) == ((0, len(rows)) if already else (len(rows), 0))
+            assert (done.accepted, done.already) == ((0, len(rows)) if already else (len(copies), len(known)))
         version = self.lake.events_version()
         for copy in copies:
             self.imported[copy.event.event_id] = Copy(copy.event, None, copy.ts_ms, self.now_ms, version)
