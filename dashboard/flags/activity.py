@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 from tinycdp import Admin
 from tinycdp.admin_types import FlagActivity, FlagsActivity
@@ -40,11 +42,7 @@ def activity(key: str) -> None:
     if found["stale"]:
         st.warning(stale_text(found, days), icon=":material/hourglass_empty:")
     st.markdown("**Share per variant**")
-    charts.bars(
-        [{"variant": one["variant"], "answers": one["byName"] + one["inBulk"]} for one in found["variants"]],
-        name="variant",
-        of="answers",
-    )
+    charts.bars(variant_rows(found), name="variant", of="answers")
     st.markdown("**By day (UTC)**")
     charts.shares_by_day(
         [
@@ -56,6 +54,14 @@ def activity(key: str) -> None:
         by="variant",
         days=DAYS,
     )
+
+
+def variant_rows(found: FlagActivity) -> list[dict[str, Any]]:
+    """Each variant, with its share of all answers in its name, and how often it was the answer."""
+    return [
+        {"variant": f"{one['variant']} · {one['share']:.1%}", "answers": one["byName"] + one["inBulk"]}
+        for one in found["variants"]
+    ]
 
 
 def stale_text(found: FlagActivity, days: int) -> str:

@@ -100,6 +100,7 @@ def _variants(flag: dict[str, Any], key: str, disabled: bool) -> list[dict[str, 
         key=f"{key} variants",
         disabled=disabled,
     )
+    say_what_is_left_out(edited, "name", "variant", "a name")
     saved = {one["name"]: one["value"] for one in flag["variants"]}
     variants = []
     for row in edited:
@@ -142,6 +143,7 @@ def _users(flag: dict[str, Any], key: str, disabled: bool, names: list[str]) -> 
         key=f"{key} users",
         disabled=disabled,
     )
+    say_what_is_left_out(edited, "id", "named user", "an id")
     try:
         return users_in(edited)
     except ValueError as error:
@@ -179,7 +181,24 @@ def _prerequisites(flag: dict[str, Any], key: str, disabled: bool) -> list[dict[
         key=f"{key} prerequisites",
         disabled=disabled,
     )
+    say_what_is_left_out(edited, "flag", "prerequisite", "a flag")
     return [{"flag": row["flag"], "variant": row.get("variant") or None} for row in edited if row.get("flag")]
+
+
+def left_out(rows: Iterable[Mapping[str, Any]], name: str) -> int:
+    """How many rows say something, and lack the field that names them."""
+
+    def is_blank(value: Any) -> bool:
+        return value is None or (isinstance(value, str) and not value.strip())
+
+    return sum(is_blank(row.get(name)) and not all(map(is_blank, row.values())) for row in rows)
+
+
+def say_what_is_left_out(rows: Iterable[Mapping[str, Any]], name: str, thing: str, lacks: str) -> None:
+    """A warning, where rows that somebody filled in name nothing."""
+    if count := left_out(rows, name):
+        rows_are = "1 row has" if count == 1 else f"{count} rows have"
+        st.warning(f"{rows_are} no {name}, and will not be saved. A {thing} needs {lacks}.", icon=":material/warning:")
 
 
 def _moment(place: Any, label: str, saved: str | None, key: str, disabled: bool) -> str | None:

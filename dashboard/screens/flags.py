@@ -37,11 +37,12 @@ def _list() -> None:
             "rule": st.column_config.TextColumn("Rule", width=160),
             "answers": st.column_config.TextColumn("Answers", width=90),
         },
-        lambda flag: _in_list(flag, stale),
+        lambda flag: in_list(flag, stale),
     )
 
 
-def _in_list(flag: Mapping[str, Any], stale: set[str]) -> dict[str, Any]:
+def in_list(flag: Mapping[str, Any], stale: set[str]) -> dict[str, Any]:
+    """What a row of the list says of a flag; `stale` are the keys of those that no app names any more."""
     state = "not now" if why_not_now(flag) else "on" if flag["enabled"] else "off"
     variants = ", ".join(one["name"] for one in flag["variants"])
     rollout = "" if flag["rollout"] == 100 else f"{flag['rollout']:g} %"

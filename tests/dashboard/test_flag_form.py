@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.flags.options import users_in
+from dashboard.flags.options import left_out, users_in
 from tests.dashboard.screens import Screens, texts
 from tests.running import RunningStack
 
@@ -114,3 +114,25 @@ def test_a_flag_outside_its_time_is_not_told_to_decide(
     assert ("Its rule decides." in page, "Everybody gets the default" in page) == (decides, not decides)
     (rows,) = screens.open("flags", find_flag=key).dataframe
     assert list(rows.value["state"]) == [state]
+
+
+def test_rows_without_a_name_are_counted() -> None:
+    """Those that say something: a row that nobody filled in is none."""
+    assert left_out([{"name": "", "weight": None, "value": ""}, {"name": "red", "weight": 1, "value": ""}], "name") == 0
+    assert left_out([{"name": None, "weight": 2, "value": None}, {"name": " ", "value": "7"}], "name") == 2
+    assert left_out([{"flag": None, "variant": "red"}], "flag") == 1
+
+
+def test_a_row_without_a_name_is_said() -> None:
+    """It was dropped, and nothing said so."""
+
+    def form() -> None:
+        from dashboard.flags.options import say_what_is_left_out
+
+        say_what_is_left_out([{"name": "red", "value": "1"}], "name", "variant", "a name")
+        say_what_is_left_out([{"id": " ", "answer": "allow"}], "id", "named user", "an id")
+
+    app = AppTest.from_function(form, default_timeout=30).run()
+
+    (said,) = [one.value for one in app.warning]
+    assert said == "1 row has no id, and will not be saved. A named user needs an id."
