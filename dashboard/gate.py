@@ -4,7 +4,8 @@
 2. The origin of a websocket, and of what changes something, is that host: a page of others signs nobody in. To allow
    other origins Streamlit would look up this machine's address outside.
 3. A page, or a file, is for people who are signed in; others are sent to the sign-in, and come back afterwards.
-4. Pages load nothing from another host, and are shown in no frame of others.
+4. At most 50 websockets are open of browsers that are not signed in, which are told so in their tab: each costs memory.
+5. Pages load nothing from another host, and are shown in no frame of others.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ POLICY = (
 )
 #: Under the base path: what is for anybody. The rest of `_stcore` is told apart by its session.
 OPEN = ("/sign-in", "/sign-out", "/_stcore/", "/static/", "/component/", "/expression-editor/", "/favicon")
+#: Websockets without a sign-in that are open at a time; one more is refused, and its tab tries again by itself.
+STRANGERS_MAX = 50
 
 
 class Gate:
@@ -33,6 +36,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, console: Console) -> None:
         self._app, self._console = app, console
+        self._strangers = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or answers it."""
@@ -45,12 +49,27 @@ class Gate:
             answer = _other_origin(headers)
         if answer is None and scope["type"] == "http":
             answer = self._not_signed_in(HTTPConnection(scope))
-        if answer is None:
-            await self._app(scope, receive, _guarded(send))
-        elif scope["type"] == "websocket":
-            await WebSocketClose(1008)(scope, receive, send)
+        if answer is not None:
+            refuse = WebSocketClose(1008) if scope["type"] == "websocket" else answer
+            await refuse(scope, receive, send)
+        elif scope["type"] == "websocket" and not self._is_signed_in(HTTPConnection(scope)):
+            await self._as_stranger(scope, receive, send)
         else:
-            await answer(scope, receive, send)
+            await self._app(scope, receive, _guarded(send))
+
+    async def _as_stranger(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a websocket on whose browser is not signed in, unless there are many of them."""
+        if self._strangers >= STRANGERS_MAX:
+            await WebSocketClose(1013, "too many are open without a sign-in")(scope, receive, send)
+            return
+        self._strangers += 1
+        try:
+            await self._app(scope, receive, _guarded(send))
+        finally:
+            self._strangers -= 1
+
+    def _is_signed_in(self, request: HTTPConnection) -> bool:
+        return self._console.keyring.find(request.cookies.get(self._console.cookie)) is not None
 
     def _wrong_host(self, headers: Headers) -> Response | None:
         host = headers.get("host", "")
@@ -71,7 +90,7 @@ class Gate:
             return RedirectResponse(f"{base}/", 307) if path == base else PlainTextResponse("not here\n", 404)
         if path[len(base) :].startswith(OPEN):
             return None
-        if self._console.keyring.find(request.cookies.get(self._console.cookie)) is not None:
+        if self._is_signed_in(request):
             return None
         if path.startswith(f"{base}/media/"):
             return PlainTextResponse("sign in first\n", 403)
