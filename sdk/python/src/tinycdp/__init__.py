@@ -15,6 +15,7 @@ from .admin import Admin
 from .async_client import AsyncClient, AsyncHandle
 from .client import Client, Handle
 from .errors import (
+    AnswerTooLarge,
     ApiError,
     ConfigurationError,
     Conflict,
@@ -33,6 +34,7 @@ from .errors import (
 
 __all__ = [
     "Admin",
+    "AnswerTooLarge",
     "ApiError",
     "AsyncClient",
     "AsyncHandle",

@@ -70,8 +70,12 @@ class Reply:
             return None
 
 
-#: An answer that is larger than this is none of TinyCDP's.
+#: A client takes no larger answer. A page of a person's events may be larger, where the `limit` is.
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
+
+
+class TooLarge(httpx2.ReadError):
+    """The answer is larger than `ANSWER_BYTES_MAX`."""
 
 
 def exchange(http: httpx2.Client, ask: Ask, timeout_s: float) -> Reply:
@@ -105,7 +109,7 @@ async def exchange_async(http: httpx2.AsyncClient, ask: Ask, timeout_s: float) -
 
 def _bound(body: bytearray) -> None:
     if len(body) > ANSWER_BYTES_MAX:
-        raise httpx2.ReadError(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
+        raise TooLarge(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
 
 
 def _reply(response: httpx2.Response, body: bytes) -> Reply:

@@ -15,9 +15,9 @@ from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import quote, urlencode
 
 from . import admin_types as types
-from ._http import FAILED, NOT_SENT, Ask, client_of, download, exchange, headers_of, reason_of
+from ._http import FAILED, NOT_SENT, Ask, TooLarge, client_of, download, exchange, headers_of, reason_of
 from ._settings import settings_of
-from .errors import ConfigurationError, Unreachable, api_error
+from .errors import AnswerTooLarge, ConfigurationError, Unreachable, api_error
 
 DefinitionKind: TypeAlias = Literal["trait", "segment", "flag"]
 KeyKind: TypeAlias = Literal["write", "read", "profile", "viewer", "admin"]
@@ -33,6 +33,10 @@ _QUESTIONS = frozenset({"/v1/admin/validate", "/v1/admin/preview", "/v1/admin/an
 _NOT_FROM_THE_API = (502, 504)
 #: In place of a setting that is not given: None takes a setting back.
 _UNCHANGED: Any = object()
+
+
+#: Events of a person that are asked for at once, and how many of the largest fit into an answer (of 32 KiB each).
+EVENTS_MAX, EVENTS_THAT_FIT = 10_000, 400
 
 
 class Admin:
@@ -85,6 +89,10 @@ class Admin:
         is_change = method != "GET" and path not in _QUESTIONS
         try:
             reply = exchange(self._http, ask, self._change_timeout_s if is_change else self._timeout_s)
+        except TooLarge as error:
+            if not is_change:
+                raise AnswerTooLarge(f"{method} {path}: {error}; ask for less, with a smaller limit") from error
+            raise Unreachable(f"{method} {path}: {reason_of(error)}", may_be_done=True) from error
         except FAILED as error:
             may_be_done = is_change and not isinstance(error, NOT_SENT)
             raise Unreachable(f"{method} {path}: {reason_of(error)}", may_be_done=may_be_done) from error
@@ -303,15 +311,26 @@ class Admin:
         query = {"from": since, "to": until, "name": name, "limit": limit, "cursor": cursor}
         return cast(types.PersonEvents, self.call("GET", _path("/v1/admin/users", user_id, "events"), query=query))
 
-    def events_of(self, user_id: str | int, *, page: int = 10_000) -> Iterator[types.DataEvent]:
-        """Every event of a person, oldest first, a page at a time."""
+    def person_part(self, user_id: str | int, *, limit: int = EVENTS_MAX, offset: int = 0) -> types.PersonData:
+        """As `person_data`, with fewer events than `limit` where so many are more than an answer may hold."""
+        while True:
+            try:
+                return self.person_data(user_id, limit=limit, offset=offset)
+            except AnswerTooLarge:
+                if limit <= EVENTS_THAT_FIT:
+                    raise
+                limit = max(limit // 5, EVENTS_THAT_FIT)
+
+    def events_of(self, user_id: str | int, *, page: int = EVENTS_MAX) -> Iterator[types.DataEvent]:
+        """Every event of a person, oldest first, a page at a time; pages are smaller where events are large."""
         offset = 0
         while True:
-            data = self.person_data(user_id, limit=page, offset=offset)
+            data = self.person_part(user_id, limit=page, offset=offset)
             yield from data["events"]
             offset += len(data["events"])
             if not data["hasMore"] or not data["events"]:
                 return
+            page = len(data["events"])
 
     def delete_user(self, user_id: str | int) -> types.DeletedPerson:
         """Deletes the person whom an id belongs to, with all their ids, for good."""

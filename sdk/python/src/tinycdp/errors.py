@@ -5,6 +5,7 @@ TinyCDPError
 ├── QueueFull             `track` with `when_full="block"` found no room within its timeout
 ├── LakeError             a lake (`tinycdp.lake`) is not there, cannot be read, or lacks what is asked for
 ├── Unreachable           a call that must answer (`traits`, the admin client) got no answer
+│   └── AnswerTooLarge    the admin client got one of more than 16 MiB
 └── ApiError              the API refused: status, code, message, details
     ├── InvalidRequest    400: `details` names field, value and remedy; of an expression also line and column
     ├── Unauthenticated   401: the key is not known
@@ -53,6 +54,10 @@ class Unreachable(TinyCDPError):
     def __init__(self, message: str, *, may_be_done: bool = False) -> None:
         super().__init__(message)
         self.may_be_done = may_be_done
+
+
+class AnswerTooLarge(Unreachable):
+    """The API answered with more than a client takes. Ask for less: a page with a smaller `limit`."""
 
 
 class ApiError(TinyCDPError):
