@@ -80,6 +80,16 @@ def test_a_decision_waits_for_all_of_the_users_events_on_their_way(new_client: C
         assert {event["event"] for batch in server.batches() for event in batch} == {"first", "second"}
 
 
+def test_a_decision_after_an_event_of_another_id_is_asked_for_anew(new_client: Callable[..., Any]) -> None:
+    """Eve's event may have linked her with Ada: Ada's answer of before is not given, though it is fresh."""
+    with scripted_server(decided(True, cache_control="max-age=60")) as server:
+        client = new_client(server.url, "w", "r")
+        client.decide("ada", "f", False)
+        client.decide("ada", "f", False, after=client.track("eve", "linked"), timeout=10)
+
+        assert questions(server.asked) == 2
+
+
 def test_a_decision_after_an_event_that_is_not_acknowledged_is_the_default(new_client: Callable[..., Any]) -> None:
     """Within its timeout; the reason is ERROR, and `after_met` says what failed."""
     with scripted_server(lambda asked: None if asked.path == "/v1/batch" else decided(True)(asked)) as server:

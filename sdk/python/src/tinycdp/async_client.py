@@ -323,6 +323,7 @@ class AsyncClient(Core[AsyncHandle]):
             entries = self._outbox.hurry({*question.ids, *after._entry.ids})
             if not await self._send_until(lambda: all(map(is_settled, entries)), deadline_s - time.monotonic()):
                 return False
+        self._asking.drop(question.ids)  # the event may be of another id, whose answers alone it has dropped
         return after.state == "sent"
 
     async def _ask(self, question: Question, deadline_s: float) -> Outcome:

@@ -320,6 +320,7 @@ class Client(Core[Handle]):
                 entries = self._outbox.hurry({*question.ids, *after._entry.ids})
             if not self._send_until(lambda: all(map(is_settled, entries)), deadline_s - time.monotonic()):
                 return False
+        self._asking.drop(question.ids)  # the event may be of another id, whose answers alone it has dropped
         return after.state == "sent"
 
     def _ask(self, question: Question, deadline_s: float) -> Outcome:
