@@ -186,7 +186,7 @@ def say_imported(imported: Imported, as_json: bool, **more: bool) -> None:
     for name, inexact in imported.inexact.items():
         lines.append(
             f"warning: {one_line(name)} has {inexact.count:,} whole numbers from 2^53 on, where numbers have gaps, the "
-            f"first in line {inexact.line}: {inexact.value}; --text {one_line(name)} keeps their digits"
+            f"first in line {inexact.line}: {inexact.value}; text keeps their digits, of a column by --text"
         )
     body = msgspec.to_builtins(imported) | more  # `asdict` counts the entries of a Counter
     if preview is None:

@@ -16,12 +16,13 @@ import pyarrow as pa
 from lake.schemas import EVENTS
 from pipelines.importing.bodies import body_of
 from pipelines.importing.chunk import ERROR, Chunk, Fault
-from pipelines.importing.made import Inexact, Made, Refused
+from pipelines.importing.made import Inexact, Made, Refused, merge_inexact
 from pipelines.importing.terms import Terms
 from pipelines.rows import event_rows
 from serving import ids
 from serving.ingest.accept import Limits, accept
 from serving.ingest.event_time import INSTANT_MIN_MS, event_time
+from serving.ingest.inexact import large_numbers_of
 from serving.refusals import Invalid
 from serving.store.logged_event import Accepted, LogEntry
 
@@ -42,7 +43,11 @@ def sent_rows(chunk: Chunk, terms: Terms) -> Made:
         try:
             is_body = not terms.columns.are_bodies
             body = row if is_body else body_of(line, row, terms, chunk.are_cells, inexact)
-            entries.append(_entry(line, body, terms))
+            shard, entry = _entry(line, body, terms)
+            entries.append((shard, entry))
+            if is_body:
+                for name, number in large_numbers_of(entry.event):
+                    merge_inexact(inexact, {name: Inexact(1, line, str(number))})
         except Invalid as refusal:
             refused.append(Refused.by_refusal(line, refusal, row))
     rows = event_rows(entries) if entries else EVENTS.columns.empty_table()

@@ -138,8 +138,10 @@ class Tally:
                 reason.samples.append(Sample(row.line, row.reason, row.text[:SAMPLE_CHARACTERS]))
 
     def note(self, inexact: Mapping[str, Inexact]) -> None:
-        """Counts inexact numbers."""
-        merge_inexact(self._inexact, inexact)
+        """Counts inexact numbers; properties beyond `NAMES_MAX` are left out."""
+        for name, one in inexact.items():
+            if name in self._inexact or len(self._inexact) < NAMES_MAX:
+                merge_inexact(self._inexact, {name: one})
 
     def imported(self, read_as: str, preview: Preview | None = None) -> Imported:
         """What became of all rows; the reasons with most rows first."""

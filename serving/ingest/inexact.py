@@ -17,15 +17,21 @@ def inexact_warnings(events: Iterable[Accepted]) -> list[str]:
     """A sentence for each field of some events with such a number, `FIELDS_MAX` at most."""
     found: dict[str, int] = {}
     for event in events:
-        for place, value in (("properties", event.properties), ("traits", event.traits)):
-            for name, number in _large(place, value) if value else ():
-                if len(found) == FIELDS_MAX:
-                    break
-                found.setdefault(name, number)
+        for name, number in large_numbers_of(event):
+            if len(found) == FIELDS_MAX:
+                break
+            found.setdefault(name, number)
     return [
         f"{cut(name)}: {cut(str(number))} is a whole number from 2^53 on, where numbers have gaps; send it as a string"
         for name, number in found.items()
     ]
+
+
+def large_numbers_of(event: Accepted) -> Iterator[tuple[str, int]]:
+    """The fields of an event with such a number, and the number."""
+    for place, value in (("properties", event.properties), ("traits", event.traits)):
+        if value:
+            yield from _large(place, value)
 
 
 def _large(place: str, tree: Mapping[str, Any] | list[Any]) -> Iterator[tuple[str, int]]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lake.lake import Lake
 from lake.schemas import EVENTS
 from pipelines.importing.import_file import import_file
+from pipelines.importing.made import Inexact
 from pipelines.importing.report import Imported
 from pipelines.importing.terms import Reading
 from serving.people.links import complete_links
@@ -161,3 +162,24 @@ def test_a_shift_knows_every_field_that_says_when(tmp_path: Path, name: str) -> 
 
     assert (done.accepted, done.rejected) == (2, 2)
     assert lake.events().collect()["ts"].sort().to_list() == [now_ms - 10_000, now_ms]
+
+
+def test_whole_numbers_of_events_that_no_float_holds_are_told(tmp_path: Path) -> None:
+    """Properties and attributes have them in the report, with the line and the digits of the first; texts do not."""
+    path = tmp_path / "events.jsonl"
+    event = {"type": "track", "userId": "ann", "event": "order", "timestamp": "2023-01-01"}
+    lines = [
+        event | {"properties": {"order": 2**53 - 1, "text": str(2**53 + 1)}},
+        event | {"properties": {"order": 2**53 + 1}},
+        event | {"properties": {"order": -(2**60), "item": {"code": 2**54}}},
+        event | {"type": "identify", "traits": {"account": 2**53}},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    done = import_file(Lake(str(tmp_path / "lake")), path, reading=Reading(as_sent=True), now_ms=1_800_000_000_000)
+
+    assert done.inexact == {
+        "properties.order": Inexact(2, 2, str(2**53 + 1)),
+        "properties.item.code": Inexact(1, 3, str(2**54)),
+        "traits.account": Inexact(1, 4, str(2**53)),
+    }
