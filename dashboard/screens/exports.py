@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
-from tinycdp import Admin, NotFound
-from tinycdp.admin_types import ExportList
+from tinycdp import Admin, NotFound, TinyCDPError
+from tinycdp.admin_types import Export, ExportList
 
 from dashboard import page
-from dashboard.access import signed_in
+from dashboard.access import NotSignedIn, signed_in
 from dashboard.answers import forget, remembered
 from dashboard.definitions.kinds import definitions
 from dashboard.exporting import start_export
@@ -47,48 +49,53 @@ def show() -> None:
 
 def _progress(id: str) -> None:
     """How far an export is, asked each second until it has ended, or is not known."""
-    is_whole_run = True
-
-    def end() -> None:
-        """The files below may be others, and nothing is asked each second any more.
-
-        A run that a press began goes on: the press would be lost.
-        """
-        if st.session_state.get(ENDED) == id:
-            return
-        forget()
-        if not is_whole_run:
+    looked: list[Export | None] = []
+    with suppress(TinyCDPError, NotSignedIn):  # the first look below says so
+        looked.append(_look(id))
+    if looked and _has_ended(looked[0]):
+        if st.session_state.get(ENDED) != id:  # the files below may be others
             st.session_state[ENDED] = id
-            page.draw_anew()
+            forget()
+        _show_export(looked[0])
+        return
 
-    @st.fragment(run_every=LOOK_S if st.session_state.get(ENDED) != id else None)
+    @st.fragment(run_every=LOOK_S)
     def progress() -> None:
         with page.refusals():
-            try:
-                export = signed_in().admin.export(id)
-            except NotFound:
-                page.empty(
-                    "There is no such export", "It is known for a while after its end; files that are kept are below."
-                )
-                end()
-                return
-            share = min(1.0, export["done"] / export["of"]) if export["of"] else 0.0
-            if export["state"] == "failed":
-                st.error(f"The export of `{export['segment']}` failed: {plain(export.get('error'))}")
-                end()
-            elif export["state"] == "done":
-                url = export.get("downloadUrl")
-                st.success(f"`{export['segment']}`: {export['userCount']:,} users, as of {time_text(export['asof'])}")
-                if url:
-                    st.link_button("Download", url, icon=":material/download:")
-                end()
-            else:
-                st.progress(
-                    share, f"{export['segment']}: {export['state']}, {export['done']:,} of {export['of'] or '?'}"
-                )
+            export = looked.pop() if looked else _look(id)
+            if _has_ended(export):
+                page.draw_anew()
+            _show_export(export)
 
     progress()
-    is_whole_run = False
+
+
+def _look(id: str) -> Export | None:
+    try:
+        return signed_in().admin.export(id)
+    except NotFound:
+        return None
+
+
+def _has_ended(export: Export | None) -> bool:
+    return export is None or export["state"] in ("done", "failed")
+
+
+def _show_export(export: Export | None) -> None:
+    if export is None:
+        page.empty("There is no such export", "It is known for a while after its end; files that are kept are below.")
+        return
+    segment = plain(export["segment"])
+    if export["state"] == "failed":
+        st.error(f"The export of `{segment}` failed: {plain(export.get('error'))}")
+    elif export["state"] == "done":
+        url = export.get("downloadUrl")
+        st.success(f"`{segment}`: {export['userCount']:,} users, as of {time_text(export['asof'])}")
+        if url:
+            st.link_button("Download", url, icon=":material/download:")
+    else:
+        share = min(1.0, export["done"] / export["of"]) if export["of"] else 0.0
+        st.progress(share, f"{segment}: {export['state']}, {export['done']:,} of {export['of'] or '?'}")
 
 
 def _new() -> None:
