@@ -28,6 +28,7 @@ def test_the_snippets_run(stack: RunningStack, tmp_path: Path) -> None:
     program.write_text("\n".join(snippets) + '\nprint("all ran")\n')
     keys = {f"TINYCDP_{kind.upper()}_KEY": key for kind, key in stack.keys.items()}
     environment = {**os.environ, **keys, "TINYCDP_PROFILE_KEY": stack.keys["admin"], "TINYCDP_URL": stack.stack.api_url}
+    environment["TINYCDP_DECIDE_TIMEOUT_S"] = "30"  # as long as a busy machine takes
 
     done = subprocess.run(
         [sys.executable, str(program)], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60

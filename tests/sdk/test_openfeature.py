@@ -48,7 +48,9 @@ def flags(stack: RunningStack) -> RunningStack:
 @pytest.fixture
 def provider(flags: RunningStack) -> Iterator[TinyCDPProvider]:
     """Our provider of the stack."""
-    provider = TinyCDPProvider(tinycdp.Client(flags.stack.api_url, flags.keys["write"], flags.keys["read"]))
+    provider = TinyCDPProvider(
+        tinycdp.Client(flags.stack.api_url, flags.keys["write"], flags.keys["read"], decide_timeout_s=30)
+    )
     yield provider
     provider.shutdown()
 

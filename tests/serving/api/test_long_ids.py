@@ -83,6 +83,6 @@ def test_the_client_asks_for_the_longest_ids(stack: RunningStack) -> None:
     """The Python client decides for the longest id of each kind that it can name."""
     longest = "🐌" * ID_CHARACTERS_MAX
     stack.define("flag", "for_everybody", "true")
-    with tinycdp.Client(stack.stack.api_url, stack.keys["write"], stack.keys["read"]) as client:
+    with tinycdp.Client(stack.stack.api_url, stack.keys["write"], stack.keys["read"], decide_timeout_s=30) as client:
         assert client.decide(longest, "for_everybody", False).allow
         assert client.decide(None, "for_everybody", False, anonymous_id=longest).allow
