@@ -252,7 +252,9 @@ def _refuse_damaged_events(lake_uri: str) -> None:
     from lake.schemas import EVENTS
 
     with suppress(LakeError):  # one that is away may come
+        lake = Lake(lake_uri)
+        lake.reach()  # where there is none yet, none is made
         try:
-            Lake(lake_uri).require_whole_log(EVENTS)
+            lake.require_whole_log(EVENTS)
         except LakeDamaged as error:
             raise StackError(str(error)) from None
