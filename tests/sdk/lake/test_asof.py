@@ -111,21 +111,26 @@ class Truth:
             if event.kind in ("link", "unlink"):
                 self.acts.setdefault(id, []).append((event, self.act_ms(id, event)))
 
-    def own_ms(self, id: str, link: Event) -> int:
-        """When a link happened: at the oldest event that says it, of those since the id was given up before."""
-        said: list[int] = []
-        is_made = False
+    def saying(self, id: str, link: Event) -> list[Event]:
+        """The events that say a link: they came since its id was given up before, and are of after it was unlinked."""
+        said: list[Event] = []
+        is_made, unlinked_ms = False, 0
         for of, event in self.history:
             is_made = is_made or event is link
             if of == id and event.kind in ("unlink", "delete") and not is_made:
                 said.clear()
+                unlinked_ms = event.ts_ms if event.kind == "unlink" else 0
             if of == link.name and f"anon:{event.names}" == id and any(one is event for one in self.counting[of]):
-                said.append(event.ts_ms)
-        return min(said, default=link.ts_ms)
+                said.append(event)
+        return [event for event in said if event.ts_ms > unlinked_ms]
 
     def act_ms(self, id: str, event: Event) -> int:
-        is_own = event.kind == "link" and self.known == "event_time"
-        return self.own_ms(id, event) if is_own else self.known_ms(event)
+        if event.kind == "unlink":
+            return self.known_ms(event)
+        said = self.saying(id, event)
+        if self.known == "event_time":
+            return min((one.ts_ms for one in said), default=event.ts_ms)
+        return min([event.came_ms, *(one.ts_ms for one in said if one.imported)])
 
     def known_ms(self, event: Event) -> int:
         return event.ts_ms if self.known == "event_time" or event.imported else event.came_ms

@@ -160,6 +160,7 @@ LOGIN = {
     "timestamp": "2024-11-02T00:00:00Z",
 }
 LOGIN_MS = 1_730_505_600_000
+NOW = {"type": "track", "event": "seen", "userId": "ann", "anonymousId": "d1", "messageId": "n"}
 
 
 def import_events(world: World, path: Path, *events: dict[str, Any]) -> None:
@@ -183,15 +184,19 @@ def visits_around(world: World, path: Path, instants: list[int], known: Any) -> 
     return cdp.asof(labels, "visits", known=known)["visits"].to_list()
 
 
-def test_the_links_of_a_file_are_known_from_their_own_time_on(redis_url: str, tmp_path: Path) -> None:
-    """By `event_time`. By `received` nobody knew of them before the import, as for the engine."""
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_the_links_of_a_file_are_known_from_their_own_time_on(redis_url: str, tmp_path: Path, is_linked: bool) -> None:
+    """By `received`, too, as imported events; whether the file made the links, or an app had made them before."""
     world = empty_world(redis_url, tmp_path, "trait", {"visits": "events.visit.count"})
     before_ms = world.store.now_ms() - 1
+    if is_linked:
+        world.ingest([NOW])
+        world.drain().step()
     import_events(world, tmp_path / "events.jsonl", DEVICE, LOGIN)
     instants = [LOGIN_MS - 1, LOGIN_MS, before_ms, world.store.now_ms() + 1]
 
-    assert visits_around(world, tmp_path / "lake", instants, "event_time") == [0, 1, 1, 1, 1, 1, 1, 1]
-    assert visits_around(world, tmp_path / "lake", instants, "received") == [0, 0, 0, 1, 1, 1, 1, 1]
+    for known in ("event_time", "received"):
+        assert visits_around(world, tmp_path / "lake", instants, known) == [0, 1, 1, 1, 1, 1, 1, 1]
     cdp = tinycdp.lake(tmp_path / "lake")
     assert cdp.traits("visits", at=before_ms).frame.select("id", "visits").rows() == [("user:ann", 1)]
 
@@ -201,16 +206,15 @@ def test_a_link_is_known_from_its_oldest_event_on(redis_url: str, tmp_path: Path
     """Whether it made the link or came when the link was there; live, in one request with others, or with a file."""
     world = empty_world(redis_url, tmp_path, "trait", {"visits": "events.visit.count"})
     before_ms = world.store.now_ms() - 1
-    now = {"type": "track", "event": "seen", "userId": "ann", "anonymousId": "d1", "messageId": "n"}
     match order:
         case "late":
             requests = [[DEVICE], [LOGIN]]
         case "later named":
-            requests = [[DEVICE], [now], [LOGIN]]
+            requests = [[DEVICE], [NOW], [LOGIN]]
         case "imported after":
-            requests = [[DEVICE], [now]]
+            requests = [[DEVICE], [NOW]]
         case _:
-            requests = [[DEVICE, LOGIN, now]]
+            requests = [[DEVICE, LOGIN, NOW]]
     for request in requests:
         world.ingest(request)
     world.drain().step()

@@ -187,8 +187,9 @@ class LakeClient:
         order, and a column for each definition. A row is what the engine answers at its instant, or with `strict` a
         millisecond earlier, for labels that are events themselves. `known` says which rows count by then: those whose
         own time has come (`event_time`), or those that had been received (`received`), imported ones by their own time.
-        So do links, whose own time is that of the oldest event that says them: an id stands for the person that it was
-        then. Deletes hold at every instant, and definitions are those of today.
+        So do links, whose own time is that of the oldest event that says them, and with `received` of the oldest that
+        was imported: an id stands for the person that it was then. Deletes hold at every instant, and definitions are
+        those of today.
 
         A column has the type of its definition. A definition that may give values of several kinds, as `profile.plan`,
         has a struct of number, string, boolean and list. `kinds` chooses one of them by the column's name: number,

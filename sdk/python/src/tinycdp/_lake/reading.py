@@ -58,10 +58,16 @@ class Reading:
 
     def acts(self, known: Known) -> pl.LazyFrame:
         """The links and unlinks that no delete covers, with `known_at`: since when each is known, UTC ms."""
-        if known == "event_time":
-            return self._acts_in_own_time.lazy().with_columns(pl.col("own_ts").alias("known_at"))
+        if known == "event_time" or self._has_imports:
+            return self._acts_in_own_time.lazy().with_columns(pl.col(known).alias("known_at"))
+        # What was sent live is known by its row alone, so no event has to be read.
         acts = self.events().drop("props").filter(pl.col("kind").is_in(ACT_KINDS)).collect()
         return after_deletes(acts.lazy()).with_columns(known_at(known).alias("known_at"))
+
+    @cached_property
+    def _has_imports(self) -> bool:
+        imported = self.events().filter(pl.col("seq").is_null()).select("id").head(1)
+        return not imported.collect(engine="streaming").is_empty()
 
     @cached_property
     def _acts_in_own_time(self) -> pl.DataFrame:
