@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 import polars as pl
 import pyarrow as pa
+from deltalake import DeltaTable
 
 from .batches import NARROW_PART_ROWS, PART_ROWS, batches_of
 from .errors import LakeUnreachable
 from .schemas import API_KEYS, AUDIT, DEFINITIONS, EVENTS, IMPORTS, REJECTED, RUNS, Table
 from .storage import fix, fixed, holds_table
-from .stored_files import StoredFiles
+from .stored_files import LOG_FOLDER, StoredFiles
 from .tables import Tables
 from .transactions import transactions_between
 
@@ -41,6 +42,7 @@ class Lake(Tables):
     """The tables of one system. Safe for use by several threads; every write is one commit."""
 
     _id: str | None = None
+    _was_gone = False
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -48,6 +50,24 @@ class Lake(Tables):
         """Looks for the table of events, without loading or making it. Raises `LakeUnreachable` if it is not there."""
         if not holds_table(self.root, EVENTS.name):
             raise LakeUnreachable(f"{self.uri(EVENTS)}: no table is there")
+
+    def open(self, table: Table) -> DeltaTable:
+        """The table at its newest version, created where it is absent.
+
+        Raises `LakeUnreachable` too where the lake whose id is known has gone, as with a volume that was unmounted:
+        nothing is made in its place. Whose lake comes back there is read anew.
+        """
+        folder = StoredFiles(self.root).folder
+        if self._id is not None and folder is not None:
+            if not (folder / EVENTS.name / LOG_FOLDER).is_dir():
+                with self._lock:
+                    self._tables.clear()
+                self._was_gone = True
+                raise LakeUnreachable(f"{self.root}: the lake that was here is gone")
+            if self._was_gone:
+                self._id, self._was_gone = None, False
+                self.id()
+        return super().open(table)
 
     def id(self) -> str:
         """The id of this lake, by which it is told from others: Delta's id of the table of events.
