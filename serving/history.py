@@ -279,10 +279,13 @@ AWAY = (LakeError, pl.exceptions.PolarsError, OSError)
 
 
 def _other_lake(error: OtherLake) -> Unavailable:
-    """The refusal of a lake that is not the one of this Redis. Strangers read it in `/health`: it names no address."""
-    told = "a place without a lake" if error.told is None else f"lake {error.told}"
-    text = f"this process is told {told}, and its Redis belongs to lake {error.noted}"
-    return Unavailable(text, {"remedy": "see `tinycdp doctor`"}, retry_after_s=5)
+    """The refusal of a lake that is not the one of this Redis. Strangers read it in `/health`, so ids and addresses are
+    for the log and for doctor."""
+    told = "a place without a lake" if error.told is None else "another lake"
+    text = f"this process is told {told}, not the lake that its Redis belongs to"
+    refusal = Unavailable(text, {"remedy": "see `tinycdp doctor`"}, retry_after_s=5)
+    refusal.why = f"told {error.told}, not {error.noted}"
+    return refusal
 
 
 def away() -> Unavailable:
