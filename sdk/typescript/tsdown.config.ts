@@ -14,8 +14,11 @@ const INSIDE = [
   ..."tell note put take session remove clear drop batch bytes last recall keep".split(" "),
 ];
 
+/** A line for each statement, in what Node loads: it prints the whole line in which an error was thrown that nobody caught. */
+const LINES = { semicolons: false };
+
 /** Once more over what the bundler has minified: functions that are called once go where they are called. */
-const inPlace = {
+const inPlace = (format = {}) => ({
   name: "in-place",
   async generateBundle(_: unknown, bundle: Record<string, any>): Promise<void> {
     for (const chunk of Object.values(bundle)) {
@@ -26,11 +29,12 @@ const inPlace = {
         module: /\.js$/.test(chunk.fileName),
         compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, pure_getters: true, evaluate: false },
         mangle: { properties: { builtins: true, regex: new RegExp(`^(${INSIDE.join("|")})$`) } },
+        format,
       });
       chunk.code = code!.replace(/\bconst /g, "let "); // one word for both is shorter, once it is packed
     }
   },
-};
+});
 
 /** In the build for pages another file has the place of what is Node's alone. */
 const forPages = {
@@ -49,9 +53,9 @@ const shared: UserConfig = {
 };
 
 export default defineConfig([
-  { ...shared, entry: { index: "src/index.ts" }, dts: true, plugins: [inPlace] },
-  { ...shared, entry: { testing: "src/testing.ts" }, dts: true, clean: false, plugins: [inPlace] },
-  { ...shared, entry: { react: "src/react.tsx" }, dts: true, clean: false, plugins: [inPlace] },
-  { ...shared, entry: { browser: "src/index.ts" }, dts: false, clean: false, plugins: [forPages, inPlace] },
-  { ...shared, entry: { stream: "src/stream.ts" }, dts: true, clean: false, plugins: [forPages, inPlace] },
+  { ...shared, entry: { index: "src/index.ts" }, dts: true, plugins: [inPlace(LINES)] },
+  { ...shared, entry: { testing: "src/testing.ts" }, dts: true, clean: false, plugins: [inPlace(LINES)] },
+  { ...shared, entry: { react: "src/react.tsx" }, dts: true, clean: false, plugins: [inPlace(LINES)] },
+  { ...shared, entry: { browser: "src/index.ts" }, dts: false, clean: false, plugins: [forPages, inPlace()] },
+  { ...shared, entry: { stream: "src/stream.ts" }, dts: true, clean: false, plugins: [forPages, inPlace()] },
 ]);

@@ -72,6 +72,16 @@ def test_an_entry_is_no_larger_than_its_budget(package: TypeScriptPackage, entry
     assert set(re.findall(rb'from"([^"]+)"', built)) <= {b"@tinycdp/sdk", b"react"}
 
 
+@pytest.mark.parametrize("file", ["index.js", "index.cjs", "react.js", "react.cjs", "testing.js", "testing.cjs"])
+def test_an_error_that_nobody_catches_shows_a_line_and_not_the_whole_client(
+    package: TypeScriptPackage, file: str
+) -> None:
+    """Node prints the line in which it was thrown before it says why the process ends: no entry is one line."""
+    lines = (package.folder / "dist" / file).read_text().splitlines()
+
+    assert max(map(len, lines)) < 1_000
+
+
 #: The ways to load a package that it suits: all that attw knows, but that of Node 10, which knows no `exports`.
 RESOLUTIONS = ("node16-cjs", "node16-esm", "bundler")
 
