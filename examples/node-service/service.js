@@ -14,7 +14,7 @@ const SHIPPING = 5;
 const app = express();
 app.use(express.json());
 
-/** Answers once the server has it, so that whatever comes next is of a known user. */
+/** Answers once the server has it, so that whatever comes next is of a known user; while TinyCDP is away, after 15 seconds. */
 app.post("/signup", async (request, response) => {
   const { userId, email, plan = "basic" } = request.body;
   await cdp.identify({ userId, traits: { email, plan } });
