@@ -16,6 +16,7 @@ const LOSSES_TOLD_MS = 10_000;
 export function lossesOf({ logger, onError }: Settings) {
   let isInTrouble = false;
   let losses = 0;
+  let lastReason = "";
   let toldMs = -LOSSES_TOLD_MS;
 
   /** Tells `onError` of each that did not arrive; without it, the log, now and then. */
@@ -26,13 +27,14 @@ export function lossesOf({ logger, onError }: Settings) {
         void quietly(logger, "onError", () => onError({ state, reason, messageId, event: body || undefined }));
       } else {
         losses++;
-        const nowMs = performance.now();
-        if (nowMs - toldMs < LOSSES_TOLD_MS) continue;
-        logger.warn(`${losses} events do not arrive: ${reason} (see onError)`);
-        losses = 0;
-        toldMs = nowMs;
+        lastReason = reason;
       }
     }
+    const nowMs = performance.now();
+    if (!losses || nowMs - toldMs < LOSSES_TOLD_MS) return;
+    logger.warn(`${losses} events do not arrive: ${lastReason} (see onError)`);
+    losses = 0;
+    toldMs = nowMs;
   }
 
   /** What the log says of an answer, after so many failures in a row: one warning for each outage. */

@@ -220,6 +220,25 @@ describe("events", () => {
     expect(server.batches().flat().map(({ messageId }) => messageId)).toEqual(handles.slice(200).map(({ messageId }) => messageId));
   });
 
+  test("without onError the log counts all that are lost together, and ten seconds later those that it had not told", () => {
+    const warnings: string[] = [];
+    const client = clientOf({ logger: { ...SILENT, warn: (text) => void warnings.push(text) } });
+    const lose = (count: number): void => {
+      for (let number = 0; number < count; number++) client.track({ userId: "ada", event: "viewed" });
+      client.clearQueue();
+    };
+    const now = vi.spyOn(performance, "now").mockReturnValue(50_000);
+    try {
+      lose(3);
+      lose(2);
+      now.mockReturnValue(60_000);
+      client.track({ userId: "ada", event: "viewed" });
+    } finally {
+      now.mockRestore();
+    }
+    expect(warnings).toEqual([3, 2].map((count) => `${count} events do not arrive: cleared (see onError)`));
+  });
+
   test("flush waits for what is under way (analytics-node#309)", async () => {
     let answer = (): void => {};
     const server = scripted((asked) => new Promise((resolve) => (answer = () => resolve(stored(asked)))));
