@@ -71,20 +71,33 @@ class Tables:
             opened = self._tables.get(table.name)
             try:
                 if opened is None:
-                    opened = DeltaTable.create(
-                        self.uri(table),
-                        schema=table.columns,
-                        mode="ignore",
-                        partition_by=list(table.partition) or None,
-                        storage_options=self.storage_options or None,
-                        configuration=table.configuration(),
-                    )
-                    opened = self._tables[table.name] = updated(opened, table)
+                    opened = self._tables[table.name] = updated(self._created(table), table)
                 opened.update_incremental()
             except (DeltaError, OSError) as error:
                 self._tables.pop(table.name, None)
                 raise LakeUnreachable(f"{self.uri(table)}: {error}") from error
             return opened
+
+    def _created(self, table: Table) -> DeltaTable:
+        """The table, created where it is absent.
+
+        Of several who create it at once one does. Delta would let the others create it once more, in its next version
+        and under another id, by which it would be another lake (`Lake.id`).
+        """
+        try:
+            return DeltaTable.create(
+                self.uri(table),
+                schema=table.columns,
+                mode="ignore",
+                partition_by=list(table.partition) or None,
+                storage_options=self.storage_options or None,
+                configuration=table.configuration(),
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
+        except CommitFailedError:
+            if not holds_table(self.root, table.name):
+                raise
+            return DeltaTable(self.uri(table), storage_options=self.storage_options or None)
 
     # ── read ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
