@@ -41,17 +41,21 @@ class SpilledKeys:
         return bool(self._runs)
 
     def add(self, keys: Keys) -> Numbers:
-        """Adds keys, once for each time that they stand there; returns how often each was added before it."""
+        """Adds keys, once for each time that they stand there; returns how often each was added before it.
+
+        Where memory fails nothing was added, so it may be done again.
+        """
         if not len(keys):
             return np.zeros(0, dtype=np.int64)
         in_order, firsts, counts = _grouped(keys)
         run = _Run(keys[in_order[firsts]], counts)
         places = np.empty(len(keys), dtype=np.int64)
         places[in_order] = np.arange(len(keys)) + np.repeat(self.counts(run.keys) - firsts, counts)
-        self._runs.append(run)
-        while len(self._runs) > 1 and len(self._runs[-2].keys) < 2 * len(self._runs[-1].keys):
-            newer, older = self._runs.pop(), self._runs.pop()
-            self._runs.append(self._merged(older, newer))
+        runs = [*self._runs, run]
+        while len(runs) > 1 and len(runs[-2].keys) < 2 * len(runs[-1].keys):
+            newer, older = runs.pop(), runs.pop()
+            runs.append(self._merged(older, newer))
+        self._runs = runs
         return places
 
     def counts(self, keys: Keys) -> Numbers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,3 +34,27 @@ def test_keys_are_counted(in_memory_max: int) -> None:
             assert place == plain[key]
             plain[key] += 1
     assert spilled
+
+
+class ScarceKeys(SpilledKeys):
+    """Keys whose first merge finds no memory."""
+
+    is_scarce = True
+
+    def _merged(self, older: Any, newer: Any) -> Any:
+        if self.is_scarce:
+            self.is_scarce = False
+            raise MemoryError
+        return super()._merged(older, newer)
+
+
+def test_keys_for_which_memory_failed_were_not_added() -> None:
+    """They are added again, each once: else equal rows of a file would take other places, and so other ids."""
+    dice = random.Random(6)
+    keys = keys_of([dice.randbytes(KEY_BYTES) for _ in range(9)])
+    spilled = ScarceKeys()
+    spilled.add(keys[:4])
+    with pytest.raises(MemoryError):
+        spilled.add(keys)
+    assert spilled.add(keys).tolist() == [1] * 4 + [0] * 5
+    assert spilled.counts(keys).tolist() == [2] * 4 + [1] * 5
