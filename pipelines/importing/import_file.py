@@ -98,7 +98,8 @@ def import_file(
         _require(path, columns, reading, looked.names)
     identity = identity_of(path, columns, shift_to_now, rows_at_once, reading, source)
     shift_ms = now_ms - _latest_ms(path, columns, reading, now_ms) if shift_to_now else 0
-    row_ids, known_rows = RowIds(source), KnownRows(lake, to_compare=is_dry)
+    row_ids = RowIds(source, "" if reading.as_sent else columns.read_for)
+    known_rows = KnownRows(lake, to_compare=is_dry)
     tally, preview = Tally(), Preview() if is_dry else None
     done = 0
     with closing(chunks(path, columns.required(), rows_at_once, bytes_at_once, reading)) as parts:

@@ -1,4 +1,5 @@
-"""The ids of rows that give none: a row is named by its source, its values, and its place among equal rows.
+"""The ids of rows that give none: a row is named by its source, by what it is read for, by its values, and by its place
+among equal rows.
 
     a row  →  its values as the file has them, in order of their columns' names  →  a hash  →  with its place, its id
 
@@ -36,10 +37,13 @@ _WHOLE = (*WHOLE_KINDS, pl.UInt64, pl.Int128, pl.UInt128)
 
 
 class RowIds:
-    """Names the rows of a command, chunk by chunk. `source` tells equal rows of two sources apart."""
+    """Names the rows of a command, chunk by chunk. `source` tells equal rows of two sources apart, and `read_for` the
+    events that two commands make of one row (`Columns.read_for`).
+    """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, read_for: str = "") -> None:
         self._salt = blake2b(source.encode(), digest_size=blake2b.SALT_SIZE).digest()
+        self._person = blake2b(read_for.encode(), digest_size=blake2b.PERSON_SIZE).digest() if read_for else b""
         self._before = SpilledKeys()
 
     def of(self, chunk: Chunk) -> ChunkIds:
@@ -59,7 +63,10 @@ class RowIds:
         hashes: list[bytes] = []
         for at in range(0, len(chunk.lines), rows_at_once):
             texts = row_texts(chunk.piece(at, at + rows_at_once))
-            hashes += [blake2b(text.encode(), digest_size=KEY_BYTES, salt=self._salt).digest() for text in texts]
+            hashes += [
+                blake2b(text.encode(), digest_size=KEY_BYTES, salt=self._salt, person=self._person).digest()
+                for text in texts
+            ]
         return hashes
 
 

@@ -40,6 +40,16 @@ class Columns:
         """Whether rows become events as an app sends them."""
         return any((self.anonymous, self.kind, self.properties, self.attributes))
 
+    @property
+    def read_for(self) -> str:
+        """What rows are read for: the column of the event; without one the attributes that each row sets.
+
+        One file may hold both, and events in several columns: each command makes other events of its rows.
+        """
+        if self.event or self.kind:
+            return f"event:{self.event}"
+        return f"attributes:{sorted(self.attributes)!r}"
+
     def required(self) -> list[str]:
         """The columns that a file must have."""
         return [*(name for name in self._named if name), *self.attributes]

@@ -91,6 +91,26 @@ def test_equal_rows_of_another_source_are_others(tmp_path: Path) -> None:
         assert imported(lake, path, 2, source=source, rows_at_once=9) == Imported(0, 0, 30)
 
 
+def test_a_file_of_two_events_a_row_and_of_attributes_is_imported_for_each(tmp_path: Path) -> None:
+    """Its rows are the same ones, and what they say is not. Each import again adds nothing."""
+    path = tmp_path / "a.csv"
+    path.write_text("who,when,what,then,plan,city\n" + "ada,2024-11-01,signup,order,pro,Lyon\n" * 2)
+    lake = Lake(str(tmp_path / "lake"))
+    commands: tuple[dict[str, Any], ...] = (
+        {"event_column": "", "attribute_columns": ("plan",)},
+        {"event_column": "", "attribute_columns": ("plan", "city")},
+        {"event_column": "what"},
+        {"event_column": "then"},
+    )
+    for day, result in ((0, Imported(2, 0, 0)), (2, Imported(0, 0, 2))):
+        for command in commands:
+            more = command | {"now_ms": NOW + day * DAY_MS, "rows_at_once": 1 + day}
+            assert import_file(lake, path, user_column="who", time_column="when", **more) == result
+    events = lake.events().collect()
+    assert sorted(events["name"].drop_nulls()) == ["order", "order", "signup", "signup"]
+    assert events["kind"].to_list().count("identify") == 4 and events["event_id"].n_unique() == 8
+
+
 def test_one_id_of_two_users_is_two_events(tmp_path: Path) -> None:
     """An id names an event of its user, and what another import has of somebody else is not withheld."""
     lake = Lake(str(tmp_path / "lake"))
