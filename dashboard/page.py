@@ -80,15 +80,17 @@ if (!document.body.dataset.consoleKeys) {
 }
 </script>"""
 
-#: A link to the screen that is shown leaves the address as it is in Streamlit, so *Traits* beside a trait did nothing.
-#: It is opened as a step of the browser's history is: by its address alone.
+#: A link to the screen that is shown leaves the address as it is in Streamlit: *Traits* beside a trait did nothing, and
+#: a link from one segment to another showed that one until the next press, which came with the first one's address. So
+#: it is opened as a step of the browser's history is: by its address alone.
 LINKS = """<script>
 if (!document.body.dataset.consoleLinks) {
   document.body.dataset.consoleLinks = "heard";
   document.body.addEventListener("click", (event) => {
-    const link = event.target.closest?.('[data-testid="stSidebarNavLink"]');
+    const link = event.target.closest?.('[data-testid="stSidebarNavLink"], [data-testid="stPageLink-NavLink"]');
     if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    if (!location.search || new URL(link.href).pathname !== location.pathname) return;
+    const to = new URL(link.href);
+    if (to.pathname !== location.pathname || to.search === location.search) return;
     event.preventDefault();
     event.stopPropagation();
     history.pushState({}, "", link.href);

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from dashboard.tables import PAGE_ROWS
-from tests.dashboard.screens import opened
+from tests.dashboard.screens import opened, press
 from tests.dashboard.test_whole_way import pick
 from tests.running import RunningStack
 from tests.waiting import wait_until
@@ -22,6 +22,7 @@ def addressed(console: RunningStack) -> RunningStack:
     for key in ("address_one", "address_two"):
         console.define("trait", key, "events.addressed.count")
     console.define("segment", "address_segment", "address_one >= 1")
+    console.define("segment", "address_using", 'segment("address_segment")')
     batch = [
         {"type": "track", "event": "addressed", "userId": f"address-{number:03}"} for number in range(PAGE_ROWS * 2)
     ]
@@ -81,6 +82,26 @@ def test_a_thing_of_a_list_is_opened_at_its_first_part(addressed: RunningStack, 
     assert _query(page) == {}
     page.go_back()
     expect(page.get_by_role("heading", name="address_two")).to_be_visible()
+
+
+@pytest.mark.deep
+def test_a_link_to_another_of_the_same_kind_is_in_the_address(addressed: RunningStack, signed_in: Page) -> None:
+    """So what is pressed there is pressed for that one, and Back leads to the first."""
+    page = opened(addressed, signed_in, "/segments?key=address_segment")
+    press(page.get_by_role("link", name="segment address_using"))
+    expect(page.get_by_role("heading", name="address_using")).to_be_visible()
+    assert _query(page) == {"key": "address_using"}
+
+    press(_part(page, "History"))
+
+    expect(page.get_by_text("in force")).to_be_visible()
+    expect(page.get_by_role("heading", name="address_using")).to_be_visible()
+    assert _query(page) == {"key": "address_using", "tab": "History"}
+    page.go_back()
+    expect(_part(page, "Definition")).to_have_attribute("data-selected", "true")
+    page.go_back()
+    expect(page.get_by_role("heading", name="address_segment")).to_be_visible()
+    assert _query(page) == {"key": "address_segment"}
 
 
 @pytest.mark.deep
