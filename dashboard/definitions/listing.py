@@ -50,7 +50,7 @@ def list_screen(
     picked = table(
         [{**shown(row), **_of_all(row)} for row in rows],
         {
-            "key": st.column_config.TextColumn("Key", width=180),
+            "key": st.column_config.TextColumn("Key", width=150),
             **columns,
             **_columns(rows),
             "updated": st.column_config.TextColumn("Last change", width=128),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
+from tinycdp.admin_types import FlagActivity
 
 from dashboard.address import section
 from dashboard.definitions import detail
@@ -18,6 +19,7 @@ from dashboard.flags.options import flag_options
 from dashboard.flags.people import people
 from dashboard.flags.switch import switch, why_not_now
 from dashboard.flags.trial import trial
+from dashboard.times import instant
 
 TITLE = "Flags"
 ICON = ":material/flag:"
@@ -29,27 +31,30 @@ def show() -> None:
 
 
 def _list() -> None:
-    stale = {one["key"] for one in flags_activity()["flags"] if one["stale"]}
+    asked = {one["key"]: one for one in flags_activity()["flags"]}
     list_screen(
         FLAG,
         {
-            "state": st.column_config.TextColumn("State", width=80),
-            "rule": st.column_config.TextColumn("Rule", width=160),
-            "answers": st.column_config.TextColumn("Answers", width=90),
+            "state": st.column_config.TextColumn("State", width=76),
+            "rule": st.column_config.TextColumn("Rule", width=100),
+            "answers": st.column_config.TextColumn("Answers", width=84),
+            "asked": st.column_config.TextColumn("Last asked", width=88, help="By name, not in bulk."),
         },
-        lambda flag: in_list(flag, stale),
+        lambda flag: in_list(flag, asked.get(flag["key"])),
     )
 
 
-def in_list(flag: Mapping[str, Any], stale: set[str]) -> dict[str, Any]:
-    """What a row of the list says of a flag; `stale` are the keys of those that no app names any more."""
+def in_list(flag: Mapping[str, Any], activity: FlagActivity | None) -> dict[str, Any]:
+    """What a row of the list says of a flag, and of what it answered apps; None where nothing is known of that."""
     state = "not now" if why_not_now(flag) else "on" if flag["enabled"] else "off"
     variants = ", ".join(one["name"] for one in flag["variants"])
     rollout = "" if flag["rollout"] == 100 else f"{flag['rollout']:g} %"
+    at = instant(activity["lastAsked"]) if activity else None
     return {
-        "state": state + (", stale" if flag["key"] in stale else ""),
+        "state": state + (", stale" if activity and activity["stale"] else ""),
         "rule": flag["rule"] or "true",
         "answers": " · ".join(filter(None, (rollout, variants))),
+        "asked": f"{at:%Y-%m-%d}" if at else None,
     }
 
 

@@ -43,13 +43,18 @@ def test_the_share_of_each_variant_is_shown(console: RunningStack, screens: Scre
     app = screens.open("flags", key_="fa_shared", tab="Activity")
     assert "Share per variant" in texts(app)
     assert [one.value for one in app.metric if one.label == "Asked by name"] == ["4"]
+    flags = screens.open("flags").dataframe[0].value
+    assert flags[flags["key"] == "fa_shared"]["asked"].item() == found["lastAsked"][:10]
 
 
 def test_a_stale_flag_is_marked_in_the_list() -> None:
-    """Beside whether it is on; no other flag is."""
+    """Beside whether it is on; no flag is that an app names, or of which nothing is known."""
     times = {"starts_at": None, "ends_at": None}
     flag = {"key": "old", "enabled": True, **times, "variants": [], "rollout": 100, "rule": ""}
 
-    assert in_list(flag, {"old"})["state"] == "on, stale"
-    assert in_list({**flag, "enabled": False}, {"old"})["state"] == "off, stale"
-    assert in_list({**flag, "key": "new"}, {"old"})["state"] == "on"
+    stale: Any = {"lastAsked": None, "stale": True}
+
+    assert in_list(flag, stale)["state"] == "on, stale"
+    assert in_list({**flag, "enabled": False}, stale)["state"] == "off, stale"
+    assert in_list(flag, {**stale, "stale": False})["state"] == "on"
+    assert in_list(flag, None)["state"] == "on"
