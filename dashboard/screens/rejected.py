@@ -80,12 +80,14 @@ def _numbers(found: RejectedPage) -> None:
 
 
 def _events(reason: str | None) -> None:
+    first = rejected(reason, None)
+    some_may_be_sent = first["cursor"] is not None or any(may_be_sent(dict(event)) for event in first["rejected"])
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Events" if reason is None else f"Events: {plain(reason)}", anchor=False)
         if reason is not None:
             if st.button(ALL, icon=":material/close:"):
                 open_query()
-            if may_change() and st.button("Send all of it again …", icon=":material/redo:"):
+            if some_may_be_sent and may_change() and st.button("Send all of it again …", icon=":material/redo:"):
                 _ask_to_send_all(reason)
     shown = f"pages of refused {reason}"
     pages, cursor = st.session_state.get(shown, 1), None
@@ -103,6 +105,11 @@ def _events(reason: str | None) -> None:
         st.rerun()
 
 
+def may_be_sent(event: dict[str, Any]) -> bool:
+    """Whether all of a refused event was kept, and it was not sent again yet."""
+    return not event["cut"] and event["id"] is not None and event["redriven_at"] is None
+
+
 def _event(event: dict[str, Any]) -> None:
     mark = ":green-badge[sent again]" if event["redriven_at"] else ":red-badge[refused]"
     source = event["path"] or event["source"]
@@ -112,8 +119,8 @@ def _event(event: dict[str, Any]) -> None:
             st.caption(f"Sent again at {time_text(event['redriven_at'])}.")
         if event["key"]:
             st.caption(f"It came with the key {plain(event['key'])}.")
-        may_send = not event["cut"] and event["id"] is not None and event["redriven_at"] is None and may_change()
         # Above the text, whose viewer comes a moment later and would move a button away from who presses it.
+        may_send = may_be_sent(event) and may_change()
         if may_send and st.button("Send again …", key=f"again {event['id']}", icon=":material/redo:"):
             _ask_to_send(event)
         _text(event)

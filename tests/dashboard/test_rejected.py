@@ -85,6 +85,19 @@ def test_no_event_hides_those_below_it(console: RunningStack, screens: Screens) 
     assert "rs-deep" in app.text_area[0].value
 
 
+def test_nothing_is_offered_to_be_sent_for_a_reason_without_events(console: RunningStack, screens: Screens) -> None:
+    """An address may name any reason, as that of somebody who sent all of it again."""
+    sent = {"userId": "rs-offered", "event": "offered", "timestamp": "dawn"}
+    assert console.call("POST", "/v1/track", "write", json=sent).status_code == 400
+    refused = refused_event(console, "rs-offered")
+
+    def offers(reason: str) -> bool:
+        return "Send all of it again …" in [button.label for button in screens.open("rejected", reason=reason).button]
+
+    assert offers(refused["group"])
+    assert not offers("a reason of nobody")
+
+
 def test_half_a_character_is_offered_as_it_was_sent() -> None:
     """No field of a page takes it decoded."""
     assert _indented('{"a":"\\ud800"}') == '{"a":"\\ud800"}'
