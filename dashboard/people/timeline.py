@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -35,10 +36,13 @@ def timeline(id: str) -> None:
     until = _moment(right.date_input("To, with that date", None, **in_address("to")), days=1)
     shown = f"pages of {id} {name} {since} {until}"
     pages, cursor = st.session_state.get(shown, 1), None
+    seen: Counter[str] = Counter()
     for _ in range(pages):
         found = events(id, since, until, name or None, cursor)
         for event in found["events"]:
-            _event(dict(event))
+            key = f"event {event['id']} {event['eventId']}"
+            seen[key] += 1
+            _event(dict(event), f"{key} {seen[key]}")
         cursor = found["cursor"]
         if not found["complete"]:
             st.caption("The drain is behind: the very last events may be missing.")
@@ -56,12 +60,12 @@ def _moment(day: date | None, days: int = 0) -> str | None:
     return None if day is None else datetime.combine(day + timedelta(days), time(), zone()).isoformat()
 
 
-def _event(event: dict[str, Any]) -> None:
-    """One event in a line, with all that was sent behind a click."""
+def _event(event: dict[str, Any], key: str) -> None:
+    """One event in a line, with all that was sent behind a click. By its key it stays open when newer ones come."""
     fields = event["properties"] or event["traits"] or {}
     words = ", ".join(f"{key} {value_text(value)}" for key, value in fields.items())
     title = f"{time_text(event['ts'])} · {code(event['name'] or event['kind'])}" + (
         f" · {plain(words[:110])}" if words else ""
     )
-    with st.expander(title):
+    with st.expander(title, key=key):
         st.json({key: value for key, value in event.items() if value not in (None, {}, "")})
