@@ -53,9 +53,11 @@ def _ask(flag: dict[str, Any]) -> None:
     st.markdown(f"Switch `{flag['key']}` **{word}** for every app? It counts at once.")
     if flag["enabled"]:
         st.markdown(f"Everybody then gets the default, {code(answer_text(flag['default']))}.")
+    note = st.text_input("Note", placeholder="Why, for the history (may be empty)", max_chars=500)
     if st.button(f"Switch {word}", type="primary", icon=":material/power_settings_new:"):
         with page.refusals():
-            signed_in().admin.change_flag(flag["key"], version=flag["version"], enabled=not flag["enabled"])
+            noted = {"note": note} if note else {}
+            signed_in().admin.change_flag(flag["key"], version=flag["version"], enabled=not flag["enabled"], **noted)
             forget()
             page.say(f"`{flag['key']}` is {word}")
             st.rerun()

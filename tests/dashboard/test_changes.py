@@ -89,16 +89,24 @@ def test_a_save_over_somebody_elses_shows_theirs(console: RunningStack, signed_i
 
 @pytest.mark.deep
 def test_a_flag_is_switched_off_after_a_question(console: RunningStack, signed_in: Page) -> None:
-    """Only the second click counts, and decisions change at once."""
+    """Only the second click counts, and decisions change at once. The history has the note."""
     console.define("flag", "kill_switch", "true")
     page = opened(console, signed_in, "/flags?key=kill_switch")
     dialog = opened_dialog(page.get_by_role("button", name="Switch off …"))
     assert console.decide("ada", "kill_switch")["allow"] is True
+    dialog.get_by_label("Note").fill("it sells what is sold out")
+    dialog.get_by_label("Note").press("Enter")
 
     press(dialog.get_by_role("button", name="Switch off"))
 
     expect(page.get_by_role("button", name="Switch on …")).to_be_visible()
     assert console.decide("ada", "kill_switch")["reason"] == "DISABLED"
+
+    def notes() -> list[str | None]:
+        found = console.call("GET", "/v1/admin/flags/kill_switch/history").json()["versions"]
+        return [version["note"] for version in found]
+
+    wait_until(lambda: "it sells what is sold out" in notes(), "the lake has the note", 60)
 
 
 @pytest.mark.deep
