@@ -17,6 +17,7 @@ from dashboard.address import open_list
 from dashboard.answers import forget
 from dashboard.console import console
 from dashboard.markdown import plain
+from dashboard.values import share_text
 
 P = ParamSpec("P")
 
@@ -190,8 +191,7 @@ def share_of_all(label: str, count: int, total: int) -> None:
     """How many of all people something holds for."""
     left, right, _ = st.columns([1, 1, 2])
     left.metric(label, f"{count:,}", border=True)
-    share = count / total if total else 0
-    right.metric("Share of all", f"{share:.1%}", border=True, help=f"of {total:,} people")
+    right.metric("Share of all", share_text(count / total if total else 0), border=True, help=f"of {total:,} people")
 
 
 def refusal(error: TinyCDPError) -> None:

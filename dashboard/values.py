@@ -26,6 +26,15 @@ def count_text(number: float | None) -> str:
     return "–" if number is None else f"{number:,.0f}"
 
 
+def share_text(share: float) -> str:
+    """A share, of 0 to 1, in percent. A few of very many are not nobody, and all but a few are not everybody."""
+    if 0 < share < 0.0005:
+        return "< 0.1%"
+    if 0.9995 <= share < 1:
+        return "> 99.9%"
+    return f"{share:.1%}"
+
+
 def bytes_text(size: float) -> str:
     """A size as `12.3 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):

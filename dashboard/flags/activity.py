@@ -11,6 +11,7 @@ from tinycdp.admin_types import FlagActivity, FlagsActivity
 from dashboard import charts, page
 from dashboard.answers import remembered
 from dashboard.times import time_text
+from dashboard.values import share_text
 
 #: The period of an answer, up to today.
 DAYS = 30
@@ -59,7 +60,7 @@ def activity(key: str) -> None:
 def variant_rows(found: FlagActivity) -> list[dict[str, Any]]:
     """Each variant, with its share of all answers in its name, and how often it was the answer."""
     return [
-        {"variant": f"{one['variant']} · {one['share']:.1%}", "answers": one["byName"] + one["inBulk"]}
+        {"variant": f"{one['variant']} · {share_text(one['share'])}", "answers": one["byName"] + one["inBulk"]}
         for one in found["variants"]
     ]
 
