@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.dashboard.screens import opened
+from tests.dashboard.screens import opened, settled
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
@@ -127,6 +127,7 @@ def find_a_user(page: Page) -> None:
     tab_to(page, page.get_by_role("searchbox"))
     page.keyboard.type("keys-")
     expect(page.get_by_text("2 people")).to_be_visible()
+    settled(page)  # the number comes before the table of these two, whose list of rows is another one
     choose(page, row(page), "user:keys-ada")
     expect(page.get_by_role("heading", name="user:keys-ada")).to_be_visible()
     open_part(page, "Decisions")
