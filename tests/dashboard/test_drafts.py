@@ -111,6 +111,7 @@ def test_of_many_drafts_the_oldest_goes(console: RunningStack, screens: Screens)
     assert at(app, key_=keys[1]).text_area[0].value == "mine"
 
 
+@pytest.mark.deep
 def test_an_expression_that_was_typed_is_kept_until_it_is_saved(console: RunningStack, signed_in: Page) -> None:
     """In the browser, with the editor; saved it is no draft any more."""
     console.define("trait", "dr_typed", "events.dr.count_30d")

@@ -24,6 +24,7 @@ def test_a_flag_that_pages_ask_for_in_bulk_is_not_told_to_be_useless(in_bulk: in
     assert ("before you delete it" in stale_text(found, 30)) != is_one_to_delete
 
 
+@pytest.mark.deep
 def test_the_share_of_each_variant_is_shown(console: RunningStack, screens: Screens) -> None:
     """Of what apps were answered: three of four got blue."""
     users = {"fa-bob": "blue", "fa-ada": "red"}

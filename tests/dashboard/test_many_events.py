@@ -57,6 +57,7 @@ def listed(app: AppTest, column: str = "id") -> list[str]:
     return list(rows.value[column])
 
 
+@pytest.mark.deep
 def test_whom_a_flag_allows_is_computed_as_a_job(many: Screens) -> None:
     """By variant, and once more at a click."""
     app = computed(many.open("flags", key_="me_flag", tab="People"))

@@ -205,6 +205,7 @@ def test_a_reason_that_nothing_was_refused_for_says_so(console: RunningStack, sc
     assert "None was refused for this reason" in texts(screens.open("rejected", reason="nobody's"))
 
 
+@pytest.mark.deep
 def test_a_page_that_is_no_number_is_the_first(screens: Screens) -> None:
     """Whatever an address says: a superscript two looks like a digit, and is none."""
     assert texts(screens.open("users", page="²")) == texts(screens.open("users", page="1"))

@@ -48,6 +48,7 @@ def run(home: Path, *arguments: str) -> str:
     return done.stdout if done.returncode == 0 else f"{done.returncode} {done.stderr}"
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(300)
 def test_a_stack_that_lost_everything_is_as_it_was_at_its_backup(tmp_path: Path) -> None:
     """The stack takes events while it is copied, and is killed in the middle of others."""

@@ -30,6 +30,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         yield stack
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("has_lake", [True, False], ids=["another lake", "no lake yet"])
 def test_nothing_of_a_second_home_starts_on_the_redis_of_the_first(

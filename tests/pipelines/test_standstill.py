@@ -101,6 +101,7 @@ def test_a_drain_whose_recovery_hangs_says_so_and_ends(redis_url: str, tmp_path:
     assert "Thread 0x" in left and "in _work" in left
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(120)
 def test_a_worker_whose_rebuild_hangs_says_so_and_ends(redis_url: str, tmp_path: Path) -> None:
     """Else it would keep its lease for ever, and all other work from its turn. The next worker takes the rebuild for

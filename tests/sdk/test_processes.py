@@ -274,6 +274,7 @@ atexit.register(last)
     assert "tinycdp" not in done.stdout
 
 
+@pytest.mark.deep
 def test_workers_of_gunicorn_send_though_the_client_was_made_before_the_fork(
     tmp_path: Path, server: ScriptedServer
 ) -> None:

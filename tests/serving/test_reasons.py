@@ -106,6 +106,7 @@ def paths() -> list[tuple[str, str]]:
     return sorted(found)
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize(
     ("state", "at_least"),
     [(without_redis, 80), (unrecovered, 60), (without_lake, 15), (with_another_lake, 15)],

@@ -162,6 +162,7 @@ def test_the_list_has_what_is_kept_the_newest_first_in_pages(exporting: RunningS
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+@pytest.mark.deep
 def test_a_started_export_says_how_far_it_is(exporting: RunningStack) -> None:
     """The answer comes at once, with an id by which the export can be watched until its file is there."""
     started = exporting.call("POST", "/v1/export/segment/signed_up").json()
@@ -248,6 +249,7 @@ def test_many_who_ask_at_once_share_the_export_that_waits(exporting: RunningStac
         )
 
 
+@pytest.mark.deep(kept=1)
 @pytest.mark.parametrize("_time", range(4))
 def test_an_export_whose_process_is_killed_has_failed_and_leaves_nothing(exporting: RunningStack, _time: int) -> None:
     """Killed once it begins again. Killed each time it says why it failed, and the earlier file is still there.
