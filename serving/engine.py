@@ -270,6 +270,8 @@ class Engine:
     async def source(self) -> Source:
         """Where a question about people reads from now on: the lake, with the deletes that are not drained yet."""
         undrained = await self.with_refusals(self.store.undrained_deletes())
+        if self.history.redis_lake is None:  # the totals are asked for before it is looked for
+            await self.learn_lake()
         return Source(self.settings.lake_root, undrained, self.history.redis_lake)
 
     async def learn_lake(self) -> None:
