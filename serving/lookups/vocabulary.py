@@ -144,9 +144,9 @@ def _most(fields: dict[str, dict[str, int]], most: int) -> Iterable[tuple[str, d
 # ── names, for warnings ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def seen(lake_root: str, wanted: Iterable[str], attributes: bool) -> tuple[dict[str, list[str]], list[str]]:
+def seen(source: Source, wanted: Iterable[str], attributes: bool) -> tuple[dict[str, list[str]], list[str]]:
     """The names of all events, with the properties of the wanted ones; and the names of attributes, if wanted."""
-    events = History(lake_root).events()
+    events = source.history().events()
     counted = events.filter(pl.col("kind").is_in(sorted(COUNTED_KINDS)))
     properties: dict[str, list[str]] = {name: [] for name in _unique(counted.select("name"))["name"].drop_nulls()}
     keys = pl.col("props").map.keys().alias("key")

@@ -10,6 +10,7 @@ takes longer than `WAITED_S` to answer, or cannot be asked, there are no warning
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from anyio import move_on_after
@@ -21,6 +22,7 @@ from expressions.text.contradictions import contradictions
 from serving.engine import Engine
 from serving.lookups.vocabulary import seen, vocabulary
 from serving.lookups.worker import in_worker, in_worker_or_none
+from serving.refusals import Unavailable
 
 #: How long a definition's answer waits for the names.
 WAITED_S = 3.0
@@ -48,7 +50,7 @@ async def unseen(engine: Engine, bound: Bound) -> list[str]:
     async def ask(wanted: set[str | None]) -> Known | None:
         of_events = sorted(name for name in wanted if name is not None)
         with move_on_after(ASKED_S):
-            answer = await in_worker_or_none(seen, engine.settings.lake_root, of_events, None in wanted)
+            answer = await _seen(engine, of_events, None in wanted)
             if answer is None:
                 return None
             properties, names = answer
@@ -77,4 +79,11 @@ async def seen_in_lake(engine: Engine) -> dict[str, Any]:
 
 async def warm(engine: Engine) -> None:
     """Asks once before anybody does: a process that imports our packages and opens the lake takes a second."""
-    await in_worker_or_none(seen, engine.settings.lake_root, [], False)
+    await _seen(engine, [], False)
+
+
+async def _seen(engine: Engine, events: list[str], attributes: bool) -> tuple[dict[str, list[str]], list[str]] | None:
+    """The names by `vocabulary.seen`; None while Redis is away, which tells whose lake is read, or the lake is."""
+    with suppress(Unavailable):
+        return await in_worker_or_none(seen, await engine.source(), events, attributes)
+    return None

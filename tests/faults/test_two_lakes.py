@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,7 +71,7 @@ def test_nothing_of_a_second_home_starts_on_the_redis_of_the_first(
 
 @pytest.mark.deep
 @pytest.mark.timeout(300)
-def test_a_stack_whose_own_lake_is_gone_is_refused(tmp_path: Path) -> None:
+def test_a_stack_whose_own_lake_is_gone_makes_no_new_one(tmp_path: Path) -> None:
     """The embedded Redis tells whose it is once it runs: `up` ends in one line. With the lake back all is as before."""
     home = tmp_path / "home"
     with breakable(home) as stack:
@@ -84,10 +83,11 @@ def test_a_stack_whose_own_lake_is_gone_is_refused(tmp_path: Path) -> None:
     ended = ended_of({"TINYCDP_HOME": str(home), "TINYCDP_PORT": "0"}, "up", "--no-prefect", "--no-console")
     lines = ended.stderr.splitlines()
     assert (ended.returncode, len(lines)) == (3, 1), ended.stderr
-    assert "belongs to lake" in lines[0]
+    assert "belongs to lake" in lines[0] and f"{own} holds no lake" in lines[0]
+    assert not (own / EVENTS.name).exists()
 
-    if own.exists():  # a process of the API that starts may make an empty table there, which is refused as well
-        shutil.rmtree(own)
+    if own.exists():
+        own.rmdir()
     (tmp_path / "away").rename(own)
     with stack_on(home) as stack:
         assert stack.traits("ada")["traits"] == {"orders": 1, "spent": 3}

@@ -18,7 +18,8 @@ from lake.schemas import EVENTS
 from pipelines.lives import claim_lake
 from pipelines.work import plain_work
 from pipelines.worker import Worker
-from serving.app import create_app
+from serving.app import create_app, engine_of
+from serving.lookups.warnings import warm
 from serving.refusals import Unavailable
 from serving.store import keys
 from serving.store.errors import OtherLake
@@ -143,6 +144,21 @@ def test_the_api_reads_and_writes_no_other_lake(world: World, intruder: World) -
     assert intruder.lake.definitions() == [] and intruder.lake.api_keys() == []
     world.write_down()
     assert {row["key"] for row in world.lake.definitions()} == {"orders", "first"}
+
+
+def test_an_api_that_starts_without_its_lake_makes_none(world: World, tmp_path: Path) -> None:
+    """As it starts it asks for the names in the lake, once, so that nobody waits for that."""
+    settings = world.settings.model_copy(update={"home": tmp_path / "elsewhere", "lake_uri": None})
+
+    async def start() -> None:
+        engine = engine_of(settings)
+        await warm(engine)
+        await engine.store.close()
+        engine.admin_store.close()
+
+    anyio.run(start)
+
+    assert not Path(settings.lake_root, EVENTS.name).exists()
 
 
 def raw_key(world: World) -> str:

@@ -105,7 +105,7 @@ def test_who_saves_a_definition_waits_for_no_search(world: World) -> None:
 
     async def main() -> tuple[dict[str, list[str]], list[str]]:
         async with worker.OTHERS:
-            return await in_worker(seen, world.lake.root, ["seen"], False)
+            return await in_worker(seen, Source(world.lake.root), ["seen"], False)
 
     assert run(main) == ({"seen": []}, [])
 
