@@ -61,15 +61,15 @@ def leases(store: Store, names: Sequence[str], patience_s: float) -> Iterator[He
     `patience_s`.
     """
     held = HeldLeases(store, [], secrets.token_hex(8))
-    with renewing(held):
-        try:
+    try:
+        with renewing(held):
             for name in names:
                 _await(store, name, held.token, patience_s)
                 held.names = [*held.names, name]
             yield held
-        finally:
-            for name in names:
-                store.release_lease(name, held.token)
+    finally:  # once nothing renews them any more: that would take them again
+        for name in names:
+            store.release_lease(name, held.token)
 
 
 @contextmanager

@@ -22,9 +22,11 @@ log = structlog.get_logger()
 
 #: How often the work is looked at.
 LOOK_S = 2.5
-#: The least share of a processor that work takes in between, however busy the machine is. The look itself does not
-#: count; what renews a lease takes less.
-SHARE = 0.002
+#: Work that takes less than this share of a processor in between is told. The look itself does not count; what renews
+#: a lease takes a tenth of that, and some times more on a busy machine.
+TOLD_SHARE = 0.01
+#: The process ends only where its work takes less than this: a slow line may bring little at a time for long.
+ENDED_SHARE = 0.002
 #: After so long it is told, and after so long the process ends. A store that does not answer is given up sooner: after
 #: three minutes, by default.
 TOLD_AFTER_S, ENDED_AFTER_S = 10.0, 300.0
@@ -35,28 +37,29 @@ class Standstill:
 
     def __init__(self, work: str, told_after_s: float = TOLD_AFTER_S) -> None:
         self.work, self.told_after_s = work, told_after_s
-        self._looks = 0
+        self._idle_looks = self._still_looks = 0
         self._used_s = _used_by_others_s()
 
     def look(self) -> str | None:
         """What is to be told: nothing while the work goes on. To be called each `LOOK_S`."""
         used_s = _used_by_others_s()
-        is_still = used_s - self._used_s < SHARE * LOOK_S
+        share = (used_s - self._used_s) / LOOK_S
         self._used_s = used_s
-        self._looks = self._looks + 1 if is_still else 0
-        still_s = self._looks * LOOK_S
-        if still_s < self.told_after_s:
+        self._idle_looks = self._idle_looks + 1 if share < TOLD_SHARE else 0
+        self._still_looks = self._still_looks + 1 if share < ENDED_SHARE else 0
+        idle_s = self._idle_looks * LOOK_S
+        if idle_s < self.told_after_s:
             return None
         return (
-            f"{self.work} stands still: it used no time of the processor for {still_s:.0f} s, as where a store does "
-            f"not answer, or memory is too small to start a thread. After {ENDED_AFTER_S:.0f} s the process ends, to "
-            "be started again"
+            f"{self.work} stands still: it used hardly any time of the processor for {idle_s:.0f} s, as where a store "
+            f"does not answer, or memory is too small to start a thread. Where it uses none for {ENDED_AFTER_S:.0f} s "
+            "the process ends, to be started again"
         )
 
     @property
     def is_over(self) -> bool:
         """Whether it has stood still for so long that nothing will come of it."""
-        return self._looks * LOOK_S >= ENDED_AFTER_S
+        return self._still_looks * LOOK_S >= ENDED_AFTER_S
 
 
 def _used_by_others_s() -> float:

@@ -163,9 +163,9 @@ class Worker:
         self._end(beats)
 
     def _end(self, beats: threading.Thread) -> None:
-        """Gives the lease away, and waits for the beats to end."""
-        self.store.release_lease("rebuild", self.token)
+        """Waits for the beats to end, then gives the lease away: a beat would take it again."""
         beats.join(timeout=5)
+        self.store.release_lease("rebuild", self.token)
 
     def look(self) -> bool:
         """Does what is due; returns whether anything was. Raises `OtherLake` where Redis belongs to another lake."""

@@ -126,6 +126,7 @@ def find_a_user(page: Page) -> None:
     expect(page.get_by_role("heading", name="Users", exact=True)).to_be_visible()
     tab_to(page, page.get_by_role("searchbox"))
     page.keyboard.type("keys-")
+    page.wait_for_url("**/users?q=keys-")  # each letter may be a search of its own, whose table goes with the next one
     expect(page.get_by_text("2 people")).to_be_visible()
     settled(page)  # the number comes before the table of these two, whose list of rows is another one
     choose(page, row(page), "user:keys-ada")
