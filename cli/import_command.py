@@ -35,6 +35,13 @@ def import_(
         list[str] | None,
         typer.Option("--attribute", help="A column of the profile, which an identify sets. Repeatable."),
     ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="The tool that wrote the file (tinycdp formats), or a file of your own, as mine.toml."),
+    ] = None,
+    table: Annotated[
+        str, typer.Option(help="The table that the rows are of, where --format asks, and the file is not named so.")
+    ] = "",
     text: Annotated[
         list[str] | None, typer.Option("--text", help="Keep this column as text, with all its digits. Repeatable.")
     ] = None,
@@ -73,17 +80,27 @@ def import_(
 ) -> None:
     """Load history from a file into the lake, and wait until it counts. The same import again adds nothing.
 
-    --user, --event and --time name columns. Without them a file of JSON lines has events as POST /v1/batch takes them,
-    of all kinds. With --attribute and without --event each row sets attributes of a profile. A row that cannot be read
-    is refused with its line and the reason, and all others go in. The exit code is 1 where a row was refused.
+    --user, --event and --time name columns; --format names the tool that wrote the file instead. Without these a file
+    of JSON lines has events as POST /v1/batch takes them, of all kinds. With --attribute and without --event each row
+    sets attributes of a profile. A row that cannot be read is refused with its line and the reason, and all others go
+    in. The exit code is 1 where a row was refused.
     """
+    from cli.formats import format_of
     from cli.import_history import FileMapping, import_history, say_imported
     from pipelines.importing.chunks import is_jsonl
     from pipelines.importing.terms import TIME_UNITS, Reading
 
     if rejects is not None and rejects.exists() and rejects.samefile(file):
         raise typer.BadParameter("it is the file that is imported: name another one", param_hint="--rejects")
+    of_columns = (("--text", text), ("--number", number), ("--time-unit", time_unit))
     are_bodies = any((anonymous, kind, properties, attribute))
+    mapping = None
+    if format is not None:
+        columns = (("--user", user), ("--anonymous", anonymous), ("--event", event), ("--time", time), ("--id", id))
+        others = (("--kind", kind), ("--properties", properties), ("--attribute", attribute))
+        mapping = format_of(format, dict((*columns, *others, *of_columns)))
+    elif table:
+        raise typer.BadParameter("only a --format asks for it: leave it out", param_hint="--table")
     named = (
         ("--user", user or anonymous),
         # without an event each row is an identify, where a column has attributes
@@ -91,7 +108,8 @@ def import_(
         ("--time", time),
     )
     missing = [name for name, column in named if not column]
-    as_sent = len(missing) == 3 and id is None and not are_bodies and is_jsonl(file)
+    are_sent = len(missing) == 3 and id is None and not are_bodies and is_jsonl(file)
+    as_sent = mapping is not None or are_sent
     if missing and not as_sent:
         raise typer.BadParameter(
             "name the column; only events as apps send them, as JSON lines, need none of these",
@@ -104,7 +122,6 @@ def import_(
             param_hint="--attribute",
         )
 
-    of_columns = (("--text", text), ("--number", number), ("--time-unit", time_unit))
     if as_sent and any(said for _, said in of_columns):
         raise typer.BadParameter(
             "it is about columns, which events as apps send them do not have: leave it out",
@@ -114,6 +131,8 @@ def import_(
     if time_unit is not None and unit is None:
         raise typer.BadParameter(f"{time_unit!r}: use {', '.join(TIME_UNITS)}", param_hint="--time-unit")
     reading = Reading(encoding, delimiter, quotes, unit, frozenset(text or ()), frozenset(number or ()), as_sent)
+    if mapping is not None:
+        reading = mapping.reading(reading, table)
     imported = import_history(
         file,
         FileMapping(user, event, time, id, reading, source, anonymous, kind, properties, tuple(attribute or ())),

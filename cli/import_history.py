@@ -163,6 +163,8 @@ def _as_json(mapping: FileMapping) -> dict[str, Any]:
         "number": sorted(reading.number),
         "quotes": reading.has_quotes,
         "source": mapping.source,
+        "format": None if reading.mapping is None else reading.mapping.name,
+        "table": reading.table,
     }
     return {name: value for name, value in said.items() if value not in (None, [], "")}
 

@@ -353,6 +353,27 @@ def rejected(
         raise SystemExit(WRONG)
 
 
+@app.command("formats")
+def formats_(
+    name: Annotated[str | None, typer.Argument(help="Print the file of this one, to copy and change.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the formats of other tools that `tinycdp import --format` reads.
+
+    A format is a short file. Of a copy that you changed name the file: --format mine.toml.
+    """
+    from cli.formats import format_text, formats_body, formats_text
+
+    if name is None:
+        say(formats_body(), formats_text(), as_json)
+        return
+    text = format_text(name)
+    if as_json:
+        say_json({"name": name, "text": text})
+    else:
+        sys.stdout.write(text)
+
+
 @app.command()
 def imports(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list, the newest first.")] = 20,

@@ -8,6 +8,7 @@ log.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,8 +17,9 @@ import pyarrow as pa
 from lake.schemas import EVENTS
 from pipelines.importing.bodies import body_of
 from pipelines.importing.chunk import ERROR, Chunk, Fault
+from pipelines.importing.formats.mapped import mapped
 from pipelines.importing.made import Inexact, Made, Refused, merge_inexact
-from pipelines.importing.terms import Terms
+from pipelines.importing.terms import Reading, Terms
 from pipelines.rows import event_rows
 from serving import ids
 from serving.ingest.accept import Limits, accept
@@ -41,13 +43,18 @@ def sent_rows(chunk: Chunk, terms: Terms) -> Made:
             refused.append(Refused.by_fault(line, fault))
             continue
         try:
-            is_body = not terms.columns.are_bodies
-            body = row if is_body else body_of(line, row, terms, chunk.are_cells, inexact)
-            shard, entry = _entry(line, body, terms)
-            entries.append((shard, entry))
-            if is_body:
-                for name, number in large_numbers_of(entry.event):
-                    merge_inexact(inexact, {name: Inexact(1, line, str(number))})
+            of_columns = terms.columns.are_bodies
+            bodies = (
+                [body_of(line, row, terms, chunk.are_cells, inexact)]
+                if of_columns
+                else _bodies(line, row, terms, chunk)
+            )
+            made = [_entry(line, body, terms) for body in bodies]
+            entries += made
+            if not of_columns:
+                for _, entry in made:
+                    for name, number in large_numbers_of(entry.event):
+                        merge_inexact(inexact, {name: Inexact(1, line, str(number))})
         except Invalid as refusal:
             refused.append(Refused.by_refusal(line, refusal, row))
     rows = event_rows(entries) if entries else EVENTS.columns.empty_table()
@@ -56,9 +63,23 @@ def sent_rows(chunk: Chunk, terms: Terms) -> Made:
     return Made(without_seq, refused, inexact, claiming)
 
 
-def stated_ms(row: dict[str, Any]) -> int | None:
-    """When an event says that it happened, UTC ms; None where it does not say. Raises `Invalid`."""
-    return event_time(_without_sending(row), None, 0).ms
+def stated_ms(row: dict[str, Any], reading: Reading, are_cells: bool) -> int | None:
+    """When the events of a row say that they happened, the latest, UTC ms; None where they do not say. Raises
+    `Invalid`.
+    """
+    bodies = [row]
+    if reading.mapping is not None:
+        bodies = mapped(row, reading.mapping, reading.table, are_cells, str)
+    times = [event_time(_without_sending(body), None, 0).ms for body in bodies]
+    return max((ms for ms in times if ms is not None), default=None)
+
+
+def _bodies(line: int, row: dict[str, Any], terms: Terms, chunk: Chunk) -> list[dict[str, Any]]:
+    """The events of a row, as an app sends them."""
+    mapping, table = terms.reading.mapping, terms.reading.table
+    if mapping is None:
+        return [row]
+    return mapped(row, mapping, table, chunk.are_cells, partial(terms.event_id, line))
 
 
 def _entry(line: int, row: dict[str, Any], terms: Terms) -> tuple[int, LogEntry]:

@@ -61,7 +61,7 @@ def look(path: Path, wanted: Collection[str], reading: Reading | None = None) ->
 
     A download that was cut off is refused before any of it is in: the whole file would be another import.
     """
-    _, packed = _format(path)
+    _, packed = _format(path, _usual(reading))
     if packed is not None:
         with _errors(path), _unpacked(path, packed) as file:
             while file.read(1 << 20):
@@ -83,9 +83,14 @@ def is_jsonl(path: Path) -> bool:
         return False
 
 
+def _usual(reading: Reading | None) -> str | None:
+    """The format of files whose name does not say it."""
+    return None if reading is None or reading.mapping is None else reading.mapping.kind
+
+
 @contextmanager
 def _opened(path: Path, wanted: Collection[str], reading: Reading) -> Iterator[_Opened]:
-    kind, packed = _format(path)
+    kind, packed = _format(path, _usual(reading))
     with _errors(path), _unpacked(path, packed) as file:
         if kind == "csv":
             yield CsvFile(file, path.name, wanted, reading)
@@ -108,11 +113,11 @@ def _errors(path: Path) -> Iterator[None]:
         raise ImportRefused(f"{path.name} is damaged, or was cut off: {error}; fetch it again") from error
 
 
-def _format(path: Path) -> tuple[str, str | None]:
-    """The format of a file, by its name, and by what it is packed."""
+def _format(path: Path, usual: str | None = None) -> tuple[str, str | None]:
+    """The format of a file, by its name, else the `usual` one, and by what it is packed."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     packed = _PACKED.get(suffixes[-1]) if suffixes else None
-    kind = _FORMATS.get(suffixes[-2] if packed and len(suffixes) > 1 else suffixes[-1] if suffixes else "")
+    kind = _FORMATS.get(suffixes[-2] if packed and len(suffixes) > 1 else suffixes[-1] if suffixes else "", usual)
     if kind is None:
         raise ImportRefused(
             f"{path.name}: use a file named .csv, .tsv, .parquet or .jsonl, with .gz or .zst behind it if it is packed"

@@ -72,7 +72,7 @@ class CsvFile:
             raise ImportRefused(f"--delimiter {self.delimiter!r} is not one character of ASCII beside a quote")
         self._begin = begin
         self._records = self._all_records()
-        self.names, self._rest = self._heading(name)
+        self.names, self._rest = self._heading(name, list(reading.names))
 
     def chunks(self, rows_at_once: int, bytes_at_once: int) -> Generator[Chunk, None, None]:
         """The rows behind the heading, so many at a time."""
@@ -101,8 +101,14 @@ class CsvFile:
             part.lines[:] += self._first_line - 1
             yield part
 
-    def _heading(self, name: str) -> tuple[list[str], Records]:
+    def _heading(self, name: str, stated: list[str]) -> tuple[list[str], Records]:
+        """The names of the columns, and the rows behind them. A file whose names are `stated` needs no heading."""
         first = next(self._records, None)
+        if stated and first is not None:
+            is_heading = first.faults[0] == FINE and first.text(0).decode().rstrip("\r\n") == self.delimiter.join(
+                stated
+            )
+            return stated, first.part(int(is_heading), len(first))
         if first is None:
             raise ImportRefused(f"{name} is empty: it needs a heading with the names of its columns")
         if first.faults[0] != FINE:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pipelines.importing.as_sent import stated_ms
 from pipelines.importing.by_row import chunk_rows
 from pipelines.importing.chunk import BYTES_AT_ONCE, Chunk, ImportRefused
 from pipelines.importing.chunks import chunks, look
+from pipelines.importing.formats.mapping import require_format
 from pipelines.importing.known_rows import KnownRows
 from pipelines.importing.made import Refused
 from pipelines.importing.report import Imported, Preview, Tally
@@ -93,8 +95,13 @@ def import_file(
         ),
         reading or Reading(),
     )
-    looked = look(path, columns.required(), reading)
-    if not reading.as_sent:
+    wanted = () if reading.as_sent else columns.required()
+    if reading.mapping is not None and reading.mapping.has_tables and not reading.table:
+        reading = replace(reading, table=path.name.partition(".")[0])
+    looked = look(path, wanted, reading)
+    if reading.mapping is not None:
+        require_format(path, reading.mapping, looked.names)
+    elif not reading.as_sent:
         _require(path, columns, reading, looked.names)
     identity = identity_of(path, columns, shift_to_now, rows_at_once, reading, source)
     shift_ms = now_ms - _latest_ms(path, columns, reading, now_ms) if shift_to_now else 0
@@ -102,7 +109,7 @@ def import_file(
     known_rows = KnownRows(lake, to_compare=is_dry)
     tally, preview = Tally(), Preview() if is_dry else None
     done = 0
-    with closing(chunks(path, columns.required(), rows_at_once, bytes_at_once, reading)) as parts:
+    with closing(chunks(path, wanted, rows_at_once, bytes_at_once, reading)) as parts:
         for chunk in parts:
             terms = Terms(columns, identity, shift_ms, now_ms, shards, reading, row_ids.of(chunk))
             made = chunk_rows(chunk, terms)
@@ -203,10 +210,11 @@ def _apps(identity: str, chunk: Chunk) -> tuple[str, str]:
 def _latest_ms(path: Path, columns: Columns, reading: Reading, now_ms: int) -> int:
     """The latest time in a file, in UTC ms; `now_ms` where it has none."""
     latest_ms: int | None = None
-    with closing(chunks(path, columns.required(), ROWS_AT_ONCE, reading=reading)) as parts:
+    wanted = () if reading.as_sent else columns.required()
+    with closing(chunks(path, wanted, ROWS_AT_ONCE, reading=reading)) as parts:
         for chunk in parts:
             left: list[int] = list(range(len(chunk.lines)))
-            if chunk.columns is not None:
+            if chunk.columns is not None and not reading.as_sent:
                 times = instants(chunk.columns[columns.time], reading.time_unit)
                 is_broken = pl.int_range(len(times), eager=True).is_in(sorted(chunk.broken))
                 plain_ms = times.filter(~is_broken).max()
@@ -214,14 +222,14 @@ def _latest_ms(path: Path, columns: Columns, reading: Reading, now_ms: int) -> i
                 left = sorted({*times.is_null().arg_true().to_list(), *chunk.broken})
             for row in chunk.rows(left):
                 with suppress(Invalid):
-                    row_ms = _row_ms(row, columns, reading)
+                    row_ms = _row_ms(row, columns, reading, chunk.are_cells)
                     if row_ms is not None:
                         latest_ms = row_ms if latest_ms is None else max(latest_ms, row_ms)
     return now_ms if latest_ms is None else latest_ms
 
 
-def _row_ms(row: dict[str, Any], columns: Columns, reading: Reading) -> int | None:
+def _row_ms(row: dict[str, Any], columns: Columns, reading: Reading, are_cells: bool) -> int | None:
     """The time of a row, UTC ms; None where an event as apps send it says none. Raises `Invalid`."""
     if reading.as_sent:
-        return stated_ms(row)
+        return stated_ms(row, reading, are_cells)
     return time_ms(row.get(columns.time), columns.time, reading.time_unit)

@@ -8,7 +8,10 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    from pipelines.importing.formats.mapping import Mapping
 
 #: What whole numbers of a column of times count.
 TimeUnit: TypeAlias = Literal["s", "ms", "us", "ns"]
@@ -75,7 +78,7 @@ class Reading:
     `encoding` of a text without a byte order mark, UTF-8 if None. `delimiter` of a CSV, found if None. `has_quotes`: a
     quote begins and ends a cell. `time_unit`: what whole numbers of the column of times count. `text` and `number` are
     columns of properties that are taken as such whatever their values look like. `as_sent`: rows are events as an app
-    sends them.
+    sends them, or become such by `mapping`, as records of its `table`. `names` are those of a CSV without a heading.
     """
 
     encoding: str | None = None
@@ -85,13 +88,17 @@ class Reading:
     text: frozenset[str] = frozenset()
     number: frozenset[str] = frozenset()
     as_sent: bool = False
+    mapping: Mapping | None = None
+    table: str = ""
+    names: tuple[str, ...] = ()
 
     def identity(self) -> bytes:
         """Names what differs from the usual way to read a file; empty for the usual way."""
         if self == Reading():
             return b""
         said = (self.encoding, self.delimiter, self.has_quotes, self.time_unit, sorted(self.text), sorted(self.number))
-        return repr((*said, self.as_sent)).encode()
+        of_format = () if self.mapping is None else (self.mapping.digest, self.table, self.names)
+        return repr((*said, self.as_sent, *of_format)).encode()
 
 
 @dataclass(frozen=True)

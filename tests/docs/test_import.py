@@ -16,9 +16,10 @@ pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "import.md").read_text()
-FILES = dict(re.findall(r"`([a-z]+\.(?:csv|jsonl))`:\n\n```(?:csv|json)\n(.*?)```", PAGE, re.DOTALL))
+FILES = dict(re.findall(r"`([a-z]+\.(?:csv|jsonl|toml))`:\n\n```(?:csv|json|toml)\n(.*?)```", PAGE, re.DOTALL))
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-IMPORTS = [command for command in COMMANDS if command != "tinycdp imports"]
+FORMATS = [command for command in COMMANDS if "--format" in command]
+IMPORTS = [command for command in COMMANDS if command != "tinycdp imports" and command not in FORMATS]
 
 
 def imported(stack: RunningStack, folder: Path, command: str) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def test_the_page_on_imports(stack: RunningStack, tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     said = [imported(stack, tmp_path, command) for command in IMPORTS]
-    (listing,) = {*COMMANDS} - {*IMPORTS}
+    (listing,) = {*COMMANDS} - {*IMPORTS} - {*FORMATS}
     listed = stack.json(*shlex.split(listing)[1:])["imports"]
 
     assert [(one["accepted"] + one["already"], one["rejected"]) for one in said] == [
@@ -67,3 +68,23 @@ def test_the_page_on_imports(stack: RunningStack, tmp_path: Path) -> None:
     numbers = ("accepted", "already", "rejected")
     assert [[one[name] for name in numbers] for one in ours] == [[one[name] for name in numbers] for one in real]
     assert ours[1]["files"] == ["kept.jsonl"] and {one["state"] for one in ours} == {"done"}
+
+
+#: How many events each command of a format brings.
+BROUGHT = {"segment": 5, "amplitude": 5, "mine.toml": 5}
+
+
+@pytest.mark.deep
+def test_the_formats_of_the_page(stack: RunningStack, tmp_path: Path) -> None:
+    """Every command does what the page says; what an identify and an alias say counts, and ids belong together."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    brought = {}
+    for command in FORMATS:
+        said = imported(stack, tmp_path, command)
+        assert said["rejected"] == 0, said["refused"]
+        brought[command.partition("--format ")[2].split()[0]] = said["accepted"] + said["already"]
+    assert brought == BROUGHT
+    for id in ("user:seg-ada", "anon:seg-phone", "anon:seg-old"):
+        told = stack.call("GET", f"/v1/admin/users/{id}").json()["user"]
+        assert (told["id"], told["attributes"].get("plan")) == ("user:seg-ada", "pro"), id

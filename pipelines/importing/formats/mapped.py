@@ -1,0 +1,142 @@
+"""A record of another tool as events that an app sends, by a mapping.
+
+    a record  →  for each of its events  →  what [event] and the rules that fit say  →  a body as `POST /v1/batch` takes
+              →  further bodies, of [[also]]
+
+A body then goes the way of all bodies, so it means what the API takes it for. What an event of its own id says besides
+has that id with the kind behind it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Any
+
+from pipelines.importing.cells import plain
+from pipelines.importing.formats.mapping import FIELDS, OBJECTS, Mapping, Rule, Said, Text
+from pipelines.importing.formats.places import members, opened, value_at
+from pipelines.importing.row_values import id_text
+from pipelines.importing.times import time_ms
+from serving.ingest.accept import MESSAGE_ID_CHARACTERS_MAX
+from serving.refusals import Invalid
+from serving.times import rfc3339
+
+_IDS = ("user", "anonymous", "previous", "group", "id")
+#: Of these a prefix is taken off (`without_prefix`).
+_PREFIXED = ("user", "anonymous", "previous")
+_TIME_REMEDY = "give the time of each record, or name its place in the mapping"
+
+
+def mapped(
+    row: dict[str, Any], mapping: Mapping, table: str, are_cells: bool, own_id: Callable[[], str]
+) -> list[dict[str, Any]]:
+    """The bodies of a record of a table. `own_id` names a record that has no id. Raises `Invalid`."""
+    bodies: list[dict[str, Any]] = []
+    for number, record in enumerate(_records(row, mapping)):
+        fitting = tuple(at for at, rule in enumerate(mapping.rules) if _fits(rule, record, table, are_cells))
+        body = _body(record, mapping.said(fitting), are_cells)
+        if not body["messageId"]:
+            body["messageId"] = own_id() + (f":{number}" if mapping.each else "")
+        bodies.append(body)
+        kinds: Counter[str] = Counter()
+        for at, rule in enumerate(mapping.also):
+            if not _fits(rule, record, table, are_cells):
+                continue
+            further = _body(record, mapping.said(fitting, at), are_cells)
+            kind = further["type"]
+            if kind == "identify" and not further["traits"]:  # it would say nothing
+                continue
+            kinds[kind] += 1
+            further["messageId"] = _beside(body["messageId"], kind, kinds[kind])
+            bodies.append(further)
+    return bodies
+
+
+def _records(row: dict[str, Any], mapping: Mapping) -> Iterator[dict[str, Any]]:
+    if mapping.each is None:
+        yield dict(row)
+        return
+    outer = {name: value for name, value in row.items() if name != mapping.each}
+    for one in opened(row.get(mapping.each)) or ():
+        if isinstance(one, dict):
+            yield {**outer, **one}
+
+
+def _fits(rule: Rule, record: dict[str, Any], table: str, are_cells: bool) -> bool:
+    if rule.table and not any(_is_like(table, one) for one in rule.table):
+        return False
+    if rule.lacks is not None and value_at(record, rule.lacks, are_cells) is not None:
+        return False
+    if rule.where is None:
+        return True
+    value = value_at(record, rule.where, are_cells)
+    if value is None:
+        return False
+    if rule.same_as is not None and value != value_at(record, rule.same_as, are_cells):
+        return False
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if any(_is_like(text, one) for one in rule.others):
+        return False
+    return not rule.values or any(_is_like(text, one) for one in rule.values)
+
+
+def _is_like(text: str, wanted: str) -> bool:
+    return text.startswith(wanted[:-1]) if wanted.endswith("*") else text == wanted
+
+
+def _rest(record: dict[str, Any], said: Said) -> list[str]:
+    """The columns that nothing of what is said names."""
+    begins = tuple(place[:-1] for place in said.columns if place.endswith("*") and place != "*")
+    return [name for name in record if name not in said.columns and not (begins and name.startswith(begins))]
+
+
+def _body(record: dict[str, Any], said: Said, are_cells: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        field: _value(record, said, key, are_cells) for key, field in FIELDS.items() if key != "time"
+    }
+    body["type"] = said.type or body["type"]
+    body["timestamp"] = rfc3339(_time_ms(record, said, are_cells))
+    for key in OBJECTS:
+        sources = said.objects.get(key, ())
+        values = members(record, sources, _rest(record, said) if "*" in sources else (), are_cells)
+        if said.leave_out:
+            values = {
+                name: value for name, value in values.items() if not any(_is_like(name, one) for one in said.leave_out)
+            }
+        body[key] = values
+    return body
+
+
+def _value(record: dict[str, Any], said: Said, key: str, are_cells: bool) -> Any:
+    found: Any = None
+    for place in said.values.get(key, ()):
+        found = place.value if isinstance(place, Text) else plain(value_at(record, place, are_cells))
+        if found is not None:
+            break
+    if key not in _IDS or found is None:
+        return found
+    found = id_text(found)
+    if key in _PREFIXED and isinstance(found, str):
+        for prefix in said.without_prefix or ():
+            found = found.removeprefix(prefix)
+    return found
+
+
+def _time_ms(record: dict[str, Any], said: Said, are_cells: bool) -> int:
+    places = [place for place in said.values.get("time", ()) if isinstance(place, str)]
+    for place in places:
+        value = value_at(record, place, are_cells)
+        if value is not None:
+            return time_ms(value, place, said.time_unit)
+    named = ", ".join(places)
+    raise Invalid(f"{named}: there is no time; {_TIME_REMEDY}", {"field": named, "remedy": _TIME_REMEDY})
+
+
+def _beside(id: Any, kind: str, number: int) -> str:
+    """The id of a further event of a record, within the bound of an id."""
+    made = f"{id}:{kind}" + (str(number) if number > 1 else "")
+    if len(made) <= MESSAGE_ID_CHARACTERS_MAX:
+        return made
+    return f"{blake2b(made.encode(), digest_size=16).hexdigest()}:{kind}"

@@ -1,0 +1,156 @@
+"""Records of other tools mean what the events mean that an app would have sent: each sample has its answers beside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from lake.lake import Lake
+from lake.schemas import EVENTS
+from pipelines.importing.chunk import ImportRefused
+from pipelines.importing.formats.mapping import formats, mapping_of, read_mapping
+from pipelines.importing.import_file import import_file
+from pipelines.importing.report import Imported
+from pipelines.importing.terms import Reading
+from serving.store.logged_event import LogEntry
+
+NOW = 1_800_000_000_000
+SAMPLES = Path(__file__).parents[3] / "examples" / "formats"
+ANSWERS = Path(__file__).parent / "formats"
+#: Each sample, and the format that it is read by.
+FILES = {"segment.jsonl": "segment", "amplitude.jsonl": "amplitude"}
+
+
+def imported(lake: Lake, path: Path, read: Reading, **more: Any) -> tuple[Imported, list[dict[str, Any]], list[Any]]:
+    """What became of a file, all rows of the lake, and which ids belong together by what the file says."""
+    claims = list[LogEntry]()
+    done = import_file(lake, path, reading=read, now_ms=NOW, link=claims.extend, **more)
+    rows = pl.DataFrame(pl.from_arrow(lake.open(EVENTS).to_pyarrow_table())).sort("ts", "event_id").to_dicts()
+    for row in rows:
+        for name in ("properties", "traits", "context"):
+            row[name] = json.loads(row[name] or "{}")
+    said = [(claim.event.event_id, claim.event.user_id, claim.event.anonymous_id) for claim in claims]
+    return done, rows, sorted(said, key=str)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_sample_is_the_events_that_an_app_would_have_sent(tmp_path: Path, file: str) -> None:
+    """The rows and the ids that belong together are those of the answers, and the same file again adds nothing."""
+    answers = ANSWERS / f"{file.partition('.')[0]}.jsonl"
+    _, expected, expected_claims = imported(Lake(str(tmp_path / "sent")), answers, Reading(as_sent=True))
+
+    lake = Lake(str(tmp_path / "lake"))
+    read = read_mapping(FILES[file]).reading(Reading())
+    done, found, claims = imported(lake, SAMPLES / file, read)
+
+    assert (done.accepted, done.rejected, done.already) == (len(expected), 0, 0), done.refused
+    assert found == expected
+    assert claims == expected_claims
+    again, rows, _ = imported(lake, SAMPLES / file, read)
+    assert (again.accepted, again.already, rows) == (0, len(expected), found)
+
+
+def test_every_format_has_a_sample() -> None:
+    """A format without a sample is not known to be right."""
+    assert {*FILES.values()} == {*formats()}
+
+
+WRONG = {
+    "no TOML": ("[event", "no TOML"),
+    "a key that nobody knows": ('[event]\ntime = "at"\nusr = "who"', "[event] has no usr"),
+    "a table that nobody knows": ('[event]\ntime = "at"\n[rules]', "has no rules"),
+    "no time": ('[event]\nuser = "who"', "does not say when"),
+    "an unknown kind": ('[event]\ntime = "at"\ntype = "bought"', "type is 'bought'"),
+    "an unknown unit": ('[event]\ntime = "at"\ntime_unit = "h"', "time_unit is 'h'"),
+    "a number for a place": ('[event]\ntime = "at"\nuser = 7', "user is 7"),
+    "a rule for all": ('[event]\ntime = "at"\n[[rule]]\ntype = "page"', "[[rule]] 1 fits every record"),
+    "a rule without a place": ('[event]\ntime = "at"\n[[rule]]\nis = "x"', "[[rule]] 1 has no where"),
+    "one bracket": ('[event]\ntime = "at"\n[rule]\nwhere = "x"', "write [[rule]]"),
+    "an unknown kind of file": ('[event]\ntime = "at"\n[file]\nkind = "xlsx"', "kind is 'xlsx'"),
+    "like nothing": ('like = "nothing"', "nothing is not known"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_mapping_that_is_wrong_is_refused_by_name(case: str) -> None:
+    """The message names the file or the format, the place in it, and what it takes."""
+    text, message = WRONG[case]
+    with pytest.raises(ImportRefused) as refused:
+        mapping_of(text, "mine.toml")
+    assert message in str(refused.value)
+
+
+def test_a_file_of_another_format_is_refused_as_a_whole(tmp_path: Path) -> None:
+    """It has no column that says when; the message says what it has instead."""
+    with pytest.raises(
+        ImportRefused, match=r"amplitude\.jsonl has no column timestamp.* --format segment .*event_type"
+    ):
+        imported(Lake(str(tmp_path)), SAMPLES / "amplitude.jsonl", read_mapping("segment").reading(Reading()))
+
+
+def test_a_copy_that_a_user_changed(tmp_path: Path) -> None:
+    """`like` takes a format with other words for a part; what is read anew is known by its ids."""
+    lake = Lake(str(tmp_path / "lake"))
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'like = "amplitude"\nalso = []\n'
+        '[event]\nproperties = ["event_properties", "event_id"]\nleave_out = ["$revenue"]\n'
+    )
+    path = SAMPLES / "amplitude.jsonl"
+
+    done, found, _ = imported(lake, path, read_mapping(str(mine)).reading(Reading()))
+
+    assert done.accepted == 4, "the user's properties beside an event are taken out"
+    assert [row["properties"] for row in found if row["kind"] == "track"] == [{"sku": "S-7", "event_id": 3}]
+    usual = read_mapping("amplitude").reading(Reading())
+    assert [imported(lake, path, usual)[0].accepted for _ in range(2)] == [1, 0]
+
+
+def test_a_record_that_cannot_be_read_is_refused_with_its_line(tmp_path: Path) -> None:
+    """No time, no name, nobody: each is refused as it stands, with all events that it would have become."""
+    records: list[dict[str, Any]] = [
+        {
+            "user_id": "ann",
+            "event_type": "order",
+            "event_time": "2024-11-02 08:00:00",
+            "user_properties": {"plan": "pro"},
+        },
+        {"user_id": "ann", "event_type": "order", "user_properties": {"plan": "pro"}},
+        {"user_id": "ann", "event_type": None, "event_time": "2024-11-02 08:00:00", "user_properties": {"plan": "pro"}},
+        {"user_id": None, "event_type": "order", "event_time": "2024-11-02 08:00:00"},
+        {"user_id": "ann", "event_type": "order", "event_time": "yesterday"},
+        {
+            "user_id": "ann",
+            "event_type": "o",
+            "event_time": "2024-11-02 08:00:00",
+            "user_properties": {"a": "x" * 9_000},
+        },
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    refused: list[Any] = []
+    usual = read_mapping("amplitude").reading(Reading())
+    done, found, _ = imported(Lake(str(tmp_path / "lake")), path, usual, on_refused=refused.extend)
+
+    assert [(one.line, one.details["field"], one.row) for one in refused] == [
+        (line, field, records[line - 1])
+        for line, field in [
+            (2, "event_time, client_event_time"),
+            (3, "event"),
+            (4, "userId"),
+            (5, "event_time"),
+            (6, "traits"),
+        ]
+    ]
+    assert (done.accepted, done.rejected, len(found)) == (2, 5, 2)
+
+
+def test_a_shift_knows_the_times_of_a_format(tmp_path: Path) -> None:
+    """With `shift_to_now` the latest event of the file is now."""
+    usual = read_mapping("amplitude").reading(Reading())
+    _, found, _ = imported(Lake(str(tmp_path)), SAMPLES / "amplitude.jsonl", usual, shift_to_now=True)
+    assert [row["ts"] - NOW for row in found] == [-179_850, -119_850, -59_850, -59_850, 0]
