@@ -71,7 +71,7 @@ def test_the_page_on_imports(stack: RunningStack, tmp_path: Path) -> None:
 
 
 #: How many events each command of a format brings.
-BROUGHT = {"segment": 5, "amplitude": 5, "mine.toml": 5}
+BROUGHT = {"segment": 5, "amplitude": 5, "mixpanel": 7, "mixpanel-people": 2, "posthog": 10, "mine.toml": 5}
 
 
 @pytest.mark.deep

@@ -9,10 +9,13 @@ has that id with the kind behind it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pipelines.importing.cells import plain
 from pipelines.importing.formats.mapping import FIELDS, OBJECTS, Mapping, Rule, Said, Text
@@ -26,6 +29,8 @@ from serving.times import rfc3339
 _IDS = ("user", "anonymous", "previous", "group", "id")
 #: Of these a prefix is taken off (`without_prefix`).
 _PREFIXED = ("user", "anonymous", "previous")
+#: How a text ends that says its zone: Z, UTC, +01, +0100, +01:00.
+_ZONE = re.compile(r"(?:Z|UTC|:[0-9]{2}(?:[.,][0-9]+)? ?[+-][0-9]{2}(?::?[0-9]{2})?)\Z")
 _TIME_REMEDY = "give the time of each record, or name its place in the mapping"
 
 
@@ -129,9 +134,23 @@ def _time_ms(record: dict[str, Any], said: Said, are_cells: bool) -> int:
     for place in places:
         value = value_at(record, place, are_cells)
         if value is not None:
-            return time_ms(value, place, said.time_unit)
+            ms = time_ms(value, place, said.time_unit)
+            return _in_zone(ms, said.time_zone) if said.time_zone and not _has_zone(value) else ms
     named = ", ".join(places)
     raise Invalid(f"{named}: there is no time; {_TIME_REMEDY}", {"field": named, "remedy": _TIME_REMEDY})
+
+
+def _has_zone(value: Any) -> bool:
+    """Whether a time says of itself where its clock stands."""
+    if isinstance(value, datetime):
+        return value.tzinfo is not None
+    return isinstance(value, str) and bool(_ZONE.search(value.strip()))
+
+
+def _in_zone(ms: int, zone: str) -> int:
+    """The instant of what a clock of a zone shows; `ms` is what it shows, as if it were UTC. Of two the earlier."""
+    shown = datetime.fromtimestamp(ms / 1000, UTC).replace(tzinfo=ZoneInfo(zone))
+    return round(shown.timestamp() * 1000)
 
 
 def _beside(id: Any, kind: str, number: int) -> str:

@@ -19,9 +19,10 @@ from hashlib import blake2b
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeAlias
+from zoneinfo import available_timezones
 
 from pipelines.importing.chunk import ImportRefused
-from pipelines.importing.terms import TIME_UNITS, Reading
+from pipelines.importing.terms import TIME_UNITS, Reading, TimeUnit
 from serving.ingest.accept import EVENT_KINDS
 
 #: What is said of an event by one value, and the field of its body.
@@ -39,7 +40,7 @@ FIELDS = {
 }
 #: What is said by an object.
 OBJECTS = ("properties", "traits", "context")
-_SAID = frozenset((*FIELDS, *OBJECTS, "type", "time_unit", "without_prefix", "leave_out"))
+_SAID = frozenset((*FIELDS, *OBJECTS, "type", "time_unit", "time_zone", "without_prefix", "leave_out"))
 _CONDITIONS = frozenset(("where", "is", "is_not", "lacks", "same_as", "table"))
 _OF_FILE = frozenset(("kind", "names", "delimiter", "quotes"))
 _PARTS = frozenset(("about", "source", "like", "each", "event", "rule", "also", "file"))
@@ -59,13 +60,14 @@ class Said:
     """What a table says of an event, by key; a key that is not there says nothing.
 
     `values` are places, of which the first that has a value counts, or texts. `objects` are sources, which count
-    together.
+    together. By `time_zone` go times that say none themselves.
     """
 
     values: Of[str, tuple[str | Text, ...]] = field(default_factory=dict)
     objects: Of[str, tuple[Source, ...]] = field(default_factory=dict)
     type: str | None = None
-    time_unit: Any = None
+    time_unit: TimeUnit | None = None
+    time_zone: str | None = None
     without_prefix: tuple[str, ...] | None = None
     leave_out: tuple[str, ...] | None = None
 
@@ -86,6 +88,7 @@ class Said:
             # a column of kinds does not count for what a rule is sure of
             self.type or ("" if "kind" in self.values else other.type),
             self.time_unit or other.time_unit,
+            self.time_zone or other.time_zone,
             other.without_prefix if self.without_prefix is None else self.without_prefix,
             other.leave_out if self.leave_out is None else self.leave_out,
         )
@@ -255,11 +258,15 @@ def _said(table: dict[str, Any], place: str) -> Said:
         raise ImportRefused(f"{place}: type is {kind!r}; use one of {', '.join(EVENT_KINDS)}, or kind for its place")
     if unit is not None and unit not in TIME_UNITS:
         raise ImportRefused(f"{place}: time_unit is {unit!r}; use {', '.join(TIME_UNITS)}")
+    zone = _optional(table, "time_zone", place)
+    if zone is not None and zone not in available_timezones():
+        raise ImportRefused(f"{place}: time_zone is {zone!r}; use a name such as Europe/Paris")
     return Said(
         {key: _values(table[key], f"{place}: {key}") for key in FIELDS if key in table},
         {key: _sources(table[key], f"{place}: {key}") for key in OBJECTS if key in table},
         kind,
         unit,
+        zone,
         _texts(table["without_prefix"], f"{place}: without_prefix") if "without_prefix" in table else None,
         _texts(table["leave_out"], f"{place}: leave_out") if "leave_out" in table else None,
     )
