@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines.importing.cells import plain
 from pipelines.importing.formats.mapping import FIELDS, OBJECTS, Mapping, Rule, Said, Text
-from pipelines.importing.formats.places import members, opened, value_at
+from pipelines.importing.formats.places import Casts, members, opened, value_at
 from pipelines.importing.row_values import id_text
 from pipelines.importing.times import time_ms
 from serving.ingest.accept import MESSAGE_ID_CHARACTERS_MAX
@@ -103,14 +103,12 @@ def _body(record: dict[str, Any], said: Said, are_cells: bool) -> dict[str, Any]
     }
     body["type"] = said.type or body["type"]
     body["timestamp"] = rfc3339(_time_ms(record, said, are_cells))
+    casts = Casts(are_cells, said.lists.get("text", ()), said.lists.get("number", ()))
+    left_out = said.lists.get("leave_out", ())
     for key in OBJECTS:
         sources = said.objects.get(key, ())
-        values = members(record, sources, _rest(record, said) if "*" in sources else (), are_cells)
-        if said.leave_out:
-            values = {
-                name: value for name, value in values.items() if not any(_is_like(name, one) for one in said.leave_out)
-            }
-        body[key] = values
+        values = members(record, sources, _rest(record, said) if "*" in sources else (), casts)
+        body[key] = {name: value for name, value in values.items() if not any(_is_like(name, one) for one in left_out)}
     return body
 
 
@@ -124,7 +122,7 @@ def _value(record: dict[str, Any], said: Said, key: str, are_cells: bool) -> Any
         return found
     found = id_text(found)
     if key in _PREFIXED and isinstance(found, str):
-        for prefix in said.without_prefix or ():
+        for prefix in said.lists.get("without_prefix", ()):
             found = found.removeprefix(prefix)
     return found
 

@@ -40,7 +40,9 @@ FIELDS = {
 }
 #: What is said by an object.
 OBJECTS = ("properties", "traits", "context")
-_SAID = frozenset((*FIELDS, *OBJECTS, "type", "time_unit", "time_zone", "without_prefix", "leave_out"))
+#: What is said by a list of names.
+_LISTS = ("without_prefix", "leave_out", "text", "number")
+_SAID = frozenset((*FIELDS, *OBJECTS, "type", "time_unit", "time_zone", *_LISTS))
 _CONDITIONS = frozenset(("where", "is", "is_not", "lacks", "same_as", "table"))
 _OF_FILE = frozenset(("kind", "names", "delimiter", "quotes"))
 _PARTS = frozenset(("about", "source", "like", "each", "event", "rule", "also", "file"))
@@ -60,7 +62,8 @@ class Said:
     """What a table says of an event, by key; a key that is not there says nothing.
 
     `values` are places, of which the first that has a value counts, or texts. `objects` are sources, which count
-    together. By `time_zone` go times that say none themselves.
+    together. By `time_zone` go times that say none themselves. `lists` has prefixes that ids lose, and names of members
+    that are left out, kept as text or made a number.
     """
 
     values: Of[str, tuple[str | Text, ...]] = field(default_factory=dict)
@@ -68,8 +71,7 @@ class Said:
     type: str | None = None
     time_unit: TimeUnit | None = None
     time_zone: str | None = None
-    without_prefix: tuple[str, ...] | None = None
-    leave_out: tuple[str, ...] | None = None
+    lists: Of[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> frozenset[str]:
@@ -89,8 +91,7 @@ class Said:
             self.type or ("" if "kind" in self.values else other.type),
             self.time_unit or other.time_unit,
             self.time_zone or other.time_zone,
-            other.without_prefix if self.without_prefix is None else self.without_prefix,
-            other.leave_out if self.leave_out is None else self.leave_out,
+            {**other.lists, **self.lists},
         )
 
 
@@ -267,8 +268,7 @@ def _said(table: dict[str, Any], place: str) -> Said:
         kind,
         unit,
         zone,
-        _texts(table["without_prefix"], f"{place}: without_prefix") if "without_prefix" in table else None,
-        _texts(table["leave_out"], f"{place}: leave_out") if "leave_out" in table else None,
+        {key: _texts(table[key], f"{place}: {key}") for key in _LISTS if key in table},
     )
 
 

@@ -1,6 +1,7 @@
 """Where in a record a value stands, and objects that are put together of several places.
 
-    place    `user_id`; `properties.$insert_id`, inside an object, a list (`ids.0`) or a text of JSON
+    place    `user_id`; `properties.$insert_id`, inside an object or a text of JSON; `ids.0`, in a list;
+             `event_params.page_title`, in a list of keys and values
     source   a place of an object, whose members are meant; of anything else, which keeps its last name
              `context_*`: all columns that begin so, without that beginning; `*`: all that nothing else takes
 
@@ -11,13 +12,14 @@ An object may come in the shapes that vendors give it: a list of keys and values
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from pipelines.importing.cells import NANS, cell_value, is_absent, plain
+from pipelines.importing.cells import NANS, cell_value, forced_number, forced_text, is_absent, plain
 
 #: The schema that an object names, and in it the name: iglu:com.acme/checkout/jsonschema/1-0-0.
 _SCHEMA = re.compile(r"iglu:[^/]+/([^/]+)/[^/]+/[^/]+\Z")
@@ -41,10 +43,12 @@ def value_at(record: dict[str, Any], place: str, are_cells: bool = False) -> Any
 
 def _found(within: Any, place: str) -> Any:
     if isinstance(within, list):
-        at, _, rest = place.partition(".")
-        if not at.isdecimal() or int(at) >= len(within):
-            return None
-        return _found(opened(within[int(at)]), rest) if rest else within[int(at)]
+        head, _, rest = place.partition(".")
+        if head.isdecimal():
+            inner = within[int(head)] if int(head) < len(within) else None
+        else:
+            inner = next((_paired(one["value"]) for one in within if _is_pair(one) and one["key"] == head), None)
+        return _found(opened(inner), rest) if rest else inner
     if not isinstance(within, dict):
         return None
     if place in within:
@@ -63,48 +67,81 @@ def opened(value: Any) -> Any:
     return value
 
 
+@dataclass(frozen=True)
+class Casts:
+    """How values are taken. `are_cells`: columns are cells of text, each of which says itself what it is, but for the
+    names in `text` and `number`.
+    """
+
+    are_cells: bool = False
+    text: Collection[str] = ()
+    number: Collection[str] = ()
+
+    def column(self, value: Any, name: str) -> Any:
+        """The value of a column that becomes the member of a name."""
+        is_cell = self.are_cells and isinstance(value, str) and name not in self.text and name not in self.number
+        return cell_value(value) if is_cell else value
+
+    def member(self, value: Any, name: str) -> Any:
+        """The value of a member as JSON has it; None where it is absent. Raises `Invalid`."""
+        present = plain(value)
+        if is_absent(present):
+            return None
+        if name in self.text:
+            return forced_text(present)
+        return forced_number(present, name) if name in self.number else present
+
+
 def members(
-    record: dict[str, Any], sources: Sequence[str | Mapping[str, str]], rest: Sequence[str], are_cells: bool
+    record: dict[str, Any], sources: Sequence[str | Mapping[str, str]], rest: Sequence[str], casts: Casts
 ) -> dict[str, Any]:
     """The object that the sources give together; of two values of a name the later counts. `rest` are the columns that
     nothing else takes. Absent values are left out. Raises `Invalid` for a number that is not finite.
     """
     found: dict[str, Any] = {}
     for source in sources:
-        if isinstance(source, Mapping):
-            named = {name: _whole(value_at(record, place, are_cells)) for name, place in source.items()}
-        elif source.endswith("*"):
-            names = rest if source == "*" else [name for name in record if name.startswith(source[:-1])]
-            named = {name.removeprefix(source[:-1]): _cell(record[name], are_cells) for name in names if name in record}
-        else:
-            named = _spread(source.rpartition(".")[2], value_at(record, source, are_cells), are_cells)
-        for name, value in named.items():
-            present = plain(value)
-            if not is_absent(present):
+        for name, value in _given(record, source, rest, casts).items():
+            present = casts.member(value, name)
+            if present is not None:
                 found[name] = present
     return found
 
 
-def _cell(value: Any, are_cells: bool) -> Any:
-    return cell_value(value) if are_cells and isinstance(value, str) else value
+def _given(
+    record: dict[str, Any], source: str | Mapping[str, str], rest: Sequence[str], casts: Casts
+) -> dict[str, Any]:
+    """The members that one source gives, as they stand."""
+
+    def at(place: str, name: str) -> Any:
+        value = opened(value_at(record, place, casts.are_cells))
+        return casts.column(value, name) if place in record else value
+
+    if isinstance(source, Mapping):
+        return {name: at(place, name) for name, place in source.items()}
+    if source.endswith("*"):
+        begin = source[:-1]
+        columns = [name for name in record if name.startswith(begin)] if begin else rest
+        return {name.removeprefix(begin): casts.column(record[name], name.removeprefix(begin)) for name in columns}
+    name = source.rpartition(".")[2]
+    return _spread(name, at(source, name))
 
 
-def _whole(value: Any) -> Any:
-    return opened(value)
-
-
-def _spread(name: str, value: Any, are_cells: bool) -> dict[str, Any]:
+def _spread(name: str, found: Any) -> dict[str, Any]:
     """The members of an object of any shape; a value that is none under its name."""
-    value = _described(opened(value))
+    value = _described(found)
     if isinstance(value, dict):
         return value
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-        if all("key" in one and "value" in one for one in value):
+        if all(_is_pair(one) for one in value):
             return {str(one["key"]): _paired(one["value"]) for one in value}
         names = [_schema(one) for one in value]
         if all(names):
             return _by_schema([str(one) for one in names], [_described(one) for one in value])
-    return {name: _cell(value, are_cells)}
+    return {name: value}
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, dict) and "key" in value and "value" in value
 
 
 def _schema(value: Any) -> str | None:
@@ -134,7 +171,7 @@ def _by_schema(names: list[str], values: list[Any]) -> dict[str, Any]:
 
 def _paired(value: Any) -> Any:
     """The value of a key: the member that is there, where it has one for each type."""
-    if not isinstance(value, dict) or not any(name in value for name in _VALUES):
+    if not isinstance(value, dict) or not value.keys() <= {*_VALUES, "set_timestamp_micros"}:
         return value
     name = next((name for name in _VALUES if value.get(name) is not None), None)
     if name is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lake.lake import Lake
@@ -25,13 +28,11 @@ from tests.pipelines.world import empty_world
 NOW = 1_800_000_000_000
 SAMPLES = Path(__file__).parents[3] / "examples" / "formats"
 ANSWERS = Path(__file__).parent / "formats"
-#: Each sample, and the format that it is read by.
+#: Each sample, and the format that it is read by: of a folder all its tables by the one of its name.
 FILES = {
-    "segment.jsonl": "segment",
-    "amplitude.jsonl": "amplitude",
-    "mixpanel.jsonl": "mixpanel",
-    "mixpanel-people.jsonl": "mixpanel-people",
-    "posthog.jsonl": "posthog",
+    str(path.relative_to(SAMPLES)): path.parent.name if path.parent != SAMPLES else path.stem
+    for path in sorted(SAMPLES.rglob("*.*"))
+    if path.suffix != ".md"
 }
 
 
@@ -57,7 +58,7 @@ def without_made_ids(rows: list[dict[str, Any]], answers: Path) -> list[dict[str
 @pytest.mark.parametrize("file", FILES)
 def test_a_sample_is_the_events_that_an_app_would_have_sent(tmp_path: Path, file: str) -> None:
     """The rows and the ids that belong together are those of the answers, and the same file again adds nothing."""
-    answers = ANSWERS / f"{file.partition('.')[0]}.jsonl"
+    answers = (ANSWERS / file).with_suffix(".jsonl")
     _, expected, expected_claims = imported(Lake(str(tmp_path / "sent")), answers, Reading(as_sent=True))
 
     lake = Lake(str(tmp_path / "lake"))
@@ -239,3 +240,87 @@ def test_ids_of_a_sample_are_one_person(url: str, tmp_path: Path, file: str, ids
 
     expected = {"pages": 1, "plan": None if file.startswith("mixpanel") else "pro"}
     assert {id: world.values(id) for id in ids} == dict.fromkeys(ids, expected)
+
+
+def test_a_file_without_an_ending_is_read_as_its_format_is(tmp_path: Path) -> None:
+    """Segment's files end in .gz alone, Snowplow's in anything; a heading that somebody gave to the latter is none."""
+    read = read_mapping("segment").reading(Reading())
+    path = tmp_path / "1730534400000.abc.gz"
+    path.write_bytes(gzip.compress((SAMPLES / "segment.jsonl").read_bytes()))
+    assert imported(Lake(str(tmp_path / "segment")), path, read)[0].accepted == 5
+
+    mapping = read_mapping("snowplow")
+    read = mapping.reading(Reading())
+    text = (SAMPLES / "snowplow.tsv").read_text()
+    for at, name in enumerate(["part-00000", "headed.tsv"]):
+        path = tmp_path / name
+        path.write_text("\t".join(mapping.names) + "\n" + text if name == "headed.tsv" else text)
+        done, _, _ = imported(Lake(str(tmp_path / "snowplow")), path, read)
+        assert (done.accepted, done.already, done.rejected) == ((4, 0, 0), (0, 4, 0))[at], done.refused
+
+
+def test_a_line_of_too_few_cells_is_refused_without_a_heading(tmp_path: Path) -> None:
+    """Lines count from 1: there is no heading before them."""
+    path = tmp_path / "part.tsv"
+    path.write_text("web\tshop\n" + (SAMPLES / "snowplow.tsv").read_text())
+    refused: list[Any] = []
+    read = read_mapping("snowplow").reading(Reading())
+    done, _, _ = imported(Lake(str(tmp_path / "lake")), path, read, on_refused=refused.extend)
+    assert (done.accepted, [(one.line, one.group.split(":")[0]) for one in refused]) == (4, [(1, "too few cells")])
+
+
+def test_the_table_of_a_file_that_is_named_otherwise(tmp_path: Path) -> None:
+    """The command says it; a file of no table that is known is refused by rows, since nothing names their event."""
+    path = tmp_path / "export-7.csv"
+    path.write_bytes((SAMPLES / "segment-warehouse" / "identifies.csv").read_bytes())
+    lake = Lake(str(tmp_path / "lake"))
+    mapping = read_mapping("segment-warehouse")
+    done, _, _ = imported(lake, path, mapping.reading(Reading()))
+    assert (done.rejected, done.refused[0].reason) == (1, "event: name what happened")
+    done, found, _ = imported(lake, path, mapping.reading(Reading(), "identifies"))
+    assert (done.accepted, found[0]["traits"]) == (1, {"plan": "pro", "name": "Ada", "age": 36})
+
+
+def test_google_analytics_in_parquet_is_the_same(tmp_path: Path) -> None:
+    """There whole numbers are numbers, and what JSON leaves out is null."""
+    rows = [json.loads(line) for line in (SAMPLES / "ga4.jsonl").read_text().splitlines()]
+    value = pa.struct([("string_value", pa.string()), ("int_value", pa.int64()), ("double_value", pa.float64())])
+    pairs = pa.list_(pa.struct([("key", pa.string()), ("value", value)]))
+    for row in rows:
+        for pair in (*row["event_params"], *row["user_properties"]):
+            if "int_value" in pair["value"]:
+                pair["value"]["int_value"] = int(pair["value"]["int_value"])
+        row["event_timestamp"] = int(row["event_timestamp"])
+    wanted = ("event_name", "user_id", "user_pseudo_id", "event_timestamp", "event_params", "user_properties")
+    table = pa.table(
+        {
+            name: pa.array([row.get(name) for row in rows], pairs if name[-2:] in ("ms", "es") else None)
+            for name in wanted
+        }
+    )
+    pq.write_table(table, tmp_path / "events.parquet")
+    (tmp_path / "events.jsonl").write_text(
+        "".join(json.dumps({name: row[name] for name in wanted if name in row}) + "\n" for row in rows)
+    )
+    read = read_mapping("ga4").reading(Reading())
+    found = [imported(Lake(str(tmp_path / kind)), tmp_path / f"events.{kind}", read) for kind in ("parquet", "jsonl")]
+
+    events = [
+        sorted((row["kind"], row["ts"], str(row["properties"]), str(row["traits"])) for row in one[1]) for one in found
+    ]
+    assert events[0] == events[1]
+    assert [one[0].accepted for one in found] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("row", "are_cells", "expected"),
+    [
+        ({"zip": "00501", "n": "007", "id": "9007199254740993", "p": '{"x": "12"}'}, True, {"n": 7, "x": "12"}),
+        ({"zip": 501, "n": "7", "id": 9007199254740993, "p": {"x": "12"}}, False, {"zip": "501", "n": 7, "x": "12"}),
+    ],
+)
+def test_texts_and_numbers_of_a_format(row: dict[str, Any], are_cells: bool, expected: dict[str, Any]) -> None:
+    """`text` keeps digits, `number` makes a number; what stands in JSON says itself what it is."""
+    said = '[event]\ntime = "at"\ntext = ["id", "zip"]\nnumber = ["n"]\nproperties = ["p", "*"]'
+    (body,) = mapped({"at": "2024-11-02", **row}, mapping_of(said, "mine.toml"), "", are_cells, lambda: "x")
+    assert body["properties"] == {"zip": "00501", "id": "9007199254740993"} | expected
