@@ -8,6 +8,7 @@ log.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -44,11 +45,10 @@ def sent_rows(chunk: Chunk, terms: Terms) -> Made:
             continue
         try:
             of_columns = terms.columns.are_bodies
-            bodies = (
-                [body_of(line, row, terms, chunk.are_cells, inexact)]
-                if of_columns
-                else _bodies(line, row, terms, chunk)
-            )
+            if of_columns:
+                bodies = [body_of(line, row, terms, chunk.are_cells, inexact)]
+            else:
+                bodies = _bodies(row, terms.reading, chunk, partial(terms.event_id, line))
             made = [_entry(line, body, terms) for body in bodies]
             entries += made
             if not of_columns:
@@ -63,23 +63,27 @@ def sent_rows(chunk: Chunk, terms: Terms) -> Made:
     return Made(without_seq, refused, inexact, claiming)
 
 
-def stated_ms(row: dict[str, Any], reading: Reading, are_cells: bool) -> int | None:
+def stated_ms(row: dict[str, Any], reading: Reading, chunk: Chunk) -> int | None:
     """When the events of a row say that they happened, the latest, UTC ms; None where they do not say. Raises
     `Invalid`.
     """
-    bodies = [row]
-    if reading.mapping is not None:
-        bodies = mapped(row, reading.mapping, reading.table, are_cells, str)
+    bodies = _bodies(row, reading, chunk, str)
     times = [event_time(_without_sending(body), None, 0).ms for body in bodies]
     return max((ms for ms in times if ms is not None), default=None)
 
 
-def _bodies(line: int, row: dict[str, Any], terms: Terms, chunk: Chunk) -> list[dict[str, Any]]:
+def _bodies(row: dict[str, Any], reading: Reading, chunk: Chunk, own_id: Callable[[], str]) -> list[dict[str, Any]]:
     """The events of a row, as an app sends them."""
-    mapping, table = terms.reading.mapping, terms.reading.table
-    if mapping is None:
+    if reading.mapping is None:
         return [row]
-    return mapped(row, mapping, table, chunk.are_cells, partial(terms.event_id, line))
+    return mapped(
+        row,
+        reading.mapping,
+        own_id,
+        table=reading.table,
+        are_cells=chunk.are_cells,
+        has_columns=chunk.has_columns,
+    )
 
 
 def _entry(line: int, row: dict[str, Any], terms: Terms) -> tuple[int, LogEntry]:

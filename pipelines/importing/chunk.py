@@ -39,15 +39,16 @@ class Fault:
 class Chunk:
     """Some rows of a file: the line of each, and `rows`, which reads those at some places as Python values.
 
-    `columns` are there where the file has columns. In CSV values are cells of text (`are_cells`). At `broken` places
-    columns mean nothing, and `rows` gives a `Fault` under ERROR. Lines count from 1; in CSV the heading is line 1.
-    `number` and `part` count from 1.
+    `columns` are there where the file has columns (`has_columns`) of types that Polars has. In CSV values are cells of
+    text (`are_cells`). At `broken` places columns mean nothing, and `rows` gives a `Fault` under ERROR. Lines count
+    from 1; in CSV the heading is line 1. `number` and `part` count from 1.
     """
 
     lines: Sequence[int]
     rows: Callable[[Sequence[int]], Iterable[dict[str, Any]]]
     columns: dict[str, pl.Series] | None = None
     are_cells: bool = False
+    has_columns: bool = True
     broken: Collection[int] = ()
     number: int = 1
     part: int = 1

@@ -222,14 +222,14 @@ def _latest_ms(path: Path, columns: Columns, reading: Reading, now_ms: int) -> i
                 left = sorted({*times.is_null().arg_true().to_list(), *chunk.broken})
             for row in chunk.rows(left):
                 with suppress(Invalid):
-                    row_ms = _row_ms(row, columns, reading, chunk.are_cells)
+                    row_ms = _row_ms(row, columns, reading, chunk)
                     if row_ms is not None:
                         latest_ms = row_ms if latest_ms is None else max(latest_ms, row_ms)
     return now_ms if latest_ms is None else latest_ms
 
 
-def _row_ms(row: dict[str, Any], columns: Columns, reading: Reading, are_cells: bool) -> int | None:
+def _row_ms(row: dict[str, Any], columns: Columns, reading: Reading, chunk: Chunk) -> int | None:
     """The time of a row, UTC ms; None where an event as apps send it says none. Raises `Invalid`."""
     if reading.as_sent:
-        return stated_ms(row, reading, are_cells)
+        return stated_ms(row, reading, chunk)
     return time_ms(row.get(columns.time), columns.time, reading.time_unit)

@@ -45,7 +45,7 @@ class JsonlFile:
 
         for part in parts(step, size, rows_at_once, bytes_at_once):
             rows = [self._row(line) for _, line in part.rows]
-            yield Chunk([number for number, _ in part.rows], partial(_at_places, rows), **part.names)
+            yield Chunk([number for number, _ in part.rows], partial(_at_places, rows), has_columns=False, **part.names)
 
     def _row(self, line: bytes) -> dict[str, Any]:
         if len(line) > ROW_BYTES_MAX:

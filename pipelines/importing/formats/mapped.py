@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from pipelines.importing.cells import plain
 from pipelines.importing.formats.mapping import FIELDS, OBJECTS, Mapping, Rule, Said, Text
-from pipelines.importing.formats.places import Casts, members, opened, value_at
+from pipelines.importing.formats.places import members, of_columns, opened, value_at
 from pipelines.importing.row_values import id_text
 from pipelines.importing.times import time_ms
 from serving.ingest.accept import MESSAGE_ID_CHARACTERS_MAX
@@ -31,17 +31,28 @@ _IDS = ("user", "anonymous", "previous", "group", "id")
 _PREFIXED = ("user", "anonymous", "previous")
 #: How a text ends that says its zone: Z, UTC, +01, +0100, +01:00.
 _ZONE = re.compile(r"(?:Z|UTC|:[0-9]{2}(?:[.,][0-9]+)? ?[+-][0-9]{2}(?::?[0-9]{2})?)\Z")
+_EACH_REMEDY = "export its events with it, or name their place in the mapping"
 _TIME_REMEDY = "give the time of each record, or name its place in the mapping"
 
 
 def mapped(
-    row: dict[str, Any], mapping: Mapping, table: str, are_cells: bool, own_id: Callable[[], str]
+    row: dict[str, Any],
+    mapping: Mapping,
+    own_id: Callable[[], str],
+    *,
+    table: str = "",
+    are_cells: bool = False,
+    has_columns: bool = False,
 ) -> list[dict[str, Any]]:
-    """The bodies of a record of a table. `own_id` names a record that has no id. Raises `Invalid`."""
+    """The bodies of a row of a table. `own_id` names one that has no id. Raises `Invalid`.
+
+    `has_columns`: it is no object of JSON, but of a file of columns, which may be cells of text (`are_cells`).
+    """
     bodies: list[dict[str, Any]] = []
-    for number, record in enumerate(_records(row, mapping)):
+    for number, record in enumerate(_records(of_columns(row) if has_columns else row, mapping)):
         fitting = tuple(at for at, rule in enumerate(mapping.rules) if _fits(rule, record, table, are_cells))
-        body = _body(record, mapping.said(fitting), are_cells)
+        said = mapping.said(fitting)
+        body = _body(record, said, are_cells)
         if not body["messageId"]:
             body["messageId"] = own_id() + (f":{number}" if mapping.each else "")
         bodies.append(body)
@@ -49,12 +60,12 @@ def mapped(
         for at, rule in enumerate(mapping.also):
             if not _fits(rule, record, table, are_cells):
                 continue
-            further = _body(record, mapping.said(fitting, at), are_cells)
-            kind = further["type"]
-            if kind == "identify" and not further["traits"]:  # it would say nothing
-                continue
-            kinds[kind] += 1
-            further["messageId"] = _beside(body["messageId"], kind, kinds[kind])
+            of_further = mapping.said(fitting, at)
+            if of_further.type == "identify" and not _object(record, of_further, "traits", are_cells):
+                continue  # it would say nothing
+            further = _body(record, of_further, are_cells, said, body)
+            kinds[further["type"]] += 1
+            further["messageId"] = _beside(body["messageId"], further["type"], kinds[further["type"]])
             bodies.append(further)
     return bodies
 
@@ -63,8 +74,12 @@ def _records(row: dict[str, Any], mapping: Mapping) -> Iterator[dict[str, Any]]:
     if mapping.each is None:
         yield dict(row)
         return
+    inner = opened(row.get(mapping.each))
+    if not isinstance(inner, list):
+        details = {"field": mapping.each, "remedy": _EACH_REMEDY}
+        raise Invalid(f"{mapping.each}: there is no list of events; {_EACH_REMEDY}", details)
     outer = {name: value for name, value in row.items() if name != mapping.each}
-    for one in opened(row.get(mapping.each)) or ():
+    for one in inner:
         if isinstance(one, dict):
             yield {**outer, **one}
 
@@ -97,19 +112,40 @@ def _rest(record: dict[str, Any], said: Said) -> list[str]:
     return [name for name in record if name not in said.columns and not (begins and name.startswith(begins))]
 
 
-def _body(record: dict[str, Any], said: Said, are_cells: bool) -> dict[str, Any]:
+def _body(
+    record: dict[str, Any], said: Said, are_cells: bool, before: Said | None = None, known: Any = None
+) -> dict[str, Any]:
+    """The body that is said. What was said `before` of the same record, and so is `known`, is not made again."""
     body: dict[str, Any] = {
-        field: _value(record, said, key, are_cells) for key, field in FIELDS.items() if key != "time"
+        field: known[field] if before and _is_same(said, before, key) else _value(record, said, key, are_cells)
+        for key, field in FIELDS.items()
+        if key != "time"
     }
     body["type"] = said.type or body["type"]
-    body["timestamp"] = rfc3339(_time_ms(record, said, are_cells))
-    casts = Casts(are_cells, said.lists.get("text", ()), said.lists.get("number", ()))
-    left_out = said.lists.get("leave_out", ())
+    is_timed = (
+        before is not None
+        and _is_same(said, before, "time")
+        and (said.time_unit, said.time_zone) == (before.time_unit, before.time_zone)
+    )
+    body["timestamp"] = known["timestamp"] if is_timed else rfc3339(_time_ms(record, said, are_cells))
     for key in OBJECTS:
-        sources = said.objects.get(key, ())
-        values = members(record, sources, _rest(record, said) if "*" in sources else (), casts)
-        body[key] = {name: value for name, value in values.items() if not any(_is_like(name, one) for one in left_out)}
+        is_known = before is not None and _is_same(said, before, key)
+        body[key] = known[key] if is_known else _object(record, said, key, are_cells)
     return body
+
+
+def _is_same(said: Said, before: Said, key: str) -> bool:
+    """Whether both say the same of a key, by the very same words: those of the tables are never copied."""
+    if key in OBJECTS:
+        return said.objects.get(key) is before.objects.get(key) and said.lists == before.lists
+    return said.values.get(key) is before.values.get(key) and said.lists == before.lists
+
+
+def _object(record: dict[str, Any], said: Said, key: str, are_cells: bool) -> dict[str, Any]:
+    sources = said.objects.get(key, ())
+    if not sources:
+        return {}
+    return members(record, sources, _rest(record, said) if "*" in sources else (), said.casts(are_cells))
 
 
 def _value(record: dict[str, Any], said: Said, key: str, are_cells: bool) -> Any:

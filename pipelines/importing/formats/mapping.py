@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 from zoneinfo import available_timezones
 
 from pipelines.importing.chunk import ImportRefused
+from pipelines.importing.formats.places import Casts
 from pipelines.importing.terms import TIME_UNITS, Reading, TimeUnit
 from serving.ingest.accept import EVENT_KINDS
 
@@ -81,6 +82,16 @@ class Said:
             for source in sources:
                 found |= {source} if isinstance(source, str) else {*source.values()}
         return frozenset(found | {place.partition(".")[0] for place in found})
+
+    def casts(self, are_cells: bool) -> Casts:
+        """How values of its objects are taken."""
+        return self._casts[are_cells]
+
+    @cached_property
+    def _casts(self) -> tuple[Casts, Casts]:
+        text, number, left_out = (frozenset(self.lists.get(key, ())) for key in ("text", "number", "leave_out"))
+        begins = tuple(name[:-1] for name in left_out if name.endswith("*"))
+        return Casts(False, text, number, left_out, begins), Casts(True, text, number, left_out, begins)
 
     def over(self, other: Said) -> Said:
         """What both say; where both do, this one counts."""

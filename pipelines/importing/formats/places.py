@@ -32,13 +32,34 @@ def value_at(record: dict[str, Any], place: str, are_cells: bool = False) -> Any
 
     A column that is a text of JSON stays in the record as what it says, since more of it is asked for mostly.
     """
-    head = place.partition(".")[0]
-    if place not in record and head in record:
-        record[head] = opened(record[head])
-    found = _found(record, place)
-    if is_absent(found) or found == {} or found == [] or (are_cells and isinstance(found, str) and found in NANS):
-        return None
-    return found
+    if place in record:
+        found = record[place]
+    else:
+        head, _, rest = place.partition(".")
+        inner = record.get(head)
+        if not rest or inner is None:
+            return None
+        if type(inner) is str:
+            inner = record[head] = opened(inner)
+        found = _found(inner, rest)
+    if not found:
+        return found if found is False or found == 0 else None
+    return None if is_absent(found) or (are_cells and isinstance(found, str) and found in NANS) else found
+
+
+def of_columns(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of columns in which the members of objects that are null are absent: all rows have all of them."""
+    return {name: _present(value) if isinstance(value, (dict, list)) else value for name, value in row.items()}
+
+
+def _present(value: Any) -> Any:
+    match value:
+        case dict():
+            inner = ((name, _present(one)) for name, one in value.items())
+            return {name: one for name, one in inner if one is not None}
+        case list():
+            return [_present(one) for one in value]
+    return plain(value)
 
 
 def _found(within: Any, place: str) -> Any:
@@ -70,67 +91,75 @@ def opened(value: Any) -> Any:
 @dataclass(frozen=True)
 class Casts:
     """How values are taken. `are_cells`: columns are cells of text, each of which says itself what it is, but for the
-    names in `text` and `number`.
+    names in `text` and `number`. Names in `left_out`, and those that begin with one of `begins`, are left out.
     """
 
     are_cells: bool = False
     text: Collection[str] = ()
     number: Collection[str] = ()
+    left_out: Collection[str] = ()
+    begins: tuple[str, ...] = ()
 
     def column(self, value: Any, name: str) -> Any:
         """The value of a column that becomes the member of a name."""
         is_cell = self.are_cells and isinstance(value, str) and name not in self.text and name not in self.number
-        return cell_value(value) if is_cell else value
+        return cell_value(value) if is_cell else plain(value)
 
     def member(self, value: Any, name: str) -> Any:
-        """The value of a member as JSON has it; None where it is absent. Raises `Invalid`."""
-        present = plain(value)
-        if is_absent(present):
+        """The value that a member has. Raises `Invalid`."""
+        if value is None:
             return None
         if name in self.text:
-            return forced_text(present)
-        return forced_number(present, name) if name in self.number else present
+            return forced_text(value)
+        return forced_number(value, name) if name in self.number else value
 
 
 def members(
     record: dict[str, Any], sources: Sequence[str | Mapping[str, str]], rest: Sequence[str], casts: Casts
 ) -> dict[str, Any]:
     """The object that the sources give together; of two values of a name the later counts. `rest` are the columns that
-    nothing else takes. Absent values are left out. Raises `Invalid` for a number that is not finite.
+    nothing else takes. Raises `Invalid` for a number that is not finite.
+
+    A column that is absent gives no member. A null inside of an object says something: of an attribute that it goes.
     """
     found: dict[str, Any] = {}
     for source in sources:
         for name, value in _given(record, source, rest, casts).items():
-            present = casts.member(value, name)
-            if present is not None:
-                found[name] = present
+            if name not in casts.left_out and not (casts.begins and name.startswith(casts.begins)):
+                found[name] = casts.member(value, name)
     return found
 
 
 def _given(
     record: dict[str, Any], source: str | Mapping[str, str], rest: Sequence[str], casts: Casts
 ) -> dict[str, Any]:
-    """The members that one source gives, as they stand."""
-
-    def at(place: str, name: str) -> Any:
-        value = opened(value_at(record, place, casts.are_cells))
-        return casts.column(value, name) if place in record else value
-
+    """The members that one source gives."""
     if isinstance(source, Mapping):
-        return {name: at(place, name) for name, place in source.items()}
-    if source.endswith("*"):
+        named = {name: _at(record, place, name, casts) for name, place in source.items()}
+    elif source.endswith("*"):
         begin = source[:-1]
         columns = [name for name in record if name.startswith(begin)] if begin else rest
-        return {name.removeprefix(begin): casts.column(record[name], name.removeprefix(begin)) for name in columns}
-    name = source.rpartition(".")[2]
-    return _spread(name, at(source, name))
+        named = {name[len(begin) :]: casts.column(record[name], name[len(begin) :]) for name in columns}
+    else:
+        name = source.rpartition(".")[2]
+        value = _described(_at(record, source, name, casts))
+        if isinstance(value, dict):
+            return value
+        named = _spread(name, value)
+    return {name: value for name, value in named.items() if not is_absent(value)}
 
 
-def _spread(name: str, found: Any) -> dict[str, Any]:
-    """The members of an object of any shape; a value that is none under its name."""
-    value = _described(found)
-    if isinstance(value, dict):
-        return value
+def _at(record: dict[str, Any], place: str, name: str, casts: Casts) -> Any:
+    """The value at a place that becomes the member of a name."""
+    value = value_at(record, place, casts.are_cells)
+    if value is None:
+        return None
+    inside = opened(value)
+    return casts.column(value, name) if inside is value and place in record else inside
+
+
+def _spread(name: str, value: Any) -> dict[str, Any]:
+    """The members of a list of keys and values, or of objects with a schema; any other value under its name."""
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         if all(_is_pair(one) for one in value):
             return {str(one["key"]): _paired(one["value"]) for one in value}

@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
 
 from lake.lake import Lake
 from lake.schemas import EVENTS
@@ -21,8 +23,12 @@ from pipelines.importing.formats.mapping import formats, mapping_of, read_mappin
 from pipelines.importing.import_file import import_file
 from pipelines.importing.report import Imported
 from pipelines.importing.terms import Reading
+from serving.ingest.accept import Limits, accept
 from serving.people.links import complete_links
+from serving.refusals import Invalid
 from serving.store.logged_event import LogEntry
+from tests.chance import part_of_examples
+from tests.pipelines.importing.test_as_sent import bodies, times
 from tests.pipelines.world import empty_world
 
 NOW = 1_800_000_000_000
@@ -70,6 +76,48 @@ def test_a_sample_is_the_events_that_an_app_would_have_sent(tmp_path: Path, file
     assert claims == expected_claims
     again, rows, _ = imported(lake, SAMPLES / file, read)
     assert (again.accepted, again.already, rows) == (0, len(expected), found)
+
+
+@part_of_examples(2)
+@given(body=bodies, time=times)
+def test_a_segment_event_is_the_body_itself(body: dict[str, Any], time: Any) -> None:
+    """Its fields are those that the API takes, so any body means the same with and without the format."""
+    sent = {**body, "messageId": body.get("messageId", "m"), "timestamp": time}
+    if not isinstance(sent.get("properties", {}), dict):
+        del sent["properties"]
+
+    def means(one: dict[str, Any]) -> Any:
+        try:
+            return msgspec.to_builtins(accept(one, Limits()))
+        except Invalid as refusal:
+            return str(refusal)
+
+    (made,) = mapped(sent, read_mapping("segment"), lambda: "x")
+    assert means(made) == means(sent)
+
+
+def test_a_null_of_an_object_says_something_and_a_null_of_a_column_nothing() -> None:
+    """An attribute that is null goes, also where JSON stands in a column; a struct has all members in each row."""
+    mapping = mapping_of('[event]\ntime = "at"\ntype = "identify"\ntraits = ["t", "plan"]', "mine.toml")
+    said = {"city": None, "zip": "", "age": 7}
+    row: dict[str, Any] = {"at": "2024-11-02", "t": said, "plan": None}
+    as_text = row | {"t": json.dumps(said)}
+    read = [
+        mapped(row, mapping, str)[0]["traits"],
+        mapped(as_text, mapping, str, has_columns=True)[0]["traits"],
+        mapped(as_text | {"plan": ""}, mapping, str, are_cells=True, has_columns=True)[0]["traits"],
+        mapped(row | {"t": said | {"sum": float("nan")}}, mapping, str, has_columns=True)[0]["traits"],
+    ]
+    assert read == [said] * 3 + [{"zip": "", "age": 7}]
+
+
+def test_a_visit_without_a_list_of_actions_is_refused(tmp_path: Path) -> None:
+    """It was exported without them; a visit that has none brings none."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"visitorId": "a", "timestamp": 1730534400}\n{"visitorId": "a", "actionDetails": []}\n')
+    done, _, _ = imported(Lake(str(tmp_path / "lake")), path, read_mapping("matomo").reading(Reading()))
+    assert (done.accepted, done.rejected) == (0, 1)
+    assert done.refused[0].samples[0].reason.startswith("actionDetails: there is no list of events")
 
 
 def test_every_format_has_a_sample() -> None:
@@ -190,7 +238,7 @@ def test_a_shift_knows_the_times_of_a_format(tmp_path: Path) -> None:
 def test_times_of_a_zone(value: Any, unit: str | None, expected: str) -> None:
     """By the zone of a format go times that say none themselves, with the summer time of their day."""
     said = '[event]\ntime = "at"\ntime_zone = "US/Pacific"\n' + (f'time_unit = "{unit}"' if unit else "")
-    (body,) = mapped({"at": value}, mapping_of(said, "mine.toml"), "", False, lambda: "x")
+    (body,) = mapped({"at": value}, mapping_of(said, "mine.toml"), lambda: "x")
     assert body["timestamp"] == expected
 
 
@@ -322,5 +370,11 @@ def test_google_analytics_in_parquet_is_the_same(tmp_path: Path) -> None:
 def test_texts_and_numbers_of_a_format(row: dict[str, Any], are_cells: bool, expected: dict[str, Any]) -> None:
     """`text` keeps digits, `number` makes a number; what stands in JSON says itself what it is."""
     said = '[event]\ntime = "at"\ntext = ["id", "zip"]\nnumber = ["n"]\nproperties = ["p", "*"]'
-    (body,) = mapped({"at": "2024-11-02", **row}, mapping_of(said, "mine.toml"), "", are_cells, lambda: "x")
+    (body,) = mapped(
+        {"at": "2024-11-02", **row},
+        mapping_of(said, "mine.toml"),
+        lambda: "x",
+        are_cells=are_cells,
+        has_columns=are_cells,
+    )
     assert body["properties"] == {"zip": "00501", "id": "9007199254740993"} | expected
