@@ -100,7 +100,7 @@ def import_file(
         reading = replace(reading, table=path.name.partition(".")[0])
     looked = look(path, wanted, reading)
     if reading.mapping is not None:
-        require_format(path, reading.mapping, looked.names)
+        require_format(path, reading.mapping, looked.names, reading.table)
     elif not reading.as_sent:
         _require(path, columns, reading, looked.names)
     identity = identity_of(path, columns, shift_to_now, rows_at_once, reading, source)

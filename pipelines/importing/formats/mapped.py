@@ -18,7 +18,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipelines.importing.cells import plain
-from pipelines.importing.formats.mapping import FIELDS, OBJECTS, Mapping, Rule, Said, Text
+from pipelines.importing.formats.mapping import FIELDS, OBJECTS, Mapping, Rule, Said, Text, is_like
 from pipelines.importing.formats.places import members, of_columns, opened, value_at
 from pipelines.importing.row_values import id_text
 from pipelines.importing.times import time_ms
@@ -85,7 +85,7 @@ def _records(row: dict[str, Any], mapping: Mapping) -> Iterator[dict[str, Any]]:
 
 
 def _fits(rule: Rule, record: dict[str, Any], table: str, are_cells: bool) -> bool:
-    if rule.table and not any(_is_like(table, one) for one in rule.table):
+    if rule.table and not any(is_like(table, one) for one in rule.table):
         return False
     if rule.lacks is not None and value_at(record, rule.lacks, are_cells) is not None:
         return False
@@ -97,13 +97,9 @@ def _fits(rule: Rule, record: dict[str, Any], table: str, are_cells: bool) -> bo
     if rule.same_as is not None and value != value_at(record, rule.same_as, are_cells):
         return False
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    if any(_is_like(text, one) for one in rule.others):
+    if any(is_like(text, one) for one in rule.others):
         return False
-    return not rule.values or any(_is_like(text, one) for one in rule.values)
-
-
-def _is_like(text: str, wanted: str) -> bool:
-    return text.startswith(wanted[:-1]) if wanted.endswith("*") else text == wanted
+    return not rule.values or any(is_like(text, one) for one in rule.values)
 
 
 def _rest(record: dict[str, Any], said: Said) -> list[str]:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from collections.abc import Mapping as Of
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -334,13 +335,35 @@ def _text(value: Any, place: str) -> str:
     return value
 
 
-def require_format(path: Path, mapping: Mapping, names: list[str]) -> None:
-    """Raises `ImportRefused` for a file that has no column of those that say when: it is of something else."""
+def require_format(path: Path, mapping: Mapping, names: list[str], table: str) -> None:
+    """Raises `ImportRefused` for a file that is of something else: it has no column of those that say when; or it is of
+    no table that is known, and has no column of the event.
+    """
+    if mapping.each is not None or not names:
+        return
     said = (mapping.event, *(rule.said for rule in mapping.rules))
-    places = [place for one in said for place in one.values.get("time", ()) if isinstance(place, str)] if names else []
-    wanted = list(dict.fromkeys(place if place in names else place.partition(".")[0] for place in places))
-    if places and mapping.each is None and not any(name in names for name in wanted):
+    has = f"it has {', '.join(names)}"
+    wanted = _columns_of("time", said, names)
+    if wanted and not any(name in names for name in wanted):
         raise ImportRefused(
-            f"{path.name} has no column {', '.join(wanted)}, by which --format {mapping.name} knows the time; it has "
-            f"{', '.join(names)}: name its format"
+            f"{path.name} has no column {', '.join(wanted)}, by which --format {mapping.name} knows the time; {has}: "
+            "name its format"
         )
+    tables = list(dict.fromkeys(one for rule in mapping.rules for one in rule.table))
+    wanted = _columns_of("event", said, names)
+    if tables and not any(is_like(table, one) for one in tables) and not any(name in names for name in wanted):
+        raise ImportRefused(
+            f"{path.name} is of no table that --format {mapping.name} knows ({', '.join(tables)}), and has no column "
+            f"{', '.join(wanted)}; {has}: say its table by --table"
+        )
+
+
+def is_like(text: str, wanted: str) -> bool:
+    """Whether a text is the wanted one, or begins so, where `*` ends that."""
+    return text.startswith(wanted[:-1]) if wanted.endswith("*") else text == wanted
+
+
+def _columns_of(key: str, said: Iterable[Said], names: list[str]) -> list[str]:
+    """The columns that say something of a key, whichever table says so."""
+    places = [place for one in said for place in one.values.get(key, ()) if isinstance(place, str)]
+    return list(dict.fromkeys(place if place in names else place.partition(".")[0] for place in places))

@@ -318,13 +318,13 @@ def test_a_line_of_too_few_cells_is_refused_without_a_heading(tmp_path: Path) ->
 
 
 def test_the_table_of_a_file_that_is_named_otherwise(tmp_path: Path) -> None:
-    """The command says it; a file of no table that is known is refused by rows, since nothing names their event."""
+    """The command says it; a file of no table that is known is refused as a whole, since nothing names its events."""
     path = tmp_path / "export-7.csv"
     path.write_bytes((SAMPLES / "segment-warehouse" / "identifies.csv").read_bytes())
     lake = Lake(str(tmp_path / "lake"))
     mapping = read_mapping("segment-warehouse")
-    done, _, _ = imported(lake, path, mapping.reading(Reading()))
-    assert (done.rejected, done.refused[0].reason) == (1, "event: name what happened")
+    with pytest.raises(ImportRefused, match=r"export-7\.csv is of no table .*identifies\*.*event_text.*--table"):
+        imported(lake, path, mapping.reading(Reading()))
     done, found, _ = imported(lake, path, mapping.reading(Reading(), "identifies"))
     assert (done.accepted, found[0]["traits"]) == (1, {"plan": "pro", "name": "Ada", "age": 36})
 
