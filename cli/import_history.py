@@ -16,7 +16,7 @@ from cli.terminal import fail, one_line, progress_bar, say
 from pipelines.importing.chunk import ImportRefused
 from pipelines.importing.import_file import import_file
 from pipelines.importing.made import Refused
-from pipelines.importing.noted_imports import Note
+from pipelines.importing.noted_imports import ImportCancelled, Note
 from pipelines.importing.report import Imported, Preview
 from pipelines.importing.terms import AS_SENT, Reading
 from pipelines.leases import writing
@@ -82,6 +82,10 @@ def import_history(
                 lease.require()
             note.begin()
 
+        def after_chunk(done: int, total: int | None) -> None:
+            on_progress(done, total)
+            note.require_going()
+
         try:
             imported = import_file(
                 lake,
@@ -100,13 +104,18 @@ def import_history(
                 is_dry=is_dry,
                 now_ms=now_ms,
                 shards=settings.shards,
-                progress=on_progress,
+                progress=after_chunk,
                 before_commit=before_commit,
                 on_refused=on_refused,
                 link=lambda events: store.follow(complete_links(store.operations, events)),
             )
         except ImportRefused as error:
             fail(str(error))
+        except ImportCancelled as error:
+            fail(
+                f"the import {error} was cancelled. Its rows that are in stay, and count from the next rebuild on "
+                "(tinycdp rebuild); the same command brings the others"
+            )
         if not is_dry:
             note.end(imported)
     if is_dry:

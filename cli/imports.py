@@ -25,6 +25,8 @@ def _line(row: Mapping[str, Any]) -> str:
     files = ", ".join(row["files"]) + (f" of {row['source']}" if row["source"] else "")
     if row["state"] == "done":
         rows = f"{row['accepted']:,} imported, {row['already']:,} were there, {row['rejected']:,} rejected"
+    elif row["state"] == "cancelled":
+        rows = "cancelled: rows that were in by then stay; the same command brings the others"
     else:
         rows = "under way, or cut off: the same command takes it up"
     by = f", by {one_line(row['author'])}" if row["author"] else ""

@@ -18,6 +18,7 @@ import typer
 from cli.backup_commands import backup, restore
 from cli.connect import connect, connect_store
 from cli.import_command import import_
+from cli.imports_commands import imports
 from cli.terminal import AWAY, MISUSED, WRONG, Json, err, fail, out, progress_bar, say, say_json
 from expressions.errors import ExpressionError
 from expressions.rules.values import instant_ms
@@ -374,18 +375,7 @@ def formats_(
         sys.stdout.write(text)
 
 
-@app.command()
-def imports(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list, the newest first.")] = 20,
-    as_json: Json = False,
-) -> None:
-    """List the imports of history: their files, when, by whom, and what became of their rows."""
-    from cli.imports import imports_body, imports_text
-    from pipelines.importing.noted_imports import noted_imports
-
-    _, lake, _ = connect()
-    noted = noted_imports(lake, limit)
-    say(imports_body(noted), imports_text(noted), as_json)
+app.add_typer(imports, name="imports")
 
 
 @app.command()

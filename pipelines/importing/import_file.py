@@ -43,7 +43,8 @@ ROWS_AT_ONCE = 50_000
 #: How often a commit is made anew when another import of the same file was first.
 ATTEMPTS = 10
 
-#: Called with how many rows are done, and of how many where that is known.
+#: Called with how many rows are done, and of how many where that is known, once a chunk, or a part of one, is in.
+#: What it raises ends the import there.
 Progress = Callable[[int, int | None], None]
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from cli.imports import imports_body, imports_text
 from lake.lake import Lake
-from pipelines.importing.noted_imports import Note, noted_imports
+from pipelines.importing.import_file import import_file
+from pipelines.importing.noted_imports import ImportCancelled, NotCancelled, Note, cancel_import, noted_imports
 from pipelines.importing.report import Imported
 
 NOW = 1_800_000_000_000
@@ -48,3 +51,65 @@ def test_a_name_of_a_file_steers_no_terminal(tmp_path: Path) -> None:
     Note(lake, ["\x1b[2J\n.csv"], {}, "\x07", NOW).end(Imported(1, 0, 0))
 
     assert imports_text(noted_imports(lake, 9)).isprintable()
+
+
+def test_an_import_that_is_cancelled_stops_between_chunks_and_goes_on_when_it_is_given_again(tmp_path: Path) -> None:
+    """Whole chunks are in, and each row counts once after the same import again, which is listed by itself."""
+    path, root = tmp_path / "a.csv", str(tmp_path / "lake")
+    path.write_text(
+        "who,what,when\n" + "".join(f"u{number},seen,{1_700_000_000_000 + number}\n" for number in range(40))
+    )
+    done_rows: list[int] = []
+
+    def imported(note: Note, cancelled_at: int | None) -> Imported:
+        def after_chunk(done: int, _total: int | None) -> None:
+            done_rows.append(done)
+            if done == cancelled_at:
+                (row,) = noted_imports(Lake(root), 9)
+                cancel_import(Lake(root), row["id"])  # another process has tables of its own
+                cancel_import(Lake(root), row["id"])
+            note.require_going()
+
+        return import_file(
+            Lake(root),
+            path,
+            user_column="who",
+            event_column="what",
+            time_column="when",
+            now_ms=NOW,
+            rows_at_once=10,
+            before_commit=note.begin,
+            progress=after_chunk,
+        )
+
+    with pytest.raises(ImportCancelled):
+        imported(Note(Lake(root), ["a.csv"], {}, "", NOW), 20)
+    assert (done_rows, Lake(root).events().collect().height) == ([10, 20], 20)
+    (row,) = noted_imports(Lake(root), 9)
+    assert row["state"] == "cancelled" and "cancelled" in imports_text([row])
+
+    again = Note(Lake(root), ["a.csv"], {}, "", NOW + 1)
+    done = imported(again, None)
+    again.end(done)
+    assert (done, done_rows[2:]) == (Imported(20, 0, 20), [10, 20, 30, 40])
+    assert Lake(root).events().collect()["event_id"].n_unique() == Lake(root).events().collect().height == 40
+    assert [one["state"] for one in noted_imports(Lake(root), 9)] == ["done", "cancelled"]
+
+
+def test_an_import_is_not_cancelled_once_its_rows_are_in(tmp_path: Path) -> None:
+    """Nothing is left to cancel; one that ended as it was cancelled has ended. An id that is not there is refused."""
+    lake = Lake(str(tmp_path / "lake"))
+    ended, crossed = Note(lake, ["a.csv"], {}, "", NOW), Note(lake, ["b.csv"], {}, "", NOW + 1)
+    ended.require_going()
+    ended.begin()
+    ended.end(Imported(3, 0, 0))
+    crossed.begin()
+    crossed_row, ended_row = noted_imports(lake, 9)
+    with pytest.raises(NotCancelled, match="has ended"):
+        cancel_import(lake, ended_row["id"])
+    with pytest.raises(NotCancelled, match="tinycdp imports lists"):
+        cancel_import(lake, "nobody")
+
+    cancel_import(lake, crossed_row["id"])
+    crossed.end(Imported(7, 0, 0))
+    assert [(row["state"], row["accepted"]) for row in noted_imports(lake, 9)] == [("done", 7), ("done", 3)]
