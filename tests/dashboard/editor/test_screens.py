@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.dashboard.editor.test_building import chosen
-from tests.dashboard.screens import opened_dialog, press
+from tests.dashboard.screens import opened_dialog, press, settled
 from tests.running import RunningStack
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(240)]
@@ -37,6 +37,7 @@ def test_a_trait_is_made_with_the_builder_and_changed_as_text(defined: RunningSt
 
 
 def saved(page: Page) -> None:
-    """Saves in the dialog."""
+    """Saves in the dialog, and waits for the screen of what was saved: the form before it has an editor, too."""
     press(page.get_by_role("dialog").get_by_role("button", name="Save", exact=True))
     expect(page.get_by_role("dialog")).to_have_count(0)
+    settled(page)
