@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
@@ -147,7 +147,7 @@ class Paced(Generic[T]):
     async def of(self, look: Callable[[], Awaitable[T]]) -> T:
         """The answer. What `look` raises is raised to all who wait."""
         if self._next is None:
-            self._next = asyncio.create_task(self._looked(look))
+            self._next = _shared(self._looked(look))
         return await asyncio.shield(self._next)
 
     async def _looked(self, look: Callable[[], Awaitable[T]]) -> T:
@@ -169,7 +169,7 @@ class Together(Generic[W, T]):
         """The answer of a question that begins from now on, and asks for this and perhaps more."""
         self._wanted.update(wanted)
         if self._next is None:
-            self._next = asyncio.create_task(self._asked(ask, self._running))
+            self._next = _shared(self._asked(ask, self._running))
         return await asyncio.shield(self._next)
 
     async def _asked(self, ask: Callable[[set[W]], Awaitable[T]], before: asyncio.Task[T] | None) -> T:
@@ -178,3 +178,10 @@ class Together(Generic[W, T]):
         wanted, self._wanted = self._wanted, set()
         self._running, self._next = self._next, None
         return await ask(wanted)
+
+
+def _shared(answer: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Seeks an answer for all who wait for it. That it failed is nobody's where none of them waits any more."""
+    task = asyncio.create_task(answer)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from itertools import pairwise
 
@@ -182,3 +183,32 @@ def test_an_old_answer_serves_where_no_newer_one_can_be_had() -> None:
         return [found, await kept.of(ask)]
 
     assert anyio.run(run) == ["names", "names"]
+
+
+@pytest.mark.parametrize("kind", ["paced", "together"])
+def test_an_error_that_nobody_waits_for_any_more_is_not_logged(kind: str) -> None:
+    """Whoever asked has hung up, so the error is nobody's: the event loop would log it as one that was lost."""
+    lost: list[object] = []
+
+    async def ask() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+        begun, going_on = asyncio.Event(), asyncio.Event()
+
+        async def fail(*_: object) -> int:
+            begun.set()
+            await going_on.wait()
+            raise Unavailable("away")
+
+        asked = Paced[int](0).of(fail) if kind == "paced" else Together[int, int]().of([1], fail)
+        caller = asyncio.create_task(asked)
+        await begun.wait()
+        caller.cancel()
+        await asyncio.wait([caller])
+        going_on.set()
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        del asked, caller
+        gc.collect()
+
+    asyncio.run(ask())
+
+    assert lost == []
