@@ -16,6 +16,7 @@ what the first one left.
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -65,6 +66,8 @@ PAUSE_S_MAX = BEAT_MS / 2_000
 SYNCED_AFTER_MS = 2_000
 #: How often a round is made anew when another drain committed first.
 ATTEMPTS = 5
+#: A round that takes longer is told, whatever it does: its events wait. Nearly all take less than a second.
+LONG_ROUND_S = 30.0
 #: A log without new entries is trimmed again after this: Redis may have come back from before the last time.
 TRIM_AGAIN_S = 10.0
 #: Shards that still stand are logged again after this.
@@ -173,7 +176,7 @@ class Drain:
             was_recovered = self.recover()
         if was_recovered:
             self._trimmed.clear()
-        with self._beating_beside("a round", {}):
+        with self._beating_beside("a round", {}, LONG_ROUND_S):
             return self._drain()
 
     def _drain(self) -> bool:
@@ -340,18 +343,22 @@ class Drain:
             self._told_stopped = {}, now_s
 
     @contextmanager
-    def _beating_beside(self, work: str, report: Mapping[str, Any]) -> Iterator[None]:
+    def _beating_beside(self, work: str, report: Mapping[str, Any], long_after_s: float = math.inf) -> Iterator[None]:
         """Beats beside work that takes long, as a recovery of a large lake: whoever waits for it sees that it goes on.
 
-        It says so when the work stands still, and ends the process at last (`pipelines.standstill`). Nearly all work is
-        over before the first of these beats.
+        It says so when the work stands still, and ends the process at last (`pipelines.standstill`), or has taken long
+        for its kind. Nearly all work is over before the first of these beats.
         """
         done = threading.Event()
+        began_s = time.monotonic()
 
         def watch() -> None:
             standstill = Standstill(work)
             while not done.wait(LOOK_S):
                 why = standstill.look()
+                taken_s = time.monotonic() - began_s
+                if why is None and taken_s >= long_after_s:
+                    why = f"{work} takes {taken_s:.0f} s so far, as where the lake's store answers slowly or not at all"
                 self._told_beside = report if why is None else {**report, "status": "error", "error": why}
                 self._beat()
                 if why is not None and standstill.is_over:

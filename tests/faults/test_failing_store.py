@@ -11,6 +11,7 @@ import pytest
 
 from lake.lake import Lake
 from lake.schemas import EVENTS
+from pipelines.drain import LONG_ROUND_S
 from tests.faults.conftest import breakable
 from tests.faults.load import load
 from tests.faults.parts import await_drained, health
@@ -64,7 +65,8 @@ def test_while_the_store_fails_events_wait_in_redis_and_everybody_says_so(
         sent.await_more(300)
     assert set(sent.statuses) == {200}
     assert_all_counted(victim, sent)
-    wait_until(lambda: health(victim)["checks"]["drain"]["status"] == "error", "the drain says that it cannot drain")
+    cannot = "the drain says that it cannot drain"
+    wait_until(lambda: health(victim)["checks"]["drain"]["status"] == "error", cannot, LONG_ROUND_S + 60)
     body = health(victim)
     assert body["status"] == "error"
     assert body["checks"]["lake"]["status"] == "error"

@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pipelines import drain
+from pipelines.drain import Drain
 from pipelines.standstill import ENDED_AFTER_S, LOOK_S, TOLD_AFTER_S, Standstill
 from tests.faults.victims import ROOT
 from tests.pipelines.world import World
@@ -99,6 +101,35 @@ def test_a_drain_whose_recovery_hangs_says_so_and_ends(redis_url: str, tmp_path:
     assert said["error"].startswith("the recovery stands still")
     assert process.returncode == os.EX_TEMPFAIL
     assert "Thread 0x" in left and "in _work" in left
+
+
+def test_a_round_that_takes_long_is_told_until_it_ends(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it uses the processor all the time: its events wait."""
+    world = World(redis_url, tmp_path, shards=2)
+    monkeypatch.setattr(drain, "LOOK_S", 0.05)
+    monkeypatch.setattr(drain, "LONG_ROUND_S", 0.1)
+    told, stop = threading.Event(), threading.Event()
+
+    def busy(_: str) -> None:
+        while not told.is_set():
+            pass
+
+    def said() -> str:
+        return str(msgspec.json.decode(world.store.heartbeat("drain") or b"{}").get("error", ""))
+
+    draining = Drain(world.store, world.lake, world.settings, recover=world.recover, on_step=busy)
+    thread = threading.Thread(target=draining.run, args=(stop,))
+    thread.start()
+    try:
+        wait_until(lambda: said().startswith("a round takes "), "it says so")
+        told.set()
+        wait_until(lambda: not said(), "it does not say so any more")
+    finally:
+        told.set()
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.deep
