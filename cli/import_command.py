@@ -12,7 +12,10 @@ from cli.terminal import WRONG, Json
 
 def import_(
     file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="A CSV, Parquet or JSONL file, packed by gzip or zstd.")
+        list[str],
+        typer.Argument(
+            help="CSV, Parquet or JSONL files, packed by gzip or zstd; folders of these; patterns, as 'logs/*.csv'."
+        ),
     ],
     user: Annotated[str | None, typer.Option(help="The column of the user id.")] = None,
     event: Annotated[str | None, typer.Option(help="The column of the event name.")] = None,
@@ -78,7 +81,7 @@ def import_(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Load history from a file into the lake, and wait until it counts. The same import again adds nothing.
+    """Load history from files into the lake, and wait until it counts. The same import again adds nothing.
 
     --user, --event and --time name columns; --format names the tool that wrote the file instead. Without these a file
     of JSON lines has events as POST /v1/batch takes them, of all kinds. With --attribute and without --event each row
@@ -87,11 +90,17 @@ def import_(
     """
     from cli.formats import format_of
     from cli.import_history import FileMapping, import_history, say_imported
+    from pipelines.importing.chunk import ImportRefused
     from pipelines.importing.chunks import is_jsonl
+    from pipelines.importing.found_files import found_files
     from pipelines.importing.terms import TIME_UNITS, Reading
 
-    if rejects is not None and rejects.exists() and rejects.samefile(file):
-        raise typer.BadParameter("it is the file that is imported: name another one", param_hint="--rejects")
+    try:
+        files = found_files(file)
+    except ImportRefused as error:
+        raise typer.BadParameter(str(error), param_hint="FILE") from None
+    if rejects is not None and rejects.exists() and any(rejects.samefile(one) for one in files):
+        raise typer.BadParameter("it is a file that is imported: name another one", param_hint="--rejects")
     of_columns = (("--text", text), ("--number", number), ("--time-unit", time_unit))
     are_bodies = any((anonymous, kind, properties, attribute))
     mapping = None
@@ -108,7 +117,7 @@ def import_(
         ("--time", time),
     )
     missing = [name for name, column in named if not column]
-    are_sent = len(missing) == 3 and id is None and not are_bodies and is_jsonl(file)
+    are_sent = len(missing) == 3 and id is None and not are_bodies and all(map(is_jsonl, files))
     as_sent = mapping is not None or are_sent
     if missing and not as_sent:
         raise typer.BadParameter(
@@ -134,7 +143,7 @@ def import_(
     if mapping is not None:
         reading = mapping.reading(reading, table)
     imported = import_history(
-        file,
+        files,
         FileMapping(user, event, time, id, reading, source, anonymous, kind, properties, tuple(attribute or ())),
         shift_to_now=shift_to_now,
         is_dry=is_dry,

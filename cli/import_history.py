@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ from serving.times import rfc3339
 REASONS_SHOWN = 10
 #: Names of events, and of properties, of a dry run that are printed.
 NAMES_SHOWN = 30
+#: Names of files that the list of imports has of one.
+FILES_NOTED = 100
 KINDS = {"json": "list or object"}
 
 
@@ -54,7 +56,7 @@ class FileMapping:
 
 
 def import_history(
-    file: Path,
+    files: Sequence[Path],
     mapping: FileMapping,
     *,
     shift_to_now: bool = False,
@@ -70,12 +72,12 @@ def import_history(
     """
     store, lake, settings = connect()
     with (
-        progress_bar(f"importing {file.name}", quiet) as on_progress,
+        progress_bar(f"importing {_named(files)}", quiet) as on_progress,
         nullcontext() if is_dry else writing(store) as lease,
-        _kept(rejects, file, mapping) as on_refused,
+        _kept(rejects, files, mapping) as on_refused,
     ):
         now_ms = store.now_ms()
-        note = Note(lake, [file.name], _as_json(mapping), mapping.source, now_ms)
+        note = Note(lake, _noted(files), _as_json(mapping), mapping.source, now_ms)
 
         def before_commit() -> None:
             if lease is not None:
@@ -89,7 +91,7 @@ def import_history(
         try:
             imported = import_file(
                 lake,
-                file,
+                files,
                 user_column=mapping.user or ("" if mapping.are_bodies else AS_SENT.user),
                 event_column=mapping.event or ("" if mapping.are_bodies else AS_SENT.event),
                 time_column=mapping.time or AS_SENT.time,
@@ -130,7 +132,7 @@ def import_history(
 
 
 @contextmanager
-def _kept(rejects: Path | None, file: Path, mapping: FileMapping) -> Iterator[Any]:
+def _kept(rejects: Path | None, files: Sequence[Path], mapping: FileMapping) -> Iterator[Any]:
     """Takes refused rows into a file of JSON lines: first what the file is and how it was read, then a row a line."""
     if rejects is None:
         yield lambda rows: None
@@ -144,14 +146,26 @@ def _kept(rejects: Path | None, file: Path, mapping: FileMapping) -> Iterator[An
         def write(line: Mapping[str, Any]) -> None:
             written.write(msgspec.json.encode(line, enc_hook=str) + b"\n")
 
-        write({"file": file.name, "mapping": _as_json(mapping)})
+        write({"file": _named(files), "mapping": _as_json(mapping)})
 
         def keep(rows: Iterable[Refused]) -> None:
             for row in rows:
                 whole = {"text": row.row} if isinstance(row.row, str) else {"row": row.row}
-                write({"line": row.line, "reason": row.reason, **whole})
+                of_file = {"file": row.file} if row.file else {}
+                write({**of_file, "line": row.line, "reason": row.reason, **whole})
 
         yield keep
+
+
+def _named(files: Sequence[Path]) -> str:
+    return files[0].name if len(files) == 1 else f"{len(files):,} files"
+
+
+def _noted(files: Sequence[Path]) -> list[str]:
+    """The names of files for the list of imports, which has so many."""
+    names = [file.name for file in files[:FILES_NOTED]]
+    more = len(files) - len(names)
+    return [*names, f"and {more:,} more"] if more else names
 
 
 def _as_json(mapping: FileMapping) -> dict[str, Any]:
@@ -190,7 +204,8 @@ def say_imported(imported: Imported, as_json: bool, **more: bool) -> None:
     for reason in imported.refused[:REASONS_SHOWN]:
         lines.append(f"{reason.rows:>9,}  {one_line(reason.reason)}")
         for sample in reason.samples:
-            lines.append(f"           line {sample.line}: {one_line(sample.reason)}")
+            place = f" of {one_line(sample.file)}" if sample.file else ""
+            lines.append(f"           line {sample.line}{place}: {one_line(sample.reason)}")
             lines.append(f"             {one_line(sample.row)}")
     if len(imported.refused) > REASONS_SHOWN:
         lines.append(f"           and {len(imported.refused) - REASONS_SHOWN} reasons more: --json tells them")

@@ -172,7 +172,7 @@ def demo(no_console: NoConsole = False, no_prefect: NoPrefect = False, as_json: 
         fail(str(error))
     err.print(f"definitions saved from {tour.DEFINITIONS.name}")
     imported = import_history(
-        tour.PURCHASES,
+        [tour.PURCHASES],
         FileMapping(user="user_id", event="event", time="timestamp"),
         shift_to_now=True,
         quiet=False,

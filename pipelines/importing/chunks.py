@@ -83,6 +83,15 @@ def is_jsonl(path: Path) -> bool:
         return False
 
 
+def is_known(path: Path) -> bool:
+    """Whether the name of a file says how it is read."""
+    try:
+        _format(path)
+    except ImportRefused:
+        return False
+    return True
+
+
 def _usual(reading: Reading | None) -> str | None:
     """The format of files whose name does not say it."""
     return None if reading is None or reading.mapping is None else reading.mapping.kind

@@ -1,19 +1,23 @@
-"""History from a file into the lake: CSV, Parquet or JSONL, packed or not.
+"""History from files into the lake: CSV, Parquet or JSONL, packed or not.
 
-    file  →  chunks of rows  →  rows of `events`, and of `rejected` with a reason  →  without those that are known
+    files  →  chunks of rows  →  rows of `events`, and of `rejected` with a reason  →  without those that are known
           →  for a chunk a commit to each table
 
 The commits of a chunk carry a transaction named by the file's content and the mapping of its columns. So a run that was
 cut off goes on where it stopped, and a rerun adds nothing. Rows that another import brought are withheld
 (`known_rows`). A chunk whose rows have many bytes comes in parts, each with commits of its own. Imported rows have no
 seq: they are outside the log.
+
+The files of one command are one history: equal rows take places over all of them, and a row with the id of one in an
+earlier file is there already. So the name of a file in commits has those of the files before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +46,8 @@ from serving.store.logged_event import LogEntry
 ROWS_AT_ONCE = 50_000
 #: How often a commit is made anew when another import of the same file was first.
 ATTEMPTS = 10
+#: Ways to read that are told, where the files of a command differ.
+WAYS_TOLD_MAX = 3
 
 #: Called with how many rows are done, and of how many where that is known, once a chunk, or a part of one, is in.
 #: What it raises ends the import there.
@@ -50,7 +56,7 @@ Progress = Callable[[int, int | None], None]
 
 def import_file(
     lake: Lake,
-    path: Path,
+    path: Path | Sequence[Path],
     *,
     user_column: str = AS_SENT.user,
     event_column: str = AS_SENT.event,
@@ -73,15 +79,14 @@ def import_file(
     rows_at_once: int = ROWS_AT_ONCE,
     bytes_at_once: int = BYTES_AT_ONCE,
 ) -> Imported:
-    """Imports a file; returns when its rows are in the lake. Raises `ImportRefused`, `LakeError`, and what
-    `before_commit` raises, which is called before each commit, and before links are made.
+    """Imports a file, or several of one command; returns when the rows are in the lake. Raises `ImportRefused`,
+    `LakeError`, and what `before_commit` raises, which is called before each commit, and before links are made.
 
     `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
-    the latest is `now_ms`. `on_refused` is called with the refused rows of each chunk, whole. Events as apps send them
-    (`Reading.as_sent`) need no columns, and rows of columns may become such ones (`Columns.are_bodies`); `link` makes
-    the links of those that say that ids belong together. `source`
-    tells equal rows without ids of two sources apart. `is_dry`: nothing is written, and the answer says what would go
-    in.
+    the latest of all files is `now_ms`. `on_refused` is called with the refused rows of each chunk, whole. Events as
+    apps send them (`Reading.as_sent`) need no columns, and rows of columns may become such ones (`Columns.are_bodies`);
+    `link` makes the links of those that say that ids belong together. `source` tells equal rows without ids of two
+    sources apart. `is_dry`: nothing is written, and the answer says what would go in.
     """
     columns, reading = (
         Columns(
@@ -96,57 +101,112 @@ def import_file(
         ),
         reading or Reading(),
     )
-    wanted = () if reading.as_sent else columns.required()
-    if reading.mapping is not None and reading.mapping.has_tables and not reading.table:
-        reading = replace(reading, table=path.name.partition(".")[0])
-    looked = look(path, wanted, reading)
-    if reading.mapping is not None:
-        require_format(path, reading.mapping, looked.names, reading.table)
-    elif not reading.as_sent:
-        _require(path, columns, reading, looked.names)
-    identity = identity_of(path, columns, shift_to_now, rows_at_once, reading, source)
-    shift_ms = now_ms - _latest_ms(path, columns, reading, now_ms) if shift_to_now else 0
+    paths = [path] if isinstance(path, Path) else list(path)
+    total, read_as = _looked(paths, columns, reading)
+    shift_ms = now_ms - _latest_of(paths, columns, reading, now_ms) if shift_to_now else 0
     row_ids = RowIds(source, "" if reading.as_sent else columns.read_for)
     known_rows = KnownRows(lake, to_compare=is_dry)
     tally, preview = Tally(), Preview() if is_dry else None
     done = 0
-    with closing(chunks(path, wanted, rows_at_once, bytes_at_once, reading)) as parts:
-        for chunk in parts:
-            terms = Terms(columns, identity, shift_ms, now_ms, shards, reading, row_ids.of(chunk))
-            made = chunk_rows(chunk, terms)
-            tally.refuse(made.refused)
-            tally.note(made.inexact)
-            on_refused(made.refused)
-            done += len(chunk.lines)
-            is_known = known_rows.among(made.events)
-            events = made.events.filter(pa.array(~is_known))
-            if preview is not None:
-                if lake.holds_events() and _is_in(lake, EVENTS, identity, chunk):
-                    tally.already += len(made.events)
-                else:
+    # Rows that are named by their places have an id each: only ids that files give may be in several.
+    are_ids_shared = len(paths) > 1 and (reading.as_sent or columns.id is not None)
+    files = _named_files(paths, columns, shift_to_now, rows_at_once, reading, source)
+    for file in files:
+        path, identity, reading = file.path, file.identity, file.reading
+        wanted = () if reading.as_sent else columns.required()
+        with closing(chunks(path, wanted, rows_at_once, bytes_at_once, reading)) as parts:
+            for chunk in parts:
+                terms = Terms(columns, identity, shift_ms, now_ms, shards, reading, row_ids.of(chunk))
+                made = chunk_rows(chunk, terms)
+                if len(paths) > 1:
+                    made = replace(made, refused=[replace(row, file=path.name) for row in made.refused])
+                tally.refuse(made.refused)
+                tally.note(made.inexact)
+                on_refused(made.refused)
+                done += len(chunk.lines)
+                is_known = known_rows.among(made.events)
+                if are_ids_shared and not file.is_last:
+                    known_rows.keep(made.events)
+                events = made.events.filter(pa.array(~is_known))
+                if preview is not None:
+                    if lake.holds_events() and _is_in(lake, EVENTS, identity, chunk):
+                        tally.already += len(made.events)
+                    else:
+                        tally.accepted += len(events)
+                        tally.already += len(made.events) - len(events)
+                        preview.add(events)
+                        preview.add_at_known_times(events.filter(pa.array(known_rows.at_known_times(events))))
+                    progress(done, total)
+                    continue
+                if made.refused:
+                    # Refusals go first, so that a run that is cut off in between repeats neither.
+                    rows = [
+                        {"received_at": now_ms, "source": path.name, **refused.stored()} for refused in made.refused
+                    ]
+                    before_commit()
+                    _append(lake, REJECTED, identity, chunk, pa.Table.from_pylist(rows, schema=REJECTED.columns))
+                claiming = known_rows.new(made.claiming)
+                if claiming and not _is_in(lake, EVENTS, identity, chunk):
+                    before_commit()
+                    link(claiming)  # before the events: a run that is cut off in between makes them again
+                before_commit()
+                if _append(lake, EVENTS, identity, chunk, events):
                     tally.accepted += len(events)
                     tally.already += len(made.events) - len(events)
-                    preview.add(events)
-                    preview.add_at_known_times(events.filter(pa.array(known_rows.at_known_times(events))))
-                progress(done, looked.total)
-                continue
-            if made.refused:
-                # Refusals go first, so that a run that is cut off in between repeats neither.
-                rows = [{"received_at": now_ms, "source": path.name, **refused.stored()} for refused in made.refused]
-                before_commit()
-                _append(lake, REJECTED, identity, chunk, pa.Table.from_pylist(rows, schema=REJECTED.columns))
-            claiming = known_rows.new(made.claiming)
-            if claiming and not _is_in(lake, EVENTS, identity, chunk):
-                before_commit()
-                link(claiming)  # before the events: a run that is cut off in between makes them again
-            before_commit()
-            if _append(lake, EVENTS, identity, chunk, events):
-                tally.accepted += len(events)
-                tally.already += len(made.events) - len(events)
-            else:
-                tally.already += len(made.events)
-            progress(done, looked.total)
-    return tally.imported(looked.read_as, preview)
+                else:
+                    tally.already += len(made.events)
+                progress(done, total)
+        known_rows.end_file()
+    return tally.imported(read_as, preview)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a command, the name of its commits, and how it is read."""
+
+    path: Path
+    identity: str
+    reading: Reading
+    is_last: bool
+
+
+def _named_files(
+    paths: Sequence[Path], columns: Columns, shift_to_now: bool, rows_at_once: int, reading: Reading, source: str
+) -> Iterator[_File]:
+    """The files in order. One behind others is named by these, too: what it adds depends on them."""
+    before = ""
+    for at, path in enumerate(paths, 1):
+        of_file = _of_table(path, reading)
+        identity = identity_of(path, columns, shift_to_now, rows_at_once, of_file, source)
+        before = blake2b(f"{before} {identity}".encode(), digest_size=16).hexdigest() if before else identity
+        yield _File(path, before, of_file, at == len(paths))
+
+
+def _of_table(path: Path, reading: Reading) -> Reading:
+    """How a file is read: one of a format with tables has the table that it is named after, if no other is said."""
+    if reading.mapping is not None and reading.mapping.has_tables and not reading.table:
+        return replace(reading, table=path.name.partition(".")[0])
+    return reading
+
+
+def _looked(paths: Sequence[Path], columns: Columns, reading: Reading) -> tuple[int | None, str]:
+    """How many rows the files have, None where one does not say it, and how they are read, for people.
+
+    All files are looked at before a row of any is in. Raises `ImportRefused`.
+    """
+    total: int | None = 0
+    read_as: dict[str, None] = {}
+    for path in paths:
+        of_file = _of_table(path, reading)
+        looked = look(path, () if reading.as_sent else columns.required(), of_file)
+        if of_file.mapping is not None:
+            require_format(path, of_file.mapping, looked.names, of_file.table)
+        elif not reading.as_sent:
+            _require(path, columns, reading, looked.names)
+        total = None if total is None or looked.total is None else total + looked.total
+        if looked.read_as and len(read_as) < WAYS_TOLD_MAX:
+            read_as[looked.read_as] = None
+    return total, "; ".join(read_as)
 
 
 def _require(path: Path, columns: Columns, reading: Reading, names: list[str]) -> None:
@@ -208,8 +268,14 @@ def _apps(identity: str, chunk: Chunk) -> tuple[str, str]:
     return app, f"{app}/{chunk.number}/parts"
 
 
-def _latest_ms(path: Path, columns: Columns, reading: Reading, now_ms: int) -> int:
-    """The latest time in a file, in UTC ms; `now_ms` where it has none."""
+def _latest_of(paths: Sequence[Path], columns: Columns, reading: Reading, now_ms: int) -> int:
+    """The latest time in some files, in UTC ms; `now_ms` where they have none."""
+    latest = (_latest_ms(path, columns, _of_table(path, reading)) for path in paths)
+    return max((one for one in latest if one is not None), default=now_ms)
+
+
+def _latest_ms(path: Path, columns: Columns, reading: Reading) -> int | None:
+    """The latest time in a file, in UTC ms; None where it has none."""
     latest_ms: int | None = None
     wanted = () if reading.as_sent else columns.required()
     with closing(chunks(path, wanted, ROWS_AT_ONCE, reading=reading)) as parts:
@@ -226,7 +292,7 @@ def _latest_ms(path: Path, columns: Columns, reading: Reading, now_ms: int) -> i
                     row_ms = _row_ms(row, columns, reading, chunk)
                     if row_ms is not None:
                         latest_ms = row_ms if latest_ms is None else max(latest_ms, row_ms)
-    return now_ms if latest_ms is None else latest_ms
+    return latest_ms
 
 
 def _row_ms(row: dict[str, Any], columns: Columns, reading: Reading, chunk: Chunk) -> int | None:

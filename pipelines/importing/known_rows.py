@@ -35,22 +35,40 @@ class KnownRows:
 
     def __init__(self, lake: Lake, *, to_compare: bool = False) -> None:
         self._imported, self._logged, self._moments = SpilledKeys(), SpilledKeys(), SpilledKeys()
+        self._kept = SpilledKeys()
+        self._deletes = pl.DataFrame()
         if not lake.holds_events():
             return
         version = lake.events_version()
-        deletes = lake.scan(EVENTS, version).select(*_COLUMNS).filter(pl.col("kind") == "delete").collect()
+        self._deletes = lake.scan(EVENTS, version).select(*_COLUMNS).filter(pl.col("kind") == "delete").collect()
         read = lake.event_batches if to_compare else lake.imported_batches
         for batch in read(version, ROWS_AT_ONCE, _COLUMNS):
             events = batch.filter(~pl.col("kind").is_in(ACT_KINDS))
             if not to_compare:
                 events = events.filter(pl.col("seq").is_null())
-            if not deletes.is_empty() and not events.is_empty():
-                events = after_deletes(pl.concat([deletes, events]).lazy()).collect()
+            events = self._counting(events)
             imported, logged = events.filter(pl.col("seq").is_null()), events.filter(pl.col("seq").is_not_null())
             self._imported.add(_keys(imported["id"].to_list(), imported["event_id"].to_list()))
             self._logged.add(_keys(logged["id"].to_list(), logged["event_id"].to_list()))
             if to_compare:
                 self._moments.add(_moment_keys(events))
+
+    def keep(self, rows: pa.Table) -> None:
+        """Keeps rows of `events` of a file, to be known in the files behind it (`end_file`)."""
+        events = self._counting(pl.DataFrame(pl.from_arrow(rows.select(list(_COLUMNS)))))
+        self._kept.add(_keys(events["id"].to_list(), events["event_id"].to_list()))
+
+    def end_file(self) -> None:
+        """From here on the rows are known that were kept."""
+        for keys in self._kept.batches(ROWS_AT_ONCE):
+            self._imported.add(keys)
+        self._kept = SpilledKeys()
+
+    def _counting(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Those that no delete of the lake covers."""
+        if self._deletes.is_empty() or events.is_empty():
+            return events
+        return after_deletes(pl.concat([self._deletes, events]).lazy()).collect()
 
     def among(self, rows: pa.Table) -> Mask:
         """Which rows of `events` are known."""

@@ -20,7 +20,7 @@ REFUSED_BYTES = 4_096
 @dataclass(frozen=True)
 class Refused:
     """A row that stays out. `group` is the reason without what is true of this row alone; `row` is all of it: the text
-    of a row that cannot be read, else its values by column.
+    of a row that cannot be read, else its values by column. `file` is named where a command has several.
     """
 
     line: int
@@ -28,6 +28,7 @@ class Refused:
     reason: str
     row: str | dict[str, Any]
     details: Mapping[str, Any] = field(default_factory=dict)
+    file: str = ""
 
     @classmethod
     def by_fault(cls, line: int, fault: Fault) -> Refused:

@@ -24,11 +24,12 @@ SAMPLE_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class Sample:
-    """A refused row: its line, why it is refused, and how it begins."""
+    """A refused row: its line, why it is refused, how it begins, and its file where a command has several."""
 
     line: int
     reason: str
     row: str
+    file: str = ""
 
 
 @dataclass
@@ -135,7 +136,7 @@ class Tally:
             reason = self._reasons.setdefault(group, Reason(group))
             reason.rows += 1
             if len(reason.samples) < SAMPLES_MAX:
-                reason.samples.append(Sample(row.line, row.reason, row.text[:SAMPLE_CHARACTERS]))
+                reason.samples.append(Sample(row.line, row.reason, row.text[:SAMPLE_CHARACTERS], row.file))
 
     def note(self, inexact: Mapping[str, Inexact]) -> None:
         """Counts inexact numbers; properties beyond `NAMES_MAX` are left out."""

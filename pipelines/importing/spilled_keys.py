@@ -10,6 +10,7 @@ where keys hardly ever agree that differ in the second.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
@@ -57,6 +58,12 @@ class SpilledKeys:
             runs.append(self._merged(older, newer))
         self._runs = runs
         return places
+
+    def batches(self, size: int) -> Iterator[Keys]:
+        """All keys, at most so many at a time. One may be in several."""
+        for run in self._runs:
+            for at in range(0, len(run.keys), size):
+                yield run.keys[at : at + size]
 
     def counts(self, keys: Keys) -> Numbers:
         """How often each of the keys was added before."""

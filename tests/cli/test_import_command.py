@@ -35,7 +35,7 @@ def test_a_dry_run_for_scripts_says_what_would_go_in(capsys: pytest.CaptureFixtu
         "at_known_times": 1,
         "at_known_times_samples": [{"id": "user:ada", "event": "order", "ts_ms": 5}],
     }
-    assert document["refused"][0]["samples"] == [{"line": 3, "reason": "at: 'x' is no time", "row": "u,x"}]
+    assert document["refused"][0]["samples"] == [{"line": 3, "reason": "at: 'x' is no time", "row": "u,x", "file": ""}]
     assert (document["accepted"], document["inexact"]["order"]["line"]) == (3, 2)
 
     say_imported(Imported(3, 1, 0), True)
