@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.terminal import WRONG, Json
+from cli.terminal import WRONG, Json, err
 
 
 def import_(
@@ -89,7 +89,7 @@ def import_(
     in. The exit code is 1 where a row was refused.
     """
     from cli.formats import format_of
-    from cli.import_history import FileMapping, import_history, say_imported
+    from cli.import_history import FileMapping, import_history, say_imported, withheld_hint
     from pipelines.importing.chunk import ImportRefused
     from pipelines.importing.chunks import is_jsonl
     from pipelines.importing.found_files import found_files
@@ -142,9 +142,10 @@ def import_(
     reading = Reading(encoding, delimiter, quotes, unit, frozenset(text or ()), frozenset(number or ()), as_sent)
     if mapping is not None:
         reading = mapping.reading(reading, table)
+    said = FileMapping(user, event, time, id, reading, source, anonymous, kind, properties, tuple(attribute or ()))
     imported = import_history(
         files,
-        FileMapping(user, event, time, id, reading, source, anonymous, kind, properties, tuple(attribute or ())),
+        said,
         shift_to_now=shift_to_now,
         is_dry=is_dry,
         rejects=rejects,
@@ -152,5 +153,8 @@ def import_(
         as_json=as_json,
     )
     say_imported(imported, as_json)
+    hint = withheld_hint(said, imported)
+    if hint:
+        err.print(hint, markup=False, soft_wrap=True)
     if imported.rejected and not allow_rejects:
         raise SystemExit(WRONG)

@@ -192,6 +192,18 @@ def _as_json(mapping: FileMapping) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value not in (None, [], "")}
 
 
+def withheld_hint(mapping: FileMapping, imported: Imported) -> str | None:
+    """What to try where a file has events and attributes in its rows, under one column of ids: the attributes of an
+    event that is there are withheld. None where that cannot be why rows are.
+    """
+    if mapping.id is None or not mapping.attributes or mapping.event or not imported.already:
+        return None
+    return (
+        f"hint: {imported.already:,} rows have an id in {mapping.id} that is there already. If it is the id of events "
+        "that another command brought from these rows, their attributes did not go in: leave --id out here"
+    )
+
+
 def say_imported(imported: Imported, as_json: bool, **more: bool) -> None:
     """Says what became of the rows; `more` goes into the JSON."""
     preview = imported.preview

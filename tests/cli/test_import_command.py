@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.import_history import say_imported
+from cli.import_history import FileMapping, say_imported, withheld_hint
 from cli.main import app
 from cli.terminal import MISUSED
 from pipelines.importing.chunks import is_jsonl
@@ -74,3 +74,23 @@ def test_options_about_columns_are_refused_for_events_as_apps_send_them(
 def test_a_file_of_json_lines_is_known_by_its_name(name: str, is_one: bool) -> None:
     """The last ending counts, behind which may be that of a packed file."""
     assert is_jsonl(Path(name)) == is_one
+
+
+@pytest.mark.parametrize(
+    ("mapping", "already", "is_told"),
+    [
+        (FileMapping("who", None, "at", "order", attributes=("plan",)), 2, True),
+        (FileMapping("who", None, "at", "order", attributes=("plan",)), 0, False),
+        (FileMapping("who", None, "at", None, attributes=("plan",)), 2, False),
+        (FileMapping("who", "what", "at", "order"), 2, False),
+    ],
+    ids=["withheld", "none withheld", "without ids", "events"],
+)
+def test_attributes_that_are_withheld_for_the_ids_of_events_come_with_a_hint(
+    mapping: FileMapping, already: int, is_told: bool
+) -> None:
+    """One id is one event: attributes from the rows of events that are in stay out with it, and who reads "were there
+    already" takes them for in."""
+    hint = withheld_hint(mapping, Imported(0, 0, already))
+    assert (hint is not None and "leave --id out" in hint and "order" in hint) == is_told
+    assert is_told or hint is None
