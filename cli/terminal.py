@@ -19,7 +19,18 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 WRONG, MISUSED, AWAY = 1, 2, 3
 
@@ -54,9 +65,28 @@ def say_json(body: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(body), indent=1).decode() + "\n")
 
 
+class Rate(ProgressColumn):
+    """How much is done in a second, of late; empty until that is known."""
+
+    def render(self, task: Task) -> Text:
+        """The text of the column, which rich asks for."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
+class TimeLeft(TimeRemainingColumn):
+    """The time left; empty where nobody knows of how much."""
+
+    def render(self, task: Task) -> Text:
+        """The text of the column, which rich asks for."""
+        left = task.time_remaining
+        return Text(f"{super().render(task).plain} left") if task.total is not None and left else Text("")
+
+
 @contextmanager
 def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on standard error; the callback takes how much is done, and of how much, None where that is not known."""
+    """A bar on standard error, with the rate and the time left; the callback takes how much is done, and of how much,
+    None where that is not known.
+    """
     if quiet:
         yield lambda done, total: None
         return
@@ -65,7 +95,9 @@ def progress_bar(title: str, quiet: bool) -> Iterator[Callable[[int, int | None]
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        Rate(),
         TimeElapsedColumn(),
+        TimeLeft(),
     )
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(title, total=None)
