@@ -169,6 +169,19 @@ def test_a_row_that_a_delete_covers_is_not_known(tmp_path: Path) -> None:
     assert imported(lake, written(tmp_path / "b.csv", later), 2, id_column="key") == Imported(1, 0, 1)
 
 
+def test_a_row_of_an_earlier_file_that_a_delete_covers_is_not_known(tmp_path: Path) -> None:
+    """The files of one command are no other than those of two."""
+    lake = Lake(str(tmp_path / "lake"))
+    row = ROWS[0] | {"key": "k"}
+    ingest_date = datetime.fromtimestamp(NOW / 1000, UTC).date()
+    tombstone = {"kind": "delete", "id": "user:u0", "event_id": "d", "seq": 1, "received_at": row["when"] + 1}
+    lake.append(EVENTS, pa.Table.from_pylist([tombstone | {"ingest_date": ingest_date}], schema=EVENTS.columns))
+    first = written(tmp_path / "a.csv", [row, ROWS[1] | {"key": "k"}])
+    second = written(tmp_path / "b.csv", [row | {"when": row["when"] + 2}, ROWS[1] | {"key": "k"}])
+    names: dict[str, Any] = {"user_column": "who", "event_column": "what", "time_column": "when", "id_column": "key"}
+    assert import_file(lake, [first, second], **names, now_ms=NOW) == Imported(3, 0, 1)
+
+
 def test_a_dry_run_warns_of_rows_at_times_that_are_known(tmp_path: Path) -> None:
     """A row with user, event and time of one that is there, and with other values, would count beside it. A row that is
     there already is none of these, nor is one of another time, another user or another name; a copy of a logged event
