@@ -74,6 +74,11 @@ def time_ms(value: Any, name: str, unit: TimeUnit | None = None) -> int:
             else:
                 ms = instant_ms(_usual(text))
                 ms = read_ms(text) if ms is None and not _WHOLE.fullmatch(text) else ms
+    return in_range(ms, value, name)
+
+
+def in_range(ms: int | None, value: Any, name: str) -> int:
+    """The UTC ms that a value of a column says, if that is a time. Raises `Invalid`."""
     if ms is None or not INSTANT_MIN_MS <= ms <= INSTANT_MAX_MS:
         text = value_for_message(value)
         message = f"{name}: {text} is no time; {ISO_REMEDY}"

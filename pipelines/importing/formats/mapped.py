@@ -21,7 +21,7 @@ from pipelines.importing.cells import plain
 from pipelines.importing.formats.mapping import FIELDS, OBJECTS, Mapping, Rule, Said, Text, is_like
 from pipelines.importing.formats.places import members, of_columns, opened, value_at
 from pipelines.importing.row_values import id_text
-from pipelines.importing.times import time_ms
+from pipelines.importing.times import in_range, time_ms
 from serving.ingest.accept import MESSAGE_ID_CHARACTERS_MAX
 from serving.refusals import Invalid
 from serving.times import rfc3339
@@ -165,7 +165,9 @@ def _time_ms(record: dict[str, Any], said: Said, are_cells: bool) -> int:
         value = value_at(record, place, are_cells)
         if value is not None:
             ms = time_ms(value, place, said.time_unit)
-            return _in_zone(ms, said.time_zone) if said.time_zone and not _has_zone(value) else ms
+            if said.time_zone is None or _has_zone(value):
+                return ms
+            return in_range(_in_zone(ms, said.time_zone), value, place)
     named = ", ".join(places)
     raise Invalid(f"{named}: there is no time; {_TIME_REMEDY}", {"field": named, "remedy": _TIME_REMEDY})
 

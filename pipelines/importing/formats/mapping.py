@@ -191,18 +191,24 @@ def mapping_text(name: str) -> str:
     return resources.files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
-def read_mapping(name: str) -> Mapping:
-    """The mapping of a format, or of a file that ends in .toml. Raises `ImportRefused`, which names what is wrong."""
+def read_mapping(name: str, behind: tuple[str, ...] = ()) -> Mapping:
+    """The mapping of a format, or of a file that ends in .toml. Raises `ImportRefused`, which names what is wrong.
+
+    `behind` are those that are like this one, each like the next.
+    """
+    if name in behind:
+        raise ImportRefused(f"{name} is like itself, by {' and '.join((*behind, name))}: take out one like = …")
+    behind = (*behind, name)
     if not name.endswith(".toml"):
-        return mapping_of(mapping_text(name), name)
+        return mapping_of(mapping_text(name), name, behind)
     try:
         text = Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ImportRefused(f"{name} cannot be read: {error}") from error
-    return mapping_of(text, Path(name).name)
+    return mapping_of(text, Path(name).name, behind)
 
 
-def mapping_of(text: str, name: str) -> Mapping:
+def mapping_of(text: str, name: str, behind: tuple[str, ...] = ()) -> Mapping:
     """The mapping that a text of TOML is. Raises `ImportRefused`, which names what is wrong."""
     try:
         said = tomllib.loads(text)
@@ -210,7 +216,7 @@ def mapping_of(text: str, name: str) -> Mapping:
         raise ImportRefused(f"{name} is no TOML: {error}") from error
     _known(said, _PARTS, name)
     like = _optional(said, "like", name)
-    base = read_mapping(like) if like else Mapping("", "", Said(type="track"))
+    base = read_mapping(like, behind) if like else Mapping("", "", Said(type="track"))
     event = _said(_table(said, "event", name), f"{name}: [event]").over(base.event)
     if "time" not in event.values:
         raise ImportRefused(f'{name}: [event] does not say when: name the place of the time, as time = "timestamp"')
@@ -219,6 +225,9 @@ def mapping_of(text: str, name: str) -> Mapping:
     kind = file.get("kind", base.kind)
     if kind not in (None, "csv", "jsonl", "parquet"):
         raise ImportRefused(f"{name}: [file] kind is {kind!r}; use csv, jsonl or parquet")
+    has_quotes = file.get("quotes", base.has_quotes)
+    if not isinstance(has_quotes, bool):
+        raise ImportRefused(f"{name}: [file] quotes is {has_quotes!r}; use true or false")
     return Mapping(
         name,
         blake2b(repr((said, base.digest)).encode(), digest_size=16).hexdigest(),
@@ -230,7 +239,7 @@ def mapping_of(text: str, name: str) -> Mapping:
         kind,
         _texts(file["names"], f"{name}: [file] names") if "names" in file else base.names,
         _optional(file, "delimiter", f"{name}: [file]") or base.delimiter,
-        file.get("quotes", base.has_quotes) is not False,
+        has_quotes,
     )
 
 
@@ -251,16 +260,19 @@ def _rule(table: dict[str, Any], place: str) -> Rule:
     return Rule(
         _said({key: value for key, value in table.items() if key not in _CONDITIONS}, place),
         _optional(table, "where", place),
-        _compared(table.get("is", [])),
-        _compared(table.get("is_not", [])),
+        _compared(table.get("is", []), f"{place}: is"),
+        _compared(table.get("is_not", []), f"{place}: is_not"),
         _optional(table, "lacks", place),
         _optional(table, "same_as", place),
         _texts(table.get("table", []), f"{place}: table"),
     )
 
 
-def _compared(values: Any) -> tuple[str, ...]:
+def _compared(values: Any, place: str) -> tuple[str, ...]:
     """Values of a condition as texts: true is `true`, as JSON writes it."""
+    for one in _listed(values):
+        if isinstance(one, (dict, list)):
+            raise ImportRefused(f"{place} is {one!r}; write a text, a number, true or false, or a list of these")
     return tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in _listed(values))
 
 

@@ -139,6 +139,8 @@ WRONG = {
     "an unknown zone": ('[event]\ntime = "at"\ntime_zone = "Mars"', "time_zone is 'Mars'"),
     "an unknown kind of file": ('[event]\ntime = "at"\n[file]\nkind = "xlsx"', "kind is 'xlsx'"),
     "like nothing": ('like = "nothing"', "nothing is not known"),
+    "quotes that are a text": ('[event]\ntime = "at"\n[file]\nquotes = "no"', "quotes is 'no'"),
+    "a table to compare with": ('[event]\ntime = "at"\n[[rule]]\nwhere = "x"\nis = {}', "is is {}"),
 }
 
 
@@ -149,6 +151,17 @@ def test_a_mapping_that_is_wrong_is_refused_by_name(case: str) -> None:
     with pytest.raises(ImportRefused) as refused:
         mapping_of(text, "mine.toml")
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("others", [("mine",), ("one", "two", "mine")])
+def test_a_format_that_is_like_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: Any) -> None:
+    """By itself, or by way of others; the message says by which."""
+    monkeypatch.chdir(tmp_path)
+    for name, like in zip(("mine", *others), others, strict=False):
+        Path(f"{name}.toml").write_text(f'like = "{like}.toml"\n')
+
+    with pytest.raises(ImportRefused, match=r"like itself.*mine\.toml"):
+        read_mapping("mine.toml")
 
 
 def test_a_file_of_another_format_is_refused_as_a_whole(tmp_path: Path) -> None:
@@ -240,6 +253,16 @@ def test_times_of_a_zone(value: Any, unit: str | None, expected: str) -> None:
     said = '[event]\ntime = "at"\ntime_zone = "US/Pacific"\n' + (f'time_unit = "{unit}"' if unit else "")
     (body,) = mapped({"at": value}, mapping_of(said, "mine.toml"), lambda: "x")
     assert body["timestamp"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "zone"), [("0001-01-01 00:00:00", "Europe/Paris"), ("6429-10-17 02:00:00", "US/Pacific")]
+)
+def test_a_time_that_its_zone_moves_out_of_all_times_is_refused(value: str, zone: str) -> None:
+    """The first and the last hours are times by one clock, and by another they are none."""
+    mapping = mapping_of(f'[event]\ntime = "at"\ntime_zone = "{zone}"', "mine.toml")
+    with pytest.raises(Invalid, match=r"at: .* is no time"):
+        mapped({"at": value}, mapping, lambda: "x")
 
 
 def test_posthog_is_the_same_in_parquet_and_from_its_api(tmp_path: Path) -> None:
