@@ -49,7 +49,7 @@ class Bound:
     `written` is the tree as the author wrote it; explanations need its references. `expr` has every reference replaced
     (`inlined`), so an execution needs no other definition. A definition that is used twice is there as one part that is
     used twice (`ops.distinct_parts`). `dtype` are the kinds of value that it may give. `used` has the definitions that
-    it refers to directly, `uses` their names.
+    it refers to directly, in the order of its text, `uses` their names.
     """
 
     definition: Definition

@@ -1,8 +1,9 @@
 """Binds definitions: parses them, resolves the names of other definitions, and checks types, bounds and cycles.
 
 Every definition passes here before it is saved. `bind` takes all definitions at once, and gives them in an order in
-which each comes after those it uses. `bind_one` takes one more, against those that are bound. A bound tree has its
-references replaced, so no execution ever resolves a name.
+which each comes after those it uses. `bind_changed` gives the same, with the work of those that changed alone.
+`bind_one` takes one more, against those that are bound. A bound tree has its references replaced, so no execution ever
+resolves a name.
 """
 
 from __future__ import annotations
@@ -38,12 +39,34 @@ class Known:
 
 def bind(definitions: Iterable[Definition], known: Known | None = None) -> dict[Key, Bound]:
     """All definitions, bound, each after those it uses. Raises `ExpressionError`, which names its definition."""
+    return _bind(definitions, {}, known)
+
+
+def bind_changed(definitions: Iterable[Definition], before: Mapping[Key, Bound]) -> dict[Key, Bound]:
+    """What `bind` gives of all definitions, in the same order, or the error that it raises.
+
+    Those of `before` are taken as they are where a definition is the same, and so is all that it refers to, also by
+    others. They must come of `bind` without known names: with these a bound has warnings, which other names change.
+    """
+    return _bind(definitions, before, None)
+
+
+def _bind(definitions: Iterable[Definition], before: Mapping[Key, Bound], known: Known | None) -> dict[Key, Bound]:
     by_key: dict[Key, Definition] = {(definition.kind, definition.key): definition for definition in definitions}
-    written = {key: _written(definition) for key, definition in by_key.items()}
+    same = {key: bound for key, bound in before.items() if by_key.get(key) == bound.definition}
+    written = {key: same[key].written if key in same else _written(definition) for key, definition in by_key.items()}
     bounds: dict[Key, Bound] = {}
+
+    def named(key: Key) -> Iterable[Key]:
+        return same[key].used if key in same else (name for name, _ in references(written[key]))
+
     for start in by_key:
-        for key in _order(start, written, bounds, by_key.__getitem__):
-            bounds[key] = _bound(by_key[key], written[key], bounds, known)
+        for key in _order(start, named, written, bounds, by_key.__getitem__):
+            bound = same.get(key)
+            # A bound holds those that it uses, and these hold theirs: the very same ones are the same all the way.
+            if bound is None or any(bounds.get(used) is not other for used, other in bound.used.items()):
+                bound = _bound(by_key[key], written[key], bounds, known)
+            bounds[key] = bound
     return bounds
 
 
@@ -55,7 +78,11 @@ def bind_one(definition: Definition, others: Mapping[Key, Bound], known: Known |
     """
     own: Key = (definition.kind, definition.key)
     written = {key: bound.written for key, bound in others.items()} | {own: _written(definition)}
-    _order(own, written, {}, lambda key: definition if key == own else others[key].definition)
+
+    def named(key: Key) -> Iterable[Key]:
+        return others[key].used if key != own else (name for name, _ in references(written[own]))
+
+    _order(own, named, written, {}, lambda key: definition if key == own else others[key].definition)
     return _bound(definition, written[own], {key: bound for key, bound in others.items() if key != own}, known)
 
 
@@ -104,21 +131,28 @@ def _check_key(key: str) -> None:
 
 
 def _order(
-    start: Key, written: Mapping[Key, Expr], done: Mapping[Key, Bound], definition: Callable[[Key], Definition]
+    start: Key,
+    named: Callable[[Key], Iterable[Key]],
+    written: Mapping[Key, Expr],
+    done: Mapping[Key, Bound],
+    definition: Callable[[Key], Definition],
 ) -> list[Key]:
-    """The definitions to bind for `start`, with itself last and without those of `done`. Raises `CycleRefused`."""
+    """The definitions to bind for `start`, with itself last and without those of `done`. Raises `CycleRefused`.
+
+    `named` gives what a definition refers to, in the order in which it is written first.
+    """
     order: list[Key] = []
-    seen = set(done)
+    seen: set[Key] = set()
     path: dict[Key, Iterator[Key]] = {}
 
     def enter(key: Key) -> None:
-        path[key] = iter([named for named, _ in references(written[key]) if named in written])
+        path[key] = iter([name for name in named(key) if name in written])
 
-    if start not in seen:
+    if start not in done:
         enter(start)
     while path:
         key, waiting = next(reversed(path.items()))
-        following = next((named for named in waiting if named not in seen), None)
+        following = next((name for name in waiting if name not in seen and name not in done), None)
         if following is None:
             del path[key]
             seen.add(key)
@@ -161,14 +195,14 @@ def _bound(definition: Definition, written: Expr, others: Mapping[Key, Bound], k
         raise error.of(definition.kind, definition.key).with_text(definition.expression) from None
 
 
-def _uses(written: Expr, others: Mapping[Key, Bound]) -> frozenset[Key]:
-    """The definitions that are referred to. Raises `UnknownName` for one that is not there."""
-    uses = set()
+def _uses(written: Expr, others: Mapping[Key, Bound]) -> list[Key]:
+    """The definitions that are referred to, as they come in the text. Raises `UnknownName` for one that is away."""
+    uses: dict[Key, None] = {}
     for key, at in references(written):
         if key not in others:
             raise unknown_reference(key, at, others)
-        uses.add(key)
-    return frozenset(uses)
+        uses[key] = None
+    return list(uses)
 
 
 def unknown_reference(key: Key, at: Span | None, others: Iterable[Key]) -> UnknownName:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +29,7 @@ from expressions.text.bind import (
     Key,
     Known,
     bind,
+    bind_changed,
     bind_one,
     dependents,
 )
@@ -172,6 +176,57 @@ def test_bind_one_replaces_its_own_key() -> None:
     """A definition is checked against the others, not against its older self."""
     bounds = bind(definitions(a="profile.x", b="a + 1"))
     assert bind_one(Definition("trait", "a", "profile.y"), bounds).expr == parse("profile.y")
+
+
+#: What definitions say at first, and then: those that are referred to come later, some are away, some make a cycle.
+CHANGING: dict[Key, list[str | None]] = {
+    ("flag", "f"): ['segment("s") && a > 0', 'segment("s")', "true", None],
+    ("trait", "c"): ["b + a", "a", "profile.z", 'segment("s")', None],
+    ("segment", "s"): ["c > 1", "b > 0", "a == 1 && c == 2", None],
+    ("trait", "b"): ["profile.y", "a + 1", "b + 1", None],
+    ("trait", "a"): ["profile.x", "events.y.count", "b + 1", "profile.x > 1", None],
+}
+changes = st.sampled_from([(key, text) for key, texts in CHANGING.items() for text in texts])
+
+
+@seeded
+@given(st.lists(changes, min_size=5, max_size=15))
+def test_what_is_bound_after_each_change_is_what_is_bound_anew(changes: list[tuple[Key, str | None]]) -> None:
+    """Definitions change, go and come back, some with what they refer to: the same bounds in the same order, or the
+    same error. A refused change is not kept."""
+    texts = {key: texts[0] for key, texts in CHANGING.items()}
+    before: dict[Key, Bound] = {}
+    for key, text in [(("flag", "f"), texts["flag", "f"]), *changes]:
+        changed = {**texts, key: text}
+        if text is None:
+            del changed[key]
+        wanted = [Definition(*key, text) for key, text in changed.items() if text is not None]
+        anew = _bound_or_refused(partial(bind, wanted))
+        after = _bound_or_refused(partial(bind_changed, wanted, before))
+        if isinstance(anew, str) or isinstance(after, str):
+            assert after == anew
+            continue
+        assert list(after.items()) == list(anew.items())
+        assert [list(bound.used) for bound in after.values()] == [list(bound.used) for bound in anew.values()]
+        # No bound holds another one than is there: an older one would answer in an explanation.
+        assert all(after[used] is other for bound in after.values() for used, other in bound.used.items())
+        texts, before = changed, after
+
+
+def _bound_or_refused(binds: Callable[[], dict[Key, Bound]]) -> dict[Key, Bound] | str:
+    try:
+        return binds()
+    except ExpressionError as error:
+        return str(error)
+
+
+def test_what_is_the_same_with_all_that_it_refers_to_is_not_bound_again() -> None:
+    """What refers to a changed definition, also by another one, is bound again; nothing else is."""
+    before = bind(definitions(a="profile.x", b="a + 1", c="b > 1", d="profile.y", e="d + 1"))
+    after = bind_changed(definitions(a="profile.z", b="a + 1", c="b > 1", d="profile.y", e="d + 1"), before)
+
+    assert {name for (_, name), bound in after.items() if bound is before["trait", name]} == {"d", "e"}
+    assert after["trait", "c"].expr == parse("profile.z + 1 > 1")
 
 
 # ── cycles ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -42,6 +42,19 @@ def test_another_definition_is_compiled() -> None:
 
         assert after.program is not compiled.program
         assert after.bounds["trait", key].definition.expression == expression
+        assert after.bounds == bind(stored.definition for stored in after.definitions.values())
+
+
+def test_a_saved_definition_binds_what_refers_to_it_alone() -> None:
+    """The others keep their bounds in the process that saves, and in each that reads the new version."""
+    compiled = compiled_catalogue()
+    added = compiled.with_definition(StoredDefinition(kind="trait", key="views", expression="events.view.count"))
+    changed = added.with_definition(StoredDefinition(kind="trait", key="views", expression="events.view.count_7d"))
+    read = decode(encode(changed)).with_compiled(added)
+
+    for after in (added, changed, read):
+        assert after.bounds["flag", "offer"] is compiled.bounds["flag", "offer"]
+    assert read.bounds["trait", "views"] == changed.bounds["trait", "views"] != added.bounds["trait", "views"]
 
 
 @pytest.mark.parametrize(
