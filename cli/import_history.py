@@ -82,11 +82,15 @@ def import_history(
         def before_commit() -> None:
             if lease is not None:
                 lease.require()
-            note.begin()
+
+        def begin(identity: str) -> str:
+            before_commit()
+            return note.begin(identity)
 
         def after_chunk(done: int, total: int | None) -> None:
             on_progress(done, total)
-            note.require_going()
+            if not is_dry:
+                note.require_going()
 
         try:
             imported = import_file(
@@ -107,6 +111,7 @@ def import_history(
                 now_ms=now_ms,
                 shards=settings.shards,
                 progress=after_chunk,
+                begin=begin,
                 before_commit=before_commit,
                 on_refused=on_refused,
                 link=lambda events: store.follow(complete_links(store.operations, events)),
@@ -211,6 +216,8 @@ def say_imported(imported: Imported, as_json: bool, **more: bool) -> None:
     lines = [f"{imported.accepted:,} {would}, {imported.rejected:,} rejected, {imported.already:,} were there already"]
     if imported.read_as:
         lines.append(f"read as {imported.read_as}")
+    if imported.id is not None:
+        lines.append(f"the import is {imported.id} of tinycdp imports")
     if preview is not None:
         lines += _preview_lines(preview)
     for reason in imported.refused[:REASONS_SHOWN]:

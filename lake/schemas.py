@@ -45,8 +45,9 @@ class Table:
         }
 
 
-#: Every accepted event, once or more often: readers deduplicate. `seq` is null for imported events. `properties`,
-#: `traits` and `context` are JSON as it came, for people; executions read `props`.
+#: Every accepted event, once or more often: readers deduplicate. `seq` is null for imported events, which have the
+#: `import_id` of their import; those of a release before this column have none. `properties`, `traits` and `context`
+#: are JSON as it came, for people; executions read `props`.
 EVENTS = Table(
     "events",
     pa.schema(
@@ -68,6 +69,7 @@ EVENTS = Table(
             ("props", pa.map_(pa.string(), TYPED)),
             ("traits", pa.string()),
             ("context", pa.string()),
+            ("import_id", pa.string()),
         ]
     ),
     partition=("ingest_date",),
@@ -210,7 +212,9 @@ AUDIT = Table(
 
 #: Every import: a row when it began, another when its rows were in (`state`). `at` is the receipt of its rows, `source`
 #: what its command named, `author` the user of the machine. `files` (their names) and `mapping` (how they were read)
-#: are JSON. `accepted`, `already` and `rejected` count rows.
+#: are JSON. `accepted`, `already` and `rejected` count rows. `identity` names the content of the files and how they are
+#: read: by it a command takes up an import that was cut off, as the next `run` of it. Runs count from 1; rows of an
+#: older release have neither.
 IMPORTS = Table(
     "imports",
     pa.schema(
@@ -225,6 +229,8 @@ IMPORTS = Table(
             ("accepted", pa.int64()),
             ("already", pa.int64()),
             ("rejected", pa.int64()),
+            ("identity", pa.string()),
+            ("run", pa.int64()),
         ]
     ),
 )

@@ -58,6 +58,7 @@ def event_rows(entries: Sequence[tuple[int, LogEntry]]) -> pa.Table:
         "props": props_of(events),
         "traits": [_text(event.traits) for event in events],
         "context": [_text(event.context) for event in events],
+        "import_id": [None] * len(events),
     }
     return pa.table([pa.array(columns[field.name], field.type) for field in EVENTS.columns], schema=EVENTS.columns)
 

@@ -58,9 +58,14 @@ def sent_rows(chunk: Chunk, terms: Terms) -> Made:
         except Invalid as refusal:
             refused.append(Refused.by_refusal(line, refusal, row))
     rows = event_rows(entries) if entries else EVENTS.columns.empty_table()
-    without_seq = rows.set_column(rows.schema.get_field_index("seq"), "seq", pa.nulls(len(rows), pa.int64()))
+    of_import = {
+        "seq": pa.nulls(len(rows), pa.int64()),
+        "import_id": pa.array([terms.import_id] * len(rows), pa.string()),
+    }
+    for name, column in of_import.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), name, column)
     claiming = [entry for _, entry in entries if entry.event.anonymous_id or entry.event.email_hash]
-    return Made(without_seq, refused, inexact, claiming)
+    return Made(rows, refused, inexact, claiming)
 
 
 def stated_ms(row: dict[str, Any], reading: Reading, chunk: Chunk) -> int | None:

@@ -307,6 +307,7 @@ def _table(frame: pl.DataFrame, lines: Sequence[int], fields: Mapping[str, pl.Da
         "received_at": pa.array(np.full(size, terms.now_ms)),
         "properties": _json_texts(fields, size).to_arrow(),
         "props": _props(fields, size),
+        "import_id": pa.array([terms.import_id] * size, pa.string()),
     }
     arrays = []
     for field in EVENTS.columns:

@@ -120,4 +120,5 @@ def _event_row(
         "props": [(name, typed(value)._asdict()) for name, value in fields.items()],
         "traits": None,
         "context": None,
+        "import_id": terms.import_id,
     }

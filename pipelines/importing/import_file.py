@@ -73,6 +73,7 @@ def import_file(
     now_ms: int,
     shards: int = ids.SHARDS_DEFAULT,
     progress: Progress = lambda done, total: None,
+    begin: Callable[[str], str | None] = lambda identity: None,
     before_commit: Callable[[], None] = lambda: None,
     on_refused: Callable[[Iterable[Refused]], None] = lambda rows: None,
     link: Callable[[list[LogEntry]], None] = lambda events: None,
@@ -80,13 +81,15 @@ def import_file(
     bytes_at_once: int = BYTES_AT_ONCE,
 ) -> Imported:
     """Imports a file, or several of one command; returns when the rows are in the lake. Raises `ImportRefused`,
-    `LakeError`, and what `before_commit` raises, which is called before each commit, and before links are made.
+    `LakeError`, and what `begin` and `before_commit` raise. The first is called once the files are found to be
+    readable, with what names them and how they are read, and gives the id of the import, which its rows have; the other
+    before each commit, and before links are made.
 
     `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
     the latest of all files is `now_ms`. `on_refused` is called with the refused rows of each chunk, whole. Events as
     apps send them (`Reading.as_sent`) need no columns, and rows of columns may become such ones (`Columns.are_bodies`);
     `link` makes the links of those that say that ids belong together. `source` tells equal rows without ids of two
-    sources apart. `is_dry`: nothing is written, and the answer says what would go in.
+    sources apart. `is_dry`: nothing is begun or written, and the answer says what would go in.
     """
     columns, reading = (
         Columns(
@@ -104,19 +107,20 @@ def import_file(
     paths = [path] if isinstance(path, Path) else list(path)
     total, read_as = _looked(paths, columns, reading)
     shift_ms = now_ms - _latest_of(paths, columns, reading, now_ms) if shift_to_now else 0
+    files = list(_named_files(paths, columns, shift_to_now, rows_at_once, reading, source))
+    import_id = None if is_dry or not files else begin(files[-1].identity)
     row_ids = RowIds(source, "" if reading.as_sent else columns.read_for)
     known_rows = KnownRows(lake, to_compare=is_dry)
     tally, preview = Tally(), Preview() if is_dry else None
     done = 0
     # Rows that are named by their places have an id each: only ids that files give may be in several.
     are_ids_shared = len(paths) > 1 and (reading.as_sent or columns.id is not None)
-    files = _named_files(paths, columns, shift_to_now, rows_at_once, reading, source)
     for file in files:
         path, identity, reading = file.path, file.identity, file.reading
         wanted = () if reading.as_sent else columns.required()
         with closing(chunks(path, wanted, rows_at_once, bytes_at_once, reading)) as parts:
             for chunk in parts:
-                terms = Terms(columns, identity, shift_ms, now_ms, shards, reading, row_ids.of(chunk))
+                terms = Terms(columns, identity, shift_ms, now_ms, shards, reading, row_ids.of(chunk), import_id)
                 made = chunk_rows(chunk, terms)
                 if len(paths) > 1:
                     made = replace(made, refused=[replace(row, file=path.name) for row in made.refused])
@@ -157,7 +161,7 @@ def import_file(
                     tally.already += len(made.events)
                 progress(done, total)
         known_rows.end_file()
-    return tally.imported(read_as, preview)
+    return tally.imported(read_as, preview, import_id)
 
 
 @dataclass(frozen=True)

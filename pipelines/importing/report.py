@@ -108,7 +108,7 @@ class Imported:
 
     `rejected` stay out, and `refused` says why. `inexact` names properties with whole numbers that no float holds.
     `read_as` says how the file was read, where it leaves that open. `preview` of a dry run says what would go in;
-    `accepted` then would.
+    `accepted` then would. `id` is the import's in the list of imports, None where it is not noted there.
     """
 
     accepted: int
@@ -118,6 +118,7 @@ class Imported:
     inexact: dict[str, Inexact] = field(default_factory=dict, compare=False)
     read_as: str = field(default="", compare=False)
     preview: Preview | None = field(default=None, compare=False)
+    id: str | None = field(default=None, compare=False)
 
 
 class Tally:
@@ -144,7 +145,7 @@ class Tally:
             if name in self._inexact or len(self._inexact) < NAMES_MAX:
                 merge_inexact(self._inexact, {name: one})
 
-    def imported(self, read_as: str, preview: Preview | None = None) -> Imported:
+    def imported(self, read_as: str, preview: Preview | None = None, id: str | None = None) -> Imported:
         """What became of all rows; the reasons with most rows first."""
         reasons = sorted(self._reasons.values(), key=lambda reason: (-reason.rows, reason.reason))
-        return Imported(self.accepted, self.rejected, self.already, reasons, self._inexact, read_as, preview)
+        return Imported(self.accepted, self.rejected, self.already, reasons, self._inexact, read_as, preview, id)

@@ -106,7 +106,8 @@ class Terms:
     """Facts that hold for all rows of an import.
 
     `identity` names the file and how it is read. `shift_ms` is added to all times. `now_ms` is the receipt of all rows,
-    and no event is later. `made_ids` gives the ids of events, by their lines, that have none of their own.
+    and no event is later. `made_ids` gives the ids of events, by their lines, that have none of their own. `import_id`
+    is the import's, None where nobody notes it.
     """
 
     columns: Columns
@@ -116,6 +117,7 @@ class Terms:
     shards: int
     reading: Reading
     made_ids: Callable[[Iterable[int]], list[str]]
+    import_id: str | None = None
 
     def event_id(self, line: int) -> str:
         """The id of the event in a line that gives none: the same in every run."""

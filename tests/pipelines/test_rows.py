@@ -68,6 +68,7 @@ def test_each_event_is_a_row_of_the_schema() -> None:
         ],
         "traits": None,
         "context": '{"ip":"::1"}',
+        "import_id": None,
     }
     assert second["ingest_date"] == date(1970, 1, 3)
     assert dict(second["props"]) == {"plan": of(), "a": of(json='{"b":1}'), "a.b": of(1.0)}

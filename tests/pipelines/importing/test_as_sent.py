@@ -31,7 +31,7 @@ TRAITS = {
     "last": "events.order.amount.last",
 }
 #: What differs between an event that was logged and one of a file.
-OWN = ("seq", "received_at", "ingest_date", "ts")
+OWN = ("seq", "received_at", "ingest_date", "ts", "import_id")
 
 properties = st.dictionaries(
     st.sampled_from(["amount", "note", "gift", "tags", "item", "none"]),
@@ -112,12 +112,15 @@ def test_a_file_of_events_is_what_these_are_live(
         reading=Reading(as_sent=True),
         now_ms=world.store.now_ms(),
         shards=world.settings.shards,
+        begin=lambda identity: "i1",
         link=lambda claiming: world.store.follow(complete_links(world.store.operations, claiming)),
     )
     world.drain().step()
     world.rebuild()
 
     assert (done.rejected, done.accepted) == (refused, len(good))
+    ids_of_imports = world.lake.scan(EVENTS).select(of=pl.col("seq").is_null(), id="import_id").unique().collect()
+    assert set(ids_of_imports.rows()) <= {(True, "i1"), (False, None)}, "what was logged is of no import"
     imported = rows(world.lake)
     distinct = [row for at, row in enumerate(imported) if row not in imported[:at]]
     assert distinct == [row for at, row in enumerate(expected) if row not in expected[:at]] or _repeats(good)

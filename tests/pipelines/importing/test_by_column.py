@@ -127,10 +127,11 @@ def read(path: Path, columns: Columns, shift_ms: int = 5) -> None:
         for chunk in chunks(path, columns.required(), 5, reading=reading):
             assert chunk.columns is not None
             in_rows = replace(chunk, columns=None)
-            terms = Terms(columns, "file", shift_ms, NOW, 16, reading, RowIds("").of(chunk))
+            terms = Terms(columns, "file", shift_ms, NOW, 16, reading, RowIds("").of(chunk), "i1")
             together = chunk_rows(chunk, terms)
             one_by_one = chunk_rows(in_rows, replace(terms, made_ids=RowIds("").of(in_rows)))
             assert together.refused == one_by_one.refused
+            assert set(together.events["import_id"].to_pylist()) <= {"i1"}
             assert repr(together.events.to_pylist()) == repr(one_by_one.events.to_pylist())
             assert together.events.schema == one_by_one.events.schema
             assert together.inexact == one_by_one.inexact
