@@ -6,19 +6,16 @@ Under a supervisor a part ends by itself, in order, when the supervisor is gone:
 from __future__ import annotations
 
 import os
-import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
-from cli.orphans import is_supervised
+from cli.api_processes import become_parent
 from cli.ports import reached_host
-from cli.process_lock import keep_from_children
+from cli.supervised import end_without_supervisor
 from lake.lake import Lake
 from pipelines.drain import Drain
 from pipelines.lives import require_own_lake
@@ -39,57 +36,23 @@ log = structlog.get_logger()
 REDIS_S_MAX = 60.0
 #: How long the API waits for a first answer of Redis before it starts all the same.
 REDIS_ANSWER_S = 2.0
-#: How often a part looks whether its supervisor still runs.
-SUPERVISOR_LOOK_S = 1.0
 #: Answers go before rebuilds: beside a busy process a rebuild has a tenth of that one's share of a core. With more the
 #: slowest decisions would be slower; with less no rebuild would end while all are busy.
 WORKER_NICE = 10
-#: Files that the API has open beside its connections, most of them the lake's.
-FILES_BESIDE = 256
 
 
 def run_api(settings: Settings) -> None:
     """Serves the API until SIGTERM; requests under way are finished."""
-    # Here, so that drain and worker start without the framework, which takes half a second and 17 MB.
-    import uvicorn
-
-    from serving.app import HOT, create_app
-    from serving.http.connection import Connection
-    from serving.http.hot_paths import Shortcut
-
-    _begin(settings, "api")
+    _say_what_starts(settings, "api")
     _refuse_what_cannot_run(settings)
     raw_keys(settings)  # a home where no keys can be kept is refused here, in one line
-    connections_max = _connections_possible(settings.connections_max)
-    settings = settings.model_copy(update={"connections_max": connections_max})  # change streams take half of them
-    uvicorn.run(
-        Shortcut(create_app(settings, is_warmed=True), HOT),
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http=Connection.bounded(connections_max, settings.request_s_max),
-        ws="none",
-        log_level="warning",
-        log_config=None,  # its log lines go where ours go
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
+    if settings.api_processes > 1:
+        become_parent()
+    end_without_supervisor(settings.home, "api")
+    # Here, so that drain and worker start without the framework, which takes half a second and 17 MB.
+    from cli.api_server import serve
 
-
-def _connections_possible(connections: int) -> int:
-    """At most the given number: as many connections as this process may open files for, less the files beside them.
-
-    Raises the process' limit of open files where that is too low and may be raised.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + FILES_BESIDE
-    if resource.RLIM_INFINITY in (soft, hard) or soft >= needed:
-        return connections
-    files = min(hard, needed)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, files), hard))
-    return max(1, files - FILES_BESIDE)
+    serve(settings)
 
 
 def run_drain(settings: Settings) -> None:
@@ -142,8 +105,14 @@ def run_console(settings: Settings) -> None:
 
 
 def _begin(settings: Settings, part: str, **follows: str | None) -> None:
-    """What each part does first: it logs by the settings, says what it is and what it `follows`, Redis and the lake
-    unless something else is named, and names what it was given that is none.
+    """What each part does first: it says what it is, and ends with its supervisor."""
+    _say_what_starts(settings, part, **follows)
+    end_without_supervisor(settings.home, part)
+
+
+def _say_what_starts(settings: Settings, part: str, **follows: str | None) -> None:
+    """Logs from now on by the settings; says what the part is and what it `follows`, Redis and the lake unless
+    something else is named, and names what it was given that is none.
 
     An address loses its password on its way into the log (`serving.logs`).
     """
@@ -160,28 +129,6 @@ def _begin(settings: Settings, part: str, **follows: str | None) -> None:
     )
     for line in unknown_settings(os.environ):
         log.warning("unknown_setting", what=line)
-    _end_without_supervisor(settings, part)
-
-
-def _end_without_supervisor(settings: Settings, part: str) -> None:
-    """Sends this process SIGTERM when its supervisor is gone; does nothing in a part that was started alone."""
-    keep_from_children()
-    if os.environ.get("TINYCDP_SUPERVISED") != "true":
-        return
-    home = settings.home
-
-    def watch() -> None:
-        while is_supervised(home):
-            time.sleep(SUPERVISOR_LOOK_S)
-        # Our output went to the supervisor, and fails now: the last words go to the file where it put them.
-        with suppress(OSError):
-            file = os.open(home / "logs" / f"{part}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            for output in (sys.stdout, sys.stderr):
-                os.dup2(file, output.fileno())
-            log.warning("supervisor_gone")
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _store(settings: Settings) -> Store:

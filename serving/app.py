@@ -60,6 +60,7 @@ from serving.lookups.warnings import warm
 from serving.presence import Presence
 from serving.refusals import Invalid, Refusal, cut, value_for_message
 from serving.settings import Settings, settings_of_environment
+from serving.siblings import Siblings
 from serving.store.errors import StoreError, StoreUnreachable
 from serving.store.scripts.ingest import TailLimits
 from serving.store.store import AsyncStore, Store
@@ -90,12 +91,15 @@ HOT = Endpoints(
 )
 
 
-def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, *, is_warmed: bool = False, siblings: Siblings | None = None
+) -> FastAPI:
     """The application, with settings from the environment where none are given.
 
     It starts while Redis or the lake are away, and says so in `/health`. Its process does not start where the system
     was made with another number of shards (`OtherSetting`). `is_warmed`: the process for questions about the lake is
-    started before the first of them, which would wait for it.
+    started before the first of them, which would wait for it. `siblings`: the processes of its address, if there are
+    several.
     """
     settings = settings or settings_of_environment()
 
@@ -120,7 +124,8 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
         following = asyncio.create_task(_follow_keys(engine))
         recorder = Recorder(engine, activity.work_of)
         noting = asyncio.create_task(recorder.run())
-        presence = Presence(engine)
+        noting_counters = asyncio.create_task(app.state.siblings.run(lambda: prometheus.counted(app)))
+        presence = Presence(engine, app.state.siblings.number)
         saying = asyncio.create_task(presence.run())
         telling = asyncio.create_task(app.state.streams.run())
         warming = asyncio.create_task(warm(engine)) if is_warmed else None
@@ -131,6 +136,8 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
                 warming.cancel()
             following.cancel()
             noting.cancel()
+            noting_counters.cancel()
+            app.state.siblings.note(prometheus.counted(app))
             saying.cancel()
             telling.cancel()
             await recorder.note()
@@ -152,6 +159,7 @@ def create_app(settings: Settings | None = None, *, is_warmed: bool = False) -> 
         redoc_url=None,
     )
     app.state.tally = Tally()
+    app.state.siblings = siblings or Siblings()
     app.state.logs_all = settings.log_level == "debug"
     app.add_middleware(AlwaysJson, bytes_max=settings.body_bytes_max, paths=KEYED_FIRST, require_key=_require_key)
     app.add_middleware(HotPaths, endpoints=HOT)

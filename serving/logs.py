@@ -19,7 +19,6 @@ from secrets import token_hex
 from typing import Any, Literal, TextIO, TypeAlias
 
 import msgspec
-import polars as pl
 import structlog
 from starlette.types import Scope
 
@@ -64,12 +63,16 @@ class Elsewhere(Exception):
         self.frames = frames
 
 
-def configure(level: Level) -> None:
-    """Sends our lines from this level on, and lines of libraries from warnings on, to standard output."""
+def configure(level: Level, **always: object) -> None:
+    """Sends our lines from this level on, and lines of libraries from warnings on, to standard output.
+
+    Each has these fields, beside its own.
+    """
     output: Any = Unfailing(sys.stdout)
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        lambda logger, name, line: {**always, **line},
     ]
     structlog.configure(
         processors=[*shared, frames_only, without_secrets, structlog.processors.JSONRenderer(serializer=_json)],
@@ -118,7 +121,9 @@ def safe_message(error: Exception) -> str:
 
     A message of Polars may quote a table.
     """
-    return type(error).__name__ if isinstance(error, pl.exceptions.PolarsError) else str(error)
+    polars = sys.modules.get("polars")  # where nobody has imported it, no error is of it
+    is_of_polars = polars is not None and isinstance(error, polars.exceptions.PolarsError)
+    return type(error).__name__ if is_of_polars else str(error)
 
 
 def without_secrets(logger: Any, name: str, line: Line) -> Line:

@@ -43,14 +43,14 @@ process_of = msgspec.json.Decoder(ApiProcess).decode
 
 
 class Presence:
-    """Says that this process runs, until it ends."""
+    """Says that this process runs, until it ends. `number`: which of its address it is, from 1 on."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, number: int = 1) -> None:
         host, port = engine.settings.host, engine.settings.port
         self._store = engine.store
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         # A process that starts again on its port takes the place of the one before.
-        self.name = f"{socket.gethostname()}:{port}"
+        self.name = f"{socket.gethostname()}:{port}" + (f"#{number}" if number > 1 else "")
 
     async def run(self) -> None:
         """Speaks at once, and again and again."""

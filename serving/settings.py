@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".tinycdp"), description="where the embedded default keeps all it stores")
     host: str = Field(default="127.0.0.1", description="the address that servers bind to")
     port: int = Field(default=4000, ge=0, le=65535, description="the API")
+    api_processes: int = Field(default=1, ge=1, le=256, description="of the API, at its one address")
     prefect: bool | None = Field(
         default=None, description="whether Prefect takes part; None: where PREFECT_API_URL names its server"
     )

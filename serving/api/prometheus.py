@@ -1,19 +1,21 @@
-"""`GET /metrics`: metrics of one API process and of the system behind it, for Prometheus.
+"""`GET /metrics`: metrics of the API at one address and of the system behind it, for Prometheus.
 
-Counters are this process's since it began: an API of several processes is scraped at each of them. Gauges are the
-system's, asked of Redis at each scrape. While Redis is away they are left out and `tinycdp_redis_up` is 0, so that an
-alert on absence is an alert on Redis. Nothing here names a person, a key or an event.
+Counters are those of all processes of the address since it began, whichever of them answers (`serving.siblings`): an
+API at several addresses is scraped at each of them. Gauges are the system's, asked of Redis at each scrape. While Redis
+is away they are left out and `tinycdp_redis_up` is 0, so that an alert on absence is an alert on Redis. Nothing here
+names a person, a key or an event.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -24,13 +26,13 @@ from serving.api.permissions import permission
 from serving.api.redis_state import PARTS, RedisState, redis_state
 from serving.definitions.catalogue import Catalogue
 from serving.engine import Engine
-from serving.http.tally import Spread, Tally
+from serving.http.tally import Spread, Tally, sum_of
 from serving.lookout import Seen
 from serving.refusals import Refusal
+from serving.siblings import Counted, Siblings
 from serving.store.errors import StoreError
 from serving.store.operations.rebuild_requests import Waiting
 from serving.streams.changes import ChangeStreams
-from serving.streams.listeners import Listeners
 
 router = APIRouter(tags=["health"])
 
@@ -60,12 +62,18 @@ async def metrics(request: Request) -> Response:
         in_query = key_in_query(request.scope["query_string"])
         await engine.require(request.headers.get("authorization"), in_query, permission("GET", "/metrics"))
     system, lake = await asyncio.gather(_system(engine), engine.lake_seen.seen())
+    siblings: Siblings = request.app.state.siblings
+    of_each = siblings.counted(counted(request.app))
     registry = CollectorRegistry()
-    ProcessCollector(namespace="tinycdp", registry=registry)
-    streams: ChangeStreams = request.app.state.streams
-    of_all = [*of_process(engine.tally), *of_streams(streams.listeners), *of_system(system), *of_lake(lake)]
-    registry.register(_Collected(of_all))
+    registry.register(_Collected(of_machine(of_each, siblings.is_alone)))
+    registry.register(_Collected([*of_processes(of_each.values()), *of_system(system), *of_lake(lake)]))
     return Response(generate_latest(registry), 200, None, CONTENT_TYPE_LATEST)
+
+
+def counted(app: FastAPI) -> Counted:
+    """What this process counted since it began, and its change streams."""
+    streams: ChangeStreams = app.state.streams
+    return Counted(os.getpid(), app.state.tally, streams.listeners.count, streams.listeners.streams_max)
 
 
 def _is_local(request: Request) -> bool:
@@ -95,11 +103,31 @@ class _Collected:
         return self.metrics
 
 
-# ── this process ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the processes of this address ────────────────────────────────────────────────────────────────────────────────
 
 
-def of_process(tally: Tally) -> Iterator[Metric]:
-    """Metrics of this process: requests, events, decisions, and tails that were read."""
+def of_machine(of_each: Mapping[int, Counted], is_alone: bool) -> Iterator[Metric]:
+    """Memory, processor time and open files of each process: by its number, where there are several."""
+    names = () if is_alone else ("process",)
+    families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+    for number, counted in of_each.items():
+        for found in ProcessCollector("tinycdp", lambda pid=counted.pid: pid, registry=None).collect():  # type: ignore[misc]
+            make = CounterMetricFamily if found.type == "counter" else GaugeMetricFamily
+            family = families.setdefault(found.name, make(found.name, found.documentation, labels=names))
+            family.add_metric((str(number),) if names else (), found.samples[0].value)
+    yield from families.values()
+
+
+def of_processes(of_each: Iterable[Counted]) -> Iterator[Metric]:
+    """Metrics of all processes together: what they counted, and their change streams."""
+    of_each = list(of_each)
+    yield from of_tally(sum_of(counted.tally for counted in of_each))
+    yield _gauge("tinycdp_streams_open", "Change streams that are open.", sum(one.streams_open for one in of_each))
+    yield _gauge("tinycdp_streams_max", "Change streams that may be open.", sum(one.streams_max for one in of_each))
+
+
+def of_tally(tally: Tally) -> Iterator[Metric]:
+    """Metrics of what was counted: requests, events, decisions, and tails that were read."""
     requests = CounterMetricFamily(
         "tinycdp_requests", "Requests answered, by path template.", labels=("method", "path", "status")
     )
@@ -124,12 +152,6 @@ def of_process(tally: Tally) -> Iterator[Metric]:
     )
     tails.add_metric((), buckets(tally.tails), tally.tails.total)
     yield tails
-
-
-def of_streams(listeners: Listeners) -> Iterator[Metric]:
-    """Metrics of the change streams of this process."""
-    yield _gauge("tinycdp_streams_open", "Change streams that are open.", listeners.count)
-    yield _gauge("tinycdp_streams_max", "Change streams that may be open at once.", listeners.streams_max)
 
 
 def buckets(spread: Spread) -> list[tuple[str, float]]:

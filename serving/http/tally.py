@@ -51,6 +51,11 @@ class Spread:
         self.counts[bisect_left(self.bounds, number)] += 1
         self.total += number
 
+    def add(self, other: Spread) -> None:
+        """Counts all numbers of another one with the same bounds."""
+        self.counts = [count + more for count, more in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
 
 class _Requests:
     """The requests of one path template and method."""
@@ -107,3 +112,21 @@ class Tally:
         """Records with so many entries in their tails were read for a decision: it says how far rebuilds are behind."""
         for entries in tails:
             self.tails.note(entries)
+
+
+def sum_of(tallies: Iterable[Tally]) -> Tally:
+    """What several processes counted together, but for `answers`, which each of them hands on itself."""
+    total = Tally()
+    for tally in tallies:
+        for key, answered in tally.requests.items():
+            requests = total.requests.setdefault(key, _Requests())
+            for status, count in answered.statuses.items():
+                requests.statuses[status] = requests.statuses.get(status, 0) + count
+            requests.seconds.add(answered.seconds)
+        total.accepted += tally.accepted
+        total.duplicates += tally.duplicates
+        total.rejected += tally.rejected
+        for reason, count in tally.reasons.items():
+            total.reasons[reason] = total.reasons.get(reason, 0) + count
+        total.tails.add(tally.tails)
+    return total

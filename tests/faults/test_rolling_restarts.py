@@ -22,7 +22,7 @@ ASKED_MIN = 100
 
 @pytest.mark.deep
 def test_no_valid_key_is_refused_while_processes_start(victim: RunningStack) -> None:
-    """Over several starts a made key is answered or not answered, and never 401.
+    """Over several starts, of one process and of two, a made key is answered or not answered, and never 401.
 
     A published client of Segment, which drops events at 401, sends all the while: each of its events counts once.
     """
@@ -49,7 +49,7 @@ def test_no_valid_key_is_refused_while_processes_start(victim: RunningStack) -> 
     asking.start()
     try:
         for start in range(STARTS):
-            with api_beside(victim, port):
+            with api_beside(victim, port, api_processes=str(1 + start)):
                 asked = len(statuses)
                 for n in range(50):
                     client.track("rolling", "purchase", {"amount": 1}, message_id=f"rolling-{start}-{n}")
