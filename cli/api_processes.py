@@ -1,7 +1,7 @@
 """Several API processes at one address: a parent that answers nothing starts them, starts each again that dies, and
 ends them together.
 
-    parent      binds the address, and keeps the slates of counters (`serving.siblings`)
+    parent      binds the address, and keeps the files that all share (`serving.siblings`)
       ├─ 1 ─┐
       └─ 2 ─┴─  accept from the same socket: whoever is free takes the next connection
 
@@ -120,6 +120,7 @@ class ApiProcesses:
         with ExitStack() as held:
             self._sockets = [held.enter_context(bound) for bound in _bound(self.host, self.port)]
             self._slates = [held.enter_context(tempfile.TemporaryFile()) for _ in range(self.count)]
+            self._rates = held.enter_context(tempfile.TemporaryFile())
             for ending in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(ending, lambda *_: self._happened.put(_Stop()))
             for number in range(1, self.count + 1):
@@ -155,12 +156,13 @@ class ApiProcesses:
         ours, theirs = socket.socketpair()
         with theirs:
             handed = [*(bound.fileno() for bound in self._sockets), theirs.fileno()]
-            handed += [slate.fileno() for slate in self._slates]
+            handed += [file.fileno() for file in (*self._slates, self._rates)]
             words = [
                 str(number),
                 ",".join(str(bound.fileno()) for bound in self._sockets),
                 str(theirs.fileno()),
                 ",".join(str(slate.fileno()) for slate in self._slates),
+                str(self._rates.fileno()),
             ]
             process = _Process(
                 number, subprocess.Popen([sys.executable, "-m", "cli.api_process", *words], pass_fds=handed)

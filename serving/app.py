@@ -105,7 +105,7 @@ def create_app(
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        engine = engine_of(settings, app.state.tally)
+        engine = engine_of(settings, app.state.tally, app.state.siblings.rates)
         app.state.engine = engine
         app.state.exports = ExportRuns(engine)
         app.state.analyses = AnalysisRuns(engine)
@@ -231,8 +231,11 @@ async def _follow_keys(engine: Engine) -> None:
         await asyncio.sleep(FOLLOWED_S)
 
 
-def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
-    """The engine of a process. Raises `RuntimeError` where the settings name no Redis: the stack names its own."""
+def engine_of(settings: Settings, tally: Tally | None = None, rates: int | None = None) -> Engine:
+    """The engine of a process, which shares the file of `rates` with the others of its address, if there are any.
+
+    Raises `RuntimeError` where the settings name no Redis: the stack names its own.
+    """
     if settings.redis_url is None:
         raise RuntimeError("TINYCDP_REDIS_URL is not set: start the stack with `tinycdp up`, or name a Redis")
     limits = TailLimits.of(settings)
@@ -242,7 +245,7 @@ def engine_of(settings: Settings, tally: Tally | None = None) -> Engine:
         admin_store=Store(settings.redis_url, settings.shards, limits),
         history=History(settings.lake_root),
         tally=tally or Tally(),
-        keys=keys_of(configured_keys(settings), settings.rate_limit),
+        keys=keys_of(configured_keys(settings), settings.rate_limit, rates),
     )
 
 

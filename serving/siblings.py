@@ -79,10 +79,13 @@ class Counted(NamedTuple):
 
 
 class Siblings:
-    """This process, by its number from 1 on, among those of its address. Without slates it is the only one."""
+    """This process, by its number from 1 on, among those of its address. Without slates it is the only one.
 
-    def __init__(self, number: int = 1, slates: Sequence[Slate] = ()) -> None:
-        self.number = number
+    `rates` is the descriptor of the file in which all of them count how often keys ask (`serving.access.rates`).
+    """
+
+    def __init__(self, number: int = 1, slates: Sequence[Slate] = (), rates: int | None = None) -> None:
+        self.number, self.rates = number, rates
         self._slates = tuple(slates)
         before = _on(self._slates[number - 1]) if self._slates else None
         self._before = Tally() if before is None else before.tally

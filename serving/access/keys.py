@@ -79,12 +79,14 @@ class Keys:
 
     A process that starts knows the first alone. `are_all` says whether it learned all of the others once. Until then a
     key that it does not know may be good, and is refused as not known *yet*.
+
+    Each has a rate; `shared` is the descriptor of the file in which the processes of an address count it together.
     """
 
-    def __init__(self, configured: Mapping[bytes, Caller], per_second: float = 0) -> None:
+    def __init__(self, configured: Mapping[bytes, Caller], per_second: float = 0, shared: int | None = None) -> None:
         self.configured = dict(configured)
         self._all_rates: list[Rates] = []
-        self.rates = self.rates_of(per_second)
+        self.rates = self.rates_of(per_second, shared)
         self.are_all = False
         self._used: set[str] = set()
         self._know({})
@@ -109,9 +111,9 @@ class Keys:
         for rates in self._all_rates:
             rates.keep(self._digests)
 
-    def rates_of(self, per_second: float) -> Rates:
+    def rates_of(self, per_second: float, shared: int | None = None) -> Rates:
         """A rate that each key has beside others. Its bucket is forgotten with the key."""
-        rates = Rates(per_second)
+        rates = Rates(per_second, shared=shared)
         self._all_rates.append(rates)
         return rates
 
@@ -180,8 +182,8 @@ def key_in_query(query: bytes) -> str | None:
     return unquote_plus(keys[-1].decode("latin-1")) if keys else None
 
 
-def keys_of(configured: Mapping[KeyKind, Sequence[str]], per_second: float = 0) -> Keys:
-    """The keys of the configuration, hashed, each with this rate.
+def keys_of(configured: Mapping[KeyKind, Sequence[str]], per_second: float = 0, shared: int | None = None) -> Keys:
+    """The keys of the configuration, hashed, each with this rate, which `Keys` may share with other processes.
 
     What a key changes is signed with its kind, and from the second of a kind on with its number: `admin-2`.
     """
@@ -190,7 +192,7 @@ def keys_of(configured: Mapping[KeyKind, Sequence[str]], per_second: float = 0) 
         for number, key in enumerate(keys, 1):
             label = kind if number == 1 else f"{kind}-{number}"
             callers.setdefault(digest_of(key), Caller(f"configured:{label}", kind, label))
-    return Keys(callers, per_second)
+    return Keys(callers, per_second, shared)
 
 
 def digest_of(key: str) -> bytes:

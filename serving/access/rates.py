@@ -1,21 +1,22 @@
-"""How much a key may ask for: a token bucket for each known key, in the memory of the process.
+"""How much a key may ask for: a token bucket for each known key, in the memory of the machine.
 
 A request takes one token and a batch takes one for each of its events, so many small requests cost the same as few
 large ones. A bucket holds what flows in within `BURST_S`. A caller whose bucket is empty is refused. One whose bucket
 holds anything is let in whole and may leave it in debt: a batch may be larger than a full bucket.
 
-The count is kept here and not in Redis, where it would cost each request a round trip: with N processes of the API a
-key has up to N times its rate. Keys that are not known have no bucket, so nobody can make this grow. They are not
-counted by address either: keys of 192 bits are not found by trying, an address table is memory that strangers fill,
-and behind a proxy all of them are one.
+The count is kept here and not in Redis, where it would cost each request a round trip. The processes of one address
+share it (`serving.access.shared_buckets`); with N addresses a key has up to N times its rate. Keys that are not known
+have no bucket, so nobody can make this grow. They are not counted by address either: keys of 192 bits are not found by
+trying, an address table is memory that strangers fill, and behind a proxy all of them are one.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 
+from serving.access.shared_buckets import Bucket, SharedBuckets
 from serving.refusals import TooMany
 
 #: A full bucket, in seconds of its rate.
@@ -25,13 +26,20 @@ RETRY_AFTER_S_MAX = 300
 
 
 class Rates:
-    """The buckets by the id of a key: the tokens in each, and the instant of that count, in seconds of `clock`."""
+    """The buckets by the id of a key: the tokens in each, and the instant of that count, in seconds of `clock`.
 
-    def __init__(self, per_second: float = 0, clock: Callable[[], float] = time.monotonic) -> None:
+    `shared`: the descriptor of a file that other processes keep the same buckets in.
+    """
+
+    def __init__(
+        self, per_second: float = 0, clock: Callable[[], float] = time.monotonic, shared: int | None = None
+    ) -> None:
         self.per_second = per_second
         self._clock = clock
         self._full = max(1.0, per_second * BURST_S)
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._buckets: MutableMapping[str, Bucket] = {}
+        if shared is not None and per_second:
+            self._buckets = SharedBuckets(shared, per_second, self._full)
 
     def take(self, key_id: str, tokens: int = 1) -> None:
         """Takes tokens of a key. Raises `TooMany` while there are none; without a rate it does nothing."""

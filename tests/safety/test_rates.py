@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import httpx
 import pytest
 
+from serving.access import shared_buckets
 from serving.access.keys import Keys
 from serving.access.rates import BURST_S, Rates
 from serving.refusals import TooMany
@@ -82,6 +86,44 @@ def test_nobody_is_told_to_wait_for_less_than_a_second_or_more_than_five_minutes
     refused = refusal(rates)
     assert refused is not None
     assert refused.retry_after_s == wait_s
+
+
+def test_processes_of_one_address_count_a_key_together() -> None:
+    """What one takes the others lack, and one that is started anew finds the debts. Keys have a bucket each."""
+    clock = Clock()
+    with tempfile.TemporaryFile() as file:
+        one, other = (Rates(10, clock, shared=file.fileno()) for _ in range(2))
+
+        assert [refusal(rates) is None for _ in range(10) for rates in (one, other)] == [True] * int(10 * BURST_S)
+        assert (refusal(one) is None, refusal(other) is None) == (False, False)
+        assert refusal(other, "another") is None
+        clock.now += 0.1
+        assert (refusal(other) is None, refusal(one) is None) == (True, False)
+        clock.now += 0.1
+        one.take("key")
+        one.owe("key", 100)
+        refused = refusal(Rates(10, clock, shared=file.fileno()))
+        assert refused is not None
+        assert refused.retry_after_s == 11
+
+
+def test_the_place_of_a_full_bucket_is_another_key_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More keys than there are places, one after the other, each have their bucket; a debt is forgotten by nobody."""
+    monkeypatch.setattr(shared_buckets, "PLACES", 8)
+    clock = Clock()
+    with tempfile.TemporaryFile() as file:
+        one, other = (Rates(1, clock, shared=file.fileno()) for _ in range(2))
+        one.take("in debt")
+        one.owe("in debt", 1_000)
+        for key in range(40):
+            one.take(f"{key}", 3)
+            assert refusal(other, f"{key}") is not None
+            clock.now += 1
+        one.keep([])
+
+        assert refusal(other, "in debt") is not None
+        assert refusal(one, "in debt") is not None
+        assert os.fstat(file.fileno()).st_size <= 8 * 32
 
 
 def test_only_known_keys_are_counted() -> None:
