@@ -37,7 +37,7 @@ class Held(Exception):
 def take(path: Path, patience_s: float = PATIENCE_S) -> int:
     """The descriptor of the locked file, which children do not inherit. Raises `Held` after `patience_s`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + patience_s
     while True:
         try:

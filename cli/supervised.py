@@ -32,7 +32,7 @@ def end_without_supervisor(home: Path, part: str) -> None:
             time.sleep(LOOK_S)
         # Our output went to the supervisor, and fails now: the last words go to the file where it put them.
         with suppress(OSError):
-            file = os.open(home / "logs" / f"{part}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            file = os.open(home / "logs" / f"{part}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             for output in (sys.stdout, sys.stderr):
                 os.dup2(file, output.fileno())
             log.warning("supervisor_gone")

@@ -22,11 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.process_lock import command_holding, holder
+from serving.access.secret_files import write_private
 
 CONFIG = "supervisord.conf"
 #: What a supervisor says that ends before it has a log: its configuration, or its lock, does not let it run.
 LAST_WORDS = "logs/supervisord.err"
 STOP_S_MAX = 60.0
+#: The umask of files that their owner alone may read.
+_PRIVATE = 0o077
 
 #: Supervisors that this process launched, by pid. A `Popen` that nobody holds would warn that its process still runs.
 _launched: dict[int, subprocess.Popen[bytes]] = {}
@@ -80,11 +83,18 @@ def configuration(parts: Sequence[Part]) -> str:
             "stdout_logfile_maxbytes": "20MB",
             "stdout_logfile_backups": "1",
         }
-        if part.is_private:
-            config[f"program:{part.name}"]["umask"] = "077"
+        # The supervisor's own is that of private files, so the user's is said, too.
+        config[f"program:{part.name}"]["umask"] = f"{_PRIVATE if part.is_private else _own_umask():03o}"
     text = io.StringIO()
     config.write(text, space_around_delimiters=False)
     return text.getvalue()
+
+
+def _own_umask() -> int:
+    """The rights that this process takes from files that it makes."""
+    own = os.umask(_PRIVATE)  # the system tells it only as it sets another
+    os.umask(own)
+    return own
 
 
 def _command(words: Sequence[str]) -> str:
@@ -102,7 +112,8 @@ def launch(home: Path, parts: Sequence[Part], environment: Mapping[str, str], lo
     It outlives this process. Where it ends at once, its pid is returned too.
     """
     config = home / CONFIG
-    config.write_text(configuration(parts))
+    write_private(config, configuration(parts))
+    write_private(home / LAST_WORDS, "")
     with (home / LAST_WORDS).open("wb") as last_words:
         process = subprocess.Popen(
             command_holding(lock, (sys.executable, "-m", "cli.supervisord", "-n", "-c", str(config))),
@@ -110,6 +121,7 @@ def launch(home: Path, parts: Sequence[Part], environment: Mapping[str, str], lo
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=last_words,
+            umask=_PRIVATE,  # logs have people in them
             start_new_session=True,  # Ctrl-C reaches us, and we stop the parts in order
         )
     _launched[process.pid] = process

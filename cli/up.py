@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -144,7 +145,7 @@ def alone_on(home: Path) -> Iterator[None]:
 
 def _opened(home: Path, name: str) -> TextIO:
     try:
-        return open(home / name, "w")
+        return open(os.open(home / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w")
     except OSError as error:
         raise home_unusable(home, error) from None
 
