@@ -170,7 +170,7 @@ def rebuild(
         sizes,
     )
     lake.append_run(run_row(run))
-    store.answer_rebuilds(requests if ids is None else requests._replace(wanted=requests.done), run_id)
+    store.answer_rebuilds(requests if ids is None else requests.of_ids(ids), run_id)
     progress("done", 0)
     return run
 

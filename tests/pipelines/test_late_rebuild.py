@@ -65,6 +65,24 @@ def test_a_rebuild_that_wakes_late_replaces_nothing_of_a_later_one(world: World,
     assert dict(world.lake.latest(MEMBERSHIPS).select("id", "since").collect().iter_rows()) == since
 
 
+def test_a_rebuild_of_ids_answers_the_requests_for_these_alone(world: World) -> None:
+    """Another id is asked for before it begins, and others after it has published: all of them still wait."""
+
+    def asked(reached: str, done: int) -> None:
+        if reached == "publishing" and done:
+            world.store.want_rebuild_of(["user:ann", "user:cy"])
+
+    world.store.want_rebuild_of(["user:ann", "user:bob", "user:dan"])
+    world.store.want_rebuild()
+    rebuilding.rebuild(world.store, world.lake, world.settings, ids=["user:ann", "user:bob"], progress=asked)
+    requests = world.store.rebuild_requests()
+    waiting = {id: count for of_shard in requests.ids.values() for id, count in of_shard.items()}
+    assert (waiting, requests.is_full) == ({"user:ann": 2, "user:cy": 1, "user:dan": 1}, True)
+    world.rebuild()
+    requests = world.store.rebuild_requests()
+    assert (requests.ids, requests.is_full) == ({}, False)
+
+
 def test_of_two_builds_of_one_version_the_greater_stays(world: World) -> None:
     """Builds of one version of the lake are told apart by their numbers."""
     version = world.lake.events_version()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from serving.ids import shard_of
@@ -25,6 +25,11 @@ class RebuildRequests(NamedTuple):
     def is_full(self) -> bool:
         """Whether a full rebuild is waited for."""
         return self.wanted > self.done
+
+    def of_ids(self, ids: Collection[str]) -> RebuildRequests:
+        """Those that a rebuild of these ids answers: no full one, and of single ids theirs alone."""
+        of_shards = {shard: {id: count for id, count in own.items() if id in ids} for shard, own in self.ids.items()}
+        return self._replace(wanted=self.done, ids={shard: own for shard, own in of_shards.items() if own})
 
 
 class Waiting(NamedTuple):
@@ -73,7 +78,7 @@ class RebuildRequestOperations(Sharded):
     def answer_rebuilds(self, requests: RebuildRequests, run_id: str | None = None) -> Request[None]:
         """Takes back these requests, all of which are answered. One that was made again since stays.
 
-        After a rebuild of single ids give `requests._replace(wanted=requests.done)`. `run_id` is the server's when they
+        After a rebuild of single ids give `requests.of_ids(ids)`. `run_id` is the server's when they
         were read. Another server counts anew, so `ServerReplaced` is raised there.
         """
         commands = [raise_numbers.command(keys.rebuild(), {keys.DONE: requests.wanted})]
