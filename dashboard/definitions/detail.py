@@ -14,7 +14,7 @@ from dashboard.definitions.deleting import ask_to_delete, links_to
 from dashboard.definitions.describing import notes_form
 from dashboard.definitions.difference import changed, difference
 from dashboard.definitions.drafts import badge_with_discard, draft_of, drop, form_of, keep, say_what_came_between
-from dashboard.definitions.impact import impact
+from dashboard.definitions.impact import impact, impact_of_delete
 from dashboard.definitions.kinds import Kind, definition
 from dashboard.definitions.saving import NOTHING, ask_to_save
 from dashboard.editor.expression_editor import formatted
@@ -46,6 +46,15 @@ def found_or_gone(kind: Kind, key: str) -> dict[str, Any] | None:
         if may_change() and st.button("Delete", icon=":material/delete:"):
             ask_to_delete(kind, found)
     return found
+
+
+def before_a_delete(kind: Kind, found: dict[str, Any]) -> None:
+    """What stands against the delete of a definition: what uses it, or whom it would be gone for."""
+    if found.get("used_by"):
+        used_by(found)
+    elif may_change():
+        with page.refusals():
+            impact_of_delete(kind, found["key"])
 
 
 def _facts(found: dict[str, Any]) -> str:
@@ -108,7 +117,7 @@ def edit(kind: Kind, found: dict[str, Any], more: MoreFields | None = None) -> d
             badge_with_discard(form)
     if differs:
         with page.refusals():
-            impact(kind, found, draft)
+            impact(kind, found["key"], found, draft)
     return draft
 
 
@@ -161,6 +170,9 @@ def create(kind: Kind, more: MoreFields | None = None) -> None:
         with page.refusals():
             if _is_right(kind, key or "", expression):
                 ask_to_save(kind, key or "", NOTHING, {**draft, kind.field: formatted(kind.name, expression)})
+    if is_whole:
+        with page.refusals():
+            impact(kind, key or "", NOTHING, draft)
 
 
 def _is_right(kind: Kind, key: str, expression: str) -> bool:

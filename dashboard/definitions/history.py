@@ -11,6 +11,7 @@ from dashboard.access import signed_in
 from dashboard.address import open_query
 from dashboard.answers import forget
 from dashboard.definitions.difference import difference
+from dashboard.definitions.impact import impact_of_version
 from dashboard.definitions.kinds import Kind, versions
 from dashboard.markdown import code, plain
 from dashboard.times import time_text
@@ -51,6 +52,9 @@ def _version(kind: Kind, key: str, version: dict[str, Any], older: dict[str, Any
         st.caption(plain(version["note"]))
     text = difference({} if older is None else _fields(kind, older), _fields(kind, version))
     st.code(text or "Nothing differs from the version before.", language="diff" if text else None, wrap_lines=True)
+    if can:
+        with page.refusals():
+            impact_of_version(kind, key, number)
 
 
 def found_current(kind: Kind, key: str, current: int | None) -> dict[str, Any]:

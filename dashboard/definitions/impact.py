@@ -1,4 +1,8 @@
-"""Whom an edit would change anything for: who enters and leaves, and which decisions become which."""
+"""Whom an edit would change anything for: who enters and leaves, and which decisions become which.
+
+An edit is a draft of what is there or new, a flag's switch, an older version that is brought back, or a delete. Its
+effect is computed once somebody asks for it: it takes seconds, and more over many events.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +12,53 @@ from typing import Any
 import streamlit as st
 
 from dashboard.analyses import analysis
-from dashboard.definitions.difference import changed
+from dashboard.definitions.difference import KEPT_BY_THE_SYSTEM, changed
 from dashboard.definitions.kinds import Kind
 from dashboard.markdown import code, plain
 from dashboard.times import time_text
 
-#: Fields of a definition that no answer depends on.
-NOTES = ("description", "owner", "tags")
+#: Fields of a definition that no answer depends on, or that follow from others.
+WITHOUT_EFFECT = ("description", "owner", "tags", *KEPT_BY_THE_SYSTEM)
 
 
-def impact(kind: Kind, found: Mapping[str, Any], draft: Mapping[str, Any]) -> None:
-    """The effect of saving a draft, once somebody asks for it: it takes seconds, and more over many events."""
-    differing = {name: value for name, value in changed(found, draft).items() if name not in NOTES}
-    if not differing:
-        return
-    question = f"impact of {kind.name} {found['key']}"
-    if st.button("Who is affected?", icon=":material/difference:"):
-        st.session_state[question] = differing
-    if st.session_state.get(question) != differing:
+def impact(
+    kind: Kind, key: str, before: Mapping[str, Any], after: Mapping[str, Any], label: str = "Who is affected?"
+) -> None:
+    """The effect of saving `after` in place of `before`, which is empty for a new definition."""
+    differing = {name: value for name, value in changed(before, after).items() if name not in WITHOUT_EFFECT}
+    if not before:  # it says of its settings those alone that it has
+        differing = {name: value for name, value in differing.items() if value not in (None, "", [], {})}
+    if not differing or not _is_asked(kind, key, label, differing):
         return
     settings = {name: value for name, value in differing.items() if name != kind.field}
-    analysis(
-        "impact",
-        kind.name,
-        str(draft.get(kind.field) or "true"),
-        _draw,
-        key=found["key"],
-        flag=settings or None,
-    )
+    text = str(after.get(kind.field) or "true")
+    analysis("impact", kind.name, text, _draw, key=key, flag=settings if kind.name == "flag" and settings else None)
+
+
+def impact_of_delete(kind: Kind, key: str) -> None:
+    """The effect of deleting a definition that nothing else uses."""
+    if _is_asked(kind, key, "Who would miss it?", None):
+        analysis("impact", kind.name, None, _draw, key=key, deleted=True)
+
+
+def impact_of_version(kind: Kind, key: str, version: int) -> None:
+    """The effect of bringing a version back."""
+    if _is_asked(kind, key, f"Impact of version {version}", None):
+        analysis("impact", kind.name, None, _draw, key=key, version=version)
+
+
+def _is_asked(kind: Kind, key: str, label: str, edit: Any) -> bool:
+    """Whether somebody asked for the effect of this edit, by the button that this draws.
+
+    Of a definition one is shown at a time: the API, too, leaves the one that was asked for before.
+    """
+    question = f"impact of {kind.name} {key}"
+
+    def ask() -> None:
+        st.session_state[question] = label, edit
+
+    st.button(label, icon=":material/difference:", key=f"ask for {question}: {label}", on_click=ask)
+    return bool(st.session_state.get(question) == (label, edit))
 
 
 def _draw(result: dict[str, Any]) -> None:

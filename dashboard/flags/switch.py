@@ -11,6 +11,8 @@ import streamlit as st
 from dashboard import page
 from dashboard.access import signed_in
 from dashboard.answers import forget
+from dashboard.definitions.impact import impact
+from dashboard.definitions.kinds import FLAG
 from dashboard.markdown import code
 from dashboard.times import instant, time_text
 from dashboard.workspace import may_change
@@ -30,6 +32,9 @@ def switch(flag: dict[str, Any]) -> None:
         st.markdown("Its rule decides." if is_on and not not_now else f"{not_now or ''} {default}".strip())
         if may_change() and st.button("Switch off …" if is_on else "Switch on …"):
             _ask(flag)
+    if may_change():
+        with page.refusals():
+            impact(FLAG, flag["key"], flag, {**flag, "enabled": not is_on}, "Impact of the switch")
 
 
 def why_not_now(flag: Mapping[str, Any]) -> str:

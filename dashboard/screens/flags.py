@@ -72,4 +72,4 @@ def _one(found: dict[str, Any]) -> None:
             history(FLAG, key, found["version"])
         case _:
             detail.edit(FLAG, found, flag_options)
-            detail.used_by(found)
+            detail.before_a_delete(FLAG, found)

@@ -45,4 +45,4 @@ def _one(found: dict[str, Any]) -> None:
             history(SEGMENT, key, found["version"])
         case _:
             detail.edit(SEGMENT, found)
-            detail.used_by(found)
+            detail.before_a_delete(SEGMENT, found)

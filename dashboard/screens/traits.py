@@ -36,4 +36,4 @@ def _one(found: dict[str, Any]) -> None:
             history(TRAIT, key, found["version"])
         case _:
             detail.edit(TRAIT, found)
-            detail.used_by(found)
+            detail.before_a_delete(TRAIT, found)

@@ -6,13 +6,16 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
+from msgspec import structs
 
 from expressions.definitions import Definition
+from serving.api.definitions import restorable
 from serving.api.dependencies import NOT_FOUND, Admin, EngineOf
 from serving.api.unsaved_expressions import kind_of
 from serving.api.wire.analyses import AnalysisBody, AnalysisOut
 from serving.definitions import flags, saving
 from serving.definitions.catalogue import Catalogue, StoredDefinition
+from serving.engine import Engine
 from serving.lookups.analyses import ANALYSES
 from serving.lookups.analysis_runs import Analysis, AnalysisRuns, Question
 from serving.lookups.unsaved_expressions import KEY
@@ -37,7 +40,7 @@ async def start_analysis(body: AnalysisBody, engine: EngineOf, runs: RunsOf, cal
     The caller's last analysis of the same kind, of the same definition, is cancelled where it has not ended.
     """
     catalogue = await engine.current()
-    question = _question(body, catalogue)
+    question = await _to_bring_back(body, engine) if body.version is not None else _question(body, catalogue)
     if question.analysis == "impact":
         # All definitions are bound anew, which takes a thousand of them a seventh of a second.
         after = await to_thread.run_sync(_edited, question, catalogue)
@@ -76,13 +79,38 @@ def _question(body: AnalysisBody, catalogue: Catalogue) -> Question:
             raise invalid("key", None, "name the flag: whom it allows depends on its settings")
         if body.expression is not None:
             raise invalid("expression", body.expression, "leave it out: it is asked of the flag as it is saved")
+    if body.deleted:
+        _check_deleted(body)
     if analysis != "impact":
         return Question(analysis, kind, body.key, text)
     if body.key is None:
         raise invalid("key", None, "name the definition that is edited, or is to be made")
     if body.flag is not None and kind != "flag":
         raise invalid("flag", f"settings of a {kind}", "send settings of a flag alone")
-    return Question(analysis, kind, body.key, text, None if body.flag is None else body.flag.settings())
+    return Question(analysis, kind, body.key, text, None if body.flag is None else body.flag.settings(), body.deleted)
+
+
+async def _to_bring_back(body: AnalysisBody, engine: Engine) -> Question:
+    """The question what a rollback would change. Raises `Invalid`, `NotFound`."""
+    if body.analysis != "impact":
+        raise invalid("version", body.version, "send it with the analysis impact alone")
+    if body.key is None:
+        raise invalid("key", None, "name the definition of which a version is to be brought back")
+    if body.expression is not None or body.flag is not None or body.deleted:
+        raise invalid("version", body.version, "leave out expression, flag and deleted: a version has its own")
+    kind = kind_of("kind", body.kind)
+    chosen = await to_thread.run_sync(restorable, engine, kind, body.key, body.version or 0)
+    return Question("impact", kind, body.key, chosen.expression, chosen.settings, version=chosen.version)
+
+
+def _check_deleted(body: AnalysisBody) -> None:
+    """Raises `Invalid` where a delete makes no sense: of another question, or with a text or settings besides."""
+    if body.analysis != "impact":
+        raise invalid("deleted", body.deleted, "send it with the analysis impact alone")
+    if body.expression is not None:
+        raise invalid("expression", body.expression, "leave it out: what is deleted is deleted as it is saved")
+    if body.flag is not None:
+        raise invalid("flag", "settings with a delete", "leave them out: what is deleted is deleted as it is saved")
 
 
 def require_bound(question: Question, catalogue: Catalogue) -> None:
@@ -93,13 +121,19 @@ def require_bound(question: Question, catalogue: Catalogue) -> None:
 
 
 def _edited(question: Question, catalogue: Catalogue) -> Catalogue:
-    """The catalogue after the edit that a question is about. Raises `Invalid`, as to save it would."""
+    """The catalogue after the edit that a question is about. Raises what to save it, or to delete it, would."""
     kind, key = question.kind, question.key
     assert key is not None, "an edit is of something"
-    saving.bound_alone(catalogue, Definition(kind, key, question.expression))
     before = catalogue.definitions.get((kind, key))
+    if question.deleted:
+        assert before is not None, "the question was made of it"
+        saving.require_unused(catalogue, kind, key)
+        return catalogue.with_definition(structs.replace(before, version=catalogue.version + 1, deleted=True))
+    saving.bound_alone(catalogue, Definition(kind, key, question.expression))
     settings = {} if before is None else dict(before.settings)
-    if kind == "flag":
+    if question.version is not None:
+        settings = dict(question.settings or {})
+    elif kind == "flag":
         settings = flags.settings_after(key, settings, question.settings or {})
     version = catalogue.version + 1
     stored = StoredDefinition(kind=kind, key=key, expression=question.expression, version=version, settings=settings)

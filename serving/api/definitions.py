@@ -440,19 +440,23 @@ async def read_history(kinds: Kinds, key: str, engine: EngineOf) -> VersionList:
     )
 
 
+def restorable(engine: Engine, kind: DefinitionKind, key: str, version: int) -> StoredDefinition:
+    """A version of a definition that can be saved again. Raises `NotFound`, `Unavailable`."""
+    known = {stored.version: stored for stored in _versions(engine, kind, key) if not stored.deleted}
+    if version not in known:
+        raise NotFound(
+            f"{saving.title(kind)} '{key}' has no version {version}",
+            {"field": "version", "value": version, "known": list(known)[:100]},
+        )
+    return known[version]
+
+
 @router.post("/{kinds}/{key}/rollback", responses=TAGGED | NOT_FOUND | CHANGED)
 async def roll_back(
     kinds: Kinds, key: str, body: RollbackBody, asked: AskIf
 ) -> Mapping[str, TraitOut | FlagOut | RuleOut]:
     """Saves an older version again, as a new one. A deleted definition comes back with it."""
     kind = KIND_OF[kinds]
-    versions = await to_thread.run_sync(_versions, asked.engine, kind, key)
-    restorable = {stored.version: stored for stored in versions if not stored.deleted}
-    chosen = restorable.get(body.version)
-    if chosen is None:
-        raise NotFound(
-            f"{saving.title(kind)} '{key}' has no version {body.version}",
-            {"field": "version", "value": body.version, "known": list(restorable)[:100]},
-        )
+    chosen = await to_thread.run_sync(restorable, asked.engine, kind, key, body.version)
     definition = Definition(kind, key, chosen.expression)
     return await _save(asked, definition, "any", lambda settings: chosen.settings, body.note, "rollback")

@@ -259,6 +259,16 @@ def with_saved(catalogue: Catalogue, stored: StoredDefinition) -> Catalogue:
     return following
 
 
+def require_unused(catalogue: Catalogue, kind: DefinitionKind, key: str) -> None:
+    """Raises `Conflict` with its dependents for a definition that others use, which cannot be deleted."""
+    used_by = [f"{user} '{name}'" for user, name in catalogue.dependents.get((kind, key), [])]
+    if used_by:
+        raise Conflict(
+            f"{title(kind)} '{key}' is used by {', '.join(used_by)}",
+            {"field": "key", "value": key, "used_by": used_by, "remedy": "change or delete those first"},
+        )
+
+
 def _says_the_same(before: StoredDefinition, after: StoredDefinition) -> bool:
     """Whether two versions of a definition differ in nothing that anybody reads of them."""
     return before.expression == after.expression and _said(before) == _said(after)
@@ -295,12 +305,7 @@ def delete(
         if before is None:
             raise NotFound(f"{title(kind)} not found", {"field": "key", "value": key})
         _require_known(before, catalogue, knows)
-        used_by = [f"{user} '{name}'" for user, name in catalogue.dependents.get((kind, key), [])]
-        if used_by:
-            raise Conflict(
-                f"{title(kind)} '{key}' is used by {', '.join(used_by)}",
-                {"field": "key", "value": key, "used_by": used_by, "remedy": "change or delete those first"},
-            )
+        require_unused(catalogue, kind, key)
         deleted = msgspec.structs.replace(
             before, version=catalogue.version + 1, updated_ms=now_ms, author=author, note=note, deleted=True
         )

@@ -55,7 +55,8 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 class Question(msgspec.Struct, frozen=True):
     """What is asked: an analysis of an expression. `key` names the definition, whether saved or to be saved.
 
-    `settings` are those of a flag that an edit changes, as they are saved.
+    `settings` are those of a flag that an edit changes, as they are saved; all of it where it brings a `version` back.
+    `deleted`: the edit takes the definition out.
     """
 
     analysis: AnalysisKind
@@ -63,6 +64,8 @@ class Question(msgspec.Struct, frozen=True):
     key: str | None
     expression: str
     settings: dict[str, Any] | None = None
+    deleted: bool = False
+    version: int | None = None
 
 
 class Analysis(msgspec.Struct):

@@ -166,6 +166,7 @@ class Impact:
 
 def _reached(before: Catalogue, after: Catalogue) -> list[Key]:
     """The definitions of which an edit may change an answer: by their own text, by what they use, or as flags do."""
+    gone = [key for key in before.bounds if key not in after.bounds]
     reached = {
         key for key, bound in after.bounds.items() if key not in before.bounds or before.bounds[key].expr != bound.expr
     }
@@ -176,7 +177,7 @@ def _reached(before: Catalogue, after: Catalogue) -> list[Key]:
             others.append(("trait", flag.bucketing_trait))
         if settings.get(flag.key) != _deciding(flag) or not reached.isdisjoint(others):
             reached.add(("flag", flag.key))
-    return [key for key in after.bounds if key in reached]
+    return [*gone, *(key for key in after.bounds if key in reached)]
 
 
 def _deciding(flag: Flag) -> Flag:

@@ -31,6 +31,24 @@ def test_a_press_counts_though_an_analysis_has_just_ended(console: RunningStack,
     assert "It changes nothing for anybody" in texts(app)
 
 
+def test_the_impact_is_shown_of_what_is_new_switched_or_deleted(console: RunningStack, screens: Screens) -> None:
+    """Before it is done, one at a time; what is new needs a rule first."""
+    console.define("flag", "an_switched", "events.an.count >= 1")
+    app = screens.open("flags", key_="an_switched")
+    done: list[str] = []
+    for label in ("Impact of the switch", "Who would miss it?"):
+        click(app, label)
+        id = next(app.session_state[one]["id"] for one in app.session_state[KEPT] if one not in done)
+        wait_until(lambda id=id: console.call("GET", f"/v1/admin/analyses/{id}").json()["state"] == "done", label, 60)
+        app.run()
+        assert texts(app).count("It changes nothing for anybody") == 1
+        done += app.session_state[KEPT]
+
+    new = screens.open("segments", new="1")
+    next(one for one in new.text_input if one.label == "Key").set_value("an_made").run()
+    assert "Who is affected?" not in [button.label for button in new.button]  # it has no rule
+
+
 @pytest.mark.deep
 def test_a_dialog_stays_open_when_an_analysis_ends(console: RunningStack, signed_in: Page) -> None:
     """What was typed in it stays, too; the result is there once it is closed."""

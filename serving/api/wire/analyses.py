@@ -23,6 +23,8 @@ class AnalysisBody(Lenient):
     key: str | None = Field(default=None, description="the definition that it is about; saved where no text is sent")
     expression: Expression | None = Field(default=None, description="left out: as the definition is saved")
     flag: FlagFields | None = Field(default=None, description="of an impact: the settings of the flag that change")
+    deleted: bool = Field(default=False, description="of an impact: what a delete of the definition `key` would change")
+    version: int | None = Field(default=None, description="of an impact: what a rollback to this version would change")
 
 
 class TrendPoint(BaseModel):

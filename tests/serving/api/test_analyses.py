@@ -59,12 +59,22 @@ def test_an_impact_of_a_segments_and_of_a_flags_edit(stack: RunningStack, admin:
 
     segment, flag = result_of(admin, edit)["definitions"]
     (ended,) = result_of(admin, ends)["definitions"]
+    (gone,) = result_of(admin, admin.start_analysis("impact", "flag", "anl_flag", deleted=True))["definitions"]
 
     assert (segment["key"], segment["before"], segment["after"]) == ("anl_looked", 3, 0)
     assert sorted(segment["leaves"]["sample"]) == ["user:anl_one", "user:anl_three", "user:anl_two"]
     off, on = {"allow": False, "variant": None}, {"allow": True, "variant": "on"}
     assert (flag["key"], flag["decisions"]) == ("anl_flag", [{"before": on, "after": off, "count": 3}])
     assert ended["decisions"] == flag["decisions"]
+    assert gone["decisions"] == flag["decisions"]
+    old = admin.definition("flag", "anl_flag")["version"]
+    admin.change_flag("anl_flag", enabled=False)
+    (back,) = result_of(admin, admin.start_analysis("impact", "flag", "anl_flag", version=old))["definitions"]
+    assert back["enters"]["count"] == 3
+    with pytest.raises(tinycdp.NotFound, match="has no version 0"):
+        admin.start_analysis("impact", "flag", "anl_flag", version=0)
+    with pytest.raises(tinycdp.Conflict, match="used by flag 'anl_flag'"):
+        admin.start_analysis("impact", "segment", "anl_looked", deleted=True)
 
 
 @pytest.mark.deep
@@ -100,6 +110,13 @@ def test_the_people_of_a_segment_and_of_a_flag(stack: RunningStack, admin: tinyc
         ({"analysis": "trend", "kind": "segment", "expression": "events.x.cuont"}, 400, "rule"),
         ({"analysis": "impact", "kind": "segment", "expression": "true"}, 400, "key"),
         ({"analysis": "impact", "kind": "segment", "key": "anl_looked", "flag": {"rollout": 5}}, 400, "flag"),
+        ({"analysis": "impact", "kind": "segment", "key": "anl_none", "deleted": True}, 404, "key"),
+        ({"analysis": "trend", "kind": "segment", "key": "anl_looked", "deleted": True}, 400, "deleted"),
+        (
+            {"analysis": "impact", "kind": "segment", "key": "anl_looked", "expression": "true", "deleted": True},
+            400,
+            "expression",
+        ),
         (
             {"analysis": "impact", "kind": "flag", "key": "f", "expression": "true", "flag": {"default": "x"}},
             400,

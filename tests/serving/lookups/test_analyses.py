@@ -182,6 +182,24 @@ def test_an_impact_of_a_new_definition_and_of_settings_alone(world: World) -> No
     assert impact_of(world, on, on, ("flag", "f"))["definitions"] == []
 
 
+def test_an_impact_of_a_delete(world: World) -> None:
+    """Whoever had it has it no more, and a flag that is gone allows nobody."""
+    on = world.catalogue.with_definition(StoredDefinition(kind="flag", key="f", expression='segment("buyers")'))
+    gone = on.with_definition(msgspec.structs.replace(on.definitions["flag", "f"], deleted=True))
+    order = msgspec.structs.replace(
+        order_of(world, "impact", "flag", 'segment("buyers")', key="f"), catalogue=encode(on), after=encode(gone)
+    )
+
+    (found,) = answer(order)["definitions"]
+
+    buyers = {id for id, is_in in told_by(world, on)["buyers"].items() if is_in}
+    assert buyers
+    assert (found["key"], found["before"], found["after"]) == ("f", len(buyers), 0)
+    assert (found["changed"], found["leaves"]["count"]) == (len(buyers), len(buyers))
+    assert set(found["leaves"]["sample"]) <= buyers
+    assert [change["count"] for change in found["decisions"]] == [len(buyers)]
+
+
 @pytest.mark.parametrize("expression", ['segment("buyers")', "events.purchase.count == 0", "last_seen_days_ago < 3"])
 def test_the_people_of_an_expression_are_counted_and_the_first_listed(world: World, expression: str) -> None:
     """Whoever has several ids is one person, on the list once, by id."""

@@ -211,15 +211,22 @@ class Admin:
         *,
         expression: str | None = None,
         flag: Mapping[str, Any] | None = None,
+        deleted: bool = False,
+        version: int | None = None,
     ) -> types.Analysis:
         """Starts a question about everybody, of a saved definition or an unsaved text. `analysis` says how far it is.
 
         "trend": for how many people it held at the end of each of the last 90 days. "overlap": how many of those for
         whom it holds now are in each other segment. "impact": for whom an edit of the definition `key` would change
-        anything, in it and in all that uses it; `flag` has the settings of a flag that the edit changes. "people": for
-        how many it holds now, and the first 5,000 by id; of a saved flag whom it allows, by variant.
+        anything, in it and in all that uses it; `flag` has the settings of a flag that the edit changes; in place
+        of both, `deleted` asks of a delete, and `version` of a rollback. "people": for how many it holds now, and the
+        first 5,000 by id; of a saved flag whom it allows, by variant.
         """
-        body = {"analysis": analysis, "kind": kind, "key": key, "expression": expression, "flag": flag}
+        body: dict[str, Any] = {"analysis": analysis, "kind": kind, "key": key, "expression": expression, "flag": flag}
+        if deleted:
+            body["deleted"] = True
+        if version is not None:
+            body["version"] = version
         return cast(types.Analysis, self.call("POST", "/v1/admin/analyses", body))
 
     def analysis(self, analysis_id: str) -> types.Analysis:
