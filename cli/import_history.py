@@ -83,9 +83,9 @@ def import_history(
             if lease is not None:
                 lease.require()
 
-        def begin(identity: str) -> str:
+        def begin(identities: list[str]) -> str:
             before_commit()
-            return note.begin(identity)
+            return note.begin(identities)
 
         def after_chunk(done: int, total: int | None) -> None:
             on_progress(done, total)

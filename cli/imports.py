@@ -25,6 +25,10 @@ def _line(row: Mapping[str, Any]) -> str:
     files = ", ".join(row["files"]) + (f" of {row['source']}" if row["source"] else "")
     if row["state"] == "done":
         rows = f"{row['accepted']:,} imported, {row['already']:,} were there, {row['rejected']:,} rejected"
+    elif row["state"] == "undone":
+        rows = "undone: its rows are out of the lake, and the same command brings them again"
+    elif row["state"] == "undoing":
+        rows = f"being undone, or cut off in that: tinycdp imports undo {row['id']} ends it"
     elif row["state"] == "cancelled":
         rows = "cancelled: rows that were in by then stay; the same command brings the others"
     else:

@@ -43,3 +43,29 @@ def cancel(
     except NotCancelled as error:
         fail(str(error))
     say({"id": id, "state": "cancelled"}, f"{id} is cancelled: it stops after the rows that it is at", as_json)
+
+
+@imports.command()
+def undo(
+    id: Annotated[str, typer.Argument(help="The id of the import, as the list has it.")],
+    with_dependents: Annotated[
+        bool, typer.Option("--with-dependents", help="Undo the imports that relied on its rows, too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take an import out everywhere. Events go on being taken; its files can be imported again."""
+    from pipelines.undo import NotUndone, undo_import
+
+    store, lake, settings = connect()
+    try:
+        undone = undo_import(store, lake, settings, id, with_dependents=with_dependents)
+    except NotUndone as error:
+        fail(str(error))
+    others = f", and with it {', '.join(undone.ids[1:])}" if undone.ids[1:] else ""
+    lines = [f"{id} is undone{others}: {undone.rows:,} rows are out of the lake, and nothing counts them any more"]
+    if undone.claims:
+        lines.append(
+            f"{undone.claims:,} of them said that ids belong together. These links stay: docs/identity.md says how to "
+            "take one back"
+        )
+    say({"id": id, "undone": undone.ids, "rows": undone.rows, "claims": undone.claims}, "\n".join(lines), as_json)

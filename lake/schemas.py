@@ -210,11 +210,12 @@ AUDIT = Table(
     ),
 )
 
-#: Every import: a row when it began, another when its rows were in (`state`). `at` is the receipt of its rows, `source`
-#: what its command named, `author` the user of the machine. `files` (their names) and `mapping` (how they were read)
-#: are JSON. `accepted`, `already` and `rejected` count rows. `identity` names the content of the files and how they are
-#: read: by it a command takes up an import that was cut off, as the next `run` of it. Runs count from 1; rows of an
-#: older release have neither.
+#: Every import: a row when it began, another when its rows were in, or were taken out again (`state`). `at` is the
+#: receipt of its rows, `source` what its command named, `author` the user of the machine. `files` (their names) and
+#: `mapping` (how they were read) are JSON. `accepted`, `already` and `rejected` count rows. `identity` names the
+#: content of the files and how they are read: by it a command takes up an import that was cut off, as the next `run` of
+#: it. Runs count from 1; rows of an older release have neither. `identities` are those of its files one by one, and
+#: `relied_on` the ids of the imports that had rows in the lake when it withheld some of its own; both are JSON.
 IMPORTS = Table(
     "imports",
     pa.schema(
@@ -231,6 +232,8 @@ IMPORTS = Table(
             ("rejected", pa.int64()),
             ("identity", pa.string()),
             ("run", pa.int64()),
+            ("identities", pa.string()),
+            ("relied_on", pa.string()),
         ]
     ),
 )

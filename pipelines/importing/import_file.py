@@ -73,7 +73,7 @@ def import_file(
     now_ms: int,
     shards: int = ids.SHARDS_DEFAULT,
     progress: Progress = lambda done, total: None,
-    begin: Callable[[str], str | None] = lambda identity: None,
+    begin: Callable[[list[str]], str | None] = lambda identities: None,
     before_commit: Callable[[], None] = lambda: None,
     on_refused: Callable[[Iterable[Refused]], None] = lambda rows: None,
     link: Callable[[list[LogEntry]], None] = lambda events: None,
@@ -82,8 +82,8 @@ def import_file(
 ) -> Imported:
     """Imports a file, or several of one command; returns when the rows are in the lake. Raises `ImportRefused`,
     `LakeError`, and what `begin` and `before_commit` raise. The first is called once the files are found to be
-    readable, with what names them and how they are read, and gives the id of the import, which its rows have; the other
-    before each commit, and before links are made.
+    readable, with what names each of them and how it is read, and gives the id of the import (12 hexadecimal digits),
+    which its rows have; the other before each commit, and before links are made.
 
     `now_ms` is the receipt of all rows, and no event is later. `shift_to_now` adds one span of time to all, such that
     the latest of all files is `now_ms`. `on_refused` is called with the refused rows of each chunk, whole. Events as
@@ -108,7 +108,7 @@ def import_file(
     total, read_as = _looked(paths, columns, reading)
     shift_ms = now_ms - _latest_of(paths, columns, reading, now_ms) if shift_to_now else 0
     files = list(_named_files(paths, columns, shift_to_now, rows_at_once, reading, source))
-    import_id = None if is_dry or not files else begin(files[-1].identity)
+    import_id = None if is_dry or not files else begin([file.identity for file in files])
     row_ids = RowIds(source, "" if reading.as_sent else columns.read_for)
     known_rows = KnownRows(lake, to_compare=is_dry)
     tally, preview = Tally(), Preview() if is_dry else None
@@ -133,7 +133,7 @@ def import_file(
                     known_rows.keep(made.events)
                 events = made.events.filter(pa.array(~is_known))
                 if preview is not None:
-                    if lake.holds_events() and _is_in(lake, EVENTS, identity, chunk):
+                    if lake.holds_events() and _is_in(lake, EVENTS, identity, chunk, import_id):
                         tally.already += len(made.events)
                     else:
                         tally.accepted += len(events)
@@ -147,21 +147,20 @@ def import_file(
                     rows = [
                         {"received_at": now_ms, "source": path.name, **refused.stored()} for refused in made.refused
                     ]
-                    before_commit()
-                    _append(lake, REJECTED, identity, chunk, pa.Table.from_pylist(rows, schema=REJECTED.columns))
+                    refused = pa.Table.from_pylist(rows, schema=REJECTED.columns)
+                    _append(lake, REJECTED, identity, chunk, refused, import_id, before_commit)
                 claiming = known_rows.new(made.claiming)
-                if claiming and not _is_in(lake, EVENTS, identity, chunk):
+                if claiming and not _is_in(lake, EVENTS, identity, chunk, import_id):
                     before_commit()
                     link(claiming)  # before the events: a run that is cut off in between makes them again
-                before_commit()
-                if _append(lake, EVENTS, identity, chunk, events):
+                if _append(lake, EVENTS, identity, chunk, events, import_id, before_commit):
                     tally.accepted += len(events)
                     tally.already += len(made.events) - len(events)
                 else:
                     tally.already += len(made.events)
                 progress(done, total)
         known_rows.end_file()
-    return tally.imported(read_as, preview, import_id)
+    return tally.imported(read_as, preview, import_id, known_rows.imports)
 
 
 @dataclass(frozen=True)
@@ -234,42 +233,74 @@ def _require(path: Path, columns: Columns, reading: Reading, names: list[str]) -
         )
 
 
-def _append(lake: Lake, table: Table, identity: str, chunk: Chunk, rows: pa.Table) -> bool:
+def _append(
+    lake: Lake,
+    table: Table,
+    identity: str,
+    chunk: Chunk,
+    rows: pa.Table,
+    import_id: str | None,
+    before_commit: Callable[[], None],
+) -> bool:
     """Commits the rows that a chunk, or a part of one, has for a table, unless an earlier run did; whether it did.
 
-    The last part notes the chunk, so a chunk that came whole in an earlier run has no part that is new.
+    The last part notes the chunk, so a chunk that came whole in an earlier run has no part that is new. Each commit
+    notes which import brought the file (`brought_by`).
     """
-    app, app_of_parts = _apps(identity, chunk)
-    note = Transaction(app, chunk.number) if chunk.is_last_part else Transaction(app_of_parts, chunk.part)
+    app, app_of_parts = _apps(identity, chunk, import_id)
+    notes = [Transaction(app, chunk.number) if chunk.is_last_part else Transaction(app_of_parts, chunk.part)]
+    if import_id is not None:
+        notes.append(Transaction(_by_app(identity), int(import_id, 16)))
     for _ in range(ATTEMPTS):
+        before_commit()
         opened = lake.open(table)
-        if _has(opened, identity, chunk):
+        if _has(opened, identity, chunk, import_id):
             return False
         try:
-            lake.append_to(opened, rows, [note])
+            lake.append_to(opened, rows, notes)
             return True
         except LakeConflict:
             continue
     raise LakeConflict(f"{app}: other imports of the same file were first {ATTEMPTS} times")
 
 
-def _is_in(lake: Lake, table: Table, identity: str, chunk: Chunk) -> bool:
+def _is_in(lake: Lake, table: Table, identity: str, chunk: Chunk, import_id: str | None) -> bool:
     """Whether an earlier run brought a chunk, or a part of one, into a table."""
-    return _has(lake.open(table), identity, chunk)
+    return _has(lake.open(table), identity, chunk, import_id)
 
 
-def _has(opened: DeltaTable, identity: str, chunk: Chunk) -> bool:
-    app, app_of_parts = _apps(identity, chunk)
+def forget_file(lake: Lake, identity: str, import_id: str) -> None:
+    """Has the rows of a file come in again, if it was this import that brought them last."""
+    opened = lake.open(EVENTS)
+    if opened.transaction_version(_by_app(identity)) == int(import_id, 16):
+        notes = [Transaction(_app(identity), 0), Transaction(_by_app(identity), 0)]
+        lake.append_to(opened, EVENTS.columns.empty_table(), notes)
+
+
+def _has(opened: DeltaTable, identity: str, chunk: Chunk, import_id: str | None) -> bool:
+    app, app_of_parts = _apps(identity, chunk, import_id)
     if (opened.transaction_version(app) or 0) >= chunk.number:
         return True
     is_part = chunk.part > 1 or not chunk.is_last_part
     return is_part and (opened.transaction_version(app_of_parts) or 0) >= chunk.part
 
 
-def _apps(identity: str, chunk: Chunk) -> tuple[str, str]:
-    """The names under which chunks, and the parts of one, are noted. Releases that cut parts otherwise have another."""
-    app = f"import/{identity}"
-    return app, f"{app}/{chunk.number}/parts"
+def _app(identity: str) -> str:
+    return f"import/{identity}"
+
+
+def _by_app(identity: str) -> str:
+    """The name under which the import is noted that brought a file, its id as a number."""
+    return f"{_app(identity)}/by"
+
+
+def _apps(identity: str, chunk: Chunk, import_id: str | None) -> tuple[str, str]:
+    """The names under which chunks, and the parts of one, are noted. Releases that cut parts otherwise have another.
+
+    Parts are those of one import: another one begins with the first, also where the other was undone.
+    """
+    app = _app(identity)
+    return app, f"{app}/{chunk.number}/parts" + (f"/{import_id}" if import_id else "")
 
 
 def _latest_of(paths: Sequence[Path], columns: Columns, reading: Reading, now_ms: int) -> int:

@@ -36,13 +36,16 @@ class KnownRows:
     def __init__(self, lake: Lake, *, to_compare: bool = False) -> None:
         self._imported, self._logged, self._moments = SpilledKeys(), SpilledKeys(), SpilledKeys()
         self._kept = SpilledKeys()
+        #: The ids of the imports whose rows are known.
+        self.imports: set[str] = set()
         self._deletes = pl.DataFrame()
         if not lake.holds_events():
             return
         version = lake.events_version()
         self._deletes = lake.scan(EVENTS, version).select(*_COLUMNS).filter(pl.col("kind") == "delete").collect()
         read = lake.event_batches if to_compare else lake.imported_batches
-        for batch in read(version, ROWS_AT_ONCE, _COLUMNS):
+        for batch in read(version, ROWS_AT_ONCE, (*_COLUMNS, "import_id")):
+            self.imports |= set(batch["import_id"].drop_nulls().unique())
             events = batch.filter(~pl.col("kind").is_in(ACT_KINDS))
             if not to_compare:
                 events = events.filter(pl.col("seq").is_null())
@@ -66,6 +69,7 @@ class KnownRows:
 
     def _counting(self, events: pl.DataFrame) -> pl.DataFrame:
         """Those that no delete of the lake covers."""
+        events = events.select(_COLUMNS)
         if self._deletes.is_empty() or events.is_empty():
             return events
         return after_deletes(pl.concat([self._deletes, events]).lazy()).collect()

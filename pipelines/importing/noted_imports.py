@@ -16,14 +16,19 @@ import msgspec
 import polars as pl
 
 from lake.lake import Lake
+from lake.schemas import IMPORTS
+from pipelines.importing.chunk import ImportRefused
 from pipelines.importing.report import Imported
 
 #: Rows of the lake that are counted at a time.
 ROWS_AT_ONCE = 50_000
 #: Imports that are told, the newest.
 TOLD_MAX = 10_000
-#: The states of a run, each of which counts before those that it stands behind. Once one run is done, the import is.
-STATES = ("begun", "cancelled", "done")
+#: The states, each of which counts before those that it stands behind. Once one run is done, the import is; one that is
+#: undone may have been cut off before.
+STATES = ("begun", "cancelled", "done", "undoing", "undone")
+#: Those that hold for all runs of an import.
+_OF_ALL_RUNS = ("done", "undoing", "undone")
 
 
 class ImportCancelled(Exception):
@@ -49,14 +54,22 @@ class Note:
             "author": _user(),
         }
 
-    def begin(self, identity: str) -> str:
+    def begin(self, identities: Sequence[str]) -> str:
         """Notes that the import begins, before anything else is asked of this note. Returns its id.
 
-        An import of the same `identity` that is not done is taken up. Of two commands that begin at once each may make
-        an import of its own; what each brings counts once (S11).
+        `identities` name its files, each with those before it. An import of the same files that is not done is taken
+        up. Of two commands that begin at once each may make an import of its own; what each brings counts once (S11).
+        Raises `ImportRefused` while an import that shares a file is being undone.
         """
+        identity = identities[-1]
+        _require_not_undone(self._lake, identities)
         id, runs = _unfinished(self._lake, identity) or (uuid4().hex[:12], 0)
-        self._facts |= {"id": id, "identity": identity, "run": runs + 1}
+        self._facts |= {
+            "id": id,
+            "identity": identity,
+            "identities": msgspec.json.encode(list(identities)).decode(),
+            "run": runs + 1,
+        }
         self._lake.append_import({**self._facts, "state": "begun"})
         return id
 
@@ -76,15 +89,17 @@ class Note:
             brought = max(accepted, min(_rows_in(self._lake, self._facts["id"]), accepted + already))
             accepted, already = brought, accepted + already - brought
         numbers = {"accepted": accepted, "already": already, "rejected": imported.rejected}
-        self._lake.append_import({**self._facts, "state": "done", **numbers})
+        relied_on = msgspec.json.encode(imported.relied_on).decode()
+        self._lake.append_import({**self._facts, "state": "done", **numbers, "relied_on": relied_on})
 
 
 def noted_imports(lake: Lake, limit: int) -> list[dict[str, Any]]:
     """The imports, the newest first, each as its last run was noted last; `files` and `mapping` are decoded."""
-    rows = _in_order(lake).unique(subset=["id"], keep="last", maintain_order=True).drop("identity")
+    rows = _in_order(lake).unique(subset=["id"], keep="last", maintain_order=True).drop("identity", "identities")
     told = rows.sort("at", "id", descending=True).head(min(limit, TOLD_MAX)).collect().to_dicts()
     for row in told:
         row["files"], row["mapping"] = (msgspec.json.decode(row[name]) for name in ("files", "mapping"))
+        row["relied_on"] = msgspec.json.decode(row["relied_on"] or "[]")
     return told
 
 
@@ -98,6 +113,8 @@ def cancel_import(lake: Lake, id: str) -> None:
     if not rows:
         raise NotCancelled(f"no import has the id {id!r}: tinycdp imports lists them")
     last = rows[-1]
+    if last["state"] in ("undoing", "undone"):
+        raise NotCancelled(f"the import {id} is undone, or about to be: tinycdp imports undo {id} ends that")
     if last["state"] == "done":
         raise NotCancelled(f"the import {id} has ended, and its rows are in: cancel one that is under way")
     if last["state"] != "cancelled":
@@ -108,7 +125,28 @@ def _in_order(lake: Lake) -> pl.LazyFrame:
     """The rows of imports, such that of each the last one says what it is."""
     place = pl.col("state").replace_strict({state: at for at, state in enumerate(STATES)}, default=-1)
     rows = lake.imports().with_columns(pl.col("run").fill_null(1))
-    return rows.sort(pl.col("state") == "done", "run", place, maintain_order=True)
+    of_all_runs = pl.when(pl.col("state").is_in(_OF_ALL_RUNS)).then(place).otherwise(-1)
+    return rows.sort(of_all_runs, "run", place, maintain_order=True)
+
+
+def last_rows(lake: Lake) -> dict[str, dict[str, Any]]:
+    """id -> what an import was noted as last, the oldest first; `begun_at` is the receipt of its first run, UTC ms."""
+    rows = _in_order(lake).with_columns(pl.col("at").min().over("id").alias("begun_at"))
+    last = rows.unique(subset=["id"], keep="last", maintain_order=True).sort("begun_at", "id")
+    return {row["id"]: row for row in last.collect().to_dicts()}
+
+
+def note_state(lake: Lake, row: Mapping[str, Any], state: str) -> None:
+    """Notes a state of an import of which this row is the last."""
+    lake.append_import({**{name: row[name] for name in IMPORTS.columns.names}, "state": state})
+
+
+def _require_not_undone(lake: Lake, identities: Sequence[str]) -> None:
+    for row in last_rows(lake).values():
+        if row["state"] == "undoing" and {*msgspec.json.decode(row["identities"] or "[]")} & {*identities}:
+            raise ImportRefused(
+                f"the import {row['id']} of the same file is being undone: tinycdp imports undo {row['id']} ends that"
+            )
 
 
 def _rows(lake: Lake, id: str) -> list[dict[str, Any]]:
@@ -125,7 +163,7 @@ def _rows_in(lake: Lake, id: str) -> int:
 def _unfinished(lake: Lake, identity: str) -> tuple[str, int] | None:
     """The newest import of this identity that is not done, and how many runs of it began; None where all are done."""
     last = _in_order(lake).filter(pl.col("identity") == identity).unique(subset=["id"], keep="last")
-    going = last.filter(pl.col("state") != "done").sort("at", "id").tail(1).select("id", "run").collect()
+    going = last.filter(~pl.col("state").is_in(_OF_ALL_RUNS)).sort("at", "id").tail(1).select("id", "run").collect()
     return None if going.is_empty() else going.row(0)
 
 

@@ -109,6 +109,7 @@ class Imported:
     `rejected` stay out, and `refused` says why. `inexact` names properties with whole numbers that no float holds.
     `read_as` says how the file was read, where it leaves that open. `preview` of a dry run says what would go in;
     `accepted` then would. `id` is the import's in the list of imports, None where it is not noted there.
+    `relied_on` are the imports that had rows in the lake when rows of this one were withheld.
     """
 
     accepted: int
@@ -119,6 +120,7 @@ class Imported:
     read_as: str = field(default="", compare=False)
     preview: Preview | None = field(default=None, compare=False)
     id: str | None = field(default=None, compare=False)
+    relied_on: list[str] = field(default_factory=list, compare=False)
 
 
 class Tally:
@@ -145,7 +147,12 @@ class Tally:
             if name in self._inexact or len(self._inexact) < NAMES_MAX:
                 merge_inexact(self._inexact, {name: one})
 
-    def imported(self, read_as: str, preview: Preview | None = None, id: str | None = None) -> Imported:
-        """What became of all rows; the reasons with most rows first."""
+    def imported(
+        self, read_as: str, preview: Preview | None = None, id: str | None = None, known: Iterable[str] = ()
+    ) -> Imported:
+        """What became of all rows; the reasons with most rows first. `known` are the imports with rows in the lake."""
         reasons = sorted(self._reasons.values(), key=lambda reason: (-reason.rows, reason.reason))
-        return Imported(self.accepted, self.rejected, self.already, reasons, self._inexact, read_as, preview, id)
+        relied_on = sorted({*known} - {id}) if self.already else []
+        return Imported(
+            self.accepted, self.rejected, self.already, reasons, self._inexact, read_as, preview, id, relied_on
+        )

@@ -34,6 +34,7 @@ LAST_RECEIPT: Final = "last"  # of `shard`: the last receipt in ms
 AHEAD: Final = "ahead"  # of `shard`: the greatest receipt that was too far ahead of the clock to be believed, if any
 CHECKED: Final = "checked"  # of `shard`: the least version of the catalogue that events must have been checked by
 PROJECTION: Final = "projection"  # of `shard`: the least version of the projection that may write
+UNDOING: Final = "undoing"  # of `shard`: there while an import is undone
 DRAINED: Final = "drained"  # of `shard`: the seq up to which the lake has the log
 DELETED: Final = "deleted"  # of `shard`: the seq of the last delete
 

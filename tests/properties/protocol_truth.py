@@ -30,13 +30,16 @@ AT_FIRST = ("buys", "spent", "which", "lately", "today", "any", "plan")
 
 @dataclass(frozen=True)
 class Copy:
-    """An event that was taken: as it was sent, and where the log has it; of an imported one the lake's version."""
+    """An event that was taken: as it was sent, and where the log has it; of an imported one the lake's versions that
+    have it, from one until before another.
+    """
 
     event: Accepted
     seq: int | None
     ts_ms: int
     received_ms: int
     version: int = 0
+    until: int = 2**60
 
 
 def once(copies: Iterable[Copy]) -> list[Copy]:

@@ -49,8 +49,10 @@ STEPS: dict[str, Step] = {
 #: The same where files of history come often, and apps send what was in them.
 WITH_IMPORTS: dict[str, Step] = STEPS | {
     "tick": (20, STEPS["tick"][1]),
-    "import_history": (5, STEPS["import_history"][1]),
-    "resend_imported": (10, lambda r: (r.randrange(500),)),
+    "import_history": (8, STEPS["import_history"][1]),
+    "finish": (10, STEPS["finish"][1]),
+    "resend_imported": (24, lambda r: (r.randrange(500),)),
+    "undo_import": (5, lambda r: (r.randrange(9), r.choice((None, None, *range(1, 6))), r.random() < 0.5)),
 }
 
 

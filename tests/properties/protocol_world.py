@@ -13,6 +13,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,11 +28,15 @@ from expressions.definitions import Definition
 from expressions.rules.identity import people
 from expressions.rules.windows import DAY_MS
 from lake.lake import Lake
+from lake.schemas import EVENTS
 from pipelines.drain import Drain
 from pipelines.importing.import_file import import_file
+from pipelines.importing.noted_imports import Note, noted_imports
+from pipelines.importing.report import Imported
 from pipelines.publish import send
 from pipelines.rebuild import cover, covered_by, rebuild
 from pipelines.recover import recover
+from pipelines.undo import undo_import
 from serving.definitions.catalogue import Catalogue, decode
 from serving.definitions.saving import delete, save, write_down
 from serving.ids import raw_id, shard_of
@@ -88,6 +93,9 @@ class World:
         self.people = People()
         self.sent: list[Accepted] = []
         self.imported: dict[str, Copy] = {}
+        self.undone: list[Copy] = []
+        self.imports: dict[str, tuple[Path, list[Copy]]] = {}
+        self.is_undoing = False
         self.builds: list[Pending] = []
         self.backup: dict[bytes, tuple[bytes, int]] | None = None
         self.defined: set[str] = set()
@@ -137,15 +145,16 @@ class World:
 
     def resend_imported(self, which: int) -> None:
         """An event that came with a file comes from an app as well, or again."""
-        events = [copy.event for copy in self.imported.values() if self.may_come_again(copy.event)]
+        copies = [*self.imported.values(), *self.undone]
+        events = [copy.event for copy in copies if self.may_come_again(copy.event)]
         if events:
             self.ingest([events[which % len(events)]])
 
     def may_come_again(self, event: Accepted) -> bool:
         """Any event that was sent; none whose import a delete has covered: whether the record remembers that one
         depends on what was published since."""
-        imported = self.imported.get(event.event_id)
-        return imported is None or imported.received_ms > self.deleted_ms.get(event.id, -1)
+        copies = [copy for copy in (*self.imported.values(), *self.undone) if copy.event.event_id == event.event_id]
+        return all(copy.received_ms > self.deleted_ms.get(event.id, -1) for copy in copies)
 
     def ingest(self, events: Sequence[Accepted]) -> None:
         """One call: its events, then what they say about whose ids are."""
@@ -218,13 +227,16 @@ class World:
     def expected(self, event: Accepted, seqs: dict[int, int]) -> Outcome:
         """The outcome that the call must have for an event. A new event is counted in the truth."""
         copy = self.remembered(event)
-        if copy is not None and self.now_ms - copy.received_ms < DAY_MS:
+        is_duplicate = copy is not None and self.now_ms - copy.received_ms < DAY_MS
+        if copy is not None and is_duplicate and copy.seq is not None:
             return Outcome(copy.seq, duplicate=True)
+        if is_duplicate and self.is_undoing:
+            return Outcome(None, busy=True)
         shard = shard_of(event.id, SHARDS)
         seqs[shard] += 1
         ts_ms = self.now_ms if event.original_ts is None else min(event.original_ts, self.now_ms)
         self.truth[event.id].append(Copy(event, seqs[shard], ts_ms, self.now_ms))
-        return Outcome(seqs[shard])
+        return Outcome(None, duplicate=True) if is_duplicate else Outcome(seqs[shard])
 
     def remembered(self, event: Accepted) -> Copy | None:
         """The copy that the record of an event's id measures a repeat against: the last that counts of what its base
@@ -243,8 +255,8 @@ class World:
     def imports_of(self, id_: str, version: int) -> list[Copy]:
         """The copies that were imported for an id up to a version of the lake, and not deleted."""
         deleted_ms = self.deleted_ms.get(id_, -(2**62))
-        copies = [copy for copy in self.imported.values() if copy.event.id == id_ and copy.version <= version]
-        return [copy for copy in copies if copy.ts_ms > deleted_ms]
+        copies = [copy for copy in (*self.imported.values(), *self.undone) if copy.event.id == id_]
+        return [copy for copy in copies if copy.version <= version < copy.until and copy.ts_ms > deleted_ms]
 
     def ingest_by_old_definitions(self, whose: int) -> None:
         """A process that did not notice the newest definitions is sent back."""
@@ -348,15 +360,78 @@ class World:
         ]
         path = self.folder / f"history{len(self.sent)}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        for already in (False, True):
-            done = import_file(
-                self.lake, path, user_column="user", event_column="event", time_column="at", id_column="id",
-                now_ms=self.now_ms, shards=SHARDS,
-            )  # fmt: skip
-            assert (done.accepted, done.already) == ((0, len(rows)) if already else (len(copies), len(known)))
+        done = self.import_file(path)
+        assert (done.accepted, done.already) == (len(copies), len(known))
+        again = import_file(
+            self.lake, path, user_column="user", event_column="event", time_column="at", id_column="id",
+            now_ms=self.now_ms, shards=SHARDS,
+        )  # fmt: skip
+        assert (again.accepted, again.already) == (0, len(rows))
+        assert done.id is not None
+        self.came(done.id, path, copies)
+
+    def import_file(self, path: Path) -> Imported:
+        """Imports a file, and notes that."""
+        note = Note(self.lake, [path.name], {}, "", self.now_ms)
+        done = import_file(
+            self.lake, path, user_column="user", event_column="event", time_column="at", id_column="id",
+            now_ms=self.now_ms, shards=SHARDS, begin=note.begin,
+        )  # fmt: skip
+        note.end(done)
+        return done
+
+    def came(self, id_: str, path: Path, copies: Sequence[Copy]) -> None:
+        """An import of a file brought copies, which the lake has from here on."""
         version = self.lake.events_version()
-        for copy in copies:
-            self.imported[copy.event.event_id] = Copy(copy.event, None, copy.ts_ms, self.now_ms, version)
+        own = [replace(copy, seq=None, received_ms=self.now_ms, version=version, until=2**60) for copy in copies]
+        self.imports[id_] = path, own
+        self.imported |= {copy.event.event_id: copy for copy in own}
+
+    def undo_import(self, which: int, killed_at: int | None, again: bool) -> None:
+        """An import is undone, with those that relied on it; perhaps it is killed, and then run again. Meanwhile apps
+        send what was in it. Perhaps the file is imported again."""
+        if not self.is_open or not self.imports:
+            return
+        id_ = list(self.imports)[which % len(self.imports)]
+        path, own = self.imports[id_]
+        steps = []
+
+        def on_step(step: str) -> None:
+            steps.append(step)
+            self.look_what_went(before)
+            self.is_undoing = True
+            self.resend_imported(which + len(steps))
+            if len(steps) == killed_at:
+                raise Stopped
+
+        before = self.lake.events_version()
+        with suppress(Stopped):
+            undo_import(self.store, self.lake, self.settings, id_, with_dependents=True, on_step=on_step)
+        if len(steps) == killed_at:
+            undo_import(self.store, self.lake, self.settings, id_, on_step=on_step)
+        self.is_undoing = False
+        states = {row["id"]: row["state"] for row in noted_imports(self.lake, 10_000)}
+        assert states[id_] == "undone" and {states[other] for other in self.imports} <= {"done"}
+        if again:
+            done = self.import_file(path)
+            assert done.id is not None and done.accepted >= len(own)
+            self.came(done.id, path, own)
+
+    def look_what_went(self, before: int) -> None:
+        """The copies of imports whose rows the lake had at a version, and has no more."""
+        for id_ in list(self.imports):
+            until = self.first_without(id_, before)
+            if until is not None:
+                for copy in self.imports.pop(id_)[1]:
+                    del self.imported[copy.event.event_id]
+                    self.undone.append(replace(copy, until=until))
+
+    def first_without(self, import_id: str, since: int) -> int | None:
+        """The first version of the lake, of one and those after it, that has no row of an import; None if all have."""
+        for version in range(since, self.lake.events_version() + 1):
+            if self.lake.scan(EVENTS, version).filter(pl.col("import_id") == import_id).collect().is_empty():
+                return version
+        return None
 
     # ── drain ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -64,6 +64,16 @@ class ShardOperations(Sharded):
         return Request(commands, read)
 
     @operation
+    def note_undoing(self, is_undoing: bool) -> Request[None]:
+        """Notes in each shard that an import is being undone, or is no more: until then ingest takes no copy of an
+        imported event.
+        """
+        shards = [keys.shard(shard) for shard in range(self.shards)]
+        if is_undoing:
+            return Request([reserved.command("HSET", shard, keys.UNDOING, 1) for shard in shards], nothing)
+        return Request([command("HDEL", shard, keys.UNDOING) for shard in shards], nothing)
+
+    @operation
     def note_shards(self) -> Request[None]:
         """Notes how many shards there are, where nobody has."""
         return Request([reserved.command("SETNX", keys.shard_count(), self.shards)], nothing)

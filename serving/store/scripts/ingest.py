@@ -5,6 +5,10 @@ any write, in three cases: the shard was not recovered on this server; the calle
 definitions than the shard's; the drain is too far behind. Else each event has an answer of its own: its seq; or that it
 is a duplicate, with seq and receipt of the copy that counts; or that its id's tail is full.
 
+A duplicate of an imported event that counts is logged all the same, and kept out of the tail, where it would count: it
+is what counts once its import is undone. The answer is the one of any duplicate. While an import is being undone such
+an event is not taken: the record may be rebuilt without the import, and without what came since.
+
     KEYS  log, shard, ready, wanted, then a record each
     ARGV  run_id, projection, checked (the version of the catalogue), tail_wanted, tail_max, backlog_max,
           then per record: n, its n event hashes, and n times (ts or "", log payload, tail payload)
@@ -57,8 +61,8 @@ INGEST = script(
     """
 if redis.call('GET', ready) ~= run_id then return 'unready' end
 
-local seq, last, least_projection, least_checked, drained =
-  unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT, PROJECTION, CHECKED, DRAINED))
+local seq, last, least_projection, least_checked, drained, undoing =
+  unpack(redis.call('HMGET', shard, SEQ, LAST_RECEIPT, PROJECTION, CHECKED, DRAINED, UNDOING))
 seq, last = tonumber(seq or 0), tonumber(last or 0)
 if projection < tonumber(least_projection or 0) or checked < tonumber(least_checked or 0) then return 'outdated' end
 if seq - tonumber(drained or 0) >= backlog_max then return 'full' end
@@ -89,6 +93,7 @@ for k = NAMED_KEYS + 1, #KEYS do
   local tail = before
   local refused = false
   local written = {}
+  local kept = {}  -- duplicates of imported events that this call logged
   local changes = {}
 
   for i = 1, count do
@@ -102,24 +107,32 @@ for k = NAMED_KEYS + 1, #KEYS do
       local received, covered_seq = remembered_copy(record, recent, recent_key, hash)
       if received and is_recent(received, now) then copy, came = covered_seq, received end
     end
+    local is_imported = copy == 0
     if forgotten and not copy then
       local key_of = is_gone and gone_forgotten_key or forgotten_key
       local received, deleted_seq = remembered_copy(record, forgotten, key_of, hash)
       if received and is_recent(received, now) then copy, came = deleted_seq, received end
     end
 
-    if copy then
+    local body = bodies + 3 * (i - 1)
+    local client_ts, log_payload, tail_payload = ARGV[body + 1], ARGV[body + 2], ARGV[body + 3]
+    local ts, ts_text = now, now_text
+    if client_ts ~= '' and tonumber(client_ts) < now then
+      ts, ts_text = tonumber(client_ts), client_ts
+    end
+    if is_imported and undoing then
+      answers[#answers + 1] = 'busy'
+    elseif copy then
+      if is_imported and not kept[hash] then
+        seq = seq + 1
+        append(log, seq, log_payload, ts_text, now_text)
+        kept[hash] = true
+      end
       answers[#answers + 1] = {copy, came}
     elseif tail >= tail_max then
       answers[#answers + 1] = 'busy'
       refused = true
     else
-      local body = bodies + 3 * (i - 1)
-      local client_ts, log_payload, tail_payload = ARGV[body + 1], ARGV[body + 2], ARGV[body + 3]
-      local ts, ts_text = now, now_text
-      if client_ts ~= '' and tonumber(client_ts) < now then
-        ts, ts_text = tonumber(client_ts), client_ts
-      end
       seq = seq + 1
       append(log, seq, log_payload, ts_text, now_text)
       if entry then  -- a copy of a day ago: this is a new event beside it
@@ -211,7 +224,8 @@ def command(
 class Outcome(NamedTuple):
     """The outcome of one event. A duplicate has the seq of the copy that counts, None when that was imported.
 
-    `busy`: its id has more events than the batch has covered, so it was not taken; it may pass later.
+    `busy`: it was not taken, and may pass later: its id has more events than the batch has covered, or it is a copy of
+    an imported event while an import is being undone.
     """
 
     seq: int | None

@@ -1,7 +1,8 @@
 """Putting lake rows back into records, after Redis lost the end of its log (an older backup, a promoted replica).
 
-A row becomes the tail entry it was, under its own seq, unless its record's base covers it, a tombstone is newer, or the
-entry is there already. So a replay that was cut off is simply run again, and a publish in between does no harm.
+A row becomes the tail entry it was, under its own seq, unless its record's base covers it, a tombstone is newer, the
+entry is there already, or it repeats one. (The log has repeats of imported events, of which a base may know nothing.)
+So a replay that was cut off is simply run again, and a publish in between does no harm.
 
     KEYS  wanted, then a record each
     ARGV  tail_wanted, then per record: n, and n times (event hash, seq, ts, received, tail payload), by seq
@@ -66,11 +67,18 @@ for k = NAMED_KEYS + 1, #KEYS do
     if is_new then
       local entry = tail_entry(seq, ts, received, payload)
       local newest = redis.call('HGET', record, hash)
-      if not newest or header(newest) < seq then
-        if newest then redis.call('HSET', record, older_field(hash, newest), newest) end
-        redis.call('HSET', record, hash, entry)
-        added = added + 1
-      elseif header(newest) > seq then
+      local newest_seq, newest_received = 0, 0
+      if newest then
+        local number, _, came = header(newest)
+        newest_seq, newest_received = number, came
+      end
+      if newest_seq < seq then
+        if not newest or not is_recent(newest_received, received) then  -- else it repeats that one
+          if newest then redis.call('HSET', record, older_field(hash, newest), newest) end
+          redis.call('HSET', record, hash, entry)
+          added = added + 1
+        end
+      elseif newest_seq > seq then
         added = added + redis.call('HSETNX', record, older_field(hash, entry), entry)
       end
     end

@@ -112,7 +112,7 @@ def test_a_file_of_events_is_what_these_are_live(
         reading=Reading(as_sent=True),
         now_ms=world.store.now_ms(),
         shards=world.settings.shards,
-        begin=lambda identity: "i1",
+        begin=lambda identities: "a1",
         link=lambda claiming: world.store.follow(complete_links(world.store.operations, claiming)),
     )
     world.drain().step()
@@ -120,7 +120,7 @@ def test_a_file_of_events_is_what_these_are_live(
 
     assert (done.rejected, done.accepted) == (refused, len(good))
     ids_of_imports = world.lake.scan(EVENTS).select(of=pl.col("seq").is_null(), id="import_id").unique().collect()
-    assert set(ids_of_imports.rows()) <= {(True, "i1"), (False, None)}, "what was logged is of no import"
+    assert set(ids_of_imports.rows()) <= {(True, "a1"), (False, None)}, "what was logged is of no import"
     imported = rows(world.lake)
     distinct = [row for at, row in enumerate(imported) if row not in imported[:at]]
     assert distinct == [row for at, row in enumerate(expected) if row not in expected[:at]] or _repeats(good)

@@ -22,7 +22,7 @@ def test_an_import_is_listed_from_its_beginning_on(tmp_path: Path) -> None:
     assert noted_imports(lake, 9) == [] and imports_text([]) == "no import is noted"
 
     older = Note(lake, ["a.csv", "b.csv"], {"user": "who"}, "north", NOW)
-    id = older.begin("a and b")
+    id = older.begin(["a", "b"])
     (row,) = noted_imports(lake, 9)
     assert (row["id"], row["state"], row["files"], row["mapping"], row["at"]) == (
         id,
@@ -34,7 +34,7 @@ def test_an_import_is_listed_from_its_beginning_on(tmp_path: Path) -> None:
     assert "under way, or cut off" in imports_text([row]) and "a.csv, b.csv of north" in imports_text([row])
 
     newer = Note(lake, ["c.csv"], {}, "", NOW + 1)
-    assert newer.begin("c") != id
+    assert newer.begin(["c"]) != id
     older.end(Imported(3, 2, 1))
     newer.end(Imported(0, 0, 7))
     rows = noted_imports(lake, 9)
@@ -51,7 +51,7 @@ def test_a_name_of_a_file_steers_no_terminal(tmp_path: Path) -> None:
     """Files come from elsewhere, and so do their names: what does not print is written as JSON has it."""
     lake = Lake(str(tmp_path / "lake"))
     note = Note(lake, ["\x1b[2J\n.csv"], {}, "\x07", NOW)
-    note.begin("a")
+    note.begin(["a"])
     note.end(Imported(1, 0, 0))
 
     assert imports_text(noted_imports(lake, 9)).isprintable()
@@ -114,10 +114,10 @@ def test_an_import_is_not_cancelled_once_its_rows_are_in(tmp_path: Path) -> None
     """Nothing is left to cancel; one that ended as it was cancelled has ended. An id that is not there is refused."""
     lake = Lake(str(tmp_path / "lake"))
     ended, crossed = Note(lake, ["a.csv"], {}, "", NOW), Note(lake, ["b.csv"], {}, "", NOW + 1)
-    ended.begin("a")
+    ended.begin(["a"])
     ended.require_going()
     ended.end(Imported(3, 0, 0))
-    crossed.begin("b")
+    crossed.begin(["b"])
     crossed_row, ended_row = noted_imports(lake, 9)
     with pytest.raises(NotCancelled, match="has ended"):
         cancel_import(lake, ended_row["id"])
