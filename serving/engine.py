@@ -211,7 +211,7 @@ class Engine:
             self.tally.ingested(len(events) - busy, duplicates)
             if busy:
                 raise TooMany(
-                    "an id has more events than the batch has covered yet",
+                    "an id has more events than the batch has covered yet, or an import of such events is being undone",
                     {"remedy": "send the same request again after Retry-After"},
                     FULL_RETRY_AFTER_S,
                 )

@@ -70,6 +70,9 @@ def test_the_page_on_imports(stack: RunningStack, tmp_path: Path) -> None:
     numbers = ("accepted", "already", "rejected")
     assert [[one[name] for name in numbers] for one in ours] == [[one[name] for name in numbers] for one in real]
     assert ours[2]["files"] == ["kept.jsonl"] and {one["state"] for one in ours} == {"done"}
+    gone = stack.json("imports", "undo", ours[-1]["id"], "--with-dependents")
+    assert (gone["undone"], gone["rows"], gone["claims"]) == ([ours[-1]["id"]], ours[-1]["accepted"], 0)
+    assert "undone already" in stack.tinycdp("imports", "undo", ours[-1]["id"], ok=False).stderr
 
 
 #: How many events each command of a format brings.
