@@ -422,9 +422,9 @@ class World:
         for id_ in list(self.imports):
             until = self.first_without(id_, before)
             if until is not None:
-                for copy in self.imports.pop(id_)[1]:
-                    del self.imported[copy.event.event_id]
-                    self.undone.append(replace(copy, until=until))
+                # A file may have an event twice, which then counts once.
+                for event_id in {copy.event.event_id for copy in self.imports.pop(id_)[1]}:
+                    self.undone.append(replace(self.imported.pop(event_id), until=until))
 
     def first_without(self, import_id: str, since: int) -> int | None:
         """The first version of the lake, of one and those after it, that has no row of an import; None if all have."""
