@@ -16,7 +16,7 @@ import streamlit as st
 #: What names the thing that a screen shows, in place of its list.
 THING = ("key", "id", "new")
 #: Where a list goes on: another filter begins it anew.
-PLACES_IN_A_LIST = ("page", "after", "people")
+PLACES_IN_A_LIST = ("page", "after", "people", "entry")
 FIELDS, LAST, LIST = "fields of the address", "the address of the run before", "the address of the last list"
 PART = "part of the page"
 

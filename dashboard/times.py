@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -49,3 +49,8 @@ def ago(text: str | None, now: str) -> str:
         if abs(seconds) >= size:
             return f"{seconds // size:,.0f} {unit} ago" if seconds > 0 else f"in {-seconds // size:,.0f} {unit}"
     return f"{max(seconds, 0):.0f} s ago"
+
+
+def begin_of(day: date | None, days: int = 0) -> str | None:
+    """When a date begins in the workspace's zone, so many days later; None for none."""
+    return None if day is None else datetime.combine(day + timedelta(days), time(), zone()).isoformat()

@@ -83,10 +83,11 @@ class History:
         """Notes what an admin did, in one commit."""
         self._with_refusals(lambda: self._lake.append_audit(*rows))
 
-    def audit(self, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
-        """A page of what admins did, the newest first; and the number of all entries."""
+    def audit(self, limit: int, offset: int, among: pl.Expr | None = None) -> tuple[list[dict[str, Any]], int]:
+        """A page of what admins did, the newest first, and the number of all; `among` those that it is true of."""
+        sought = pl.lit(True) if among is None else among
         rows = self._with_refusals(
-            lambda: self._lake.audit().sort("at", descending=True, maintain_order=True).collect()
+            lambda: self._lake.audit().filter(sought).sort("at", descending=True, maintain_order=True).collect()
         )
         return rows.slice(offset, limit).to_dicts(), len(rows)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import streamlit as st
@@ -14,7 +13,7 @@ from dashboard import page
 from dashboard.address import in_address
 from dashboard.answers import remembered
 from dashboard.markdown import code, plain
-from dashboard.times import time_text, zone
+from dashboard.times import begin_of, time_text
 from dashboard.values import value_text
 
 PAGE_EVENTS = 50
@@ -32,8 +31,8 @@ def timeline(id: str) -> None:
     """The filters, which the URL keeps, and the events."""
     left, middle, right = st.columns([2, 1, 1])
     name = left.text_input("Name, in full", type="search", live="300ms", placeholder="Any name", **in_address("event"))
-    since = _moment(middle.date_input("From", None, **in_address("from")))
-    until = _moment(right.date_input("To, with that date", None, **in_address("to")), days=1)
+    since = begin_of(middle.date_input("From", None, **in_address("from")))
+    until = begin_of(right.date_input("To, with that date", None, **in_address("to")), days=1)
     shown = f"pages of {id} {name} {since} {until}"
     pages, cursor = st.session_state.get(shown, 1), None
     seen: Counter[str] = Counter()
@@ -53,11 +52,6 @@ def timeline(id: str) -> None:
     if cursor is not None and st.button("Older events", icon=":material/expand_more:"):
         st.session_state[shown] = pages + 1
         st.rerun()
-
-
-def _moment(day: date | None, days: int = 0) -> str | None:
-    """The begin of a date in the workspace's zone, so many days later."""
-    return None if day is None else datetime.combine(day + timedelta(days), time(), zone()).isoformat()
 
 
 def _event(event: dict[str, Any], key: str) -> None:

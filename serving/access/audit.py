@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import polars as pl
 
 from serving.history import History
 from serving.times import rfc3339
@@ -36,12 +37,43 @@ def note_all(
     history.append_audit([act | {"key": key} for key in keys])
 
 
-def page(history: History, limit: int, offset: int) -> dict[str, Any]:
-    """A page of the audit log; entries about definitions have their versions `before` and `after`, None without any.
+class Sought(NamedTuple):
+    """Entries to look for: of a kind, with these parts of a key and of an author's label, in the period [since, until).
 
+    None and an empty text are for any. Case does not matter.
+    """
+
+    kind: str | None = None
+    key: str | None = None
+    author: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def among(self) -> pl.Expr:
+        """Whether a row of the table is such an entry."""
+        conditions = [pl.lit(True)]
+        if self.kind:
+            conditions.append(pl.col("kind") == self.kind)
+        for name, part in (("key", self.key), ("author", self.author)):
+            if part:
+                conditions.append(pl.col(name).str.to_lowercase().str.contains(part.lower(), literal=True))
+        if self.since_ms is not None:
+            conditions.append(pl.col("at") >= self.since_ms)
+        if self.until_ms is not None:
+            conditions.append(pl.col("at") < self.until_ms)
+        return pl.all_horizontal(conditions)
+
+
+ALL = Sought()
+
+
+def page(history: History, limit: int, offset: int, sought: Sought = ALL) -> dict[str, Any]:
+    """A page of the audit log, of the entries that are sought.
+
+    Entries about definitions have their versions `before` and `after`, None without any.
     The versions come from the history, so that a purge which takes somebody out of it takes them out of here.
     """
-    rows, total = history.audit(limit, offset)
+    rows, total = history.audit(limit, offset, sought.among())
     entries = [row | {"at": rfc3339(row["at"]), "details": msgspec.json.decode(row["details"])} for row in rows]
     about = {(row["kind"], row["key"]) for row in rows if row["kind"] in ("trait", "segment", "flag")}
     versions = history.versions_by_key(about) if about else {}

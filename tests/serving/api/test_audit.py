@@ -42,6 +42,17 @@ def test_an_entry_shows_what_changed_and_why(stack: RunningStack) -> None:
     history = stack.call("GET", f"{path}/history").json()["versions"]
     assert [version["note"] for version in reversed(history)] == notes
     assert "note" not in history[-1]["settings"]
+
+    def sought(**query: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = stack.call("GET", "/v1/admin/audit", params=query).json()["entries"]
+        return found
+
+    assert sought(kind="flag", key="DIFF", author="adm") == [back, deleted, changed, created]
+    assert sought(kind="segment", key="diffed") == sought(key="diffed", author="nobody's key") == []
+    period = {"from": changed["at"], "to": back["at"]}
+    among = [one for one in (deleted, changed, created) if changed["at"] <= one["at"] < back["at"]]
+    assert sought(key="diffed", **period) == among
+    assert stack.call("GET", "/v1/admin/audit", params={"from": "soon"}).json()["details"]["field"] == "from"
     assert stack.call("PUT", path, json={"note": "x" * 501}).status_code == 400
 
 

@@ -427,9 +427,20 @@ class Admin:
         """Revokes a key for good."""
         self.call("DELETE", _path("/v1/admin/keys", key_id))
 
-    def audit(self, *, limit: int | None = None, offset: int | None = None) -> types.AuditPage:
-        """What admins did, the newest first."""
-        return cast(types.AuditPage, self.call("GET", "/v1/admin/audit", query={"limit": limit, "offset": offset}))
+    def audit(
+        self,
+        *,
+        limit: int | None = None,
+        offset: int | None = None,
+        kind: str | None = None,
+        key: str | None = None,
+        author: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> types.AuditPage:
+        """What admins did, the newest first: of a kind, with a part of a key and of an author's label, in a period."""
+        query = {"limit": limit, "offset": offset, "kind": kind, "key": key, "author": author}
+        return cast(types.AuditPage, self.call("GET", "/v1/admin/audit", query={**query, "from": since, "to": until}))
 
     def runs(self, *, work: str | None = None, limit: int | None = None, offset: int | None = None) -> types.RunPage:
         """Rebuilds, purges and maintenance of the worker, the newest first."""
