@@ -19,6 +19,7 @@ from cli.backup_commands import backup, restore
 from cli.connect import connect, connect_store
 from cli.import_command import import_
 from cli.imports_commands import imports
+from cli.restoring import NotRestored
 from cli.terminal import AWAY, MISUSED, WRONG, Json, err, fail, out, progress_bar, say, say_json
 from expressions.errors import ExpressionError
 from expressions.rules.values import instant_ms
@@ -73,7 +74,7 @@ def main() -> None:
         fail(str(error), MISUSED)
     except (StoreError, LakeError, Unavailable, TookTooLong, NotHeld) as error:
         fail(str(error), AWAY)
-    except (Refusal, ExpressionError) as error:
+    except (Refusal, ExpressionError, NotRestored) as error:
         fail(str(error), WRONG)
     except ModuleNotFoundError as error:
         if error.name != "tinycdp":

@@ -1,5 +1,7 @@
 """The parts of the stack that are our own processes: API, drain, worker and console. Each also starts alone.
 
+None but the console, which has nothing of its own, starts on a home where a restore did not end: `NotRestored`.
+
 Under a supervisor a part ends by itself, in order, when the supervisor is gone: nobody else would end it.
 """
 
@@ -15,6 +17,7 @@ import structlog
 
 from cli.api_processes import become_parent
 from cli.ports import reached_host
+from cli.restoring import require_restored
 from cli.supervised import end_without_supervisor
 from lake.lake import Lake
 from pipelines.drain import Drain
@@ -43,6 +46,7 @@ WORKER_NICE = 10
 
 def run_api(settings: Settings) -> None:
     """Serves the API until SIGTERM; requests under way are finished."""
+    require_restored(settings.home)
     _say_what_starts(settings, "api")
     _refuse_what_cannot_run(settings)
     raw_keys(settings)  # a home where no keys can be kept is refused here, in one line
@@ -57,6 +61,7 @@ def run_api(settings: Settings) -> None:
 
 def run_drain(settings: Settings) -> None:
     """Drains, and recovers a Redis that lost something, until SIGTERM."""
+    require_restored(settings.home)
     _begin(settings, "drain")
     store = _store(settings)
     lake = Lake(settings.lake_root)
@@ -69,6 +74,7 @@ def run_worker(settings: Settings) -> None:
 
     That is PREFECT_API_URL; the setting `prefect` can leave Prefect out.
     """
+    require_restored(settings.home)
     os.nice(WORKER_NICE)
     _begin(settings, "worker")
     store = _store(settings)

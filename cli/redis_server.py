@@ -130,6 +130,15 @@ def bytes_of(size: str) -> int:
     return int(number) * (1 if unit == "b" else (1024 if unit[1:] else 1000) ** ("kmg".index(unit[0]) + 1))
 
 
+def forget_snapshots(folder: Path) -> None:
+    """Removes what a backup left in the folder of a Redis that does not run, where either was killed in the middle.
+
+    Redis reads its log alone, so a snapshot beside it serves nobody, and holds people who are deleted later.
+    """
+    for path in (folder / "dump.rdb", *folder.glob("temp-*.rdb")):
+        path.unlink(missing_ok=True)
+
+
 def render_config(settings: Mapping[str, str]) -> str:
     """The text of Redis' configuration file. Values are quoted, so a path with spaces is one value."""
     return "".join(f"{name} {_quoted(value)}\n" for name, value in settings.items())

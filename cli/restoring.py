@@ -1,4 +1,4 @@
-"""The mark of a restore that is under way: a home that has it is not whole, and no stack starts there."""
+"""The mark of a restore that is under way: a home that has it is not whole, and no stack and no part starts there."""
 
 from __future__ import annotations
 

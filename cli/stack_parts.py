@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from cli.orphans import part_lock
 from cli.ports import chosen_port, reached_host
 from cli.process_lock import command_holding
-from cli.redis_server import bytes_of, find_server, render_config, require_readable, server_settings
+from cli.redis_server import bytes_of, find_server, forget_snapshots, render_config, require_readable, server_settings
 from cli.supervisor import Part
 from serving.access.secret_files import secret_file, write_private
 from serving.settings import Settings
@@ -118,6 +118,7 @@ def _redis_command(settings: Settings, home: Path, port: int, password: str) -> 
     folder = home / "redis"
     folder.mkdir(exist_ok=True)
     require_readable(folder, binary)
+    forget_snapshots(folder)
     config = home / "redis.conf"
     redis_settings = server_settings(binary.version, folder, port)
     memory = bound_within(bytes_of(settings.redis_memory_max))

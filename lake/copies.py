@@ -7,7 +7,9 @@
 A purge at once drops replaced files at once. A table that loses a file meanwhile is pinned anew, and what was copied of
 it and is no part of the new version is dropped from the copy.
 
-`events` comes last: what other tables say of a version of it is then in the copy, too. Exports are left out.
+A table is copied before those that it speaks of: a rebuild reads `events`, writes `traits` and `memberships`, and notes
+the run last. So they are copied the other way round, and a copy has no run whose answers it lacks, and no answers whose
+events it lacks. Exports are left out.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import msgspec
 
 from .errors import LakeConflict
 from .lake import Lake
-from .schemas import EVENTS, TABLES, Table
+from .schemas import TABLES, Table
 from .storage import FIXED, holds_table
 from .stored_files import LOG_FOLDER, StoredFiles
 
+#: The tables in the order in which they are copied: `events` last.
+COPIED = tuple(reversed(TABLES))
 #: How often a table is pinned anew.
 ATTEMPTS = 5
 _NOTE = "_last_checkpoint"
@@ -56,7 +60,7 @@ def copy_lake(
     copy = _Copy(Lake(root), target, prefix, on_file)
     if copy.source.read(FIXED) is not None:
         copy.add(FIXED)
-    for table in (*(table for table in TABLES if table != EVENTS), EVENTS):
+    for table in COPIED:
         if holds_table(root, table.name):
             copy.add_table(table)
     return copy.files

@@ -5,13 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pytest
 import redis
 
 from cli.backup import Backup, BackupError, back_up, read_backup
+from cli.parts import run_api, run_drain, run_worker
 from cli.restore import restore
 from cli.restoring import FILE, NotRestored
+from cli.stack_parts import plan_stack
 from cli.up import StackError, start
+from lake.copies import copy_lake
+from lake.lake import Lake
+from lake.schemas import MEMBERSHIPS, RUNS, TRAITS
+from lake.stored_files import StoredFiles
 from serving.settings import Settings
 from serving.store.errors import OtherSetting
 from tests.pipelines.world import World, purchase
@@ -65,6 +72,27 @@ def test_a_backup_waits_until_the_lake_has_what_a_redis_of_one_s_own_had(
         backed_up(world, tmp_path / "copy")
     with pytest.raises(BackupError, match="was cut off"):
         restore(elsewhere(tmp_path / "new"), tmp_path / "copy")
+
+
+def test_a_copy_has_no_run_whose_answers_it_lacks(world: World, tmp_path: Path) -> None:
+    """Though a rebuild ends between any two tables: each is copied before those that were written before it."""
+    world.define("segment", {"buyers": "orders >= 1"})
+    world.rebuild()
+    answered, begun = {RUNS.name, TRAITS.name, MEMBERSHIPS.name}, set[str]()
+
+    def rebuild_after(path: str) -> None:
+        table = path.partition("/")[0]
+        if table in answered and table not in begun:  # its version is pinned by now
+            begun.add(table)
+            world.rebuild()
+
+    copy_lake(world.lake.root, StoredFiles(str(tmp_path / "copy")), on_file=rebuild_after)
+
+    copy = Lake(str(tmp_path / "copy"))
+    run = copy.runs().filter(pl.col("kind") == "full").select(pl.col("build").max()).collect().item()
+    answers = [copy.latest(table).select(pl.col("build").max()).collect().item() for table in (TRAITS, MEMBERSHIPS)]
+    assert begun == answered
+    assert answers[0] >= answers[1] >= run
 
 
 def test_a_folder_that_is_not_empty_is_not_written_into(world: World, tmp_path: Path) -> None:
@@ -126,6 +154,9 @@ def test_a_damaged_backup_is_refused_and_no_stack_starts_on_what_came_of_it(
     with pytest.raises(NotRestored, match="remove that folder"):
         restore(lake, tmp_path / "whole")
     assert (tmp_path / "new" / FILE).exists()
+    for run in (run_api, run_drain, run_worker):  # each alone, as under a service manager
+        with pytest.raises(NotRestored, match="remove that folder"):
+            run(elsewhere(tmp_path / "new", redis_url="redis://127.0.0.1:1/0"))
 
 
 def test_other_fixed_settings_are_refused_before_anything_is_written(world: World, tmp_path: Path) -> None:
@@ -146,3 +177,15 @@ def test_a_copy_of_a_newer_redis_is_refused_where_the_server_here_is_older(world
     with pytest.raises(BackupError, match="put the newer server on the PATH"):
         restore(elsewhere(tmp_path / "new"), tmp_path / "copy")
     assert not (tmp_path / "new").exists()
+
+
+def test_what_a_killed_backup_left_beside_the_log_of_redis_goes_at_the_next_start(tmp_path: Path) -> None:
+    """It may hold people who are deleted later. The log itself stays."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    for name in ("dump.rdb", "temp-4711.rdb", "appendonly.aof"):
+        (folder / name).write_bytes(b"")
+
+    plan_stack(elsewhere(tmp_path, port=0), tmp_path, with_prefect=False)
+
+    assert [path.name for path in folder.iterdir()] == ["appendonly.aof"]
