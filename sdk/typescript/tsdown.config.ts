@@ -1,4 +1,4 @@
-import { minify } from "terser";
+import { minify, type MinifyOptions } from "terser";
 import type { UserConfig } from "tsdown";
 import { defineConfig } from "tsdown";
 
@@ -17,20 +17,22 @@ const INSIDE = [
 /** A line for each statement, in what Node loads: it prints the whole line in which an error was thrown that nobody caught. */
 const LINES = { semicolons: false };
 
-/** Once more over what the bundler has minified: functions that are called once go where they are called. */
+/** Twice over what the bundler has minified: functions that are called once go where they are called. */
 const inPlace = (format = {}) => ({
   name: "in-place",
   async generateBundle(_: unknown, bundle: Record<string, any>): Promise<void> {
     for (const chunk of Object.values(bundle)) {
       if (!/\.c?js$/.test(chunk.fileName)) continue;
-      const { code } = await minify(chunk.code, {
+      const options: MinifyOptions = {
         ecma: 2020,
         toplevel: true,
         module: /\.js$/.test(chunk.fileName),
         compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, pure_getters: true, evaluate: false },
-        mangle: { properties: { builtins: true, regex: new RegExp(`^(${INSIDE.join("|")})$`) } },
         format,
-      });
+      };
+      const properties = { builtins: true, regex: new RegExp(`^(${INSIDE.join("|")})$`) };
+      const once = await minify(chunk.code, { ...options, mangle: { properties } });
+      const { code } = await minify(once.code!, options);
       chunk.code = code!.replace(/\bconst /g, "let "); // one word for both is shorter, once it is packed
     }
   },

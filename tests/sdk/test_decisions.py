@@ -110,3 +110,24 @@ def test_an_answer_that_trickles_is_not_waited_for(new_client: Callable[..., Any
 
         assert (decision.value, decision.reason) == ("default", "ERROR")
         assert time.monotonic() - began_s < 5  # ten seconds is the whole
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (
+            b'{"code":"not_found","message":"Flag \'f\' not found","details":{"field":"flag","value":"f"}}',
+            "FLAG_NOT_FOUND",
+        ),
+        (b'{"code":"not_found","message":"endpoint not found","details":null}', "GENERAL"),
+        (b"<html>404</html>", "GENERAL"),
+    ],
+    ids=["no flag", "no path", "a proxy"],
+)
+def test_a_404_is_told_as_what_it_is(new_client: Callable[..., Any], body: bytes, code: str) -> None:
+    """A wrong address is no missing flag. One that ends with /v1 is right: calls begin with that."""
+    with scripted_server(lambda _: (404, {}, body)) as server:
+        decision = new_client(f"{server.url}/v1/", "w", "r").decide("ada", "f", False)
+
+    assert [one.path.partition("?")[0] for one in server.asked] == ["/v1/decide"]
+    assert (decision.value, decision.reason, decision.error_code) == (False, "ERROR", code)

@@ -61,7 +61,7 @@ export function verdictOf(status: number, retryAfter: string | null, body: strin
   const reason = refusalIn(status, said);
   if (status === 400 || status === 413) return verdict("split", false, reason);
   if (status >= 300 && status < 400) {
-    return verdict("held", false, `${reason}, a redirect; give its target as endpoint`);
+    return verdict("held", false, `${reason}, a redirect; set its target as endpoint`);
   }
   if ([401, 403, 404, 405].includes(status)) return verdict("held", false, reason);
   return { ...verdict("again", true, reason), retryAfterMs: millisecondsIn(retryAfter) };
@@ -106,12 +106,12 @@ function verdict(fate: Fate, isAmbiguous: boolean, reason: string): Verdict {
 }
 
 /** A text of an answer: what is printable, and not too much of it. */
-function cut(said: unknown): string {
+export function cut(said: unknown): string {
   const text = typeof said === "object" ? "" : String(said ?? "");
   return text.slice(0, SAID_MAX).replace(/[\p{C}\p{Z}]/gu, " ");
 }
 
 /** Milliseconds that Retry-After names as seconds; the API sends no dates. */
 function millisecondsIn(text: string | null): number | undefined {
-  return /^\s*\d+(\.\d*)?\s*$/.test(text ?? "") ? +text! * 1000 : undefined;
+  return /^\d+(\.\d*)?$/.test(text ?? "") ? +text! * 1000 : undefined;
 }

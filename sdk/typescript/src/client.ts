@@ -105,7 +105,7 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     if (isOver) return stats();
     isOver = true;
     stream?.end();
-    await until(() => !queued(), timeoutMs);
+    await flush(timeoutMs);
     shelf?.release(outbox.waiting());
     ended(outbox.giveUp("closed", true)); // what the shelf has is the next page's
     over.abort();
@@ -267,8 +267,8 @@ export function initTinyCDP(options: TinyCDPOptions): TinyCDPClient {
     requireSomebody(params);
     const entry = put("identify", params);
     if (!writeKey) throw new Error("Write key is required for identify calls");
-    await until(() => isSettled(entry), settings.timeout);
-    const { state, reason } = entry;
+    const state = await handleOf(entry).wait(settings.timeout);
+    const { reason } = entry;
     if (state === "sent") notify();
     if (/refused|dropped/.test(state) && !isWanted(reason)) throw new Error(reason);
     return state;

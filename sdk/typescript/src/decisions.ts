@@ -140,7 +140,7 @@ export function askingOf(logger?: Logger) {
       return inOutage(last, nowMs, status ? (status < 400 ? NOT_OURS : refusal) : body);
     }
     failures = closedUntilMs = 0;
-    if (!decisions) throw undecided(refusal, status === 404 ? "FLAG_NOT_FOUND" : "GENERAL");
+    if (!decisions) throw undecided(refusal, status === 404 && said["details"] ? "FLAG_NOT_FOUND" : "GENERAL"); // a proxy gives none
     const etag = headers.get("etag") ?? last?.etag;
     const answer = { decisions, etag, atMs: nowMs, freshUntilMs: nowMs + maxAgeMs(headers.get("cache-control")) };
     if (!request.isOld) keep(question, answer);

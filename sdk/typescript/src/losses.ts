@@ -1,6 +1,6 @@
 /** Whom a client tells what becomes of events: `onError` of each that does not arrive, and the log. */
 
-import type { Verdict } from "./answers";
+import { cut, type Verdict } from "./answers";
 import type { Settings } from "./options";
 import type { Entry } from "./outbox";
 
@@ -53,6 +53,6 @@ export async function quietly(logger: Settings["logger"], name: string, act: () 
   try {
     await act();
   } catch (error) {
-    logger.error(`${name} threw ${error}`);
+    logger.error(`${name} threw ${cut((error as any)?.message ?? error)}`);
   }
 }

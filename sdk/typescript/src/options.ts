@@ -118,10 +118,10 @@ export function settingsOf(options: TinyCDPOptions): Settings {
     ...defined(options),
     logger: guarded(options.logger ?? createLogger(options.debug ? "debug" : "warn")),
     retry: { ...RETRY, ...defined(options.retry ?? {}) },
-    endpoint: options.endpoint.replace(/\/+$/, ""),
+    endpoint: options.endpoint.replace(/(\/v1)?\/*$/, ""), // the paths of calls begin with it
   };
   if (!/^https?:\/\/[^?#]+$/.test(settings.endpoint)) {
-    throw new Error("TinyCDP: endpoint is not accepted; give the server's address, https://...");
+    throw new Error("TinyCDP: endpoint is not accepted; give https://...");
   }
   const given: Record<string, unknown> = { ...settings, ...settings.retry };
   for (const [name, standard] of Object.entries({ ...DEFAULTS, ...RETRY })) {

@@ -76,14 +76,16 @@ function flagsOf(client: TinyCDPClient, initialDecisions: InitialDecisions = {},
     const current = asked.add(flag);
     void client.decide({ flag, default: undefined }).then((decision) => {
       if (current !== asked) return; // the identity was left: its answers are nobody's now
-      if (PASSING.includes(decision.reason) && decision.errorCode !== "FLAG_NOT_FOUND") {
+      const isGone = decision.errorCode === "FLAG_NOT_FOUND";
+      if (PASSING.includes(decision.reason) && !isGone) {
         setTimeout(() => {
           if (current !== asked || !listeners.size) return;
           asked.delete(flag);
           ask(flag, Math.min(2 * pauseMs, AGAIN_MS_MAX));
         }, pauseMs * (1 - Math.random() / 2));
       }
-      if (decision.reason === "ERROR" && decisions.has(flag)) return;
+      // What was shown stays while the server is away; a flag that was deleted has no answer any more.
+      if (decision.reason === "ERROR" && !isGone && decisions.has(flag)) return;
       decisions.set(flag, decision);
       tell();
     });

@@ -43,7 +43,7 @@ export function recordingClient({ flags = {}, ...options }: RecordingOptions = {
     const userId: string = asked.userId ?? asked.anonymousId ?? "";
     if (!("flag" in asked)) return [200, { decisions: Object.keys(own).map((flag) => decision(flag, userId)) }];
     if (asked.flag in own) return [200, decision(asked.flag, userId)];
-    return [404, { message: `Flag '${asked.flag}' not found` }];
+    return [404, { message: `Flag '${asked.flag}' not found`, details: { field: "flag" } }];
   }
 
   /** Keeps an event as the wire has it; none that the client is about to refuse, as its handle then says. */

@@ -16,7 +16,7 @@ describe("making a client", () => {
 
   test("without an endpoint it throws", () => {
     expect(() => initTinyCDP({} as TinyCDPOptions)).toThrow("TinyCDP: endpoint is required");
-    expect(() => initTinyCDP({ endpoint: "ftp://cdp.test" })).toThrow("endpoint is not accepted; give the server's address");
+    expect(() => initTinyCDP({ endpoint: "ftp://cdp.test" })).toThrow("endpoint is not accepted; give https://...");
   });
 
   test("an option that is undefined has its default, and one that cannot work is named", async () => {
@@ -153,17 +153,20 @@ describe("events", () => {
     await client.identify({ userId: "ada" });
     await client.track({ userId: "ada", event: "viewed" }).wait(1000);
     expect([calls, client.stats().sent]).toEqual([1, 1]);
-    expect(errors).toEqual(["a subscriber threw RangeError: the app is wrong", "onError threw RangeError: the app is wrong"]);
+    expect(errors).toEqual(["a subscriber threw the app is wrong", "onError threw the app is wrong"]);
   });
 
   test("a callback that rejects ends no process, and is logged", async () => {
     const errors: string[] = [];
-    const onError = async (): Promise<never> => Promise.reject(new RangeError("later"));
+    const thrown = [new RangeError("later"), Symbol("no error"), Object.create(null), undefined];
+    const onError = async (): Promise<never> => Promise.reject(thrown[errors.length]);
     const client = clientOf({ onError, logger: { ...SILENT, error: (text) => void errors.push(text) } });
-    client.track({ userId: "ada", event: "viewed" });
-    client.clearQueue();
-    await vi.waitUntil(() => errors.length === 1);
-    expect(errors).toEqual(["onError threw RangeError: later"]);
+    for (const number of thrown.keys()) {
+      client.track({ userId: "ada", event: "viewed" });
+      client.clearQueue();
+      await vi.waitUntil(() => errors.length === number + 1);
+    }
+    expect(errors).toEqual(["onError threw later", "onError threw Symbol(no error)", "onError threw ", "onError threw "]);
   });
 
   const loggers: [says: string, logger: any][] = [
@@ -396,7 +399,7 @@ describe("decisions", () => {
   });
 
   test("with a default it never throws: no key, no user, no flag, no server", async () => {
-    const server = scripted((asked) => (asked.url.includes("unknown") ? { status: 404, body: { message: "not found" } } : null));
+    const server = scripted((asked) => (asked.url.includes("unknown") ? { status: 404, body: { message: "not found", details: { field: "flag" } } } : null));
     const client = clientOf({ fetch: server.fetch });
     const keyless = clientOf({ readKey: undefined });
     const answers = await Promise.all([
@@ -413,7 +416,10 @@ describe("decisions", () => {
 
   test("a refusal without a default rejects with the status", async () => {
     const server = scripted(() => ({ status: 404, body: { message: "Flag 'f' not found" } }));
-    await expect(clientOf({ fetch: server.fetch }).decide({ userId: "ada", flag: "f" })).rejects.toThrow("HTTP 404 Flag 'f' not found");
+    const client = clientOf({ endpoint: "http://cdp.test/v1/", fetch: server.fetch });
+    await expect(client.decide({ userId: "ada", flag: "f" })).rejects.toThrow("HTTP 404 Flag 'f' not found");
+    expect(server.asked[0]?.url).toMatch(/^http:..cdp.test.v1.decide/);
+    expect((await client.decide({ userId: "ada", flag: "f", default: 1 })).errorCode).toBe("GENERAL"); // a proxy's, without details
   });
 
   test("no answer in time is the default", async () => {

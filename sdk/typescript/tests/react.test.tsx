@@ -91,6 +91,19 @@ describe("useFeatureFlag", () => {
     expect(box.textContent).toBe("false false null");
   });
 
+  test("gives the default for a flag that was deleted since, and keeps what it has while the server is away", async () => {
+    const client = recordingClient({ flags: { banner: true } });
+    const asked = vi.spyOn(client, "decide");
+    const { box } = await shown(<TinyCDPProvider client={client}><Banner /></TinyCDPProvider>);
+    const says = [box.textContent];
+    for (const errorCode of ["GENERAL", "FLAG_NOT_FOUND"]) {
+      asked.mockResolvedValueOnce({ flag: "banner", allow: false, value: undefined, reason: "ERROR", errorCode, error: "none" } as any);
+      await act(async () => void client.identify({ traits: { plan: errorCode } }));
+      says.push(box.textContent);
+    }
+    expect(says).toEqual(["true false null", "true false null", "false false none"]);
+  });
+
   test("asks again for what passes, after ever longer pauses, until the server has said it", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     try {

@@ -9,7 +9,7 @@ import pytest
 from tests.running import RunningStack
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.xdist_group("stack")
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def spoken(stack: RunningStack) -> RunningStack:
     stack.track("voc-0", "voc_buy", messageId="voc-3", properties={"amount": "much", "gone": None, "is_big": True})
     traits = {"voc.plan": "pro", "voc_home": {"city": "Oslo"}, "voc_age": None}
     stack.call("POST", "/v1/identify", "write", json={"userId": "voc-0", "messageId": "voc-4", "traits": traits})
-    wait_until(lambda: "voc_buy" in events(stack) and "voc.plan" in attributes(stack), "the lake's names are read")
+    wait_until(lambda: "voc_buy" in events(stack) and "voc.plan" in attributes(stack), "the lake's names are read", 200)
     return stack
 
 

@@ -48,11 +48,11 @@ class Verdict:
 def verdict(status: int, retry_after: str | None, body: bytes) -> Verdict:
     """What an answer says of the batch that it answers. `retry_after` is the header's text."""
     if status == 200:
-        said = _object(body)
+        said = object_in(body)
         if said.get("success") is not True:  # a proxy or a login page, not the API
             return Verdict(Fate.AGAIN, True, "answer is not TinyCDP's")
         return Verdict(Fate.STORED, False, "stored", rejected=_rejected(said), warnings=_warnings(said))
-    reason = f"{status} {_cut(_object(body).get('message', ''))}".strip()
+    reason = f"{status} {_cut(object_in(body).get('message', ''))}".strip()
     if status in (400, 413):
         return Verdict(Fate.SPLIT, False, reason)
     if 300 <= status < 400:
@@ -75,7 +75,7 @@ def wait_s(attempt: int, retry_after_s: float | None, random: Random) -> float:
     return full * (1 - random.random() / 2)
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def object_in(body: bytes) -> dict[str, Any]:
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):

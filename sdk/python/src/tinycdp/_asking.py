@@ -17,7 +17,7 @@ import httpx2
 
 from ._decisions import Answer, Answers, Breaker, Decision, ErrorCode, in_outage
 from ._http import FAILED, Ask, Reply, exchange, exchange_async, headers_of, reason_of
-from ._questions import Question, read_answer
+from ._questions import Question, is_no_flag, read_answer
 
 log = logging.getLogger("tinycdp")
 
@@ -71,7 +71,7 @@ class Asking:
         with self._lock:
             self._breaker.answered()
             if answer is None:
-                return Outcome(None, error, "FLAG_NOT_FOUND" if reply.status == 404 else "GENERAL")
+                return Outcome(None, error, "FLAG_NOT_FOUND" if is_no_flag(reply) else "GENERAL")
             if not request.question.is_explained:
                 self._answers.keep(request.question.ids, request.question.flag, answer, request.turn)
             return Outcome(answer.decisions)

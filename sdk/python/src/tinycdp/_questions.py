@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from ._answers import object_in
 from ._decisions import Answer, decision_of, max_age_s
 from ._http import Reply
 
@@ -68,3 +69,8 @@ def read_answer(question: Question, reply: Reply, kept: Answer | None, now_s: fl
     except (KeyError, TypeError):
         return None, "the answer is not TinyCDP's", True
     return Answer(decisions, reply.etag, now_s, fresh_until_s), "", False
+
+
+def is_no_flag(reply: Reply) -> bool:
+    """Whether the API says that there is no such flag. A proxy's 404, and that of another path, has no details."""
+    return reply.status == 404 and bool(object_in(reply.body).get("details"))

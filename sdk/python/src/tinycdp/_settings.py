@@ -68,7 +68,7 @@ def _url(value: Any) -> str:
     parts = urlsplit(str(value))
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(value)
-    return str(value).rstrip("/")
+    return str(value).rstrip("/").removesuffix("/v1")  # the paths of calls begin with it
 
 
 def _key(value: Any) -> str:
