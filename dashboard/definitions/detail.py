@@ -59,6 +59,8 @@ def before_a_delete(kind: Kind, found: dict[str, Any]) -> None:
 
 def _facts(found: dict[str, Any]) -> str:
     facts = [f"Version {found['version']}, by {plain(found['author'])}, {time_text(found['updated_at'])}"]
+    if found.get("size") is not None:
+        facts.append(f"{found['size']:,} users at the last full rebuild")
     if found["owner"]:
         facts.append(f"owner {plain(found['owner'])}")
     facts += [f":gray-badge[{plain(tag)}]" for tag in found["tags"]]

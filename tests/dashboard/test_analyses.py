@@ -36,17 +36,24 @@ def test_the_impact_is_shown_of_what_is_new_switched_or_deleted(console: Running
     console.define("flag", "an_switched", "events.an.count >= 1")
     app = screens.open("flags", key_="an_switched")
     done: list[str] = []
-    for label in ("Impact of the switch", "Who would miss it?"):
+
+    def impact_shown(app: AppTest, label: str) -> str:
         click(app, label)
         id = next(app.session_state[one]["id"] for one in app.session_state[KEPT] if one not in done)
-        wait_until(lambda id=id: console.call("GET", f"/v1/admin/analyses/{id}").json()["state"] == "done", label, 60)
+        wait_until(lambda: console.call("GET", f"/v1/admin/analyses/{id}").json()["state"] == "done", label, 60)
         app.run()
-        assert texts(app).count("It changes nothing for anybody") == 1
-        done += app.session_state[KEPT]
+        done.extend(app.session_state[KEPT])
+        return texts(app)
+
+    for label in ("Impact of the switch", "Who would miss it?"):
+        assert impact_shown(app, label).count("It changes nothing for anybody") == 1
 
     new = screens.open("segments", new="1")
     next(one for one in new.text_input if one.label == "Key").set_value("an_made").run()
     assert "Who is affected?" not in [button.label for button in new.button]  # it has no rule
+    new = screens.open("flags", new="1")  # without one it is for everybody
+    next(one for one in new.text_input if one.label == "Key").set_value("an_made").run()
+    assert "flag **an_made**: 0 → " in impact_shown(new, "Who is affected?")
 
 
 @pytest.mark.deep

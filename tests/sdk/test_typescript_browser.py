@@ -444,7 +444,7 @@ def test_a_subscriber_that_throws_ends_no_stream(stack: RunningStack, open_page:
         stack.track("ts-throws", "ts_live")
         page.wait_for_function(f"window.seen.at(-1) === {says}")
 
-    assert set(mistakes) == {"[TinyCDP] a subscriber threw Error: the app is wrong"}
+    assert set(mistakes) == {"[TinyCDP] a subscriber threw the app is wrong"}
 
 
 @pytest.mark.deep
