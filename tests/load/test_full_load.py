@@ -20,7 +20,7 @@ from tests.running import RunningStack
 pytestmark = pytest.mark.xdist_group("load")
 
 CLIENTS = 64
-#: Longer where somebody asks for it: TINYCDP_LOAD_S=60.
+#: Longer where somebody asks for it: TINYCDP_LOAD_S=30.
 SECONDS = float(os.environ.get("TINYCDP_LOAD_S", "6"))
 #: More rounds of the five calls than can be answered: no event is sent twice.
 ROUNDS_A_SECOND_MAX = 500
