@@ -208,7 +208,7 @@ def _bound(host: str, port: int) -> list[socket.socket]:
                 raise WrongSettings(
                     f"{host} port {port} cannot be had ({error.strerror}): set TINYCDP_HOST or TINYCDP_PORT"
                 ) from None
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # nothing tells when an address is given up
 
 
 def _bound_once(host: str, port: int) -> list[socket.socket]:

@@ -29,7 +29,7 @@ def end_without_supervisor(home: Path, part: str) -> None:
 
     def watch() -> None:
         while is_supervised(home):
-            time.sleep(LOOK_S)
+            time.sleep(LOOK_S)  # nothing tells when another process gives its lock back
         # Our output went to the supervisor, and fails now: the last words go to the file where it put them.
         with suppress(OSError):
             file = os.open(home / "logs" / f"{part}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
